@@ -1,0 +1,51 @@
+"""Errors of the orchestrator: one root, each class an address for one kind of trouble."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CapacityError",
+    "ConfigError",
+    "DataError",
+    "FedAvgError",
+    "LocalProtocolError",
+    "NonFiniteError",
+    "PlanError",
+    "ReportError",
+    "RoundAbortedError",
+]
+
+
+class FedAvgError(Exception):
+    """Root of every error that the orchestrator raises on purpose."""
+
+
+class ConfigError(FedAvgError):
+    """A configuration that cannot be understood; the message names the key and the remedy."""
+
+
+class DataError(FedAvgError):
+    """Data that is missing, malformed, or too small for what was asked."""
+
+
+class PlanError(FedAvgError):
+    """Parts that do not add up to one sound plan: cohort, encoding, noise, sum, accounting."""
+
+
+class CapacityError(FedAvgError):
+    """A value or a sum that the chosen integers cannot hold."""
+
+
+class NonFiniteError(FedAvgError):
+    """NaN or infinity where a number was needed."""
+
+
+class LocalProtocolError(FedAvgError):
+    """The caller used an object at the wrong time or twice."""
+
+
+class RoundAbortedError(FedAvgError):
+    """A round ended without an aggregate; nothing was revealed and nothing was applied."""
+
+
+class ReportError(FedAvgError):
+    """A folder that is no run directory, or one too damaged to report on."""
