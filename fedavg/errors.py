@@ -12,6 +12,7 @@ __all__ = [
     "PlanError",
     "ReportError",
     "RoundAbortedError",
+    "WireFormatError",
 ]
 
 
@@ -49,3 +50,7 @@ class RoundAbortedError(FedAvgError):
 
 class ReportError(FedAvgError):
     """A folder that is no run directory, or one too damaged to report on."""
+
+
+class WireFormatError(FedAvgError):
+    """Bytes that are no message."""

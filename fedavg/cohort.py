@@ -1,0 +1,151 @@
+"""Who takes part in a round: samplers that state their own sampling scheme to the accountant."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from scipy.stats import binom
+
+from dp import FixedSizeSampling, PoissonSampling, random_uniform
+from fedavg.errors import PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Cohort", "CohortBounds", "FixedCohort", "PoissonCohort"]
+
+
+@dataclass(frozen=True, slots=True)
+class CohortBounds:
+    """Sizes between which a round runs, and the probability that a draw falls outside.
+
+    Args:
+        floor: smaller cohorts are skipped.
+        cap: larger cohorts are skipped too, so that a size outside is one event, not two.
+        outside: probability per round of a draw below `floor` or above `cap`, for the worse of two
+            populations that differ by one client.
+    """
+
+    floor: int
+    cap: int
+    outside: float
+
+
+class Cohort(Protocol):
+    """A client sampler."""
+
+    def expected_size(self, num_clients: int) -> float:
+        """Public expected cohort size, the divisor under differential privacy."""
+        ...
+
+    def bounds(self, num_clients: int, floor: int, tail: float) -> CohortBounds:
+        """Floor and cap outside which a draw falls with probability about `tail` or less."""
+        ...
+
+    def scheme(self, num_clients: int) -> PoissonSampling | FixedSizeSampling:
+        """The sampling scheme for this population, for the accountant."""
+        ...
+
+    def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
+        """Draw one round's roster from operating-system entropy."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PoissonCohort:
+    """Every client joins a round with probability `rate`, by its own coin.
+
+    Example:
+        >>> PoissonCohort(0.15).expected_size(1000)
+        150.0
+        >>> len(PoissonCohort(1.0).draw(range(5)))
+        5
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.rate) and 0 < self.rate <= 1):
+            raise PlanError(f"a Poisson cohort's rate must lie in (0, 1], not {self.rate!r}")
+
+    def scheme(self, num_clients: int) -> PoissonSampling:
+        """Poisson sampling does not depend on the population."""
+        del num_clients
+        return PoissonSampling(self.rate)
+
+    def expected_size(self, num_clients: int) -> float:
+        """rate · num_clients."""
+        return self.rate * num_clients
+
+    def bounds(self, num_clients: int, floor: int, tail: float) -> CohortBounds:
+        """Two-sided quantiles of Bin(num_clients, rate), raised to `floor` where it binds.
+
+        A floor of 0 means that even an empty round runs (its release is noise alone).
+
+        The probability outside is taken at num_clients − 1, num_clients and num_clients + 1: the
+        neighbouring population has one client more or less.
+        """
+        quantile = max(int(binom.ppf(tail / 2, num_clients, self.rate)) - 1, 0)
+        low = max(floor, quantile) if floor else 0
+        cap = min(max(low, int(binom.isf(tail / 2, num_clients + 1, self.rate)) + 1), num_clients)
+        outside = max(
+            float(binom.cdf(low - 1, n, self.rate) + binom.sf(cap, n, self.rate))
+            for n in (max(num_clients - 1, 1), num_clients, num_clients + 1)
+        )
+        return CohortBounds(low, cap, outside)
+
+    def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
+        """One coin a client."""
+        joined = random_uniform(len(client_ids)) < self.rate
+        return tuple(int(client_ids[i]) for i in np.flatnonzero(joined))
+
+
+@dataclass(frozen=True, slots=True)
+class FixedCohort:
+    """Exactly `size` clients a round, drawn without replacement.
+
+    Accounting for it is not Poisson accounting; see `dp.FixedSizeSampling`.
+
+    Example:
+        >>> sorted(FixedCohort(3).draw([7, 8, 9]))
+        [7, 8, 9]
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise PlanError(f"a fixed cohort needs a size of at least 1, not {self.size!r}")
+
+    def scheme(self, num_clients: int) -> FixedSizeSampling:
+        """Fixed-size sampling from `num_clients`."""
+        return FixedSizeSampling(self.size, num_clients)
+
+    def expected_size(self, num_clients: int) -> float:
+        """The size itself."""
+        self._check(num_clients)
+        return float(self.size)
+
+    def bounds(self, num_clients: int, floor: int, tail: float) -> CohortBounds:
+        """Floor and cap are the size itself."""
+        del tail
+        self._check(num_clients)
+        if self.size < floor:
+            raise PlanError(
+                f"a cohort of {self.size} is below {floor}, the smallest that this threat model "
+                "allows: enlarge the cohort or assume fewer drop-outs and colluders"
+            )
+        return CohortBounds(self.size, self.size, 0.0)
+
+    def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
+        """The `size` clients with the smallest of independent uniform keys."""
+        self._check(len(client_ids))
+        order = np.argsort(random_uniform(len(client_ids)), kind="stable")[: self.size]
+        return tuple(int(client_ids[i]) for i in np.sort(order))
+
+    def _check(self, num_clients: int) -> None:
+        if self.size > num_clients:
+            raise PlanError(f"a cohort of {self.size} cannot be drawn from {num_clients} clients")

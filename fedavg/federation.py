@@ -1,0 +1,309 @@
+"""Federation: a model, clients and a plan, run round by round on one machine.
+
+Enrolment hands out identities and keys; after it, server, clients and key holder exchange bytes only.
+Every release is charged to the ledger before it is made.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dp import BudgetExhaustedError, Ledger
+from fedavg.errors import DataError, LocalProtocolError, RoundAbortedError
+from fedavg.local import evaluate
+from fedavg.rounds import PROTOCOL_ERRORS, RoundTraffic, run_round
+from fedavg.secure_sum import KEY_HOLDER
+from fedavg.server import KeyHolder, RoundServer
+from fedavg.simulate import Faults, InProcess, Population
+from fedavg.tensors import Layout
+from fedavg.workers import ModelSpec, WorkerPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.data import Dataset
+    from fedavg.local import Evaluation
+    from fedavg.plan import Plan, Resolution
+    from fedavg.secure_sum import Provision, ServerSide, SumResult
+    from fedavg.transcript import Transcript
+
+__all__ = ["Federation", "RoundResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """What one round gave.
+
+    `accuracy`, `loss` and `epsilon_release` may be published; all else is for the server's operator
+    only, since published cohort sizes void `epsilon_release`.
+
+    Args:
+        round: counts from 1.
+        accuracy, loss: of the released model; None without an evaluation set.
+        epsilon_release: spent so far, for whoever sees the models; None without DP.
+        epsilon_server: spent so far, for the server; None when it sees more than noisy sums.
+        cohort: clients drawn.
+        survivors: clients in the sum.
+        skipped: why there is no new model this round, or None.
+        bytes_up, bytes_down: all messages of the round.
+        seconds: wall time by stage.
+        failures: clients of the simulation that could not answer, with the reason; a real server
+            would only see their silence.
+    """
+
+    round: int
+    accuracy: float | None
+    loss: float | None
+    epsilon_release: float | None
+    epsilon_server: float | None
+    cohort: int
+    survivors: int
+    skipped: str | None
+    bytes_up: int
+    bytes_down: int
+    seconds: Mapping[str, float]
+    failures: Mapping[int, str] = field(default_factory=dict[int, str])
+
+
+class Federation:
+    """A simulated federation.
+
+    Args:
+        model: a module (clients then live in this process) or a `ModelSpec`.
+        clients: each client's own examples, by id.
+        plan: how it is protected and trained.
+        evaluate: held-out examples on which each released model is scored.
+        workers: processes to spread the clients over; 0 keeps them in this one. Needs a `ModelSpec`.
+        faults: simulated drop-outs.
+        seed: public seed of the order of local examples.
+        transcript: records what the server sees, when given.
+
+    Example: see `examples/` and the README.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | ModelSpec,
+        clients: Mapping[int, Dataset],
+        plan: Plan,
+        *,
+        evaluate: Dataset | None = None,
+        workers: int = 0,
+        faults: Faults | None = None,
+        seed: int = 0,
+        transcript: Transcript | None = None,
+    ) -> None:
+        if not clients:
+            raise DataError("a federation needs clients")
+        if workers and not isinstance(model, ModelSpec):
+            raise LocalProtocolError("worker processes build their own models: give a ModelSpec")
+        self.plan = plan
+        self.transcript = transcript
+        self.ledger = Ledger(plan.budget.epsilon, plan.budget.delta)
+        self.stopped = "unstarted"
+        self.watched: int | None = None
+        self._spec = model if isinstance(model, ModelSpec) else None
+        self._model = model.build() if isinstance(model, ModelSpec) else model
+        self.layout = Layout.of(self._model)
+        self._clients = dict(clients)
+        self._evaluate = evaluate
+        self._workers = workers
+        self._faults = faults or Faults()
+        self._seed = seed
+        self._vector = self.layout.flatten(self._model)
+        self._released = self._vector.copy()
+        self._optimizer = plan.server_optimizer.init(self.layout.size)
+        self._averaging = None if plan.averaging is None else plan.averaging.init(self.layout.size)
+        self._participations: dict[int, int] = dict.fromkeys(self._clients, 0)
+        self._server_epsilon: dict[int, float | None] = {}
+        self.last_sum: SumResult | None = None
+        self.last_update: NDArray[np.float64] | None = None
+
+    @property
+    def released(self) -> NDArray[np.float64]:
+        """float64[d]: the model as released last."""
+        return self._released
+
+    def resolve(self, num_rounds: int) -> Resolution:
+        """The plan with every derived number, as `run` would use it."""
+        return self.plan.resolve(
+            num_clients=len(self._clients),
+            vector_length=self.layout.size,
+            num_rounds=num_rounds,
+            largest_client=max(len(data) for data in self._clients.values()),
+        )
+
+    def run(self, num_rounds: int) -> Iterator[RoundResult]:
+        """Enrol the clients and run up to `num_rounds` rounds, once.
+
+        Stops early, with `stopped == "budget"`, before the round that would exceed the budget.
+
+        Raises:
+            PlanError and the packages' own errors: a plan that does not add up, before any round.
+            LocalProtocolError: a second run.
+        """
+        if self.stopped != "unstarted":
+            raise LocalProtocolError("a federation runs once: make a new one")
+        resolution = self.resolve(num_rounds)
+        self.stopped = "running"
+        transport = self._transport()
+        try:
+            yield from self._rounds(resolution, transport)
+        except (KeyboardInterrupt, GeneratorExit):
+            self.stopped = "interrupted"
+            raise
+        finally:
+            transport.close()
+
+    def _transport(self) -> InProcess | WorkerPool:
+        if self._workers and self._spec is not None:
+            return WorkerPool(
+                self._clients, self._spec, workers=self._workers, faults=self._faults
+            )
+        return InProcess(Population(self._clients, self._faults))
+
+    def _rounds(
+        self, resolution: Resolution, transport: InProcess | WorkerPool
+    ) -> Iterator[RoundResult]:
+        provision = self._enrol(resolution, transport)
+        side = self.plan.secure_sum.server_side(provision.server)
+        event, ids = resolution.release_event(), sorted(self._clients)
+        if event is not None:
+            self.ledger.charge(resolution.failure(), resolution.num_rounds)
+        for index in range(resolution.num_rounds):
+            if event is not None:
+                try:
+                    self.ledger.charge(event)
+                except BudgetExhaustedError:
+                    self.stopped = "budget"
+                    return
+            cohort = self.plan.cohort.draw(ids)
+            yield self._round(resolution, transport, side, index, cohort)
+        self.stopped = "finished"
+
+    def _enrol(self, resolution: Resolution, transport: InProcess | WorkerPool) -> Provision:
+        sums = self.plan.secure_sum
+        largest = resolution.spec(resolution.bounds.cap, resolution.digest)
+        provision = sums.provision(largest, transport.publics())
+        if isinstance(transport, WorkerPool):
+            transport.equip(resolution, provision.clients, self._seed)
+        else:
+            transport.equip(
+                resolution, self._model, self.layout, provision.clients, self._seed
+            )
+        if provision.key_holder is not None:
+            side = sums.key_holder_side(provision.key_holder)
+            transport.add_party(KEY_HOLDER, KeyHolder(resolution, side))
+        return provision
+
+    def _round(
+        self,
+        resolution: Resolution,
+        transport: InProcess | WorkerPool,
+        side: ServerSide,
+        index: int,
+        cohort: tuple[int, ...],
+    ) -> RoundResult:
+        transport.begin_round(index)
+        self._watch(transport, index, cohort)
+        model = self._vector.astype("<f4").tobytes()
+        server = RoundServer(resolution, side, round_index=index, model=model, cohort=cohort)
+        traffic, skipped, survivors = RoundTraffic(), None, 0
+        try:
+            result = run_round(server, transport, traffic, self.transcript)
+            started = time.perf_counter()
+            survivors = len(result.survivors)
+            self._apply(resolution, result, index)
+            traffic.seconds["decode"] = time.perf_counter() - started
+        except PROTOCOL_ERRORS as error:
+            skipped = str(error)
+        for client in traffic.masked_inputs:
+            self._participations[client] += 1
+        return self._report(resolution, traffic, index, len(cohort), survivors, skipped)
+
+    def _watch(
+        self, transport: InProcess | WorkerPool, index: int, cohort: tuple[int, ...]
+    ) -> None:
+        record = self.transcript
+        if record is None:
+            return
+        record.round_index = index
+        if cohort and self.watched is None and (record.rounds is None or index in record.rounds):
+            self.watched = cohort[0]
+            transport.watch(cohort[0])
+            self._seen = transport.seen
+
+    def probe(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """The watched client's encoded update before and after its noise: a simulation's privilege."""
+        return None if self.watched is None else self._seen(self.watched)
+
+    def _apply(self, resolution: Resolution, result: SumResult, index: int) -> None:
+        """Decode the sum, divide, and take the server's step."""
+        total = result.total
+        stddev = resolution.central_stddev
+        if stddev and self.plan.noise is not None:
+            total = total + self.plan.noise.sample(stddev, total.size)
+        divisor = resolution.expected_cohort
+        if self.plan.weighted:
+            total, divisor = total[:-1], float(total[-1])
+        elif self.plan.noise is None:
+            divisor = float(len(result.survivors))
+        if divisor <= 0:
+            raise RoundAbortedError("the survivors' weights sum to zero")
+        mean = self.plan.encoding.decode(total, resolution.vector_length) / divisor
+        self._vector, self._optimizer = self.plan.server_optimizer.step(
+            self._vector, mean, self._optimizer
+        )
+        self.last_sum, self.last_update = result, mean
+        self._released = self._vector
+        if self.plan.averaging is not None and self._averaging is not None:
+            self._averaging = self.plan.averaging.update(
+                self._averaging, self._vector, index, resolution.num_rounds
+            )
+            self._released = self.plan.averaging.value(self._averaging)
+
+    def _report(
+        self,
+        resolution: Resolution,
+        traffic: RoundTraffic,
+        index: int,
+        cohort: int,
+        survivors: int,
+        skipped: str | None,
+    ) -> RoundResult:
+        score = self._score()
+        private = self.plan.noise is not None
+        release = self.ledger.spent().high if private else math.inf
+        return RoundResult(
+            round=index + 1,
+            accuracy=None if score is None else score.accuracy,
+            loss=None if score is None else score.loss,
+            epsilon_release=release if math.isfinite(release) else None,
+            epsilon_server=self._epsilon_server(resolution),
+            cohort=cohort,
+            survivors=survivors,
+            skipped=skipped,
+            bytes_up=traffic.bytes_up,
+            bytes_down=traffic.bytes_down,
+            seconds=traffic.seconds,
+            failures=traffic.failures,
+        )
+
+    def _score(self) -> Evaluation | None:
+        if self._evaluate is None:
+            return None
+        return evaluate(self._model, self.layout, self._released, self._evaluate)
+
+    def _epsilon_server(self, resolution: Resolution) -> float | None:
+        most = max(self._participations.values())
+        if most not in self._server_epsilon:
+            self._server_epsilon[most] = resolution.server_epsilon(most)
+        return self._server_epsilon[most]

@@ -1,0 +1,113 @@
+"""What server and clients say to each other around a secure sum, and its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from fedavg.errors import LocalProtocolError, WireFormatError
+
+__all__ = [
+    "Message",
+    "OpenRequest",
+    "Ready",
+    "RoundStart",
+    "SumMessage",
+    "SumOpen",
+    "decode",
+    "encode",
+    "model_digest",
+    "round_context",
+]
+
+
+class RoundStart(msgspec.Struct, frozen=True, array_like=True, tag="start"):
+    """Server → client: train on this model (float32, little endian)."""
+
+    round: int
+    model: bytes
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
+    """Client → server: trained; nothing about the update or the data."""
+
+    round: int
+
+
+class SumOpen(msgspec.Struct, frozen=True, array_like=True, tag="open"):
+    """Server → client: a secure sum begins among so many; its opening message."""
+
+    round: int
+    roster_size: int
+    opening: bytes
+
+
+class OpenRequest(msgspec.Struct, frozen=True, array_like=True, tag="request"):
+    """Server → key holder: open the encrypted sum of this round, whose chunks follow."""
+
+    round: int
+    roster_size: int
+    model_digest: bytes
+    chunks: tuple[bytes, ...]
+
+
+class SumMessage(msgspec.Struct, frozen=True, array_like=True, tag="sum"):
+    """Either way: a message of the secure sum."""
+
+    round: int
+    payload: bytes
+
+
+Message = RoundStart | Ready | SumOpen | OpenRequest | SumMessage
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """Return a message's bytes.
+
+    Example:
+        >>> decode(encode(Ready(3)))
+        Ready(round=3)
+    """
+    return _ENCODER.encode(message)
+
+
+def decode(data: bytes) -> Message:
+    """Read a message.
+
+    Raises:
+        WireFormatError: bytes that are no message, or not its canonical form.
+    """
+    try:
+        message = _DECODER.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise WireFormatError("these bytes are no message of a round") from error
+    if _ENCODER.encode(message) != data:
+        raise WireFormatError("a message in a non-canonical form")
+    return message
+
+
+def model_digest(model: bytes) -> bytes:
+    """SHA-256 of a broadcast model."""
+    return hashlib.sha256(model).digest()
+
+
+def round_context(
+    plan_digest: bytes, round_index: int, roster_size: int, digest_of_model: bytes
+) -> bytes:
+    """Digest that binds a secure sum to plan, round, roster size and model.
+
+    Clients with another model hold another context, so their vectors do not enter the same sum
+    (Pasquini, Francati, Ateniese 2022); the roster size is bound because noise shares are sized by it.
+    """
+    if round_index < 0 or roster_size < 1:
+        raise LocalProtocolError("rounds count from 0 and a roster holds at least one client")
+    digest = hashlib.sha256(b"fedavg round v1")
+    digest.update(plan_digest)
+    digest.update(round_index.to_bytes(8, "big"))
+    digest.update(roster_size.to_bytes(8, "big"))
+    digest.update(digest_of_model)
+    return digest.digest()

@@ -1,0 +1,175 @@
+"""The server of one round, and the key holder beside it: bytes in, bytes out, no reference to a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedavg.errors import LocalProtocolError, RoundAbortedError
+from fedavg.messages import (
+    OpenRequest,
+    Ready,
+    RoundStart,
+    SumMessage,
+    SumOpen,
+    decode,
+    encode,
+    model_digest,
+    round_context,
+)
+from fedavg.secure_sum import KEY_HOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fedavg.plan import Resolution
+    from fedavg.secure_sum import KeyHolderSide, ServerSession, ServerSide, SumResult
+
+__all__ = ["KeyHolder", "RoundServer"]
+
+
+class RoundServer:
+    """One round at the server: ask a cohort to train, then sum over those who are ready.
+
+    Args:
+        resolution: the plan, its population and model.
+        side: the server's material of the secure sum.
+        round_index: counts from 0; each index is used once.
+        model: the broadcast model's bytes, float32.
+        cohort: the clients drawn for this round.
+    """
+
+    def __init__(
+        self,
+        resolution: Resolution,
+        side: ServerSide,
+        *,
+        round_index: int,
+        model: bytes,
+        cohort: Sequence[int],
+    ) -> None:
+        self._resolution = resolution
+        self._side = side
+        self._round = round_index
+        self._model = model
+        self._cohort = frozenset(cohort)
+        self._ready: set[int] = set()
+        self._session: ServerSession | None = None
+        self._asked: frozenset[int] = frozenset()
+        self._done = False
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage whose messages are awaited."""
+        return "train" if self._session is None else self._session.stage
+
+    def open(self) -> dict[int, Sequence[bytes]]:
+        """First messages: the model, to every client of the cohort."""
+        message = encode(RoundStart(self._round, self._model))
+        return {client: (message,) for client in sorted(self._cohort)}
+
+    def receive(self, sender: int, message: bytes) -> None:
+        """Take one message.
+
+        Raises:
+            WireFormatError, LocalProtocolError: no message, or not for now.
+            secagg.RemoteProtocolError, he.HEError: the secure sum refuses it; the sender counts
+                as silent from here on.
+        """
+        decoded = decode(message)
+        if isinstance(decoded, Ready) and decoded.round == self._round and self._session is None:
+            if sender not in self._cohort:
+                raise LocalProtocolError(f"client {sender} was not asked this round")
+            self._ready.add(sender)
+        elif isinstance(decoded, SumMessage) and decoded.round == self._round and self._session:
+            self._session.receive(sender, decoded.payload)
+        else:
+            raise LocalProtocolError(f"party {sender} sent a message that is not awaited now")
+
+    def advance(self) -> dict[int, Sequence[bytes]]:
+        """Close the stage and return the next messages; {} when the sum stands.
+
+        Raises:
+            RoundAbortedError, secagg.Aborted, he.HEError: no sum, nothing revealed.
+        """
+        if self._session is None:
+            return self._begin_sum()
+        outgoing = self._session.advance()
+        if not outgoing:
+            self._done = True
+        return {party: self._wrap(party, data) for party, data in outgoing.items()}
+
+    def _begin_sum(self) -> dict[int, Sequence[bytes]]:
+        roster = sorted(self._ready)
+        bounds = self._resolution.bounds
+        if not bounds.floor <= len(roster) <= bounds.cap:
+            raise RoundAbortedError(
+                f"{len(roster)} clients are ready; a round takes {bounds.floor} … {bounds.cap}"
+            )
+        context = round_context(
+            self._resolution.digest, self._round, len(roster), model_digest(self._model)
+        )
+        self._session = self._side.session(self._resolution.spec(len(roster), context), roster)
+        return {
+            client: tuple(encode(SumOpen(self._round, len(roster), data)) for data in messages)
+            for client, messages in self._session.open().items()
+        }
+
+    def _wrap(self, party: int, messages: Sequence[bytes]) -> Sequence[bytes]:
+        if party != KEY_HOLDER:
+            return tuple(encode(SumMessage(self._round, data)) for data in messages)
+        request = OpenRequest(
+            self._round, len(self._ready), model_digest(self._model), tuple(messages)
+        )
+        return (encode(request),)
+
+    @property
+    def roster(self) -> tuple[int, ...]:
+        """The clients among whom the sum was taken: those who were ready."""
+        return tuple(sorted(self._ready))
+
+    def result(self) -> SumResult:
+        """The sum over the survivors; raises before the end."""
+        if self._session is None or not self._done:
+            raise LocalProtocolError("the round is still open")
+        return self._session.result()
+
+
+class KeyHolder:
+    """Opens one encrypted sum a round, once, after its checks.  Sees sums, never an update.
+
+    Args:
+        resolution: the plan as agreed at enrolment.
+        side: the key holder's material.
+    """
+
+    def __init__(self, resolution: Resolution, side: KeyHolderSide) -> None:
+        self._resolution = resolution
+        self._side = side
+        self._last_round = -1
+
+    def handle(self, message: bytes) -> Sequence[bytes]:
+        """Answer the server's request to open a sum.
+
+        Raises:
+            LocalProtocolError: a second request for a round, or a roster outside the plan.
+            he.HEError: a forged, foreign or too small sum.
+        """
+        request = decode(message)
+        if not isinstance(request, OpenRequest):
+            raise LocalProtocolError("the key holder only opens sums")
+        if request.round <= self._last_round:
+            raise LocalProtocolError(f"the sum of round {request.round} was asked for before")
+        bounds = self._resolution.bounds
+        if not bounds.floor <= request.roster_size <= bounds.cap:
+            raise LocalProtocolError(
+                f"a round among {request.roster_size} clients lies outside the plan's "
+                f"{bounds.floor} … {bounds.cap}"
+            )
+        self._last_round = request.round
+        context = round_context(
+            self._resolution.digest, request.round, request.roster_size, request.model_digest
+        )
+        session = self._side.session(self._resolution.spec(request.roster_size, context))
+        return tuple(
+            encode(SumMessage(request.round, data)) for data in session.receive(request.chunks)
+        )

@@ -1,0 +1,200 @@
+"""Many clients on one machine: enrolment, faults, and a transport that carries only bytes.
+
+The server's code never holds a client.  In one process (`InProcess`) or in several
+(`fedavg.workers.WorkerPool`) the parties live behind a transport; what crosses it is what would cross
+a network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fedavg.client import Client, Probe, Workbench
+from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.rounds import PROTOCOL_ERRORS, Delivery
+from secagg import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.data import Dataset
+    from fedavg.plan import Resolution
+    from fedavg.tensors import Layout
+
+__all__ = ["Faults", "InProcess", "Party", "Population"]
+
+_STAGES = 7  # train, then at most six messages of a secure sum
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Simulated drop-outs: a client falls silent for the rest of a round, at any stage.
+
+    Args:
+        rate: probability per client and round.
+        seed: public seed; drop-outs do not depend on data.
+
+    Example:
+        >>> Faults(rate=0.0).silent_from(client_id=1, round_index=0) is None
+        True
+    """
+
+    rate: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise PlanError(f"a drop-out rate must lie in [0, 1), not {self.rate!r}")
+
+    def silent_from(self, *, client_id: int, round_index: int) -> int | None:
+        """Stage (0 … 6) from which the client is silent this round, or None."""
+        if self.rate == 0:
+            return None
+        public = np.random.default_rng((self.seed, client_id, round_index))  # noqa: TID251 - public seed
+        return int(public.integers(_STAGES)) if public.random() < self.rate else None
+
+
+class Party(Protocol):
+    """Whoever answers messages: a client or the key holder."""
+
+    def handle(self, message: bytes) -> Sequence[bytes]:
+        """Answer one message."""
+        ...
+
+
+@dataclass(slots=True)
+class _Attendance:
+    round_index: int = -1
+    stage: int = -1
+    silent: bool = False
+
+
+class Population:
+    """The clients of one process: enrolled, then answering messages, with simulated faults.
+
+    Args:
+        datasets: each client's own examples.
+        faults: simulated drop-outs.
+    """
+
+    def __init__(self, datasets: Mapping[int, Dataset], faults: Faults) -> None:
+        self._datasets = dict(datasets)
+        self._faults = faults
+        self._identities = {client: Identity.generate() for client in self._datasets}
+        self._clients: dict[int, Client] = {}
+        self._attendance = {client: _Attendance() for client in self._datasets}
+
+    def publics(self) -> dict[int, bytes]:
+        """Public identities, for the directory."""
+        return {client: identity.public for client, identity in self._identities.items()}
+
+    def equip(
+        self, resolution: Resolution, model: nn.Module, layout: Layout, material: bytes, seed: int
+    ) -> None:
+        """Hand every client the plan, a model to train with and the secure sum's material."""
+        side = resolution.plan.secure_sum.client_side(material)
+        bench = Workbench(resolution, model, layout, side, seed)
+        self._clients = {
+            client: Client(client, data, self._identities[client], bench)
+            for client, data in self._datasets.items()
+        }
+
+    def deliver(self, round_index: int, client_id: int, messages: Sequence[bytes]) -> Delivery:
+        """Let one client answer; its own errors become its silence, with the reason noted."""
+        client = self._clients.get(client_id)
+        if client is None:
+            raise LocalProtocolError(f"client {client_id} does not live here or is not equipped")
+        if self._is_silent(round_index, client_id):
+            return Delivery(client_id, ())
+        replies: list[bytes] = []
+        try:
+            for message in messages:
+                replies.extend(client.handle(message))
+        except PROTOCOL_ERRORS as error:
+            self._attendance[client_id].silent = True
+            return Delivery(client_id, tuple(replies), f"{type(error).__name__}: {error}")
+        return Delivery(client_id, tuple(replies))
+
+    def _is_silent(self, round_index: int, client_id: int) -> bool:
+        seat = self._attendance[client_id]
+        if seat.round_index != round_index:
+            seat.round_index, seat.stage, seat.silent = round_index, -1, False
+        seat.stage += 1
+        silent_from = self._faults.silent_from(client_id=client_id, round_index=round_index)
+        seat.silent = seat.silent or (silent_from is not None and seat.stage >= silent_from)
+        return seat.silent
+
+    def watch(self, client_id: int) -> None:
+        """Put a probe into one client, for a report's pictures."""
+        self._clients[client_id].probe = Probe()
+
+    def seen(self, client_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """What the probe of one client holds: its encoded update, before and after its noise."""
+        probe = self._clients[client_id].probe
+        if probe is None or probe.encoded is None or probe.noised is None:
+            return None
+        return probe.encoded, probe.noised
+
+
+class InProcess:
+    """A transport to a population and other parties in this process."""
+
+    def __init__(self, population: Population) -> None:
+        self._population = population
+        self._parties: dict[int, Party] = {}
+        self.round_index = -1
+
+    def publics(self) -> dict[int, bytes]:
+        """Public identities of all clients."""
+        return self._population.publics()
+
+    def equip(
+        self, resolution: Resolution, model: nn.Module, layout: Layout, material: bytes, seed: int
+    ) -> None:
+        """See `Population.equip`."""
+        self._population.equip(resolution, model, layout, material, seed)
+
+    def add_party(self, address: int, party: Party) -> None:
+        """Attach a party that is no client, such as the key holder."""
+        self._parties[address] = party
+
+    def begin_round(self, round_index: int) -> None:
+        """Tell the simulation (not the clients) which round's faults apply."""
+        self.round_index = round_index
+
+    def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
+        """Deliver to one party after the other."""
+        for address, messages in outgoing.items():
+            party = self._parties.get(address)
+            if party is None:
+                yield self._population.deliver(self.round_index, address, messages)
+            else:
+                yield ask(address, party, messages)
+
+    def watch(self, client_id: int) -> None:
+        """See `Population.watch`."""
+        self._population.watch(client_id)
+
+    def seen(self, client_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """See `Population.seen`."""
+        return self._population.seen(client_id)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def ask(address: int, party: Party, messages: Sequence[bytes]) -> Delivery:
+    """Let a party that is no client answer."""
+    replies: list[bytes] = []
+    try:
+        for message in messages:
+            replies.extend(party.handle(message))
+    except PROTOCOL_ERRORS as error:
+        return Delivery(address, (), f"{type(error).__name__}: {error}")
+    return Delivery(address, tuple(replies))

@@ -1,0 +1,298 @@
+"""Ckks and Bfv: homomorphically encrypted sums, opened by a key holder, as secure sums."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+import numpy as np
+
+import he
+from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
+from fedavg.secure_sum import KEY_HOLDER, Provision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Literal
+
+    from numpy.typing import NDArray
+
+    from fedavg.secure_sum import SumSpec
+    from secagg import Identity
+
+__all__ = ["Bfv", "Ckks"]
+
+_OPENING = b"HEO1"
+_OPENED = b"HES1"
+
+
+class _Opened(msgspec.Struct, frozen=True, array_like=True):
+    """The key holder's answer: the sum and whose vectors are in it."""
+
+    total: bytes
+    survivors: tuple[int, ...]
+
+
+class _Material(msgspec.Struct, frozen=True, array_like=True):
+    """Parameters and the secret key, for those who may hold it."""
+
+    params: bytes
+    secret_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Encrypted:
+    """What both schemes share; a user names one of them."""
+
+    dropout_rate: float = 0.1
+    corrupt_rate: float = 0.1
+
+    kind: ClassVar[Literal["ckks", "bfv"]]
+    hides_updates: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
+            raise PlanError("dropout_rate and corrupt_rate must lie in [0, 1)")
+
+    @property
+    def threat_model(self) -> str:
+        """What the server is assumed to do."""
+        return "honest but curious server that no client helps"
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What encrypted averaging rests on."""
+        return (
+            "The server follows the protocol and only looks; forged sums are refused by the key holder.",
+            "Every client holds the one secret key: the server together with any client reads every update.",
+            f"At most {self.dropout_rate:.0%} of each cohort fall silent; beyond, nothing is opened.",
+        )
+
+    def smallest_cohort(self) -> int:
+        """Three: with two, each learns the other's update from the sum."""
+        return 3
+
+    def min_survivors(self, roster_size: int) -> int:
+        """All but the assumed drop-outs, never below three."""
+        return max(3, roster_size - math.ceil(self.dropout_rate * roster_size))
+
+    def colluders(self, roster_size: int) -> int:
+        """The corrupt share, at least one."""
+        return max(1, math.ceil(self.corrupt_rate * roster_size))
+
+    def params(self, spec: SumSpec) -> he.Params:
+        """Encryption parameters for sums of up to this roster."""
+        return he.Params.for_sum(
+            max(spec.roster_size, 2), max_abs=spec.input_bound, scheme=self.kind
+        )
+
+    def check(self, spec: SumSpec) -> None:
+        """Raises he.CapacityError or he.UnsafeParametersError when no parameters exist."""
+        self.params(spec)
+
+    def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
+        """Generate the key; clients and key holder get it, the server the public context."""
+        del directory
+        params = self.params(spec)
+        secret = he.SecretContext.generate(params)
+        material = msgspec.msgpack.encode(
+            _Material(params.to_bytes(), secret.export_secret_key())
+        )
+        return Provision(
+            server=secret.public().to_bytes(), clients=material, key_holder=material
+        )
+
+    def server_side(self, material: bytes) -> _HeServerSide:
+        """Open the server's side: a context without a secret key."""
+        return _HeServerSide(he.PublicContext.from_bytes(material), self)
+
+    def client_side(self, material: bytes) -> _HeClientSide:
+        """Open the clients' side."""
+        return _HeClientSide(_secret_context(material))
+
+    def key_holder_side(self, material: bytes) -> _HeKeyHolderSide:
+        """Open the key holder's side."""
+        return _HeKeyHolderSide(_secret_context(material), self)
+
+    def describe(self, message: bytes) -> str:
+        """Name a message."""
+        if message[:4] == _OPENING:
+            return "opening"
+        if message[:4] == _OPENED:
+            return "opened sum"
+        return {"upload": "encrypted update", "sum": "encrypted sum"}[he.envelope_kind(message)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ckks(_Encrypted):
+    """Exact integer sums under CKKS; every client holds the secret key, the server never does.
+
+    Args:
+        dropout_rate: share of a roster that may fall silent.
+        corrupt_rate: share of a roster whose noise shares are assumed to be known to others.
+
+    Example:
+        >>> Ckks().kind
+        'ckks'
+    """
+
+    kind: ClassVar[Literal["ckks", "bfv"]] = "ckks"
+
+
+@dataclass(frozen=True, slots=True)
+class Bfv(_Encrypted):
+    """Exact integer sums under BFV; every client holds the secret key, the server never does.
+
+    Args:
+        dropout_rate: share of a roster that may fall silent.
+        corrupt_rate: share of a roster whose noise shares are assumed to be known to others.
+
+    Example:
+        >>> Bfv().kind
+        'bfv'
+    """
+
+    kind: ClassVar[Literal["ckks", "bfv"]] = "bfv"
+
+
+def _secret_context(material: bytes) -> he.SecretContext:
+    decoded = msgspec.msgpack.decode(material, type=_Material)
+    return he.SecretContext.from_secret_key(
+        he.Params.from_bytes(decoded.params), decoded.secret_key
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _HeResult:
+    total: NDArray[np.int64]
+    survivors: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _HeServerSide:
+    public: he.PublicContext
+    config: _Encrypted
+
+    def session(self, spec: SumSpec, roster: Sequence[int]) -> _HeServerSession:
+        server = he.Server(self.public, context=spec.context)
+        return _HeServerSession(server, spec, roster, self.config.min_survivors(len(roster)))
+
+
+class _HeServerSession:
+    def __init__(
+        self, server: he.Server, spec: SumSpec, roster: Sequence[int], min_survivors: int
+    ) -> None:
+        self._server = server
+        self._spec = spec
+        self._roster = frozenset(roster)
+        self._min_survivors = min_survivors
+        self._stage = "encrypt"
+        self._opened: _Opened | None = None
+
+    @property
+    def stage(self) -> str:
+        return self._stage
+
+    def open(self) -> dict[int, Sequence[bytes]]:
+        return {client: (_OPENING + self._spec.context,) for client in self._roster}
+
+    def receive(self, sender: int, message: bytes) -> None:
+        if sender == KEY_HOLDER and self._stage == "open" and self._opened is None:
+            self._opened = self._check_opened(message)
+        elif sender in self._roster and self._stage == "encrypt":
+            self._server.receive(sender, message)
+        else:
+            raise LocalProtocolError(f"no message of party {sender} is awaited now")
+
+    def _check_opened(self, message: bytes) -> _Opened:
+        if message[:4] != _OPENED:
+            raise LocalProtocolError("the key holder sent no opened sum")
+        opened = msgspec.msgpack.decode(message[4:], type=_Opened)
+        if len(opened.total) != 8 * self._spec.vector_length:
+            raise LocalProtocolError("the key holder opened a sum of another length")
+        if opened.survivors != tuple(self._server.contributors):
+            raise LocalProtocolError("the key holder opened a sum of other clients")
+        return opened
+
+    def advance(self) -> dict[int, Sequence[bytes]]:
+        if self._stage == "open":
+            if self._opened is None:
+                raise RoundAbortedError("the key holder did not open the sum")
+            self._stage = "done"
+            return {}
+        contributors = self._server.contributors
+        if len(contributors) < self._min_survivors:
+            raise RoundAbortedError(
+                f"{len(contributors)} clients answered and {self._min_survivors} are needed"
+            )
+        self._stage = "open"
+        return {KEY_HOLDER: tuple(self._server.result())}
+
+    def result(self) -> _HeResult:
+        if self._opened is None or self._stage != "done":
+            raise LocalProtocolError("the sum is still closed")
+        total = np.frombuffer(self._opened.total, dtype="<i8").astype(np.int64)
+        return _HeResult(self._spec.settle(total), self._opened.survivors)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeClientSide:
+    secret: he.SecretContext
+
+    def session(
+        self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
+    ) -> _HeClientSession:
+        del identity
+        if opening != _OPENING + spec.context:
+            raise LocalProtocolError("the server's opening is for another round or model")
+        return _HeClientSession(he.Client(self.secret, client_id, context=spec.context), spec)
+
+
+class _HeClientSession:
+    def __init__(self, client: he.Client, spec: SumSpec) -> None:
+        self._client = client
+        self._spec = spec
+        self._vector: NDArray[np.int64] | None = None
+
+    @property
+    def roster_size(self) -> int:
+        return self._spec.roster_size
+
+    def set_input(self, vector: NDArray[np.int64]) -> None:
+        self._vector = self._spec.admit(vector)
+
+    def start(self) -> Sequence[bytes]:
+        if self._vector is None:
+            raise LocalProtocolError("set_input comes before start")
+        vector, self._vector = self._vector, None
+        return tuple(self._client.encrypt(vector))
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        del message
+        raise LocalProtocolError("an encrypted sum has one upload and no answers")
+
+
+@dataclass(frozen=True, slots=True)
+class _HeKeyHolderSide:
+    secret: he.SecretContext
+    config: _Encrypted
+
+    def session(self, spec: SumSpec) -> _HeKeyHolderSession:
+        minimum = self.config.min_survivors(spec.roster_size)
+        return _HeKeyHolderSession(
+            he.KeyHolder(self.secret, min_clients=minimum, context=spec.context)
+        )
+
+
+class _HeKeyHolderSession:
+    """Opens one sum, once."""
+
+    def __init__(self, holder: he.KeyHolder) -> None:
+        self._holder = holder
+
+    def receive(self, messages: Sequence[bytes]) -> Sequence[bytes]:
+        result = self._holder.decrypt(messages)
+        opened = _Opened(result.total.astype("<i8").tobytes(), tuple(result.survivors))
+        return (_OPENED + msgspec.msgpack.encode(opened),)

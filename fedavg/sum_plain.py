@@ -1,0 +1,193 @@
+"""InsecurePlain: the sum in the clear.  The server sees every update; for baselines and debugging."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+import numpy as np
+
+from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedavg.secure_sum import SumSpec
+    from secagg import Identity
+
+from fedavg.secure_sum import Provision
+
+__all__ = ["InsecurePlain", "PlainResult"]
+
+_OPENING = b"PLN1"
+_UPLOAD = b"PLNU"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainResult:
+    """The sum and whose vectors are in it."""
+
+    total: NDArray[np.int64]
+    survivors: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InsecurePlain:
+    """Adds int64 vectors that the server reads: no protection whatsoever.
+
+    Args:
+        dropout_rate: share of a roster that may fall silent before a round is given up.
+
+    Example:
+        >>> InsecurePlain().hides_updates
+        False
+    """
+
+    dropout_rate: float = 0.1
+
+    kind: ClassVar[str] = "insecure-plain"
+    hides_updates: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout_rate < 1:
+            raise PlanError(f"dropout_rate must lie in [0, 1), not {self.dropout_rate!r}")
+
+    @property
+    def threat_model(self) -> str:
+        """None: the server is trusted with every update."""
+        return "none: the server reads every update"
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """The server is trusted completely."""
+        return ("The server sees every client's update in the clear and is trusted with it.",)
+
+    def smallest_cohort(self) -> int:
+        """A sum in the clear may be empty."""
+        return 0
+
+    def min_survivors(self, roster_size: int) -> int:
+        """All but the assumed drop-outs."""
+        return roster_size - math.ceil(self.dropout_rate * roster_size)
+
+    def colluders(self, roster_size: int) -> int:
+        """One: an observing client knows its own share of the noise."""
+        return min(1, roster_size)
+
+    def check(self, spec: SumSpec) -> None:
+        """Sums must fit int64."""
+        if spec.modulus_bits > 62:
+            raise CapacityError(
+                f"the sum needs {spec.modulus_bits} bits and 62 are to be had: "
+                "encode with fewer bits or smaller weights"
+            )
+
+    def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
+        """Nothing to hand out."""
+        del spec, directory
+        return Provision(server=b"", clients=b"", key_holder=None)
+
+    def server_side(self, material: bytes) -> _PlainServerSide:
+        """Open the server's side."""
+        del material
+        return _PlainServerSide(self)
+
+    def client_side(self, material: bytes) -> _PlainClientSide:
+        """Open the clients' side."""
+        del material
+        return _PlainClientSide()
+
+    def key_holder_side(self, material: bytes) -> NoReturn:
+        """There is no key."""
+        del material
+        raise LocalProtocolError("insecure-plain has no key holder")
+
+    def describe(self, message: bytes) -> str:
+        """Name a message."""
+        return {_OPENING: "opening", _UPLOAD: "update in the clear"}.get(message[:4], "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainServerSide:
+    config: InsecurePlain
+
+    def session(self, spec: SumSpec, roster: Sequence[int]) -> _PlainServerSession:
+        self.config.check(spec)
+        return _PlainServerSession(spec, roster, self.config.min_survivors(len(roster)))
+
+
+class _PlainServerSession:
+    def __init__(self, spec: SumSpec, roster: Sequence[int], min_survivors: int) -> None:
+        self._spec = spec
+        self._roster = frozenset(roster)
+        self._min_survivors = min_survivors
+        self._total = np.zeros(spec.vector_length, dtype=np.int64)
+        self._survivors: set[int] = set()
+        self._done = False
+
+    @property
+    def stage(self) -> str:
+        return "upload"
+
+    def open(self) -> dict[int, Sequence[bytes]]:
+        return {client: (_OPENING + self._spec.context,) for client in self._roster}
+
+    def receive(self, sender: int, message: bytes) -> None:
+        if self._done or sender not in self._roster or sender in self._survivors:
+            raise LocalProtocolError(f"client {sender} is not awaited")
+        if message[:4] != _UPLOAD or len(message) != 4 + 8 * self._spec.vector_length:
+            raise CapacityError(f"client {sender} sent no vector of {self._spec.vector_length}")
+        vector = np.frombuffer(message, dtype="<i8", offset=4).astype(np.int64)
+        self._total += self._spec.admit(vector)
+        self._survivors.add(sender)
+
+    def advance(self) -> dict[int, Sequence[bytes]]:
+        self._done = True
+        if len(self._survivors) < self._min_survivors:
+            raise RoundAbortedError(
+                f"{len(self._survivors)} clients answered and {self._min_survivors} are needed"
+            )
+        return {}
+
+    def result(self) -> PlainResult:
+        if not self._done:
+            raise LocalProtocolError("the sum is still open")
+        return PlainResult(self._spec.settle(self._total), tuple(sorted(self._survivors)))
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainClientSide:
+    def session(
+        self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
+    ) -> _PlainClientSession:
+        del client_id, identity
+        if opening != _OPENING + spec.context:
+            raise LocalProtocolError("the server's opening is for another round or model")
+        return _PlainClientSession(spec)
+
+
+class _PlainClientSession:
+    def __init__(self, spec: SumSpec) -> None:
+        self._spec = spec
+        self._vector: NDArray[np.int64] | None = None
+
+    @property
+    def roster_size(self) -> int:
+        return self._spec.roster_size
+
+    def set_input(self, vector: NDArray[np.int64]) -> None:
+        self._vector = self._spec.admit(vector)
+
+    def start(self) -> Sequence[bytes]:
+        if self._vector is None:
+            raise LocalProtocolError("set_input comes before start")
+        message = _UPLOAD + self._vector.astype("<i8").tobytes()
+        self._vector = None
+        return (message,)
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        del message
+        raise LocalProtocolError("a plain sum has one upload and no answers")

@@ -1,0 +1,81 @@
+"""Everything that the server saw, byte by byte, when recording is on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from fedavg.messages import (
+    OpenRequest,
+    Ready,
+    RoundStart,
+    SumMessage,
+    SumOpen,
+    decode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from fedavg.secure_sum import SecureSum
+
+__all__ = ["Entry", "Transcript"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message that the server sent or received."""
+
+    round: int
+    stage: str
+    direction: Literal["up", "down"]
+    party: int
+    message: bytes
+
+
+@dataclass(slots=True)
+class Transcript:
+    """A record of the server's view: all messages, in order.
+
+    Args:
+        rounds: round indices to record; None records all of them.
+    """
+
+    rounds: frozenset[int] | None = None
+    entries: list[Entry] = field(default_factory=list[Entry])
+    round_index: int = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def record(
+        self, stage: str, direction: Literal["up", "down"], party: int, message: bytes
+    ) -> None:
+        """Append one message of the current round."""
+        if self.rounds is None or self.round_index in self.rounds:
+            self.entries.append(Entry(self.round_index, stage, direction, party, message))
+
+    def received(self) -> Iterable[bytes]:
+        """All that clients sent to the server."""
+        return (entry.message for entry in self.entries if entry.direction == "up")
+
+
+def describe(message: bytes, secure_sum: SecureSum) -> tuple[str, bytes]:
+    """Name a message's kind and return the bytes of the secure sum inside it, if any.
+
+    Example: a `Ready` is ("ready", b"").
+    """
+    decoded = decode(message)
+    if isinstance(decoded, RoundStart):
+        return "model", b""
+    if isinstance(decoded, Ready):
+        return "ready", b""
+    if isinstance(decoded, SumOpen):
+        return secure_sum.describe(decoded.opening), decoded.opening
+    if isinstance(decoded, OpenRequest):
+        return "encrypted sum", b""
+    assert_type: SumMessage = decoded
+    return secure_sum.describe(assert_type.payload), assert_type.payload
