@@ -1,1 +1,144 @@
-"""."""
+"""Federated averaging in which the server only ever sees aggregated or encrypted updates.
+
+Names are imported on first use (PEP 562), so that ``import fedavg.encoding`` loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedavg.cohort import FixedCohort, PoissonCohort
+    from fedavg.data import Dataset, load_task
+    from fedavg.encoding import FixedPoint
+    from fedavg.errors import (
+        CapacityError,
+        ConfigError,
+        DataError,
+        FedAvgError,
+        LocalProtocolError,
+        NonFiniteError,
+        PlanError,
+        ReportError,
+        RoundAbortedError,
+        WireFormatError,
+    )
+    from fedavg.federation import Federation, RoundResult
+    from fedavg.local import LocalTraining
+    from fedavg.noise import (
+        CentralGaussian,
+        DistributedDiscreteGaussian,
+        DistributedGaussian,
+        DistributedSkellam,
+    )
+    from fedavg.plan import Budget, Plan, Resolution, calibrated
+    from fedavg.server_optim import (
+        AveragedIterates,
+        FedAdagrad,
+        FedAdam,
+        FedAvg,
+        FedMomentum,
+        FedYogi,
+    )
+    from fedavg.simulate import Faults
+    from fedavg.sum_he import Bfv, Ckks
+    from fedavg.sum_plain import InsecurePlain
+    from fedavg.sum_secagg import SecAgg
+    from fedavg.transcript import Transcript
+    from fedavg.workers import ModelSpec
+
+_HOME = {
+    "AveragedIterates": "server_optim",
+    "Bfv": "sum_he",
+    "Budget": "plan",
+    "CapacityError": "errors",
+    "CentralGaussian": "noise",
+    "Ckks": "sum_he",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "Dataset": "data",
+    "DistributedDiscreteGaussian": "noise",
+    "DistributedGaussian": "noise",
+    "DistributedSkellam": "noise",
+    "Faults": "simulate",
+    "FedAdagrad": "server_optim",
+    "FedAdam": "server_optim",
+    "FedAvg": "server_optim",
+    "FedAvgError": "errors",
+    "FedMomentum": "server_optim",
+    "FedYogi": "server_optim",
+    "Federation": "federation",
+    "FixedCohort": "cohort",
+    "FixedPoint": "encoding",
+    "InsecurePlain": "sum_plain",
+    "LocalProtocolError": "errors",
+    "LocalTraining": "local",
+    "ModelSpec": "workers",
+    "NonFiniteError": "errors",
+    "Plan": "plan",
+    "PlanError": "errors",
+    "PoissonCohort": "cohort",
+    "ReportError": "errors",
+    "Resolution": "plan",
+    "RoundAbortedError": "errors",
+    "RoundResult": "federation",
+    "SecAgg": "sum_secagg",
+    "Transcript": "transcript",
+    "WireFormatError": "errors",
+    "calibrated": "plan",
+    "load_task": "data",
+}
+
+__all__ = [
+    "AveragedIterates",
+    "Bfv",
+    "Budget",
+    "CapacityError",
+    "CentralGaussian",
+    "Ckks",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "DistributedDiscreteGaussian",
+    "DistributedGaussian",
+    "DistributedSkellam",
+    "Faults",
+    "FedAdagrad",
+    "FedAdam",
+    "FedAvg",
+    "FedAvgError",
+    "FedMomentum",
+    "FedYogi",
+    "Federation",
+    "FixedCohort",
+    "FixedPoint",
+    "InsecurePlain",
+    "LocalProtocolError",
+    "LocalTraining",
+    "ModelSpec",
+    "NonFiniteError",
+    "Plan",
+    "PlanError",
+    "PoissonCohort",
+    "ReportError",
+    "Resolution",
+    "RoundAbortedError",
+    "RoundResult",
+    "SecAgg",
+    "Transcript",
+    "WireFormatError",
+    "calibrated",
+    "load_task",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'fedavg' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"fedavg.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -77,7 +77,7 @@ class PoissonCohort:
         return PoissonSampling(self.rate)
 
     def expected_size(self, num_clients: int) -> float:
-        """rate · num_clients."""
+        """Rate · num_clients."""
         return self.rate * num_clients
 
     def bounds(self, num_clients: int, floor: int, tail: float) -> CohortBounds:

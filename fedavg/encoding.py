@@ -222,5 +222,5 @@ class FixedPoint:
         return hadamard(padded * self._signs(padded.size))
 
     def _signs(self, length: int) -> NDArray[np.float64]:
-        generator = np.random.default_rng(self.rotation_seed)  # noqa: TID251, NPY002 - public seed
+        generator = np.random.default_rng(self.rotation_seed)  # noqa: TID251 - public seed
         return generator.integers(0, 2, length).astype(np.float64) * 2 - 1

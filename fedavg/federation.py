@@ -165,9 +165,7 @@ class Federation:
 
     def _transport(self) -> InProcess | WorkerPool:
         if self._workers and self._spec is not None:
-            return WorkerPool(
-                self._clients, self._spec, workers=self._workers, faults=self._faults
-            )
+            return WorkerPool(self._clients, self._spec, workers=self._workers, faults=self._faults)
         return InProcess(Population(self._clients, self._faults))
 
     def _rounds(
@@ -196,9 +194,7 @@ class Federation:
         if isinstance(transport, WorkerPool):
             transport.equip(resolution, provision.clients, self._seed)
         else:
-            transport.equip(
-                resolution, self._model, self.layout, provision.clients, self._seed
-            )
+            transport.equip(resolution, self._model, self.layout, provision.clients, self._seed)
         if provision.key_holder is not None:
             side = sums.key_holder_side(provision.key_holder)
             transport.add_party(KEY_HOLDER, KeyHolder(resolution, side))

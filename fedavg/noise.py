@@ -99,7 +99,9 @@ class Noise(Protocol):
         ...
 
 
-def share_stddev(noise: Noise, sensitivity: Sensitivity, honest_fraction: float, roster: int) -> float:
+def share_stddev(
+    noise: Noise, sensitivity: Sensitivity, honest_fraction: float, roster: int
+) -> float:
     """Standard deviation of one client's share, grid units.  Run by the client.
 
     Args:

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from dp import SAMPLER_TV_ERROR, Accountant, FailureEvent, GaussianEvent
+from dp import SAMPLER_TV_ERROR, Accountant, FailureEvent, NoSampling
 from fedavg.errors import PlanError
 from fedavg.noise import Sensitivity, Shares, share_stddev
 from fedavg.secure_sum import SumSpec
@@ -82,7 +82,7 @@ class Plan:
     secure_sum: SecureSum
     local_training: LocalTraining
     server_optimizer: ServerOptimizer
-    budget: Budget = Budget()  # noqa: RUF009 - immutable
+    budget: Budget = Budget()
     averaging: AveragedIterates | None = None
     weighting: Literal["examples", "equal"] | None = None
     max_examples: int | None = None
@@ -113,7 +113,9 @@ class Plan:
                 f"a budget of epsilon={self.budget.epsilon} needs noise: choose one, or drop the budget"
             )
         if self.encoding.rounding != "nearest":
-            raise PlanError("without noise, encode with rounding='nearest' (a range per coordinate)")
+            raise PlanError(
+                "without noise, encode with rounding='nearest' (a range per coordinate)"
+            )
 
     @property
     def weighted(self) -> bool:
@@ -254,7 +256,7 @@ class Resolution:
 
     @property
     def ring_bits(self) -> int | None:
-        """b under DP: the smallest at which a wrap has probability ≤ 2^−30; None without DP."""
+        """Modulus bits under DP: the smallest at which a wrap has probability ≤ 2^−30; None without DP."""
         noise = self.plan.noise
         if noise is None:
             return None
@@ -314,16 +316,16 @@ class Resolution:
             return None
         if participations == 0:
             return 0.0
-        from dp import NoSampling  # noqa: PLC0415 - beside its only use
-
         seen = replace_multiplier(
             noise, noise.noise_multiplier * math.sqrt(self.server_fraction / self.honest_fraction)
         )
         event = seen.event(self.sensitivity, self.shares, NoSampling())
         accountant = Accountant().compose(event, participations)
-        return accountant.compose(self._sampler_failure(), participations).epsilon(
-            self.plan.budget.delta
-        ).high
+        return (
+            accountant.compose(self._sampler_failure(), participations)
+            .epsilon(self.plan.budget.delta)
+            .high
+        )
 
     def _sampler_failure(self) -> FailureEvent:
         return FailureEvent(self.bounds.cap * self.sensitivity.dimension * SAMPLER_TV_ERROR)
@@ -367,7 +369,8 @@ class Resolution:
     @property
     def digest(self) -> bytes:
         """SHA-256 of everything that clients and server must agree on."""
-        text = f"fedavg plan v1\n{self.plan!r}\n{self.num_clients} {self.vector_length} {self.num_rounds} {self.max_weight}"
+        sizes = f"{self.num_clients} {self.vector_length} {self.num_rounds} {self.max_weight}"
+        text = f"fedavg plan v1\n{self.plan!r}\n{sizes}"
         return hashlib.sha256(text.encode()).digest()
 
 
@@ -395,7 +398,10 @@ def calibrated(
 
     Args:
         plan: with a finite budget and a noise of any strength.
-        num_clients, vector_length, num_rounds, largest_client: see `Plan.resolve`.
+        num_clients: see `Plan.resolve`.
+        vector_length: see `Plan.resolve`.
+        num_rounds: see `Plan.resolve`.
+        largest_client: see `Plan.resolve`.
 
     Raises:
         PlanError: no noise or no budget to calibrate for.
@@ -417,7 +423,9 @@ def calibrated(
     while spent(high) > plan.budget.epsilon:
         low, high = high, high * 2
         if high > 1e6:
-            raise PlanError(f"epsilon={plan.budget.epsilon} is out of reach with this cohort and delta")
+            raise PlanError(
+                f"epsilon={plan.budget.epsilon} is out of reach with this cohort and delta"
+            )
     while high - low > 1e-4 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if spent(middle) > plan.budget.epsilon else (low, middle)

@@ -273,3 +273,7 @@ class SecureSum(Protocol):
     def describe(self, message: bytes) -> str:
         """The kind of one of its messages, for a report."""
         ...
+
+    def uploaded(self, message: bytes) -> NDArray[np.int64] | NDArray[np.uint64] | None:
+        """The numbers that a client's upload shows the server, or None for another message."""
+        ...

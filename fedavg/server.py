@@ -19,7 +19,7 @@ from fedavg.messages import (
 from fedavg.secure_sum import KEY_HOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from fedavg.plan import Resolution
     from fedavg.secure_sum import KeyHolderSide, ServerSession, ServerSide, SumResult
@@ -65,7 +65,7 @@ class RoundServer:
     def open(self) -> dict[int, Sequence[bytes]]:
         """First messages: the model, to every client of the cohort."""
         message = encode(RoundStart(self._round, self._model))
-        return {client: (message,) for client in sorted(self._cohort)}
+        return dict.fromkeys(sorted(self._cohort), (message,))
 
     def receive(self, sender: int, message: bytes) -> None:
         """Take one message.

@@ -97,12 +97,8 @@ class _Encrypted:
         del directory
         params = self.params(spec)
         secret = he.SecretContext.generate(params)
-        material = msgspec.msgpack.encode(
-            _Material(params.to_bytes(), secret.export_secret_key())
-        )
-        return Provision(
-            server=secret.public().to_bytes(), clients=material, key_holder=material
-        )
+        material = msgspec.msgpack.encode(_Material(params.to_bytes(), secret.export_secret_key()))
+        return Provision(server=secret.public().to_bytes(), clients=material, key_holder=material)
 
     def server_side(self, material: bytes) -> _HeServerSide:
         """Open the server's side: a context without a secret key."""
@@ -123,6 +119,12 @@ class _Encrypted:
         if message[:4] == _OPENED:
             return "opened sum"
         return {"upload": "encrypted update", "sum": "encrypted sum"}[he.envelope_kind(message)]
+
+    def uploaded(self, message: bytes) -> NDArray[np.uint64] | None:
+        """An encrypted update's ciphertext words."""
+        if not message or self.describe(message) != "encrypted update":
+            return None
+        return he.ciphertext_coefficients(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ class _HeServerSession:
         return self._stage
 
     def open(self) -> dict[int, Sequence[bytes]]:
-        return {client: (_OPENING + self._spec.context,) for client in self._roster}
+        return dict.fromkeys(self._roster, (_OPENING + self._spec.context,))
 
     def receive(self, sender: int, message: bytes) -> None:
         if sender == KEY_HOLDER and self._stage == "open" and self._opened is None:

@@ -109,6 +109,12 @@ class InsecurePlain:
         """Name a message."""
         return {_OPENING: "opening", _UPLOAD: "update in the clear"}.get(message[:4], "unknown")
 
+    def uploaded(self, message: bytes) -> NDArray[np.int64] | None:
+        """The update itself."""
+        if message[:4] != _UPLOAD:
+            return None
+        return np.frombuffer(message, dtype="<i8", offset=4).astype(np.int64)
+
 
 @dataclass(frozen=True, slots=True)
 class _PlainServerSide:
@@ -133,7 +139,7 @@ class _PlainServerSession:
         return "upload"
 
     def open(self) -> dict[int, Sequence[bytes]]:
-        return {client: (_OPENING + self._spec.context,) for client in self._roster}
+        return dict.fromkeys(self._roster, (_OPENING + self._spec.context,))
 
     def receive(self, sender: int, message: bytes) -> None:
         if self._done or sender not in self._roster or sender in self._survivors:

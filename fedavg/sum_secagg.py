@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn
 
 import msgspec
+import numpy as np
 
 import secagg
 from fedavg.errors import LocalProtocolError, PlanError
@@ -16,7 +17,6 @@ from fedavg.secure_sum import Provision
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from fedavg.secure_sum import SumSpec
@@ -128,6 +128,12 @@ class SecAgg:
         """Name a message by its header."""
         return secagg.message_kind(message)
 
+    def uploaded(self, message: bytes) -> NDArray[np.uint64] | None:
+        """A masked vector's ring elements."""
+        if not message or secagg.message_kind(message) != "masked_input":
+            return None
+        return secagg.masked_vector(message).astype(np.uint64)
+
 
 @functools.lru_cache(maxsize=1024)
 def _params(
@@ -168,7 +174,7 @@ class _SecAggServerSession:
 
     def open(self) -> dict[int, Sequence[bytes]]:
         offer = self._server.offer()
-        return {client: (offer,) for client in self._roster}
+        return dict.fromkeys(self._roster, (offer,))
 
     def receive(self, sender: int, message: bytes) -> None:
         if sender not in self._roster:

@@ -9,7 +9,6 @@ from fedavg.messages import (
     OpenRequest,
     Ready,
     RoundStart,
-    SumMessage,
     SumOpen,
     decode,
 )
@@ -17,9 +16,12 @@ from fedavg.messages import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fedavg.secure_sum import SecureSum
 
-__all__ = ["Entry", "Transcript"]
+__all__ = ["Entry", "Transcript", "describe", "uploaded_vector"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,18 @@ def describe(message: bytes, secure_sum: SecureSum) -> tuple[str, bytes]:
         return "model", b""
     if isinstance(decoded, Ready):
         return "ready", b""
-    if isinstance(decoded, SumOpen):
-        return secure_sum.describe(decoded.opening), decoded.opening
     if isinstance(decoded, OpenRequest):
         return "encrypted sum", b""
-    assert_type: SumMessage = decoded
-    return secure_sum.describe(assert_type.payload), assert_type.payload
+    inner = decoded.opening if isinstance(decoded, SumOpen) else decoded.payload
+    return secure_sum.describe(inner), inner
+
+
+def uploaded_vector(
+    messages: Iterable[bytes], secure_sum: SecureSum
+) -> NDArray[np.int64] | NDArray[np.uint64] | None:
+    """What the server holds of one client's input, from that client's messages, or None."""
+    for message in messages:
+        vector = secure_sum.uploaded(describe(message, secure_sum)[1])
+        if vector is not None:
+            return vector
+    return None

@@ -245,7 +245,9 @@ class WorkerPool:
             self._pipes.append(near)
             self._processes.append(process)
         for worker in range(workers):
-            mine = {client: datasets[client] for client, home in self._home.items() if home == worker}
+            mine = {
+                client: datasets[client] for client, home in self._home.items() if home == worker
+            }
             self._send(worker, _pack(mine, faults))
 
     def publics(self) -> dict[int, bytes]:

@@ -1,0 +1,203 @@
+"""The command line: run, report, and the list of built-in data."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dp import DpError
+from fedavg.errors import ConfigError, FedAvgError
+from he import HEError
+from secagg import SecAggError
+
+if TYPE_CHECKING:
+    from fedavg.run import Outcome
+
+__all__ = ["app", "main"]
+
+_ERRORS = (FedAvgError, SecAggError, HEError, DpError)
+
+app = typer.Typer(
+    name="fedavg",
+    help="Federated averaging in which the server only ever sees aggregated or encrypted updates.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+data_app = typer.Typer(help="Built-in data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+_console = Console()
+_errors = Console(stderr=True)
+
+
+def _fail(error: Exception) -> NoReturn:
+    _errors.print(f"[bold red]Error:[/] {error}", highlight=False)
+    raise typer.Exit(2) from error
+
+
+_RUN_EPILOG = """Examples:
+
+fedavg run                                             the built-in example, about three minutes
+
+fedavg run --epsilon 2 --rounds 30                     more privacy, noise calibrated to it
+
+fedavg run --secure-sum bfv --noise skellam            encrypted sums, another noise
+
+fedavg run --noise none --data digits                  exact averaging, weights stay private
+
+fedavg run CONFIG.toml --out runs/mine                 all settings from a file
+"""
+
+
+@app.command(epilog=_RUN_EPILOG)
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML configuration; the built-in example without one.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds to train.")] = None,
+    secure_sum: Annotated[
+        str | None, typer.Option(help="secagg | ckks | bfv | insecure-plain")
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(help="gaussian | skellam | discrete-gaussian | central-gaussian | none"),
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Privacy budget of the released models; noise is calibrated to it."),
+    ] = None,
+    delta: Annotated[
+        float | None, typer.Option(help="The delta at which epsilon is stated.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Built-in name (see 'fedavg data list') or PATH.npz")
+    ] = None,
+    clients: Annotated[int | None, typer.Option(help="Clients to spread the data over.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory to create.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Public seed: split, partition, initial weights.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; -1 for one a core, 0 for none.")
+    ] = None,
+    baseline: Annotated[
+        bool | None,
+        typer.Option("--baseline/--no-baseline", help="Also train without any protection."),
+    ] = None,
+) -> None:
+    """Train a model on clients whose updates the server never sees."""
+    overrides: dict[str, object] = {
+        "rounds": rounds,
+        "secure_sum.kind": secure_sum,
+        "privacy.noise": noise,
+        "privacy.epsilon": epsilon,
+        "privacy.delta": delta,
+        "data.name": data,
+        "data.clients": clients,
+        "seed": seed,
+        "simulation.workers": workers,
+        "baseline": baseline,
+    }
+    chosen = {key: value for key, value in overrides.items() if value is not None}
+    from fedavg.run import execute  # noqa: PLC0415 - loads torch
+
+    try:
+        outcome = execute(config, chosen, out or _default_out(), _console)
+    except _ERRORS as error:
+        _fail(error)
+    _closing_table(outcome)
+    if outcome.summary["stopped"] == "interrupted":
+        raise typer.Exit(130)
+
+
+def _default_out() -> Path:
+    return Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+
+
+def _closing_table(outcome: Outcome) -> None:
+    summary = outcome.summary
+    table = Table(title="Result", show_header=False, title_justify="left")
+    rows = [
+        ("accuracy", _percent(summary["accuracy"])),
+        ("accuracy without protection", _percent(summary["baseline_accuracy"])),
+        ("epsilon, for whoever sees the models", _number(summary["epsilon_release"])),
+        ("epsilon, for the server", _number(summary["epsilon_server"])),
+        ("delta", f"{summary['delta']:g}" if summary["noise"] != "none" else "–"),
+        ("noise multiplier, claimed / added", _noise(summary)),
+        ("secure sum", f"{summary['secure_sum']} ({summary['threat_model']})"),
+        ("rounds", f"{summary['rounds']} of {summary['rounds_planned']}, {summary['stopped']}"),
+        ("report", str(outcome.report)),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    _console.print(table)
+    if summary["stopped"] == "budget":
+        _console.print(
+            "The next round would have exceeded the privacy budget; everything so far is kept."
+        )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None) -> str:
+    return "no bound" if value is None else f"{value:.2f}"
+
+
+def _noise(summary: dict[str, object]) -> str:
+    claimed, added = summary["noise_multiplier"], summary["noise_multiplier_added"]
+    if not isinstance(claimed, float) or not isinstance(added, float):
+        return "none"
+    return f"{summary['noise']} {claimed:.3f} / {added:.3f}"
+
+
+@app.command(epilog="Example:\n\nfedavg report runs/20260101-120000 --public")
+def report(
+    run_directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="Only the part that may be published.")
+    ] = False,
+) -> None:
+    """Write report.html anew from a run directory."""
+    from fedavg.report import write_report  # noqa: PLC0415 - loads plotly
+
+    try:
+        path = write_report(run_directory, public=public)
+    except FedAvgError as error:
+        _fail(error)
+    _console.print(str(path))
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the built-in data sets and the extra that each one needs."""
+    from fedavg.data import available_tasks  # noqa: PLC0415 - loads torch
+
+    table = Table("name", "examples", "classes", "shape", "needs", "description")
+    for task in available_tasks():
+        shape = "×".join(str(n) for n in task.shape)
+        needs = task.extra if task.available else f"{task.extra} (missing)"
+        table.add_row(
+            task.name, f"{task.examples:,}", str(task.classes), shape, needs, task.description
+        )
+    _console.print(table)
+
+
+def main() -> None:
+    """Entry point of the `fedavg` command."""
+    try:
+        app()
+    except ConfigError as error:  # raised while options are read
+        _errors.print(f"Error: {error}")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,396 @@
+"""Run configurations: TOML to typed, frozen structs, and from there to a task, clients and a plan.
+
+An unknown key is an error that names the key and the nearest right one.  Everything has a default; the
+defaults are the built-in example.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from fedavg import partition
+from fedavg.cohort import FixedCohort, PoissonCohort
+from fedavg.data import load_task
+from fedavg.encoding import FixedPoint, bits_for
+from fedavg.errors import ConfigError
+from fedavg.local import LocalTraining
+from fedavg.models import count_parameters
+from fedavg.noise import (
+    CentralGaussian,
+    DistributedDiscreteGaussian,
+    DistributedGaussian,
+    DistributedSkellam,
+)
+from fedavg.plan import Budget, Plan, calibrated
+from fedavg.server_optim import (
+    AveragedIterates,
+    FedAdagrad,
+    FedAdam,
+    FedAvg,
+    FedMomentum,
+    FedYogi,
+)
+from fedavg.sum_he import Bfv, Ckks
+from fedavg.sum_plain import InsecurePlain
+from fedavg.sum_secagg import SecAgg
+from fedavg.workers import ModelSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fedavg.cohort import Cohort
+    from fedavg.data import Dataset, Task
+    from fedavg.noise import Noise
+    from fedavg.secure_sum import SecureSum
+    from fedavg.server_optim import ServerOptimizer
+
+__all__ = ["Config", "Job", "build_job", "load_config"]
+
+NoiseName = Literal["gaussian", "skellam", "discrete-gaussian", "central-gaussian", "none"]
+SumName = Literal["secagg", "ckks", "bfv", "insecure-plain"]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a configuration."""
+
+
+class DataConfig(_Section):
+    """Which examples, and how they lie on the clients."""
+
+    name: str = "mnist-14x14"
+    clients: int = 1000
+    partition: Literal["noisy-sort", "iid", "shards", "dirichlet"] = "noisy-sort"
+    spread: float = 2.0
+    alpha: float = 0.5
+    shards_per_client: int = 2
+    test_fraction: float = 0.2
+
+
+class ModelConfig(_Section):
+    """A built-in name or an import path."""
+
+    name: str = "softmax"
+
+
+class CohortConfig(_Section):
+    """Poisson with a rate, or fixed with a size."""
+
+    kind: Literal["poisson", "fixed"] = "poisson"
+    rate: float = 0.15
+    size: int = 100
+
+
+class LocalConfig(_Section):
+    """Training at a client; batch_size 0 is the full batch."""
+
+    epochs: int = 2
+    batch_size: int = 0
+    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    lr: float = 0.5
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    l1: float = 0.0
+    l2: float = 0.0
+    proximal: float = 0.0
+    momentum: float = 0.9
+
+
+class ServerConfig(_Section):
+    """The server's step, and whether an average of the iterates is released."""
+
+    optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
+    lr: float = 1.0
+    momentum: float = 0.9
+    average: float = 0.0
+
+
+class PrivacyConfig(_Section):
+    """Noise and budget. Without noise_multiplier, it is calibrated to epsilon over all rounds."""
+
+    noise: NoiseName = "gaussian"
+    epsilon: float | None = None
+    delta: float = 1e-5
+    noise_multiplier: float | None = None
+    clip: float = 0.5
+    max_participations: int | None = None
+
+
+class EncodingConfig(_Section):
+    """Integers: bits 0 chooses; `range` bounds a coordinate when there is no noise."""
+
+    bits: int = 0
+    rotate: bool = False
+    range: float = 8.0
+
+
+class SumConfig(_Section):
+    """How the integers are added, and what is assumed of the clients."""
+
+    kind: SumName = "secagg"
+    threat_model: Literal["malicious", "semi-honest"] = "malicious"
+    dropout_rate: float = 0.1
+    corrupt_rate: float = 0.1
+
+
+class SimulationConfig(_Section):
+    """This machine: worker processes (-1: one a core), and simulated drop-outs."""
+
+    workers: int = -1
+    dropout: float = 0.03
+
+
+class Config(_Section):
+    """A whole run."""
+
+    rounds: int = 40
+    seed: int = 0
+    baseline: bool = True
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    cohort: CohortConfig = CohortConfig()
+    local: LocalConfig = LocalConfig()
+    server: ServerConfig = ServerConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    encoding: EncodingConfig = EncodingConfig()
+    secure_sum: SumConfig = SumConfig()
+    simulation: SimulationConfig = SimulationConfig()
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds must be at least 1, not {self.rounds}")
+        if self.privacy.noise == "none" and self.privacy.epsilon is not None:
+            raise ValueError(
+                "privacy.epsilon needs noise: choose privacy.noise, or leave epsilon out"
+            )
+        _check_budget(self.privacy)
+
+
+def _check_budget(privacy: PrivacyConfig) -> None:
+    if privacy.epsilon is not None and not privacy.epsilon > 0:
+        raise ValueError(f"privacy.epsilon must be positive, not {privacy.epsilon}")
+    if not 0 < privacy.delta < 1:
+        raise ValueError(f"privacy.delta must lie between 0 and 1, not {privacy.delta}")
+
+
+_DEFAULT_EPSILON = 5.0
+
+
+def load_config(path: Path | None, overrides: dict[str, object] | None = None) -> Config:
+    """Read a TOML configuration, or the built-in example, with options laid over it.
+
+    Args:
+        path: a TOML file; None for the built-in example.
+        overrides: dotted keys to values, such as ``{"privacy.noise": "none"}``.
+
+    Raises:
+        ConfigError: an unreadable file, an unknown key (the nearest right one is named), a bad value.
+    """
+    raw: dict[str, object] = {}
+    if path is not None:
+        raw = _read(path)
+    for key, value in (overrides or {}).items():
+        *tables, last = key.split(".")
+        table = raw
+        for name in tables:
+            inner = table.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{name} must be a table")
+            table = inner
+        table[last] = value
+    try:
+        return msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), path)) from error
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return msgspec.toml.decode(text, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+
+
+def _explain(message: str, path: Path | None) -> str:
+    where = "" if path is None else f"{path}: "
+    unknown = re.search(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?", message)
+    if unknown is None:
+        place = re.search(r"^(.*) - at `\$\.([^`]*)`$", message)
+        return where + (f"{place[2]}: {place[1]}" if place else message)
+    key, table = unknown[1], unknown[2] or ""
+    section = _section(table)
+    known = list(section.__struct_fields__)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    full = f"{table}.{key}" if table else key
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+    return f"{where}unknown key {full!r}; {hint}"
+
+
+def _section(table: str) -> type[_Section]:
+    sections: dict[str, type[_Section]] = {
+        "data": DataConfig,
+        "model": ModelConfig,
+        "cohort": CohortConfig,
+        "local": LocalConfig,
+        "server": ServerConfig,
+        "privacy": PrivacyConfig,
+        "encoding": EncodingConfig,
+        "secure_sum": SumConfig,
+        "simulation": SimulationConfig,
+    }
+    return sections.get(table, Config)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A configuration made real: data on clients, a model, a plan."""
+
+    config: Config
+    task: Task
+    clients: dict[int, Dataset]
+    model: ModelSpec
+    parameters: int
+    plan: Plan
+
+    @property
+    def workers(self) -> int:
+        """Processes to spread the clients over."""
+        wanted = self.config.simulation.workers
+        return (os.cpu_count() or 1) if wanted < 0 else wanted
+
+
+def build_job(config: Config) -> Job:
+    """Load the data, lay it on clients, build the plan, and calibrate its noise.
+
+    Raises:
+        DataError, ConfigError, PlanError, and the packages' own errors: what does not add up.
+    """
+    task = load_task(config.data.name, test_fraction=config.data.test_fraction, seed=config.seed)
+    pieces = _partition(config, task)
+    clients = {client: task.train.subset(piece) for client, piece in enumerate(pieces)}
+    shape = tuple(int(n) for n in task.train.features.shape[1:])
+    model = ModelSpec(config.model.name, shape, task.num_classes, config.seed)
+    parameters = count_parameters(model.build())
+    plan = build_plan(config, parameters)
+    if plan.noise is not None and config.privacy.noise_multiplier is None:
+        plan = calibrated(
+            plan,
+            num_clients=len(clients),
+            vector_length=parameters,
+            num_rounds=config.rounds,
+            largest_client=max(len(data) for data in clients.values()),
+        )
+    return Job(config, task, clients, model, parameters, plan)
+
+
+def _partition(config: Config, task: Task) -> list[NDArray[np.int64]]:
+    data, labels = config.data, task.train.labels
+    if data.partition == "iid":
+        return partition.iid(labels, data.clients, seed=config.seed)
+    if data.partition == "shards":
+        return partition.shards(
+            labels, data.clients, shards_per_client=data.shards_per_client, seed=config.seed
+        )
+    if data.partition == "dirichlet":
+        return partition.dirichlet(labels, data.clients, alpha=data.alpha, seed=config.seed)
+    return partition.noisy_sort(labels, data.clients, spread=data.spread, seed=config.seed)
+
+
+def build_plan(config: Config, parameters: int) -> Plan:
+    """The plan of a configuration, its noise not yet calibrated when no multiplier is given."""
+    privacy = config.privacy
+    noise = _noise(privacy)
+    epsilon = math.inf
+    if noise is not None:
+        default = math.inf if privacy.noise_multiplier is not None else _DEFAULT_EPSILON
+        epsilon = default if privacy.epsilon is None else privacy.epsilon
+    averaging = AveragedIterates(config.server.average) if config.server.average else None
+    return Plan(
+        cohort=_cohort(config.cohort),
+        encoding=_encoding(config, parameters),
+        noise=noise,
+        secure_sum=_secure_sum(config.secure_sum),
+        local_training=_local(config.local),
+        server_optimizer=_optimizer(config.server),
+        budget=Budget(epsilon, privacy.delta),
+        averaging=averaging,
+        max_participations=privacy.max_participations if noise is not None else None,
+    )
+
+
+def _cohort(config: CohortConfig) -> Cohort:
+    return PoissonCohort(config.rate) if config.kind == "poisson" else FixedCohort(config.size)
+
+
+def _encoding(config: Config, parameters: int) -> FixedPoint:
+    encoding = config.encoding
+    if config.privacy.noise == "none":
+        return FixedPoint(encoding.range, encoding.bits or 20, rounding="nearest")
+    bits = encoding.bits or bits_for(parameters)
+    return FixedPoint(config.privacy.clip, bits, encoding.rotate, rotation_seed=config.seed)
+
+
+def _noise(privacy: PrivacyConfig) -> Noise | None:
+    multiplier = 1.0 if privacy.noise_multiplier is None else privacy.noise_multiplier
+    match privacy.noise:
+        case "none":
+            return None
+        case "gaussian":
+            return DistributedGaussian(multiplier)
+        case "skellam":
+            return DistributedSkellam(multiplier)
+        case "discrete-gaussian":
+            return DistributedDiscreteGaussian(multiplier)
+        case "central-gaussian":
+            return CentralGaussian(multiplier)
+
+
+def _secure_sum(config: SumConfig) -> SecureSum:
+    match config.kind:
+        case "secagg":
+            return SecAgg(config.dropout_rate, config.corrupt_rate, config.threat_model)
+        case "ckks":
+            return Ckks(config.dropout_rate, config.corrupt_rate)
+        case "bfv":
+            return Bfv(config.dropout_rate, config.corrupt_rate)
+        case "insecure-plain":
+            return InsecurePlain(config.dropout_rate)
+
+
+def _local(config: LocalConfig) -> LocalTraining:
+    return LocalTraining(
+        epochs=config.epochs,
+        batch_size=config.batch_size or None,
+        optimizer=config.optimizer,
+        lr=config.lr,
+        schedule=config.schedule,
+        l1=config.l1,
+        l2=config.l2,
+        proximal=config.proximal,
+        momentum=config.momentum,
+    )
+
+
+def _optimizer(config: ServerConfig) -> ServerOptimizer:
+    match config.optimizer:
+        case "fedavg":
+            return FedAvg(config.lr)
+        case "momentum":
+            return FedMomentum(config.lr, config.momentum)
+        case "adam":
+            return FedAdam(config.lr)
+        case "yogi":
+            return FedYogi(config.lr)
+        case "adagrad":
+            return FedAdagrad(config.lr)

@@ -1,0 +1,236 @@
+"""One whole run: configuration in, run directory with report out, progress on the way."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from fedavg.config import build_job, load_config
+from fedavg.encoding import FixedPoint
+from fedavg.federation import Federation
+from fedavg.plan import Budget
+from fedavg.report import write_report
+from fedavg.run_dir import RunDirectory
+from fedavg.server_view import server_view
+from fedavg.simulate import Faults
+from fedavg.sum_plain import InsecurePlain
+from fedavg.transcript import Transcript
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from fedavg.config import Job
+    from fedavg.federation import RoundResult
+    from fedavg.plan import Resolution
+
+__all__ = ["Outcome", "execute"]
+
+_RECORDED = 0  # index of the round whose bytes a report shows
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run left behind."""
+
+    directory: Path
+    report: Path
+    summary: dict[str, Any]
+
+
+def execute(
+    config_path: Path | None, overrides: dict[str, object], out: Path, console: Console
+) -> Outcome:
+    """Run a configuration to its end, its budget's end, or an interruption.
+
+    Args:
+        config_path: TOML file, or None for the built-in example.
+        overrides: dotted keys laid over it.
+        out: run directory to create.
+        console: where progress goes.
+
+    Raises:
+        The packages' typed errors, before anything is written, for what does not add up.
+    """
+    torch.set_num_threads(1)
+    config = load_config(config_path, overrides)
+    job = build_job(config)
+    federation = _federation(job)
+    resolution = federation.resolve(config.rounds)
+    _announce(job, resolution, console)
+    directory = RunDirectory(out)
+    directory.write_config(config)
+    directory.write_json("summary.json", _summary(job, resolution, federation, None))
+    started = time.perf_counter()
+    last = _train(job, federation, resolution, directory, console)
+    summary = _summary(job, resolution, federation, last)
+    directory.write_json("summary.json", summary)
+    if config.baseline and federation.stopped != "interrupted":
+        summary["baseline_accuracy"] = _baseline(job, console)
+    summary["seconds"] = round(time.perf_counter() - started, 2)
+    directory.write_json("summary.json", summary)
+    return Outcome(out, write_report(out), summary)
+
+
+def _federation(job: Job) -> Federation:
+    return Federation(
+        job.model,
+        job.clients,
+        job.plan,
+        evaluate=job.task.test,
+        workers=job.workers,
+        faults=Faults(job.config.simulation.dropout, job.config.seed),
+        seed=job.config.seed,
+        transcript=Transcript(frozenset({_RECORDED})),
+    )
+
+
+def _announce(job: Job, resolution: Resolution, console: Console) -> None:
+    plan = job.plan
+    console.print(
+        f"[bold]{job.task.description}[/]: {len(job.clients):,} clients, "
+        f"{job.parameters:,} parameters, cohorts of about {resolution.expected_cohort:.0f}, "
+        f"{plan.secure_sum.kind} ({plan.secure_sum.threat_model})",
+        highlight=False,
+    )
+    if plan.noise is not None:
+        console.print(
+            f"{plan.noise.kind} noise, multiplier {plan.noise.noise_multiplier:.3f} claimed, "
+            f"{resolution.noise_multiplier_added:.3f} added for drop-outs and colluders; "
+            f"a client sends at most {resolution.max_participations} masked updates",
+            highlight=False,
+        )
+    for warning in resolution.warnings:
+        console.print(f"[yellow]Warning:[/] {warning}", highlight=False)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _status(result: RoundResult) -> str:
+    parts: list[str] = []
+    if result.accuracy is not None:
+        parts.append(f"accuracy {result.accuracy:.1%}")
+    if result.epsilon_release is not None:
+        parts.append(f"epsilon {result.epsilon_release:.2f}")
+    return "  ".join(parts)
+
+
+def _train(
+    job: Job,
+    federation: Federation,
+    resolution: Resolution,
+    directory: RunDirectory,
+    console: Console,
+) -> RoundResult | None:
+    last: RoundResult | None = None
+    total = job.config.rounds
+    view_written = False
+    rounds = federation.run(total)
+    with _progress(console) as progress:
+        bar = progress.add_task("protected", total=total, status="enrolling clients")
+        try:
+            for result in rounds:
+                last = result
+                directory.append(result)
+                directory.write_json("ledger.json", federation.ledger.state_dict())
+                directory.write_model(federation.layout, federation.released)
+                directory.write_json("summary.json", _summary(job, resolution, federation, last))
+                view = None if view_written else server_view(federation, resolution)
+                if view is not None:
+                    directory.write_json("server_view.json", view)
+                    view_written = True
+                for client, reason in result.failures.items():
+                    console.print(f"round {result.round}: client {client} left: {reason}")
+                if result.skipped is not None:
+                    console.print(f"round {result.round} gave no model: {result.skipped}")
+                progress.update(bar, advance=1, status=_status(result))
+        except KeyboardInterrupt:
+            console.print("Interrupted: everything up to the last finished round is kept.")
+            rounds.close()
+            federation.stopped = "interrupted"
+    directory.write_json("ledger.json", federation.ledger.state_dict())
+    return last
+
+
+def _baseline(job: Job, console: Console) -> float | None:
+    """Accuracy of the same training without clipping, noise or masks."""
+    plan = replace(
+        job.plan,
+        encoding=FixedPoint(job.config.encoding.range, 20, rounding="nearest"),
+        noise=None,
+        secure_sum=InsecurePlain(),
+        budget=Budget(delta=job.plan.budget.delta),
+        max_participations=None,
+    )
+    federation = Federation(
+        job.model,
+        job.clients,
+        plan,
+        evaluate=job.task.test,
+        workers=job.workers,
+        seed=job.config.seed,
+    )
+    accuracy: float | None = None
+    with _progress(console) as progress:
+        bar = progress.add_task("unprotected", total=job.config.rounds, status="")
+        try:
+            for result in federation.run(job.config.rounds):
+                accuracy = result.accuracy
+                progress.update(bar, advance=1, status=_status(result))
+        except KeyboardInterrupt:
+            console.print("Interrupted: no unprotected accuracy.")
+            return None
+    return accuracy
+
+
+def _summary(
+    job: Job, resolution: Resolution, federation: Federation, last: RoundResult | None
+) -> dict[str, Any]:
+    plan = job.plan
+    return {
+        "task": job.task.description,
+        "model": job.config.model.name,
+        "parameters": job.parameters,
+        "clients": len(job.clients),
+        "secure_sum": plan.secure_sum.kind,
+        "threat_model": plan.secure_sum.threat_model,
+        "noise": "none" if plan.noise is None else plan.noise.kind,
+        "noise_multiplier": resolution.noise_multiplier,
+        "noise_multiplier_added": resolution.noise_multiplier_added,
+        "sampling_rate": resolution.expected_cohort / resolution.num_clients,
+        "expected_cohort": resolution.expected_cohort,
+        "clip": plan.encoding.clip,
+        "rounds": 0 if last is None else last.round,
+        "rounds_planned": job.config.rounds,
+        "accuracy": None if last is None else last.accuracy,
+        "baseline_accuracy": None,
+        "epsilon_release": None if last is None else last.epsilon_release,
+        "epsilon_server": None if last is None else last.epsilon_server,
+        "delta": plan.budget.delta,
+        "stopped": federation.stopped,
+        "assumptions": list(plan.secure_sum.assumptions),
+        "wrap_probability": resolution.wrap_probability,
+        "seconds": 0.0,
+    }

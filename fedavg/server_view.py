@@ -1,0 +1,79 @@
+"""What the server saw in one recorded round, as numbers for a report's tables and pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedavg.transcript import describe, uploaded_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from fedavg.federation import Federation
+    from fedavg.plan import Resolution
+
+__all__ = ["server_view"]
+
+_SHOWN = 4096  # coordinates that a picture needs
+
+
+def server_view(federation: Federation, resolution: Resolution) -> dict[str, Any] | None:
+    """Summarise the recorded round: kinds and counts of messages, and one client's upload.
+
+    Call it right after the recorded round, while the aggregate is that round's.
+
+    Returns:
+        A JSON-ready dict, or None when nothing was recorded or the round gave no aggregate.
+    """
+    transcript, aggregate = federation.transcript, federation.last_update
+    if transcript is None or not len(transcript) or aggregate is None:
+        return None
+    sums = federation.plan.secure_sum
+    counts: Counter[tuple[str, str]] = Counter()
+    sizes: Counter[tuple[str, str]] = Counter()
+    for entry in transcript:
+        kind = (describe(entry.message, sums)[0], entry.direction)
+        counts[kind] += 1
+        sizes[kind] += len(entry.message)
+    messages = [
+        {"kind": kind, "direction": direction, "count": count, "bytes": sizes[kind, direction]}
+        for (kind, direction), count in counts.items()
+    ]
+    return {
+        "round": transcript.entries[0].round + 1,
+        "backend": sums.kind,
+        "messages": messages,
+        "client": _client(federation, resolution),
+        "aggregate": _shown(aggregate),
+    }
+
+
+def _client(federation: Federation, resolution: Resolution) -> dict[str, Any] | None:
+    """One surviving client's update beside what the server received of it."""
+    seen, watched, transcript = federation.probe(), federation.watched, federation.transcript
+    if seen is None or transcript is None or watched is None:
+        return None
+    masked = uploaded_vector(
+        (e.message for e in transcript if e.party == watched and e.direction == "up"),
+        federation.plan.secure_sum,
+    )
+    if masked is None:
+        return None
+    bits = resolution.spec(max(resolution.bounds.floor, 1), b"").modulus_bits
+    if federation.plan.secure_sum.kind in ("ckks", "bfv"):
+        bits = 64
+    return {
+        "update": _shown(seen[0]),
+        "noised": _shown(seen[1]),
+        "masked": _shown(masked),
+        "modulus_bits": bits,
+    }
+
+
+def _shown(vector: NDArray[np.generic]) -> Sequence[float]:
+    return np.asarray(vector)[:_SHOWN].tolist()
