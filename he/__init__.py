@@ -1,1 +1,58 @@
-"""."""
+"""Exact sums of integer vectors under CKKS or BFV encryption: the server adds what it cannot read.
+
+Four roles, bytes between them: a `Client` encrypts, the `Server` adds, the `KeyHolder` opens the sum;
+`SecretContext` belongs to key holder and (in symmetric mode) clients, `PublicContext` to the server.
+
+Example:
+    >>> import numpy as np
+    >>> params = Params.for_sum(3, max_abs=1000, scheme="bfv")
+    >>> secret = SecretContext.generate(params)
+    >>> server = Server(PublicContext.from_bytes(secret.public().to_bytes()), context=b"round 1")
+    >>> for client_id in range(3):
+    ...     vector = np.arange(5) - 100 * client_id
+    ...     for chunk in Client(secret, client_id, context=b"round 1").encrypt(vector):
+    ...         server.receive(client_id, chunk)
+    >>> holder = KeyHolder(secret, min_clients=2, context=b"round 1")
+    >>> holder.decrypt(server.result()).total
+    array([-300, -297, -294, -291, -288])
+"""
+
+from __future__ import annotations
+
+from he.client import Client
+from he.context import EncryptContext, PublicContext, SecretContext
+from he.errors import (
+    AuthenticationError,
+    CapacityError,
+    ContextMismatchError,
+    HeError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    UnsafeParametersError,
+    WireFormatError,
+)
+from he.keyholder import KeyHolder, SumResult
+from he.params import Params
+from he.server import Server
+from he.wire import ciphertext_coefficients, envelope_kind
+
+__all__ = [
+    "AuthenticationError",
+    "CapacityError",
+    "Client",
+    "ContextMismatchError",
+    "EncryptContext",
+    "HeError",
+    "KeyHolder",
+    "LocalProtocolError",
+    "Params",
+    "PublicContext",
+    "RemoteProtocolError",
+    "SecretContext",
+    "Server",
+    "SumResult",
+    "UnsafeParametersError",
+    "WireFormatError",
+    "ciphertext_coefficients",
+    "envelope_kind",
+]

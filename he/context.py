@@ -1,0 +1,304 @@
+"""Who holds which key: the secret context, the encrypting one, and the server's public one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from he.errors import (
+    AuthenticationError,
+    ContextMismatchError,
+    LocalProtocolError,
+    UnsafeParametersError,
+    WireFormatError,
+)
+from he.params import DEGREE, MODULUS, Params
+from he.scheme import Decryptor, Encryptor, ring_for
+from he.secrecy import Secret
+from he.tags import TagKey
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from he.scheme import Encrypted
+
+__all__ = ["EncryptContext", "PublicContext", "SecretContext", "hash_context"]
+
+_PUBLIC = struct.Struct("<4s18s32s16s")
+_PUBLIC_MAGIC = b"HEV1"
+_SECRET_MAGIC = b"HEK1"
+_ENCRYPT_MAGIC = b"HEE1"
+
+
+def hash_context(context: bytes) -> bytes:
+    """32 bytes that stand for a round's context on the wire.
+
+    Raises:
+        LocalProtocolError: no bytes, or none at all.
+    """
+    if not isinstance(context, bytes) or not context:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+        raise LocalProtocolError("context must be non-empty bytes that name this round")
+    return hashlib.sha256(b"he context" + context).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class PublicContext:
+    """All that the server needs: parameters and the key that verifies uploads. No secret is in it.
+
+    Args:
+        params: the parameters of the sum.
+        verify_key: 32 bytes, the Ed25519 public key of the group.
+
+    Attributes:
+        fingerprint: 16 bytes over parameters and key, carried by every message.
+
+    Example:
+        >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100))
+        >>> data = secret.public().to_bytes()
+        >>> len(data), PublicContext.from_bytes(data) == secret.public()
+        (70, True)
+    """
+
+    params: Params
+    verify_key: bytes
+    fingerprint: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if len(self.verify_key) != 32:
+            raise UnsafeParametersError("an Ed25519 public key takes 32 bytes")
+        digest = hashlib.sha256(b"he fingerprint" + self.params.to_bytes() + self.verify_key)
+        object.__setattr__(self, "fingerprint", digest.digest()[:16])
+
+    def verify(self, message: bytes, signature: bytes) -> None:
+        """Check that a member of the group signed `message`.
+
+        Raises:
+            AuthenticationError: it did not.
+        """
+        try:
+            Ed25519PublicKey.from_public_bytes(self.verify_key).verify(signature, message)
+        except (InvalidSignature, ValueError) as error:
+            raise AuthenticationError(
+                "the signature does not hold: damaged, or not sent by this group"
+            ) from error
+
+    def to_bytes(self) -> bytes:
+        """Canonical form, 70 bytes."""
+        return _PUBLIC.pack(
+            _PUBLIC_MAGIC, self.params.to_bytes(), self.verify_key, self.fingerprint
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> PublicContext:
+        """Read the canonical form; a key beside it would not fit.
+
+        Raises:
+            WireFormatError: these bytes are no public context.
+        """
+        if len(data) != _PUBLIC.size:
+            raise WireFormatError(f"a public context takes {_PUBLIC.size} bytes, not {len(data)}")
+        magic, params, verify_key, fingerprint = cast(
+            "tuple[bytes, bytes, bytes, bytes]", _PUBLIC.unpack(data)
+        )
+        if magic != _PUBLIC_MAGIC:
+            raise WireFormatError("these bytes are no public context")
+        public = cls(Params.from_bytes(params), verify_key)
+        if public.fingerprint != fingerprint:
+            raise WireFormatError("the public context's fingerprint does not match its content")
+        return public
+
+
+class _Group(Secret):
+    """The group's signing key and tag key, which clients hold in both modes."""
+
+    __slots__ = ("public", "seeds", "signing_key", "tag_key")
+
+    def __init__(self, params: Params, signing_seed: bytes, tag_seed: bytes) -> None:
+        self.seeds = signing_seed + tag_seed
+        self.signing_key = Ed25519PrivateKey.from_private_bytes(signing_seed)
+        self.tag_key = TagKey(tag_seed)
+        self.public = PublicContext(params, self.signing_key.public_key().public_bytes_raw())
+
+
+class _Member(Secret):
+    """What `Client` needs of a context: to encrypt, to tag, to sign."""
+
+    __slots__ = ("_encryptor", "_group", "params")
+
+    def __init__(self, params: Params, group: _Group, encryptor: Encryptor) -> None:
+        self.params = params
+        self._group = group
+        self._encryptor = encryptor
+
+    def public(self) -> PublicContext:
+        """The server's context: no secret is in it."""
+        return self._group.public
+
+    @property
+    def tag_key(self) -> TagKey:
+        """The key of the linear tags."""
+        return self._group.tag_key
+
+    def encrypt_slots(self, slots: NDArray[np.int64]) -> Encrypted:
+        """Encrypt int64[N] slots with fresh randomness."""
+        return self._encryptor.encrypt(slots)
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign for the group."""
+        return self._group.signing_key.sign(message)
+
+
+class SecretContext(_Member):
+    """The secret key and what is derived from it: for the key holder, and in symmetric mode for clients.
+
+    In symmetric mode every client holds this: uploads are half the size, and the server together with
+    any one client reads every upload, as does a client that taps the wire. The latter is what
+    `encryptor()` takes away.
+
+    Example:
+        >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100))
+        >>> secret
+        SecretContext(<redacted>)
+        >>> again = SecretContext.from_secret_key(secret.params, secret.export_secret_key())
+        >>> again.public() == secret.public()
+        True
+    """
+
+    __slots__ = ("_decryptor", "_opened", "_secret_key")
+
+    def __init__(self, params: Params, secret_key: NDArray[np.uint64]) -> None:
+        material = secret_key.astype("<u8", copy=False).tobytes()
+        seeds = [_derive(material, params, label) for label in (b"sign", b"tag")]
+        ring = ring_for(params)
+        super().__init__(params, _Group(params, *seeds), Encryptor(ring, secret_key))
+        self._decryptor = Decryptor(ring, secret_key)
+        self._secret_key = secret_key
+        self._opened: set[bytes] = set()
+
+    @classmethod
+    def generate(cls, params: Params) -> SecretContext:
+        """Draw a key from the operating system's randomness."""
+        return cls(params, ring_for(params).generate_key())
+
+    def encryptor(self) -> EncryptContext:
+        """A context for clients that must not decrypt: the public key in place of the secret one.
+
+        Raises:
+            UnsafeParametersError: the parameters leave no room for public-key noise.
+        """
+        if not self.params.public_key:
+            raise UnsafeParametersError(
+                "these parameters leave no room for the noise of public-key encryption; "
+                "choose them by Params.for_sum(..., public_key=True)"
+            )
+        public_key = ring_for(self.params).public_key(self._secret_key)
+        return EncryptContext(self.params, public_key, self._group)
+
+    def export_secret_key(self) -> bytes:
+        """The secret key, for storage and for other processes. Whoever has it reads every upload."""
+        return _seal(_SECRET_MAGIC, self.params, _octets(self._secret_key))
+
+    @classmethod
+    def from_secret_key(cls, params: Params, data: bytes) -> SecretContext:
+        """Rebuild the context from `export_secret_key()`, with the parameters it was made for.
+
+        Raises:
+            WireFormatError: these bytes are no exported key.
+            ContextMismatchError: a key for other parameters.
+        """
+        return cls(params, _words(_unseal(_SECRET_MAGIC, params, data, 8 * DEGREE)))
+
+    def open_slots(self, coefficients: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Decrypt (c0, c1), uint64[2N], to int64[N] slots. `KeyHolder` verifies the tag first."""
+        return self._decryptor.decrypt(coefficients)
+
+    def claim_opening(self, context_hash: bytes) -> None:
+        """Note that this round's sum is being opened: two sums of one round would give a difference.
+
+        Raises:
+            LocalProtocolError: a sum of this round was opened already.
+        """
+        if context_hash in self._opened:
+            raise LocalProtocolError(
+                "a sum of this round was opened already; a second one is refused"
+            )
+        self._opened.add(context_hash)
+
+
+class EncryptContext(_Member):
+    """Public-key mode: clients encrypt and tag, and cannot decrypt one another's uploads.
+
+    It is secret all the same, since it holds the group's signing and tag keys. Tags need a secret that
+    the server lacks; ciphertexts made with a public key alone could be made by the server, and neither
+    signatures nor adding up at the key holder would show that a member's own ciphertext is well formed.
+    So the assumption is that of symmetric mode, no client helps the server; what is gained is that a
+    client which sees other uploads learns nothing from them.
+
+    Example:
+        >>> params = Params.for_sum(3, max_abs=100, public_key=True)
+        >>> SecretContext.generate(params).encryptor()
+        EncryptContext(<redacted>)
+    """
+
+    __slots__ = ("_public_key",)
+
+    def __init__(self, params: Params, public_key: NDArray[np.uint64], group: _Group) -> None:
+        super().__init__(params, group, Encryptor(ring_for(params), public_key))
+        self._public_key = public_key
+
+    def export_encryption_keys(self) -> bytes:
+        """This context, for a client in another process; not for the server."""
+        return _seal(_ENCRYPT_MAGIC, self.params, self._group.seeds + _octets(self._public_key))
+
+    @classmethod
+    def from_encryption_keys(cls, params: Params, data: bytes) -> EncryptContext:
+        """Rebuild the context from `export_encryption_keys()`.
+
+        Raises:
+            WireFormatError: these bytes are no exported keys.
+            ContextMismatchError: keys for other parameters.
+        """
+        content = _unseal(_ENCRYPT_MAGIC, params, data, 64 + 16 * DEGREE)
+        group = _Group(params, content[:32], content[32:64])
+        return cls(params, _words(content[64:]), group)
+
+
+def _derive(material: bytes, params: Params, label: bytes) -> bytes:
+    info = b"he group key " + label + b" " + params.to_bytes()
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(material)
+
+
+def _octets(words: NDArray[np.uint64]) -> bytes:
+    return words.astype("<u8", copy=False).tobytes()
+
+
+def _words(data: bytes) -> NDArray[np.uint64]:
+    words = np.frombuffer(data, "<u8").astype(np.uint64)
+    if bool((words >= np.uint64(MODULUS)).any()):
+        raise WireFormatError("a coefficient of the key is not below q")
+    return words
+
+
+def _seal(magic: bytes, params: Params, content: bytes) -> bytes:
+    data = magic + params.identifier + content
+    return data + hashlib.sha256(data).digest()
+
+
+def _unseal(magic: bytes, params: Params, data: bytes, size: int) -> bytes:
+    """The content of exported keys, whole: the checksum is against damage, not against forgery."""
+    if len(data) != 20 + size + 32 or data[:4] != magic:
+        raise WireFormatError("these bytes are no exported keys of this kind")
+    if not hmac.compare_digest(hashlib.sha256(data[:-32]).digest(), data[-32:]):
+        raise WireFormatError("the exported keys are damaged")
+    if data[4:20] != params.identifier:
+        raise ContextMismatchError("the exported keys belong to other parameters")
+    return data[20:-32]

@@ -1,0 +1,154 @@
+"""The key holder: opens one authentic sum of enough clients, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from he.context import SecretContext, hash_context
+from he.errors import (
+    AuthenticationError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    WireFormatError,
+)
+from he.layout import unpack_coefficients
+from he.packing import unpack
+from he.params import MODULUS
+from he.wire import open_sum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from he.tags import UploadName
+    from he.wire import SumChunk
+
+__all__ = ["KeyHolder", "SumResult"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SumResult:
+    """The opened sum.
+
+    Args:
+        total: int64[d].
+        survivors: the clients whose vectors are in it, ascending.
+    """
+
+    total: NDArray[np.int64]
+    survivors: tuple[int, ...]
+
+
+class KeyHolder:
+    """Opens the sum of one round, after every check and at most once.
+
+    What it opens is exactly a sum of ciphertexts that clients of the group made for this round, one from
+    each contributor and all their chunks: the linear tag says so, and the server cannot make one. Two
+    sums of a round would show a client's input as their difference, so the second is refused, also
+    by another `KeyHolder` of the same `SecretContext`; across processes the caller has to see to that.
+
+    Args:
+        secret: the secret context.
+        min_clients: fewest contributors of a sum that is opened, at least 2.
+        context: non-empty bytes that name the round, the same at every party.
+
+    Raises:
+        LocalProtocolError: an argument of the wrong kind or out of range.
+    """
+
+    __slots__ = ("_context", "_min_clients", "_secret")
+
+    def __init__(self, secret: SecretContext, *, min_clients: int, context: bytes) -> None:
+        if not isinstance(secret, SecretContext):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+            raise LocalProtocolError("only a SecretContext can open a sum")
+        if not 2 <= min_clients <= secret.params.n_clients:
+            raise LocalProtocolError(
+                f"min_clients must lie in 2 … {secret.params.n_clients}: a sum of one is its input"
+            )
+        self._secret = secret
+        self._min_clients = min_clients
+        self._context = hash_context(context)
+
+    def __repr__(self) -> str:
+        return f"KeyHolder(<redacted>, min_clients={self._min_clients})"
+
+    def decrypt(self, chunks: Iterable[bytes]) -> SumResult:
+        """Verify a sum and open it.
+
+        Args:
+            chunks: what `Server.result` gave, in its order.
+
+        Raises:
+            WireFormatError: not canonical, a chunk missing, repeated or out of order.
+            ContextMismatchError: made for another round, under other parameters or another key.
+            AuthenticationError: not the sum of what the named clients sent.
+            RemoteProtocolError: too few or too many contributors; values that no honest client sends.
+            LocalProtocolError: a sum of this round was opened already.
+        """
+        sums: list[NDArray[np.uint64]] = []
+        first: SumChunk | None = None
+        for data in chunks:
+            chunk = open_sum(data, self._secret.public(), self._context)
+            if first is None:
+                first = chunk
+                self._check_contributors(first.contributors)
+            _check_order(chunk, first, len(sums))
+            coefficients = unpack_coefficients(chunk.body)
+            self._check_tag(chunk, coefficients, first.contributors)
+            sums.append(coefficients)
+        if first is None or len(sums) != first.count:
+            raise WireFormatError("chunks of the sum are missing; hand in all of Server.result()")
+        self._secret.claim_opening(self._context)
+        return self._open(first, sums)
+
+    def _open(self, first: SumChunk, sums: list[NDArray[np.uint64]]) -> SumResult:
+        contributors = len(first.contributors)
+        params, size = self._secret.params, self._secret.params.values_per_ciphertext
+        total = np.empty(len(sums) * size, np.int64)
+        for index, coefficients in enumerate(sums):
+            slots = self._secret.open_slots(coefficients)
+            total[index * size : (index + 1) * size] = unpack(
+                slots, params, contributors=contributors
+            )
+        if bool(total[first.vector_length :].any()):
+            raise RemoteProtocolError("a client filled the padding behind its vector")
+        survivors = tuple(name.client_id for name in first.contributors)
+        return SumResult(total[: first.vector_length].copy(), survivors)
+
+    def _check_contributors(self, contributors: tuple[UploadName, ...]) -> None:
+        if len(contributors) < self._min_clients:
+            raise RemoteProtocolError(
+                f"the sum has {len(contributors)} contributors, fewer than "
+                f"min_clients={self._min_clients}; it stays closed"
+            )
+        if len(contributors) > self._secret.params.n_clients:
+            raise RemoteProtocolError(
+                f"the sum names {len(contributors)} contributors, more than the "
+                f"{self._secret.params.n_clients} that its parameters allow"
+            )
+
+    def _check_tag(
+        self,
+        chunk: SumChunk,
+        coefficients: NDArray[np.uint64],
+        contributors: tuple[UploadName, ...],
+    ) -> None:
+        key = self._secret.tag_key
+        expected = key.inner(coefficients)
+        expected += sum(key.mask(name, chunk.index) for name in contributors)
+        if expected % MODULUS != chunk.tag:
+            raise AuthenticationError(
+                f"chunk {chunk.index} is not the sum of what the named clients sent; "
+                "the server, or the way from it, changed it"
+            )
+
+
+def _check_order(chunk: SumChunk, first: SumChunk, index: int) -> None:
+    if chunk.index != index:
+        raise WireFormatError(f"chunk {chunk.index} of the sum stands where {index} is due")
+    if (chunk.count, chunk.vector_length) != (first.count, first.vector_length):
+        raise WireFormatError("the chunks belong to sums of different vectors")
