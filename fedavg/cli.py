@@ -161,7 +161,7 @@ def _noise(summary: dict[str, object]) -> str:
 @app.command(epilog="Example:\n\nfedavg report runs/20260101-120000 --public")
 def report(
     run_directory: Annotated[Path, typer.Argument(help="A run directory.")],
-    public: Annotated[
+    public: Annotated[  # noqa: FBT002 - a command-line flag
         bool, typer.Option("--public", help="Only the part that may be published.")
     ] = False,
 ) -> None:

@@ -11,7 +11,6 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -44,6 +43,8 @@ from fedavg.sum_secagg import SecAgg
 from fedavg.workers import ModelSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 

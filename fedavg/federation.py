@@ -11,8 +11,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dp import BudgetExhaustedError, Ledger
 from fedavg.errors import DataError, LocalProtocolError, RoundAbortedError
 from fedavg.local import evaluate
@@ -26,6 +24,7 @@ from fedavg.workers import ModelSpec, WorkerPool
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 

@@ -69,7 +69,7 @@ class SecAgg:
         )
         return (
             f"The server {server}; at most {self.corrupt_rate:.0%} of each cohort collude with it.",
-            f"At most {self.dropout_rate:.0%} of each cohort fall silent; beyond, a round ends without output.",
+            f"At most {self.dropout_rate:.0%} of each cohort fall silent; beyond, a round ends empty.",
             "Every client knows the identity keys of all clients beforehand (a pinned directory).",
         )
 

@@ -1,0 +1,119 @@
+"""One contract for every secure sum: bit-identical integers, equal to the plain sum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedavg.errors import CapacityError, FedAvgError, RoundAbortedError
+from fedavg.secure_sum import centred
+from he import HEError
+from secagg import SecAggError
+from tests.contract.sums import BACKENDS, secure_sum, spec_for
+
+REFUSALS = (FedAvgError, SecAggError, HEError)
+LENGTHS = [1, 2, 3, 255, 256, 257, 4095, 4097, 8193]
+
+
+def vectors_of(n, length, bound, seed):
+    rng = np.random.default_rng(seed)
+    return {3 * i + 1: rng.integers(-bound, bound + 1, length) for i in range(n)}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_exact_sums_at_awkward_lengths(name, length):
+    vectors = vectors_of(4, length, 2**19 - 1, length)
+    result = secure_sum(BACKENDS[name], vectors, spec_for(vectors, max_abs=2**19 - 1))
+    assert np.array_equal(result.total, sum(vectors.values()))
+    assert result.total.dtype == np.int64
+    assert result.survivors == tuple(sorted(vectors))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("n", [3, 4, 7, 16, 33, 50])
+def test_exact_sums_for_many_cohort_sizes(name, n):
+    vectors = vectors_of(n, 37, 1000, n)
+    result = secure_sum(BACKENDS[name], vectors, spec_for(vectors, max_abs=1000))
+    assert np.array_equal(result.total, sum(vectors.values()))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("bits", [2, 8, 17, 24, 31])
+def test_modular_sums_reduce_alike(name, bits):
+    """Under DP nothing is refused: every backend reduces modulo 2^b and centres."""
+    vectors = vectors_of(5, 65, 2**40, bits)
+    result = secure_sum(BACKENDS[name], vectors, spec_for(vectors, ring_bits=bits))
+    assert np.array_equal(result.total, centred(sum(vectors.values()), bits))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_values_at_exact_capacity_are_exact(name):
+    bound = 2**20
+    vectors = {i: np.full(5, bound if i % 2 else -bound) for i in range(1, 8)}
+    result = secure_sum(BACKENDS[name], vectors, spec_for(vectors, max_abs=bound))
+    assert np.array_equal(result.total, sum(vectors.values()))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_silent_clients_leave_the_sum_of_the_others(name):
+    vectors = vectors_of(9, 50, 1000, 1)
+    ids = sorted(vectors)
+    silent = {ids[0]: 0, ids[4]: 0}
+    result = secure_sum(
+        BACKENDS[name], vectors, spec_for(vectors, max_abs=1000), silent_from=silent
+    )
+    assert set(result.survivors) == set(ids) - set(silent)
+    assert np.array_equal(result.total, sum(vectors[i] for i in result.survivors))
+
+
+@pytest.mark.parametrize("stage", range(5))
+def test_secagg_survives_silence_at_every_message(stage):
+    vectors = vectors_of(9, 50, 1000, stage)
+    ids = sorted(vectors)
+    result = secure_sum(
+        BACKENDS["secagg"],
+        vectors,
+        spec_for(vectors, max_abs=1000),
+        silent_from={ids[2]: stage, ids[7]: stage},
+    )
+    assert np.array_equal(result.total, sum(vectors[i] for i in result.survivors))
+    assert len(result.survivors) == (7 if stage <= 2 else 9)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_too_few_survivors_give_no_sum(name):
+    vectors = vectors_of(9, 5, 10, 2)
+    silent = dict.fromkeys(sorted(vectors)[:5], 0)
+    with pytest.raises((RoundAbortedError, SecAggError, HEError)):
+        secure_sum(BACKENDS[name], vectors, spec_for(vectors, max_abs=10), silent_from=silent)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_an_input_beyond_the_bound_is_refused_at_its_client(name):
+    vectors = vectors_of(4, 5, 10, 3)
+    vectors[1][2] = 11
+    with pytest.raises(REFUSALS, match="11|10|range|max_abs"):
+        secure_sum(BACKENDS[name], vectors, spec_for(vectors, max_abs=10))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_sum_beyond_every_parameter_set_is_refused_beforehand(name):
+    vectors = vectors_of(4, 5, 10, 3)
+    with pytest.raises((CapacityError, SecAggError, HEError)):
+        BACKENDS[name].check(spec_for(vectors, max_abs=2**61))
+
+
+@given(
+    n=st.integers(3, 12), length=st.integers(1, 40), bound=st.integers(0, 2**30), seed=st.integers(0)
+)
+@settings(max_examples=15, deadline=None)
+def test_all_backends_agree_to_the_bit(n, length, bound, seed):
+    vectors = vectors_of(n, length, bound, seed)
+    totals = [
+        secure_sum(backend, vectors, spec_for(vectors, max_abs=max(bound, 1))).total
+        for backend in BACKENDS.values()
+    ]
+    assert all(np.array_equal(total, sum(vectors.values())) for total in totals)

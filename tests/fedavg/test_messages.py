@@ -1,0 +1,84 @@
+"""Messages around a secure sum: round trips, canonical form, binding context."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedavg.errors import LocalProtocolError, WireFormatError
+from fedavg.messages import (
+    OpenRequest,
+    Ready,
+    RoundStart,
+    SumMessage,
+    SumOpen,
+    decode,
+    encode,
+    model_digest,
+    round_context,
+)
+
+rounds = st.integers(0, 2**40)
+messages = st.one_of(
+    st.builds(RoundStart, rounds, st.binary(max_size=64)),
+    st.builds(Ready, rounds),
+    st.builds(SumOpen, rounds, st.integers(1, 10**6), st.binary(max_size=64)),
+    st.builds(
+        OpenRequest,
+        rounds,
+        st.integers(1, 10**6),
+        st.binary(min_size=32, max_size=32),
+        st.lists(st.binary(max_size=16), max_size=3).map(tuple),
+    ),
+    st.builds(SumMessage, rounds, st.binary(max_size=64)),
+)
+
+
+@given(messages)
+@settings(max_examples=200, deadline=None)
+def test_decode_inverts_encode(message):
+    assert decode(encode(message)) == message
+
+
+@given(st.binary(max_size=80))
+@settings(max_examples=500, deadline=None)
+def test_any_bytes_are_a_message_or_a_wire_format_error(data):
+    try:
+        message = decode(data)
+    except WireFormatError:
+        return
+    assert encode(message) == data
+
+
+@given(messages, st.binary(min_size=1, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_surplus_bytes_are_refused(message, surplus):
+    with pytest.raises(WireFormatError):
+        decode(encode(message) + surplus)
+
+
+def test_non_canonical_integers_are_refused():
+    canonical = encode(Ready(3))
+    assert canonical.endswith(b"\x03")
+    with pytest.raises(WireFormatError):
+        decode(canonical[:-1] + b"\xcc\x03")  # msgpack's longer form of 3
+
+
+def test_the_context_depends_on_plan_round_roster_and_model():
+    base = (b"p" * 32, 1, 10, model_digest(b"m"))
+    contexts = {
+        round_context(*base),
+        round_context(b"q" * 32, *base[1:]),
+        round_context(base[0], 2, *base[2:]),
+        round_context(*base[:2], 11, base[3]),
+        round_context(*base[:3], model_digest(b"n")),
+    }
+    assert len(contexts) == 5
+
+
+def test_impossible_rounds_have_no_context():
+    with pytest.raises(LocalProtocolError):
+        round_context(b"", -1, 3, b"")
+    with pytest.raises(LocalProtocolError):
+        round_context(b"", 0, 0, b"")
