@@ -1,0 +1,174 @@
+"""Models by name: logistic regression, multilayer perceptrons, McMahan's CNN, or a factory of your own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fedavg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["FeedForward", "McMahanCNN", "build_model", "count_parameters"]
+
+
+class FeedForward(nn.Module):
+    """Dense layers with ReLU between them; without a hidden layer, logistic regression.
+
+    Local training knows this class and runs it without autograd.
+
+    Args:
+        widths: inputs, hidden layers, classes.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Linear(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(widths)
+        )
+
+    def dense(self) -> list[nn.Linear]:
+        """Return the layers, inputs first."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return logits float32[n, classes] of float32[n, ...]."""
+        hidden = inputs.flatten(1)
+        *inner, last = self.dense()
+        for layer in inner:
+            hidden = functional.relu(layer(hidden))
+        return last(hidden)
+
+
+class McMahanCNN(nn.Module):
+    """Two 5×5 convolutions (32, 64 channels), each with 2×2 max pooling, then 512 units.
+
+    McMahan et al. 2017, §3: 1,663,370 parameters at ten classes.
+
+    Args:
+        num_classes: outputs.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 32, 5, padding=2)
+        self.conv2 = nn.Conv2d(32, 64, 5, padding=2)
+        self.dense = nn.Linear(64 * 7 * 7, 512)
+        self.output = nn.Linear(512, num_classes)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return logits float32[n, classes] of images float32[n, 784] or [n, (1,) 28, 28]."""
+        images = inputs.reshape(-1, 1, 28, 28)
+        hidden = functional.max_pool2d(functional.relu(self.conv1(images)), 2)
+        hidden = functional.max_pool2d(functional.relu(self.conv2(hidden)), 2)
+        return self.output(functional.relu(self.dense(hidden.flatten(1))))
+
+
+def _softmax(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    model = FeedForward((math.prod(input_shape), num_classes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()  # a convex problem: zero favours no class and needs no seed
+    return model
+
+
+def _mlp(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    return FeedForward((math.prod(input_shape), 64, num_classes))
+
+
+def _two_hidden(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    return FeedForward((math.prod(input_shape), 200, 200, num_classes))
+
+
+def _cnn(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    if input_shape not in {(784,), (28, 28), (1, 28, 28)}:
+        raise ConfigError(
+            f"model 'cnn' takes images of 28×28, not examples of shape {input_shape}; "
+            "choose 'softmax', 'mlp' or '2nn'"
+        )
+    model: nn.Module = McMahanCNN(num_classes)
+    for convolution in (part for part in model.modules() if isinstance(part, nn.Conv2d)):
+        weight = convolution.weight
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last)  # faster on CPUs
+    return model
+
+
+_BUILT_IN: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
+    "softmax": _softmax,
+    "mlp": _mlp,
+    "2nn": _two_hidden,
+    "cnn": _cnn,
+}
+
+
+def build_model(
+    name: str, input_shape: tuple[int, ...], num_classes: int, *, seed: int
+) -> nn.Module:
+    """Build a model with reproducible initial weights.
+
+    Args:
+        name: "softmax" (starts at zero), "mlp" (64 hidden units), "2nn" (McMahan's 200-200), "cnn"
+            (McMahan's, 28×28); or "package.module:factory".  An import path runs that module's
+            code, so take configurations only from where you would take code.  The factory is called
+            as factory(input_shape, num_classes) and returns an nn.Module from features to logits.
+        input_shape: shape of one example.
+        num_classes: K ≥ 2.
+        seed: public seed of the initial weights; torch's global generator is left as it was.
+
+    Raises:
+        ConfigError: an unknown name, a path that cannot be imported, or a factory that gives no module.
+
+    Example:
+        >>> count_parameters(build_model("softmax", (196,), 10, seed=0))
+        1970
+    """
+    if num_classes < 2 or not input_shape or min(input_shape) < 1:
+        raise ConfigError(f"no model goes from shape {input_shape} to {num_classes} classes")
+    factory = _imported(name) if ":" in name else _built_in(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model = factory(tuple(input_shape), num_classes)
+        except TypeError as error:
+            raise ConfigError(
+                f"model {name!r} cannot be called as factory(input_shape, num_classes): {error}"
+            ) from error
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model {name!r} gave a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+def _built_in(name: str) -> Callable[[tuple[int, ...], int], nn.Module]:
+    factory = _BUILT_IN.get(name)
+    if factory is None:
+        near = difflib.get_close_matches(name.lower(), _BUILT_IN, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(
+            f"there is no model {name!r}; {hint}Built in are {', '.join(_BUILT_IN)}; "
+            "or give 'package.module:factory'"
+        )
+    return factory
+
+
+def _imported(path: str) -> Callable[[tuple[int, ...], int], object]:
+    module_name, _, attribute = path.partition(":")
+    try:
+        factory: object = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(f"cannot import model {path!r}: {error}") from error
+    if not callable(factory):
+        raise ConfigError(f"model {path!r} is a {type(factory).__name__}, not a function")
+    return factory
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return d, the number of trained parameters."""
+    return sum(part.numel() for part in model.parameters() if part.requires_grad)

@@ -1,0 +1,148 @@
+"""How the examples of one task lie on the clients of a simulation: even, skewed by label, or in between.
+
+Every function returns one int64 vector of indices a client.  The vectors are disjoint, cover all
+examples, none is empty, and they are a function of the public seed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedavg.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["dirichlet", "iid", "noisy_sort", "shards"]
+
+
+def _check(labels: NDArray[np.int64], clients: int, *, pieces: int = 1) -> None:
+    if labels.ndim != 1:
+        raise DataError(f"labels must be a vector, not an array of shape {labels.shape}")
+    if clients < 1 or pieces < 1:
+        raise DataError(f"a partition needs at least one client and one piece, not {clients}")
+    if clients * pieces > len(labels):
+        raise DataError(
+            f"{len(labels)} examples do not fill {clients} clients with {pieces} or more each; "
+            f"at most {len(labels) // pieces} clients are possible"
+        )
+
+
+def _pieces(order: NDArray[np.int64], clients: int) -> list[NDArray[np.int64]]:
+    return [piece.astype(np.int64) for piece in np.array_split(order, clients)]
+
+
+def iid(labels: NDArray[np.int64], clients: int, *, seed: int) -> list[NDArray[np.int64]]:
+    """Shuffle, then cut into equal pieces.
+
+    Args:
+        labels: int64[n].
+        clients: how many, at most n.
+        seed: public.
+
+    Raises:
+        DataError: more clients than examples.
+
+    Example:
+        >>> [len(piece) for piece in iid(np.arange(7), 3, seed=0)]
+        [3, 2, 2]
+    """
+    _check(labels, clients)
+    rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
+    return _pieces(rng.permutation(len(labels)), clients)
+
+
+def shards(
+    labels: NDArray[np.int64], clients: int, *, shards_per_client: int = 2, seed: int
+) -> list[NDArray[np.int64]]:
+    """Sort by label, cut into equal shards, deal them out (McMahan et al. 2017, §3).
+
+    Args:
+        labels: int64[n].
+        clients: how many.
+        shards_per_client: few shards make few classes a client.
+        seed: public.
+
+    Raises:
+        DataError: more shards than examples.
+    """
+    _check(labels, clients, pieces=shards_per_client)
+    rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
+    total = clients * shards_per_client
+    cut = _pieces(np.argsort(labels, kind="stable"), total)
+    dealt = rng.permutation(total).reshape(clients, shards_per_client)
+    return [np.concatenate([cut[shard] for shard in hand]) for hand in dealt]
+
+
+def dirichlet(
+    labels: NDArray[np.int64], clients: int, *, alpha: float, seed: int
+) -> list[NDArray[np.int64]]:
+    """Spread each class over the clients in Dirichlet(α) proportions (Hsu et al. 2019, §3.1).
+
+    A small α gives a class to few clients.  A client left with nothing takes one example from the
+    client that has most, so that all take part.
+
+    Args:
+        labels: int64[n].
+        clients: how many, at most n.
+        alpha: concentration, positive.
+        seed: public.
+
+    Raises:
+        DataError: more clients than examples, or an α that is not positive.
+    """
+    _check(labels, clients)
+    if not (math.isfinite(alpha) and alpha > 0):
+        raise DataError(f"the Dirichlet concentration alpha must be positive, not {alpha}")
+    rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
+    owner = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        shares = rng.dirichlet(np.full(clients, alpha))
+        ends = np.rint(np.cumsum(shares) * len(members)).astype(np.int64)
+        ends[-1] = len(members)
+        owner[members] = np.searchsorted(ends, np.arange(len(members)), side="right")
+    _fill_empty(owner, clients)
+    by_owner = np.argsort(owner, kind="stable")
+    counts = np.bincount(owner, minlength=clients)
+    return [piece.astype(np.int64) for piece in np.split(by_owner, np.cumsum(counts)[:-1])]
+
+
+def _fill_empty(owner: NDArray[np.int64], clients: int) -> None:
+    counts = np.bincount(owner, minlength=clients)
+    empty: Sequence[int] = np.flatnonzero(counts == 0).tolist()
+    for client in empty:
+        richest = int(counts.argmax())
+        owner[np.flatnonzero(owner == richest)[-1]] = client
+        counts[richest] -= 1
+        counts[client] = 1
+
+
+def noisy_sort(
+    labels: NDArray[np.int64], clients: int, *, spread: float = 2.0, seed: int
+) -> list[NDArray[np.int64]]:
+    """Sort by label plus N(0, spread²), then cut into equal pieces.
+
+    With spread 0 a client holds one class or two; the larger the spread, the more even.
+
+    Args:
+        labels: int64[n].
+        clients: how many, at most n.
+        spread: standard deviation, in labels.
+        seed: public.
+
+    Raises:
+        DataError: more clients than examples, or a negative spread.
+    """
+    _check(labels, clients)
+    if not (math.isfinite(spread) and spread >= 0):
+        raise DataError(f"the spread must be zero or positive, not {spread}")
+    rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
+    return _pieces(
+        np.argsort(labels + rng.normal(0.0, spread, len(labels)), kind="stable"), clients
+    )

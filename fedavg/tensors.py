@@ -1,0 +1,176 @@
+"""Named tensors as one vector and back, and model files without pickle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from fedavg.errors import DataError, LocalProtocolError, PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["Layout", "load_model", "save_model"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which tensors make up the vector, in which order.
+
+    Args:
+        names: names of the tensors.
+        shapes: their shapes, in the same order.
+
+    Raises:
+        PlanError: no tensors, or names and shapes that do not pair up.
+
+    Example:
+        >>> layout = Layout.of(nn.Linear(3, 2))
+        >>> layout.names, layout.size
+        (('weight', 'bias'), 8)
+        >>> layout.unflatten(np.arange(8.0))["bias"]
+        tensor([6., 7.])
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.shapes) or len(set(self.names)) != len(self.names):
+            raise PlanError("a layout needs one shape for each name, and no name twice")
+        if not self.size:
+            raise PlanError("there is nothing to train: no parameter requires a gradient")
+
+    @classmethod
+    def of(cls, source: nn.Module | Mapping[str, torch.Tensor]) -> Layout:
+        """Take the layout of a module's trained parameters, or of named tensors.
+
+        A module's frozen parameters (``requires_grad=False``) stay out: they never change.
+
+        Raises:
+            PlanError: integer or complex tensors, or layers that change buffers while training,
+                such as BatchNorm: their statistics are no gradient step and would leave a client
+                unclipped and without noise.
+        """
+        tensors = _parts(source)
+        for name, tensor in tensors.items():
+            if not tensor.is_floating_point():
+                raise PlanError(
+                    f"{name} holds {tensor.dtype}; only floating-point tensors can be averaged"
+                )
+        if isinstance(source, nn.Module):
+            _refuse_running_statistics(source)
+        return cls(tuple(tensors), tuple(tuple(tensor.shape) for tensor in tensors.values()))
+
+    @property
+    def size(self) -> int:
+        """d, the length of the vector."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def flatten(self, source: nn.Module | Mapping[str, torch.Tensor]) -> NDArray[np.float64]:
+        """Return float64[d], a copy.
+
+        Raises:
+            LocalProtocolError: a tensor is missing or has another shape.
+        """
+        tensors = self._matching(source)
+        vector = np.empty(self.size)
+        start = 0
+        for tensor in tensors:
+            vector[start : start + tensor.numel()] = (
+                tensor.detach().cpu().double().flatten().numpy()
+            )
+            start += tensor.numel()
+        return vector
+
+    def unflatten(self, vector: NDArray[np.floating]) -> dict[str, torch.Tensor]:
+        """Return float32 tensors by name.
+
+        Raises:
+            LocalProtocolError: the vector is not of length d.
+        """
+        flat = self._as_tensor(vector)
+        sizes = [math.prod(shape) for shape in self.shapes]
+        pieces = flat.split(sizes)
+        return {
+            name: piece.reshape(shape).clone()
+            for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)
+        }
+
+    def load_vector(self, model: nn.Module, vector: NDArray[np.floating]) -> None:
+        """Overwrite a module's trained parameters.
+
+        Raises:
+            LocalProtocolError: the vector or the module does not fit; nothing is written.
+        """
+        flat, tensors = self._as_tensor(vector), self._matching(model)
+        with torch.no_grad():
+            start = 0
+            for tensor in tensors:
+                tensor.copy_(flat[start : start + tensor.numel()].view(tensor.shape))
+                start += tensor.numel()
+
+    def _as_tensor(self, vector: NDArray[np.floating]) -> torch.Tensor:
+        if vector.shape != (self.size,):
+            raise LocalProtocolError(
+                f"a vector of shape {vector.shape} does not fill {self.size} parameters"
+            )
+        return torch.from_numpy(np.require(vector, np.float32, ["C", "W"]))
+
+    def _matching(self, source: nn.Module | Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        tensors = _parts(source)
+        for name, shape in zip(self.names, self.shapes, strict=True):
+            if name not in tensors:
+                raise LocalProtocolError(f"the layout's tensor {name!r} is missing")
+            if tuple(tensors[name].shape) != shape:
+                raise LocalProtocolError(
+                    f"{name!r} has shape {tuple(tensors[name].shape)}, the layout says {shape}"
+                )
+        return [tensors[name] for name in self.names]
+
+
+def _parts(source: nn.Module | Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    if isinstance(source, nn.Module):
+        return {name: part for name, part in source.named_parameters() if part.requires_grad}
+    return source
+
+
+def _refuse_running_statistics(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if getattr(module, "track_running_stats", False) and dict(module.named_buffers()):
+            raise PlanError(
+                f"{name or 'the model'} ({type(module).__name__}) keeps running statistics of its "
+                "inputs, which cannot be clipped or averaged like an update: use GroupNorm or "
+                "LayerNorm, or track_running_stats=False"
+            )
+
+
+def save_model(path: str | Path, layout: Layout, vector: NDArray[np.floating]) -> None:
+    """Write a model's trained parameters as a safetensors file of float32.
+
+    Raises:
+        LocalProtocolError: the vector does not fit the layout; nothing is written.
+    """
+    save_file(layout.unflatten(vector), str(path), metadata={"format": "pt"})
+
+
+def load_model(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file; no code in it is ever run.
+
+    Raises:
+        DataError: no such file, or not a safetensors file.
+    """
+    try:
+        return load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"cannot read a model from {path}: {error}") from error
