@@ -13,7 +13,7 @@ from rich.table import Table
 
 from dp import DpError
 from fedavg.errors import ConfigError, FedAvgError
-from he import HEError
+from he import HeError
 from secagg import SecAggError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-_ERRORS = (FedAvgError, SecAggError, HEError, DpError)
+_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
 
 app = typer.Typer(
     name="fedavg",

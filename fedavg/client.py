@@ -97,7 +97,7 @@ class Client:
         Raises:
             WireFormatError, LocalProtocolError: not a message for now; nothing is sent.
             NonFiniteError, CapacityError: (without DP) an update that cannot be encoded.
-            secagg.SecAggError, he.HEError: the secure sum refuses.
+            secagg.SecAggError, he.HeError: the secure sum refuses.
         """
         decoded = decode(message)
         if isinstance(decoded, RoundStart):

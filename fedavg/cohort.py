@@ -41,8 +41,14 @@ class Cohort(Protocol):
         """Public expected cohort size, the divisor under differential privacy."""
         ...
 
-    def bounds(self, num_clients: int, floor: int, tail: float) -> CohortBounds:
-        """Floor and cap outside which a draw falls with probability about `tail` or less."""
+    def bounds(
+        self, num_clients: int, floor: int, tail: float, attendance: float = 1.0
+    ) -> CohortBounds:
+        """Floor and cap outside which a roster falls with probability about `tail` or less.
+
+        A roster is what is left of a draw when at least a fraction `attendance` comes, each
+        client independently of its data.
+        """
         ...
 
     def scheme(self, num_clients: int) -> PoissonSampling | FixedSizeSampling:
@@ -80,19 +86,22 @@ class PoissonCohort:
         """Rate · num_clients."""
         return self.rate * num_clients
 
-    def bounds(self, num_clients: int, floor: int, tail: float) -> CohortBounds:
-        """Two-sided quantiles of Bin(num_clients, rate), raised to `floor` where it binds.
+    def bounds(
+        self, num_clients: int, floor: int, tail: float, attendance: float = 1.0
+    ) -> CohortBounds:
+        """Lower quantile of Bin(num_clients, rate·attendance), upper one of Bin(num_clients, rate).
 
-        A floor of 0 means that even an empty round runs (its release is noise alone).
+        The lower one is raised to `floor` where that binds; a floor of 0 means that even an empty round runs (its release is noise alone).
 
         The probability outside is taken at num_clients − 1, num_clients and num_clients + 1: the
         neighbouring population has one client more or less.
         """
-        quantile = max(int(binom.ppf(tail / 2, num_clients, self.rate)) - 1, 0)
+        least = self.rate * attendance
+        quantile = max(int(binom.ppf(tail / 2, num_clients, least)) - 1, 0)
         low = max(floor, quantile) if floor else 0
         cap = min(max(low, int(binom.isf(tail / 2, num_clients + 1, self.rate)) + 1), num_clients)
         outside = max(
-            float(binom.cdf(low - 1, n, self.rate) + binom.sf(cap, n, self.rate))
+            float(binom.cdf(low - 1, n, least) + binom.sf(cap, n, self.rate))
             for n in (max(num_clients - 1, 1), num_clients, num_clients + 1)
         )
         return CohortBounds(low, cap, outside)
@@ -129,8 +138,10 @@ class FixedCohort:
         self._check(num_clients)
         return float(self.size)
 
-    def bounds(self, num_clients: int, floor: int, tail: float) -> CohortBounds:
-        """Floor and cap are the size itself."""
+    def bounds(
+        self, num_clients: int, floor: int, tail: float, attendance: float = 1.0
+    ) -> CohortBounds:
+        """The cap is the size itself, the floor what is left of it in the worst case."""
         del tail
         self._check(num_clients)
         if self.size < floor:
@@ -138,7 +149,8 @@ class FixedCohort:
                 f"a cohort of {self.size} is below {floor}, the smallest that this threat model "
                 "allows: enlarge the cohort or assume fewer drop-outs and colluders"
             )
-        return CohortBounds(self.size, self.size, 0.0)
+        least = max(floor, math.floor(self.size * attendance))
+        return CohortBounds(least, self.size, 0.0)
 
     def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
         """The `size` clients with the smallest of independent uniform keys."""

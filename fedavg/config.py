@@ -105,12 +105,12 @@ class LocalConfig(_Section):
 
 
 class ServerConfig(_Section):
-    """The server's step, and whether an average of the iterates is released."""
+    """The server's step; average_tail > 0 releases the mean of the last rounds' models."""
 
     optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
     lr: float = 1.0
     momentum: float = 0.9
-    average: float = 0.0
+    average_tail: float = 0.0
 
 
 class PrivacyConfig(_Section):
@@ -316,7 +316,8 @@ def build_plan(config: Config, parameters: int) -> Plan:
     if noise is not None:
         default = math.inf if privacy.noise_multiplier is not None else _DEFAULT_EPSILON
         epsilon = default if privacy.epsilon is None else privacy.epsilon
-    averaging = AveragedIterates(config.server.average) if config.server.average else None
+    tail = config.server.average_tail
+    averaging = AveragedIterates(tail) if tail else None
     return Plan(
         cohort=_cohort(config.cohort),
         encoding=_encoding(config, parameters),

@@ -103,8 +103,8 @@ def round_context(
     Clients with another model hold another context, so their vectors do not enter the same sum
     (Pasquini, Francati, Ateniese 2022); the roster size is bound because noise shares are sized by it.
     """
-    if round_index < 0 or roster_size < 1:
-        raise LocalProtocolError("rounds count from 0 and a roster holds at least one client")
+    if round_index < 0 or roster_size < 0:
+        raise LocalProtocolError("rounds and rosters count from 0")
     digest = hashlib.sha256(b"fedavg round v1")
     digest.update(plan_digest)
     digest.update(round_index.to_bytes(8, "big"))

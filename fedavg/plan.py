@@ -169,10 +169,11 @@ class Plan:
                 f"model needs at least {floor} clients a round; raise the rate or the number of "
                 "clients, or assume fewer drop-outs and colluders"
             )
-        bounds = self.cohort.bounds(num_clients, floor, _COHORT_TAIL)
+        attendance = 1 - self.secure_sum.dropout_rate
+        bounds = self.cohort.bounds(num_clients, floor, _COHORT_TAIL, attendance)
         if self.noise is not None and bounds.outside * num_rounds > self.budget.delta / 100:
             raise PlanError(
-                f"a cohort falls outside {bounds.floor} … {bounds.cap} with probability "
+                f"a roster falls outside {bounds.floor} … {bounds.cap} with probability "
                 f"{bounds.outside:.1e} a round, too much for delta={self.budget.delta:g}: "
                 "raise the rate or the number of clients"
             )

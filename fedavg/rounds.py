@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from fedavg.errors import FedAvgError
-from he import HEError
+from he import HeError
 from secagg import SecAggError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery", "RoundTraffic", "Transport", "run_round"]
 
-PROTOCOL_ERRORS = (FedAvgError, SecAggError, HEError)
+PROTOCOL_ERRORS = (FedAvgError, SecAggError, HeError)
 """What a peer's or a caller's fault raises, in any of the packages below."""
 
 
@@ -67,10 +67,10 @@ def run_round(
         transcript: records every byte that the server saw, when given.
 
     Raises:
-        RoundAbortedError, secagg.Aborted, he.HEError: no sum, nothing revealed.
+        RoundAbortedError, secagg.Aborted, he.HeError: no sum, nothing revealed.
     """
     outgoing: Mapping[int, Sequence[bytes]] = server.open()
-    while outgoing:
+    while True:
         started, stage = time.perf_counter(), server.stage
         try:
             _carry(server, transport, traffic, transcript, outgoing)
@@ -78,6 +78,8 @@ def run_round(
         finally:
             spent = time.perf_counter() - started
             traffic.seconds[stage] = traffic.seconds.get(stage, 0.0) + spent
+        if not outgoing:
+            break
     return server.result()
 
 

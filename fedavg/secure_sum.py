@@ -62,8 +62,8 @@ class SumSpec:
     def __post_init__(self) -> None:
         if (self.max_abs is None) == (self.ring_bits is None):
             raise PlanError("a sum is bounded either by max_abs or by ring_bits, not both or none")
-        if self.vector_length < 1 or self.roster_size < 1:
-            raise PlanError("a sum needs at least one coordinate and one client")
+        if self.vector_length < 1 or self.roster_size < 0:
+            raise PlanError("a sum needs at least one coordinate")
 
     @property
     def input_bound(self) -> int:
@@ -227,6 +227,11 @@ class SecureSum(Protocol):
 
     hides_updates: ClassVar[bool]
     """Whether the server learns nothing but the sum."""
+
+    @property
+    def dropout_rate(self) -> float:
+        """Share of a roster that may fall silent."""
+        ...
 
     @property
     def threat_model(self) -> str:

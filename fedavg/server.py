@@ -72,7 +72,7 @@ class RoundServer:
 
         Raises:
             WireFormatError, LocalProtocolError: no message, or not for now.
-            secagg.RemoteProtocolError, he.HEError: the secure sum refuses it; the sender counts
+            secagg.RemoteProtocolError, he.HeError: the secure sum refuses it; the sender counts
                 as silent from here on.
         """
         decoded = decode(message)
@@ -89,7 +89,7 @@ class RoundServer:
         """Close the stage and return the next messages; {} when the sum stands.
 
         Raises:
-            RoundAbortedError, secagg.Aborted, he.HEError: no sum, nothing revealed.
+            RoundAbortedError, secagg.Aborted, he.HeError: no sum, nothing revealed.
         """
         if self._session is None:
             return self._begin_sum()
@@ -109,6 +109,10 @@ class RoundServer:
             self._resolution.digest, self._round, len(roster), model_digest(self._model)
         )
         self._session = self._side.session(self._resolution.spec(len(roster), context), roster)
+        if not roster:  # an empty Poisson draw: the sum of no one, released as noise alone
+            self._session.advance()
+            self._done = True
+            return {}
         return {
             client: tuple(encode(SumOpen(self._round, len(roster), data)) for data in messages)
             for client, messages in self._session.open().items()
@@ -152,7 +156,7 @@ class KeyHolder:
 
         Raises:
             LocalProtocolError: a second request for a round, or a roster outside the plan.
-            he.HEError: a forged, foreign or too small sum.
+            he.HeError: a forged, foreign or too small sum.
         """
         request = decode(message)
         if not isinstance(request, OpenRequest):

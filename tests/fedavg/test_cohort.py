@@ -74,3 +74,11 @@ def test_fixed_cohorts_that_cannot_be_are_refused():
         FixedCohort(11).draw(range(10))
     with pytest.raises(PlanError, match="below 20"):
         FixedCohort(10).bounds(100, 20, 1e-12)
+
+
+def test_the_floor_leaves_room_for_those_who_do_not_come():
+    full = PoissonCohort(0.15).bounds(1000, 3, 1e-12)
+    thinned = PoissonCohort(0.15).bounds(1000, 3, 1e-12, attendance=0.9)
+    assert thinned.floor < full.floor
+    assert thinned.cap == full.cap
+    assert FixedCohort(100).bounds(1000, 3, 1e-12, attendance=0.9).floor == 90

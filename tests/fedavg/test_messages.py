@@ -81,4 +81,4 @@ def test_impossible_rounds_have_no_context():
     with pytest.raises(LocalProtocolError):
         round_context(b"", -1, 3, b"")
     with pytest.raises(LocalProtocolError):
-        round_context(b"", 0, 0, b"")
+        round_context(b"", 0, -1, b"")

@@ -1,0 +1,174 @@
+"""Reads a run directory, whole or interrupted, into typed values for the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from fedavg.errors import ReportError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["ClientView", "Message", "Metric", "Run", "ServerRound", "ServerView", "Summary", "read_run"]
+
+_Part = TypeVar("_Part")
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One line of `metrics.jsonl`: figures of a released model."""
+
+    round: int
+    accuracy: float | None = None
+    loss: float | None = None
+    epsilon_release: float | None = None
+
+
+class ServerRound(msgspec.Struct, frozen=True):
+    """One line of `server.jsonl`: what only the server's operator may know."""
+
+    round: int
+    cohort: int = 0
+    survivors: int = 0
+    skipped: bool = False
+    epsilon_server: float | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: dict[str, float] = msgspec.field(default_factory=dict[str, float])
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """`summary.json`; an interrupted run may lack any of it."""
+
+    task: str = "a federated task"
+    model: str = "unknown"
+    parameters: int | None = None
+    clients: int | None = None
+    secure_sum: str = "unknown"
+    threat_model: str = "unknown"
+    noise: str = "none"
+    noise_multiplier: float | None = None
+    noise_multiplier_added: float | None = None
+    sampling_rate: float | None = None
+    expected_cohort: float | None = None
+    clip: float | None = None
+    rounds: int = 0
+    rounds_planned: int | None = None
+    accuracy: float | None = None
+    baseline_accuracy: float | None = None
+    epsilon_release: float | None = None
+    epsilon_server: float | None = None
+    delta: float | None = None
+    stopped: str = "interrupted"
+    assumptions: tuple[str, ...] = ()
+    seconds: float | None = None
+    wrap_probability: float | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """All messages of one kind and direction in the recorded round."""
+
+    kind: str
+    direction: str
+    count: int
+    bytes: int
+
+
+class ClientView(msgspec.Struct, frozen=True):
+    """One client's encoded update, with its noise share, and as the server received it."""
+
+    update: tuple[float, ...]
+    noised: tuple[float, ...]
+    masked: tuple[float, ...]
+    modulus_bits: int
+
+
+class ServerView(msgspec.Struct, frozen=True):
+    """`server_view.json`: one recorded round as the server saw it."""
+
+    round: int
+    messages: tuple[Message, ...] = ()
+    client: ClientView | None = None
+    aggregate: tuple[float, ...] = ()
+    backend: str = "unknown"
+
+
+class _Limit(msgspec.Struct, frozen=True):
+    epsilon: float | None = None
+    delta: float | None = None
+
+
+class _Ledger(msgspec.Struct, frozen=True):
+    budget: _Limit | None = None
+    epsilon: float | None = None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Everything a run directory says."""
+
+    summary: Summary
+    metrics: tuple[Metric, ...]
+    server: tuple[ServerRound, ...]
+    view: ServerView | None
+    budget: float | None
+    config: str
+
+
+def read_run(run_dir: Path) -> Run:
+    """Read a run directory; files that an interruption left out count as empty.
+
+    Args:
+        run_dir: a folder written by `fedavg run`.
+
+    Raises:
+        ReportError: no run directory, or a file in it that is damaged.
+    """
+    names = ("summary.json", "metrics.jsonl")
+    if not any((run_dir / name).is_file() for name in names):
+        raise ReportError(
+            f"{run_dir} is no run directory: it holds neither {' nor '.join(names)}. "
+            "Give the folder that 'fedavg run' printed."
+        )
+    ledger = _read(run_dir / "ledger.json", _Ledger) or _Ledger()
+    return Run(
+        summary=_read(run_dir / "summary.json", Summary) or Summary(),
+        metrics=_read_lines(run_dir / "metrics.jsonl", Metric),
+        server=_read_lines(run_dir / "server.jsonl", ServerRound),
+        view=_read(run_dir / "server_view.json", ServerView),
+        budget=ledger.budget.epsilon if ledger.budget is not None else ledger.epsilon,
+        config=_bytes(run_dir / "config.toml").decode("utf-8", errors="replace"),
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ReportError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _read(path: Path, kind: type[_Part]) -> _Part | None:
+    data = _bytes(path)
+    return _decode(data, kind, str(path)) if data.strip() else None
+
+
+def _read_lines(path: Path, kind: type[_Part]) -> tuple[_Part, ...]:
+    *lines, last = _bytes(path).split(b"\n")
+    rows = [
+        _decode(line, kind, f"{path}, line {number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    # a crash in the middle of a write leaves a last line without its end: that round is not there yet
+    del last
+    return tuple(rows)
+
+
+def _decode(data: bytes, kind: type[_Part], where: str) -> _Part:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ReportError(f"{where} is damaged: {error}") from error

@@ -1,0 +1,96 @@
+"""Configurations: strict keys, plain errors, and the plan they turn into."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from fedavg.config import Config, build_job, build_plan, load_config
+from fedavg.errors import ConfigError, DataError, FedAvgError
+from fedavg.noise import CentralGaussian, DistributedSkellam
+from fedavg.run_dir import config_to_toml
+from fedavg.sum_he import Bfv
+
+
+def write(tmp_path, text):
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_built_in_example_needs_no_file():
+    assert load_config(None) == Config()
+
+
+def test_a_file_and_options_lie_over_the_defaults(tmp_path):
+    path = write(tmp_path, "rounds = 7\n[privacy]\nnoise = 'skellam'\n")
+    config = load_config(path, {"rounds": 9, "secure_sum.kind": "bfv"})
+    assert (config.rounds, config.privacy.noise, config.secure_sum.kind) == (9, "skellam", "bfv")
+    plan = build_plan(config, 1970)
+    assert isinstance(plan.noise, DistributedSkellam)
+    assert isinstance(plan.secure_sum, Bfv)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("round = 3\n", "unknown key 'round'; did you mean 'rounds'?"),
+        ("[privacy]\nepsilom = 3.0\n", "unknown key 'privacy.epsilom'; did you mean 'epsilon'?"),
+        ("[privat]\n", "unknown key 'privat'; did you mean 'privacy'?"),
+        ("[model]\nzzz = 1\n", "known keys: name"),
+        ("rounds = 'many'\n", "rounds: Expected `int`"),
+        ("rounds = 0\n", "rounds must be at least 1"),
+        ("[privacy]\nnoise = 'loud'\n", "privacy.noise: Invalid enum value 'loud'"),
+        ("[privacy]\nepsilon = 0.0\n", "epsilon must be positive"),
+        ("[privacy]\nepsilon = -1.0\n", "epsilon must be positive"),
+        ("[privacy]\nepsilon = nan\n", "epsilon must be positive"),
+        ("[privacy]\ndelta = 1.5\n", "delta must lie between"),
+        ("[privacy]\nnoise = 'none'\nepsilon = 2.0\n", "needs noise"),
+        ("rounds = = 3\n", "no valid TOML"),
+    ],
+)
+def test_mistakes_are_named_with_a_remedy(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message.replace("?", "\\?").replace("'", "['`]")) as caught:
+        load_config(write(tmp_path, text))
+    assert "run.toml" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read .*nowhere.toml"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+def test_missing_data_is_named():
+    with pytest.raises(DataError, match="nowhere.npz"):
+        build_job(load_config(None, {"data.name": "nowhere.npz"}))
+    with pytest.raises(DataError, match="mnist"):
+        build_job(load_config(None, {"data.name": "mnist-14x15"}))
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(FedAvgError, match="softmax"):
+        build_job(load_config(None, {"model.name": "softmaxx", "data.name": "digits"}))
+
+
+def test_configurations_survive_a_round_trip(tmp_path):
+    config = load_config(None, {"privacy.epsilon": 3.0, "data.name": "digits"})
+    path = tmp_path / "again.toml"
+    path.write_bytes(config_to_toml(config))
+    assert load_config(path) == config
+
+
+def test_without_noise_there_is_no_budget():
+    plan = build_plan(load_config(None, {"privacy.noise": "none"}), 100)
+    assert plan.noise is None
+    assert plan.weighted
+    assert math.isinf(plan.budget.epsilon)
+
+
+def test_a_given_multiplier_is_tracked_and_not_limited():
+    config = load_config(
+        None, {"privacy.noise": "central-gaussian", "privacy.noise_multiplier": 0.7}
+    )
+    plan = build_plan(config, 100)
+    assert plan.noise == CentralGaussian(0.7)
+    assert math.isinf(plan.budget.epsilon)
