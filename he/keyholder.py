@@ -93,10 +93,10 @@ class KeyHolder:
         first: SumChunk | None = None
         for data in chunks:
             chunk = open_sum(data, self._secret.public(), self._context)
-            if first is None:
-                first = chunk
-                self._check_contributors(first.contributors)
+            first = first or chunk
             _check_order(chunk, first, len(sums))
+            if chunk is first:
+                self._check_contributors(first.contributors)
             coefficients = unpack_coefficients(chunk.body)
             self._check_tag(chunk, coefficients, first.contributors)
             sums.append(coefficients)

@@ -7,8 +7,8 @@ field Z_q: F_k is used once for each ciphertext (an upload draws a fresh nonce),
 r, and a sum other than that of the claimed uploads passes with probability 1/q < 2^-59 an attempt.
 
 Without it one dishonest opening gives the key away: ⌊q/t⌋ added to one coefficient of c1 makes BFV's
-plaintext the key itself, and an unrelated sum under CKKS leaks it by linear algebra (Li and Micciancio,
-2021, section 3).
+plaintext the key itself, and under CKKS magnified noise leaks it by linear algebra (Li and Micciancio,
+Eurocrypt 2021).
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from he.params import DEGREE, MODULUS
 from he.secrecy import Secret
 
-__all__ = ["TagKey", "UploadName"]
-
-from typing import TYPE_CHECKING
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+__all__ = ["TagKey", "UploadName"]
 
 _LENGTH = 2 * DEGREE
 _SPARE = 64  # a 60-bit word is not below q with probability 2^-46

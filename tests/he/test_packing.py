@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from he import CapacityError, LocalProtocolError, Params, RemoteProtocolError
+from he.packing import check_vector, pack, unpack
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(2, 60),
+    st.integers(1, 2**20),
+    st.sampled_from(["ckks", "bfv"]),
+    st.integers(0, 2**32),
+    st.data(),
+)
+def test_packed_sums_unpack_to_sums(n_clients, max_abs, scheme, seed, data):
+    params = Params.for_sum(n_clients, max_abs=max_abs, scheme=scheme)
+    size = data.draw(st.integers(1, params.values_per_ciphertext))
+    rng = np.random.default_rng(seed)
+    vectors = rng.integers(-max_abs, max_abs, (n_clients, size), dtype=np.int64, endpoint=True)
+    vectors[:, 0] = max_abs  # the largest sum there is
+    packed = sum(pack(vector, params) for vector in vectors)
+    opened = unpack(packed, params, contributors=n_clients)
+    assert np.array_equal(opened[:size], vectors.sum(axis=0))
+    assert not opened[size:].any()
+
+
+def test_extremes_do_not_carry():
+    params = Params.for_sum(100, max_abs=127, scheme="bfv")
+    assert params.fields == 3
+    high = np.full(params.values_per_ciphertext, 127)
+    signs = np.where(np.arange(params.values_per_ciphertext) // params.slots % 2, -1, 1)
+    for vector in (high, -high, high * signs):
+        opened = unpack(100 * pack(vector, params), params, contributors=100)
+        assert np.array_equal(opened, 100 * vector)
+
+
+def test_values_beyond_what_contributors_may_send_are_refused():
+    params = Params.for_sum(10, max_abs=100, scheme="bfv")
+    packed = pack(np.full(5, 100), params)
+    assert unpack(3 * packed, params, contributors=3)[0] == 300
+    with pytest.raises(RemoteProtocolError, match="contributors"):
+        unpack(3 * packed, params, contributors=2)
+    packed[:] = params.slot_bound + 1
+    with pytest.raises(RemoteProtocolError, match="beyond"):
+        unpack(packed, params, contributors=10)
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        [1, 2],
+        np.array([1, 2], np.int32),
+        np.array([1.0]),
+        np.zeros((2, 2), np.int64),
+        np.zeros(0, np.int64),
+    ],
+)
+def test_only_int64_vectors_enter(vector):
+    with pytest.raises(LocalProtocolError):
+        check_vector(vector, Params.for_sum(2, max_abs=5))
+
+
+@pytest.mark.parametrize("value", [6, -6, 2**63 - 1, -(2**63)])
+def test_a_value_beyond_max_abs_is_refused_with_a_remedy(value):
+    with pytest.raises(CapacityError, match="max_abs=5"):
+        check_vector(np.array([0, value]), Params.for_sum(2, max_abs=5))

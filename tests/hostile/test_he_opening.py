@@ -1,0 +1,373 @@
+"""C4, C5: what the key holder opens, and what a server that makes up sums would learn."""
+
+import numpy as np
+import pytest
+from tenseal import sealapi
+
+import he
+from he import keyholder as keyholder_module
+from he.context import hash_context
+from he.keyholder import KeyHolder
+from he.layout import pack_coefficients, read_body, unpack_coefficients
+from he.params import DEGREE, MODULUS
+from he.scheme import ring_for
+from he.tags import UploadName
+from he.wire import SumChunk, encode_sum, open_sum, open_upload
+from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
+
+SCHEMES = ["ckks", "bfv"]
+
+
+class Round:
+    """A round that ended honestly, in the hands of a server that now does what it likes."""
+
+    def __init__(self, secret, vectors):
+        self.secret = secret
+        self.context = fresh_context()
+        self.sent = uploads(secret, vectors, self.context)
+        self.chunks = list(collect(secret, self.sent, self.context).result())
+
+    def read(self, index=0):
+        return open_sum(self.chunks[index], self.secret.public(), hash_context(self.context))
+
+    def upload(self, client_id):
+        chunk = open_upload(
+            self.sent[client_id][0], self.secret.public(), hash_context(self.context)
+        )
+        ring = ring_for(self.secret.params)
+        return chunk, ring.coefficients(ring.ciphertext(*read_body(chunk.body)))
+
+    def forge(self, coefficients, *, names=None, tag=None, index=0):
+        honest = self.read(index)
+        chunk = SumChunk(
+            honest.index,
+            honest.count,
+            honest.vector_length,
+            honest.contributors if names is None else names,
+            honest.tag if tag is None else tag % MODULUS,
+            pack_coefficients(np.asarray(coefficients, np.uint64)),
+        )
+        return encode_sum(chunk, self.secret.public(), hash_context(self.context))
+
+    def open(self, chunks, min_clients=2):
+        holder = KeyHolder(self.secret, min_clients=min_clients, context=self.context)
+        return holder.decrypt(chunks)
+
+
+@pytest.fixture
+def no_tags(monkeypatch):
+    """The mutant: a key holder that verifies no tag."""
+    monkeypatch.setattr(KeyHolder, "_check_tag", lambda *_: None)
+
+
+def never_called(*_):
+    pytest.fail("an unverified sum was decrypted")
+
+
+@pytest.fixture
+def no_decryption(monkeypatch):
+    monkeypatch.setattr("he.context.SecretContext.open_slots", never_called)
+
+
+def key_stealing_sum():
+    """Σ(c0, c1) with ⌊q/t⌋ added to one coefficient of c1: its plaintext is Σm plus the key.
+
+    The digits leave no unused values in a slot, so that the range check does not see it.
+    """
+    t = he.Params.for_sum(2, max_abs=1, scheme="bfv").plain_modulus
+    secret = keys(2, (t - 1) // 4, "bfv")
+    attack = Round(secret, np.zeros((2, DEGREE), np.int64))
+    coefficients = unpack_coefficients(attack.read().body)
+    coefficients[DEGREE] = (int(coefficients[DEGREE]) + MODULUS // t) % MODULUS
+    return attack, attack.forge(coefficients)
+
+
+@pytest.mark.usefixtures("no_decryption")
+def test_the_dishonest_opening_is_refused():
+    attack, forged = key_stealing_sum()
+    with pytest.raises(he.AuthenticationError, match="not the sum"):
+        attack.open([forged])
+
+
+@pytest.mark.usefixtures("no_tags")
+def test_without_tags_one_dishonest_opening_gives_the_key():
+    attack, forged = key_stealing_sum()
+    opened = attack.open([forged]).total
+    ring = ring_for(attack.secret.params)
+    plain = ring.encode(opened)  # from slots back to the polynomial: public arithmetic
+    t = attack.secret.params.plain_modulus
+    polynomial = [plain[i] if i < _size(plain) else 0 for i in range(DEGREE)]
+    key = np.array([c - t if c > t // 2 else c for c in polynomial])
+    assert set(key.tolist()) == {-1, 0, 1}
+    # It is the key: c0 + c1·s, negacyclic and exact, is nothing but small noise.
+    _, coefficients = attack.upload(1)
+    first, second = coefficients[:DEGREE], coefficients[DEGREE:].astype(object)
+    for place in (0, 17, DEGREE - 1):
+        turned = np.concatenate((second[place::-1], -second[:place:-1]))
+        noise = (int(first[place]) + int((turned * key).sum())) % MODULUS
+        assert min(noise, MODULUS - noise) <= 21
+
+
+def _size(plain):
+    return sealapi.Plaintext.coeff_count(plain)
+
+
+@pytest.mark.usefixtures("no_decryption")
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_one_clients_upload_does_not_pass_for_a_sum(scheme):
+    """The server hands in client 1's ciphertext and tag under both clients' names."""
+    attack = Round(keys(3, 1000, scheme), random_vectors(2, 10, 1000))
+    chunk, coefficients = attack.upload(1)
+    with pytest.raises(he.AuthenticationError):
+        attack.open([attack.forge(coefficients, tag=chunk.tag)])
+
+
+@pytest.mark.usefixtures("no_tags")
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_without_tags_a_single_input_is_opened(scheme):
+    vectors = random_vectors(2, 10, 1000)
+    attack = Round(keys(3, 1000, scheme), vectors)
+    _, coefficients = attack.upload(1)
+    assert np.array_equal(attack.open([attack.forge(coefficients)]).total, vectors[1])
+
+
+@pytest.mark.usefixtures("no_decryption")
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("multiple", [2, 3, MODULUS - 1])
+def test_multiples_of_a_sum_are_refused(scheme, multiple):
+    """Scaling magnifies the noise up to where it can be read off the rounded values."""
+    attack = Round(keys(3, 1000, scheme), random_vectors(2, 10, 1000))
+    honest = attack.read()
+    scaled = [int(c) * multiple % MODULUS for c in unpack_coefficients(honest.body)]
+    with pytest.raises(he.AuthenticationError):
+        attack.open([attack.forge(scaled, tag=honest.tag * multiple)])
+
+
+@pytest.mark.usefixtures("no_decryption")
+def test_doubled_and_invented_contributors_are_refused():
+    attack = Round(keys(3, 1000), random_vectors(2, 10, 1000))
+    honest = attack.read()
+    body = unpack_coefficients(honest.body)
+    one, two = honest.contributors
+    invented = UploadName(one.context, 9, bytes(16), one.vector_length)
+    renamed = UploadName(one.context, 3, two.nonce, two.vector_length)
+    with pytest.raises(he.WireFormatError, match="ascend"):
+        attack.open([attack.forge(body, names=(one, one))])
+    with pytest.raises(he.WireFormatError, match="ascend"):
+        attack.open([attack.forge(body, names=(two, one))])
+    for names in ((one, two, invented), (one, renamed), (one, invented)):
+        with pytest.raises(he.AuthenticationError):
+            attack.open([attack.forge(body, names=names)])
+
+
+@pytest.mark.usefixtures("no_decryption")
+def test_any_changed_bit_of_a_sum_is_refused():
+    attack = Round(keys(3, 1000), random_vectors(2, 10, 1000))
+    data = attack.chunks[0]
+    for place in [*range(0, 160, 2), 5000, 40_000, len(data) - 1]:
+        damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        with pytest.raises(he.HeError):
+            attack.open([damaged])
+
+
+@pytest.mark.usefixtures("no_decryption")
+def test_too_few_and_too_many_contributors_are_refused():
+    attack = Round(keys(4, 1000), random_vectors(2, 10, 1000))
+    with pytest.raises(he.RemoteProtocolError, match="fewer than min_clients=3"):
+        attack.open(attack.chunks, min_clients=3)
+    honest = attack.read()
+    crowd = tuple(
+        UploadName(n.context, i, n.nonce, 10) for i in range(5) for n in honest.contributors[:1]
+    )
+    with pytest.raises(he.RemoteProtocolError, match="more than the 4"):
+        attack.open([attack.forge(unpack_coefficients(honest.body), names=crowd)])
+
+
+def test_without_the_floor_a_sum_of_one_is_opened(monkeypatch):
+    """Mutant: client 0's input, shown as the sum that it is."""
+    vectors = random_vectors(1, 10, 1000)
+    attack = Round(keys(3, 1000), vectors)
+    with pytest.raises(he.RemoteProtocolError, match="min_clients"):
+        attack.open(attack.chunks)
+    monkeypatch.setattr(KeyHolder, "_check_contributors", lambda *_: None)
+    assert np.array_equal(attack.open(attack.chunks).total, vectors[0])
+
+
+@pytest.mark.usefixtures("no_decryption")
+def test_a_sum_of_another_round_is_refused():
+    attack = Round(keys(3, 1000), random_vectors(2, 10, 1000))
+    holder = KeyHolder(attack.secret, min_clients=2, context=b"the next round")
+    with pytest.raises(he.ContextMismatchError, match="another round"):
+        holder.decrypt(attack.chunks)
+
+
+@pytest.mark.usefixtures("no_decryption")
+def test_missing_repeated_and_reordered_chunks_are_refused():
+    secret = keys(3, 2**25)
+    attack = Round(secret, random_vectors(2, 2 * secret.params.values_per_ciphertext + 1, 2**25))
+    other = Round(secret, random_vectors(2, 2 * secret.params.values_per_ciphertext + 1, 2**25))
+    other.context = attack.context
+    first, second, third = attack.chunks
+    for chunks in (
+        [],
+        [first],
+        [first, second],
+        [second, third],
+        [first, third, second],
+        [first, second, second],
+        [first, second, third, third],
+        [first, first],
+    ):
+        with pytest.raises(he.WireFormatError):
+            attack.open(chunks)
+    with pytest.raises(he.ContextMismatchError):
+        attack.open([first, other.chunks[1], third])
+
+
+@pytest.mark.usefixtures("no_decryption")
+def test_chunks_cannot_change_places_or_be_spliced_from_two_sums():
+    """Chunk 1 under the number 2; chunk 1 of a sum of other clients in the same round."""
+    secret = keys(3, 2**25)
+    vectors = random_vectors(3, 2 * secret.params.values_per_ciphertext + 1, 2**25)
+    attack = Round(secret, vectors)
+    chunk, coefficients = attack.read(1), unpack_coefficients(attack.read(1).body)
+    moved = attack.forge(coefficients, tag=chunk.tag, index=2)
+    with pytest.raises(he.AuthenticationError, match="chunk 2"):
+        attack.open([attack.chunks[0], attack.chunks[1], moved])
+    fewer = {client_id: attack.sent[client_id] for client_id in (0, 1)}
+    spliced = list(collect(secret, fewer, attack.context).result())[1]
+    with pytest.raises(he.AuthenticationError, match="chunk 1"):
+        attack.open([attack.chunks[0], spliced, attack.chunks[2]])
+
+
+def subset_sums():
+    vectors = random_vectors(3, 10, 1000)
+    attack = Round(keys(3, 1000), vectors)
+    two = {client_id: attack.sent[client_id] for client_id in (0, 1)}
+    return attack, list(collect(attack.secret, two, attack.context).result()), vectors
+
+
+def test_a_second_sum_of_a_round_is_refused():
+    """The difference of two sums is client 2's input."""
+    attack, subset, vectors = subset_sums()
+    holder = KeyHolder(attack.secret, min_clients=2, context=attack.context)
+    assert np.array_equal(holder.decrypt(attack.chunks).total, vectors.sum(axis=0))
+    for chunks in (subset, attack.chunks):
+        with pytest.raises(he.LocalProtocolError, match="opened already"):
+            holder.decrypt(chunks)
+        with pytest.raises(he.LocalProtocolError, match="opened already"):
+            attack.open(chunks)
+
+
+def test_without_the_claim_the_difference_shows_an_input(monkeypatch):
+    """Mutant: a key holder that forgets which rounds it opened."""
+    monkeypatch.setattr("he.context.SecretContext.claim_opening", lambda *_: None)
+    attack, subset, vectors = subset_sums()
+    difference = attack.open(attack.chunks).total - attack.open(subset).total
+    assert np.array_equal(difference, vectors[2])
+
+
+def test_a_refused_sum_does_not_use_up_the_round():
+    attack, _, vectors = subset_sums()
+    for hopeless in ([], [attack.forge(np.zeros(2 * DEGREE, np.uint64))]):
+        with pytest.raises(he.HeError):
+            attack.open(hopeless)
+    assert np.array_equal(attack.open(attack.chunks).total, vectors.sum(axis=0))
+
+
+def extrapolated(attack):
+    """One client's two uploads of one round, c and c', combined to 2c − c', likewise the tags."""
+    secret, context = attack.secret, attack.context
+    again = Round.__new__(Round)
+    again.secret, again.context = secret, context
+    again.sent = uploads(secret, random_vectors(2, 10, 100, seed=9), context)
+    (one, c), (two, d) = attack.upload(1), again.upload(1)
+    other, e = attack.upload(0)
+    body = [(2 * int(x) - int(y) + int(z)) % MODULUS for x, y, z in zip(c, d, e, strict=True)]
+    return attack.forge(body, tag=2 * one.tag - two.tag + other.tag)
+
+
+def test_two_uploads_of_one_client_do_not_let_the_server_extrapolate():
+    attack = Round(keys(3, 1000), random_vectors(2, 10, 100))
+    with pytest.raises(he.AuthenticationError):
+        attack.open([extrapolated(attack)])
+
+
+def test_with_a_repeated_nonce_the_server_could_extrapolate(monkeypatch):
+    """Mutant: F_k repeats, the two tags' difference is a relation of r, and the forged sum opens."""
+    monkeypatch.setattr("he.client.secrets.token_bytes", bytes)
+    attack = Round(keys(3, 1000), random_vectors(2, 10, 100))
+    honest, again = random_vectors(2, 10, 100), random_vectors(2, 10, 100, seed=9)
+    opened = attack.open([extrapolated(attack)]).total
+    assert np.array_equal(opened, 2 * honest[1] - again[1] + honest[0])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_an_input_beyond_the_bound_is_refused_at_its_client_and_at_the_opening(scheme, monkeypatch):
+    """C4: never a silent wrap. The mutant client checks nothing; the key holder still does."""
+    secret = keys(3, 1000, scheme)
+    vectors = np.array([[1, 2, 3], [1, 3500, 3]])
+    with pytest.raises(he.CapacityError, match="max_abs=1000"):
+        Round(secret, vectors)
+    monkeypatch.setattr("he.client.check_vector", lambda *_: None)
+    attack = Round(secret, vectors)
+    with pytest.raises(he.RemoteProtocolError):
+        attack.open(attack.chunks)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_without_both_checks_a_sum_wraps_silently(scheme, monkeypatch):
+    """Mutant of C4: digits carry into one another and nobody notices."""
+    secret = keys(3, 1000, scheme)
+    monkeypatch.setattr("he.client.check_vector", lambda *_: None)
+    radix, bound = secret.params.radix, secret.params.slot_bound
+
+    def careless(packed, params, *, contributors):
+        del contributors
+        digits = (packed + bound) % radix - radix // 2
+        return np.resize(digits, params.values_per_ciphertext)
+
+    monkeypatch.setattr(keyholder_module, "unpack", careless)
+    attack = Round(secret, np.full((2, secret.params.values_per_ciphertext), 3500))
+    opened = attack.open(attack.chunks).total
+    assert not np.array_equal(opened[:10], np.full(10, 7000))
+
+
+def test_filled_padding_is_refused(monkeypatch):
+    """A member hides values behind the end of its vector."""
+    honest = he.client.pack
+
+    def filled(values, params):
+        return honest(np.concatenate((values, [7])), params)
+
+    monkeypatch.setattr("he.client.pack", filled)
+    attack = Round(keys(3, 1000), random_vectors(2, 10, 1000))
+    with pytest.raises(he.RemoteProtocolError, match="padding"):
+        attack.open(attack.chunks)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_ckks_shows_integers_and_no_noise(scheme):
+    """Li and Micciancio's attack needs the noise of the opened values: there is none."""
+    attack = Round(keys(3, 1000, scheme), np.zeros((2, 4096), np.int64))
+    opened = attack.open(attack.chunks).total
+    assert opened.dtype == np.int64
+    assert not opened.any()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_coefficients_on_the_wire_look_uniform(scheme):
+    """χ² of the leading 6 bits of 81,920 coefficients over 64 cells, twenty uploads of zeros.
+
+    Threshold 176.7 at 63 degrees of freedom: false alarm 1e-12. The cells' edges lie on multiples of
+    2^54 and q = 2^60 − 16,383: the last cell's lack of 10^-12 of its mass is far below notice.
+    """
+    secret = keys(20, 1000, scheme)
+    sent = uploads(secret, np.zeros((20, 5), np.int64), fresh_context())
+    seen = np.concatenate([he.ciphertext_coefficients(chunks[0]) for chunks in sent.values()])
+    counts = np.bincount((seen >> np.uint64(54)).astype(np.int64), minlength=64)
+    expected = seen.size / 64
+    assert ((counts - expected) ** 2 / expected).sum() < 176.7
+    plain = np.zeros(seen.size, np.int64)  # what the test would say to unencrypted zeros
+    bare = np.bincount(plain, minlength=64)
+    assert ((bare - expected) ** 2 / expected).sum() > 176.7
