@@ -11,7 +11,16 @@ from fedavg.errors import ReportError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ClientView", "Message", "Metric", "Run", "ServerRound", "ServerView", "Summary", "read_run"]
+__all__ = [
+    "ClientView",
+    "Message",
+    "Metric",
+    "Run",
+    "ServerRound",
+    "ServerView",
+    "Summary",
+    "read_run",
+]
 
 _Part = TypeVar("_Part")
 
@@ -76,11 +85,14 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class ClientView(msgspec.Struct, frozen=True):
-    """One client's encoded update, with its noise share, and as the server received it."""
+    """One client's encoded update, with its noise share, and as the server received it.
 
-    update: tuple[float, ...]
-    noised: tuple[float, ...]
-    masked: tuple[float, ...]
+    A value that was not finite is None, as JSON has no word for it.
+    """
+
+    update: tuple[float | None, ...]
+    noised: tuple[float | None, ...]
+    masked: tuple[float | None, ...]
     modulus_bits: int
 
 
@@ -90,7 +102,7 @@ class ServerView(msgspec.Struct, frozen=True):
     round: int
     messages: tuple[Message, ...] = ()
     client: ClientView | None = None
-    aggregate: tuple[float, ...] = ()
+    aggregate: tuple[float | None, ...] = ()
     backend: str = "unknown"
 
 

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
     from fedavg.report_data import Metric, ServerRound, ServerView
 
-__all__ = ["cohorts", "privacy_utility", "seconds_by_stage", "server_epsilon", "traffic", "views"]
+__all__ = [
+    "cohorts",
+    "finite",
+    "privacy_utility",
+    "seconds_by_stage",
+    "server_epsilon",
+    "traffic",
+    "views",
+]
 
 Figure = dict[str, Any]
 
@@ -247,15 +255,20 @@ def views(view: ServerView) -> list[tuple[str, Figure]]:
     """
     found: list[tuple[str, Figure]] = []
     if view.client is not None:
-        update, masked = np.asarray(view.client.update), np.asarray(view.client.masked)
+        update, masked = finite(view.client.update), finite(view.client.masked)
         if update.size:
             found.append(("update", _picture(update, _signed_limits(update))))
         if masked.size:
             found.append(("masked", _picture(masked, _ring_limits(masked, view))))
-    aggregate = np.asarray(view.aggregate)
+    aggregate = finite(view.aggregate)
     if aggregate.size:
         found.append(("aggregate", _picture(aggregate, _signed_limits(aggregate))))
     return found
+
+
+def finite(values: Sequence[float | None]) -> NDArray[np.float64]:
+    """float64[m]: the recorded values, those that were not finite shown as 0."""
+    return np.nan_to_num(np.asarray(values, dtype=np.float64))
 
 
 def _signed_limits(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -295,7 +308,10 @@ def _picture(values: NDArray[np.float64], limits: tuple[float, float]) -> Figure
             "x": _rounded((edges[:-1] + edges[1:]) / 2, 6),
             "y": counts.tolist(),
             "width": float(edges[1] - edges[0]),
-            "marker": {"color": _histogram_colours(len(counts)), "line": {"width": 0.5}},
+            "marker": {
+                "color": _histogram_colours(len(counts)),
+                "line": {"width": 0.5, "color": _GREY},
+            },
             "xaxis": "x2",
             "yaxis": "y2",
             "hovertemplate": "%{y} coordinates near %{x:.3s}<extra></extra>",
@@ -333,6 +349,8 @@ def _histogram_colours(bins: int) -> list[str]:
 def _rounded(values: ArrayLike, digits: int = 3) -> list[Any]:
     """Significant digits enough for a picture, so that the page stays small."""
     array = np.asarray(values, dtype=np.float64)
-    magnitude = np.floor(np.log10(np.maximum(np.abs(array), 1e-300), where=array != 0, out=np.zeros_like(array)))
+    magnitude = np.floor(
+        np.log10(np.maximum(np.abs(array), 1e-300), where=array != 0, out=np.zeros_like(array))
+    )
     scale = 10.0 ** np.clip(digits - 1 - np.nan_to_num(magnitude), -300, 300)
     return (np.round(array * scale) / scale).tolist()

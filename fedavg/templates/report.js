@@ -1,0 +1,37 @@
+"use strict";
+(() => {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const plots = [];
+
+  function theme(layout, light) {
+    const ink = light ? "#2b2f36" : "#d9dde3";
+    const grid = light ? "#e4e7eb" : "#343a43";
+    const themed = structuredClone(layout);
+    themed.font = { family: "system-ui, -apple-system, 'Segoe UI', sans-serif", size: 13, color: ink };
+    themed.paper_bgcolor = themed.plot_bgcolor = "rgba(0,0,0,0)";
+    themed.hoverlabel = { bgcolor: light ? "#ffffff" : "#20252c", font: { color: ink } };
+    for (const name of Object.keys(themed)) {
+      if (/^[xy]axis/.test(name)) {
+        Object.assign(themed[name], { gridcolor: grid, linecolor: grid, automargin: true, fixedrange: true });
+      }
+    }
+    for (const shape of themed.shapes || []) {
+      shape.label.font = { color: ink, size: 12 };
+    }
+    return themed;
+  }
+
+  function draw(light) {
+    for (const { node, figure } of plots) {
+      Plotly.react(node, figure.data, theme(figure.layout, light), { responsive: true, displayModeBar: false });
+    }
+  }
+
+  for (const source of document.querySelectorAll("script[data-for]")) {
+    plots.push({ node: document.getElementById(source.dataset.for), figure: JSON.parse(source.textContent) });
+  }
+  draw(!dark.matches);
+  dark.addEventListener("change", () => draw(!dark.matches));
+  addEventListener("beforeprint", () => draw(true));
+  addEventListener("afterprint", () => draw(!dark.matches));
+})();
