@@ -29,7 +29,6 @@ __all__ = ["Ciphertext", "Decryptor", "Encrypted", "Encryptor", "Ring", "ring_fo
 
 Ciphertext = sealapi.Ciphertext
 
-_HALF = DEGREE // 2
 _SEAL_ERRORS = (ValueError, RuntimeError)
 
 
@@ -55,6 +54,42 @@ class Encrypted:
 
     body: bytes
     coefficients: NDArray[np.uint64]
+
+
+class _Batched:
+    """BFV: N slots modulo t."""
+
+    def __init__(self, context: sealapi.SEALContext, params: Params) -> None:
+        self._seal = sealapi.BatchEncoder(context)
+        self._modulus = params.plain_modulus
+
+    def encode(self, slots: NDArray[np.int64], plain: sealapi.Plaintext) -> None:
+        self._seal.encode(np.where(slots < 0, slots + self._modulus, slots).tolist(), plain)
+
+    def decode(self, plain: sealapi.Plaintext) -> NDArray[np.int64]:
+        return np.array(self._seal.decode_int64(plain), np.int64)
+
+
+class _Complex:
+    """CKKS: N/2 complex slots, the first half of the integers real, the second imaginary."""
+
+    def __init__(self, context: sealapi.SEALContext, params: Params) -> None:
+        self._seal = sealapi.CKKSEncoder(context)
+        self._scale = params.scale
+        self._tolerance = params.rounding_error
+
+    def encode(self, slots: NDArray[np.int64], plain: sealapi.Plaintext) -> None:
+        values = np.empty(DEGREE // 2, np.complex128)
+        values.real, values.imag = slots[: DEGREE // 2], slots[DEGREE // 2 :]
+        self._seal.encode(values.tolist(), self._scale, plain)
+
+    def decode(self, plain: sealapi.Plaintext) -> NDArray[np.int64]:
+        values = np.array(self._seal.decode_complex(plain), np.complex128)
+        slots = np.concatenate((values.real, values.imag))
+        rounded = np.rint(slots)
+        if not float(np.abs(slots - rounded).max()) <= self._tolerance:
+            raise RemoteProtocolError("the opened sum carries more noise than honest clients add")
+        return rounded.astype(np.int64)
 
 
 class Ring:
@@ -84,19 +119,12 @@ class Ring:
         self._identifier = struct.pack("<4Q", *self.context.first_parms_id())
         self._files = SealFiles(file_version(_save(Ciphertext())))
         self._evaluator = sealapi.Evaluator(self.context)
-        self._batch = sealapi.BatchEncoder(self.context) if bfv else None
-        self._complex = None if bfv else sealapi.CKKSEncoder(self.context)
+        self._encoder = (_Batched if bfv else _Complex)(self.context, params)
 
     def encode(self, slots: NDArray[np.int64]) -> sealapi.Plaintext:
         """Put int64[N] slots into a plaintext."""
         plain = sealapi.Plaintext()
-        if self._batch is not None:
-            residues = np.where(slots < 0, slots + self.params.plain_modulus, slots)
-            self._batch.encode(residues.tolist(), plain)
-        elif self._complex is not None:
-            values = np.empty(_HALF, np.complex128)
-            values.real, values.imag = slots[:_HALF], slots[_HALF:]
-            self._complex.encode(values.tolist(), self.params.scale, plain)
+        self._encoder.encode(slots, plain)
         return plain
 
     def decode(self, plain: sealapi.Plaintext) -> NDArray[np.int64]:
@@ -105,16 +133,7 @@ class Ring:
         Raises:
             RemoteProtocolError: CKKS noise beyond what honest ciphertexts carry.
         """
-        if self._batch is not None:
-            return np.array(self._batch.decode_int64(plain), np.int64)
-        if self._complex is None:
-            raise UnsafeParametersError("parameters of neither scheme")
-        values = np.array(self._complex.decode_complex(plain), np.complex128)
-        slots = np.concatenate((values.real, values.imag))
-        rounded = np.rint(slots)
-        if not float(np.abs(slots - rounded).max()) <= self.params.rounding_error:
-            raise RemoteProtocolError("the opened sum carries more noise than honest clients add")
-        return rounded.astype(np.int64)
+        return self._encoder.decode(plain)
 
     def ciphertext(self, coefficients: NDArray[np.uint64], seed: bytes = b"") -> Ciphertext:
         """Build a ciphertext from (c0, c1), or from c0 and the seed that c1 is expanded from.

@@ -156,12 +156,15 @@ class Server:
                 f"client {client_id} is one more than the {self._public.params.n_clients} declared; "
                 "drop a client that fell silent, or choose parameters for more"
             )
-        for name in (*self._names.values(), *(p.name for p in self._partial.values())):
-            if name.vector_length != upload.name.vector_length:
-                raise RemoteProtocolError(
-                    f"client {client_id} sent a vector of {upload.name.vector_length} integers "
-                    f"where others sent {name.vector_length}"
-                )
+        others = next(iter(self._names.values()), None) or self._any_partial()
+        if others is not None and others.vector_length != upload.name.vector_length:
+            raise RemoteProtocolError(
+                f"client {client_id} sent a vector of {upload.name.vector_length} integers "
+                f"where others sent {others.vector_length}"
+            )
+
+    def _any_partial(self) -> UploadName | None:
+        return next((partial.name for partial in self._partial.values()), None)
 
     def _commit(self, name: UploadName, chunks: dict[int, _Tagged]) -> None:
         """Add a complete upload: first all additions, then all changes."""

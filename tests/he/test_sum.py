@@ -137,3 +137,9 @@ def test_the_callers_vector_may_change_after_encrypt():
     server = collect(secret, {i: list(chunks) for i, chunks in enumerate(iterators)}, context)
     result = he.KeyHolder(secret, min_clients=2, context=context).decrypt(server.result())
     assert result.total.tolist() == [2, 4, 6]
+
+
+def test_a_million_coordinates_in_one_round():
+    secret = keys(2, 2**15, "bfv")
+    vectors = random_vectors(2, 1_000_003, 2**15)
+    assert np.array_equal(summed(secret, vectors).total, vectors.sum(axis=0))

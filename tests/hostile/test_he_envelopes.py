@@ -40,7 +40,7 @@ def flipped(data, place, mask=1):
     return data[:place] + bytes([data[place] ^ mask]) + data[place + 1 :]
 
 
-PLACES = [*range(0, HEADER_BYTES + 24, 3), 5000, len(CHUNK) - 130, len(CHUNK) - 65, len(CHUNK) - 1]
+PLACES = [*range(0, HEADER_BYTES + 8, 3), 5000, len(CHUNK) - 130, len(CHUNK) - 65, len(CHUNK) - 1]
 
 
 @pytest.mark.usefixtures("no_parser")
@@ -173,3 +173,24 @@ def test_decoders_accept_or_raise_a_typed_error(decoder, valid, data):
 def test_decoders_raise_a_typed_error_on_bytes_from_nowhere(decoder, data):
     with pytest.raises(he.HeError):
         DECODERS[decoder](data)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(min_size=64, max_size=64), st.sampled_from([30784, 61440]), st.booleans())
+def test_any_body_of_a_member_is_a_ciphertext_or_a_typed_error(pattern, size, seeded_zeros):
+    """SEAL's loader meets no header but ours, and no coefficient beyond q."""
+    body = (pattern * 1000)[:size]
+    if seeded_zeros:
+        body = bytes(size - 64) + pattern
+    with contextlib.suppress(he.HeError):
+        server().receive(0, resigned(body=body))
+
+
+@pytest.mark.parametrize("arrived", [(0,), (1,), (0, 1)])
+def test_duplicates_are_refused_before_the_parser(arrived, request):
+    receiving = server()
+    for index in arrived:
+        receiving.receive(0, UPLOADS[0][index])
+    request.getfixturevalue("no_parser")
+    with pytest.raises(he.RemoteProtocolError, match=r"twice|already"):
+        receiving.receive(0, UPLOADS[0][arrived[0]])
