@@ -1,1 +1,67 @@
-"""."""
+"""Calibrated differential privacy for sums on the integer grid: events, accountants, noise, clipping."""
+
+from __future__ import annotations
+
+from dp.accounting import Accountant, Bracket, Ledger, gaussian_delta, gaussian_epsilon
+from dp.calibration import calibrate_noise_multiplier
+from dp.clipping import l2_clip
+from dp.errors import (
+    BudgetExhaustedError,
+    DpError,
+    InvalidParameterError,
+    NonFiniteError,
+    UnsupportedEventError,
+)
+from dp.events import (
+    DiscreteGaussianSumEvent,
+    Event,
+    FailureEvent,
+    FixedSizeSampling,
+    GaussianEvent,
+    NeighboringRelation,
+    NoSampling,
+    PoissonSampling,
+    RoundedGaussianSumEvent,
+    Sampling,
+    SkellamEvent,
+    TruncatedPoissonSampling,
+)
+from dp.noise import (
+    SAMPLER_TV_ERROR,
+    random_uniform,
+    sample_discrete_gaussian,
+    sample_rounded_gaussian,
+    sample_skellam,
+)
+
+__all__ = [
+    "SAMPLER_TV_ERROR",
+    "Accountant",
+    "Bracket",
+    "BudgetExhaustedError",
+    "DiscreteGaussianSumEvent",
+    "DpError",
+    "Event",
+    "FailureEvent",
+    "FixedSizeSampling",
+    "GaussianEvent",
+    "InvalidParameterError",
+    "Ledger",
+    "NeighboringRelation",
+    "NoSampling",
+    "NonFiniteError",
+    "PoissonSampling",
+    "RoundedGaussianSumEvent",
+    "Sampling",
+    "SkellamEvent",
+    "TruncatedPoissonSampling",
+    "UnsupportedEventError",
+    "calibrate_noise_multiplier",
+    "gaussian_delta",
+    "gaussian_epsilon",
+    "l2_clip",
+    "random_uniform",
+    "sample_discrete_gaussian",
+    "sample_rounded_gaussian",
+    "sample_skellam",
+]

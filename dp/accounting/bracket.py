@@ -1,0 +1,31 @@
+"""What an accountant answers: a number known from both sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dp.errors import InvalidParameterError
+
+__all__ = ["Bracket"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """A quantity between two proven bounds.
+
+    Args:
+        low: no valid claim for the event's worst pair lies below; 0 where no lower bound is known.
+        high: the claim to publish.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high:
+            raise InvalidParameterError(f"not a bracket: [{self.low!r}, {self.high!r}]")
+
+    @property
+    def width(self) -> float:
+        """High − low; 0 when both are infinite."""
+        return 0.0 if self.low == self.high else self.high - self.low

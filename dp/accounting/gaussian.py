@@ -1,0 +1,97 @@
+"""The Gaussian mechanism in closed form (Balle and Wang 2018, theorem 8), accurate at any size of δ."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import erfcx, log_ndtr, ndtr
+
+from dp._checks import at_least, fraction
+from dp.errors import InvalidParameterError
+
+__all__ = ["gaussian_delta", "gaussian_epsilon", "log_delta"]
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+
+
+def log_delta(epsilon: float, mu: float) -> float:
+    """Log δ(ε) between N(0,1) and N(μ,1); −inf where δ is 0.
+
+    With x = ε/μ − μ/2 and y = x + μ the two Gaussian tails share the factor e^(−x²/2), since
+    y²/2 − x²/2 = ε.  Taking it out leaves a difference of scaled error functions, without e^ε.
+    """
+    if mu == 0:
+        return -math.inf
+    if math.isinf(mu):
+        return 0.0
+    x = epsilon / mu - mu / 2
+    y = epsilon / mu + mu / 2
+    if x < 0:
+        far = epsilon + float(log_ndtr(-y))
+        return math.log(float(ndtr(-x)) - math.exp(far))
+    return -x * x / 2 + math.log(_scaled_gap(x / math.sqrt(2), y / math.sqrt(2)) / 2)
+
+
+def _scaled_gap(a: float, b: float) -> float:
+    """Erfcx(a) − erfcx(b) for 0 ≤ a < b, without cancellation when they are close."""
+    gap = float(erfcx(a) - erfcx(b))
+    if b - a > 0.05:
+        return gap
+    # d/dx erfcx = 2x·erfcx − 2/√π; smooth on so short an interval
+    x = (a + b) / 2 + (b - a) / 2 * _NODES
+    slope = 2 / math.sqrt(math.pi) - 2 * x * erfcx(x)
+    return float((b - a) / 2 * (_WEIGHTS @ slope))
+
+
+def gaussian_delta(noise_multiplier: float, epsilon: float) -> float:
+    """Return the exact δ of one Gaussian release at this ε.
+
+    Args:
+        noise_multiplier: standard deviation ÷ L2 sensitivity, ≥ 0.
+        epsilon: ≥ 0.
+
+    Raises:
+        InvalidParameterError: a parameter is out of range, NaN or infinite.
+
+    Example:
+        >>> f"{gaussian_delta(1.0, 1.0):.12f}"
+        '0.126936737507'
+    """
+    at_least("noise_multiplier", noise_multiplier, 0)
+    at_least("epsilon", epsilon, 0)
+    return math.exp(log_delta(epsilon, 1 / noise_multiplier)) if noise_multiplier > 0 else 1.0
+
+
+def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
+    """Return the smallest ε of one Gaussian release at this δ; 0 when δ alone suffices.
+
+    Args:
+        noise_multiplier: standard deviation ÷ L2 sensitivity, ≥ 0.
+        delta: in [0, 1].
+
+    Raises:
+        InvalidParameterError: a parameter is out of range, NaN or infinite.
+
+    Example:
+        >>> f"{gaussian_epsilon(1.0, 1e-5):.9f}"
+        '4.377178096'
+    """
+    at_least("noise_multiplier", noise_multiplier, 0)
+    fraction("delta", delta)
+    if delta == 1:
+        return 0.0
+    if delta == 0 or noise_multiplier == 0:
+        return math.inf
+    return epsilon_of_mu(1 / noise_multiplier, math.log(delta))
+
+
+def epsilon_of_mu(mu: float, target: float) -> float:
+    """Smallest ε with log δ(ε) ≤ target, between N(0,1) and N(μ,1)."""
+    if not math.isfinite(target):
+        raise InvalidParameterError(f"log delta must be finite, not {target!r}")
+    if log_delta(0.0, mu) <= target:
+        return 0.0
+    top = mu * mu / 2 + mu * (math.sqrt(-2 * target) + 1)
+    return float(brentq(lambda e: log_delta(e, mu) - target, 0.0, top, xtol=1e-300, rtol=1e-14))

@@ -1,0 +1,210 @@
+"""Rényi curves of every event, in the log domain, and their conversion to (ε, δ).
+
+Orders are shared by all curves, so that composition is addition.  Curves proven for integer orders
+only are infinite at the others.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import gammaln, log_ndtr, logsumexp
+
+from dp.events import DiscreteGaussianSumEvent, SkellamEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "ORDERS",
+    "discrete_gaussian_curve",
+    "discrete_gaussian_tau",
+    "epsilon_bound",
+    "gaussian_curve",
+    "log_delta_bound",
+    "poisson_gaussian_curve",
+    "poisson_general_curve",
+    "rounded_gaussian_tau",
+    "skellam_curve",
+]
+
+_FRACTIONAL = np.array([1 + k / 10 for k in range(1, 100) if k % 10])
+_INTEGER = np.concatenate(
+    [np.arange(2, 65), np.arange(72, 129, 8), np.arange(160, 257, 32), np.array([384, 512, 1024])]
+).astype(np.float64)
+ORDERS: NDArray[np.float64] = np.concatenate([_FRACTIONAL, _INTEGER])
+"""Rényi orders α > 1 at which every curve is evaluated."""
+_WHOLE = np.concatenate([np.zeros(len(_FRACTIONAL), bool), np.ones(len(_INTEGER), bool)])
+_TERMS = 600
+"""Terms of the two series at fractional orders; the remainder is added, not neglected."""
+_SHARES = 100_000
+"""Shares summed one by one."""
+_EPS = float(np.finfo(np.float64).eps)
+
+
+def epsilon_bound(curve: NDArray[np.float64], delta: float) -> float:
+    """Smallest ε over all orders (Canonne, Kamath, Steinke 2020, proposition 12)."""
+    if delta <= 0:
+        return math.inf
+    bound = curve + np.log1p(-1 / ORDERS) - (math.log(delta) + np.log(ORDERS)) / (ORDERS - 1)
+    return max(0.0, float(bound.min()))
+
+
+def log_delta_bound(curve: NDArray[np.float64], epsilon: float) -> float:
+    """Smallest log δ over all orders at this ε, at most 0."""
+    bound = (ORDERS - 1) * (curve - epsilon + np.log1p(-1 / ORDERS)) - np.log(ORDERS)
+    return min(0.0, float(bound.min()))
+
+
+def gaussian_curve(noise_multiplier: float) -> NDArray[np.float64]:
+    """α/2z² (Mironov 2017, proposition 7)."""
+    with np.errstate(over="ignore"):
+        return ORDERS / 2 / noise_multiplier / noise_multiplier
+
+
+@lru_cache(maxsize=256)
+def poisson_gaussian_curve(rate: float, noise_multiplier: float) -> NDArray[np.float64]:
+    """Poisson-subsampled Gaussian (Mironov, Talwar, Zhang 2019, §3.3).
+
+    E_Q[(P/Q)^α] with P the mixture dominates the other direction (theorem 5), so both are covered.
+    """
+    if rate == 1:
+        return gaussian_curve(noise_multiplier)
+    logs = [_log_moment_fractional(rate, noise_multiplier, float(a)) for a in _FRACTIONAL]
+    logs += [_log_moment_integer(rate, noise_multiplier, int(a)) for a in _INTEGER]
+    plain = gaussian_curve(noise_multiplier)  # sampling never costs: quasi-convexity
+    moments = np.array(logs)
+    curve = np.where(np.isfinite(moments), moments / (ORDERS - 1) * (1 + 1e-13) + 1e-15, np.inf)
+    return np.minimum(curve, plain)
+
+
+def _log_binomial(order: float, k: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(gammaln(order + 1) - gammaln(k + 1) - gammaln(order - k + 1))
+
+
+def _log_moment_integer(rate: float, z: float, order: int) -> float:
+    k = np.arange(order + 1, dtype=np.float64)
+    terms = (
+        _log_binomial(order, k)
+        + (order - k) * math.log1p(-rate)
+        + k * math.log(rate)
+        + (k * k - k) / (2 * z * z)
+    )
+    # log-sum-exp of terms known to some ulps of their own parts
+    return float(logsumexp(terms)) + 8 * _EPS * float(np.abs(terms).max())
+
+
+def _log_moment_fractional(rate: float, z: float, order: float) -> float:
+    """Both half-line series of §3.3; they alternate past the order, so the last term bounds the rest."""
+    k = np.arange(_TERMS, dtype=np.float64)
+    j = order - k
+    split = z * z * (math.log1p(-rate) - math.log(rate)) + 0.5
+    binomial = _log_binomial(order, k)
+    stay, join = math.log1p(-rate), math.log(rate)
+    below = binomial + j * stay + k * join + (k * k - k) / (2 * z * z) + log_ndtr((split - k) / z)
+    above = binomial + k * stay + j * join + (j * j - j) / (2 * z * z) + log_ndtr((j - split) / z)
+    # Γ(order − k + 1) alternates in sign once its argument is negative
+    sign = np.where(k <= math.floor(order) + 1, 1.0, (-1.0) ** (k - math.floor(order) - 1))
+    top = float(max(below.max(), above.max()))
+    if not math.isfinite(top):
+        return math.inf
+    terms = np.exp(below - top) + np.exp(above - top)
+    slack = 64 * _EPS * (1 + float(np.abs(top))) * float(terms.sum())
+    total = float((sign * terms).sum()) + float(terms[-1]) + slack
+    return top + math.log(total) if total > 0 else math.inf
+
+
+def discrete_gaussian_tau(local_stddev: float, shares: int) -> float:
+    """10·Σ_{k<n} e^(−2π²σ²k/(k+1)) (Kairouz, Liu, Steinke 2021, theorem 1)."""
+    return 10 * _sum_over_shares(lambda decay: decay, local_stddev, shares)
+
+
+def rounded_gaussian_tau(local_stddev: float, shares: int) -> float:
+    """Σ_{k<n} 2·atanh η_k, η_k = 2·Σ_m e^(−2π²σ²m²k/(k+1)): valid on every coset (docs/privacy.md §4)."""
+    return _sum_over_shares(_twice_atanh_eta, local_stddev, shares)
+
+
+def _twice_atanh_eta(decay: NDArray[np.float64]) -> NDArray[np.float64]:
+    if decay[0] >= 1 / 3:  # the decay falls with k; from here on the bound says nothing
+        return np.full_like(decay, np.inf)
+    return 2 * np.arctanh(2 * decay / (1 - decay))  # Σ_m x^(m²) ≤ Σ_m x^m
+
+
+def _sum_over_shares(
+    term: Callable[[NDArray[np.float64]], NDArray[np.float64]], local_stddev: float, shares: int
+) -> float:
+    if shares == 1:
+        return 0.0
+    k = np.arange(1, min(shares, _SHARES) + 0.0)
+    total = float(term(np.exp(-2 * math.pi**2 * local_stddev**2 * k / (k + 1))).sum())
+    # the terms fall with k: those left out are each at most the mean of those counted
+    return total * (1 + _EPS) * max(1.0, (shares - 1) / (_SHARES - 1))
+
+
+@lru_cache(maxsize=256)
+def skellam_curve(event: SkellamEvent, distance: float) -> NDArray[np.float64]:
+    """Agarwal, Kairouz and Liu (2021), theorem 3.5; integer orders."""
+    variance = (event.noise_multiplier * event.l2_sensitivity) ** 2
+    curve = np.full(len(ORDERS), np.inf)
+    curve[_WHOLE] = _skellam_at(event, distance, variance, ORDERS[_WHOLE])
+    return curve
+
+
+def _skellam_at(
+    event: SkellamEvent, distance: float, variance: float, orders: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    l1, l2sq = distance * event.l1_sensitivity, (distance * event.l2_sensitivity) ** 2
+    first = ((2 * orders - 1) * l2sq + 6 * l1) / (4 * variance**2)
+    return orders * l2sq / (2 * variance) + np.minimum(first, 3 * l1 / (2 * variance))
+
+
+@lru_cache(maxsize=256)
+def discrete_gaussian_curve(
+    event: DiscreteGaussianSumEvent, distance: float
+) -> NDArray[np.float64]:
+    """Kairouz, Liu and Steinke (2021), theorem 1 (concentrated DP, so every order)."""
+    return _discrete_gaussian_at(event, distance, ORDERS)
+
+
+def _discrete_gaussian_at(
+    event: DiscreteGaussianSumEvent, distance: float, orders: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    tau = discrete_gaussian_tau(event.local_stddev, event.shares)
+    d = event.dimension
+    l2 = distance / event.noise_multiplier
+    l1 = l2 * event.l1_sensitivity / event.l2_sensitivity
+    by_norms = min(l2**2 + 2 * l1 * tau + tau**2 * d, (l2 + math.sqrt(d) * tau) ** 2)
+    return np.minimum(orders * l2**2 / 2 + tau * d, orders / 2 * by_norms)
+
+
+@lru_cache(maxsize=256)
+def poisson_general_curve(
+    event: SkellamEvent | DiscreteGaussianSumEvent, rate: float
+) -> NDArray[np.float64]:
+    """Poisson amplification of any integer-order curve (Zhu and Wang 2019, theorem 5)."""
+    whole = np.arange(2, int(ORDERS.max()) + 1, dtype=np.float64)
+    if isinstance(event, SkellamEvent):
+        variance = (event.noise_multiplier * event.l2_sensitivity) ** 2
+        base = _skellam_at(event, 1.0, variance, whole)
+        plain = skellam_curve(event, 1.0)
+    else:
+        base = _discrete_gaussian_at(event, 1.0, whole)
+        plain = discrete_gaussian_curve(event, 1.0)
+    if rate == 1:
+        return plain
+    stay, join = math.log1p(-rate), math.log(rate)
+    curve = np.full(len(ORDERS), np.inf)
+    for index in np.flatnonzero(_WHOLE):
+        order = int(ORDERS[index])
+        ell = whole[: order - 1]
+        terms = _log_binomial(order, ell) + (order - ell) * stay + ell * join
+        terms = terms + (ell - 1) * base[: order - 1]
+        terms[1:] += math.log(3)
+        head = (order - 1) * stay + math.log(order * rate - rate + 1)
+        curve[index] = float(np.logaddexp(head, logsumexp(terms))) / (order - 1) * (1 + 1e-12)
+    return np.minimum(curve, plain)

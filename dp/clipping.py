@@ -1,0 +1,55 @@
+"""L2 clipping, the step that gives an update its sensitivity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dp._checks import positive
+from dp.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["l2_clip"]
+
+
+def l2_clip(vector: NDArray[np.float64], clip_norm: float) -> NDArray[np.float64]:
+    """Shrink a vector to at most this L2 norm.  Run by a client, on its update.
+
+    The true norm of the result is at most `clip_norm`, rounding included: a result is shortened by
+    (d + 8)·2⁻⁵², which bounds what a dot product of d terms can lose.  A vector with NaN or infinity
+    anywhere becomes zero: refusing it would show outside that something in the data was odd.
+
+    Args:
+        vector: float64[d], d ≥ 1.
+        clip_norm: > 0.
+
+    Returns:
+        A new float64[d].
+
+    Raises:
+        InvalidParameterError: not a vector of real numbers, or the clip norm is not positive and finite.
+
+    Example:
+        >>> import numpy as np
+        >>> np.round(l2_clip(np.array([3.0, 4.0]), 1.0), 6).tolist()
+        [0.6, 0.8]
+    """
+    clip = positive("clip_norm", clip_norm)
+    given = np.asarray(vector)
+    if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "fiu":
+        raise InvalidParameterError(
+            f"an update must be a non-empty real vector, not {given.dtype} of shape {given.shape}"
+        )
+    real = given.astype(np.float64)
+    values = np.where(bool(np.isfinite(real).all()), real, 0.0)
+    largest = float(np.abs(values).max())
+    scale = largest if largest > 0 else 1.0
+    unit = values / scale  # entries in [−1, 1]: no square overflows
+    slack = (unit.size + 8) * 2.0**-52
+    length = float(np.sqrt(unit @ unit)) * (1 + slack)
+    if scale <= clip / max(length, 1.0) * (1 - slack):
+        return values
+    return unit * (clip / max(length, 1.0) * (1 - slack))

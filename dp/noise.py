@@ -1,0 +1,167 @@
+"""Integer noise and uniform numbers from operating-system entropy; there is no seed.
+
+Each call keys AES-256 in counter mode afresh from the operating system.  No stream outlives its call, so
+forked processes, threads and repeated rounds cannot share one.  Samples are table look-ups of 128-bit
+uniform integers: every output is an integer, no floating-point number touches a decision.
+
+Limits: a look-up's time may depend on the value drawn (memory caches); whoever can time single draws
+may learn about them.  NumPy arrays cannot be wiped from memory.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from dp._checks import positive, whole
+from dp.errors import InvalidParameterError
+from dp.tables import Table, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "SAMPLER_TV_ERROR",
+    "random_uniform",
+    "sample_discrete_gaussian",
+    "sample_rounded_gaussian",
+    "sample_skellam",
+]
+
+SAMPLER_TV_ERROR = 2.0**-100
+"""Bound on the total variation between one sample and its ideal distribution; goes into a FailureEvent."""
+
+MIN_STDDEV = 0.25
+MAX_STDDEV = 2.0**24
+_ONE_TABLE = 2048
+_CHUNK = 1 << 16
+_GUIDE_SHIFT = np.uint64(48)
+
+
+def _entropy(size: int) -> bytes:
+    """Bytes from the operating system."""
+    return os.urandom(size)
+
+
+def _words() -> Callable[[int], NDArray[np.uint64]]:
+    """A fresh keystream, read as uint64."""
+    seed = _entropy(48)
+    stream = Cipher(algorithms.AES256(seed[:32]), modes.CTR(seed[32:])).encryptor()
+    return lambda count: np.frombuffer(stream.update(bytes(8 * count)), dtype=np.uint64)
+
+
+def random_uniform(size: int) -> NDArray[np.float64]:
+    """Independent uniform multiples of 2⁻⁵³ in [0, 1).
+
+    Args:
+        size: how many, ≥ 0.
+
+    Returns:
+        float64[size].
+    """
+    whole("size", size, 0)
+    return (_words()(size) >> np.uint64(11)) * 2.0**-53
+
+
+def sample_rounded_gaussian(stddev: float, size: int) -> NDArray[np.int64]:
+    """Independent N(0, stddev²), each rounded to the nearest integer.  Run by clients, or by the server.
+
+    Args:
+        stddev: before rounding, in [0.25, 2²⁴].
+        size: how many, ≥ 0.
+
+    Returns:
+        int64[size].
+
+    Raises:
+        InvalidParameterError: a parameter is out of range; choose another scale of the grid.
+
+    Example:
+        >>> noise = sample_rounded_gaussian(20.0, 10_000)
+        >>> noise.dtype, bool(19 < noise.std() < 21)
+        (dtype('int64'), True)
+    """
+    return _gaussian("rounded-gaussian", stddev, size)
+
+
+def sample_discrete_gaussian(stddev: float, size: int) -> NDArray[np.int64]:
+    """Independent integers with probability ∝ e^(−k²/2·stddev²); parameters as sample_rounded_gaussian."""
+    return _gaussian("discrete-gaussian", stddev, size)
+
+
+def sample_skellam(variance: float, size: int) -> NDArray[np.int64]:
+    """Independent differences of two Poisson variables of mean variance/2.
+
+    Args:
+        variance: in [0.0625, 2²⁸]; above 2²² the sum of several draws of smaller variance.
+        size: how many, ≥ 0.
+
+    Returns:
+        int64[size].
+    """
+    exact = Fraction(positive("variance", variance))
+    whole("size", size, 0)
+    if not MIN_STDDEV**2 <= exact <= 2**28:
+        raise InvalidParameterError(f"variance must lie in [1/16, 2^28], not {variance!r}")
+    copies = math.ceil(exact / _ONE_TABLE**2)
+    ready = table("skellam", exact / copies)
+    words = _words()
+    total = _draw(ready, size, words)
+    for _ in range(copies - 1):
+        total += _draw(ready, size, words)
+    return total
+
+
+def _gaussian(kind: str, stddev: float, size: int) -> NDArray[np.int64]:
+    exact = Fraction(positive("stddev", stddev))
+    whole("size", size, 0)
+    if not MIN_STDDEV <= exact <= MAX_STDDEV:
+        raise InvalidParameterError(f"stddev must lie in [1/4, 2^24] grid units, not {stddev!r}")
+    words = _words()
+    if exact <= _ONE_TABLE:
+        return _draw(table(kind, exact**2), size, words)
+    # M·X + Y with X a discrete Gaussian and Y of 4M: by Poisson summation the law is off from the
+    # wanted one by a factor within 1 ± 4·e^(−2π²·15), far below 2^−100 (docs/privacy.md §6).
+    step = 2 ** (math.frexp(stddev)[1] // 2 - 1)
+    fine = Fraction(16 * step**2)
+    coarse = (exact**2 - fine) / step**2
+    total = _draw(table("discrete-gaussian", coarse), size, words)
+    total *= step
+    total += _draw(table(kind, fine), size, words)
+    return total
+
+
+def _draw(
+    source: Table, size: int, words: Callable[[int], NDArray[np.uint64]]
+) -> NDArray[np.int64]:
+    drawn = np.empty(size, dtype=np.int64)
+    for start in range(0, size, _CHUNK):
+        part = drawn[start : start + _CHUNK]
+        uniform = words(len(part))
+        count = source.guide[uniform >> _GUIDE_SHIFT]
+        rest = np.flatnonzero(count < 0)
+        part[:] = count
+        if len(rest) > 0:
+            part[rest] = _search(source, uniform[rest], words)
+        part += source.lowest
+    return drawn
+
+
+def _search(
+    source: Table, uniform: NDArray[np.uint64], words: Callable[[int], NDArray[np.uint64]]
+) -> NDArray[np.int64]:
+    """Count thresholds reached; where the upper words are equal, 64 more bits decide."""
+    reached = np.searchsorted(source.high, uniform, side="right")
+    tied = np.flatnonzero((reached > 0) & (source.high[reached - 1] == uniform))
+    for place in tied:  # about one draw in 2^64 ÷ thresholds
+        below = int(np.searchsorted(source.high, uniform[place], side="left"))
+        lower = source.low[below : reached[place]]
+        reached[place] = below + np.count_nonzero(lower <= words(1)[0])
+    return reached
