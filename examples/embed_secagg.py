@@ -20,8 +20,7 @@ def main(n: int = 8, length: int = 1000) -> None:
     server = Server(params, context=context)
     offer = server.offer()  # send to every client
     clients = {
-        i: Client.from_offer(offer, i, identities[i], directory, context=context)
-        for i in range(n)
+        i: Client.from_offer(offer, i, identities[i], directory, context=context) for i in range(n)
     }
     inputs = {i: np.arange(length) % 7 + i for i in range(n)}
     for i, client in clients.items():

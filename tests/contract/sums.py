@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fedavg.secure_sum import KEY_HOLDER, SumSpec
 from fedavg.sum_he import Bfv, Ckks
 from fedavg.sum_plain import InsecurePlain
 from fedavg.sum_secagg import SecAgg
 from secagg import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
 
 RATES = {"dropout_rate": 0.34, "corrupt_rate": 0.0}
 BACKENDS = {
@@ -54,9 +57,7 @@ def secure_sum(
                     continue
                 answered[party] += 1
                 if party not in sessions:
-                    session = side.session(
-                        spec, party, IDENTITIES[party % 64], messages[0]
-                    )
+                    session = side.session(spec, party, IDENTITIES[party % 64], messages[0])
                     session.set_input(vectors[party])
                     sessions[party] = session
                     replies = session.start()

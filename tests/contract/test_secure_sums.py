@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from fedavg.errors import CapacityError, FedAvgError, RoundAbortedError
 from fedavg.secure_sum import centred
-from he import HEError
+from he import HeError
 from secagg import SecAggError
 from tests.contract.sums import BACKENDS, secure_sum, spec_for
 
-REFUSALS = (FedAvgError, SecAggError, HEError)
+REFUSALS = (FedAvgError, SecAggError, HeError)
 LENGTHS = [1, 2, 3, 255, 256, 257, 4095, 4097, 8193]
 
 
@@ -87,7 +87,7 @@ def test_secagg_survives_silence_at_every_message(stage):
 def test_too_few_survivors_give_no_sum(name):
     vectors = vectors_of(9, 5, 10, 2)
     silent = dict.fromkeys(sorted(vectors)[:5], 0)
-    with pytest.raises((RoundAbortedError, SecAggError, HEError)):
+    with pytest.raises((RoundAbortedError, SecAggError, HeError)):
         secure_sum(BACKENDS[name], vectors, spec_for(vectors, max_abs=10), silent_from=silent)
 
 
@@ -102,12 +102,15 @@ def test_an_input_beyond_the_bound_is_refused_at_its_client(name):
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_sum_beyond_every_parameter_set_is_refused_beforehand(name):
     vectors = vectors_of(4, 5, 10, 3)
-    with pytest.raises((CapacityError, SecAggError, HEError)):
+    with pytest.raises((CapacityError, SecAggError, HeError)):
         BACKENDS[name].check(spec_for(vectors, max_abs=2**61))
 
 
 @given(
-    n=st.integers(3, 12), length=st.integers(1, 40), bound=st.integers(0, 2**30), seed=st.integers(0)
+    n=st.integers(3, 12),
+    length=st.integers(1, 40),
+    bound=st.integers(0, 2**30),
+    seed=st.integers(0),
 )
 @settings(max_examples=15, deadline=None)
 def test_all_backends_agree_to_the_bit(n, length, bound, seed):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DTYPES = ("<i2", "<i4", "<i8", "<f4", "<f8", ">i4", ">i8", ">f8")
 

@@ -62,15 +62,27 @@ def test_a_run_leaves_a_whole_run_directory(tmp_path, data_file):
     metrics, server = lines(out / "metrics.jsonl"), lines(out / "server.jsonl")
     assert [row["round"] for row in metrics] == [1, 2, 3]
     assert set(metrics[0]) == {"round", "accuracy", "loss", "epsilon_release"}
-    assert {"round", "cohort", "survivors", "epsilon_server", "bytes_up", "bytes_down", "seconds"} <= set(
-        server[0]
-    )
+    assert {
+        "round",
+        "cohort",
+        "survivors",
+        "epsilon_server",
+        "bytes_up",
+        "bytes_down",
+        "seconds",
+    } <= set(server[0])
     assert {"cohort", "survivors"}.isdisjoint(metrics[0])
     summary = json.loads((out / "summary.json").read_text())
     assert summary["stopped"] == "finished"
     assert summary["baseline_accuracy"] > 0.9
     assert 0 < summary["epsilon_release"] <= 5.0
-    for name in ("config.toml", "ledger.json", "model.safetensors", "server_view.json", "report.html"):
+    for name in (
+        "config.toml",
+        "ledger.json",
+        "model.safetensors",
+        "server_view.json",
+        "report.html",
+    ):
         assert (out / name).stat().st_size > 0
     assert "Result" in result.output
 
@@ -80,8 +92,19 @@ def test_every_secure_sum_runs_without_noise(tmp_path, data_file, kind):
     out = tmp_path / kind
     result = runner.invoke(
         app,
-        ["run", str(config_for(tmp_path, data_file)), "--out", str(out), "--secure-sum", kind]
-        + ["--noise", "none", "--rounds", "2", "--no-baseline"],
+        [
+            "run",
+            str(config_for(tmp_path, data_file)),
+            "--out",
+            str(out),
+            "--secure-sum",
+            kind,
+            "--noise",
+            "none",
+            "--rounds",
+            "2",
+            "--no-baseline",
+        ],
     )
     assert result.exit_code == 0, result.output
     assert lines(out / "metrics.jsonl")[-1]["accuracy"] > 0.9
@@ -93,7 +116,9 @@ def test_all_secure_sums_give_the_same_metrics(tmp_path, data_file):
     for kind in ("secagg", "bfv"):
         out = tmp_path / kind
         extra = "dropout = 0.0\n[local]\nbatch_size = 2\n"
-        config = config_for(tmp_path, data_file, extra).read_text().replace("rate = 0.9", "rate = 1.0")
+        config = (
+            config_for(tmp_path, data_file, extra).read_text().replace("rate = 0.9", "rate = 1.0")
+        )
         path = tmp_path / f"{kind}.toml"
         path.write_text(config)
         args = ["run", str(path), "--out", str(out), "--secure-sum", kind, "--noise", "none"]
@@ -105,9 +130,7 @@ def test_all_secure_sums_give_the_same_metrics(tmp_path, data_file):
 
 def test_the_budget_ends_a_run_cleanly(tmp_path, data_file):
     out = tmp_path / "run"
-    config = config_for(
-        tmp_path, data_file, "[privacy]\nepsilon = 4.0\nnoise_multiplier = 1.5\n"
-    )
+    config = config_for(tmp_path, data_file, "[privacy]\nepsilon = 4.0\nnoise_multiplier = 1.5\n")
     args = ["run", str(config), "--out", str(out), "--rounds", "60", "--no-baseline"]
     result = runner.invoke(app, [*args, "--secure-sum", "insecure-plain"])
     assert result.exit_code == 0, result.output

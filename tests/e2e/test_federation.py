@@ -9,6 +9,7 @@ from fedavg.cohort import PoissonCohort
 from fedavg.data import Dataset
 from fedavg.encoding import FixedPoint
 from fedavg.errors import DataError, LocalProtocolError
+from fedavg.federation import Federation
 from fedavg.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -53,9 +54,7 @@ def test_the_weighted_mean_is_federated_averaging(unprotected):
     start = layout.flatten(model)
     training = run.plan.local_training
     updates = {
-        c: local_update(
-            model, layout, start, data, training, round_index=0, num_rounds=1, seed=c
-        )
+        c: local_update(model, layout, start, data, training, round_index=0, num_rounds=1, seed=c)
         for c, data in population.items()
     }
     total = sum(len(population[c]) for c in population)
@@ -137,7 +136,9 @@ def test_the_aggregate_carries_the_noise_that_was_claimed():
     added = 60 * (resolution.share_stddev(60) ** 2 + 1 / 12) + 0
     claimed = (resolution.noise_multiplier * resolution.sensitivity.l2) ** 2
     error = added * np.sqrt(2 / values.size)
-    assert abs(values.var() - added) < 6 * error + 60 * 0.25  # stochastic rounding of ≈ 0 adds ≤ ¼ each
+    assert (
+        abs(values.var() - added) < 6 * error + 60 * 0.25
+    )  # stochastic rounding of ≈ 0 adds ≤ ¼ each
     assert values.var() > claimed
 
 
@@ -198,8 +199,6 @@ def test_a_federation_runs_once_and_needs_clients():
     with pytest.raises(LocalProtocolError, match="runs once"):
         list(run.run(1))
     with pytest.raises(DataError):
-        from fedavg.federation import Federation
-
         Federation(MODEL, {}, plan(SUMS["secagg"]))
     with pytest.raises(LocalProtocolError, match="ModelSpec"):
         federation(SUMS["secagg"], model=MODEL.build(), workers=2)
@@ -208,16 +207,19 @@ def test_a_federation_runs_once_and_needs_clients():
 def test_results_name_their_stages_and_bytes():
     run = federation(SUMS["secagg"], clients=clients(20))
     result = next(run.run(1))
-    assert {"train", "advertise_keys", "share_keys", "masked_input", "consistency", "unmask"} <= set(
-        result.seconds
-    )
+    assert {
+        "train",
+        "advertise_keys",
+        "share_keys",
+        "masked_input",
+        "consistency",
+        "unmask",
+    } <= set(result.seconds)
     assert result.bytes_up > 0
     assert result.bytes_down > 0
 
 
 def test_evaluation_is_optional():
-    from fedavg.federation import Federation
-
     run = Federation(MODEL, clients(6), plan(SUMS["insecure-plain"]))
     result = next(run.run(1))
     assert result.accuracy is None

@@ -51,7 +51,9 @@ def test_a_file_and_options_lie_over_the_defaults(tmp_path):
     ],
 )
 def test_mistakes_are_named_with_a_remedy(tmp_path, text, message):
-    with pytest.raises(ConfigError, match=message.replace("?", "\\?").replace("'", "['`]")) as caught:
+    with pytest.raises(
+        ConfigError, match=message.replace("?", "\\?").replace("'", "['`]")
+    ) as caught:
         load_config(write(tmp_path, text))
     assert "run.toml" in str(caught.value)
 

@@ -102,9 +102,7 @@ def test_a_sum_that_no_backend_can_hold_is_refused():
 
 
 def test_a_client_heavier_than_the_public_bound_is_refused():
-    plan = plan_with(
-        noise=None, encoding=FixedPoint(1.0, 20, rounding="nearest"), max_examples=3
-    )
+    plan = plan_with(noise=None, encoding=FixedPoint(1.0, 20, rounding="nearest"), max_examples=3)
     with pytest.raises(PlanError, match="max_examples"):
         plan.resolve(**POPULATION)
 
