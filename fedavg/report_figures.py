@@ -38,7 +38,7 @@ _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceord
 def _figure(data: list[dict[str, Any]], height: int, **layout: Any) -> Figure:  # noqa: ANN401 - Plotly's JSON
     base: dict[str, Any] = {
         "height": height,
-        "margin": {"l": 62, "r": 16, "t": 34, "b": 48},
+        "margin": {"l": 62, "r": 16, "t": 14, "b": 48},
         "dragmode": False,
         "hovermode": "x unified",
     }

@@ -13,6 +13,10 @@
     for (const name of Object.keys(themed)) {
       if (/^[xy]axis/.test(name)) {
         Object.assign(themed[name], { gridcolor: grid, linecolor: grid, automargin: true, fixedrange: true });
+        if (themed[name].title) {
+          themed[name].title.font = { size: 13 };
+          themed[name].title.standoff = 10;
+        }
       }
     }
     for (const shape of themed.shapes || []) {
