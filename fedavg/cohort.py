@@ -91,7 +91,8 @@ class PoissonCohort:
     ) -> CohortBounds:
         """Lower quantile of Bin(num_clients, rate·attendance), upper one of Bin(num_clients, rate).
 
-        The lower one is raised to `floor` where that binds; a floor of 0 means that even an empty round runs (its release is noise alone).
+        The lower one is raised to `floor` where that binds; a floor of 0 means that even an
+        empty round runs (its release is noise alone).
 
         The probability outside is taken at num_clients − 1, num_clients and num_clients + 1: the
         neighbouring population has one client more or less.
@@ -109,7 +110,7 @@ class PoissonCohort:
     def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
         """One coin a client."""
         joined = random_uniform(len(client_ids)) < self.rate
-        return tuple(int(client_ids[i]) for i in np.flatnonzero(joined))
+        return tuple(client_ids[int(i)] for i in np.flatnonzero(joined))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class FixedCohort:
         """The `size` clients with the smallest of independent uniform keys."""
         self._check(len(client_ids))
         order = np.argsort(random_uniform(len(client_ids)), kind="stable")[: self.size]
-        return tuple(int(client_ids[i]) for i in np.sort(order))
+        return tuple(client_ids[int(i)] for i in np.sort(order))
 
     def _check(self, num_clients: int) -> None:
         if self.size > num_clients:

@@ -60,11 +60,7 @@ NoiseName = Literal["gaussian", "skellam", "discrete-gaussian", "central-gaussia
 SumName = Literal["secagg", "ckks", "bfv", "insecure-plain"]
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of a configuration."""
-
-
-class DataConfig(_Section):
+class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which examples, and how they lie on the clients."""
 
     name: str = "mnist-14x14"
@@ -76,13 +72,13 @@ class DataConfig(_Section):
     test_fraction: float = 0.2
 
 
-class ModelConfig(_Section):
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A built-in name or an import path."""
 
     name: str = "softmax"
 
 
-class CohortConfig(_Section):
+class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Poisson with a rate, or fixed with a size."""
 
     kind: Literal["poisson", "fixed"] = "poisson"
@@ -90,7 +86,7 @@ class CohortConfig(_Section):
     size: int = 100
 
 
-class LocalConfig(_Section):
+class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Training at a client; batch_size 0 is the full batch."""
 
     epochs: int = 2
@@ -104,7 +100,7 @@ class LocalConfig(_Section):
     momentum: float = 0.9
 
 
-class ServerConfig(_Section):
+class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The server's step; average_tail > 0 releases the mean of the last rounds' models."""
 
     optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
@@ -113,7 +109,7 @@ class ServerConfig(_Section):
     average_tail: float = 0.0
 
 
-class PrivacyConfig(_Section):
+class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Noise and budget. Without noise_multiplier, it is calibrated to epsilon over all rounds."""
 
     noise: NoiseName = "gaussian"
@@ -124,7 +120,7 @@ class PrivacyConfig(_Section):
     max_participations: int | None = None
 
 
-class EncodingConfig(_Section):
+class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Integers: bits 0 chooses; `range` bounds a coordinate when there is no noise."""
 
     bits: int = 0
@@ -132,7 +128,7 @@ class EncodingConfig(_Section):
     range: float = 8.0
 
 
-class SumConfig(_Section):
+class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the integers are added, and what is assumed of the clients."""
 
     kind: SumName = "secagg"
@@ -141,14 +137,14 @@ class SumConfig(_Section):
     corrupt_rate: float = 0.1
 
 
-class SimulationConfig(_Section):
+class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """This machine: worker processes (-1: one a core), and simulated drop-outs."""
 
     workers: int = -1
     dropout: float = 0.03
 
 
-class Config(_Section):
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A whole run."""
 
     rounds: int = 40
@@ -238,8 +234,8 @@ def _explain(message: str, path: Path | None) -> str:
     return f"{where}unknown key {full!r}; {hint}"
 
 
-def _section(table: str) -> type[_Section]:
-    sections: dict[str, type[_Section]] = {
+def _section(table: str) -> type[msgspec.Struct]:
+    sections: dict[str, type[msgspec.Struct]] = {
         "data": DataConfig,
         "model": ModelConfig,
         "cohort": CohortConfig,

@@ -22,7 +22,7 @@ from fedavg.tensors import Layout
 from fedavg.workers import ModelSpec, WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -140,7 +140,7 @@ class Federation:
             largest_client=max(len(data) for data in self._clients.values()),
         )
 
-    def run(self, num_rounds: int) -> Iterator[RoundResult]:
+    def run(self, num_rounds: int) -> Generator[RoundResult]:
         """Enrol the clients and run up to `num_rounds` rounds, once.
 
         Stops early, with `stopped == "budget"`, before the round that would exceed the budget.
@@ -169,7 +169,7 @@ class Federation:
 
     def _rounds(
         self, resolution: Resolution, transport: InProcess | WorkerPool
-    ) -> Iterator[RoundResult]:
+    ) -> Generator[RoundResult]:
         provision = self._enrol(resolution, transport)
         side = self.plan.secure_sum.server_side(provision.server)
         event, ids = resolution.release_event(), sorted(self._clients)

@@ -15,7 +15,6 @@ from fedavg.secure_sum import KEY_HOLDER, Provision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Literal
 
     from numpy.typing import NDArray
 
@@ -49,7 +48,7 @@ class _Encrypted:
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1
 
-    kind: ClassVar[Literal["ckks", "bfv"]]
+    kind: ClassVar[str]
     hides_updates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -85,7 +84,9 @@ class _Encrypted:
     def params(self, spec: SumSpec) -> he.Params:
         """Encryption parameters for sums of up to this roster."""
         return he.Params.for_sum(
-            max(spec.roster_size, 2), max_abs=spec.input_bound, scheme=self.kind
+            max(spec.roster_size, 2),
+            max_abs=spec.input_bound,
+            scheme="ckks" if self.kind == "ckks" else "bfv",
         )
 
     def check(self, spec: SumSpec) -> None:
@@ -140,7 +141,7 @@ class Ckks(_Encrypted):
         'ckks'
     """
 
-    kind: ClassVar[Literal["ckks", "bfv"]] = "ckks"
+    kind: ClassVar[str] = "ckks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class Bfv(_Encrypted):
         'bfv'
     """
 
-    kind: ClassVar[Literal["ckks", "bfv"]] = "bfv"
+    kind: ClassVar[str] = "bfv"
 
 
 def _secret_context(material: bytes) -> he.SecretContext:

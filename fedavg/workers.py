@@ -22,14 +22,18 @@ from fedavg.simulate import Faults, Party, Population, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from multiprocessing.connection import Connection
+    from multiprocessing.connection import Connection, PipeConnection
     from multiprocessing.process import BaseProcess
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
     from torch import nn
 
     from fedavg.data import Dataset
     from fedavg.plan import Resolution
+
+if TYPE_CHECKING:
+    _Pipe: TypeAlias = Connection | PipeConnection
 
 __all__ = ["ModelSpec", "WorkerPool"]
 
@@ -127,7 +131,7 @@ _REPLIES = msgspec.msgpack.Decoder(_Reply)
 class _Worker:
     """The far end of one pipe."""
 
-    def __init__(self, pipe: Connection) -> None:
+    def __init__(self, pipe: _Pipe) -> None:
         self._pipe = pipe
         self._population: Population | None = None
 
@@ -206,7 +210,7 @@ def _equip(population: Population, request: _Equip) -> None:
     population.equip(resolution, model, layout, request.material, request.seed)
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: _Pipe) -> None:
     """Run a worker until its pipe closes."""
     import torch  # noqa: PLC0415 - the worker's own start-up
 
@@ -233,7 +237,7 @@ class WorkerPool:
         self._spec = spec
         self._parties: dict[int, Party] = {}
         self._round = -1
-        self._pipes: list[Connection] = []
+        self._pipes: list[_Pipe] = []
         self._processes: list[BaseProcess] = []
         self._home = {client: i % workers for i, client in enumerate(sorted(datasets))}
         context = multiprocessing.get_context("spawn")
@@ -296,7 +300,7 @@ class WorkerPool:
                 yield ask(address, self._parties[address], messages)
             else:
                 portions[self._home[address]].append((address, list(messages)))
-        waiting: dict[Connection, int] = {}
+        waiting: dict[_Pipe, int] = {}
         for worker, portion in enumerate(portions):
             if portion:
                 self._send(worker, _Exchange(self._round, portion))
