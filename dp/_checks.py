@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from dp.errors import InvalidParameterError, NonFiniteError
 
-__all__ = ["at_least", "finite", "fraction", "positive", "whole"]
+if TYPE_CHECKING:
+    from types import UnionType
+
+__all__ = ["at_least", "finite", "fraction", "is_a", "positive", "whole"]
 
 
-def finite(name: str, value: float) -> float:
+def finite(name: str, value: object) -> float:
     """Refuse what is not a finite real number, and return it as a float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidParameterError(f"{name} must be a number, not {type(value).__name__}")
@@ -19,7 +23,12 @@ def finite(name: str, value: float) -> float:
     return number
 
 
-def at_least(name: str, value: float, floor: float) -> float:
+def is_a(value: object, kind: type | UnionType) -> bool:
+    """Whether a caller kept to a type that the annotations promise; callers need not be checked."""
+    return isinstance(value, kind)
+
+
+def at_least(name: str, value: object, floor: float) -> float:
     """Refuse a number below the floor."""
     number = finite(name, value)
     if number < floor:
@@ -27,7 +36,7 @@ def at_least(name: str, value: float, floor: float) -> float:
     return number
 
 
-def positive(name: str, value: float) -> float:
+def positive(name: str, value: object) -> float:
     """Refuse a number that is not above zero."""
     number = finite(name, value)
     if number <= 0:
@@ -35,7 +44,7 @@ def positive(name: str, value: float) -> float:
     return number
 
 
-def fraction(name: str, value: float) -> float:
+def fraction(name: str, value: object) -> float:
     """Refuse a number outside [0, 1]."""
     number = finite(name, value)
     if not 0 <= number <= 1:
@@ -43,7 +52,7 @@ def fraction(name: str, value: float) -> float:
     return number
 
 
-def whole(name: str, value: int, floor: int = 1) -> int:
+def whole(name: str, value: object, floor: int = 1) -> int:
     """Refuse what is not an integer of at least the floor."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidParameterError(f"{name} must be an int, not {type(value).__name__}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from dp._checks import at_least, fraction, positive, whole
+from dp._checks import at_least, fraction, is_a, positive, whole
 from dp.errors import InvalidParameterError, UnsupportedEventError
 
 __all__ = [
@@ -109,7 +109,7 @@ Sampling = NoSampling | PoissonSampling | TruncatedPoissonSampling | FixedSizeSa
 
 
 def _check_sampling(sampling: Sampling) -> None:
-    if not isinstance(sampling, Sampling):
+    if not is_a(sampling, Sampling):
         raise UnsupportedEventError(
             f"sampling {type(sampling).__name__} is unknown to this package; use one of dp's schemes"
         )

@@ -67,7 +67,7 @@ def random_uniform(size: int) -> NDArray[np.float64]:
         float64[size].
     """
     whole("size", size, 0)
-    return (_words()(size) >> np.uint64(11)) * 2.0**-53
+    return np.ldexp((_words()(size) >> np.uint64(11)).astype(np.float64), -53)
 
 
 def sample_rounded_gaussian(stddev: float, size: int) -> NDArray[np.int64]:

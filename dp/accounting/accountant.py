@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp._checks import at_least, fraction, whole
+from dp._checks import at_least, fraction, is_a, whole
 from dp.accounting import gaussian, rdp
 from dp.accounting.bracket import Bracket
 from dp.accounting.pld import pld_delta, pld_epsilon
@@ -49,7 +49,7 @@ class Accountant:
     counts: tuple[tuple[Event, int], ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.relation, NeighboringRelation):
+        if not is_a(self.relation, NeighboringRelation):
             raise InvalidParameterError(
                 f"relation must be a NeighboringRelation: {self.relation!r}"
             )
@@ -93,7 +93,7 @@ class Accountant:
 
 
 def _check_event(event: Event) -> None:
-    if not isinstance(event, Event):
+    if not is_a(event, Event):
         raise UnsupportedEventError(f"{type(event).__name__} is no event of this package")
 
 

@@ -7,7 +7,7 @@ import threading
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from dp._checks import fraction, positive
+from dp._checks import fraction, is_a, positive
 from dp.accounting.accountant import Accountant
 from dp.errors import BudgetExhaustedError, InvalidParameterError, NonFiniteError
 from dp.events import (
@@ -147,7 +147,7 @@ class Ledger:
         Raises:
             InvalidParameterError: the state is not one that state_dict wrote.
         """
-        if not isinstance(state, dict) or set(state) != _KEYS or state["version"] != _VERSION:
+        if not is_a(state, dict) or sorted(state) != sorted(_KEYS) or state["version"] != _VERSION:
             raise InvalidParameterError(f"a ledger's state has the keys {sorted(_KEYS)}, version 1")
         try:
             relation = NeighboringRelation(state["relation"])

@@ -71,6 +71,10 @@ class GridLoss:
     mass: NDArray[np.float64]
     beyond: float
 
+    def losses(self, step: float) -> NDArray[np.float64]:
+        """The loss of each mass."""
+        return step * self.index.astype(np.float64)
+
     @property
     def index(self) -> NDArray[np.int64]:
         """Grid index of each mass."""

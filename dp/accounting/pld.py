@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ __all__ = ["pld_delta", "pld_epsilon"]
 Pairs = tuple[tuple[MixturePair, int], ...]
 
 _EPS = float(np.finfo(np.float64).eps)
-_MAX_POINTS = 1 << 21
+_MAX_POINTS = 1 << 20
 _WRAPPED = 1e-11
 """Tilted mass that may lie outside the window."""
 _COARSE = 2000
@@ -158,6 +159,18 @@ class _Composed:
 
 
 def _compose(pairs: Pairs, guess: float, log_delta: float, *, removing: bool) -> _Composed | None:
+    """Compose for ε near the guess and δ near its own; nearby questions share one answer."""
+    nearby = 2 ** (math.ceil(4 * math.log2(max(guess, 1e-6))) / 4)
+    return _composed(pairs, nearby, math.floor(4 * log_delta) / 4, removing)
+
+
+@lru_cache(maxsize=8)
+def _composed(
+    pairs: Pairs,
+    guess: float,
+    log_delta: float,
+    removing: bool,  # noqa: FBT001 - a cache key
+) -> _Composed | None:
     releases = sum(count for _, count in pairs)
     log_tail = max(min(log_delta - math.log(1e6 * releases), math.log(1e-13)), -660.0)
     tail = math.exp(log_tail)
@@ -165,13 +178,15 @@ def _compose(pairs: Pairs, guess: float, log_delta: float, *, removing: bool) ->
     for pair, _ in pairs:
         low, high = pair.range(tail, removing=removing)
         step = max(step, (high - low) / _MAX_POINTS)
-    for _ in range(8):
+    for _ in range(4):
         parts = [(on_grid(pair, step, tail, removing=removing), n) for pair, n in pairs]
         tilt = _tilt(parts, step, log_delta)
-        composed = _convolve(parts, step, tilt)
-        if composed is not None:
-            return composed
-        step *= 4
+        tilted = [_tilted(part, step, tilt, count) for part, count in parts]
+        radius, outside = _window(tilted, step)
+        if radius <= step * _MAX_POINTS:
+            beyond = sum(part.beyond * count for part, count in parts)
+            return _convolve(tilted, step, tilt, _Window(radius, outside), beyond)
+        step = 1.05 * radius / _MAX_POINTS
     return None
 
 
@@ -197,12 +212,12 @@ def _coarsen(
 def _log_moment(values: NDArray[np.float64], mass: NDArray[np.float64], t: float) -> float:
     exponent = t * values
     top = float(exponent.max())
-    return top + math.log(float(mass @ np.exp(exponent - top)))
+    return top + math.log(max(float(mass @ np.exp(exponent - top)), 1e-300))
 
 
 def _tilt(parts: list[tuple[GridLoss, int]], step: float, log_delta: float) -> float:
     """The t that makes the moment bound on ε smallest; any t is sound, this one is sharp."""
-    coarse = [(*_coarsen(part.index * step, part.mass, upper=True), n) for part, n in parts]
+    coarse = [(*_coarsen(part.losses(step), part.mass, upper=True), n) for part, n in parts]
 
     def bound(log_t: float) -> float:
         t = math.exp(log_t)
@@ -246,13 +261,16 @@ def _tilted(part: GridLoss, step: float, t: float, count: int) -> _Tilted:
     )
 
 
-def _convolve(parts: list[tuple[GridLoss, int]], step: float, t: float) -> _Composed | None:
-    tilted = [_tilted(part, step, t, count) for part, count in parts]
-    spread = math.sqrt(sum(x.count * x.variance for x in tilted))
-    radius, outside = _window(tilted, step, spread)
-    size = next_fast_len(2 * math.ceil(radius / step) + 8, real=True)
-    if size > 2 * _MAX_POINTS:
-        return None
+@dataclass(frozen=True, slots=True)
+class _Window:
+    radius: float
+    outside: float
+
+
+def _convolve(
+    tilted: list[_Tilted], step: float, t: float, window: _Window, beyond: float
+) -> _Composed:
+    size = next_fast_len(2 * math.ceil(window.radius / step) + 8, real=True)
     centre = sum(x.count * x.mean for x in tilted)
     product = np.ones(size // 2 + 1, dtype=np.complex128)
     sensitivity = np.zeros(size // 2 + 1)
@@ -285,8 +303,8 @@ def _convolve(parts: list[tuple[GridLoss, int]], step: float, t: float) -> _Comp
         tilt=t,
         log_scale=log_moment - t * centre,
         log_rounding=sum(x.count * x.rounding for x in tilted),
-        stray=outside + error,
-        beyond=sum(part.beyond * count for part, count in parts),
+        stray=window.outside + error,
+        beyond=beyond,
         releases=sum(x.count for x in tilted),
     )
 
@@ -296,8 +314,9 @@ def _suffix_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.append(np.cumsum(values[::-1])[::-1], 0.0)
 
 
-def _window(tilted: list[_Tilted], step: float, spread: float) -> tuple[float, float]:
+def _window(tilted: list[_Tilted], step: float) -> tuple[float, float]:
     """A radius about the tilted mean, and a bound on the tilted mass outside of it."""
+    spread = math.sqrt(sum(x.count * x.variance for x in tilted))
     radius = 7.0 * spread + 4 * step
     outside = _chernoff(tilted, step, radius, spread)
     while outside > _WRAPPED and radius < 400 * spread:
@@ -312,7 +331,12 @@ def _chernoff(tilted: list[_Tilted], step: float, radius: float, spread: float) 
     total = 0.0
     for sign in (1, -1):
         coarse = [
-            (*_coarsen(sign * (x.index * step - x.mean), x.weight, upper=True), x.count)
+            (
+                *_coarsen(
+                    sign * (step * x.index.astype(np.float64) - x.mean), x.weight, upper=True
+                ),
+                x.count,
+            )
             for x in tilted
         ]
         best = 0.0
