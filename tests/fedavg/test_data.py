@@ -1,0 +1,221 @@
+"""Data sets: what is accepted, what is refused and in which words, and the built-in tasks."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedavg import data as data_module
+from fedavg.data import Dataset, available_tasks, load_task
+from fedavg.errors import DataError
+
+
+def _save(path, **arrays):
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def _examples(count=20, classes=2, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.random((count, 3)), np.arange(count) % classes
+
+
+def test_numbers_are_converted_and_can_be_shared_with_torch():
+    dataset = Dataset(np.array([[1, 2]], np.uint8), np.array([3], np.uint8))
+    assert dataset.features.dtype == np.float32
+    assert dataset.labels.dtype == np.int64
+    frozen = np.frombuffer(np.ones(2, np.float32).tobytes(), np.float32).reshape(1, 2)
+    assert Dataset(frozen, np.zeros(1, np.int64)).features.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "word"),
+    [
+        (np.zeros((0, 2)), np.zeros(0, int), "at least one example"),
+        (np.zeros((2, 0)), np.zeros(2, int), "at least one feature"),
+        (np.zeros((2, 2)), np.zeros(3, int), "do not go with"),
+        (np.zeros(2), np.zeros(2, int), "do not go with"),
+        (np.array([[np.nan]]), np.zeros(1, int), "NaN"),
+        (np.array([[np.inf]]), np.zeros(1, int), "NaN or infinity"),
+        (np.array([[1e300]]), np.zeros(1, int), "NaN or infinity"),
+        (np.array([["a"]]), np.zeros(1, int), "no real numbers"),
+        (np.array([[1j]]), np.zeros(1, int), "no real numbers"),
+        (np.array([[None]]), np.zeros(1, int), "no real numbers"),
+        (np.zeros((1, 1)), np.zeros(1), "integers"),
+        (np.zeros((1, 1)), np.zeros((1, 1), int), "vector of integers"),
+        (np.zeros((1, 1)), np.array([-1]), "negative"),
+    ],
+)
+def test_what_is_no_data_set(features, labels, word):
+    with pytest.raises(DataError, match=word):
+        Dataset(features, labels)
+
+
+def test_the_finite_check_is_what_refuses_nan(monkeypatch):
+    """Mutant: without it, NaN would enter training."""
+    monkeypatch.setattr(data_module.np, "isfinite", np.ones_like)
+    assert np.isnan(Dataset(np.array([[np.nan]]), np.zeros(1, int)).features).all()
+
+
+@pytest.mark.parametrize("indices", [[], [3], [-1], [[0]], [0.5]])
+def test_subset_refuses_what_it_cannot_choose(indices):
+    dataset = Dataset(np.zeros((3, 1)), np.arange(3))
+    with pytest.raises(DataError, match="subset"):
+        dataset.subset(np.asarray(indices))
+
+
+def test_a_subset_is_a_copy():
+    dataset = Dataset(np.zeros((3, 1)), np.arange(3))
+    part = dataset.subset(np.array([2, 0]))
+    part.features[:] = 5
+    assert part.labels.tolist() == [2, 0]
+    assert not dataset.features.any()
+
+
+@pytest.mark.parametrize("task", available_tasks(), ids=lambda task: task.name)
+def test_built_in_tasks_are_what_the_list_says(task):
+    loaded = load_task(task.name)
+    assert task.available
+    assert len(loaded.train) + len(loaded.test) == task.examples
+    assert loaded.num_classes == task.classes
+    assert loaded.train.features.shape[1:] == task.shape
+    assert set(loaded.test.labels.tolist()) == set(range(task.classes))
+    assert loaded.source
+    assert loaded.licence
+
+
+def test_small_mnist_is_pooled_and_stratified():
+    small, full = load_task("mnist-14x14", seed=3), load_task("mnist-5k", seed=3)
+    assert np.bincount(small.train.labels).tolist() == [400] * 10
+    assert np.bincount(small.test.labels).tolist() == [100] * 10
+    assert small.train.labels.tolist() == full.train.labels.tolist()  # one split for both
+    image = full.test.features[7].reshape(28, 28)
+    by_hand = [
+        [image[2 * r : 2 * r + 2, 2 * c : 2 * c + 2].mean() for c in range(14)] for r in range(14)
+    ]
+    np.testing.assert_allclose(small.test.features[7].reshape(14, 14), by_hand, rtol=1e-6)
+    assert small.train.features.min() == 0
+    assert small.train.features.max() == 1
+
+
+def test_standardised_by_the_training_examples_alone():
+    task = load_task("breast-cancer")
+    np.testing.assert_allclose(task.train.features.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(task.train.features.std(0), 1, atol=1e-3)
+    assert np.abs(task.test.features.mean(0)).max() > 0.01
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_the_list():
+    with pytest.raises(DataError, match=r"did you mean 'mnist-14x14'\?.*digits, breast-cancer"):
+        load_task("mnist14")
+
+
+def test_a_missing_extra_is_named_with_its_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(DataError, match=r"pip install 'secure-fedavg\[data\]'"):
+        load_task("digits")
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0, float("nan")])
+def test_a_test_fraction_outside_its_range(fraction):
+    with pytest.raises(DataError, match="test_fraction"):
+        load_task("digits", test_fraction=fraction)
+
+
+def test_npz_with_a_fixed_split_scales_images(tmp_path):
+    images = np.full((4, 2, 2), 255, np.uint8)
+    labels = np.array([0, 1, 2, 1], np.uint8)
+    path = _save(tmp_path / "t.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    task = load_task(path)
+    assert task.num_classes == 3
+    assert task.train.features.shape == (4, 2, 2)
+    assert (task.train.features == 1.0).all()
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("features", "labels")])
+def test_npz_without_a_split_is_split_by_class(tmp_path, names):
+    features, labels = _examples(count=30, classes=3)
+    path = _save(tmp_path / "t.npz", **dict(zip(names, (features, labels), strict=True)))
+    task = load_task(path, test_fraction=0.3, seed=1)
+    assert np.bincount(task.test.labels).tolist() == [3, 3, 3]
+    both = np.concatenate([task.train.features, task.test.features])
+    assert sorted(map(tuple, both.tolist())) == sorted(
+        map(tuple, features.astype(np.float32).tolist())
+    )
+    again = load_task(path, test_fraction=0.3, seed=1)
+    assert (again.test.features == task.test.features).all()
+    other = load_task(path, test_fraction=0.3, seed=2)
+    assert not (other.test.features == task.test.features).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "word"),
+    [
+        ({"x": np.zeros((4, 1))}, "holds the arrays x; needed are"),
+        ({}, r"\(none\)"),
+        ({"x": np.array([[{}]], object), "y": np.zeros(1, int)}, "never unpickled"),
+        ({"x": np.zeros((4, 1)), "y": np.zeros(4, int)}, "two or more"),
+        ({"x": np.zeros((1, 1)), "y": np.zeros(1, int)}, "nothing to score on"),
+        (
+            {
+                "x_train": np.zeros((2, 1)),
+                "y_train": np.arange(2),
+                "x_test": np.zeros((2, 3)),
+                "y_test": np.arange(2),
+            },
+            "have shape",
+        ),
+    ],
+)
+def test_npz_that_holds_no_task(tmp_path, arrays, word):
+    with pytest.raises(DataError, match=word):
+        load_task(_save(tmp_path / "t.npz", **arrays))
+
+
+def test_a_pickle_in_an_npz_is_not_run(tmp_path, monkeypatch):
+    """Mutant: with allow_pickle the same file runs code of the author's choice."""
+    ran = tmp_path / "ran"
+
+    class Bomb:
+        def __reduce__(self):
+            return (ran.mkdir, ())
+
+    path = _save(tmp_path / "t.npz", x=np.array([[Bomb()]], object), y=np.zeros(1, int))
+    with pytest.raises(DataError, match="never unpickled"):
+        load_task(path)
+    assert not ran.exists()
+    load = np.load
+    monkeypatch.setattr(data_module.np, "load", lambda file, **_: load(file, allow_pickle=True))
+    with pytest.raises(DataError, match="no real numbers"):
+        load_task(path)
+    assert ran.exists()
+
+
+def test_missing_and_damaged_files(tmp_path):
+    with pytest.raises(DataError, match="there is no file"):
+        load_task(tmp_path / "none.npz")
+    broken = tmp_path / "broken.npz"
+    features, labels = _examples(count=2000)
+    _save(broken, x=features, y=labels)
+    whole = broken.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"PK", b"hello", bytes(100)):
+        broken.write_bytes(damaged)
+        with pytest.raises(DataError, match="cannot read"):
+            load_task(broken)
+
+
+@settings(deadline=None, max_examples=60)
+@given(blob=st.binary(max_size=80), at=st.integers(0, 900))
+def test_a_damaged_npz_raises_data_error_only(tmp_path_factory, blob, at):
+    path = tmp_path_factory.mktemp("npz") / "t.npz"
+    features, labels = _examples()
+    np.savez_compressed(path, x=features, y=labels)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:at] + blob + whole[at + len(blob) :])
+    try:
+        task = load_task(path)
+    except DataError:
+        return
+    assert len(task.train) >= 1
