@@ -118,3 +118,17 @@ def test_identifier_depends_on_every_field():
     others = [{"n_clients": 4}, {"max_abs": 11}, {"scheme": "ckks"}, {"public_key": True}]
     identifiers = {Params(**{**base, **change}).identifier for change in [{}, *others]}
     assert len(identifiers) == 5
+
+
+@pytest.mark.parametrize("n_clients", [2, 10, 100, 1000])
+def test_ckks_margins_hold_wherever_capacity_ends(n_clients):
+    """A fine scan of bounds, so that some fall just short of what a slot can take."""
+    margins = []
+    for exponent in range(700):
+        try:
+            params = Params.for_sum(n_clients, max_abs=int(1.045**exponent) + 1)
+        except CapacityError:
+            break
+        margins.append(params.rounding_error)
+    assert 0.3 < max(margins) < 0.5
+    assert len(margins) < 700

@@ -102,6 +102,12 @@ def test_another_vector_length_is_refused_while_anyone_is_counted(ongoing):
     check_unharmed(ongoing)
 
 
+def test_a_complete_upload_is_no_longer_held_in_pieces(ongoing):
+    ongoing.add(7)
+    assert not ongoing.server._partial
+    check_unharmed(ongoing)
+
+
 def test_dropping_takes_nothing_from_the_sum(ongoing):
     ongoing.add(7)
     ongoing.server.drop(7)

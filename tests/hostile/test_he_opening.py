@@ -371,3 +371,30 @@ def test_coefficients_on_the_wire_look_uniform(scheme):
     plain = np.zeros(seen.size, np.int64)  # what the test would say to unencrypted zeros
     bare = np.bincount(plain, minlength=64)
     assert ((bare - expected) ** 2 / expected).sum() > 176.7
+
+
+@pytest.mark.usefixtures("no_decryption")
+def test_truncated_and_surplus_bytes_of_a_sum_are_refused():
+    attack = Round(keys(3, 1000), random_vectors(2, 10, 1000))
+    data = attack.chunks[0]
+    for cut in (data[:-1], data[:-15], data + b"\0", data + bytes(15), data[:79], data[:81], b""):
+        with pytest.raises(he.WireFormatError):
+            attack.open([cut])
+
+
+@pytest.mark.usefixtures("no_decryption")
+def test_every_chunk_of_a_sum_speaks_of_the_same_vector_and_only_the_first_names_clients():
+    secret = keys(3, 2**25)
+    attack = Round(secret, random_vectors(2, secret.params.values_per_ciphertext + 9, 2**25))
+    first, second = attack.chunks
+    read, context = attack.read(1), hash_context(attack.context)
+    shorter = SumChunk(1, 2, read.vector_length - 1, (), read.tag, read.body)
+    named = SumChunk(1, 2, read.vector_length, attack.read(0).contributors, read.tag, read.body)
+    head = attack.read(0)
+    nameless = SumChunk(0, 2, head.vector_length, (), head.tag, head.body)
+    for chunks in ([first, shorter], [first, named], [nameless, second]):
+        data = [
+            c if isinstance(c, bytes) else encode_sum(c, secret.public(), context) for c in chunks
+        ]
+        with pytest.raises(he.WireFormatError):
+            attack.open(data)
