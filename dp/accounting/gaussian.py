@@ -28,21 +28,20 @@ def log_delta(epsilon: float, mu: float) -> float:
         return 0.0
     x = epsilon / mu - mu / 2
     y = epsilon / mu + mu / 2
-    if x < 0:
+    if x < -8:  # δ is nearly 1, and erfcx nearly infinite
         far = epsilon + float(log_ndtr(-y))
         return math.log(float(ndtr(-x)) - math.exp(far))
-    return -x * x / 2 + math.log(_scaled_gap(x / math.sqrt(2), y / math.sqrt(2)) / 2)
+    return -x * x / 2 + math.log(_scaled_gap(x / math.sqrt(2), mu / math.sqrt(2)) / 2)
 
 
-def _scaled_gap(a: float, b: float) -> float:
-    """Erfcx(a) − erfcx(b) for 0 ≤ a < b, without cancellation when they are close."""
-    gap = float(erfcx(a) - erfcx(b))
-    if b - a > 0.05:
-        return gap
+def _scaled_gap(a: float, width: float) -> float:
+    """Erfcx(a) − erfcx(a + width), without cancellation when they are close."""
+    if width > 0.05:
+        return float(erfcx(a) - erfcx(a + width))
     # d/dx erfcx = 2x·erfcx − 2/√π; smooth on so short an interval
-    x = (a + b) / 2 + (b - a) / 2 * _NODES
+    x = a + width / 2 * (1 + _NODES)
     slope = 2 / math.sqrt(math.pi) - 2 * x * erfcx(x)
-    return float((b - a) / 2 * (_WEIGHTS @ slope))
+    return float(width / 2 * (_WEIGHTS @ slope))
 
 
 def gaussian_delta(noise_multiplier: float, epsilon: float) -> float:

@@ -138,7 +138,7 @@ class _Composed:
         value, slack, index = self._parts(epsilon)
         if index > math.floor(epsilon / self.step) + 1:
             return 0.0
-        log_value = math.log(max(value, 0.0) + slack) + self.log_scale + self.log_rounding
+        log_value = math.log(max(value, 0.0) + slack + 1e-300) + self.log_scale + self.log_rounding
         return float(np.logaddexp(log_value, math.log(self.beyond)))
 
     def log_delta_low(self, epsilon: float) -> float:
