@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,3 +120,11 @@ def test_any_bytes_are_keys_or_a_typed_error(data):
     for read in (SecretContext.from_secret_key, EncryptContext.from_encryption_keys):
         with pytest.raises(HeError):
             read(params, data)
+
+
+def test_exported_keys_with_words_beyond_q_are_refused():
+    data = keys().export_secret_key()
+    content = data[:20] + b"\xff" * 8 + data[28:-32]
+    forged = content + hashlib.sha256(content).digest()
+    with pytest.raises(WireFormatError, match="not below q"):
+        SecretContext.from_secret_key(keys().params, forged)
