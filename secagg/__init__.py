@@ -1,1 +1,48 @@
-"""."""
+"""Pairwise-mask secure aggregation: a protocol without I/O, integers in, one exact sum out.
+
+Read `secagg.simulate` first: it is the whole protocol on one page.
+"""
+
+from __future__ import annotations
+
+from secagg.client import Client
+from secagg.errors import (
+    Aborted,
+    AbortReason,
+    CapacityError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    SecAggError,
+    UnsafeParametersError,
+    WireFormatError,
+)
+from secagg.keys import Directory, Identity, TrustServerDirectory
+from secagg.params import Params
+from secagg.policy import Policy
+from secagg.server import Server, SumResult
+from secagg.simulate import simulate
+from secagg.state import Phase
+from secagg.wire import masked_vector, message_kind
+
+__all__ = [
+    "AbortReason",
+    "Aborted",
+    "CapacityError",
+    "Client",
+    "Directory",
+    "Identity",
+    "LocalProtocolError",
+    "Params",
+    "Phase",
+    "Policy",
+    "RemoteProtocolError",
+    "SecAggError",
+    "Server",
+    "SumResult",
+    "TrustServerDirectory",
+    "UnsafeParametersError",
+    "WireFormatError",
+    "masked_vector",
+    "message_kind",
+    "simulate",
+]

@@ -1,0 +1,479 @@
+"""The client: gives its input to one session, masked, and helps to remove the masks of the sum.
+
+Every message of the server is taken as a lie until checked.  A check that fails ends the session for
+this client and drops its secrets; a wrong call by the program changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from secagg import ring
+from secagg.cohort import Cohort, pair_seed, self_seed
+from secagg.errors import (
+    Aborted,
+    AbortReason,
+    CapacityError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    SecAggError,
+    WireFormatError,
+)
+from secagg.keys import AgreementKey, Secret, check_client_id, entropy
+from secagg.masks import add_masks
+from secagg.messages import (
+    COMMITMENTS_SIZE,
+    AdvertiseKeys,
+    ConsistencySignature,
+    ForwardedShares,
+    MaskedInput,
+    Offer,
+    Roster,
+    ShareKeys,
+    Signatures,
+    Survivors,
+    UnmaskShares,
+    seed_commitment,
+    share_commitments,
+    share_prefix,
+)
+from secagg.policy import Policy
+from secagg.sealed import open_sealed, route_key, seal
+from secagg.shamir import SECRET_SIZE, SHARE_SIZE, canonical, deal
+from secagg.state import CLIENT_AWAITS, Phase, next_phase
+from secagg.wire import decode, encode, encode_chunk, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from secagg.keys import Directory, Identity
+    from secagg.params import Params
+
+__all__ = ["Client"]
+
+_T = TypeVar("_T")
+
+CHUNK_SIZE = 256 << 10
+_ACCEPT_DEFAULTS = Policy()
+
+
+class _Secrets(Secret):
+    """What must not outlive its use; each is dropped as soon as it has served."""
+
+    __slots__ = ("channel", "held", "identity", "input", "mask", "own_share", "routes", "seed")
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.channel: AgreementKey | None = AgreementKey.generate()
+        self.mask: AgreementKey | None = AgreementKey.generate()
+        self.seed: bytes | None = entropy(SECRET_SIZE)
+        self.input: NDArray[np.int64] | None = None
+        self.routes: dict[int, bytes] = {}  # neighbour's position → key of its envelope to us
+        self.held: dict[int, bytes] = {}  # neighbour's position → its two shares
+        self.own_share = b""
+
+
+class Client(Secret):
+    """One client in one session; make it with `from_offer`.
+
+    The calls in order: `start`, `receive` four times, and `set_input` at any time before the second
+    `receive`. Each returns the bytes to send, until `receive` has answered the request to unmask.
+    """
+
+    __slots__ = (
+        "_client_id",
+        "_cohort",
+        "_directory",
+        "_masked_with",
+        "_neighbours",
+        "_own",
+        "_params",
+        "_phase",
+        "_secrets",
+        "_session",
+        "_signature",
+        "_survivors",
+    )
+
+    def __init__(
+        self,
+        params: Params,
+        session: bytes,
+        client_id: int,
+        identity: Identity,
+        directory: Directory,
+    ) -> None:
+        self._params = params
+        self._session = session
+        self._client_id = client_id
+        self._directory = directory
+        self._secrets: _Secrets | None = _Secrets(identity)
+        self._phase = Phase.ADVERTISE_KEYS
+        self._own: AdvertiseKeys | None = None
+        self._cohort: Cohort | None = None
+        self._neighbours: tuple[int, ...] = ()
+        self._masked_with: frozenset[int] = frozenset()
+        self._survivors: Survivors | None = None
+        self._signature = b""
+
+    @classmethod
+    def from_offer(
+        cls,
+        offer: bytes,
+        client_id: int,
+        identity: Identity,
+        directory: Directory,
+        *,
+        context: bytes,
+        policy: Policy = _ACCEPT_DEFAULTS,
+    ) -> Client:
+        """Join the session of an offer.
+
+        Args:
+            offer: message 0.
+            client_id: this client's id, 0 … 2^32 − 1.
+            identity: its signing key.
+            directory: the identities it knows beforehand.
+            context: what the input belongs to, such as a digest of plan, round and model; the server
+                must have been given the same.
+            policy: its own floors.
+
+        Raises:
+            UnsafeParametersError, CapacityError: the offer is unsafe; no key was made.
+            RemoteProtocolError: no offer, another context, or a session joined before.
+            LocalProtocolError: the directory does not hold this identity under this id.
+        """
+        check_client_id(client_id)
+        try:
+            session, message = decode(offer)
+        except WireFormatError as error:
+            raise RemoteProtocolError(f"sent a malformed offer: {error}", "server") from error
+        if not isinstance(message, Offer):
+            raise RemoteProtocolError("sent another message than an offer", "server")
+        policy.check(message.params, directory)
+        if session != message.session(context):
+            raise RemoteProtocolError(
+                "offers a session for another context than this client's", "server"
+            )
+        try:
+            directory.check(client_id, identity.public)
+        except RemoteProtocolError as error:
+            raise LocalProtocolError(
+                f"the directory does not hold this identity for client {client_id}"
+            ) from error
+        identity.join(session, client_id)
+        return cls(message.params, session, client_id, identity, directory)
+
+    @property
+    def params(self) -> Params:
+        """The parameters of the session, checked."""
+        return self._params
+
+    @property
+    def phase(self) -> Phase:
+        """The phase whose message this client sends next."""
+        return self._phase
+
+    def start(self) -> bytes:
+        """Message 1: the two ephemeral keys, signed.
+
+        Raises:
+            LocalProtocolError: called before.
+        """
+        if self._phase is not Phase.ADVERTISE_KEYS:
+            raise LocalProtocolError("start() is the first call, once")
+        secrets = self._living()
+        channel, mask = _present(secrets.channel), _present(secrets.mask)
+        keys = (secrets.identity.public, channel.public, mask.public)
+        unsigned = AdvertiseKeys(self._client_id, *keys, signature=b"")
+        signature = secrets.identity.sign(unsigned.signed(self._session))
+        self._own = AdvertiseKeys(self._client_id, *keys, signature=signature)
+        self._phase = Phase.SHARE_KEYS
+        return encode(self._own, self._session)
+
+    def set_input(self, vector: NDArray[np.int64]) -> None:
+        """Give the input, once.
+
+        Args:
+            vector: int64[vector_length]; within ±max_abs if the session has such a bound, else any.
+
+        Raises:
+            CapacityError: another shape or type, or a coordinate out of range.
+            LocalProtocolError: given before, or the masked input has left already.
+        """
+        secrets = self._living()
+        if secrets.input is not None or self._phase not in (
+            Phase.ADVERTISE_KEYS,
+            Phase.SHARE_KEYS,
+            Phase.MASKED_INPUT,
+        ):
+            raise LocalProtocolError("one input a session, before the forwarded shares arrive")
+        expected = (self._params.vector_length,)
+        if vector.dtype != np.int64 or vector.shape != expected:
+            raise CapacityError(
+                f"expected int64{list(expected)}, not {vector.dtype}{list(vector.shape)}"
+            )
+        bound = self._params.max_abs
+        if bound is not None and bool(((vector > bound) | (vector < -bound)).any()):
+            raise CapacityError(f"a coordinate lies beyond max_abs={bound}")
+        secrets.input = vector.copy()
+
+    def receive(self, message: bytes) -> bytes | None:
+        """Answer one message of the server.
+
+        Raises:
+            RemoteProtocolError: it is not the awaited message, or a check failed. Final.
+            Aborted: the session cannot go on, by nobody's proven fault. Final.
+            LocalProtocolError: start() or set_input() is due first, or this client has aborted.
+        """
+        if self._phase is Phase.DONE:
+            raise RemoteProtocolError("sent a message after the session", "server")
+        if self._phase is Phase.ADVERTISE_KEYS:
+            raise LocalProtocolError("call start() before receive()")
+        secrets = self._living()
+        if self._phase is Phase.MASKED_INPUT and secrets.input is None:
+            raise LocalProtocolError("call set_input() before the forwarded shares are received")
+        try:
+            reply = encode(self._answer(message, secrets), self._session)
+        except WireFormatError as error:
+            self._abort()
+            raise RemoteProtocolError(f"sent a malformed message: {error}", "server") from error
+        except SecAggError:
+            self._abort()
+            raise
+        self._phase = next_phase(self._phase)
+        if self._phase is Phase.DONE:
+            self._secrets = None
+        return reply
+
+    def chunks(self, reply: bytes) -> Iterator[bytes]:
+        """Cut a reply into parts of 256 KiB for `Server.receive_chunk`."""
+        count = -(-len(reply) // CHUNK_SIZE)
+        for index in range(count):
+            part = reply[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
+            yield encode_chunk(self._session, index, count, part)
+
+    def _answer(
+        self, data: bytes, secrets: _Secrets
+    ) -> ShareKeys | MaskedInput | ConsistencySignature | UnmaskShares:
+        kind, session = read_header(data)
+        if session != self._session:
+            raise RemoteProtocolError("sent a message of another session", "server")
+        if kind is not CLIENT_AWAITS[self._phase]:
+            raise RemoteProtocolError(f"sent {kind.name} in phase {self._phase.name}", "server")
+        _, message = decode(data)
+        match message:
+            case Roster():
+                return self._share_keys(message, secrets)
+            case ForwardedShares():
+                return self._masked_input(message, secrets)
+            case Survivors():
+                return self._sign(message, secrets)
+            case Signatures():
+                return self._unmask(message, secrets)
+            case _:  # the table above lets no other kind through
+                raise RemoteProtocolError(f"sent {kind.name}", "server")
+
+    def _share_keys(self, roster: Roster, secrets: _Secrets) -> ShareKeys:
+        """Message 3: check who takes part, and deal shares to the neighbours."""
+        cohort = Cohort.of(roster, self._params, self._session)
+        position = cohort.positions.get(self._client_id)
+        if position is None or roster.entries[position] != self._own:
+            raise RemoteProtocolError("left out or altered this client's own keys", "server")
+        for entry in roster.entries:
+            self._directory.check(entry.client_id, entry.identity)
+        neighbours = cohort.neighbours(position)
+        for entry in (roster.entries[place] for place in neighbours):
+            if not self._directory.verify(
+                entry.identity, entry.signature, entry.signed(self._session)
+            ):
+                raise RemoteProtocolError(f"forged the keys of client {entry.client_id}", "server")
+        seed, mask, channel = (
+            _present(secrets.seed),
+            _present(secrets.mask),
+            _present(secrets.channel),
+        )
+        # own share first; a point is a position + 1, the same for every dealer
+        points = [place + 1 for place in (position, *neighbours)]
+        table = deal((seed, mask.private_bytes()), points, self._params.threshold)
+        secrets.own_share = table[0, 0].tobytes()
+        envelopes: list[bytes] = []
+        for place, shares in zip(neighbours, table[1:], strict=True):
+            sending, secrets.routes[place] = self._routes(cohort, channel, place)
+            holder = cohort.client_id(place)
+            plaintext = shares.tobytes()
+            prefix = share_prefix(self._session, self._client_id, holder)
+            public = share_commitments(prefix, plaintext)
+            envelopes.append(
+                public
+                + seal(
+                    sending,
+                    plaintext,
+                    session=self._session,
+                    root=cohort.root,
+                    sender=self._client_id,
+                    receiver=holder,
+                    public=public,
+                )
+            )
+        secrets.channel = None
+        self._cohort, self._neighbours = cohort, neighbours
+        commitment = seed_commitment(self._session, self._client_id, seed)
+        return ShareKeys(self._client_id, commitment, tuple(envelopes))
+
+    def _routes(self, cohort: Cohort, channel: AgreementKey, place: int) -> tuple[bytes, bytes]:
+        """Keys to and from a neighbour."""
+        other = cohort.client_id(place)
+        try:
+            agreed = channel.agree(cohort.entries[place].channel_key)
+        except ValueError as error:
+            raise RemoteProtocolError("advertised a channel key of low order", other) from error
+        bound = {"session": self._session, "root": cohort.root}
+        return (
+            route_key(agreed, sender=self._client_id, receiver=other, **bound),
+            route_key(agreed, sender=other, receiver=self._client_id, **bound),
+        )
+
+    def _masked_input(self, forwarded: ForwardedShares, secrets: _Secrets) -> MaskedInput:
+        """Message 5: open the shares; mask with exactly those neighbours whose shares opened."""
+        cohort = _present(self._cohort)
+        if len(forwarded.envelopes) != len(self._neighbours):
+            raise RemoteProtocolError("forwarded shares for another neighbourhood", "server")
+        for place, envelope in zip(self._neighbours, forwarded.envelopes, strict=True):
+            shares = None if envelope is None else self._open(cohort, place, envelope, secrets)
+            if shares is not None:
+                secrets.held[place] = shares
+        secrets.routes = {}
+        if len(secrets.held) + 1 < self._params.threshold:
+            raise Aborted(
+                AbortReason.TOO_FEW_SHARES,
+                f"{len(secrets.held)} neighbours' shares opened, {self._params.threshold - 1} needed",
+            )
+        vector = _present(secrets.input)
+        bits = self._params.ring_bits
+        masked = ring.to_ring(vector, bits)
+        position = cohort.positions[self._client_id]
+        plus, minus = [self_seed(cohort, _present(secrets.seed), position)], []
+        mask = _present(secrets.mask)
+        for place in secrets.held:
+            try:
+                seed = pair_seed(cohort, mask, position, place)
+            except ValueError as error:
+                culprit = cohort.client_id(place)
+                raise RemoteProtocolError("advertised a mask key of low order", culprit) from error
+            (plus if position < place else minus).append(seed)
+        add_masks(masked, plus, minus)
+        secrets.input = secrets.mask = secrets.seed = None
+        self._masked_with = frozenset(secrets.held)
+        flags = tuple(place in self._masked_with for place in self._neighbours)
+        packed = ring.pack(masked, bits)
+        return MaskedInput(self._client_id, flags, self._params.vector_length, bits, packed)
+
+    def _open(self, cohort: Cohort, place: int, envelope: bytes, secrets: _Secrets) -> bytes | None:
+        """A neighbour's two shares, or None unless they are what it committed to."""
+        public, sealed = envelope[:COMMITMENTS_SIZE], envelope[COMMITMENTS_SIZE:]
+        dealer = cohort.client_id(place)
+        shares = open_sealed(
+            secrets.routes[place],
+            sealed,
+            session=self._session,
+            root=cohort.root,
+            sender=dealer,
+            receiver=self._client_id,
+            public=public,
+        )
+        if shares is None:
+            return None
+        if (
+            share_commitments(share_prefix(self._session, dealer, self._client_id), shares)
+            != public
+        ):
+            return None
+        both = np.frombuffer(shares, dtype=np.uint8).reshape(2, SHARE_SIZE)
+        return shares if bool(canonical(both).all()) else None
+
+    def _sign(self, survivors: Survivors, secrets: _Secrets) -> ConsistencySignature:
+        """Message 7: check the survivor set and sign it."""
+        cohort = _present(self._cohort)
+        if len(survivors.members) != len(cohort.entries):
+            raise RemoteProtocolError("named survivors of another roster", "server")
+        if sum(survivors.members) < self._params.min_survivors:
+            raise RemoteProtocolError(
+                f"asks for a sum of {sum(survivors.members)} inputs; "
+                f"{self._params.min_survivors} are the least",
+                "server",
+            )
+        if not survivors.members[cohort.positions[self._client_id]]:
+            raise RemoteProtocolError(
+                "asks this client to unmask a sum without its input", "server"
+            )
+        for place in self._neighbours:
+            # otherwise the server could cut the graph of masks edge by edge, and the sum with it
+            if survivors.members[place] and place not in self._masked_with:
+                other = cohort.client_id(place)
+                raise RemoteProtocolError(
+                    f"counts client {other} in, whose shares never reached this client", "server"
+                )
+        self._survivors = survivors
+        self._signature = secrets.identity.sign(survivors.signed(self._session, cohort.root))
+        return ConsistencySignature(self._client_id, self._signature)
+
+    def _unmask(self, request: Signatures, secrets: _Secrets) -> UnmaskShares:
+        """Message 9: once a quorum has signed the same set, one share of each neighbour's secrets."""
+        cohort, survivors = _present(self._cohort), _present(self._survivors)
+        self._check_quorum(request, cohort, survivors)
+        flags = tuple(place in secrets.held for place in self._neighbours)
+        shares = [secrets.own_share]
+        for place in self._neighbours:
+            if place in secrets.held:
+                both = secrets.held[place]
+                # a survivor's self-mask, or a drop-out's mask key: never both
+                alive = survivors.members[place]
+                shares.append(both[:SHARE_SIZE] if alive else both[SHARE_SIZE:])
+        return UnmaskShares(self._client_id, flags, tuple(shares))
+
+    def _check_quorum(self, request: Signatures, cohort: Cohort, survivors: Survivors) -> None:
+        if len(request.signatures) < self._params.quorum:
+            raise RemoteProtocolError(
+                f"shows {len(request.signatures)} signatures on the survivors; "
+                f"{self._params.quorum} are needed",
+                "server",
+            )
+        signed = survivors.signed(self._session, cohort.root)
+        own = cohort.positions[self._client_id]
+        for position, signature in request.signatures:
+            if position >= len(cohort.entries) or not survivors.members[position]:
+                raise RemoteProtocolError(
+                    "shows a signature of somebody who is no survivor", "server"
+                )
+            if position == own and signature == self._signature:
+                continue
+            identity = cohort.entries[position].identity
+            if not self._directory.verify(identity, signature, signed):
+                other = cohort.client_id(position)
+                raise RemoteProtocolError(
+                    f"shows a signature of client {other} that does not hold for these survivors",
+                    "server",
+                )
+
+    def _living(self) -> _Secrets:
+        if self._secrets is None:
+            raise LocalProtocolError(
+                f"this client is {self._phase.name}; join the next session anew"
+            )
+        return self._secrets
+
+    def _abort(self) -> None:
+        self._phase = Phase.ABORTED
+        self._secrets = None
+
+
+def _present(value: _T | None) -> _T:
+    """A value that the phase guarantees."""
+    if value is None:
+        raise LocalProtocolError("used after it was erased")
+    return value

@@ -1,0 +1,89 @@
+"""Errors of the masked sum: one root, each class an address for one kind of trouble."""
+
+from __future__ import annotations
+
+import enum
+from typing import Literal
+
+__all__ = [
+    "AbortReason",
+    "Aborted",
+    "CapacityError",
+    "Culprit",
+    "LocalProtocolError",
+    "RemoteProtocolError",
+    "SecAggError",
+    "UnsafeParametersError",
+    "WireFormatError",
+]
+
+Culprit = int | Literal["server"]
+"""Who misbehaved: a client's id, or the server."""
+
+
+class AbortReason(enum.Enum):
+    """Why a session ended without a sum."""
+
+    TOO_FEW_KEYS = "too few clients advertised keys"
+    TOO_FEW_SHARES = "too few clients dealt shares"
+    TOO_FEW_SURVIVORS = "too few masked inputs arrived"
+    TOO_FEW_SIGNATURES = "too few clients signed the survivor set"
+    TOO_FEW_UNMASK_SHARES = "too few shares came back to remove a mask"
+    BAD_DEALER = "a client dealt shares that rebuild another secret than it announced"
+
+
+class SecAggError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class LocalProtocolError(SecAggError):
+    """The caller used an object at the wrong time, twice, or with an argument it must not have."""
+
+
+class RemoteProtocolError(SecAggError):
+    """A peer misbehaved.
+
+    Args:
+        message: what it did.
+        culprit: the client's id, or "server".
+
+    Example:
+        >>> RemoteProtocolError("sent two inputs", 7).culprit
+        7
+    """
+
+    def __init__(self, message: str, culprit: Culprit) -> None:
+        super().__init__(message, culprit)  # both arguments, so that the error survives pickling
+        self.culprit: Culprit = culprit
+
+    def __str__(self) -> str:
+        who = "the server" if self.culprit == "server" else f"client {self.culprit}"
+        return f"{self.args[0]} (culprit: {who})"
+
+
+class Aborted(SecAggError):  # noqa: N818 - the name of an outcome, as the literature has it
+    """The session is over and there is no sum; nothing was revealed.
+
+    Args:
+        reason: why, for programs.
+        detail: the figures, for people.
+    """
+
+    def __init__(self, reason: AbortReason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason: AbortReason = reason
+
+    def __str__(self) -> str:
+        return f"{self.reason.value}: {self.args[1]}"
+
+
+class WireFormatError(SecAggError):
+    """Bytes that are no message of this package, or not in their one canonical form."""
+
+
+class UnsafeParametersError(SecAggError):
+    """Parameters under which the protocol would not keep its promise."""
+
+
+class CapacityError(SecAggError):
+    """Values, or sums of them, that the ring of the session cannot hold."""

@@ -1,0 +1,56 @@
+"""Neighbour graphs: who masks with whom and who holds whose shares.
+
+The order of the ring depends on every key of the roster through its hash, so nobody can choose a place
+in it except by trying rosters, and the parameters price 2^64 such trials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Graph"]
+
+
+class Graph:
+    """A k-regular circulant (Harary) graph over the positions 0 … m−1 of a roster.
+
+    Args:
+        order: the positions in ring order.
+        degree: k, even; k ≥ m − 1 gives the complete graph.
+
+    Example:
+        >>> Graph([2, 0, 1, 4, 3], degree=2).neighbours(1)
+        (0, 4)
+    """
+
+    __slots__ = ("_degree", "_order", "_place")
+
+    def __init__(self, order: Sequence[int], degree: int) -> None:
+        self._order = tuple(order)
+        self._degree = degree
+        self._place = {position: place for place, position in enumerate(self._order)}
+
+    @classmethod
+    def of_roster(cls, ids: Sequence[int], session: bytes, root: bytes, degree: int) -> Graph:
+        """Order a roster by SHA-256(session ‖ roster root ‖ id)."""
+        start = hashlib.sha256(session + root)
+
+        def rank(position: int) -> bytes:
+            state = start.copy()
+            state.update(ids[position].to_bytes(4, "little"))
+            return state.digest()
+
+        return cls(sorted(range(len(ids)), key=rank), degree)
+
+    def neighbours(self, position: int) -> tuple[int, ...]:
+        """Positions next to `position`, ascending; never itself."""
+        size = len(self._order)
+        if self._degree >= size - 1:
+            return tuple(other for other in range(size) if other != position)
+        place, reach = self._place[position], self._degree // 2
+        steps = (step for step in range(-reach, reach + 1) if step)
+        return tuple(sorted(self._order[(place + step) % size] for step in steps))

@@ -1,0 +1,270 @@
+"""Keys and derivations: X25519, Ed25519, labelled HKDF-SHA256, the directory of identities.
+
+Python cannot wipe memory: erasing a key here means dropping the last reference to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from secagg.errors import LocalProtocolError, RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "AgreementKey",
+    "Directory",
+    "Identity",
+    "Secret",
+    "TrustServerDirectory",
+    "digest",
+    "entropy",
+    "hkdf",
+]
+
+KEY_SIZE = 32
+SIGNATURE_SIZE = 64
+MAX_CLIENT_ID = 2**32 - 1
+
+_PROTOCOL = b"secagg v1 "
+_FIELD = 2**255 - 19
+
+_source: Callable[[int], bytes] = os.urandom
+
+
+def entropy(size: int) -> bytes:
+    """Fresh bytes from the operating system; `secagg.testing` alone may replace the source."""
+    return _source(size)
+
+
+def digest(label: bytes, *parts: bytes) -> bytes:
+    """SHA-256 of a label and length-prefixed parts, so that no two inputs run together.
+
+    Example:
+        >>> digest(b"x", b"ab", b"c") == digest(b"x", b"a", b"bc")
+        False
+    """
+    state = hashlib.sha256(_PROTOCOL + label + b"\0")
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part)
+    return state.digest()
+
+
+def hkdf(secret: bytes, *, salt: bytes, info: bytes, length: int = 32) -> bytes:
+    """HKDF-SHA256 (RFC 5869), extract and expand."""
+    key = hmac.digest(salt or bytes(32), secret, "sha256")
+    block, out = b"", b""
+    for counter in range(1, -(-length // 32) + 1):
+        block = hmac.digest(key, block + info + bytes([counter]), "sha256")
+        out += block
+    return out[:length]
+
+
+def derive(
+    secret: bytes, label: bytes, *, session: bytes, info: bytes = b"", length: int = 16
+) -> bytes:
+    """A key for one labelled purpose in one session."""
+    return hkdf(secret, salt=session, info=_PROTOCOL + label + b"\0" + info, length=length)
+
+
+class Secret:
+    """Base of everything that holds a key: prints nothing, cannot be pickled or copied."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(<redacted>)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds keys and cannot be pickled or copied")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        self.__reduce__()
+
+
+class Identity(Secret):
+    """A client's long-lived signing key (Ed25519).
+
+    It remembers the sessions it has joined: the same offer, announced again, is refused.
+
+    Example:
+        >>> len(Identity.generate().public)
+        32
+        >>> Identity.generate()
+        Identity(<redacted>)
+    """
+
+    __slots__ = ("_joined", "_key", "public")
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self._joined: set[tuple[bytes, int]] = set()
+        self.public: bytes = key.public_key().public_bytes_raw()
+
+    @classmethod
+    def generate(cls) -> Identity:
+        """A fresh identity."""
+        return cls.from_private_bytes(entropy(KEY_SIZE))
+
+    @classmethod
+    def from_private_bytes(cls, data: bytes) -> Identity:
+        """Restore what `private_bytes` exported.
+
+        Raises:
+            LocalProtocolError: not 32 bytes.
+        """
+        if len(data) != KEY_SIZE:
+            raise LocalProtocolError(f"a private identity takes {KEY_SIZE} bytes, not {len(data)}")
+        return cls(Ed25519PrivateKey.from_private_bytes(data))
+
+    def private_bytes(self) -> bytes:
+        """The private key itself: whoever has it can pose as this client."""
+        return self._key.private_bytes_raw()
+
+    def sign(self, message: bytes) -> bytes:
+        """Ed25519 signature, 64 bytes."""
+        return self._key.sign(message)
+
+    def join(self, session: bytes, client_id: int) -> None:
+        """Note that this client takes part in a session.
+
+        Raises:
+            RemoteProtocolError: it did before; the server announces an old session again.
+        """
+        if (session, client_id) in self._joined:
+            raise RemoteProtocolError(
+                "announced a session that this client has joined before", "server"
+            )
+        self._joined.add((session, client_id))
+
+
+class Directory:
+    """The identities that clients know beforehand, independent of the server.
+
+    Args:
+        identities: client id (0 … 2^32 − 1) to 32-byte public key; no key twice.
+
+    Raises:
+        LocalProtocolError: an id out of range, a key of another size, or one key for two ids.
+    """
+
+    __slots__ = ("_identities", "_keys")
+
+    pinned = True
+
+    def __init__(self, identities: Mapping[int, bytes]) -> None:
+        for client_id, public in identities.items():
+            check_client_id(client_id)
+            if len(public) != KEY_SIZE:
+                raise LocalProtocolError(
+                    f"client {client_id}'s identity takes {KEY_SIZE} bytes, not {len(public)}"
+                )
+        if len(set(identities.values())) != len(identities):
+            raise LocalProtocolError(
+                "two clients of the directory have one identity; each needs its own"
+            )
+        self._identities = {client_id: bytes(public) for client_id, public in identities.items()}
+        self._keys: dict[bytes, Ed25519PublicKey] = {}
+
+    def check(self, client_id: int, public: bytes) -> None:
+        """Raise RemoteProtocolError unless `public` is the identity known for `client_id`."""
+        known = self._identities.get(client_id)
+        if known is None:
+            raise RemoteProtocolError(
+                f"put client {client_id}, unknown to the directory, on the roster", "server"
+            )
+        if known != public:
+            raise RemoteProtocolError(
+                f"gave client {client_id} another identity than the directory's", "server"
+            )
+
+    def verify(self, public: bytes, signature: bytes, message: bytes) -> bool:
+        """Whether a signature holds; keys are parsed once."""
+        key = self._keys.get(public)
+        if key is None:
+            try:
+                key = Ed25519PublicKey.from_public_bytes(public)
+            except ValueError:
+                return False
+            self._keys[public] = key
+        try:
+            key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+
+class TrustServerDirectory(Directory):
+    """Takes every identity from the server, which can then pose as anyone: semi-honest model only."""
+
+    __slots__ = ()
+
+    pinned = False
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def check(self, client_id: int, public: bytes) -> None:
+        """Accept whatever the server says."""
+
+
+class AgreementKey(Secret):
+    """An ephemeral X25519 key pair, for one session."""
+
+    __slots__ = ("_key", "public")
+
+    def __init__(self, key: X25519PrivateKey) -> None:
+        self._key = key
+        self.public: bytes = key.public_key().public_bytes_raw()
+
+    @classmethod
+    def generate(cls) -> AgreementKey:
+        """A fresh pair."""
+        return cls.from_private_bytes(entropy(KEY_SIZE))
+
+    @classmethod
+    def from_private_bytes(cls, data: bytes) -> AgreementKey:
+        """The pair of a 32-byte private key."""
+        return cls(X25519PrivateKey.from_private_bytes(data))
+
+    def private_bytes(self) -> bytes:
+        """The private key, to be shared among the neighbours."""
+        return self._key.private_bytes_raw()
+
+    def agree(self, public: bytes) -> bytes:
+        """X25519 with a peer's public key, 32 bytes.
+
+        Raises:
+            ValueError: the peer's key is of low order, not canonical, or of another size.
+        """
+        if int.from_bytes(public, "little") >= _FIELD:
+            raise ValueError("not a canonical X25519 key")
+        return self._key.exchange(X25519PublicKey.from_public_bytes(public))
+
+
+def check_client_id(client_id: int) -> None:
+    """Raise LocalProtocolError unless the id fits 32 bits."""
+    if not 0 <= client_id <= MAX_CLIENT_ID:
+        raise LocalProtocolError(f"client ids lie in 0…{MAX_CLIENT_ID}, not {client_id}")
+
+
+def acceptable_agreement_key(public: bytes) -> bool:
+    """Whether a peer's X25519 key is canonical and not of low order (RFC 7748, section 6.1)."""
+    try:
+        _PROBE.agree(public)
+    except ValueError:
+        return False
+    return True
+
+
+# Any scalar maps a low-order point to zero and no other, so the probe need not be secret.
+_PROBE = AgreementKey.from_private_bytes(bytes([64]) * KEY_SIZE)

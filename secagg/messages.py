@@ -1,0 +1,172 @@
+"""One frozen type for each message, and the constants that size them.
+
+Positions are places in the roster, which is sorted by client id; a *neighbourhood* is a client's
+neighbours in ascending position. Flags say yes or no for each place of such a list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from secagg.keys import digest
+from secagg.sealed import TAG_SIZE
+from secagg.shamir import SHARE_SIZE
+
+if TYPE_CHECKING:
+    from secagg.params import Params
+
+__all__ = [
+    "AdvertiseKeys",
+    "ConsistencySignature",
+    "ForwardedShares",
+    "MaskedInput",
+    "Offer",
+    "Roster",
+    "ShareKeys",
+    "Signatures",
+    "Survivors",
+    "UnmaskShares",
+]
+
+NONCE_SIZE = 32
+COMMITMENT_SIZE = 16
+"""Second preimages matter here, collisions do not: a rebuilt key is checked against its own hash too."""
+COMMITMENTS_SIZE = 2 * COMMITMENT_SIZE
+SHARES_SIZE = 2 * SHARE_SIZE
+ENVELOPE_SIZE = COMMITMENTS_SIZE + SHARES_SIZE + TAG_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Server → all: the parameters, and a nonce that makes the session's name new."""
+
+    params: Params
+    nonce: bytes
+
+    def session(self, context: bytes) -> bytes:
+        """The session's name: parameters, context (round and model), nonce."""
+        return digest(b"session", self.params.to_bytes(), context, self.nonce)
+
+
+@dataclass(frozen=True, slots=True)
+class AdvertiseKeys:
+    """Client → server: two X25519 keys, signed; also an entry of the roster."""
+
+    client_id: int
+    identity: bytes
+    channel_key: bytes
+    mask_key: bytes
+    signature: bytes
+
+    def signed(self, session: bytes) -> bytes:
+        """What the signature covers."""
+        client = self.client_id.to_bytes(4, "little")
+        return digest(b"advertise", session, client, self.identity, self.channel_key, self.mask_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Server → live clients: everyone's advertisement, ascending by id."""
+
+    entries: tuple[AdvertiseKeys, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShareKeys:
+    """Client → server: a commitment to the self-mask seed; an envelope for each neighbour."""
+
+    client_id: int
+    seed_commitment: bytes
+    envelopes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedShares:
+    """Server → client: the envelope from each neighbour, None where it dealt none."""
+
+    envelopes: tuple[bytes | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedInput:
+    """Client → server: the masked vector, and which neighbours it is masked with."""
+
+    client_id: int
+    masked_with: tuple[bool, ...]
+    length: int
+    bits: int
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Survivors:
+    """Server → survivors: who is in the sum, a flag for each place of the roster."""
+
+    members: tuple[bool, ...]
+
+    def signed(self, session: bytes, root: bytes) -> bytes:
+        """What the consistency signatures cover."""
+        return digest(b"survivors", session, root, bytes(self.members))
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencySignature:
+    """Client → server: its signature over the survivors it was told."""
+
+    client_id: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """Server → signers: a quorum of (position, signature), ascending; the request to unmask."""
+
+    signatures: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnmaskShares:
+    """Client → server: its own self-mask share, then one share for each neighbour that is flagged."""
+
+    client_id: int
+    held: tuple[bool, ...]
+    shares: tuple[bytes, ...]
+
+
+Message = (
+    Offer
+    | AdvertiseKeys
+    | Roster
+    | ShareKeys
+    | ForwardedShares
+    | MaskedInput
+    | Survivors
+    | ConsistencySignature
+    | Signatures
+    | UnmaskShares
+)
+
+
+def seed_commitment(session: bytes, client_id: int, seed: bytes) -> bytes:
+    """Commitment to a self-mask seed: 32 uniform bytes hide themselves."""
+    return digest(b"self-mask seed", session, client_id.to_bytes(4, "little"), seed)
+
+
+def share_commitments(prefix: bytes, shares: bytes) -> bytes:
+    """Commitments to the two shares of an envelope; `prefix` is `share_prefix(…)`.
+
+    No nonce: below the threshold each share has at least 251 bits that nobody else knows.
+    """
+    seed_share, key_share = shares[:SHARE_SIZE], shares[SHARE_SIZE:]
+    return share_commitment(prefix, b"b", seed_share) + share_commitment(prefix, b"s", key_share)
+
+
+def share_commitment(prefix: bytes, kind: bytes, share: bytes) -> bytes:
+    """Commitment to one share, of kind b"b" (self-mask seed) or b"s" (mask key)."""
+    return digest(b"share", prefix, kind, share)[:COMMITMENT_SIZE]
+
+
+def share_prefix(session: bytes, dealer: int, holder: int) -> bytes:
+    """Binds a commitment to its place."""
+    return session + dealer.to_bytes(4, "little") + holder.to_bytes(4, "little")

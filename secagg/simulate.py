@@ -1,0 +1,97 @@
+"""The whole protocol in one process: the page to read first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from secagg.client import Client
+from secagg.errors import Aborted
+from secagg.keys import Directory, Identity
+from secagg.policy import Policy
+from secagg.server import Server
+from secagg.state import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Set
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from secagg.params import Params
+    from secagg.server import SumResult
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    inputs: Mapping[int, NDArray[np.int64]],
+    params: Params,
+    *,
+    drop: Mapping[Phase, Set[int]] | None = None,
+    transcript: list[tuple[str, int, bytes]] | None = None,
+) -> SumResult:
+    """Sum the inputs; only bytes pass between the server and the clients.
+
+    Args:
+        inputs: client id to int64[d].
+        params: of the session; `params.n_clients` is the number of inputs.
+        drop: phase to the clients that send nothing from that phase on.
+        transcript: filled with (phase, client id, bytes) for all that the server receives.
+
+    Returns:
+        The sum over the clients whose masked inputs arrived.
+
+    Raises:
+        Aborted: too few clients were left.
+
+    Example:
+        >>> import numpy as np
+        >>> from secagg.params import Params
+        >>> inputs = {i: np.array([i, -i, 7], dtype=np.int64) for i in range(4)}
+        >>> simulate(inputs, Params.for_cohort(4, 3, max_abs=10)).total.tolist()
+        [6, -6, 28]
+    """
+    context = b"secagg.simulate"
+    silent: set[int] = set()
+
+    # Beforehand: every client has an identity, and knows everyone's.
+    identities = {client: Identity.generate() for client in inputs}
+    directory = Directory({client: identity.public for client, identity in identities.items()})
+
+    # Message 0: the server offers parameters; clients that find them safe join with fresh keys.
+    server = Server(params, context=context, directory=directory)
+    offer = server.offer()
+    policy = Policy(allow_semi_honest=params.threat_model == "semi-honest")
+    clients = {
+        client: Client.from_offer(
+            offer, client, identity, directory, context=context, policy=policy
+        )
+        for client, identity in identities.items()
+    }
+    for client, vector in inputs.items():
+        clients[client].set_input(vector)
+
+    # Messages 1 … 9.  A phase: live clients answer, the server closes it and tells what comes next.
+    # AdvertiseKeys → roster → ShareKeys → forwarded shares → MaskedInput → survivors → signature →
+    # signatures → UnmaskShares.
+    pending: dict[int, bytes | None] = dict.fromkeys(inputs)
+    while server.phase is not Phase.DONE:
+        phase = server.phase
+        silent |= (drop or {}).get(phase, set())
+        for client, message in pending.items():
+            if client in silent:
+                continue
+            try:
+                reply = _answer(clients[client], message)
+            except Aborted:  # its neighbourhood fell silent: so does it
+                silent.add(client)
+                continue
+            if transcript is not None:
+                transcript.append((phase.value, client, reply))
+            server.receive(client, reply)
+        pending = dict(server.advance())
+    return server.result()
+
+
+def _answer(client: Client, message: bytes | None) -> bytes:
+    return client.start() if message is None else client.receive(message) or b""
