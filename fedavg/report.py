@@ -75,6 +75,7 @@ def _render(run: Run, *, public: bool) -> str:
     }
     return environment.get_template("report.html.j2").render(
         public=public,
+        private=run.summary.noise != "none",
         summary=run.summary,
         state=_state(run),
         tiles=_tiles(run.summary, public=public),
@@ -129,13 +130,19 @@ def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
         ("Accuracy", _percent(summary.accuracy), _accuracy_note(summary, public=public)),
         (
             "Epsilon for whoever sees the models",
-            _epsilon(summary.epsilon_release),
+            _epsilon(summary.epsilon_release) if summary.rounds else _NO_VALUE,
             _release_note(summary),
         ),
     ]
     if not public:
         note = _server_note(summary)
-        tiles.append(("Epsilon for the server", _epsilon(summary.epsilon_server), note))
+        tiles.append(
+            (
+                "Epsilon for the server",
+                _epsilon(summary.epsilon_server) if summary.rounds else _NO_VALUE,
+                note,
+            )
+        )
     if summary.noise != "none":
         delta = _NO_VALUE if summary.delta is None else _scientific(summary.delta)
         note = "The probability that an epsilon is allowed to fail with. It should be below 1 ÷ clients."
@@ -160,8 +167,10 @@ def _release_note(summary: Summary) -> str:
         return (
             "No noise was added, so the models themselves may give away what they were trained on."
         )
+    if summary.rounds == 0:
+        return "Nothing was released yet."
     if summary.epsilon_release is None:
-        return "Nothing was released under a bound yet."
+        return "The noise is too small for a finite bound."
     return (
         "Holds for one client's whole data, against anyone who neither runs the server nor took part, "
         "as long as cohort sizes stay secret."
@@ -169,13 +178,15 @@ def _release_note(summary: Summary) -> str:
 
 
 def _server_note(summary: Summary) -> str:
+    if summary.rounds == 0:
+        return "The server saw no update yet."
     if summary.epsilon_server is not None:
         return "The server knows who took part, so sampling does not help. It sees noisy sums only."
     if summary.secure_sum == "insecure-plain":
         return "The server read every update in the clear: nothing protects a client from it."
     if summary.noise == "none":
         return "The server learns each round's exact sum, and no single update."
-    return "The server sees sums before noise, or no round has run yet."
+    return "The server adds the noise itself, so it sees each sum without it."
 
 
 def _setting(summary: Summary) -> list[tuple[str, str]]:

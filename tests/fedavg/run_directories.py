@@ -131,7 +131,7 @@ def _view(rng: np.random.Generator, backend: str, *, private: bool) -> dict[str,
     wave = np.sin(np.arange(DIMENSION) / 9.0) * np.cos(np.arange(DIMENSION) / 140.0)
     update = np.rint(60 * wave * rng.gamma(1.0, 1.0, DIMENSION)).astype(int)
     noised = update + np.rint(400 * rng.standard_normal(DIMENSION)).astype(int) * private
-    masked = rng.integers(0, 2 ** (bits - 2), DIMENSION) * 4 + 3
+    masked = rng.integers(0, 2 ** (bits if backend == "secagg" else 59), DIMENSION)
     kinds = [("model", "down", 151, 7_960), ("ready", "up", 147, 21), ("offer", "down", 147, 190)]
     kinds += [("masked_input", "up", 147, 5_480), ("unmask", "up", 147, 4_740)]
     return {

@@ -52,8 +52,8 @@ def test_a_floor_of_zero_lets_empty_rounds_run():
     assert PoissonCohort(0.01).bounds(20, 0, 1e-12).floor == 0
 
 
-def test_bounds_never_ask_for_more_clients_than_there_are():
-    assert PoissonCohort(1.0).bounds(10, 3, 1e-12).cap == 10
+def test_bounds_ask_for_no_more_clients_than_a_neighbouring_population_has():
+    assert PoissonCohort(1.0).bounds(10, 3, 1e-12).cap == 11
 
 
 def test_two_processes_or_two_draws_differ():
