@@ -12,6 +12,8 @@ import numpy as np
 
 from secagg import ring
 from secagg.cohort import Cohort, pair_seed, self_seed
+from secagg.consistency import check_quorum, check_survivors
+from secagg.envelopes import open_envelope, seal_envelope
 from secagg.errors import (
     Aborted,
     AbortReason,
@@ -24,7 +26,6 @@ from secagg.errors import (
 from secagg.keys import AgreementKey, Secret, check_client_id, entropy
 from secagg.masks import add_masks
 from secagg.messages import (
-    COMMITMENTS_SIZE,
     AdvertiseKeys,
     ConsistencySignature,
     ForwardedShares,
@@ -36,12 +37,10 @@ from secagg.messages import (
     Survivors,
     UnmaskShares,
     seed_commitment,
-    share_commitments,
-    share_prefix,
 )
 from secagg.policy import Policy
-from secagg.sealed import open_sealed, route_key, seal
-from secagg.shamir import SECRET_SIZE, SHARE_SIZE, canonical, deal
+from secagg.sealed import route_keys
+from secagg.shamir import SECRET_SIZE, SHARE_SIZE, deal
 from secagg.state import CLIENT_AWAITS, Phase, next_phase
 from secagg.wire import decode, encode, encode_chunk, read_header
 
@@ -305,21 +304,8 @@ class Client(Secret):
         for place, shares in zip(neighbours, table[1:], strict=True):
             sending, secrets.routes[place] = self._routes(cohort, channel, place)
             holder = cohort.client_id(place)
-            plaintext = shares.tobytes()
-            prefix = share_prefix(self._session, self._client_id, holder)
-            public = share_commitments(prefix, plaintext)
-            envelopes.append(
-                public
-                + seal(
-                    sending,
-                    plaintext,
-                    session=self._session,
-                    root=cohort.root,
-                    sender=self._client_id,
-                    receiver=holder,
-                    public=public,
-                )
-            )
+            envelope = seal_envelope(cohort, sending, shares.tobytes(), self._client_id, holder)
+            envelopes.append(envelope)
         secrets.channel = None
         self._cohort, self._neighbours = cohort, neighbours
         commitment = seed_commitment(self._session, self._client_id, seed)
@@ -333,10 +319,7 @@ class Client(Secret):
         except ValueError as error:
             raise RemoteProtocolError("advertised a channel key of low order", other) from error
         bound = {"session": self._session, "root": cohort.root}
-        return (
-            route_key(agreed, sender=self._client_id, receiver=other, **bound),
-            route_key(agreed, sender=other, receiver=self._client_id, **bound),
-        )
+        return route_keys(agreed, own=self._client_id, other=other, **bound)
 
     def _masked_input(self, forwarded: ForwardedShares, secrets: _Secrets) -> MaskedInput:
         """Message 5: open the shares; mask with exactly those neighbours whose shares opened."""
@@ -344,7 +327,10 @@ class Client(Secret):
         if len(forwarded.envelopes) != len(self._neighbours):
             raise RemoteProtocolError("forwarded shares for another neighbourhood", "server")
         for place, envelope in zip(self._neighbours, forwarded.envelopes, strict=True):
-            shares = None if envelope is None else self._open(cohort, place, envelope, secrets)
+            if envelope is None:
+                continue
+            dealer, key = cohort.client_id(place), secrets.routes[place]
+            shares = open_envelope(cohort, key, envelope, dealer, self._client_id)
             if shares is not None:
                 secrets.held[place] = shares
         secrets.routes = {}
@@ -373,51 +359,10 @@ class Client(Secret):
         packed = ring.pack(masked, bits)
         return MaskedInput(self._client_id, flags, self._params.vector_length, bits, packed)
 
-    def _open(self, cohort: Cohort, place: int, envelope: bytes, secrets: _Secrets) -> bytes | None:
-        """A neighbour's two shares, or None unless they are what it committed to."""
-        public, sealed = envelope[:COMMITMENTS_SIZE], envelope[COMMITMENTS_SIZE:]
-        dealer = cohort.client_id(place)
-        shares = open_sealed(
-            secrets.routes[place],
-            sealed,
-            session=self._session,
-            root=cohort.root,
-            sender=dealer,
-            receiver=self._client_id,
-            public=public,
-        )
-        if shares is None:
-            return None
-        if (
-            share_commitments(share_prefix(self._session, dealer, self._client_id), shares)
-            != public
-        ):
-            return None
-        both = np.frombuffer(shares, dtype=np.uint8).reshape(2, SHARE_SIZE)
-        return shares if bool(canonical(both).all()) else None
-
     def _sign(self, survivors: Survivors, secrets: _Secrets) -> ConsistencySignature:
         """Message 7: check the survivor set and sign it."""
         cohort = _present(self._cohort)
-        if len(survivors.members) != len(cohort.entries):
-            raise RemoteProtocolError("named survivors of another roster", "server")
-        if sum(survivors.members) < self._params.min_survivors:
-            raise RemoteProtocolError(
-                f"asks for a sum of {sum(survivors.members)} inputs; "
-                f"{self._params.min_survivors} are the least",
-                "server",
-            )
-        if not survivors.members[cohort.positions[self._client_id]]:
-            raise RemoteProtocolError(
-                "asks this client to unmask a sum without its input", "server"
-            )
-        for place in self._neighbours:
-            # otherwise the server could cut the graph of masks edge by edge, and the sum with it
-            if survivors.members[place] and place not in self._masked_with:
-                other = cohort.client_id(place)
-                raise RemoteProtocolError(
-                    f"counts client {other} in, whose shares never reached this client", "server"
-                )
+        check_survivors(survivors, cohort, cohort.positions[self._client_id], self._masked_with)
         self._survivors = survivors
         self._signature = secrets.identity.sign(survivors.signed(self._session, cohort.root))
         return ConsistencySignature(self._client_id, self._signature)
@@ -425,7 +370,8 @@ class Client(Secret):
     def _unmask(self, request: Signatures, secrets: _Secrets) -> UnmaskShares:
         """Message 9: once a quorum has signed the same set, one share of each neighbour's secrets."""
         cohort, survivors = _present(self._cohort), _present(self._survivors)
-        self._check_quorum(request, cohort, survivors)
+        own = (cohort.positions[self._client_id], self._signature)
+        check_quorum(request, survivors, cohort, self._directory, own)
         flags = tuple(place in secrets.held for place in self._neighbours)
         shares = [secrets.own_share]
         for place in self._neighbours:
@@ -435,30 +381,6 @@ class Client(Secret):
                 alive = survivors.members[place]
                 shares.append(both[:SHARE_SIZE] if alive else both[SHARE_SIZE:])
         return UnmaskShares(self._client_id, flags, tuple(shares))
-
-    def _check_quorum(self, request: Signatures, cohort: Cohort, survivors: Survivors) -> None:
-        if len(request.signatures) < self._params.quorum:
-            raise RemoteProtocolError(
-                f"shows {len(request.signatures)} signatures on the survivors; "
-                f"{self._params.quorum} are needed",
-                "server",
-            )
-        signed = survivors.signed(self._session, cohort.root)
-        own = cohort.positions[self._client_id]
-        for position, signature in request.signatures:
-            if position >= len(cohort.entries) or not survivors.members[position]:
-                raise RemoteProtocolError(
-                    "shows a signature of somebody who is no survivor", "server"
-                )
-            if position == own and signature == self._signature:
-                continue
-            identity = cohort.entries[position].identity
-            if not self._directory.verify(identity, signature, signed):
-                other = cohort.client_id(position)
-                raise RemoteProtocolError(
-                    f"shows a signature of client {other} that does not hold for these survivors",
-                    "server",
-                )
 
     def _living(self) -> _Secrets:
         if self._secrets is None:

@@ -27,11 +27,12 @@ class Graph:
         (0, 4)
     """
 
-    __slots__ = ("_degree", "_order", "_place")
+    __slots__ = ("_degree", "_known", "_order", "_place")
 
     def __init__(self, order: Sequence[int], degree: int) -> None:
         self._order = tuple(order)
         self._degree = degree
+        self._known: dict[int, tuple[int, ...]] = {}
         self._place = {position: place for place, position in enumerate(self._order)}
 
     @classmethod
@@ -48,9 +49,19 @@ class Graph:
 
     def neighbours(self, position: int) -> tuple[int, ...]:
         """Positions next to `position`, ascending; never itself."""
+        known = self._known.get(position)
+        if known is None:
+            known = self._known[position] = self._find(position)
+        return known
+
+    def _find(self, position: int) -> tuple[int, ...]:
         size = len(self._order)
         if self._degree >= size - 1:
             return tuple(other for other in range(size) if other != position)
         place, reach = self._place[position], self._degree // 2
-        steps = (step for step in range(-reach, reach + 1) if step)
-        return tuple(sorted(self._order[(place + step) % size] for step in steps))
+        low, high = place - reach, place + reach + 1
+        if low >= 0 and high <= size:
+            around = self._order[low:place] + self._order[place + 1 : high]
+        else:
+            around = tuple(self._order[step % size] for step in range(low, high) if step != place)
+        return tuple(sorted(around))

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secagg.keys import digest
-from secagg.sealed import TAG_SIZE
-from secagg.shamir import SHARE_SIZE
 
 if TYPE_CHECKING:
     from secagg.params import Params
@@ -30,11 +28,6 @@ __all__ = [
 ]
 
 NONCE_SIZE = 32
-COMMITMENT_SIZE = 16
-"""Second preimages matter here, collisions do not: a rebuilt key is checked against its own hash too."""
-COMMITMENTS_SIZE = 2 * COMMITMENT_SIZE
-SHARES_SIZE = 2 * SHARE_SIZE
-ENVELOPE_SIZE = COMMITMENTS_SIZE + SHARES_SIZE + TAG_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +144,3 @@ Message = (
 def seed_commitment(session: bytes, client_id: int, seed: bytes) -> bytes:
     """Commitment to a self-mask seed: 32 uniform bytes hide themselves."""
     return digest(b"self-mask seed", session, client_id.to_bytes(4, "little"), seed)
-
-
-def share_commitments(prefix: bytes, shares: bytes) -> bytes:
-    """Commitments to the two shares of an envelope; `prefix` is `share_prefix(…)`.
-
-    No nonce: below the threshold each share has at least 251 bits that nobody else knows.
-    """
-    seed_share, key_share = shares[:SHARE_SIZE], shares[SHARE_SIZE:]
-    return share_commitment(prefix, b"b", seed_share) + share_commitment(prefix, b"s", key_share)
-
-
-def share_commitment(prefix: bytes, kind: bytes, share: bytes) -> bytes:
-    """Commitment to one share, of kind b"b" (self-mask seed) or b"s" (mask key)."""
-    return digest(b"share", prefix, kind, share)[:COMMITMENT_SIZE]
-
-
-def share_prefix(session: bytes, dealer: int, holder: int) -> bytes:
-    """Binds a commitment to its place."""
-    return session + dealer.to_bytes(4, "little") + holder.to_bytes(4, "little")

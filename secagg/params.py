@@ -10,12 +10,15 @@ import functools
 import math
 import struct
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from secagg.errors import CapacityError, UnsafeParametersError, WireFormatError
 from secagg.ring import MAX_RING_BITS, bits_for
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["MAX_CLIENTS", "MAX_LENGTH", "Params", "ThreatModel"]
 
@@ -157,7 +160,7 @@ class Params:
 
     @property
     def colluders(self) -> int:
-        """c = ⌈γ·n⌉, the clients assumed to share what they know with the server."""
+        """Clients (c = ⌈γ·n⌉) assumed to share what they know with the server."""
         return _up(self.corrupt_rate, self.n_clients)
 
     @property
@@ -347,7 +350,7 @@ def _if_answered(n: int, silent: int, k: int, threshold: int) -> int | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _log_factorials(size: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _log_factorials(size: int) -> NDArray[np.float64]:
     return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, size + 1)))])
 
 
@@ -358,7 +361,7 @@ def _first_rare(population: int, marked: int, drawn: int, bits: float) -> int:
     x = np.arange(low, high + 1)
     logs = _log_factorials(population)
 
-    def choose(total: int, part: np.ndarray[tuple[int], np.dtype[np.int64]]) -> object:
+    def choose(total: int, part: NDArray[np.int64]) -> NDArray[np.float64]:
         return logs[total] - logs[part] - logs[total - part]
 
     whole = logs[population] - logs[drawn] - logs[population - drawn]

@@ -14,7 +14,7 @@ from secagg.errors import WireFormatError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    RingArray = NDArray[np.uint32] | NDArray[np.uint64]
+    RingArray = NDArray[np.uint32 | np.uint64]
 
 __all__ = [
     "MAX_RING_BITS",

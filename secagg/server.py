@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secagg import ring
+from secagg.admission import check_keys, check_shares, given
 from secagg.cohort import Cohort
+from secagg.envelopes import ENVELOPE_SIZE
 from secagg.errors import (
     Aborted,
     AbortReason,
@@ -20,11 +22,8 @@ from secagg.errors import (
     RemoteProtocolError,
     WireFormatError,
 )
-from secagg.keys import TrustServerDirectory, acceptable_agreement_key, check_client_id, entropy
+from secagg.keys import TrustServerDirectory, check_client_id, entropy
 from secagg.messages import (
-    COMMITMENT_SIZE,
-    COMMITMENTS_SIZE,
-    ENVELOPE_SIZE,
     NONCE_SIZE,
     AdvertiseKeys,
     ConsistencySignature,
@@ -37,11 +36,8 @@ from secagg.messages import (
     Signatures,
     Survivors,
     UnmaskShares,
-    share_commitment,
-    share_prefix,
 )
 from secagg.settle import compatible, remove_masks
-from secagg.shamir import SHARE_SIZE, canonical
 from secagg.state import SERVER_AWAITS, Phase, next_phase
 from secagg.wire import HEADER_SIZE, decode, decode_chunk, encode, read_header
 
@@ -98,7 +94,7 @@ class Server:
         self._dealt: dict[int, ShareKeys] = {}  # by position, like all below
         self._masked_with: dict[int, frozenset[int]] = {}
         self._survivors: frozenset[int] = frozenset()
-        self._total: NDArray[np.uint32] | NDArray[np.uint64] | None = None
+        self._total: ring.RingArray | None = None
         self._result: SumResult | None = None
 
     @property
@@ -226,7 +222,7 @@ class Server:
             raise RemoteProtocolError("sent a message in another client's name", client_id)
         match content:
             case AdvertiseKeys():
-                self._check_keys(content)
+                check_keys(content, self._answers.values(), self._directory, self._session)
             case ShareKeys():
                 self._check_count(client_id, len(content.envelopes))
             case MaskedInput():
@@ -237,36 +233,6 @@ class Server:
                 self._check_unmask(content)
             case _:  # the table of awaited kinds lets no other through
                 raise RemoteProtocolError("sent a message of the server's", client_id)
-
-    def _check_keys(self, message: AdvertiseKeys) -> None:
-        client_id = message.client_id
-        try:
-            self._directory.check(client_id, message.identity)
-        except RemoteProtocolError as error:
-            raise RemoteProtocolError(
-                "advertised under an identity that is not its own", client_id
-            ) from error
-        keys = (message.channel_key, message.mask_key)
-        if not all(map(acceptable_agreement_key, keys)):
-            raise RemoteProtocolError(
-                "advertised an X25519 key of low order or not canonical", client_id
-            )
-        taken = {
-            key
-            for other in self._answers.values()
-            if isinstance(other, AdvertiseKeys)
-            for key in (other.channel_key, other.mask_key)
-        }
-        if keys[0] == keys[1] or not taken.isdisjoint(keys):
-            raise RemoteProtocolError(
-                "advertised a key that stands on the roster already", client_id
-            )
-        if not self._directory.verify(
-            message.identity, message.signature, message.signed(self._session)
-        ):
-            raise RemoteProtocolError(
-                "advertised keys with a signature that does not hold", client_id
-            )
 
     def _neighbours(self, client_id: int) -> tuple[int, ...]:
         cohort = self._roster()
@@ -301,42 +267,12 @@ class Server:
             raise RemoteProtocolError("signed other survivors than it was told", message.client_id)
 
     def _check_unmask(self, message: UnmaskShares) -> None:
-        """Every share must be the one that its dealer committed to for this holder."""
-        client_id = message.client_id
+        cohort, client_id = self._roster(), message.client_id
         self._check_count(client_id, len(message.held))
-        position = self._roster().positions[client_id]
-        if self._flagged(client_id, message.held) != self._masked_with[position]:
+        held = self._masked_with[cohort.positions[client_id]]
+        if self._flagged(client_id, message.held) != held:
             raise RemoteProtocolError("gave shares of others than it masked with", client_id)
-        table = np.frombuffer(b"".join(message.shares), dtype=np.uint8).reshape(-1, SHARE_SIZE)
-        if not bool(canonical(table).all()):
-            raise RemoteProtocolError("gave a share that is no share", client_id)
-        for dealer, share in self._given(message).items():
-            if dealer != position and self._committed(dealer, position) != self._commit(
-                dealer, position, share
-            ):
-                dealer_id = self._roster().client_id(dealer)
-                raise RemoteProtocolError(
-                    f"gave another share than client {dealer_id} dealt it", client_id
-                )
-
-    def _given(self, message: UnmaskShares) -> dict[int, bytes]:
-        """Dealer's position → share."""
-        dealers = [self._roster().positions[message.client_id]]
-        dealers += sorted(self._flagged(message.client_id, message.held))
-        return dict(zip(dealers, message.shares, strict=True))
-
-    def _kind(self, dealer: int) -> bytes:
-        return b"b" if dealer in self._survivors else b"s"
-
-    def _commit(self, dealer: int, holder: int, share: bytes) -> bytes:
-        cohort = self._roster()
-        prefix = share_prefix(self._session, cohort.client_id(dealer), cohort.client_id(holder))
-        return share_commitment(prefix, self._kind(dealer), share)
-
-    def _committed(self, dealer: int, holder: int) -> bytes:
-        envelope = self._dealt[dealer].envelopes[self._roster().neighbours(dealer).index(holder)]
-        start = 0 if dealer in self._survivors else COMMITMENT_SIZE
-        return envelope[:COMMITMENTS_SIZE][start : start + COMMITMENT_SIZE]
+        check_shares(message, cohort, held, self._dealt, self._survivors)
 
     # What closes a phase ----------------------------------------------------------------------------
 
@@ -404,8 +340,9 @@ class Server:
         shares: dict[int, dict[int, bytes]] = {}
         for client_id, message in self._answers.items():
             if isinstance(message, UnmaskShares):
-                for dealer, share in self._given(message).items():
-                    shares.setdefault(dealer, {})[cohort.positions[client_id]] = share
+                holder = cohort.positions[client_id]
+                for dealer, share in given(message, cohort, self._masked_with[holder]).items():
+                    shares.setdefault(dealer, {})[holder] = share
         total = self._total
         if total is None:
             raise LocalProtocolError("there is no sum to unmask")

@@ -12,7 +12,8 @@ from secagg.messages import seed_commitment
 from secagg.shamir import rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Set
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from secagg.cohort import Cohort
     from secagg.ring import RingArray
@@ -23,7 +24,7 @@ Shares = dict[int, dict[int, bytes]]
 """Dealer's position → holder's position → share."""
 
 
-def compatible(cohort: Cohort, masked_with: Mapping[int, Set[int]]) -> set[int]:
+def compatible(cohort: Cohort, masked_with: Mapping[int, AbstractSet[int]]) -> set[int]:
     """The largest-minded choice of inputs in which all neighbours masked with each other.
 
     A client whose dealt shares do not open, or that claims so of others', is at odds with its
@@ -56,8 +57,8 @@ def compatible(cohort: Cohort, masked_with: Mapping[int, Set[int]]) -> set[int]:
 def remove_masks(
     total: RingArray,
     cohort: Cohort,
-    survivors: Set[int],
-    masked_with: Mapping[int, Set[int]],
+    survivors: AbstractSet[int],
+    masked_with: Mapping[int, AbstractSet[int]],
     shares: Shares,
     commitments: Mapping[int, bytes],
 ) -> None:
@@ -98,7 +99,9 @@ def remove_masks(
     add_masks(total, plus=subtracted, minus=added)
 
 
-def _orphans(survivors: Set[int], masked_with: Mapping[int, Set[int]]) -> dict[int, list[int]]:
+def _orphans(
+    survivors: AbstractSet[int], masked_with: Mapping[int, AbstractSet[int]]
+) -> dict[int, list[int]]:
     """Position outside the sum → survivors whose inputs carry a mask shared with it."""
     orphans: dict[int, list[int]] = {}
     for survivor in sorted(survivors):

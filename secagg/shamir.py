@@ -77,11 +77,14 @@ def rebuild(points: Sequence[int], shares: Sequence[bytes]) -> bytes | None:
     return limbs.astype("<u2").tobytes()
 
 
-def canonical(shares: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """bool[...], whether each share of uint8[..., 34] is the encoding of sixteen residues."""
-    words = shares.view("<u2")
-    flagged = (words[..., _LIMBS:] >> np.arange(_LIMBS, dtype=np.uint16)) & 1
-    return ~((flagged != 0) & (words[..., :_LIMBS] != 0)).any(axis=-1)
+def canonical(share: bytes) -> bool:
+    """Whether 34 bytes encode sixteen residues: a flagged limb's word must be 0."""
+    flags = int.from_bytes(share[SECRET_SIZE:], "little")
+    if not flags:  # all but one in four thousand
+        return True
+    return all(
+        share[2 * limb : 2 * limb + 2] == b"\0\0" for limb in range(_LIMBS) if flags >> limb & 1
+    )
 
 
 def _encode(values: NDArray[np.uint32]) -> NDArray[np.uint8]:
@@ -126,11 +129,18 @@ def _powers(size: int, threshold: int) -> NDArray[np.float64]:
 def _weights_at_zero(points: tuple[int, ...]) -> NDArray[np.float64]:
     """Lagrange weights at 0: Π_{i≠j} x_i ÷ (x_i − x_j)."""
     x = np.array(points, dtype=np.int64)
-    numerator = np.ones_like(x)
-    denominator = np.ones_like(x)
-    for i, point in enumerate(points):
-        others = np.arange(x.size) != i
-        numerator = np.where(others, numerator * point % MODULUS, numerator)
-        denominator = np.where(others, denominator * ((point - x) % MODULUS) % MODULUS, denominator)
-    inverse = np.array([pow(int(value), -1, MODULUS) for value in denominator])
-    return (numerator * inverse % MODULUS).astype(np.float64)
+    away = (x[None, :] - x[:, None]) % MODULUS  # row j: x_i − x_j
+    np.fill_diagonal(away, 1)
+    numerators = np.broadcast_to(x, away.shape).copy()
+    np.fill_diagonal(numerators, 1)
+    inverses = np.array([pow(int(value), -1, MODULUS) for value in _products(away)])
+    return (_products(numerators) * inverses % MODULUS).astype(np.float64)
+
+
+def _products(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Product of each row modulo 65,537, by halving."""
+    while rows.shape[1] > 1:
+        half = rows.shape[1] // 2
+        pairs = rows[:, :half] * rows[:, half : 2 * half] % MODULUS
+        rows = np.concatenate([pairs, rows[:, 2 * half :]], axis=1)
+    return rows[:, 0]

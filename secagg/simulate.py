@@ -12,7 +12,8 @@ from secagg.server import Server
 from secagg.state import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,7 +28,7 @@ def simulate(
     inputs: Mapping[int, NDArray[np.int64]],
     params: Params,
     *,
-    drop: Mapping[Phase, Set[int]] | None = None,
+    drop: Mapping[Phase, AbstractSet[int]] | None = None,
     transcript: list[tuple[str, int, bytes]] | None = None,
 ) -> SumResult:
     """Sum the inputs; only bytes pass between the server and the clients.

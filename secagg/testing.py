@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from secagg import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["deterministic_entropy"]
 
 
 @contextlib.contextmanager
-def deterministic_entropy(seed: bytes) -> Iterator[None]:
+def deterministic_entropy(seed: bytes) -> Generator[None]:
     """Draw every key, seed and share from SHAKE-256(seed ‖ counter) within the block.
 
     Example:

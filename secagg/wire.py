@@ -7,15 +7,16 @@ little-endian; flags are packed eight to a byte, lowest bit first, padding bits 
 from __future__ import annotations
 
 import enum
+import itertools
 import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from secagg.envelopes import ENVELOPE_SIZE
 from secagg.errors import WireFormatError
 from secagg.keys import KEY_SIZE, SIGNATURE_SIZE
 from secagg.messages import (
-    ENVELOPE_SIZE,
     NONCE_SIZE,
     AdvertiseKeys,
     ConsistencySignature,
@@ -190,6 +191,10 @@ def _slices(body: bytes, start: int, size: int) -> tuple[bytes, ...]:
     return tuple(body[at : at + size] for at in range(start, len(body), size))
 
 
+def _put_offer(offer: Offer) -> bytes:
+    return offer.params.to_bytes() + offer.nonce
+
+
 def _offer(body: bytes) -> Offer:
     _exact(body, PARAMS_SIZE + NONCE_SIZE)
     return Offer(Params.from_bytes(body[:PARAMS_SIZE]), body[PARAMS_SIZE:])
@@ -214,7 +219,7 @@ def _roster(body: bytes) -> Roster:
     _exact(body, _U32.size + _count(body) * _ENTRY.size)
     entries = tuple(AdvertiseKeys(*fields) for fields in _ENTRY.iter_unpack(body[_U32.size :]))
     ids = [entry.client_id for entry in entries]
-    if any(a >= b for a, b in zip(ids, ids[1:], strict=False)):
+    if any(a >= b for a, b in itertools.pairwise(ids)):
         raise WireFormatError("a roster is strictly ascending by client id")
     return Roster(entries)
 
@@ -306,7 +311,7 @@ def _put_signatures(message: Signatures) -> bytes:
 def _signatures(body: bytes) -> Signatures:
     _exact(body, _U32.size + _count(body) * _SIGNED.size)
     signatures: list[tuple[int, bytes]] = list(_SIGNED.iter_unpack(body[_U32.size :]))
-    if any(a[0] >= b[0] for a, b in zip(signatures, signatures[1:], strict=False)):
+    if any(a[0] >= b[0] for a, b in itertools.pairwise(signatures)):
         raise WireFormatError("signatures are strictly ascending by position")
     return Signatures(tuple(signatures))
 
@@ -336,7 +341,7 @@ _KINDS: dict[type[Message], Kind] = {
     UnmaskShares: Kind.UNMASK_SHARES,
 }
 _ENCODERS: dict[Kind, Callable[..., bytes]] = {
-    Kind.OFFER: lambda offer: offer.params.to_bytes() + offer.nonce,
+    Kind.OFFER: _put_offer,
     Kind.ADVERTISE_KEYS: _put_entry,
     Kind.ROSTER: _put_roster,
     Kind.SHARE_KEYS: _put_share_keys,
