@@ -77,6 +77,7 @@ def _render(run: Run, *, public: bool) -> str:
         public=public,
         private=run.summary.noise != "none",
         summary=run.summary,
+        title=run.summary.task[:1].upper() + run.summary.task[1:],
         state=_state(run),
         tiles=_tiles(run.summary, public=public),
         setting=_setting(run.summary),
