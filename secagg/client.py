@@ -205,11 +205,7 @@ class Client(Secret):
             LocalProtocolError: given before, or the masked input has left already.
         """
         secrets = self._living()
-        if secrets.input is not None or self._phase not in (
-            Phase.ADVERTISE_KEYS,
-            Phase.SHARE_KEYS,
-            Phase.MASKED_INPUT,
-        ):
+        if secrets.input is not None or self._phase in (Phase.CONSISTENCY, Phase.UNMASK):
             raise LocalProtocolError("one input a session, before the forwarded shares arrive")
         expected = (self._params.vector_length,)
         if vector.dtype != np.int64 or vector.shape != expected:
