@@ -140,6 +140,9 @@ class GaussianEvent:
 class RoundedGaussianSumEvent:
     """One release of an integer sum that carries `shares` independent rounded Gaussians a coordinate.
 
+    The number and size of the shares must not depend on whether one client takes part; a public number
+    of shares a round, dealt out among whoever joins, has that property (docs/privacy.md §4.3).
+
     Args:
         noise_multiplier: √shares · local_stddev ÷ L2 sensitivity, both in grid units.
         local_stddev: standard deviation of one share before it is rounded, in grid units.
