@@ -44,7 +44,7 @@ class Lab:
         order = list(Phase)
         while self.server.phase is not phase:
             now = self.server.phase
-            for i in self.ids:
+            for i in self.next_messages or self.ids:
                 left = (silent or {}).get(i)
                 if left is None or order.index(now) < order.index(left):
                     self.answer(i)

@@ -1,0 +1,616 @@
+"""A lying server against honest clients: it ends without an input, and each defence is missed when gone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import secagg.client
+from secagg import (
+    Aborted,
+    AbortReason,
+    CapacityError,
+    Client,
+    Directory,
+    Identity,
+    LocalProtocolError,
+    Params,
+    Phase,
+    Policy,
+    RemoteProtocolError,
+    Server,
+    TrustServerDirectory,
+    UnsafeParametersError,
+    masked_vector,
+    ring,
+)
+from secagg.cohort import pair_seed, self_seed
+from secagg.envelopes import open_envelope
+from secagg.keys import AgreementKey
+from secagg.masks import add_masks
+from secagg.messages import ForwardedShares, Offer, Roster, Signatures, Survivors
+from secagg.sealed import route_keys
+from secagg.shamir import rebuild
+from secagg.state import CLIENT_AWAITS, SERVER_SENDS
+from secagg.wire import Kind, decode, encode
+from tests.secagg.lab import CONTEXT, SERVER_STEPS, Lab
+
+
+def without(lab, victim):
+    """The survivor set with the victim taken out."""
+    out = lab.cohort.positions[victim]
+    return Survivors(tuple(p != out for p in range(len(lab.ids))))
+
+
+def everyone(lab):
+    return Survivors((True,) * len(lab.ids))
+
+
+def signatures(lab, replies):
+    """A request to unmask from consistency replies."""
+    pairs = sorted((lab.cohort.positions[i], decode(r)[1].signature) for i, r in replies.items())
+    return Signatures(tuple(pairs))
+
+
+def unmask_shares(lab, holder, reply, dealer):
+    """The share of `dealer` that a reply gives away."""
+    message = decode(reply)[1]
+    at = lab.cohort.positions[holder]
+    if dealer == holder:
+        return message.shares[0]
+    place = lab.cohort.neighbours(at).index(lab.cohort.positions[dealer])
+    return message.shares[1 + sum(message.held[:place])]
+
+
+def steal(lab, victim, seed_shares, key_shares):
+    """The victim's exact vector from t shares of each of its secrets."""
+    cohort, position = lab.cohort, lab.cohort.positions[victim]
+    points = {i: lab.cohort.positions[i] + 1 for i in lab.ids}
+    t = lab.params.threshold
+    seed = rebuild([points[i] for i in list(seed_shares)[:t]], list(seed_shares.values())[:t])
+    secret = rebuild([points[i] for i in list(key_shares)[:t]], list(key_shares.values())[:t])
+    key = AgreementKey.from_private_bytes(secret)
+    assert key.public == cohort.entries[position].mask_key
+    vector = masked_vector(lab.sent[Phase.MASKED_INPUT, victim]).copy()
+    plus, minus = [self_seed(cohort, seed, position)], []
+    for other in cohort.neighbours(position):
+        (plus if position < other else minus).append(pair_seed(cohort, key, position, other))
+    add_masks(vector, plus=minus, minus=plus)
+    return ring.centre(vector, lab.params.ring_bits)
+
+
+# S1, S2: both secrets of one client ------------------------------------------------------------------
+
+
+def ask_twice(lab, victim):
+    """Sign and unmask honestly; then ask again with the victim as a drop-out."""
+    lab.run_to(Phase.UNMASK)
+    first = {i: lab.clients[i].receive(m) for i, m in lab.next_messages.items()}
+    second = {}
+    for i in first:
+        if i == victim:
+            continue
+        sign = lab.clients[i].receive(lab.encode(without(lab, victim)))
+        assert sign is not None
+        second[i] = lab.clients[i].receive(lab.next_messages[i])
+    seeds = {i: unmask_shares(lab, i, r, victim) for i, r in first.items()}
+    keys = {i: unmask_shares(lab, i, r, victim) for i, r in second.items()}
+    return steal(lab, victim, seeds, keys)
+
+
+def test_s1_a_second_request_gets_nothing():
+    with pytest.raises(RemoteProtocolError, match="after the session") as caught:
+        ask_twice(Lab(5), 20)
+    assert caught.value.culprit == "server"
+
+
+def test_s1_mutant_that_answers_twice_loses_its_vector(monkeypatch):
+    lab = Lab(5)
+    forward = secagg.client.next_phase
+    monkeypatch.setattr(
+        secagg.client,
+        "next_phase",
+        lambda phase: Phase.CONSISTENCY if phase is Phase.UNMASK else forward(phase),
+    )
+    monkeypatch.setattr(secagg.client, "check_quorum", lambda *_: None)
+    assert np.array_equal(ask_twice(lab, 20), lab.inputs[20])
+
+
+def test_s1_a_second_survivor_set_before_the_first_answer():
+    lab = Lab(5).run_to(Phase.UNMASK)
+    for i in lab.ids:
+        with pytest.raises(RemoteProtocolError, match="SURVIVORS in phase UNMASK"):
+            lab.clients[i].receive(lab.encode(without(lab, 20)))
+        with pytest.raises(LocalProtocolError, match="ABORTED"):
+            lab.clients[i].receive(lab.next_messages[i])
+
+
+def split_view(lab, victim):
+    """Tell the last two clients that the victim dropped; return what its secrets' holders gave."""
+    lab.run_to(Phase.CONSISTENCY)
+    told = {i: without(lab, victim) if i in lab.ids[3:] else everyone(lab) for i in lab.ids}
+    signed = {i: lab.clients[i].receive(lab.encode(told[i])) for i in lab.ids}
+    seeds, keys, refused = {}, {}, []
+    for i in lab.ids:
+        same = {j: signed[j] for j in lab.ids if told[j] == told[i]}
+        try:
+            reply = lab.clients[i].receive(lab.encode(signatures(lab, same)))
+        except RemoteProtocolError:
+            refused.append(i)
+        else:
+            (keys if i in lab.ids[3:] else seeds)[i] = unmask_shares(lab, i, reply, victim)
+    return seeds, keys, refused
+
+
+@pytest.fixture
+def weak_threshold(monkeypatch):
+    """t = 2 of 5: without it, 2t > n + c alone already starves this attack of shares."""
+    monkeypatch.setattr("secagg.params._derive", lambda *_: (2, 4, 4))
+
+
+def test_s2_a_split_view_ends_at_the_quorum(weak_threshold):
+    lab = Lab(5)
+    _, keys, refused = split_view(lab, 20)
+    assert refused == lab.ids[3:]
+    assert not keys
+
+
+def test_s2_mutant_without_the_quorum_loses_the_vector(monkeypatch, weak_threshold):
+    monkeypatch.setattr(secagg.client, "check_quorum", lambda *_: None)
+    lab = Lab(5)
+    seeds, keys, refused = split_view(lab, 20)
+    assert not refused
+    assert np.array_equal(steal(lab, 20, seeds, keys), lab.inputs[20])
+
+
+def test_s2_the_threshold_alone_starves_the_attack_too(monkeypatch):
+    monkeypatch.setattr(secagg.client, "check_quorum", lambda *_: None)
+    lab = Lab(5)
+    seeds, keys, _ = split_view(lab, 20)
+    assert len(keys) < lab.params.threshold <= len(seeds)
+
+
+@pytest.mark.parametrize("fault", ["stranger", "twice", "forged", "few", "dead"])
+def test_s2_quorums_that_are_none(fault):
+    lab = Lab(6, dropout_rate=0.3)
+    lab.run_to(Phase.UNMASK, silent={60: Phase.MASKED_INPUT})
+    client, honest = lab.clients[10], lab.message(10).signatures
+    assert len(honest) == lab.params.quorum
+    bad = {
+        "stranger": (*honest[:-1], (99, honest[-1][1])),
+        "twice": (*honest[:-1], honest[-2]),
+        "forged": (*honest[:-1], (honest[-1][0], honest[0][1])),
+        "few": honest[:-1],
+        "dead": (*honest[:-1], (5, honest[-1][1])),
+    }[fault]
+    with pytest.raises(RemoteProtocolError) as caught:
+        client.receive(lab.encode(Signatures(bad)))
+    assert caught.value.culprit == "server"
+    with pytest.raises(LocalProtocolError, match="ABORTED"):
+        client.receive(lab.next_messages[10])
+
+
+# S3: lies about the living ---------------------------------------------------------------------------
+
+
+def lies():
+    return {
+        "own id dropped": lambda lab, own, gone: [p not in (own, gone) for p in range(6)],
+        "unknown id": lambda lab, own, gone: [p != gone for p in range(6)] + [True],
+        "roster of fewer": lambda lab, own, gone: [True] * 5,
+        "one that left in an earlier phase": lambda lab, own, gone: [True] * 6,
+        "too few": lambda lab, own, gone: [p in (own, (own + 1) % 6) for p in range(6)],
+    }
+
+
+def lie(name, lab):
+    lab.run_to(Phase.CONSISTENCY, silent={60: Phase.SHARE_KEYS})
+    members = lies()[name](lab, lab.cohort.positions[10], lab.cohort.positions[60])
+    return lab.clients[10].receive(lab.encode(Survivors(tuple(members))))
+
+
+@pytest.mark.parametrize("name", lies())
+def test_s3_lies_about_the_living(name):
+    lab = Lab(6, dropout_rate=0.3)
+    with pytest.raises(RemoteProtocolError) as caught:
+        lie(name, lab)
+    assert caught.value.culprit == "server"
+    assert lab.clients[10].phase is Phase.ABORTED
+
+
+@pytest.mark.parametrize("name", lies())
+def test_s3_mutant_signs_them(name, monkeypatch):
+    monkeypatch.setattr(secagg.client, "check_survivors", lambda *_: None)
+    assert lie(name, Lab(6, dropout_rate=0.3)) is not None
+
+
+def test_s3_padding_hides_no_further_id():
+    lab = Lab(5).run_to(Phase.CONSISTENCY)
+    data = lab.encode(everyone(lab))
+    with pytest.raises(RemoteProtocolError, match="padding"):
+        lab.clients[10].receive(data[:-1] + b"\xff")
+
+
+def test_s3_edges_cannot_be_cut_one_by_one():
+    """A server that withholds the shares between two survivors loses the signatures of both."""
+    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    forwarded = lab.message(10).envelopes
+    lab.clients[10].receive(lab.encode(ForwardedShares((None, *forwarded[1:]))))
+    with pytest.raises(RemoteProtocolError, match="client 20 in"):
+        lab.clients[10].receive(lab.encode(everyone(lab)))
+
+
+# S4, S5: weak parameters and small cohorts -----------------------------------------------------------
+
+WEAK = [
+    {"threshold": 1},
+    {"threshold": 15},
+    {"threshold": 31},
+    {"degree": 13},
+    {"degree": 4},
+    {"min_survivors": 2},
+    {"ring_bits": 9},
+    {"n_clients": 2},
+    {"n_clients": 10_001},
+]
+
+
+def weak_offer(change):
+    params = Params.for_cohort(30, 4, max_abs=100)
+    fields = {f.name: getattr(params, f.name) for f in dataclasses.fields(Params)} | change
+    forged = object.__new__(Params)
+    for name, value in fields.items():
+        object.__setattr__(forged, name, value)
+    offer = Offer(forged, bytes(32))
+    return encode(offer, offer.session(CONTEXT))
+
+
+def join(offer, **kwargs):
+    identity = Identity.generate()
+    return Client.from_offer(
+        offer, 1, identity, Directory({1: identity.public}), context=CONTEXT, **kwargs
+    )
+
+
+@pytest.mark.parametrize("change", WEAK)
+def test_s4_weak_parameters_are_refused_before_any_key_is_made(change, monkeypatch):
+    monkeypatch.setattr(AgreementKey, "generate", lambda: pytest.fail("a key was made"))
+    with pytest.raises(UnsafeParametersError):
+        join(weak_offer(change))
+
+
+@pytest.mark.parametrize("change", WEAK)
+def test_s4_mutant_joins(change, monkeypatch):
+    monkeypatch.setattr(Params, "__post_init__", lambda _: None)
+    monkeypatch.setattr(Policy, "check", lambda *_: None)
+    assert join(weak_offer(change)).params is not None
+
+
+def test_s4_a_clients_own_floors():
+    def offer(**rates):
+        return Server(Params.for_cohort(30, 4, max_abs=9, **rates), context=CONTEXT).offer()
+
+    for policy in (
+        Policy(min_survivors=29),
+        Policy(min_corrupt_rate=0.2),
+        Policy(max_clients=20),
+    ):
+        with pytest.raises(UnsafeParametersError, match="offered"):
+            join(offer(), policy=policy)
+    with pytest.raises(UnsafeParametersError, match="lying server"):
+        join(offer(threat_model="semi-honest"))
+    with pytest.raises(UnsafeParametersError, match="three"):
+        Policy(min_survivors=2)
+
+
+@pytest.mark.parametrize("phase", [Phase.ADVERTISE_KEYS, Phase.SHARE_KEYS, Phase.MASKED_INPUT])
+def test_s5_too_few_survivors_give_no_sum(phase):
+    lab = Lab(5)
+    reason = {
+        Phase.ADVERTISE_KEYS: AbortReason.TOO_FEW_KEYS,
+        Phase.SHARE_KEYS: AbortReason.TOO_FEW_SHARES,
+        Phase.MASKED_INPUT: AbortReason.TOO_FEW_SURVIVORS,
+    }[phase]
+    with pytest.raises(Aborted) as caught:
+        lab.run_to(Phase.DONE, silent={10: phase, 20: phase})
+    assert caught.value.reason is reason
+    assert lab.server.phase is Phase.ABORTED
+    with pytest.raises(LocalProtocolError):
+        lab.server.result()
+
+
+# S6, S7: the roster ----------------------------------------------------------------------------------
+
+
+def resign(lab, entry, identity):
+    return dataclasses.replace(entry, signature=identity.sign(entry.signed(lab.session)))
+
+
+def tampered(name, lab):
+    """A roster that client 10 gets instead of the honest one."""
+    entries = list(lab.message(10).entries)
+    stranger = AgreementKey.generate().public
+    low = bytes(32)
+    if name == "own left out":
+        del entries[0]
+    elif name == "own altered":
+        entries[0] = resign(
+            lab, dataclasses.replace(entries[0], mask_key=stranger), lab.identities[10]
+        )
+    elif name == "id twice":
+        entries[1] = dataclasses.replace(entries[1], client_id=10)
+    elif name == "one key for two":
+        entries[1] = resign(
+            lab,
+            dataclasses.replace(entries[1], mask_key=entries[2].mask_key),
+            lab.identities[20],
+        )
+    elif name in ("low order", "not canonical"):
+        key = low if name == "low order" else (2**255 - 10).to_bytes(32, "little")
+        entries[1] = resign(
+            lab, dataclasses.replace(entries[1], channel_key=key), lab.identities[20]
+        )
+    elif name == "too few":
+        entries = entries[:2]
+    elif name == "sybil":
+        sybil = Identity.generate()
+        new = dataclasses.replace(
+            entries[1], client_id=21, identity=sybil.public, channel_key=stranger
+        )
+        entries[1] = resign(lab, new, sybil)
+    elif name == "man in the middle":
+        entries[1] = dataclasses.replace(entries[1], channel_key=stranger)
+    elif name == "another identity":
+        own = Identity.generate()
+        new = dataclasses.replace(entries[1], identity=own.public, channel_key=stranger)
+        entries[1] = resign(lab, new, own)
+    return lab.encode(Roster(tuple(entries)))
+
+
+ROSTERS = [
+    "own left out",
+    "own altered",
+    "id twice",
+    "one key for two",
+    "low order",
+    "not canonical",
+    "too few",
+    "sybil",
+    "man in the middle",
+    "another identity",
+]
+
+
+@pytest.mark.parametrize("name", ROSTERS)
+def test_s6_s7_tampered_rosters(name):
+    lab = Lab(5).run_to(Phase.SHARE_KEYS)
+    client = lab.clients[10]
+    with pytest.raises(RemoteProtocolError) as caught:
+        client.receive(tampered(name, lab))
+    assert caught.value.culprit == (20 if name in ("low order", "not canonical") else "server")
+    assert client.phase is Phase.ABORTED
+    with pytest.raises(LocalProtocolError):
+        client.receive(lab.next_messages[10])
+
+
+@pytest.mark.parametrize("name", ["man in the middle", "another identity", "sybil"])
+def test_s7_mutant_deals_shares_to_the_server(name, monkeypatch):
+    lab = Lab(5).run_to(Phase.SHARE_KEYS)
+    if name == "man in the middle":
+        monkeypatch.setattr(Directory, "verify", lambda *_: True)
+    monkeypatch.setattr(Directory, "check", lambda *_: None)
+    assert lab.clients[10].receive(tampered(name, lab)) is not None
+
+
+def test_s7_trusting_the_server_must_be_said_and_is_not_called_malicious():
+    identity = Identity.generate()
+    for model in ("malicious", "semi-honest"):
+        params = Params.for_cohort(5, 1, max_abs=1, threat_model=model)
+        offer = Server(params, context=CONTEXT).offer()
+        arguments = (offer, 1, identity, TrustServerDirectory())
+        policy = Policy(allow_semi_honest=True)
+        if model == "malicious":
+            with pytest.raises(UnsafeParametersError, match="Directory"):
+                Client.from_offer(*arguments, context=CONTEXT, policy=policy)
+        else:
+            Client.from_offer(*arguments, context=CONTEXT, policy=policy)
+
+
+# S8, S13: replays, routes, and another model ---------------------------------------------------------
+
+
+def test_s8_an_old_session_is_not_joined_again():
+    lab = Lab(5)
+    with pytest.raises(RemoteProtocolError, match="joined before"):
+        lab.join(10)
+
+
+def test_s8_mutant_joins_again(monkeypatch):
+    monkeypatch.setattr(Identity, "join", lambda *_: None)
+    lab = Lab(5)
+    assert lab.join(10).phase is Phase.ADVERTISE_KEYS
+
+
+@pytest.mark.parametrize("phase", SERVER_STEPS)
+def test_s8_messages_of_another_session(phase):
+    one, other = Lab(5).run_to(phase), Lab(5).run_to(phase)
+    with pytest.raises(RemoteProtocolError, match="another session"):
+        one.clients[10].receive(other.next_messages[10])
+
+
+def test_s8_a_forged_session_name():
+    lab = Lab(5)
+    offer = decode(lab.server.offer())[1]
+    with pytest.raises(RemoteProtocolError, match="another context"):
+        lab.join(10, offer=encode(offer, bytes(32)))
+
+
+def rerouted(lab, kind):
+    """Client 10's inbox with one envelope that was sealed elsewhere, and how many others open."""
+    envelopes = list(lab.message(10).envelopes)  # from 20, 30, 40, 50
+    if kind == "meant for another":
+        envelopes[0] = lab.message(30).envelopes[1]  # 20 → 30
+    elif kind == "reflected":
+        envelopes[0] = decode(lab.sent[Phase.SHARE_KEYS, 10])[1].envelopes[0]  # 10 → 20
+    elif kind == "one bit":
+        envelopes[0] = envelopes[0][:-1] + bytes([envelopes[0][-1] ^ 1])
+    elif kind == "other commitments":
+        envelopes[0] = bytes(32) + envelopes[0][32:]
+    return lab.encode(ForwardedShares(tuple(envelopes)))
+
+
+@pytest.mark.parametrize("kind", ["meant for another", "reflected", "one bit", "other commitments"])
+def test_s8_rerouted_shares_do_not_open(kind):
+    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    message = decode(lab.clients[10].receive(rerouted(lab, kind)))[1]
+    assert message.masked_with == (False, True, True, True)
+
+
+def test_s8_mutant_opens_a_reflected_share(monkeypatch):
+    """Without direction in the keys and the route in the associated data, one's own share comes back."""
+    from secagg import envelopes
+
+    monkeypatch.setattr(envelopes, "_route", lambda *_: b"")
+    monkeypatch.setattr(envelopes, "_commitments", lambda *_: bytes(32))
+    monkeypatch.setattr(secagg.client, "route_keys", lambda agreed, **_: (agreed[:16], agreed[:16]))
+    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    message = decode(lab.clients[10].receive(rerouted(lab, "reflected")))[1]
+    assert message.masked_with == (True, True, True, True)
+
+
+def test_s8_a_route_key_is_bound_to_everything():
+    base = {"session": b"s" * 32, "root": b"r" * 32, "own": 1, "other": 2}
+    keys = {route_keys(b"a" * 32, **base)}
+    for change in ({"session": b"t" * 32}, {"root": b"q" * 32}, {"own": 3}, {"other": 3}):
+        keys.add(route_keys(b"a" * 32, **(base | change)))
+    assert len({k for pair in keys for k in pair}) == 10
+
+
+def test_s13_another_model_is_another_session():
+    lab = Lab(5)
+    with pytest.raises(RemoteProtocolError, match="another context"):
+        lab.join(10, context=b"the victim's own model")
+
+
+def test_s13_mutant_sums_inputs_of_different_models(monkeypatch):
+    """Gradient suppression (Pasquini et al. 2022): the others' updates vanish from the sum."""
+    honest = Offer.session
+    monkeypatch.setattr(Offer, "session", lambda self, _: honest(self, b""))
+    params = Params.for_cohort(5, 3, max_abs=10)
+    server = Server(params, context=b"suppressing model")
+    identities = [Identity.generate() for _ in range(5)]
+    directory = Directory({i: x.public for i, x in enumerate(identities)})
+    clients = [
+        Client.from_offer(
+            server.offer(),
+            i,
+            identities[i],
+            directory,
+            context=b"model" if i == 0 else b"suppressing model",
+        )
+        for i in range(5)
+    ]
+    for i, client in enumerate(clients):  # the dead model's gradients are zero
+        client.set_input(np.array([3, 1, 4] if i == 0 else [0, 0, 0], dtype=np.int64))
+        server.receive(i, client.start())
+    while messages := server.advance():
+        for i, message in messages.items():
+            server.receive(i, clients[i].receive(message))
+    assert server.result().total.tolist() == [3, 1, 4]  # the victim's very update
+
+
+# S9: every message at every wrong time ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("phase", Phase)
+def test_s9_clients_take_one_kind_of_message_in_each_phase(phase, kind):
+    if phase is Phase.ABORTED:
+        lab = Lab(5).run_to(Phase.SHARE_KEYS)
+        with pytest.raises(RemoteProtocolError):
+            lab.clients[10].receive(b"junk")
+    elif phase is Phase.DONE:
+        lab = Lab(5).run_to(Phase.DONE)
+    else:
+        lab = Lab(5).run_to(phase)
+    client = lab.clients[10]
+    if kind is CLIENT_AWAITS.get(phase):
+        assert kind is SERVER_SENDS[phase]
+        assert client.receive(lab.next_messages[10])
+        return
+    wrong = lab.server.offer()[:6] + bytes([kind]) + lab.server.offer()[7:]
+    with pytest.raises((LocalProtocolError, RemoteProtocolError)):
+        client.receive(wrong)
+    early = phase is Phase.ADVERTISE_KEYS  # the caller's fault: nothing changes
+    over = phase in (Phase.DONE, Phase.ABORTED)
+    assert client.phase is (phase if early or over else Phase.ABORTED)
+    if early:
+        assert client.start()
+
+
+def test_s9_calls_out_of_order_change_nothing():
+    lab = Lab(5)
+    client = lab.clients[10]
+    with pytest.raises(LocalProtocolError, match="one input"):
+        client.set_input(lab.inputs[10])
+    client.start()
+    with pytest.raises(LocalProtocolError, match="first call"):
+        client.start()
+    assert client.phase is Phase.SHARE_KEYS
+
+
+def test_s9_the_input_is_due_before_the_forwarded_shares():
+    lab = Lab(5)
+    late = Identity.generate()
+    lab.identities[10] = late
+    lab.directory = Directory({i: x.public for i, x in lab.identities.items()})
+    lab.server = Server(lab.params, context=CONTEXT)
+    lab.clients = {i: lab.join(i) for i in lab.ids}
+    for i in lab.ids[1:]:
+        lab.clients[i].set_input(lab.inputs[i])
+    lab.run_to(Phase.MASKED_INPUT)
+    with pytest.raises(LocalProtocolError, match="set_input"):
+        lab.reply(10)
+    lab.clients[10].set_input(lab.inputs[10])
+    lab.run_to(Phase.DONE)
+    assert np.array_equal(lab.server.result().total, lab.total(lab.ids))
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [np.zeros(3, np.int64), np.zeros((4, 1), np.int64), np.zeros(4), np.zeros(4, np.int32)],
+)
+def test_e3_shapes_and_types_of_inputs(vector):
+    lab = Lab(5)
+    client = Client.from_offer(
+        Server(lab.params, context=CONTEXT).offer(),
+        10,
+        lab.identities[10],
+        lab.directory,
+        context=CONTEXT,
+    )
+    with pytest.raises(CapacityError, match="int64"):
+        client.set_input(vector)
+
+
+def test_clients_forget_their_secrets():
+    lab = Lab(5).run_to(Phase.CONSISTENCY)
+    secrets = lab.clients[10]._secrets
+    assert secrets.seed is secrets.mask is secrets.channel is secrets.input is None
+    assert not secrets.routes
+    assert "redacted" in repr(secrets)
+    lab.run_to(Phase.DONE)
+    assert all(client._secrets is None for client in lab.clients.values())
+    with pytest.raises(TypeError, match="pickled"):
+        lab.clients[10].__reduce__()
+
+
+def test_an_envelope_needs_its_own_key():
+    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    envelope = lab.message(10).envelopes[0]
+    key = lab.clients[10]._secrets.routes[1]
+    assert open_envelope(lab.cohort, key, envelope, 20, 10) is not None
+    assert open_envelope(lab.cohort, bytes(16), envelope, 20, 10) is None
+    assert open_envelope(lab.cohort, key, envelope, 30, 10) is None
