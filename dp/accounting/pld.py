@@ -89,12 +89,13 @@ def _smallest(holds: Callable[[float], bool], guess: float) -> float:
 def _lower_edge(composed: _Composed, log_delta: float, guess: float) -> float:
     """An ε at which δ̃ is still above the target, close to the last one; −inf where none is found.
 
-    The search starts near the window's centre: far below it the tilt's slack swamps the value.
+    Far below the window's centre the tilt's slack swamps the value, so several starts are tried.
     """
-    starts = (max(0.0, composed.centre - reach / composed.tilt) for reach in (12, 6, 3, 1, 0))
-    low = next((e for e in starts if composed.log_delta_low(e) > log_delta), None)
-    if low is None:
-        return -math.inf
+    near = (max(0.0, composed.centre - reach / composed.tilt) for reach in (12, 6, 3, 1, 0))
+    starts = [*near, *(guess * k / 32 for k in range(32))]
+    low = max((e for e in starts if composed.log_delta_low(e) > log_delta), default=-math.inf)
+    if low < 0:
+        return low
     high = max(guess * (1 + 1e-6), low)
     while high - low > 1e-12 + 1e-11 * high:
         middle = (low + high) / 2

@@ -153,6 +153,13 @@ def hockey_stick(pair: MixturePair, epsilon: float, *, removing: bool) -> float:
     return first - math.exp(epsilon) * second
 
 
+def test_lower_bound_holds_where_rare_events_decide():
+    """δ far below the chance of joining: the tilted law's centre is far above the answer."""
+    ours = poisson(0.001, 0.8, 10).epsilon(1e-8)
+    assert ours.low > 0.43
+    assert ours.width < 0.01
+
+
 def test_upper_bound_is_never_above_renyi():
     for rate, z, steps in [(0.5, 0.4, 3), (0.9, 10.0, 1000), (1e-4, 0.3, 10), (0.2, 0.1, 5)]:
         run = poisson(rate, z, steps)
