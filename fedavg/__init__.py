@@ -32,7 +32,8 @@ if TYPE_CHECKING:
         DistributedGaussian,
         DistributedSkellam,
     )
-    from fedavg.plan import Budget, Plan, Resolution, calibrated
+    from fedavg.plan import Budget, Plan, calibrated
+    from fedavg.resolution import Resolution
     from fedavg.server_optim import (
         AveragedIterates,
         FedAdagrad,
@@ -80,7 +81,7 @@ _HOME = {
     "PlanError": "errors",
     "PoissonCohort": "cohort",
     "ReportError": "errors",
-    "Resolution": "plan",
+    "Resolution": "resolution",
     "RoundAbortedError": "errors",
     "RoundResult": "federation",
     "SecAgg": "sum_secagg",

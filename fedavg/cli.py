@@ -29,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # a traceback with local variables would print secrets
 )
 data_app = typer.Typer(help="Built-in data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
@@ -178,7 +179,7 @@ def report(
 @data_app.command("list")
 def data_list() -> None:
     """List the built-in data sets and the extra that each one needs."""
-    from fedavg.data import available_tasks  # noqa: PLC0415 - loads torch
+    from fedavg.data import available_tasks  # noqa: PLC0415 - reads file headers
 
     table = Table("name", "examples", "classes", "shape", "needs", "description")
     for task in available_tasks():

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedavg.data import Dataset
-    from fedavg.plan import Resolution
+    from fedavg.resolution import Resolution
     from fedavg.secure_sum import ClientSession, ClientSide
     from fedavg.tensors import Layout
     from secagg import Identity

@@ -100,7 +100,9 @@ class PoissonCohort:
         least = self.rate * attendance
         quantile = max(int(binom.ppf(tail / 2, num_clients, least)) - 1, 0)
         low = max(floor, quantile) if floor else 0
-        cap = min(max(low, int(binom.isf(tail / 2, num_clients + 1, self.rate)) + 1), num_clients)
+        cap = min(
+            max(low, int(binom.isf(tail / 2, num_clients + 1, self.rate)) + 1), num_clients + 1
+        )
         outside = max(
             float(binom.cdf(low - 1, n, least) + binom.sf(cap, n, self.rate))
             for n in (max(num_clients - 1, 1), num_clients, num_clients + 1)

@@ -70,6 +70,7 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     alpha: float = 0.5
     shards_per_client: int = 2
     test_fraction: float = 0.2
+    split_seed: int = 0
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -89,10 +90,10 @@ class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Training at a client; batch_size 0 is the full batch."""
 
-    epochs: int = 2
+    epochs: int = 4
     batch_size: int = 0
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
-    lr: float = 0.5
+    lr: float = 1.0
     schedule: Literal["constant", "step", "cosine"] = "constant"
     l1: float = 0.0
     l2: float = 0.0
@@ -104,7 +105,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The server's step; average_tail > 0 releases the mean of the last rounds' models."""
 
     optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
-    lr: float = 1.0
+    lr: float = 2.0
     momentum: float = 0.9
     average_tail: float = 0.0
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from fedavg.data import Dataset
     from fedavg.local import Evaluation
-    from fedavg.plan import Plan, Resolution
+    from fedavg.plan import Plan
+    from fedavg.resolution import Resolution
     from fedavg.secure_sum import Provision, ServerSide, SumResult
     from fedavg.transcript import Transcript
 

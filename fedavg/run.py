@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from fedavg.config import Job
     from fedavg.federation import RoundResult
-    from fedavg.plan import Resolution
+    from fedavg.resolution import Resolution
 
 __all__ = ["Outcome", "execute"]
 

@@ -21,7 +21,7 @@ from fedavg.secure_sum import KEY_HOLDER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedavg.plan import Resolution
+    from fedavg.resolution import Resolution
     from fedavg.secure_sum import KeyHolderSide, ServerSession, ServerSide, SumResult
 
 __all__ = ["KeyHolder", "RoundServer"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.federation import Federation
-    from fedavg.plan import Resolution
+    from fedavg.resolution import Resolution
 
 __all__ = ["server_view"]
 

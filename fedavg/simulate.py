@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedavg.data import Dataset
-    from fedavg.plan import Resolution
+    from fedavg.resolution import Resolution
     from fedavg.tensors import Layout
 
 __all__ = ["Faults", "InProcess", "Party", "Population"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedavg.data import Dataset
-    from fedavg.plan import Resolution
+    from fedavg.resolution import Resolution
 
 if TYPE_CHECKING:
     _Pipe: TypeAlias = Connection | PipeConnection

@@ -19,7 +19,8 @@ from fedavg.noise import (
     DistributedGaussian,
     DistributedSkellam,
 )
-from fedavg.plan import Budget, Plan, calibrated, noise_to_signal
+from fedavg.plan import Budget, Plan, calibrated
+from fedavg.resolution import noise_to_signal
 from fedavg.server_optim import FedAvg
 from fedavg.sum_he import Bfv
 from fedavg.sum_plain import InsecurePlain

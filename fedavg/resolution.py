@@ -1,0 +1,221 @@
+"""A plan with its population, model and length: every derived number, and what each part owes to it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dp import SAMPLER_TV_ERROR, Accountant, FailureEvent, NoSampling
+from fedavg.errors import PlanError
+from fedavg.noise import Sensitivity, Shares, share_stddev
+from fedavg.secure_sum import SumSpec
+
+if TYPE_CHECKING:
+    from fedavg.cohort import CohortBounds
+    from fedavg.noise import Event, Noise
+    from fedavg.plan import Plan
+
+__all__ = ["Resolution", "noise_to_signal", "replace_multiplier"]
+
+_WRAP_BITS = 30  # a wrap of the sum has probability ≤ 2^−30 a round
+_RATIO_WARNING = 2.0  # noise norm ÷ largest possible signal norm, per round
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A plan with its population, model and length: every derived number in one place."""
+
+    plan: Plan
+    num_clients: int
+    vector_length: int
+    num_rounds: int
+    max_weight: int
+    bounds: CohortBounds
+    honest_fraction: float
+    server_fraction: float
+
+    @property
+    def encoded_length(self) -> int:
+        """Length of the vectors that are summed: encoding's, and one for the private weight."""
+        length = self.plan.encoding.encoded_length(self.vector_length)
+        return length + 1 if self.plan.weighted else length
+
+    @property
+    def expected_cohort(self) -> float:
+        """Public expected cohort size."""
+        return self.plan.cohort.expected_size(self.num_clients)
+
+    @property
+    def sensitivity(self) -> Sensitivity:
+        """What one client can add, in grid units."""
+        encoding, d = self.plan.encoding, self.vector_length
+        return Sensitivity(
+            encoding.l2_sensitivity(d), encoding.l1_sensitivity(d), encoding.encoded_length(d)
+        )
+
+    @property
+    def noise_multiplier(self) -> float | None:
+        """Claimed: what the accountant counts on."""
+        return None if self.plan.noise is None else self.plan.noise.noise_multiplier
+
+    @property
+    def noise_multiplier_added(self) -> float | None:
+        """In a round without drop-outs and colluders."""
+        noise = self.plan.noise
+        if noise is None:
+            return None
+        if not noise.distributed:
+            return noise.noise_multiplier
+        return noise.noise_multiplier / math.sqrt(self.honest_fraction)
+
+    def share_stddev(self, roster: int) -> float:
+        """Standard deviation of one client's noise share, grid units."""
+        if self.plan.noise is None or not self.plan.noise.distributed:
+            raise PlanError("this plan's clients add no noise")
+        return share_stddev(self.plan.noise, self.sensitivity, self.honest_fraction, roster)
+
+    @property
+    def central_stddev(self) -> float:
+        """Standard deviation of the server's noise, grid units; 0 when it adds none."""
+        noise = self.plan.noise
+        if noise is None or noise.distributed:
+            return 0.0
+        return noise.noise_multiplier * self.sensitivity.l2
+
+    @property
+    def ring_bits(self) -> int | None:
+        """Modulus bits under DP: the smallest at which a wrap has probability ≤ 2^−30; None without DP."""
+        noise = self.plan.noise
+        if noise is None:
+            return None
+        largest = self.bounds.cap * self.plan.encoding.max_abs(self.vector_length)
+        if noise.distributed:
+            variance = (noise.noise_multiplier * self.sensitivity.l2) ** 2 / self.honest_fraction
+            log_probability = _WRAP_BITS * math.log(2) + math.log(self.sensitivity.dimension)
+            # every share is rounded, by at most one half
+            largest += math.ceil(noise.tail(variance, log_probability) + self.bounds.cap / 2)
+        return largest.bit_length() + 1
+
+    @property
+    def wrap_probability(self) -> float:
+        """Bound on the probability that a round's sum wraps."""
+        return 0.0 if self.plan.noise is None else 2.0**-_WRAP_BITS
+
+    def spec(self, roster: int, context: bytes) -> SumSpec:
+        """The secure sum of one round."""
+        bits = self.ring_bits
+        bound = self.plan.encoding.max_abs(self.vector_length) * self.max_weight
+        return SumSpec(
+            vector_length=self.encoded_length,
+            max_abs=max(bound, self.max_weight) if bits is None else None,
+            ring_bits=bits,
+            roster_size=roster,
+            context=context,
+        )
+
+    @property
+    def shares(self) -> Shares:
+        """The noise shares that the accountant may count on."""
+        sums, bounds = self.plan.secure_sum, self.bounds
+        honest = [sums.min_survivors(n) - sums.colluders(n) for n in (bounds.floor, bounds.cap)]
+        return Shares(self.honest_fraction, max(honest[0], 1), max(honest[1], 1), bounds.cap)
+
+    def release_event(self) -> Event | None:
+        """What one release costs whoever sees the models; None without DP."""
+        noise = self.plan.noise
+        if noise is None:
+            return None
+        scheme = self.plan.cohort.scheme(self.num_clients)
+        return noise.event(self.sensitivity, self.shares, scheme)
+
+    def failure(self) -> FailureEvent:
+        """Probability per round of what lies outside the theorems: cohort sizes, sampler tables."""
+        draws = self.bounds.cap * self.sensitivity.dimension
+        return FailureEvent(self.bounds.outside + draws * SAMPLER_TV_ERROR)
+
+    def server_epsilon(self, participations: int) -> float | None:
+        """ε for the server, who knows each cohort: zero-out adjacency, no amplification.
+
+        Counts the noise of the *other* honest clients only, composed over the rounds in which one
+        client sent a masked update; None when the server sees more than a noisy sum.
+        """
+        noise = self.plan.noise
+        if noise is None or not noise.distributed or not self.plan.secure_sum.hides_updates:
+            return None
+        if participations == 0:
+            return 0.0
+        seen = replace_multiplier(
+            noise, noise.noise_multiplier * math.sqrt(self.server_fraction / self.honest_fraction)
+        )
+        event = seen.event(self.sensitivity, self.shares, NoSampling())
+        accountant = Accountant().compose(event, participations)
+        return (
+            accountant.compose(self._sampler_failure(), participations)
+            .epsilon(self.plan.budget.delta)
+            .high
+        )
+
+    def _sampler_failure(self) -> FailureEvent:
+        return FailureEvent(self.bounds.cap * self.sensitivity.dimension * SAMPLER_TV_ERROR)
+
+    @property
+    def max_participations(self) -> int | None:
+        """Rounds in which one client sends a masked update at most; None without DP."""
+        if self.plan.noise is None:
+            return None
+        if self.plan.max_participations is not None:
+            return self.plan.max_participations
+        rate = min(self.expected_cohort / self.num_clients, 1.0)
+        mean = rate * self.num_rounds
+        spread = 3 * math.sqrt(mean * (1 - rate))
+        return min(self.num_rounds, math.ceil(mean + spread))
+
+    def epsilon_at_end(self) -> float:
+        """Certified ε of the whole run for whoever sees the models; infinite without DP."""
+        event = self.release_event()
+        if event is None:
+            return math.inf
+        accountant = Accountant().compose(event, self.num_rounds)
+        accountant = accountant.compose(self.failure(), self.num_rounds)
+        return accountant.epsilon(self.plan.budget.delta).high
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What will disappoint although it is sound."""
+        ratio = noise_to_signal(self)
+        found: list[str] = []
+        if ratio > _RATIO_WARNING:
+            found.append(
+                f"the noise is {ratio:.1f} times as long as the longest mean update "
+                f"({self.vector_length:,} parameters, cohorts of about {self.expected_cohort:.0f}): "
+                "client-level privacy needs many clients or a small model, this one will hardly learn"
+            )
+        if self.plan.noise is None and self.bounds.outside > 0.01:
+            found.append(f"{self.bounds.outside:.0%} of the rounds will be skipped as too small")
+        return tuple(found)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of everything that clients and server must agree on."""
+        sizes = f"{self.num_clients} {self.vector_length} {self.num_rounds} {self.max_weight}"
+        text = f"fedavg plan v1\n{self.plan!r}\n{sizes}"
+        return hashlib.sha256(text.encode()).digest()
+
+
+def replace_multiplier(noise: Noise, multiplier: float) -> Noise:
+    """The same noise at another strength."""
+    return replace(noise, noise_multiplier=multiplier)  # pyright: ignore[reportArgumentType] - every Noise is a dataclass
+
+
+def noise_to_signal(resolution: Resolution) -> float:
+    """Noise norm ÷ norm of the longest possible sum of one round: √d·z ÷ cohort.
+
+    Example: 1,970 parameters, z = 1.45 and 150 clients give 0.43; 199,210 parameters and 10 clients
+    give 65.
+    """
+    added = resolution.noise_multiplier_added
+    if added is None:
+        return 0.0
+    return math.sqrt(resolution.sensitivity.dimension) * added / resolution.expected_cohort
