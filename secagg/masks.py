@@ -47,5 +47,5 @@ def add_masks(accumulator: RingArray, plus: Iterable[bytes], minus: Iterable[byt
             apply(part, mask, out=part)
 
 
-def _keystream(seed: bytes):  # noqa: ANN202 - cryptography's context type is private to it
-    return Cipher(algorithms.AES128(seed), modes.CTR(bytes(16))).encryptor()
+def _keystream(seed: bytes, counter: bytes = bytes(16)):  # noqa: ANN202 - cryptography's context type is private to it
+    return Cipher(algorithms.AES128(seed), modes.CTR(counter)).encryptor()

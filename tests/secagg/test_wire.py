@@ -1,0 +1,167 @@
+"""Bytes: canonical both ways, bounded, and nothing but WireFormatError for what is no message."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secagg import (
+    CapacityError,
+    Params,
+    UnsafeParametersError,
+    WireFormatError,
+    masked_vector,
+    message_kind,
+    ring,
+)
+from secagg.envelopes import ENVELOPE_SIZE
+from secagg.messages import (
+    AdvertiseKeys,
+    ConsistencySignature,
+    ForwardedShares,
+    MaskedInput,
+    Offer,
+    Roster,
+    ShareKeys,
+    Signatures,
+    Survivors,
+    UnmaskShares,
+)
+from secagg.wire import Kind, decode, decode_chunk, encode, encode_chunk, header
+
+SESSION = bytes(range(32))
+IDS = st.integers(0, 2**32 - 1)
+FLAGS = st.lists(st.booleans(), max_size=20).map(tuple)
+
+
+def raw(size):
+    return st.binary(min_size=size, max_size=size)
+
+
+ENVELOPE = st.integers(0, 255).map(lambda b: bytes([b]) * ENVELOPE_SIZE)
+ENTRY = st.builds(AdvertiseKeys, IDS, raw(32), raw(32), raw(32), raw(64))
+
+
+@st.composite
+def unmask(draw):
+    flags = draw(FLAGS)
+    count = 1 + sum(flags)
+    return UnmaskShares(
+        draw(IDS), flags, tuple(draw(st.lists(raw(34), min_size=count, max_size=count)))
+    )
+
+
+@st.composite
+def masked(draw):
+    bits = draw(st.integers(2, 62))
+    words = draw(st.lists(st.integers(0, 2**bits - 1), min_size=1, max_size=20))
+    packed = ring.pack(np.array(words, dtype=ring.ring_dtype(bits)), bits)
+    return MaskedInput(draw(IDS), draw(FLAGS), len(words), bits, packed)
+
+
+MESSAGES = st.one_of(
+    st.builds(Offer, st.just(Params.for_cohort(20, 7, max_abs=5)), raw(32)),
+    ENTRY,
+    st.lists(ENTRY, max_size=4, unique_by=lambda e: e.client_id).map(
+        lambda entries: Roster(tuple(sorted(entries, key=lambda e: e.client_id)))
+    ),
+    st.builds(ShareKeys, IDS, raw(32), st.lists(ENVELOPE, max_size=4).map(tuple)),
+    st.lists(st.one_of(st.none(), ENVELOPE), max_size=9).map(lambda e: ForwardedShares(tuple(e))),
+    masked(),
+    st.builds(Survivors, FLAGS),
+    st.builds(ConsistencySignature, IDS, raw(64)),
+    st.dictionaries(st.integers(0, 500), raw(64), max_size=4).map(
+        lambda d: Signatures(tuple(sorted(d.items())))
+    ),
+    unmask(),
+)
+
+
+def no_other_error(data):
+    """Decode what may be no message; the second encoding must be the first."""
+    try:
+        session, message = decode(data)
+    except (WireFormatError, UnsafeParametersError, CapacityError):
+        return
+    assert encode(message, session) == data
+
+
+@given(message=MESSAGES)
+@settings(max_examples=150, deadline=None)
+def test_round_trip(message):
+    data = encode(message, SESSION)
+    assert decode(data) == (SESSION, message)
+
+
+@given(message=MESSAGES, data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_damage_is_refused_or_another_canonical_message(message, data):
+    good = encode(message, SESSION)
+    at = data.draw(st.integers(0, len(good) - 1))
+    bad = bytearray(good)
+    bad[at] ^= data.draw(st.integers(1, 255))
+    no_other_error(bytes(bad))
+    for short_or_long in (good[:at], good + data.draw(st.binary(min_size=1, max_size=3))):
+        with pytest.raises((WireFormatError, UnsafeParametersError, CapacityError)):
+            decode(short_or_long)
+
+
+@given(kind=st.sampled_from(Kind), body=st.binary(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_noise_behind_a_good_header(kind, body):
+    no_other_error(header(kind, SESSION) + body)
+
+
+@given(data=st.binary(max_size=120))
+@settings(max_examples=100, deadline=None)
+def test_noise(data):
+    for reader in (decode, message_kind, masked_vector, decode_chunk):
+        with pytest.raises(WireFormatError):
+            reader(data)
+
+
+@pytest.mark.parametrize("kind", [k for k in Kind if k is not Kind.CHUNK])
+def test_length_bombs_allocate_nothing(kind):
+    bomb = header(kind, SESSION) + b"\xff" * 64
+    tracemalloc.start()
+    no_other_error(bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000
+
+
+@pytest.mark.parametrize("place", [0, 4, 5, 7])
+def test_other_magic_version_suite_or_reserved_byte(place):
+    data = bytearray(encode(Survivors((True,)), SESSION))
+    data[place] ^= 2
+    with pytest.raises(WireFormatError):
+        decode(bytes(data))
+
+
+def test_lists_out_of_order():
+    entry = AdvertiseKeys(5, bytes(32), bytes(32), bytes(32), bytes(64))
+    for message in (
+        Roster((entry, entry)),
+        Signatures(((3, bytes(64)), (1, bytes(64)))),
+        Signatures(((3, bytes(64)), (3, bytes(64)))),
+    ):
+        with pytest.raises(WireFormatError, match="ascending"):
+            decode(encode(message, SESSION))
+
+
+def test_only_a_masked_input_has_a_vector():
+    with pytest.raises(WireFormatError, match="masked-input"):
+        masked_vector(encode(Survivors((True,)), SESSION))
+
+
+def test_chunks():
+    assert decode_chunk(encode_chunk(SESSION, 1, 2, b"xy")) == (SESSION, 1, 2, b"xy")
+    for bad in (encode_chunk(SESSION, 2, 2, b"x"), encode_chunk(SESSION, 0, 1, b"")):
+        with pytest.raises(WireFormatError):
+            decode_chunk(bad)
+    with pytest.raises(WireFormatError, match="chunk"):
+        decode(encode_chunk(SESSION, 0, 1, b"x"))
