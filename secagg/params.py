@@ -313,17 +313,15 @@ def _derive(n: int, dropout: float, corrupt: float, model: ThreatModel) -> tuple
 def _sparse_malicious(n: int, roster: int, colluders: int, silent: int, k: int) -> int | None:
     """Smallest safe threshold in a k-regular circulant graph, or None.
 
-    X corrupt among k neighbours, Y among the k/2 on one side, in the smallest roster that a client
-    accepts.  (1) Both secrets of one client need 2t ≤ k + 1 + X shares.  (2) To cut an arc out of the
-    ring of honest survivors, both its end clients must be opened although one side of each is gone:
-    Y ≥ t − 1 − k/2 at two disjoint places, whoever drops.  Bell et al. 2020, section 4, bounds random
-    drop-outs here; the server chooses them, so we do not.
+    X corrupt among k places, in the smallest roster that a client accepts.  (1) Both secrets of one
+    client need 2t ≤ k + 1 + X shares.  (2) To cut an arc out of the ring of honest survivors, both its
+    end clients must be opened although the k/2 places on one side of each are gone or corrupt, whoever
+    drops: at each end t ≤ k/2 + 1 + its corrupt ones, so 2t ≤ k + 2 + X over both.  Fewer than n² pairs
+    of ends; (2) implies (1).  Bell et al. 2020, section 4, bounds random drop-outs here; the server
+    chooses them, so we do not.
     """
-    bits = SECURITY_BITS + GRINDING_BITS + 1
-    worst = max(
-        (_first_rare(roster - 1, colluders, k, bits + math.log2(n)) + k + 2) // 2,
-        _first_rare(roster - 1, colluders, k // 2, bits / 2 + math.log2(n)) + 1 + k // 2,
-    )
+    bits = SECURITY_BITS + GRINDING_BITS + 1 + 2 * math.log2(n)
+    worst = (_first_rare(roster - 1, colluders, k, bits) + k + 3) // 2
     return _if_answered(n, silent, k, worst)
 
 

@@ -50,8 +50,8 @@ def test_sparse_graphs_meet_their_bounds_in_exact_arithmetic(n, rate):
     assert k % 2 == 0
     ways, whole = exact_tail(m - 1, c, k, 2 * t - k - 1)
     assert n * ways * 2**105 <= whole
-    ways, whole = exact_tail(m - 1, c, k // 2, t - 1 - k // 2)
-    assert (n * ways) ** 2 * 2**105 <= whole**2
+    ways, whole = exact_tail(m - 1, c, k, 2 * t - k - 2)
+    assert n**2 * ways * 2**105 <= whole
     ways, whole = exact_tail(n - 1, math.ceil(rate * n), k, k - t + 1)
     assert n * ways * 2**30 <= whole
 
