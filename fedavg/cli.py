@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dp import DpError
 from fedavg.errors import ConfigError, FedAvgError
@@ -38,7 +39,7 @@ _errors = Console(stderr=True)
 
 
 def _fail(error: Exception) -> NoReturn:
-    _errors.print(f"[bold red]Error:[/] {error}", highlight=False)
+    _errors.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
     raise typer.Exit(2) from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import threading
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from fedavg.rounds import Delivery
 from fedavg.simulate import Faults, Party, Population, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection, PipeConnection
     from multiprocessing.process import BaseProcess
     from typing import TypeAlias
@@ -136,7 +137,9 @@ class _Worker:
         self._population: Population | None = None
 
     def serve(self) -> None:
-        with contextlib.suppress(EOFError):  # the main process has gone, or closed the pipe
+        with contextlib.suppress(
+            EOFError, OSError
+        ):  # the main process has gone, or closed the pipe
             while True:
                 request = _REQUESTS.decode(self._pipe.recv_bytes())
                 try:
@@ -210,11 +213,24 @@ def _equip(population: Population, request: _Equip) -> None:
     population.equip(resolution, model, layout, request.material, request.seed)
 
 
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Generator[None]:
+    """Let a child inherit an ignored SIGINT: the main process decides when to stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers, and only it gets the signal
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _serve(pipe: _Pipe) -> None:
     """Run a worker until its pipe closes."""
     import torch  # noqa: PLC0415 - the worker's own start-up
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     _Worker(pipe).serve()
 
@@ -244,7 +260,8 @@ class WorkerPool:
         for _ in range(workers):
             near, far = context.Pipe()
             process = context.Process(target=_serve, args=(far,), daemon=True)
-            process.start()
+            with _deaf_to_interrupts():
+                process.start()
             far.close()
             self._pipes.append(near)
             self._processes.append(process)

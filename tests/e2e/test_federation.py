@@ -123,7 +123,7 @@ def test_the_aggregate_carries_the_noise_that_was_claimed():
     from fedavg.local import LocalTraining
 
     run = federation(
-        SUMS["secagg"],
+        SUMS["insecure-plain"],
         n=60,
         changes=PRIVATE | {"local_training": LocalTraining(lr=1e-12)},
     )

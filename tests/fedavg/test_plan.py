@@ -83,12 +83,12 @@ def test_a_cohort_too_small_for_the_threat_model_is_refused_with_the_remedy():
     with pytest.raises(PlanError, match="too small.*raise the rate"):
         plan_with(cohort=PoissonCohort(0.002)).resolve(**POPULATION)
     with pytest.raises((PlanError, SecAggError)):
-        plan_with(cohort=FixedCohort(3), noise=CentralGaussian(1.0)).resolve(**POPULATION)
+        plan_with(cohort=FixedCohort(2), noise=CentralGaussian(1.0)).resolve(**POPULATION)
 
 
 def test_cohorts_that_often_fall_below_the_floor_are_refused_under_privacy():
     with pytest.raises(PlanError, match="falls outside"):
-        plan_with(cohort=PoissonCohort(0.5)).resolve(**(POPULATION | {"num_clients": 60}))
+        plan_with(cohort=PoissonCohort(0.1)).resolve(**(POPULATION | {"num_clients": 60}))
 
 
 def test_a_sum_that_no_backend_can_hold_is_refused():
