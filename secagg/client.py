@@ -6,7 +6,7 @@ this client and drops its secrets; a wrong call by the program changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from secagg import ring
 from secagg.cohort import Cohort, pair_seed, self_seed
 from secagg.consistency import check_quorum, check_survivors
 from secagg.envelopes import open_envelope, seal_envelope
+from secagg.ephemeral import Ephemeral, present
 from secagg.errors import (
     Aborted,
     AbortReason,
@@ -23,7 +24,7 @@ from secagg.errors import (
     SecAggError,
     WireFormatError,
 )
-from secagg.keys import AgreementKey, Secret, check_client_id, entropy
+from secagg.keys import Secret, check_client_id
 from secagg.masks import add_masks
 from secagg.messages import (
     AdvertiseKeys,
@@ -40,7 +41,7 @@ from secagg.messages import (
 )
 from secagg.policy import Policy
 from secagg.sealed import route_keys
-from secagg.shamir import SECRET_SIZE, SHARE_SIZE, deal
+from secagg.shamir import SHARE_SIZE, deal
 from secagg.state import CLIENT_AWAITS, Phase, next_phase
 from secagg.wire import decode, encode, encode_chunk, read_header
 
@@ -49,31 +50,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from secagg.keys import Directory, Identity
+    from secagg.keys import AgreementKey, Directory, Identity
     from secagg.params import Params
 
 __all__ = ["Client"]
 
-_T = TypeVar("_T")
-
 CHUNK_SIZE = 256 << 10
 _ACCEPT_DEFAULTS = Policy()
-
-
-class _Secrets(Secret):
-    """What must not outlive its use; each is dropped as soon as it has served."""
-
-    __slots__ = ("channel", "held", "identity", "input", "mask", "own_share", "routes", "seed")
-
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
-        self.channel: AgreementKey | None = AgreementKey.generate()
-        self.mask: AgreementKey | None = AgreementKey.generate()
-        self.seed: bytes | None = entropy(SECRET_SIZE)
-        self.input: NDArray[np.int64] | None = None
-        self.routes: dict[int, bytes] = {}  # neighbour's position → key of its envelope to us
-        self.held: dict[int, bytes] = {}  # neighbour's position → its two shares
-        self.own_share = b""
 
 
 class Client(Secret):
@@ -81,6 +64,16 @@ class Client(Secret):
 
     The calls in order: `start`, `receive` four times, and `set_input` at any time before the second
     `receive`. Each returns the bytes to send, until `receive` has answered the request to unmask.
+
+    Example:
+        >>> from secagg import Directory, Identity, Params, Server
+        >>> server = Server(Params.for_cohort(3, 2, max_abs=9), context=b"round 1")
+        >>> me = Identity.generate()
+        >>> known = Directory({5: me.public})
+        >>> client = Client.from_offer(server.offer(), 5, me, known, context=b"round 1")
+        >>> server.receive(5, client.start())
+        >>> client
+        Client(<redacted>)
     """
 
     __slots__ = (
@@ -110,7 +103,7 @@ class Client(Secret):
         self._session = session
         self._client_id = client_id
         self._directory = directory
-        self._secrets: _Secrets | None = _Secrets(identity)
+        self._secrets: Ephemeral | None = Ephemeral(identity)
         self._phase = Phase.ADVERTISE_KEYS
         self._own: AdvertiseKeys | None = None
         self._cohort: Cohort | None = None
@@ -186,7 +179,7 @@ class Client(Secret):
         if self._phase is not Phase.ADVERTISE_KEYS:
             raise LocalProtocolError("start() is the first call, once")
         secrets = self._living()
-        channel, mask = _present(secrets.channel), _present(secrets.mask)
+        channel, mask = present(secrets.channel), present(secrets.mask)
         keys = (secrets.identity.public, channel.public, mask.public)
         unsigned = AdvertiseKeys(self._client_id, *keys, signature=b"")
         signature = secrets.identity.sign(unsigned.signed(self._session))
@@ -253,7 +246,7 @@ class Client(Secret):
             yield encode_chunk(self._session, index, count, part)
 
     def _answer(
-        self, data: bytes, secrets: _Secrets
+        self, data: bytes, secrets: Ephemeral
     ) -> ShareKeys | MaskedInput | ConsistencySignature | UnmaskShares:
         kind, session = read_header(data)
         if session != self._session:
@@ -273,7 +266,7 @@ class Client(Secret):
             case _:  # the table above lets no other kind through
                 raise RemoteProtocolError(f"sent {kind.name}", "server")
 
-    def _share_keys(self, roster: Roster, secrets: _Secrets) -> ShareKeys:
+    def _share_keys(self, roster: Roster, secrets: Ephemeral) -> ShareKeys:
         """Message 3: check who takes part, and deal shares to the neighbours."""
         cohort = Cohort.of(roster, self._params, self._session)
         position = cohort.positions.get(self._client_id)
@@ -288,9 +281,9 @@ class Client(Secret):
             ):
                 raise RemoteProtocolError(f"forged the keys of client {entry.client_id}", "server")
         seed, mask, channel = (
-            _present(secrets.seed),
-            _present(secrets.mask),
-            _present(secrets.channel),
+            present(secrets.seed),
+            present(secrets.mask),
+            present(secrets.channel),
         )
         # own share first; a point is a position + 1, the same for every dealer
         points = [place + 1 for place in (position, *neighbours)]
@@ -317,9 +310,9 @@ class Client(Secret):
         bound = {"session": self._session, "root": cohort.root}
         return route_keys(agreed, own=self._client_id, other=other, **bound)
 
-    def _masked_input(self, forwarded: ForwardedShares, secrets: _Secrets) -> MaskedInput:
+    def _masked_input(self, forwarded: ForwardedShares, secrets: Ephemeral) -> MaskedInput:
         """Message 5: open the shares; mask with exactly those neighbours whose shares opened."""
-        cohort = _present(self._cohort)
+        cohort = present(self._cohort)
         if len(forwarded.envelopes) != len(self._neighbours):
             raise RemoteProtocolError("forwarded shares for another neighbourhood", "server")
         for place, envelope in zip(self._neighbours, forwarded.envelopes, strict=True):
@@ -335,12 +328,12 @@ class Client(Secret):
                 AbortReason.TOO_FEW_SHARES,
                 f"{len(secrets.held)} neighbours' shares opened, {self._params.threshold - 1} needed",
             )
-        vector = _present(secrets.input)
+        vector = present(secrets.input)
         bits = self._params.ring_bits
         masked = ring.to_ring(vector, bits)
         position = cohort.positions[self._client_id]
-        plus, minus = [self_seed(cohort, _present(secrets.seed), position)], []
-        mask = _present(secrets.mask)
+        plus, minus = [self_seed(cohort, present(secrets.seed), position)], []
+        mask = present(secrets.mask)
         for place in secrets.held:
             try:
                 seed = pair_seed(cohort, mask, position, place)
@@ -355,17 +348,17 @@ class Client(Secret):
         packed = ring.pack(masked, bits)
         return MaskedInput(self._client_id, flags, self._params.vector_length, bits, packed)
 
-    def _sign(self, survivors: Survivors, secrets: _Secrets) -> ConsistencySignature:
+    def _sign(self, survivors: Survivors, secrets: Ephemeral) -> ConsistencySignature:
         """Message 7: check the survivor set and sign it."""
-        cohort = _present(self._cohort)
+        cohort = present(self._cohort)
         check_survivors(survivors, cohort, cohort.positions[self._client_id], self._masked_with)
         self._survivors = survivors
         self._signature = secrets.identity.sign(survivors.signed(self._session, cohort.root))
         return ConsistencySignature(self._client_id, self._signature)
 
-    def _unmask(self, request: Signatures, secrets: _Secrets) -> UnmaskShares:
+    def _unmask(self, request: Signatures, secrets: Ephemeral) -> UnmaskShares:
         """Message 9: once a quorum has signed the same set, one share of each neighbour's secrets."""
-        cohort, survivors = _present(self._cohort), _present(self._survivors)
+        cohort, survivors = present(self._cohort), present(self._survivors)
         own = (cohort.positions[self._client_id], self._signature)
         check_quorum(request, survivors, cohort, self._directory, own)
         flags = tuple(place in secrets.held for place in self._neighbours)
@@ -378,7 +371,7 @@ class Client(Secret):
                 shares.append(both[:SHARE_SIZE] if alive else both[SHARE_SIZE:])
         return UnmaskShares(self._client_id, flags, tuple(shares))
 
-    def _living(self) -> _Secrets:
+    def _living(self) -> Ephemeral:
         if self._secrets is None:
             raise LocalProtocolError(
                 f"this client is {self._phase.name}; join the next session anew"
@@ -388,10 +381,3 @@ class Client(Secret):
     def _abort(self) -> None:
         self._phase = Phase.ABORTED
         self._secrets = None
-
-
-def _present(value: _T | None) -> _T:
-    """A value that the phase guarantees."""
-    if value is None:
-        raise LocalProtocolError("used after it was erased")
-    return value

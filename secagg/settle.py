@@ -28,8 +28,9 @@ def compatible(cohort: Cohort, masked_with: Mapping[int, AbstractSet[int]]) -> s
     """The largest-minded choice of inputs in which all neighbours masked with each other.
 
     A client whose dealt shares do not open, or that claims so of others', is at odds with its
-    neighbours.  Whoever is at odds with most goes first, so that a liar who accuses many goes alone;
-    each liar costs at most one honest input.
+    neighbours.  Whoever is at odds with most goes first, so that one liar who accuses many goes alone.
+    Honest clients are at odds with liars only: this is the greedy vertex cover, so c liars who work
+    together have at most c·(1 + ln n) clients left out, themselves included.
 
     Args:
         cohort: the roster.

@@ -168,3 +168,14 @@ def test_errors_survive_a_process_boundary():
     for error in (RemoteProtocolError("x", 5), Aborted(AbortReason.TOO_FEW_KEYS, "1 of 3")):
         copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
         assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+def test_directories_remember_exactly_what_held():
+    identity, other = Identity.generate(), Identity.generate()
+    directory = Directory({1: identity.public})
+    signature = identity.sign(b"message")
+    for _ in range(2):
+        assert directory.verify(identity.public, signature, b"message")
+        assert not directory.verify(identity.public, signature, b"massage")
+        assert not directory.verify(other.public, signature, b"message")
+        assert not directory.verify(identity.public, bytes(64), b"message")
