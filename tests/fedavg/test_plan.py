@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dp import Accountant, DpError, PoissonSampling
+from dp import Accountant, DpError, FixedSizeSampling, GaussianEvent, PoissonSampling
 from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.encoding import FixedPoint
 from fedavg.errors import CapacityError, PlanError
@@ -147,8 +147,6 @@ def test_accounting_matches_the_plain_gaussian():
     """Rounded-Gaussian shares cost what one Gaussian costs, to the width of the bracket."""
     resolution = plan_with().resolve(**POPULATION)
     event_epsilon = resolution.epsilon_at_end()
-    from dp import GaussianEvent
-
     plain = Accountant().compose(GaussianEvent(1.3, sampling=PoissonSampling(0.15)), 40)
     assert event_epsilon == pytest.approx(plain.epsilon(1e-5).high, rel=2e-3)
     assert event_epsilon < 5
@@ -240,3 +238,12 @@ def test_shares_have_the_stated_deviation():
     draws = resolution.plan.noise.sample(stddev, 20_000)
     expected = stddev**2 + 1 / 12
     assert abs(np.var(draws) - expected) < 6 * expected * math.sqrt(2 / 20_000)
+
+
+def test_what_publishing_cohort_sizes_costs():
+    """The figure that README, limits and report quote: 5.0 becomes 18.8 in the built-in example."""
+    multiplier = calibrated(
+        plan_with(budget=Budget(epsilon=5.0)), **POPULATION
+    ).noise.noise_multiplier
+    known = GaussianEvent(multiplier, sampling=FixedSizeSampling(150, 1000))
+    assert Accountant().compose(known, 40).epsilon(1e-5).high == pytest.approx(18.8, abs=0.05)
