@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from dp import DpError
 from fedavg.errors import FedAvgError
 from he import HeError
 from secagg import SecAggError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery", "RoundTraffic", "Transport", "run_round"]
 
-PROTOCOL_ERRORS = (FedAvgError, SecAggError, HeError)
+PROTOCOL_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
 """What a peer's or a caller's fault raises, in any of the packages below."""
 
 

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -64,7 +63,6 @@ def execute(
     Raises:
         The packages' typed errors, before anything is written, for what does not add up.
     """
-    torch.set_num_threads(1)
     config = load_config(config_path, overrides)
     job = build_job(config)
     federation = _federation(job)

@@ -33,7 +33,7 @@ def test_exact_sums_at_awkward_lengths(name, length):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-@pytest.mark.parametrize("n", [3, 4, 7, 16, 33, 50])
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 7, 8, 9, 10, 13, 16, 21, 27, 33, 41, 50])
 def test_exact_sums_for_many_cohort_sizes(name, n):
     vectors = vectors_of(n, 37, 1000, n)
     result = secure_sum(BACKENDS[name], vectors, spec_for(vectors, max_abs=1000))
@@ -120,3 +120,28 @@ def test_all_backends_agree_to_the_bit(n, length, bound, seed):
         for backend in BACKENDS.values()
     ]
     assert all(np.array_equal(total, sum(vectors.values())) for total in totals)
+
+
+@given(
+    n=st.integers(3, 20),
+    length=st.sampled_from([1, 2, 7, 64, 65]),
+    drops=st.sets(st.integers(0, 19), max_size=6),
+    ring_bits=st.one_of(st.none(), st.integers(2, 40)),
+    seed=st.integers(0),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_tolerated_drop_outs_leave_the_same_bits_everywhere(n, length, drops, ring_bits, seed):
+    """Clients that never answer: all backends sum the same survivors, exactly or modulo 2^b."""
+    vectors = vectors_of(n, length, 2**20, seed)
+    ids = sorted(vectors)
+    silent = {ids[i]: 0 for i in drops if i < n}
+    least = BACKENDS["secagg"].min_survivors(n)
+    if n - len(silent) < max(least, 3):
+        silent = dict(list(silent.items())[: n - max(least, 3)])
+    bounds = {"ring_bits": ring_bits} if ring_bits else {"max_abs": 2**20}
+    spec = spec_for(vectors, **bounds)
+    expected = spec.settle(sum(vectors[i] for i in ids if i not in silent))
+    for backend in BACKENDS.values():
+        result = secure_sum(backend, vectors, spec, silent_from=silent)
+        assert np.array_equal(result.total, expected)
+        assert set(result.survivors) == set(ids) - set(silent)
