@@ -300,8 +300,9 @@ def test_a_liar_who_accuses_everybody_goes_alone():
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"bits": 9}, "another length or ring|bytes"),
-        ({"length": 3}, "another length or ring|bytes"),
+        ({"bits": 9, "packed": bytes(5)}, "another length or ring"),
+        ({"length": 3, "packed": bytes(6)}, "another length or ring"),
+        ({"length": 3}, "malformed"),
         ({"masked_with": (True,) * 3}, "places"),
         ({"masked_with": (False,) * 4}, "too few"),
         ({"client_id": 20}, "another client's name"),
@@ -313,6 +314,48 @@ def test_o1_inputs_of_another_shape(change, match):
     honest = lab.reply(10)
     refused(lab, 10, lab.encode(dataclasses.replace(decode(honest)[1], **change)), match)
     lab.server.receive(10, honest)
+
+
+def test_an_input_masked_with_somebody_who_dealt_nothing():
+    lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT, silent={60: Phase.SHARE_KEYS})
+    honest = decode(lab.reply(10))[1]
+    assert honest.masked_with == (True, True, True, True, False)
+    bad = dataclasses.replace(honest, masked_with=(True,) * 5)
+    refused(lab, 10, lab.encode(bad), "dealt no shares")
+
+
+def drop_with_another_key(lab):
+    """Client 20 deals shares of another mask key than it advertised, and drops."""
+    lab.run_to(Phase.SHARE_KEYS)
+    lab.clients[20]._secrets.mask = AgreementKey.generate()
+    lab.run_to(Phase.DONE, silent={20: Phase.MASKED_INPUT})
+    return lab.server.result()
+
+
+def test_s12_a_mask_key_that_was_not_advertised_gives_no_sum():
+    with pytest.raises(Aborted, match="mask key of client 20") as caught:
+        drop_with_another_key(Lab(5))
+    assert caught.value.reason is AbortReason.BAD_DEALER
+
+
+def test_s12_mutant_that_trusts_the_rebuilt_key_is_wrong(monkeypatch):
+    class Anything(bytes):
+        def __ne__(self, other):
+            return False
+
+        __hash__ = bytes.__hash__
+
+    rebuilt = AgreementKey.from_private_bytes
+
+    def trusted(data):
+        key = rebuilt(data)
+        key.public = Anything(key.public)
+        return key
+
+    lab = Lab(5)
+    monkeypatch.setattr("secagg.settle.AgreementKey.from_private_bytes", trusted)
+    result = drop_with_another_key(lab)
+    assert not np.array_equal(result.total, lab.total(result.survivors))
 
 
 def test_a_signature_over_other_survivors():

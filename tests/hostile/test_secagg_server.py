@@ -27,11 +27,11 @@ from secagg import (
     ring,
 )
 from secagg.cohort import pair_seed, self_seed
-from secagg.envelopes import open_envelope
+from secagg.envelopes import _commitments, _route, open_envelope
 from secagg.keys import AgreementKey
 from secagg.masks import add_masks
 from secagg.messages import ForwardedShares, Offer, Roster, Signatures, Survivors
-from secagg.sealed import route_keys
+from secagg.sealed import route_keys, seal
 from secagg.shamir import rebuild
 from secagg.state import CLIENT_AWAITS, SERVER_SENDS
 from secagg.wire import Kind, decode, encode
@@ -178,12 +178,13 @@ def test_s2_quorums_that_are_none(fault):
     lab.run_to(Phase.UNMASK, silent={60: Phase.MASKED_INPUT})
     client, honest = lab.clients[10], lab.message(10).signatures
     assert len(honest) == lab.params.quorum
+    gone = without(lab, 60).signed(lab.session, lab.cohort.root)
     bad = {
         "stranger": (*honest[:-1], (99, honest[-1][1])),
         "twice": (*honest[:-1], honest[-2]),
         "forged": (*honest[:-1], (honest[-1][0], honest[0][1])),
         "few": honest[:-1],
-        "dead": (*honest[:-1], (5, honest[-1][1])),
+        "dead": (*honest[:-1], (5, lab.identities[60].sign(gone))),
     }[fault]
     with pytest.raises(RemoteProtocolError) as caught:
         client.receive(lab.encode(Signatures(bad)))
@@ -605,6 +606,36 @@ def test_clients_forget_their_secrets():
     assert all(client._secrets is None for client in lab.clients.values())
     with pytest.raises(TypeError, match="pickled"):
         lab.clients[10].__reduce__()
+
+
+def test_too_few_shares_that_open_end_the_session():
+    lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT)
+    t = lab.params.threshold
+    envelopes = lab.message(10).envelopes
+    for client, kept in ((20, t - 1), (10, t - 2)):
+        inbox = lab.message(client).envelopes
+        message = lab.encode(ForwardedShares(inbox[:kept] + (None,) * (len(envelopes) - kept)))
+        if kept == t - 1:
+            assert lab.clients[client].receive(message)
+            continue
+        with pytest.raises(Aborted) as caught:
+            lab.clients[client].receive(message)
+        assert caught.value.reason is AbortReason.TOO_FEW_SHARES
+        assert lab.clients[client].phase is Phase.ABORTED
+
+
+@pytest.mark.parametrize("lie", ["commitments", "shares", "none"])
+def test_s12_a_dealer_that_seals_what_it_did_not_commit_to(lie):
+    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    key = lab.clients[10]._secrets.routes[1]
+    shares = bytes(34) + b"\x01" + bytes(31) + (b"\x01\x00" if lie == "shares" else bytes(2))
+    public = _commitments(lab.cohort, shares, 20, 10)
+    if lie == "commitments":
+        public = bytes(16) + public[16:]
+    envelope = public + seal(key, shares, _route(lab.cohort, 20, 10) + public)
+    inbox = (envelope, *lab.message(10).envelopes[1:])
+    message = decode(lab.clients[10].receive(lab.encode(ForwardedShares(inbox))))[1]
+    assert message.masked_with == (lie == "none", True, True, True)
 
 
 def test_an_envelope_needs_its_own_key():

@@ -81,6 +81,16 @@ def test_any_threshold_of_shares_rebuilds(secrets, data):
         assert rebuild([points[i] for i in chosen], held) == secret
 
 
+def test_coefficients_are_drawn_without_bias(monkeypatch):
+    """2^32 − 1 would make 0 likelier than the rest: it is drawn again."""
+    draws = iter([b"\xff" * 64, bytes(64)])
+    monkeypatch.setattr("secagg.keys._source", lambda size: next(draws)[:size])
+    secret = bytes(range(32))
+    shares = deal([secret], [1, 2], 2)
+    assert all(share.tobytes() == secret + bytes(2) for share in shares[:, 0])
+    assert next(draws, None) is None
+
+
 def test_the_largest_residue_survives_its_encoding():
     """65,536 does not fit 16 bits: rebuild from a polynomial that takes it in every limb."""
     top = bytes(32) + b"\xff\xff"
