@@ -139,8 +139,8 @@ class FixedPoint:
         c = clip·scale; for rounding to nearest c + √d/2, which holds for inputs of norm ≤ clip.
 
         Example:
-            >>> round(FixedPoint(clip=0.5, bits=9).l2_sensitivity(1970), 2)
-            256.51
+            >>> round(FixedPoint(clip=0.5, bits=9).l2_sensitivity(1970), 1)
+            256.5
         """
         length = self.encoded_length(vector_length)
         c, root = float(self.steps), math.sqrt(length)

@@ -104,20 +104,18 @@ class SecAgg:
         )
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
-        """Clients get the directory of public identities; the server needs nothing of its own."""
+        """Everyone gets the directory of public identities; there is no secret in it."""
         del spec
         packed = msgspec.msgpack.encode(dict(directory))
-        return Provision(server=b"", clients=packed, key_holder=None)
+        return Provision(server=packed, clients=packed, key_holder=None)
 
     def server_side(self, material: bytes) -> _SecAggServerSide:
-        """Open the server's side."""
-        del material
-        return _SecAggServerSide(self)
+        """Open the server's side: the directory, to turn foreign identities away at the door."""
+        return _SecAggServerSide(self, _directory(material))
 
     def client_side(self, material: bytes) -> _SecAggClientSide:
         """Open the clients' side: the pinned directory."""
-        publics = msgspec.msgpack.decode(material, type=dict[int, bytes])
-        return _SecAggClientSide(self, secagg.Directory(publics))
+        return _SecAggClientSide(self, _directory(material))
 
     def key_holder_side(self, material: bytes) -> NoReturn:
         """There is no key holder."""
@@ -133,6 +131,10 @@ class SecAgg:
         if not message or secagg.message_kind(message) != "masked_input":
             return None
         return secagg.masked_vector(message).astype(np.uint64)
+
+
+def _directory(material: bytes) -> secagg.Directory:
+    return secagg.Directory(msgspec.msgpack.decode(material, type=dict[int, bytes]))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -157,9 +159,12 @@ def _params(
 @dataclass(frozen=True, slots=True)
 class _SecAggServerSide:
     config: SecAgg
+    directory: secagg.Directory
 
     def session(self, spec: SumSpec, roster: Sequence[int]) -> _SecAggServerSession:
-        server = secagg.Server(self.config.params(spec), context=spec.context)
+        server = secagg.Server(
+            self.config.params(spec), context=spec.context, directory=self.directory
+        )
         return _SecAggServerSession(server, roster)
 
 
@@ -196,8 +201,9 @@ class _SecAggClientSide:
     def session(
         self, spec: SumSpec, client_id: int, identity: secagg.Identity, opening: bytes
     ) -> _SecAggClientSession:
+        policy = secagg.Policy(allow_semi_honest=self.config.threat_model == "semi-honest")
         client = secagg.Client.from_offer(
-            opening, client_id, identity, self.directory, context=spec.context
+            opening, client_id, identity, self.directory, context=spec.context, policy=policy
         )
         if client.params != self.config.params(spec):
             raise secagg.UnsafeParametersError(

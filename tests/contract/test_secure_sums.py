@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fedavg.errors import CapacityError, FedAvgError, RoundAbortedError
 from fedavg.secure_sum import centred
+from fedavg.sum_secagg import SecAgg
 from he import HeError
 from secagg import SecAggError
 from tests.contract.sums import BACKENDS, secure_sum, spec_for
@@ -145,3 +146,11 @@ def test_any_tolerated_drop_outs_leave_the_same_bits_everywhere(n, length, drops
         result = secure_sum(backend, vectors, spec, silent_from=silent)
         assert np.array_equal(result.total, expected)
         assert set(result.survivors) == set(ids) - set(silent)
+
+
+def test_the_semi_honest_mode_sums_alike_under_its_own_name():
+    backend = SecAgg(dropout_rate=0.2, corrupt_rate=0.2, threat_model="semi-honest")
+    vectors = vectors_of(12, 30, 1000, 5)
+    result = secure_sum(backend, vectors, spec_for(vectors, max_abs=1000))
+    assert np.array_equal(result.total, sum(vectors.values()))
+    assert "only looks" in backend.assumptions[0]
