@@ -1,4 +1,4 @@
-"""One client, one server and a key holder by themselves: what they refuse, and that refusal changes nothing."""
+"""A client, a server and a key holder alone: what they refuse, and that refusal changes nothing."""
 
 from __future__ import annotations
 
