@@ -105,9 +105,9 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The server's step; average_tail > 0 releases the mean of the last rounds' models."""
 
     optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
-    lr: float = 2.0
-    momentum: float = 0.9
-    average_tail: float = 0.0
+    lr: float = 3.0
+    momentum: float = 0.8
+    average_tail: float = 0.2
 
 
 class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
