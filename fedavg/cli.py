@@ -45,7 +45,7 @@ def _fail(error: Exception) -> NoReturn:
 
 _RUN_EPILOG = """Examples:
 
-fedavg run                                             the built-in example, about three minutes
+fedavg run                                             the built-in example, about two minutes
 
 fedavg run --epsilon 2 --rounds 30                     more privacy, noise calibrated to it
 
@@ -93,7 +93,10 @@ def run(
         typer.Option("--baseline/--no-baseline", help="Also train without any protection."),
     ] = None,
 ) -> None:
-    """Train a model on clients whose updates the server never sees."""
+    """Train a model on clients whose updates the server never sees.
+
+    CONFIG is a TOML file; without one, the built-in example runs. Options lie over the file.
+    """
     overrides: dict[str, object] = {
         "rounds": rounds,
         "secure_sum.kind": secure_sum,
