@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Federation", "RoundResult"]
 
+_WATCHED = 3  # clients with a probe in a recorded round: one of them surely stays to its end
+
 
 @dataclass(frozen=True, slots=True)
 class RoundResult:
@@ -123,7 +125,7 @@ class Federation:
         self.transcript = transcript
         self.ledger = Ledger(plan.budget.epsilon, plan.budget.delta)
         self.stopped = "unstarted"
-        self.watched: int | None = None
+        self.watched: tuple[int, ...] = ()
         self._spec = model if isinstance(model, ModelSpec) else None
         self._model = model.build() if isinstance(model, ModelSpec) else model
         self.layout = Layout.of(self._model)
@@ -248,14 +250,15 @@ class Federation:
         if record is None:
             return
         record.round_index = index
-        if cohort and self.watched is None and (record.rounds is None or index in record.rounds):
-            self.watched = cohort[0]
-            transport.watch(cohort[0])
+        if record.rounds is None or index in record.rounds:
+            self.watched = cohort[:_WATCHED]
+            for client in self.watched:
+                transport.watch(client)
             self._seen = transport.seen
 
-    def probe(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """The watched client's encoded update before and after its noise: a simulation's privilege."""
-        return None if self.watched is None else self._seen(self.watched)
+    def probe(self, client: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """A watched client's encoded update before and after its noise: a simulation's privilege."""
+        return self._seen(client) if client in self.watched else None
 
     def _apply(self, resolution: Resolution, result: SumResult, index: int) -> None:
         """Decode the sum, divide, and take the server's step."""

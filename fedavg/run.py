@@ -155,10 +155,9 @@ def _train(
                 directory.write_json("ledger.json", federation.ledger.state_dict())
                 directory.write_model(federation.layout, federation.released)
                 directory.write_json("summary.json", _summary(job, resolution, federation, last))
-                view = None if view_written else server_view(federation, resolution)
-                if view is not None:
-                    directory.write_json("server_view.json", view)
-                    view_written = True
+                view_written = view_written or _write_view(
+                    federation, resolution, directory, result
+                )
                 for client, reason in result.failures.items():
                     console.print(f"round {result.round}: client {client} left: {reason}")
                 if result.skipped is not None:
@@ -170,6 +169,23 @@ def _train(
             federation.stopped = "interrupted"
     directory.write_json("ledger.json", federation.ledger.state_dict())
     return last
+
+
+def _write_view(
+    federation: Federation, resolution: Resolution, directory: RunDirectory, result: RoundResult
+) -> bool:
+    """Write what the server saw in the recorded round; without a sum in it, record the next one."""
+    record = federation.transcript
+    if record is None:
+        return True
+    view = None if result.skipped is not None else server_view(federation, resolution)
+    if view is None:
+        record.entries.clear()
+        record.rounds = frozenset({result.round})  # the next round's index: results count from 1
+        return False
+    directory.write_json("server_view.json", view)
+    record.entries.clear()
+    return True
 
 
 def _baseline(job: Job, console: Console) -> float | None:

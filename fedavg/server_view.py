@@ -10,7 +10,7 @@ import numpy as np
 from fedavg.transcript import describe, uploaded_vector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,25 +54,29 @@ def server_view(federation: Federation, resolution: Resolution) -> dict[str, Any
 
 
 def _client(federation: Federation, resolution: Resolution) -> dict[str, Any] | None:
-    """One surviving client's update beside what the server received of it."""
-    seen, watched, transcript = federation.probe(), federation.watched, federation.transcript
-    if seen is None or transcript is None or watched is None:
-        return None
-    masked = uploaded_vector(
-        (e.message for e in transcript if e.party == watched and e.direction == "up"),
-        federation.plan.secure_sum,
-    )
-    if masked is None:
-        return None
-    bits = resolution.spec(max(resolution.bounds.floor, 1), b"").modulus_bits
-    if federation.plan.secure_sum.kind in ("ckks", "bfv"):
-        bits = 64
-    return {
-        "update": _shown(seen[0]),
-        "noised": _shown(seen[1]),
-        "masked": _shown(masked),
-        "modulus_bits": bits,
-    }
+    """The first watched survivor's update beside what the server received of it."""
+    result, sums = federation.last_sum, federation.plan.secure_sum
+    for client in federation.watched:
+        seen = federation.probe(client)
+        if seen is None or result is None or client not in result.survivors:
+            continue
+        masked = uploaded_vector(_sent_by(federation, client), sums)
+        if masked is None:
+            continue
+        bits = resolution.spec(max(resolution.bounds.floor, 1), b"").modulus_bits
+        return {
+            "update": _shown(seen[0]),
+            "noised": _shown(seen[1]),
+            "masked": _shown(masked),
+            "modulus_bits": 64 if sums.kind in ("ckks", "bfv") else bits,
+        }
+    return None
+
+
+def _sent_by(federation: Federation, client: int) -> Iterator[bytes]:
+    for entry in federation.transcript or ():
+        if entry.party == client and entry.direction == "up":
+            yield entry.message
 
 
 def _shown(vector: NDArray[np.generic]) -> Sequence[float]:
