@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from dp import Accountant
 from fedavg.errors import PlanError
 from fedavg.resolution import Resolution, replace_multiplier
 
@@ -151,6 +152,9 @@ class Plan:
         )
         self.secure_sum.check(resolution.spec(bounds.cap, b""))
         self.secure_sum.check(resolution.spec(max(bounds.floor, 1), b""))
+        event = resolution.release_event()
+        if event is not None:  # an event that no theorem covers is refused here, not after training
+            Accountant().compose(event).quick_epsilon(self.budget.delta)
         return resolution
 
     def _bounds(self, num_clients: int, num_rounds: int) -> CohortBounds:

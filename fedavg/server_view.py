@@ -63,7 +63,7 @@ def _client(federation: Federation, resolution: Resolution) -> dict[str, Any] | 
         masked = uploaded_vector(_sent_by(federation, client), sums)
         if masked is None:
             continue
-        bits = resolution.spec(max(resolution.bounds.floor, 1), b"").modulus_bits
+        bits = resolution.spec(resolution.bounds.cap, b"").modulus_bits
         return {
             "update": _shown(seen[0]),
             "noised": _shown(seen[1]),

@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dp import Accountant, DpError, FixedSizeSampling, GaussianEvent, PoissonSampling
+from dp import (
+    Accountant,
+    DpError,
+    FixedSizeSampling,
+    GaussianEvent,
+    PoissonSampling,
+    UnsupportedEventError,
+)
 from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.encoding import FixedPoint
 from fedavg.errors import CapacityError, PlanError
@@ -247,3 +254,8 @@ def test_what_publishing_cohort_sizes_costs():
     ).noise.noise_multiplier
     known = GaussianEvent(multiplier, sampling=FixedSizeSampling(150, 1000))
     assert Accountant().compose(known, 40).epsilon(1e-5).high == pytest.approx(18.8, abs=0.05)
+
+
+def test_a_sampling_that_no_theorem_covers_is_refused_before_any_round():
+    with pytest.raises(UnsupportedEventError, match="no theorem"):
+        plan_with(cohort=FixedCohort(150), noise=DistributedSkellam(1.3)).resolve(**POPULATION)
