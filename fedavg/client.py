@@ -95,7 +95,7 @@ class Client:
         """Answer one message of the server.
 
         Raises:
-            WireFormatError, LocalProtocolError: not a message for now; nothing is sent.
+            WireFormatError, LocalProtocolError: no message, or one that is not awaited; nothing is sent.
             NonFiniteError, CapacityError: (without DP) an update that cannot be encoded.
             secagg.SecAggError, he.HeError: the secure sum refuses.
         """

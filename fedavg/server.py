@@ -71,7 +71,7 @@ class RoundServer:
         """Take one message.
 
         Raises:
-            WireFormatError, LocalProtocolError: no message, or not for now.
+            WireFormatError, LocalProtocolError: no message, or one that is not awaited.
             secagg.RemoteProtocolError, he.HeError: the secure sum refuses it; the sender counts
                 as silent from here on.
         """

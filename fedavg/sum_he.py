@@ -12,6 +12,7 @@ import numpy as np
 import he
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.secure_sum import KEY_HOLDER, Provision
+from fedavg.sum_upload import UploadSession, check_opening, openings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,7 +200,7 @@ class _HeServerSession:
         return self._stage
 
     def open(self) -> dict[int, Sequence[bytes]]:
-        return dict.fromkeys(self._roster, (_OPENING + self._spec.context,))
+        return openings(_OPENING, self._spec, self._roster)
 
     def receive(self, sender: int, message: bytes) -> None:
         if sender == KEY_HOLDER and self._stage == "open" and self._opened is None:
@@ -246,35 +247,11 @@ class _HeClientSide:
 
     def session(
         self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
-    ) -> _HeClientSession:
+    ) -> UploadSession:
         del identity
-        if opening != _OPENING + spec.context:
-            raise LocalProtocolError("the server's opening is for another round or model")
-        return _HeClientSession(he.Client(self.secret, client_id, context=spec.context), spec)
-
-
-class _HeClientSession:
-    def __init__(self, client: he.Client, spec: SumSpec) -> None:
-        self._client = client
-        self._spec = spec
-        self._vector: NDArray[np.int64] | None = None
-
-    @property
-    def roster_size(self) -> int:
-        return self._spec.roster_size
-
-    def set_input(self, vector: NDArray[np.int64]) -> None:
-        self._vector = self._spec.admit(vector)
-
-    def start(self) -> Sequence[bytes]:
-        if self._vector is None:
-            raise LocalProtocolError("set_input comes before start")
-        vector, self._vector = self._vector, None
-        return tuple(self._client.encrypt(vector))
-
-    def receive(self, message: bytes) -> Sequence[bytes]:
-        del message
-        raise LocalProtocolError("an encrypted sum has one upload and no answers")
+        check_opening(_OPENING, spec, opening)
+        client = he.Client(self.secret, client_id, context=spec.context)
+        return UploadSession(spec, client.encrypt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from secagg import Identity
 
 from fedavg.secure_sum import Provision
+from fedavg.sum_upload import UploadSession, check_opening, openings
 
 __all__ = ["InsecurePlain", "PlainResult"]
 
@@ -139,7 +140,7 @@ class _PlainServerSession:
         return "upload"
 
     def open(self) -> dict[int, Sequence[bytes]]:
-        return dict.fromkeys(self._roster, (_OPENING + self._spec.context,))
+        return openings(_OPENING, self._spec, self._roster)
 
     def receive(self, sender: int, message: bytes) -> None:
         if self._done or sender not in self._roster or sender in self._survivors:
@@ -168,32 +169,11 @@ class _PlainServerSession:
 class _PlainClientSide:
     def session(
         self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
-    ) -> _PlainClientSession:
+    ) -> UploadSession:
         del client_id, identity
-        if opening != _OPENING + spec.context:
-            raise LocalProtocolError("the server's opening is for another round or model")
-        return _PlainClientSession(spec)
+        check_opening(_OPENING, spec, opening)
+        return UploadSession(spec, _in_the_clear)
 
 
-class _PlainClientSession:
-    def __init__(self, spec: SumSpec) -> None:
-        self._spec = spec
-        self._vector: NDArray[np.int64] | None = None
-
-    @property
-    def roster_size(self) -> int:
-        return self._spec.roster_size
-
-    def set_input(self, vector: NDArray[np.int64]) -> None:
-        self._vector = self._spec.admit(vector)
-
-    def start(self) -> Sequence[bytes]:
-        if self._vector is None:
-            raise LocalProtocolError("set_input comes before start")
-        message = _UPLOAD + self._vector.astype("<i8").tobytes()
-        self._vector = None
-        return (message,)
-
-    def receive(self, message: bytes) -> Sequence[bytes]:
-        del message
-        raise LocalProtocolError("a plain sum has one upload and no answers")
+def _in_the_clear(vector: NDArray[np.int64]) -> tuple[bytes]:
+    return (_UPLOAD + vector.astype("<i8").tobytes(),)
