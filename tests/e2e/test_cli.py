@@ -209,6 +209,8 @@ def test_interrupting_leaves_a_readable_run_directory(tmp_path, data_file):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        # a shell's background jobs, and so their children, ignore SIGINT unless told otherwise
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
     try:
         deadline = time.monotonic() + 120
