@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fedavg.config import Job
+    from fedavg.config import Config, Job
     from fedavg.federation import RoundResult
     from fedavg.resolution import Resolution
 
@@ -69,7 +71,7 @@ def execute(
     resolution = federation.resolve(config.rounds)
     _announce(job, resolution, console)
     directory = RunDirectory(out)
-    directory.write_config(config)
+    directory.write_config(_resolved(job, resolution))
     directory.write_json("summary.json", _summary(job, resolution, federation, None))
     started = time.perf_counter()
     last = _train(job, federation, resolution, directory, console)
@@ -80,6 +82,21 @@ def execute(
     summary["seconds"] = round(time.perf_counter() - started, 2)
     directory.write_json("summary.json", summary)
     return Outcome(out, write_report(out), summary)
+
+
+def _resolved(job: Job, resolution: Resolution) -> Config:
+    """The configuration with what was derived filled in: running it again derives the same."""
+    config, plan = job.config, job.plan
+    encoding = msgspec.structs.replace(config.encoding, bits=plan.encoding.bits)
+    privacy = config.privacy
+    if plan.noise is not None:
+        privacy = msgspec.structs.replace(
+            privacy,
+            noise_multiplier=plan.noise.noise_multiplier,
+            epsilon=plan.budget.epsilon if math.isfinite(plan.budget.epsilon) else None,
+            max_participations=resolution.max_participations,
+        )
+    return msgspec.structs.replace(config, encoding=encoding, privacy=privacy)
 
 
 def _federation(job: Job) -> Federation:

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedavg.cli import app
+from fedavg.config import build_job, load_config
 from tests.e2e.small import examples
 
 runner = CliRunner()
@@ -85,6 +86,9 @@ def test_a_run_leaves_a_whole_run_directory(tmp_path, data_file):
     ):
         assert (out / name).stat().st_size > 0
     assert "Result" in result.output
+    resolved = load_config(out / "config.toml")
+    assert resolved.privacy.epsilon == 5.0
+    assert build_job(resolved).plan.noise.noise_multiplier == summary["noise_multiplier"]
 
 
 @pytest.mark.parametrize("kind", ["secagg", "ckks", "bfv", "insecure-plain"])
