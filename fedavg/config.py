@@ -83,7 +83,7 @@ class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Poisson with a rate, or fixed with a size."""
 
     kind: Literal["poisson", "fixed"] = "poisson"
-    rate: float = 0.15
+    rate: float = 0.2
     size: int = 100
 
 
@@ -148,7 +148,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A whole run."""
 
-    rounds: int = 40
+    rounds: int = 60
     seed: int = 0
     baseline: bool = True
     data: DataConfig = DataConfig()
