@@ -45,7 +45,7 @@ def _fail(error: Exception) -> NoReturn:
 
 _RUN_EPILOG = """Examples:
 
-fedavg run                                             the built-in example, about two minutes
+fedavg run                                             the built-in example, about three minutes
 
 fedavg run --epsilon 2 --rounds 30                     more privacy, noise calibrated to it
 
