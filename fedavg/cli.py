@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dp import DpError
-from fedavg.errors import ConfigError, FedAvgError
+from fedavg.errors import FedAvgError
 from he import HeError
 from secagg import SecAggError
 
@@ -197,11 +196,7 @@ def data_list() -> None:
 
 def main() -> None:
     """Entry point of the `fedavg` command."""
-    try:
-        app()
-    except ConfigError as error:  # raised while options are read
-        _errors.print(f"Error: {error}")
-        sys.exit(2)
+    app()
 
 
 if __name__ == "__main__":

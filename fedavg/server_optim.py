@@ -15,7 +15,7 @@ import numpy as np
 from fedavg.errors import ConfigError, LocalProtocolError, NonFiniteError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
     from numpy.typing import NDArray
@@ -143,14 +143,20 @@ def _init_adaptive(size: int, tau: float) -> State:
     return {"first": np.zeros(size), "second": np.full(size, tau * tau)}
 
 
-def _adaptive_move(
+def _adaptive_step(
     vector: NDArray[np.float64],
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
-    lr: float,
-    tau: float,
+    delta: NDArray[np.float64],
+    state: State,
+    *,
+    rule: FedAdam | FedYogi | FedAdagrad,
+    accumulate: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
 ) -> tuple[NDArray[np.float64], State]:
-    moved = vector + lr * first / (np.sqrt(second) + tau)
+    """Algorithm 2 with the second moment's own rule: (v, Δ²) to the next v."""
+    _check_step(vector, delta)
+    second = accumulate(_moment(state, "second", vector.size), delta**2)
+    kept = rule.beta1 * _moment(state, "first", vector.size)
+    first = kept + (1 - rule.beta1) * delta
+    moved = vector + rule.lr * first / (np.sqrt(second) + rule.tau)
     return moved, {"first": first, "second": second}
 
 
@@ -182,11 +188,13 @@ class FedAdam:
         self, vector: NDArray[np.float64], delta: NDArray[np.float64], state: State
     ) -> tuple[NDArray[np.float64], State]:
         """Take v ← β₂·v + (1−β₂)·Δ²."""
-        _check_step(vector, delta)
-        second = _moment(state, "second", vector.size)
-        first = self.beta1 * _moment(state, "first", vector.size) + (1 - self.beta1) * delta
-        second = self.beta2 * second + (1 - self.beta2) * delta**2
-        return _adaptive_move(vector, first, second, self.lr, self.tau)
+
+        def decayed(
+            second: NDArray[np.float64], square: NDArray[np.float64]
+        ) -> NDArray[np.float64]:
+            return self.beta2 * second + (1 - self.beta2) * square
+
+        return _adaptive_step(vector, delta, state, rule=self, accumulate=decayed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +225,11 @@ class FedYogi:
         self, vector: NDArray[np.float64], delta: NDArray[np.float64], state: State
     ) -> tuple[NDArray[np.float64], State]:
         """Take v ← v − (1−β₂)·Δ²·sign(v − Δ²)."""
-        _check_step(vector, delta)
-        second = _moment(state, "second", vector.size)
-        first = self.beta1 * _moment(state, "first", vector.size) + (1 - self.beta1) * delta
-        square = delta**2
-        second = second - (1 - self.beta2) * square * np.sign(second - square)
-        return _adaptive_move(vector, first, second, self.lr, self.tau)
+
+        def nudged(second: NDArray[np.float64], square: NDArray[np.float64]) -> NDArray[np.float64]:
+            return second - (1 - self.beta2) * square * np.sign(second - square)
+
+        return _adaptive_step(vector, delta, state, rule=self, accumulate=nudged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +258,7 @@ class FedAdagrad:
         self, vector: NDArray[np.float64], delta: NDArray[np.float64], state: State
     ) -> tuple[NDArray[np.float64], State]:
         """Take v ← v + Δ²."""
-        _check_step(vector, delta)
-        second = _moment(state, "second", vector.size) + delta**2
-        first = self.beta1 * _moment(state, "first", vector.size) + (1 - self.beta1) * delta
-        return _adaptive_move(vector, first, second, self.lr, self.tau)
+        return _adaptive_step(vector, delta, state, rule=self, accumulate=np.add)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,9 @@ class _Material(msgspec.Struct, frozen=True, array_like=True):
     params: bytes
     secret_key: bytes
 
+    def __repr__(self) -> str:
+        return "_Material(<redacted>)"
+
 
 @dataclass(frozen=True, slots=True)
 class _Encrypted:

@@ -86,6 +86,9 @@ class _Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):
     material: bytes
     seed: int
 
+    def __repr__(self) -> str:
+        return "_Equip(<redacted>)"  # the material may hold a secret key
+
 
 class _Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
     round: int

@@ -51,12 +51,10 @@ def test_the_encoded_norm_never_exceeds_the_stated_sensitivity(length, bits, rot
 
 
 def test_rounding_at_hostile_points_is_within_the_bound_where_plain_rounding_is_not(monkeypatch):
-    """Every coordinate at one half: unconditioned rounding passes the bound now and then.
+    """Four coordinates at one half, and a bound that only roundings up in one place or none keep.
 
-    The mutant accepts the first rounding; over 400 draws at 16 coordinates its norm exceeds the
-    conditional bound (rounding up in at least 14 of 16 places, p = 2.1e-3 a draw) with probability
-    1 − (1 − 2.1e-3)^400 = 0.57 a run of 400, so 20,000 draws are taken: it fails to fail with
-    probability < 1e-17.
+    Conditional rounding keeps it in 200 encodings. The mutant, one rounding without condition, breaks it
+    in 11 of 16 draws: that none of 20,000 does has probability below 1e-10000.
     """
     encoding = FixedPoint(clip=1.0, bits=2)  # one grid unit is the whole clip
     vector = np.full(4, 0.5)
@@ -84,7 +82,7 @@ def test_stochastic_rounding_is_unbiased():
     """
     encoding = FixedPoint(clip=1.0, bits=8)
     vector = np.full(20_000, 0.3) / encoding.scale
-    mean = encoding.encode(vector / 1.0).mean()
+    mean = encoding.encode(vector).mean()
     assert abs(mean - 0.3) < 6 * math.sqrt(0.3 * 0.7 / 20_000)
 
 

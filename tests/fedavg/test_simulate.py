@@ -20,7 +20,8 @@ from fedavg.noise import (
 from fedavg.secure_sum import Provision
 from fedavg.server_optim import AveragedIterates, FedAdam, FedMomentum
 from fedavg.simulate import Faults, InProcess, Population
-from fedavg.workers import WorkerPool
+from fedavg.sum_he import _Material
+from fedavg.workers import WorkerPool, _Equip
 from tests.e2e.small import MODEL, SUMS, clients, plan
 
 PRIVATE = {"encoding": FixedPoint(0.5, 9)}
@@ -108,3 +109,6 @@ def test_provisions_print_redacted_and_cannot_be_pickled():
     assert "secret" not in repr(provision)
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(provision)
+    assert "key" not in repr(_Material(b"parameters", b"key"))
+    equip = _Equip(b"plan", 1, 1, 1, "softmax", [2], 2, 0, b"key", 0)
+    assert "key" not in repr(equip)
