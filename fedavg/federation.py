@@ -235,7 +235,7 @@ class Federation:
             result = run_round(server, transport, traffic, self.transcript)
             started = time.perf_counter()
             survivors = len(result.survivors)
-            self._apply(resolution, result, index)
+            self._apply(resolution, result, index, len(server.roster))
             traffic.seconds["decode"] = time.perf_counter() - started
         except PROTOCOL_ERRORS as error:
             skipped = str(error)
@@ -260,10 +260,10 @@ class Federation:
         """A watched client's encoded update before and after its noise: a simulation's privilege."""
         return self._seen(client) if client in self.watched else None
 
-    def _apply(self, resolution: Resolution, result: SumResult, index: int) -> None:
-        """Decode the sum, divide, and take the server's step."""
+    def _apply(self, resolution: Resolution, result: SumResult, index: int, roster: int) -> None:
+        """Add the server's noise, decode the sum, divide, and take the server's step."""
         total = result.total
-        stddev = resolution.central_stddev
+        stddev = resolution.server_stddev(roster, len(result.survivors))
         if stddev and self.plan.noise is not None:
             total = total + self.plan.noise.sample(stddev, total.size)
         divisor = resolution.expected_cohort

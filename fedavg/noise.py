@@ -3,8 +3,9 @@
 A distributed noise gives every client of a roster of n a share of variance σ²/(h·n), where σ is
 noise multiplier · sensitivity in grid units and h the fraction of the roster that is guaranteed to be
 honest *and* to survive.  So the sum carries at least σ² whatever happens above the floor, and σ²/h
-in a round without drop-outs: a total that does not depend on the cohort's size, which it would
-otherwise give away.
+in a round without drop-outs.  What silent clients leave out, the server makes up for before anything is
+released: a release carries σ²/h whatever the roster and whoever left, so that its noise tells
+nothing about the cohort (docs/privacy.md §4.3).
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ __all__ = [
     "Noise",
     "Sensitivity",
     "Shares",
+    "guaranteed_variance",
     "share_stddev",
 ]
 
 Sampling = NoSampling | PoissonSampling | FixedSizeSampling
+_LEAST_STDDEV = 2.0  # of one share, and of the part held back: below it τ is no longer negligible
 Event = GaussianEvent | RoundedGaussianSumEvent | SkellamEvent | DiscreteGaussianSumEvent
 
 
@@ -57,18 +60,14 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How many noise shares an accountant may count on.
+    """How a round's noise is cut into shares.
 
     Args:
-        honest_fraction: h; at least ⌊h·n⌋ … shares of every roster of n survive and stay secret.
-        smallest: guaranteed honest shares of the smallest cohort.
-        largest: guaranteed honest shares of the largest cohort.
+        honest_fraction: h; at least the fraction h of every roster survives and keeps its shares secret.
         cap: size of the largest cohort, whose shares are the smallest.
     """
 
     honest_fraction: float
-    smallest: int
-    largest: int
     cap: int
 
 
@@ -86,6 +85,9 @@ class Noise(Protocol):
     distributed: ClassVar[bool]
     """Whether the clients add it; otherwise the server does."""
 
+    held_back: ClassVar[float]
+    """Variance in grid units that is added beyond the claimed one, because the theorem consumes it."""
+
     def event(self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling) -> Event:
         """What one release costs, for the accountant."""
         ...
@@ -97,6 +99,11 @@ class Noise(Protocol):
     def tail(self, variance: float, log_probability: float) -> float:
         """A magnitude that noise of this total variance exceeds with probability ≤ e^−log_probability."""
         ...
+
+
+def guaranteed_variance(noise: Noise, sensitivity: Sensitivity) -> float:
+    """σ², grid units: what the honest survivors add together at least, or the server alone."""
+    return (noise.noise_multiplier * sensitivity.l2) ** 2 + noise.held_back
 
 
 def share_stddev(
@@ -112,7 +119,7 @@ def share_stddev(
     """
     if roster < 1:
         raise PlanError(f"a roster needs at least one client, not {roster}")
-    return noise.noise_multiplier * sensitivity.l2 / math.sqrt(honest_fraction * roster)
+    return math.sqrt(guaranteed_variance(noise, sensitivity) / (honest_fraction * roster))
 
 
 def _check(multiplier: float) -> None:
@@ -126,7 +133,10 @@ def _gaussian_tail(variance: float, log_probability: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class DistributedGaussian:
-    """Shares of rounded Gaussian noise; accounted as one Gaussian plus a proven slack.
+    """Shares of discrete Gaussian noise, accounted as one Gaussian plus a proven slack.
+
+    Any number of discrete Gaussian shares is within a factor e^(±τ) of one of their total variance,
+    and that one is N(0, σ²) post-processed with the variance held back (docs/privacy.md §4).
 
     Example:
         >>> DistributedGaussian(1.3).kind
@@ -136,6 +146,7 @@ class DistributedGaussian:
     noise_multiplier: float
     kind: ClassVar[str] = "gaussian"
     distributed: ClassVar[bool] = True
+    held_back: ClassVar[float] = _LEAST_STDDEV**2
 
     def __post_init__(self) -> None:
         _check(self.noise_multiplier)
@@ -143,32 +154,37 @@ class DistributedGaussian:
     def event(
         self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling
     ) -> RoundedGaussianSumEvent:
-        """The slack grows with the number of shares and falls with their size: take the worst of both."""
+        """The slack of all clients' shares, the server's, and the variance held back.
+
+        It falls with the size of the smallest and grows with their number: the event takes the worst
+        of both, and refuses shares of less than two grid units.
+        """
         local = share_stddev(self, sensitivity, shares.honest_fraction, shares.cap)
         return RoundedGaussianSumEvent(
             self.noise_multiplier,
-            local_stddev=local,
-            shares=shares.largest,
+            local_stddev=min(local, _LEAST_STDDEV),
+            shares=shares.cap + 2,
             dimension=sensitivity.dimension,
             sampling=sampling,
         )
 
     def sample(self, stddev: float, size: int) -> NDArray[np.int64]:
-        """Draw from the rounded Gaussian."""
-        return sample_rounded_gaussian(stddev, size)
+        """Draw from the discrete Gaussian."""
+        return sample_discrete_gaussian(stddev, size)
 
     def tail(self, variance: float, log_probability: float) -> float:
-        """Gaussian tail; the rounding of each share is added by the plan."""
+        """A sum of discrete Gaussians is sub-Gaussian with its nominal variance."""
         return _gaussian_tail(variance, log_probability)
 
 
 @dataclass(frozen=True, slots=True)
 class DistributedDiscreteGaussian:
-    """Shares of discrete Gaussian noise (Kairouz, Liu, Steinke 2021)."""
+    """The same shares, accounted by the published theorem (Kairouz, Liu, Steinke 2021)."""
 
     noise_multiplier: float
     kind: ClassVar[str] = "discrete-gaussian"
     distributed: ClassVar[bool] = True
+    held_back: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         _check(self.noise_multiplier)
@@ -176,11 +192,11 @@ class DistributedDiscreteGaussian:
     def event(
         self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling
     ) -> DiscreteGaussianSumEvent:
-        """Bounded with the smallest shares and the largest number of them."""
+        """Bounded with the smallest shares and the largest number of them, the server's counted in."""
         return DiscreteGaussianSumEvent(
             self.noise_multiplier,
             local_stddev=share_stddev(self, sensitivity, shares.honest_fraction, shares.cap),
-            shares=shares.largest,
+            shares=shares.cap + 1,
             dimension=sensitivity.dimension,
             l2_sensitivity=sensitivity.l2,
             l1_sensitivity=sensitivity.l1,
@@ -203,6 +219,7 @@ class DistributedSkellam:
     noise_multiplier: float
     kind: ClassVar[str] = "skellam"
     distributed: ClassVar[bool] = True
+    held_back: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         _check(self.noise_multiplier)
@@ -234,6 +251,7 @@ class CentralGaussian:
     noise_multiplier: float
     kind: ClassVar[str] = "central-gaussian"
     distributed: ClassVar[bool] = False
+    held_back: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         _check(self.noise_multiplier)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dp import SAMPLER_TV_ERROR, Accountant, FailureEvent, NoSampling
 from fedavg.errors import PlanError
-from fedavg.noise import Sensitivity, Shares, share_stddev
+from fedavg.noise import Sensitivity, Shares, guaranteed_variance, share_stddev
 from fedavg.secure_sum import SumSpec
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Resolution:
             return None
         if not noise.distributed:
             return noise.noise_multiplier
-        return noise.noise_multiplier / math.sqrt(self.honest_fraction)
+        added = guaranteed_variance(noise, self.sensitivity) / self.honest_fraction
+        return math.sqrt(added) / self.sensitivity.l2
 
     def share_stddev(self, roster: int) -> float:
         """Standard deviation of one client's noise share, grid units."""
@@ -76,13 +77,18 @@ class Resolution:
             raise PlanError("this plan's clients add no noise")
         return share_stddev(self.plan.noise, self.sensitivity, self.honest_fraction, roster)
 
-    @property
-    def central_stddev(self) -> float:
-        """Standard deviation of the server's noise, grid units; 0 when it adds none."""
+    def server_stddev(self, roster: int, survivors: int) -> float:
+        """Standard deviation of what the server adds before it releases, grid units.
+
+        Central noise, or the shares of those who left: a release then carries the same noise
+        whatever the roster and the survivors.  0 when it adds none.
+        """
         noise = self.plan.noise
-        if noise is None or noise.distributed:
+        if noise is None or (noise.distributed and survivors >= roster):
             return 0.0
-        return noise.noise_multiplier * self.sensitivity.l2
+        if noise.distributed:
+            return self.share_stddev(roster) * math.sqrt(roster - survivors)
+        return math.sqrt(guaranteed_variance(noise, self.sensitivity))
 
     @property
     def ring_bits(self) -> int | None:
@@ -92,10 +98,9 @@ class Resolution:
             return None
         largest = self.bounds.cap * self.plan.encoding.max_abs(self.vector_length)
         if noise.distributed:
-            variance = (noise.noise_multiplier * self.sensitivity.l2) ** 2 / self.honest_fraction
+            variance = guaranteed_variance(noise, self.sensitivity) / self.honest_fraction
             log_probability = _WRAP_BITS * math.log(2) + math.log(self.sensitivity.dimension)
-            # every share is rounded, by at most one half
-            largest += math.ceil(noise.tail(variance, log_probability) + self.bounds.cap / 2)
+            largest += math.ceil(noise.tail(variance, log_probability))
         return largest.bit_length() + 1
 
     @property
@@ -118,9 +123,7 @@ class Resolution:
     @property
     def shares(self) -> Shares:
         """The noise shares that the accountant may count on."""
-        sums, bounds = self.plan.secure_sum, self.bounds
-        honest = [sums.min_survivors(n) - sums.colluders(n) for n in (bounds.floor, bounds.cap)]
-        return Shares(self.honest_fraction, max(honest[0], 1), max(honest[1], 1), bounds.cap)
+        return Shares(self.honest_fraction, self.bounds.cap)
 
     def release_event(self) -> Event | None:
         """What one release costs whoever sees the models; None without DP."""
@@ -132,7 +135,7 @@ class Resolution:
 
     def failure(self) -> FailureEvent:
         """Probability per round of what lies outside the theorems: cohort sizes, sampler tables."""
-        draws = self.bounds.cap * self.sensitivity.dimension
+        draws = (self.bounds.cap + 1) * self.sensitivity.dimension  # the server's share, too
         return FailureEvent(self.bounds.outside + draws * SAMPLER_TV_ERROR)
 
     def server_epsilon(self, participations: int) -> float | None:
@@ -146,9 +149,11 @@ class Resolution:
             return None
         if participations == 0:
             return 0.0
-        seen = replace_multiplier(
-            noise, noise.noise_multiplier * math.sqrt(self.server_fraction / self.honest_fraction)
-        )
+        part = self.server_fraction / self.honest_fraction
+        visible = guaranteed_variance(noise, self.sensitivity) * part - noise.held_back
+        if visible <= 0:
+            raise PlanError("the shares are too small for this noise; raise [encoding] bits")
+        seen = replace_multiplier(noise, math.sqrt(visible) / self.sensitivity.l2)
         event = seen.event(self.sensitivity, self.shares, NoSampling())
         accountant = Accountant().compose(event, participations)
         return (

@@ -133,7 +133,7 @@ def test_the_aggregate_carries_the_noise_that_was_claimed():
         assert result.skipped is None
         draws.append(run.last_sum.total)
     values = np.concatenate(draws).astype(float)
-    added = 60 * (resolution.share_stddev(60) ** 2 + 1 / 12)
+    added = 60 * resolution.share_stddev(60) ** 2
     claimed = (resolution.noise_multiplier * resolution.sensitivity.l2) ** 2
     error = added * np.sqrt(2 / values.size)
     assert (

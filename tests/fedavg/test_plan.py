@@ -130,6 +130,26 @@ def test_the_total_noise_does_not_depend_on_the_cohort_size():
     assert max(totals) / min(totals) - 1 < 1e-12
 
 
+@pytest.mark.parametrize(
+    "noise", [DistributedGaussian(1.3), DistributedSkellam(1.3), DistributedDiscreteGaussian(1.3)]
+)
+def test_a_release_carries_the_same_noise_whoever_joined_and_whoever_left(noise):
+    """Shares of the survivors and the server's own: their variances add up to one constant."""
+    resolution = plan_with(noise=noise).resolve(**POPULATION)
+    bounds, sums = resolution.bounds, resolution.plan.secure_sum
+    totals = [
+        left * resolution.share_stddev(n) ** 2 + resolution.server_stddev(n, left) ** 2
+        for n in range(bounds.floor, bounds.cap + 1, 7)
+        for left in range(sums.min_survivors(n), n + 1)
+    ]
+    added = resolution.noise_multiplier_added * resolution.sensitivity.l2
+    assert totals == pytest.approx([added**2] * len(totals), rel=1e-12)
+
+
+def test_the_server_makes_up_for_no_one_when_all_stay():
+    assert plan_with().resolve(**POPULATION).server_stddev(150, 150) == 0.0
+
+
 def test_the_guaranteed_honest_survivors_carry_the_claimed_noise():
     resolution = plan_with().resolve(**POPULATION)
     sums = resolution.plan.secure_sum
@@ -151,7 +171,7 @@ def test_a_share_sized_for_the_whole_roster_would_fall_short():
 
 
 def test_accounting_matches_the_plain_gaussian():
-    """Rounded-Gaussian shares cost what one Gaussian costs, to the width of the bracket."""
+    """Discrete Gaussian shares cost what one Gaussian costs, to the width of the bracket."""
     resolution = plan_with().resolve(**POPULATION)
     event_epsilon = resolution.epsilon_at_end()
     plain = Accountant().compose(GaussianEvent(1.3, sampling=PoissonSampling(0.15)), 40)
@@ -188,9 +208,9 @@ def test_a_wrap_is_as_unlikely_as_stated():
     half = 2 ** (resolution.ring_bits - 1)
     signal = resolution.bounds.cap * resolution.plan.encoding.max_abs(1970)
     sigma = resolution.noise_multiplier_added * resolution.sensitivity.l2
-    margin = (half - signal - resolution.bounds.cap / 2) / sigma
+    margin = (half - signal) / sigma
     assert 1970 * math.erfc(margin / math.sqrt(2)) <= 2**-30
-    assert half < 2 * (signal + 9 * sigma + resolution.bounds.cap)
+    assert half < 2 * (signal + 9 * sigma + 1)
 
 
 def test_calibration_spends_the_budget_and_no_more():
@@ -240,7 +260,7 @@ def test_shares_have_the_stated_deviation():
     resolution = plan_with().resolve(**POPULATION)
     stddev = resolution.share_stddev(150)
     draws = resolution.plan.noise.sample(stddev, 20_000)
-    expected = stddev**2 + 1 / 12
+    expected = stddev**2
     assert abs(np.var(draws) - expected) < 6 * expected * math.sqrt(2 / 20_000)
 
 
