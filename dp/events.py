@@ -140,8 +140,8 @@ class GaussianEvent:
 class RoundedGaussianSumEvent:
     """One release of an integer sum that carries `shares` independent rounded Gaussians a coordinate.
 
-    The number and size of the shares must not depend on whether one client takes part; a public number
-    of shares a round, dealt out among whoever joins, has that property (docs/privacy.md §4.3).
+    The law of the noise must not depend on whether one client takes part: shares of a fixed number, or
+    discrete Gaussian shares of a fixed total variance, some of it held back (docs/privacy.md §4).
 
     Args:
         noise_multiplier: √shares · local_stddev ÷ L2 sensitivity, both in grid units.
