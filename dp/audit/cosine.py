@@ -1,0 +1,161 @@
+"""One shot (Andrew et al. 2023): how far canaries stick out of a released update; an estimate, no bound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import log_ndtr
+from scipy.stats import chi2
+
+from dp._checks import fraction, positive
+from dp.errors import InvalidParameterError, NonFiniteError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["OneShot", "one_shot"]
+
+_LARGEST_EPSILON = 700.0
+
+
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """An estimate of ε; the truth may lie on either side.
+
+    Args:
+        epsilon_estimate: between the cosines of included canaries and those of absent ones.
+        delta: at which ε is stated.
+        mean: of the included canaries' cosines; 0 for absent ones.
+        stddev: of the included canaries' cosines.
+        null_stddev: of absent ones, 1/√d: known, not measured.
+        canaries: k.
+    """
+
+    epsilon_estimate: float
+    delta: float
+    mean: float
+    stddev: float
+    null_stddev: float
+    canaries: int
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error of the mean cosine ÷ the mean: about that of the estimate."""
+        return self.null_stddev / math.sqrt(self.canaries) / max(abs(self.mean), 1e-300)
+
+
+def one_shot(
+    released: NDArray[np.floating],
+    canaries: NDArray[np.floating],
+    *,
+    delta: float,
+) -> OneShot:
+    """Estimate ε from one released vector into which every canary went.
+
+    Each canary's cosine is taken with the released vector less the other canaries, since whoever
+    attacks one client is taken to know the others.  A direction that did not go in has a cosine of
+    about N(0, 1/d) with anything.  Where the included cosines' spread differs from 1/√d only by chance
+    (a χ² test at 1 %), 1/√d is used: estimated spreads would blow small δ up.
+
+    Args:
+        released: float[d]: the sum of all released updates, or the last model less the first.
+        canaries: float[k, d]: rows of norm 1, k ≥ 10, each of which was one client's clipped update.
+        delta: in (0, 1).
+
+    Raises:
+        InvalidParameterError: shapes that do not fit, or a zero vector.
+        NonFiniteError: NaN or infinity.
+
+    Example:
+        >>> import numpy as np
+        >>> from dp import gaussian_epsilon, sample_rounded_gaussian
+        >>> from dp.audit import unit_canaries
+        >>> canaries = unit_canaries(200, 5000)
+        >>> noise = sample_rounded_gaussian(1000.0, 5000) / 1000.0  # noise multiplier 1
+        >>> found = one_shot(canaries.sum(0) + noise, canaries, delta=1e-5)
+        >>> 0.5 < found.epsilon_estimate / gaussian_epsilon(1.0, 1e-5) < 2
+        True
+    """
+    fraction("delta", positive("delta", delta))
+    vector, rows = np.asarray(released, dtype=np.float64), np.asarray(canaries)
+    if vector.ndim != 1 or rows.ndim != 2 or rows.shape[1] != vector.size or rows.shape[0] < 10:
+        raise InvalidParameterError(
+            f"one shot takes a vector and 10 or more canaries of its length, not {vector.shape} "
+            f"and {rows.shape}"
+        )
+    if not bool(np.isfinite(vector).all()):
+        raise NonFiniteError("the released vector holds NaN or infinity")
+    cosines = _cosines(vector, rows)
+    count, null = rows.shape[0], 1 / math.sqrt(vector.size)
+    mean, stddev = float(cosines.mean()), float(cosines.std(ddof=1))
+    spread = (count - 1) * (stddev / null) ** 2
+    odd = min(float(chi2.cdf(spread, count - 1)), float(chi2.sf(spread, count - 1)))
+    fitted = stddev if odd < 0.005 else null
+    return OneShot(_epsilon(mean / null, fitted / null, delta), delta, mean, stddev, null, count)
+
+
+def _cosines(vector: NDArray[np.float64], rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Cosine of each canary with the vector from which the other canaries are taken away."""
+    everyone = rows.sum(axis=0, dtype=np.float64)
+    amount = float(vector @ everyone) / float(everyone @ everyone)
+    rest = vector - amount * everyone
+    along = (rows @ rest.astype(rows.dtype)).astype(np.float64)
+    squared = float(rest @ rest) + 2 * amount * along + amount * amount
+    if not bool((squared > 0).all()):
+        raise InvalidParameterError(
+            "the released vector is zero once the canaries are taken away: it holds no noise at all"
+        )
+    return (along + amount) / np.sqrt(squared)
+
+
+def _epsilon(mean: float, stddev: float, delta: float) -> float:
+    """ε between N(mean, stddev²) and N(0, 1), the worse of both orders."""
+    pairs = ((mean, stddev, 0.0, 1.0), (0.0, 1.0, mean, stddev))
+    return max(_one_way(*pair, delta) for pair in pairs)
+
+
+def _one_way(m1: float, s1: float, m0: float, s0: float, delta: float) -> float:
+    def excess(epsilon: float) -> float:
+        return _hockey_stick(m1, s1, m0, s0, epsilon) - delta
+
+    if excess(0.0) <= 0:
+        return 0.0
+    if excess(_LARGEST_EPSILON) > 0:
+        return math.inf
+    return float(brentq(excess, 0.0, _LARGEST_EPSILON, xtol=1e-9))
+
+
+def _hockey_stick(m1: float, s1: float, m0: float, s0: float, epsilon: float) -> float:
+    """δ(ε): mass of N(m1, s1²) less e^ε times that of N(m0, s0²), where the log ratio exceeds ε.
+
+    The log ratio is a parabola in x: it exceeds ε on a half line when the spreads agree, else inside or
+    outside the two points where it equals ε.
+    """
+    a = (1 / s0**2 - 1 / s1**2) / 2
+    b = m1 / s1**2 - m0 / s0**2
+    c = m0**2 / (2 * s0**2) - m1**2 / (2 * s1**2) + math.log(s0 / s1) - epsilon
+    root = b * b - 4 * a * c
+    if abs(a) < 1e-12:
+        if b == 0:
+            return 0.0
+        edge = -c / b
+        pieces = ((edge, math.inf),) if b > 0 else ((-math.inf, edge),)
+    elif root <= 0:
+        return 0.0 if a < 0 else -math.expm1(epsilon)
+    else:
+        low, high = sorted(((-b - math.sqrt(root)) / (2 * a), (-b + math.sqrt(root)) / (2 * a)))
+        pieces = ((low, high),) if a < 0 else ((-math.inf, low), (high, math.inf))
+    return sum(_mass(piece, m1, s1, 0.0) - _mass(piece, m0, s0, epsilon) for piece in pieces)
+
+
+def _mass(piece: tuple[float, float], m: float, s: float, epsilon: float) -> float:
+    """e^ε · P[N(m, s²) in an interval], from whichever tail is nearer."""
+    low, high = ((edge - m) / s for edge in piece)
+    if low > 0:
+        low, high = -high, -low
+    far, near = (math.exp(epsilon + float(log_ndtr(edge))) for edge in (low, high))
+    return near - far
