@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rich.markup import escape
 
-from benchmarks.measure import Curve, Measure
-from benchmarks.report import bar
+from benchmarks.measure import Bar, Curve, Measure
+from benchmarks.report import progress_bar
 from benchmarks.timing import contest
 
 if TYPE_CHECKING:
@@ -64,6 +64,19 @@ class Bench:
         """The value for this run's size."""
         return {"quick": quick, "default": default, "full": full}[self.size]
 
+    def bar(
+        self,
+        value: float,
+        reach: float | None = None,
+        *,
+        of: Literal["ratio", "ours"] = "ratio",
+        at_most: bool = False,
+    ) -> Bar | None:
+        """A `Bar`, or None in a quick run: bars are set for the true sizes."""
+        if self.size == "quick":
+            return None
+        return Bar(value, reach, of=of, at_most=at_most)
+
     def peer(self, module: str, *, package: str | None = None) -> ModuleType | None:
         """A peer's module, or None, said once with the command that installs it.
 
@@ -111,7 +124,7 @@ class Bench:
 
     def progress(self, title: str, total: int) -> AbstractContextManager[Callable[[], None]]:
         """A progress bar; call what the block is given after each of `total` steps."""
-        return bar(self._say, title, total)
+        return progress_bar(self._say, title, total)
 
     def say(self, text: str) -> None:
         """A line for people, in rich's markup, beside the results."""

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from benchmarks.bench import Bench
     from benchmarks.measure import Measure
 
-__all__ = ["bar", "last_line", "print_tables", "write_files"]
+__all__ = ["last_line", "print_tables", "progress_bar", "write_files"]
 
 
 @contextlib.contextmanager
-def bar(console: Console, title: str, total: int) -> Generator[Callable[[], None]]:
+def progress_bar(console: Console, title: str, total: int) -> Generator[Callable[[], None]]:
     """A progress bar for `total` steps."""
     columns = (
         TextColumn("{task.description}"),

@@ -67,6 +67,7 @@ class Stopwatch:
 
     Args:
         children: count child processes that have ended, too.
+        wall: take the time on the wall instead, to compare one core with several.
 
     Example:
         >>> watch = Stopwatch()
@@ -76,19 +77,23 @@ class Stopwatch:
         True
     """
 
-    __slots__ = ("_children", "_since", "seconds")
+    __slots__ = ("_children", "_since", "_wall", "seconds")
 
-    def __init__(self, *, children: bool = False) -> None:
+    def __init__(self, *, children: bool = False, wall: bool = False) -> None:
         self._children = children
+        self._wall = wall
         self._since = 0.0
         self.seconds = 0.0
 
     def __enter__(self) -> Self:
-        self._since = _cpu(children=self._children)
+        self._since = self._now()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.seconds += _cpu(children=self._children) - self._since
+        self.seconds += self._now() - self._since
+
+    def _now(self) -> float:
+        return time.perf_counter() if self._wall else _cpu(children=self._children)
 
     @property
     def cost(self) -> Cost:
