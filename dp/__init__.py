@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dp.accounting import Accountant, Bracket, Ledger, gaussian_delta, gaussian_epsilon
+from dp.adaptive import AdaptiveClipper, bit_weight, update_noise_multiplier
 from dp.calibration import calibrate_noise_multiplier
-from dp.clipping import l2_clip
+from dp.clipping import l2_clip, l2_norm
 from dp.errors import (
     BudgetExhaustedError,
     DpError,
@@ -37,6 +38,7 @@ from dp.noise import (
 __all__ = [
     "SAMPLER_TV_ERROR",
     "Accountant",
+    "AdaptiveClipper",
     "Bracket",
     "BudgetExhaustedError",
     "DiscreteGaussianSumEvent",
@@ -56,12 +58,15 @@ __all__ = [
     "SkellamEvent",
     "TruncatedPoissonSampling",
     "UnsupportedEventError",
+    "bit_weight",
     "calibrate_noise_multiplier",
     "gaussian_delta",
     "gaussian_epsilon",
     "l2_clip",
+    "l2_norm",
     "random_uniform",
     "sample_discrete_gaussian",
     "sample_rounded_gaussian",
     "sample_skellam",
+    "update_noise_multiplier",
 ]

@@ -12,7 +12,7 @@ from dp.errors import InvalidParameterError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["l2_clip"]
+__all__ = ["l2_clip", "l2_norm"]
 
 
 def l2_clip(vector: NDArray[np.float64], clip_norm: float) -> NDArray[np.float64]:
@@ -38,18 +38,39 @@ def l2_clip(vector: NDArray[np.float64], clip_norm: float) -> NDArray[np.float64
         [0.6, 0.8]
     """
     clip = positive("clip_norm", clip_norm)
+    values = _sent(vector)
+    unit, scale = _scaled(values)
+    slack = (unit.size + 8) * 2.0**-52
+    length = float(np.sqrt(unit @ unit)) * (1 + slack)
+    if scale <= clip / max(length, 1.0) * (1 - slack):
+        return values
+    return unit * (clip / max(length, 1.0) * (1 - slack))
+
+
+def l2_norm(vector: NDArray[np.float64]) -> float:
+    """L2 norm of what `l2_clip` works on: 0 for a vector with NaN or infinity.
+
+    Example:
+        >>> l2_norm(np.array([3.0, 4.0])), l2_norm(np.array([3.0, np.nan]))
+        (5.0, 0.0)
+    """
+    unit, scale = _scaled(_sent(vector))
+    return float(np.sqrt(unit @ unit)) * scale
+
+
+def _sent(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A copy, or zeros in place of a vector that is not finite."""
     given = np.asarray(vector)
     if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "fiu":
         raise InvalidParameterError(
             f"an update must be a non-empty real vector, not {given.dtype} of shape {given.shape}"
         )
     real = given.astype(np.float64)
-    values = np.where(bool(np.isfinite(real).all()), real, 0.0)
+    return np.where(bool(np.isfinite(real).all()), real, 0.0)
+
+
+def _scaled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Entries in [−1, 1], so that no square overflows, and the factor taken out."""
     largest = float(np.abs(values).max())
     scale = largest if largest > 0 else 1.0
-    unit = values / scale  # entries in [−1, 1]: no square overflows
-    slack = (unit.size + 8) * 2.0**-52
-    length = float(np.sqrt(unit @ unit)) * (1 + slack)
-    if scale <= clip / max(length, 1.0) * (1 - slack):
-        return values
-    return unit * (clip / max(length, 1.0) * (1 - slack))
+    return values / scale, scale
