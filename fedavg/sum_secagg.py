@@ -26,6 +26,7 @@ __all__ = ["SecAgg"]
 _STAGES = {
     secagg.Phase.ADVERTISE_KEYS: "advertise_keys",
     secagg.Phase.SHARE_KEYS: "share_keys",
+    secagg.Phase.CHECK_SHARES: "check_shares",
     secagg.Phase.MASKED_INPUT: "masked_input",
     secagg.Phase.CONSISTENCY: "consistency",
     secagg.Phase.UNMASK: "unmask",

@@ -1,4 +1,4 @@
-"""What the server accepts from a client: its keys at the beginning, its shares at the end."""
+"""What the server accepts from a client, kind by kind: each check names the sender when it fails."""
 
 from __future__ import annotations
 
@@ -7,24 +7,39 @@ from typing import TYPE_CHECKING
 from secagg.envelopes import MASK_KEY, SELF_MASK, committed, share_commitment
 from secagg.errors import RemoteProtocolError
 from secagg.keys import acceptable_agreement_key
-from secagg.messages import AdvertiseKeys
+from secagg.messages import MaskedInput
+from secagg.outbox import place_in
 from secagg.shamir import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from secagg.cohort import Cohort
     from secagg.keys import Directory
-    from secagg.messages import Message, ShareKeys, UnmaskShares
+    from secagg.messages import (
+        AdvertiseKeys,
+        ConsistencySignature,
+        ShareKeys,
+        SharesOpened,
+        Survivors,
+        UnmaskShares,
+    )
 
-__all__ = ["check_keys", "check_shares", "given"]
+__all__ = [
+    "check_dealt",
+    "check_input",
+    "check_keys",
+    "check_opened",
+    "check_shares",
+    "check_signature",
+]
 
 
 def check_keys(
-    message: AdvertiseKeys, others: Iterable[Message], directory: Directory, session: bytes
+    message: AdvertiseKeys, taken: AbstractSet[bytes], directory: Directory, session: bytes
 ) -> None:
-    """Raise RemoteProtocolError unless an advertisement can stand on the roster beside the others."""
+    """Raise RemoteProtocolError unless an advertisement can stand on the roster beside taken keys."""
     client_id = message.client_id
     try:
         directory.check(client_id, message.identity)
@@ -35,46 +50,110 @@ def check_keys(
         raise RemoteProtocolError(
             "advertised an X25519 key of low order or not canonical", client_id
         )
-    taken = {
-        key
-        for other in others
-        if isinstance(other, AdvertiseKeys)
-        for key in (other.channel_key, other.mask_key)
-    }
     if keys[0] == keys[1] or not taken.isdisjoint(keys):
         raise RemoteProtocolError("advertised a key that is taken already", client_id)
     if not directory.verify(message.identity, message.signature, message.signed(session)):
         raise RemoteProtocolError("advertised keys with a signature that does not hold", client_id)
 
 
-def given(message: UnmaskShares, cohort: Cohort, held: AbstractSet[int]) -> dict[int, bytes]:
-    """Dealer's position → share; the sender's own comes first in the message."""
-    dealers = [cohort.positions[message.client_id], *sorted(held)]
-    return dict(zip(dealers, message.shares, strict=True))
+def check_dealt(message: ShareKeys, cohort: Cohort, directory: Directory) -> None:
+    """Raise RemoteProtocolError unless there is an envelope for each neighbour, signed for."""
+    client_id = message.client_id
+    _check_count(client_id, cohort, len(message.envelopes))
+    signed = message.signed(cohort.session, cohort.root)
+    identity = cohort.entries[cohort.positions[client_id]].identity
+    if not directory.verify(identity, message.signature, signed):
+        raise RemoteProtocolError("dealt shares with a signature that does not hold", client_id)
+
+
+def check_opened(
+    message: SharesOpened, cohort: Cohort, dealers: AbstractSet[int]
+) -> frozenset[int]:
+    """The neighbours whose shares a client opened.
+
+    Raises:
+        RemoteProtocolError: somebody among them dealt none, or they are too few to go on.
+    """
+    client_id = message.client_id
+    _check_count(client_id, cohort, len(message.opened))
+    around = cohort.neighbours(cohort.positions[client_id])
+    opened = frozenset(place for place, flag in zip(around, message.opened, strict=True) if flag)
+    if not opened <= dealers or len(opened) + 1 < cohort.params.threshold:
+        raise RemoteProtocolError("opened shares of clients that dealt none, or too few", client_id)
+    return opened
+
+
+def check_input(
+    message: MaskedInput, cohort: Cohort, bits: int, partner_root: bytes, directory: Directory
+) -> None:
+    """Raise RemoteProtocolError unless an input has the session's shape and, if due, a signature."""
+    client_id, params = message.client_id, cohort.params
+    if (message.length, message.bits) != (params.vector_length, bits):
+        raise RemoteProtocolError("sent an input of another length or ring", client_id)
+    if not params.local:
+        if message.signature:
+            raise RemoteProtocolError("signed an input where none is signed", client_id)
+        return
+    identity = cohort.entries[cohort.positions[client_id]].identity
+    signed = MaskedInput.signed(cohort.session, partner_root, client_id)
+    if not directory.verify(identity, message.signature, signed):
+        raise RemoteProtocolError("masked with other partners than it was told", client_id)
+
+
+def check_signature(
+    message: ConsistencySignature,
+    survivors: Survivors,
+    cohort: Cohort,
+    partner_root: bytes,
+    directory: Directory,
+) -> None:
+    """Raise RemoteProtocolError unless a client signed the survivors that it was told."""
+    identity = cohort.entries[cohort.positions[message.client_id]].identity
+    signed = survivors.signed(cohort.session, partner_root)
+    if not directory.verify(identity, message.signature, signed):
+        raise RemoteProtocolError("signed other survivors than it was told", message.client_id)
 
 
 def check_shares(
     message: UnmaskShares,
     cohort: Cohort,
-    held: AbstractSet[int],
+    around: Sequence[int],
     dealt: Mapping[int, ShareKeys],
     survivors: AbstractSet[int],
 ) -> None:
     """Raise RemoteProtocolError unless each share is the one that its dealer committed to.
 
     A client's share of its own secret has no commitment: a wrong one spoils only its dealer, itself.
+
+    Args:
+        message: its own share, then one of each partner around it.
+        cohort: the roster.
+        around: positions of the sender's neighbours among the partners, ascending.
+        dealt: commitments by dealer's position.
+        survivors: positions in the sum.
     """
     holder = message.client_id
     position = cohort.positions[holder]
-    for dealer, share in given(message, cohort, held).items():
+    if len(message.shares) != len(around) + 1:
+        raise RemoteProtocolError(
+            f"gave {len(message.shares)} shares, {len(around) + 1} are due", holder
+        )
+    own, *others = message.shares
+    if not canonical(own):
+        raise RemoteProtocolError("gave a share that is no share", holder)
+    for dealer, share in zip(around, others, strict=True):
         if not canonical(share):
             raise RemoteProtocolError("gave a share that is no share", holder)
-        if dealer == position:
-            continue
         dealer_id = cohort.client_id(dealer)
         kind = SELF_MASK if dealer in survivors else MASK_KEY
-        envelope = dealt[dealer].envelopes[cohort.neighbours(dealer).index(position)]
+        envelope = dealt[dealer].envelopes[place_in(cohort.neighbours(dealer), position)]
         if committed(envelope, kind) != share_commitment(cohort, dealer_id, holder, kind, share):
             raise RemoteProtocolError(
                 f"gave another share than client {dealer_id} dealt it", holder
             )
+
+
+def _check_count(client_id: int, cohort: Cohort, count: int) -> None:
+    expected = len(cohort.neighbours(cohort.positions[client_id]))
+    if count != expected:
+        raise RemoteProtocolError(f"sent {count} places for {expected} neighbours", client_id)

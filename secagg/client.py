@@ -6,14 +6,21 @@ this client and drops its secrets; a wrong call by the program changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from secagg import ring
-from secagg.cohort import Cohort, pair_seed, self_seed
-from secagg.consistency import check_quorum, check_survivors
-from secagg.envelopes import open_envelope, seal_envelope
+from secagg.cohort import Cohort, check_roster
+from secagg.consistency import (
+    check_inputs,
+    check_partners,
+    check_quorum,
+    check_survivors,
+    partners_of,
+)
+from secagg.envelopes import open_inbox, routes, seal_envelope
 from secagg.ephemeral import Ephemeral, present
 from secagg.errors import (
     Aborted,
@@ -25,32 +32,33 @@ from secagg.errors import (
     WireFormatError,
 )
 from secagg.keys import Secret, check_client_id
-from secagg.masks import add_masks
+from secagg.masking import mask_input
 from secagg.messages import (
     AdvertiseKeys,
     ConsistencySignature,
     ForwardedShares,
     MaskedInput,
     Offer,
-    Roster,
+    Partners,
     ShareKeys,
+    SharesOpened,
     Signatures,
     Survivors,
     UnmaskShares,
     seed_commitment,
 )
 from secagg.policy import Policy
-from secagg.sealed import route_keys
 from secagg.shamir import SHARE_SIZE, deal
 from secagg.state import CLIENT_AWAITS, Phase, next_phase
-from secagg.wire import decode, encode, encode_chunk, read_header
+from secagg.wire import Kind, decode, encode, encode_chunk, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from secagg.keys import AgreementKey, Directory, Identity
+    from secagg.keys import Directory, Identity
+    from secagg.messages import Message
     from secagg.params import Params
 
 __all__ = ["Client"]
@@ -62,8 +70,10 @@ _ACCEPT_DEFAULTS = Policy()
 class Client(Secret):
     """One client in one session; make it with `from_offer`.
 
-    The calls in order: `start`, `receive` four times, and `set_input` at any time before the second
+    The calls in order: `start`, `receive` five times, and `set_input` at any time before the third
     `receive`. Each returns the bytes to send, until `receive` has answered the request to unmask.
+
+    One object serves one session in one process: a fork, a copy or a pickle of it refuses.
 
     Example:
         >>> from secagg import Directory, Identity, Params, Server
@@ -80,11 +90,13 @@ class Client(Secret):
         "_client_id",
         "_cohort",
         "_directory",
-        "_masked_with",
         "_neighbours",
         "_own",
         "_params",
+        "_partner_root",
+        "_partners",
         "_phase",
+        "_process",
         "_secrets",
         "_session",
         "_signature",
@@ -99,6 +111,7 @@ class Client(Secret):
         identity: Identity,
         directory: Directory,
     ) -> None:
+        self._process = os.getpid()
         self._params = params
         self._session = session
         self._client_id = client_id
@@ -108,7 +121,8 @@ class Client(Secret):
         self._own: AdvertiseKeys | None = None
         self._cohort: Cohort | None = None
         self._neighbours: tuple[int, ...] = ()
-        self._masked_with: frozenset[int] = frozenset()
+        self._partners: Partners | None = None
+        self._partner_root = b""
         self._survivors: Survivors | None = None
         self._signature = b""
 
@@ -199,7 +213,7 @@ class Client(Secret):
         """
         secrets = self._living()
         if secrets.input is not None or self._phase in (Phase.CONSISTENCY, Phase.UNMASK):
-            raise LocalProtocolError("one input a session, before the forwarded shares arrive")
+            raise LocalProtocolError("one input a session, before the partners are announced")
         expected = (self._params.vector_length,)
         if vector.dtype != np.int64 or vector.shape != expected:
             raise CapacityError(
@@ -224,7 +238,7 @@ class Client(Secret):
             raise LocalProtocolError("call start() before receive()")
         secrets = self._living()
         if self._phase is Phase.MASKED_INPUT and secrets.input is None:
-            raise LocalProtocolError("call set_input() before the forwarded shares are received")
+            raise LocalProtocolError("call set_input() before the partners are announced")
         try:
             reply = encode(self._answer(message, secrets), self._session)
         except WireFormatError as error:
@@ -245,19 +259,19 @@ class Client(Secret):
             part = reply[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
             yield encode_chunk(self._session, index, count, part)
 
-    def _answer(
-        self, data: bytes, secrets: Ephemeral
-    ) -> ShareKeys | MaskedInput | ConsistencySignature | UnmaskShares:
+    def _answer(self, data: bytes, secrets: Ephemeral) -> Message:
         kind, session = read_header(data)
         if session != self._session:
             raise RemoteProtocolError("sent a message of another session", "server")
         if kind is not CLIENT_AWAITS[self._phase]:
             raise RemoteProtocolError(f"sent {kind.name} in phase {self._phase.name}", "server")
+        if kind is Kind.ROSTER:  # decoded there, once for all clients of a process
+            return self._share_keys(data, secrets)
         _, message = decode(data)
         match message:
-            case Roster():
-                return self._share_keys(message, secrets)
             case ForwardedShares():
+                return self._open_shares(message, secrets)
+            case Partners():
                 return self._masked_input(message, secrets)
             case Survivors():
                 return self._sign(message, secrets)
@@ -266,20 +280,14 @@ class Client(Secret):
             case _:  # the table above lets no other kind through
                 raise RemoteProtocolError(f"sent {kind.name}", "server")
 
-    def _share_keys(self, roster: Roster, secrets: Ephemeral) -> ShareKeys:
+    def _share_keys(self, data: bytes, secrets: Ephemeral) -> ShareKeys:
         """Message 3: check who takes part, and deal shares to the neighbours."""
-        cohort = Cohort.of(roster, self._params, self._session)
+        cohort = Cohort.of(data, self._params, self._session)
         position = cohort.positions.get(self._client_id)
-        if position is None or roster.entries[position] != self._own:
+        if position is None or cohort.entries[position] != self._own:
             raise RemoteProtocolError("left out or altered this client's own keys", "server")
-        for entry in roster.entries:
-            self._directory.check(entry.client_id, entry.identity)
         neighbours = cohort.neighbours(position)
-        for entry in (roster.entries[place] for place in neighbours):
-            if not self._directory.verify(
-                entry.identity, entry.signature, entry.signed(self._session)
-            ):
-                raise RemoteProtocolError(f"forged the keys of client {entry.client_id}", "server")
+        check_roster(cohort, neighbours, self._directory)
         seed, mask, channel = (
             present(secrets.seed),
             present(secrets.mask),
@@ -291,87 +299,87 @@ class Client(Secret):
         secrets.own_share = table[0, 0].tobytes()
         envelopes: list[bytes] = []
         for place, shares in zip(neighbours, table[1:], strict=True):
-            sending, secrets.routes[place] = self._routes(cohort, channel, place)
+            sending, secrets.routes[place] = routes(cohort, channel, self._client_id, place)
             holder = cohort.client_id(place)
             envelope = seal_envelope(cohort, sending, shares.tobytes(), self._client_id, holder)
             envelopes.append(envelope)
         secrets.channel = None
         self._cohort, self._neighbours = cohort, neighbours
         commitment = seed_commitment(self._session, self._client_id, seed)
-        return ShareKeys(self._client_id, commitment, tuple(envelopes))
+        unsigned = ShareKeys(self._client_id, commitment, b"", envelopes)
+        signature = secrets.identity.sign(unsigned.signed(self._session, cohort.root))
+        return ShareKeys(self._client_id, commitment, signature, envelopes)
 
-    def _routes(self, cohort: Cohort, channel: AgreementKey, place: int) -> tuple[bytes, bytes]:
-        """Keys to and from a neighbour."""
-        other = cohort.client_id(place)
-        try:
-            agreed = channel.agree(cohort.entries[place].channel_key)
-        except ValueError as error:
-            raise RemoteProtocolError("advertised a channel key of low order", other) from error
-        bound = {"session": self._session, "root": cohort.root}
-        return route_keys(agreed, own=self._client_id, other=other, **bound)
-
-    def _masked_input(self, forwarded: ForwardedShares, secrets: Ephemeral) -> MaskedInput:
-        """Message 5: open the shares; mask with exactly those neighbours whose shares opened."""
+    def _open_shares(self, forwarded: ForwardedShares, secrets: Ephemeral) -> SharesOpened:
+        """Message 5: open the neighbours' shares and say which did."""
         cohort = present(self._cohort)
         if len(forwarded.envelopes) != len(self._neighbours):
             raise RemoteProtocolError("forwarded shares for another neighbourhood", "server")
-        for place, envelope in zip(self._neighbours, forwarded.envelopes, strict=True):
-            if envelope is None:
-                continue
-            dealer, key = cohort.client_id(place), secrets.routes[place]
-            shares = open_envelope(cohort, key, envelope, dealer, self._client_id)
-            if shares is not None:
-                secrets.held[place] = shares
+        secrets.held = open_inbox(cohort, self._client_id, secrets.routes, forwarded.envelopes)
         secrets.routes = {}
         if len(secrets.held) + 1 < self._params.threshold:
             raise Aborted(
                 AbortReason.TOO_FEW_SHARES,
                 f"{len(secrets.held)} neighbours' shares opened, {self._params.threshold - 1} needed",
             )
-        vector = present(secrets.input)
-        bits = self._params.ring_bits
-        masked = ring.to_ring(vector, bits)
+        flags = tuple(place in secrets.held for place in self._neighbours)
+        return SharesOpened(self._client_id, flags)
+
+    def _masked_input(self, partners: Partners, secrets: Ephemeral) -> MaskedInput:
+        """Message 7: mask with exactly the neighbours that are partners."""
+        cohort = present(self._cohort)
         position = cohort.positions[self._client_id]
-        plus, minus = [self_seed(cohort, present(secrets.seed), position)], []
-        mask = present(secrets.mask)
-        for place in secrets.held:
-            try:
-                seed = pair_seed(cohort, mask, position, place)
-            except ValueError as error:
-                culprit = cohort.client_id(place)
-                raise RemoteProtocolError("advertised a mask key of low order", culprit) from error
-            (plus if position < place else minus).append(seed)
-        add_masks(masked, plus, minus)
+        check_partners(partners, cohort, position, secrets.held.keys())
+        self._partners, root = partners, partners.root(self._session, cohort.root)
+        self._partner_root = root
+        around = partners_of(partners, cohort, position)
+        secrets.held = {place: secrets.held[place] for place in around}
+        masked = mask_input(
+            present(secrets.input),
+            cohort,
+            root,
+            position,
+            around,
+            seed=present(secrets.seed),
+            key=present(secrets.mask),
+        )
         secrets.input = secrets.mask = secrets.seed = None
-        self._masked_with = frozenset(secrets.held)
-        flags = tuple(place in self._masked_with for place in self._neighbours)
-        packed = ring.pack(masked, bits)
-        return MaskedInput(self._client_id, flags, self._params.vector_length, bits, packed)
+        signature = b""
+        if self._params.local:
+            signed = MaskedInput.signed(self._session, root, self._client_id)
+            signature = secrets.identity.sign(signed)
+        bits, length = self._params.ring_bits, self._params.vector_length
+        return MaskedInput(self._client_id, length, bits, signature, ring.pack(masked, bits))
 
     def _sign(self, survivors: Survivors, secrets: Ephemeral) -> ConsistencySignature:
-        """Message 7: check the survivor set and sign it."""
-        cohort = present(self._cohort)
-        check_survivors(survivors, cohort, cohort.positions[self._client_id], self._masked_with)
+        """Message 9: check the survivor set and sign it."""
+        cohort, partners = present(self._cohort), present(self._partners)
+        position = cohort.positions[self._client_id]
+        check_survivors(survivors, partners, cohort, position)
+        if self._params.local:
+            check_inputs(survivors, partners, cohort, position, self._directory)
         self._survivors = survivors
-        self._signature = secrets.identity.sign(survivors.signed(self._session, cohort.root))
+        signed = survivors.signed(self._session, self._partner_root)
+        self._signature = secrets.identity.sign(signed)
         return ConsistencySignature(self._client_id, self._signature)
 
     def _unmask(self, request: Signatures, secrets: Ephemeral) -> UnmaskShares:
-        """Message 9: once a quorum has signed the same set, one share of each neighbour's secrets."""
+        """Message 11: once a quorum has signed the same set, one share of each partner's secrets."""
         cohort, survivors = present(self._cohort), present(self._survivors)
         own = (cohort.positions[self._client_id], self._signature)
-        check_quorum(request, survivors, cohort, self._directory, own)
-        flags = tuple(place in secrets.held for place in self._neighbours)
+        check_quorum(request, survivors, self._partner_root, cohort, self._directory, own)
         shares = [secrets.own_share]
-        for place in self._neighbours:
-            if place in secrets.held:
-                both = secrets.held[place]
-                # a survivor's self-mask, or a drop-out's mask key: never both
-                alive = survivors.members[place]
-                shares.append(both[:SHARE_SIZE] if alive else both[SHARE_SIZE:])
-        return UnmaskShares(self._client_id, flags, tuple(shares))
+        for place, both in secrets.held.items():
+            # a survivor's self-mask, or a drop-out's mask key: never both
+            alive = survivors.members[place]
+            shares.append(both[:SHARE_SIZE] if alive else both[SHARE_SIZE:])
+        return UnmaskShares(self._client_id, shares)
 
     def _living(self) -> Ephemeral:
+        if self._process != os.getpid():
+            raise LocalProtocolError(
+                "this client was made before a fork; only the process that made it may go on"
+            )
         if self._secrets is None:
             raise LocalProtocolError(
                 f"this client is {self._phase.name}; join the next session anew"
@@ -381,3 +389,8 @@ class Client(Secret):
     def _abort(self) -> None:
         self._phase = Phase.ABORTED
         self._secrets = None
+
+    def __reduce__(self) -> NoReturn:
+        raise LocalProtocolError(
+            "a client cannot be copied or pickled: two of them could each use its masks; join anew"
+        )

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from secagg.errors import RemoteProtocolError
+from secagg.errors import RemoteProtocolError, WireFormatError
 from secagg.graph import Graph
 from secagg.keys import derive, digest
-from secagg.wire import encode
+from secagg.messages import AdvertiseKeys, Roster
+from secagg.wire import decode
 
 if TYPE_CHECKING:
-    from secagg.keys import AgreementKey
-    from secagg.messages import AdvertiseKeys, Roster
+    from collections.abc import Sequence
+
+    from secagg.keys import AgreementKey, Directory
     from secagg.params import Params
 
-__all__ = ["Cohort", "pair_seed", "self_seed"]
+__all__ = ["Cohort", "check_roster", "pair_seed", "self_seed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """The clients of one session in ascending order of id; use `of`.
+
+    Decoding, hashing and ordering a roster takes time in proportion to its length, so clients of one
+    process that receive the same bytes share what comes of it.
 
     Args:
         params: of the session.
@@ -34,36 +40,19 @@ class Cohort:
     params: Params
     session: bytes
     root: bytes
-    entries: tuple[AdvertiseKeys, ...]
+    entries: Sequence[AdvertiseKeys]
     positions: dict[int, int]
     graph: Graph
 
     @classmethod
-    def of(cls, roster: Roster, params: Params, session: bytes) -> Cohort:
-        """Derive order and neighbourhoods.
+    def of(cls, message: bytes, params: Params, session: bytes) -> Cohort:
+        """Derive order and neighbourhoods from the whole of message 2.
 
         Raises:
             RemoteProtocolError: too few or too many clients, or one X25519 key twice.
+            WireFormatError: no roster.
         """
-        size = len(roster.entries)
-        if not params.min_survivors <= size <= params.n_clients:
-            raise RemoteProtocolError(
-                f"sent a roster of {size}; {params.min_survivors}…{params.n_clients} may take part",
-                "server",
-            )
-        keys = {key for entry in roster.entries for key in (entry.channel_key, entry.mask_key)}
-        if len(keys) != 2 * size:
-            raise RemoteProtocolError("sent a roster in which one key stands twice", "server")
-        root = digest(b"roster", encode(roster, session))
-        ids = [entry.client_id for entry in roster.entries]
-        return cls(
-            params=params,
-            session=session,
-            root=root,
-            entries=roster.entries,
-            positions={client_id: position for position, client_id in enumerate(ids)},
-            graph=Graph.of_roster(ids, session, root, params.degree),
-        )
+        return _cohort(message, params, session)
 
     def neighbours(self, position: int) -> tuple[int, ...]:
         """Positions of a client's neighbours, ascending."""
@@ -74,8 +63,55 @@ class Cohort:
         return self.entries[position].client_id
 
 
-def pair_seed(cohort: Cohort, key: AgreementKey, own: int, other: int) -> bytes:
+@functools.lru_cache(maxsize=4)
+def _cohort(message: bytes, params: Params, session: bytes) -> Cohort:
+    _, roster = decode(message)
+    if not isinstance(roster, Roster):
+        raise WireFormatError("expected a roster")
+    size = len(roster.entries)
+    if not params.min_roster <= size <= params.n_clients:
+        raise RemoteProtocolError(
+            f"sent a roster of {size}; {params.min_roster}…{params.n_clients} may take part",
+            "server",
+        )
+    ids: list[int] = []
+    keys: set[bytes] = set()
+    for entry in roster.entries:
+        ids.append(entry.client_id)
+        keys.update((entry.channel_key, entry.mask_key))
+    if len(keys) != 2 * size:
+        raise RemoteProtocolError("sent a roster in which one key stands twice", "server")
+    root = digest(b"roster", message)
+    return Cohort(
+        params=params,
+        session=session,
+        root=root,
+        entries=roster.entries,
+        positions={client_id: position for position, client_id in enumerate(ids)},
+        graph=Graph.of_roster(ids, session, root, params.degree),
+    )
+
+
+def check_roster(cohort: Cohort, neighbours: Sequence[int], directory: Directory) -> None:
+    """Raise RemoteProtocolError unless a client with these neighbours may deal them shares.
+
+    All identities must be known; where quorums are of neighbours, theirs only: whoever else stands on
+    the roster neither holds this client's shares nor shares its masks.
+    """
+    around = [cohort.entries[place] for place in neighbours]
+    for entry in around if cohort.params.local else cohort.entries:
+        directory.check(entry.client_id, entry.identity)
+    for entry in around:
+        if not directory.verify(entry.identity, entry.signature, entry.signed(cohort.session)):
+            raise RemoteProtocolError(f"forged the keys of client {entry.client_id}", "server")
+
+
+def pair_seed(
+    cohort: Cohort, partner_root: bytes, key: AgreementKey, own: int, other: int
+) -> bytes:
     """Seed of the mask of two positions; the lower position adds it, the higher subtracts it.
+
+    Bound to the partners: masks of clients that were told different partners do not cancel.
 
     Raises:
         ValueError: the other's mask key is of low order.
@@ -85,10 +121,10 @@ def pair_seed(cohort: Cohort, key: AgreementKey, own: int, other: int) -> bytes:
         4, "little"
     )
     agreed = key.agree(cohort.entries[other].mask_key)
-    return derive(agreed, b"pairwise mask", session=cohort.session, info=cohort.root + pair)
+    return derive(agreed, b"pairwise mask", session=cohort.session, info=partner_root + pair)
 
 
-def self_seed(cohort: Cohort, secret: bytes, position: int) -> bytes:
+def self_seed(cohort: Cohort, partner_root: bytes, secret: bytes, position: int) -> bytes:
     """Seed of a client's own mask."""
     client = cohort.client_id(position).to_bytes(4, "little")
-    return derive(secret, b"self mask", session=cohort.session, info=cohort.root + client)
+    return derive(secret, b"self mask", session=cohort.session, info=partner_root + client)

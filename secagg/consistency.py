@@ -1,4 +1,4 @@
-"""The consistency round, as a client checks it: one survivor set, shown to a quorum.
+"""What a client checks before it masks, signs and gives shares: one set of clients, shown to a quorum.
 
 Bonawitz et al. 2017, section 6.2: without it a server that tells each half of the clients another set
 of survivors gets both secrets of a client, and its input.
@@ -8,43 +8,98 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from secagg.errors import RemoteProtocolError
+from secagg.errors import Aborted, AbortReason, RemoteProtocolError
+from secagg.messages import MaskedInput
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from secagg.cohort import Cohort
     from secagg.keys import Directory
-    from secagg.messages import Signatures, Survivors
+    from secagg.messages import Partners, Signatures, Survivors
 
-__all__ = ["check_quorum", "check_survivors"]
+__all__ = ["check_inputs", "check_partners", "check_quorum", "check_survivors", "partners_of"]
 
 
-def check_survivors(
-    survivors: Survivors, cohort: Cohort, position: int, masked_with: AbstractSet[int]
+def partners_of(partners: Partners, cohort: Cohort, position: int) -> tuple[int, ...]:
+    """The neighbours that a partner masks with, ascending."""
+    members = partners.members
+    return tuple(place for place in cohort.neighbours(position) if members[place])
+
+
+def check_partners(
+    partners: Partners, cohort: Cohort, position: int, opened: AbstractSet[int]
 ) -> None:
-    """Raise RemoteProtocolError unless a client at `position` may sign this set."""
-    if len(survivors.members) != len(cohort.entries):
-        raise RemoteProtocolError("named survivors of another roster", "server")
-    count, least = sum(survivors.members), cohort.params.min_survivors
-    if count < least:
-        raise RemoteProtocolError(
-            f"asks for a sum of {count} inputs; {least} are the least", "server"
-        )
-    if not survivors.members[position]:
-        raise RemoteProtocolError("asks this client to unmask a sum without its input", "server")
-    for place in cohort.neighbours(position):
+    """Raise unless a client at `position` may mask with its neighbours among these partners.
+
+    Raises:
+        RemoteProtocolError: not a set that an honest server could announce.
+        Aborted: too few neighbours are left to hold this client's secrets.
+    """
+    _check_members(partners.members, cohort, position, "give an input")
+    around = partners_of(partners, cohort, position)
+    for place in around:
         # otherwise the server could cut the graph of masks edge by edge, and the sum with it
-        if survivors.members[place] and place not in masked_with:
+        if place not in opened:
             other = cohort.client_id(place)
             raise RemoteProtocolError(
                 f"counts client {other} in, whose shares never reached this client", "server"
+            )
+    if len(around) + 1 < cohort.params.threshold:
+        raise Aborted(
+            AbortReason.TOO_FEW_SHARES,
+            f"{len(around)} neighbours are partners, {cohort.params.threshold - 1} needed",
+        )
+
+
+def check_survivors(
+    survivors: Survivors, partners: Partners, cohort: Cohort, position: int
+) -> None:
+    """Raise RemoteProtocolError unless a client at `position` may sign this set."""
+    members = survivors.members
+    _check_members(members, cohort, position, "unmask a sum of")
+    if int.from_bytes(members) & ~int.from_bytes(partners.members):
+        raise RemoteProtocolError("counts a client in that was no partner", "server")
+
+
+def check_inputs(
+    survivors: Survivors,
+    partners: Partners,
+    cohort: Cohort,
+    position: int,
+    directory: Directory,
+) -> None:
+    """Raise unless every neighbour in the sum masked with these partners.
+
+    For quorums of neighbours: then every share of a client's self-mask comes from one that masked with
+    it, so that the two are in one sum.
+
+    Raises:
+        RemoteProtocolError: an input of a neighbour is not shown.
+        Aborted: too few neighbours are in the sum.
+    """
+    alive = [place for place in partners_of(partners, cohort, position) if survivors.members[place]]
+    if len(survivors.signatures) != len(alive):
+        raise RemoteProtocolError("shows other inputs than those of the neighbours", "server")
+    if len(alive) + 1 < cohort.params.threshold:
+        raise Aborted(
+            AbortReason.TOO_FEW_SURVIVORS,
+            f"{len(alive)} neighbours are in the sum, {cohort.params.threshold - 1} needed",
+        )
+    root = partners.root(cohort.session, cohort.root)
+    for place, signature in zip(alive, survivors.signatures, strict=True):
+        entry = cohort.entries[place]
+        signed = MaskedInput.signed(cohort.session, root, entry.client_id)
+        if not directory.verify(entry.identity, signature, signed):
+            raise RemoteProtocolError(
+                f"shows no input of client {entry.client_id} with these partners", "server"
             )
 
 
 def check_quorum(
     request: Signatures,
     survivors: Survivors,
+    partner_root: bytes,
     cohort: Cohort,
     directory: Directory,
     own: tuple[int, bytes],
@@ -54,6 +109,7 @@ def check_quorum(
     Args:
         request: positions, strictly ascending, with signatures.
         survivors: what this client was told.
+        partner_root: hash of roster and partners.
         cohort: the roster.
         directory: keeps parsed keys.
         own: this client's position and signature, which it need not verify.
@@ -63,10 +119,13 @@ def check_quorum(
         raise RemoteProtocolError(
             f"shows {shown} signatures on the survivors; {quorum} are needed", "server"
         )
-    signed = survivors.signed(cohort.session, cohort.root)
+    signed = survivors.signed(cohort.session, partner_root)
+    counting = frozenset(cohort.neighbours(own[0])) if cohort.params.local else None
     for position, signature in request.signatures:
         if position >= len(cohort.entries) or not survivors.members[position]:
             raise RemoteProtocolError("shows a signature of somebody who is no survivor", "server")
+        if counting is not None and position not in counting:
+            raise RemoteProtocolError("shows a signature of somebody who is no neighbour", "server")
         if (position, signature) == own:
             continue
         entry = cohort.entries[position]
@@ -75,3 +134,15 @@ def check_quorum(
                 f"shows a signature of client {entry.client_id} that does not hold for these survivors",
                 "server",
             )
+
+
+def _check_members(members: bytes, cohort: Cohort, position: int, purpose: str) -> None:
+    if len(members) != len(cohort.entries):
+        raise RemoteProtocolError("named clients of another roster", "server")
+    count, least = members.count(1), cohort.params.min_survivors
+    if count < least:
+        raise RemoteProtocolError(
+            f"asks {count} clients to {purpose}; {least} are the least", "server"
+        )
+    if not members[position]:
+        raise RemoteProtocolError(f"asks to {purpose} without this client", "server")

@@ -10,22 +10,34 @@ import hashlib
 import struct
 from typing import TYPE_CHECKING
 
-from secagg.sealed import TAG_SIZE, open_sealed, seal
+from secagg.errors import RemoteProtocolError
+from secagg.messages import COMMITMENT_SIZE, COMMITMENTS_SIZE
+from secagg.sealed import TAG_SIZE, open_sealed, route_keys, seal
 from secagg.shamir import SHARE_SIZE, canonical
 
 if TYPE_CHECKING:
-    from secagg.cohort import Cohort
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["ENVELOPE_SIZE", "MASK_KEY", "SELF_MASK", "committed", "open_envelope", "seal_envelope"]
+    from secagg.cohort import Cohort
+    from secagg.keys import AgreementKey
+
+__all__ = [
+    "ENVELOPE_SIZE",
+    "MASK_KEY",
+    "SELF_MASK",
+    "committed",
+    "open_envelope",
+    "open_inbox",
+    "routes",
+    "seal_envelope",
+    "share_commitment",
+]
 
 SELF_MASK = 0
 """The share of a self-mask seed b: asked for survivors."""
 MASK_KEY = 1
 """The share of a mask key s: asked for clients that are not in the sum."""
 
-COMMITMENT_SIZE = 16
-"""Second preimages matter here, collisions do not: a rebuilt secret is checked by itself too."""
-COMMITMENTS_SIZE = 2 * COMMITMENT_SIZE
 ENVELOPE_SIZE = COMMITMENTS_SIZE + 2 * SHARE_SIZE + TAG_SIZE
 
 _PLACE = struct.Struct("<IIB")
@@ -63,6 +75,46 @@ def open_envelope(
         return None
     halves = (shares[:SHARE_SIZE], shares[SHARE_SIZE:])
     return shares if all(map(canonical, halves)) else None
+
+
+def routes(cohort: Cohort, channel: AgreementKey, own: int, place: int) -> tuple[bytes, bytes]:
+    """Keys of the envelopes to and from a neighbour.
+
+    Args:
+        cohort: the roster.
+        channel: this client's channel key.
+        own: this client's id.
+        place: the neighbour's position.
+
+    Raises:
+        RemoteProtocolError: the neighbour's channel key is of low order.
+    """
+    other = cohort.client_id(place)
+    try:
+        agreed = channel.agree(cohort.entries[place].channel_key)
+    except ValueError as error:
+        raise RemoteProtocolError("advertised a channel key of low order", other) from error
+    return route_keys(agreed, session=cohort.session, root=cohort.root, own=own, other=other)
+
+
+def open_inbox(
+    cohort: Cohort, own: int, keys: Mapping[int, bytes], inbox: Sequence[bytes | None]
+) -> dict[int, bytes]:
+    """Neighbour's position → its two shares, for each envelope that opens.
+
+    Args:
+        cohort: the roster.
+        own: this client's id.
+        keys: neighbour's position → key of its envelope, ascending.
+        inbox: an envelope, or None, from each of these neighbours.
+    """
+    held: dict[int, bytes] = {}
+    for (place, key), envelope in zip(keys.items(), inbox, strict=True):
+        if envelope is not None:
+            shares = open_envelope(cohort, key, envelope, cohort.client_id(place), own)
+            if shares is not None:
+                held[place] = shares
+    return held
 
 
 def _route(cohort: Cohort, dealer: int, holder: int) -> bytes:

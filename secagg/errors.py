@@ -67,11 +67,17 @@ class Aborted(SecAggError):  # noqa: N818 - the name of an outcome, as the liter
     Args:
         reason: why, for programs.
         detail: the figures, for people.
+        culprit: the client at fault, to be left out of a retry; None where nobody's is proven.
+
+    Example:
+        >>> Aborted(AbortReason.BAD_DEALER, "the mask key of client 7", 7).culprit
+        7
     """
 
-    def __init__(self, reason: AbortReason, detail: str) -> None:
-        super().__init__(reason, detail)
+    def __init__(self, reason: AbortReason, detail: str, culprit: int | None = None) -> None:
+        super().__init__(reason, detail, culprit)
         self.reason: AbortReason = reason
+        self.culprit: int | None = culprit
 
     def __str__(self) -> str:
         return f"{self.reason.value}: {self.args[1]}"

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from secagg.keys import digest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from secagg.params import Params
 
 __all__ = [
@@ -20,14 +22,20 @@ __all__ = [
     "ForwardedShares",
     "MaskedInput",
     "Offer",
+    "Partners",
     "Roster",
     "ShareKeys",
+    "SharesOpened",
     "Signatures",
     "Survivors",
     "UnmaskShares",
 ]
 
 NONCE_SIZE = 32
+COMMITMENT_SIZE = 16
+"""Second preimages matter here, collisions do not: a rebuilt secret is checked by itself too."""
+COMMITMENTS_SIZE = 2 * COMMITMENT_SIZE
+"""At the head of each envelope: its dealer's commitments to the two shares inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +70,23 @@ class AdvertiseKeys:
 class Roster:
     """Server → live clients: everyone's advertisement, ascending by id."""
 
-    entries: tuple[AdvertiseKeys, ...]
+    entries: Sequence[AdvertiseKeys]
 
 
 @dataclass(frozen=True, slots=True)
 class ShareKeys:
-    """Client → server: a commitment to the self-mask seed; an envelope for each neighbour."""
+    """Client → server: a commitment to the self-mask seed; an envelope for each neighbour; signed."""
 
     client_id: int
     seed_commitment: bytes
-    envelopes: tuple[bytes, ...]
+    signature: bytes
+    envelopes: Sequence[bytes]
+
+    def signed(self, session: bytes, root: bytes) -> bytes:
+        """What the signature covers: all that a third party needs to convict a bad dealer."""
+        commitments = b"".join(envelope[:COMMITMENTS_SIZE] for envelope in self.envelopes)
+        client = self.client_id.to_bytes(4, "little")
+        return digest(b"dealt", session, root, client, self.seed_commitment, commitments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +97,57 @@ class ForwardedShares:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskedInput:
-    """Client → server: the masked vector, and which neighbours it is masked with."""
+class SharesOpened:
+    """Client → server: which neighbours' envelopes opened."""
 
     client_id: int
-    masked_with: tuple[bool, ...]
+    opened: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """Server → its members: who may give an input; one byte, 0 or 1, for each place of the roster.
+
+    The server takes out clients here, never single pairs: every partner masks with all its neighbours
+    that are partners.
+    """
+
+    members: bytes
+
+    def root(self, session: bytes, roster_root: bytes) -> bytes:
+        """Hash of roster and partners, bound into every mask and signature from here on."""
+        return digest(b"partners", session, roster_root, self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedInput:
+    """Client → server: the masked vector; signed where quorums are of neighbours, else b""."""
+
+    client_id: int
     length: int
     bits: int
+    signature: bytes
     packed: bytes
+
+    @staticmethod
+    def signed(session: bytes, partner_root: bytes, client_id: int) -> bytes:
+        """What the signature covers: with whom the client masked."""
+        return digest(b"input", session, partner_root, client_id.to_bytes(4, "little"))
 
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
-    """Server → survivors: who is in the sum, a flag for each place of the roster."""
+    """Server → survivors: who is in the sum; one byte, 0 or 1, for each place of the roster.
 
-    members: tuple[bool, ...]
+    Where quorums are of neighbours: also the input's signature of each neighbour in the sum.
+    """
 
-    def signed(self, session: bytes, root: bytes) -> bytes:
+    members: bytes
+    signatures: Sequence[bytes] = ()
+
+    def signed(self, session: bytes, partner_root: bytes) -> bytes:
         """What the consistency signatures cover."""
-        return digest(b"survivors", session, root, bytes(self.members))
+        return digest(b"survivors", session, partner_root, self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +162,15 @@ class ConsistencySignature:
 class Signatures:
     """Server → signers: a quorum of (position, signature), ascending; the request to unmask."""
 
-    signatures: tuple[tuple[int, bytes], ...]
+    signatures: Sequence[tuple[int, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class UnmaskShares:
-    """Client → server: its own self-mask share, then one share for each neighbour that is flagged."""
+    """Client → server: its own self-mask share, then one share for each neighbour that is a partner."""
 
     client_id: int
-    held: tuple[bool, ...]
-    shares: tuple[bytes, ...]
+    shares: Sequence[bytes]
 
 
 Message = (
@@ -133,6 +179,8 @@ Message = (
     | Roster
     | ShareKeys
     | ForwardedShares
+    | SharesOpened
+    | Partners
     | MaskedInput
     | Survivors
     | ConsistencySignature

@@ -23,6 +23,8 @@ class Policy:
         min_corrupt_rate: least share of colluders that the parameters must stand.
         max_clients: largest cohort to work for.
         allow_semi_honest: join sessions whose parameters do not resist a lying server.
+        allow_local: join sessions in which a lying server may learn several sums, each over at least
+            the parameters' `min_survivors`.
 
     Example:
         >>> Policy(min_survivors=20).min_corrupt_rate
@@ -33,6 +35,7 @@ class Policy:
     min_corrupt_rate: float = 0.0
     max_clients: int = 10_000
     allow_semi_honest: bool = False
+    allow_local: bool = False
 
     def __post_init__(self) -> None:
         if self.min_survivors < 3:
@@ -50,6 +53,12 @@ class Policy:
             raise UnsafeParametersError(
                 "nothing resists a server that hands out the identities: give a Directory, or offer "
                 "threat_model='semi-honest'"
+            )
+        if params.local and not self.allow_local:
+            raise UnsafeParametersError(
+                "the offer promises only that every sum is over some "
+                f"{params.min_survivors} of {params.n_clients} clients; "
+                "Policy(allow_local=True) accepts that"
             )
         if params.min_survivors < self.min_survivors:
             raise UnsafeParametersError(

@@ -1,18 +1,18 @@
 """The server: carries messages between clients, adds masked inputs, and removes the masks of the sum.
 
 There is no clock: the caller decides when a phase is over and calls `advance`; whoever has not answered
-by then is out.  A bad message raises, names its sender and changes nothing.
+by then is out.  A bad message raises, names its sender and changes nothing.  A masked input is added to
+the sum when it is complete, and not kept.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secagg import ring
-from secagg.admission import check_keys, check_shares, given
+from secagg import admission, ring
 from secagg.cohort import Cohort
 from secagg.envelopes import ENVELOPE_SIZE
 from secagg.errors import (
@@ -22,22 +22,32 @@ from secagg.errors import (
     RemoteProtocolError,
     WireFormatError,
 )
-from secagg.keys import TrustServerDirectory, check_client_id, entropy
+from secagg.keys import SIGNATURE_SIZE, TrustServerDirectory, check_client_id, entropy
 from secagg.messages import (
     NONCE_SIZE,
     AdvertiseKeys,
     ConsistencySignature,
-    ForwardedShares,
     MaskedInput,
     Message,
     Offer,
+    Partners,
     Roster,
     ShareKeys,
+    SharesOpened,
     Signatures,
     Survivors,
     UnmaskShares,
 )
+from secagg.outbox import (
+    commitments_of,
+    inbox_of,
+    inputs_around,
+    members_of,
+    quorum_around,
+    shares_of,
+)
 from secagg.settle import compatible, remove_masks
+from secagg.staging import Staging
 from secagg.state import SERVER_AWAITS, Phase, next_phase
 from secagg.wire import HEADER_SIZE, decode, decode_chunk, encode, read_header
 
@@ -48,6 +58,8 @@ if TYPE_CHECKING:
     from secagg.params import Params
 
 __all__ = ["Server", "SumResult"]
+
+_ROOM = HEADER_SIZE + 256  # fixed fields of any message
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,11 +101,17 @@ class Server:
         self._phase = Phase.ADVERTISE_KEYS
         self._live: set[int] = set()  # ids that may speak in this phase; in the first, anyone may
         self._answers: dict[int, Message] = {}
-        self._staged: dict[int, list[bytes]] = {}
+        self._taken: set[bytes] = set()  # X25519 keys that were advertised
+        self._staging = Staging()
         self._cohort: Cohort | None = None
         self._dealt: dict[int, ShareKeys] = {}  # by position, like all below
-        self._masked_with: dict[int, frozenset[int]] = {}
-        self._survivors: frozenset[int] = frozenset()
+        self._opened: dict[int, frozenset[int]] = {}
+        self._partners = Partners(b"")
+        self._partner_root = b""
+        self._masked_with: dict[int, tuple[int, ...]] = {}
+        self._inputs: dict[int, bytes] = {}  # of those already in the total: their signatures
+        self._survivors = Survivors(b"")
+        self._alive: frozenset[int] = frozenset()
         self._total: ring.RingArray | None = None
         self._result: SumResult | None = None
 
@@ -115,27 +133,14 @@ class Server:
             LocalProtocolError: the session is over.
         """
         self._check_sender(client_id)
-        try:
-            kind, session = read_header(message)
-            if session != self._session:
-                raise RemoteProtocolError("sent a message of another session", client_id)
-            if kind is not SERVER_AWAITS[self._phase]:
-                raise RemoteProtocolError(
-                    f"sent {kind.name} in phase {self._phase.name}", client_id
-                )
-            _, content = decode(message)
-        except WireFormatError as error:
-            raise RemoteProtocolError(f"sent a malformed message: {error}", client_id) from error
-        self._check(client_id, content)
-        self._answers[client_id] = content
-        self._staged.pop(client_id, None)
+        self._take(client_id, message)
 
     def receive_chunk(self, client_id: int, chunk: bytes) -> None:
         """Stage a part of a message; the last one commits the whole as `receive` does.
 
         Raises:
-            RemoteProtocolError: not the next part, or the whole is not acceptable (all parts of it are
-                then forgotten).
+            RemoteProtocolError: not the next part (those before it stay), or the whole is not acceptable
+                (all parts of it are then forgotten).
             LocalProtocolError: the session is over.
         """
         self._check_sender(client_id)
@@ -145,16 +150,9 @@ class Server:
             raise RemoteProtocolError(f"sent a malformed chunk: {error}", client_id) from error
         if session != self._session:
             raise RemoteProtocolError("sent a chunk of another session", client_id)
-        staged = self._staged.get(client_id, [])
-        if index != len(staged) or sum(map(len, staged)) + len(payload) > self._largest():
-            raise RemoteProtocolError(
-                f"sent chunk {index} out of turn or beyond any message", client_id
-            )
-        if index + 1 < count:
-            self._staged[client_id] = [*staged, payload]
-            return
-        self._staged.pop(client_id, None)
-        self.receive(client_id, b"".join([*staged, payload]))
+        whole = self._staging.add(client_id, index, count, payload, limit=self._largest())
+        if whole is not None:
+            self._take(client_id, whole)
 
     def advance(self) -> dict[int, bytes]:
         """Close the phase: the silent are out. Returns each live client's next message; {} at the end.
@@ -167,6 +165,7 @@ class Server:
         steps = {
             Phase.ADVERTISE_KEYS: self._close_advertise_keys,
             Phase.SHARE_KEYS: self._close_share_keys,
+            Phase.CHECK_SHARES: self._close_check_shares,
             Phase.MASKED_INPUT: self._close_masked_input,
             Phase.CONSISTENCY: self._close_consistency,
             Phase.UNMASK: self._close_unmask,
@@ -180,10 +179,10 @@ class Server:
         self._phase = next_phase(self._phase)
         self._live = set(messages)
         self._answers = {}
-        self._staged = {}
+        self._staging.clear()
         if self._phase is Phase.DONE:
             self._forget()
-        return {client: encode(content, self._session) for client, content in messages.items()}
+        return messages
 
     def result(self) -> SumResult:
         """The sum.
@@ -213,146 +212,166 @@ class Server:
             raise RemoteProtocolError("sent a second message in one phase", client_id)
 
     def _largest(self) -> int:
-        """Bytes of the longest message of a phase, with room to spare for its lists."""
-        vector = ring.packed_size(self._params.vector_length, self._params.ring_bits)
-        return HEADER_SIZE + 64 + max(vector, 0) + self._params.n_clients * (ENVELOPE_SIZE + 1)
+        """Bytes that no message of this phase exceeds."""
+        around = min(self._params.degree, self._params.n_clients - 1)
+        lists = {
+            Phase.SHARE_KEYS: around * ENVELOPE_SIZE,
+            Phase.CHECK_SHARES: around,
+            Phase.MASKED_INPUT: ring.packed_size(
+                self._params.vector_length, self._params.ring_bits
+            ),
+            Phase.UNMASK: around * SIGNATURE_SIZE,  # a share is shorter
+        }
+        return _ROOM + lists.get(self._phase, 0)
 
-    def _check(self, client_id: int, content: Message) -> None:
+    def _take(self, client_id: int, data: bytes | bytearray) -> None:
+        """Decode, check and keep a whole message."""
+        try:
+            kind, session = read_header(data)
+            if session != self._session:
+                raise RemoteProtocolError("sent a message of another session", client_id)
+            if kind is not SERVER_AWAITS[self._phase]:
+                raise RemoteProtocolError(
+                    f"sent {kind.name} in phase {self._phase.name}", client_id
+                )
+            _, content = decode(data)
+        except WireFormatError as error:
+            raise RemoteProtocolError(f"sent a malformed message: {error}", client_id) from error
         if getattr(content, "client_id", None) != client_id:
             raise RemoteProtocolError("sent a message in another client's name", client_id)
+        self._accept(client_id, content)
+        self._staging.drop(client_id)
+
+    def _accept(self, client_id: int, content: Message) -> None:
+        """Check a message, and only then let it change anything."""
         match content:
             case AdvertiseKeys():
-                check_keys(content, self._answers.values(), self._directory, self._session)
+                admission.check_keys(content, self._taken, self._directory, self._session)
+                self._taken.update((content.channel_key, content.mask_key))
             case ShareKeys():
-                self._check_count(client_id, len(content.envelopes))
+                admission.check_dealt(content, self._roster(), self._directory)
+            case SharesOpened():
+                opened = admission.check_opened(content, self._roster(), self._dealt.keys())
+                self._opened[self._position(client_id)] = opened
             case MaskedInput():
-                self._check_input(content)
+                self._add(content)
+                return
             case ConsistencySignature():
-                self._check_signature(content)
+                told = (self._survivors, self._roster(), self._partner_root, self._directory)
+                admission.check_signature(content, *told)
             case UnmaskShares():
-                self._check_unmask(content)
+                around = self._masked_with[self._position(client_id)]
+                admission.check_shares(content, self._roster(), around, self._dealt, self._alive)
             case _:  # the table of awaited kinds lets no other through
                 raise RemoteProtocolError("sent a message of the server's", client_id)
+        self._answers[client_id] = content
 
-    def _neighbours(self, client_id: int) -> tuple[int, ...]:
-        cohort = self._roster()
-        return cohort.neighbours(cohort.positions[client_id])
-
-    def _check_count(self, client_id: int, count: int) -> None:
-        expected = len(self._neighbours(client_id))
-        if count != expected:
-            raise RemoteProtocolError(f"sent {count} places for {expected} neighbours", client_id)
-
-    def _check_input(self, message: MaskedInput) -> None:
-        client_id = message.client_id
-        shape = (self._params.vector_length, self._params.ring_bits)
-        if (message.length, message.bits) != shape:
-            raise RemoteProtocolError("sent an input of another length or ring", client_id)
-        self._check_count(client_id, len(message.masked_with))
-        peers = self._flagged(client_id, message.masked_with)
-        if not peers <= self._dealt.keys() or len(peers) + 1 < self._params.threshold:
-            raise RemoteProtocolError(
-                "masked with clients that dealt no shares, or too few", client_id
-            )
-
-    def _flagged(self, client_id: int, flags: tuple[bool, ...]) -> frozenset[int]:
-        pairs = zip(self._neighbours(client_id), flags, strict=True)
-        return frozenset(place for place, flag in pairs if flag)
-
-    def _check_signature(self, message: ConsistencySignature) -> None:
-        cohort = self._roster()
-        identity = cohort.entries[cohort.positions[message.client_id]].identity
-        signed = self._survivor_flags().signed(self._session, cohort.root)
-        if not self._directory.verify(identity, message.signature, signed):
-            raise RemoteProtocolError("signed other survivors than it was told", message.client_id)
-
-    def _check_unmask(self, message: UnmaskShares) -> None:
-        cohort, client_id = self._roster(), message.client_id
-        self._check_count(client_id, len(message.held))
-        held = self._masked_with[cohort.positions[client_id]]
-        if self._flagged(client_id, message.held) != held:
-            raise RemoteProtocolError("gave shares of others than it masked with", client_id)
-        check_shares(message, cohort, held, self._dealt, self._survivors)
+    def _add(self, message: MaskedInput) -> None:
+        """Add an input to the sum; nothing of its vector is kept."""
+        root, bits = self._partner_root, self._params.ring_bits
+        admission.check_input(message, self._roster(), bits, root, self._directory)
+        if self._total is None:
+            raise LocalProtocolError("no partners have been announced")
+        vector = ring.unpack(message.packed, message.length, bits)
+        np.add(self._total, vector, out=self._total)
+        self._inputs[self._position(message.client_id)] = message.signature
+        self._answers[message.client_id] = replace(message, packed=b"")
 
     # What closes a phase ----------------------------------------------------------------------------
 
-    def _close_advertise_keys(self) -> dict[int, Message]:
-        self._need(len(self._answers), self._params.min_survivors, AbortReason.TOO_FEW_KEYS)
+    def _close_advertise_keys(self) -> dict[int, bytes]:
+        self._need(len(self._answers), self._params.min_roster, AbortReason.TOO_FEW_KEYS)
         entries = [m for m in self._answers.values() if isinstance(m, AdvertiseKeys)]
         roster = Roster(tuple(sorted(entries, key=lambda entry: entry.client_id)))
-        self._cohort = Cohort.of(roster, self._params, self._session)
-        return dict.fromkeys(self._answers, roster)
+        message = encode(roster, self._session)
+        self._cohort = Cohort.of(message, self._params, self._session)
+        self._taken.clear()
+        return dict.fromkeys(self._answers, message)
 
-    def _close_share_keys(self) -> dict[int, Message]:
+    def _close_share_keys(self) -> dict[int, bytes]:
         self._need(len(self._answers), self._params.min_survivors, AbortReason.TOO_FEW_SHARES)
         cohort = self._roster()
         for client_id, message in self._answers.items():
             if isinstance(message, ShareKeys):
                 self._dealt[cohort.positions[client_id]] = message
-        inboxes: dict[int, dict[int, bytes]] = {position: {} for position in self._dealt}
+        forwarded = {
+            cohort.client_id(holder): encode(inbox_of(cohort, self._dealt, holder), self._session)
+            for holder in sorted(self._dealt)
+        }
         for dealer, message in self._dealt.items():
-            for holder, envelope in zip(cohort.neighbours(dealer), message.envelopes, strict=True):
-                if holder in inboxes:
-                    inboxes[holder][dealer] = envelope
-        return {
-            cohort.client_id(holder): ForwardedShares(
-                tuple(inbox.get(dealer) for dealer in cohort.neighbours(holder))
-            )
-            for holder, inbox in inboxes.items()
-        }
+            self._dealt[dealer] = commitments_of(message)
+        return forwarded
 
-    def _close_masked_input(self) -> dict[int, Message]:
+    def _close_check_shares(self) -> dict[int, bytes]:
         cohort = self._roster()
-        inputs: dict[int, MaskedInput] = {}
-        for client_id, message in self._answers.items():
-            if isinstance(message, MaskedInput):
-                position = cohort.positions[client_id]
-                inputs[position] = message
-                self._masked_with[position] = self._flagged(client_id, message.masked_with)
-        self._survivors = frozenset(compatible(cohort, self._masked_with))
-        self._need(len(self._survivors), self._params.min_survivors, AbortReason.TOO_FEW_SURVIVORS)
-        bits, length = self._params.ring_bits, self._params.vector_length
-        total = np.zeros(length, dtype=ring.ring_dtype(bits))
-        for position in self._survivors:
-            np.add(total, ring.unpack(inputs[position].packed, length, bits), out=total)
-        self._total = total
-        flags = self._survivor_flags()
-        return {cohort.client_id(position): flags for position in sorted(self._survivors)}
+        chosen = compatible(cohort, self._opened)
+        self._need(len(chosen), self._params.min_survivors, AbortReason.TOO_FEW_SHARES)
+        self._partners = Partners(members_of(cohort, chosen))
+        self._partner_root = self._partners.root(self._session, cohort.root)
+        for position in chosen:
+            around = cohort.neighbours(position)
+            self._masked_with[position] = tuple(place for place in around if place in chosen)
+        self._opened = {}
+        self._total = np.zeros(self._params.vector_length, ring.ring_dtype(self._params.ring_bits))
+        message = encode(self._partners, self._session)
+        return dict.fromkeys(map(cohort.client_id, sorted(chosen)), message)
 
-    def _survivor_flags(self) -> Survivors:
-        size = len(self._roster().entries)
-        return Survivors(tuple(position in self._survivors for position in range(size)))
+    def _close_masked_input(self) -> dict[int, bytes]:
+        self._need(len(self._inputs), self._params.min_survivors, AbortReason.TOO_FEW_SURVIVORS)
+        cohort, inputs, told = self._roster(), self._inputs, sorted(self._inputs)
+        self._alive = frozenset(told)
+        self._survivors = Survivors(members_of(cohort, told))
+        if not self._params.local:
+            message = encode(self._survivors, self._session)
+            return dict.fromkeys(map(cohort.client_id, told), message)
+        messages: dict[int, bytes] = {}
+        for place in told:
+            content = inputs_around(self._survivors, inputs, self._masked_with[place])
+            messages[cohort.client_id(place)] = encode(content, self._session)
+        return messages
 
-    def _close_consistency(self) -> dict[int, Message]:
-        quorum = self._params.quorum
-        self._need(len(self._answers), quorum, AbortReason.TOO_FEW_SIGNATURES)
-        positions = self._roster().positions
-        signed = sorted(
-            (positions[client], message.signature)
-            for client, message in self._answers.items()
+    def _close_consistency(self) -> dict[int, bytes]:
+        cohort, quorum = self._roster(), self._params.quorum
+        signed = {
+            self._position(client): message.signature
+            for client, message in sorted(self._answers.items())
             if isinstance(message, ConsistencySignature)
-        )
-        # exactly a quorum: every further signature costs each client a verification
-        return dict.fromkeys(sorted(self._answers), Signatures(tuple(signed[:quorum])))
-
-    def _close_unmask(self) -> dict[int, Message]:
-        cohort = self._roster()
-        shares: dict[int, dict[int, bytes]] = {}
-        for client_id, message in self._answers.items():
-            if isinstance(message, UnmaskShares):
-                holder = cohort.positions[client_id]
-                for dealer, share in given(message, cohort, self._masked_with[holder]).items():
-                    shares.setdefault(dealer, {})[holder] = share
-        total = self._total
-        if total is None:
-            raise LocalProtocolError("there is no sum to unmask")
-        commitments = {
-            position: self._dealt[position].seed_commitment for position in self._survivors
         }
-        remove_masks(total, cohort, self._survivors, self._masked_with, shares, commitments)
+        if not self._params.local:
+            self._need(len(signed), quorum, AbortReason.TOO_FEW_SIGNATURES)
+            # exactly a quorum: every further signature costs each client a verification
+            message = encode(Signatures(tuple(signed.items())[:quorum]), self._session)
+            return dict.fromkeys(map(cohort.client_id, signed), message)
+        requests: dict[int, bytes] = {}
+        for place in signed:
+            content = quorum_around(signed, self._masked_with[place], quorum)
+            if content is not None:
+                requests[cohort.client_id(place)] = encode(content, self._session)
+        self._need(len(requests), self._params.threshold, AbortReason.TOO_FEW_SIGNATURES)
+        return requests
+
+    def _close_unmask(self) -> dict[int, bytes]:
+        cohort = self._roster()
+        if self._total is None:
+            raise LocalProtocolError("there is no sum to unmask")
+        commitments = {position: self._dealt[position].seed_commitment for position in self._alive}
+        answers = {
+            self._position(client): message
+            for client, message in self._answers.items()
+            if isinstance(message, UnmaskShares)
+        }
+        remove_masks(
+            self._total,
+            cohort,
+            self._partner_root,
+            self._alive,
+            self._masked_with,
+            lambda dealer: shares_of(dealer, answers, self._masked_with, self._params.threshold),
+            commitments,
+        )
         self._result = SumResult(
-            ring.centre(total, self._params.ring_bits),
-            tuple(cohort.client_id(position) for position in sorted(self._survivors)),
+            ring.centre(self._total, self._params.ring_bits),
+            tuple(cohort.client_id(position) for position in sorted(self._alive)),
         )
         return {}
 
@@ -360,12 +379,17 @@ class Server:
         if count < least:
             raise Aborted(reason, f"{count} of the {least} that are needed")
 
+    def _position(self, client_id: int) -> int:
+        return self._roster().positions[client_id]
+
     def _roster(self) -> Cohort:
         if self._cohort is None:
             raise LocalProtocolError("there is no roster yet")
         return self._cohort
 
     def _forget(self) -> None:
-        self._answers, self._staged, self._dealt, self._masked_with = {}, {}, {}, {}
-        self._live = set()
+        self._answers, self._dealt, self._opened = {}, {}, {}
+        self._masked_with, self._inputs = {}, {}
+        self._taken, self._live = set(), set()
+        self._staging.clear()
         self._total = None

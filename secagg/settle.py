@@ -1,4 +1,4 @@
-"""The server's last step: which inputs go together, and the removal of every mask from their sum."""
+"""What the server settles: which clients go together, and the removal of every mask from their sum."""
 
 from __future__ import annotations
 
@@ -12,39 +12,42 @@ from secagg.messages import seed_commitment
 from secagg.shamir import rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from secagg.cohort import Cohort
     from secagg.ring import RingArray
 
+    MaskAdder = Callable[[RingArray, Sequence[bytes], Sequence[bytes]], None]
+
 __all__ = ["compatible", "remove_masks"]
 
-Shares = dict[int, dict[int, bytes]]
-"""Dealer's position → holder's position → share."""
+SEEDS_AT_ONCE = 1024
+"""Ciphers alive at a time while masks are removed."""
 
 
-def compatible(cohort: Cohort, masked_with: Mapping[int, AbstractSet[int]]) -> set[int]:
-    """The largest-minded choice of inputs in which all neighbours masked with each other.
+def compatible(cohort: Cohort, opened: Mapping[int, AbstractSet[int]]) -> set[int]:
+    """The largest-minded choice of clients in which all neighbours opened each other's shares.
 
     A client whose dealt shares do not open, or that claims so of others', is at odds with its
     neighbours.  Whoever is at odds with most goes first, so that one liar who accuses many goes alone.
     Honest clients are at odds with liars only: this is the greedy vertex cover, so c liars who work
-    together have at most c·(1 + ln n) clients left out, themselves included.
+    together have at most c·(1 + ln n) clients left out, themselves included; one liar costs one client.
 
     Args:
         cohort: the roster.
-        masked_with: position → neighbours' positions, for each input that arrived.
+        opened: position → neighbours' positions whose shares opened, for each client that answered.
 
     Returns:
-        The positions to sum.
+        The positions that may give an input.
     """
     at_odds: dict[int, set[int]] = {}
-    for position, peers in masked_with.items():
+    for position, peers in opened.items():
         for other in cohort.neighbours(position):
-            if other in masked_with and not (other in peers and position in masked_with[other]):
+            if other not in peers and other in opened:
                 at_odds.setdefault(position, set()).add(other)
-    chosen = set(masked_with)
+                at_odds.setdefault(other, set()).add(position)
+    chosen = set(opened)
     while at_odds:
         worst = max(at_odds, key=lambda position: (len(at_odds[position]), -position))
         chosen.discard(worst)
@@ -58,21 +61,25 @@ def compatible(cohort: Cohort, masked_with: Mapping[int, AbstractSet[int]]) -> s
 def remove_masks(
     total: RingArray,
     cohort: Cohort,
+    partner_root: bytes,
     survivors: AbstractSet[int],
-    masked_with: Mapping[int, AbstractSet[int]],
-    shares: Shares,
+    masked_with: Mapping[int, Sequence[int]],
+    shares: Callable[[int], dict[int, bytes]],
     commitments: Mapping[int, bytes],
+    add: MaskAdder = add_masks,
 ) -> None:
     """Subtract every survivor's self-mask, and the masks it shares with those who are not survivors.
 
     Args:
         total: sum of the survivors' masked inputs; altered in place, and only when all is rebuilt.
         cohort: the roster.
+        partner_root: hash of roster and partners.
         survivors: positions whose inputs are in the sum.
         masked_with: position → neighbours it masked with.
-        shares: self-mask shares of survivors and mask-key shares of the others, checked against their
-            commitments.
+        shares: dealer's position → holder's position → share, of the self-mask for survivors and of
+            the mask key for others, checked against the commitments.
         commitments: survivors' commitments to their self-mask seeds.
+        add: `add_masks`, perhaps with an executor.
 
     Raises:
         Aborted: too few shares for a secret that is needed, or they rebuild another one.
@@ -86,38 +93,47 @@ def remove_masks(
             secret is None
             or seed_commitment(cohort.session, client_id, secret) != commitments[position]
         ):
-            raise Aborted(AbortReason.BAD_DEALER, f"the self-mask seed of client {client_id}")
-        added.append(self_seed(cohort, secret, position))
+            raise _bad_dealer("self-mask seed", client_id)
+        added.append(self_seed(cohort, partner_root, secret, position))
     for position, partners in _orphans(survivors, masked_with).items():
         secret = _rebuilt(cohort, shares, position)
         key = None if secret is None else AgreementKey.from_private_bytes(secret)
         if key is None or key.public != cohort.entries[position].mask_key:
-            client_id = cohort.client_id(position)
-            raise Aborted(AbortReason.BAD_DEALER, f"the mask key of client {client_id}")
+            raise _bad_dealer("mask key", cohort.client_id(position))
         for survivor in partners:
-            seed = pair_seed(cohort, key, position, survivor)
+            seed = pair_seed(cohort, partner_root, key, position, survivor)
             (added if survivor < position else subtracted).append(seed)
-    add_masks(total, plus=subtracted, minus=added)
+    for start in range(0, max(len(added), len(subtracted)), SEEDS_AT_ONCE):
+        part = slice(start, start + SEEDS_AT_ONCE)
+        add(total, subtracted[part], added[part])
+
+
+def _bad_dealer(secret: str, client_id: int) -> Aborted:
+    detail = f"the {secret} of client {client_id}"
+    return Aborted(AbortReason.BAD_DEALER, detail, client_id)
 
 
 def _orphans(
-    survivors: AbstractSet[int], masked_with: Mapping[int, AbstractSet[int]]
+    survivors: AbstractSet[int], masked_with: Mapping[int, Sequence[int]]
 ) -> dict[int, list[int]]:
     """Position outside the sum → survivors whose inputs carry a mask shared with it."""
     orphans: dict[int, list[int]] = {}
     for survivor in sorted(survivors):
-        for other in masked_with[survivor] - survivors:
-            orphans.setdefault(other, []).append(survivor)
+        for other in masked_with[survivor]:
+            if other not in survivors:
+                orphans.setdefault(other, []).append(survivor)
     return orphans
 
 
-def _rebuilt(cohort: Cohort, shares: Shares, dealer: int) -> bytes | None:
+def _rebuilt(
+    cohort: Cohort, shares: Callable[[int], dict[int, bytes]], dealer: int
+) -> bytes | None:
     threshold = cohort.params.threshold
-    holders: Iterable[int] = sorted(shares.get(dealer, {}))[:threshold]
-    held = [shares[dealer][holder] for holder in holders]
-    if len(held) < threshold:
+    held = shares(dealer)
+    holders = sorted(held)[:threshold]
+    if len(holders) < threshold:
         raise Aborted(
             AbortReason.TOO_FEW_UNMASK_SHARES,
             f"{len(held)} shares of client {cohort.client_id(dealer)}'s secret, {threshold} needed",
         )
-    return rebuild([holder + 1 for holder in holders], held)
+    return rebuild([holder + 1 for holder in holders], [held[holder] for holder in holders])

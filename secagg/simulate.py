@@ -62,7 +62,9 @@ def simulate(
     # Message 0: the server offers parameters; clients that find them safe join with fresh keys.
     server = Server(params, context=context, directory=directory)
     offer = server.offer()
-    policy = Policy(allow_semi_honest=params.threat_model == "semi-honest")
+    policy = Policy(
+        allow_semi_honest=params.threat_model == "semi-honest", allow_local=params.local
+    )
     clients = {
         client: Client.from_offer(
             offer, client, identity, directory, context=context, policy=policy
@@ -72,9 +74,9 @@ def simulate(
     for client, vector in inputs.items():
         clients[client].set_input(vector)
 
-    # Messages 1 … 9.  A phase: live clients answer, the server closes it and tells what comes next.
-    # AdvertiseKeys → roster → ShareKeys → forwarded shares → MaskedInput → survivors → signature →
-    # signatures → UnmaskShares.
+    # Messages 1 … 11.  A phase: live clients answer, the server closes it and tells what comes next.
+    # AdvertiseKeys → roster → ShareKeys → forwarded shares → SharesOpened → partners → MaskedInput →
+    # survivors → signature → signatures → UnmaskShares.
     pending: dict[int, bytes | None] = dict.fromkeys(inputs)
     while server.phase is not Phase.DONE:
         phase = server.phase

@@ -13,10 +13,15 @@ __all__ = ["CLIENT_AWAITS", "SERVER_AWAITS", "SERVER_SENDS", "Phase", "next_phas
 
 
 class Phase(enum.Enum):
-    """The phases of Bonawitz et al. 2017, figure 4, in order, and the two ends."""
+    """The phases of Bonawitz et al. 2017, figure 4, in order, and the two ends.
+
+    CHECK_SHARES is ours: disputes over shares are settled before anyone masks, so that the server can
+    add each input as it comes and keep none.
+    """
 
     ADVERTISE_KEYS = "advertise_keys"
     SHARE_KEYS = "share_keys"
+    CHECK_SHARES = "check_shares"
     MASKED_INPUT = "masked_input"
     CONSISTENCY = "consistency"
     UNMASK = "unmask"
@@ -26,7 +31,8 @@ class Phase(enum.Enum):
 
 CLIENT_AWAITS: dict[Phase, Kind] = {
     Phase.SHARE_KEYS: Kind.ROSTER,
-    Phase.MASKED_INPUT: Kind.FORWARDED_SHARES,
+    Phase.CHECK_SHARES: Kind.FORWARDED_SHARES,
+    Phase.MASKED_INPUT: Kind.PARTNERS,
     Phase.CONSISTENCY: Kind.SURVIVORS,
     Phase.UNMASK: Kind.SIGNATURES,
 }
@@ -35,6 +41,7 @@ CLIENT_AWAITS: dict[Phase, Kind] = {
 SERVER_AWAITS: dict[Phase, Kind] = {
     Phase.ADVERTISE_KEYS: Kind.ADVERTISE_KEYS,
     Phase.SHARE_KEYS: Kind.SHARE_KEYS,
+    Phase.CHECK_SHARES: Kind.SHARES_OPENED,
     Phase.MASKED_INPUT: Kind.MASKED_INPUT,
     Phase.CONSISTENCY: Kind.SIGNATURE,
     Phase.UNMASK: Kind.UNMASK_SHARES,

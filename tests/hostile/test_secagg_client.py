@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import secagg.admission
 import secagg.server
 from secagg import (
     Aborted,
@@ -21,13 +22,14 @@ from secagg import (
     ring,
 )
 from secagg.cohort import pair_seed
+from secagg.envelopes import MASK_KEY, committed, share_commitment
 from secagg.keys import AgreementKey
 from secagg.masks import add_masks
-from secagg.messages import MaskedInput, ShareKeys, UnmaskShares
+from secagg.messages import MaskedInput, ShareKeys, SharesOpened, UnmaskShares
 from secagg.settle import compatible
 from secagg.shamir import rebuild
 from secagg.state import SERVER_AWAITS
-from secagg.wire import Kind, decode, encode
+from secagg.wire import Kind, decode, encode, encode_chunk
 from tests.secagg.lab import Lab
 
 
@@ -148,7 +150,8 @@ def late_input():
     key = AgreementKey.from_private_bytes(secret)
     assert key.public == lab.cohort.entries[position].mask_key
     vector = masked_vector(late).copy()
-    seeds = [pair_seed(lab.cohort, key, position, other) for other in range(position)]
+    root = lab.partner_root
+    seeds = [pair_seed(lab.cohort, root, key, position, other) for other in range(position)]
     add_masks(vector, plus=seeds)  # the highest position subtracted them all
     return lab, ring.centre(vector, lab.params.ring_bits)
 
@@ -160,9 +163,12 @@ def test_s11_a_late_input_is_not_read_and_stays_masked():
 
 
 def test_s11_mutant_without_the_self_mask_shows_a_late_input(monkeypatch):
-    monkeypatch.setattr("secagg.client.add_masks", without_first(add_masks))
+    monkeypatch.setattr("secagg.masking.add_masks", without_first(add_masks))
     monkeypatch.setattr("secagg.settle.self_seed", lambda *_: None)
-    monkeypatch.setattr("secagg.settle.add_masks", without_none(add_masks))
+    unmask = secagg.server.remove_masks
+    monkeypatch.setattr(
+        secagg.server, "remove_masks", lambda *given: unmask(*given, add=without_none(add_masks))
+    )
     lab, left = late_input()
     assert np.array_equal(lab.server.result().total, lab.total(lab.ids[:-1]))
     assert np.array_equal(left, lab.inputs[60])
@@ -206,7 +212,7 @@ def with_a_wrong_share(lab):
 
 
 def test_s12_mutant_without_commitments_has_no_sum_instead_of_a_wrong_one(monkeypatch):
-    monkeypatch.setattr(secagg.server, "check_shares", lambda *_: None)
+    monkeypatch.setattr(secagg.admission, "check_shares", lambda *_: None)
     with pytest.raises(Aborted, match="client 20") as caught:
         with_a_wrong_share(Lab(5))
     assert caught.value.reason is AbortReason.BAD_DEALER
@@ -215,7 +221,7 @@ def test_s12_mutant_without_commitments_has_no_sum_instead_of_a_wrong_one(monkey
 def test_s12_mutant_without_both_checks_is_wrong(monkeypatch):
     lab = Lab(5)
     lab.run_to(Phase.MASKED_INPUT)
-    monkeypatch.setattr(secagg.server, "check_shares", lambda *_: None)
+    monkeypatch.setattr(secagg.admission, "check_shares", lambda *_: None)
     dealt = lab.server._dealt
     monkeypatch.setattr(
         "secagg.settle.seed_commitment",
@@ -224,9 +230,7 @@ def test_s12_mutant_without_both_checks_is_wrong(monkeypatch):
     assert not np.array_equal(with_a_wrong_share(lab), lab.total(lab.ids))
 
 
-@pytest.mark.parametrize(
-    "where", ["own share", "no share", "fewer", "more", "of one not masked with"]
-)
+@pytest.mark.parametrize("where", ["own share", "no share", "fewer", "more", "none of others"])
 def test_s12_malformed_unmask_shares(where):
     lab = Lab(5).run_to(Phase.UNMASK)
     message = decode(lab.reply(10))[1]
@@ -234,9 +238,9 @@ def test_s12_malformed_unmask_shares(where):
     data = {
         "own share": dataclasses.replace(message, shares=(own_flagged, *message.shares[1:])),
         "no share": dataclasses.replace(message, shares=(*message.shares[:-1], own_flagged)),
-        "fewer": UnmaskShares(10, (True, True, True, False), message.shares[:-1]),
-        "more": UnmaskShares(10, (True,) * 5, (*message.shares, message.shares[0])),
-        "of one not masked with": UnmaskShares(10, (False,) * 4, message.shares[:1]),
+        "fewer": UnmaskShares(10, message.shares[:-1]),
+        "more": UnmaskShares(10, (*message.shares, message.shares[0])),
+        "none of others": UnmaskShares(10, message.shares[:1]),
     }[where]
     refused(lab, 10, lab.encode(data), "share|places")
 
@@ -260,9 +264,10 @@ def bad_dealer(lab, *, count):
         if i == 10:
             message = decode(reply)[1]
             junk = tuple(bytes(len(e)) for e in message.envelopes[:count])
-            reply = lab.encode(
-                ShareKeys(10, message.seed_commitment, junk + message.envelopes[count:])
-            )
+            forged = dataclasses.replace(message, envelopes=junk + message.envelopes[count:])
+            signed = forged.signed(lab.session, lab.cohort.root)
+            signature = lab.identities[10].sign(signed)
+            reply = lab.encode(dataclasses.replace(forged, signature=signature))
         lab.server.receive(i, reply)
     lab.next_messages = lab.server.advance()
     return lab.run_to(Phase.DONE)
@@ -277,8 +282,8 @@ def test_s12_shares_that_do_not_open_cost_their_dealer(count):
     assert np.array_equal(lab.server.result().total, lab.total(survivors))
 
 
-def test_s12_mutant_that_keeps_clients_at_odds_gets_no_signatures(monkeypatch):
-    monkeypatch.setattr(secagg.server, "compatible", lambda _, masked_with: set(masked_with))
+def test_s12_mutant_that_keeps_clients_at_odds_gets_no_inputs(monkeypatch):
+    monkeypatch.setattr(secagg.server, "compatible", lambda _, opened: set(opened))
     with pytest.raises(RemoteProtocolError, match="never reached"):
         bad_dealer(Lab(7, dropout_rate=0.3), count=2)
 
@@ -303,8 +308,7 @@ def test_a_liar_who_accuses_everybody_goes_alone():
         ({"bits": 9, "packed": bytes(5)}, "another length or ring"),
         ({"length": 3, "packed": bytes(6)}, "another length or ring"),
         ({"length": 3}, "malformed"),
-        ({"masked_with": (True,) * 3}, "places"),
-        ({"masked_with": (False,) * 4}, "too few"),
+        ({"signature": bytes(64)}, "where none is signed"),
         ({"client_id": 20}, "another client's name"),
         ({"packed": bytes(2)}, "malformed"),
     ],
@@ -316,12 +320,51 @@ def test_o1_inputs_of_another_shape(change, match):
     lab.server.receive(10, honest)
 
 
-def test_an_input_masked_with_somebody_who_dealt_nothing():
-    lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT, silent={60: Phase.SHARE_KEYS})
+@pytest.mark.parametrize(
+    ("opened", "match"),
+    [((True,) * 5, "dealt none"), ((False,) * 5, "too few"), ((True,) * 4, "places")],
+)
+def test_receipts_for_shares_that_cannot_be(opened, match):
+    lab = Lab(6, dropout_rate=0.3).run_to(Phase.CHECK_SHARES, silent={60: Phase.SHARE_KEYS})
     honest = decode(lab.reply(10))[1]
-    assert honest.masked_with == (True, True, True, True, False)
-    bad = dataclasses.replace(honest, masked_with=(True,) * 5)
-    refused(lab, 10, lab.encode(bad), "dealt no shares")
+    assert honest.opened == (True, True, True, True, False)
+    refused(lab, 10, lab.encode(dataclasses.replace(honest, opened=opened)), match)
+
+
+def test_shares_with_a_signature_that_does_not_hold():
+    lab = Lab(5).run_to(Phase.SHARE_KEYS)
+    message = decode(reply := lab.reply(10))[1]
+    other = dataclasses.replace(message, seed_commitment=bytes(32))
+    refused(lab, 10, lab.encode(other), "signature")
+    swapped = dataclasses.replace(
+        message, envelopes=(message.envelopes[1], message.envelopes[0], *message.envelopes[2:])
+    )
+    refused(lab, 10, lab.encode(swapped), "signature")
+    lab.server.receive(10, reply)
+
+
+def test_s12_anyone_can_convict_a_bad_dealer():
+    """Its signature and shares that match its commitments, yet rebuild another key than advertised."""
+    lab = Lab(5).run_to(Phase.SHARE_KEYS)
+    lab.clients[20]._secrets.mask = AgreementKey.generate()
+    lab.run_to(Phase.UNMASK, silent={20: Phase.MASKED_INPUT})
+    cohort, position = lab.cohort, lab.cohort.positions[20]
+    dealt = decode(lab.sent[Phase.SHARE_KEYS, 20])[1]
+    identity = lab.directory
+    signed = dealt.signed(lab.session, cohort.root)
+    assert identity.verify(lab.identities[20].public, dealt.signature, signed)
+    shares = {}
+    for holder in (i for i in lab.ids if i != 20):
+        at = cohort.positions[holder]
+        share = decode(lab.reply(holder))[1].shares[1 + cohort.neighbours(at).index(position)]
+        envelope = dealt.envelopes[cohort.neighbours(position).index(at)]
+        assert committed(envelope, MASK_KEY) == share_commitment(
+            cohort, 20, holder, MASK_KEY, share
+        )
+        shares[at + 1] = share
+    points = list(shares)[: lab.params.threshold]
+    rebuilt = AgreementKey.from_private_bytes(rebuild(points, [shares[p] for p in points]))
+    assert rebuilt.public != cohort.entries[position].mask_key
 
 
 def drop_with_another_key(lab):
@@ -336,6 +379,7 @@ def test_s12_a_mask_key_that_was_not_advertised_gives_no_sum():
     with pytest.raises(Aborted, match="mask key of client 20") as caught:
         drop_with_another_key(Lab(5))
     assert caught.value.reason is AbortReason.BAD_DEALER
+    assert caught.value.culprit == 20
 
 
 def test_s12_mutant_that_trusts_the_rebuilt_key_is_wrong(monkeypatch):
@@ -387,14 +431,48 @@ def test_uploads_come_in_parts_and_are_committed_whole(monkeypatch):
     assert np.array_equal(lab.server.result().total, lab.total(lab.ids))
 
 
-def test_parts_without_end_are_bounded(monkeypatch):
+def test_parts_without_end_are_bounded():
     lab = Lab(5).run_to(Phase.MASKED_INPUT)
-    from secagg.wire import encode_chunk
-
     bound = lab.server._largest()
     with pytest.raises(RemoteProtocolError, match="beyond any message"):
         lab.server.receive_chunk(10, encode_chunk(lab.session, 0, 2**32 - 1, bytes(bound + 1)))
-    assert not lab.server._staged
+    assert not lab.server._staging
+    for i in range(bound // 10):
+        lab.server.receive_chunk(10, encode_chunk(lab.session, i, 2**32 - 1, bytes(10)))
+    with pytest.raises(RemoteProtocolError, match="beyond any message"):
+        lab.server.receive_chunk(10, encode_chunk(lab.session, bound // 10, 2**32 - 1, bytes(10)))
+    assert lab.server._staging.size <= bound
+
+
+def test_parts_of_a_late_input_are_refused_unread():
+    lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT)
+    late = list(lab.clients[60].chunks(lab.reply(60)))
+    lab.run_to(Phase.CONSISTENCY, silent={60: Phase.MASKED_INPUT})
+    with pytest.raises(RemoteProtocolError, match="no longer"):
+        lab.server.receive_chunk(60, late[0])
+    assert not lab.server._staging
+
+
+def test_a_partial_upload_never_touches_the_sum(monkeypatch):
+    monkeypatch.setattr("secagg.client.CHUNK_SIZE", 13)
+    lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT)
+    parts = list(lab.clients[60].chunks(lab.reply(60)))
+    for part in parts[:-1]:
+        lab.server.receive_chunk(60, part)
+    assert not lab.server._total.any()
+    lab.run_to(Phase.DONE, silent={60: Phase.MASKED_INPUT})
+    assert np.array_equal(lab.server.result().total, lab.total(lab.ids[:-1]))
+
+
+def test_the_server_keeps_no_input():
+    """What it holds of a vector, when all have come, is their sum."""
+    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    for i in lab.ids:
+        lab.answer(i)
+    assert all(not answer.packed for answer in lab.server._answers.values())
+    vectors = [masked_vector(lab.sent[Phase.MASKED_INPUT, i]) for i in lab.ids]
+    bits = lab.params.ring_bits
+    assert np.array_equal(ring.centre(lab.server._total, bits), ring.centre(sum(vectors), bits))
 
 
 # O1: bytes from hell ---------------------------------------------------------------------------------
@@ -418,8 +496,8 @@ def test_o1_damaged_messages_name_their_sender(data):
     except RemoteProtocolError as error:
         assert error.culprit == 10  # noqa: PT017 - either outcome may be the right one
     else:
-        # only what nobody can check may pass: sealed bytes, the masked vector, a commitment, the own share
-        assert isinstance(decode(bad)[1], ShareKeys | MaskedInput | UnmaskShares)
+        # only what nobody can check may pass: sealed bytes, the masked vector, receipts, the own share
+        assert isinstance(decode(bad)[1], MaskedInput | ShareKeys | SharesOpened | UnmaskShares)
 
 
 def test_foreign_messages_are_not_of_this_session():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import os
+import pickle
 
 import numpy as np
 import pytest
@@ -30,7 +33,8 @@ from secagg.cohort import pair_seed, self_seed
 from secagg.envelopes import _commitments, _route, open_envelope
 from secagg.keys import AgreementKey
 from secagg.masks import add_masks
-from secagg.messages import ForwardedShares, Offer, Roster, Signatures, Survivors
+from secagg.messages import ForwardedShares, Offer, Partners, Roster, Signatures, Survivors
+from secagg.params import Requirements
 from secagg.sealed import route_keys, seal
 from secagg.shamir import rebuild
 from secagg.state import CLIENT_AWAITS, SERVER_SENDS
@@ -41,11 +45,11 @@ from tests.secagg.lab import CONTEXT, SERVER_STEPS, Lab
 def without(lab, victim):
     """The survivor set with the victim taken out."""
     out = lab.cohort.positions[victim]
-    return Survivors(tuple(p != out for p in range(len(lab.ids))))
+    return Survivors(bytes(p != out for p in range(len(lab.ids))))
 
 
 def everyone(lab):
-    return Survivors((True,) * len(lab.ids))
+    return Survivors(b"\1" * len(lab.ids))
 
 
 def signatures(lab, replies):
@@ -61,7 +65,7 @@ def unmask_shares(lab, holder, reply, dealer):
     if dealer == holder:
         return message.shares[0]
     place = lab.cohort.neighbours(at).index(lab.cohort.positions[dealer])
-    return message.shares[1 + sum(message.held[:place])]
+    return message.shares[1 + place]  # all neighbours are partners
 
 
 def steal(lab, victim, seed_shares, key_shares):
@@ -74,9 +78,10 @@ def steal(lab, victim, seed_shares, key_shares):
     key = AgreementKey.from_private_bytes(secret)
     assert key.public == cohort.entries[position].mask_key
     vector = masked_vector(lab.sent[Phase.MASKED_INPUT, victim]).copy()
-    plus, minus = [self_seed(cohort, seed, position)], []
+    root = lab.partner_root
+    plus, minus = [self_seed(cohort, root, seed, position)], []
     for other in cohort.neighbours(position):
-        (plus if position < other else minus).append(pair_seed(cohort, key, position, other))
+        (plus if position < other else minus).append(pair_seed(cohort, root, key, position, other))
     add_masks(vector, plus=minus, minus=plus)
     return ring.centre(vector, lab.params.ring_bits)
 
@@ -147,7 +152,10 @@ def split_view(lab, victim):
 @pytest.fixture
 def weak_threshold(monkeypatch):
     """t = 2 of 5: without it, 2t > n + c alone already starves this attack of shares."""
-    monkeypatch.setattr("secagg.params._derive", lambda *_: (2, 4, 4))
+    monkeypatch.setattr(
+        "secagg.params.requirements",
+        lambda *_: Requirements(2, 4, quorum=3, min_survivors=4, min_roster=4),
+    )
 
 
 def test_s2_a_split_view_ends_at_the_quorum(weak_threshold):
@@ -178,7 +186,7 @@ def test_s2_quorums_that_are_none(fault):
     lab.run_to(Phase.UNMASK, silent={60: Phase.MASKED_INPUT})
     client, honest = lab.clients[10], lab.message(10).signatures
     assert len(honest) == lab.params.quorum
-    gone = without(lab, 60).signed(lab.session, lab.cohort.root)
+    gone = without(lab, 60).signed(lab.session, lab.partner_root)
     bad = {
         "stranger": (*honest[:-1], (99, honest[-1][1])),
         "twice": (*honest[:-1], honest[-2]),
@@ -209,7 +217,7 @@ def lies():
 def lie(name, lab):
     lab.run_to(Phase.CONSISTENCY, silent={60: Phase.SHARE_KEYS})
     members = lies()[name](lab, lab.cohort.positions[10], lab.cohort.positions[60])
-    return lab.clients[10].receive(lab.encode(Survivors(tuple(members))))
+    return lab.clients[10].receive(lab.encode(Survivors(bytes(members))))
 
 
 @pytest.mark.parametrize("name", lies())
@@ -231,16 +239,78 @@ def test_s3_padding_hides_no_further_id():
     lab = Lab(5).run_to(Phase.CONSISTENCY)
     data = lab.encode(everyone(lab))
     with pytest.raises(RemoteProtocolError, match="padding"):
-        lab.clients[10].receive(data[:-1] + b"\xff")
+        lab.clients[10].receive(data[:44] + b"\xff" + data[45:])
+
+
+def withhold(lab):
+    """Client 10 never gets the shares of client 20, and is then told that 20 is a partner."""
+    lab.run_to(Phase.CHECK_SHARES)
+    forwarded = lab.message(10).envelopes
+    lab.clients[10].receive(lab.encode(ForwardedShares((None, *forwarded[1:]))))
+    return lab.clients[10].receive(lab.encode(Partners(b"\1" * 5)))
 
 
 def test_s3_edges_cannot_be_cut_one_by_one():
-    """A server that withholds the shares between two survivors loses the signatures of both."""
-    lab = Lab(5).run_to(Phase.MASKED_INPUT)
-    forwarded = lab.message(10).envelopes
-    lab.clients[10].receive(lab.encode(ForwardedShares((None, *forwarded[1:]))))
+    """A server that withholds the shares between two partners loses the inputs of both."""
     with pytest.raises(RemoteProtocolError, match="client 20 in"):
-        lab.clients[10].receive(lab.encode(everyone(lab)))
+        withhold(Lab(5))
+
+
+def test_s3_mutant_masks_with_whom_the_server_likes(monkeypatch):
+    monkeypatch.setattr(secagg.client, "check_partners", lambda *_: None)
+    monkeypatch.setattr(secagg.client, "partners_of", lambda *_: (2, 3, 4))
+    assert withhold(Lab(5)) is not None
+
+
+def partner_lies():
+    return {
+        "without this client": lambda: b"\0" + b"\1" * 5,
+        "roster of fewer": lambda: b"\1" * 5,
+        "roster of more": lambda: b"\1" * 7,
+        "too few": lambda: b"\1\1\1" + b"\0" * 3,
+        "one that dealt nothing": lambda: b"\1" * 6,
+    }
+
+
+@pytest.mark.parametrize("name", partner_lies())
+def test_s3_lies_about_the_partners(name, monkeypatch):
+    lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT, silent={60: Phase.SHARE_KEYS})
+    message = lab.encode(Partners(partner_lies()[name]()))
+    with pytest.raises(RemoteProtocolError) as caught:
+        lab.clients[10].receive(message)
+    assert caught.value.culprit == "server"
+    assert lab.clients[10].phase is Phase.ABORTED
+
+
+def two_sets_of_partners(lab):
+    """Client 10 is told other partners than the rest; what is left of its input's masks."""
+    lab.run_to(Phase.MASKED_INPUT)
+    fewer = Partners(b"\1\1\1\1\0")
+    lab.server.receive(10, lab.clients[10].receive(lab.encode(fewer)))
+    for i in lab.ids[1:]:
+        lab.answer(i)
+    lab.next_messages = lab.server.advance()
+    return lab
+
+
+def test_s2_other_partners_make_another_survivor_set():
+    lab = two_sets_of_partners(Lab(5))
+    with pytest.raises(RemoteProtocolError, match="no partner"):
+        lab.clients[10].receive(lab.next_messages[10])
+    for i in lab.ids[1:]:
+        lab.answer(i)
+    request = lab.server.advance()
+    assert all(position for position, _ in decode(request[20])[1].signatures)
+
+
+def test_s2_masks_under_other_partners_do_not_cancel():
+    """Even the masks between clients that are partners in both sets."""
+    lab = two_sets_of_partners(Lab(5))
+    own, theirs = lab.clients[10]._partner_root, lab.clients[20]._partner_root
+    key = AgreementKey.generate()
+    assert own != theirs
+    assert pair_seed(lab.cohort, own, key, 0, 1) != pair_seed(lab.cohort, theirs, key, 0, 1)
+    assert self_seed(lab.cohort, own, bytes(32), 0) != self_seed(lab.cohort, theirs, bytes(32), 0)
 
 
 # S4, S5: weak parameters and small cohorts -----------------------------------------------------------
@@ -306,12 +376,15 @@ def test_s4_a_clients_own_floors():
         Policy(min_survivors=2)
 
 
-@pytest.mark.parametrize("phase", [Phase.ADVERTISE_KEYS, Phase.SHARE_KEYS, Phase.MASKED_INPUT])
+@pytest.mark.parametrize(
+    "phase", [Phase.ADVERTISE_KEYS, Phase.SHARE_KEYS, Phase.CHECK_SHARES, Phase.MASKED_INPUT]
+)
 def test_s5_too_few_survivors_give_no_sum(phase):
     lab = Lab(5)
     reason = {
         Phase.ADVERTISE_KEYS: AbortReason.TOO_FEW_KEYS,
         Phase.SHARE_KEYS: AbortReason.TOO_FEW_SHARES,
+        Phase.CHECK_SHARES: AbortReason.TOO_FEW_SHARES,
         Phase.MASKED_INPUT: AbortReason.TOO_FEW_SURVIVORS,
     }[phase]
     with pytest.raises(Aborted) as caught:
@@ -464,9 +537,9 @@ def rerouted(lab, kind):
 
 @pytest.mark.parametrize("kind", ["meant for another", "reflected", "one bit", "other commitments"])
 def test_s8_rerouted_shares_do_not_open(kind):
-    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    lab = Lab(5).run_to(Phase.CHECK_SHARES)
     message = decode(lab.clients[10].receive(rerouted(lab, kind)))[1]
-    assert message.masked_with == (False, True, True, True)
+    assert message.opened == (False, True, True, True)
 
 
 def test_s8_mutant_opens_a_reflected_share(monkeypatch):
@@ -475,10 +548,10 @@ def test_s8_mutant_opens_a_reflected_share(monkeypatch):
 
     monkeypatch.setattr(envelopes, "_route", lambda *_: b"")
     monkeypatch.setattr(envelopes, "_commitments", lambda *_: bytes(32))
-    monkeypatch.setattr(secagg.client, "route_keys", lambda agreed, **_: (agreed[:16], agreed[:16]))
-    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    monkeypatch.setattr(envelopes, "route_keys", lambda agreed, **_: (agreed[:16], agreed[:16]))
+    lab = Lab(5).run_to(Phase.CHECK_SHARES)
     message = decode(lab.clients[10].receive(rerouted(lab, "reflected")))[1]
-    assert message.masked_with == (True, True, True, True)
+    assert message.opened == (True, True, True, True)
 
 
 def test_s8_a_route_key_is_bound_to_everything():
@@ -562,7 +635,7 @@ def test_s9_calls_out_of_order_change_nothing():
     assert client.phase is Phase.SHARE_KEYS
 
 
-def test_s9_the_input_is_due_before_the_forwarded_shares():
+def test_s9_the_input_is_due_before_the_partners():
     lab = Lab(5)
     late = Identity.generate()
     lab.identities[10] = late
@@ -604,12 +677,39 @@ def test_clients_forget_their_secrets():
     assert "redacted" in repr(secrets)
     lab.run_to(Phase.DONE)
     assert all(client._secrets is None for client in lab.clients.values())
-    with pytest.raises(TypeError, match="pickled"):
-        lab.clients[10].__reduce__()
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_s10_a_client_cannot_be_copied(make):
+    client = Lab(5).clients[10]
+    with pytest.raises(LocalProtocolError, match="copied or pickled"):
+        make(client)
+
+
+def test_s10_a_client_stays_in_its_process(monkeypatch):
+    lab = Lab(5).run_to(Phase.SHARE_KEYS)
+    client, own = lab.clients[10], os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: own + 1)
+    with pytest.raises(LocalProtocolError, match="fork"):
+        client.receive(lab.next_messages[10])
+    monkeypatch.undo()
+    assert client.receive(lab.next_messages[10])
+
+
+def test_s10_two_processes_after_a_fork_do_not_both_answer():
+    lab = Lab(5).run_to(Phase.SHARE_KEYS)
+    child = os.fork()
+    if not child:  # pragma: no cover - in the child
+        try:
+            lab.clients[10].receive(lab.next_messages[10])
+        except LocalProtocolError:
+            os._exit(7)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_too_few_shares_that_open_end_the_session():
-    lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT)
+    lab = Lab(6, dropout_rate=0.3).run_to(Phase.CHECK_SHARES)
     t = lab.params.threshold
     envelopes = lab.message(10).envelopes
     for client, kept in ((20, t - 1), (10, t - 2)):
@@ -626,7 +726,7 @@ def test_too_few_shares_that_open_end_the_session():
 
 @pytest.mark.parametrize("lie", ["commitments", "shares", "none"])
 def test_s12_a_dealer_that_seals_what_it_did_not_commit_to(lie):
-    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    lab = Lab(5).run_to(Phase.CHECK_SHARES)
     key = lab.clients[10]._secrets.routes[1]
     shares = bytes(34) + b"\x01" + bytes(31) + (b"\x01\x00" if lie == "shares" else bytes(2))
     public = _commitments(lab.cohort, shares, 20, 10)
@@ -635,11 +735,11 @@ def test_s12_a_dealer_that_seals_what_it_did_not_commit_to(lie):
     envelope = public + seal(key, shares, _route(lab.cohort, 20, 10) + public)
     inbox = (envelope, *lab.message(10).envelopes[1:])
     message = decode(lab.clients[10].receive(lab.encode(ForwardedShares(inbox))))[1]
-    assert message.masked_with == (lie == "none", True, True, True)
+    assert message.opened == (lie == "none", True, True, True)
 
 
 def test_an_envelope_needs_its_own_key():
-    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    lab = Lab(5).run_to(Phase.CHECK_SHARES)
     envelope = lab.message(10).envelopes[0]
     key = lab.clients[10]._secrets.routes[1]
     assert open_envelope(lab.cohort, key, envelope, 20, 10) is not None

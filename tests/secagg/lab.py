@@ -8,7 +8,13 @@ from secagg import Client, Directory, Identity, Params, Phase, Policy, Server
 from secagg.wire import decode, encode
 
 CONTEXT = b"lab"
-SERVER_STEPS = (Phase.SHARE_KEYS, Phase.MASKED_INPUT, Phase.CONSISTENCY, Phase.UNMASK)
+SERVER_STEPS = (
+    Phase.SHARE_KEYS,
+    Phase.CHECK_SHARES,
+    Phase.MASKED_INPUT,
+    Phase.CONSISTENCY,
+    Phase.UNMASK,
+)
 
 
 class Lab:
@@ -36,7 +42,7 @@ class Lab:
             self.identities[client_id],
             self.directory,
             context=context,
-            policy=policy or Policy(allow_semi_honest=True),
+            policy=policy or Policy(allow_semi_honest=True, allow_local=True),
         )
 
     def run_to(self, phase, *, silent=None):
@@ -69,6 +75,10 @@ class Lab:
     @property
     def cohort(self):
         return self.server._cohort
+
+    @property
+    def partner_root(self):
+        return self.server._partner_root
 
     def message(self, client_id):
         """The next message for a client, decoded."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg import CapacityError, Params, UnsafeParametersError, WireFormatError
-from secagg.params import _first_rare
+from secagg.derivation import _first_rare
 
 
 def exact_tail(population, marked, drawn, least):
@@ -71,8 +71,17 @@ def test_small_cohorts_meet_the_complete_graphs_rules(n, drop, corrupt):
 
 @pytest.mark.parametrize("n", [0, 1, 2, 10_001])
 def test_cohorts_that_are_too_small_or_too_large(n):
-    with pytest.raises(UnsafeParametersError, match="3|10000"):
-        Params.for_cohort(n, 1, max_abs=1)
+    for model in ("semi-honest", "malicious-local"):
+        with pytest.raises(UnsafeParametersError, match="3|10000"):
+            Params.for_cohort(n, 1, max_abs=1, threat_model=model)
+
+
+def test_beyond_two_thousand_a_global_quorum_names_its_remedy():
+    Params.for_cohort(2_000, 1, max_abs=1)
+    with pytest.raises(UnsafeParametersError, match="threat_model='malicious-local'"):
+        Params.for_cohort(2_001, 1, max_abs=1)
+    assert Params.for_cohort(2_001, 1, max_abs=1, threat_model="malicious-local").local
+    assert not Params.for_cohort(2_001, 1, max_abs=1, threat_model="semi-honest").complete
 
 
 def test_an_infeasible_cohort_names_the_smallest_that_would_do():

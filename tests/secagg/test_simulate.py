@@ -14,6 +14,7 @@ from secagg import Aborted, CapacityError, Params, Phase, message_kind, simulate
 PHASES = (
     Phase.ADVERTISE_KEYS,
     Phase.SHARE_KEYS,
+    Phase.CHECK_SHARES,
     Phase.MASKED_INPUT,
     Phase.CONSISTENCY,
     Phase.UNMASK,
@@ -70,7 +71,7 @@ def test_every_pattern_of_drop_outs(n):
     sums = 0
     for pattern in itertools.product((*PHASES, None), repeat=n):
         drop = {p: {7 * i for i, q in enumerate(pattern) if q is p} for p in PHASES}
-        masked = [7 * i for i, q in enumerate(pattern) if q not in PHASES[:3]]
+        masked = [7 * i for i, q in enumerate(pattern) if q not in PHASES[:4]]
         try:
             result = simulate(inputs, params, drop=drop)
         except Aborted:
@@ -117,7 +118,14 @@ def test_transcript_names_every_message_the_server_received():
     transcript = []
     inputs = inputs_of(4, 3, 10)
     simulate(inputs, Params.for_cohort(4, 3, max_abs=10), transcript=transcript)
-    kinds = ["advertise_keys", "share_keys", "masked_input", "signature", "unmask_shares"]
+    kinds = [
+        "advertise_keys",
+        "share_keys",
+        "shares_opened",
+        "masked_input",
+        "signature",
+        "unmask_shares",
+    ]
     assert [message_kind(data) for _, _, data in transcript] == [k for k in kinds for _ in range(4)]
     assert [phase for phase, _, _ in transcript[::4]] == [phase.value for phase in PHASES]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import struct
 from pathlib import Path
 
@@ -23,7 +22,14 @@ from secagg import Params, Phase, simulate
 from secagg.testing import deterministic_entropy
 
 PATH = Path(__file__).parents[1] / "vectors" / "secagg-v1.json"
-PHASES = ("advertise_keys", "share_keys", "masked_input", "consistency", "unmask")
+PHASES = (
+    "advertise_keys",
+    "share_keys",
+    "check_shares",
+    "masked_input",
+    "consistency",
+    "unmask",
+)
 
 
 def record(case):
@@ -72,7 +78,7 @@ def flags(data, count):
 
 
 def mask(seed, length, bits):
-    word = 4 if bits <= 32 else 8
+    word = 2 if bits <= 16 else 4 if bits <= 32 else 8
     stream = (
         Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(bytes(word * length))
     )
@@ -124,52 +130,68 @@ class Reader:
         steps = [s for s in range(-reach, reach + 1) if s]
         return sorted(order[(place + s) % m] for s in steps)
 
+    def members(self, phase):
+        """One byte, 0 or 1, for each place of the roster."""
+        return bytes(int(i in self.by_phase[phase]) for i in self.ids)
+
+    def partners(self, client):
+        """The neighbours that a client masked with: those whose shares had been opened."""
+        return [n for n in self.neighbours(client) if n in self.by_phase["check_shares"]]
+
+    @property
+    def partner_root(self):
+        # no dispute in these sessions: whoever said which shares it opened is a partner
+        return d(b"partners", self.session, self.root, self.members("check_shares"))
+
     def inputs(self):
         """client → (neighbours masked with, vector)."""
         out = {}
         for client, message in self.by_phase["masked_input"].items():
             body = message[40:]
-            _, count, length, bits = struct.unpack("<IIIB", body[:13])
-            assert (length, bits) == (self.length, self.bits)
-            end = 13 + math.ceil(count / 8)
-            on = flags(body[13:end], count)
-            whole = int.from_bytes(body[end:], "little")
+            _, length, bits, signed = struct.unpack("<IIBB", body[:10])
+            assert (length, bits, signed) == (self.length, self.bits, 0)
+            whole = int.from_bytes(body[10:], "little")
             vector = [whole >> (bits * i) & (2**bits - 1) for i in range(length)]
-            out[client] = (
-                [n for n, f in zip(self.neighbours(client), on, strict=True) if f],
-                vector,
-            )
+            out[client] = (self.partners(client), vector)
         return out
 
     def shares(self):
         """dealer → point → share."""
         out = {i: {} for i in self.ids}
         for client, message in self.by_phase["unmask"].items():
-            body = message[40:]
-            _, count = struct.unpack("<II", body[:8])
-            end = 8 + math.ceil(count / 8)
-            on = flags(body[8:end], count)
-            dealers = [client, *(n for n, f in zip(self.neighbours(client), on, strict=True) if f)]
+            _, count = struct.unpack("<II", message[40:48])
+            dealers = [client, *self.partners(client)]
+            assert count == len(dealers)
             for at, dealer in enumerate(dealers):
-                share = body[end + 34 * at : end + 34 * (at + 1)]
+                share = message[48 + 34 * at : 48 + 34 * (at + 1)]
                 out[dealer][self.ids.index(client) + 1] = share
         return out
 
+    def check_receipts(self):
+        """Every envelope of a client that dealt was opened."""
+        for client, message in self.by_phase["check_shares"].items():
+            _, count = struct.unpack("<II", message[40:48])
+            around = self.neighbours(client)
+            assert flags(message[48:], count) == [
+                int(n in self.by_phase["share_keys"]) for n in around
+            ]
+
     def check_signatures(self):
-        survivors = self.by_phase["masked_input"]
-        flags_ = bytes(int(i in survivors) for i in self.ids)
-        signed = d(b"survivors", self.session, self.root, flags_)
-        for client, message in self.by_phase["consistency"].items():
+        def verify(client, signature, signed):
             identity = self.by_phase["advertise_keys"][client][44:76]
-            Ed25519PublicKey.from_public_bytes(identity).verify(message[44:108], signed)
+            Ed25519PublicKey.from_public_bytes(identity).verify(signature, signed)
+
+        signed = d(b"survivors", self.session, self.partner_root, self.members("masked_input"))
+        for client, message in self.by_phase["consistency"].items():
+            verify(client, message[44:108], signed)
         for client, message in self.by_phase["advertise_keys"].items():
-            signed = d(
-                b"advertise",
-                self.session,
-                u32(client),
-                *(message[a : a + 32] for a in (44, 76, 108)),
-            )
-            Ed25519PublicKey.from_public_bytes(message[44:76]).verify(message[140:204], signed)
+            keys = (message[a : a + 32] for a in (44, 76, 108))
+            signed = d(b"advertise", self.session, u32(client), *keys)
+            verify(client, message[140:204], signed)
+        for client, message in self.by_phase["share_keys"].items():
+            heads = [message[a : a + 32] for a in range(144, len(message), 116)]
+            parts = (self.root, u32(client), message[44:76], b"".join(heads))
+            verify(client, message[76:140], d(b"dealt", self.session, *parts))
 
     def total(self):
         inputs, shares = self.inputs(), self.shares()
@@ -187,7 +209,7 @@ class Reader:
             b = rebuilt(client)
             dealt = self.by_phase["share_keys"][client]
             assert d(b"self-mask seed", self.session, u32(client), b) == dealt[44:76]
-            subtract(k(b, b"self mask", self.session, self.root + u32(client)), 1)
+            subtract(k(b, b"self mask", self.session, self.partner_root + u32(client)), 1)
             for other in peers:
                 if other in inputs:
                     continue
@@ -195,7 +217,7 @@ class Reader:
                 assert secret.public_key().public_bytes_raw() == self.mask_key[other]
                 agreed = secret.exchange(X25519PublicKey.from_public_bytes(self.mask_key[client]))
                 pair = u32(min(client, other)) + u32(max(client, other))
-                seed = k(agreed, b"pairwise mask", self.session, self.root + pair)
+                seed = k(agreed, b"pairwise mask", self.session, self.partner_root + pair)
                 subtract(seed, 1 if client < other else -1)
         half = 2 ** (self.bits - 1)
         return [(x + half) % (2 * half) - half for x in total]
@@ -205,6 +227,7 @@ class Reader:
 def test_a_second_reader_finds_the_same_sum(case):
     reader = Reader(case)
     reader.check_signatures()
+    reader.check_receipts()
     assert reader.total() == case["total"]
 
 

@@ -25,8 +25,10 @@ from secagg.messages import (
     ForwardedShares,
     MaskedInput,
     Offer,
+    Partners,
     Roster,
     ShareKeys,
+    SharesOpened,
     Signatures,
     Survivors,
     UnmaskShares,
@@ -35,6 +37,7 @@ from secagg.wire import Kind, decode, decode_chunk, encode, encode_chunk, header
 
 SESSION = bytes(range(32))
 IDS = st.integers(0, 2**32 - 1)
+MEMBERS = st.lists(st.booleans(), max_size=20).map(bytes)
 FLAGS = st.lists(st.booleans(), max_size=20).map(tuple)
 
 
@@ -48,11 +51,7 @@ ENTRY = st.builds(AdvertiseKeys, IDS, raw(32), raw(32), raw(32), raw(64))
 
 @st.composite
 def unmask(draw):
-    flags = draw(FLAGS)
-    count = 1 + sum(flags)
-    return UnmaskShares(
-        draw(IDS), flags, tuple(draw(st.lists(raw(34), min_size=count, max_size=count)))
-    )
+    return UnmaskShares(draw(IDS), tuple(draw(st.lists(raw(34), max_size=20))))
 
 
 @st.composite
@@ -60,7 +59,7 @@ def masked(draw):
     bits = draw(st.integers(2, 62))
     words = draw(st.lists(st.integers(0, 2**bits - 1), min_size=1, max_size=20))
     packed = ring.pack(np.array(words, dtype=ring.ring_dtype(bits)), bits)
-    return MaskedInput(draw(IDS), draw(FLAGS), len(words), bits, packed)
+    return MaskedInput(draw(IDS), len(words), bits, draw(st.sampled_from([b"", bytes(64)])), packed)
 
 
 MESSAGES = st.one_of(
@@ -69,10 +68,12 @@ MESSAGES = st.one_of(
     st.lists(ENTRY, max_size=4, unique_by=lambda e: e.client_id).map(
         lambda entries: Roster(tuple(sorted(entries, key=lambda e: e.client_id)))
     ),
-    st.builds(ShareKeys, IDS, raw(32), st.lists(ENVELOPE, max_size=4).map(tuple)),
+    st.builds(ShareKeys, IDS, raw(32), raw(64), st.lists(ENVELOPE, max_size=4).map(tuple)),
     st.lists(st.one_of(st.none(), ENVELOPE), max_size=9).map(lambda e: ForwardedShares(tuple(e))),
     masked(),
-    st.builds(Survivors, FLAGS),
+    st.builds(SharesOpened, IDS, FLAGS),
+    st.builds(Partners, MEMBERS),
+    st.builds(Survivors, MEMBERS, st.lists(raw(64), max_size=4).map(tuple)),
     st.builds(ConsistencySignature, IDS, raw(64)),
     st.dictionaries(st.integers(0, 500), raw(64), max_size=4).map(
         lambda d: Signatures(tuple(sorted(d.items())))
@@ -136,7 +137,7 @@ def test_length_bombs_allocate_nothing(kind):
 
 @pytest.mark.parametrize("place", [0, 4, 5, 7])
 def test_other_magic_version_suite_or_reserved_byte(place):
-    data = bytearray(encode(Survivors((True,)), SESSION))
+    data = bytearray(encode(Survivors(b"\1"), SESSION))
     data[place] ^= 2
     with pytest.raises(WireFormatError):
         decode(bytes(data))
@@ -155,7 +156,7 @@ def test_lists_out_of_order():
 
 def test_only_a_masked_input_has_a_vector():
     with pytest.raises(WireFormatError, match="masked-input"):
-        masked_vector(encode(Survivors((True,)), SESSION))
+        masked_vector(encode(Survivors(b"\1"), SESSION))
 
 
 def test_chunks():

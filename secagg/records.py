@@ -1,0 +1,65 @@
+"""Lists of fixed-size records, read from the bytes of a message one by one when they are wanted.
+
+A session's lists are long and mostly passed on: as bytes they cost what they cost on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Records"]
+
+T = TypeVar("T")
+
+
+class Records(Sequence[T], Generic[T]):
+    """A read-only sequence over packed records; equal to any sequence of equal items.
+
+    Args:
+        data: records back to back.
+        size: bytes of one.
+        read: bytes of one → item.
+
+    Raises:
+        ValueError: bytes that are no whole number of records.
+
+    Example:
+        >>> list(Records(b"abcd", 2, bytes))
+        [b'ab', b'cd']
+    """
+
+    __slots__ = ("_read", "_size", "data")
+
+    def __init__(self, data: bytes, size: int, read: Callable[[bytes], T]) -> None:
+        if len(data) % size:
+            raise ValueError(f"{len(data)} bytes are no whole number of records of {size}")
+        self.data = data
+        self._size = size
+        self._read = read
+
+    def __len__(self) -> int:
+        return len(self.data) // self._size
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        if isinstance(index, slice):
+            return tuple(self[at] for at in range(*index.indices(len(self))))
+        at = range(len(self))[index] * self._size
+        return self._read(self.data[at : at + self._size])
+
+    def __iter__(self) -> Iterator[T]:
+        size, data, read = self._size, self.data, self._read
+        return (read(data[at : at + size]) for at in range(0, len(data), size))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
