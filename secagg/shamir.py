@@ -1,8 +1,8 @@
 """Threshold sharing of 32-byte secrets over F_65537, sixteen limbs at once (Shamir 1979).
 
-Products of residues stay below 2^34 and sums of fewer than 2^19 of them below 2^53, so float64 matrix
-products are exact.  A residue takes 17 bits: a share is sixteen little-endian 16-bit words and one
-word of flags, bit i of which says that limb i is 65,536 (its word is then 0).
+Residues are at most 2^16, so float64 holds sums of 2^21 products exactly: sharing and rebuilding are
+matrix products.  A residue takes 17 bits: a share is sixteen little-endian 16-bit words and one word of
+flags, bit i of which says that limb i is 65,536 (its word is then 0).
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ SECRET_SIZE = 32
 SHARE_SIZE = 34
 _LIMBS = SECRET_SIZE // 2
 _ACCEPTED = 2**32 // MODULUS * MODULUS
+_STEP = 64  # coefficients to a matrix product: rows of powers stay short, whatever the degree
+_GENERATOR = 3  # of the multiplicative group: 65,537 is a Fermat prime
+_PAIRS = 1 << 18  # differences of points at a time
 
 
 def deal(secrets: Sequence[bytes], points: Sequence[int], threshold: int) -> NDArray[np.uint8]:
@@ -54,8 +57,7 @@ def deal(secrets: Sequence[bytes], points: Sequence[int], threshold: int) -> NDA
     coefficients = np.empty((threshold, width), dtype=np.float64)
     coefficients[0] = np.frombuffer(b"".join(secrets), dtype="<u2")
     coefficients[1:] = _uniform((threshold - 1) * width).reshape(threshold - 1, width)
-    powers = _powers(max(points), threshold)[np.asarray(points) - 1]
-    values = np.fmod(powers @ coefficients, MODULUS).astype(np.uint32)
+    values = _evaluate(coefficients, points).astype(np.uint32) % MODULUS
     return _encode(values.reshape(len(points), len(secrets), _LIMBS))
 
 
@@ -67,10 +69,9 @@ def rebuild(points: Sequence[int], shares: Sequence[bytes]) -> bytes | None:
     Raises:
         ValueError: points that repeat modulo 65,537 or are 0, or shares of another size.
     """
-    _check_points(points)
-    if len(points) != len(shares) or any(len(share) != SHARE_SIZE for share in shares):
-        raise ValueError(f"each point needs one share of {SHARE_SIZE} bytes")
     weights = _weights_at_zero(tuple(points))
+    if len(points) != len(shares) or set(map(len, shares)) != {SHARE_SIZE}:
+        raise ValueError(f"each point needs one share of {SHARE_SIZE} bytes")
     limbs = np.fmod(weights @ _decode(b"".join(shares)), MODULUS).astype(np.uint32)
     if limbs.max() >= 1 << 16:
         return None
@@ -95,9 +96,12 @@ def _encode(values: NDArray[np.uint32]) -> NDArray[np.uint8]:
 
 
 def _decode(data: bytes) -> NDArray[np.float64]:
-    words = np.frombuffer(data, dtype="<u2").reshape(-1, _LIMBS + 1).astype(np.uint32)
-    flags = (words[:, _LIMBS:] >> np.arange(_LIMBS, dtype=np.uint32)) & 1
-    return (words[:, :_LIMBS] + (flags << 16)).astype(np.float64)
+    words = np.frombuffer(data, dtype="<u2").reshape(-1, _LIMBS + 1)
+    limbs = words[:, :_LIMBS].astype(np.float64)
+    flags = words[:, _LIMBS:]
+    if flags.any():
+        limbs += ((flags >> np.arange(_LIMBS, dtype=np.uint16)) & 1) * float(1 << 16)
+    return limbs
 
 
 def _check_points(points: Sequence[int]) -> None:
@@ -115,32 +119,67 @@ def _uniform(count: int) -> NDArray[np.float64]:
     return (drawn % MODULUS).astype(np.float64)
 
 
-@functools.lru_cache(maxsize=16)
-def _powers(size: int, threshold: int) -> NDArray[np.float64]:
-    """Powers 0 … threshold−1 of the points 1 … size; public, hence kept."""
+def _evaluate(coefficients: NDArray[np.float64], points: Sequence[int]) -> NDArray[np.float64]:
+    """Columns of coefficients as polynomials at the points, reduced: Horner's rule in steps of 64."""
+    powers = _powers(max(points))[np.asarray(points) - 1]
+    low, giant = powers[:, :_STEP], powers[:, _STEP:]
+    values = np.zeros((len(points), coefficients.shape[1]))
+    for start in reversed(range(0, len(coefficients), _STEP)):
+        block = coefficients[start : start + _STEP]
+        values *= giant
+        values += low[:, : len(block)] @ block
+        _reduce(values)  # were below 2^33 + 2^38
+    return values
+
+
+def _reduce(values: NDArray[np.float64]) -> None:
+    """Bring whole numbers in 0 … 2^48 to 0 … 65,537, in place: multiples of the modulus may stay at it.
+
+    A quotient's rounding error is below 2^−19; it misses the integer above by 2^−17 at least.
+    """
+    quotients = values * (1 / MODULUS)
+    np.floor(quotients, out=quotients)
+    quotients *= MODULUS
+    values -= quotients
+
+
+@functools.lru_cache(maxsize=4)
+def _powers(size: int) -> NDArray[np.float64]:
+    """Powers 0 … 64 of the points 1 … size; public, hence kept."""
     points = np.arange(1, size + 1, dtype=np.float64)
-    table = np.ones((size, threshold))
-    for exponent in range(1, threshold):
+    table = np.ones((size, _STEP + 1))
+    for exponent in range(1, _STEP + 1):
         table[:, exponent] = np.fmod(table[:, exponent - 1] * points, MODULUS)
     return table
 
 
 @functools.lru_cache(maxsize=4096)
 def _weights_at_zero(points: tuple[int, ...]) -> NDArray[np.float64]:
-    """Lagrange weights at 0: Π_{i≠j} x_i ÷ (x_i − x_j)."""
-    x = np.array(points, dtype=np.int64)
-    away = (x[None, :] - x[:, None]) % MODULUS  # row j: x_i − x_j
-    np.fill_diagonal(away, 1)
-    numerators = np.broadcast_to(x, away.shape).copy()
-    np.fill_diagonal(numerators, 1)
-    inverses = np.array([pow(int(value), -1, MODULUS) for value in _products(away)])
-    return (_products(numerators) * inverses % MODULUS).astype(np.float64)
+    """Lagrange weights at 0, Π_{i≠j} x_i ÷ (x_i − x_j), as sums of logarithms.
+
+    Raises:
+        ValueError: points that repeat modulo 65,537 or are 0.
+    """
+    _check_points(points)
+    logs, powers = _logarithms()
+    x = np.array(points, dtype=np.int32)
+    exponents = logs[x].sum() - logs[x]
+    rows = max(1, _PAIRS // x.size)
+    for start in range(0, x.size, rows):
+        part = slice(start, start + rows)
+        # a negative difference counts from the end of the table, which has an entry for each residue
+        exponents[part] -= logs[x - x[part, None]].sum(axis=1)
+    return powers[exponents % (MODULUS - 1)]
 
 
-def _products(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Product of each row modulo 65,537, by halving."""
-    while rows.shape[1] > 1:
-        half = rows.shape[1] // 2
-        pairs = rows[:, :half] * rows[:, half : 2 * half] % MODULUS
-        rows = np.concatenate([pairs, rows[:, 2 * half :]], axis=1)
-    return rows[:, 0]
+@functools.cache
+def _logarithms() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Discrete logarithms of the residues (of 0 by convention 0), and the powers that undo them."""
+    powers = np.ones(MODULUS - 1, dtype=np.int64)
+    known = 1
+    while known < powers.size:
+        powers[known : 2 * known] = powers[:known] * pow(_GENERATOR, known, MODULUS) % MODULUS
+        known *= 2
+    logs = np.zeros(MODULUS, dtype=np.int64)
+    logs[powers] = np.arange(powers.size)
+    return logs, powers.astype(np.float64)
