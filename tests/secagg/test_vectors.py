@@ -26,6 +26,15 @@ def test_x25519_rfc_7748(case):
     assert own.agree(case["peer"]) == case["shared"]
 
 
+@pytest.mark.parametrize(
+    "point", [bytes(32), b"\x01" + bytes(31), (2**255 - 20).to_bytes(32, "little")]
+)
+def test_x25519_points_of_low_order(point):
+    """0, 1 and −1, whose agreement is zero for every key (RFC 7748, section 6.1)."""
+    with pytest.raises(ValueError):  # noqa: PT011 - OpenSSL words it
+        AgreementKey.generate().agree(point)
+
+
 @pytest.mark.parametrize("case", cases("ed25519"))
 def test_ed25519_rfc_8032(case):
     identity = Identity.from_private_bytes(case["private"])
