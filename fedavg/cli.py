@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dp import DpError
+from fedavg.cli_privacy import BUDGET_EPILOG, BUDGET_HELP, budget
 from fedavg.errors import FedAvgError
 from he import HeError
 from secagg import SecAggError
@@ -177,6 +178,9 @@ def report(
     except FedAvgError as error:
         _fail(error)
     _console.print(str(path))
+
+
+app.command(help=BUDGET_HELP, epilog=BUDGET_EPILOG)(budget)
 
 
 @data_app.command("list")
