@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fedavg.workers import ModelSpec
 
 _HOME = {
+    "AdaptiveClipping": "clipping",
     "AveragedIterates": "server_optim",
     "Bfv": "sum_he",
     "Budget": "plan",
@@ -92,6 +93,7 @@ _HOME = {
 }
 
 __all__ = [
+    "AdaptiveClipping",
     "AveragedIterates",
     "Bfv",
     "Budget",

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.encoding import FixedPoint
 from fedavg.errors import PlanError
@@ -35,6 +36,7 @@ __all__ = ["plan_from_bytes", "plan_to_bytes"]
 _TYPES: dict[str, type[Any]] = {
     part.__name__: part
     for part in (
+        AdaptiveClipping,
         AveragedIterates,
         Bfv,
         Budget,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp import l2_clip
+from dp import l2_clip, l2_norm
 from fedavg.errors import LocalProtocolError, NonFiniteError
 from fedavg.local import local_update
 from fedavg.messages import (
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedavg.data import Dataset
+    from fedavg.encoding import FixedPoint
     from fedavg.resolution import Resolution
     from fedavg.secure_sum import ClientSession, ClientSide
     from fedavg.tensors import Layout
     from secagg import Identity
 
 __all__ = ["Client", "Probe", "Workbench"]
+
+_LEAST_CLIP = 1e-100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,8 +127,9 @@ class Client:
         self._last_round, self._encoded, self._session = start.round, None, None
         if limit is not None and self.participations >= limit:
             return ()
-        self._encoded = self._encode(self._update(start))
-        self._model_digest = model_digest(start.model)
+        encoding = self._encoding(start.clip)
+        self._encoded = self._encode(self._update(start), encoding)
+        self._model_digest = model_digest(start.model, start.clip)
         return (encode(Ready(start.round)),)
 
     def _update(self, start: RoundStart) -> NDArray[np.float64]:
@@ -147,16 +151,30 @@ class Client:
             seed=bench.seed + self.client_id,
         )
 
-    def _encode(self, update: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _encoding(self, clip: float | None) -> FixedPoint:
+        """The round's encoding; noise and sensitivity are in grid units, so any clip norm is safe."""
+        resolution = self._bench.resolution
+        if (clip is None) != (resolution.plan.clipping is None):
+            raise LocalProtocolError("the server and this client's plan disagree about clipping")
+        if clip is not None and not _LEAST_CLIP <= clip <= 1 / _LEAST_CLIP:
+            raise LocalProtocolError(f"the server sent the clip norm {clip!r}")
+        return resolution.encoding_at(clip)
+
+    def _encode(self, update: NDArray[np.float64], encoding: FixedPoint) -> NDArray[np.int64]:
         """Clip (under DP) or weigh (without), then encode."""
-        plan = self._bench.resolution.plan
+        resolution = self._bench.resolution
+        plan, bit = resolution.plan, resolution.bit_units
         if plan.noise is not None:
-            return plan.encoding.encode(l2_clip(update, plan.encoding.clip))
+            encoded = encoding.encode(l2_clip(update, encoding.clip))
+            if not bit:
+                return encoded
+            within = l2_norm(update) <= encoding.clip
+            return np.append(encoded, np.int64(bit if within else -bit))
         if not bool(np.isfinite(update).all()):
             raise NonFiniteError(
                 f"client {self.client_id}'s update holds NaN or infinity; lower the learning rate"
             )
-        encoded = plan.encoding.encode(update)
+        encoded = encoding.encode(update)
         if not plan.weighted:
             return encoded
         weight = len(self._dataset)

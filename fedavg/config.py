@@ -1,7 +1,6 @@
-"""Run configurations: TOML to typed, frozen structs, and from there to a task, clients and a plan.
+"""Run configurations: TOML to the structs of `fedavg.settings`, and from there to a task, clients and a plan.
 
-An unknown key is an error that names the key and the nearest right one.  Everything has a default; the
-defaults are the built-in example.
+An unknown key is an error that names the key and the nearest right one.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from fedavg import partition
+from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.data import load_task
 from fedavg.encoding import FixedPoint, bits_for
@@ -37,6 +37,16 @@ from fedavg.server_optim import (
     FedMomentum,
     FedYogi,
 )
+from fedavg.settings import (
+    ClippingConfig,
+    CohortConfig,
+    Config,
+    LocalConfig,
+    PrivacyConfig,
+    ServerConfig,
+    SumConfig,
+    section,
+)
 from fedavg.sum_he import Bfv, Ckks
 from fedavg.sum_plain import InsecurePlain
 from fedavg.sum_secagg import SecAgg
@@ -55,128 +65,6 @@ if TYPE_CHECKING:
     from fedavg.server_optim import ServerOptimizer
 
 __all__ = ["Config", "Job", "build_job", "load_config"]
-
-NoiseName = Literal["gaussian", "skellam", "discrete-gaussian", "central-gaussian", "none"]
-SumName = Literal["secagg", "ckks", "bfv", "insecure-plain"]
-
-
-class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which examples, and how they lie on the clients."""
-
-    name: str = "mnist-14x14"
-    clients: int = 1000
-    partition: Literal["noisy-sort", "iid", "shards", "dirichlet"] = "noisy-sort"
-    spread: float = 2.0
-    alpha: float = 0.5
-    shards_per_client: int = 2
-    test_fraction: float = 0.2
-    split_seed: int = 0
-
-
-class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A built-in name or an import path."""
-
-    name: str = "softmax"
-
-
-class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Poisson with a rate, or fixed with a size."""
-
-    kind: Literal["poisson", "fixed"] = "poisson"
-    rate: float = 0.2
-    size: int = 100
-
-
-class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Training at a client; batch_size 0 is the full batch."""
-
-    epochs: int = 4
-    batch_size: int = 0
-    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
-    lr: float = 1.0
-    schedule: Literal["constant", "step", "cosine"] = "constant"
-    l1: float = 0.0
-    l2: float = 0.0
-    proximal: float = 0.0
-    momentum: float = 0.9
-
-
-class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The server's step; average_tail > 0 releases the mean of the last rounds' models."""
-
-    optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
-    lr: float = 3.0
-    momentum: float = 0.8
-    average_tail: float = 0.2
-
-
-class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Noise and budget. Without noise_multiplier, it is calibrated to epsilon over all rounds."""
-
-    noise: NoiseName = "gaussian"
-    epsilon: float | None = None
-    delta: float = 1e-5
-    noise_multiplier: float | None = None
-    clip: float = 0.5
-    max_participations: int | None = None
-
-
-class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Integers: bits 0 chooses; `range` bounds a coordinate when there is no noise."""
-
-    bits: int = 0
-    rotate: bool = False
-    range: float = 8.0
-
-
-class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the integers are added, and what is assumed of the clients."""
-
-    kind: SumName = "secagg"
-    threat_model: Literal["malicious", "semi-honest"] = "malicious"
-    dropout_rate: float = 0.1
-    corrupt_rate: float = 0.1
-
-
-class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """This machine: worker processes (-1: one a core), and simulated drop-outs."""
-
-    workers: int = -1
-    dropout: float = 0.03
-
-
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole run."""
-
-    rounds: int = 60
-    seed: int = 0
-    baseline: bool = True
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    cohort: CohortConfig = CohortConfig()
-    local: LocalConfig = LocalConfig()
-    server: ServerConfig = ServerConfig()
-    privacy: PrivacyConfig = PrivacyConfig()
-    encoding: EncodingConfig = EncodingConfig()
-    secure_sum: SumConfig = SumConfig()
-    simulation: SimulationConfig = SimulationConfig()
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ValueError(f"rounds must be at least 1, not {self.rounds}")
-        if self.privacy.noise == "none" and self.privacy.epsilon is not None:
-            raise ValueError(
-                "privacy.epsilon needs noise: choose privacy.noise, or leave epsilon out"
-            )
-        _check_budget(self.privacy)
-
-
-def _check_budget(privacy: PrivacyConfig) -> None:
-    if privacy.epsilon is not None and not privacy.epsilon > 0:
-        raise ValueError(f"privacy.epsilon must be positive, not {privacy.epsilon}")
-    if not 0 < privacy.delta < 1:
-        raise ValueError(f"privacy.delta must lie between 0 and 1, not {privacy.delta}")
-
 
 _DEFAULT_EPSILON = 5.0
 
@@ -227,27 +115,11 @@ def _explain(message: str, path: Path | None) -> str:
         place = re.search(r"^(.*) - at `\$\.([^`]*)`$", message)
         return where + (f"{place[2]}: {place[1]}" if place else message)
     key, table = unknown[1], unknown[2] or ""
-    section = _section(table)
-    known = list(section.__struct_fields__)
+    known = list(section(table).__struct_fields__)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
     full = f"{table}.{key}" if table else key
     hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
     return f"{where}unknown key {full!r}; {hint}"
-
-
-def _section(table: str) -> type[msgspec.Struct]:
-    sections: dict[str, type[msgspec.Struct]] = {
-        "data": DataConfig,
-        "model": ModelConfig,
-        "cohort": CohortConfig,
-        "local": LocalConfig,
-        "server": ServerConfig,
-        "privacy": PrivacyConfig,
-        "encoding": EncodingConfig,
-        "secure_sum": SumConfig,
-        "simulation": SimulationConfig,
-    }
-    return sections.get(table, Config)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -325,6 +197,7 @@ def build_plan(config: Config, parameters: int) -> Plan:
         budget=Budget(epsilon, privacy.delta),
         averaging=averaging,
         max_participations=privacy.max_participations if noise is not None else None,
+        clipping=_clipping(config.clipping),
     )
 
 
@@ -338,6 +211,14 @@ def _encoding(config: Config, parameters: int) -> FixedPoint:
         return FixedPoint(encoding.range, encoding.bits or 20, rounding="nearest")
     bits = encoding.bits or bits_for(parameters)
     return FixedPoint(config.privacy.clip, bits, encoding.rotate, rotation_seed=config.seed)
+
+
+def _clipping(config: ClippingConfig) -> AdaptiveClipping | None:
+    if config.kind == "fixed":
+        return None
+    return AdaptiveClipping(
+        quantile=config.quantile, learning_rate=config.learning_rate, bit_stddev=config.bit_stddev
+    )
 
 
 def _noise(privacy: PrivacyConfig) -> Noise | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,7 +47,7 @@ _WATCHED = 3  # clients with a probe in a recorded round: one of them surely sta
 class RoundResult:
     """What one round gave.
 
-    `accuracy`, `loss` and `epsilon_release` may be published; all else is for the server's operator
+    `accuracy`, `loss`, `epsilon_release` and `clip` may be published; all else is for the server's operator
     only, since published cohort sizes void `epsilon_release`.
 
     Args:
@@ -60,6 +60,7 @@ class RoundResult:
         skipped: why there is no new model this round, or None.
         bytes_up, bytes_down: all messages of the round.
         seconds: wall time by stage.
+        clip: the round's clip norm, when it adapts: computed from earlier releases alone.
         failures: clients of the simulation that could not answer, with the reason; a real server
             would only see their silence.
     """
@@ -75,6 +76,7 @@ class RoundResult:
     bytes_up: int
     bytes_down: int
     seconds: Mapping[str, float]
+    clip: float | None = None
     failures: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
@@ -138,6 +140,8 @@ class Federation:
         self._released = self._vector.copy()
         self._optimizer = plan.server_optimizer.init(self.layout.size)
         self._averaging = None if plan.averaging is None else plan.averaging.init(self.layout.size)
+        start = plan.encoding.clip
+        self._clipper = None if plan.clipping is None else plan.clipping.clipper(start)
         self._participations: dict[int, int] = dict.fromkeys(self._clients, 0)
         self._server_epsilon: dict[int, float | None] = {}
         self.last_sum: SumResult | None = None
@@ -229,7 +233,10 @@ class Federation:
         transport.begin_round(index)
         self._watch(transport, index, cohort)
         model = self._vector.astype("<f4").tobytes()
-        server = RoundServer(resolution, side, round_index=index, model=model, cohort=cohort)
+        clip = None if self._clipper is None else self._clipper.clip_norm
+        server = RoundServer(
+            resolution, side, round_index=index, model=model, cohort=cohort, clip=clip
+        )
         traffic, skipped, survivors = RoundTraffic(), None, 0
         try:
             result = run_round(server, transport, traffic, self.transcript)
@@ -241,7 +248,8 @@ class Federation:
             skipped = str(error)
         for client in traffic.masked_inputs:
             self._participations[client] += 1
-        return self._report(resolution, traffic, index, len(cohort), survivors, skipped)
+        report = self._report(resolution, traffic, index, len(cohort), survivors, skipped)
+        return replace(report, clip=clip)
 
     def _watch(
         self, transport: InProcess | WorkerPool, index: int, cohort: tuple[int, ...]
@@ -266,14 +274,18 @@ class Federation:
         stddev = resolution.server_stddev(roster, len(result.survivors))
         if stddev and self.plan.noise is not None:
             total = total + self.plan.noise.sample(stddev, total.size)
-        divisor = resolution.expected_cohort
+        encoding, divisor = self.plan.encoding, resolution.expected_cohort
+        if self._clipper is not None:
+            count = float(total[-1]) / (2 * resolution.bit_units)
+            encoding, total = resolution.encoding_at(self._clipper.clip_norm), total[:-1]
+            self._clipper = self._clipper.update(count, divisor)
         if self.plan.weighted:
             total, divisor = total[:-1], float(total[-1])
         elif self.plan.noise is None:
             divisor = float(len(result.survivors))
         if divisor <= 0:
             raise RoundAbortedError("the survivors' weights sum to zero")
-        mean = self.plan.encoding.decode(total, resolution.vector_length) / divisor
+        mean = encoding.decode(total, resolution.vector_length) / divisor
         self._vector, self._optimizer = self.plan.server_optimizer.step(
             self._vector, mean, self._optimizer
         )

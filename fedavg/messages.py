@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 
 import msgspec
 
@@ -23,10 +24,11 @@ __all__ = [
 
 
 class RoundStart(msgspec.Struct, frozen=True, array_like=True, tag="start"):
-    """Server → client: train on this model (float32, little endian)."""
+    """Server → client: train on this model (float32, little endian), clip to this if it adapts."""
 
     round: int
     model: bytes
+    clip: float | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
@@ -90,9 +92,10 @@ def decode(data: bytes) -> Message:
     return message
 
 
-def model_digest(model: bytes) -> bytes:
-    """SHA-256 of a broadcast model."""
-    return hashlib.sha256(model).digest()
+def model_digest(model: bytes, clip: float | None = None) -> bytes:
+    """SHA-256 of a broadcast model, and of the clip norm where one is sent along."""
+    prefix = b"" if clip is None else struct.pack("<d", clip)
+    return hashlib.sha256(prefix + model).digest()
 
 
 def round_context(
@@ -100,7 +103,7 @@ def round_context(
 ) -> bytes:
     """Digest that binds a secure sum to plan, round, roster size and model.
 
-    Clients with another model hold another context, so their vectors do not enter the same sum
+    Clients with another model or clip norm hold another context, so their vectors do not enter the same sum
     (Pasquini, Francati, Ateniese 2022); the roster size is bound because noise shares are sized by it.
     """
     if round_index < 0 or roster_size < 0:

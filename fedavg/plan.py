@@ -17,6 +17,7 @@ from fedavg.errors import PlanError
 from fedavg.resolution import Resolution, replace_multiplier
 
 if TYPE_CHECKING:
+    from fedavg.clipping import AdaptiveClipping
     from fedavg.cohort import Cohort, CohortBounds
     from fedavg.encoding import FixedPoint
     from fedavg.local import LocalTraining
@@ -67,6 +68,7 @@ class Plan:
             client of a simulation.
         max_participations: rounds in which one client sends a masked update at most; None chooses
             three standard deviations above the mean.  It bounds the server's view.
+        clipping: lets the clip norm follow a quantile of the updates' norms; None keeps it.
 
     Raises:
         PlanError: parts that do not add up.
@@ -83,6 +85,7 @@ class Plan:
     weighting: Literal["examples", "equal"] | None = None
     max_examples: int | None = None
     max_participations: int | None = None
+    clipping: AdaptiveClipping | None = None
 
     def __post_init__(self) -> None:
         if self.noise is None:
@@ -107,6 +110,11 @@ class Plan:
         if math.isfinite(self.budget.epsilon):
             raise PlanError(
                 f"a budget of epsilon={self.budget.epsilon} needs noise: choose one, or drop the budget"
+            )
+        if self.clipping is not None:
+            raise PlanError(
+                "adaptive clipping needs noise: without it nothing is clipped, and the counts that it "
+                "learns from would be private data in the clear; choose a noise, or drop clipping"
             )
         if self.encoding.rounding != "nearest":
             raise PlanError(

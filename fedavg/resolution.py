@@ -14,6 +14,7 @@ from fedavg.secure_sum import SumSpec
 
 if TYPE_CHECKING:
     from fedavg.cohort import CohortBounds
+    from fedavg.encoding import FixedPoint
     from fedavg.noise import Event, Noise
     from fedavg.plan import Plan
 
@@ -38,9 +39,9 @@ class Resolution:
 
     @property
     def encoded_length(self) -> int:
-        """Length of the vectors that are summed: encoding's, and one for the private weight."""
+        """Length of the vectors that are summed: encoding's, and one for the private weight or bit."""
         length = self.plan.encoding.encoded_length(self.vector_length)
-        return length + 1 if self.plan.weighted else length
+        return length + 1 if self.plan.weighted or self.plan.clipping is not None else length
 
     @property
     def expected_cohort(self) -> float:
@@ -50,10 +51,28 @@ class Resolution:
     @property
     def sensitivity(self) -> Sensitivity:
         """What one client can add, in grid units."""
-        encoding, d = self.plan.encoding, self.vector_length
+        encoding, d, bit = self.plan.encoding, self.vector_length, self.bit_units
         return Sensitivity(
-            encoding.l2_sensitivity(d), encoding.l1_sensitivity(d), encoding.encoded_length(d)
+            math.hypot(encoding.l2_sensitivity(d), bit),
+            encoding.l1_sensitivity(d) + bit,
+            self.encoded_length,
         )
+
+    @property
+    def bit_units(self) -> int:
+        """Grid units of a client's "within the clip norm" under adaptive clipping; else 0."""
+        clipping, noise = self.plan.clipping, self.plan.noise
+        if clipping is None or noise is None:
+            return 0
+        l2 = self.plan.encoding.l2_sensitivity(self.vector_length)
+        return clipping.bit_units(l2, noise.noise_multiplier, self.expected_cohort)
+
+    def encoding_at(self, clip: float | None) -> FixedPoint:
+        """The encoding of a round: its scale follows the round's public clip norm.
+
+        In grid units nothing changes, so that noise and sensitivity hold whatever clip norm a server names.
+        """
+        return self.plan.encoding if clip is None else replace(self.plan.encoding, clip=clip)
 
     @property
     def noise_multiplier(self) -> float | None:
@@ -96,7 +115,8 @@ class Resolution:
         noise = self.plan.noise
         if noise is None:
             return None
-        largest = self.bounds.cap * self.plan.encoding.max_abs(self.vector_length)
+        each = max(self.plan.encoding.max_abs(self.vector_length), self.bit_units)
+        largest = self.bounds.cap * each
         if noise.distributed:
             variance = guaranteed_variance(noise, self.sensitivity) / self.honest_fraction
             log_probability = _WRAP_BITS * math.log(2) + math.log(self.sensitivity.dimension)

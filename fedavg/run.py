@@ -214,6 +214,7 @@ def _baseline(job: Job, console: Console) -> float | None:
         secure_sum=InsecurePlain(),
         budget=Budget(delta=job.plan.budget.delta),
         max_participations=None,
+        clipping=None,
     )
     federation = Federation(
         job.model,

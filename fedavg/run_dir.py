@@ -68,15 +68,15 @@ class RunDirectory:
 
     def append(self, result: RoundResult) -> None:
         """Append one round: its public part and its operator's part, to their own files."""
-        self._append(
-            "metrics.jsonl",
-            {
-                "round": result.round,
-                "accuracy": result.accuracy,
-                "loss": result.loss,
-                "epsilon_release": result.epsilon_release,
-            },
-        )
+        public: dict[str, object] = {
+            "round": result.round,
+            "accuracy": result.accuracy,
+            "loss": result.loss,
+            "epsilon_release": result.epsilon_release,
+        }
+        if result.clip is not None:
+            public["clip"] = result.clip
+        self._append("metrics.jsonl", public)
         self._append(
             "server.jsonl",
             {

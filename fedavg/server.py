@@ -36,6 +36,7 @@ class RoundServer:
         round_index: counts from 0; each index is used once.
         model: the broadcast model's bytes, float32.
         cohort: the clients drawn for this round.
+        clip: the round's clip norm, when it adapts.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class RoundServer:
         round_index: int,
         model: bytes,
         cohort: Sequence[int],
+        clip: float | None = None,
     ) -> None:
         self._resolution = resolution
         self._side = side
         self._round = round_index
-        self._model = model
+        self._start = RoundStart(round_index, model, clip)
+        self._digest = model_digest(model, clip)
         self._cohort = frozenset(cohort)
         self._ready: set[int] = set()
         self._session: ServerSession | None = None
@@ -64,7 +67,7 @@ class RoundServer:
 
     def open(self) -> dict[int, Sequence[bytes]]:
         """First messages: the model, to every client of the cohort."""
-        message = encode(RoundStart(self._round, self._model))
+        message = encode(self._start)
         return dict.fromkeys(sorted(self._cohort), (message,))
 
     def receive(self, sender: int, message: bytes) -> None:
@@ -105,9 +108,7 @@ class RoundServer:
             raise RoundAbortedError(
                 f"{len(roster)} clients are ready; a round takes {bounds.floor} … {bounds.cap}"
             )
-        context = round_context(
-            self._resolution.digest, self._round, len(roster), model_digest(self._model)
-        )
+        context = round_context(self._resolution.digest, self._round, len(roster), self._digest)
         self._session = self._side.session(self._resolution.spec(len(roster), context), roster)
         if not roster:  # an empty Poisson draw: the sum of no one, released as noise alone
             self._session.advance()
@@ -121,9 +122,7 @@ class RoundServer:
     def _wrap(self, party: int, messages: Sequence[bytes]) -> Sequence[bytes]:
         if party != KEY_HOLDER:
             return tuple(encode(SumMessage(self._round, data)) for data in messages)
-        request = OpenRequest(
-            self._round, len(self._ready), model_digest(self._model), tuple(messages)
-        )
+        request = OpenRequest(self._round, len(self._ready), self._digest, tuple(messages))
         return (encode(request),)
 
     @property

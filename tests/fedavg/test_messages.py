@@ -21,7 +21,7 @@ from fedavg.messages import (
 
 rounds = st.integers(0, 2**40)
 messages = st.one_of(
-    st.builds(RoundStart, rounds, st.binary(max_size=64)),
+    st.builds(RoundStart, rounds, st.binary(max_size=64), st.none() | st.floats(allow_nan=False)),
     st.builds(Ready, rounds),
     st.builds(SumOpen, rounds, st.integers(1, 10**6), st.binary(max_size=64)),
     st.builds(

@@ -1,0 +1,71 @@
+"""Adaptive clipping in a plan: where the clip norm starts, what it follows, what it takes of the noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dp import AdaptiveClipper, InvalidParameterError, bit_weight
+from fedavg.errors import PlanError
+
+__all__ = ["AdaptiveClipping"]
+
+_COHORT_PER_STDDEV = 20  # Andrew et al. 2021, §3.1: noise on the count of a twentieth of the cohort
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveClipping:
+    """A clip norm that follows a quantile of the updates' norms (Andrew et al. 2021).
+
+    Whether its update was within the clip norm is one more private coordinate of each client's vector:
+    under the same secure sum, noise and event, its length joined to the sensitivity.
+
+    Args:
+        initial: clip norm of the first round; None takes the encoding's.
+        quantile: part of the clients whose updates are to pass unshortened.
+        learning_rate: a round moves the clip norm by at most this factor's exponent.
+        bit_stddev: noise on the number of clients within the clip norm; None takes the expected
+            cohort ÷ 20.  Must exceed half the noise multiplier.
+
+    Example:
+        >>> AdaptiveClipping(quantile=0.8).clipper(0.5).clip_norm
+        0.5
+    """
+
+    initial: float | None = None
+    quantile: float = 0.5
+    learning_rate: float = 0.2
+    bit_stddev: float | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            self.clipper(1.0)
+        except InvalidParameterError as error:
+            raise PlanError(f"adaptive clipping: {error}") from error
+        stddev = self.bit_stddev
+        if stddev is not None and not (math.isfinite(stddev) and stddev > 0):
+            raise PlanError(f"bit_stddev must be positive and finite, not {stddev!r}")
+
+    def clipper(self, default: float) -> AdaptiveClipper:
+        """The clipper of the first round."""
+        start = default if self.initial is None else self.initial
+        return AdaptiveClipper(start, self.quantile, self.learning_rate)
+
+    def bit_units(self, l2: float, noise_multiplier: float, expected_cohort: float) -> int:
+        """Grid units by which a client says "within" (plus) or "beyond" (minus); at least 1.
+
+        Args:
+            l2: sensitivity of the encoded update, grid units.
+            noise_multiplier: of the joint release.
+            expected_cohort: public.
+
+        Raises:
+            PlanError: the count would take the whole budget.
+        """
+        stddev = self.bit_stddev
+        if stddev is None:
+            stddev = expected_cohort / _COHORT_PER_STDDEV
+        try:
+            return max(1, round(l2 * bit_weight(noise_multiplier, stddev)))
+        except InvalidParameterError as error:
+            raise PlanError(f"adaptive clipping: {error}, or enlarge the cohort") from error

@@ -1,0 +1,178 @@
+"""What a run configuration may say: typed, frozen structs with a default for everything.
+
+The defaults are the built-in example.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = [
+    "ClippingConfig",
+    "CohortConfig",
+    "Config",
+    "DataConfig",
+    "EncodingConfig",
+    "LocalConfig",
+    "ModelConfig",
+    "PrivacyConfig",
+    "ServerConfig",
+    "SimulationConfig",
+    "SumConfig",
+    "section",
+]
+
+NoiseName = Literal["gaussian", "skellam", "discrete-gaussian", "central-gaussian", "none"]
+SumName = Literal["secagg", "ckks", "bfv", "insecure-plain"]
+
+
+class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which examples, and how they lie on the clients."""
+
+    name: str = "mnist-14x14"
+    clients: int = 1000
+    partition: Literal["noisy-sort", "iid", "shards", "dirichlet"] = "noisy-sort"
+    spread: float = 2.0
+    alpha: float = 0.5
+    shards_per_client: int = 2
+    test_fraction: float = 0.2
+    split_seed: int = 0
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A built-in name or an import path."""
+
+    name: str = "softmax"
+
+
+class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Poisson with a rate, or fixed with a size."""
+
+    kind: Literal["poisson", "fixed"] = "poisson"
+    rate: float = 0.2
+    size: int = 100
+
+
+class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Training at a client; batch_size 0 is the full batch."""
+
+    epochs: int = 4
+    batch_size: int = 0
+    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    lr: float = 1.0
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    l1: float = 0.0
+    l2: float = 0.0
+    proximal: float = 0.0
+    momentum: float = 0.9
+
+
+class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The server's step; average_tail > 0 releases the mean of the last rounds' models."""
+
+    optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
+    lr: float = 3.0
+    momentum: float = 0.8
+    average_tail: float = 0.2
+
+
+class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Noise and budget. Without noise_multiplier, it is calibrated to epsilon over all rounds."""
+
+    noise: NoiseName = "gaussian"
+    epsilon: float | None = None
+    delta: float = 1e-5
+    noise_multiplier: float | None = None
+    clip: float = 0.5
+    max_participations: int | None = None
+
+
+class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Integers: bits 0 chooses; `range` bounds a coordinate when there is no noise."""
+
+    bits: int = 0
+    rotate: bool = False
+    range: float = 8.0
+
+
+class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the integers are added, and what is assumed of the clients."""
+
+    kind: SumName = "secagg"
+    threat_model: Literal["malicious", "semi-honest"] = "malicious"
+    dropout_rate: float = 0.1
+    corrupt_rate: float = 0.1
+
+
+class ClippingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A clip norm that stays privacy.clip, or starts there and follows a quantile of the norms."""
+
+    kind: Literal["fixed", "adaptive"] = "fixed"
+    quantile: float = 0.5
+    learning_rate: float = 0.2
+    bit_stddev: float | None = None
+
+
+class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """This machine: worker processes (-1: one a core), and simulated drop-outs."""
+
+    workers: int = -1
+    dropout: float = 0.03
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole run."""
+
+    rounds: int = 60
+    seed: int = 0
+    baseline: bool = True
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    cohort: CohortConfig = CohortConfig()
+    local: LocalConfig = LocalConfig()
+    server: ServerConfig = ServerConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    clipping: ClippingConfig = ClippingConfig()
+    encoding: EncodingConfig = EncodingConfig()
+    secure_sum: SumConfig = SumConfig()
+    simulation: SimulationConfig = SimulationConfig()
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds must be at least 1, not {self.rounds}")
+        if self.privacy.noise == "none" and self.privacy.epsilon is not None:
+            raise ValueError(
+                "privacy.epsilon needs noise: choose privacy.noise, or leave epsilon out"
+            )
+        if self.privacy.noise == "none" and self.clipping.kind == "adaptive":
+            raise ValueError(
+                "clipping.kind = 'adaptive' needs noise: without it nothing is clipped, and the "
+                "counts that it learns from would be private data in the clear"
+            )
+        _check_budget(self.privacy)
+
+
+def _check_budget(privacy: PrivacyConfig) -> None:
+    if privacy.epsilon is not None and not privacy.epsilon > 0:
+        raise ValueError(f"privacy.epsilon must be positive, not {privacy.epsilon}")
+    if not 0 < privacy.delta < 1:
+        raise ValueError(f"privacy.delta must lie between 0 and 1, not {privacy.delta}")
+
+
+def section(table: str) -> type[msgspec.Struct]:
+    """The struct of a table, by its name; the whole configuration for any other name."""
+    sections: dict[str, type[msgspec.Struct]] = {
+        "data": DataConfig,
+        "model": ModelConfig,
+        "cohort": CohortConfig,
+        "local": LocalConfig,
+        "server": ServerConfig,
+        "privacy": PrivacyConfig,
+        "clipping": ClippingConfig,
+        "encoding": EncodingConfig,
+        "secure_sum": SumConfig,
+        "simulation": SimulationConfig,
+    }
+    return sections.get(table, Config)
