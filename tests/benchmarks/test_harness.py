@@ -19,6 +19,7 @@ from benchmarks.bench import PEERS_COMMAND
 from benchmarks.machine import facts
 from benchmarks.measure import exponent
 from benchmarks.report import last_line, print_tables, write_files
+from tests.arch.tree import PACKAGES, imports, modules, tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,3 +226,9 @@ def test_the_examples_in_the_docstrings_run(name: str) -> None:
     done = doctest.testmod(importlib.import_module(f"benchmarks.{name}"))
     assert done.attempted
     assert not done.failed
+
+
+def test_no_package_imports_benchmarks_or_tests() -> None:
+    roots = {name.split(".")[0] for path in modules(*PACKAGES) for _, name in imports(tree(path))}
+    assert "numpy" in roots
+    assert not roots & {"benchmarks", "tests"}
