@@ -103,7 +103,8 @@ def released_noise(monkeypatch, rate: float) -> list[float]:
     """One coordinate of each release ÷ the variance that was to be in it; noise stands for its variance.
 
     Every draw is replaced by its own variance, so that a release of zero updates shows what variance
-    its shares, the clients' and the server's, add up to.
+    its shares, the clients' and the server's, add up to.  Everyone is asked, drop-outs are seeded: no
+    chance is left.
     """
     run = federation(
         InsecurePlain(),
@@ -112,7 +113,6 @@ def released_noise(monkeypatch, rate: float) -> list[float]:
         changes={
             "encoding": FixedPoint(0.5, 9),
             "noise": DistributedGaussian(1.0),
-            "cohort": PoissonCohort(0.95),
             "budget": Budget(delta=1e-5),
             "local_training": LocalTraining(lr=1e-12),
         },
@@ -136,14 +136,14 @@ def released_noise(monkeypatch, rate: float) -> list[float]:
 
 def test_a_release_carries_one_noise_whoever_joined_and_left(monkeypatch):
     """Rounding each of 60 shares to a hundredth of itself moves the total by at most one half per cent."""
-    seen = released_noise(monkeypatch, 0.05)
+    seen = released_noise(monkeypatch, 0.25)
     assert len(seen) >= 4
     assert seen == pytest.approx([1.0] * len(seen), abs=6e-3)
 
 
 def test_mutant_that_makes_up_for_no_one_shows_who_left(monkeypatch):
     monkeypatch.setattr(Resolution, "server_stddev", lambda *_: 0.0)
-    seen = released_noise(monkeypatch, 0.05)
+    seen = released_noise(monkeypatch, 0.25)
     assert max(seen) - min(seen) > 0.01
     assert min(seen) < 0.985
 
