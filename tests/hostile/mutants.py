@@ -1,0 +1,33 @@
+"""One check taken out of the code under test, by its text: what a hostile test must catch."""
+
+from __future__ import annotations
+import __future__
+
+import inspect
+import textwrap
+from types import CodeType, FunctionType
+
+NEVER = "False"
+"""In place of a condition that refuses."""
+
+
+def without(monkeypatch, owner, name, check, instead=NEVER):
+    """Let `owner.name` stand without one check, until the monkeypatch is undone.
+
+    Args:
+        monkeypatch: pytest's.
+        owner: the module or class in which the function is looked up when it is called.
+        name: of the function.
+        check: the text to replace; a mutant of code that has changed since is an error, not a pass.
+        instead: what to put there.
+    """
+    function = inspect.unwrap(inspect.getattr_static(owner, name))
+    source = textwrap.dedent(inspect.getsource(function))
+    if source.count(check) != 1:
+        raise LookupError(f"{name} holds {check!r} {source.count(check)} times, not once")
+    flag = __future__.annotations.compiler_flag
+    module = compile(source.replace(check, instead), f"<mutant of {name}>", "exec", flag)
+    code = next(c for c in module.co_consts if isinstance(c, CodeType) and c.co_name == name)
+    mutant = FunctionType(code, function.__globals__, name, function.__defaults__)
+    mutant.__kwdefaults__ = function.__kwdefaults__
+    monkeypatch.setattr(owner, name, mutant)
