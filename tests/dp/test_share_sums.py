@@ -20,7 +20,7 @@ from tests.dp.lattice import (
     worst_excess,
 )
 
-STDDEVS = (0.4, 0.5, 0.7, 1.0, 2.0, 3.0)
+STDDEVS = (0.3, 0.4, 0.5, 0.7, 1.0, 2.0, 3.0)
 COUNTS = (2, 3, 10)
 ROUNDING = 1e-8  # of float64 in sums of a few hundred products
 
@@ -31,7 +31,7 @@ def log_ratio(law: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(np.log(law[seen] / other[seen])).max())
 
 
-@pytest.mark.parametrize("stddev", STDDEVS[:4])
+@pytest.mark.parametrize("stddev", STDDEVS[1:5])
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_sums_on_cosets_are_discrete_gaussians_up_to_tau(stddev, n):
     """§4.1, for offsets drawn at random, all zero and all one half."""

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from dp import FailureEvent
+from dp import Event, FailureEvent, Ledger
 from fedavg.cohort import PoissonCohort
 from fedavg.encoding import FixedPoint
 from fedavg.errors import PlanError, RoundAbortedError
@@ -32,13 +33,13 @@ TOLERANCE = 6 * math.sqrt(2.2 / DRAWS)
 """Six standard errors of a variance, relatively: a false alarm in 5·10⁸."""
 
 
-def resolved(noise, *, rate=0.5, clients=200, rounds=5, sums=None) -> Resolution:
+def resolved(noise, *, rate=0.5, clients=200, rounds=5, sums=None, delta=1e-5) -> Resolution:
     private = plan(
         sums or SecAgg(),
         noise=noise,
         cohort=PoissonCohort(rate),
         encoding=FixedPoint(0.5, 9),
-        budget=Budget(delta=1e-5),
+        budget=Budget(delta=delta),
     )
     return private.resolve(
         num_clients=clients, vector_length=LENGTH, num_rounds=rounds, largest_client=8
@@ -148,12 +149,21 @@ def test_mutant_that_makes_up_for_no_one_shows_who_left(monkeypatch):
     assert min(seen) < 0.985
 
 
-def test_cohorts_outside_their_bounds_are_charged():
-    """D9: what the bounds leave out enters delta, before the first round."""
-    resolution = resolved(CentralGaussian(1.3), rate=0.1, clients=400)
-    assert resolution.bounds.outside > 0
-    assert resolution.failure().probability >= resolution.bounds.outside
-    ledger = federation(
+def test_cohorts_outside_their_bounds_are_charged(monkeypatch):
+    """D9: a floor or cap that binds enters delta, visibly so at delta = 1e-9; the mutant leaves it out."""
+    resolution = resolved(CentralGaussian(1.3), rate=0.1, clients=400, rounds=8, delta=1e-9)
+    bounds, n = resolution.bounds, 400
+    short = binom.cdf(bounds.floor - 1, n, 0.1 * 0.9)  # a tenth of those drawn may stay away
+    outside = float(short + binom.sf(bounds.cap, n, 0.1))
+    assert 0 < outside <= bounds.outside <= resolution.failure().probability
+    honest = resolution.epsilon_at_end()
+    monkeypatch.setattr(Resolution, "failure", lambda _: FailureEvent(0.0))
+    assert resolution.epsilon_at_end() < honest * (1 - 1e-4)
+
+
+def test_the_ledger_pays_for_them_before_the_first_round(monkeypatch):
+    charged = []
+    run = federation(
         InsecurePlain(),
         n=60,
         changes={
@@ -163,17 +173,16 @@ def test_cohorts_outside_their_bounds_are_charged():
             "budget": Budget(epsilon=30.0, delta=1e-5),
         },
     )
-    next(ledger.run(2))
-    assert ledger.ledger.spent().high > 0
+    charge = Ledger.charge
 
+    def spy(self: Ledger, event: Event, count: int = 1) -> None:
+        charged.append((event, count))
+        charge(self, event, count)
 
-def test_mutant_without_the_failure_claims_a_smaller_epsilon(monkeypatch):
-    resolution = resolved(CentralGaussian(1.3), rate=0.1, clients=400, rounds=400)
-    charged = FailureEvent(2e-9)  # stands for bounds that leave more out
-    monkeypatch.setattr(Resolution, "failure", lambda _: charged)
-    honest = resolution.epsilon_at_end()
-    monkeypatch.setattr(Resolution, "failure", lambda _: FailureEvent(0.0))
-    assert resolution.epsilon_at_end() < honest
+    monkeypatch.setattr(Ledger, "charge", spy)
+    next(run.run(2))
+    assert charged[0] == (run.resolve(2).failure(), 2)
+    assert charged[1] == (run.resolve(2).release_event(), 1)
 
 
 def test_cohorts_that_fall_outside_too_often_are_refused():
