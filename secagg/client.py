@@ -31,14 +31,14 @@ from secagg.errors import (
     SecAggError,
     WireFormatError,
 )
-from secagg.keys import Secret, check_client_id
+from secagg.joining import accept_offer
+from secagg.keys import Secret
 from secagg.masking import mask_input
 from secagg.messages import (
     AdvertiseKeys,
     ConsistencySignature,
     ForwardedShares,
     MaskedInput,
-    Offer,
     Partners,
     ShareKeys,
     SharesOpened,
@@ -54,6 +54,7 @@ from secagg.wire import Kind, decode, encode, encode_chunk, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Executor
 
     from numpy.typing import NDArray
 
@@ -90,6 +91,7 @@ class Client(Secret):
         "_client_id",
         "_cohort",
         "_directory",
+        "_executor",
         "_neighbours",
         "_own",
         "_params",
@@ -110,8 +112,10 @@ class Client(Secret):
         client_id: int,
         identity: Identity,
         directory: Directory,
+        executor: Executor | None = None,
     ) -> None:
         self._process = os.getpid()
+        self._executor = executor
         self._params = params
         self._session = session
         self._client_id = client_id
@@ -136,6 +140,7 @@ class Client(Secret):
         *,
         context: bytes,
         policy: Policy = _ACCEPT_DEFAULTS,
+        executor: Executor | None = None,
     ) -> Client:
         """Join the session of an offer.
 
@@ -147,32 +152,15 @@ class Client(Secret):
             context: what the input belongs to, such as a digest of plan, round and model; the server
                 must have been given the same.
             policy: its own floors.
+            executor: of threads, to mask long vectors on more cores.
 
         Raises:
             UnsafeParametersError, CapacityError: the offer is unsafe; no key was made.
             RemoteProtocolError: no offer, another context, or a session joined before.
             LocalProtocolError: the directory does not hold this identity under this id.
         """
-        check_client_id(client_id)
-        try:
-            session, message = decode(offer)
-        except WireFormatError as error:
-            raise RemoteProtocolError(f"sent a malformed offer: {error}", "server") from error
-        if not isinstance(message, Offer):
-            raise RemoteProtocolError("sent another message than an offer", "server")
-        policy.check(message.params, directory)
-        if session != message.session(context):
-            raise RemoteProtocolError(
-                "offers a session for another context than this client's", "server"
-            )
-        try:
-            directory.check(client_id, identity.public)
-        except RemoteProtocolError as error:
-            raise LocalProtocolError(
-                f"the directory does not hold this identity for client {client_id}"
-            ) from error
-        identity.join(session, client_id)
-        return cls(message.params, session, client_id, identity, directory)
+        session, params = accept_offer(offer, client_id, identity, directory, context, policy)
+        return cls(params, session, client_id, identity, directory, executor)
 
     @property
     def params(self) -> Params:
@@ -342,6 +330,7 @@ class Client(Secret):
             around,
             seed=present(secrets.seed),
             key=present(secrets.mask),
+            executor=self._executor,
         )
         secrets.input = secrets.mask = secrets.seed = None
         signature = b""

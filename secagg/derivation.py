@@ -113,19 +113,39 @@ def colluders_of(n: int, corrupt: float) -> int:
 def smallest_from_here(dropout: float, corrupt: float, model: ThreatModel) -> int:
     """Smallest n from which on, up to 2,000, every cohort has safe parameters.
 
+    Quorums of neighbours: found by bisection among up to a million.
+
     Raises:
         UnsafeParametersError: there is none.
     """
-    safe = _local_exists if model == LOCAL else _feasible
+    if model == LOCAL:
+        return _smallest_local(dropout, corrupt)
     for n in range(LARGEST_GLOBAL, SMALLEST - 1, -1):
-        if not safe(n, dropout, corrupt, model):
+        if not _feasible(n, dropout, corrupt, model):
             if n == LARGEST_GLOBAL:
                 break
             return n + 1
     else:
         return SMALLEST
-    raise UnsafeParametersError(
-        f"no cohort of up to {LARGEST_GLOBAL} is large enough for dropout_rate={dropout} with "
+    raise _no_cohort(LARGEST_GLOBAL, dropout, corrupt, model)
+
+
+def _smallest_local(dropout: float, corrupt: float) -> int:
+    if _local_degree(LARGEST, dropout, corrupt) is None:
+        raise _no_cohort(LARGEST, dropout, corrupt, LOCAL)
+    low, high = SMALLEST - 1, LARGEST
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _local_degree(middle, dropout, corrupt) is None:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _no_cohort(last: int, dropout: float, corrupt: float, model: str) -> UnsafeParametersError:
+    return UnsafeParametersError(
+        f"no cohort of up to {last} is large enough for dropout_rate={dropout} with "
         f"corrupt_rate={corrupt} against a {model} server; lower a rate"
     )
 
@@ -180,7 +200,7 @@ def _derive_local(n: int, dropout: float, corrupt: float) -> Requirements:
         smallest = smallest_from_here(dropout, corrupt, LOCAL)
         raise UnsafeParametersError(
             f"{n} clients are too few for quorums of neighbours under dropout_rate={dropout} and "
-            f"corrupt_rate={corrupt}; threat_model='malicious' has no such floor, or take {smallest}"
+            f"corrupt_rate={corrupt}; take {smallest}, or threat_model='malicious', which has a lower floor"
         )
     degree, threshold = found
     roster, colluders = n - _up(dropout, n), _up(corrupt, n)
@@ -189,10 +209,6 @@ def _derive_local(n: int, dropout: float, corrupt: float) -> Requirements:
     windows = (roster - degree - 1) // (3 * degree // 2) + 1
     least = max(SMALLEST, windows * (threshold - worst))
     return Requirements(threshold, degree, degree + worst + 1 - threshold, least, roster)
-
-
-def _local_exists(n: int, dropout: float, corrupt: float, _: ThreatModel) -> bool:
-    return _local_degree(n, dropout, corrupt) is not None
 
 
 def _local_degree(n: int, dropout: float, corrupt: float) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from secagg.masks import add_masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from concurrent.futures import Executor
 
     import numpy as np
     from numpy.typing import NDArray
@@ -31,6 +32,7 @@ def mask_input(
     *,
     seed: bytes,
     key: AgreementKey,
+    executor: Executor | None = None,
 ) -> RingArray:
     """The input modulo 2^b under all its masks.
 
@@ -42,6 +44,7 @@ def mask_input(
         around: positions of its neighbours among the partners.
         seed: secret of the self-mask.
         key: the mask key, of which each pair's mask is derived.
+        executor: of threads, to use more cores.
 
     Returns:
         Words of the ring, [d].
@@ -58,5 +61,5 @@ def mask_input(
             culprit = cohort.client_id(place)
             raise RemoteProtocolError("advertised a mask key of low order", culprit) from error
         (plus if position < place else minus).append(pair)
-    add_masks(masked, plus, minus)
+    add_masks(masked, plus, minus, executor=executor)
     return masked

@@ -7,7 +7,7 @@ the sum when it is complete, and not kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,13 +46,13 @@ from secagg.outbox import (
     quorum_around,
     shares_of,
 )
-from secagg.settle import compatible, remove_masks
+from secagg.settle import SumResult, compatible, remove_masks
 from secagg.staging import Staging
 from secagg.state import SERVER_AWAITS, Phase, next_phase
 from secagg.wire import HEADER_SIZE, decode, decode_chunk, encode, read_header
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from concurrent.futures import Executor
 
     from secagg.keys import Directory
     from secagg.params import Params
@@ -60,19 +60,6 @@ if TYPE_CHECKING:
 __all__ = ["Server", "SumResult"]
 
 _ROOM = HEADER_SIZE + 256  # fixed fields of any message
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SumResult:
-    """What a session reveals.
-
-    Args:
-        total: int64[d], the survivors' sum modulo 2^b, centred.
-        survivors: ids of those whose inputs are in it, ascending.
-    """
-
-    total: NDArray[np.int64]
-    survivors: tuple[int, ...]
 
 
 class Server:
@@ -83,6 +70,7 @@ class Server:
         context: what the inputs belong to; clients that were given another context do not join.
         directory: identities to compare advertisements with, so that one client with a foreign identity
             is refused here instead of ending the session at all others. Optional: clients check anyway.
+        executor: of threads, to remove the masks of long vectors on more cores.
 
     Example:
         >>> from secagg.params import Params
@@ -92,9 +80,15 @@ class Server:
     """
 
     def __init__(
-        self, params: Params, *, context: bytes, directory: Directory | None = None
+        self,
+        params: Params,
+        *,
+        context: bytes,
+        directory: Directory | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self._params = params
+        self._executor = executor
         self._offer = Offer(params, entropy(NONCE_SIZE))
         self._session = self._offer.session(context)
         self._directory = directory or TrustServerDirectory()
@@ -272,8 +266,7 @@ class Server:
         admission.check_input(message, self._roster(), bits, root, self._directory)
         if self._total is None:
             raise LocalProtocolError("no partners have been announced")
-        vector = ring.unpack(message.packed, message.length, bits)
-        np.add(self._total, vector, out=self._total)
+        ring.add_packed(self._total, message.packed, bits)
         self._inputs[self._position(message.client_id)] = message.signature
         self._answers[message.client_id] = replace(message, packed=b"")
 
@@ -368,6 +361,7 @@ class Server:
             self._masked_with,
             lambda dealer: shares_of(dealer, answers, self._masked_with, self._params.threshold),
             commitments,
+            executor=self._executor,
         )
         self._result = SumResult(
             ring.centre(self._total, self._params.ring_bits),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secagg.cohort import pair_seed, self_seed
@@ -14,16 +15,32 @@ from secagg.shamir import rebuild
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+    from concurrent.futures import Executor
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from secagg.cohort import Cohort
     from secagg.ring import RingArray
 
-    MaskAdder = Callable[[RingArray, Sequence[bytes], Sequence[bytes]], None]
 
-__all__ = ["compatible", "remove_masks"]
+__all__ = ["SumResult", "compatible", "remove_masks"]
 
 SEEDS_AT_ONCE = 1024
 """Ciphers alive at a time while masks are removed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SumResult:
+    """What a session reveals.
+
+    Args:
+        total: int64[d], the survivors' sum modulo 2^b, centred.
+        survivors: ids of those whose inputs are in it, ascending.
+    """
+
+    total: NDArray[np.int64]
+    survivors: tuple[int, ...]
 
 
 def compatible(cohort: Cohort, opened: Mapping[int, AbstractSet[int]]) -> set[int]:
@@ -66,7 +83,8 @@ def remove_masks(
     masked_with: Mapping[int, Sequence[int]],
     shares: Callable[[int], dict[int, bytes]],
     commitments: Mapping[int, bytes],
-    add: MaskAdder = add_masks,
+    *,
+    executor: Executor | None = None,
 ) -> None:
     """Subtract every survivor's self-mask, and the masks it shares with those who are not survivors.
 
@@ -79,7 +97,7 @@ def remove_masks(
         shares: dealer's position → holder's position → share, of the self-mask for survivors and of
             the mask key for others, checked against the commitments.
         commitments: survivors' commitments to their self-mask seeds.
-        add: `add_masks`, perhaps with an executor.
+        executor: of threads, to use more cores.
 
     Raises:
         Aborted: too few shares for a secret that is needed, or they rebuild another one.
@@ -105,7 +123,7 @@ def remove_masks(
             (added if survivor < position else subtracted).append(seed)
     for start in range(0, max(len(added), len(subtracted)), SEEDS_AT_ONCE):
         part = slice(start, start + SEEDS_AT_ONCE)
-        add(total, subtracted[part], added[part])
+        add_masks(total, subtracted[part], added[part], executor=executor)
 
 
 def _bad_dealer(secret: str, client_id: int) -> Aborted:

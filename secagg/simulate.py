@@ -14,6 +14,7 @@ from secagg.state import Phase
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
+    from concurrent.futures import Executor
 
     import numpy as np
     from numpy.typing import NDArray
@@ -30,6 +31,7 @@ def simulate(
     *,
     drop: Mapping[Phase, AbstractSet[int]] | None = None,
     transcript: list[tuple[str, int, bytes]] | None = None,
+    executor: Executor | None = None,
 ) -> SumResult:
     """Sum the inputs; only bytes pass between the server and the clients.
 
@@ -38,6 +40,7 @@ def simulate(
         params: of the session; `params.n_clients` is the number of inputs.
         drop: phase to the clients that send nothing from that phase on.
         transcript: filled with (phase, client id, bytes) for all that the server receives.
+        executor: of threads, for masks of long vectors on more cores.
 
     Returns:
         The sum over the clients whose masked inputs arrived.
@@ -60,14 +63,20 @@ def simulate(
     directory = Directory({client: identity.public for client, identity in identities.items()})
 
     # Message 0: the server offers parameters; clients that find them safe join with fresh keys.
-    server = Server(params, context=context, directory=directory)
+    server = Server(params, context=context, directory=directory, executor=executor)
     offer = server.offer()
     policy = Policy(
         allow_semi_honest=params.threat_model == "semi-honest", allow_local=params.local
     )
     clients = {
         client: Client.from_offer(
-            offer, client, identity, directory, context=context, policy=policy
+            offer,
+            client,
+            identity,
+            directory,
+            context=context,
+            policy=policy,
+            executor=executor,
         )
         for client, identity in identities.items()
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secagg import Aborted, CapacityError, Params, Phase, message_kind, simulate
+from secagg import Aborted, CapacityError, Params, Phase, SecAggError, message_kind, simulate
 
 PHASES = (
     Phase.ADVERTISE_KEYS,
@@ -138,3 +139,17 @@ def test_capacity_is_exact():
     assert simulate(extreme, params).total.tolist() == [63, -63]
     with pytest.raises(CapacityError, match="max_abs=21"):
         simulate(extreme | {1: np.array([22, 0], dtype=np.int64)}, params)
+
+
+def test_threads_change_nothing():
+    inputs = inputs_of(4, 200_001, 1000)
+    params = Params.for_cohort(4, 200_001, max_abs=1000, dropout_rate=0.25, corrupt_rate=0.0)
+    with ThreadPoolExecutor(2) as executor:
+        result = simulate(inputs, params, drop={Phase.MASKED_INPUT: {7}}, executor=executor)
+    assert np.array_equal(result.total, plain(inputs, result.survivors))
+    assert len(result.survivors) == 3
+
+
+def test_processes_cannot_mask():
+    with ProcessPoolExecutor(1) as executor, pytest.raises((TypeError, SecAggError)):
+        simulate(inputs_of(3, 4, 9), Params.for_cohort(3, 4, max_abs=9), executor=executor)

@@ -135,6 +135,41 @@ def test_length_bombs_allocate_nothing(kind):
     assert peak < 100_000
 
 
+ENTRIES = tuple(AdvertiseKeys(i, bytes(32), bytes(32), bytes(32), bytes(64)) for i in range(3000))
+LARGE = [
+    Roster(ENTRIES),
+    ShareKeys(1, bytes(32), bytes(64), (bytes(ENVELOPE_SIZE),) * 3000),
+    ForwardedShares((bytes(ENVELOPE_SIZE),) * 3000),
+    SharesOpened(1, (True,) * 10_000),
+    Partners(b"\1" * 10_000),
+    MaskedInput(1, 100_000, 23, b"", bytes(287_500)),
+    Survivors(b"\1" * 10_000, (bytes(64),) * 3000),
+    Signatures(tuple((i, bytes(64)) for i in range(3000))),
+    UnmaskShares(1, (bytes(34),) * 10_000),
+]
+
+
+@pytest.mark.parametrize("message", LARGE, ids=lambda m: type(m).__name__)
+def test_decoding_takes_at_most_twice_what_the_message_takes(message):
+    """Beyond 96 KiB, that is, which flags of the largest session may take."""
+    data = encode(message, SESSION)
+    decode(data)  # what a process keeps once
+    tracemalloc.start()
+    decoded = decode(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert decoded[0] == SESSION
+    assert peak <= 2 * len(data) + 96 * 1024
+
+
+@pytest.mark.parametrize("message", LARGE, ids=lambda m: type(m).__name__)
+def test_bytes_after_the_end_are_refused(message):
+    data = encode(message, SESSION)
+    for bad in (data + b"\0", data[:-1]):
+        with pytest.raises(WireFormatError):
+            decode(bad)
+
+
 @pytest.mark.parametrize("place", [0, 4, 5, 7])
 def test_other_magic_version_suite_or_reserved_byte(place):
     data = bytearray(encode(Survivors(b"\1"), SESSION))
