@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dp import DpError
-from fedavg.cli_privacy import BUDGET_EPILOG, BUDGET_HELP, budget
+from fedavg.cli_privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_HELP, audit, budget
 from fedavg.errors import FedAvgError
 from he import HeError
 from secagg import SecAggError
@@ -180,6 +180,7 @@ def report(
     _console.print(str(path))
 
 
+app.command(help=AUDIT_HELP, epilog=AUDIT_EPILOG)(audit)
 app.command(help=BUDGET_HELP, epilog=BUDGET_EPILOG)(budget)
 
 

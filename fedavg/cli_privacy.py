@@ -1,4 +1,4 @@
-"""The command line's privacy side: `fedavg budget`."""
+"""The command line's privacy side: `fedavg budget` and `fedavg audit`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from secagg import SecAggError
 if TYPE_CHECKING:
     from fedavg.budget import Answer, Setting
 
-__all__ = ["BUDGET_EPILOG", "BUDGET_HELP", "budget"]
+__all__ = ["AUDIT_EPILOG", "AUDIT_HELP", "BUDGET_EPILOG", "BUDGET_HELP", "audit", "budget"]
 
 _ERRORS = (FedAvgError, SecAggError, HeError, DpError)
 _console = Console()
@@ -42,6 +42,21 @@ fedavg budget --epsilon 2 --clients 100000 --rate 0.01 --rounds 500
 fedavg budget --epsilon 8 --sampling none --rounds 10  everybody, every round
 
 fedavg budget --epsilon 5 --picture budget.html        the curves as a page
+"""
+AUDIT_HELP = (
+    "Attack a plan with canaries, and compare what they show with what it claims.\n\n"
+    "Trains once more with canary clients among the others: each tosses a coin, and those that join send "
+    "one random direction. An attacker who sees every release guesses the coins. Many right guesses "
+    "prove that epsilon is at least so large; too many refute the claim.\n\n"
+    "An audit can refute a claim, it cannot prove one."
+)
+AUDIT_EPILOG = """Examples:
+
+fedavg audit runs/20260101-120000            the plan of a run; writes audit.json into it
+
+fedavg audit CONFIG.toml --rounds 10         a shorter one, claimed for ten rounds
+
+fedavg audit CONFIG.toml --protected         through the masks or ciphertexts, not in the clear
 """
 
 
@@ -194,3 +209,58 @@ def _curve_table(title: str, first: str, answers: tuple[Answer, ...]) -> Table:
 def number(value: float | None) -> str:
     """An epsilon for people; beyond 10,000 it is as good as none."""
     return "no bound" if value is None or value > 1e4 else f"{value:.3f}"
+
+
+def audit(
+    config_or_run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG_OR_RUN]",
+            help="A run directory or a TOML configuration; the built-in example without one.",
+        ),
+    ] = None,
+    canaries: Annotated[
+        int | None,
+        typer.Option(
+            help="Coins to toss; half of them join.",
+            show_default="1000, or half the model's parameters",
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds to run and to claim for.", show_default="configured")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the lower bound.")] = 0.95,
+    protected: Annotated[  # noqa: FBT002 - a command-line flag
+        bool,
+        typer.Option(
+            "--protected", help="Run the configured secure sum; the same integers, more slowly."
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="JSON file to write.", show_default="audit.json, in the run directory"),
+    ] = None,
+) -> None:
+    """Audit a plan: see `AUDIT_HELP`."""
+    from fedavg.audit_run import audit_configured  # noqa: PLC0415 - loads torch
+
+    try:
+        found, path = audit_configured(
+            config_or_run,
+            _console,
+            canaries=canaries,
+            rounds=rounds,
+            confidence=confidence,
+            protected=protected,
+            out=out,
+        )
+    except _ERRORS as error:
+        fail(error)
+    table = Table(title="Audit", show_header=False, title_justify="left")
+    for name, value in found.rows():
+        table.add_row(name, value)
+    _console.print(table)
+    _console.print(found.verdict, highlight=False)
+    _console.print(str(path))
+    if found.refutations:
+        raise typer.Exit(1)

@@ -63,7 +63,7 @@ def one_shot(
 
     Args:
         released: float[d]: the sum of all released updates, or the last model less the first.
-        canaries: float[k, d]: rows of norm 1, k ≥ 10, each of which was one client's clipped update.
+        canaries: float[k, d]: rows of norm 1, k ≥ 2, each of which was one client's clipped update.
         delta: in (0, 1).
 
     Raises:
@@ -82,9 +82,9 @@ def one_shot(
     """
     fraction("delta", positive("delta", delta))
     vector, rows = np.asarray(released, dtype=np.float64), np.asarray(canaries)
-    if vector.ndim != 1 or rows.ndim != 2 or rows.shape[1] != vector.size or rows.shape[0] < 10:
+    if vector.ndim != 1 or rows.ndim != 2 or rows.shape[1] != vector.size or rows.shape[0] < 2:
         raise InvalidParameterError(
-            f"one shot takes a vector and 10 or more canaries of its length, not {vector.shape} "
+            f"one shot takes a vector and 2 or more canaries of its length, not {vector.shape} "
             f"and {rows.shape}"
         )
     if not bool(np.isfinite(vector).all()):
