@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from he.context import EncryptContext, SecretContext, hash_context
 from he.errors import LocalProtocolError
+from he.layout import drop_low_bits, pack_words, restore_low_bits
 from he.packing import check_vector, pack
+from he.params import BLOCK
+from he.plaintexts import encode
 from he.tags import UploadName
 from he.wire import UploadChunk, check_client_id, encode_upload
 
@@ -17,7 +21,36 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Client"]
+__all__ = ["Client", "Upload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One upload's name, from which any of its chunks can be made, each once.
+
+    Args:
+        name: the upload's name; its nonce is new.
+    """
+
+    name: UploadName
+
+    @classmethod
+    def begin(cls, context: bytes, client_id: int, vector_length: int) -> Upload:
+        """Draw the upload's nonce."""
+        return cls(UploadName(context, client_id, secrets.token_bytes(32), vector_length))
+
+    def chunk(
+        self, keys: SecretContext | EncryptContext, index: int, values: NDArray[np.int64]
+    ) -> bytes:
+        """Encrypt the values of one chunk, sign and encode it."""
+        params = keys.params
+        bits, first = params.word_bits, index * BLOCK
+        parts = keys.encrypt(encode(pack(values, params), params), self.name.nonce, first)
+        words = drop_low_bits(parts, bits)
+        restored = restore_low_bits(words, bits)  # what the server will add, and the tag covers
+        tags = keys.tag_key.expected(restored, (self.name,), first)
+        chunk = UploadChunk(self.name, index, tuple(tags), pack_words(words, bits))
+        return encode_upload(chunk, keys.public(), keys.sign)
 
 
 class Client:
@@ -34,10 +67,10 @@ class Client:
     Example:
         >>> import numpy as np
         >>> from he import Params
-        >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100))
+        >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100, scheme="bfv"))
         >>> client = Client(secret, 7, context=b"round 1")
         >>> [len(chunk) for chunk in client.encrypt(np.array([1, -2, 3]))]
-        [30949]
+        [24753]
     """
 
     __slots__ = ("_client_id", "_context", "_keys", "_used")
@@ -53,18 +86,17 @@ class Client:
         self._context = hash_context(context)
         self._used = False
 
-    def encrypt(self, vector: NDArray[np.int64]) -> Iterator[bytes]:
-        """Encrypt a vector, once; the chunks may be sent in any order, as they are made.
+    @property
+    def keys(self) -> SecretContext | EncryptContext:
+        """The context it encrypts with."""
+        return self._keys
 
-        Args:
-            vector: int64[d], 1 ≤ d ≤ 2^32, magnitudes ≤ max_abs. It is copied.
-
-        Returns:
-            An iterator over ⌈d / values_per_ciphertext⌉ chunks.
+    def begin(self, vector: NDArray[np.int64]) -> Upload:
+        """Check a vector and start its upload: this client's only one.
 
         Raises:
-            CapacityError: a value beyond max_abs.
-            LocalProtocolError: not such a vector, or a second call.
+            CapacityError: a value out of range.
+            LocalProtocolError: no such vector, or a second call.
         """
         if self._used:
             raise LocalProtocolError(
@@ -72,15 +104,28 @@ class Client:
             )
         check_vector(vector, self._keys.params)
         self._used = True
-        return self._chunks(vector.copy())
+        return Upload.begin(self._context, self._client_id, vector.size)
 
-    def _chunks(self, vector: NDArray[np.int64]) -> Iterator[bytes]:
-        keys, params = self._keys, self._keys.params
-        name = UploadName(self._context, self._client_id, secrets.token_bytes(16), vector.size)
-        count, step = params.ciphertexts(vector.size), params.values_per_ciphertext
-        for index in range(count):
-            slots = pack(vector[index * step : (index + 1) * step], params)
-            encrypted = keys.encrypt_slots(slots)
-            tag = keys.tag_key.tag(encrypted.coefficients, name, index)
-            chunk = UploadChunk(name, index, count, tag, encrypted.body)
-            yield encode_upload(chunk, keys.public(), keys.sign)
+    def encrypt(self, vector: NDArray[np.int64], *, copy: bool = True) -> Iterator[bytes]:
+        """Encrypt a vector, once; the chunks may be sent in any order, as they are made.
+
+        Args:
+            vector: int64[d], 1 ≤ d ≤ 2^32, magnitudes ≤ max_abs (residues with ring_bits).
+            copy: encrypt a copy; without, the caller leaves the vector alone until the last chunk
+                is made, and memory beyond it stays at some 10 MB for any length.
+
+        Returns:
+            An iterator over `params.chunks(d)` chunks.
+
+        Raises:
+            CapacityError: a value out of range.
+            LocalProtocolError: not such a vector, or a second call.
+        """
+        upload = self.begin(vector)
+        return self._chunks(upload, vector.copy() if copy else vector)
+
+    def _chunks(self, upload: Upload, vector: NDArray[np.int64]) -> Iterator[bytes]:
+        params = self._keys.params
+        step = BLOCK * params.values_per_ciphertext
+        for index in range(params.chunks(vector.size)):
+            yield upload.chunk(self._keys, index, vector[index * step : (index + 1) * step])

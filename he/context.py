@@ -22,21 +22,22 @@ from he.errors import (
     WireFormatError,
 )
 from he.params import DEGREE, MODULUS, Params
-from he.scheme import Decryptor, Encryptor, ring_for
+from he.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
+from he.scheme import the_ring
 from he.secrecy import Secret
 from he.tags import TagKey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from he.scheme import Encrypted
+    from he.rlwe import Encryptor
 
 __all__ = ["EncryptContext", "PublicContext", "SecretContext", "hash_context"]
 
-_PUBLIC = struct.Struct("<4s18s32s16s")
-_PUBLIC_MAGIC = b"HEV1"
-_SECRET_MAGIC = b"HEK1"
-_ENCRYPT_MAGIC = b"HEE1"
+_PUBLIC = struct.Struct("<4s19s32s16s")
+_PUBLIC_MAGIC = b"HEV2"
+_SECRET_MAGIC = b"HEK2"
+_ENCRYPT_MAGIC = b"HEE2"
 
 
 def hash_context(context: bytes) -> bytes:
@@ -65,7 +66,7 @@ class PublicContext:
         >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100))
         >>> data = secret.public().to_bytes()
         >>> len(data), PublicContext.from_bytes(data) == secret.public()
-        (70, True)
+        (71, True)
     """
 
     params: Params
@@ -85,14 +86,15 @@ class PublicContext:
             AuthenticationError: it did not.
         """
         try:
-            Ed25519PublicKey.from_public_bytes(self.verify_key).verify(signature, message)
+            key = Ed25519PublicKey.from_public_bytes(self.verify_key)
+            key.verify(signature, _digest(message))
         except (InvalidSignature, ValueError) as error:
             raise AuthenticationError(
                 "the signature does not hold: damaged, or not sent by this group"
             ) from error
 
     def to_bytes(self) -> bytes:
-        """Canonical form, 70 bytes."""
+        """Canonical form, 71 bytes."""
         return _PUBLIC.pack(
             _PUBLIC_MAGIC, self.params.to_bytes(), self.verify_key, self.fingerprint
         )
@@ -125,7 +127,7 @@ class _Group(Secret):
     def __init__(self, params: Params, signing_seed: bytes, tag_seed: bytes) -> None:
         self.seeds = signing_seed + tag_seed
         self.signing_key = Ed25519PrivateKey.from_private_bytes(signing_seed)
-        self.tag_key = TagKey(tag_seed)
+        self.tag_key = TagKey(tag_seed, params.parts)
         self.public = PublicContext(params, self.signing_key.public_key().public_bytes_raw())
 
 
@@ -148,13 +150,15 @@ class _Member(Secret):
         """The key of the linear tags."""
         return self._group.tag_key
 
-    def encrypt_slots(self, slots: NDArray[np.int64]) -> Encrypted:
-        """Encrypt int64[N] slots with fresh randomness."""
-        return self._encryptor.encrypt(slots)
+    def encrypt(
+        self, polynomials: NDArray[np.int64], nonce: bytes, first: int
+    ) -> NDArray[np.uint64]:
+        """Encrypt int64[c, N] polynomials with fresh randomness; see `he.rlwe`."""
+        return self._encryptor.encrypt(polynomials, nonce, first)
 
     def sign(self, message: bytes) -> bytes:
         """Sign for the group."""
-        return self._group.signing_key.sign(message)
+        return self._group.signing_key.sign(_digest(message))
 
 
 class SecretContext(_Member):
@@ -178,16 +182,18 @@ class SecretContext(_Member):
     def __init__(self, params: Params, secret_key: NDArray[np.uint64]) -> None:
         material = secret_key.astype("<u8", copy=False).tobytes()
         seeds = [_derive(material, params, label) for label in (b"sign", b"tag")]
-        ring = ring_for(params)
-        super().__init__(params, _Group(params, *seeds), Encryptor(ring, secret_key))
-        self._decryptor = Decryptor(ring, secret_key)
+        encryptor: Encryptor = SymmetricEncryptor(secret_key)
+        if params.public_key:  # the parameters' one form of ciphertext, whoever encrypts
+            encryptor = PublicKeyEncryptor(the_ring().public_key(secret_key))
+        super().__init__(params, _Group(params, *seeds), encryptor)
+        self._decryptor = Decryptor(secret_key)
         self._secret_key = secret_key
         self._opened: set[bytes] = set()
 
     @classmethod
     def generate(cls, params: Params) -> SecretContext:
         """Draw a key from the operating system's randomness."""
-        return cls(params, ring_for(params).generate_key())
+        return cls(params, the_ring().generate_key())
 
     def encryptor(self) -> EncryptContext:
         """A context for clients that must not decrypt: the public key in place of the secret one.
@@ -200,7 +206,7 @@ class SecretContext(_Member):
                 "these parameters leave no room for the noise of public-key encryption; "
                 "choose them by Params.for_sum(..., public_key=True)"
             )
-        public_key = ring_for(self.params).public_key(self._secret_key)
+        public_key = the_ring().public_key(self._secret_key)
         return EncryptContext(self.params, public_key, self._group)
 
     def export_secret_key(self) -> bytes:
@@ -217,9 +223,11 @@ class SecretContext(_Member):
         """
         return cls(params, _words(_unseal(_SECRET_MAGIC, params, data, 8 * DEGREE)))
 
-    def open_slots(self, coefficients: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Decrypt (c0, c1), uint64[2N], to int64[N] slots. `KeyHolder` verifies the tag first."""
-        return self._decryptor.decrypt(coefficients)
+    def phase(
+        self, parts: NDArray[np.uint64], nonces: list[bytes], first: int
+    ) -> NDArray[np.int64]:
+        """Decrypt a sum up to its noise; see `he.rlwe`. `KeyHolder` verifies the tags first."""
+        return self._decryptor.phase(parts, nonces, first)
 
     def claim_opening(self, context_hash: bytes) -> None:
         """Note that this round's sum is being opened: two sums of one round would give a difference.
@@ -252,7 +260,7 @@ class EncryptContext(_Member):
     __slots__ = ("_public_key",)
 
     def __init__(self, params: Params, public_key: NDArray[np.uint64], group: _Group) -> None:
-        super().__init__(params, group, Encryptor(ring_for(params), public_key))
+        super().__init__(params, group, PublicKeyEncryptor(public_key))
         self._public_key = public_key
 
     def export_encryption_keys(self) -> bytes:
@@ -270,6 +278,11 @@ class EncryptContext(_Member):
         content = _unseal(_ENCRYPT_MAGIC, params, data, 64 + 16 * DEGREE)
         group = _Group(params, content[:32], content[32:64])
         return cls(params, _words(content[64:]), group)
+
+
+def _digest(message: bytes) -> bytes:
+    """What is signed: Ed25519 reads its message twice, at half SHA-256's speed."""
+    return hashlib.sha256(b"he upload chunk" + message).digest()
 
 
 def _derive(material: bytes, params: Params, label: bytes) -> bytes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from he.capacity import DEGREE, WORD_BITS
 from he.context import SecretContext, hash_context
 from he.errors import (
     AuthenticationError,
@@ -14,9 +15,10 @@ from he.errors import (
     RemoteProtocolError,
     WireFormatError,
 )
-from he.layout import unpack_coefficients
+from he.layout import unpack_words
 from he.packing import unpack
-from he.params import MODULUS
+from he.params import BLOCK
+from he.plaintexts import decode
 from he.wire import open_sum
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class SumResult:
     """The opened sum.
 
     Args:
-        total: int64[d].
+        total: int64[d]; with ring_bits, centred modulo 2^ring_bits.
         survivors: the clients whose vectors are in it, ascending.
     """
 
@@ -91,33 +93,36 @@ class KeyHolder:
         """
         sums: list[NDArray[np.uint64]] = []
         first: SumChunk | None = None
+        params = self._secret.params
         for data in chunks:
             chunk = open_sum(data, self._secret.public(), self._context)
             first = first or chunk
             _check_order(chunk, first, len(sums))
             if chunk is first:
                 self._check_contributors(first.contributors)
-            coefficients = unpack_coefficients(chunk.body)
-            self._check_tag(chunk, coefficients, first.contributors)
-            sums.append(coefficients)
-        if first is None or len(sums) != first.count:
+            words = unpack_words(chunk.body, WORD_BITS).reshape(params.parts, -1, DEGREE)
+            self._check_tags(chunk, words, first.contributors)
+            sums.append(words)
+        if first is None or len(sums) != params.chunks(first.vector_length):
             raise WireFormatError("chunks of the sum are missing; hand in all of Server.result()")
         self._secret.claim_opening(self._context)
         return self._open(first, sums)
 
     def _open(self, first: SumChunk, sums: list[NDArray[np.uint64]]) -> SumResult:
-        contributors = len(first.contributors)
-        params, size = self._secret.params, self._secret.params.values_per_ciphertext
-        total = np.empty(len(sums) * size, np.int64)
-        for index, coefficients in enumerate(sums):
-            slots = self._secret.open_slots(coefficients)
-            total[index * size : (index + 1) * size] = unpack(
-                slots, params, contributors=contributors
-            )
-        if bool(total[first.vector_length :].any()):
-            raise RemoteProtocolError("a client filled the padding behind its vector")
+        contributors, length = len(first.contributors), first.vector_length
+        params, step = self._secret.params, BLOCK * self._secret.params.values_per_ciphertext
+        nonces = [name.nonce for name in first.contributors]
+        total = np.empty(length, np.int64)
+        for index, parts in enumerate(sums):
+            phase = self._secret.phase(parts, nonces, index * BLOCK)
+            slots = decode(phase, params, contributors=contributors)
+            values = unpack(slots, params, contributors=contributors)
+            room = total[index * step : (index + 1) * step]
+            room[:] = values[: room.size]
+            if bool(values[room.size :].any()):
+                raise RemoteProtocolError("a client filled the padding behind its vector")
         survivors = tuple(name.client_id for name in first.contributors)
-        return SumResult(total[: first.vector_length].copy(), survivors)
+        return SumResult(total, survivors)
 
     def _check_contributors(self, contributors: tuple[UploadName, ...]) -> None:
         if len(contributors) < self._min_clients:
@@ -131,16 +136,14 @@ class KeyHolder:
                 f"{self._secret.params.n_clients} that its parameters allow"
             )
 
-    def _check_tag(
+    def _check_tags(
         self,
         chunk: SumChunk,
-        coefficients: NDArray[np.uint64],
+        words: NDArray[np.uint64],
         contributors: tuple[UploadName, ...],
     ) -> None:
-        key = self._secret.tag_key
-        expected = key.inner(coefficients)
-        expected += sum(key.mask(name, chunk.index) for name in contributors)
-        if expected % MODULUS != chunk.tag:
+        expected = self._secret.tag_key.expected(words, contributors, chunk.first)
+        if tuple(expected) != chunk.tags:
             raise AuthenticationError(
                 f"chunk {chunk.index} is not the sum of what the named clients sent; "
                 "the server, or the way from it, changed it"
@@ -150,5 +153,5 @@ class KeyHolder:
 def _check_order(chunk: SumChunk, first: SumChunk, index: int) -> None:
     if chunk.index != index:
         raise WireFormatError(f"chunk {chunk.index} of the sum stands where {index} is due")
-    if (chunk.count, chunk.vector_length) != (first.count, first.vector_length):
+    if chunk.vector_length != first.vector_length:
         raise WireFormatError("the chunks belong to sums of different vectors")

@@ -1,8 +1,8 @@
-"""Byte layouts of ciphertexts: 60-bit coefficients on the wire, and the files that SEAL reads and writes.
+"""Byte layouts of ciphertexts: coefficients of 32 to 60 bits on the wire, and SEAL's files.
 
 SEAL compresses its files with zstd and heads them with fields that a receiver would have to trust.
-Nothing of that travels. A body on the wire is coefficients alone, in one canonical form and checked to
-be below q; the header that SEAL's loader wants is written here by the receiver itself.
+Nothing of that travels. A body on the wire is words alone, in one canonical form; the header that SEAL's
+loader wants is written here by whoever loads.
 """
 
 from __future__ import annotations
@@ -13,96 +13,120 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from he.capacity import DEGREE, MODULUS, WORD_BITS
 from he.errors import UnsafeParametersError, WireFormatError
-from he.params import DEGREE, MODULUS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "FULL_BYTES",
-    "SEEDED_BYTES",
     "SealFiles",
+    "body_bytes",
+    "drop_low_bits",
     "file_version",
-    "pack_coefficients",
-    "read_body",
-    "read_seeded",
+    "pack_words",
+    "restore_low_bits",
     "stored_content",
-    "unpack_coefficients",
+    "unpack_words",
 ]
-
-SEED_BYTES = 64
-_PACKED_BYTES = DEGREE // 2 * 15  # two 60-bit coefficients in 15 bytes
-
-SEEDED_BYTES = _PACKED_BYTES + SEED_BYTES
-"""A body of c0 and the seed that c1 is expanded from."""
-
-FULL_BYTES = 2 * _PACKED_BYTES
-"""A body of c0 and c1."""
-
-_LOW_BITS = np.uint64((1 << 60) - 1)
-_SIXTY, _FOUR = np.uint64(60), np.uint64(4)
 
 # SEAL 4's file header: magic, its own size, version, compression, reserved, size with the header.
 _HEADER = struct.Struct("<HB2sBHQ")
 _MAGIC = 0xA15E
 _STORED, _ZSTD = 0, 2
-_BLAKE2XB = b"\x01"
 _ZSTD_MAGIC = 0xFD2FB528
 _ZSTD_SIZE_BYTES = (0, 2, 4, 8)
 
-
-def pack_coefficients(coefficients: NDArray[np.uint64]) -> bytes:
-    """Write an even number of 60-bit coefficients, two to 15 bytes, little-endian.
-
-    Example:
-        >>> pack_coefficients(np.array([1, 2], np.uint64)).hex()
-        '010000000000002000000000000000'
-    """
-    first, second = coefficients[0::2], coefficients[1::2]
-    words = np.empty((first.size, 2), "<u8")
-    words[:, 0] = first | (second << _SIXTY)
-    words[:, 1] = second >> _FOUR
-    return words.view(np.uint8)[:, :15].tobytes()
+_NIBBLE = 4
+_LOW_NIBBLE = np.uint64(15)
 
 
-def unpack_coefficients(data: bytes) -> NDArray[np.uint64]:
-    """Read what `pack_coefficients` wrote.
+def body_bytes(ciphertexts: int, *, parts: int, bits: int) -> int:
+    """Bytes of `parts` polynomials for each of some ciphertexts, in words of `bits` bits."""
+    return parts * ciphertexts * DEGREE * bits // 8
+
+
+def pack_words(words: NDArray[np.uint64], bits: int) -> bytes:
+    """Write words as planes, little-endian: the low 32 bits of all, then the next 16, 8 and 4 as `bits` says.
 
     Args:
-        data: a multiple of 15 bytes.
+        words: uint64 of any shape, an even number, each below 2^bits.
+        bits: a multiple of 4 in 32 … 60.
+
+    Example:
+        >>> pack_words(np.array([1, 2 + 3 * 2**32], np.uint64), 36).hex()
+        '010000000200000030'
+    """
+    flat = words.reshape(-1)
+    planes = [flat.astype("<u4").tobytes()]
+    for width, shift in _planes(bits):
+        plane = flat >> np.uint64(shift)
+        if width == _NIBBLE:
+            plane = (plane[0::2] & _LOW_NIBBLE) | ((plane[1::2] & _LOW_NIBBLE) << np.uint64(4))
+        planes.append(plane.astype("<u2" if width == 16 else "<u1").tobytes())
+    return b"".join(planes)
+
+
+def unpack_words(data: bytes, bits: int) -> NDArray[np.uint64]:
+    """Read what `pack_words` wrote.
+
+    Args:
+        data: a multiple of bits/4 bytes.
+        bits: bits of a word.
 
     Returns:
-        uint64[2·len(data)/15].
+        uint64[8·len(data)/bits].
 
     Raises:
-        WireFormatError: a coefficient is q or more.
+        WireFormatError: a word of 60 bits is q or more.
     """
-    octets = np.zeros((len(data) // 15, 16), np.uint8)
-    octets[:, :15] = np.frombuffer(data, np.uint8).reshape(-1, 15)
-    words = octets.view("<u8")
-    coefficients = np.empty(2 * words.shape[0], np.uint64)
-    coefficients[0::2] = words[:, 0] & _LOW_BITS
-    coefficients[1::2] = (words[:, 0] >> _SIXTY) | (words[:, 1] << _FOUR)
-    if bool((coefficients >= np.uint64(MODULUS)).any()):
+    size = 8 * len(data) // bits
+    words = np.frombuffer(data, "<u4", size).astype(np.uint64)
+    start = 4 * size
+    for width, shift in _planes(bits):
+        if width == _NIBBLE:
+            pairs = np.frombuffer(data, "<u1", size // 2, start).astype(np.uint64)
+            plane = np.empty(size, np.uint64)
+            plane[0::2], plane[1::2] = pairs & _LOW_NIBBLE, pairs >> np.uint64(4)
+        else:
+            kind = "<u2" if width == 16 else "<u1"
+            plane = np.frombuffer(data, kind, size, start).astype(np.uint64)
+        words |= plane << np.uint64(shift)
+        start += size * width // 8
+    if bits == WORD_BITS and size and int(words.max()) >= MODULUS:
         raise WireFormatError("a coefficient of the ciphertext is not below q")
-    return coefficients
+    return words
 
 
-def read_body(body: bytes) -> tuple[NDArray[np.uint64], bytes]:
-    """Coefficients and seed of a ciphertext's body.
+def _planes(bits: int) -> list[tuple[int, int]]:
+    """(width, shift) of the planes above the lowest 32 bits."""
+    planes: list[tuple[int, int]] = []
+    shift = 32
+    for width in (16, 8, _NIBBLE):
+        if bits - 32 & width:
+            planes.append((width, shift))
+            shift += width
+    return planes
 
-    Returns:
-        (c0 as uint64[N], 64 bytes of seed), or ((c0, c1) as uint64[2N], no bytes).
 
-    Raises:
-        WireFormatError: neither form, or a coefficient is q or more.
+def drop_low_bits(words: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
+    """The high `bits` bits of 60-bit words."""
+    return words >> np.uint64(WORD_BITS - bits)
+
+
+def restore_low_bits(words: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
+    """Words below q from their high bits: off by at most half a unit of what was dropped.
+
+    Example:
+        >>> restore_low_bits(drop_low_bits(np.array([1000], np.uint64), 52), 52).tolist()
+        [896]
     """
-    if len(body) == SEEDED_BYTES:
-        return unpack_coefficients(body[:_PACKED_BYTES]), body[_PACKED_BYTES:]
-    if len(body) == FULL_BYTES:
-        return unpack_coefficients(body), b""
-    raise WireFormatError(f"a ciphertext of {len(body)} bytes has neither of the two lengths")
+    dropped = WORD_BITS - bits
+    if not dropped:
+        return words
+    restored = words << np.uint64(dropped)
+    restored |= np.uint64(1 << dropped - 1)
+    return np.minimum(restored, restored - np.uint64(MODULUS), out=restored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +152,10 @@ class SealFiles:
         """A file of an array of words."""
         return self.file(struct.pack("<Q", words.size) + words.astype("<u8", copy=False).tobytes())
 
-    def seed(self, seed: bytes) -> bytes:
-        """A file of the generator that expands c1."""
-        return self.file(_BLAKE2XB + seed)
-
 
 def file_version(saved: bytes) -> bytes:
     """The version of SEAL that saved a file."""
     return saved[3:5]
-
-
-def read_seeded(content: bytes) -> tuple[NDArray[np.uint64], bytes]:
-    """c0 and the seed at the end of what SEAL saves for a seeded ciphertext."""
-    end = len(content) - _HEADER.size - len(_BLAKE2XB) - SEED_BYTES
-    first = np.frombuffer(content[end - 8 * DEGREE : end], "<u8").astype(np.uint64)
-    return first, content[-SEED_BYTES:]
 
 
 def stored_content(saved: bytes) -> bytes | None:

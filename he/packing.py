@@ -1,4 +1,4 @@
-"""Integers ↔ slots: several balanced digits to one slot, so that sums never carry."""
+"""Integers ↔ slots: several balanced digits to one slot, or several slots to one integer, without carries."""
 
 from __future__ import annotations
 
@@ -22,35 +22,43 @@ def check_vector(vector: NDArray[np.int64], params: Params) -> None:
     """Check a client's vector before anything is encrypted.
 
     Args:
-        vector: int64[d], 1 ≤ d ≤ 2^32, magnitudes ≤ `params.max_abs`.
+        vector: int64[d], 1 ≤ d ≤ 2^32, magnitudes ≤ `params.max_abs`; residues 0 … max_abs with
+            `params.ring_bits`.
         params: the parameters of the sum.
 
     Raises:
         LocalProtocolError: not an int64 vector of such a length.
-        CapacityError: a value beyond max_abs.
+        CapacityError: a value out of range.
     """
     if not isinstance(vector, np.ndarray) or vector.dtype != np.int64 or vector.ndim != 1:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         raise LocalProtocolError("the vector must be a one-dimensional numpy array of int64")
     if not 1 <= vector.size <= MAX_VECTOR_LENGTH:
         raise LocalProtocolError(f"the vector must hold 1 … {MAX_VECTOR_LENGTH} integers")
-    if int(vector.max()) > params.max_abs or int(vector.min()) < -params.max_abs:
+    lowest = 0 if params.ring_bits else -params.max_abs
+    if int(vector.max()) <= params.max_abs and int(vector.min()) >= lowest:
+        return
+    if params.ring_bits:
         raise CapacityError(
-            f"a value exceeds max_abs={params.max_abs}; "
-            "clip or reduce the vector, or choose parameters with a larger max_abs"
+            f"a value is no residue modulo 2^{params.ring_bits}; reduce the vector to 0 … 2^b − 1"
         )
+    raise CapacityError(
+        f"a value exceeds max_abs={params.max_abs}; "
+        "clip or reduce the vector, or choose parameters with a larger max_abs"
+    )
 
 
 def pack(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
-    """Pack up to `params.values_per_ciphertext` integers into one ciphertext's slots.
+    """Pack integers into the slots of as many ciphertexts as they need.
 
-    Slot s holds Σ_j values[j·slots + s] · radix^j; what is missing at the end counts as zero.
+    Slot s of a ciphertext holds Σ_j digit[j·slots + s] · radix^j, where the digits are the ciphertext's
+    integers, or their lowest limbs, then the next ones; what is missing at the end counts as zero.
 
     Args:
-        values: int64[m], m ≤ params.values_per_ciphertext.
+        values: int64[m].
         params: the parameters of the sum.
 
     Returns:
-        int64[slots], magnitudes ≤ params.slot_bound.
+        int64[ciphertexts, slots], magnitudes ≤ params.slot_bound; 0 … t − 1 with a modular layout.
 
     Example:
         >>> from he.params import Params
@@ -59,13 +67,11 @@ def pack(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
         >>> unpack(slots, params, contributors=1)[:4].tolist()
         [1, -2, 3, 0]
     """
-    digits = np.zeros(params.values_per_ciphertext, np.int64)
-    digits[: values.size] = values
-    rows = digits.reshape(params.fields, params.slots)
-    packed = rows[-1].copy()
-    for row in rows[-2::-1]:  # Horner, over fields, never over coordinates
+    rows = _digits(values, params)
+    packed = rows[:, -1].copy()
+    for field in range(params.fields - 2, -1, -1):  # Horner, over fields, never over coordinates
         packed *= params.radix
-        packed += row
+        packed += rows[:, field]
     return packed
 
 
@@ -73,27 +79,84 @@ def unpack(packed: NDArray[np.int64], params: Params, *, contributors: int) -> N
     """Split the slots of an opened sum into its integers.
 
     Args:
-        packed: int64[slots].
+        packed: int64[ciphertexts, slots].
         params: the parameters of the sum.
         contributors: how many inputs were added, for the bound on each integer.
 
     Returns:
-        int64[params.values_per_ciphertext].
+        int64[ciphertexts · params.values_per_ciphertext]; with `params.ring_bits` reduced modulo
+        2^ring_bits and centred.
 
     Raises:
         RemoteProtocolError: a value that no sum of honest inputs can reach.
     """
-    bound = params.slot_bound
-    if int(packed.max()) > bound or int(packed.min()) < -bound:
-        raise RemoteProtocolError("the opened sum lies beyond what its contributors may have sent")
-    rest = packed + bound
-    rows = np.empty((params.fields, params.slots), np.int64)
-    for row in rows[:-1]:
-        np.divmod(rest, params.radix, out=(rest, row))
-    rows[-1] = rest
-    rows -= (params.radix - 1) // 2
-    digits = rows.reshape(-1)
+    layout = params.layout
+    count = packed.shape[0]
+    rows = np.empty((count, params.fields, params.slots), np.int64)
+    if layout.modular:
+        _split_bits(packed, rows, params)
+        _check_range(rows[:, :-1], 0, contributors * layout.limb_bound)
+    else:
+        bound = params.slot_bound
+        _check_range(packed, -bound, bound)
+        _split_digits(packed + bound, rows, params)
+        limit = contributors * layout.limb_bound
+        _check_range(rows, -limit, limit)
+    digits = rows.reshape(count, -1)
+    size = params.values_per_ciphertext
+    values = digits[:, size * (layout.limbs - 1) : size * layout.limbs].copy()
+    for limb in range(layout.limbs - 2, -1, -1):
+        values <<= layout.limb_bits
+        values += digits[:, size * limb : size * (limb + 1)]
+    if params.ring_bits:
+        return _centred(values, params.ring_bits).reshape(-1)
     limit = contributors * params.max_abs
-    if int(digits.max()) > limit or int(digits.min()) < -limit:
-        raise RemoteProtocolError("a summed value exceeds contributors × max_abs")
-    return digits
+    _check_range(values, -limit, limit)
+    return values.reshape(-1)
+
+
+def _digits(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
+    """int64[ciphertexts, fields, slots]."""
+    layout = params.layout
+    count, size = params.ciphertexts(values.size), params.values_per_ciphertext
+    digits = np.zeros((count, params.fields * params.slots), np.int64)
+    centre = params.ring_bits and not layout.modular
+    values = _centred(values, params.ring_bits) if centre else values
+    if layout.limbs == 1:
+        digits.reshape(-1)[: values.size] = values
+        return digits.reshape(count, params.fields, params.slots)
+    rest = np.zeros((count, size), np.int64)
+    rest.reshape(-1)[: values.size] = values
+    for limb in range(layout.limbs - 1):
+        low = _centred(rest, layout.limb_bits)
+        digits[:, limb * size : (limb + 1) * size] = low
+        rest = (rest - low) >> layout.limb_bits
+    digits[:, (layout.limbs - 1) * size : layout.limbs * size] = rest
+    return digits.reshape(count, params.fields, params.slots)
+
+
+def _centred(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """The representative of each value modulo 2^bits in −2^(bits−1) … 2^(bits−1) − 1."""
+    half = 1 << bits - 1
+    return ((values + half) & ((1 << bits) - 1)) - half
+
+
+def _split_bits(packed: NDArray[np.int64], rows: NDArray[np.int64], params: Params) -> None:
+    width = params.radix.bit_length() - 1
+    rest = packed & (params.plain_modulus - 1)
+    for field in range(params.fields):
+        rows[:, field] = (rest >> width * field) & (params.radix - 1)
+
+
+def _split_digits(rest: NDArray[np.int64], rows: NDArray[np.int64], params: Params) -> None:
+    for field in range(params.fields - 1):
+        quotient = rest // params.radix
+        rows[:, field] = rest - quotient * params.radix
+        rest = quotient
+    rows[:, -1] = rest
+    rows -= (params.radix - 1) // 2
+
+
+def _check_range(values: NDArray[np.int64], low: int, high: int) -> None:
+    if values.size and (int(values.max()) > high or int(values.min()) < low):
+        raise RemoteProtocolError("the opened sum lies beyond what its contributors may have sent")

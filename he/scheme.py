@@ -1,4 +1,4 @@
-"""SEAL behind one door: encode, encrypt, add and decrypt one ciphertext; the only user of tenseal."""
+"""SEAL behind one door: keys, public-key encryption, products by the secret key; the only user of tenseal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import struct
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -14,22 +13,21 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 from tenseal import sealapi
 
+from he.capacity import DEGREE, MODULUS
 from he.errors import RemoteProtocolError, UnsafeParametersError, WireFormatError
-from he.layout import SealFiles, file_version, pack_coefficients, read_seeded, stored_content
-from he.params import DEGREE, MODULUS
+from he.layout import SealFiles, file_version, stored_content
+from he.secrecy import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from numpy.typing import NDArray
 
-    from he.params import Params
-
-__all__ = ["Ciphertext", "Decryptor", "Encrypted", "Encryptor", "Ring", "ring_for"]
-
-Ciphertext = sealapi.Ciphertext
+__all__ = ["Multiplier", "PublicEncryptor", "Ring", "the_ring"]
 
 _SEAL_ERRORS = (ValueError, RuntimeError)
+# BFV keeps ciphertexts as coefficients. Its plain modulus is never used: messages are added outside.
+_ANY_PLAIN_MODULUS = 65537
 
 
 class _Saved(Protocol):
@@ -43,73 +41,20 @@ class _Loadable(Protocol):
 _T = TypeVar("_T", bound=_Loadable)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Encrypted:
-    """A fresh ciphertext: its body for the wire, and the coefficients that the tag is taken over.
-
-    Args:
-        body: packed c0 and the seed of c1, or packed (c0, c1).
-        coefficients: (c0, c1) as uint64[2N].
-    """
-
-    body: bytes
-    coefficients: NDArray[np.uint64]
-
-
-class _Batched:
-    """BFV: N slots modulo t."""
-
-    def __init__(self, context: sealapi.SEALContext, params: Params) -> None:
-        self._seal = sealapi.BatchEncoder(context)
-        self._modulus = params.plain_modulus
-
-    def encode(self, slots: NDArray[np.int64], plain: sealapi.Plaintext) -> None:
-        self._seal.encode(np.where(slots < 0, slots + self._modulus, slots).tolist(), plain)
-
-    def decode(self, plain: sealapi.Plaintext) -> NDArray[np.int64]:
-        return np.array(self._seal.decode_int64(plain), np.int64)
-
-
-class _Complex:
-    """CKKS: N/2 complex slots, the first half of the integers real, the second imaginary."""
-
-    def __init__(self, context: sealapi.SEALContext, params: Params) -> None:
-        self._seal = sealapi.CKKSEncoder(context)
-        self._scale = params.scale
-        self._tolerance = params.rounding_error
-
-    def encode(self, slots: NDArray[np.int64], plain: sealapi.Plaintext) -> None:
-        values = np.empty(DEGREE // 2, np.complex128)
-        values.real, values.imag = slots[: DEGREE // 2], slots[DEGREE // 2 :]
-        self._seal.encode(values.tolist(), self._scale, plain)
-
-    def decode(self, plain: sealapi.Plaintext) -> NDArray[np.int64]:
-        values = np.array(self._seal.decode_complex(plain), np.complex128)
-        slots = np.concatenate((values.real, values.imag))
-        rounded = np.rint(slots)
-        if not float(np.abs(slots - rounded).max()) <= self._tolerance:
-            raise RemoteProtocolError("the opened sum carries more noise than honest clients add")
-        return rounded.astype(np.int64)
-
-
 class Ring:
-    """SEAL's context for one parameter set, without any key; every role can share one.
+    """SEAL's context of Z_q[x]/(x^N + 1), without any key; every role can share it.
 
     Raises:
         UnsafeParametersError: SEAL refuses the parameters at 128-bit security, or this SEAL lays out
             its files in another way than the one known here.
     """
 
-    def __init__(self, params: Params) -> None:
-        self.params = params
-        bfv = params.scheme == "bfv"
-        kind = sealapi.SCHEME_TYPE.BFV if bfv else sealapi.SCHEME_TYPE.CKKS
+    def __init__(self) -> None:
         try:
-            parameters = sealapi.EncryptionParameters(kind)
+            parameters = sealapi.EncryptionParameters(sealapi.SCHEME_TYPE.BFV)
             parameters.set_poly_modulus_degree(DEGREE)
             parameters.set_coeff_modulus([sealapi.Modulus(MODULUS)])
-            if bfv:
-                parameters.set_plain_modulus(params.plain_modulus)
+            parameters.set_plain_modulus(_ANY_PLAIN_MODULUS)
             self.context = sealapi.SEALContext(parameters, True, sealapi.SEC_LEVEL_TYPE.TC128)
         except _SEAL_ERRORS as error:
             raise UnsafeParametersError(f"SEAL refuses the parameters: {error}") from error
@@ -117,58 +62,8 @@ class Ring:
             reason = self.context.parameters_error_message()
             raise UnsafeParametersError(f"SEAL refuses the parameters: {reason}")
         self._identifier = struct.pack("<4Q", *self.context.first_parms_id())
-        self._files = SealFiles(file_version(_save(Ciphertext())))
-        self._evaluator = sealapi.Evaluator(self.context)
-        self._encoder = (_Batched if bfv else _Complex)(self.context, params)
-
-    def encode(self, slots: NDArray[np.int64]) -> sealapi.Plaintext:
-        """Put int64[N] slots into a plaintext."""
-        plain = sealapi.Plaintext()
-        self._encoder.encode(slots, plain)
-        return plain
-
-    def decode(self, plain: sealapi.Plaintext) -> NDArray[np.int64]:
-        """Read int64[N] slots; under CKKS, round them.
-
-        Raises:
-            RemoteProtocolError: CKKS noise beyond what honest ciphertexts carry.
-        """
-        return self._encoder.decode(plain)
-
-    def ciphertext(self, coefficients: NDArray[np.uint64], seed: bytes = b"") -> Ciphertext:
-        """Build a ciphertext from (c0, c1), or from c0 and the seed that c1 is expanded from.
-
-        Args:
-            coefficients: uint64[2N], or uint64[N] with a seed; each below q.
-            seed: no bytes, or 64.
-
-        Raises:
-            WireFormatError: SEAL refuses them.
-        """
-        ntt = self.params.scheme == "ckks"
-        head = self._identifier + struct.pack("<?3QdQ", ntt, 2, DEGREE, 1, self.params.scale, 1)
-        tail = self._files.seed(seed) if seed else b""
-        return self._load(Ciphertext(), head + self._files.array(coefficients) + tail)
-
-    def coefficients(self, ciphertext: Ciphertext) -> NDArray[np.uint64]:
-        """(c0, c1) of a ciphertext, uint64[2N]."""
-        content = stored_content(_save(ciphertext))
-        if content is None:  # squeezed after all: slower, as right
-            return _words(ciphertext)
-        return np.frombuffer(content[-16 * DEGREE :], "<u8").astype(np.uint64)
-
-    def add(self, left: Ciphertext, right: Ciphertext) -> Ciphertext:
-        """The sum of two ciphertexts, as a new one.
-
-        Raises:
-            RemoteProtocolError: SEAL refuses, as it does when c1 cancels out.
-        """
-        total = Ciphertext()
-        try:
-            self._evaluator.add(left, right, total)
-        except _SEAL_ERRORS as error:
-            raise RemoteProtocolError(f"SEAL refuses to add the ciphertext: {error}") from error
-        return total
+        with _scratch_file() as scratch:
+            self._files = SealFiles(file_version(scratch.save(sealapi.Ciphertext())))
 
     def generate_key(self) -> NDArray[np.uint64]:
         """A fresh secret key, uint64[N], in SEAL's form (values at the roots of x^N + 1)."""
@@ -180,105 +75,159 @@ class Ring:
     def public_key(self, secret_key: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """A public key to `secret_key`, uint64[2N]."""
         public_key = sealapi.PublicKey()
-        generator = sealapi.KeyGenerator(self.context, self.load_secret_key(secret_key))
-        generator.create_public_key(public_key)
+        loaded = self._load(sealapi.SecretKey(), self._plain_head() + self._array(secret_key))
+        sealapi.KeyGenerator(self.context, loaded).create_public_key(public_key)
         return _words(public_key.data())
-
-    def load_secret_key(self, secret_key: NDArray[np.uint64]) -> sealapi.SecretKey:
-        """Hand a secret key, uint64[N], back to SEAL."""
-        head = self._identifier + struct.pack("<Qd", DEGREE, 1.0)
-        return self._load(sealapi.SecretKey(), head + self._files.array(secret_key))
 
     def load_public_key(self, public_key: NDArray[np.uint64]) -> sealapi.PublicKey:
         """Hand a public key, uint64[2N], back to SEAL."""
-        head = self._identifier + struct.pack("<?3QdQ", True, 2, DEGREE, 1, 1.0, 1)
-        return self._load(sealapi.PublicKey(), head + self._files.array(public_key))
+        content = self.cipher_head(2, values=True) + self._array(public_key)
+        return self._load(sealapi.PublicKey(), content)
 
-    def _load(self, value: _T, content: bytes) -> _T:
-        with _scratch_file() as (descriptor, path):
-            os.write(descriptor, self._files.file(content))
-            try:
-                value.load(self.context, path)
-            except _SEAL_ERRORS as error:
-                raise WireFormatError(f"SEAL refuses to load: {error}") from error
+    def load_plain(self, values: NDArray[np.uint64]) -> sealapi.Plaintext:
+        """A polynomial by its values at the roots of x^N + 1, uint64[N]."""
+        return self._load(sealapi.Plaintext(), self._plain_head() + self._array(values))
+
+    def load_polynomials(
+        self, polynomials: NDArray[np.uint64], scratch: _Scratch, *, values: bool
+    ) -> sealapi.Ciphertext:
+        """A SEAL ciphertext of 2 … 16 polynomials, uint64[c, N], given by values or coefficients."""
+        content = self.cipher_head(len(polynomials), values=values)
+        content += self._array(polynomials.reshape(-1))
+        return self._load(sealapi.Ciphertext(), content, scratch)
+
+    def cipher_head(self, size: int, *, values: bool) -> bytes:
+        """What precedes the words of a ciphertext in its file."""
+        return self._identifier + struct.pack("<?3QdQ", values, size, DEGREE, 1, 1.0, 1)
+
+    def _plain_head(self) -> bytes:
+        return self._identifier + struct.pack("<Qd", DEGREE, 1.0)
+
+    def _array(self, words: NDArray[np.uint64]) -> bytes:
+        return self._files.array(words)
+
+    def _load(self, value: _T, content: bytes, scratch: _Scratch | None = None) -> _T:
+        if scratch is None:
+            with _scratch_file() as own:
+                return self._load(value, content, own)
+        try:
+            scratch.load(value, self.context, self._files.file(content))
+        except _SEAL_ERRORS as error:
+            raise WireFormatError(f"SEAL refuses to load: {error}") from error
         return value
 
 
-@lru_cache(maxsize=16)
-def ring_for(params: Params) -> Ring:
-    """The ring of these parameters, built once a process: it holds no key."""
-    return Ring(params)
+@lru_cache(maxsize=1)
+def the_ring() -> Ring:
+    """The ring, built once a process: it holds no key."""
+    return Ring()
 
 
-class Encryptor:
-    """Encrypts slots, under the secret key (seeded, half the size) or under a public key.
-
-    Args:
-        ring: the parameters' ring.
-        key: uint64[N] for a secret key, uint64[2N] for a public one.
-    """
-
-    def __init__(self, ring: Ring, key: NDArray[np.uint64]) -> None:
-        self._ring = ring
-        self._symmetric = key.size == DEGREE
-        loaded = ring.load_secret_key(key) if self._symmetric else ring.load_public_key(key)
-        self._seal = sealapi.Encryptor(ring.context, loaded)
-
-    def encrypt(self, slots: NDArray[np.int64]) -> Encrypted:
-        """Encrypt int64[N] slots with fresh randomness from the operating system."""
-        plain = self._ring.encode(slots)
-        if self._symmetric:
-            content = stored_content(_save(self._seal.encrypt_symmetric(plain)))
-            if content is not None:
-                first, seed = read_seeded(content)
-                both = self._ring.coefficients(self._ring.ciphertext(first, seed))
-                return Encrypted(pack_coefficients(first) + seed, both)
-        ciphertext = Ciphertext()
-        if self._symmetric:
-            self._seal.encrypt_symmetric(plain, ciphertext)
-        else:
-            self._seal.encrypt(plain, ciphertext)
-        both = self._ring.coefficients(ciphertext)
-        return Encrypted(pack_coefficients(both), both)
-
-
-class Decryptor:
-    """Opens sums. Only the key holder has one, and it verifies the tag first.
+class Multiplier(Secret):
+    """Products of polynomials by the secret key: all that symmetric encryption and opening need of SEAL.
 
     Args:
-        ring: the parameters' ring.
-        secret_key: uint64[N].
+        ring: the ring.
+        secret_key: uint64[N], by its values at the roots of x^N + 1.
     """
+
+    __slots__ = ("_evaluator", "_key", "_ring")
 
     def __init__(self, ring: Ring, secret_key: NDArray[np.uint64]) -> None:
         self._ring = ring
-        self._seal = sealapi.Decryptor(ring.context, ring.load_secret_key(secret_key))
+        self._key = ring.load_plain(secret_key)
+        self._evaluator = sealapi.Evaluator(ring.context)
 
-    def decrypt(self, coefficients: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Open (c0, c1), uint64[2N], to int64[N] slots.
+    def multiply(self, polynomials: NDArray[np.uint64], *, values: bool) -> NDArray[np.uint64]:
+        """Multiply up to 16 polynomials by the key.
+
+        Args:
+            polynomials: uint64[c, N], each word below q.
+            values: they are given by their values at the roots of x^N + 1, or else by coefficients.
+
+        Returns:
+            uint64[c, N] coefficients.
 
         Raises:
-            RemoteProtocolError: more noise than honest ciphertexts carry.
+            RemoteProtocolError: SEAL refuses, as it does when all polynomials are zero.
         """
-        plain = sealapi.Plaintext()
-        self._seal.decrypt(self._ring.ciphertext(coefficients), plain)
-        return self._ring.decode(plain)
+        count = len(polynomials)
+        if count == 1:  # SEAL knows no ciphertext of one polynomial
+            polynomials = np.concatenate((polynomials, polynomials))
+        with _scratch_file() as scratch:
+            loaded = self._ring.load_polynomials(polynomials, scratch, values=values)
+            product, result = sealapi.Ciphertext(), sealapi.Ciphertext()
+            try:
+                if not values:
+                    self._evaluator.transform_to_ntt_inplace(loaded)
+                self._evaluator.multiply_plain(loaded, self._key, product)
+                self._evaluator.transform_from_ntt(product, result)
+            except _SEAL_ERRORS as error:
+                raise RemoteProtocolError(f"SEAL refuses the polynomials: {error}") from error
+            return _read_polynomials(result, scratch, len(polynomials))[:count]
 
 
-def _words(ciphertext: Ciphertext) -> NDArray[np.uint64]:
+class PublicEncryptor(Secret):
+    """Encryptions of zero under a public key, by SEAL's encryptor.
+
+    Args:
+        ring: the ring.
+        public_key: uint64[2N].
+    """
+
+    __slots__ = ("_seal",)
+
+    def __init__(self, ring: Ring, public_key: NDArray[np.uint64]) -> None:
+        self._seal = sealapi.Encryptor(ring.context, ring.load_public_key(public_key))
+
+    def zeros(self, count: int) -> NDArray[np.uint64]:
+        """`count` fresh ciphertexts (c0, c1) of zero, uint64[2, count, N] coefficients."""
+        result = np.empty((2, count, DEGREE), np.uint64)
+        with _scratch_file() as scratch:
+            for index in range(count):
+                ciphertext = sealapi.Ciphertext()
+                self._seal.encrypt_zero(ciphertext)
+                result[:, index] = _read_polynomials(ciphertext, scratch, 2)
+        return result
+
+
+def _read_polynomials(
+    ciphertext: sealapi.Ciphertext, scratch: _Scratch, count: int
+) -> NDArray[np.uint64]:
+    """The words of a ciphertext, uint64[count, N]."""
+    content = stored_content(scratch.save(ciphertext))
+    if content is None:  # squeezed after all: slower, as right
+        return _words(ciphertext).reshape(count, DEGREE)
+    words = np.frombuffer(content[-8 * DEGREE * count :], "<u8").astype(np.uint64, copy=False)
+    return words.reshape(count, DEGREE)
+
+
+def _words(ciphertext: sealapi.Ciphertext) -> NDArray[np.uint64]:
     array = ciphertext.dyn_array()
     return np.array([array.at(i) for i in range(array.size())], np.uint64)
 
 
-def _save(value: _Saved) -> bytes:
-    with _scratch_file() as (descriptor, path):
-        value.save(path)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return os.read(descriptor, os.fstat(descriptor).st_size)
+class _Scratch:
+    """An open file that SEAL saves to and loads from by its path."""
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    def save(self, value: _Saved) -> bytes:
+        os.ftruncate(self._descriptor, 0)
+        value.save(self._path)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        return os.read(self._descriptor, os.fstat(self._descriptor).st_size)
+
+    def load(self, value: _Loadable, context: sealapi.SEALContext, content: bytes) -> None:
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, content)
+        value.load(context, self._path)
 
 
 @contextmanager
-def _scratch_file() -> Generator[tuple[int, str]]:
+def _scratch_file() -> Generator[_Scratch]:
     """SEAL saves and loads by path: give it an anonymous file in memory, or a private temporary one.
 
     A new one for each use, so that threads never share it and no key outlives the call.
@@ -286,7 +235,7 @@ def _scratch_file() -> Generator[tuple[int, str]]:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("he", os.MFD_CLOEXEC)
         try:
-            yield descriptor, f"/proc/self/fd/{descriptor}"
+            yield _Scratch(descriptor, f"/proc/self/fd/{descriptor}")
         finally:
             os.close(descriptor)
         return
@@ -294,6 +243,6 @@ def _scratch_file() -> Generator[tuple[int, str]]:
         path = Path(folder) / "object"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
         try:
-            yield descriptor, str(path)
+            yield _Scratch(descriptor, str(path))
         finally:
             os.close(descriptor)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from he.capacity import DEGREE, MODULUS, WORD_BITS
 from he.context import PublicContext, hash_context
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError, UnsafeParametersError
-from he.layout import pack_coefficients, read_body
-from he.params import MODULUS
-from he.scheme import ring_for
+from he.layout import pack_words, restore_low_bits, unpack_words
+from he.rlwe import reduce
 from he.wire import SumChunk, UploadChunk, check_client_id, encode_sum, open_upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from he.scheme import Ciphertext
+    import numpy as np
+    from numpy.typing import NDArray
+
     from he.tags import UploadName
 
 __all__ = ["Server"]
@@ -23,10 +25,17 @@ __all__ = ["Server"]
 
 @dataclass(frozen=True, slots=True)
 class _Tagged:
-    """A ciphertext and its tag, which are only ever added together."""
+    """A chunk's ciphertexts, uint64[parts, c, N] below q, and their tags: only ever added together."""
 
-    ciphertext: Ciphertext
-    tag: int
+    parts: NDArray[np.uint64]
+    tags: tuple[int, ...]
+
+    def add(self, other: _Tagged) -> _Tagged:
+        """Add in place; what is returned takes over the array."""
+        total = self.parts
+        total += other.parts
+        tags = ((left + right) % MODULUS for left, right in zip(self.tags, other.tags, strict=True))
+        return _Tagged(reduce(total), tuple(tags))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class Server:
         SumResult(total=array([ 2, -4]), survivors=(4, 9))
     """
 
-    __slots__ = ("_closed", "_context", "_names", "_partial", "_public", "_ring", "_sums")
+    __slots__ = ("_closed", "_context", "_names", "_partial", "_public", "_sums")
 
     def __init__(self, public: PublicContext, *, context: bytes) -> None:
         if type(public) is not PublicContext:
@@ -72,7 +81,6 @@ class Server:
             )
         self._public = public
         self._context = hash_context(context)
-        self._ring = ring_for(public.params)
         self._partial: dict[int, _Partial] = {}
         self._names: dict[int, UploadName] = {}
         self._sums: list[_Tagged] = []
@@ -91,7 +99,7 @@ class Server:
             chunk: what `Client.encrypt` made.
 
         Raises:
-            WireFormatError: no canonical chunk; a ciphertext that is none.
+            WireFormatError: no canonical chunk.
             ContextMismatchError: made for another round, under other parameters or another key.
             AuthenticationError: damaged, or not signed by the group.
             RemoteProtocolError: another client's chunk, a duplicate, a second upload, chunks of two
@@ -111,8 +119,8 @@ class Server:
             )
         if upload.index in partial.chunks:
             raise RemoteProtocolError(f"client {client_id} sent chunk {upload.index} twice")
-        tagged = _Tagged(self._ring.ciphertext(*read_body(upload.body)), upload.tag)
-        if len(partial.chunks) + 1 == upload.count:
+        tagged = self._read(upload)
+        if len(partial.chunks) + 1 == self._public.params.chunks(upload.name.vector_length):
             self._commit(partial.name, {**partial.chunks, upload.index: tagged})
         else:
             partial.chunks[upload.index] = tagged
@@ -136,11 +144,17 @@ class Server:
 
     def _chunks(self) -> Iterator[bytes]:
         names = tuple(self._names[client_id] for client_id in sorted(self._names))
-        length, count = names[0].vector_length, len(self._sums)
         for index, total in enumerate(self._sums):
-            body = pack_coefficients(self._ring.coefficients(total.ciphertext))
-            chunk = SumChunk(index, count, length, () if index else names, total.tag, body)
+            body = pack_words(total.parts, WORD_BITS)
+            roster = () if index else names
+            chunk = SumChunk(index, names[0].vector_length, roster, total.tags, body)
             yield encode_sum(chunk, self._public, self._context)
+
+    def _read(self, upload: UploadChunk) -> _Tagged:
+        params = self._public.params
+        words = unpack_words(upload.body, params.word_bits)
+        restored = restore_low_bits(words, params.word_bits)
+        return _Tagged(restored.reshape(params.parts, -1, DEGREE), upload.tags)
 
     def _check_sender(self, client_id: int, upload: UploadChunk) -> None:
         """Refuse who may not contribute (more)."""
@@ -167,17 +181,10 @@ class Server:
         return next((partial.name for partial in self._partial.values()), None)
 
     def _commit(self, name: UploadName, chunks: dict[int, _Tagged]) -> None:
-        """Add a complete upload: first all additions, then all changes."""
+        """Add a complete upload, chunk by chunk and in place: nothing can be refused any more."""
         fresh = [chunks[index] for index in range(len(chunks))]
-        sums = (
-            [self._add(*pair) for pair in zip(self._sums, fresh, strict=True)]
-            if self._sums
-            else fresh
-        )
-        self._sums = sums
+        if self._sums:
+            fresh = [total.add(chunk) for total, chunk in zip(self._sums, fresh, strict=True)]
+        self._sums = fresh
         self._names[name.client_id] = name
         self._partial.pop(name.client_id, None)
-
-    def _add(self, left: _Tagged, right: _Tagged) -> _Tagged:
-        total = self._ring.add(left.ciphertext, right.ciphertext)
-        return _Tagged(total, (left.tag + right.tag) % MODULUS)

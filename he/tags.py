@@ -1,10 +1,12 @@
 """Linear tags: what lets the key holder tell an honest sum from one that the server made up.
 
-A client tags the coefficients c = (c0, c1) of each ciphertext with ⟨r, c⟩ + F_k(context, client, nonce,
-chunk) mod q, where r ∈ Z_q^2N and k come from the secret key. Tags add as ciphertexts do. The key holder
-recomputes ⟨r, Σc⟩ + Σ F_k over the claimed contributors. This is a Carter–Wegman authenticator over the
-field Z_q: F_k is used once for each ciphertext (an upload draws a fresh nonce), so tags say nothing about
-r, and a sum other than that of the claimed uploads passes with probability 1/q < 2^-59 an attempt.
+A client tags each ciphertext with ⟨r, c⟩ + F_k(context, client, nonce, number) mod q, where c is what
+travels of it: c0 as the receiver restores it, or (c0, c1) in public-key mode; r ∈ Z_q^len(c) and k come from
+the secret key. Tags add as ciphertexts do. The key holder recomputes ⟨r, Σc⟩ + Σ F_k over the claimed
+contributors. This is a Carter–Wegman authenticator over the field Z_q: F_k is used once for each ciphertext
+(an upload draws a fresh nonce), so tags say nothing about r, and a sum other than that of the claimed uploads
+passes with probability 1/q < 2^-59 an attempt. Where c1 does not travel it is a function of the nonces, which
+F_k covers: nobody can make the key holder open with another Σ c1.
 
 Without it one dishonest opening gives the key away: ⌊q/t⌋ added to one coefficient of c1 makes BFV's
 plaintext the key itself, and under CKKS magnified noise leaks it by linear algebra (Li and Micciancio,
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from he.params import DEGREE, MODULUS
+from he.capacity import DEGREE, MODULUS
 from he.secrecy import Secret
 
 if TYPE_CHECKING:
@@ -28,19 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = ["TagKey", "UploadName"]
 
-_LENGTH = 2 * DEGREE
 _SPARE = 64  # a 60-bit word is not below q with probability 2^-46
-_NAME = struct.Struct("<32sQ16sQI")
+_NAME = struct.Struct("<32sQ32sQI")
+_LIMB = np.uint64((1 << 20) - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class UploadName:
-    """What makes an upload unique: the inputs of F_k, beside the chunk's index.
+    """What makes an upload unique: the inputs of F_k, beside the ciphertext's number.
 
     Args:
         context: 32 bytes, the hash of the round's context.
         client_id: 0 … 2^63 − 1.
-        nonce: 16 random bytes, drawn anew for each upload, a repeated one included.
+        nonce: 32 random bytes, drawn anew for each upload, a repeated one included; c1 is expanded from it.
         vector_length: d.
     """
 
@@ -55,37 +57,51 @@ class TagKey(Secret):
 
     Args:
         secret: 32 bytes derived from the secret key.
+        parts: polynomials of a ciphertext that travel, 1 or 2.
     """
 
     __slots__ = ("_key", "_limbs")
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, parts: int) -> None:
         self._key = hashlib.blake2b(b"he tag mask", key=secret, digest_size=32).digest()
-        stream = hashlib.shake_256(b"he tag vector" + secret).digest(8 * (_LENGTH + _SPARE))
+        length = parts * DEGREE
+        stream = hashlib.shake_256(b"he tag vector" + secret).digest(8 * (length + _SPARE))
         words = np.frombuffer(stream, "<u8") & np.uint64((1 << 60) - 1)
-        vector = words[words < np.uint64(MODULUS)][:_LENGTH]
+        vector = words[words < np.uint64(MODULUS)][:length].reshape(parts, DEGREE)
         low = np.uint64((1 << 30) - 1)
         self._limbs = (vector & low, vector >> np.uint64(30))
 
-    def inner(self, coefficients: NDArray[np.uint64]) -> int:
-        """⟨r, c⟩ mod q for c = uint64[2N], each below q.
+    def inner(self, parts: NDArray[np.uint64]) -> list[int]:
+        """⟨r, c⟩ mod q of each ciphertext of uint64[parts, c, N], each word below q.
 
-        Limbs of 20 bits by limbs of 30 bits: a dot product of 2^13 terms stays below 2^63.
+        Limbs of 20 bits by limbs of 30 bits: a dot product of 2^12 terms stays below 2^62.
         """
-        mask = np.uint64((1 << 20) - 1)
-        total = 0
-        for shift in (0, 20, 40):
-            limb = (coefficients >> np.uint64(shift)) & mask
-            for place, part in zip((0, 30), self._limbs, strict=True):
-                total += int(np.dot(limb, part)) << (shift + place)
-        return total % MODULUS
+        totals = [0] * parts.shape[1]
+        for number, part in enumerate(parts):
+            for shift in (0, 20, 40):
+                limb = (part >> np.uint64(shift)) & _LIMB
+                for place, vectors in zip((0, 30), self._limbs, strict=True):
+                    for index, value in enumerate(np.dot(limb, vectors[number]).tolist()):
+                        totals[index] += value << (shift + place)
+        return [total % MODULUS for total in totals]
 
-    def mask(self, name: UploadName, index: int) -> int:
-        """F_k of one chunk of one upload: pseudo-random modulo q (bias below 2^-190)."""
-        data = _NAME.pack(name.context, name.client_id, name.nonce, name.vector_length, index)
+    def mask(self, name: UploadName, number: int) -> int:
+        """F_k of one ciphertext of one upload: pseudo-random modulo q (bias below 2^-190)."""
+        data = _NAME.pack(name.context, name.client_id, name.nonce, name.vector_length, number)
         digest = hashlib.blake2b(data, key=self._key, digest_size=32).digest()
         return int.from_bytes(digest, "little") % MODULUS
 
-    def tag(self, coefficients: NDArray[np.uint64], name: UploadName, index: int) -> int:
-        """The tag of one ciphertext."""
-        return (self.inner(coefficients) + self.mask(name, index)) % MODULUS
+    def expected(
+        self, parts: NDArray[np.uint64], names: tuple[UploadName, ...], first: int
+    ) -> list[int]:
+        """The tags that a sum of these uploads must carry.
+
+        Args:
+            parts: uint64[parts, c, N], each word below q.
+            names: the uploads in it.
+            first: number of the first ciphertext.
+        """
+        return [
+            (inner + sum(self.mask(name, number) for name in names)) % MODULUS
+            for number, inner in enumerate(self.inner(parts), start=first)
+        ]

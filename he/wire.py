@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
+from he.capacity import WORD_BITS
 from he.errors import ContextMismatchError, LocalProtocolError, WireFormatError
-from he.layout import FULL_BYTES, SEEDED_BYTES, read_body
+from he.layout import body_bytes, restore_low_bits, unpack_words
 from he.packing import MAX_VECTOR_LENGTH
-from he.params import MODULUS
+from he.params import BLOCK, MODULUS
 from he.tags import UploadName
 
 if TYPE_CHECKING:
@@ -38,16 +39,18 @@ __all__ = [
     "open_upload",
 ]
 
-_MAGIC = b"HEC\x01"
+_MAGIC = b"HEC\x02"
 _UPLOAD, _SUM = 1, 2
 _KINDS = {_UPLOAD: "upload", _SUM: "sum"}
 
-# magic, kind; fingerprint (over parameters and key), context; index, count, vector length, tag
-_HEADER = struct.Struct("<4sB16s32sIIQQ")
-_SENDER = struct.Struct("<Q16s")  # client, nonce: of an upload; of each contributor of a sum
+# magic, kind; fingerprint (over parameters and key), context; index, vector length. The number of
+# chunks and of ciphertexts in this one follow from the vector's length.
+_HEADER = struct.Struct("<4sB16s32sIQ")
+_SENDER = struct.Struct("<Q32s")  # client, nonce: of an upload; of each contributor of a sum
 _ROSTER = struct.Struct("<I")
+_TAG_BYTES = 8
 _SIGNATURE_BYTES = 64
-_UPLOAD_OVERHEAD = _HEADER.size + _SENDER.size + _SIGNATURE_BYTES
+_UPLOAD_START = _HEADER.size + _SENDER.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,49 +61,53 @@ class ChunkHeader:
     fingerprint: bytes
     context: bytes
     index: int
-    count: int
     vector_length: int
-    tag: int
 
 
 @dataclass(frozen=True, slots=True)
 class UploadChunk:
-    """One ciphertext of one client's upload.
+    """Up to `BLOCK` ciphertexts of one client's upload.
 
     Args:
         name: whose upload this is, and of which round.
-        index: its place, below `count`.
-        count: ciphertexts in the upload.
-        tag: the linear tag, below q.
-        body: the ciphertext.
+        index: the chunk's place.
+        tags: the ciphertexts' linear tags, each below q.
+        body: the words of c0, `Params.word_bits` each, or of all c0 and then all c1.
     """
 
     name: UploadName
     index: int
-    count: int
-    tag: int
+    tags: tuple[int, ...]
     body: bytes
+
+    @property
+    def first(self) -> int:
+        """Number of the first ciphertext in the upload."""
+        return self.index * BLOCK
 
 
 @dataclass(frozen=True, slots=True)
 class SumChunk:
-    """One ciphertext of the sum.
+    """Up to `BLOCK` ciphertexts of the sum.
 
     Args:
-        index: its place, below `count`.
-        count: ciphertexts in the sum.
+        index: the chunk's place.
         vector_length: d.
         contributors: the uploads that were added, by ascending client; in chunk 0 only.
-        tag: the sum of their tags modulo q.
-        body: (c0, c1).
+        tags: the sums of their tags modulo q.
+        body: the words of c0, 60 bits each, or of all c0 and then all c1.
     """
 
     index: int
-    count: int
     vector_length: int
     contributors: tuple[UploadName, ...]
-    tag: int
+    tags: tuple[int, ...]
     body: bytes
+
+    @property
+    def first(self) -> int:
+        """Number of the first ciphertext in the sum."""
+        return self.index * BLOCK
 
 
 def check_client_id(client_id: int) -> None:
@@ -116,9 +123,11 @@ def encode_upload(
 ) -> bytes:
     """The signed bytes of an upload chunk."""
     name = chunk.name
-    place = (chunk.index, chunk.count, name.vector_length, chunk.tag)
-    header = _HEADER.pack(_MAGIC, _UPLOAD, public.fingerprint, name.context, *place)
-    message = header + _SENDER.pack(name.client_id, name.nonce) + chunk.body
+    header = _HEADER.pack(
+        _MAGIC, _UPLOAD, public.fingerprint, name.context, chunk.index, name.vector_length
+    )
+    sender = _SENDER.pack(name.client_id, name.nonce)
+    message = b"".join((header, sender, _pack_tags(chunk.tags), chunk.body))
     return message + sign(message)
 
 
@@ -131,29 +140,36 @@ def open_upload(data: bytes, public: PublicContext, context: bytes) -> UploadChu
         AuthenticationError: the signature does not hold.
     """
     header = _read_header(data, _UPLOAD)
-    if len(data) - _UPLOAD_OVERHEAD not in (SEEDED_BYTES, FULL_BYTES):
-        raise WireFormatError(f"no upload chunk has {len(data)} bytes")
     _check_origin(header, public, context)
+    if len(data) < _UPLOAD_START + _SIGNATURE_BYTES:
+        raise WireFormatError("the upload chunk ends within its header")
     public.verify(data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:])
-    _check_place(header, public)
+    count = _check_place(header, public)
+    start = _UPLOAD_START + count * _TAG_BYTES
+    params = public.params
+    size = body_bytes(count, parts=params.parts, bits=params.word_bits)
+    if len(data) != start + size + _SIGNATURE_BYTES:
+        raise WireFormatError(f"no such upload chunk has {len(data)} bytes")
     client_id, nonce = cast("tuple[int, bytes]", _SENDER.unpack_from(data, _HEADER.size))
     if client_id >> 63:
         raise WireFormatError("the client's number is beyond 2^63 − 1")
     name = UploadName(header.context, client_id, nonce, header.vector_length)
-    body = data[_HEADER.size + _SENDER.size : -_SIGNATURE_BYTES]
-    return UploadChunk(name, header.index, header.count, header.tag, body)
+    tags = _read_tags(data[_UPLOAD_START:start])
+    return UploadChunk(name, header.index, tags, data[start:-_SIGNATURE_BYTES])
 
 
 def encode_sum(chunk: SumChunk, public: PublicContext, context: bytes) -> bytes:
     """The bytes of a sum chunk."""
-    place = (chunk.index, chunk.count, chunk.vector_length, chunk.tag)
-    header = _HEADER.pack(_MAGIC, _SUM, public.fingerprint, context, *place)
-    roster = b"".join(_SENDER.pack(name.client_id, name.nonce) for name in chunk.contributors)
-    return header + _ROSTER.pack(len(chunk.contributors)) + roster + chunk.body
+    header = _HEADER.pack(
+        _MAGIC, _SUM, public.fingerprint, context, chunk.index, chunk.vector_length
+    )
+    roster = [_SENDER.pack(name.client_id, name.nonce) for name in chunk.contributors]
+    parts = (header, _ROSTER.pack(len(roster)), *roster, _pack_tags(chunk.tags), chunk.body)
+    return b"".join(parts)
 
 
 def open_sum(data: bytes, public: PublicContext, context: bytes) -> SumChunk:
-    """Read a sum chunk; its tag is still to be verified.
+    """Read a sum chunk; its tags are still to be verified.
 
     Raises:
         WireFormatError: not the canonical form.
@@ -163,12 +179,13 @@ def open_sum(data: bytes, public: PublicContext, context: bytes) -> SumChunk:
     start = _HEADER.size + _ROSTER.size
     if len(data) < start:
         raise WireFormatError("the sum chunk ends within its header")
+    _check_origin(header, public, context)
+    count = _check_place(header, public)
     (size,) = cast("tuple[int]", _ROSTER.unpack_from(data, _HEADER.size))
     end = start + size * _SENDER.size
-    if len(data) != end + FULL_BYTES:
+    body = end + count * _TAG_BYTES
+    if len(data) != body + body_bytes(count, parts=public.params.parts, bits=WORD_BITS):
         raise WireFormatError(f"{len(data)} bytes do not fit {size} contributors")
-    _check_origin(header, public, context)
-    _check_place(header, public)
     if (size > 0) != (header.index == 0):
         raise WireFormatError("the contributors belong in the first chunk of a sum, and only there")
     senders = cast("list[tuple[int, bytes]]", list(_SENDER.iter_unpack(data[start:end])))
@@ -178,7 +195,8 @@ def open_sum(data: bytes, public: PublicContext, context: bytes) -> SumChunk:
     names = tuple(
         UploadName(context, client, nonce, header.vector_length) for client, nonce in senders
     )
-    return SumChunk(header.index, header.count, header.vector_length, names, header.tag, data[end:])
+    tags = _read_tags(data[end:body])
+    return SumChunk(header.index, header.vector_length, names, tags, data[body:])
 
 
 def envelope_kind(data: bytes) -> str:
@@ -199,7 +217,7 @@ def ciphertext_coefficients(chunk: bytes) -> NDArray[np.uint64]:
         chunk: an upload chunk; its signature is not looked at.
 
     Returns:
-        uint64, below q = 1152921504606830593: [N] of c0, with c1 expanded from a seed, or [2N] of c0, c1.
+        uint64, below q = 1152921504606830593: [c·N] of c0, with c1 expanded from a seed, or [2·c·N].
 
     Raises:
         WireFormatError: no upload chunk.
@@ -213,14 +231,32 @@ def ciphertext_coefficients(chunk: bytes) -> NDArray[np.uint64]:
         (4096,)
     """
     _read_header(chunk, _UPLOAD)
-    coefficients, _ = read_body(chunk[_HEADER.size + _SENDER.size : -_SIGNATURE_BYTES])
-    return coefficients
+    # c ciphertexts take 8·c bytes of tags and 512·c for each bit of their words, c ≤ 16
+    size = len(chunk) - _UPLOAD_START - _SIGNATURE_BYTES
+    count = size % body_bytes(1, parts=1, bits=1) // _TAG_BYTES
+    bits, rest = divmod(size - count * _TAG_BYTES, max(1, body_bytes(count, parts=1, bits=1)))
+    bits = bits // 2 if bits > WORD_BITS else bits
+    if rest or not 1 <= count <= BLOCK or bits not in range(32, WORD_BITS + 1, 4):
+        raise WireFormatError(f"no upload chunk has {len(chunk)} bytes")
+    body = chunk[_UPLOAD_START + count * _TAG_BYTES : -_SIGNATURE_BYTES]
+    return restore_low_bits(unpack_words(body, bits), bits)
+
+
+def _pack_tags(tags: tuple[int, ...]) -> bytes:
+    return struct.pack(f"<{len(tags)}Q", *tags)
+
+
+def _read_tags(data: bytes) -> tuple[int, ...]:
+    tags = cast("tuple[int, ...]", struct.unpack(f"<{len(data) // _TAG_BYTES}Q", data))
+    if max(tags) >= MODULUS:
+        raise WireFormatError("a tag is not below q")
+    return tags
 
 
 def _read_header(data: bytes, kind: int) -> ChunkHeader:
     if envelope_kind(data) != _KINDS[kind]:
         raise WireFormatError(f"an {_KINDS[data[4]]} chunk stands where {_KINDS[kind]} is due")
-    fields = cast("tuple[bytes, int, bytes, bytes, int, int, int, int]", _HEADER.unpack_from(data))
+    fields = cast("tuple[bytes, int, bytes, bytes, int, int]", _HEADER.unpack_from(data))
     return ChunkHeader(*fields[1:])
 
 
@@ -231,12 +267,10 @@ def _check_origin(header: ChunkHeader, public: PublicContext, context: bytes) ->
         raise ContextMismatchError("the chunk was made for another round")
 
 
-def _check_place(header: ChunkHeader, public: PublicContext) -> None:
+def _check_place(header: ChunkHeader, public: PublicContext) -> int:
+    """How many ciphertexts the chunk must hold."""
     if not 1 <= header.vector_length <= MAX_VECTOR_LENGTH:
         raise WireFormatError(f"a vector of {header.vector_length} integers is out of range")
-    if header.count != public.params.ciphertexts(header.vector_length):
-        raise WireFormatError("the number of chunks does not fit the vector's length")
-    if header.index >= header.count:
-        raise WireFormatError(f"there is no chunk {header.index} among {header.count}")
-    if header.tag >= MODULUS:
-        raise WireFormatError("the tag is not below q")
+    if header.index >= public.params.chunks(header.vector_length):
+        raise WireFormatError(f"there is no chunk {header.index} of such a vector")
+    return public.params.ciphertexts_in_chunk(header.index, header.vector_length)

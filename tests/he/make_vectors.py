@@ -1,6 +1,6 @@
-"""Writes tests/he/vectors/he-v1.json: run as `python -m tests.he.make_vectors`, once a wire version.
+"""Writes tests/he/vectors/he-v2.json: run as `python -m tests.he.make_vectors`, once a wire version.
 
-SEAL's encryption draws from the operating system, so the stored uploads are samples, not functions of
+Encryption draws from the operating system, so the stored uploads are samples, not functions of
 the key. What is derived from the key (verify key, tag key, masks) is reproduced by the reader in
 test_vectors.py, which shares no code with the package.
 """
@@ -15,8 +15,8 @@ import numpy as np
 import he
 from he.params import DEGREE, MODULUS
 
-PATH = Path(__file__).parent / "vectors" / "he-v1.json"
-CONTEXT = b"he-v1 vector"
+PATH = Path(__file__).parent / "vectors" / "he-v2.json"
+CONTEXT = b"he-v2 vector"
 VALUES = [0, 1, -1, 1000, -1000, 123]
 
 
@@ -28,7 +28,7 @@ def vector_key(label):
 
 def case(scheme):
     params = he.Params.for_sum(3, max_abs=1000, scheme=scheme)
-    secret = he.SecretContext(params, vector_key(b"he-v1 " + scheme.encode()))
+    secret = he.SecretContext(params, vector_key(b"he-v2 " + scheme.encode()))
     client = he.Client(secret, 7, context=CONTEXT)
     (chunk,) = client.encrypt(np.array(VALUES, np.int64))
     return {

@@ -7,25 +7,36 @@ from hypothesis import strategies as st
 
 from he import UnsafeParametersError, WireFormatError
 from he.layout import (
-    FULL_BYTES,
-    SEEDED_BYTES,
     SealFiles,
-    pack_coefficients,
-    read_body,
+    body_bytes,
+    drop_low_bits,
+    pack_words,
+    restore_low_bits,
     stored_content,
-    unpack_coefficients,
+    unpack_words,
 )
 from he.params import MODULUS
 
 coefficient = st.integers(0, MODULUS - 1) | st.sampled_from([0, 1, MODULUS - 1])
+width = st.sampled_from(range(32, 61, 4))
 
 
-@given(st.lists(st.tuples(coefficient, coefficient), min_size=1, max_size=20))
-def test_packing_is_the_little_endian_number_of_each_pair(pairs):
-    data = pack_coefficients(np.array(pairs, np.uint64).reshape(-1))
-    expected = b"".join((low + (high << 60)).to_bytes(15, "little") for low, high in pairs)
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(coefficient, coefficient), min_size=1, max_size=20), width)
+def test_words_travel_in_planes_of_32_16_8_and_4_bits(pairs, bits):
+    words = [value >> (60 - bits) for pair in pairs for value in pair]
+    data = pack_words(np.array(words, np.uint64), bits)
+    assert len(data) == len(words) * bits // 8
+    assert unpack_words(data, bits).tolist() == words
+    start = 32
+    expected = b"".join((word % 2**32).to_bytes(4, "little") for word in words)
+    for plane in (16, 8, 4):
+        if (bits - 32) & plane:
+            digits = [word >> start & (2**plane - 1) for word in words]
+            number = sum(digit << plane * place for place, digit in enumerate(digits))
+            expected += number.to_bytes(len(words) * plane // 8, "little")
+            start += plane
     assert data == expected
-    assert unpack_coefficients(data).reshape(-1, 2).tolist() == [list(pair) for pair in pairs]
 
 
 @pytest.mark.parametrize("value", [MODULUS, 2**60 - 1])
@@ -34,17 +45,22 @@ def test_a_coefficient_of_q_or_more_is_refused(value, place):
     pair = [0, 0]
     pair[place] = value
     with pytest.raises(WireFormatError, match="below q"):
-        unpack_coefficients(pack_coefficients(np.array(pair, np.uint64)))
+        unpack_words(pack_words(np.array(pair, np.uint64), 60), 60)
 
 
-@settings(max_examples=30)
-@given(st.integers(0, FULL_BYTES + 10))
-def test_bodies_have_two_lengths(size):
-    if size in (SEEDED_BYTES, FULL_BYTES):
-        assert read_body(bytes(size))[0].size
-    else:
-        with pytest.raises(WireFormatError, match="two lengths"):
-            read_body(bytes(size))
+@settings(max_examples=60, deadline=None)
+@given(st.lists(coefficient, min_size=1, max_size=20), width)
+def test_what_is_dropped_is_off_by_half_a_unit_at_most(values, bits):
+    words = np.array(values, np.uint64)
+    restored = restore_low_bits(drop_low_bits(words, bits), bits).tolist()
+    assert max(restored) < MODULUS
+    for value, again in zip(values, restored, strict=True):
+        distance = (again - value) % MODULUS
+        assert min(distance, MODULUS - distance) <= 2 ** (60 - bits) // 2
+
+
+def test_bodies_have_the_length_of_their_words():
+    assert body_bytes(3, parts=1, bits=52) == len(pack_words(np.zeros(3 * 4096, np.uint64), 52))
 
 
 def zstd_file(frame):

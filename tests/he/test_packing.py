@@ -10,14 +10,14 @@ from he.packing import check_vector, pack, unpack
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(2, 60),
-    st.integers(1, 2**20),
+    st.integers(1, 2**20) | st.integers(2**44, 2**56),
     st.sampled_from(["ckks", "bfv"]),
     st.integers(0, 2**32),
     st.data(),
 )
 def test_packed_sums_unpack_to_sums(n_clients, max_abs, scheme, seed, data):
     params = Params.for_sum(n_clients, max_abs=max_abs, scheme=scheme)
-    size = data.draw(st.integers(1, params.values_per_ciphertext))
+    size = data.draw(st.integers(1, 2 * params.values_per_ciphertext))
     rng = np.random.default_rng(seed)
     vectors = rng.integers(-max_abs, max_abs, (n_clients, size), dtype=np.int64, endpoint=True)
     vectors[:, 0] = max_abs  # the largest sum there is
@@ -46,6 +46,31 @@ def test_values_beyond_what_contributors_may_send_are_refused():
     packed[:] = params.slot_bound + 1
     with pytest.raises(RemoteProtocolError, match="beyond"):
         unpack(packed, params, contributors=10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(2, 60),
+    st.integers(2, 62),
+    st.sampled_from(["ckks", "bfv"]),
+    st.integers(0, 2**32),
+)
+def test_packed_residues_unpack_to_their_sum_in_the_ring(n_clients, bits, scheme, seed):
+    params = Params.for_sum(n_clients, ring_bits=bits, scheme=scheme)
+    size = params.values_per_ciphertext + 5
+    rng = np.random.default_rng(seed)
+    vectors = rng.integers(0, 2**bits, (n_clients, size), dtype=np.int64)
+    vectors[:, :3] = [0, 1, 2**bits - 1]
+    packed = sum(pack(vector, params) for vector in vectors)
+    opened = unpack(packed, params, contributors=n_clients)[:size]
+    sums = [sum(column) % 2**bits for column in vectors.T.tolist()]
+    assert opened.tolist() == [s - 2**bits if s >= 2 ** (bits - 1) else s for s in sums]
+
+
+@pytest.mark.parametrize("value", [-1, 2**12])
+def test_a_value_that_is_no_residue_is_refused(value):
+    with pytest.raises(CapacityError, match=r"modulo 2\^12"):
+        check_vector(np.array([0, value]), Params.for_sum(2, ring_bits=12))
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_any_vectors_sum_exactly(scheme, public_key, data):
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_clients_that_break_off_leave_no_trace(scheme):
     secret = keys(5, 2**25, scheme)
-    vectors = random_vectors(5, 3 * secret.params.values_per_ciphertext, 2**25)
+    vectors = random_vectors(5, 33 * secret.params.values_per_ciphertext, 2**25)
     context = fresh_context()
     sent = uploads(secret, vectors, context)
     sent[1] = sent[1][:2]  # no last chunk
@@ -106,7 +106,7 @@ def test_clients_that_break_off_leave_no_trace(scheme):
 
 def test_chunks_may_arrive_in_any_order_and_interleaved():
     secret = keys(4, 2**25)
-    vectors = random_vectors(4, 3 * secret.params.values_per_ciphertext - 5, 2**25)
+    vectors = random_vectors(4, 35 * secret.params.values_per_ciphertext - 5, 2**25)
     context = fresh_context()
     sent = uploads(secret, vectors, context)
     server = he.Server(secret.public(), context=context)

@@ -1,4 +1,4 @@
-"""Known answers of wire version 1, read by a second implementation that shares no code with `he`."""
+"""Known answers of wire version 2, read by a second implementation that shares no code with `he`."""
 
 import base64
 import hashlib
@@ -8,15 +8,21 @@ import struct
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 import he
 from he.context import hash_context
+from he.layout import restore_low_bits, unpack_words
 from he.packing import unpack
-from he.scheme import ring_for
+from he.plaintexts import decode
+from he.streams import uniform
 from he.wire import open_upload
 from tests.he.make_vectors import PATH, vector_key
 
 Q = 1152921504606830593
+BFV_BITS = 56
 DOCUMENT = json.loads(PATH.read_text())
 CASES = DOCUMENT["cases"]
 NAMES = [case["scheme"] for case in CASES]
@@ -28,12 +34,24 @@ def hkdf_sha256(material, info):
     return hmac.digest(extracted, info + b"\x01", "sha256")
 
 
-def integers(packed):
-    """60-bit integers, two to 15 bytes, little-endian."""
-    for start in range(0, len(packed), 15):
-        pair = int.from_bytes(packed[start : start + 15], "little")
-        yield pair % 2**60
-        yield pair >> 60
+def integers(body, bits):
+    """Coefficients of c0 from planes of 32, 16, 8 and 4 bits; the middle where low bits are missing."""
+    start, shift, words = 0, 0, [0] * 4096
+    for width in (32, 16, 8, 4):
+        if width != 32 and not (bits - 32) & width:
+            continue
+        plane = int.from_bytes(body[start : start + 512 * width], "little")
+        octets = plane.to_bytes(512 * width, "little")
+        for place in range(4096):
+            if width == 4:
+                digit = octets[place // 2] >> 4 * (place % 2) & 15
+            else:
+                size = width // 8
+                digit = int.from_bytes(octets[place * size : (place + 1) * size], "little")
+            words[place] += digit << shift
+        start, shift = start + 512 * width, shift + width
+    dropped = 60 - bits
+    return [(word << dropped | (1 << dropped >> 1)) % Q for word in words]
 
 
 @pytest.fixture(params=CASES, ids=NAMES)
@@ -42,18 +60,18 @@ def case(request):
 
 
 def material(case):
-    key = vector_key(b"he-v1 " + case["scheme"].encode())
+    key = vector_key(b"he-v2 " + case["scheme"].encode())
     return struct.pack("<4096Q", *key.tolist())
 
 
 def secret_of(case):
     params = he.Params.from_bytes(bytes.fromhex(case["params"]))
-    return he.SecretContext(params, vector_key(b"he-v1 " + case["scheme"].encode()))
+    return he.SecretContext(params, vector_key(b"he-v2 " + case["scheme"].encode()))
 
 
 def test_parameters_are_the_documented_octets(case):
     code = {"ckks": 0, "bfv": 1}[case["scheme"]]
-    assert case["params"] == struct.pack("<4sBBIQ", b"HEP1", code, 0, 3, 1000).hex()
+    assert case["params"] == struct.pack("<4sBBBIQ", b"HEP2", code, 0, 0, 3, 1000).hex()
 
 
 def test_public_context_follows_from_the_key(case):
@@ -61,39 +79,38 @@ def test_public_context_follows_from_the_key(case):
     seed = hkdf_sha256(material(case), b"he group key sign " + params)
     verify_key = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
     fingerprint = hashlib.sha256(b"he fingerprint" + params + verify_key).digest()[:16]
-    assert case["public_context"] == (b"HEV1" + params + verify_key + fingerprint).hex()
+    assert case["public_context"] == (b"HEV2" + params + verify_key + fingerprint).hex()
     assert secret_of(case).public().to_bytes().hex() == case["public_context"]
 
 
 def test_the_stored_upload_has_the_documented_layout_and_tag(case):
     chunk = base64.b64decode(case["upload"])
     public = bytes.fromhex(case["public_context"])
-    assert len(chunk) == 77 + 24 + 30784 + 64
-    magic, kind, fingerprint, context, index, count, length, tag, client, nonce = (
-        struct.unpack_from("<4sB16s32sIIQQQ16s", chunk)
+    bits = {"ckks": 60, "bfv": BFV_BITS}[case["scheme"]]
+    assert len(chunk) == 65 + 40 + 8 + 512 * bits + 64
+    magic, kind, fingerprint, context, index, length, client, nonce, tag = struct.unpack_from(
+        "<4sB16s32sIQQ32sQ", chunk
     )
-    assert (magic, kind, fingerprint) == (b"HEC\x01", 1, public[-16:])
+    assert (magic, kind, fingerprint) == (b"HEC\x02", 1, public[-16:])
     assert context == hashlib.sha256(b"he context" + bytes.fromhex(DOCUMENT["context"])).digest()
-    assert (index, count, length, client) == (0, 1, len(DOCUMENT["values"]), DOCUMENT["client_id"])
+    assert (index, length, client) == (0, len(DOCUMENT["values"]), DOCUMENT["client_id"])
 
     seed = hkdf_sha256(material(case), b"he group key tag " + bytes.fromhex(case["params"]))
-    stream = hashlib.shake_256(b"he tag vector" + seed).digest(8 * 8256)
-    words = [word % 2**60 for word in struct.unpack("<8256Q", stream)]
-    vector = [word for word in words if word < Q][:8192]
+    stream = hashlib.shake_256(b"he tag vector" + seed).digest(8 * 4160)
+    words = [word % 2**60 for word in struct.unpack("<4160Q", stream)]
+    vector = [word for word in words if word < Q][:4096]
     mask_key = hashlib.blake2b(b"he tag mask", key=seed, digest_size=32).digest()
-    name = struct.pack("<32sQ16sQI", context, client, nonce, length, index)
+    name = struct.pack("<32sQ32sQI", context, client, nonce, length, index)
     mask = hashlib.blake2b(name, key=mask_key, digest_size=32).digest()
 
-    # c0 is in the chunk; c1 is expanded by SEAL, from the seed behind c0
-    upload = open_upload(chunk, secret_of(case).public(), context)
-    first = list(integers(upload.body[:30720]))
-    ring = ring_for(secret_of(case).params)
-    both = ring.coefficients(
-        ring.ciphertext(he.ciphertext_coefficients(chunk), upload.body[30720:])
-    ).tolist()
-    assert both[:4096] == first
-    expected = sum(r * c for r, c in zip(vector, both, strict=True))
+    coefficients = integers(chunk[113:-64], bits)
+    assert he.ciphertext_coefficients(chunk).tolist() == coefficients
+    expected = sum(r * c for r, c in zip(vector, coefficients, strict=True))
     assert tag == (expected + int.from_bytes(mask, "little")) % Q
+
+    signed = hashlib.sha256(b"he upload chunk" + chunk[:-64]).digest()
+    seed = hkdf_sha256(material(case), b"he group key sign " + bytes.fromhex(case["params"]))
+    Ed25519PrivateKey.from_private_bytes(seed).public_key().verify(chunk[-64:], signed)
 
 
 def test_the_stored_upload_is_accepted_and_opens_to_its_values(case):
@@ -104,12 +121,21 @@ def test_the_stored_upload_is_accepted_and_opens_to_its_values(case):
     server.receive(DOCUMENT["client_id"], chunk)
     assert server.contributors == (7,)
     upload = open_upload(chunk, secret.public(), hash_context(context))
-    ring = ring_for(secret.params)
-    coefficients = ring.coefficients(
-        ring.ciphertext(he.ciphertext_coefficients(chunk), upload.body[30720:])
-    )
-    opened = unpack(secret.open_slots(coefficients), secret.params, contributors=1)
-    assert opened[:6].tolist() == DOCUMENT["values"]
+    bits = secret.params.word_bits
+    parts = restore_low_bits(unpack_words(upload.body, bits), bits).reshape(1, 1, 4096)
+    phase = secret.phase(parts, [upload.name.nonce], 0)
+    slots = decode(phase, secret.params, contributors=1)
+    assert unpack(slots, secret.params, contributors=1)[:6].tolist() == DOCUMENT["values"]
+
+
+def test_c1_is_the_documented_key_stream():
+    """AES-128-CTR under a hash of the nonce, 60 bits of each word, 4,104 words a ciphertext."""
+    chunk = base64.b64decode(CASES[0]["upload"])
+    nonce = chunk[73:105]
+    key = hashlib.sha256(b"he uniform polynomials" + nonce).digest()[:16]
+    stream = Cipher(AES(key), CTR(bytes(16))).encryptor().update(bytes(3 * 8 * 4104))
+    words = [word % 2**60 for word in struct.unpack(f"<{3 * 4104}Q", stream)]
+    assert uniform(nonce, 2, 1)[0].tolist() == words[2 * 4104 : 2 * 4104 + 4096]
 
 
 @pytest.mark.parametrize("public", [case["public_context"] for case in CASES[::-1]], ids=NAMES)

@@ -13,8 +13,8 @@ from tests.he.rounds import collect, fresh_context, keys, random_vectors
 def encrypt_here(params, key, client_id, context, vector):
     parameters = he.Params.from_bytes(params)
     read = {
-        b"HEK1": he.SecretContext.from_secret_key,
-        b"HEE1": he.EncryptContext.from_encryption_keys,
+        b"HEK2": he.SecretContext.from_secret_key,
+        b"HEE2": he.EncryptContext.from_encryption_keys,
     }[key[:4]]
     return list(he.Client(read(parameters, key), client_id, context=context).encrypt(vector))
 

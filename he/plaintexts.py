@@ -1,0 +1,83 @@
+"""Slots ↔ polynomials modulo q: BFV's scaling by q/t, and CKKS's canonical embedding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from he.errors import RemoteProtocolError
+from he.params import DEGREE, MODULUS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from he.params import Params
+
+__all__ = ["decode", "encode"]
+
+_HALF = DEGREE // 2
+_TWIST = np.exp(1j * np.pi * np.arange(_HALF) / DEGREE)  # ζ^j, ζ a root of x^N + 1
+
+
+def encode(slots: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
+    """Put slots into polynomials.
+
+    Args:
+        slots: int64[c, N], as `pack` makes them.
+        params: the parameters of the sum.
+
+    Returns:
+        int64[c, N] coefficients, magnitudes below q/2: round(q·m/t) under BFV, and under CKKS the
+        polynomial whose values at ζ^(4k+1), k < N/2, are scale·(slots[k] + i·slots[k + N/2]).
+    """
+    if params.scheme == "ckks":
+        values = slots[:, :_HALF] + 1j * slots[:, _HALF:]
+        folded = np.fft.fft(values) * (_TWIST.conj() * (params.scale / _HALF))
+        return np.rint(np.concatenate((folded.real, folded.imag), axis=1)).astype(np.int64)
+    modulus = params.plain_modulus
+    quotient, remainder = divmod(MODULUS, modulus)
+    centred = np.where(slots > modulus // 2, slots - modulus, slots)
+    polynomials = np.rint(centred * (remainder / modulus)).astype(np.int64)
+    polynomials += centred * quotient
+    return polynomials
+
+
+def decode(phase: NDArray[np.int64], params: Params, *, contributors: int) -> NDArray[np.int64]:
+    """Read the slots of a sum.
+
+    Args:
+        phase: int64[c, N], c0 + c1·s centred modulo q.
+        params: the parameters of the sum.
+        contributors: ciphertexts in the sum, for the bound on the noise.
+
+    Returns:
+        int64[c, N] slots; centred modulo t under BFV.
+
+    Raises:
+        RemoteProtocolError: more noise than that many honest ciphertexts carry.
+    """
+    if params.scheme == "ckks":
+        return _decode_embedding(phase, params)
+    modulus = params.plain_modulus
+    slots = np.rint(phase * (modulus / MODULUS)).astype(np.int64)
+    # exact in 64 bits: t·phase − m·q is below 2q, though both products wrap
+    residue = phase * modulus - slots * MODULUS
+    step = (residue > MODULUS // 2).astype(np.int64) - (residue < -(MODULUS // 2))
+    slots += step
+    residue -= step * MODULUS
+    if int(np.abs(residue).max()) > contributors * int(params.layout.noise) * modulus:
+        raise RemoteProtocolError("the opened sum carries more noise than honest clients add")
+    slots -= modulus * (slots > (modulus - 1) // 2)
+    slots += modulus * (slots < -(modulus // 2))
+    return slots
+
+
+def _decode_embedding(phase: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
+    folded = (phase[:, :_HALF] + 1j * phase[:, _HALF:]) * _TWIST
+    values = np.fft.ifft(folded) * (_HALF / params.scale)
+    slots = np.concatenate((values.real, values.imag), axis=1)
+    rounded = np.rint(slots)
+    if not float(np.abs(slots - rounded).max()) <= params.rounding_error:
+        raise RemoteProtocolError("the opened sum carries more noise than honest clients add")
+    return rounded.astype(np.int64)

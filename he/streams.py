@@ -1,0 +1,111 @@
+"""Pseudo-random words from AES in counter mode: the public c1 of a ciphertext, and its secret errors.
+
+c1 = a is expanded from the upload's nonce by AES-128-CTR, as FrodoKEM expands its public matrix; errors come
+from AES-256-CTR under a key that the operating system draws anew for every call and nobody keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import TYPE_CHECKING
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES, AES128
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from he.capacity import DEGREE, MODULUS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["sample_errors", "sum_uniform", "uniform"]
+
+_SPARE = 8  # a 60-bit word is not below q with probability 2^-46, nine of a row with 2^-330
+_ROW = DEGREE + _SPARE
+_ROW_BLOCKS = _ROW * 8 // 16
+_ZEROS = bytes(_ROW * 8)
+_LOW_BITS = np.uint64((1 << 60) - 1)
+_COINS = np.uint64((1 << 21) - 1)
+_SIDE = np.uint64(21)
+_Q = np.uint64(MODULUS)
+_UNREDUCED = 15  # 60-bit words that add up below 2^64, with the reduced sum of those before
+
+
+def uniform(nonce: bytes, first: int, count: int) -> NDArray[np.uint64]:
+    """The polynomials a, at the roots of x^N + 1, of `count` ciphertexts of an upload from `first` on.
+
+    Args:
+        nonce: the upload's 32 bytes.
+        first: number of the first ciphertext in the upload.
+        count: how many.
+
+    Returns:
+        uint64[count, N], each word uniform below q (by rejection).
+
+    Example:
+        >>> bool((uniform(bytes(32), 3, 2)[0] == uniform(bytes(32), 2, 2)[1]).all())
+        True
+    """
+    stream = _uniform_stream(nonce, first)
+    result = np.empty((count, DEGREE), np.uint64)
+    for row in result:
+        row[:] = stream.below_q()
+    return result
+
+
+def sum_uniform(nonces: list[bytes], first: int, count: int) -> NDArray[np.uint64]:
+    """Σ of `uniform` over several uploads, modulo q."""
+    streams = [_uniform_stream(nonce, first) for nonce in nonces]
+    total = np.zeros((count, DEGREE), np.uint64)
+    for index in range(count):
+        row = total[index]
+        for number, stream in enumerate(streams, start=1):
+            np.add(row, stream.below_q(), out=row)
+            if number % _UNREDUCED == 0:
+                np.remainder(row, _Q, out=row)
+    return np.remainder(total, _Q, out=total)
+
+
+def sample_errors(count: int) -> NDArray[np.int8]:
+    """Fresh errors, int8[count, N]: centred binomials of 21 + 21 coins, SEAL's distribution.
+
+    Example:
+        >>> errors = sample_errors(2)
+        >>> errors.shape, int(abs(errors).max()) <= 21
+        ((2, 4096), True)
+    """
+    stream = _Stream(AES(secrets.token_bytes(32)), 0)
+    result = np.empty((count, DEGREE), np.int8)
+    for row in result:
+        words = stream.words()[:DEGREE]
+        heads = np.bitwise_count(words & _COINS).view(np.int8)
+        np.subtract(heads, np.bitwise_count((words >> _SIDE) & _COINS).view(np.int8), out=row)
+    return result
+
+
+class _Stream:
+    """Key stream, row by row in one buffer that stays in the processor's cache."""
+
+    def __init__(self, cipher: AES | AES128, first_block: int) -> None:
+        self._encryptor = Cipher(cipher, CTR(first_block.to_bytes(16, "big"))).encryptor()
+        self._buffer = np.empty(_ROW * 8 + 15, np.uint8)  # the cipher asks for one block more
+        self._words = self._buffer[: _ROW * 8].view("<u8")
+
+    def words(self) -> NDArray[np.uint64]:
+        """The next N words and some to spare; they last until the next call."""
+        self._encryptor.update_into(_ZEROS, self._buffer.data)
+        return self._words
+
+    def below_q(self) -> NDArray[np.uint64]:
+        """The next N words below q, by rejection."""
+        words = self.words()
+        words &= _LOW_BITS
+        result = words[:DEGREE]
+        return words[words < _Q][:DEGREE] if int(result.max()) >= MODULUS else result
+
+
+def _uniform_stream(nonce: bytes, first: int) -> _Stream:
+    key = hashlib.sha256(b"he uniform polynomials" + nonce).digest()[:16]
+    return _Stream(AES128(key), first * _ROW_BLOCKS)
