@@ -40,7 +40,9 @@ class SecAgg:
     Args:
         dropout_rate: share of a roster that may fall silent at any time.
         corrupt_rate: share of a roster that may collude with the server.
-        threat_model: "malicious" (an actively lying server) or "semi-honest".
+        threat_model: "malicious" (an actively lying server, up to 2,000 clients a round),
+            "malicious-local" (more clients; the server may learn several sums, each over about a quarter
+            of the round) or "semi-honest".
 
     Example:
         >>> SecAgg().kind
@@ -49,7 +51,7 @@ class SecAgg:
 
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1
-    threat_model: Literal["malicious", "semi-honest"] = "malicious"
+    threat_model: Literal["malicious", "semi-honest", "malicious-local"] = "malicious"
 
     kind: ClassVar[str] = "secagg"
     hides_updates: ClassVar[bool] = True
@@ -57,17 +59,17 @@ class SecAgg:
     def __post_init__(self) -> None:
         if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
             raise PlanError("dropout_rate and corrupt_rate must lie in [0, 1)")
-        if self.threat_model not in ("malicious", "semi-honest"):
-            raise PlanError("threat_model must be 'malicious' or 'semi-honest'")
+        if self.threat_model not in ("malicious", "semi-honest", "malicious-local"):
+            raise PlanError("threat_model must be 'malicious', 'malicious-local' or 'semi-honest'")
 
     @property
     def assumptions(self) -> tuple[str, ...]:
         """What the protocol's guarantee rests on."""
-        server = (
-            "may lie, drop and replay messages at will"
-            if self.threat_model == "malicious"
-            else "follows the protocol and only looks"
-        )
+        server = {
+            "malicious": "may lie, drop and replay messages at will",
+            "malicious-local": "may lie at will, and learn sums over parts of a cohort",
+            "semi-honest": "follows the protocol and only looks",
+        }[self.threat_model]
         return (
             f"The server {server}; at most {self.corrupt_rate:.0%} of each cohort collude with it.",
             f"At most {self.dropout_rate:.0%} of each cohort fall silent; beyond, a round ends empty.",
@@ -83,7 +85,10 @@ class SecAgg:
         )
 
     def min_survivors(self, roster_size: int) -> int:
-        """All but the assumed drop-outs, never below three."""
+        """All but the assumed drop-outs, never below three; of quorums of neighbours, what they promise."""
+        if self.threat_model == "malicious-local":
+            rates = (self.dropout_rate, self.corrupt_rate)
+            return secagg.requirements(roster_size, *rates, self.threat_model).min_survivors
         return max(3, roster_size - math.ceil(self.dropout_rate * roster_size))
 
     def colluders(self, roster_size: int) -> int:
@@ -202,7 +207,10 @@ class _SecAggClientSide:
     def session(
         self, spec: SumSpec, client_id: int, identity: secagg.Identity, opening: bytes
     ) -> _SecAggClientSession:
-        policy = secagg.Policy(allow_semi_honest=self.config.threat_model == "semi-honest")
+        policy = secagg.Policy(
+            allow_semi_honest=self.config.threat_model == "semi-honest",
+            allow_local=self.config.threat_model == "malicious-local",
+        )
         client = secagg.Client.from_offer(
             opening, client_id, identity, self.directory, context=spec.context, policy=policy
         )

@@ -17,7 +17,7 @@ from secagg.errors import (
     WireFormatError,
 )
 from secagg.keys import Directory, Identity, TrustServerDirectory
-from secagg.params import Params
+from secagg.params import Params, Requirements, requirements
 from secagg.policy import Policy
 from secagg.server import Server, SumResult
 from secagg.simulate import simulate
@@ -36,6 +36,7 @@ __all__ = [
     "Phase",
     "Policy",
     "RemoteProtocolError",
+    "Requirements",
     "SecAggError",
     "Server",
     "SumResult",
@@ -44,5 +45,6 @@ __all__ = [
     "WireFormatError",
     "masked_vector",
     "message_kind",
+    "requirements",
     "simulate",
 ]

@@ -154,3 +154,14 @@ def test_the_semi_honest_mode_sums_alike_under_its_own_name():
     result = secure_sum(backend, vectors, spec_for(vectors, max_abs=1000))
     assert np.array_equal(result.total, sum(vectors.values()))
     assert "only looks" in backend.assumptions[0]
+
+
+def test_quorums_of_neighbours_sum_alike_under_their_own_name():
+    backend = SecAgg(dropout_rate=0.1, corrupt_rate=0.05, threat_model="malicious-local")
+    vectors = vectors_of(24, 30, 1000, 5)
+    ids = sorted(vectors)
+    spec = spec_for(vectors, max_abs=1000)
+    result = secure_sum(backend, vectors, spec, silent_from={ids[3]: 3})
+    assert np.array_equal(result.total, sum(vectors[i] for i in ids if i != ids[3]))
+    assert backend.min_survivors(24) == backend.params(spec).min_survivors < 12
+    assert "parts of a cohort" in backend.assumptions[0]
