@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dp import InvalidParameterError, l2_clip
+from dp import InvalidParameterError, l2_clip, l2_norm
 
 ANY = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -40,6 +40,20 @@ def test_short_vectors_pass_unchanged_and_long_ones_keep_their_direction(vector)
     assert np.array_equal(l2_clip(vector, norm * 1.001), vector)
     shortened = l2_clip(vector, norm / 3)
     assert np.allclose(shortened, vector / 3, rtol=1e-12, atol=1e-300)
+
+
+@settings(deadline=None, max_examples=100)
+@given(vector=hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e150, 1e150)))
+def test_norm_is_the_exact_one_up_to_rounding(vector):
+    exact = squared(vector)
+    assert abs(Fraction(l2_norm(vector)) ** 2 - exact) <= exact * Fraction(1, 10**13)
+
+
+def test_norm_of_what_is_sent_in_place_of_a_broken_update():
+    assert l2_norm(np.array([1.0, math.nan])) == l2_norm(np.array([math.inf, 1.0])) == 0
+    assert l2_norm(np.full(4, 1e300)) == 2e300
+    with pytest.raises(InvalidParameterError, match="vector"):
+        l2_norm(np.ones((2, 2)))
 
 
 def test_result_is_a_copy():

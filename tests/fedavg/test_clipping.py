@@ -17,7 +17,7 @@ from fedavg.cohort import PoissonCohort
 from fedavg.config import build_plan, load_config
 from fedavg.encoding import FixedPoint
 from fedavg.errors import ConfigError, LocalProtocolError, PlanError
-from fedavg.messages import RoundStart, encode, model_digest
+from fedavg.messages import Ready, RoundStart, encode, model_digest
 from fedavg.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -26,6 +26,7 @@ from fedavg.noise import (
 )
 from fedavg.plan import Budget
 from fedavg.run_dir import RunDirectory
+from fedavg.server import RoundServer
 from fedavg.tensors import Layout
 from secagg import Identity
 from tests.e2e.small import LENGTH, MODEL, SUMS, examples, federation, plan
@@ -138,6 +139,28 @@ def test_a_client_with_a_fixed_clip_norm_takes_none_from_the_server():
 
 def test_clients_with_another_clip_norm_are_in_another_sum():
     assert len({model_digest(b"m"), model_digest(b"m", 1.0), model_digest(b"m", 1.5)}) == 3
+
+
+@pytest.mark.parametrize(("told", "agrees"), [(1.0, True), (1.0 + 2**-52, False)])
+def test_a_client_told_another_clip_norm_does_not_join_the_sum(told, agrees):
+    """A server that gives clients different clip norms, even by one bit, gets no sum over them."""
+    resolution = resolved()
+    side = resolution.plan.secure_sum.server_side(b"")
+    model = np.zeros(LENGTH, "<f4").tobytes()
+    server = RoundServer(
+        resolution, side, round_index=0, model=model, cohort=range(CLIENTS), clip=1.0
+    )
+    server.open()
+    client = client_of(resolution)
+    client.handle(encode(RoundStart(0, model, told)))
+    for sender in range(CLIENTS):
+        server.receive(sender, encode(Ready(0)))
+    opening = server.advance()[0][0]
+    if agrees:
+        assert client.handle(opening)
+    else:
+        with pytest.raises(LocalProtocolError, match="another round or model"):
+            client.handle(opening)
 
 
 @pytest.mark.parametrize("clip", [1e-80, 0.3, 1e80])

@@ -23,6 +23,7 @@ from fedavg.noise import (
     DistributedSkellam,
     Sensitivity,
     Shares,
+    guaranteed_variance,
     share_stddev,
 )
 
@@ -62,6 +63,16 @@ def test_the_event_counts_on_the_smallest_shares_of_the_run():
     assert event.shares > SHARES.cap  # the server's share, and the part held back
     published = DistributedDiscreteGaussian(1.3).event(SENSITIVITY, SHARES, SCHEME)
     assert published.local_stddev == pytest.approx(smallest, rel=1e-4)
+
+
+def test_what_the_theorem_consumes_is_added_on_top_of_the_claim():
+    """Sums of discrete Gaussians are post-processed Gaussians of less variance: by 2² grid units here."""
+    claimed = (1.3 * SENSITIVITY.l2) ** 2
+    event = DistributedGaussian(1.3).event(SENSITIVITY, SHARES, SCHEME)
+    held_back = guaranteed_variance(DistributedGaussian(1.3), SENSITIVITY) - claimed
+    assert held_back == pytest.approx(event.local_stddev**2, rel=1e-6)
+    assert held_back >= 4 * (1 - 1e-6)
+    assert guaranteed_variance(DistributedSkellam(1.3), SENSITIVITY) == claimed
 
 
 def test_shares_too_small_for_the_theorem_are_refused():
