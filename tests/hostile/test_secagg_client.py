@@ -29,7 +29,7 @@ from secagg.messages import MaskedInput, ShareKeys, SharesOpened, UnmaskShares
 from secagg.settle import compatible
 from secagg.shamir import rebuild
 from secagg.state import SERVER_AWAITS
-from secagg.wire import Kind, decode, encode, encode_chunk
+from secagg.wire import Kind, decode, encode
 from tests.secagg.lab import Lab
 
 
@@ -404,72 +404,6 @@ def test_a_signature_over_other_survivors():
     message = decode(lab.reply(10))[1]
     other = lab.identities[10].sign(b"other survivors")
     refused(lab, 10, lab.encode(dataclasses.replace(message, signature=other)), "other survivors")
-
-
-# Chunks ----------------------------------------------------------------------------------------------
-
-
-def test_uploads_come_in_parts_and_are_committed_whole(monkeypatch):
-    monkeypatch.setattr("secagg.client.CHUNK_SIZE", 13)
-    lab = Lab(5).run_to(Phase.MASKED_INPUT)
-    parts = list(lab.clients[10].chunks(reply := lab.reply(10)))
-    assert len(parts) == -(-len(reply) // 13) > 2
-    lab.server.receive_chunk(10, parts[0])
-    for wrong in (parts[0], parts[2]):
-        with pytest.raises(RemoteProtocolError, match="out of turn"):
-            lab.server.receive_chunk(10, wrong)
-    for part in parts[1:]:
-        assert 10 not in lab.server._answers
-        lab.server.receive_chunk(10, part)
-    for i in lab.ids[1:]:
-        lab.answer(i)
-    lab.next_messages = lab.server.advance()
-    lab.run_to(Phase.DONE)
-    assert np.array_equal(lab.server.result().total, lab.total(lab.ids))
-
-
-def test_parts_without_end_are_bounded():
-    lab = Lab(5).run_to(Phase.MASKED_INPUT)
-    bound = lab.server._largest()
-    with pytest.raises(RemoteProtocolError, match="beyond any message"):
-        lab.server.receive_chunk(10, encode_chunk(lab.session, 0, 2**32 - 1, bytes(bound + 1)))
-    assert not lab.server._staging
-    for i in range(bound // 10):
-        lab.server.receive_chunk(10, encode_chunk(lab.session, i, 2**32 - 1, bytes(10)))
-    with pytest.raises(RemoteProtocolError, match="beyond any message"):
-        lab.server.receive_chunk(10, encode_chunk(lab.session, bound // 10, 2**32 - 1, bytes(10)))
-    assert lab.server._staging.size <= bound
-
-
-def test_parts_of_a_late_input_are_refused_unread():
-    lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT)
-    late = list(lab.clients[60].chunks(lab.reply(60)))
-    lab.run_to(Phase.CONSISTENCY, silent={60: Phase.MASKED_INPUT})
-    with pytest.raises(RemoteProtocolError, match="no longer"):
-        lab.server.receive_chunk(60, late[0])
-    assert not lab.server._staging
-
-
-def test_a_partial_upload_never_touches_the_sum(monkeypatch):
-    monkeypatch.setattr("secagg.client.CHUNK_SIZE", 13)
-    lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT)
-    parts = list(lab.clients[60].chunks(lab.reply(60)))
-    for part in parts[:-1]:
-        lab.server.receive_chunk(60, part)
-    assert not lab.server._total.any()
-    lab.run_to(Phase.DONE, silent={60: Phase.MASKED_INPUT})
-    assert np.array_equal(lab.server.result().total, lab.total(lab.ids[:-1]))
-
-
-def test_the_server_keeps_no_input():
-    """What it holds of a vector, when all have come, is their sum."""
-    lab = Lab(5).run_to(Phase.MASKED_INPUT)
-    for i in lab.ids:
-        lab.answer(i)
-    assert all(not answer.packed for answer in lab.server._answers.values())
-    vectors = [masked_vector(lab.sent[Phase.MASKED_INPUT, i]) for i in lab.ids]
-    bits = lab.params.ring_bits
-    assert np.array_equal(ring.centre(lab.server._total, bits), ring.centre(sum(vectors), bits))
 
 
 # O1: bytes from hell ---------------------------------------------------------------------------------

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import os
-import pickle
 
 import numpy as np
 import pytest
@@ -24,7 +21,6 @@ from secagg import (
     Policy,
     RemoteProtocolError,
     Server,
-    TrustServerDirectory,
     UnsafeParametersError,
     masked_vector,
     ring,
@@ -33,7 +29,7 @@ from secagg.cohort import pair_seed, self_seed
 from secagg.envelopes import _commitments, _route, open_envelope
 from secagg.keys import AgreementKey
 from secagg.masks import add_masks
-from secagg.messages import ForwardedShares, Offer, Partners, Roster, Signatures, Survivors
+from secagg.messages import ForwardedShares, Offer, Signatures, Survivors
 from secagg.params import Requirements
 from secagg.sealed import route_keys, seal
 from secagg.shamir import rebuild
@@ -242,77 +238,6 @@ def test_s3_padding_hides_no_further_id():
         lab.clients[10].receive(data[:44] + b"\xff" + data[45:])
 
 
-def withhold(lab):
-    """Client 10 never gets the shares of client 20, and is then told that 20 is a partner."""
-    lab.run_to(Phase.CHECK_SHARES)
-    forwarded = lab.message(10).envelopes
-    lab.clients[10].receive(lab.encode(ForwardedShares((None, *forwarded[1:]))))
-    return lab.clients[10].receive(lab.encode(Partners(b"\1" * 5)))
-
-
-def test_s3_edges_cannot_be_cut_one_by_one():
-    """A server that withholds the shares between two partners loses the inputs of both."""
-    with pytest.raises(RemoteProtocolError, match="client 20 in"):
-        withhold(Lab(5))
-
-
-def test_s3_mutant_masks_with_whom_the_server_likes(monkeypatch):
-    monkeypatch.setattr(secagg.client, "check_partners", lambda *_: None)
-    monkeypatch.setattr(secagg.client, "partners_of", lambda *_: (2, 3, 4))
-    assert withhold(Lab(5)) is not None
-
-
-def partner_lies():
-    return {
-        "without this client": lambda: b"\0" + b"\1" * 5,
-        "roster of fewer": lambda: b"\1" * 5,
-        "roster of more": lambda: b"\1" * 7,
-        "too few": lambda: b"\1\1\1" + b"\0" * 3,
-        "one that dealt nothing": lambda: b"\1" * 6,
-    }
-
-
-@pytest.mark.parametrize("name", partner_lies())
-def test_s3_lies_about_the_partners(name, monkeypatch):
-    lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT, silent={60: Phase.SHARE_KEYS})
-    message = lab.encode(Partners(partner_lies()[name]()))
-    with pytest.raises(RemoteProtocolError) as caught:
-        lab.clients[10].receive(message)
-    assert caught.value.culprit == "server"
-    assert lab.clients[10].phase is Phase.ABORTED
-
-
-def two_sets_of_partners(lab):
-    """Client 10 is told other partners than the rest; what is left of its input's masks."""
-    lab.run_to(Phase.MASKED_INPUT)
-    fewer = Partners(b"\1\1\1\1\0")
-    lab.server.receive(10, lab.clients[10].receive(lab.encode(fewer)))
-    for i in lab.ids[1:]:
-        lab.answer(i)
-    lab.next_messages = lab.server.advance()
-    return lab
-
-
-def test_s2_other_partners_make_another_survivor_set():
-    lab = two_sets_of_partners(Lab(5))
-    with pytest.raises(RemoteProtocolError, match="no partner"):
-        lab.clients[10].receive(lab.next_messages[10])
-    for i in lab.ids[1:]:
-        lab.answer(i)
-    request = lab.server.advance()
-    assert all(position for position, _ in decode(request[20])[1].signatures)
-
-
-def test_s2_masks_under_other_partners_do_not_cancel():
-    """Even the masks between clients that are partners in both sets."""
-    lab = two_sets_of_partners(Lab(5))
-    own, theirs = lab.clients[10]._partner_root, lab.clients[20]._partner_root
-    key = AgreementKey.generate()
-    assert own != theirs
-    assert pair_seed(lab.cohort, own, key, 0, 1) != pair_seed(lab.cohort, theirs, key, 0, 1)
-    assert self_seed(lab.cohort, own, bytes(32), 0) != self_seed(lab.cohort, theirs, bytes(32), 0)
-
-
 # S4, S5: weak parameters and small cohorts -----------------------------------------------------------
 
 WEAK = [
@@ -393,103 +318,6 @@ def test_s5_too_few_survivors_give_no_sum(phase):
     assert lab.server.phase is Phase.ABORTED
     with pytest.raises(LocalProtocolError):
         lab.server.result()
-
-
-# S6, S7: the roster ----------------------------------------------------------------------------------
-
-
-def resign(lab, entry, identity):
-    return dataclasses.replace(entry, signature=identity.sign(entry.signed(lab.session)))
-
-
-def tampered(name, lab):
-    """A roster that client 10 gets instead of the honest one."""
-    entries = list(lab.message(10).entries)
-    stranger = AgreementKey.generate().public
-    low = bytes(32)
-    if name == "own left out":
-        del entries[0]
-    elif name == "own altered":
-        entries[0] = resign(
-            lab, dataclasses.replace(entries[0], mask_key=stranger), lab.identities[10]
-        )
-    elif name == "id twice":
-        entries[1] = dataclasses.replace(entries[1], client_id=10)
-    elif name == "one key for two":
-        entries[1] = resign(
-            lab,
-            dataclasses.replace(entries[1], mask_key=entries[2].mask_key),
-            lab.identities[20],
-        )
-    elif name in ("low order", "not canonical"):
-        key = low if name == "low order" else (2**255 - 10).to_bytes(32, "little")
-        entries[1] = resign(
-            lab, dataclasses.replace(entries[1], channel_key=key), lab.identities[20]
-        )
-    elif name == "too few":
-        entries = entries[:2]
-    elif name == "sybil":
-        sybil = Identity.generate()
-        new = dataclasses.replace(
-            entries[1], client_id=21, identity=sybil.public, channel_key=stranger
-        )
-        entries[1] = resign(lab, new, sybil)
-    elif name == "man in the middle":
-        entries[1] = dataclasses.replace(entries[1], channel_key=stranger)
-    elif name == "another identity":
-        own = Identity.generate()
-        new = dataclasses.replace(entries[1], identity=own.public, channel_key=stranger)
-        entries[1] = resign(lab, new, own)
-    return lab.encode(Roster(tuple(entries)))
-
-
-ROSTERS = [
-    "own left out",
-    "own altered",
-    "id twice",
-    "one key for two",
-    "low order",
-    "not canonical",
-    "too few",
-    "sybil",
-    "man in the middle",
-    "another identity",
-]
-
-
-@pytest.mark.parametrize("name", ROSTERS)
-def test_s6_s7_tampered_rosters(name):
-    lab = Lab(5).run_to(Phase.SHARE_KEYS)
-    client = lab.clients[10]
-    with pytest.raises(RemoteProtocolError) as caught:
-        client.receive(tampered(name, lab))
-    assert caught.value.culprit == (20 if name in ("low order", "not canonical") else "server")
-    assert client.phase is Phase.ABORTED
-    with pytest.raises(LocalProtocolError):
-        client.receive(lab.next_messages[10])
-
-
-@pytest.mark.parametrize("name", ["man in the middle", "another identity", "sybil"])
-def test_s7_mutant_deals_shares_to_the_server(name, monkeypatch):
-    lab = Lab(5).run_to(Phase.SHARE_KEYS)
-    if name == "man in the middle":
-        monkeypatch.setattr(Directory, "verify", lambda *_: True)
-    monkeypatch.setattr(Directory, "check", lambda *_: None)
-    assert lab.clients[10].receive(tampered(name, lab)) is not None
-
-
-def test_s7_trusting_the_server_must_be_said_and_is_not_called_malicious():
-    identity = Identity.generate()
-    for model in ("malicious", "semi-honest"):
-        params = Params.for_cohort(5, 1, max_abs=1, threat_model=model)
-        offer = Server(params, context=CONTEXT).offer()
-        arguments = (offer, 1, identity, TrustServerDirectory())
-        policy = Policy(allow_semi_honest=True)
-        if model == "malicious":
-            with pytest.raises(UnsafeParametersError, match="Directory"):
-                Client.from_offer(*arguments, context=CONTEXT, policy=policy)
-        else:
-            Client.from_offer(*arguments, context=CONTEXT, policy=policy)
 
 
 # S8, S13: replays, routes, and another model ---------------------------------------------------------
@@ -677,35 +505,6 @@ def test_clients_forget_their_secrets():
     assert "redacted" in repr(secrets)
     lab.run_to(Phase.DONE)
     assert all(client._secrets is None for client in lab.clients.values())
-
-
-@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_s10_a_client_cannot_be_copied(make):
-    client = Lab(5).clients[10]
-    with pytest.raises(LocalProtocolError, match="copied or pickled"):
-        make(client)
-
-
-def test_s10_a_client_stays_in_its_process(monkeypatch):
-    lab = Lab(5).run_to(Phase.SHARE_KEYS)
-    client, own = lab.clients[10], os.getpid()
-    monkeypatch.setattr(os, "getpid", lambda: own + 1)
-    with pytest.raises(LocalProtocolError, match="fork"):
-        client.receive(lab.next_messages[10])
-    monkeypatch.undo()
-    assert client.receive(lab.next_messages[10])
-
-
-def test_s10_two_processes_after_a_fork_do_not_both_answer():
-    lab = Lab(5).run_to(Phase.SHARE_KEYS)
-    child = os.fork()
-    if not child:  # pragma: no cover - in the child
-        try:
-            lab.clients[10].receive(lab.next_messages[10])
-        except LocalProtocolError:
-            os._exit(7)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_too_few_shares_that_open_end_the_session():
