@@ -32,6 +32,7 @@ from he.errors import (
     WireFormatError,
 )
 from he.keyholder import KeyHolder, SumResult
+from he.parallel import encrypt_chunks
 from he.params import Params
 from he.server import Server
 from he.wire import ciphertext_coefficients, envelope_kind
@@ -54,5 +55,6 @@ __all__ = [
     "UnsafeParametersError",
     "WireFormatError",
     "ciphertext_coefficients",
+    "encrypt_chunks",
     "envelope_kind",
 ]

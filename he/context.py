@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from he.rlwe import Encryptor
 
-__all__ = ["EncryptContext", "PublicContext", "SecretContext", "hash_context"]
+__all__ = ["EncryptContext", "PublicContext", "SecretContext", "hash_context", "read_exported"]
 
 _PUBLIC = struct.Struct("<4s19s32s16s")
 _PUBLIC_MAGIC = b"HEV2"
@@ -213,6 +213,10 @@ class SecretContext(_Member):
         """The secret key, for storage and for other processes. Whoever has it reads every upload."""
         return _seal(_SECRET_MAGIC, self.params, _octets(self._secret_key))
 
+    def export(self) -> bytes:
+        """What a client's process needs: the secret key."""
+        return self.export_secret_key()
+
     @classmethod
     def from_secret_key(cls, params: Params, data: bytes) -> SecretContext:
         """Rebuild the context from `export_secret_key()`, with the parameters it was made for.
@@ -247,9 +251,10 @@ class EncryptContext(_Member):
 
     It is secret all the same, since it holds the group's signing and tag keys. Tags need a secret that
     the server lacks; ciphertexts made with a public key alone could be made by the server, and neither
-    signatures nor adding up at the key holder would show that a member's own ciphertext is well formed.
-    So the assumption is that of symmetric mode, no client helps the server; what is gained is that a
-    client which sees other uploads learns nothing from them.
+    signatures of each client nor adding up at the key holder would show that a member's own ciphertext
+    is well formed: one with a chosen c1 opens to the key. So a dishonest server must not be helped by a
+    client, as in symmetric mode. What is gained: a client, or the server with a client that only looks,
+    learns nothing from the uploads of others.
 
     Example:
         >>> params = Params.for_sum(3, max_abs=100, public_key=True)
@@ -267,6 +272,10 @@ class EncryptContext(_Member):
         """This context, for a client in another process; not for the server."""
         return _seal(_ENCRYPT_MAGIC, self.params, self._group.seeds + _octets(self._public_key))
 
+    def export(self) -> bytes:
+        """What a client's process needs: no secret key."""
+        return self.export_encryption_keys()
+
     @classmethod
     def from_encryption_keys(cls, params: Params, data: bytes) -> EncryptContext:
         """Rebuild the context from `export_encryption_keys()`.
@@ -278,6 +287,18 @@ class EncryptContext(_Member):
         content = _unseal(_ENCRYPT_MAGIC, params, data, 64 + 16 * DEGREE)
         group = _Group(params, content[:32], content[32:64])
         return cls(params, _words(content[64:]), group)
+
+
+def read_exported(params: Params, data: bytes) -> SecretContext | EncryptContext:
+    """Rebuild either context from what its `export()` gave.
+
+    Raises:
+        WireFormatError: these bytes are no exported keys.
+        ContextMismatchError: keys for other parameters.
+    """
+    if data[:4] == _ENCRYPT_MAGIC:
+        return EncryptContext.from_encryption_keys(params, data)
+    return SecretContext.from_secret_key(params, data)
 
 
 def _digest(message: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-__all__ = ["Secret"]
+__all__ = ["Secret", "SecretBytes"]
 
 
 class Secret:
@@ -20,3 +20,26 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         self.__reduce__()
+
+
+class SecretBytes(bytes):
+    """Bytes of a key on their way to a worker process: they print redacted and arrive as plain bytes.
+
+    Example:
+        >>> SecretBytes(b"key")
+        SecretBytes(<redacted>)
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "SecretBytes(<redacted>)"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> tuple[type[bytes], tuple[bytes]]:
+        return bytes, (bytes(self),)
+
+    def __reduce_ex__(self, protocol: object) -> tuple[type[bytes], tuple[bytes]]:
+        return self.__reduce__()

@@ -1,0 +1,110 @@
+"""Encryption on several cores: spawned processes, since SEAL's binding holds the interpreter's lock."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import astuple
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from he.client import Upload
+from he.context import EncryptContext, SecretContext, read_exported
+from he.errors import LocalProtocolError
+from he.params import BLOCK, Params
+from he.secrecy import SecretBytes
+from he.tags import UploadName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from he.client import Client
+
+__all__ = ["encrypt_chunks"]
+
+_AHEAD = 2  # chunks in hand for each worker: what bounds the memory
+
+_keys: list[SecretContext | EncryptContext] = []  # of a worker process, one
+
+
+def encrypt_chunks(
+    client: Client,
+    vector: NDArray[np.int64],
+    *,
+    processes: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[bytes]:
+    """Encrypt a vector as `Client.encrypt` does, in several processes.
+
+    Call it under `if __name__ == "__main__":` as everything that spawns processes. They get the exported
+    keys through their start-up pipe, and each slice of the vector when its turn comes.
+
+    Args:
+        client: a client that has encrypted nothing yet.
+        vector: int64[d]; leave it alone until the last chunk is made.
+        processes: how many workers, at least 1. Starting them takes about a second.
+        progress: called with (chunks made, chunks in all) after each chunk.
+
+    Returns:
+        An iterator over the chunks, in order.
+
+    Raises:
+        CapacityError: a value out of range.
+        LocalProtocolError: no such vector, no worker, a second call; while iterating, a worker died.
+    """
+    if processes < 1:
+        raise LocalProtocolError("processes must be 1 or more")
+    upload = client.begin(vector)
+    return _chunks(client.keys, upload, vector, processes, progress or _ignore)
+
+
+def _chunks(
+    keys: SecretContext | EncryptContext,
+    upload: Upload,
+    vector: NDArray[np.int64],
+    processes: int,
+    progress: Callable[[int, int], None],
+) -> Iterator[bytes]:
+    params = keys.params
+    step, count = BLOCK * params.values_per_ciphertext, params.chunks(vector.size)
+    pool = ProcessPoolExecutor(
+        min(processes, count),
+        mp_context=get_context("spawn"),
+        initializer=_start,
+        initargs=(params.to_bytes(), SecretBytes(keys.export())),
+    )
+    name = astuple(upload.name)
+    pending: deque[Future[bytes]] = deque()
+    with pool:
+        try:
+            for index in range(count + _AHEAD * processes):
+                if index < count:
+                    values = vector[index * step : (index + 1) * step]
+                    pending.append(pool.submit(_encrypt, name, index, values))
+                if index >= _AHEAD * processes:
+                    yield pending.popleft().result()
+                    progress(index - _AHEAD * processes + 1, count)
+        except BrokenProcessPool as error:
+            raise LocalProtocolError(
+                "a worker process died; begin again with a new Client, which draws a new nonce"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start(params: bytes, exported: bytes) -> None:
+    """Rebuild the context in a worker."""
+    _keys.append(read_exported(Params.from_bytes(params), exported))
+
+
+def _encrypt(name: tuple[bytes, int, bytes, int], index: int, values: NDArray[np.int64]) -> bytes:
+    return Upload(UploadName(*name)).chunk(_keys[0], index, values)
+
+
+def _ignore(done: int, total: int) -> None:
+    del done, total
