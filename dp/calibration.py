@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from scipy.optimize import brentq
+
 from dp._checks import fraction, positive, whole
+from dp.accounting import gaussian
 from dp.accounting.accountant import Accountant
 from dp.errors import InvalidParameterError
-from dp.events import FailureEvent, GaussianEvent, NeighboringRelation
+from dp.events import (
+    FailureEvent,
+    FixedSizeSampling,
+    GaussianEvent,
+    NeighboringRelation,
+    NoSampling,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["calibrate_noise_multiplier"]
 
-_TOLERANCE = 1e-5
+_MARGIN = 1.2e-4
+_TOLERANCE = 1e-4
+"""The search ends where the upper ε is 1 − _MARGIN ± _TOLERANCE of the target."""
 _LARGEST = 1e7
+_STEPS = 80
+_SLOPE = 1.3
+"""About −d log ε / d log z."""
 
 
 def calibrate_noise_multiplier(
@@ -32,7 +46,7 @@ def calibrate_noise_multiplier(
     relation: NeighboringRelation = NeighboringRelation.ADD_REMOVE,
     failure_probability: float = 0.0,
 ) -> float:
-    """Return a noise multiplier, within 1e-5 of the smallest, whose certified upper ε is ≤ `epsilon`.
+    """Return a noise multiplier whose certified upper ε is ≤ `epsilon`, and ≥ 0.999·`epsilon`.
 
     Args:
         epsilon: target, > 0.
@@ -48,64 +62,97 @@ def calibrate_noise_multiplier(
 
     Example:
         >>> from dp import NoSampling
-        >>> round(calibrate_noise_multiplier(1.0, 1e-5, sampling=NoSampling(), steps=1), 3)
-        3.731
+        >>> round(calibrate_noise_multiplier(1.0, 1e-5, sampling=NoSampling(), steps=1), 2)
+        3.73
     """
     positive("epsilon", epsilon)
     fraction("delta", positive("delta", delta))
     whole("steps", steps)
     fraction("failure_probability", failure_probability)
 
-    def excess(multiplier: float) -> float:
-        run = Accountant(relation).compose(GaussianEvent(multiplier, sampling), steps)
+    # refused by name before anything is searched for
+    Accountant(relation).compose(GaussianEvent(1.0, sampling))
+
+    def run(log_multiplier: float) -> Accountant:
+        event = GaussianEvent(math.exp(log_multiplier), sampling)
+        spent = Accountant(relation).compose(event, steps)
         if failure_probability > 0:
-            run = run.compose(FailureEvent(failure_probability))
-        if run.quick_epsilon(delta) <= epsilon / 4:
-            return math.log(0.25)  # far enough on the safe side to need no finer answer
-        high = run.epsilon(delta).high
-        return math.log(max(high, 1e-300) / epsilon)
+            spent = spent.compose(FailureEvent(failure_probability))
+        return spent
 
-    low, high = _bracket(excess)
-    return _refine(excess, low, high)
+    def excess(log_multiplier: float) -> float:
+        high = run(log_multiplier).upper_epsilon(delta)
+        return math.log(max(high, 1e-300) / epsilon) + _MARGIN
+
+    point = _solve(excess, _start(epsilon, delta, sampling, steps, relation))
+    while run(point).epsilon(delta).high > epsilon:
+        point += _TOLERANCE / 2
+    return math.exp(point)
 
 
-def _bracket(excess: Excess) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Two multipliers a factor of two apart with the target between them, and their excesses."""
-    multiplier = 1.0
-    value = excess(multiplier)
-    factor = 2.0 if value > 0 else 0.5
-    while True:
-        following = multiplier * factor
-        if following > _LARGEST:
+def _start(
+    epsilon: float, delta: float, sampling: Sampling, steps: int, relation: NeighboringRelation
+) -> float:
+    """Log of the multiplier by the central limit: one Gaussian with the sum of the losses' variances."""
+    if delta == 1:
+        return 0.0
+    log_delta = math.log(delta)
+    most = math.sqrt(2 * epsilon) + math.sqrt(-2 * log_delta) + 40.0
+    mu = float(brentq(lambda m: gaussian.log_delta(epsilon, m) - log_delta, 1e-12, most))
+    match sampling:
+        case FixedSizeSampling(size, dataset_size):
+            rate, distance = size / dataset_size, 2.0
+        case NoSampling():
+            rate, distance = 1.0, 1.0
+        case _:
+            rate, distance = sampling.rate, 1.0
+    if relation is NeighboringRelation.REPLACE_ONE:
+        distance = 2.0
+    precision = mu * mu / steps
+    if rate < 1:
+        precision = math.log1p(precision / rate / rate)
+    return math.log(distance) - 0.5 * math.log(precision)
+
+
+def _solve(excess: Excess, start: float) -> float:
+    """Where |excess| ≤ _TOLERANCE; at a jump, the end with enough noise.
+
+    Secants through the last two points, as long as they stay between a point with too little noise and
+    one with enough; halving otherwise.
+    """
+    limit = math.log(_LARGEST)
+    point = min(max(start, -limit), limit)
+    noisy, quiet = -math.inf, math.inf  # too little noise, enough
+    last: tuple[float, float] | None = None
+    for _ in range(_STEPS):
+        value = excess(point)
+        if abs(value) <= _TOLERANCE:
+            return point
+        noisy, quiet = (point, quiet) if value > 0 else (noisy, point)
+        if quiet - noisy < 1e-9:
+            break
+        following = _following((point, value), last)
+        last = (point, value)
+        if not noisy < following < quiet:
+            # both ends are known, or the step led out over the only one that is
+            following = (noisy + quiet) / 2
+        if following > limit:
             raise InvalidParameterError(
                 "no noise reaches this target: the failure probability, or sampling, exceeds delta"
             )
-        if following < 1 / _LARGEST:
-            return (following, math.inf), (multiplier, value)
-        nearer = excess(following)
-        if (nearer > 0) != (value > 0):
-            pair = (multiplier, value), (following, nearer)
-            return pair if value > 0 else (pair[1], pair[0])
-        multiplier, value = following, nearer
-
-
-def _refine(excess: Excess, low: tuple[float, float], high: tuple[float, float]) -> float:
-    """Regula falsi in logarithms, falling back to bisection; `high` always fits the target."""
-    for step in range(60):
-        a, b = math.log(low[0]), math.log(high[0])
-        if b - a <= _TOLERANCE:
+        if following < -limit:
             break
-        middle = (a + b) / 2
-        if step % 3 < 2 and math.isfinite(low[1]) and low[1] - high[1] > 0:
-            middle = a + (b - a) * low[1] / (low[1] - high[1])
-            # aim a little to the far side of the near end, so that both ends move
-            nudge = 0.3 * _TOLERANCE
-            middle = middle + nudge if step % 3 == 0 else middle - nudge
-            middle = min(max(middle, a + nudge), b - nudge)
-        point = math.exp(middle)
-        value = excess(point)
-        if value > 0:
-            low = (point, value)
-        else:
-            high = (point, value)
-    return high[0]
+        point = following
+    if math.isinf(quiet):
+        raise InvalidParameterError("no noise multiplier fits this target")
+    return quiet
+
+
+def _following(this: tuple[float, float], last: tuple[float, float] | None) -> float:
+    """The secant's zero, at most a factor of 4 away; a usual slope stands in for one that cannot be."""
+    point, value = this
+    slope = -_SLOPE
+    if last is not None and math.isfinite(last[1]) and math.isfinite(value):
+        slope = min((value - last[1]) / (point - last[0]), -0.2)
+    step = -value / slope
+    return point + min(max(step, -math.log(4)), math.log(4))

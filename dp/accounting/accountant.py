@@ -12,6 +12,8 @@ import numpy as np
 from dp._checks import at_least, fraction, is_a, whole
 from dp.accounting import gaussian, rdp
 from dp.accounting.bracket import Bracket
+from dp.accounting.moments import pair_curve
+from dp.accounting.pairs import SwapPair
 from dp.accounting.pld import pld_delta, pld_epsilon
 from dp.accounting.terms import Counted, Terms, resolve
 from dp.errors import InvalidParameterError, UnsupportedEventError
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Accountant"]
 
-_EXACT = 1e-10
+_EXACT = 1e-9
 """Relative width given to the closed forms."""
 _LOG_SMALLEST = -640.0
 """Below this log δ only the Rényi bound is used."""
+_LARGE = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,17 @@ class Accountant:
             delta: in [0, 1].
         """
         fraction("delta", delta)
-        return _epsilon(self.relation, self.counts, float(delta))
+        return _epsilon(self.relation, self.counts, float(delta), both=True)
 
     def delta(self, epsilon: float) -> Bracket:
         """Bracket the smallest δ at this ε ≥ 0."""
         at_least("epsilon", epsilon, 0)
         return _delta(self.relation, self.counts, float(epsilon))
+
+    def upper_epsilon(self, delta: float) -> float:
+        """Return the upper side of `epsilon` alone: half the work, and at most as tight."""
+        fraction("delta", delta)
+        return _epsilon(self.relation, self.counts, float(delta), both=False).high
 
     def quick_epsilon(self, delta: float) -> float:
         """Return a looser upper bound on ε, from Rényi curves alone: sound, and almost free."""
@@ -98,66 +106,52 @@ def _check_event(event: Event) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _epsilon(relation: NeighboringRelation, counts: Counted, delta: float) -> Bracket:
-    return _with_failure(resolve(counts, relation), delta, _base_epsilon)
+def _epsilon(
+    relation: NeighboringRelation, counts: Counted, delta: float, *, both: bool
+) -> Bracket:
+    def rest(terms: Terms, delta: float) -> Bracket:
+        return _base_epsilon(terms, delta, both=both)
+
+    return _with_failure(resolve(counts, relation), delta, rest)
 
 
 @lru_cache(maxsize=1024)
 def _delta(relation: NeighboringRelation, counts: Counted, epsilon: float) -> Bracket:
     terms = resolve(counts, relation)
-    base = _base_delta(terms, epsilon - 2 * terms.slack)
     failed = _failure_delta(terms.failure, epsilon)
-    high = min(1.0, base.high * math.exp(min(terms.slack, 700.0)) + failed)
-    low = 0.0 if terms.slack > 0 else max(0.0, base.low - failed)
-    return Bracket(min(low, high), high)
+    base = _base_delta(terms, epsilon)
+    high = min(1.0, base.high + failed)
+    return Bracket(min(max(0.0, base.low - failed), high), high)
 
 
 def _failure_delta(probability: float, epsilon: float) -> float:
     """(1 + e^ε)·p: what an event outside the theorems costs."""
     if probability == 0:
         return 0.0
-    return probability * (1 + math.exp(min(epsilon, 700.0))) if epsilon < 700 else math.inf
+    return probability * (1 + math.exp(epsilon)) if epsilon < _LARGE else math.inf
 
 
 def _with_failure(terms: Terms, delta: float, rest: Callable[[Terms, float], Bracket]) -> Bracket:
     """Solve δ_rest(ε) + (1 + e^ε)·p ≤ δ for the least ε, and its mirror for the lower side.
 
-    Any E with δ_rest(E) ≤ δ − (1 + e^E)·p is a valid claim, so each step below is certified by itself.
+    Any E with δ_rest(E) ≤ δ − (1 + e^E)·p is a valid claim, so the result is certified by itself.
     """
     if delta == 1:
         return Bracket(0.0, 0.0)
     if terms.failure == 0:
         return rest(terms, delta)
-    ceiling = _quick_epsilon(terms, delta).high
-    reserve = _failure_delta(terms.failure, ceiling * 1.001 + 1e-3)
-    if reserve <= 1e-3 * delta:
-        high = rest(terms, delta - reserve).high
-        if high <= ceiling * 1.001 + 1e-3:
-            above = min(1.0, delta + reserve)
-            return Bracket(min(high, rest(terms, above).low), high)
     high = rest(terms, delta).high
     for _ in range(200):
-        cost = _failure_delta(terms.failure, high)
-        needed = rest(terms, delta - cost).high if cost < delta else math.inf
-        if needed <= high:
-            above = min(1.0, delta + cost)
-            return Bracket(min(high, rest(terms, above).low), high)
-        high = needed + 1e-6 * max(needed, 1e-3)
+        ceiling = high * (1 + 1e-6) + 1e-12
+        cost = _failure_delta(terms.failure, ceiling)
+        if not cost < delta:
+            break
+        needed = rest(terms, delta - cost)
+        if needed.high <= ceiling:
+            above = rest(terms, min(1.0, delta + cost))
+            return Bracket(min(needed.high, above.low), needed.high)
+        high = needed.high
     return Bracket(0.0, math.inf)
-
-
-def _total_curve(terms: Terms) -> NDArray[np.float64]:
-    total = np.zeros(len(rdp.ORDERS)) if terms.curve is None else terms.curve
-    for pair, count in terms.pairs:
-        total = total + count * rdp.poisson_gaussian_curve(pair.rate, pair.stddev)
-    return total
-
-
-def _plain_mu(terms: Terms) -> float | None:
-    """μ when everything is one unsampled Gaussian, else None."""
-    if terms.curve is None and len(terms.pairs) == 1 and terms.pairs[0][0].rate == 1:
-        return 1 / terms.pairs[0][0].stddev
-    return None
 
 
 def _trivial_epsilon(terms: Terms, delta: float) -> Bracket | None:
@@ -170,48 +164,81 @@ def _trivial_epsilon(terms: Terms, delta: float) -> Bracket | None:
     return None
 
 
+def _total_curve(terms: Terms) -> NDArray[np.float64]:
+    total = np.zeros(len(rdp.ORDERS)) if terms.curve is None else terms.curve
+    for pair, count in terms.pairs:
+        total = total + count * pair_curve(pair)
+    return total
+
+
 def _quick_epsilon(terms: Terms, delta: float) -> Bracket:
     trivial = _trivial_epsilon(terms, delta)
     if trivial is not None:
         return Bracket(0.0, trivial.high)
-    inner = delta * math.exp(-terms.slack)
-    return Bracket(0.0, rdp.epsilon_bound(_total_curve(terms), inner) + 2 * terms.slack)
+    bound = rdp.epsilon_bound(_total_curve(terms), math.log(delta) - terms.slack)
+    return Bracket(0.0, bound + 2 * terms.slack)
 
 
-def _base_epsilon(terms: Terms, delta: float) -> Bracket:
-    """ε of everything except failure; slack by δ_true(ε) ≤ e^A·δ(ε − 2A)."""
+def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
+    """ε of everything except failure; slack A by δ_true(ε) ≤ e^A·δ(ε − 2A)."""
     trivial = _trivial_epsilon(terms, delta)
     if trivial is not None:
         return trivial
-    inner = delta * math.exp(-terms.slack)
-    if inner == 0:
+    log_delta = math.log(delta)
+    if not math.isfinite(terms.slack):
         return Bracket(0.0, math.inf)
-    mu = _plain_mu(terms)
-    if mu is not None:
-        exact = gaussian.epsilon_of_mu(mu, math.log(inner))
-        bracket = Bracket(exact * (1 - _EXACT), exact * (1 + _EXACT))
-    else:
-        renyi = rdp.epsilon_bound(_total_curve(terms), inner)
-        bracket = Bracket(0.0, renyi)
-        if terms.curve is None and renyi > 0 and math.isfinite(renyi):
-            certified = pld_epsilon(terms.pairs, inner, renyi)
-            high = min(renyi, certified.high)
-            bracket = Bracket(min(certified.low, high), high)
-    if terms.slack > 0:
-        return Bracket(0.0, bracket.high + 2 * terms.slack)
-    return bracket
+    if terms.curve is not None:
+        return _quick_epsilon(terms, delta)
+    bracket = _pairs_epsilon(terms, log_delta - terms.slack, both=both)
+    if terms.slack == 0:
+        return bracket
+    # the limit of ever finer grids attains what one Gaussian costs (docs/privacy.md §4.4)
+    low = _pairs_epsilon(terms, log_delta, both=True).low if both else 0.0
+    return Bracket(low, bracket.high + 2 * terms.slack)
+
+
+def _pairs_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
+    single = _single(terms)
+    if single is not None:
+        exact = gaussian.sampled_epsilon(single[0], single[1], log_delta)
+        return Bracket(exact * (1 - _EXACT), exact * (1 + _EXACT))
+    bracket = pld_epsilon(terms.pairs, log_delta, both=both)
+    if math.isfinite(bracket.high):
+        return bracket
+    high = rdp.epsilon_bound(_total_curve(terms), log_delta)
+    return Bracket(min(bracket.low, high), high)
+
+
+def _single(terms: Terms) -> tuple[float, float] | None:
+    """μ and rate when everything is one release with a curve in closed form, else None."""
+    if len(terms.pairs) != 1:
+        return None
+    pair, count = terms.pairs[0]
+    if count > 1 or isinstance(pair, SwapPair):
+        return None
+    return 1 / pair.stddev, pair.rate
 
 
 def _base_delta(terms: Terms, epsilon: float) -> Bracket:
+    """δ of everything except failure."""
     if terms.exposed == 0 and terms.curve is None and not terms.pairs:
         return Bracket(0.0, 0.0)
     if terms.exposed > 0:
         return Bracket(terms.exposed, 1.0)
-    if epsilon < 0:
-        return Bracket(0.0, 1.0)
-    mu = _plain_mu(terms)
-    if mu is not None:
-        exact = math.exp(gaussian.log_delta(epsilon, mu))
+    if terms.slack == 0:
+        return _pairs_delta(terms, epsilon)
+    inner = epsilon - 2 * terms.slack
+    shifted = _pairs_delta(terms, max(inner, 0.0)).high
+    if inner < 0:  # δ(−x) ≤ δ(0) + 1 − e^(−x), for δ falls with e^ε at a slope of 1 at most
+        shifted -= math.expm1(inner)
+    high = min(1.0, shifted * math.exp(min(terms.slack, _LARGE)))
+    return Bracket(min(_pairs_delta(terms, epsilon).low, high), high)
+
+
+def _pairs_delta(terms: Terms, epsilon: float) -> Bracket:
+    single = None if terms.curve is not None else _single(terms)
+    if single is not None:
+        exact = math.exp(gaussian.sampled_log_delta(epsilon, *single))
         return Bracket(exact * (1 - _EXACT), min(1.0, exact * (1 + _EXACT)))
     log_renyi = rdp.log_delta_bound(_total_curve(terms), epsilon)
     renyi = math.exp(log_renyi)

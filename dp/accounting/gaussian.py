@@ -11,8 +11,17 @@ from scipy.special import erfcx, log_ndtr, ndtr
 from dp._checks import at_least, fraction
 from dp.errors import InvalidParameterError
 
-__all__ = ["gaussian_delta", "gaussian_epsilon", "log_delta"]
+__all__ = [
+    "epsilon_of_mu",
+    "gaussian_delta",
+    "gaussian_epsilon",
+    "log_delta",
+    "sampled_epsilon",
+    "sampled_log_delta",
+]
 
+_LARGE = 600.0
+_ASYMPTOTIC = 30.0
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -36,11 +45,15 @@ def log_delta(epsilon: float, mu: float) -> float:
 
 def _scaled_gap(a: float, width: float) -> float:
     """Erfcx(a) − erfcx(a + width), without cancellation when they are close."""
-    if width > 0.05:
+    if width > 0.05 * max(1.0, a):
         return float(erfcx(a) - erfcx(a + width))
-    # d/dx erfcx = 2x·erfcx − 2/√π; smooth on so short an interval
+    # −d/dx erfcx = 2/√π − 2x·erfcx, smooth on an interval so short; by its series where that cancels
     x = a + width / 2 * (1 + _NODES)
-    slope = 2 / math.sqrt(math.pi) - 2 * x * erfcx(x)
+    if a > _ASYMPTOTIC:
+        y = 0.5 / x / x
+        slope = 2 / math.sqrt(math.pi) * y * (1 - y * (3 - y * (15 - y * 105)))
+    else:
+        slope = 2 / math.sqrt(math.pi) - 2 * x * erfcx(x)
     return float(width / 2 * (_WEIGHTS @ slope))
 
 
@@ -94,3 +107,30 @@ def epsilon_of_mu(mu: float, target: float) -> float:
         return 0.0
     top = mu * mu / 2 + mu * (math.sqrt(-2 * target) + 1)
     return float(brentq(lambda e: log_delta(e, mu) - target, 0.0, top, xtol=1e-300, rtol=1e-14))
+
+
+def sampled_log_delta(epsilon: float, mu: float, rate: float) -> float:
+    """Log δ(ε), ε ≥ 0, of one release that a coin of this rate decides about.
+
+    With e^ε' = 1 + (e^ε − 1)/q the mixture's curve is q·δ(ε'), and above 0 no other order is worse
+    (docs/privacy.md §2.2).
+    """
+    if rate == 1:
+        return log_delta(epsilon, mu)
+    if epsilon > _LARGE:
+        inner = epsilon - math.log(rate) + math.log1p(-(1 - rate) * math.exp(-epsilon))
+    else:
+        inner = math.log1p(math.expm1(epsilon) / rate)
+    return math.log(rate) + log_delta(inner, mu)
+
+
+def sampled_epsilon(mu: float, rate: float, target: float) -> float:
+    """Smallest ε ≥ 0 with sampled_log_delta(ε) ≤ target."""
+    if rate == 1:
+        return epsilon_of_mu(mu, target)
+    if target >= math.log(rate):
+        return 0.0
+    inner = epsilon_of_mu(mu, target - math.log(rate))
+    if inner > _LARGE:
+        return inner + math.log(rate) + math.log1p((1 - rate) / rate * math.exp(-inner))
+    return math.log1p(rate * math.expm1(inner))

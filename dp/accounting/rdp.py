@@ -47,11 +47,9 @@ _SHARES = 100_000
 _EPS = float(np.finfo(np.float64).eps)
 
 
-def epsilon_bound(curve: NDArray[np.float64], delta: float) -> float:
+def epsilon_bound(curve: NDArray[np.float64], log_delta: float) -> float:
     """Smallest ε over all orders (Canonne, Kamath, Steinke 2020, proposition 12)."""
-    if delta <= 0:
-        return math.inf
-    bound = curve + np.log1p(-1 / ORDERS) - (math.log(delta) + np.log(ORDERS)) / (ORDERS - 1)
+    bound = curve + np.log1p(-1 / ORDERS) - (log_delta + np.log(ORDERS)) / (ORDERS - 1)
     return max(0.0, float(bound.min()))
 
 
@@ -75,16 +73,20 @@ def poisson_gaussian_curve(rate: float, noise_multiplier: float) -> NDArray[np.f
     """
     if rate == 1:
         return gaussian_curve(noise_multiplier)
-    logs = [_log_moment_fractional(rate, noise_multiplier, float(a)) for a in _FRACTIONAL]
-    logs += [_log_moment_integer(rate, noise_multiplier, int(a)) for a in _INTEGER]
+    whole = [_log_moment_integer(rate, noise_multiplier, int(a)) for a in _INTEGER]
+    moments = np.append(_log_moments_fractional(rate, noise_multiplier), whole)
     plain = gaussian_curve(noise_multiplier)  # sampling never costs: quasi-convexity
-    moments = np.array(logs)
     curve = np.where(np.isfinite(moments), moments / (ORDERS - 1) * (1 + 1e-13) + 1e-15, np.inf)
     return np.minimum(curve, plain)
 
 
-def _log_binomial(order: float, k: NDArray[np.float64]) -> NDArray[np.float64]:
+def _log_binomial(
+    order: float | NDArray[np.float64], k: NDArray[np.float64]
+) -> NDArray[np.float64]:
     return np.asarray(gammaln(order + 1) - gammaln(k + 1) - gammaln(order - k + 1))
+
+
+_BINOMIALS = _log_binomial(_FRACTIONAL[:, None], np.arange(_TERMS, dtype=np.float64))
 
 
 def _log_moment_integer(rate: float, z: float, order: int) -> float:
@@ -99,24 +101,25 @@ def _log_moment_integer(rate: float, z: float, order: int) -> float:
     return float(logsumexp(terms)) + 8 * _EPS * float(np.abs(terms).max())
 
 
-def _log_moment_fractional(rate: float, z: float, order: float) -> float:
+def _log_moments_fractional(rate: float, z: float) -> NDArray[np.float64]:
     """Both half-line series of §3.3; they alternate past the order, so the last term bounds the rest."""
-    k = np.arange(_TERMS, dtype=np.float64)
+    k, order = np.arange(_TERMS, dtype=np.float64), _FRACTIONAL[:, None]
     j = order - k
-    split = z * z * (math.log1p(-rate) - math.log(rate)) + 0.5
-    binomial = _log_binomial(order, k)
     stay, join = math.log1p(-rate), math.log(rate)
-    below = binomial + j * stay + k * join + (k * k - k) / (2 * z * z) + log_ndtr((split - k) / z)
-    above = binomial + k * stay + j * join + (j * j - j) / (2 * z * z) + log_ndtr((j - split) / z)
+    split = z * z * (stay - join) + 0.5
+    below = k * join + j * stay + (k * k - k) / (2 * z * z) + log_ndtr((split - k) / z)
+    above = k * stay + j * join + (j * j - j) / (2 * z * z) + log_ndtr((j - split) / z)
     # Γ(order − k + 1) alternates in sign once its argument is negative
-    sign = np.where(k <= math.floor(order) + 1, 1.0, (-1.0) ** (k - math.floor(order) - 1))
-    top = float(max(below.max(), above.max()))
-    if not math.isfinite(top):
-        return math.inf
-    terms = np.exp(below - top) + np.exp(above - top)
-    slack = 64 * _EPS * (1 + float(np.abs(top))) * float(terms.sum())
-    total = float((sign * terms).sum()) + float(terms[-1]) + slack
-    return top + math.log(total) if total > 0 else math.inf
+    past = np.maximum(k - np.floor(order) - 1, 0)
+    sign = np.where(past % 2 == 1, -1.0, 1.0)
+    top = (_BINOMIALS + np.maximum(below, above)).max(axis=1)
+    usable = np.isfinite(top)
+    scale = np.where(usable, top, 0.0)[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = np.exp(_BINOMIALS + below - scale) + np.exp(_BINOMIALS + above - scale)
+        slack = 64 * _EPS * (1 + np.abs(scale[:, 0])) * terms.sum(axis=1)
+        total = (sign * terms).sum(axis=1) + terms[:, -1] + slack
+        return np.where(usable & (total > 0), top + np.log(np.maximum(total, 1e-300)), np.inf)
 
 
 def discrete_gaussian_tau(local_stddev: float, shares: int) -> float:

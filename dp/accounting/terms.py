@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from scipy.special import betainc
 
 from dp.accounting import rdp
-from dp.accounting.loss import MixturePair
+from dp.accounting.pairs import ExchangePair, MixturePair, SwapPair
 from dp.errors import UnsupportedEventError
 from dp.events import (
     DiscreteGaussianSumEvent,
@@ -32,6 +32,8 @@ from dp.events import (
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from dp.accounting.pairs import Pair
 
 __all__ = ["Counted", "Terms", "resolve", "truncation_probability"]
 
@@ -53,7 +55,7 @@ class Terms:
         exposed: largest sampling rate of a release without noise, 0 if there is none.
     """
 
-    pairs: tuple[tuple[MixturePair, int], ...]
+    pairs: tuple[tuple[Pair, int], ...]
     curve: NDArray[np.float64] | None
     slack: float
     failure: float
@@ -75,7 +77,7 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
     Raises:
         UnsupportedEventError: there is none; names the event and the part.
     """
-    pairs: dict[MixturePair, int] = {}
+    pairs: dict[Pair, int] = {}
     curve: NDArray[np.float64] | None = None
     slack = failure = exposed = 0.0
     for event, count in counts:
@@ -91,7 +93,7 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
             own = count * _curve(event, rate, distance)
             curve = own if curve is None else curve + own
         else:
-            pair = MixturePair(rate, event.noise_multiplier / distance)
+            pair = _pair(event, rate, distance, relation)
             pairs[pair] = pairs.get(pair, 0) + count
         if isinstance(event, RoundedGaussianSumEvent):
             tau = rdp.rounded_gaussian_tau(event.local_stddev, event.shares)
@@ -99,11 +101,14 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
     return Terms(_merge_plain(pairs), curve, slack, failure, exposed)
 
 
-def _merge_plain(pairs: dict[MixturePair, int]) -> tuple[tuple[MixturePair, int], ...]:
+def _merge_plain(pairs: dict[Pair, int]) -> tuple[tuple[Pair, int], ...]:
     """Unsampled Gaussians compose to one: precisions add (Dong, Roth, Su 2019, corollary 3.3)."""
-    precision = sum(n / pair.stddev / pair.stddev for pair, n in pairs.items() if pair.rate == 1)
-    merged = [(pair, n) for pair, n in pairs.items() if pair.rate < 1]
-    if precision > 0:
+    plain = {
+        pair: n for pair, n in pairs.items() if isinstance(pair, MixturePair) and pair.rate == 1
+    }
+    merged = [(pair, n) for pair, n in pairs.items() if pair not in plain]
+    if plain:
+        precision = sum(n / pair.stddev / pair.stddev for pair, n in plain.items())
         merged.append((MixturePair(1.0, 1 / math.sqrt(precision)), 1))
     return tuple(merged)
 
@@ -111,25 +116,41 @@ def _merge_plain(pairs: dict[MixturePair, int]) -> tuple[tuple[MixturePair, int]
 def _amplification(
     event: Event, sampling: Sampling, relation: NeighboringRelation
 ) -> tuple[float, float]:
-    """Mixing rate, and the distance of the two updates in clip norms."""
+    """Mixing rate, and the distance in clip norms between the sum as it is and with the client's part."""
     replace = relation is NeighboringRelation.REPLACE_ONE
+    gaussian = isinstance(event, (GaussianEvent, RoundedGaussianSumEvent))
     match sampling:
         case NoSampling():
             return 1.0, 2.0 if replace else 1.0
-        case PoissonSampling(rate) | TruncatedPoissonSampling(rate) if not replace:
-            return min(1.0, rate + _COIN) if rate < 1 else 1.0, 1.0
+        case PoissonSampling(rate) | TruncatedPoissonSampling(rate) if rate == 1:
+            return 1.0, 2.0 if replace else 1.0
+        case PoissonSampling(rate) | TruncatedPoissonSampling(rate) if gaussian or not replace:
+            return min(1.0, rate + _COIN), 1.0
         case FixedSizeSampling(size, dataset_size) if size == dataset_size and replace:
             return 1.0, 2.0
-        case FixedSizeSampling(size, dataset_size) if not replace and isinstance(
-            event, (GaussianEvent, RoundedGaussianSumEvent)
-        ):
-            # one more client displaces one of the cohort: a shift by two clip norms (docs/privacy.md §3)
+        case FixedSizeSampling(size, dataset_size) if gaussian:
+            # the client displaces one of the cohort: a shift by two clip norms (docs/privacy.md §3)
             return size / dataset_size, 2.0
         case _:
             raise UnsupportedEventError(
                 f"{type(event).__name__} with {type(sampling).__name__} under {relation.name}: no "
                 "theorem here bounds this sampling; use PoissonSampling under ADD_REMOVE, or NoSampling"
             )
+
+
+def _pair(
+    event: GaussianEvent | RoundedGaussianSumEvent,
+    rate: float,
+    distance: float,
+    relation: NeighboringRelation,
+) -> Pair:
+    """The dominating pair; distances are scaled to 1."""
+    mixture = MixturePair(rate, event.noise_multiplier / distance)
+    if rate == 1 or relation is NeighboringRelation.ADD_REMOVE:
+        return mixture
+    if isinstance(event.sampling, FixedSizeSampling):
+        return ExchangePair(mixture)
+    return SwapPair(rate, event.noise_multiplier / distance)
 
 
 def _curve(

@@ -125,9 +125,9 @@ def test_unknown_events_and_samplings_are_refused():
 @pytest.mark.parametrize(
     ("event", "relation"),
     [
-        (gaussian(1, PoissonSampling(0.1)), REPLACE),
-        (gaussian(1, TruncatedPoissonSampling(0.1, 100, 50)), REPLACE),
-        (gaussian(1, FixedSizeSampling(10, 100)), REPLACE),
+        (skellam(1, PoissonSampling(0.1)), REPLACE),
+        (discrete(1, TruncatedPoissonSampling(0.1, 100, 50)), REPLACE),
+        (skellam(1, FixedSizeSampling(10, 100)), REPLACE),
         (skellam(1, FixedSizeSampling(10, 100)), ADD),
         (discrete(1, FixedSizeSampling(10, 100)), ADD),
     ],
@@ -184,7 +184,7 @@ def test_weak_shares_are_refused():
 
 def test_replace_one_is_twice_the_distance():
     run = Accountant(REPLACE).compose(GaussianEvent(2.0), 4)
-    assert run.epsilon(1e-5).high == pytest.approx(gaussian_epsilon(0.5, 1e-5), rel=1e-9)
+    assert run.epsilon(1e-5).high == pytest.approx(gaussian_epsilon(0.5, 1e-5), rel=2e-9)
     whole = Accountant(REPLACE).compose(gaussian(2.0, FixedSizeSampling(5, 5)), 4)
     assert whole.epsilon(1e-5) == run.epsilon(1e-5)
     twice = SkellamEvent(2.0, l2_sensitivity=1000.0, l1_sensitivity=18_000.0)
@@ -205,7 +205,7 @@ def test_rounded_shares_cost_what_one_gaussian_costs():
     )
     summed = Accountant().compose(shares, 40).epsilon(1e-5)
     assert plain.high < summed.high < plain.high + 1e-9
-    assert summed.low == 0
+    assert summed.low == plain.low
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 0.3, 1.0, 3.0])
@@ -291,9 +291,7 @@ def test_calibration_known_value_and_failure():
             1.0, 1e-5, sampling=NoSampling(), steps=1, failure_probability=1e-4
         )
     with pytest.raises(UnsupportedEventError):
-        calibrate_noise_multiplier(
-            1.0, 1e-5, sampling=PoissonSampling(0.1), steps=1, relation=REPLACE
-        )
+        calibrate_noise_multiplier(1.0, 1e-5, sampling="shuffled", steps=1)
 
 
 @settings(deadline=None, max_examples=25)

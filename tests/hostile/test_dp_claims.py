@@ -99,8 +99,12 @@ def test_mutant_that_treats_fixed_as_poisson_is_below_the_attack(monkeypatch):
 @pytest.mark.parametrize(
     ("event", "relation"),
     [
-        (GaussianEvent(1.0, PoissonSampling(0.1)), NeighboringRelation.REPLACE_ONE),
-        (GaussianEvent(1.0, FixedSizeSampling(2, 9)), NeighboringRelation.REPLACE_ONE),
+        (
+            SkellamEvent(
+                1.0, l2_sensitivity=9.0, l1_sensitivity=9.0, sampling=PoissonSampling(0.1)
+            ),
+            NeighboringRelation.REPLACE_ONE,
+        ),
         (
             SkellamEvent(
                 1.0, l2_sensitivity=9.0, l1_sensitivity=9.0, sampling=FixedSizeSampling(2, 9)

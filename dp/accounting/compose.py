@@ -1,0 +1,247 @@
+"""Composition of gridded losses: an exponential tilt, one circular FFT, and what both can hide.
+
+The laws of all releases are tilted by e^(tL), so that the part that decides δ sits at the centre, and
+convolved.  What wraps around (Chernoff, on the same masses) and what floating point adds (a forward
+error bound) is added to an upper bound and taken from a lower one (docs/privacy.md §2.4).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dp.accounting.discretise import GridLaw
+
+    Laws = tuple[tuple[GridLaw, int], ...]
+
+__all__ = ["Composed", "Tilted", "Window", "compose", "log_moment", "tilted", "window"]
+
+_EPS = float(np.finfo(np.float64).eps)
+_LOG_WRAPPED = math.log(1e-11)
+"""Tilted mass that may lie outside the window, on each side."""
+_COARSE = 1000
+_REACH = 300.0
+_LARGE = 700.0
+
+
+def log_moment(values: NDArray[np.float64], mass: NDArray[np.float64], t: float) -> float:
+    """Log Σ mass·e^(t·value), for masses above 0."""
+    exponent = t * values
+    top = float(exponent.max())
+    return top + math.log(float(mass @ np.exp(exponent - top)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tilted:
+    """One release's law times e^(tL − K(t)), and how often it is composed.
+
+    Args:
+        index: int64[n], grid indices.
+        weight: float64[n], summing to 1.
+        log_moment: K(t), of the losses with their offset.
+        mean: of the tilted losses without the offset.
+        variance: of the tilted losses.
+        rounding: relative error of each weight, and error of K.
+        count: number of releases.
+    """
+
+    index: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    log_moment: float
+    mean: float
+    variance: float
+    rounding: float
+    count: int
+
+
+def tilted(law: GridLaw, t: float, count: int) -> Tilted:
+    """Tilt one law."""
+    keep = law.mass > 0
+    losses, logs = law.losses[keep], np.log(law.mass[keep])
+    exponent = logs + t * losses
+    top = float(exponent.max())
+    weight = np.exp(exponent - top)
+    total = float(weight.sum())
+    weight /= total
+    mean = float(weight @ losses)
+    variance = float(weight @ (losses - mean) ** 2)
+    size = float(np.abs(logs).max()) + t * float(np.abs(losses).max()) + abs(top)
+    return Tilted(
+        law.index[keep],
+        weight,
+        top + math.log(total) + t * law.offset,
+        mean,
+        variance,
+        8 * _EPS * (size + t * law.offset + 20) + law.rounding,
+        count,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far the tilted sum can stray from its mean, but for a mass of `outside`."""
+
+    below: float
+    above: float
+    outside: float
+
+    @property
+    def width(self) -> float:
+        """Both sides together."""
+        return self.below + self.above
+
+
+def window(parts: list[Tilted], step: float) -> Window:
+    """Chernoff's bound on both sides; blocks of masses are merged outward, so that it stays one."""
+    spread = math.sqrt(sum(x.count * x.variance for x in parts)) + step
+    reaches: list[float] = []
+    for sign in (-1, 1):
+        coarse = [
+            (*_outward(sign * (step * x.index.astype(np.float64) - x.mean), x.weight), x.count)
+            for x in parts
+        ]
+        bounds: list[float] = []
+        for factor in 2.0 ** -np.arange(-1.0, 7.0, 0.5):
+            u = 7.0 * float(factor) / spread
+            moment = sum(n * log_moment(values, mass, u) for values, mass, n in coarse)
+            bounds.append((moment - _LOG_WRAPPED) / u)
+        reaches.append(min(bounds) + 4 * step)
+    return Window(reaches[0], reaches[1], 2 * math.exp(_LOG_WRAPPED))
+
+
+def _outward(
+    values: NDArray[np.float64], mass: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Merge neighbours onto the largest value of each block."""
+    block = -(-len(values) // _COARSE)
+    starts = np.arange(0, len(values), block)
+    most, total = np.maximum.reduceat(values, starts), np.add.reduceat(mass, starts)
+    return most[total > 0], total[total > 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """Suffix sums of the composed, tilted loss, from which δ̃(ε) is read in constant time.
+
+    Args:
+        step: mesh.
+        offset: of the composed grid.
+        first: grid index of the first sum.
+        plain: Σ_{j ≥ k} w_j, with w the tilted mass times e^(−t(L_j − centre)).
+        risen: Σ_{j ≥ k} w_j·(1 − e^(−(L_j − centre))).
+        sizes: the same with the absolute values of its terms.
+        centre: mean of the tilted loss.
+        tilt: t.
+        log_scale: log of what the sums must be multiplied with.
+        log_rounding: relative error of that, and of the masses.
+        stray: bound on tilted mass that is at a wrong place, or missing.
+        beyond: mass with infinite loss.
+        shift: what rounding can have moved the loss by.
+    """
+
+    step: float
+    offset: float
+    first: int
+    plain: NDArray[np.float64]
+    risen: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    centre: float
+    tilt: float
+    log_scale: float
+    log_rounding: float
+    stray: float
+    beyond: float
+    shift: float
+
+    def _value(self, epsilon: float) -> tuple[float, float]:
+        """Σ_{L > ε} w·(1 − e^(ε − L)), and by how much it may be off."""
+        place = math.floor((epsilon - self.offset) / self.step) + 1 - self.first
+        k = min(max(place, 0), len(self.plain) - 1)
+        away = epsilon - self.centre
+        grown = math.expm1(min(away, _LARGE))
+        plain, risen, size = (float(a[k]) for a in (self.plain, self.risen, self.sizes))
+        value = (1 + grown) * risen - grown * plain
+        # sup over l > ε of e^(−t(l − centre))·(1 − e^(ε − l))
+        log_sup = -self.tilt * math.log1p(1 / self.tilt) - math.log1p(self.tilt)
+        worst = math.exp(min(_LARGE, log_sup - self.tilt * away))
+        sums = (len(self.plain) + 8) * _EPS * ((1 + grown) * size + abs(grown) * plain)
+        return value, self.stray * worst + sums
+
+    def log_delta_high(self, epsilon: float) -> float:
+        """Upper bound on log δ(ε) of whatever the laws bound from above."""
+        moved = epsilon - self.shift
+        if math.floor((moved - self.offset) / self.step) + 1 < self.first:
+            return 0.0
+        value, slack = self._value(moved)
+        logs = math.log(max(value, 0.0) + slack + 1e-300) + self.log_scale + self.log_rounding
+        beyond = math.log(self.beyond) if self.beyond > 0 else -math.inf
+        return min(0.0, float(np.logaddexp(logs, beyond)))
+
+    def log_delta_low(self, epsilon: float) -> float:
+        """Lower bound on log δ(ε) of whatever the laws bound from below; −inf if there is none."""
+        value, slack = self._value(epsilon + self.shift)
+        if value <= slack:
+            return -math.inf
+        return math.log(value - slack) + self.log_scale - self.log_rounding
+
+
+def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed:
+    """Convolve tilted laws on one step.
+
+    Args:
+        parts: the tilted laws.
+        laws: what they were before, with the same counts.
+        t: the tilt.
+        span: a window for their sum.
+    """
+    step = laws[0][0].step
+    size = next_fast_len(math.ceil(span.width / step) + 8, real=True)
+    product = np.ones(size // 2 + 1, dtype=np.complex128)
+    lost = np.zeros(size // 2 + 1)
+    base = 0
+    for x in parts:
+        origin = round(x.mean / step)
+        base += x.count * origin
+        transform = rfft(np.bincount((x.index - origin) % size, weights=x.weight, minlength=size))
+        lost += x.count / np.maximum(np.abs(transform), 1e-300)
+        product *= transform**x.count
+    centre = sum(x.count * x.mean for x in parts)
+    first = math.floor((centre - span.below) / step)
+    masses = np.maximum(np.roll(irfft(product, size), base - first), 0.0)
+    # A transform's entry errs by a few ulps·log N, and a power multiplies that by its count.  By Cauchy
+    # and Parseval, what errors of these sizes add over all points is at most their root sum square.
+    errors = np.abs(product) * (1 + lost)
+    error = 8 * _EPS * math.log2(size) * math.sqrt(2 * float(errors @ errors))
+    losses = (first + np.arange(size)) * step
+    start = int(np.searchsorted(losses, centre - _REACH / (t + 1)))
+    relative = losses[start:] - centre
+    weights = masses[start:] * np.exp(-t * relative)
+    terms = -weights * np.expm1(-relative)
+    offset = sum(law.offset * count for law, count in laws)
+    return Composed(
+        step=step,
+        offset=offset,
+        first=first + start,
+        plain=_suffix_sums(weights),
+        risen=_suffix_sums(terms),
+        sizes=_suffix_sums(np.abs(terms)),
+        centre=centre + offset,
+        tilt=t,
+        log_scale=sum(x.count * x.log_moment for x in parts) - t * (centre + offset),
+        log_rounding=sum(x.count * x.rounding for x in parts),
+        stray=span.outside + error,
+        beyond=sum(law.beyond * count for law, count in laws),
+        shift=sum(3 * law.rounding * count for law, count in laws) + 8 * _EPS * abs(centre),
+    )
+
+
+def _suffix_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums from each place to the end, with a zero for the place after the last."""
+    return np.append(np.cumsum(values[::-1])[::-1], 0.0)

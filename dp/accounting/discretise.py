@@ -1,0 +1,233 @@
+"""One release's loss on an evenly spaced grid, from above and from below.
+
+Above: connect the dots (Doroshenko et al. 2022).  Each cell's mass moves to the cell's two ends, in the
+one way that keeps both its P- and its Q-mass; the true pair is a garbling of the result.  Below: the
+cells around each grid point are merged, and what keeps a merged loss off its point is settled with a
+neighbour, so that the gridded curve lies under tangents of the true one (docs/privacy.md §2.3).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from dp.accounting.pairs import ExchangePair
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dp.accounting.pairs import MonotonePair, Pair
+
+__all__ = ["GridLaw", "from_above", "from_below", "on_grid"]
+
+
+@dataclass(frozen=True, slots=True)
+class GridLaw:
+    """Masses of the first distribution at losses offset + (first + k)·step.
+
+    Args:
+        step: mesh.
+        offset: of the grid, in [0, step).
+        first: grid index of the first mass.
+        mass: float64[n], ≥ 0.
+        beyond: mass that counts as an infinite loss.
+        rounding: relative error of each mass that a reader must allow for.
+    """
+
+    step: float
+    offset: float
+    first: int
+    mass: NDArray[np.float64]
+    beyond: float
+    rounding: float
+
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """Grid index of each mass."""
+        return self.first + np.arange(len(self.mass), dtype=np.int64)
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """The loss of each mass, without the offset."""
+        return self.step * self.index.astype(np.float64)
+
+
+def on_grid(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[GridLaw, GridLaw]:
+    """The loss of one release from above and from below.
+
+    Args:
+        pair: what was released.
+        step: mesh of both grids.
+        tail: mass cut off on each side; above, it counts as an infinite loss.
+        removing: the order of the pair.
+
+    Returns:
+        Both laws; both on one grid for all pairs but ExchangePair.
+    """
+    if isinstance(pair, ExchangePair):
+        below = _both(pair.attained, step, tail, removing=removing)[1]
+        return _exchanged(pair, step, tail), below
+    return _both(pair, step, tail, removing=removing)
+
+
+def _both(
+    pair: MonotonePair, step: float, tail: float, *, removing: bool
+) -> tuple[GridLaw, GridLaw]:
+    offset = pair.offset(step, removing=removing)
+    low, high = pair.range(tail, removing=removing)
+    first, last = math.floor((low - offset) / step) - 1, math.ceil((high - offset) / step) + 1
+    # half cells [l, l + h/2], [l + h/2, l + h], …: whole cells for above, shifted ones for below
+    fine = offset + step / 2 * np.arange(2 * first, 2 * last + 1, dtype=np.float64)
+    p, r = pair.cells(fine, removing=removing)
+    rounding = pair.rounding(tail)
+    grid = fine[::2]
+    above = from_above(p[::2] + p[1::2], r[::2] + r[1::2], grid, step, rounding)
+    above[0] += tail
+    # the cell about the lowest point begins at −∞; what lies above the grid is left out
+    bottom = pair.cells(np.array([-np.inf, fine[0]]), removing=removing)
+    merged: list[NDArray[np.float64]] = []
+    for half, start in zip((p, r), bottom, strict=True):
+        cells = np.concatenate([start + half[:1], half[1:-1:2] + half[2::2]])
+        cells[-1] += half[-1]
+        merged.append(cells)
+    below = from_below(merged[0], merged[1], grid[:-1], step)
+    return (
+        GridLaw(step, offset, first, above, tail, rounding),
+        GridLaw(step, offset, first, below, 0.0, rounding),
+    )
+
+
+def _exchanged(pair: ExchangePair, step: float, tail: float) -> GridLaw:
+    """Connect the dots on a curve with a corner at 0, which is a point of this grid."""
+    mixture = pair.attained
+    rounding = mixture.rounding(tail)
+    low, high = pair.range(tail, removing=True)
+    bottom, top = math.floor(low / step) - 1, math.ceil(high / step) + 1
+    mass = np.zeros(top - bottom + 1)
+    for removing, first, last in ((False, bottom, 0), (True, 0, top)):
+        grid = step * np.arange(first, last + 1, dtype=np.float64)
+        p, r = mixture.cells(grid, removing=removing)
+        mass[first - bottom : last - bottom + 1] += from_above(p, r, grid, step, rounding)
+    mass[-bottom] += pair.atom()
+    mass[0] += tail
+    return GridLaw(step, 0.0, bottom, mass, tail, rounding)
+
+
+def from_above(
+    p: NDArray[np.float64],
+    r: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    step: float,
+    rounding: float,
+) -> NDArray[np.float64]:
+    """Connect the dots.
+
+    Args:
+        p: float64[n], mass of the first distribution in each cell.
+        r: float64[n], mass of the second.
+        grid: float64[n + 1], losses at the cells' ends.
+        step: the cells' width.
+        rounding: relative error of p and r; more than it can hide is moved up.
+
+    Returns:
+        float64[n + 1], masses at the grid's points.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        kept = np.where(r > 0, np.exp(np.log(r) + grid[:-1] - np.log(p)), 0.0)
+    upward = (np.where(p > 0, 1 - kept, 0.0) + 3 * rounding) / -math.expm1(-step)
+    top = p * np.clip(upward, 0.0, 1.0)
+    mass = np.zeros(len(grid))
+    mass[:-1] += p - top
+    mass[1:] += top
+    return mass
+
+
+def from_below(
+    p: NDArray[np.float64], r: NDArray[np.float64], losses: NDArray[np.float64], step: float
+) -> NDArray[np.float64]:
+    """Merge each cell about a grid point into the point, and settle residues with the neighbours.
+
+    Args:
+        p: float64[n], mass of the first distribution in the cell about each point.
+        r: float64[n], mass of the second.
+        losses: float64[n], the points.
+        step: their distance.
+
+    Returns:
+        float64[n], masses of the first distribution at the points.  With H the true curve in
+        x = e^ε, their curve is convex, has its corners at the points, and lies below H.
+    """
+    # in units of P-mass: residue e = p − x·r, and the second differences of min(left, right tangent)
+    with np.errstate(divide="ignore", over="ignore"):
+        level = np.exp(losses + np.log(r))
+        up_to, from_on = (np.exp(losses + np.log(np.cumsum(a)[::i])) for a, i in _ends(r))
+    # The lowest point takes all below and the highest all above, where a tangent would otherwise pass
+    # under 1 − x or under 0 before it meets the next.
+    bottom = np.cumsum(p) - up_to
+    top = np.cumsum(p[::-1])[::-1] - from_on
+    first = len(p) - int(np.argmax(bottom[::-1] > 0)) if bottom.max() > 0 else 0
+    last = int(np.argmax(top < 0)) - 1 if top.min() < 0 else len(p) - 1
+    mass = np.zeros(len(p))
+    if last <= first:
+        return mass
+    residue = p - level
+    level[first], residue[first] = up_to[first], bottom[first]
+    level[last], residue[last] = from_on[last], top[last]
+    used = slice(first, last + 1)
+    mass[used] = _settled(level[used], residue[used], losses[used], step)
+    return mass
+
+
+def _ends(r: NDArray[np.float64]) -> tuple[tuple[NDArray[np.float64], int], ...]:
+    """The masses to be summed from either end, and the stride that puts the sums in order."""
+    return (r, 1), (r[::-1], -1)
+
+
+def _settled(
+    level: NDArray[np.float64],
+    residue: NDArray[np.float64],
+    losses: NDArray[np.float64],
+    step: float,
+) -> NDArray[np.float64]:
+    high, low = np.maximum(residue, 0.0), np.maximum(-residue, 0.0)
+    up, down = math.expm1(step), -math.expm1(-step)  # (x_{j+1} − x_j)/x_j and (x_j − x_{j−1})/x_j
+    own = level + low / up + high / down
+    own[:-1] -= high[1:] / up
+    own[1:] -= low[:-1] / down
+    if (own < 0).any():
+        return _convex(own, level, high[1:] - low[:-1], losses, step)
+    return own
+
+
+def _convex(
+    mass: NDArray[np.float64],
+    level: NDArray[np.float64],
+    bend: NDArray[np.float64],
+    losses: NDArray[np.float64],
+    step: float,
+) -> NDArray[np.float64]:
+    """Replace a curve that is not convex by its greatest convex minorant, whose corners are its own.
+
+    The minorant's slopes are the isotonic regression of the curve's, weighted by the cells' widths.
+
+    Args:
+        mass: float64[n], second differences of the curve, some of them negative.
+        level: float64[n], Q-masses of the cells times x.
+        bend: float64[n − 1], e⁺ of the cell after minus e⁻ of the cell before.
+        losses: float64[n], log x at the points.
+        step: their distance.
+    """
+    x = np.exp(losses)
+    width = np.concatenate([x[:1], x[:-1] * math.expm1(step)])
+    slopes = -np.cumsum((level / x)[:0:-1])[::-1] - bend / width[1:]
+    slopes = np.concatenate([[slopes[0] - mass[0] / x[0]], slopes])
+    fit = isotonic_regression(slopes, weights=width)
+    sizes = np.diff(fit.blocks)
+    single = np.append(np.repeat(sizes == 1, sizes), True)
+    corners = x * np.maximum(np.diff(np.append(fit.x, 0.0)), 0.0)
+    # points between two untouched cells keep their masses, which are known to more digits
+    return np.where(single[:-1] & single[1:], mass, corners)

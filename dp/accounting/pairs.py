@@ -1,0 +1,266 @@
+"""Pairs of distributions that stand for one release: their masses between given privacy losses.
+
+Every pair here has a loss that rises with a real output x, so that an interval of losses is an interval
+of outputs, and a mass is a difference of normal distribution functions.  docs/privacy.md §2 and §3 say
+which release is dominated by which pair, and prove it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Masses = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+__all__ = ["ExchangePair", "MixturePair", "MonotonePair", "Pair", "SwapPair"]
+
+_EPS = float(np.finfo(np.float64).eps)
+_SERIES_WIDTH = 0.1
+_LARGE = 30.0
+
+
+class MonotonePair(Protocol):
+    """A pair whose loss is known as a function of one real output."""
+
+    @property
+    def spread(self) -> float:
+        """About the standard deviation of the loss: a first mesh follows from it, no bound does."""
+        ...
+
+    def range(self, tail: float, *, removing: bool) -> tuple[float, float]:
+        """Losses beyond which each side holds at most `tail` of the first distribution's mass."""
+        ...
+
+    def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:
+        """Masses of the first and of the second distribution between successive losses.
+
+        Args:
+            losses: float64[n + 1], increasing; may begin with −inf and end with inf.
+            removing: the first distribution is the one named first in the class; else they swap.
+
+        Returns:
+            Two float64[n], each correct to a relative error of `rounding`.
+        """
+        ...
+
+    def offset(self, step: float, *, removing: bool) -> float:
+        """Where to put the grid's points, modulo its step, so that the densest place is one of them."""
+        ...
+
+    def rounding(self, tail: float) -> float:
+        """Relative error of the masses, and absolute error of the losses that bound their cells."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MixturePair:
+    """(1−rate)·N(0,z²) + rate·N(1,z²) against N(0,z²); rate 1 is a plain Gaussian."""
+
+    rate: float
+    stddev: float
+
+    @property
+    def spread(self) -> float:
+        """About the standard deviation of the loss."""
+        inverse = 1 / self.stddev
+        if self.rate == 1:
+            return inverse
+        return min(self.rate * math.sqrt(math.expm1(min(inverse**2, 30.0))), inverse)
+
+    def loss(self, x: float) -> float:
+        """Log P/Q at this output."""
+        stay = math.log1p(-self.rate) if self.rate < 1 else -math.inf
+        return float(np.logaddexp(stay, math.log(self.rate) + (x - 0.5) / self.stddev**2))
+
+    def outputs(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The outputs at which log P/Q takes these increasing values; −inf where none does."""
+        small = np.minimum(losses, _LARGE)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.where(
+                losses > _LARGE,
+                losses + np.log1p(-(1 - self.rate) * np.exp(-np.maximum(losses, _LARGE))),
+                np.log(np.maximum(np.expm1(small) + self.rate, 0.0)),
+            )
+        x = self.stddev**2 * (logs - math.log(self.rate)) + 0.5
+        return np.maximum.accumulate(x)
+
+    def range(self, tail: float, *, removing: bool) -> tuple[float, float]:
+        """See MonotonePair."""
+        reach = -float(ndtri(tail)) * self.stddev
+        low, high = self.loss(-reach), self.loss(1 + reach)
+        return (low, high) if removing else (-high, -low)
+
+    def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:
+        """See MonotonePair."""
+        x = self.outputs(losses if removing else -losses[::-1])
+        absent = _gaussian_masses(x, 0.0, self.stddev)
+        joined = _gaussian_masses(x, 1.0, self.stddev)
+        mixture = (1 - self.rate) * absent + self.rate * joined
+        return (mixture, absent) if removing else (absent[::-1], mixture[::-1])
+
+    def offset(self, step: float, *, removing: bool) -> float:
+        """The lowest loss is log(1−rate), and for small rates most of the mass lies just above it.
+
+        The grid is put where that mass, merged up to half a step above a point, sits on the point.
+        """
+        if self.rate == 1:
+            return 0.0
+        edge = math.log1p(-self.rate)
+
+        def excess(b: float) -> float:
+            x = float(self.outputs(np.array([b]))[0])
+            below = float(ndtr(x / self.stddev))
+            if below < 1e-280:
+                return step / 2 + edge - b
+            joined = float(ndtr((x - 1) / self.stddev))
+            return math.log1p(self.rate * (joined / below - 1)) + step / 2 - b
+
+        near, far = edge + 1e-3 * step, edge + step
+        if not excess(near) > 0 > excess(far):
+            return 0.0
+        point = float(brentq(excess, near, far, xtol=1e-9 * step)) - step / 2
+        # a trifle further out, so that a merged loss is never beyond its point
+        point += 1e-7 * step
+        return (point if removing else -point) % step
+
+    def rounding(self, tail: float) -> float:
+        """See MonotonePair."""
+        reach = 1 / self.stddev - float(ndtri(tail))
+        return 16 * _EPS * (8 + reach**2)
+
+
+@dataclass(frozen=True, slots=True)
+class SwapPair:
+    """(1−rate)·N(0,z²) + rate·N(1,z²) against (1−rate)·N(0,z²) + rate·N(−1,z²); its own mirror."""
+
+    rate: float
+    stddev: float
+
+    @property
+    def spread(self) -> float:
+        """About the standard deviation of the loss."""
+        inverse = 1 / self.stddev
+        return 2 * min(self.rate * math.sqrt(math.expm1(min(inverse**2, 30.0))), inverse)
+
+    def loss(self, x: float) -> float:
+        """Log P/Q at this output, an odd function."""
+        stay, join = math.log1p(-self.rate), math.log(self.rate)
+        up = np.logaddexp(stay, join + (x - 0.5) / self.stddev**2)
+        down = np.logaddexp(stay, join - (x + 0.5) / self.stddev**2)
+        return float(up - down)
+
+    def outputs(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The outputs at which log P/Q takes these increasing values.
+
+        With S = sinh(l/2)·(1−q)/q·e^(1/2z²), the quadratic for e^(x/z²) has the root e^(l/2 + asinh S).
+        """
+        half = np.abs(losses) / 2
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            log_sinh = np.where(
+                half > _LARGE, half - math.log(2), np.log(np.sinh(np.minimum(half, _LARGE)))
+            )
+            log_s = log_sinh + math.log1p(-self.rate) - math.log(self.rate) + 0.5 / self.stddev**2
+            root = np.where(
+                log_s > _LARGE,
+                log_s + math.log(2),
+                np.arcsinh(np.exp(np.minimum(log_s, _LARGE))),
+            )
+        x = np.sign(losses) * self.stddev**2 * (half + root)
+        return np.maximum.accumulate(x)
+
+    def range(self, tail: float, *, removing: bool) -> tuple[float, float]:  # noqa: ARG002 - symmetric
+        """See MonotonePair."""
+        high = self.loss(1 - float(ndtri(tail)) * self.stddev)
+        return -high, high
+
+    def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:  # noqa: ARG002 - symmetric
+        """See MonotonePair."""
+        x = self.outputs(losses)
+        still = (1 - self.rate) * _gaussian_masses(x, 0.0, self.stddev)
+        up = _gaussian_masses(x, 1.0, self.stddev)
+        down = _gaussian_masses(x, -1.0, self.stddev)
+        return still + self.rate * up, still + self.rate * down
+
+    def offset(self, step: float, *, removing: bool) -> float:  # noqa: ARG002 - symmetric
+        """Most of the mass lies about 0."""
+        return 0.0 * step
+
+    def rounding(self, tail: float) -> float:
+        """See MonotonePair."""
+        reach = 2 / self.stddev - float(ndtri(tail))
+        return 16 * _EPS * (8 + reach**2)
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangePair:
+    """The worst of MixturePair in both orders at every ε: one order above 0, the other below.
+
+    Args:
+        attained: the mixture whose two orders are each attained by some data.
+    """
+
+    attained: MixturePair
+
+    @property
+    def stddev(self) -> float:
+        """Of the noise, where the shift is 1."""
+        return self.attained.stddev
+
+    @property
+    def rate(self) -> float:
+        """Of being in the cohort."""
+        return self.attained.rate
+
+    @property
+    def spread(self) -> float:
+        """About the standard deviation of the loss."""
+        return self.attained.spread
+
+    def range(self, tail: float, *, removing: bool) -> tuple[float, float]:  # noqa: ARG002 - symmetric
+        """See MonotonePair."""
+        low = self.attained.range(tail, removing=False)[0]
+        return low, self.attained.range(tail, removing=True)[1]
+
+    def atom(self) -> float:
+        """Mass at loss 0, where the curve passes from one order to the other; the same for P and Q."""
+        # 1 − P(L > 0) − P(L < 0), the boundary between the orders being x = 1/2
+        half = 0.5 / self.attained.stddev / math.sqrt(2)
+        return (1 - self.attained.rate) * math.erf(half)
+
+
+Pair = MixturePair | SwapPair | ExchangePair
+
+
+def _gaussian_masses(x: NDArray[np.float64], mean: float, stddev: float) -> NDArray[np.float64]:
+    """N(mean, stddev²) between successive points, with small relative error in cells of any width.
+
+    Narrow cells by the midpoint series, whose next term is below 1e-16 of the first; the width is an
+    exact difference and shared by all Gaussians of a pair, so that it cancels from their ratio.
+    """
+    z = (x - mean) / stddev
+    with np.errstate(invalid="ignore", over="ignore"):
+        width = (x[1:] - x[:-1]) / stddev
+        mid = ((x[1:] + x[:-1]) / 2 - mean) / stddev
+        narrow = width * (1 + np.abs(mid)) < _SERIES_WIDTH
+    out = np.zeros(len(width))
+    m2, w2 = mid[narrow] ** 2, width[narrow] ** 2 / 4
+    # Σ_k (w/2)^2k·He_2k(m)/(2k+1)!
+    series = 1 + w2 * (
+        (m2 - 1) / 6
+        + w2 * (((m2 - 6) * m2 + 3) / 120 + w2 * (((m2 - 15) * m2 + 45) * m2 - 15) / 5040)
+    )
+    out[narrow] = np.exp(-m2 / 2) / math.sqrt(2 * math.pi) * width[narrow] * series
+    wide = np.flatnonzero(~narrow)
+    left, right = z[wide], z[wide + 1]
+    near, far = ndtr(-np.abs(left)), ndtr(-np.abs(right))
+    mass = np.where(right <= 0, far - near, np.where(left >= 0, near - far, 1.0 - near - far))
+    out[wide] = np.maximum(mass, 0.0)
+    return out
