@@ -1,0 +1,22 @@
+"""The secagg suite: masks, sharing, whole rounds beside Flower's SecAgg+, large cohorts, and growth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.secagg import growth, large, paper, primitives, rounds
+
+if TYPE_CHECKING:
+    from benchmarks.bench import Bench
+
+__all__ = ["run"]
+
+
+def run(bench: Bench) -> None:
+    """Measure everything; our side alone when Flower is not installed."""
+    peer = bench.peer("flwr") is not None
+    primitives.run(bench, peer=peer)
+    rounds.run(bench, peer=peer)
+    large.run(bench)
+    growth.run(bench)
+    paper.run(bench)
