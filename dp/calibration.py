@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["calibrate_noise_multiplier"]
 
-_MARGIN = 1.2e-4
 _TOLERANCE = 1e-4
-"""The search ends where the upper ε is 1 − _MARGIN ± _TOLERANCE of the target."""
+_EXACT = 1e-8
+"""The search ends where the upper ε is below the target by this much, relatively, give or take as much."""
 _LARGEST = 1e7
 _STEPS = 80
 _SLOPE = 1.3
@@ -82,11 +82,13 @@ def calibrate_noise_multiplier(
 
     def excess(log_multiplier: float) -> float:
         high = run(log_multiplier).upper_epsilon(delta)
-        return math.log(max(high, 1e-300) / epsilon) + _MARGIN
+        return math.log(max(high, 1e-300) / epsilon) + 1.2 * tolerance
 
-    point = _solve(excess, _start(epsilon, delta, sampling, steps, relation))
+    # releases without sampling are known in closed form, others up to the mesh
+    tolerance = _EXACT if isinstance(sampling, NoSampling) else _TOLERANCE
+    point = _solve(excess, _start(epsilon, delta, sampling, steps, relation), tolerance)
     while run(point).epsilon(delta).high > epsilon:
-        point += _TOLERANCE / 2
+        point += tolerance / 2
     return math.exp(point)
 
 
@@ -114,8 +116,8 @@ def _start(
     return math.log(distance) - 0.5 * math.log(precision)
 
 
-def _solve(excess: Excess, start: float) -> float:
-    """Where |excess| ≤ _TOLERANCE; at a jump, the end with enough noise.
+def _solve(excess: Excess, start: float, tolerance: float) -> float:
+    """Where |excess| ≤ tolerance; at a jump, the end with enough noise.
 
     Secants through the last two points, as long as they stay between a point with too little noise and
     one with enough; halving otherwise.
@@ -126,10 +128,10 @@ def _solve(excess: Excess, start: float) -> float:
     last: tuple[float, float] | None = None
     for _ in range(_STEPS):
         value = excess(point)
-        if abs(value) <= _TOLERANCE:
+        if abs(value) <= tolerance:
             return point
         noisy, quiet = (point, quiet) if value > 0 else (noisy, point)
-        if quiet - noisy < 1e-9:
+        if quiet - noisy < 1e-10:
             break
         following = _following((point, value), last)
         last = (point, value)
