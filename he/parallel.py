@@ -80,21 +80,20 @@ def _chunks(
     )
     name = astuple(upload.name)
     pending: deque[Future[bytes]] = deque()
-    with pool:
-        try:
-            for index in range(count + _AHEAD * processes):
-                if index < count:
-                    values = vector[index * step : (index + 1) * step]
-                    pending.append(pool.submit(_encrypt, name, index, values))
-                if index >= _AHEAD * processes:
-                    yield pending.popleft().result()
-                    progress(index - _AHEAD * processes + 1, count)
-        except BrokenProcessPool as error:
-            raise LocalProtocolError(
-                "a worker process died; begin again with a new Client, which draws a new nonce"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    try:
+        for index in range(count + _AHEAD * processes):
+            if index < count:
+                values = vector[index * step : (index + 1) * step]
+                pending.append(pool.submit(_encrypt, name, index, values))
+            if index >= _AHEAD * processes:
+                yield pending.popleft().result()
+                progress(index - _AHEAD * processes + 1, count)
+    except BrokenProcessPool as error:
+        raise LocalProtocolError(
+            "a worker process died; begin again with a new Client, which draws a new nonce"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start(params: bytes, exported: bytes) -> None:
