@@ -101,7 +101,7 @@ class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How the integers are added, and what is assumed of the clients."""
 
     kind: SumName = "secagg"
-    threat_model: Literal["malicious", "semi-honest"] = "malicious"
+    threat_model: Literal["malicious", "malicious-local", "semi-honest"] = "malicious"
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1
 
