@@ -181,6 +181,8 @@ def _ckks_layout(demand: Demand, radix: int) -> tuple[int, int, float, int, floa
     for fields in range(MAX_FIELDS, 0, -1):
         bound = (radix**fields - 1) // 2
         # a coefficient is at most the largest complex slot; one unit more than covers the noise
+        if 2 * bound >= MODULUS:
+            continue
         room = (MODULUS / 2) / (math.sqrt(2) * (bound + 1))
         if room < 1:
             continue

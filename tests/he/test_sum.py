@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import he
+from tests.he.edge import WIDTHS, last_of_its_layout, worst_case_is_exact
 from tests.he.rounds import collect, fresh_context, keys, random_vectors, summed, uploads
 
 SCHEMES = ["ckks", "bfv"]
@@ -66,6 +67,50 @@ def test_a_thousand_clients_are_exact(scheme):
     secret = keys(1000, 127, scheme)
     vectors = random_vectors(1000, 50, 127)
     assert np.array_equal(summed(secret, vectors).total, vectors.sum(axis=0))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_one_ciphertext_n_times_is_exact_at_the_largest_n(bits, scheme):
+    params = last_of_its_layout(10, bits, scheme)
+    assert worst_case_is_exact(params, 2 * params.values_per_ciphertext - 3)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("bits", range(2, 33))
+def test_a_thousand_clients_are_exact_at_every_width(bits, scheme):
+    """One ciphertext a thousand times over, at the extremes of its width."""
+    params = he.Params.for_sum(1000, max_abs=2 ** (bits - 1), scheme=scheme)
+    assert worst_case_is_exact(params, params.values_per_ciphertext)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("n_clients", "bits"), [(2, 2), (3, 16), (10, 24), (10, 48), (10, 62)])
+def test_masked_residues_sum_in_the_ring(n_clients, bits, scheme):
+    params = he.Params.for_sum(n_clients, ring_bits=bits, scheme=scheme)
+    secret = he.SecretContext.generate(params)
+    length = params.values_per_ciphertext + 3
+    vectors = np.random.default_rng(bits).integers(0, 2**bits, (n_clients, length), dtype=np.int64)
+    vectors[:, :2] = [0, 2**bits - 1]
+    total = summed(secret, vectors).total
+    expected = vectors.astype(object).sum(axis=0) % 2**bits
+    assert np.array_equal(total % 2**bits, expected)
+    assert int(total.min()) >= -(2 ** (bits - 1))
+    assert int(total.max()) < 2 ** (bits - 1)
+
+
+def test_masks_that_cancel_leave_the_sum():
+    """Pairwise masks modulo 2^b: what the key holder opens of the masked words is the plain sum."""
+    bits, rng = 24, np.random.default_rng(4)
+    plain = rng.integers(-(2**18), 2**18, (3, 500), dtype=np.int64)
+    masks = rng.integers(0, 2**bits, (2, 500), dtype=np.int64)
+    masked = plain.copy()
+    masked[0] += masks[0]
+    masked[1] += masks[1] - masks[0]
+    masked[2] -= masks[1]
+    secret = he.SecretContext.generate(he.Params.for_sum(3, ring_bits=bits, scheme="bfv"))
+    result = summed(secret, masked % 2**bits)
+    assert np.array_equal(result.total, plain.sum(axis=0))
 
 
 @settings(max_examples=25, deadline=None)
