@@ -60,6 +60,8 @@ def check_survivors(
     _check_members(members, cohort, position, "unmask a sum of")
     if int.from_bytes(members) & ~int.from_bytes(partners.members):
         raise RemoteProtocolError("counts a client in that was no partner", "server")
+    if survivors.signatures and not cohort.params.local:
+        raise RemoteProtocolError("shows signatures of inputs where none is signed", "server")
 
 
 def check_inputs(

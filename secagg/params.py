@@ -190,8 +190,8 @@ class Params:
             self.threshold,
             self.degree,
             self.min_survivors,
-            self.dropout_rate,
-            self.corrupt_rate,
+            self.dropout_rate + 0.0,  # −0.0 is 0.0
+            self.corrupt_rate + 0.0,
             MODELS.index(self.threat_model),
         )
 
@@ -222,7 +222,7 @@ class Params:
             corrupt_rate=corrupt,
             threat_model=MODELS[model],
         )
-        if params.to_bytes() != data:  # −0.0 for a rate
+        if params.to_bytes() != data:  # a rate of −0.0
             raise WireFormatError("parameters are not in canonical form")
         return params
 
