@@ -1,0 +1,438 @@
+"""Sessions under attack as a state machine: clients that drop, lie and replay; a network that lies.
+
+The server object is honest; whoever moves the bytes is not. What one client was told falsely stays away
+from the honest server, so that its sum must be exact: over the inputs that its survivors gave, liars'
+included, whose input is whatever they sent. What every client gives away is written down and judged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+
+from secagg import (
+    Aborted,
+    AbortReason,
+    LocalProtocolError,
+    Phase,
+    RemoteProtocolError,
+    masked_vector,
+)
+from secagg.envelopes import MASK_KEY, SELF_MASK, committed, share_commitment
+from secagg.messages import (
+    ForwardedShares,
+    Partners,
+    Roster,
+    SharesOpened,
+    Signatures,
+    Survivors,
+    UnmaskShares,
+)
+from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
+from secagg.wire import Kind, decode, encode, encode_chunk, read_header
+from tests.secagg.lab import Lab
+from tests.secagg.snapshots import state_of
+
+PLACES = st.integers(0, 4)
+SPOTS = st.integers(0, 1 << 20)
+
+
+def foreign_messages():
+    """Every message of a session that is over: by kind, from or to each client."""
+    lab, found = Lab(5, length=3, dropout_rate=0.4), {}
+    while lab.server.phase in SERVER_AWAITS:
+        phase = lab.server.phase
+        if lab.next_messages:
+            found[CLIENT_AWAITS[phase]] = dict(lab.next_messages)
+        for i in lab.ids:
+            lab.answer(i)
+        found[SERVER_AWAITS[phase]] = {i: lab.sent[phase, i] for i in lab.ids}
+        lab.next_messages = lab.server.advance()
+    return found
+
+
+FOREIGN = foreign_messages()
+OLD_SESSION = read_header(FOREIGN[Kind.ROSTER][10])[1]
+
+
+def refusal(call, *arguments):
+    """The typed error of a call, or None."""
+    try:
+        call(*arguments)
+    except (RemoteProtocolError, LocalProtocolError, Aborted) as error:
+        return error
+    return None
+
+
+def damaged(message, spot, flip):
+    """Another byte at a spot, or an end there."""
+    at = spot % len(message)
+    if not flip:
+        return message[:at]
+    return message[:at] + bytes([message[at] ^ flip]) + message[at + 1 :]
+
+
+def twisted(message, session, place):
+    """A well-formed lie: somebody left out, or something withheld."""
+    content = decode(message)[1]
+    match content:
+        case Roster():
+            entries = list(content.entries)
+            del entries[place % len(entries)]
+            content = Roster(tuple(entries))
+        case ForwardedShares():
+            envelopes = list(content.envelopes)
+            envelopes[place % len(envelopes)] = None
+            content = ForwardedShares(tuple(envelopes))
+        case Partners() | Survivors():
+            members = bytearray(content.members)
+            members[place % len(members)] ^= 1
+            content = dataclasses.replace(content, members=bytes(members))
+        case Signatures():
+            content = Signatures(tuple(content.signatures)[:place])
+        case SharesOpened():
+            opened = list(content.opened)
+            opened[place % len(opened)] ^= True
+            content = dataclasses.replace(content, opened=tuple(opened))
+        case UnmaskShares():
+            shares = list(content.shares)
+            at = place % len(shares)
+            shares[at] = bytes([shares[at][0] ^ 1]) + shares[at][1:]
+            content = dataclasses.replace(content, shares=tuple(shares))
+        case _:
+            return message
+    return encode(content, session)
+
+
+class Sessions(RuleBasedStateMachine):
+    """One session of four or five clients, of whom two may fall silent."""
+
+    messages = Bundle("messages")
+    begin: Phase | None = None  # where the attack starts; None: anywhere
+
+    def __init__(self):
+        super().__init__()
+        self.lab = None
+
+    @initialize(
+        target=messages,
+        n=st.integers(4, 5),
+        begin=st.sampled_from(list(SERVER_AWAITS)),
+        victims=st.sampled_from([1, 2, 5]),
+    )
+    def open(self, n, begin, victims):
+        begin = self.begin or begin
+        self.victims = victims  # how many clients the attack may keep from the server
+        self.lab = Lab(n, length=3, dropout_rate=0.25 if n == 4 else 0.4)
+        self.server = self.lab.server
+        self.apart = set()  # silent, ended, or told lies: the honest server hears no more of them
+        self.replies, self.answered = {}, set()
+        self.liars, self.effective = set(), dict(self.lab.inputs)
+        self.in_sum = set()
+        self.signed, self.unmasked = {}, {}
+        self.given = {}
+        self.dealt = {}
+        self.result = None
+        self.told = []  # what the honest server has said, a message of each kind
+        while self.server.phase is not begin:
+            self.all_answer()
+            self.advance()
+        return multiple(*(of_kind[10] for of_kind in FOREIGN.values()))
+
+    # Honest steps --------------------------------------------------------------------------------
+
+    @property
+    def over(self):
+        return self.server.phase not in SERVER_AWAITS
+
+    def client_at(self, place):
+        return self.lab.ids[place % len(self.lab.ids)]
+
+    def compose(self, i):
+        """What an honest client answers to an honest server; None when it has nothing to say."""
+        if self.over or i in self.apart or i in self.replies:
+            return None
+        if self.lab.next_messages and i not in self.lab.next_messages:
+            return None
+        try:
+            self.replies[i] = self.lab.reply(i)
+        except Aborted:
+            self.apart.add(i)
+            return None
+        self.note(i, self.replies[i])
+        return self.replies[i]
+
+    @rule(target=messages, place=PLACES)
+    def composes(self, place):
+        reply = self.compose(self.client_at(place))
+        return multiple() if reply is None else reply
+
+    @rule(place=PLACES, parts=st.integers(0, 3))
+    def delivers(self, place, parts):
+        self.deliver(self.client_at(place), parts)
+
+    def deliver(self, i, parts=0):
+        if self.over or i not in self.replies or i in self.answered or i in self.apart:
+            return
+        reply = self.replies[i]
+        if parts:
+            self.server._staging.drop(
+                i
+            )  # whatever was staged in its name, its own upload begins anew
+            cuts = [len(reply) * at // parts for at in range(parts + 1)]
+            for at in range(parts):
+                piece = reply[cuts[at] : cuts[at + 1]]
+                self.server.receive_chunk(i, encode_chunk(self.lab.session, at, parts, piece))
+        else:
+            self.server.receive(i, reply)
+        self.taken(i, reply)
+
+    @rule()
+    def all_answer(self):
+        if not self.over:
+            for i in self.lab.ids:
+                self.compose(i)
+                self.deliver(i)
+
+    def may_lose(self, i):
+        return i in self.apart or len(self.apart) < self.victims
+
+    @rule(place=PLACES)
+    def drops(self, place):
+        if self.may_lose(i := self.client_at(place)):
+            self.apart.add(i)
+
+    @precondition(lambda self: len(self.answered) >= self.lab.params.min_survivors)
+    @rule()
+    def advances(self):
+        self.advance()
+
+    def advance(self):
+        if self.over:
+            return
+        phase = self.server.phase
+        try:
+            self.lab.next_messages = self.server.advance()
+        except Aborted as error:
+            self.judge_end(phase, error)
+            return
+        self.told += list(self.lab.next_messages.values())[:1]
+        if phase is Phase.MASKED_INPUT:
+            self.in_sum = set(self.answered)
+        self.replies, self.answered = {}, set()
+        if self.server.phase is Phase.DONE:
+            self.result = self.server.result()
+
+    def judge_end(self, phase, error):
+        """A session ends for want of answers, or by a liar's fault: never an honest client's."""
+        assert error.culprit is None or error.culprit in self.liars
+        assert error.culprit or error.reason is not AbortReason.BAD_DEALER
+        enough = len(self.answered) >= self.lab.params.min_survivors
+        assert not enough or self.liars or phase is Phase.UNMASK
+
+    # Lies to the server --------------------------------------------------------------------------
+
+    def push(self, i, message):
+        """Bytes in a client's name: refused without a trace, or taken because they are its to send."""
+        before, phase = state_of(self.server), self.server.phase
+        error = refusal(self.server.receive, i, message)
+        if error:
+            assert self.over if isinstance(error, LocalProtocolError) else error.culprit == i
+            assert state_of(self.server) == before
+        else:
+            kind, session = read_header(message)
+            assert (kind, session) == (SERVER_AWAITS[phase], self.lab.session)
+            assert decode(message)[1].client_id == i
+            assert i not in self.answered
+            self.taken(i, message)
+
+    def taken(self, i, message):
+        """The server has accepted a message."""
+        self.answered.add(i)
+        content = decode(message)[1]
+        if message != self.replies.get(i):
+            self.liars.add(i)
+            if self.server.phase is Phase.MASKED_INPUT:
+                lie = masked_vector(message).astype(np.int64)
+                truth = masked_vector(self.replies[i]).astype(np.int64)
+                self.effective[i] = self.effective[i] + lie - truth
+        if self.server.phase is Phase.SHARE_KEYS:
+            self.dealt[i] = content
+
+    @rule(target=messages, place=PLACES, spot=SPOTS, flip=st.integers(0, 255))
+    def lies(self, place, spot, flip):
+        self.compose(i := self.client_at(place))
+        if i not in self.replies:
+            return multiple()
+        message = damaged(self.replies[i], spot, flip)
+        self.push(i, message)
+        return message
+
+    @rule(target=messages, place=PLACES, at=PLACES)
+    def lies_well(self, place, at):
+        self.compose(i := self.client_at(place))
+        if i not in self.replies:
+            return multiple()
+        message = twisted(self.replies[i], self.lab.session, at)
+        self.push(i, message)
+        return message
+
+    @rule(place=PLACES, message=messages)
+    def replays(self, place, message):
+        self.push(self.client_at(place), message)
+
+    @rule(place=PLACES)
+    def replays_an_old_session(self, place):
+        if not self.over:
+            i = self.client_at(place)
+            self.push(i, FOREIGN[SERVER_AWAITS[self.server.phase]][i])
+
+    @rule(place=PLACES)
+    def repeats(self, place):
+        i = self.client_at(place)
+        if i in self.answered:
+            self.push(i, self.replies.get(i, b""))
+
+    @rule(place=PLACES, ours=st.booleans(), index=st.integers(0, 2), count=st.integers(0, 3))
+    def sends_odd_chunks(self, place, ours, index, count):
+        i = self.client_at(place)
+        chunk = encode_chunk(self.lab.session if ours else OLD_SESSION, index, count, b"x")
+        before = state_of(self.server)
+        staged = before["_staging"].get(i)
+        due = (count, index) == (staged[:2] if staged else (count, 0))
+        error = refusal(self.server.receive_chunk, i, chunk)
+        if error:
+            assert self.over if isinstance(error, LocalProtocolError) else error.culprit == i
+            after = state_of(self.server)
+            if due and index + 1 == count:  # a whole that is no message is forgotten
+                after["_staging"].pop(i, None)
+                before["_staging"].pop(i, None)
+            assert after == before
+        else:
+            assert due
+            assert ours
+
+    # Lies to a client ----------------------------------------------------------------------------
+
+    def tell(self, i, message):
+        """Anything to a client: it answers, or it ends and forgets."""
+        client = self.lab.clients[i]
+        phase, told = client.phase, self.lab.next_messages.get(i)
+        honest = message == told and phase is self.server.phase
+        if honest or not self.may_lose(i):
+            return multiple()
+        replies = []
+        error = refusal(lambda: replies.append(client.receive(message)))
+        if isinstance(error, LocalProtocolError):
+            assert phase in (Phase.ADVERTISE_KEYS, Phase.ABORTED)
+            assert client.phase is phase
+            return multiple()
+        self.apart.add(i)
+        if error:
+            assert error.culprit in ("server", None)
+            assert client.phase is (Phase.DONE if phase is Phase.DONE else Phase.ABORTED)
+            assert client._secrets is None
+            return multiple()
+        assert read_header(message) == (CLIENT_AWAITS[phase], self.lab.session)
+        self.note(i, replies[0])
+        return replies[0]
+
+    def due(self, i):
+        """What client i awaits, as the honest server says it, or as it was said in an old session."""
+        phase = self.lab.clients[i].phase
+        if phase not in CLIENT_AWAITS:
+            return None
+        if phase is self.server.phase and self.lab.next_messages:
+            return self.lab.next_messages.get(i) or next(iter(self.lab.next_messages.values()))
+        return encode(decode(FOREIGN[CLIENT_AWAITS[phase]][i])[1], self.lab.session)
+
+    @rule(target=messages, place=PLACES, spot=SPOTS, flip=st.integers(0, 255))
+    def misinforms(self, place, spot, flip):
+        due = self.due(i := self.client_at(place))
+        return self.tell(i, damaged(due, spot, flip)) if due else multiple()
+
+    @rule(place=PLACES, outs=st.lists(PLACES, min_size=1, max_size=3))
+    def twists(self, place, outs):
+        """One lie after the other, as long as the client answers."""
+        i = self.client_at(place)
+        for out in outs:
+            due = self.due(i)
+            if due:
+                self.tell(i, twisted(due, self.lab.session, out))
+
+    @rule(place=PLACES, at=PLACES)
+    def tells_again(self, place, at):
+        if self.told:
+            self.tell(self.client_at(place), self.told[-1 - at % len(self.told)])
+
+    @rule(target=messages, place=PLACES, message=messages)
+    def misdirects(self, place, message):
+        return self.tell(self.client_at(place), message)
+
+    # What clients give away ----------------------------------------------------------------------
+
+    def note(self, i, reply):
+        """Write down signatures and shares, with the view under which they were given."""
+        client, kind = self.lab.clients[i], read_header(reply)[0]
+        if kind is Kind.SIGNATURE:
+            view = client._partner_root, client._survivors.members
+            self.signed.setdefault(view, set()).add(i)
+        if kind is not Kind.UNMASK_SHARES:
+            return
+        cohort = client._cohort
+        self.unmasked[i] = client._partner_root, client._survivors.members
+        at = cohort.positions[i]
+        around = [p for p in cohort.neighbours(at) if client._partners.members[p]]
+        for place, share in zip(around, decode(reply)[1].shares[1:], strict=True):
+            dealer = cohort.client_id(place)
+            envelope = self.dealt[dealer].envelopes[cohort.neighbours(place).index(at)]
+            for secret in (SELF_MASK, MASK_KEY):
+                promised = committed(envelope, secret)
+                if promised == share_commitment(cohort, dealer, i, secret, share):
+                    self.given.setdefault((i, dealer), set()).add(secret)
+
+    @invariant()
+    def no_client_gives_both_shares_of_a_peer(self):
+        if self.lab:
+            assert all(len(secrets) == 1 for secrets in self.given.values())
+
+    @invariant()
+    def shares_need_one_view_of_a_quorum(self):
+        if self.lab:
+            assert len(set(self.unmasked.values())) <= 1
+            for view in self.unmasked.values():
+                assert len(self.signed[view]) >= self.lab.params.quorum
+
+    @invariant()
+    def the_ended_hold_no_secrets(self):
+        for client in self.lab.clients.values() if self.lab else ():
+            if client.phase in (Phase.DONE, Phase.ABORTED):
+                assert client._secrets is None
+
+    @invariant()
+    def the_sum_is_exact(self):
+        if not self.lab or self.result is None:
+            return
+        assert set(self.result.survivors) == self.in_sum
+        assert len(self.in_sum) >= self.lab.params.min_survivors
+        half = 1 << (self.lab.params.ring_bits - 1)
+        expected = sum(self.effective[i] for i in self.in_sum)
+        assert np.array_equal(self.result.total, (expected + half) % (2 * half) - half)
+
+    def teardown(self):
+        """Whatever happened, the rest is played honestly: the sum is right or absent."""
+        while self.lab and not self.over:
+            self.all_answer()
+            self.advance()
+        self.the_sum_is_exact()

@@ -1,0 +1,92 @@
+"""Runs the machine on the code, and on mutants that it must catch.
+
+`pytest tests/stateful --hypothesis-profile=long` runs 500 examples of 50 steps.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import Phase as Stage
+from hypothesis.errors import HypothesisException
+from hypothesis.stateful import run_state_machine_as_test
+
+import secagg.admission
+import secagg.client
+import secagg.settle
+from secagg import Client, Phase, Server
+from secagg.staging import Staging
+from tests.hostile.mutants import without
+from tests.stateful.machine import Sessions
+
+QUICK = settings(
+    max_examples=40,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+HUNT = settings(
+    QUICK,
+    max_examples=1000,
+    database=None,
+    derandomize=True,
+    phases=[Stage.generate],
+    print_blob=False,
+    report_multiple_bugs=False,
+)
+LONG = settings.get_current_profile_name() == "long"
+
+
+def test_sessions_under_attack():
+    run_state_machine_as_test(
+        Sessions, settings=settings(settings(), deadline=None) if LONG else QUICK
+    )
+
+
+MUTANTS = {
+    "a second message is taken": (
+        Phase.SHARE_KEYS,
+        (Server, "_check_sender", "if client_id in self._answers", "if False"),
+    ),
+    "anyone speaks for anyone": (
+        Phase.MASKED_INPUT,
+        (Server, "_take", 'getattr(content, "client_id", None) != client_id'),
+    ),
+    "old sessions count": (Phase.CHECK_SHARES, (Server, "_take", "session != self._session")),
+    "shares are not compared with commitments": (
+        Phase.UNMASK,
+        (
+            secagg.admission,
+            "check_shares",
+            "committed(envelope, kind) != share_commitment(cohort, dealer_id, holder, kind, share)",
+        ),
+    ),
+    "masks of drop-outs stay in": (
+        Phase.MASKED_INPUT,
+        (secagg.settle, "_orphans", "if other not in survivors", "if False"),
+    ),
+    "secrets outlive an error": (
+        Phase.SHARE_KEYS,
+        (Client, "_abort", "self._secrets = None", "pass"),
+    ),
+    "no quorum is needed": (Phase.CONSISTENCY, (secagg.client, "check_quorum", "shown < quorum")),
+    "chunks come in any order": (
+        Phase.UNMASK,
+        (Staging, "add", "index != upload.taken or parts != upload.parts"),
+    ),
+    "clients answer at any time": (
+        Phase.UNMASK,
+        (Client, "_answer", "kind is not CLIENT_AWAITS[self._phase]"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_machine_catches_a_mutant(name, monkeypatch):
+    """Attacked from the phase that the mutant weakens; the first example that fails ends the run."""
+    begin, mutant = MUTANTS[name]
+    without(monkeypatch, *mutant)
+    monkeypatch.setattr(Sessions, "begin", begin)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it breaks first
+        run_state_machine_as_test(Sessions, settings=HUNT)
+    assert not isinstance(caught.value, HypothesisException)
