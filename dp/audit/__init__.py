@@ -15,11 +15,19 @@ from __future__ import annotations
 from dp.audit.canaries import canary_scores, fair_coins, unit_canaries
 from dp.audit.cosine import OneShot, one_shot
 from dp.audit.curves import GaussianCurve, ProfileCurve
-from dp.audit.guessing import OneRun, claim_p_value, one_run, plan_guesses, right_guesses_p_value
+from dp.audit.guessing import (
+    Family,
+    OneRun,
+    claim_p_value,
+    one_run,
+    plan_guesses,
+    right_guesses_p_value,
+)
 from dp.audit.residual import NoiseCheck, check_noise
 from dp.audit.worlds import TwoWorlds, two_worlds
 
 __all__ = [
+    "Family",
     "GaussianCurve",
     "NoiseCheck",
     "OneRun",

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from dp.audit.curves import Curve
 
-__all__ = ["OneRun", "claim_p_value", "one_run", "plan_guesses", "right_guesses_p_value"]
+__all__ = ["Family", "OneRun", "claim_p_value", "one_run", "plan_guesses", "right_guesses_p_value"]
 
 _LARGEST_EPSILON = 100.0
 _LARGEST_MU = 40.0
