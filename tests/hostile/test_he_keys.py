@@ -165,6 +165,6 @@ def test_a_client_in_public_key_mode_has_no_way_to_decrypt():
     assert not leaks(encryptor.export_encryption_keys(), windows)
 
 
-def test_the_one_ring_passes_seals_own_128_bit_check():
+def test_every_parameter_set_passes_seals_own_128_bit_check():
     """C7: there are presets only, and all live in one ring, built at SEC_LEVEL_TYPE.TC128."""
     assert Ring().context.parameters_set()
