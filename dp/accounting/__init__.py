@@ -5,6 +5,15 @@ from __future__ import annotations
 from dp.accounting.accountant import Accountant
 from dp.accounting.bracket import Bracket
 from dp.accounting.gaussian import gaussian_delta, gaussian_epsilon
-from dp.accounting.ledger import Ledger
+from dp.accounting.ledger import Charge, Ledger
+from dp.accounting.shared import SharedLedger
 
-__all__ = ["Accountant", "Bracket", "Ledger", "gaussian_delta", "gaussian_epsilon"]
+__all__ = [
+    "Accountant",
+    "Bracket",
+    "Charge",
+    "Ledger",
+    "SharedLedger",
+    "gaussian_delta",
+    "gaussian_epsilon",
+]

@@ -14,8 +14,10 @@ class Bracket:
     """A quantity between two proven bounds.
 
     Args:
-        low: no valid claim for the event's worst pair lies below; 0 where no lower bound is known.
-        high: the claim to publish.
+        low: no smaller number holds for every mechanism that the events describe, so that no accountant
+            can claim less from the events alone; 0 where that is not known.  An event of rounded shares
+            describes all grids at least as fine as its own (docs/privacy.md §2.5).
+        high: holds for every mechanism that the events describe; the claim to publish.
     """
 
     low: float

@@ -135,8 +135,9 @@ class Composed:
         offset: of the composed grid.
         first: grid index of the first sum.
         plain: Σ_{j ≥ k} w_j, with w the tilted mass times e^(−t(L_j − centre)).
+        fallen: Σ_{j ≥ k} w_j·e^(−(L_j − centre)).
         risen: Σ_{j ≥ k} w_j·(1 − e^(−(L_j − centre))).
-        sizes: the same with the absolute values of its terms.
+        sizes: risen with the absolute values of its terms.
         centre: mean of the tilted loss.
         tilt: t.
         log_scale: log of what the sums must be multiplied with.
@@ -150,6 +151,7 @@ class Composed:
     offset: float
     first: int
     plain: NDArray[np.float64]
+    fallen: NDArray[np.float64]
     risen: NDArray[np.float64]
     sizes: NDArray[np.float64]
     centre: float
@@ -165,14 +167,18 @@ class Composed:
         place = math.floor((epsilon - self.offset) / self.step) + 1 - self.first
         k = min(max(place, 0), len(self.plain) - 1)
         away = epsilon - self.centre
-        grown = math.expm1(min(away, _LARGE))
-        plain, risen, size = (float(a[k]) for a in (self.plain, self.risen, self.sizes))
-        value = (1 + grown) * risen - grown * plain
+        plain = float(self.plain[k])
+        if away > 1:
+            fallen = math.exp(min(away, _LARGE)) * float(self.fallen[k])
+            value, size = plain - fallen, plain + fallen
+        else:  # the same without cancellation where all losses are small
+            grown = math.expm1(away)
+            value = (1 + grown) * float(self.risen[k]) - grown * plain
+            size = (1 + grown) * float(self.sizes[k]) + abs(grown) * plain
         # sup over l > ε of e^(−t(l − centre))·(1 − e^(ε − l))
         log_sup = -self.tilt * math.log1p(1 / self.tilt) - math.log1p(self.tilt)
         worst = math.exp(min(_LARGE, log_sup - self.tilt * away))
-        sums = (len(self.plain) + 8) * _EPS * ((1 + grown) * size + abs(grown) * plain)
-        return value, self.stray * worst + sums
+        return value, self.stray * worst + (len(self.plain) + 8) * _EPS * size
 
     def log_delta_high(self, epsilon: float) -> float:
         """Upper bound on log δ(ε) of whatever the laws bound from above."""
@@ -230,6 +236,7 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
         offset=offset,
         first=first + start,
         plain=_suffix_sums(weights),
+        fallen=_suffix_sums(weights * np.exp(-relative)),
         risen=_suffix_sums(terms),
         sizes=_suffix_sums(np.abs(terms)),
         centre=centre + offset,

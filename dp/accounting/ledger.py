@@ -4,48 +4,39 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dp._checks import fraction, is_a, positive
 from dp.accounting.accountant import Accountant
+from dp.accounting.durable import read_json, write_json
+from dp.accounting.records import decode_event, encode_event
 from dp.errors import BudgetExhaustedError, InvalidParameterError, NonFiniteError
-from dp.events import (
-    DiscreteGaussianSumEvent,
-    Event,
-    FailureEvent,
-    FixedSizeSampling,
-    GaussianEvent,
-    NeighboringRelation,
-    NoSampling,
-    PoissonSampling,
-    RoundedGaussianSumEvent,
-    SkellamEvent,
-    TruncatedPoissonSampling,
-)
+from dp.events import Event, NeighboringRelation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from os import PathLike
 
     from dp.accounting.bracket import Bracket
 
-__all__ = ["Ledger"]
+__all__ = ["Charge", "Ledger"]
 
-_VERSION = 1
-_EVENTS = {
-    kind.__name__: kind
-    for kind in (
-        GaussianEvent,
-        RoundedGaussianSumEvent,
-        SkellamEvent,
-        DiscreteGaussianSumEvent,
-        FailureEvent,
-    )
-}
-_SAMPLINGS = {
-    kind.__name__: kind
-    for kind in (NoSampling, PoissonSampling, TruncatedPoissonSampling, FixedSizeSampling)
-}
+_VERSION = 2
+_KEYS = frozenset({"version", "epsilon", "delta", "relation", "events", "history"})
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One call of `Ledger.charge`.
+
+    Args:
+        event: what was charged.
+        count: how often.
+    """
+
+    event: Event
+    count: int
 
 
 class Ledger:
@@ -60,6 +51,7 @@ class Ledger:
         InvalidParameterError: a parameter is NaN, negative or out of range.
 
     Example:
+        >>> from dp import GaussianEvent
         >>> ledger = Ledger(2.5, 1e-5)
         >>> ledger.charge(GaussianEvent(2.0))
         >>> ledger.would_exceed(GaussianEvent(2.0))
@@ -68,7 +60,7 @@ class Ledger:
         1.9931
     """
 
-    __slots__ = ("_accountant", "_delta", "_epsilon", "_lock")
+    __slots__ = ("_accountant", "_delta", "_epsilon", "_history", "_lock")
 
     def __init__(
         self,
@@ -82,6 +74,7 @@ class Ledger:
         if self._delta == 1:
             raise InvalidParameterError("delta 1 protects nobody; choose it far below 1/clients")
         self._accountant = Accountant(relation)
+        self._history: tuple[Charge, ...] = ()
         self._lock = threading.Lock()
 
     @property
@@ -99,6 +92,11 @@ class Ledger:
         """What has been charged so far; immutable."""
         return self._accountant
 
+    @property
+    def history(self) -> tuple[Charge, ...]:
+        """Every charge in order."""
+        return self._history
+
     def charge(self, event: Event, count: int = 1) -> None:
         """Record `count` releases that are about to happen.
 
@@ -114,6 +112,7 @@ class Ledger:
                     f"{self._epsilon:g} at δ = {self._delta:g}; stop here, or plan more noise"
                 )
             self._accountant = grown
+            self._history = (*self._history, Charge(event, count))
 
     def would_exceed(self, event: Event, count: int = 1) -> bool:
         """Whether charge would refuse; changes nothing."""
@@ -123,21 +122,35 @@ class Ledger:
         """ε so far, from both sides."""
         return self._accountant.epsilon(self._delta)
 
+    def spent_after(self, charges: int) -> Bracket:
+        """ε after the first `charges` entries of the history, for a report of how it grew."""
+        if not 0 <= charges <= len(self._history):
+            raise InvalidParameterError(
+                f"the history has {len(self._history)} charges; {charges} is none of 0 … that"
+            )
+        accountant = Accountant(self._accountant.relation)
+        for entry in self._history[:charges]:
+            accountant = accountant.compose(entry.event, entry.count)
+        return accountant.epsilon(self._delta)
+
     def remaining(self) -> float:
         """Budget minus the certified upper ε spent."""
         return self._epsilon - self.spent().high if math.isfinite(self._epsilon) else math.inf
 
     def state_dict(self) -> dict[str, Any]:
         """All of the ledger as JSON-ready values; an unlimited budget is None."""
+        with self._lock:
+            accountant, history = self._accountant, self._history
+        places = {event: place for place, (event, _) in enumerate(accountant.counts)}
         return {
             "version": _VERSION,
             "epsilon": self._epsilon if math.isfinite(self._epsilon) else None,
             "delta": self._delta,
-            "relation": self._accountant.relation.value,
+            "relation": accountant.relation.value,
             "events": [
-                {"event": _encode(event), "count": count}
-                for event, count in self._accountant.counts
+                {"event": encode_event(event), "count": count} for event, count in accountant.counts
             ],
+            "history": [[places[entry.event], entry.count] for entry in history],
         }
 
     @classmethod
@@ -148,19 +161,46 @@ class Ledger:
             InvalidParameterError: the state is not one that state_dict wrote.
         """
         if not is_a(state, dict) or sorted(state) != sorted(_KEYS) or state["version"] != _VERSION:
-            raise InvalidParameterError(f"a ledger's state has the keys {sorted(_KEYS)}, version 1")
+            raise InvalidParameterError(
+                f"a ledger's state has the keys {sorted(_KEYS)}, version {_VERSION}"
+            )
         try:
             relation = NeighboringRelation(state["relation"])
-            counts = tuple((_decode(entry["event"]), entry["count"]) for entry in state["events"])
-        except (KeyError, TypeError, ValueError) as cause:
+            events = tuple(
+                (decode_event(entry["event"]), entry["count"]) for entry in state["events"]
+            )
+            charges = tuple(Charge(events[place][0], n) for place, n in state["history"])
+        except (KeyError, IndexError, TypeError, ValueError) as cause:
             raise InvalidParameterError(f"not a ledger's state: {cause}") from cause
         epsilon = math.inf if state["epsilon"] is None else state["epsilon"]
         ledger = cls(epsilon, state["delta"], relation=relation)
         accountant = Accountant(relation)
-        for event, count in counts:
-            accountant = accountant.compose(event, count)
+        for entry in charges:
+            accountant = accountant.compose(entry.event, entry.count)
+        if accountant.counts != events:
+            raise InvalidParameterError(
+                "not a ledger's state: the history does not add up to the events"
+            )
         ledger._accountant = accountant
+        ledger._history = charges
         return ledger
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the ledger to a file, whole or not at all, and on the disk when this returns.
+
+        Two processes that charge one file need `SharedLedger`.
+        """
+        write_json(path, self.state_dict())
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Ledger:
+        """Read what save wrote.
+
+        Raises:
+            InvalidParameterError: the file holds no ledger.
+            FileNotFoundError: there is none.
+        """
+        return cls.from_state_dict(read_json(path))
 
     def _over(self, accountant: Accountant) -> bool:
         if math.isinf(self._epsilon):
@@ -172,26 +212,3 @@ class Ledger:
         if math.isnan(high):
             raise NonFiniteError("epsilon came out as NaN; refusing to release")
         return not high <= self._epsilon
-
-
-_KEYS = frozenset({"version", "epsilon", "delta", "relation", "events"})
-
-
-def _encode(event: Event) -> dict[str, Any]:
-    values: dict[str, Any] = {"kind": type(event).__name__}
-    for item in fields(event):
-        value = getattr(event, item.name)
-        if item.name == "sampling":
-            inner = {part.name: getattr(value, part.name) for part in fields(value)}
-            value = {"kind": type(value).__name__, **inner}
-        values[item.name] = value
-    return values
-
-
-def _decode(values: Mapping[str, Any]) -> Event:
-    arguments = dict(values)
-    kind = _EVENTS[arguments.pop("kind")]
-    if "sampling" in arguments:
-        inner = dict(arguments["sampling"])
-        arguments["sampling"] = _SAMPLINGS[inner.pop("kind")](**inner)
-    return kind(**arguments)

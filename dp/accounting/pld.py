@@ -146,7 +146,7 @@ def _last_above(composed: Composed, log_delta: float, high: float) -> float:
     return low
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _answer(
     pairs: Pairs,
     question: _Question,

@@ -102,7 +102,11 @@ def test_restored_ledger_still_refuses():
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": 1},
+        {"version": 3},
+        {"history": [[0, 1]]},
+        {"history": [[0]]},
+        {"history": None},
         {"extra": 1},
         {"relation": "friends"},
         {"delta": None},
