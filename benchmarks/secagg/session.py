@@ -73,8 +73,12 @@ class Recording:
 
     @property
     def masks(self) -> int:
-        """Masks that the server removes: one a survivor, and one for each edge to a silent client."""
-        return len(self.identities) - len(self.silent) + len(self.silent) * self.params.degree
+        """Masks that the server removes: one a survivor, one for each edge to a silent client.
+
+        Exact on the complete graph; on a sparse one, what is expected.
+        """
+        n, silent = len(self.identities), len(self.silent)
+        return n - silent + round(silent * self.params.degree * (n - silent) / (n - 1))
 
 
 @dataclass(frozen=True, slots=True)
