@@ -7,6 +7,10 @@ import inspect
 import textwrap
 from types import CodeType, FunctionType
 
+import pytest
+
+FOUND = (AssertionError, pytest.fail.Exception)
+"""How a test says that it failed."""
 NEVER = "False"
 """In place of a condition that refuses."""
 
@@ -20,6 +24,9 @@ def without(monkeypatch, owner, name, check, instead=NEVER):
         name: of the function.
         check: the text to replace; a mutant of code that has changed since is an error, not a pass.
         instead: what to put there.
+
+    Returns:
+        The mutant, to be put wherever else the function is held.
     """
     function = inspect.unwrap(inspect.getattr_static(owner, name))
     source = textwrap.dedent(inspect.getsource(function))
@@ -31,3 +38,4 @@ def without(monkeypatch, owner, name, check, instead=NEVER):
     mutant = FunctionType(code, function.__globals__, name, function.__defaults__)
     mutant.__kwdefaults__ = function.__kwdefaults__
     monkeypatch.setattr(owner, name, mutant)
+    return mutant

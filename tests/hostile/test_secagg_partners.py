@@ -39,7 +39,7 @@ def test_s3_mutant_masks_with_whom_the_server_likes(monkeypatch):
 
 def partner_lies():
     return {
-        "without this client": lambda: b"\0" + b"\1" * 5,
+        "without this client": lambda: b"\0\1\1\1\1\0",
         "roster of fewer": lambda: b"\1" * 5,
         "roster of more": lambda: b"\1" * 7,
         "too few": lambda: b"\1\1\1" + b"\0" * 3,

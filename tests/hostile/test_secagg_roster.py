@@ -53,7 +53,7 @@ def tampered(name, lab):
             lab, dataclasses.replace(entries[1], channel_key=key), lab.identities[20]
         )
     elif name == "too few":
-        entries = entries[:2]
+        entries = entries[:3]
     elif name == "sybil":
         sybil = Identity.generate()
         new = dataclasses.replace(

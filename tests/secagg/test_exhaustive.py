@@ -23,13 +23,12 @@ from secagg import (
 from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
 from secagg.testing import deterministic_entropy
 from secagg.wire import Kind, encode_chunk, read_header
-from tests.hostile.mutants import without
+from tests.hostile.mutants import FOUND, without
 from tests.secagg.lab import Lab
 from tests.secagg.snapshots import fork_client, fork_server, state_of
 
 RUNNING = tuple(SERVER_AWAITS)
 NEVER = len(RUNNING)
-FOUND = (AssertionError, pytest.fail.Exception)
 
 
 # Drop-outs -------------------------------------------------------------------------------------------
