@@ -143,14 +143,15 @@ class SealFiles:
         if len(self.version) != 2 or self.version[0] != 4:
             raise UnsafeParametersError("only files of SEAL 4 are known; install tenseal 0.3.16 …")
 
-    def file(self, content: bytes) -> bytes:
-        """A file with stored content."""
-        size = _HEADER.size + len(content)
-        return _HEADER.pack(_MAGIC, _HEADER.size, self.version, _STORED, 0, size) + content
+    def file(self, *content: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
+        """A file with stored content, in pieces that are to be written one after the other."""
+        size = _HEADER.size + sum(len(piece) for piece in content)
+        return _HEADER.pack(_MAGIC, _HEADER.size, self.version, _STORED, 0, size), *content
 
-    def array(self, words: NDArray[np.uint64]) -> bytes:
-        """A file of an array of words."""
-        return self.file(struct.pack("<Q", words.size) + words.astype("<u8", copy=False).tobytes())
+    def array(self, words: NDArray[np.uint64]) -> tuple[bytes | memoryview, ...]:
+        """A file of an array of words, in pieces."""
+        octets = np.ascontiguousarray(words.reshape(-1), "<u8").view(np.uint8).data
+        return self.file(struct.pack("<Q", words.size), octets)
 
 
 def file_version(saved: bytes) -> bytes:
@@ -169,10 +170,10 @@ def stored_content(saved: bytes) -> bytes | None:
         raise WireFormatError("SEAL saved a file of another size than it says")
     if mode == _STORED:
         return saved[_HEADER.size :]
-    return _stored_blocks(saved[_HEADER.size :]) if mode == _ZSTD else None
+    return _stored_blocks(memoryview(saved)[_HEADER.size :]) if mode == _ZSTD else None
 
 
-def _stored_blocks(frame: bytes) -> bytes | None:
+def _stored_blocks(frame: memoryview) -> bytes | None:
     """Join a zstd frame's stored blocks (RFC 8878, section 3.1.1); None at the first compressed one."""
     magic, descriptor = struct.unpack_from("<IB", frame)
     if magic != _ZSTD_MAGIC:
@@ -180,7 +181,7 @@ def _stored_blocks(frame: bytes) -> bytes | None:
     single = descriptor >> 5 & 1
     size_bytes = _ZSTD_SIZE_BYTES[descriptor >> 6] or single
     position = 5 + (1 - single) + size_bytes
-    parts: list[bytes] = []
+    parts: list[memoryview] = []
     last = False
     while not last:
         block = int.from_bytes(frame[position : position + 3], "little")

@@ -19,7 +19,7 @@ from he.layout import SealFiles, file_version, stored_content
 from he.secrecy import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
     from numpy.typing import NDArray
 
@@ -75,43 +75,39 @@ class Ring:
     def public_key(self, secret_key: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """A public key to `secret_key`, uint64[2N]."""
         public_key = sealapi.PublicKey()
-        loaded = self._load(sealapi.SecretKey(), self._plain_head() + self._array(secret_key))
+        loaded = self._load(sealapi.SecretKey(), self._plain_head(), secret_key)
         sealapi.KeyGenerator(self.context, loaded).create_public_key(public_key)
         return _words(public_key.data())
 
     def load_public_key(self, public_key: NDArray[np.uint64]) -> sealapi.PublicKey:
         """Hand a public key, uint64[2N], back to SEAL."""
-        content = self.cipher_head(2, values=True) + self._array(public_key)
-        return self._load(sealapi.PublicKey(), content)
+        return self._load(sealapi.PublicKey(), self._cipher_head(2, values=True), public_key)
 
     def load_plain(self, values: NDArray[np.uint64]) -> sealapi.Plaintext:
         """A polynomial by its values at the roots of x^N + 1, uint64[N]."""
-        return self._load(sealapi.Plaintext(), self._plain_head() + self._array(values))
+        return self._load(sealapi.Plaintext(), self._plain_head(), values)
 
     def load_polynomials(
         self, polynomials: NDArray[np.uint64], scratch: _Scratch, *, values: bool
     ) -> sealapi.Ciphertext:
         """A SEAL ciphertext of 2 … 16 polynomials, uint64[c, N], given by values or coefficients."""
-        content = self.cipher_head(len(polynomials), values=values)
-        content += self._array(polynomials.reshape(-1))
-        return self._load(sealapi.Ciphertext(), content, scratch)
+        head = self._cipher_head(len(polynomials), values=values)
+        return self._load(sealapi.Ciphertext(), head, polynomials, scratch)
 
-    def cipher_head(self, size: int, *, values: bool) -> bytes:
-        """What precedes the words of a ciphertext in its file."""
+    def _cipher_head(self, size: int, *, values: bool) -> bytes:
         return self._identifier + struct.pack("<?3QdQ", values, size, DEGREE, 1, 1.0, 1)
 
     def _plain_head(self) -> bytes:
         return self._identifier + struct.pack("<Qd", DEGREE, 1.0)
 
-    def _array(self, words: NDArray[np.uint64]) -> bytes:
-        return self._files.array(words)
-
-    def _load(self, value: _T, content: bytes, scratch: _Scratch | None = None) -> _T:
+    def _load(
+        self, value: _T, head: bytes, words: NDArray[np.uint64], scratch: _Scratch | None = None
+    ) -> _T:
         if scratch is None:
             with _scratch_file() as own:
-                return self._load(value, content, own)
+                return self._load(value, head, words, own)
         try:
-            scratch.load(value, self.context, self._files.file(content))
+            scratch.load(value, self.context, self._files.file(head, *self._files.array(words)))
         except _SEAL_ERRORS as error:
             raise WireFormatError(f"SEAL refuses to load: {error}") from error
         return value
@@ -198,8 +194,8 @@ def _read_polynomials(
     content = stored_content(scratch.save(ciphertext))
     if content is None:  # squeezed after all: slower, as right
         return _words(ciphertext).reshape(count, DEGREE)
-    words = np.frombuffer(content[-8 * DEGREE * count :], "<u8").astype(np.uint64, copy=False)
-    return words.reshape(count, DEGREE)
+    words = np.frombuffer(content, "<u8", offset=len(content) - 8 * DEGREE * count)
+    return words.astype(np.uint64, copy=False).reshape(count, DEGREE)
 
 
 def _words(ciphertext: sealapi.Ciphertext) -> NDArray[np.uint64]:
@@ -220,9 +216,12 @@ class _Scratch:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return os.read(self._descriptor, os.fstat(self._descriptor).st_size)
 
-    def load(self, value: _Loadable, context: sealapi.SEALContext, content: bytes) -> None:
+    def load(
+        self, value: _Loadable, context: sealapi.SEALContext, content: Iterable[bytes | memoryview]
+    ) -> None:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, content)
+        for piece in content:
+            os.write(self._descriptor, piece)
         value.load(context, self._path)
 
 

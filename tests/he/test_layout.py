@@ -87,8 +87,8 @@ def test_squeezed_or_foreign_frames_are_left_to_seal():
 
 def test_files_with_another_size_than_they_say_are_refused():
     with pytest.raises(WireFormatError):
-        stored_content(SealFiles(b"\x04\x01").file(b"abc") + b"d")
-    assert stored_content(SealFiles(b"\x04\x01").file(b"abc")) == b"abc"
+        stored_content(b"".join(SealFiles(b"\x04\x01").file(b"abc")) + b"d")
+    assert stored_content(b"".join(SealFiles(b"\x04\x01").file(b"abc"))) == b"abc"
 
 
 def test_only_seal_4_is_known():
