@@ -81,7 +81,26 @@ def requirements(
         True
     """
     check_domain(n_clients, dropout_rate, corrupt_rate, threat_model)
-    return _derive(n_clients, float(dropout_rate), float(corrupt_rate), threat_model)
+    found = _derive(n_clients, float(dropout_rate), float(corrupt_rate), threat_model)
+    if found is None:
+        smallest = smallest_from_here(dropout_rate, corrupt_rate, threat_model)
+        other = "; threat_model='malicious' has a lower floor" if threat_model == LOCAL else ""
+        raise UnsafeParametersError(
+            f"{n_clients} clients cannot bear dropout_rate={dropout_rate} with "
+            f"corrupt_rate={corrupt_rate} against a {threat_model} server; the smallest cohort that "
+            f"can is {smallest}{other}"
+        )
+    return found
+
+
+def feasible(n_clients: int, dropout: float, corrupt: float, model: ThreatModel) -> bool:
+    """Whether safe parameters exist, without the long search for a cohort that has some.
+
+    Raises:
+        UnsafeParametersError: no derivation covers these values.
+    """
+    check_domain(n_clients, dropout, corrupt, model)
+    return _derive(n_clients, float(dropout), float(corrupt), model) is not None
 
 
 def check_domain(n_clients: int, dropout: float, corrupt: float, model: str) -> None:
@@ -172,15 +191,12 @@ def _feasible(n: int, dropout: float, corrupt: float, model: ThreatModel) -> boo
 
 
 @functools.lru_cache(maxsize=4096)
-def _derive(n: int, dropout: float, corrupt: float, model: ThreatModel) -> Requirements:
+def _derive(n: int, dropout: float, corrupt: float, model: ThreatModel) -> Requirements | None:
+    """Requirements, or None where there are no safe ones."""
     if model == LOCAL:
         return _derive_local(n, dropout, corrupt)
     if not _feasible(n, dropout, corrupt, model):
-        smallest = smallest_from_here(dropout, corrupt, model)
-        raise UnsafeParametersError(
-            f"{n} clients cannot bear dropout_rate={dropout} with corrupt_rate={corrupt} against a "
-            f"{model} server; the smallest cohort that can is {smallest}"
-        )
+        return None
     colluders, silent = _up(corrupt, n), _up(dropout, n)
     quorum = _global_quorum(n, colluders, model)
     survivors = max(SMALLEST, n - silent, quorum, colluders + 2)
@@ -194,14 +210,10 @@ def _derive(n: int, dropout: float, corrupt: float, model: ThreatModel) -> Requi
     return Requirements(threshold, n - 1, quorum, survivors, survivors)
 
 
-def _derive_local(n: int, dropout: float, corrupt: float) -> Requirements:
+def _derive_local(n: int, dropout: float, corrupt: float) -> Requirements | None:
     found = _local_degree(n, dropout, corrupt)
     if found is None:
-        smallest = smallest_from_here(dropout, corrupt, LOCAL)
-        raise UnsafeParametersError(
-            f"{n} clients are too few for quorums of neighbours under dropout_rate={dropout} and "
-            f"corrupt_rate={corrupt}; take {smallest}, or threat_model='malicious', which has a lower floor"
-        )
+        return None
     degree, threshold = found
     roster, colluders = n - _up(dropout, n), _up(corrupt, n)
     worst = _first_rare(roster - 1, colluders, degree, _GUARDED_BITS + math.log2(n)) - 1

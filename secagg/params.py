@@ -17,6 +17,7 @@ from secagg.derivation import (
     ThreatModel,
     check_domain,
     colluders_of,
+    feasible,
     requirements,
     smallest_from_here,
 )
@@ -210,6 +211,10 @@ class Params:
         )
         if bounded > 1 or (not bounded and bound) or model >= len(MODELS):
             raise WireFormatError("parameters are not in canonical form")
+        _check_domain(n, drop, corrupt, MODELS[model])
+        if not feasible(n, drop, corrupt, MODELS[model]):
+            # found here, since the constructor would search for a remedy, seconds long, for a stranger
+            raise UnsafeParametersError(f"no safe parameters exist for {n} clients at these rates")
         params = cls(
             n_clients=n,
             vector_length=length,
