@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tracemalloc
 
 import numpy as np
@@ -14,6 +15,7 @@ from secagg import (
     Params,
     UnsafeParametersError,
     WireFormatError,
+    derivation,
     masked_vector,
     message_kind,
     ring,
@@ -176,6 +178,72 @@ def test_other_magic_version_suite_or_reserved_byte(place):
     data[place] ^= 2
     with pytest.raises(WireFormatError):
         decode(bytes(data))
+
+
+LAYOUT = struct.Struct("<IIBBQIIIddB")
+
+
+def offer(*, n=5, rates=(0.1, 0.1), model=0, sizes=(3, 4, 3)):
+    body = LAYOUT.pack(n, 5, 16, 0, 0, *sizes, *rates, model)
+    return header(Kind.OFFER, SESSION) + body + bytes(32)
+
+
+DEAR = [
+    offer(n=10_000, rates=(0.1, 0.1), model=2),
+    offer(n=10_000, rates=(0.3, 0.3), model=2),
+    offer(n=5, rates=(0.3, 0.1), model=2),
+    offer(n=9_999, rates=(0.4, 0.2), model=1),
+    offer(n=2_000, rates=(0.3, 0.2)),
+    offer(n=2_000, rates=(0.7, 0.2)),
+]
+
+
+@pytest.mark.parametrize("data", DEAR)
+def test_offers_that_cannot_be_cost_no_search_for_others(data, monkeypatch):
+    """For a caller of our own, `requirements` names a remedy: up to seconds, and a table of 2^20."""
+
+    def search(*_):
+        raise AssertionError("searched for a remedy")
+
+    monkeypatch.setattr(derivation, "smallest_from_here", search)
+    derivation._derive.cache_clear()
+    derivation._log_factorials.cache_clear()
+    tracemalloc.start()
+    with pytest.raises(UnsafeParametersError):
+        decode(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak <= 512 * 1024
+
+
+def test_mutant_that_searches_is_seen(monkeypatch):
+    monkeypatch.setattr("secagg.params.feasible", lambda *_: True)
+    with pytest.raises(AssertionError, match="remedy"):
+        test_offers_that_cannot_be_cost_no_search_for_others(DEAR[2], monkeypatch)
+
+
+def test_a_rate_of_minus_zero_is_no_second_encoding():
+    params = Params.for_cohort(5, 5, ring_bits=16, dropout_rate=-0.0, corrupt_rate=-0.0)
+    sizes = params.threshold, params.degree, params.min_survivors
+    good, bad = (offer(rates=(zero, 0.0), sizes=sizes) for zero in (0.0, -0.0))
+    assert good != bad
+    assert decode(good)[1].params == params
+    assert params.to_bytes() == good[40:-32]
+    with pytest.raises(WireFormatError, match="canonical"):
+        decode(bad)
+
+
+@pytest.mark.parametrize("message", LARGE, ids=lambda m: type(m).__name__)
+def test_chunks_take_at_most_twice_what_the_message_takes(message):
+    data = encode(message, SESSION)
+    chunk = encode_chunk(SESSION, 0, 2, data)
+    decode_chunk(chunk)
+    tracemalloc.start()
+    *_, payload = decode_chunk(chunk)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert payload == data
+    assert peak <= 2 * len(chunk)
 
 
 def test_lists_out_of_order():
