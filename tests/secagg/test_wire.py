@@ -84,6 +84,15 @@ MESSAGES = st.one_of(
 )
 
 
+def peak_of(call):
+    """What a call gives, and the most memory it had taken at a time."""
+    tracemalloc.start()
+    try:
+        return call(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 def no_other_error(data):
     """Decode what may be no message; the second encoding must be the first."""
     try:
@@ -130,10 +139,7 @@ def test_noise(data):
 @pytest.mark.parametrize("kind", [k for k in Kind if k is not Kind.CHUNK])
 def test_length_bombs_allocate_nothing(kind):
     bomb = header(kind, SESSION) + b"\xff" * 64
-    tracemalloc.start()
-    no_other_error(bomb)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    _, peak = peak_of(lambda: no_other_error(bomb))
     assert peak < 100_000
 
 
@@ -156,10 +162,7 @@ def test_decoding_takes_at_most_twice_what_the_message_takes(message):
     """Beyond 96 KiB, that is, which flags of the largest session may take."""
     data = encode(message, SESSION)
     decode(data)  # what a process keeps once
-    tracemalloc.start()
-    decoded = decode(data)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    decoded, peak = peak_of(lambda: decode(data))
     assert decoded[0] == SESSION
     assert peak <= 2 * len(data) + 96 * 1024
 
@@ -205,14 +208,14 @@ def test_offers_that_cannot_be_cost_no_search_for_others(data, monkeypatch):
     def search(*_):
         raise AssertionError("searched for a remedy")
 
+    def refuse():
+        with pytest.raises(UnsafeParametersError):
+            decode(data)
+
     monkeypatch.setattr(derivation, "smallest_from_here", search)
     derivation._derive.cache_clear()
     derivation._log_factorials.cache_clear()
-    tracemalloc.start()
-    with pytest.raises(UnsafeParametersError):
-        decode(data)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    _, peak = peak_of(refuse)
     assert peak <= 512 * 1024
 
 
@@ -238,11 +241,8 @@ def test_chunks_take_at_most_twice_what_the_message_takes(message):
     data = encode(message, SESSION)
     chunk = encode_chunk(SESSION, 0, 2, data)
     decode_chunk(chunk)
-    tracemalloc.start()
-    *_, payload = decode_chunk(chunk)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert payload == data
+    decoded, peak = peak_of(lambda: decode_chunk(chunk))
+    assert decoded == (SESSION, 0, 2, data)
     assert peak <= 2 * len(chunk)
 
 
