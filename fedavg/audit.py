@@ -12,12 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import brentq
 
-from dp import Accountant, gaussian_epsilon
 from dp.audit import (
     NoiseCheck,
-    ProfileCurve,
     canary_scores,
     check_noise,
     claim_p_value,
@@ -27,11 +24,11 @@ from dp.audit import (
     plan_guesses,
     unit_canaries,
 )
+from fedavg.audit_claim import epsilon_added, family_bound, gaussian_like, profile
 from fedavg.audit_clients import AuditedPopulation, InTheClear
 from fedavg.errors import PlanError
 from fedavg.federation import Federation
 from fedavg.plan import Budget
-from fedavg.resolution import replace_multiplier
 from fedavg.simulate import Faults, InProcess
 
 if TYPE_CHECKING:
@@ -49,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["PlanAudit", "audit_plan"]
 
 _FALSE_ALARM = 1e-6
-_PROFILE = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5)  # of the claimed ε
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,9 @@ class PlanAudit:
 
     Args:
         epsilon_low: lower bound on the release's ε, wrong with probability at most 1 − confidence.
-        confidence: of `epsilon_low`.
+        confidence: of both lower bounds.
+        epsilon_low_family: a lower bound for whoever grants that the mechanism is the plan's own at some
+            strength of noise: less is refuted.  It says nothing of other mechanisms.
         epsilon_estimate: what a Gaussian fitted to the canaries that joined suggests; no bound.
         epsilon_claimed: what the accountant states for these rounds.
         epsilon_added: what it would state for the noise of a round that nobody leaves and nobody
@@ -73,6 +71,7 @@ class PlanAudit:
 
     epsilon_low: float
     confidence: float
+    epsilon_low_family: float
     epsilon_estimate: float
     epsilon_claimed: float
     epsilon_added: float
@@ -135,6 +134,10 @@ class PlanAudit:
             ("epsilon claimed", f"{self.epsilon_claimed:.3f} (delta {self.delta:g})"),
             (f"lower bound, {self.confidence:.0%} confidence", f"{self.epsilon_low:.3f}"),
             ("lower bound / claim", f"{self.ratio:.2f}"),
+            (
+                "lower bound, if only the noise's strength is in doubt",
+                f"{self.epsilon_low_family:.3f}",
+            ),
             ("estimate, no bound", f"{self.epsilon_estimate:.3f}"),
             ("epsilon of the noise as added", f"{self.epsilon_added:.3f}"),
             ("p-value of the claim", f"{self.claim_p_value:.2g}"),
@@ -300,57 +303,27 @@ def _judge(
     rate = min(resolution.expected_cohort / resolution.num_clients, 1.0)
     stddev = added * math.sqrt(rounds) / (rate * rounds)
     scores = canary_scores(audited.seen / (rate * rounds), directions, stddev=stddev)
-    guesses = plan_guesses(len(coins), _mu(claimed, delta), delta=delta, confidence=confidence)
+    mu = gaussian_like(claimed, delta)
+    guesses = plan_guesses(len(coins), mu, delta=delta, confidence=confidence)
     found = one_run(scores, coins, delta=delta, confidence=confidence, guesses=guesses)
     return PlanAudit(
         epsilon_low=found.epsilon_low,
         confidence=confidence,
+        epsilon_low_family=family_bound(
+            resolution, len(coins), found.guesses, found.correct, 1 - confidence
+        ),
         epsilon_estimate=one_shot(audited.seen, directions[coins], delta=delta).epsilon_estimate,
         epsilon_claimed=claimed,
-        epsilon_added=_epsilon_added(resolution, added),
+        epsilon_added=epsilon_added(resolution),
         delta=delta,
         canaries=len(coins),
         included=int(coins.sum()),
         guesses=found.guesses,
         correct=found.correct,
-        claim_p_value=claim_p_value(scores, coins, _profile(resolution, claimed), guesses=guesses),
+        claim_p_value=claim_p_value(scores, coins, profile(resolution), guesses=guesses),
         rounds=rounds,
         noise=check_noise(
             np.stack(audited.noise), added * resolution.sensitivity.l2, false_alarm=_FALSE_ALARM
         ),
         longest=audited.longest,
     )
-
-
-def _mu(epsilon: float, delta: float) -> float:
-    """The Gaussian whose ε is this, for planning; clipped to what canaries can tell."""
-    if not 0 < epsilon < gaussian_epsilon(1 / 20.0, delta):
-        return 20.0 if epsilon > 0 else 0.05
-    low = 0.05
-    if epsilon <= gaussian_epsilon(1 / low, delta):
-        return low
-    return float(brentq(lambda mu: gaussian_epsilon(1 / mu, delta) - epsilon, low, 20.0, xtol=1e-3))
-
-
-def _run_of(resolution: Resolution) -> Accountant:
-    event = resolution.release_event()
-    if event is None:
-        raise PlanError("without noise there is no epsilon to audit: choose a noise")
-    run = Accountant().compose(event, resolution.num_rounds)
-    return run.compose(resolution.failure(), resolution.num_rounds)
-
-
-def _profile(resolution: Resolution, claimed: float) -> ProfileCurve:
-    """The claimed curve: certified upper δ at several ε."""
-    run = _run_of(resolution)
-    points = [(part * claimed, run.delta(part * claimed).high) for part in _PROFILE]
-    return ProfileCurve(tuple(points))
-
-
-def _epsilon_added(resolution: Resolution, added: float) -> float:
-    """ε for the noise as it is added, when nobody leaves and nobody betrays."""
-    noise = resolution.plan.noise
-    if noise is None or added <= noise.noise_multiplier:
-        return resolution.epsilon_at_end()
-    stronger = replace(resolution.plan, noise=replace_multiplier(noise, added))
-    return replace(resolution, plan=stronger).epsilon_at_end()

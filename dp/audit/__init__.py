@@ -21,6 +21,7 @@ from dp.audit.guessing import (
     claim_p_value,
     one_run,
     plan_guesses,
+    refutes,
     right_guesses_p_value,
 )
 from dp.audit.residual import NoiseCheck, check_noise
@@ -41,6 +42,7 @@ __all__ = [
     "one_run",
     "one_shot",
     "plan_guesses",
+    "refutes",
     "right_guesses_p_value",
     "two_worlds",
     "unit_canaries",

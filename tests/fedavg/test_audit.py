@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dp import l2_clip
+from dp.audit.guessing import _epsilon_low
 from fedavg import (
     Budget,
     CentralGaussian,
@@ -29,6 +30,7 @@ from fedavg import (
     SecAgg,
 )
 from fedavg.audit import audit_plan
+from fedavg.audit_claim import epsilon_added, family_bound
 from fedavg.audit_clients import InTheClear
 from fedavg.audit_run import audit_configured
 from fedavg.cli import app
@@ -76,7 +78,7 @@ def test_weak_noise_shows_as_a_large_bound():
     (it needs 60 of 80 guesses right, each of which is right with probability .99)."""
     found = _audit(CentralGaussian(math.sqrt(ROUNDS) / 4))
     assert found.refutations == ()
-    assert 1 < found.epsilon_low < found.epsilon_claimed
+    assert 1 < found.epsilon_low < found.epsilon_low_family < found.epsilon_claimed
     assert found.epsilon_estimate > found.epsilon_low
 
 
@@ -100,6 +102,27 @@ def test_the_stand_in_adds_the_shares_of_the_sum_that_it_stands_for():
     assert other.share_stddev(60) == original.share_stddev(60)
     assert other.bounds == original.bounds
     assert other.epsilon_at_end() == original.epsilon_at_end()
+
+
+def test_the_familys_bound_is_where_the_guesses_just_refute():
+    resolution = _plan(CentralGaussian(2.0)).resolve(
+        num_clients=100, vector_length=50, num_rounds=4, largest_client=1
+    )  # μ = 1
+    low = family_bound(resolution, 1000, 300, 230, 0.05)
+    direct = _epsilon_low(1000, 300, 230, 0.05, 1e-5, "gaussian")
+    assert low == pytest.approx(direct, rel=0.06)  # a curve of ten points is a little wider
+    assert low <= direct * 1.02
+    assert family_bound(resolution, 1000, 300, 150, 0.05) == 0
+    beyond = family_bound(resolution, 1000, 1000, 1000, 0.05)
+    assert beyond > resolution.epsilon_at_end()
+
+
+def test_epsilon_of_the_added_noise_is_less_than_claimed_for_shares():
+    sizes = {"num_clients": 60, "vector_length": 99, "num_rounds": 3, "largest_client": 4}
+    shares = _plan(DistributedGaussian(2.0), secure_sum=SecAgg(0.1, 0.1)).resolve(**sizes)
+    central = _plan(CentralGaussian(2.0)).resolve(**sizes)
+    assert epsilon_added(shares) < 0.95 * shares.epsilon_at_end()
+    assert epsilon_added(central) == central.epsilon_at_end()
 
 
 # --- planted bugs; each false alarm has a probability ≤ 1e-6
