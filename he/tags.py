@@ -32,6 +32,7 @@ __all__ = ["TagKey", "UploadName"]
 
 _SPARE = 64  # a 60-bit word is not below q with probability 2^-46
 _NAME = struct.Struct("<32sQ32sQI")
+_MASK_BYTES = 32
 _LIMB = np.uint64((1 << 20) - 1)
 
 
@@ -85,11 +86,16 @@ class TagKey(Secret):
                         totals[index] += value << (shift + place)
         return [total % MODULUS for total in totals]
 
-    def mask(self, name: UploadName, number: int) -> int:
-        """F_k of one ciphertext of one upload: pseudo-random modulo q (bias below 2^-190)."""
-        data = _NAME.pack(name.context, name.client_id, name.nonce, name.vector_length, number)
-        digest = hashlib.blake2b(data, key=self._key, digest_size=32).digest()
-        return int.from_bytes(digest, "little") % MODULUS
+    def masks(self, name: UploadName, first: int, count: int) -> list[int]:
+        """F_k of a run of ciphertexts of one upload: pseudo-random modulo q (bias below 2^-190).
+
+        SHAKE-256 with the key in front; the run's first number is part of the input, and runs never
+        overlap, as chunks begin at multiples of `BLOCK`.
+        """
+        data = _NAME.pack(name.context, name.client_id, name.nonce, name.vector_length, first)
+        stream = hashlib.shake_256(self._key + data).digest(_MASK_BYTES * count)
+        pieces = (stream[i : i + _MASK_BYTES] for i in range(0, len(stream), _MASK_BYTES))
+        return [int.from_bytes(piece, "little") % MODULUS for piece in pieces]
 
     def expected(
         self, parts: NDArray[np.uint64], names: tuple[UploadName, ...], first: int
@@ -101,7 +107,8 @@ class TagKey(Secret):
             names: the uploads in it.
             first: number of the first ciphertext.
         """
-        return [
-            (inner + sum(self.mask(name, number) for name in names)) % MODULUS
-            for number, inner in enumerate(self.inner(parts), start=first)
-        ]
+        totals = self.inner(parts)
+        for name in names:
+            masks = self.masks(name, first, len(totals))
+            totals = [total + mask for total, mask in zip(totals, masks, strict=True)]
+        return [total % MODULUS for total in totals]

@@ -71,8 +71,9 @@ def test_a_thousand_clients_are_exact(scheme):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("bits", WIDTHS)
-def test_one_ciphertext_n_times_is_exact_at_the_largest_n(bits, scheme):
-    params = last_of_its_layout(10, bits, scheme)
+@pytest.mark.parametrize("n_clients", [10, 1000])
+def test_one_ciphertext_n_times_is_exact_at_the_largest_n(n_clients, bits, scheme):
+    params = last_of_its_layout(n_clients, bits, scheme)
     assert worst_case_is_exact(params, 2 * params.values_per_ciphertext - 3)
 
 
@@ -86,8 +87,9 @@ def test_a_thousand_clients_are_exact_at_every_width(bits, scheme):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(("n_clients", "bits"), [(2, 2), (3, 16), (10, 24), (10, 48), (10, 62)])
-def test_masked_residues_sum_in_the_ring(n_clients, bits, scheme):
-    params = he.Params.for_sum(n_clients, ring_bits=bits, scheme=scheme)
+@pytest.mark.parametrize("public_key", [False, True])
+def test_masked_residues_sum_in_the_ring(n_clients, bits, scheme, public_key):
+    params = he.Params.for_sum(n_clients, ring_bits=bits, scheme=scheme, public_key=public_key)
     secret = he.SecretContext.generate(params)
     length = params.values_per_ciphertext + 3
     vectors = np.random.default_rng(bits).integers(0, 2**bits, (n_clients, length), dtype=np.int64)

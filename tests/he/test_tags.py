@@ -59,11 +59,11 @@ def test_tags_add_as_coefficients_do():
     ],
 )
 def test_masks_depend_on_round_client_upload_length_and_chunk(name, index):
-    assert KEY.mask(NAME, 3) == KEY.mask(NAME, 3)
-    assert KEY.mask(name, index) != KEY.mask(NAME, 3)
+    assert KEY.masks(NAME, 3, 2) == KEY.masks(NAME, 3, 5)[:2]
+    assert not {*KEY.masks(name, index, 2)} & {*KEY.masks(NAME, 3, 2)}
 
 
 def test_keys_differ_by_secret():
     other = TagKey(b"l" * 32, 2)
-    assert other.mask(NAME, 0) != KEY.mask(NAME, 0)
+    assert other.masks(NAME, 0, 1) != KEY.masks(NAME, 0, 1)
     assert secret_vector(other) != secret_vector(KEY)
