@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secagg import Phase, RemoteProtocolError, masked_vector, ring
+from secagg import Phase, RemoteProtocolError, Server, masked_vector, ring
 from secagg.staging import Staging
 from secagg.wire import encode_chunk
+from tests.hostile.mutants import FOUND, without
 from tests.secagg.lab import Lab
+from tests.secagg.snapshots import state_of
 
 
 def test_uploads_come_in_parts_and_are_committed_whole(monkeypatch):
@@ -84,3 +86,64 @@ def test_parts_of_another_count_change_nothing():
     assert staging.add(2, 0, 1, b"x", limit=9) == b"x"
     assert bytes(staging.add(1, 2, 3, b"c", limit=9)) == b"abc"
     assert len(staging) == staging.size == 0
+
+
+def test_s8_a_chunk_of_another_session_changes_nothing():
+    one, other = (Lab(5).run_to(Phase.MASKED_INPUT) for _ in range(2))
+    foreign = encode_chunk(other.session, 0, 2, b"part")
+    with pytest.raises(RemoteProtocolError, match="another session") as caught:
+        one.server.receive_chunk(10, foreign)
+    assert caught.value.culprit == 10
+    assert not one.server._staging
+
+
+def test_s8_mutant_that_stages_it(monkeypatch):
+    without(monkeypatch, Server, "receive_chunk", "session != self._session")
+    with pytest.raises(FOUND):
+        test_s8_a_chunk_of_another_session_changes_nothing()
+
+
+@pytest.mark.parametrize("again", ["chunk", "whole"])
+def test_s11_nothing_follows_a_committed_upload(again):
+    """A second copy of an input, in parts or whole, would count twice."""
+    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    reply = lab.reply(10)
+    for part in lab.clients[10].chunks(reply):
+        lab.server.receive_chunk(10, part)
+    before = state_of(lab.server)
+    with pytest.raises(RemoteProtocolError, match="second message") as caught:
+        if again == "chunk":
+            lab.server.receive_chunk(10, encode_chunk(lab.session, 0, 1, reply))
+        else:
+            lab.server.receive(10, reply)
+    assert caught.value.culprit == 10
+    assert state_of(lab.server) == before
+
+
+def test_s11_mutant_that_counts_an_input_twice(monkeypatch):
+    without(monkeypatch, Server, "_check_sender", "if client_id in self._answers", "if False")
+    for again in ("chunk", "whole"):
+        with pytest.raises(FOUND):
+            test_s11_nothing_follows_a_committed_upload(again)
+
+
+def test_s11_a_whole_message_overtakes_its_parts():
+    """What was staged is forgotten with it, so that the parts left over commit nothing."""
+    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    reply = lab.reply(10)
+    lab.server.receive_chunk(10, encode_chunk(lab.session, 0, 2, reply[:9]))
+    lab.server.receive(10, reply)
+    assert not lab.server._staging
+    with pytest.raises(RemoteProtocolError, match="second message"):
+        lab.server.receive_chunk(10, encode_chunk(lab.session, 1, 2, reply[9:]))
+
+
+def test_s11_a_whole_that_is_refused_leaves_nothing_staged():
+    lab = Lab(5).run_to(Phase.MASKED_INPUT)
+    reply = lab.reply(10)
+    before = state_of(lab.server)
+    lab.server.receive_chunk(10, encode_chunk(lab.session, 0, 2, reply[:60]))
+    with pytest.raises(RemoteProtocolError, match="malformed"):
+        lab.server.receive_chunk(10, encode_chunk(lab.session, 1, 2, b"?"))
+    assert state_of(lab.server) == before
+    lab.server.receive(10, reply)
