@@ -1,0 +1,105 @@
+"""Writes tests/fuzz/corpus/secagg from the vectors: run as `python -m tests.fuzz.make_corpus`.
+
+A seed is named by its hash, as libFuzzer names its own.  Files that a fuzzing run has added stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from he import wire
+from he.tags import UploadName
+from secagg import Phase
+from secagg.wire import encode_chunk
+from tests.fuzz.envelopes import CONTEXT, PUBLIC, TRUSTING
+from tests.fuzz.stages import SESSIONS, stages
+from tests.fuzz.targets import seed
+from tests.secagg.make_vectors import PATH as VECTORS
+from tests.secagg.recorder import STEPS
+
+CORPUS = Path(__file__).parent / "corpus" / "secagg"
+
+
+def honest():
+    """What both sides say, to both kinds of listener; decoded alone, too."""
+    for name in SESSIONS:
+        stage = stages(name)
+        session, own = stage.session, stage.missing
+        for phase in STEPS:
+            said, told = session.said[phase][own], session.told.get(phase, {}).get(own)
+            yield seed(f"server {name} {phase.value}", said)
+            yield seed("message", said)
+            if told:
+                yield seed(f"client {name} {phase.value}", told)
+    yield seed("offer", stages("five").session.offer)
+    yield seed("params", stages("five").session.params.to_bytes())
+    yield seed("params", stages("local").session.params.to_bytes())
+    yield seed("names", stages("five").session.said[Phase.MASKED_INPUT][stages("five").missing])
+
+
+def uploads():
+    """Whole messages in chunks, behind the length of each."""
+    for name, phase in (
+        ("five", Phase.SHARE_KEYS),
+        ("five", Phase.MASKED_INPUT),
+        ("local", Phase.UNMASK),
+    ):
+        session = stages(name).session
+        said = session.said[phase][stages(name).missing]
+        for cut in (len(said), 40, 200):
+            parts = [said[at : at + cut] for at in range(0, len(said), cut)]
+            chunks = [
+                encode_chunk(session.session, index, len(parts), part)
+                for index, part in enumerate(parts)
+            ]
+            yield seed("chunk", chunks[-1])
+            yield seed(
+                f"chunks {name} {phase.value}",
+                b"".join(len(chunk).to_bytes(2, "little") + chunk for chunk in chunks),
+            )
+
+
+def refused():
+    """What the vectors refuse for more than its frame, told to who believes every signature."""
+    names = {case[0]: name for name, case in SESSIONS.items()}
+    for refusal in json.loads(VECTORS.read_text(encoding="utf-8"))["refused"]:
+        name = names.get(refusal["session"])
+        frame = any(
+            word in refusal["name"] for word in ("has ", " calls itself", " of another session")
+        )
+        unsafe = refusal["alone"] not in ("message", "WireFormatError")
+        if name is None or frame or unsafe or refusal["at"] == "chunk" or "key " in refusal["name"]:
+            continue
+        data = bytes.fromhex(refusal["bytes"])
+        if refusal["at"] == "offer":
+            yield seed("offer", data)
+        elif refusal["alone"] == "message":
+            yield seed(f"{refusal['at']} {name} {refusal['phase']} credulous", data)
+        else:
+            yield seed("message", data)
+
+
+def encrypted():
+    """Empty envelopes of encrypted sums, and a public context."""
+    name = UploadName(CONTEXT, 7, bytes(32), 3)
+    size = 4096 * PUBLIC.params.word_bits // 8 * PUBLIC.params.parts
+    chunk = wire.UploadChunk(name, 0, (5,), bytes(size))
+    yield seed("he upload", wire.encode_upload(chunk, TRUSTING, lambda _: bytes(64)))
+    small = wire.UploadChunk(name, 0, (5,), bytes(4096 * 32 // 8))
+    yield seed("he coefficients", wire.encode_upload(small, TRUSTING, lambda _: bytes(64)))
+    summed = wire.SumChunk(0, 3, (name,), (5,), bytes(4096 * 60 // 8 * PUBLIC.params.parts))
+    yield seed("he sum", wire.encode_sum(summed, TRUSTING, CONTEXT))
+    yield seed("he public context", PUBLIC.to_bytes())
+
+
+def seeds():
+    """All of them, each once."""
+    return sorted({*honest(), *uploads(), *refused(), *encrypted()})
+
+
+if __name__ == "__main__":
+    CORPUS.mkdir(parents=True, exist_ok=True)
+    for data in seeds():
+        (CORPUS / hashlib.sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)

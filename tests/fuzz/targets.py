@@ -1,0 +1,193 @@
+"""What bytes from outside may do: each target takes any bytes and raises only when something is wrong.
+
+The first byte of an input names the target, so that one corpus serves all.  New targets go to the end of
+`NAMES`, or the corpus means something else.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from secagg import (
+    Aborted,
+    CapacityError,
+    Phase,
+    RemoteProtocolError,
+    UnsafeParametersError,
+    WireFormatError,
+    masked_vector,
+    message_kind,
+)
+from secagg.params import Params
+from secagg.testing import deterministic_entropy
+from secagg.wire import decode, decode_chunk, encode, encode_chunk
+from tests.fuzz.envelopes import TARGETS as HE_TARGETS
+from tests.fuzz.stages import stages
+from tests.secagg.recorder import STEPS
+from tests.secagg.second_wire import Refused, read
+from tests.secagg.snapshots import state_of
+
+UNSAFE = (UnsafeParametersError, CapacityError)
+
+
+def check(holds, what):
+    """As an assertion that also holds under -O."""
+    if not holds:
+        raise AssertionError(what)
+
+
+def message(data):
+    """The decoder and the second reader agree, and what decodes encodes to the same bytes."""
+    try:
+        session, content = decode(data)
+    except WireFormatError:
+        taken = False
+    except UNSAFE:
+        return  # read, and then refused: the second reader only reads
+    else:
+        taken = True
+        check(encode(content, session) == data, "a second encoding")
+    try:
+        kind = read(data)[1]
+    except Refused:
+        kind = "chunk"
+    check(taken == (kind != "chunk"), "the readers differ")
+
+
+def chunk(data):
+    try:
+        parts = decode_chunk(data)
+    except WireFormatError:
+        taken = False
+    else:
+        taken = True
+        check(encode_chunk(*parts) == data, "a second encoding of a chunk")
+    try:
+        kind = read(data)[1]
+    except Refused:
+        kind = ""
+    check(taken == (kind == "chunk"), "the readers differ on a chunk")
+
+
+def params(data):
+    try:
+        found = Params.from_bytes(data)
+    except (WireFormatError, *UNSAFE):
+        return
+    check(found.to_bytes() == data, "a second encoding of parameters")
+
+
+def names(data):
+    """Kind and vector of a message, as reports and pictures ask for them."""
+    try:
+        message_kind(data)
+        vector = masked_vector(data)
+    except (WireFormatError, *UNSAFE):
+        return
+    check(vector.ndim == 1, "a vector")
+
+
+def server(name, phase, credulous, data):
+    """A message is refused, changing nothing, or taken, and then the phase closes or aborts."""
+    stage = stages(name)
+    at = stage.server(phase, credulous=credulous)
+    before = state_of(at)
+    try:
+        at.receive(stage.missing, data)
+    except RemoteProtocolError as error:
+        check(error.culprit == stage.missing, "the sender is to blame")
+        check(state_of(at) == before, "a refusal changed something")
+        return
+    close(at)
+
+
+def close(at):
+    try:
+        for told in at.advance().values():
+            decode(told)
+    except Aborted:
+        check(at.phase is Phase.ABORTED, "aborted")
+
+
+def chunks(name, phase, data):
+    """A length before each chunk: u16, little-endian. Never more is staged than one message."""
+    stage = stages(name)
+    at = stage.server(phase, credulous=True)
+    most = at._largest()
+    while data and stage.missing not in at._answers:
+        size = int.from_bytes(data[:2], "little")
+        part, data = data[2 : 2 + size], data[2 + size :]
+        try:
+            at.receive_chunk(stage.missing, part)
+        except RemoteProtocolError as error:
+            check(error.culprit == stage.missing, "the sender is to blame")
+        check(at._staging.size <= most, "staged beyond a message")
+    close(at)
+
+
+def client(name, phase, credulous, data):
+    """A message ends the session for this client, or is answered."""
+    at = stages(name).client(phase, credulous=credulous)
+    try:
+        reply = at.receive(data)
+    except (RemoteProtocolError, Aborted):
+        check(at.phase is Phase.ABORTED and at._secrets is None, "secrets stay after an abort")
+        return
+    decode(reply)
+    check((at._secrets is None) == (at.phase is Phase.DONE), "secrets stay at the end")
+
+
+def offer(data):
+    session = stages("five").session
+    try:
+        joined = session.join(stages("five").missing, data)
+    except (RemoteProtocolError, *UNSAFE):
+        return
+    session.identities[stages("five").missing]._joined.clear()  # or only the first is answered
+    decode(joined.start())
+
+
+_ROLES = [
+    (
+        f"{role} {name} {phase.value}{' credulous' * credulous}",
+        partial(take, name, phase, credulous),
+    )
+    for name in ("five", "local")
+    for role, take in (("server", server), ("client", client))
+    for phase in STEPS
+    for credulous in (False, True)
+    if not (role == "client" and phase is Phase.ADVERTISE_KEYS)
+]
+_UPLOADS = [
+    (f"chunks {name} {phase.value}", partial(chunks, name, phase))
+    for name, phase in (
+        ("five", Phase.SHARE_KEYS),
+        ("five", Phase.MASKED_INPUT),
+        ("local", Phase.UNMASK),
+    )
+]
+TARGETS = dict(
+    [
+        ("message", message),
+        ("chunk", chunk),
+        ("params", params),
+        ("names", names),
+        ("offer", offer),
+        *_ROLES,
+        *_UPLOADS,
+        *HE_TARGETS,
+    ]
+)
+NAMES = list(TARGETS)
+
+
+def run(data):
+    """One input: the target's number, then its bytes."""
+    if data:
+        with deterministic_entropy(b"fuzz"):
+            TARGETS[NAMES[data[0] % len(NAMES)]](bytes(data[1:]))
+
+
+def seed(name, data):
+    """An input of a target."""
+    return bytes([NAMES.index(name)]) + data
