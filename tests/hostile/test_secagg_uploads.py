@@ -111,11 +111,12 @@ def test_s11_nothing_follows_a_committed_upload(again):
     for part in lab.clients[10].chunks(reply):
         lab.server.receive_chunk(10, part)
     before = state_of(lab.server)
+    send, message = {
+        "chunk": (lab.server.receive_chunk, encode_chunk(lab.session, 0, 1, reply)),
+        "whole": (lab.server.receive, reply),
+    }[again]
     with pytest.raises(RemoteProtocolError, match="second message") as caught:
-        if again == "chunk":
-            lab.server.receive_chunk(10, encode_chunk(lab.session, 0, 1, reply))
-        else:
-            lab.server.receive(10, reply)
+        send(10, message)
     assert caught.value.culprit == 10
     assert state_of(lab.server) == before
 
