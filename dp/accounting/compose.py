@@ -99,12 +99,12 @@ class Window:
 
 
 def window(parts: list[Tilted], step: float) -> Window:
-    """Chernoff's bound on both sides; blocks of masses are merged outward, so that it stays one."""
+    """Chernoff's bound on both sides, with moments that are only ever made larger."""
     spread = math.sqrt(sum(x.count * x.variance for x in parts)) + step
     reaches: list[float] = []
     for sign in (-1, 1):
         coarse = [
-            (*_outward(sign * (step * x.index.astype(np.float64) - x.mean), x.weight), x.count)
+            (*_spread_out(sign * (step * x.index.astype(np.float64) - x.mean), x.weight), x.count)
             for x in parts
         ]
         bounds: list[float] = []
@@ -116,14 +116,19 @@ def window(parts: list[Tilted], step: float) -> Window:
     return Window(reaches[0], reaches[1], 2 * math.exp(_LOG_WRAPPED))
 
 
-def _outward(
+def _spread_out(
     values: NDArray[np.float64], mass: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Merge neighbours onto the largest value of each block."""
+    """Move each block's mass to the block's two ends, its mean kept: no moment falls, by convexity."""
     block = -(-len(values) // _COARSE)
     starts = np.arange(0, len(values), block)
-    most, total = np.maximum.reduceat(values, starts), np.add.reduceat(mass, starts)
-    return most[total > 0], total[total > 0]
+    ends = np.minimum(starts + block, len(values)) - 1
+    total = np.add.reduceat(mass, starts)
+    left, right = values[starts], values[ends]
+    moved = np.add.reduceat(mass * (values - np.repeat(left, ends - starts + 1)), starts)
+    far = np.divide(moved, right - left, out=np.zeros_like(total), where=right != left)
+    where, what = np.concatenate([left, right]), np.concatenate([total - far, far])
+    return where[what > 0], what[what > 0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,8 @@ def _convex(
     slopes = -np.cumsum((level / x)[:0:-1])[::-1] - bend / width[1:]
     slopes = np.concatenate([[slopes[0] - mass[0] / x[0]], slopes])
     fit = isotonic_regression(slopes, weights=width)
+    if fit.x[-1] > 0:  # a mesh so coarse that 1 − x and 0 do not meet on it: no claim
+        return np.zeros_like(mass)
     sizes = np.diff(fit.blocks)
     single = np.append(np.repeat(sizes == 1, sizes), True)
     corners = x * np.maximum(np.diff(np.append(fit.x, 0.0)), 0.0)

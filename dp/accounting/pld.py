@@ -34,8 +34,9 @@ Pairs = tuple[tuple["Pair", int], ...]
 RELATIVE_WIDTH = 1e-4
 """Aim for the bracket's width, relative to its value."""
 _MAX_POINTS = 1 << 20
-_MAX_CELLS = 1 << 17
+_MAX_CELLS = 1 << 18
 _ATTEMPTS = 8
+_DEEPER = 20.0
 _COARSE = 1000
 _FIRST_MESH = 0.05
 """Of the losses' root mean square spread."""
@@ -104,13 +105,19 @@ def pld_epsilon(pairs: Pairs, log_delta: float, *, both: bool = True) -> Bracket
 
 def pld_delta(pairs: Pairs, epsilon: float, log_guess: float) -> Bracket:
     """Bracket δ at this ε, given the log of any upper bound on δ."""
-    low, high = -math.inf, -math.inf
-    for removing in (True, False):
-        answer = _answer(pairs, _Question(log_guess, epsilon), removing, True, high)
-        if answer is None:
-            return Bracket(0.0, 1.0)
-        below, above = answer.log_delta(epsilon)
-        low, high = max(low, below), max(high, above)
+    low = high = -math.inf
+    for _ in range(_ATTEMPTS):
+        low, high, beyond = -math.inf, -math.inf, 0.0
+        for removing in (True, False):
+            answer = _answer(pairs, _Question(log_guess, epsilon), removing, True, high)
+            if answer is None:
+                return Bracket(0.0, 1.0)
+            below, above = answer.log_delta(epsilon)
+            low, high = max(low, below), max(high, above)
+            beyond = max(beyond, answer.upper.beyond)
+        if beyond <= 0.1 * RELATIVE_WIDTH * math.exp(high):
+            break
+        log_guess = high - _DEEPER  # what was cut off the tails decides: cut less
     return Bracket(math.exp(min(low, high)), math.exp(high))
 
 

@@ -1,0 +1,153 @@
+"""How near the two sides come, over the whole range in use; python -m tests.dp.test_widths prints it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+
+import numpy as np
+import pytest
+
+from dp import (
+    Accountant,
+    FixedSizeSampling,
+    GaussianEvent,
+    NeighboringRelation,
+    NoSampling,
+    PoissonSampling,
+    RoundedGaussianSumEvent,
+    calibrate_noise_multiplier,
+)
+from dp.accounting.compose import Composed
+
+RATES, MULTIPLIERS = (0.001, 0.01, 0.1, 1.0), (0.5, 0.8, 1.0, 2.0, 5.0)
+COUNTS, DELTAS = (1, 100, 1000, 10_000), (1e-5, 1e-8)
+REPLACE = NeighboringRelation.REPLACE_ONE
+
+
+def poisson(rate: float) -> PoissonSampling | NoSampling:
+    return PoissonSampling(rate) if rate < 1 else NoSampling()
+
+
+def gaussian(rate: float, z: float) -> GaussianEvent:
+    return GaussianEvent(z, poisson(rate))
+
+
+def rounded(rate: float, z: float) -> RoundedGaussianSumEvent:
+    return RoundedGaussianSumEvent(
+        z, local_stddev=2.5, shares=50, dimension=2048, sampling=poisson(rate)
+    )
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("rate", RATES)
+def test_brackets_are_a_thousandth_wide_at_most(rate, count):
+    for z, delta in itertools.product(MULTIPLIERS, DELTAS):
+        epsilon = Accountant().compose(gaussian(rate, z), count).epsilon(delta)
+        assert 0 < epsilon.low <= epsilon.high < math.inf
+        assert epsilon.width <= 1e-3 * epsilon.high
+
+
+@pytest.mark.parametrize(("rate", "z", "count"), [(0.01, 1.0, 1000), (1.0, 2.0, 100), (0.1, 5, 1)])
+def test_rounded_shares_are_known_as_well(rate, z, count):
+    for delta in DELTAS:
+        epsilon = Accountant().compose(rounded(rate, z), count).epsilon(delta)
+        assert epsilon.low > 0
+        assert epsilon.width <= 1e-3 * epsilon.high
+
+
+@pytest.mark.parametrize(
+    ("rate", "z", "count", "delta"),
+    [
+        (0.00043, 1.1, 7, 1e-10),
+        (0.00043, 60.0, 365, 1e-6),  # ε about 1e-3 and less
+        (0.77, 1.1, 3000, 1e-6),  # ε about 1e3
+        (0.99, 0.63, 3000, 1e-10),
+        (0.3, 17.0, 2, 1e-4),
+        (1e-4, 0.5, 100_000, 1e-6),
+    ],
+)
+def test_odd_values_too(rate, z, count, delta):
+    epsilon = Accountant().compose(gaussian(rate, z), count).epsilon(delta)
+    assert epsilon.width <= 1e-3 * epsilon.high < math.inf
+
+
+def test_mixes_of_events():
+    run = Accountant()
+    for k in range(8):
+        run = run.compose(gaussian(0.01 * (k + 1), 0.8 + 0.3 * k), 10 + 20 * k)
+    epsilon = run.epsilon(1e-6)
+    assert epsilon.width <= 1e-3 * epsilon.high < math.inf
+    delta = run.delta(epsilon.high)
+    assert delta.width <= 1e-3 * delta.high
+    assert delta.low <= 1e-6 * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 50, 2000])
+@pytest.mark.parametrize("rate", [0.002, 0.2])
+def test_replacement_by_coins_too(rate, count):
+    epsilon = Accountant(REPLACE).compose(gaussian(rate, 1.2), count).epsilon(1e-6)
+    assert epsilon.width <= 1e-3 * epsilon.high
+
+
+@pytest.mark.parametrize(("rate", "z", "count"), [(0.01, 1.0, 1000), (0.2, 3.0, 40), (0.001, 2, 9)])
+def test_delta_is_as_narrow(rate, z, count):
+    run = Accountant().compose(gaussian(rate, z), count)
+    for target in (1e-3, 1e-5, 1e-9):
+        delta = run.delta(run.epsilon(target).high)
+        assert delta.low <= target * (1 + 1e-9)
+        assert delta.width <= 1e-3 * delta.high
+
+
+@pytest.mark.parametrize(
+    ("sampling", "steps", "relation"),
+    [
+        (PoissonSampling(0.01), 500, NeighboringRelation.ADD_REMOVE),
+        (PoissonSampling(0.3), 20, REPLACE),
+        (FixedSizeSampling(10, 100), 30, NeighboringRelation.ADD_REMOVE),
+        (PoissonSampling(0.1), 1, NeighboringRelation.ADD_REMOVE),
+    ],
+)
+@pytest.mark.parametrize("target", [0.1, 1.0, 20.0])
+def test_calibration_spends_all_but_a_thousandth(sampling, steps, relation, target):
+    z = calibrate_noise_multiplier(target, 1e-6, sampling=sampling, steps=steps, relation=relation)
+    run = Accountant(relation).compose(GaussianEvent(z, sampling), steps)
+    assert target * (1 - 1e-3) <= run.epsilon(1e-6).high <= target
+    assert run.upper_epsilon(1e-6) <= target * (1 + 1e-3)
+
+
+def test_upper_side_alone_is_as_good():
+    run = Accountant().compose(gaussian(0.05, 1.0), 300)
+    both, upper = run.epsilon(1e-6), run.upper_epsilon(1e-6)
+    assert both.low <= upper <= both.high * (1 + 3e-4)
+
+
+def test_mutant_without_the_rounding_term_is_told_apart(monkeypatch):
+    """What wraps around and rounding errors widen both sides; without them the sides are nearer."""
+    run = Accountant().compose(gaussian(0.03, 1.0), 77)
+    honest = run.delta(0.9)
+    original = Composed._value
+    monkeypatch.setattr(Composed, "_value", lambda self, e: (original(self, e)[0], 0.0))
+    careless = run.compose(GaussianEvent(1e9)).delta(0.9)  # another question, the same answer
+    assert honest.low < careless.low * (1 + 1e-9)
+    assert careless.high < honest.high * (1 + 1e-9)
+    assert careless.width < honest.width
+
+
+def main() -> None:
+    for name, event in (("gaussian", gaussian), ("rounded", rounded)):
+        rows = []
+        for rate, z, count, delta in itertools.product(RATES, MULTIPLIERS, COUNTS, DELTAS):
+            run = Accountant().compose(event(rate, z), count)
+            started = time.process_time()
+            epsilon = run.epsilon(delta)
+            spent = time.process_time() - started
+            rows.append((epsilon.width / epsilon.high, spent))
+        for label, column in zip(("width", "cpu s"), np.array(rows).T, strict=True):
+            figures = (np.median(column), np.quantile(column, 0.9), column.max())
+            print(name, label, *(f"{figure:.2g}" for figure in figures))  # noqa: T201 - its job
+
+
+if __name__ == "__main__":
+    main()
