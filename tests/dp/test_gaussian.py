@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dp import InvalidParameterError, NonFiniteError, gaussian_delta, gaussian_epsilon
-from dp.accounting.gaussian import log_delta
+from dp.accounting.gaussian import log_delta, sampled_epsilon, sampled_log_delta
 
 
 def reference(epsilon: float, mu: float) -> mpmath.mpf:
@@ -49,6 +49,47 @@ def test_delta_has_nine_digits(epsilon, mu):
     with mpmath.workdps(50):
         error = abs(mpmath.expm1(mpmath.mpf(log_delta(epsilon, mu)) - mpmath.log(exact)))
     assert error <= 1e-9
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-6, 1e-3, 0.1, 1.0, 10.0, 200.0, 1e4])
+def test_delta_has_nine_digits_from_tiny_to_one_half(epsilon):
+    """Every μ of a wide grid at which δ lies between 1e-300 and 1/2."""
+    checked = 0
+    for exponent in range(-72, 30):
+        mu = 10 ** (exponent / 12)
+        ours = log_delta(epsilon, mu)
+        if math.log(1e-300) < ours < math.log(0.5):
+            exact = reference(epsilon, mu)
+            with mpmath.workdps(50):
+                assert abs(mpmath.expm1(mpmath.mpf(ours) - mpmath.log(exact))) <= 1e-9
+            checked += 1
+    assert checked >= 1
+
+
+@pytest.mark.parametrize("mu", [1e-12, 1e-9, 1e-7])
+def test_noise_far_above_the_shift_is_no_error(mu):
+    """δ underflows; its logarithm does not, and falls with ε."""
+    logs = [log_delta(epsilon, mu) for epsilon in (0.001, 0.1, 10.0)]
+    assert all(map(math.isfinite, logs))
+    assert logs == sorted(logs, reverse=True)
+
+
+@pytest.mark.parametrize("rate", [1e-6, 0.01, 0.7, 1.0])
+def test_sampled_curve_is_the_mixture_and_its_inverse(rate):
+    for epsilon in (1e-4, 0.3, 5.0, 650.0):
+        for mu in (0.2, 1.0, 30.0):
+            target = sampled_log_delta(epsilon, mu, rate)
+            if target > -690 and target < math.log(rate) - 1e-3:
+                assert sampled_epsilon(mu, rate, target) == pytest.approx(epsilon, rel=1e-9)
+    with mpmath.workdps(60):
+        e, m, q = mpmath.mpf("0.3"), mpmath.mpf(1), mpmath.mpf(rate)
+        x = mpmath.log((mpmath.expm1(e) + q) / q) / m + m / 2
+        upper = mpmath.erfc(x / mpmath.sqrt(2)) / 2
+        moved = mpmath.erfc((x - m) / mpmath.sqrt(2)) / 2
+        exact = (1 - q) * upper + q * moved - mpmath.exp(e) * upper
+        assert float(mpmath.log(exact)) == pytest.approx(
+            sampled_log_delta(0.3, 1.0, rate), rel=1e-11
+        )
 
 
 @pytest.mark.parametrize("delta", [1e-5, 1e-12, 1e-100, 1e-300])

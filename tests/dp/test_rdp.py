@@ -95,6 +95,37 @@ def test_discrete_gaussian_sum_bound_covers_the_exact_divergence():
         assert exact <= bound <= 1.05 * exact
 
 
+@pytest.mark.parametrize("stddev", [1.0, 1.2, 2.0])
+@pytest.mark.parametrize("shares", [2, 5, 20])
+def test_discrete_gaussian_sums_are_known_to_two_percent(stddev, shares):
+    """Local σ ≥ 1: the exact convolution, whose terms are all positive, at orders it resolves."""
+    reach = math.ceil(13 * stddev)
+    share = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * stddev**2))
+    share /= share.sum()
+    total = share
+    for _ in range(shares - 1):
+        total = np.convolve(total, share)
+    for shift in (1, 2):
+        event = DiscreteGaussianSumEvent(
+            math.sqrt(shares) * stddev / shift,
+            local_stddev=stddev,
+            shares=shares,
+            dimension=1,
+            l2_sensitivity=float(shift),
+            l1_sensitivity=float(shift),
+        )
+        curve = rdp.discrete_gaussian_curve(event, 1.0)
+        first = np.log(np.concatenate([np.zeros(shift), total]) + 1e-320)
+        second = np.log(np.concatenate([total, np.zeros(shift)]) + 1e-320)
+        for order in (2, 3, 5, 8):
+            exact = float(
+                logsumexp(order * first[shift:-shift] + (1 - order) * second[shift:-shift])
+            )
+            bound = float(curve[np.flatnonzero(order == rdp.ORDERS)[0]])
+            assert exact / (order - 1) <= bound * (1 + 1e-12) + 1e-13
+            assert bound <= 1.02 * exact / (order - 1)
+
+
 def test_tau_at_two_grid_units_is_harmless():
     """d = 2048, T = 40, a hundred shares of σ = 2 cost about 1e-12."""
     tau = rdp.rounded_gaussian_tau(2.0, 100)
