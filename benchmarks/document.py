@@ -27,7 +27,8 @@ def results(told: dict[str, Any]) -> str:
     """A suite's JSON as Markdown: the machine, measures with quartiles, exponents, tables.
 
     Example:
-        >>> told = {"machine": {"cores": 2, "system": "Linux x86_64", "python": "3.11", "packages": {}},
+        >>> told = {"machine": {"cores": 2, "system": "Linux x86_64", "python": "3.11", "load": [0],
+        ...         "packages": {}},
         ...         "size": "quick", "peers": {}, "curves": [], "tables": [], "measures": [
         ...         {"name": "a", "unit": "s", "ours": 2.0, "peer": None, "ratio": None, "bar": None,
         ...          "met": None, "note": ""}]}
@@ -80,7 +81,7 @@ def _machine(told: dict[str, Any]) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"Size {told['size']}; {machine['cores']} cores, {machine['system']}, Python "
-        f"{machine['python']}{'; ' if listed else ''}{listed}."
+        f"{machine['python']}, load {machine['load'][0]:g} at the start{'; ' if listed else ''}{listed}."
     )
 
 
