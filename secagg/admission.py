@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from secagg import ring
 from secagg.envelopes import MASK_KEY, SELF_MASK, committed, share_commitment
-from secagg.errors import RemoteProtocolError
+from secagg.errors import LocalProtocolError, RemoteProtocolError
 from secagg.keys import acceptable_agreement_key
 from secagg.messages import MaskedInput
 from secagg.outbox import place_in
 from secagg.shamir import canonical
+from secagg.state import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
 
     from secagg.cohort import Cohort
     from secagg.keys import Directory
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
         Survivors,
         UnmaskShares,
     )
+    from secagg.params import Params
+    from secagg.ring import RingArray
 
 __all__ = [
     "check_dealt",
@@ -33,6 +41,7 @@ __all__ = [
     "check_opened",
     "check_shares",
     "check_signature",
+    "check_sum",
 ]
 
 
@@ -98,6 +107,21 @@ def check_input(
     signed = MaskedInput.signed(cohort.session, partner_root, client_id)
     if not directory.verify(identity, message.signature, signed):
         raise RemoteProtocolError("masked with other partners than it was told", client_id)
+
+
+def check_sum(total: NDArray[np.int64], params: Params, phase: Phase) -> RingArray:
+    """The words of a sum of masked inputs that was not added here.
+
+    Raises:
+        LocalProtocolError: it is not the time, another shape or type, or inputs have to be signed.
+    """
+    if phase is not Phase.MASKED_INPUT:
+        raise LocalProtocolError(f"masked inputs are not due in phase {phase.name}")
+    if params.local:
+        raise LocalProtocolError("with quorums of neighbours each input comes signed, by itself")
+    if total.dtype != np.int64 or total.shape != (params.vector_length,):
+        raise LocalProtocolError(f"a sum of masked inputs is int64[{params.vector_length}]")
+    return ring.to_ring(total, params.ring_bits)
 
 
 def check_signature(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secagg import admission, ring
+from secagg.bounds import largest_message
 from secagg.cohort import Cohort
-from secagg.envelopes import ENVELOPE_SIZE
 from secagg.errors import (
     Aborted,
     AbortReason,
@@ -22,7 +22,7 @@ from secagg.errors import (
     RemoteProtocolError,
     WireFormatError,
 )
-from secagg.keys import SIGNATURE_SIZE, TrustServerDirectory, check_client_id, entropy
+from secagg.keys import TrustServerDirectory, check_client_id, entropy
 from secagg.messages import (
     NONCE_SIZE,
     AdvertiseKeys,
@@ -49,17 +49,18 @@ from secagg.outbox import (
 from secagg.settle import SumResult, compatible, remove_masks
 from secagg.staging import Staging
 from secagg.state import SERVER_AWAITS, Phase, next_phase
-from secagg.wire import HEADER_SIZE, decode, decode_chunk, encode, read_header
+from secagg.wire import decode, decode_chunk, encode, read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
 
     from secagg.keys import Directory
     from secagg.params import Params
 
 __all__ = ["Server", "SumResult"]
-
-_ROOM = HEADER_SIZE + 256  # fixed fields of any message
 
 
 class Server:
@@ -148,6 +149,25 @@ class Server:
         if whole is not None:
             self._take(client_id, whole)
 
+    def receive_sum(self, client_ids: Iterable[int], total: NDArray[np.int64]) -> None:
+        """Take clients' masked inputs as one sum modulo 2^b, int64[d], added under a second encryption.
+
+        Raises:
+            RemoteProtocolError: somebody among them may give no input, or no second one.
+            LocalProtocolError: it is not the time, another shape, or inputs have to be signed.
+        """
+        members = frozenset(client_ids)
+        for client_id in members:
+            self._check_sender(client_id)
+        words = admission.check_sum(total, self._params, self._phase)
+        shape = (self._params.vector_length, self._params.ring_bits)
+        if self._total is None:
+            raise LocalProtocolError("no partners have been announced")
+        self._total += words
+        for client_id in members:
+            self._inputs[self._position(client_id)] = b""
+            self._answers[client_id] = MaskedInput(client_id, *shape, b"", b"")
+
     def advance(self) -> dict[int, bytes]:
         """Close the phase: the silent are out. Returns each live client's next message; {} at the end.
 
@@ -207,16 +227,7 @@ class Server:
 
     def _largest(self) -> int:
         """Bytes that no message of this phase exceeds."""
-        around = min(self._params.degree, self._params.n_clients - 1)
-        lists = {
-            Phase.SHARE_KEYS: around * ENVELOPE_SIZE,
-            Phase.CHECK_SHARES: around,
-            Phase.MASKED_INPUT: ring.packed_size(
-                self._params.vector_length, self._params.ring_bits
-            ),
-            Phase.UNMASK: around * SIGNATURE_SIZE,  # a share is shorter
-        }
-        return _ROOM + lists.get(self._phase, 0)
+        return largest_message(self._phase, self._params)
 
     def _take(self, client_id: int, data: bytes | bytearray) -> None:
         """Decode, check and keep a whole message."""
