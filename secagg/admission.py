@@ -16,7 +16,7 @@ from secagg.shamir import canonical
 from secagg.state import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
@@ -42,6 +42,7 @@ __all__ = [
     "check_shares",
     "check_signature",
     "check_sum",
+    "named_once",
 ]
 
 
@@ -107,6 +108,19 @@ def check_input(
     signed = MaskedInput.signed(cohort.session, partner_root, client_id)
     if not directory.verify(identity, message.signature, signed):
         raise RemoteProtocolError("masked with other partners than it was told", client_id)
+
+
+def named_once(client_ids: Iterable[int]) -> frozenset[int]:
+    """Whose masked inputs a sum holds.
+
+    Raises:
+        LocalProtocolError: nobody's, which would alter the total unseen; or somebody is named twice.
+    """
+    named = tuple(client_ids)
+    members = frozenset(named)
+    if not members or len(members) < len(named):
+        raise LocalProtocolError("a sum is of at least one client's masked input, each named once")
+    return members
 
 
 def check_sum(total: NDArray[np.int64], params: Params, phase: Phase) -> RingArray:

@@ -154,9 +154,9 @@ class Server:
 
         Raises:
             RemoteProtocolError: somebody among them may give no input, or no second one.
-            LocalProtocolError: it is not the time, another shape, or inputs have to be signed.
+            LocalProtocolError: not the time or shape, of nobody or one twice, or inputs have to be signed.
         """
-        members = frozenset(client_ids)
+        members = admission.named_once(client_ids)
         for client_id in members:
             self._check_sender(client_id)
         words = admission.check_sum(total, self._params, self._phase)
