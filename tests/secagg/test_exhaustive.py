@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+import secagg.admission
 import secagg.settle
 from secagg import (
     Aborted,
@@ -329,3 +330,34 @@ def test_no_result_before_the_end(recorded):
         else:
             with pytest.raises(LocalProtocolError):
                 server.result()
+
+
+# Sums from outside -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.MASKED_INPUT])
+def test_s9_sums_from_outside_come_with_inputs_only(recorded, phase):
+    server = fork_server(recorded[1][phase][0])
+    before = state_of(server)
+    with pytest.raises((LocalProtocolError, RemoteProtocolError)):
+        server.receive_sum([10], np.zeros(4, np.int64))
+    assert state_of(server) == before
+
+
+@pytest.mark.parametrize("named", [[], [10, 10], [10, 50], [10, 20, 2**32]])
+def test_s5_sums_from_outside_are_of_somebody(recorded, named):
+    """Nobody's sum would change the total unseen, and a client named twice is in it once or twice."""
+    server = fork_server(recorded[1][Phase.MASKED_INPUT][0])
+    before = state_of(server)
+    with pytest.raises((LocalProtocolError, RemoteProtocolError)):
+        server.receive_sum(named, np.ones(4, np.int64))
+    assert state_of(server) == before
+    assert not server._total.any()
+
+
+def test_s5_mutant_takes_the_sum_of_nobody(recorded, monkeypatch):
+    check = "not members or len(members) < len(named)"
+    without(monkeypatch, secagg.admission, "named_once", check)
+    for named in ([], [10, 10]):
+        with pytest.raises(FOUND):
+            test_s5_sums_from_outside_are_of_somebody(recorded, named)
