@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-import numpy as np
 
 import he
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.secure_sum import KEY_HOLDER, Provision
+from fedavg.sum_opening import OPENED, KeyHolderSession, OpenedSum, read_opened
 from fedavg.sum_upload import UploadSession, check_opening, openings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from fedavg.secure_sum import SumSpec
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Bfv", "Ckks"]
 
 _OPENING = b"HEO1"
-_OPENED = b"HES1"
-
-
-class _Opened(msgspec.Struct, frozen=True, array_like=True):
-    """The key holder's answer: the sum and whose vectors are in it."""
-
-    total: bytes
-    survivors: tuple[int, ...]
 
 
 class _Material(msgspec.Struct, frozen=True, array_like=True):
@@ -121,7 +114,7 @@ class _Encrypted:
         """Name a message."""
         if message[:4] == _OPENING:
             return "opening"
-        if message[:4] == _OPENED:
+        if message[:4] == OPENED:
             return "opened sum"
         return {"upload": "encrypted update", "sum": "encrypted sum"}[he.envelope_kind(message)]
 
@@ -171,12 +164,6 @@ def _secret_context(material: bytes) -> he.SecretContext:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _HeResult:
-    total: NDArray[np.int64]
-    survivors: tuple[int, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class _HeServerSide:
     public: he.PublicContext
@@ -196,32 +183,27 @@ class _HeServerSession:
         self._roster = frozenset(roster)
         self._min_survivors = min_survivors
         self._stage = "encrypt"
-        self._opened: _Opened | None = None
+        self._opened: OpenedSum | None = None
 
     @property
     def stage(self) -> str:
         return self._stage
+
+    @property
+    def contributors(self) -> tuple[int, ...]:
+        """Whose uploads are whole and in the sum."""
+        return self._server.contributors
 
     def open(self) -> dict[int, Sequence[bytes]]:
         return openings(_OPENING, self._spec, self._roster)
 
     def receive(self, sender: int, message: bytes) -> None:
         if sender == KEY_HOLDER and self._stage == "open" and self._opened is None:
-            self._opened = self._check_opened(message)
+            self._opened = read_opened(message, self._spec.vector_length, self.contributors)
         elif sender in self._roster and self._stage == "encrypt":
             self._server.receive(sender, message)
         else:
             raise LocalProtocolError(f"no message of party {sender} is awaited now")
-
-    def _check_opened(self, message: bytes) -> _Opened:
-        if message[:4] != _OPENED:
-            raise LocalProtocolError("the key holder sent no opened sum")
-        opened = msgspec.msgpack.decode(message[4:], type=_Opened)
-        if len(opened.total) != 8 * self._spec.vector_length:
-            raise LocalProtocolError("the key holder opened a sum of another length")
-        if opened.survivors != tuple(self._server.contributors):
-            raise LocalProtocolError("the key holder opened a sum of other clients")
-        return opened
 
     def advance(self) -> dict[int, Sequence[bytes]]:
         if self._stage == "open":
@@ -229,19 +211,17 @@ class _HeServerSession:
                 raise RoundAbortedError("the key holder did not open the sum")
             self._stage = "done"
             return {}
-        contributors = self._server.contributors
-        if len(contributors) < self._min_survivors:
+        if len(self.contributors) < self._min_survivors:
             raise RoundAbortedError(
-                f"{len(contributors)} clients answered and {self._min_survivors} are needed"
+                f"{len(self.contributors)} clients answered and {self._min_survivors} are needed"
             )
         self._stage = "open"
         return {KEY_HOLDER: tuple(self._server.result())}
 
-    def result(self) -> _HeResult:
+    def result(self) -> OpenedSum:
         if self._opened is None or self._stage != "done":
             raise LocalProtocolError("the sum is still closed")
-        total = np.frombuffer(self._opened.total, dtype="<i8").astype(np.int64)
-        return _HeResult(self._spec.settle(total), self._opened.survivors)
+        return OpenedSum(self._spec.settle(self._opened.total), self._opened.survivors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,20 +242,8 @@ class _HeKeyHolderSide:
     secret: he.SecretContext
     config: _Encrypted
 
-    def session(self, spec: SumSpec) -> _HeKeyHolderSession:
+    def session(self, spec: SumSpec) -> KeyHolderSession:
         minimum = self.config.min_survivors(spec.roster_size)
-        return _HeKeyHolderSession(
+        return KeyHolderSession(
             he.KeyHolder(self.secret, min_clients=minimum, context=spec.context)
         )
-
-
-class _HeKeyHolderSession:
-    """Opens one sum, once."""
-
-    def __init__(self, holder: he.KeyHolder) -> None:
-        self._holder = holder
-
-    def receive(self, messages: Sequence[bytes]) -> Sequence[bytes]:
-        result = self._holder.decrypt(messages)
-        opened = _Opened(result.total.astype("<i8").tobytes(), tuple(result.survivors))
-        return (_OPENED + msgspec.msgpack.encode(opened),)
