@@ -37,7 +37,7 @@ _NAMES = {
 def run(bench: Bench) -> None:
     """Ours against every peer at the same width: 1e-3 of ε; only a peer's last mesh is counted."""
     cases = bench.pick(quick=SHORT[:2], default=SHORT, full=SHORT)
-    limit = bench.pick(quick=60, default=180, full=600)
+    limit = bench.pick(quick=60, default=120, full=600)
     peers = [
         who for who, (module, package) in _PACKAGES.items() if bench.peer(module, package=package)
     ]
