@@ -173,13 +173,14 @@ class Composed:
         k = min(max(place, 0), len(self.plain) - 1)
         away = epsilon - self.centre
         plain = float(self.plain[k])
-        if away > 1:
-            fallen = math.exp(min(away, _LARGE)) * float(self.fallen[k])
+        grown = math.exp(min(away, _LARGE))
+        if abs(away) > 1:
+            fallen = grown * float(self.fallen[k])
             value, size = plain - fallen, plain + fallen
         else:  # the same without cancellation where all losses are small
-            grown = math.expm1(away)
-            value = (1 + grown) * float(self.risen[k]) - grown * plain
-            size = (1 + grown) * float(self.sizes[k]) + abs(grown) * plain
+            more = math.expm1(away)
+            value = grown * float(self.risen[k]) - more * plain
+            size = grown * float(self.sizes[k]) + abs(more) * plain
         # sup over l > ε of e^(−t(l − centre))·(1 − e^(ε − l))
         log_sup = -self.tilt * math.log1p(1 / self.tilt) - math.log1p(self.tilt)
         worst = math.exp(min(_LARGE, log_sup - self.tilt * away))

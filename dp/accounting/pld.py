@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp.accounting.bracket import Bracket
-from dp.accounting.compose import Composed, compose, log_moment, tilted, window
+from dp.accounting.compose import Composed, Tilted, compose, log_moment, tilted, window
 from dp.accounting.discretise import GridLaw, on_grid
 from dp.accounting.pairs import ExchangePair
 
@@ -176,11 +176,9 @@ def _answer(
         upper, lower = _laws(pairs, step, tail, removing=removing)
         t, estimate = _tilt(upper, aim)
         parts = [tilted(law, t, n) for law, n in upper]
-        under = [tilted(law, t, n) for law, n in lower]
-        gap = sum(
-            x.log_moment * x.count - y.log_moment * y.count
-            for x, y in zip(parts, under, strict=True)
-        )
+        # a mesh can be too coarse for any claim from below
+        under = [tilted(law, t, n) for law, n in lower if law.mass.any()]
+        gap = _moment(parts) - _moment(under) if len(under) == len(lower) else math.inf
         width = abs(question.relative(gap, t, estimate))
         if removing and best is None and width > RELATIVE_WIDTH and step > finest:
             step = _finer(step, width, finest)
@@ -195,7 +193,8 @@ def _answer(
         if _beaten(above, question, enough):
             return _Answer(above, None)
         if both:
-            best = _Answer(above, compose(under, lower, t, window(under, step)))
+            below = compose(under, lower, t, window(under, step)) if gap < math.inf else None
+            best = _Answer(above, below)
             aim, width = _width(best, question)
         else:
             best = _Answer(above, None)
@@ -204,6 +203,10 @@ def _answer(
             break
         step = _finer(step, width, finest)
     return best
+
+
+def _moment(parts: list[Tilted]) -> float:
+    return sum(x.log_moment * x.count for x in parts)
 
 
 def _beaten(above: Composed, question: _Question, enough: float) -> bool:
