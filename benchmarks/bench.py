@@ -128,7 +128,7 @@ class Bench:
 
     def say(self, text: str) -> None:
         """A line for people, in rich's markup, beside the results."""
-        self._say.print(text)
+        self._say.print(text, soft_wrap=True)  # a command must stay on its line
 
     def add(self, *found: Measure | Curve | Table) -> None:
         """Keep what was found.

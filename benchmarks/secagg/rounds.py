@@ -72,7 +72,7 @@ def _bout(bench: Bench, n: int, length: int, degree: int, *, peer: bool) -> _Bou
         gc.collect()
         with bench.progress(f"Flower, {degree} neighbours", n - silent) as tick:
             theirs = flower.play(
-                n, length, shares=degree + 1, threshold=degree // 2 + 2, silent=silent, tick=tick
+                n, length, shares=degree + 1, threshold=_majority(degree), silent=silent, tick=tick
             )
         recording = ours()
     return _Bout(recording, Timing.of(clients), Timing.of(servers), theirs)
@@ -80,11 +80,17 @@ def _bout(bench: Bench, n: int, length: int, degree: int, *, peer: bool) -> _Bou
 
 def _about(bout: _Bout) -> str:
     params = bout.recording.params
-    return (
-        f"both with {params.degree + 1} masks a client; ours against a {params.threat_model} server with "
-        f"{params.corrupt_rate:.0%} colluders, threshold {params.threshold}, {params.ring_bits} bits; "
-        f"Flower's threshold {params.degree // 2 + 2}, its defaults"
+    ours = (
+        f"{params.degree + 1} masks a client; ours against a {params.threat_model} server with "
+        f"{params.corrupt_rate:.0%} colluders, threshold {params.threshold}, {params.ring_bits} bits"
     )
+    theirs = f"; Flower's threshold {_majority(params.degree)}, its defaults"
+    return ours if bout.theirs is None else f"both with {ours}{theirs}"
+
+
+def _majority(degree: int) -> int:
+    """Flower's threshold: just above half of a neighbourhood's shares."""
+    return degree // 2 + 2
 
 
 def _floats(bench: Bench, bout: _Bout, length: int) -> float:

@@ -179,7 +179,7 @@ def test_the_table_tells_met_from_missed_and_from_unmeasured() -> None:
 
 def test_a_missing_peer_is_told_once_with_the_command_that_installs_it() -> None:
     said = io.StringIO()
-    bench = _bench(said)
+    bench = Bench("demo", "quick", Console(file=said, width=40))  # too narrow for the command
     assert bench.peer("no_such_peer_here") is None
     assert bench.peer("no_such_peer_here") is None
     assert said.getvalue().count("is not installed here") == 1
