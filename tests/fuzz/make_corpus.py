@@ -1,25 +1,30 @@
-"""Writes tests/fuzz/corpus/secagg from the vectors: run as `python -m tests.fuzz.make_corpus`.
+"""Chooses tests/fuzz/corpus/secagg: run as `python -m tests.fuzz.make_corpus [FOLDER…]`.
 
-A seed is named by its hash, as libFuzzer names its own.  Files that a fuzzing run has added stay.
+From the vectors, and from folders of what a fuzzing run has found, the corpus itself among them to keep it.
+A seed is named by its hash, as libFuzzer names its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
+import he
+import secagg
 from he import wire
 from he.tags import UploadName
 from secagg import Phase
 from secagg.wire import encode_chunk
 from tests.fuzz.envelopes import CONTEXT, PUBLIC, TRUSTING
 from tests.fuzz.stages import SESSIONS, stages
-from tests.fuzz.targets import seed
+from tests.fuzz.targets import run, seed
 from tests.secagg.make_vectors import PATH as VECTORS
 from tests.secagg.recorder import STEPS
 
 CORPUS = Path(__file__).parent / "corpus" / "secagg"
+PACKAGES = tuple(str(Path(package.__file__).parent) for package in (secagg, he))
 
 
 def honest():
@@ -69,8 +74,7 @@ def refused():
         frame = any(
             word in refusal["name"] for word in ("has ", " calls itself", " of another session")
         )
-        unsafe = refusal["alone"] not in ("message", "WireFormatError")
-        if name is None or frame or unsafe or refusal["at"] == "chunk" or "key " in refusal["name"]:
+        if name is None or frame or refusal["at"] == "chunk":
             continue
         data = bytes.fromhex(refusal["bytes"])
         if refusal["at"] == "offer":
@@ -94,12 +98,61 @@ def encrypted():
     yield seed("he public context", PUBLIC.to_bytes())
 
 
-def seeds():
-    """All of them, each once."""
-    return sorted({*honest(), *uploads(), *refused(), *encrypted()})
+def always():
+    """What an honest session says: kept whatever it adds."""
+    return sorted({*honest(), *uploads(), *encrypted()})
+
+
+def steps_of(data):
+    """Pairs of lines of the protocol packages that an input runs one after the other."""
+    found = set()
+
+    def enter(frame, event, argument):
+        file = frame.f_code.co_filename
+        if not file.startswith(PACKAGES):
+            return None
+        last = 0
+
+        def line(frame, event, argument):
+            nonlocal last
+            if event == "line":
+                found.add((file, last, frame.f_lineno))
+                last = frame.f_lineno
+            return line
+
+        return line
+
+    sys.settrace(enter)
+    try:
+        run(data)
+    finally:
+        sys.settrace(None)
+    return found
+
+
+def chosen(candidates):
+    """All that is always kept, then of the candidates, small ones first, those that do something new."""
+    kept, known = always(), set()
+    for data in kept:
+        run(data)  # what is done once in a process is nobody's
+        known |= steps_of(data)
+    for data in sorted(set(candidates) - set(kept), key=lambda data: (len(data), data)):
+        steps = steps_of(data)
+        if steps - known:
+            known |= steps
+            kept.append(data)
+    return kept
+
+
+def main(folders):
+    found = [path.read_bytes() for folder in folders for path in sorted(Path(folder).iterdir())]
+    kept = chosen([*refused(), *found])
+    CORPUS.mkdir(parents=True, exist_ok=True)
+    for path in CORPUS.iterdir():
+        path.unlink()
+    for data in kept:
+        (CORPUS / hashlib.sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
 
 
 if __name__ == "__main__":
-    CORPUS.mkdir(parents=True, exist_ok=True)
-    for data in seeds():
-        (CORPUS / hashlib.sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
+    main(sys.argv[1:])

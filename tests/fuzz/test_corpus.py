@@ -7,7 +7,7 @@ import pytest
 
 from secagg import Phase, bodies, wire
 from tests.fuzz import targets
-from tests.fuzz.make_corpus import CORPUS, seeds
+from tests.fuzz.make_corpus import CORPUS, always
 from tests.fuzz.stages import stages
 from tests.fuzz.targets import NAMES, run, seed
 
@@ -24,6 +24,10 @@ COUNTS = [0, 1, 5, 9_999, 10_000, 10_001, 2**28, 2**28 + 1, 2**31, 2**32 - 1]
 def mutated(rng, data):
     """One to four changes: bits, bytes, lengths, ends, and parts of other seeds of the same target."""
     data = bytearray(data)
+    if rng.random() < 0.25:
+        data[0] = (
+            data[0] + 1
+        ) % 256  # after a role that checks signatures comes its credulous twin
     for _ in range(rng.integers(1, 5)):
         start = FRAME if rng.random() < 0.8 and len(data) > FRAME else 1
         if len(data) <= start:
@@ -50,14 +54,13 @@ def mutated(rng, data):
     return bytes(data)
 
 
-def test_the_corpus_is_small_and_holds_every_seed_of_the_vectors():
+def test_the_corpus_is_small_and_holds_whole_sessions():
     assert len(FILES) <= 200
     assert sum(map(len, SEEDS)) < 300_000
-    assert not set(seeds()) - set(SEEDS)
+    assert not set(always()) - set(SEEDS)
     assert len(set(SEEDS)) == len(SEEDS)
-    assert {data[0] % len(NAMES) for data in SEEDS} >= {
-        NAMES.index(name) for name in NAMES if "credulous" not in name
-    }
+    served = {NAMES[data[0] % len(NAMES)] for data in SEEDS}
+    assert served >= {name for name in NAMES if "credulous" not in name}
 
 
 @pytest.mark.parametrize("data", SEEDS, ids=[path.name[:8] for path in FILES])
@@ -139,7 +142,7 @@ def test_mutant_a_client_that_keeps_its_secrets(monkeypatch):
 def test_mutant_readers_that_differ(monkeypatch):
     monkeypatch.setattr(wire, "MAGIC", b"sagg")
     with pytest.raises(AssertionError, match="readers differ"):
-        run(next(data for data in SMALL if NAMES[data[0]] == "message"))
+        run(next(data for data in SMALL if data[:5] == seed("message", b"SAGG")))
 
 
 def test_the_targets_count_an_unexpected_error_as_a_finding(monkeypatch):
