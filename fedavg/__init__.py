@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fedavg.clipping import AdaptiveClipping
     from fedavg.cohort import FixedCohort, PoissonCohort
     from fedavg.data import Dataset, load_task
     from fedavg.encoding import FixedPoint
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     )
     from fedavg.simulate import Faults
     from fedavg.sum_he import Bfv, Ckks
+    from fedavg.sum_masked_he import EncryptedSecAgg
     from fedavg.sum_plain import InsecurePlain
     from fedavg.sum_secagg import SecAgg
     from fedavg.transcript import Transcript
@@ -63,6 +65,7 @@ _HOME = {
     "DistributedDiscreteGaussian": "noise",
     "DistributedGaussian": "noise",
     "DistributedSkellam": "noise",
+    "EncryptedSecAgg": "sum_masked_he",
     "Faults": "simulate",
     "FedAdagrad": "server_optim",
     "FedAdam": "server_optim",
@@ -106,6 +109,7 @@ __all__ = [
     "DistributedDiscreteGaussian",
     "DistributedGaussian",
     "DistributedSkellam",
+    "EncryptedSecAgg",
     "Faults",
     "FedAdagrad",
     "FedAdam",

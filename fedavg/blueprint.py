@@ -28,6 +28,7 @@ from fedavg.server_optim import (
     FedYogi,
 )
 from fedavg.sum_he import Bfv, Ckks
+from fedavg.sum_masked_he import EncryptedSecAgg
 from fedavg.sum_plain import InsecurePlain
 from fedavg.sum_secagg import SecAgg
 
@@ -45,6 +46,7 @@ _TYPES: dict[str, type[Any]] = {
         DistributedDiscreteGaussian,
         DistributedGaussian,
         DistributedSkellam,
+        EncryptedSecAgg,
         FedAdagrad,
         FedAdam,
         FedAvg,

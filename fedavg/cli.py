@@ -64,7 +64,7 @@ def run(
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds to train.")] = None,
     secure_sum: Annotated[
-        str | None, typer.Option(help="secagg | ckks | bfv | insecure-plain")
+        str | None, typer.Option(help="secagg | ckks | bfv | encrypted-secagg | insecure-plain")
     ] = None,
     noise: Annotated[
         str | None,

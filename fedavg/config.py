@@ -48,6 +48,7 @@ from fedavg.settings import (
     section,
 )
 from fedavg.sum_he import Bfv, Ckks
+from fedavg.sum_masked_he import EncryptedSecAgg
 from fedavg.sum_plain import InsecurePlain
 from fedavg.sum_secagg import SecAgg
 from fedavg.workers import ModelSpec
@@ -244,8 +245,20 @@ def _secure_sum(config: SumConfig) -> SecureSum:
             return Ckks(config.dropout_rate, config.corrupt_rate)
         case "bfv":
             return Bfv(config.dropout_rate, config.corrupt_rate)
+        case "encrypted-secagg":
+            return _encrypted_secagg(config)
         case "insecure-plain":
             return InsecurePlain(config.dropout_rate)
+
+
+def _encrypted_secagg(config: SumConfig) -> EncryptedSecAgg:
+    if config.threat_model == "malicious-local":
+        raise ConfigError(
+            "secure_sum.threat_model: 'malicious-local' does not go with encrypted-secagg"
+        )
+    return EncryptedSecAgg(
+        config.dropout_rate, config.corrupt_rate, config.threat_model, config.scheme, config.key_at
+    )
 
 
 def _local(config: LocalConfig) -> LocalTraining:

@@ -277,12 +277,16 @@ _CAPTIONS = {
 
 
 def _view(view: ServerView) -> dict[str, Any]:
-    encrypted = view.backend in ("ckks", "bfv")
     clear = view.backend == "insecure-plain"
     captions = dict(_CAPTIONS)
     received = "The same coordinates under pairwise masks: each is uniform on the whole ring."
-    if encrypted:
+    if view.backend in ("ckks", "bfv"):
         received = "The words of its ciphertext: without the secret key they are uniform noise."
+    elif view.backend == "encrypted-secagg":
+        received = (
+            "The words of a ciphertext: uniform noise without the secret key, and with it a vector "
+            "under pairwise masks, uniform as well."
+        )
     elif clear:
         received = (
             "The update itself, with its noise share if it added one. This sum hides nothing."

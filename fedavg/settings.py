@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 NoiseName = Literal["gaussian", "skellam", "discrete-gaussian", "central-gaussian", "none"]
-SumName = Literal["secagg", "ckks", "bfv", "insecure-plain"]
+SumName = Literal["secagg", "ckks", "bfv", "encrypted-secagg", "insecure-plain"]
 
 
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,9 +98,14 @@ class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the integers are added, and what is assumed of the clients."""
+    """How the integers are added, and what is assumed of the clients.
+
+    `scheme` and `key_at` are of "encrypted-secagg": what encrypts, and who can decrypt.
+    """
 
     kind: SumName = "secagg"
+    scheme: Literal["bfv", "ckks"] = "bfv"
+    key_at: Literal["holder", "clients"] = "holder"
     threat_model: Literal["malicious", "malicious-local", "semi-honest"] = "malicious"
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1

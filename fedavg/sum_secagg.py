@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from fedavg.secure_sum import SumSpec
 
-__all__ = ["SecAgg"]
+__all__ = ["STAGES", "SecAgg", "SecAggClientSide"]
 
-_STAGES = {
+STAGES = {
     secagg.Phase.ADVERTISE_KEYS: "advertise_keys",
     secagg.Phase.SHARE_KEYS: "share_keys",
     secagg.Phase.CHECK_SHARES: "check_shares",
@@ -31,6 +31,7 @@ _STAGES = {
     secagg.Phase.CONSISTENCY: "consistency",
     secagg.Phase.UNMASK: "unmask",
 }
+"""Names of the phases in which a client's message is awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,9 @@ class SecAgg:
         """Open the server's side: the directory, to turn foreign identities away at the door."""
         return _SecAggServerSide(self, _directory(material))
 
-    def client_side(self, material: bytes) -> _SecAggClientSide:
+    def client_side(self, material: bytes) -> SecAggClientSide:
         """Open the clients' side: the pinned directory."""
-        return _SecAggClientSide(self, _directory(material))
+        return SecAggClientSide(self, _directory(material))
 
     def key_holder_side(self, material: bytes) -> NoReturn:
         """There is no key holder."""
@@ -167,11 +168,13 @@ class _SecAggServerSide:
     config: SecAgg
     directory: secagg.Directory
 
-    def session(self, spec: SumSpec, roster: Sequence[int]) -> _SecAggServerSession:
-        server = secagg.Server(
+    def server(self, spec: SumSpec) -> secagg.Server:
+        return secagg.Server(
             self.config.params(spec), context=spec.context, directory=self.directory
         )
-        return _SecAggServerSession(server, roster)
+
+    def session(self, spec: SumSpec, roster: Sequence[int]) -> _SecAggServerSession:
+        return _SecAggServerSession(self.server(spec), roster)
 
 
 class _SecAggServerSession:
@@ -181,7 +184,7 @@ class _SecAggServerSession:
 
     @property
     def stage(self) -> str:
-        return _STAGES.get(self._server.phase, "done")
+        return STAGES.get(self._server.phase, "done")
 
     def open(self) -> dict[int, Sequence[bytes]]:
         offer = self._server.offer()
@@ -200,13 +203,20 @@ class _SecAggServerSession:
 
 
 @dataclass(frozen=True, slots=True)
-class _SecAggClientSide:
+class SecAggClientSide:
+    """The clients' side: the plan's assumptions and the pinned directory."""
+
     config: SecAgg
     directory: secagg.Directory
 
     def session(
         self, spec: SumSpec, client_id: int, identity: secagg.Identity, opening: bytes
     ) -> _SecAggClientSession:
+        """Join the session that the server offers, if it is the one that the plan derives.
+
+        Raises:
+            secagg.SecAggError: it is not.
+        """
         policy = secagg.Policy(
             allow_semi_honest=self.config.threat_model == "semi-honest",
             allow_local=self.config.threat_model == "malicious-local",

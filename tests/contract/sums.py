@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fedavg.secure_sum import KEY_HOLDER, SumSpec
 from fedavg.sum_he import Bfv, Ckks
+from fedavg.sum_masked_he import EncryptedSecAgg
 from fedavg.sum_plain import InsecurePlain
 from fedavg.sum_secagg import SecAgg
 from secagg import Identity
@@ -21,6 +22,8 @@ BACKENDS = {
     "secagg": SecAgg(dropout_rate=0.34, corrupt_rate=0.0),
     "ckks": Ckks(**RATES),
     "bfv": Bfv(**RATES),
+    "encrypted-secagg": EncryptedSecAgg(**RATES),
+    "encrypted-secagg, all hold the key": EncryptedSecAgg(**RATES, scheme="ckks", key_at="clients"),
 }
 IDENTITIES = [Identity.generate() for _ in range(64)]
 

@@ -12,6 +12,7 @@ from fedavg.local import LocalTraining
 from fedavg.plan import Plan
 from fedavg.server_optim import FedAvg
 from fedavg.sum_he import Bfv, Ckks
+from fedavg.sum_masked_he import EncryptedSecAgg
 from fedavg.sum_plain import InsecurePlain
 from fedavg.sum_secagg import SecAgg
 from fedavg.workers import ModelSpec
@@ -21,6 +22,7 @@ SUMS = {
     "secagg": SecAgg(),
     "ckks": Ckks(),
     "bfv": Bfv(),
+    "encrypted-secagg": EncryptedSecAgg(),
 }
 MODEL = ModelSpec("softmax", (12,), 3)
 LENGTH = 12 * 3 + 3

@@ -91,7 +91,7 @@ def test_a_run_leaves_a_whole_run_directory(tmp_path, data_file):
     assert build_job(resolved).plan.noise.noise_multiplier == summary["noise_multiplier"]
 
 
-@pytest.mark.parametrize("kind", ["secagg", "ckks", "bfv", "insecure-plain"])
+@pytest.mark.parametrize("kind", ["secagg", "ckks", "bfv", "encrypted-secagg", "insecure-plain"])
 def test_every_secure_sum_runs_without_noise(tmp_path, data_file, kind):
     out = tmp_path / kind
     result = runner.invoke(
