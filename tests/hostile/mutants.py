@@ -3,11 +3,16 @@
 from __future__ import annotations
 import __future__
 
+import functools
 import inspect
+import sys
 import textwrap
+from pathlib import Path
 from types import CodeType, FunctionType
 
 import pytest
+
+import secagg
 
 FOUND = (AssertionError, pytest.fail.Exception)
 """How a test says that it failed."""
@@ -29,7 +34,7 @@ def without(monkeypatch, owner, name, check, instead=NEVER):
         The mutant, to be put wherever else the function is held.
     """
     function = inspect.unwrap(inspect.getattr_static(owner, name))
-    source = textwrap.dedent(inspect.getsource(function))
+    source = _source(function)
     if source.count(check) != 1:
         raise LookupError(f"{name} holds {check!r} {source.count(check)} times, not once")
     flag = __future__.annotations.compiler_flag
@@ -39,3 +44,19 @@ def without(monkeypatch, owner, name, check, instead=NEVER):
     mutant.__kwdefaults__ = function.__kwdefaults__
     monkeypatch.setattr(owner, name, mutant)
     return mutant
+
+
+@functools.cache
+def _lines(file):
+    return Path(file).read_text(encoding="utf-8").splitlines(keepends=True)
+
+
+def _source(function):
+    """As it was when the tests were loaded: an edit during a run must not shift the lines."""
+    lines = _lines(function.__code__.co_filename)[function.__code__.co_firstlineno - 1 :]
+    return textwrap.dedent("".join(inspect.getblock(lines)))
+
+
+for _name, _module in list(sys.modules.items()):
+    if _name.split(".")[0] == secagg.__name__ and _module.__file__:
+        _lines(_module.__file__)
