@@ -121,3 +121,27 @@ def test_the_list_is_long_and_its_names_differ():
         (r["at"], r["phase"], r["session"], r["client"], str(r["bytes"])) for r in REFUSED
     )
     assert max(same.values()) == 1
+
+
+MUTANTS = {
+    "secagg.admission.acceptable_agreement_key": "a mask key of order 8",
+    "secagg.admission.canonical": "an own share that is none",
+    "secagg.keys.Directory.verify": "a signature by another",
+    "secagg.client.check_partners": "partners without this client",
+    "secagg.client.check_survivors": "inputs' signatures where none are",
+    "secagg.client.check_inputs": "an input's signature altered",
+    "secagg.client.check_quorum": "a signature too few",
+    "secagg.client.check_roster": "an identity exchanged",
+}
+
+
+@pytest.mark.parametrize(("check", "name"), MUTANTS.items(), ids=lambda x: x)
+def test_mutants_without_a_check_take_what_they_must_refuse(check, name, monkeypatch):
+    (refusal,) = (refusal for refusal in REFUSED if refusal["name"] == name)
+    stages(refusal["session"])
+    monkeypatch.setattr(check, lambda *_, **__: True)
+    test = test_the_client_refuses_and_is_done
+    if refusal["at"] != "client":
+        test = test_the_server_refuses_and_is_as_before
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        test(refusal)

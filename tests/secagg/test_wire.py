@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from secagg import (
     CapacityError,
     Params,
+    RemoteProtocolError,
     UnsafeParametersError,
     WireFormatError,
     derivation,
@@ -35,7 +38,9 @@ from secagg.messages import (
     Survivors,
     UnmaskShares,
 )
+from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
 from secagg.wire import Kind, decode, decode_chunk, encode, encode_chunk, header
+from tests.secagg.lab import Lab
 
 SESSION = bytes(range(32))
 IDS = st.integers(0, 2**32 - 1)
@@ -165,6 +170,28 @@ def test_decoding_takes_at_most_twice_what_the_message_takes(message):
     decoded, peak = peak_of(lambda: decode(data))
     assert decoded[0] == SESSION
     assert peak <= 2 * len(data) + 96 * 1024
+
+
+@pytest.mark.parametrize("message", LARGE, ids=lambda m: type(m).__name__)
+def test_a_role_takes_no_more_to_refuse_it(message):
+    """Whoever awaits such a message in a session of five."""
+    lab = Lab(5)
+    kind = Kind(encode(message, SESSION)[6])
+    by_client = kind in SERVER_AWAITS.values()
+    phases = SERVER_AWAITS if by_client else CLIENT_AWAITS
+    lab.run_to(next(phase for phase, awaited in phases.items() if awaited is kind))
+    if by_client:
+        message = replace(message, client_id=10)
+    data, take = lab.encode(message), lab.clients[10].receive
+    if by_client:
+        take = partial(lab.server.receive, 10)
+
+    def refuse():
+        with pytest.raises(RemoteProtocolError):
+            take(data)
+
+    _, peak = peak_of(refuse)
+    assert peak <= 2 * len(data) + 192 * 1024
 
 
 @pytest.mark.parametrize("message", LARGE, ids=lambda m: type(m).__name__)
