@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dp.accounting import Accountant, Bracket, Ledger, gaussian_delta, gaussian_epsilon
+from dp.accounting import (
+    Accountant,
+    Bracket,
+    Charge,
+    Ledger,
+    SharedLedger,
+    gaussian_delta,
+    gaussian_epsilon,
+)
 from dp.adaptive import AdaptiveClipper, bit_weight, update_noise_multiplier
 from dp.calibration import calibrate_noise_multiplier
 from dp.clipping import l2_clip, l2_norm
@@ -41,6 +49,7 @@ __all__ = [
     "AdaptiveClipper",
     "Bracket",
     "BudgetExhaustedError",
+    "Charge",
     "DiscreteGaussianSumEvent",
     "DpError",
     "Event",
@@ -55,6 +64,7 @@ __all__ = [
     "PoissonSampling",
     "RoundedGaussianSumEvent",
     "Sampling",
+    "SharedLedger",
     "SkellamEvent",
     "TruncatedPoissonSampling",
     "UnsupportedEventError",

@@ -204,7 +204,7 @@ class Resolution:
             return math.inf
         accountant = Accountant().compose(event, self.num_rounds)
         accountant = accountant.compose(self.failure(), self.num_rounds)
-        return accountant.epsilon(self.plan.budget.delta).high
+        return accountant.upper_epsilon(self.plan.budget.delta)
 
     @property
     def warnings(self) -> tuple[str, ...]:
