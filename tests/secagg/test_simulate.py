@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
@@ -62,29 +61,6 @@ def test_drop_outs_at_every_phase(phase, n):
     late = phase in (Phase.CONSISTENCY, Phase.UNMASK)
     assert set(result.survivors) == set(inputs) - (set() if late else gone)
     assert np.array_equal(result.total, plain(inputs, result.survivors))
-
-
-@pytest.mark.parametrize("n", [3, 4])
-def test_every_pattern_of_drop_outs(n):
-    """Each client leaves at any phase or never: right or absent, never wrong."""
-    inputs = inputs_of(n, 2, 10)
-    params = Params.for_cohort(n, 2, max_abs=10, dropout_rate=0.25, corrupt_rate=0.0)
-    sums = 0
-    for pattern in itertools.product((*PHASES, None), repeat=n):
-        drop = {p: {7 * i for i, q in enumerate(pattern) if q is p} for p in PHASES}
-        masked = [7 * i for i, q in enumerate(pattern) if q not in PHASES[:4]]
-        try:
-            result = simulate(inputs, params, drop=drop)
-        except Aborted:
-            # absent only for cause: too few inputs, or too few left to unmask
-            left = pattern.count(None)
-            assert len(masked) < params.min_survivors or left < max(params.quorum, params.threshold)
-        else:
-            sums += 1
-            assert result.survivors == tuple(masked)
-            assert len(masked) >= params.min_survivors
-            assert np.array_equal(result.total, plain(inputs, masked))
-    assert sums > n
 
 
 @given(
