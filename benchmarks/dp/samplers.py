@@ -89,7 +89,8 @@ def _measures(rates: dict[str, list[tuple[float, float]]]) -> list[Measure]:
                 peer=theirs,
                 ratio=None if theirs is None else ours / theirs,
                 bar=Bar(10, of="ours"),
-                note=f"against {peer}; our slowest σ, its fastest"
+                note="our slowest σ; "
+                + (f"{peer} is not here" if theirs is None else f"{peer} at its fastest")
                 + ("; not a cryptographic generator" if peer.startswith("numpy") else ""),
             )
         )
