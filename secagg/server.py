@@ -161,9 +161,7 @@ class Server:
             self._check_sender(client_id)
         words = admission.check_sum(total, self._params, self._phase)
         shape = (self._params.vector_length, self._params.ring_bits)
-        if self._total is None:
-            raise LocalProtocolError("no partners have been announced")
-        self._total += words
+        np.add(self._sum(), words, out=self._sum())
         for client_id in members:
             self._inputs[self._position(client_id)] = b""
             self._answers[client_id] = MaskedInput(client_id, *shape, b"", b"")
@@ -275,9 +273,7 @@ class Server:
         """Add an input to the sum; nothing of its vector is kept."""
         root, bits = self._partner_root, self._params.ring_bits
         admission.check_input(message, self._roster(), bits, root, self._directory)
-        if self._total is None:
-            raise LocalProtocolError("no partners have been announced")
-        ring.add_packed(self._total, message.packed, bits)
+        ring.add_packed(self._sum(), message.packed, bits)
         self._inputs[self._position(message.client_id)] = message.signature
         self._answers[message.client_id] = replace(message, packed=b"")
 
@@ -295,9 +291,8 @@ class Server:
     def _close_share_keys(self) -> dict[int, bytes]:
         self._need(len(self._answers), self._params.min_survivors, AbortReason.TOO_FEW_SHARES)
         cohort = self._roster()
-        for client_id, message in self._answers.items():
-            if isinstance(message, ShareKeys):
-                self._dealt[cohort.positions[client_id]] = message
+        dealt = [m for m in self._answers.values() if isinstance(m, ShareKeys)]
+        self._dealt = {cohort.positions[message.client_id]: message for message in dealt}
         forwarded = {
             cohort.client_id(holder): encode(inbox_of(cohort, self._dealt, holder), self._session)
             for holder in sorted(self._dealt)
@@ -355,9 +350,7 @@ class Server:
         return requests
 
     def _close_unmask(self) -> dict[int, bytes]:
-        cohort = self._roster()
-        if self._total is None:
-            raise LocalProtocolError("there is no sum to unmask")
+        cohort, total = self._roster(), self._sum()
         commitments = {position: self._dealt[position].seed_commitment for position in self._alive}
         answers = {
             self._position(client): message
@@ -365,7 +358,7 @@ class Server:
             if isinstance(message, UnmaskShares)
         }
         remove_masks(
-            self._total,
+            total,
             cohort,
             self._partner_root,
             self._alive,
@@ -375,7 +368,7 @@ class Server:
             executor=self._executor,
         )
         self._result = SumResult(
-            ring.centre(self._total, self._params.ring_bits),
+            ring.centre(total, self._params.ring_bits),
             tuple(cohort.client_id(position) for position in sorted(self._alive)),
         )
         return {}
@@ -391,6 +384,11 @@ class Server:
         if self._cohort is None:
             raise LocalProtocolError("there is no roster yet")
         return self._cohort
+
+    def _sum(self) -> ring.RingArray:
+        if self._total is None:
+            raise LocalProtocolError("no partners have been announced")
+        return self._total
 
     def _forget(self) -> None:
         self._answers, self._dealt, self._opened = {}, {}, {}
