@@ -18,6 +18,7 @@ from secagg import (
     Phase,
     RemoteProtocolError,
     Server,
+    UnsafeParametersError,
     WireFormatError,
     keys,
     simulate,
@@ -114,6 +115,11 @@ def test_the_smallest_cohort_when_all_can():
     assert Params.smallest_cohort(dropout_rate=0.0, corrupt_rate=0.0) == 3
 
 
+def test_no_cohort_is_large_enough_for_quorums_of_neighbours():
+    with pytest.raises(UnsafeParametersError, match="up to 1000000"):
+        Params.smallest_cohort(dropout_rate=0.3, corrupt_rate=0.3, threat_model="malicious-local")
+
+
 def test_records_are_whole_and_equal_by_their_items():
     with pytest.raises(ValueError, match="whole number"):
         Records(b"abc", 2, bytes)
@@ -150,6 +156,8 @@ def test_a_server_without_a_roster_or_total_says_so():
     server = Server(Params.for_cohort(3, 2, max_abs=9), context=CONTEXT)
     with pytest.raises(LocalProtocolError, match="roster"):
         server._roster()
+    with pytest.raises(LocalProtocolError, match="no partners"):
+        server._sum()
     with pytest.raises(LocalProtocolError, match="no result"):
         server.result()
 
