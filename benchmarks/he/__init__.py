@@ -15,7 +15,7 @@ def run(bench: Bench) -> None:
     from benchmarks.he import against, cores, sizes, widths  # noqa: PLC0415 - the command sets the environment
 
     peer = bench.peer("nvflare") is not None
-    against.run(bench, peer=peer)
+    played = against.run(bench, peer=peer)
     widths.run(bench)
-    sizes.run(bench, peer=peer)
+    sizes.run(bench, played, peer=peer)
     cores.run(bench)

@@ -30,8 +30,8 @@ _ROLES = {
 }
 
 
-def run(bench: Bench, *, peer: bool) -> None:
-    """Play the round, judge it, and say where time and bytes went."""
+def run(bench: Bench, *, peer: bool) -> dict[str, Played]:
+    """Play the round, judge it, and say where time and bytes went; returns it for other sections."""
     what = Round.even(*bench.pick(quick=(50_000, 4), default=(1_000_000, 10), full=(1_000_000, 10)))
     played = contest(
         bench,
@@ -49,6 +49,7 @@ def run(bench: Bench, *, peer: bool) -> None:
     _times(bench, played, name)
     _exactness(bench, played, name)
     bench.add(*tables(played, name))
+    return played
 
 
 def contest(

@@ -137,7 +137,7 @@ def _stack(
             x=list(totals.values()),
             y=list(totals),
             mode="text",
-            text=[f" {total:.3g}" for total in totals.values()],
+            text=[_shown(total) for total in totals.values()],
             textposition="middle right",
             showlegend=False,
             hoverinfo="skip",
@@ -147,3 +147,7 @@ def _stack(
     )
     figure.update_xaxes(range=[0, 1.18 * max(totals.values())], row=row, col=column)
     figure.update_yaxes(autorange="reversed", row=row, col=column)
+
+
+def _shown(total: float) -> str:
+    return f" {total:,.0f}" if total >= 1000 else f" {total:.3g}"

@@ -12,10 +12,10 @@ from benchmarks.he.play import Round, play
 from benchmarks.measure import Curve, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.bench import Bench
-    from benchmarks.he.play import System
+    from benchmarks.he.play import Played, System
 
 __all__ = ["run"]
 
@@ -23,41 +23,65 @@ _OURS = label("bfv", 20)
 _ROLES = {"client": "client sends", "server": "server, for each client", "opening": "opening"}
 
 
-def run(bench: Bench, *, peer: bool) -> None:
-    """A round at each size; peers up to a million parameters."""
+def run(bench: Bench, large: Mapping[str, Played], *, peer: bool) -> None:
+    """A round at each size; the large one, of ten clients, has been played already.
+
+    Args:
+        bench: of the run.
+        large: the round that bars are set for; left out of a quick run, whose cohorts differ.
+        peer: whether NVFlare is there.
+    """
     clients = bench.pick(quick=3, default=10, full=10)
     shared = bench.pick(quick=(3_000, 30_000), default=(10_000, 100_000), full=(10_000, 100_000))
-    alone = bench.pick(quick=(), default=(1_000_000, 10_000_000), full=(1_000_000, 10_000_000))
-    if bench.size == "full":
-        shared += (1_000_000,)
-        alone = (10_000_000,)
+    alone = bench.pick(quick=(), default=(10_000_000,), full=(10_000_000, 50_000_000))
     others: dict[str, Callable[[Round], System]] = {FLARE: Flare} if peer else {}
     others |= {TUTORIAL: Tutorial, FLOATS: Floats}
-    lines: dict[str, dict[str, list[tuple[float, float]]]] = {role: {} for role in _ROLES}
-    rows: list[tuple[object, ...]] = []
+    rounds: list[Mapping[str, Played]] = []
     with bench.progress(f"model sizes, n={clients}", len(shared) + len(alone)) as tick:
         for length in (*shared, *alone):
             contestants = {_OURS: ours("bfv", 20), **(others if length in shared else {})}
-            played = play(Round.even(length, clients), contestants, openings=3)
-            for (name, p), role in ((item, role) for item in played.items() for role in _ROLES):
-                seconds: float = getattr(p, role).median
-                lines[role].setdefault(name, []).append((length, seconds))
-            rows += [
-                (
-                    *(f"{length:,}", name, p.up / length, p.down / length),
-                    *(p.client.median, p.server.median, p.opening.median),
-                )
-                for name, p in played.items()
-            ]
+            rounds.append(play(Round.even(length, clients), contestants, openings=3))
             tick()
-    columns = ("parameters", "system", "up B/param", "down B/param")
-    columns += ("client, CPU s", "server a client, CPU s", "opening, CPU s")
-    bench.add(
-        *(
-            Curve(f"{role}_by_size", f"{shown}, n={clients}", "parameters", "CPU s", lines[role])
-            for role, shown in _ROLES.items()
-        ),
-        Table(
-            "by_size", f"by size of the model, n={clients}, tensors of a model: 8", columns, rows
-        ),
+    if bench.size != "quick":
+        rounds.insert(len(shared), {n: p for n, p in large.items() if n == _OURS or n in others})
+    title = f"by size of the model, n={clients}, in 8 tensors"
+    bench.add(*_curves(rounds, clients, shared[-1]), Table("by_size", title, *_rows(rounds)))
+
+
+def _curves(rounds: Sequence[Mapping[str, Played]], clients: int, fit_from: int) -> list[Curve]:
+    curves: list[Curve] = []
+    for role, shown in _ROLES.items():
+        lines: dict[str, list[tuple[float, float]]] = {}
+        for name, p in (item for played in rounds for item in played.items()):
+            lines.setdefault(name, []).append((p.params, getattr(p, role).median))
+        title = f"{shown}, n={clients}"
+        curves.append(Curve(f"{role}_by_size", title, "parameters", "CPU s", lines, fit_from))
+    return curves
+
+
+def _rows(
+    rounds: Sequence[Mapping[str, Played]],
+) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    columns = (
+        "parameters",
+        "system",
+        "up B/param",
+        "down B/param",
+        "client, CPU s",
+        "server a client, CPU s",
+        "opening, CPU s",
     )
+    rows: list[tuple[object, ...]] = [
+        (
+            f"{p.params:,}",
+            name,
+            p.up / p.params,
+            p.down / p.params,
+            p.client.median,
+            p.server.median,
+            p.opening.median,
+        )
+        for played in rounds
+        for name, p in played.items()
+    ]
+    return columns, rows
