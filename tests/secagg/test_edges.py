@@ -24,6 +24,7 @@ from secagg import (
     simulate,
     state,
 )
+from secagg.admission import named_once
 from secagg.cohort import Cohort
 from secagg.ephemeral import present
 from secagg.messages import Partners, Survivors
@@ -118,6 +119,13 @@ def test_the_smallest_cohort_when_all_can():
 def test_no_cohort_is_large_enough_for_quorums_of_neighbours():
     with pytest.raises(UnsafeParametersError, match="up to 1000000"):
         Params.smallest_cohort(dropout_rate=0.3, corrupt_rate=0.3, threat_model="malicious-local")
+
+
+@pytest.mark.parametrize("ids", [[], [1, 2, 1]])
+def test_a_sum_from_outside_is_of_somebody_each_named_once(ids):
+    with pytest.raises(LocalProtocolError, match="named once"):
+        named_once(ids)
+    assert named_once([1, 2]) == {1, 2}
 
 
 def test_records_are_whole_and_equal_by_their_items():
