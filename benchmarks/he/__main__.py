@@ -59,7 +59,7 @@ def _own(options: argparse.Namespace) -> None:
     from rich.console import Console  # noqa: PLC0415 - after the environment is set
 
     from benchmarks.bench import Bench  # noqa: PLC0415 - the same
-    from benchmarks.he.against import contest, tables  # noqa: PLC0415 - the same
+    from benchmarks.he.against import beside, contest, tables  # noqa: PLC0415 - the same
     from benchmarks.he.ours import label, ours  # noqa: PLC0415 - the same
     from benchmarks.he.play import play  # noqa: PLC0415 - the same
     from benchmarks.machine import facts  # noqa: PLC0415 - the same
@@ -78,6 +78,7 @@ def _own(options: argparse.Namespace) -> None:
         bench.say(f"Peers stay away: they are measured up to {_PEERS_BELOW:,} parameters.")
         with bench.progress(f"{what.length:,} parameters", what.clients * len(contestants)) as tick:
             played = play(what, contestants, tick=tick)
+    bench.add(*beside(played))
     bench.add(*tables(played, f"n={what.clients}, {what.length:,} parameters, {bits} bits"))
     print_tables(bench, Console() if sys.stdout.isatty() else Console(width=150))
     for path in write_files(bench, options.out, machine):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.he.play import System
     from benchmarks.timing import Timing
 
-__all__ = ["FLARE", "FLOATS", "TUTORIAL", "contest", "run", "tables"]
+__all__ = ["FLARE", "FLOATS", "TUTORIAL", "beside", "contest", "run", "tables"]
 
 FLARE, TUTORIAL, FLOATS = "NVFlare", "TenSEAL tutorial", "float32 in the clear"
 _BFV, _CKKS, _NARROW = label("bfv", 20), label("ckks", 16), label("bfv", 8)
@@ -140,6 +140,24 @@ def _exactness(bench: Bench, played: Mapping[str, Played], name: str) -> None:
             note=f"over {len(differences)} rounds of ours",
         )
     )
+
+
+def beside(played: Mapping[str, Played]) -> list[Measure]:
+    """Each system of ours beside NVFlare, without bars; keys begin with the scheme's name."""
+    peer = played.get(FLARE)
+    found: list[Measure] = []
+    for name, p in played.items():
+        if p.difference is None:
+            continue
+        scheme = name.split()[0].lower()
+        up, theirs = p.up / p.params, None if peer is None else peer.up / peer.params
+        found.append(Measure(f"{scheme}_up", f"upload, {name}", "B/parameter", up, theirs))
+        for role, shown in _ROLES.items():
+            figure: Timing = getattr(p, role)
+            other: Timing | None = None if peer is None else getattr(peer, role)
+            key = f"{scheme}_{role}"
+            found.append(Measure(key, f"{shown}, {name}", "CPU s", figure, other))
+    return found
 
 
 def tables(played: Mapping[str, Played], name: str) -> list[Table]:

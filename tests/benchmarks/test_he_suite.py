@@ -262,6 +262,8 @@ def test_a_users_model_is_measured_by_its_own_sizes(
     assert table["title"] == "a round, n=2, 1,200 parameters, 16 bits"
     systems = [row[0] for row in table["rows"]]
     assert systems == [label("bfv", 16), against.TUTORIAL, against.FLOATS]
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(told["ours"]) == {f"bfv_{part}" for part in ("up", "client", "server", "opening")}
     assert (tmp_path / "he-parts.html").is_file()
 
 
