@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,57 +24,69 @@ _MAX_ABS = (1 << 19) - 1
 
 
 def run(bench: Bench) -> None:
-    """On the wall, with the start of the processes and once they run."""
+    """On the wall, with the start of the processes and once they run; and what all of them compute."""
     length = bench.pick(quick=300_000, default=20_000_000, full=50_000_000)
     secret = SecretContext.generate(Params.for_sum(10, max_abs=_MAX_ABS, scheme="bfv"))
     rng = np.random.default_rng(7)
     vector = rng.integers(-_MAX_ABS, _MAX_ABS, length, dtype=np.int64, endpoint=True)
-    after: dict[str, list[float]] = {"one": [], "two": []}
-    waits: list[float] = []
+    spent: dict[str, list[_Spent]] = {"one": [], "two": []}
 
     def one() -> Cost:
         client = Client(secret, 0, context=b"one")
-        whole, first = _timed(lambda: client.encrypt(vector, copy=False))
-        after["one"].append(whole - first)
-        return Cost(whole)
+        spent["one"].append(_spend(lambda: client.encrypt(vector, copy=False)))
+        return Cost(spent["one"][-1].whole)
 
     def two() -> Cost:
         client = Client(secret, 0, context=b"two")
-        whole, first = _timed(lambda: encrypt_chunks(client, vector, processes=_PROCESSES))
-        after["two"].append(whole - first)
-        waits.append(first)
-        return Cost(whole)
+        spent["two"].append(_spend(lambda: encrypt_chunks(client, vector, processes=_PROCESSES)))
+        return Cost(spent["two"][-1].whole)
 
     rounds = bench.pick(quick=1, default=3, full=3)
-    times = bench.contest("cores", {"one": one, "two": two}, rounds=rounds, warm_up=False)
+    bench.contest("cores", {"one": one, "two": two}, rounds=rounds, warm_up=False)
+    wait = statistics.median(run.first for run in spent["two"])
     what = f"a client's encryption, {length:,} parameters, {_PROCESSES} processes against one"
-    bench.add(
-        Measure(
-            "cores",
-            f"{what}, from start to last chunk",
-            "wall s",
-            ours=times["two"],
-            peer=times["one"],
-            note=f"the first chunk came after {statistics.median(waits):.2g} s: the start of the processes",
-        ),
-        Measure(
+    for key, about, unit, note, figure in (
+        ("cores", "start to last chunk", "wall s", f"first chunk after {wait:.2g} s", _whole),
+        (
             "cores_running",
-            f"{what}, from first to last chunk",
+            "first to last chunk",
             "wall s",
-            ours=Timing.of(after["two"]),
-            peer=Timing.of(after["one"]),
-            note="other programs on this machine take their share of both cores",
+            "other programs take their share",
+            _running,
         ),
-    )
+        ("cores_cpu", "all processes", "CPU s", "the start of processes included", _cpu),
+    ):
+        ours, alone = (Timing.of([figure(run) for run in spent[name]]) for name in ("two", "one"))
+        bench.add(Measure(key, f"{what}: {about}", unit, ours=ours, peer=alone, note=note))
 
 
-def _timed(make: Callable[[], Iterator[bytes]]) -> tuple[float, float]:
-    """Seconds on the wall until the last chunk, and until the first."""
-    whole, first = Stopwatch(wall=True), Stopwatch(wall=True)
-    with whole:
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """Seconds on the wall until the last chunk and until the first, and of the processors."""
+
+    whole: float
+    first: float
+    cpu: float
+
+
+def _whole(run: _Spent) -> float:
+    return run.whole
+
+
+def _running(run: _Spent) -> float:
+    return run.whole - run.first
+
+
+def _cpu(run: _Spent) -> float:
+    return run.cpu
+
+
+def _spend(make: Callable[[], Iterator[bytes]]) -> _Spent:
+    whole, first, cpu = Stopwatch(wall=True), Stopwatch(wall=True), Stopwatch(children=True)
+    with cpu, whole:
         with first:
             chunks = make()
             next(chunks)
         for _ in chunks:
             pass
-    return whole.seconds, first.seconds
+    return _Spent(whole.seconds, first.seconds, cpu.seconds)

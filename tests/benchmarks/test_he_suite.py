@@ -235,7 +235,7 @@ def test_our_side_alone_reports_and_is_drawn(
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["ours"]["context"] == 71
     assert told["ours"]["difference"] == 0
-    assert set(told["ratios"]) == {"cores", "cores_running"}
+    assert set(told["ratios"]) == {"cores", "cores_running", "cores_cpu"}
     results = json.loads((tmp_path / "he.json").read_text(encoding="utf-8"))
     tables = {table["key"]: table for table in results["tables"]}
     assert set(tables) == {
