@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     )
     from fedavg.plan import Budget, Plan, calibrated
     from fedavg.resolution import Resolution
+    from fedavg.selective import Selective
+    from fedavg.sensitivity import SensitivityMap
+    from fedavg.sensitivity_scores import gradient_times_weight, label_sensitivity
     from fedavg.server_optim import (
         AveragedIterates,
         FedAdagrad,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from fedavg.simulate import Faults
     from fedavg.sum_he import Bfv, Ckks
     from fedavg.sum_masked_he import EncryptedSecAgg
+    from fedavg.sum_once import sum_once
     from fedavg.sum_plain import InsecurePlain
     from fedavg.sum_secagg import SecAgg
     from fedavg.transcript import Transcript
@@ -89,10 +93,15 @@ _HOME = {
     "RoundAbortedError": "errors",
     "RoundResult": "federation",
     "SecAgg": "sum_secagg",
+    "Selective": "selective",
+    "SensitivityMap": "sensitivity",
     "Transcript": "transcript",
     "WireFormatError": "errors",
     "calibrated": "plan",
+    "gradient_times_weight": "sensitivity_scores",
+    "label_sensitivity": "sensitivity_scores",
     "load_task": "data",
+    "sum_once": "sum_once",
 }
 
 __all__ = [
@@ -133,10 +142,15 @@ __all__ = [
     "RoundAbortedError",
     "RoundResult",
     "SecAgg",
+    "Selective",
+    "SensitivityMap",
     "Transcript",
     "WireFormatError",
     "calibrated",
+    "gradient_times_weight",
+    "label_sensitivity",
     "load_task",
+    "sum_once",
 ]
 
 

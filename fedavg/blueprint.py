@@ -19,6 +19,8 @@ from fedavg.noise import (
     DistributedSkellam,
 )
 from fedavg.plan import Budget, Plan
+from fedavg.selective import Selective
+from fedavg.sensitivity import SensitivityMap
 from fedavg.server_optim import (
     AveragedIterates,
     FedAdagrad,
@@ -59,6 +61,8 @@ _TYPES: dict[str, type[Any]] = {
         Plan,
         PoissonCohort,
         SecAgg,
+        Selective,
+        SensitivityMap,
     )
 }
 

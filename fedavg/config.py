@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fedavg import partition
 from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort, PoissonCohort
-from fedavg.data import load_task
 from fedavg.encoding import FixedPoint, bits_for
 from fedavg.errors import ConfigError
 from fedavg.local import LocalTraining
@@ -28,7 +26,11 @@ from fedavg.noise import (
     DistributedGaussian,
     DistributedSkellam,
 )
+from fedavg.placement import place
 from fedavg.plan import Budget, Plan, calibrated
+from fedavg.selective import Selective
+from fedavg.sensitivity import SensitivityMap
+from fedavg.sensitivity_scores import label_sensitivity
 from fedavg.server_optim import (
     AveragedIterates,
     FedAdagrad,
@@ -55,9 +57,6 @@ from fedavg.workers import ModelSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from fedavg.cohort import Cohort
     from fedavg.data import Dataset, Task
@@ -147,13 +146,12 @@ def build_job(config: Config) -> Job:
     Raises:
         DataError, ConfigError, PlanError, and the packages' own errors: what does not add up.
     """
-    task = load_task(config.data.name, test_fraction=config.data.test_fraction, seed=config.seed)
-    pieces = _partition(config, task)
-    clients = {client: task.train.subset(piece) for client, piece in enumerate(pieces)}
+    statistics = _statistics(config.secure_sum) if config.privacy.noise == "none" else None
+    task, clients = place(config.data, statistics, seed=config.seed)
     shape = tuple(int(n) for n in task.train.features.shape[1:])
     model = ModelSpec(config.model.name, shape, task.num_classes, config.seed)
     parameters = count_parameters(model.build())
-    plan = build_plan(config, parameters)
+    plan = build_plan(config, parameters, _sensitivity(config, task, model, parameters))
     if plan.noise is not None and config.privacy.noise_multiplier is None:
         plan = calibrated(
             plan,
@@ -165,21 +163,35 @@ def build_job(config: Config) -> Job:
     return Job(config, task, clients, model, parameters, plan)
 
 
-def _partition(config: Config, task: Task) -> list[NDArray[np.int64]]:
-    data, labels = config.data, task.train.labels
-    if data.partition == "iid":
-        return partition.iid(labels, data.clients, seed=config.seed)
-    if data.partition == "shards":
-        return partition.shards(
-            labels, data.clients, shards_per_client=data.shards_per_client, seed=config.seed
-        )
-    if data.partition == "dirichlet":
-        return partition.dirichlet(labels, data.clients, alpha=data.alpha, seed=config.seed)
-    return partition.noisy_sort(labels, data.clients, spread=data.spread, seed=config.seed)
+def _statistics(sums: SumConfig) -> SecureSum:
+    """What adds the statistics of a table: the run's own sum; of "selective", its encryption for all of them."""
+    kind = sums.scheme if sums.kind == "selective" else sums.kind
+    return _secure_sum(msgspec.structs.replace(sums, kind=kind), None)
 
 
-def build_plan(config: Config, parameters: int) -> Plan:
-    """The plan of a configuration, its noise not yet calibrated when no multiplier is given."""
+def _sensitivity(
+    config: Config, task: Task, model: ModelSpec, parameters: int
+) -> SensitivityMap | None:
+    """Which coordinates "selective" encrypts; the held-out examples belong to the server."""
+    sums = config.secure_sum
+    if sums.kind != "selective":
+        return None
+    if sums.choice == "random":
+        return SensitivityMap.random(parameters, sums.share, seed=config.seed)
+    return SensitivityMap.from_scores(label_sensitivity(model.build(), task.test), sums.share)
+
+
+def build_plan(config: Config, parameters: int, sensitivity: SensitivityMap | None = None) -> Plan:
+    """The plan of a configuration, its noise not yet calibrated when no multiplier is given.
+
+    Args:
+        config: the configuration.
+        parameters: d, of its model.
+        sensitivity: what "selective" encrypts.
+
+    Raises:
+        ConfigError, PlanError: what does not add up.
+    """
     privacy = config.privacy
     noise = _noise(privacy)
     epsilon = math.inf
@@ -192,7 +204,7 @@ def build_plan(config: Config, parameters: int) -> Plan:
         cohort=_cohort(config.cohort),
         encoding=_encoding(config, parameters),
         noise=noise,
-        secure_sum=_secure_sum(config.secure_sum),
+        secure_sum=_secure_sum(config.secure_sum, sensitivity),
         local_training=_local(config.local),
         server_optimizer=_optimizer(config.server),
         budget=Budget(epsilon, privacy.delta),
@@ -237,7 +249,7 @@ def _noise(privacy: PrivacyConfig) -> Noise | None:
             return CentralGaussian(multiplier)
 
 
-def _secure_sum(config: SumConfig) -> SecureSum:
+def _secure_sum(config: SumConfig, sensitivity: SensitivityMap | None) -> SecureSum:
     match config.kind:
         case "secagg":
             return SecAgg(config.dropout_rate, config.corrupt_rate, config.threat_model)
@@ -247,6 +259,8 @@ def _secure_sum(config: SumConfig) -> SecureSum:
             return Bfv(config.dropout_rate, config.corrupt_rate)
         case "encrypted-secagg":
             return _encrypted_secagg(config)
+        case "selective":
+            return _selective(config, sensitivity)
         case "insecure-plain":
             return InsecurePlain(config.dropout_rate)
 
@@ -259,6 +273,16 @@ def _encrypted_secagg(config: SumConfig) -> EncryptedSecAgg:
     return EncryptedSecAgg(
         config.dropout_rate, config.corrupt_rate, config.threat_model, config.scheme, config.key_at
     )
+
+
+def _selective(config: SumConfig, sensitivity: SensitivityMap | None) -> Selective:
+    if sensitivity is None:
+        raise ConfigError("secure_sum.kind 'selective' needs a SensitivityMap of the model")
+    rates = (config.dropout_rate, config.corrupt_rate)
+    encrypted = Ckks(*rates) if config.scheme == "ckks" else Bfv(*rates)
+    if config.rest == "insecure-plain":
+        return Selective(encrypted, InsecurePlain(config.dropout_rate), sensitivity)
+    return Selective(encrypted, SecAgg(*rates, config.threat_model), sensitivity)
 
 
 def _local(config: LocalConfig) -> LocalTraining:

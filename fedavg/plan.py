@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from dp import Accountant
 from fedavg.errors import PlanError
 from fedavg.resolution import Resolution, replace_multiplier
+from fedavg.selective import Selective
 
 if TYPE_CHECKING:
     from fedavg.clipping import AdaptiveClipping
@@ -92,6 +93,8 @@ class Plan:
             self._check_without_noise()
         else:
             self._check_with_noise()
+        if isinstance(self.secure_sum, Selective):
+            self._check_selective(self.secure_sum)
         for name in ("max_examples", "max_participations"):
             value: int | None = getattr(self, name)
             if value is not None and value < 1:
@@ -119,6 +122,18 @@ class Plan:
         if self.encoding.rounding != "nearest":
             raise PlanError(
                 "without noise, encode with rounding='nearest' (a range per coordinate)"
+            )
+
+    def _check_selective(self, sums: Selective) -> None:
+        if self.encoding.rotate:
+            raise PlanError(
+                "rotation mixes all parameters, so that no coordinate is worth more than another: "
+                "encode with rotate=False, or encrypt everything"
+            )
+        if self.noise is not None and sums.chosen.source == "clients":
+            raise PlanError(
+                "the map was chosen by clients' private scores without noise, and no ledger counts "
+                "that: under differential privacy choose by public data or at random"
             )
 
     @property

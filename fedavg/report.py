@@ -185,6 +185,8 @@ def _server_note(summary: Summary) -> str:
         return "The server knows who took part, so sampling does not help. It sees noisy sums only."
     if summary.secure_sum == "insecure-plain":
         return "The server read every update in the clear: nothing protects a client from it."
+    if summary.secure_sum == "selective-insecure-plain":
+        return "The server read the coordinates that are not encrypted in the clear."
     if summary.noise == "none":
         return "The server learns each round's exact sum, and no single update."
     return "The server adds the noise itself, so it sees each sum without it."
@@ -277,7 +279,7 @@ _CAPTIONS = {
 
 
 def _view(view: ServerView) -> dict[str, Any]:
-    clear = view.backend == "insecure-plain"
+    clear = view.backend.endswith("insecure-plain")
     captions = dict(_CAPTIONS)
     received = "The same coordinates under pairwise masks: each is uniform on the whole ring."
     if view.backend in ("ckks", "bfv"):
@@ -286,6 +288,12 @@ def _view(view: ServerView) -> dict[str, Any]:
         received = (
             "The words of a ciphertext: uniform noise without the secret key, and with it a vector "
             "under pairwise masks, uniform as well."
+        )
+    elif view.backend.startswith("selective"):
+        received = (
+            "The coordinates that are not encrypted, in the clear: this sum hides only the others."
+            if clear
+            else "The coordinates that are not encrypted, under pairwise masks: uniform on the ring."
         )
     elif clear:
         received = (

@@ -9,7 +9,7 @@ holder.  Each role is a *side* that opens one *session* a round.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -222,11 +222,15 @@ class Provision:
 class SecureSum(Protocol):
     """One way of summing: parameters, and a side for each role."""
 
-    kind: ClassVar[str]
-    """Its name in configurations and reports."""
+    @property
+    def kind(self) -> str:
+        """Its name in configurations and reports."""
+        ...
 
-    hides_updates: ClassVar[bool]
-    """Whether the server learns nothing but the sum."""
+    @property
+    def hides_updates(self) -> bool:
+        """Whether the server learns nothing but the sum."""
+        ...
 
     @property
     def dropout_rate(self) -> float:

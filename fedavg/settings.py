@@ -25,15 +25,29 @@ __all__ = [
 ]
 
 NoiseName = Literal["gaussian", "skellam", "discrete-gaussian", "central-gaussian", "none"]
-SumName = Literal["secagg", "ckks", "bfv", "encrypted-secagg", "insecure-plain"]
+PartitionName = Literal["noisy-sort", "iid", "shards", "dirichlet", "quantity", "natural"]
+SumName = Literal["secagg", "ckks", "bfv", "encrypted-secagg", "selective", "insecure-plain"]
 
 
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which examples, and how they lie on the clients."""
+    """Which examples, and how they lie on the clients.
+
+    Of tables: `target` holds the classes, `client` says whose row it is (partition "natural"); `bounds` and
+    `vocabulary` are public knowledge of columns; text without a vocabulary is hashed into `buckets`.
+    """
 
     name: str = "mnist-14x14"
+    target: str = ""
+    client: str = ""
+    bounds: dict[str, tuple[float, float]] = msgspec.field(
+        default_factory=dict[str, tuple[float, float]]
+    )
+    vocabulary: dict[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
+    buckets: int = 16
     clients: int = 1000
-    partition: Literal["noisy-sort", "iid", "shards", "dirichlet"] = "noisy-sort"
+    partition: PartitionName = "noisy-sort"
+    feature_skew: Literal["none", "affine", "rotation", "noise"] = "none"
+    feature_strength: float = 0.3
     spread: float = 2.0
     alpha: float = 0.5
     shards_per_client: int = 2
@@ -100,12 +114,17 @@ class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the integers are added, and what is assumed of the clients.
 
-    `scheme` and `key_at` are of "encrypted-secagg": what encrypts, and who can decrypt.
+    Of "encrypted-secagg": `scheme` encrypts, and `key_at` can decrypt. Of "selective": `scheme` encrypts a
+    `share` of the coordinates, chosen by `choice` (from the held-out examples, which are the server's
+    own, or at random), and `rest` adds the others.
     """
 
     kind: SumName = "secagg"
     scheme: Literal["bfv", "ckks"] = "bfv"
     key_at: Literal["holder", "clients"] = "holder"
+    share: float = 0.2
+    choice: Literal["public", "random"] = "public"
+    rest: Literal["secagg", "insecure-plain"] = "secagg"
     threat_model: Literal["malicious", "malicious-local", "semi-honest"] = "malicious"
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1

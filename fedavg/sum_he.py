@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fedavg.secure_sum import SumSpec
     from secagg import Identity
 
-__all__ = ["Bfv", "Ckks"]
+__all__ = ["Bfv", "Ckks", "HeServerSession", "HeServerSide"]
 
 _OPENING = b"HEO1"
 
@@ -45,8 +45,8 @@ class _Encrypted:
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1
 
-    kind: ClassVar[str]
-    hides_updates: ClassVar[bool] = True
+    kind = ""
+    hides_updates = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
@@ -98,9 +98,9 @@ class _Encrypted:
         material = msgspec.msgpack.encode(_Material(params.to_bytes(), secret.export_secret_key()))
         return Provision(server=secret.public().to_bytes(), clients=material, key_holder=material)
 
-    def server_side(self, material: bytes) -> _HeServerSide:
+    def server_side(self, material: bytes) -> HeServerSide:
         """Open the server's side: a context without a secret key."""
-        return _HeServerSide(he.PublicContext.from_bytes(material), self)
+        return HeServerSide(he.PublicContext.from_bytes(material), self)
 
     def client_side(self, material: bytes) -> _HeClientSide:
         """Open the clients' side."""
@@ -138,7 +138,7 @@ class Ckks(_Encrypted):
         'ckks'
     """
 
-    kind: ClassVar[str] = "ckks"
+    kind = "ckks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Bfv(_Encrypted):
         'bfv'
     """
 
-    kind: ClassVar[str] = "bfv"
+    kind = "bfv"
 
 
 def _secret_context(material: bytes) -> he.SecretContext:
@@ -165,16 +165,21 @@ def _secret_context(material: bytes) -> he.SecretContext:
 
 
 @dataclass(frozen=True, slots=True)
-class _HeServerSide:
+class HeServerSide:
+    """The server's side: a context without a secret key."""
+
     public: he.PublicContext
     config: _Encrypted
 
-    def session(self, spec: SumSpec, roster: Sequence[int]) -> _HeServerSession:
+    def session(self, spec: SumSpec, roster: Sequence[int]) -> HeServerSession:
+        """Begin one sum over a roster."""
         server = he.Server(self.public, context=spec.context)
-        return _HeServerSession(server, spec, roster, self.config.min_survivors(len(roster)))
+        return HeServerSession(server, spec, roster, self.config.min_survivors(len(roster)))
 
 
-class _HeServerSession:
+class HeServerSession:
+    """Two stages: uploads are added, and the key holder opens the sum."""
+
     def __init__(
         self, server: he.Server, spec: SumSpec, roster: Sequence[int], min_survivors: int
     ) -> None:
@@ -187,6 +192,7 @@ class _HeServerSession:
 
     @property
     def stage(self) -> str:
+        """One of "encrypt", "open", "done"."""
         return self._stage
 
     @property
@@ -195,9 +201,15 @@ class _HeServerSession:
         return self._server.contributors
 
     def open(self) -> dict[int, Sequence[bytes]]:
+        """First messages."""
         return openings(_OPENING, self._spec, self._roster)
 
     def receive(self, sender: int, message: bytes) -> None:
+        """Take a chunk of an upload, or the key holder's answer.
+
+        Raises:
+            LocalProtocolError, he.HeError: it is refused; nothing has changed.
+        """
         if sender == KEY_HOLDER and self._stage == "open" and self._opened is None:
             self._opened = read_opened(message, self._spec.vector_length, self.contributors)
         elif sender in self._roster and self._stage == "encrypt":
@@ -206,6 +218,11 @@ class _HeServerSession:
             raise LocalProtocolError(f"no message of party {sender} is awaited now")
 
     def advance(self) -> dict[int, Sequence[bytes]]:
+        """Close the stage.
+
+        Raises:
+            RoundAbortedError: too few uploads are whole, or the sum was not opened.
+        """
         if self._stage == "open":
             if self._opened is None:
                 raise RoundAbortedError("the key holder did not open the sum")
@@ -219,6 +236,7 @@ class _HeServerSession:
         return {KEY_HOLDER: tuple(self._server.result())}
 
     def result(self) -> OpenedSum:
+        """The sum; raises before it is open."""
         if self._opened is None or self._stage != "done":
             raise LocalProtocolError("the sum is still closed")
         return OpenedSum(self._spec.settle(self._opened.total), self._opened.survivors)

@@ -10,7 +10,7 @@ were all known would still be hidden.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -73,8 +73,8 @@ class EncryptedSecAgg:
     scheme: Literal["bfv", "ckks"] = "bfv"
     key_at: Literal["holder", "clients"] = "holder"
 
-    kind: ClassVar[str] = "encrypted-secagg"
-    hides_updates: ClassVar[bool] = True
+    kind = "encrypted-secagg"
+    hides_updates = True
 
     def __post_init__(self) -> None:
         if self.threat_model not in ("malicious", "semi-honest"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -49,8 +49,8 @@ class InsecurePlain:
 
     dropout_rate: float = 0.1
 
-    kind: ClassVar[str] = "insecure-plain"
-    hides_updates: ClassVar[bool] = False
+    kind = "insecure-plain"
+    hides_updates = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout_rate < 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import msgspec
 import numpy as np
@@ -54,8 +54,8 @@ class SecAgg:
     corrupt_rate: float = 0.1
     threat_model: Literal["malicious", "semi-honest", "malicious-local"] = "malicious"
 
-    kind: ClassVar[str] = "secagg"
-    hides_updates: ClassVar[bool] = True
+    kind = "secagg"
+    hides_updates = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
