@@ -189,7 +189,13 @@ def tables(played: Mapping[str, Played], name: str) -> list[Table]:
     sizes = {(s, d): p.size[d] for s, p in played.items() for d in ("upload", "download")}
     return [
         Table("round", f"a round, {name}", columns, rows),
-        _wide("time", f"where the time goes, CPU ms, {name}", times, _ROLES, 1e3),
+        _wide(
+            "time",
+            f"where the time goes, milliseconds of processor time, {name}",
+            times,
+            _ROLES,
+            1e3,
+        ),
         _wide(
             "bytes", f"where the bytes go, {name}", sizes, {"upload": "up", "download": "down"}, 1
         ),
