@@ -1,4 +1,4 @@
-"""The command line: run, report, and the list of built-in data."""
+"""The command line: run, resume, report, and the list of built-in data."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def run(
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds to train.")] = None,
     secure_sum: Annotated[
-        str | None, typer.Option(help="secagg | ckks | bfv | encrypted-secagg | insecure-plain")
+        str | None,
+        typer.Option(help="secagg | ckks | bfv | encrypted-secagg | selective | insecure-plain"),
     ] = None,
     noise: Annotated[
         str | None,
@@ -116,8 +117,30 @@ def run(
         outcome = execute(config, chosen, out or _default_out(), _console)
     except _ERRORS as error:
         _fail(error)
+    _close(outcome)
+
+
+@app.command(epilog="Example:\n\nfedavg resume runs/20260101-120000")
+def resume(
+    run_directory: Annotated[Path, typer.Argument(help="A run directory.")],
+) -> None:
+    """Go on with a run that was interrupted or killed.
+
+    At most the round that was running is lost. What was charged to the privacy budget stays charged.
+    """
+    from fedavg.run import resume as go_on  # noqa: PLC0415 - loads torch
+
+    try:
+        outcome = go_on(run_directory, _console)
+    except _ERRORS as error:
+        _fail(error)
+    _close(outcome)
+
+
+def _close(outcome: Outcome) -> None:
     _closing_table(outcome)
     if outcome.summary["stopped"] == "interrupted":
+        _console.print(f"Go on with: fedavg resume {outcome.directory}", highlight=False)
         raise typer.Exit(130)
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from dp import BudgetExhaustedError, Ledger
+from fedavg.checkpoint import Checkpoint, fingerprint
 from fedavg.errors import DataError, LocalProtocolError, RoundAbortedError
 from fedavg.local import evaluate
+from fedavg.round_result import RoundResult
 from fedavg.rounds import PROTOCOL_ERRORS, RoundTraffic, run_round
 from fedavg.secure_sum import KEY_HOLDER
 from fedavg.server import KeyHolder, RoundServer
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from fedavg.checkpoint import Journal, Restart
     from fedavg.data import Dataset
     from fedavg.local import Evaluation
     from fedavg.plan import Plan
@@ -41,43 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Federation", "RoundResult"]
 
 _WATCHED = 3  # clients with a probe in a recorded round: one of them surely stays to its end
-
-
-@dataclass(frozen=True, slots=True)
-class RoundResult:
-    """What one round gave.
-
-    `accuracy`, `loss`, `epsilon_release` and `clip` may be published; all else is for the server's operator
-    only, since published cohort sizes void `epsilon_release`.
-
-    Args:
-        round: counts from 1.
-        accuracy, loss: of the released model; None without an evaluation set.
-        epsilon_release: spent so far, for whoever sees the models; None without DP.
-        epsilon_server: spent so far, for the server; None when it sees more than noisy sums.
-        cohort: clients drawn.
-        survivors: clients in the sum.
-        skipped: why there is no new model this round, or None.
-        bytes_up, bytes_down: all messages of the round.
-        seconds: wall time by stage.
-        clip: the round's clip norm, when it adapts: computed from earlier releases alone.
-        failures: clients of the simulation that could not answer, with the reason; a real server
-            would only see their silence.
-    """
-
-    round: int
-    accuracy: float | None
-    loss: float | None
-    epsilon_release: float | None
-    epsilon_server: float | None
-    cohort: int
-    survivors: int
-    skipped: str | None
-    bytes_up: int
-    bytes_down: int
-    seconds: Mapping[str, float]
-    clip: float | None = None
-    failures: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
 @contextlib.contextmanager
@@ -103,6 +69,7 @@ class Federation:
         faults: simulated drop-outs.
         seed: public seed of the order of local examples.
         transcript: records what the server sees, when given.
+        journal: keeps what a crash must not lose, when given.
 
     Example: see `examples/` and the README.
     """
@@ -118,6 +85,7 @@ class Federation:
         faults: Faults | None = None,
         seed: int = 0,
         transcript: Transcript | None = None,
+        journal: Journal | None = None,
     ) -> None:
         if not clients:
             raise DataError("a federation needs clients")
@@ -136,6 +104,7 @@ class Federation:
         self._workers = workers
         self._faults = faults or Faults()
         self._seed = seed
+        self._journal = journal
         self._vector = self.layout.flatten(self._model)
         self._released = self._vector.copy()
         self._optimizer = plan.server_optimizer.init(self.layout.size)
@@ -161,22 +130,30 @@ class Federation:
             largest_client=max(len(data) for data in self._clients.values()),
         )
 
-    def run(self, num_rounds: int) -> Generator[RoundResult]:
+    def run(self, num_rounds: int, restart: Restart | None = None) -> Generator[RoundResult]:
         """Enrol the clients and run up to `num_rounds` rounds, once.
 
         Stops early, with `stopped == "budget"`, before the round that would exceed the budget.
 
+        Args:
+            num_rounds: length of the whole run.
+            restart: goes on from there.  Under DP a round that was charged and never finished gives no
+                model; without noise it is run again.
+
         Raises:
+            CheckpointError: a restart of another plan, model, population or seed.
             PlanError and the packages' own errors: a plan that does not add up, before any round.
             LocalProtocolError: a second run.
         """
         if self.stopped != "unstarted":
             raise LocalProtocolError("a federation runs once: make a new one")
         resolution = self.resolve(num_rounds)
+        if restart is not None:
+            self._restore(resolution, restart)
         self.stopped = "running"
         transport = self._transport()
         try:
-            yield from self._rounds(resolution, transport)
+            yield from self._rounds(resolution, transport, restart)
         except (KeyboardInterrupt, GeneratorExit):
             self.stopped = "interrupted"
             raise
@@ -188,15 +165,34 @@ class Federation:
             return WorkerPool(self._clients, self._spec, workers=self._workers, faults=self._faults)
         return InProcess(Population(self._clients, self._faults))
 
+    def _restore(self, resolution: Resolution, restart: Restart) -> None:
+        mark, point = fingerprint(resolution, self.layout, self._seed), restart.checkpoint
+        restart.check(mark, self.layout.size, self._clients.keys(), self.plan.budget)
+        self.ledger = restart.ledger
+        self._vector, self._released = point.vector.copy(), point.released.copy()
+        self._optimizer, self._averaging = point.optimizer, point.averaging
+        if self._clipper is not None and point.clip is not None:
+            self._clipper = replace(self._clipper, clip_norm=point.clip)
+        self._participations = dict(point.participations)
+
     def _rounds(
-        self, resolution: Resolution, transport: InProcess | WorkerPool
+        self, resolution: Resolution, transport: InProcess | WorkerPool, restart: Restart | None
     ) -> Generator[RoundResult]:
         provision = self._enrol(resolution, transport)
         side = self.plan.secure_sum.server_side(provision.server)
         event, ids = resolution.release_event(), sorted(self._clients)
-        if event is not None:
+        done = 0 if restart is None else restart.checkpoint.rounds_done
+        if restart is None:
+            self._record(resolution, done, None)
+        if event is not None and not self.ledger.history:
             self.ledger.charge(resolution.failure(), resolution.num_rounds)
-        for index in range(resolution.num_rounds):
+        if restart is not None and event is not None:
+            for _ in range(min(restart.lost, resolution.num_rounds - done)):
+                result = self._lost(resolution, done, restart.asked.get(done, ()))
+                done += 1
+                self._record(resolution, done, result)
+                yield result
+        for index in range(done, resolution.num_rounds):
             if event is not None:
                 try:
                     self.ledger.charge(event)
@@ -204,10 +200,45 @@ class Federation:
                     self.stopped = "budget"
                     return
             cohort = self.plan.cohort.draw(ids)
+            if event is not None and self._journal is not None:
+                self._journal.charged(self.ledger, index, self._asked(resolution, cohort))
             with _one_thread():
                 result = self._round(resolution, transport, side, index, cohort)
+            self._record(resolution, index + 1, result)
             yield result
         self.stopped = "finished"
+
+    def _asked(self, resolution: Resolution, cohort: tuple[int, ...]) -> tuple[int, ...]:
+        """Those below their cap: a client keeps count itself, but not beyond a restart of the simulation."""
+        cap = resolution.max_participations
+        if cap is None:
+            return cohort
+        return tuple(client for client in cohort if self._participations[client] < cap)
+
+    def _lost(self, resolution: Resolution, index: int, asked: tuple[int, ...]) -> RoundResult:
+        """A round that was charged before the run broke off: whoever was asked may have sent an update."""
+        for client in asked:
+            self._participations[client] += 1
+        why = "the run broke off in it; it stays charged"
+        report = self._report(resolution, RoundTraffic(), index, len(asked), 0, why)
+        return replace(report, clip=None if self._clipper is None else self._clipper.clip_norm)
+
+    def _record(self, resolution: Resolution, rounds_done: int, last: RoundResult | None) -> None:
+        if self._journal is None:
+            return
+        point = Checkpoint(
+            fingerprint=fingerprint(resolution, self.layout, self._seed),
+            rounds_done=rounds_done,
+            vector=self._vector,
+            released=self._released,
+            optimizer=self._optimizer,
+            averaging=self._averaging,
+            clip=None if self._clipper is None else self._clipper.clip_norm,
+            participations=self._participations,
+            ledger=self.ledger.state_dict(),
+            last=None if last is None else asdict(last),
+        )
+        self._journal.finished(point, self.ledger)
 
     def _enrol(self, resolution: Resolution, transport: InProcess | WorkerPool) -> Provision:
         sums = self.plan.secure_sum
@@ -231,11 +262,12 @@ class Federation:
         cohort: tuple[int, ...],
     ) -> RoundResult:
         transport.begin_round(index)
-        self._watch(transport, index, cohort)
+        asked = self._asked(resolution, cohort)
+        self._watch(transport, index, asked)
         model = self._vector.astype("<f4").tobytes()
         clip = None if self._clipper is None else self._clipper.clip_norm
         server = RoundServer(
-            resolution, side, round_index=index, model=model, cohort=cohort, clip=clip
+            resolution, side, round_index=index, model=model, cohort=asked, clip=clip
         )
         traffic, skipped, survivors = RoundTraffic(), None, 0
         try:

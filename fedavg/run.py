@@ -17,11 +17,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fedavg.checkpoint import CheckpointError, RunJournal
 from fedavg.config import build_job, load_config
 from fedavg.encoding import FixedPoint
+from fedavg.errors import ConfigError
 from fedavg.federation import Federation
 from fedavg.plan import Budget
 from fedavg.report import write_report
+from fedavg.round_result import RoundResult
 from fedavg.run_dir import RunDirectory
 from fedavg.server_view import server_view
 from fedavg.simulate import Faults
@@ -33,11 +36,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from fedavg.checkpoint import Restart
     from fedavg.config import Config, Job
-    from fedavg.federation import RoundResult
     from fedavg.resolution import Resolution
 
-__all__ = ["Outcome", "execute"]
+__all__ = ["Outcome", "execute", "resume"]
 
 _RECORDED = 0  # index of the round whose bytes a report shows
 
@@ -65,23 +68,85 @@ def execute(
     Raises:
         The packages' typed errors, before anything is written, for what does not add up.
     """
-    config = load_config(config_path, overrides)
-    job = build_job(config)
-    federation = _federation(job)
-    resolution = federation.resolve(config.rounds)
+    job = build_job(load_config(config_path, overrides))
+    resolution = _federation(job).resolve(job.config.rounds)
     _announce(job, resolution, console)
     directory = RunDirectory(out)
-    directory.write_config(_resolved(job, resolution))
-    directory.write_json("summary.json", _summary(job, resolution, federation, None))
-    started = time.perf_counter()
-    last = _train(job, federation, resolution, directory, console)
-    summary = _summary(job, resolution, federation, last)
+    with directory.held():
+        directory.write_config(_resolved(job, resolution))
+        return _carry_out(job, directory, console, None)
+
+
+def resume(run: Path, console: Console) -> Outcome:
+    """Go on with a run that was interrupted or killed.
+
+    Without noise it ends as it would have ended, as far as that does not depend on who was drawn.  Under DP
+    the round that was running stays charged and gives no model; plan and budget are the same.
+
+    Args:
+        run: its run directory.
+        console: where progress goes.
+
+    Raises:
+        ConfigError: no run directory, one that another process runs, or one that is finished.
+        CheckpointError: a run that cannot go on.
+    """
+    directory = RunDirectory.reopen(run)
+    with directory.held():
+        if directory.read_summary().get("stopped") in ("finished", "budget"):
+            if (run / "report.html").exists():
+                raise ConfigError(f"{run} is finished: there is nothing to resume")
+            console.print("All rounds were done; what is missing is the report.")
+        restart = RunJournal(run).load()
+        job = build_job(load_config(run / "config.toml"))
+        done = 0 if restart is None else restart.checkpoint.rounds_done
+        console.print(f"Going on after round {done} of {job.config.rounds}.", highlight=False)
+        return _carry_out(job, directory, console, restart)
+
+
+def _carry_out(
+    job: Job, directory: RunDirectory, console: Console, restart: Restart | None
+) -> Outcome:
+    config, federation = job.config, _federation(job, RunJournal(directory.path), restart)
+    resolution = federation.resolve(config.rounds)
+    before = float(directory.read_summary().get("seconds") or 0.0)
+    clock = _Clock(time.perf_counter() - before)
+    last = None if restart is None else _last(restart)
+    directory.settle(last)
+    summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
+    directory.write_json("summary.json", summary)
+    last = _train(job, federation, resolution, directory, console, clock, restart)
+    summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
     directory.write_json("summary.json", summary)
     if config.baseline and federation.stopped != "interrupted":
         summary["baseline_accuracy"] = _baseline(job, console)
-    summary["seconds"] = round(time.perf_counter() - started, 2)
+    summary["seconds"] = clock.seconds
     directory.write_json("summary.json", summary)
-    return Outcome(out, write_report(out), summary)
+    return Outcome(directory.path, write_report(directory.path), summary)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Wall time of a run, over all its starts."""
+
+    began: float
+
+    @property
+    def seconds(self) -> float:
+        return round(time.perf_counter() - self.began, 2)
+
+
+def _last(restart: Restart) -> RoundResult | None:
+    """The last finished round, as its checkpoint holds it."""
+    row = restart.checkpoint.last
+    if row is None:
+        return None
+    try:
+        failures = {int(client): str(why) for client, why in row["failures"].items()}
+        parts: dict[str, Any] = {**row, "failures": failures}
+        return RoundResult(**parts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the checkpoint's last round is damaged: {error}") from error
 
 
 def _resolved(job: Job, resolution: Resolution) -> Config:
@@ -99,7 +164,10 @@ def _resolved(job: Job, resolution: Resolution) -> Config:
     return msgspec.structs.replace(config, encoding=encoding, privacy=privacy)
 
 
-def _federation(job: Job) -> Federation:
+def _federation(
+    job: Job, journal: RunJournal | None = None, restart: Restart | None = None
+) -> Federation:
+    recorded = _RECORDED if restart is None else restart.checkpoint.rounds_done
     return Federation(
         job.model,
         job.clients,
@@ -108,7 +176,8 @@ def _federation(job: Job) -> Federation:
         workers=job.workers,
         faults=Faults(job.config.simulation.dropout, job.config.seed),
         seed=job.config.seed,
-        transcript=Transcript(frozenset({_RECORDED})),
+        transcript=Transcript(frozenset({recorded})),
+        journal=journal,
     )
 
 
@@ -158,20 +227,26 @@ def _train(
     resolution: Resolution,
     directory: RunDirectory,
     console: Console,
+    clock: _Clock,
+    restart: Restart | None,
 ) -> RoundResult | None:
-    last: RoundResult | None = None
-    total = job.config.rounds
-    view_written = False
-    rounds = federation.run(total)
+    last = None if restart is None else _last(restart)
+    total, done = job.config.rounds, 0 if last is None else last.round
+    if restart is not None:
+        directory.write_model(federation.layout, restart.checkpoint.released)
+    view_written = (directory.path / "server_view.json").exists()
+    rounds = federation.run(total, restart)
     with _progress(console) as progress:
-        bar = progress.add_task("protected", total=total, status="enrolling clients")
+        bar = progress.add_task(
+            "protected", total=total, completed=done, status="enrolling clients"
+        )
         try:
             for result in rounds:
                 last = result
                 directory.append(result)
-                directory.write_json("ledger.json", federation.ledger.state_dict())
                 directory.write_model(federation.layout, federation.released)
-                directory.write_json("summary.json", _summary(job, resolution, federation, last))
+                summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
+                directory.write_json("summary.json", summary)
                 view_written = view_written or _write_view(
                     federation, resolution, directory, result
                 )
@@ -184,7 +259,6 @@ def _train(
             console.print("Interrupted: everything up to the last finished round is kept.")
             rounds.close()
             federation.stopped = "interrupted"
-    directory.write_json("ledger.json", federation.ledger.state_dict())
     return last
 
 

@@ -9,21 +9,24 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fedavg.checkpoint import replace_file
 from fedavg.errors import ConfigError
 from fedavg.tensors import save_model
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from fedavg.config import Config
-    from fedavg.federation import RoundResult
+    from fedavg.round_result import RoundResult
     from fedavg.tensors import Layout
 
 __all__ = ["RunDirectory", "config_to_toml"]
@@ -60,6 +63,40 @@ class RunDirectory:
         if occupied:
             raise ConfigError(f"{path} is not empty: choose another --out, or remove it")
 
+    @classmethod
+    def reopen(cls, path: Path) -> RunDirectory:
+        """A run directory that is there already.
+
+        Raises:
+            ConfigError: it holds no config.toml.
+        """
+        if not (path / "config.toml").is_file():
+            raise ConfigError(f"{path} is no run directory: it holds no config.toml")
+        found = cls.__new__(cls)
+        found.path = path
+        return found
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keep other processes from running this directory (POSIX only); falls with the process.
+
+        Two at once would each charge a ledger of their own.
+
+        Raises:
+            ConfigError: another process runs it.
+        """
+        import fcntl  # noqa: PLC0415 - not on every platform
+
+        handle = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConfigError(f"another process is running {self.path}: wait for it") from error
+            yield
+        finally:
+            os.close(handle)
+
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration."""
         self._replace("config.toml", config_to_toml(config))
@@ -68,29 +105,23 @@ class RunDirectory:
 
     def append(self, result: RoundResult) -> None:
         """Append one round: its public part and its operator's part, to their own files."""
-        public: dict[str, object] = {
-            "round": result.round,
-            "accuracy": result.accuracy,
-            "loss": result.loss,
-            "epsilon_release": result.epsilon_release,
-        }
-        if result.clip is not None:
-            public["clip"] = result.clip
-        self._append("metrics.jsonl", public)
-        self._append(
-            "server.jsonl",
-            {
-                "round": result.round,
-                "cohort": result.cohort,
-                "survivors": result.survivors,
-                "skipped": result.skipped is not None,
-                "reason": result.skipped,
-                "epsilon_server": result.epsilon_server,
-                "bytes_up": result.bytes_up,
-                "bytes_down": result.bytes_down,
-                "seconds": {stage: round(spent, 4) for stage, spent in result.seconds.items()},
-            },
-        )
+        for name, row in _rows(result).items():
+            self._append(name, row)
+
+    def settle(self, last: RoundResult | None) -> None:
+        """Make both logs end with the last finished round: a torn line goes, a missing one comes."""
+        for name, row in ({} if last is None else _rows(last)).items():
+            kept = [line for line in _whole_lines(self.path / name) if line["round"] < row["round"]]
+            text = "".join(json.dumps(line) + "\n" for line in [*kept, _finite(row)])
+            self._replace(name, text.encode())
+
+    def read_summary(self) -> dict[str, Any]:
+        """What summary.json says so far; {} when the run broke off before it."""
+        try:
+            summary = json.loads((self.path / "summary.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return summary if isinstance(summary, dict) else {}
 
     def write_json(self, name: str, value: object) -> None:
         """Write one JSON file whole or not at all."""
@@ -111,9 +142,42 @@ class RunDirectory:
             os.fsync(file.fileno())
 
     def _replace(self, name: str, data: bytes) -> None:
-        temporary = self.path / f"{name}.part"
-        temporary.write_bytes(data)
-        temporary.replace(self.path / name)
+        replace_file(self.path / name, data)
+
+
+def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
+    """One round's public part and its operator's part, by the file that each belongs to."""
+    public: dict[str, Any] = {
+        "round": result.round,
+        "accuracy": result.accuracy,
+        "loss": result.loss,
+        "epsilon_release": result.epsilon_release,
+    }
+    if result.clip is not None:
+        public["clip"] = result.clip
+    operator: dict[str, Any] = {
+        "round": result.round,
+        "cohort": result.cohort,
+        "survivors": result.survivors,
+        "skipped": result.skipped is not None,
+        "reason": result.skipped,
+        "epsilon_server": result.epsilon_server,
+        "bytes_up": result.bytes_up,
+        "bytes_down": result.bytes_down,
+        "seconds": {stage: round(spent, 4) for stage, spent in result.seconds.items()},
+    }
+    return {"metrics.jsonl": public, "server.jsonl": operator}
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """What can be read: a process that was killed may have left half a line at the end."""
+    found: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - builtins of any depth

@@ -1,0 +1,48 @@
+"""What one round gave: figures that may be published, and figures for the server's operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["RoundResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundResult:
+    """What one round gave.
+
+    `accuracy`, `loss`, `epsilon_release` and `clip` may be published; all else is for the server's operator
+    only, since published cohort sizes void `epsilon_release`.
+
+    Args:
+        round: counts from 1.
+        accuracy, loss: of the released model; None without an evaluation set.
+        epsilon_release: spent so far, for whoever sees the models; None without DP.
+        epsilon_server: spent so far, for the server; None when it sees more than noisy sums.
+        cohort: clients drawn.
+        survivors: clients in the sum.
+        skipped: why there is no new model this round, or None.
+        bytes_up, bytes_down: all messages of the round.
+        seconds: wall time by stage.
+        clip: the round's clip norm, when it adapts: computed from earlier releases alone.
+        failures: clients of the simulation that could not answer, with the reason; a real server
+            would only see their silence.
+    """
+
+    round: int
+    accuracy: float | None
+    loss: float | None
+    epsilon_release: float | None
+    epsilon_server: float | None
+    cohort: int
+    survivors: int
+    skipped: str | None
+    bytes_up: int
+    bytes_down: int
+    seconds: Mapping[str, float]
+    clip: float | None = None
+    failures: Mapping[int, str] = field(default_factory=dict[int, str])

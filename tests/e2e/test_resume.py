@@ -1,0 +1,218 @@
+"""Runs that are killed at random moments and resumed: the same end, and never less spent than released."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from dp import Ledger
+from fedavg.cli import app
+from tests.e2e.small import examples
+
+runner = CliRunner()
+ROUNDS = 24
+KILLS = 2
+EXACT = '[privacy]\nnoise = "none"\n'
+PRIVATE = '[privacy]\nnoise = "central-gaussian"\nnoise_multiplier = 4.0\n'
+
+
+def config_in(folder, extra, rounds=ROUNDS):
+    train, test = examples(400, 0), examples(200, 1)
+    np.savez(
+        folder / "blobs.npz",
+        x_train=train.features,
+        y_train=train.labels,
+        x_test=test.features,
+        y_test=test.labels,
+    )
+    path = folder / "run.toml"
+    path.write_text(
+        f"""
+rounds = {rounds}
+baseline = false
+[data]
+name = "{folder / "blobs.npz"}"
+clients = 40
+[cohort]
+rate = 1.0
+[secure_sum]
+kind = "insecure-plain"
+[simulation]
+workers = 0
+dropout = 0.05
+{extra}
+"""
+    )
+    return path
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def start(*arguments):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "fedavg.cli", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+
+
+def kill_after(process, out, rows, pause):
+    """SIGKILL once so many rounds are logged, and a moment later; False when it ended before."""
+    deadline = time.monotonic() + 90
+    while len(lines_or_none(out / "metrics.jsonl")) < rows and process.poll() is None:
+        assert time.monotonic() < deadline, "the run does not get on"
+        time.sleep(0.005)
+    time.sleep(pause)
+    running = process.poll() is None
+    process.kill()
+    process.wait()
+    return running
+
+
+def lines_or_none(path):
+    """A log that may be growing right now."""
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def check_ledger(out):
+    """What is on disk after a kill: every release that can be seen is charged."""
+    history = Ledger.load(out / "ledger.json").history
+    rows = [json.loads(line) for line in lines_or_none(out / "metrics.jsonl")]
+    assert len(history) - 1 >= len(rows)
+    assert Ledger.load(out / "ledger.json").spent().high >= rows[-1]["epsilon_release"]
+    return len(history) - 1
+
+
+def killed_and_resumed(config, out, rng, check=lambda out: 0):
+    """Start, kill a few times in the course of it, resume to the end; returns the charges after kills."""
+    charges, killed = [], 0
+    process = start("run", config, "--out", out)
+    for kill in range(KILLS):
+        rows = int(rng.integers(1, 8)) + 8 * kill
+        killed += kill_after(process, out, rows, float(rng.uniform(0, 0.12)))
+        charges.append(check(out))
+        process = start("resume", out)
+    assert process.wait(timeout=90) in (0, 2)  # 2: it had ended before the last kill
+    assert killed >= 1
+    return charges
+
+
+def test_without_noise_a_killed_run_ends_as_an_uninterrupted_one(tmp_path):
+    config = config_in(tmp_path, EXACT)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    result = runner.invoke(app, ["run", str(config), "--out", str(whole)])
+    assert result.exit_code == 0, result.output
+    killed_and_resumed(config, broken, np.random.default_rng())
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+    kept = ("round", "cohort", "survivors", "skipped", "bytes_up")
+    logs = [
+        [{key: row[key] for key in kept} for row in lines(out / "server.jsonl")]
+        for out in (whole, broken)
+    ]
+    assert logs[0] == logs[1]
+    summary = json.loads((broken / "summary.json").read_text())
+    assert (summary["stopped"], summary["rounds"]) == ("finished", ROUNDS)
+    assert (broken / "report.html").exists()
+
+
+def test_under_dp_a_killed_run_keeps_its_plan_and_its_budget(tmp_path):
+    config = config_in(tmp_path, PRIVATE)
+    out = tmp_path / "run"
+    charges = killed_and_resumed(config, out, np.random.default_rng(), check_ledger)
+    assert charges == sorted(charges)
+    assert check_ledger(out) == ROUNDS
+    rows = lines(out / "metrics.jsonl")
+    assert [row["round"] for row in rows] == list(range(1, ROUNDS + 1))
+    spent = [row["epsilon_release"] for row in rows]
+    assert spent == sorted(spent)
+    assert spent[-1] == Ledger.load(out / "ledger.json").spent().high
+    lost = [row for row in lines(out / "server.jsonl") if row["skipped"]]
+    assert len(lost) <= KILLS
+    assert all("stays charged" in row["reason"] for row in lost)
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """A short run that was stopped with Ctrl-C from within, after its third round."""
+    from fedavg.run_dir import RunDirectory
+
+    append = RunDirectory.append
+
+    def interrupting(self, result):
+        append(self, result)
+        if result.round == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    out = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunDirectory, "append", interrupting)
+        args = ["run", str(config_in(tmp_path, PRIVATE, 5)), "--out", str(out)]
+        result = runner.invoke(app, args)
+    assert result.exit_code == 130, result.output
+    assert "Go on with: fedavg resume" in " ".join(result.output.split())
+    return out
+
+
+def test_ctrl_c_then_resume(interrupted):
+    assert len(lines(interrupted / "metrics.jsonl")) == 3
+    result = runner.invoke(app, ["resume", str(interrupted)])
+    assert result.exit_code == 0, result.output
+    assert "Going on after round 3 of 5" in result.output
+    assert [row["skipped"] for row in lines(interrupted / "server.jsonl")] == [False] * 5
+    again = runner.invoke(app, ["resume", str(interrupted)])
+    assert again.exit_code == 2
+    assert "nothing to resume" in " ".join(again.output.split())
+
+
+def test_half_a_line_in_a_log_is_mended(interrupted):
+    for name in ("metrics.jsonl", "server.jsonl"):
+        text = (interrupted / name).read_text()
+        (interrupted / name).write_text(text[:-20])
+    result = runner.invoke(app, ["resume", str(interrupted)])
+    assert result.exit_code == 0, result.output
+    for name in ("metrics.jsonl", "server.jsonl"):
+        assert [row["round"] for row in lines(interrupted / name)] == [1, 2, 3, 4, 5]
+
+
+def test_an_edited_configuration_is_refused(interrupted):
+    path = interrupted / "config.toml"
+    path.write_text(path.read_text().replace("noise_multiplier = 4.0", "noise_multiplier = 2.0"))
+    before = (interrupted / "ledger.json").read_bytes()
+    result = runner.invoke(app, ["resume", str(interrupted)])
+    assert result.exit_code == 2
+    assert "another plan" in " ".join(result.output.split())
+    assert (interrupted / "ledger.json").read_bytes() == before
+
+
+def test_two_processes_cannot_run_one_directory(interrupted):
+    from fedavg.run_dir import RunDirectory
+
+    with RunDirectory.reopen(interrupted).held():
+        result = runner.invoke(app, ["resume", str(interrupted)])
+    assert result.exit_code == 2
+    assert "another process" in " ".join(result.output.split())
+
+
+def test_what_is_no_run_directory_is_refused(tmp_path):
+    result = runner.invoke(app, ["resume", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "no run directory" in " ".join(result.output.split())
+
+
+def test_no_file_of_a_run_is_a_pickle(interrupted):
+    """A pickle of protocol 2 or later begins with 0x80; torch's is a zip archive."""
+    for path in interrupted.iterdir():
+        assert not path.read_bytes().startswith((b"\x80", b"PK")), path.name
