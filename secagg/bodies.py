@@ -41,11 +41,20 @@ if TYPE_CHECKING:
 
     from secagg.messages import Message
 
-__all__ = ["DECODERS", "ENCODERS", "ENTRY_SIZE"]
+__all__ = ["DECODERS", "ENCODERS", "ENTRY_SIZE", "ids_and_keys"]
 
 _U32 = struct.Struct("<I")
 _ENTRY = struct.Struct(f"<I{KEY_SIZE}s{KEY_SIZE}s{KEY_SIZE}s{SIGNATURE_SIZE}s")
 ENTRY_SIZE = _ENTRY.size
+_COLUMNS = np.dtype(
+    [
+        ("id", "<u4"),
+        ("identity", f"V{KEY_SIZE}"),
+        ("channel", f"V{KEY_SIZE}"),
+        ("mask", f"V{KEY_SIZE}"),
+        ("signature", f"V{SIGNATURE_SIZE}"),
+    ]
+)
 _DEALT = struct.Struct(f"<I32s{SIGNATURE_SIZE}sI")
 _VECTOR = struct.Struct("<IIBB")
 _SIGNED = struct.Struct(f"<I{SIGNATURE_SIZE}s")
@@ -137,6 +146,18 @@ def _roster(body: memoryview) -> Roster:
     if (ids[1:] <= ids[:-1]).any():
         raise WireFormatError("a roster is strictly ascending by client id")
     return Roster(Records(bytes(body[_U32.size :]), _ENTRY.size, _entry))
+
+
+def ids_and_keys(entries: Sequence[AdvertiseKeys]) -> tuple[list[int], list[bytes]]:
+    """The ids of a roster, and the X25519 keys of all: two a client.
+
+    A decoded roster is read in columns, without an object for each client.
+    """
+    if not isinstance(entries, Records):
+        keys = [key for entry in entries for key in (entry.channel_key, entry.mask_key)]
+        return [entry.client_id for entry in entries], keys
+    columns = np.frombuffer(entries.data, dtype=_COLUMNS)
+    return columns["id"].tolist(), [*columns["channel"].tolist(), *columns["mask"].tolist()]
 
 
 def _put_share_keys(message: ShareKeys) -> bytes:

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from secagg.bodies import ids_and_keys
 from secagg.errors import RemoteProtocolError, WireFormatError
 from secagg.graph import Graph
 from secagg.keys import derive, digest
@@ -74,12 +75,8 @@ def _cohort(message: bytes, params: Params, session: bytes) -> Cohort:
             f"sent a roster of {size}; {params.min_roster}…{params.n_clients} may take part",
             "server",
         )
-    ids: list[int] = []
-    keys: set[bytes] = set()
-    for entry in roster.entries:
-        ids.append(entry.client_id)
-        keys.update((entry.channel_key, entry.mask_key))
-    if len(keys) != 2 * size:
+    ids, keys = ids_and_keys(roster.entries)
+    if len(set(keys)) != 2 * size:
         raise RemoteProtocolError("sent a roster in which one key stands twice", "server")
     root = digest(b"roster", message)
     return Cohort(

@@ -38,14 +38,9 @@ class Graph:
     @classmethod
     def of_roster(cls, ids: Sequence[int], session: bytes, root: bytes, degree: int) -> Graph:
         """Order a roster by SHA-256(session ‖ roster root ‖ id)."""
-        start = hashlib.sha256(session + root)
-
-        def rank(position: int) -> bytes:
-            state = start.copy()
-            state.update(ids[position].to_bytes(4, "little"))
-            return state.digest()
-
-        return cls(sorted(range(len(ids)), key=rank), degree)
+        start = session + root
+        ranks = [hashlib.sha256(start + i.to_bytes(4, "little")).digest() for i in ids]
+        return cls(sorted(range(len(ids)), key=ranks.__getitem__), degree)
 
     def neighbours(self, position: int) -> tuple[int, ...]:
         """Positions next to `position`, ascending; never itself."""
