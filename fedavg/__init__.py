@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from fedavg.simulate import Faults
     from fedavg.sum_he import Bfv, Ckks
     from fedavg.sum_masked_he import EncryptedSecAgg
-    from fedavg.sum_once import sum_once
     from fedavg.sum_plain import InsecurePlain
     from fedavg.sum_secagg import SecAgg
+    from fedavg.sum_single import sum_once
     from fedavg.transcript import Transcript
     from fedavg.workers import ModelSpec
 
@@ -101,7 +101,7 @@ _HOME = {
     "gradient_times_weight": "sensitivity_scores",
     "label_sensitivity": "sensitivity_scores",
     "load_task": "data",
-    "sum_once": "sum_once",
+    "sum_once": "sum_single",
 }
 
 __all__ = [

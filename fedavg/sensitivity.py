@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fedavg.errors import NonFiniteError, PlanError
-from fedavg.sum_once import sum_once
+from fedavg.sum_single import sum_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

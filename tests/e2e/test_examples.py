@@ -16,7 +16,7 @@ def load(name):
 
 
 def test_all_examples_have_a_test():
-    tested = {"privacy_utility", "encryption_overhead", "embed_secagg"}
+    tested = {"privacy_utility", "encryption_overhead", "embed_secagg", "selective_encryption"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -34,3 +34,14 @@ def test_encryption_overhead(capsys):
 def test_privacy_utility(capsys):
     load("privacy_utility").main(rounds=1)
     assert capsys.readouterr().out.count("accuracy") == 3
+
+
+def test_selective_encryption(capsys):
+    """Open entries show images; a random half of them shows as much as all; encrypted ones show none."""
+    load("selective_encryption").main(images=5, length=2000)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "%  " in line]
+    errors = {(row[0], row[1]): float(row[3]) for row in rows}
+    assert errors["0%", "random"] < 0.01
+    assert errors["50%", "random"] < 0.01
+    assert errors["50%", "sensitivity"] > 0.1
+    assert errors["100%", "sensitivity"] == 1.0

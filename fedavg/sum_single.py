@@ -20,7 +20,12 @@ __all__ = ["sum_once"]
 
 
 def sum_once(
-    secure_sum: SecureSum, vectors: Mapping[int, NDArray[np.int64]], *, max_abs: int, context: bytes
+    secure_sum: SecureSum,
+    vectors: Mapping[int, NDArray[np.int64]],
+    *,
+    max_abs: int,
+    context: bytes,
+    received: list[tuple[int, bytes]] | None = None,
 ) -> SumResult:
     """Sum vectors under a secure sum; only bytes pass between server, clients and key holder.
 
@@ -29,6 +34,7 @@ def sum_once(
         vectors: client id to int64[d], within ±max_abs.
         max_abs: bound on every coordinate.
         context: names the sum; no two sums share one.
+        received: filled with (sender, message) for all that the server receives, when given.
 
     Raises:
         PlanError: no vectors.
@@ -67,6 +73,8 @@ def sum_once(
                 sessions[party].set_input(vectors[party])
                 replies = sessions[party].start()
             for reply in replies:
+                if received is not None:
+                    received.append((party, reply))
                 server.receive(party, reply)
         outgoing = server.advance()
     return server.result()
