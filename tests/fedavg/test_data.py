@@ -1,5 +1,6 @@
 """Data sets: what is accepted, what is refused and in which words, and the built-in tasks."""
 
+import importlib.util
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from fedavg import data as data_module
 from fedavg.data import Dataset, available_tasks, load_task
 from fedavg.errors import DataError
+from fedavg.sources import SOURCES
 
 
 def _save(path, **arrays):
@@ -76,8 +78,10 @@ def test_a_subset_is_a_copy():
 
 @pytest.mark.parametrize("task", available_tasks(), ids=lambda task: task.name)
 def test_built_in_tasks_are_what_the_list_says(task):
+    if not task.available:
+        assert task.extra == "examples"
+        pytest.skip("the examples extra is not installed")
     loaded = load_task(task.name)
-    assert task.available
     assert len(loaded.train) + len(loaded.test) == task.examples
     assert loaded.num_classes == task.classes
     assert loaded.train.features.shape[1:] == task.shape
@@ -100,11 +104,44 @@ def test_small_mnist_is_pooled_and_stratified():
     assert small.train.features.max() == 1
 
 
-def test_standardised_by_the_training_examples_alone():
-    task = load_task("breast-cancer")
-    np.testing.assert_allclose(task.train.features.mean(0), 0, atol=1e-4)
-    np.testing.assert_allclose(task.train.features.std(0), 1, atol=1e-3)
-    assert np.abs(task.test.features.mean(0)).max() > 0.01
+@pytest.mark.parametrize("name", ["breast-cancer", "credit-default"])
+def test_built_in_tables_lie_inside_their_public_bounds(name):
+    if not SOURCES[name].installed:
+        pytest.skip(f"{SOURCES[name].package} is not installed")
+    task = load_task(name)
+    both = np.concatenate([task.train.features, task.test.features])
+    for column, values in zip(task.columns, both.T, strict=True):
+        if column.bounds is not None:
+            low, high = column.bounds
+            assert low <= values.min()
+            assert values.max() <= high
+        else:
+            assert values.max() < column.categories
+
+
+def test_credit_is_read_from_the_file_of_a_package_that_is_not_imported(tmp_path, monkeypatch):
+    package = tmp_path / "ISLP"
+    (package / "data").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    rows = "".join(
+        f"{'No' if i % 4 else 'Yes'},{'Yes' if i % 3 else 'No'},{i}.5,{i}e3\n" for i in range(40)
+    )
+    (package / "data" / "Default.csv").write_text("default,student,balance,income\n" + rows)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    task = load_task("credit-default")
+    assert [column.name for column in task.columns] == ["student", "balance", "income"]
+    assert (len(task.train), task.num_classes, int(task.test.labels.sum())) == (32, 2, 2)
+
+
+def test_a_missing_islp_is_named_with_its_extra(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "ISLP" else find(name)
+    )
+    with pytest.raises(DataError, match=r"pip install 'secure-fedavg\[examples\]'"):
+        load_task("credit-default")
+    listed = {task.name: task for task in available_tasks()}
+    assert not listed["credit-default"].available
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_the_list():

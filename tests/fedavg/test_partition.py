@@ -18,6 +18,9 @@ SCHEMES = {
         labels, clients, alpha=1e-4, seed=seed
     ),
     "noisy_sort": partition.noisy_sort,
+    "quantity": lambda labels, clients, seed: partition.quantity(
+        labels, clients, alpha=0.2, seed=seed
+    ),
 }
 
 
@@ -89,12 +92,40 @@ def test_too_many_clients_are_refused_with_the_possible_number(scheme):
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
-def test_dirichlet_needs_a_concentration(alpha):
-    with pytest.raises(DataError, match="alpha"):
-        partition.dirichlet(np.zeros(3, int), 2, alpha=alpha, seed=0)
+def test_dirichlet_and_quantity_need_a_concentration(alpha):
+    for scheme in (partition.dirichlet, partition.quantity):
+        with pytest.raises(DataError, match="alpha"):
+            scheme(np.zeros(3, int), 2, alpha=alpha, seed=0)
 
 
 @pytest.mark.parametrize("spread", [-1.0, float("nan"), float("inf")])
 def test_noisy_sort_needs_a_spread(spread):
     with pytest.raises(DataError, match="spread"):
         partition.noisy_sort(np.zeros(3, int), 2, spread=spread, seed=0)
+
+
+def test_quantity_skews_sizes_and_not_labels():
+    labels = np.arange(10_000) % 2
+    skewed = partition.quantity(labels, 10, alpha=0.3, seed=1)
+    sizes = np.array([len(piece) for piece in skewed])
+    assert sizes.max() > 10 * np.median(sizes)
+    largest = skewed[int(sizes.argmax())]
+    assert abs(labels[largest].mean() - 0.5) < 0.05
+    even = [len(piece) for piece in partition.quantity(labels, 10, alpha=1e6, seed=1)]
+    assert max(even) - min(even) < 20
+
+
+@settings(deadline=None, max_examples=40)
+@given(owners=st.lists(st.integers(0, 5), min_size=1, max_size=60))
+def test_natural_clients_hold_what_is_theirs(owners):
+    owners = np.unique(owners, return_inverse=True)[1]
+    pieces = partition.natural(owners)
+    assert len(pieces) == owners.max() + 1
+    assert all((owners[piece] == client).all() for client, piece in enumerate(pieces))
+    assert sorted(np.concatenate(pieces).tolist()) == list(range(len(owners)))
+
+
+@pytest.mark.parametrize("owners", [[], [[0]], [-1, 0], [0, 2]])
+def test_what_names_no_owners(owners):
+    with pytest.raises(DataError, match="own"):
+        partition.natural(np.array(owners, np.int64))
