@@ -79,7 +79,8 @@ def run(
         float | None, typer.Option(help="The delta at which epsilon is stated.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Built-in name (see 'fedavg data list') or PATH.npz")
+        str | None,
+        typer.Option(help="Built-in name (see 'fedavg data list'), or PATH.npz, .csv, .parquet"),
     ] = None,
     clients: Annotated[int | None, typer.Option(help="Clients to spread the data over.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to create.")] = None,
@@ -220,6 +221,37 @@ def data_list() -> None:
             task.name, f"{task.examples:,}", str(task.classes), shape, needs, task.description
         )
     _console.print(table)
+
+
+@data_app.command("show", epilog="Example:\n\nfedavg data show digits --partition dirichlet")
+def data_show(
+    name: Annotated[str, typer.Argument(help="Built-in name, or PATH.npz, .csv, .parquet")],
+    partition: Annotated[
+        str, typer.Option(help="iid | dirichlet | shards | noisy-sort | quantity | natural")
+    ] = "iid",
+    clients: Annotated[int, typer.Option(help="Clients to spread the data over.")] = 100,
+    alpha: Annotated[float, typer.Option(help="Of dirichlet and quantity; small is skewed.")] = 0.5,
+    target: Annotated[str, typer.Option(help="Column of a table with the classes.")] = "",
+    client: Annotated[str, typer.Option(help="Column that says whose row it is.")] = "",
+    seed: Annotated[int, typer.Option(help="Public seed: split, partition.")] = 0,
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("partition.html"),
+) -> None:
+    """Draw who would hold what: a simulation's privilege, since it looks at every client's labels."""
+    from fedavg.config import load_config  # noqa: PLC0415 - loads torch
+    from fedavg.partition_figure import holdings, write_partition_page  # noqa: PLC0415 - loads plotly
+    from fedavg.placement import pieces_of, task_of  # noqa: PLC0415 - as above
+
+    chosen: dict[str, object] = {"name": name, "partition": partition, "clients": clients}
+    chosen |= {"alpha": alpha, "target": target, "client": client}
+    try:
+        data = load_config(None, {f"data.{key}": value for key, value in chosen.items()}).data
+        task = task_of(data, seed=seed)
+        pieces = pieces_of(task, data, seed=seed)
+    except _ERRORS as error:
+        _fail(error)
+    counts = holdings(task.train.labels, pieces, task.num_classes)
+    write_partition_page(out, counts, f"{task.name}: {len(pieces):,} clients, {partition}")
+    _console.print(str(out))
 
 
 def main() -> None:
