@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.suites import available, load
+from benchmarks.suites import available, load, own_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,15 @@ _ENVIRONMENT = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a suite's own command where it has one, else the suite."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    own = own_command(given[0]) if given else None
+    return own(given[1:]) if own else run_suite(given)
+
+
+def run_suite(arguments: Sequence[str]) -> int:
     """Run one suite; 0 also when a bar is missed, unless --check is given."""
     options = _parser().parse_args(arguments)
     for name, value in _ENVIRONMENT.items():

@@ -1,4 +1,4 @@
-"""The suite's own command, `python -m benchmarks.he`: with its picture, or a round for a user's model."""
+"""The suite's own command, `python -m benchmarks he`: with its picture, or a round for a user's model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.__main__ import _ENVIRONMENT
-from benchmarks.__main__ import main as run_suite
+from benchmarks.__main__ import _ENVIRONMENT, run_suite
 from benchmarks.he.model import ModelFileError, tensor_sizes
 
 if TYPE_CHECKING:
@@ -99,8 +98,8 @@ def _round(options: argparse.Namespace) -> Round:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.he",
-        description="Without a model: the suite, as `python -m benchmarks he`, and a picture of where "
+        prog="python -m benchmarks he",
+        description="Without a model: the suite and a picture of where "
         "time and bytes go. With --params or --model: one round for that model, no bars.",
     )
     own = parser.add_mutually_exclusive_group()
