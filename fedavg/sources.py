@@ -162,7 +162,7 @@ SOURCES = {
     "credit-default": Source(
         "credit: student, balance and income of card holders; 3.3 % default, a rare event (simulated)",
         "James, Witten, Hastie and Tibshirani, Default, by ISLP",
-        *("BSD-2-Clause (ISLP)", 10_000, 2, (3,), "ISLP", "examples", _read_credit),
+        *("BSD-3-Clause (ISLP)", 10_000, 2, (3,), "ISLP", "examples", _read_credit),
         TableOptions(
             target="default",
             bounds={"balance": (0.0, 3000.0), "income": (0.0, 80_000.0)},
