@@ -164,7 +164,7 @@ def build_job(config: Config) -> Job:
 
 
 def _statistics(sums: SumConfig) -> SecureSum:
-    """What adds the statistics of a table: the run's own sum; of "selective", its encryption for all of them."""
+    """What adds a table's statistics: the run's own sum; of "selective", its encryption for all."""
     kind = sums.scheme if sums.kind == "selective" else sums.kind
     return _secure_sum(msgspec.structs.replace(sums, kind=kind), None)
 
