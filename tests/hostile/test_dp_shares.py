@@ -21,11 +21,13 @@ from fedavg.noise import (
 )
 from fedavg.plan import Budget
 from fedavg.resolution import Resolution
+from fedavg.server import RoundServer
 from fedavg.simulate import Faults
 from fedavg.sum_plain import InsecurePlain
 from fedavg.sum_secagg import SecAgg
 from secagg import Identity
 from tests.e2e.small import LENGTH, federation, plan
+from tests.hostile.mutants import FOUND, without
 
 DISTRIBUTED = [DistributedGaussian(1.3), DistributedSkellam(1.3), DistributedDiscreteGaussian(1.3)]
 DRAWS = 40_000
@@ -220,6 +222,14 @@ def test_an_empty_draw_is_a_round_like_any_other(rate):
             return
         before, epsilon = run.released.copy(), result.epsilon_release
     pytest.fail("no empty draw in 60 rounds")
+
+
+def test_mutant_that_skips_empty_draws_tells_of_them(monkeypatch):
+    """D9: a round that ends without a release says that nobody came."""
+    check = "not bounds.floor <= len(roster) <= bounds.cap"
+    without(monkeypatch, RoundServer, "_begin_sum", check, "not roster")
+    with pytest.raises(FOUND):
+        test_an_empty_draw_is_a_round_like_any_other(0.02)
 
 
 def test_the_budget_is_asked_before_noise_is_drawn(monkeypatch):
