@@ -24,7 +24,8 @@ SEED_SIZE = 16
 """An AES-128 key. Each key makes one stream only, so the counter starts at zero."""
 
 _BLOCK = 16
-_CHUNK = 128 << 10  # bytes: keystream and the vector's part stay in the second-level cache
+_CHUNK = 256 << 10  # bytes: keystream and the vector's part stay in the second-level cache
+_CACHE_LINE = 64
 _ZEROS = memoryview(bytes(_CHUNK))
 
 
@@ -89,7 +90,9 @@ class _Span(Secret):
     def __call__(self) -> None:
         """Chunk outside, stream inside: the vector's part comes from memory once."""
         part, step = self._part, _CHUNK // self._part.itemsize
-        raw = bytearray(min(_CHUNK, part.nbytes) + _BLOCK)  # update_into wants a block more
+        room = np.empty(min(_CHUNK, part.nbytes) + _BLOCK + _CACHE_LINE, np.uint8)
+        skipped = -room.ctypes.data % _CACHE_LINE
+        raw = room[skipped:].data  # update_into wants a block more than it writes
         words = np.frombuffer(raw, dtype=part.dtype.newbyteorder("<"), count=min(step, part.size))
         for start in range(0, part.size, step):
             window = part[start : start + step]
