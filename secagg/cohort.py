@@ -34,6 +34,7 @@ class Cohort:
         session: its name.
         root: hash of the whole roster, bound into every key derived from here on.
         entries: the advertisements; a client's *position* is its index here.
+        ids: of the clients, by position.
         positions: client id to position.
         graph: who is whose neighbour.
     """
@@ -42,6 +43,7 @@ class Cohort:
     session: bytes
     root: bytes
     entries: Sequence[AdvertiseKeys]
+    ids: tuple[int, ...]
     positions: dict[int, int]
     graph: Graph
 
@@ -61,7 +63,7 @@ class Cohort:
 
     def client_id(self, position: int) -> int:
         """The id at a position."""
-        return self.entries[position].client_id
+        return self.ids[position]
 
 
 @functools.lru_cache(maxsize=4)
@@ -84,6 +86,7 @@ def _cohort(message: bytes, params: Params, session: bytes) -> Cohort:
         session=session,
         root=root,
         entries=roster.entries,
+        ids=tuple(ids),
         positions={client_id: position for position, client_id in enumerate(ids)},
         graph=Graph.of_roster(ids, session, root, params.degree),
     )

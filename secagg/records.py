@@ -51,8 +51,11 @@ class Records(Sequence[T], Generic[T]):
     def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
         if isinstance(index, slice):
             return tuple(self[at] for at in range(*index.indices(len(self))))
-        at = range(len(self))[index] * self._size
-        return self._read(self.data[at : at + self._size])
+        data, size = self.data, self._size
+        at = index * size if index >= 0 else len(data) + index * size
+        if not 0 <= at < len(data):
+            raise IndexError(f"record {index} of {len(self)}")
+        return self._read(data[at : at + size])
 
     def __iter__(self) -> Iterator[T]:
         size, data, read = self._size, self.data, self._read
