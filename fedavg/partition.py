@@ -97,8 +97,7 @@ def dirichlet(
         DataError: more clients than examples, or an α that is not positive.
     """
     _check(labels, clients)
-    if not (math.isfinite(alpha) and alpha > 0):
-        raise DataError(f"the Dirichlet concentration alpha must be positive, not {alpha}")
+    _check_concentration(alpha)
     rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
     owner = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
@@ -165,8 +164,7 @@ def quantity(
         DataError: more clients than examples, or an α that is not positive.
     """
     _check(labels, clients)
-    if not (math.isfinite(alpha) and alpha > 0):
-        raise DataError(f"the Dirichlet concentration alpha must be positive, not {alpha}")
+    _check_concentration(alpha)
     rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
     shares = np.cumsum(rng.dirichlet(np.full(clients, alpha)))[:-1]
     ends = np.rint(shares * (len(labels) - clients)).astype(np.int64) + np.arange(1, clients)
@@ -193,3 +191,8 @@ def natural(owners: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         raise DataError(f"client {int(np.argmin(counts))} owns no example")
     order = np.argsort(owners, kind="stable")
     return [piece.astype(np.int64) for piece in np.split(order, np.cumsum(counts)[:-1])]
+
+
+def _check_concentration(alpha: float) -> None:
+    if not (math.isfinite(alpha) and alpha > 0):
+        raise DataError(f"the Dirichlet concentration alpha must be positive, not {alpha}")
