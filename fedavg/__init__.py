@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from fedavg.federation import Federation, RoundResult
     from fedavg.local import LocalTraining
+    from fedavg.model_spec import ModelSpec
     from fedavg.noise import (
         CentralGaussian,
         DistributedDiscreteGaussian,
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from fedavg.sum_secagg import SecAgg
     from fedavg.sum_single import sum_once
     from fedavg.transcript import Transcript
-    from fedavg.workers import ModelSpec
 
 _HOME = {
     "AdaptiveClipping": "clipping",
@@ -83,7 +83,7 @@ _HOME = {
     "InsecurePlain": "sum_plain",
     "LocalProtocolError": "errors",
     "LocalTraining": "local",
-    "ModelSpec": "workers",
+    "ModelSpec": "model_spec",
     "NonFiniteError": "errors",
     "Plan": "plan",
     "PlanError": "errors",

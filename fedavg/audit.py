@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from fedavg.data import Dataset
     from fedavg.federation import RoundResult
+    from fedavg.model_spec import ModelSpec
     from fedavg.plan import Plan
     from fedavg.resolution import Resolution
-    from fedavg.workers import ModelSpec
 
 __all__ = ["PlanAudit", "audit_plan"]
 
@@ -275,13 +275,13 @@ class _Audited(Federation):
         encoding = resolution.encoding_at(result.clip)
         total = released * resolution.expected_cohort
         sent = population.sent(summed.survivors)
-        length = encoding.encoded_length(resolution.vector_length)
+        length = encoding.encoded_length(resolution.update_length)
 
         def decoded(ids: set[int]) -> NDArray[np.float64]:
             grid = np.zeros(length, dtype=np.int64)
             for client in ids:
                 grid += sent[client][:length]
-            return encoding.decode(grid, resolution.vector_length)
+            return encoding.decode(grid, resolution.update_length)
 
         others = decoded(set(sent) - set(self._canaries))
         canaries = decoded(set(sent) & set(self._canaries))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fedavg.client import Client, Probe, Workbench
+from fedavg.client import Client, Probe
 from fedavg.errors import LocalProtocolError
 from fedavg.simulate import Faults, Population
 from fedavg.sum_plain import InsecurePlain
+from fedavg.update import Prepared, Workbench, encode_update, encoding_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from fedavg.client_state import ClientStore
     from fedavg.data import Dataset
     from fedavg.messages import RoundStart
     from fedavg.resolution import Resolution
@@ -52,11 +54,12 @@ class CanaryClient(Client):
     ) -> None:
         super().__init__(client_id, dataset, identity, bench)
         self._direction = direction.astype(np.float64)
-        self._clip_norm = bench.resolution.plan.encoding.clip
 
-    def _update(self, start: RoundStart) -> NDArray[np.float64]:
-        clip = self._clip_norm if start.clip is None else start.clip
-        return self._direction * (_LENGTH * clip)
+    def _prepare(self, start: RoundStart) -> Prepared:
+        resolution = self._bench.resolution
+        encoding = encoding_for(resolution, start.clip)
+        update = self._direction * (_LENGTH * encoding.clip)
+        return Prepared(encode_update(resolution, encoding, update, len(self._dataset)), {})
 
 
 class AuditedPopulation(Population):
@@ -86,10 +89,16 @@ class AuditedPopulation(Population):
         return self._resolution
 
     def equip(
-        self, resolution: Resolution, model: nn.Module, layout: Layout, material: bytes, seed: int
+        self,
+        resolution: Resolution,
+        model: nn.Module,
+        layout: Layout,
+        material: bytes,
+        seed: int,
+        store: ClientStore | None = None,
     ) -> None:
         """See `Population.equip`; canaries take their seats."""
-        super().equip(resolution, model, layout, material, seed)
+        super().equip(resolution, model, layout, material, seed, store)
         self._resolution = resolution
         side = resolution.plan.secure_sum.client_side(material)
         bench = Workbench(resolution, model, layout, side, seed)

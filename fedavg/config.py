@@ -19,6 +19,7 @@ from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.encoding import FixedPoint, bits_for
 from fedavg.errors import ConfigError
 from fedavg.local import LocalTraining
+from fedavg.model_spec import ModelSpec
 from fedavg.models import count_parameters
 from fedavg.noise import (
     CentralGaussian,
@@ -53,7 +54,6 @@ from fedavg.sum_he import Bfv, Ckks
 from fedavg.sum_masked_he import EncryptedSecAgg
 from fedavg.sum_plain import InsecurePlain
 from fedavg.sum_secagg import SecAgg
-from fedavg.workers import ModelSpec
 
 if TYPE_CHECKING:
     from pathlib import Path

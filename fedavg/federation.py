@@ -16,18 +16,22 @@ import torch
 
 from dp import BudgetExhaustedError, Ledger
 from fedavg.checkpoint import Checkpoint, fingerprint
-from fedavg.errors import DataError, LocalProtocolError, RoundAbortedError
+from fedavg.client_state import FolderStore
+from fedavg.errors import DataError, LocalProtocolError
+from fedavg.global_model import GlobalModel
 from fedavg.local import evaluate
+from fedavg.model_spec import ModelSpec
 from fedavg.round_result import RoundResult
 from fedavg.rounds import PROTOCOL_ERRORS, RoundTraffic, run_round
 from fedavg.secure_sum import KEY_HOLDER
 from fedavg.server import KeyHolder, RoundServer
 from fedavg.simulate import Faults, InProcess, Population
 from fedavg.tensors import Layout
-from fedavg.workers import ModelSpec, WorkerPool
+from fedavg.workers import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -70,6 +74,7 @@ class Federation:
         seed: public seed of the order of local examples.
         transcript: records what the server sees, when given.
         journal: keeps what a crash must not lose, when given.
+        client_store: folder for what the clients keep between rounds; None keeps it in memory.
 
     Example: see `examples/` and the README.
     """
@@ -86,6 +91,7 @@ class Federation:
         seed: int = 0,
         transcript: Transcript | None = None,
         journal: Journal | None = None,
+        client_store: Path | None = None,
     ) -> None:
         if not clients:
             raise DataError("a federation needs clients")
@@ -105,12 +111,8 @@ class Federation:
         self._faults = faults or Faults()
         self._seed = seed
         self._journal = journal
-        self._vector = self.layout.flatten(self._model)
-        self._released = self._vector.copy()
-        self._optimizer = plan.server_optimizer.init(self.layout.size)
-        self._averaging = None if plan.averaging is None else plan.averaging.init(self.layout.size)
-        start = plan.encoding.clip
-        self._clipper = None if plan.clipping is None else plan.clipping.clipper(start)
+        self._store = client_store
+        self._global = GlobalModel(plan, self.layout.flatten(self._model))
         self._participations: dict[int, int] = dict.fromkeys(self._clients, 0)
         self._server_epsilon: dict[int, float | None] = {}
         self.last_sum: SumResult | None = None
@@ -119,7 +121,7 @@ class Federation:
     @property
     def released(self) -> NDArray[np.float64]:
         """float64[d]: the model as released last."""
-        return self._released
+        return self._global.released
 
     def resolve(self, num_rounds: int) -> Resolution:
         """The plan with every derived number, as `run` would use it."""
@@ -169,10 +171,7 @@ class Federation:
         mark, point = fingerprint(resolution, self.layout, self._seed), restart.checkpoint
         restart.check(mark, self.layout.size, self._clients.keys(), self.plan.budget)
         self.ledger = restart.ledger
-        self._vector, self._released = point.vector.copy(), point.released.copy()
-        self._optimizer, self._averaging = point.optimizer, point.averaging
-        if self._clipper is not None and point.clip is not None:
-            self._clipper = replace(self._clipper, clip_norm=point.clip)
+        self._global.restore(point)
         self._participations = dict(point.participations)
 
     def _rounds(
@@ -221,7 +220,7 @@ class Federation:
             self._participations[client] += 1
         why = "the run broke off in it; it stays charged"
         report = self._report(resolution, RoundTraffic(), index, len(asked), 0, why)
-        return replace(report, clip=None if self._clipper is None else self._clipper.clip_norm)
+        return replace(report, clip=self._global.clip)
 
     def _record(self, resolution: Resolution, rounds_done: int, last: RoundResult | None) -> None:
         if self._journal is None:
@@ -229,11 +228,11 @@ class Federation:
         point = Checkpoint(
             fingerprint=fingerprint(resolution, self.layout, self._seed),
             rounds_done=rounds_done,
-            vector=self._vector,
-            released=self._released,
-            optimizer=self._optimizer,
-            averaging=self._averaging,
-            clip=None if self._clipper is None else self._clipper.clip_norm,
+            vector=self._global.vector,
+            released=self._global.released,
+            optimizer=self._global.optimizer,
+            averaging=self._global.averaging,
+            clip=self._global.clip,
             participations=self._participations,
             ledger=self.ledger.state_dict(),
             last=None if last is None else asdict(last),
@@ -245,9 +244,11 @@ class Federation:
         largest = resolution.spec(resolution.bounds.cap, resolution.digest)
         provision = sums.provision(largest, transport.publics())
         if isinstance(transport, WorkerPool):
-            transport.equip(resolution, provision.clients, self._seed)
+            transport.equip(resolution, provision.clients, self._seed, self._store)
         else:
-            transport.equip(resolution, self._model, self.layout, provision.clients, self._seed)
+            store = None if self._store is None else FolderStore(self._store)
+            material = provision.clients
+            transport.equip(resolution, self._model, self.layout, material, self._seed, store)
         if provision.key_holder is not None:
             side = sums.key_holder_side(provision.key_holder)
             transport.add_party(KEY_HOLDER, KeyHolder(resolution, side))
@@ -264,24 +265,23 @@ class Federation:
         transport.begin_round(index)
         asked = self._asked(resolution, cohort)
         self._watch(transport, index, asked)
-        model = self._vector.astype("<f4").tobytes()
-        clip = None if self._clipper is None else self._clipper.clip_norm
-        server = RoundServer(
-            resolution, side, round_index=index, model=model, cohort=asked, clip=clip
-        )
+        start = self._global.start(index)
+        server = RoundServer(resolution, side, start=start, cohort=asked)
         traffic, skipped, survivors = RoundTraffic(), None, 0
         try:
             result = run_round(server, transport, traffic, self.transcript)
             started = time.perf_counter()
             survivors = len(result.survivors)
-            self._apply(resolution, result, index, len(server.roster))
+            roster = len(server.roster)
+            self.last_update = self._global.apply(resolution, result, index, roster)
+            self.last_sum = result
             traffic.seconds["decode"] = time.perf_counter() - started
         except PROTOCOL_ERRORS as error:
             skipped = str(error)
         for client in traffic.masked_inputs:
             self._participations[client] += 1
         report = self._report(resolution, traffic, index, len(cohort), survivors, skipped)
-        return replace(report, clip=clip)
+        return replace(report, clip=start.clip)
 
     def _watch(
         self, transport: InProcess | WorkerPool, index: int, cohort: tuple[int, ...]
@@ -299,35 +299,6 @@ class Federation:
     def probe(self, client: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """A watched client's encoded update before and after its noise: a simulation's privilege."""
         return self._seen(client) if client in self.watched else None
-
-    def _apply(self, resolution: Resolution, result: SumResult, index: int, roster: int) -> None:
-        """Add the server's noise, decode the sum, divide, and take the server's step."""
-        total = result.total
-        stddev = resolution.server_stddev(roster, len(result.survivors))
-        if stddev and self.plan.noise is not None:
-            total = total + self.plan.noise.sample(stddev, total.size)
-        encoding, divisor = self.plan.encoding, resolution.expected_cohort
-        if self._clipper is not None:
-            count = float(total[-1]) / (2 * resolution.bit_units)
-            encoding, total = resolution.encoding_at(self._clipper.clip_norm), total[:-1]
-            self._clipper = self._clipper.update(count, divisor)
-        if self.plan.weighted:
-            total, divisor = total[:-1], float(total[-1])
-        elif self.plan.noise is None:
-            divisor = float(len(result.survivors))
-        if divisor <= 0:
-            raise RoundAbortedError("the survivors' weights sum to zero")
-        mean = encoding.decode(total, resolution.vector_length) / divisor
-        self._vector, self._optimizer = self.plan.server_optimizer.step(
-            self._vector, mean, self._optimizer
-        )
-        self.last_sum, self.last_update = result, mean
-        self._released = self._vector
-        if self.plan.averaging is not None and self._averaging is not None:
-            self._averaging = self.plan.averaging.update(
-                self._averaging, self._vector, index, resolution.num_rounds
-            )
-            self._released = self.plan.averaging.value(self._averaging)
 
     def _report(
         self,
@@ -359,7 +330,7 @@ class Federation:
     def _score(self) -> Evaluation | None:
         if self._evaluate is None:
             return None
-        return evaluate(self._model, self.layout, self._released, self._evaluate)
+        return evaluate(self._model, self.layout, self.released, self._evaluate)
 
     def _epsilon_server(self, resolution: Resolution) -> float | None:
         most = max(self._participations.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 
 import msgspec
 
@@ -18,8 +17,8 @@ __all__ = [
     "SumOpen",
     "decode",
     "encode",
-    "model_digest",
     "round_context",
+    "start_digest",
 ]
 
 
@@ -50,7 +49,7 @@ class OpenRequest(msgspec.Struct, frozen=True, array_like=True, tag="request"):
 
     round: int
     roster_size: int
-    model_digest: bytes
+    start_digest: bytes
     chunks: tuple[bytes, ...]
 
 
@@ -92,16 +91,15 @@ def decode(data: bytes) -> Message:
     return message
 
 
-def model_digest(model: bytes, clip: float | None = None) -> bytes:
-    """SHA-256 of a broadcast model, and of the clip norm where one is sent along."""
-    prefix = b"" if clip is None else struct.pack("<d", clip)
-    return hashlib.sha256(prefix + model).digest()
+def start_digest(start: RoundStart) -> bytes:
+    """SHA-256 of a round's first message: the model, the clip norm, and whatever else it says."""
+    return hashlib.sha256(_ENCODER.encode(start)).digest()
 
 
 def round_context(
-    plan_digest: bytes, round_index: int, roster_size: int, digest_of_model: bytes
+    plan_digest: bytes, round_index: int, roster_size: int, digest_of_start: bytes
 ) -> bytes:
-    """Digest that binds a secure sum to plan, round, roster size and model.
+    """Digest that binds a secure sum to plan, round, roster size and the round's first message.
 
     Clients with another model or clip norm hold another context, so their vectors do not enter the same sum
     (Pasquini, Francati, Ateniese 2022); the roster size is bound because noise shares are sized by it.
@@ -112,5 +110,5 @@ def round_context(
     digest.update(plan_digest)
     digest.update(round_index.to_bytes(8, "big"))
     digest.update(roster_size.to_bytes(8, "big"))
-    digest.update(digest_of_model)
+    digest.update(digest_of_start)
     return digest.digest()

@@ -40,8 +40,13 @@ class Resolution:
     @property
     def encoded_length(self) -> int:
         """Length of the vectors that are summed: encoding's, and one for the private weight or bit."""
-        length = self.plan.encoding.encoded_length(self.vector_length)
+        length = self.plan.encoding.encoded_length(self.update_length)
         return length + 1 if self.plan.weighted or self.plan.clipping is not None else length
+
+    @property
+    def update_length(self) -> int:
+        """Length of the real vectors that are encoded."""
+        return self.vector_length
 
     @property
     def expected_cohort(self) -> float:
@@ -51,7 +56,7 @@ class Resolution:
     @property
     def sensitivity(self) -> Sensitivity:
         """What one client can add, in grid units."""
-        encoding, d, bit = self.plan.encoding, self.vector_length, self.bit_units
+        encoding, d, bit = self.plan.encoding, self.update_length, self.bit_units
         return Sensitivity(
             math.hypot(encoding.l2_sensitivity(d), bit),
             encoding.l1_sensitivity(d) + bit,
@@ -64,7 +69,7 @@ class Resolution:
         clipping, noise = self.plan.clipping, self.plan.noise
         if clipping is None or noise is None:
             return 0
-        l2 = self.plan.encoding.l2_sensitivity(self.vector_length)
+        l2 = self.plan.encoding.l2_sensitivity(self.update_length)
         return clipping.bit_units(l2, noise.noise_multiplier, self.expected_cohort)
 
     def encoding_at(self, clip: float | None) -> FixedPoint:
@@ -115,7 +120,7 @@ class Resolution:
         noise = self.plan.noise
         if noise is None:
             return None
-        each = max(self.plan.encoding.max_abs(self.vector_length), self.bit_units)
+        each = max(self.plan.encoding.max_abs(self.update_length), self.bit_units)
         largest = self.bounds.cap * each
         if noise.distributed:
             variance = guaranteed_variance(noise, self.sensitivity) / self.honest_fraction
@@ -131,7 +136,7 @@ class Resolution:
     def spec(self, roster: int, context: bytes) -> SumSpec:
         """The secure sum of one round."""
         bits = self.ring_bits
-        bound = self.plan.encoding.max_abs(self.vector_length) * self.max_weight
+        bound = self.plan.encoding.max_abs(self.update_length) * self.max_weight
         return SumSpec(
             vector_length=self.encoded_length,
             max_abs=max(bound, self.max_weight) if bits is None else None,

@@ -107,7 +107,8 @@ def resume(run: Path, console: Console) -> Outcome:
 def _carry_out(
     job: Job, directory: RunDirectory, console: Console, restart: Restart | None
 ) -> Outcome:
-    config, federation = job.config, _federation(job, RunJournal(directory.path), restart)
+    config, path = job.config, directory.path
+    federation = _federation(job, RunJournal(path), restart, path / "clients")
     resolution = federation.resolve(config.rounds)
     before = float(directory.read_summary().get("seconds") or 0.0)
     clock = _Clock(time.perf_counter() - before)
@@ -165,7 +166,10 @@ def _resolved(job: Job, resolution: Resolution) -> Config:
 
 
 def _federation(
-    job: Job, journal: RunJournal | None = None, restart: Restart | None = None
+    job: Job,
+    journal: RunJournal | None = None,
+    restart: Restart | None = None,
+    client_store: Path | None = None,
 ) -> Federation:
     recorded = _RECORDED if restart is None else restart.checkpoint.rounds_done
     return Federation(
@@ -178,6 +182,7 @@ def _federation(
         seed=job.config.seed,
         transcript=Transcript(frozenset({recorded})),
         journal=journal,
+        client_store=client_store,
     )
 
 

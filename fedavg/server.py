@@ -13,8 +13,8 @@ from fedavg.messages import (
     SumOpen,
     decode,
     encode,
-    model_digest,
     round_context,
+    start_digest,
 )
 from fedavg.secure_sum import KEY_HOLDER
 
@@ -33,10 +33,8 @@ class RoundServer:
     Args:
         resolution: the plan, its population and model.
         side: the server's material of the secure sum.
-        round_index: counts from 0; each index is used once.
-        model: the broadcast model's bytes, float32.
+        start: what the cohort is sent; each index of a round is used once.
         cohort: the clients drawn for this round.
-        clip: the round's clip norm, when it adapts.
     """
 
     def __init__(
@@ -44,16 +42,14 @@ class RoundServer:
         resolution: Resolution,
         side: ServerSide,
         *,
-        round_index: int,
-        model: bytes,
+        start: RoundStart,
         cohort: Sequence[int],
-        clip: float | None = None,
     ) -> None:
         self._resolution = resolution
         self._side = side
-        self._round = round_index
-        self._start = RoundStart(round_index, model, clip)
-        self._digest = model_digest(model, clip)
+        self._round = start.round
+        self._start = start
+        self._digest = start_digest(start)
         self._cohort = frozenset(cohort)
         self._ready: set[int] = set()
         self._session: ServerSession | None = None
@@ -170,7 +166,7 @@ class KeyHolder:
             )
         self._last_round = request.round
         context = round_context(
-            self._resolution.digest, request.round, request.roster_size, request.model_digest
+            self._resolution.digest, request.round, request.roster_size, request.start_digest
         )
         session = self._side.session(self._resolution.spec(request.roster_size, context))
         return tuple(

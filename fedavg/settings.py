@@ -187,16 +187,5 @@ def _check_budget(privacy: PrivacyConfig) -> None:
 
 def section(table: str) -> type[msgspec.Struct]:
     """The struct of a table, by its name; the whole configuration for any other name."""
-    sections: dict[str, type[msgspec.Struct]] = {
-        "data": DataConfig,
-        "model": ModelConfig,
-        "cohort": CohortConfig,
-        "local": LocalConfig,
-        "server": ServerConfig,
-        "privacy": PrivacyConfig,
-        "clipping": ClippingConfig,
-        "encoding": EncodingConfig,
-        "secure_sum": SumConfig,
-        "simulation": SimulationConfig,
-    }
-    return sections.get(table, Config)
+    default: object = getattr(Config(), table, None)
+    return type(default) if isinstance(default, msgspec.Struct) else Config

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fedavg.client import Client, Probe, Workbench
+from fedavg.client import Client, Probe
+from fedavg.client_state import MemoryStore
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.rounds import PROTOCOL_ERRORS, Delivery
+from fedavg.update import Workbench
 from secagg import Identity
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from fedavg.client_state import ClientStore
     from fedavg.data import Dataset
     from fedavg.resolution import Resolution
     from fedavg.tensors import Layout
@@ -95,11 +98,18 @@ class Population:
         return {client: identity.public for client, identity in self._identities.items()}
 
     def equip(
-        self, resolution: Resolution, model: nn.Module, layout: Layout, material: bytes, seed: int
+        self,
+        resolution: Resolution,
+        model: nn.Module,
+        layout: Layout,
+        material: bytes,
+        seed: int,
+        store: ClientStore | None = None,
     ) -> None:
         """Hand every client the plan, a model to train with and the secure sum's material."""
         side = resolution.plan.secure_sum.client_side(material)
-        bench = Workbench(resolution, model, layout, side, seed)
+        kept = MemoryStore() if store is None else store
+        bench = Workbench(resolution, model, layout, side, seed, kept)
         self._clients = {
             client: Client(client, data, self._identities[client], bench)
             for client, data in self._datasets.items()
@@ -155,10 +165,16 @@ class InProcess:
         return self._population.publics()
 
     def equip(
-        self, resolution: Resolution, model: nn.Module, layout: Layout, material: bytes, seed: int
+        self,
+        resolution: Resolution,
+        model: nn.Module,
+        layout: Layout,
+        material: bytes,
+        seed: int,
+        store: ClientStore | None = None,
     ) -> None:
         """See `Population.equip`."""
-        self._population.equip(resolution, model, layout, material, seed)
+        self._population.equip(resolution, model, layout, material, seed, store)
 
     def add_party(self, address: int, party: Party) -> None:
         """Attach a party that is no client, such as the key holder."""

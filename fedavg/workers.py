@@ -10,14 +10,16 @@ import contextlib
 import multiprocessing
 import signal
 import threading
-from dataclasses import dataclass
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
+from fedavg.client_state import FolderStore, MemoryStore
 from fedavg.errors import FedAvgError, LocalProtocolError
+from fedavg.model_spec import ModelSpec  # noqa: TC001 - read by msgspec
 from fedavg.rounds import Delivery
 from fedavg.simulate import Faults, Party, Population, ask
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from numpy.typing import NDArray
-    from torch import nn
 
     from fedavg.data import Dataset
     from fedavg.resolution import Resolution
@@ -36,32 +37,9 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     _Pipe: TypeAlias = Connection | PipeConnection
 
-__all__ = ["ModelSpec", "WorkerPool"]
+__all__ = ["WorkerPool"]
 
 _BATCH = 8  # answers a worker gathers before it sends them
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """How every process builds the same model.
-
-    Args:
-        name: a built-in name or an import path "package.module:factory".
-        input_shape: shape of one example.
-        num_classes: outputs.
-        seed: public seed of the initial weights.
-    """
-
-    name: str
-    input_shape: tuple[int, ...]
-    num_classes: int
-    seed: int = 0
-
-    def build(self) -> nn.Module:
-        """Build the module."""
-        from fedavg.models import build_model  # noqa: PLC0415 - loads torch
-
-        return build_model(self.name, self.input_shape, self.num_classes, seed=self.seed)
 
 
 class _Enrol(msgspec.Struct, frozen=True, array_like=True, tag="enrol"):
@@ -79,12 +57,10 @@ class _Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):
     num_clients: int
     num_rounds: int
     largest_client: int
-    model: str
-    input_shape: list[int]
-    num_classes: int
-    model_seed: int
+    model: ModelSpec
     material: bytes
     seed: int
+    store: str | None
 
     def __repr__(self) -> str:
         return "_Equip(<redacted>)"  # the material may hold a secret key
@@ -204,8 +180,7 @@ def _equip(population: Population, request: _Equip) -> None:
     from fedavg.blueprint import plan_from_bytes  # noqa: PLC0415 - the worker's own start-up
     from fedavg.tensors import Layout  # noqa: PLC0415 - the worker's own start-up
 
-    shape = tuple(request.input_shape)
-    model = ModelSpec(request.model, shape, request.num_classes, request.model_seed).build()
+    model = request.model.build()
     layout = Layout.of(model)
     resolution = plan_from_bytes(request.plan).resolve(
         num_clients=request.num_clients,
@@ -213,7 +188,8 @@ def _equip(population: Population, request: _Equip) -> None:
         num_rounds=request.num_rounds,
         largest_client=request.largest_client,
     )
-    population.equip(resolution, model, layout, request.material, request.seed)
+    store = MemoryStore() if request.store is None else FolderStore(Path(request.store))
+    population.equip(resolution, model, layout, request.material, request.seed, store)
 
 
 @contextlib.contextmanager
@@ -283,8 +259,15 @@ class WorkerPool:
                 publics.update(reply.publics)
         return publics
 
-    def equip(self, resolution: Resolution, material: bytes, seed: int) -> None:
-        """Let every process build the plan, the model and the secure sum's material."""
+    def equip(self, resolution: Resolution, material: bytes, seed: int, store: Path | None) -> None:
+        """Let every process build the plan, the model and the secure sum's material.
+
+        Args:
+            resolution: the plan.
+            material: the clients', of the secure sum; may be secret.
+            seed: public seed of the order of examples.
+            store: folder for the clients' own states; None keeps them in memory.
+        """
         from fedavg.blueprint import plan_to_bytes  # noqa: PLC0415 - imports every part of a plan
 
         request = _Equip(
@@ -292,12 +275,10 @@ class WorkerPool:
             num_clients=resolution.num_clients,
             num_rounds=resolution.num_rounds,
             largest_client=resolution.max_weight if resolution.plan.weighted else 1,
-            model=self._spec.name,
-            input_shape=list(self._spec.input_shape),
-            num_classes=self._spec.num_classes,
-            model_seed=self._spec.seed,
+            model=self._spec,
             material=material,
             seed=seed,
+            store=None if store is None else str(store),
         )
         for worker in range(len(self._pipes)):
             self._send(worker, request)

@@ -9,13 +9,13 @@ from fedavg.data import Dataset
 from fedavg.encoding import FixedPoint
 from fedavg.federation import Federation
 from fedavg.local import LocalTraining
+from fedavg.model_spec import ModelSpec
 from fedavg.plan import Plan
 from fedavg.server_optim import FedAvg
 from fedavg.sum_he import Bfv, Ckks
 from fedavg.sum_masked_he import EncryptedSecAgg
 from fedavg.sum_plain import InsecurePlain
 from fedavg.sum_secagg import SecAgg
-from fedavg.workers import ModelSpec
 
 SUMS = {
     "insecure-plain": InsecurePlain(),

@@ -155,7 +155,7 @@ def test_clipping_by_layer_is_caught(monkeypatch):
     def by_layer(update, clip):
         return np.concatenate([l2_clip(part, clip) for part in np.split(update, 4)])
 
-    monkeypatch.setattr("fedavg.client.l2_clip", by_layer)
+    monkeypatch.setattr("fedavg.update.l2_clip", by_layer)
     with pytest.raises(PlanError, match="exceeds clip"):  # the encoding refuses already
         _audit(CentralGaussian(5.6))
     monkeypatch.setattr(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedavg.client import Client, Workbench
+from fedavg.client import Client
 from fedavg.errors import LocalProtocolError, RoundAbortedError, WireFormatError
 from fedavg.messages import OpenRequest, Ready, RoundStart, SumMessage, SumOpen, decode, encode
 from fedavg.server import KeyHolder, RoundServer
 from fedavg.simulate import InProcess, Population
 from fedavg.tensors import Layout
+from fedavg.update import Workbench
 from he import HeError
 from secagg import Identity
 from tests.e2e.small import LENGTH, MODEL, SUMS, clients, examples, federation, plan
@@ -113,8 +114,7 @@ def test_clients_with_another_model_are_not_summed_with():
     server = RoundServer(
         resolution,
         SUMS["secagg"].server_side(provision.server),
-        round_index=0,
-        model=MODEL_BYTES,
+        start=RoundStart(0, MODEL_BYTES),
         cohort=range(20),
     )
     trap = np.ones(LENGTH, dtype="<f4").tobytes()
@@ -136,7 +136,7 @@ def test_clients_with_another_model_are_not_summed_with():
 def server_of(name="insecure-plain", cohort=range(20)):
     resolution = resolution_of(name)
     side = SUMS[name].server_side(b"")
-    return RoundServer(resolution, side, round_index=4, model=MODEL_BYTES, cohort=cohort)
+    return RoundServer(resolution, side, start=RoundStart(4, MODEL_BYTES), cohort=cohort)
 
 
 def test_the_server_takes_only_what_it_awaits():
@@ -157,7 +157,7 @@ def test_the_server_takes_only_what_it_awaits():
 def test_too_few_ready_clients_end_the_round():
     resolution = resolution_of("secagg")
     side = SUMS["secagg"].server_side(b"\x80")
-    server = RoundServer(resolution, side, round_index=0, model=MODEL_BYTES, cohort=range(20))
+    server = RoundServer(resolution, side, start=RoundStart(0, MODEL_BYTES), cohort=range(20))
     server.open()
     server.receive(1, encode(Ready(0)))
     with pytest.raises(RoundAbortedError, match="1 clients are ready"):

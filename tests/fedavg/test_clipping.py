@@ -8,16 +8,16 @@ import math
 import numpy as np
 import pytest
 
-import fedavg.client
+import fedavg.update
 from dp import update_noise_multiplier
 from fedavg.blueprint import plan_from_bytes, plan_to_bytes
-from fedavg.client import Client, Workbench
+from fedavg.client import Client
 from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import PoissonCohort
 from fedavg.config import build_plan, load_config
 from fedavg.encoding import FixedPoint
 from fedavg.errors import ConfigError, LocalProtocolError, PlanError
-from fedavg.messages import Ready, RoundStart, encode, model_digest
+from fedavg.messages import Ready, RoundStart, encode, start_digest
 from fedavg.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -28,6 +28,7 @@ from fedavg.plan import Budget
 from fedavg.run_dir import RunDirectory
 from fedavg.server import RoundServer
 from fedavg.tensors import Layout
+from fedavg.update import Workbench, encode_update, encoding_for
 from secagg import Identity
 from tests.e2e.small import LENGTH, MODEL, SUMS, examples, federation, plan
 
@@ -63,7 +64,7 @@ def known_norms(monkeypatch):
     def update(*_args, seed, **_options):
         return DIRECTION * norm_of(seed)
 
-    monkeypatch.setattr(fedavg.client, "local_update", update)
+    monkeypatch.setattr(fedavg.update, "local_update", update)
 
 
 def test_without_noise_it_is_refused_with_the_reason():
@@ -105,15 +106,18 @@ def test_the_bit_takes_its_part_of_the_noise_and_no_more():
 @pytest.mark.parametrize("rotate", [False, True])
 def test_a_client_sends_its_bit_within_the_joint_sensitivity(rotate):
     resolution = resolved(encoding=FixedPoint(1.0, 9, rotate=rotate))
-    client = client_of(resolution)
     for norm, clip, sign in ((3.0, 1.0, -1), (3.0, 3.1, 1), (1e-3, 1e-4, -1), (0.0, 1e-9, 1)):
         for _ in range(20):
-            sent = client._encode(DIRECTION * norm, client._encoding(clip))
+            sent = encoded(resolution, DIRECTION * norm, clip)
             assert sent.shape == (resolution.encoded_length,)
             assert sent[-1] == sign * resolution.bit_units
             assert float(sent @ sent) <= resolution.sensitivity.l2**2 * (1 + 1e-12)
     broken = np.full(LENGTH, math.nan)
-    assert client._encode(broken, client._encoding(1.0))[-1] == resolution.bit_units
+    assert encoded(resolution, broken, 1.0)[-1] == resolution.bit_units
+
+
+def encoded(resolution, update, clip):
+    return encode_update(resolution, encoding_for(resolution, clip), update, 5)
 
 
 def client_of(resolution) -> Client:
@@ -138,7 +142,7 @@ def test_a_client_with_a_fixed_clip_norm_takes_none_from_the_server():
 
 
 def test_clients_with_another_clip_norm_are_in_another_sum():
-    assert len({model_digest(b"m"), model_digest(b"m", 1.0), model_digest(b"m", 1.5)}) == 3
+    assert len({start_digest(RoundStart(0, b"m", clip)) for clip in (None, 1.0, 1.5)}) == 3
 
 
 @pytest.mark.parametrize(("told", "agrees"), [(1.0, True), (1.0 + 2**-52, False)])
@@ -147,9 +151,7 @@ def test_a_client_told_another_clip_norm_does_not_join_the_sum(told, agrees):
     resolution = resolved()
     side = resolution.plan.secure_sum.server_side(b"")
     model = np.zeros(LENGTH, "<f4").tobytes()
-    server = RoundServer(
-        resolution, side, round_index=0, model=model, cohort=range(CLIENTS), clip=1.0
-    )
+    server = RoundServer(resolution, side, start=RoundStart(0, model, 1.0), cohort=range(CLIENTS))
     server.open()
     client = client_of(resolution)
     client.handle(encode(RoundStart(0, model, told)))
@@ -167,8 +169,7 @@ def test_a_client_told_another_clip_norm_does_not_join_the_sum(told, agrees):
 def test_whatever_clip_norm_a_server_names_the_vector_is_as_short(clip):
     """A lying server cannot buy sensitivity: noise and bound are in grid units."""
     resolution = resolved()
-    client = client_of(resolution)
-    sent = client._encode(DIRECTION * 1e3, client._encoding(clip))
+    sent = encoded(resolution, DIRECTION * 1e3, clip)
     assert float(sent @ sent) <= resolution.sensitivity.l2**2 * (1 + 1e-12)
 
 
@@ -221,10 +222,10 @@ def test_a_skipped_round_leaves_the_clip_norm(monkeypatch):
     run = federation(SUMS["insecure-plain"], n=CLIENTS, changes=private())
     rounds = run.run(3)
     next(rounds)
-    held = run._clipper
+    held = run._global.clipper
     monkeypatch.setattr(Client, "handle", lambda *_: ())
     assert next(rounds).skipped is not None
-    assert run._clipper is held
+    assert run._global.clipper is held
 
 
 def test_workers_get_the_same_plan():

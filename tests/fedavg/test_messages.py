@@ -15,8 +15,8 @@ from fedavg.messages import (
     SumOpen,
     decode,
     encode,
-    model_digest,
     round_context,
+    start_digest,
 )
 
 rounds = st.integers(0, 2**40)
@@ -66,13 +66,13 @@ def test_non_canonical_integers_are_refused():
 
 
 def test_the_context_depends_on_plan_round_roster_and_model():
-    base = (b"p" * 32, 1, 10, model_digest(b"m"))
+    base = (b"p" * 32, 1, 10, start_digest(RoundStart(1, b"m")))
     contexts = {
         round_context(*base),
         round_context(b"q" * 32, *base[1:]),
         round_context(base[0], 2, *base[2:]),
         round_context(*base[:2], 11, base[3]),
-        round_context(*base[:3], model_digest(b"n")),
+        round_context(*base[:3], start_digest(RoundStart(1, b"n"))),
     }
     assert len(contexts) == 5
 

@@ -110,5 +110,5 @@ def test_provisions_print_redacted_and_cannot_be_pickled():
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(provision)
     assert "key" not in repr(_Material(b"parameters", b"key"))
-    equip = _Equip(b"plan", 1, 1, 1, "softmax", [2], 2, 0, b"key", 0)
+    equip = _Equip(b"plan", 1, 1, 1, ModelSpec("softmax", (2,), 2), b"key", 0, None)
     assert "key" not in repr(equip)

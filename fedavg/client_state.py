@@ -1,0 +1,117 @@
+"""What a client keeps for itself from one round to the next: never sent, never seen by the server.
+
+A state is committed under the index of the round in which its update left, and a later round reads the
+newest one of an earlier round: a round that is run again finds what it found the first time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from fedavg.checkpoint import CheckpointError, replace_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["ClientState", "ClientStore", "FolderStore", "MemoryStore"]
+
+ClientState: TypeAlias = "Mapping[str, NDArray[np.float32] | NDArray[np.float64]]"
+
+_KEPT = 2  # a round that broke off may be run again from the state before it
+
+
+class ClientStore(Protocol):
+    """Where the clients of one process keep their states."""
+
+    def load(self, client_id: int, round_index: int) -> ClientState:
+        """The state that a client committed last before this round; {} at first."""
+        ...
+
+    def save(self, client_id: int, round_index: int, state: ClientState) -> None:
+        """Commit a state under the round in which its update left."""
+        ...
+
+
+class MemoryStore:
+    """States in this process: they end with it.
+
+    Example:
+        >>> store = MemoryStore()
+        >>> store.save(7, 2, {"control": np.ones(1)})
+        >>> store.load(7, 3), store.load(7, 2)
+        ({'control': array([1.])}, {})
+    """
+
+    def __init__(self) -> None:
+        self._states: dict[int, dict[int, ClientState]] = {}
+
+    def load(self, client_id: int, round_index: int) -> ClientState:
+        """See `ClientStore.load`."""
+        kept = self._states.get(client_id, {})
+        before = [index for index in kept if index < round_index]
+        return dict(kept[max(before)]) if before else {}
+
+    def save(self, client_id: int, round_index: int, state: ClientState) -> None:
+        """See `ClientStore.save`."""
+        kept = self._states.setdefault(client_id, {})
+        kept[round_index] = {name: array.copy() for name, array in state.items()}
+        for old in sorted(kept)[:-_KEPT]:
+            del kept[old]
+
+
+class FolderStore:
+    """States as safetensors files, so that an interrupted run goes on with them.
+
+    Args:
+        folder: made when the first state is saved; private to the clients, as their data is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, client_id: int, round_index: int) -> ClientState:
+        """See `ClientStore.load`.
+
+        Raises:
+            CheckpointError: a damaged file.
+        """
+        before = [index for index in self._rounds(client_id) if index < round_index]
+        if not before:
+            return {}
+        path = self._path(client_id, max(before))
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from error
+
+    def save(self, client_id: int, round_index: int, state: ClientState) -> None:
+        """See `ClientStore.save`.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+        """
+        arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
+        path = self._path(client_id, round_index)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_file(path, save(arrays), mode=0o600)
+            for old in self._rounds(client_id)[:-_KEPT]:
+                self._path(client_id, old).unlink(missing_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"cannot write {path}: {error}") from error
+
+    def _path(self, client_id: int, round_index: int) -> Path:
+        return self._folder / str(client_id) / f"{round_index}.safetensors"
+
+    def _rounds(self, client_id: int) -> list[int]:
+        folder = self._folder / str(client_id)
+        if not folder.is_dir():
+            return []
+        return sorted(int(path.stem) for path in folder.glob("*.safetensors"))

@@ -1,0 +1,99 @@
+"""The server's model and what changes with it: its optimiser, its average, its clip norm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fedavg.errors import RoundAbortedError
+from fedavg.messages import RoundStart
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fedavg.checkpoint import Checkpoint
+    from fedavg.plan import Plan
+    from fedavg.resolution import Resolution
+    from fedavg.secure_sum import SumResult
+
+__all__ = ["GlobalModel"]
+
+
+class GlobalModel:
+    """Starts rounds and applies their sums.
+
+    Args:
+        plan: how it is trained.
+        vector: float64[d], the initial model.
+    """
+
+    def __init__(self, plan: Plan, vector: NDArray[np.float64]) -> None:
+        self._plan = plan
+        self.vector = vector
+        self.released = vector.copy()
+        self.optimizer = plan.server_optimizer.init(vector.size)
+        self.averaging = None if plan.averaging is None else plan.averaging.init(vector.size)
+        start = plan.encoding.clip
+        self.clipper = None if plan.clipping is None else plan.clipping.clipper(start)
+
+    @property
+    def clip(self) -> float | None:
+        """The clip norm of the next round, when it adapts."""
+        return None if self.clipper is None else self.clipper.clip_norm
+
+    def restore(self, point: Checkpoint) -> None:
+        """Go on from a checkpoint that was found to fit."""
+        self.vector, self.released = point.vector.copy(), point.released.copy()
+        self.optimizer, self.averaging = point.optimizer, point.averaging
+        if self.clipper is not None and point.clip is not None:
+            self.clipper = replace(self.clipper, clip_norm=point.clip)
+
+    def start(self, round_index: int) -> RoundStart:
+        """What the round's clients are sent."""
+        return RoundStart(round_index, self.vector.astype("<f4").tobytes(), self.clip)
+
+    def apply(
+        self, resolution: Resolution, result: SumResult, round_index: int, roster: int
+    ) -> NDArray[np.float64]:
+        """Add the server's noise, decode the sum, divide, and take the server's step.
+
+        Args:
+            resolution: the plan.
+            result: the round's sum.
+            round_index: counts from 0.
+            roster: clients among whom the sum was taken.
+
+        Returns:
+            float64[m], the mean update.
+
+        Raises:
+            RoundAbortedError: weights that sum to zero; the model stays as it was.
+        """
+        total = result.total
+        stddev = resolution.server_stddev(roster, len(result.survivors))
+        if stddev and self._plan.noise is not None:
+            total = total + self._plan.noise.sample(stddev, total.size)
+        encoding, divisor, clipper = self._plan.encoding, resolution.expected_cohort, self.clipper
+        if clipper is not None:
+            count = float(total[-1]) / (2 * resolution.bit_units)
+            encoding, total = resolution.encoding_at(clipper.clip_norm), total[:-1]
+            clipper = clipper.update(count, divisor)
+        if self._plan.weighted:
+            total, divisor = total[:-1], float(total[-1])
+        elif self._plan.noise is None:
+            divisor = float(len(result.survivors))
+        if divisor <= 0:
+            raise RoundAbortedError("the survivors' weights sum to zero")
+        mean = encoding.decode(total, resolution.update_length) / divisor
+        self.vector, self.optimizer = self._plan.server_optimizer.step(
+            self.vector, mean, self.optimizer
+        )
+        self.clipper = clipper
+        self.released = self.vector
+        if self._plan.averaging is not None and self.averaging is not None:
+            self.averaging = self._plan.averaging.update(
+                self.averaging, self.vector, round_index, resolution.num_rounds
+            )
+            self.released = self._plan.averaging.value(self.averaging)
+        return mean
