@@ -11,6 +11,7 @@ import pytest
 from fedavg.blueprint import plan_from_bytes, plan_to_bytes
 from fedavg.encoding import FixedPoint
 from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.model_spec import ModelSpec
 from fedavg.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
