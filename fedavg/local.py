@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from fedavg.dense import DenseNet, served
 from fedavg.errors import ConfigError, DataError, PlanError
+from fedavg.local_steps import step_rule
 from fedavg.models import FeedForward
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import nn
@@ -82,6 +84,11 @@ class LocalTraining:
         if self.schedule not in {"constant", "step", "cosine"}:
             raise ConfigError(f"schedule {self.schedule!r} is none of constant, step, cosine")
 
+    @property
+    def penalised(self) -> bool:
+        """Whether any penalty applies."""
+        return bool(self.l1 or self.l2 or self.proximal)
+
     def lr_at(self, round_index: int, num_rounds: int) -> float:
         """Learning rate of one round.
 
@@ -129,7 +136,7 @@ def local_update(
     threads is the caller's to set: for small models one is fastest.
 
     Args:
-        model: a module to work with; its parameters are overwritten.
+        model: a module to work with; its parameters may be overwritten.
         layout: of that module.
         start: float64[d] or float32[d], the broadcast model.
         dataset: the client's examples.
@@ -146,16 +153,14 @@ def local_update(
         DataError: examples that the module does not take, or labels beyond its outputs.
         PlanError: the module changed a buffer while training.
     """
+    lr, order = training.lr_at(round_index, num_rounds), [seed, round_index]
+    batches = _batches(len(dataset), training, order)
+    if type(model) is FeedForward and _fits(model, dataset):
+        return _train_dense(layout, start, dataset, batches, training, lr)
     layout.load_vector(model, start)
-    examples = torch.from_numpy(dataset.features), torch.from_numpy(dataset.labels)
-    batches = _batches(len(dataset), training, [seed, round_index])
-    lr = training.lr_at(round_index, num_rounds)
     before = layout.flatten(model)
-    if type(model) is FeedForward and training.optimizer == "sgd" and _fits(model, dataset):
-        _train_fused(model, examples, batches, training, lr)
-    else:
-        _train_any(model, examples, batches, training, lr, [seed, round_index])
-    return layout.flatten(model) - before
+    _train_any(model, dataset, batches, training, lr, order)
+    return np.subtract(layout.flatten(model), before)
 
 
 def _fits(model: FeedForward, dataset: Dataset) -> bool:
@@ -185,43 +190,64 @@ def _batches(count: int, training: LocalTraining, seed: list[int]) -> Iterator[t
             done += 1
 
 
+@torch.inference_mode()
+def _train_dense(
+    layout: Layout,
+    start: NDArray[np.floating],
+    dataset: Dataset,
+    batches: Iterator[torch.Tensor | None],
+    training: LocalTraining,
+    lr: float,
+) -> NDArray[np.float64]:
+    """The fast path, for dense layers: gradients without a tape, on one vector of parameters."""
+    begun = layout.as_float32(start)
+    flat = torch.empty(begun.size).copy_(torch.from_numpy(begun))
+    net = DenseNet(flat, layout.shapes)
+    features = torch.from_numpy(dataset.features).flatten(1)
+    examples = served(features, net.targets(torch.from_numpy(dataset.labels)), batches)
+    if training.optimizer == "sgd" and not training.penalised:
+        for inputs, targets in examples:
+            net.descend(inputs, targets, lr)
+    else:
+        rule, origin = step_rule(training, lr), [torch.from_numpy(begun)]
+        slope = torch.empty_like(flat)
+        into = DenseNet(slope, layout.shapes)
+        for inputs, targets in examples:
+            net.gradient(inputs, targets, into)
+            _add_penalties([slope], [flat], origin, training)
+            rule.step([flat], [slope])
+    return np.subtract(flat.numpy(), begun, dtype=np.float64)
+
+
 def _train_any(
     model: nn.Module,
-    examples: tuple[torch.Tensor, torch.Tensor],
+    dataset: Dataset,
     batches: Iterator[torch.Tensor | None],
     training: LocalTraining,
     lr: float,
     seed: list[int],
 ) -> None:
-    """The plain loop, for any module: autograd and torch's own optimisers."""
+    """The plain loop, for any module: autograd, one step after the other."""
     parameters = [part for part in model.parameters() if part.requires_grad]
     origin = [part.detach().clone() for part in parameters] if training.proximal else []
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    optimizer = _optimizer(parameters, training, lr)
+    rule = step_rule(training, lr)
+    examples = torch.from_numpy(dataset.features), torch.from_numpy(dataset.labels)
     model.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))  # noqa: TID251 - public seed
-        for batch in batches:
-            features, labels = (part if batch is None else part[batch] for part in examples)
-            optimizer.zero_grad(set_to_none=True)
-            _loss(model, features, labels).backward()
-            _add_penalties(parameters, origin, training)
-            optimizer.step()
+        for features, labels in served(*examples, batches):
+            loss = _loss(model, features, labels)
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            with torch.no_grad():
+                _add_penalties(gradients, parameters, origin, training)
+                rule.step(parameters, gradients)
     for name, buffer in model.named_buffers():
         if not torch.equal(buffer, buffers[name]):
             raise PlanError(
                 f"training changed the buffer {name!r}, which is no parameter: it would leave the "
                 "client neither clipped nor averaged; use a layer without such state"
             )
-
-
-def _optimizer(
-    parameters: list[nn.Parameter], training: LocalTraining, lr: float
-) -> torch.optim.Optimizer:
-    if training.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=lr)
-    momentum = training.momentum if training.optimizer == "momentum" else 0.0
-    return torch.optim.SGD(parameters, lr=lr, momentum=momentum)
 
 
 def _loss(model: nn.Module, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -235,68 +261,22 @@ def _loss(model: nn.Module, features: torch.Tensor, labels: torch.Tensor) -> tor
 
 
 def _add_penalties(
-    parameters: list[nn.Parameter], origin: list[torch.Tensor], training: LocalTraining
-) -> None:
-    with torch.no_grad():
-        for index, parameter in enumerate(parameters):
-            gradient = parameter.grad
-            if gradient is None:
-                continue
-            if training.l2:
-                gradient.add_(parameter, alpha=training.l2)
-            if training.l1:
-                gradient.add_(parameter.sign(), alpha=training.l1)
-            if training.proximal:
-                gradient.add_(parameter - origin[index], alpha=training.proximal)
-
-
-@torch.no_grad()
-def _train_fused(
-    model: FeedForward,
-    examples: tuple[torch.Tensor, torch.Tensor],
-    batches: Iterator[torch.Tensor | None],
+    gradients: Sequence[torch.Tensor | None],
+    parameters: Sequence[torch.Tensor],
+    origin: Sequence[torch.Tensor],
     training: LocalTraining,
-    lr: float,
 ) -> None:
-    """Plain SGD on dense layers without autograd: W ← W − lr·(δᵀx)/n is one fused product (`addmm_`)."""
-    weights: list[torch.Tensor] = [layer.weight for layer in model.dense()]
-    biases: list[torch.Tensor] = [layer.bias for layer in model.dense()]
-    everything = [*weights, *biases]
-    origin = [part.clone() for part in everything] if training.proximal else []
-    features = examples[0].flatten(1)
-    targets = functional.one_hot(examples[1], len(biases[-1])).float()
-    for batch in batches:
-        chosen = slice(None) if batch is None else batch
-        inputs = [features[chosen]]  # of every layer
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            inputs.append(torch.addmm(bias, inputs[-1], weight.T).relu_())
-        logits = torch.addmm(biases[-1], inputs[-1], weights[-1].T)
-        signal = torch.softmax(logits, 1).sub_(targets[chosen])  # the loss's gradient at the logits
-        signals = [signal]
-        for weight, values in zip(weights[:0:-1], inputs[:0:-1], strict=True):
-            signals.append((signals[-1] @ weight).mul_(values > 0))
-        shrink = _penalty_steps(everything, origin, training, lr)
-        scale = -lr / len(signal)
-        for weight, bias, values, error in zip(weights, biases, inputs, signals[::-1], strict=True):
-            weight.addmm_(error.T, values, alpha=scale)
-            bias.add_(error.sum(0), alpha=scale)
-        for part, step in shrink:
-            part.add_(step)
-
-
-def _penalty_steps(
-    parts: list[torch.Tensor], origin: list[torch.Tensor], training: LocalTraining, lr: float
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Steps that the penalties ask for, computed before any parameter moves."""
-    if not (training.l1 or training.l2 or training.proximal):
-        return []
-    steps: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for index, part in enumerate(parts):
-        slope = part * training.l2 + part.sign() * training.l1
+    if not training.penalised:
+        return
+    for index, (gradient, parameter) in enumerate(zip(gradients, parameters, strict=True)):
+        if gradient is None:
+            continue
+        if training.l2:
+            gradient.add_(parameter, alpha=training.l2)
+        if training.l1:
+            gradient.add_(parameter.sign(), alpha=training.l1)
         if training.proximal:
-            slope += (part - origin[index]) * training.proximal
-        steps.append((part, slope * -lr))
-    return steps
+            gradient.add_(parameter - origin[index], alpha=training.proximal)
 
 
 @torch.no_grad()

@@ -120,12 +120,20 @@ class Layout:
                 tensor.copy_(flat[start : start + tensor.numel()].view(tensor.shape))
                 start += tensor.numel()
 
-    def _as_tensor(self, vector: NDArray[np.floating]) -> torch.Tensor:
+    def as_float32(self, vector: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return float32[d], the precision that models are trained in.
+
+        Raises:
+            LocalProtocolError: the vector is not of length d.
+        """
         if vector.shape != (self.size,):
             raise LocalProtocolError(
                 f"a vector of shape {vector.shape} does not fill {self.size} parameters"
             )
-        return torch.from_numpy(np.require(vector, np.float32, ["C", "W"]))
+        return np.require(vector, np.float32, ["C", "W"])
+
+    def _as_tensor(self, vector: NDArray[np.floating]) -> torch.Tensor:
+        return torch.from_numpy(self.as_float32(vector))
 
     def _matching(self, source: nn.Module | Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
         tensors = _parts(source)
