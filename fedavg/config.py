@@ -19,7 +19,7 @@ from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.encoding import FixedPoint, bits_for
 from fedavg.errors import ConfigError
 from fedavg.local import LocalTraining
-from fedavg.model_spec import ModelSpec
+from fedavg.model_spec import spec_of
 from fedavg.models import count_parameters
 from fedavg.noise import (
     CentralGaussian,
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
     from fedavg.cohort import Cohort
     from fedavg.data import Dataset, Task
+    from fedavg.model_spec import ModelSpec
     from fedavg.noise import Noise
     from fedavg.secure_sum import SecureSum
     from fedavg.server_optim import ServerOptimizer
@@ -149,7 +150,7 @@ def build_job(config: Config) -> Job:
     statistics = _statistics(config.secure_sum) if config.privacy.noise == "none" else None
     task, clients = place(config.data, statistics, seed=config.seed)
     shape = tuple(int(n) for n in task.train.features.shape[1:])
-    model = ModelSpec(config.model.name, shape, task.num_classes, config.seed)
+    model = spec_of(config.model, shape, task.num_classes, seed=config.seed)
     parameters = count_parameters(model.build())
     plan = build_plan(config, parameters, _sensitivity(config, task, model, parameters))
     if plan.noise is not None and config.privacy.noise_multiplier is None:

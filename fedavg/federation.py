@@ -27,6 +27,7 @@ from fedavg.secure_sum import KEY_HOLDER
 from fedavg.server import KeyHolder, RoundServer
 from fedavg.simulate import Faults, InProcess, Population
 from fedavg.tensors import Layout
+from fedavg.transfer import model_bytes, rest_digest
 from fedavg.workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Federation:
         self._spec = model if isinstance(model, ModelSpec) else None
         self._model = model.build() if isinstance(model, ModelSpec) else model
         self.layout = Layout.of(self._model)
+        self._rest = rest_digest(self._model)
         self._clients = dict(clients)
         self._evaluate = evaluate
         self._workers = workers
@@ -130,7 +132,16 @@ class Federation:
             vector_length=self.layout.size,
             num_rounds=num_rounds,
             largest_client=max(len(data) for data in self._clients.values()),
+            rest=self._rest,
         )
+
+    def model_file(self, vector: NDArray[np.float64] | None = None) -> bytes:
+        """A model, whole, as a safetensors file: any run may start from it.
+
+        Args:
+            vector: float64[d]; None takes the released one.
+        """
+        return model_bytes(self._model, self.layout, self.released if vector is None else vector)
 
     def run(self, num_rounds: int, restart: Restart | None = None) -> Generator[RoundResult]:
         """Enrol the clients and run up to `num_rounds` rounds, once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import itertools
 import math
@@ -80,8 +81,10 @@ def _softmax(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     return model
 
 
-def _mlp(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    return FeedForward((math.prod(input_shape), 64, num_classes))
+def _mlp(
+    input_shape: tuple[int, ...], num_classes: int, hidden: tuple[int, ...] = (64,)
+) -> nn.Module:
+    return FeedForward((math.prod(input_shape), *hidden, num_classes))
 
 
 def _two_hidden(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -107,24 +110,32 @@ _BUILT_IN: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "2nn": _two_hidden,
     "cnn": _cnn,
 }
+_WIDTHS = ("mlp",)  # whose hidden widths can be chosen
 
 
 def build_model(
-    name: str, input_shape: tuple[int, ...], num_classes: int, *, seed: int
+    name: str,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    seed: int,
+    hidden: tuple[int, ...] = (),
 ) -> nn.Module:
     """Build a model with reproducible initial weights.
 
     Args:
-        name: "softmax" (starts at zero), "mlp" (64 hidden units), "2nn" (McMahan's 200-200), "cnn"
-            (McMahan's, 28×28); or "package.module:factory".  An import path runs that module's
-            code, so take configurations only from where you would take code.  The factory is called
-            as factory(input_shape, num_classes) and returns an nn.Module from features to logits.
+        name: "softmax" (starts at zero), "mlp" (64 hidden units, or as chosen), "2nn" (McMahan's
+            200-200), "cnn" (McMahan's, 28×28); or "package.module:factory".  An import path
+            runs that module's code, so take configurations only from where you would take code.  The
+            factory is called as factory(input_shape, num_classes) and returns an nn.Module from features to logits.
         input_shape: shape of one example.
         num_classes: K ≥ 2.
         seed: public seed of the initial weights; torch's global generator is left as it was.
+        hidden: widths of hidden layers, inputs first, of a model that lets choose; () for its own.
 
     Raises:
-        ConfigError: an unknown name, a path that cannot be imported, or a factory that gives no module.
+        ConfigError: an unknown name, a path that cannot be imported, a factory that gives no module, or
+            widths that cannot be chosen.
 
     Example:
         >>> count_parameters(build_model("softmax", (196,), 10, seed=0))
@@ -133,6 +144,9 @@ def build_model(
     if num_classes < 2 or not input_shape or min(input_shape) < 1:
         raise ConfigError(f"no model goes from shape {input_shape} to {num_classes} classes")
     factory = _imported(name) if ":" in name else _built_in(name)
+    if hidden:
+        _check_widths(name, hidden)
+        factory = functools.partial(factory, hidden=tuple(hidden))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -144,6 +158,15 @@ def build_model(
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model {name!r} gave a {type(model).__name__}, not a torch.nn.Module")
     return model
+
+
+def _check_widths(name: str, hidden: tuple[int, ...]) -> None:
+    if name not in _WIDTHS:
+        raise ConfigError(
+            f"model {name!r} has its own widths: leave out hidden, or choose {' or '.join(_WIDTHS)}"
+        )
+    if min(hidden) < 1:
+        raise ConfigError(f"hidden widths are whole numbers from 1 up, not {list(hidden)}")
 
 
 def _built_in(name: str) -> Callable[[tuple[int, ...], int], nn.Module]:

@@ -142,7 +142,13 @@ class Plan:
         return self.noise is None and self.weighting != "equal"
 
     def resolve(
-        self, *, num_clients: int, vector_length: int, num_rounds: int, largest_client: int
+        self,
+        *,
+        num_clients: int,
+        vector_length: int,
+        num_rounds: int,
+        largest_client: int,
+        rest: str = "",
     ) -> Resolution:
         """Fix every derived number for one population, model and length of run.
 
@@ -151,6 +157,7 @@ class Plan:
             vector_length: d, parameters of the model.
             num_rounds: rounds that the budget has to last for.
             largest_client: most examples that any client holds.
+            rest: digest of what the model holds beside the vector (`fedavg.transfer.rest_digest`).
 
         Raises:
             PlanError: a cohort too small for the threat model, or too little honest noise.
@@ -172,6 +179,7 @@ class Plan:
             bounds=bounds,
             honest_fraction=self._honest_fraction(bounds, 0),
             server_fraction=self._honest_fraction(bounds, 1),
+            rest=rest,
         )
         self.secure_sum.check(resolution.spec(bounds.cap, b""))
         self.secure_sum.check(resolution.spec(max(bounds.floor, 1), b""))

@@ -26,7 +26,11 @@ _RATIO_WARNING = 2.0  # noise norm ÷ largest possible signal norm, per round
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """A plan with its population, model and length: every derived number in one place."""
+    """A plan with its population, model and length: every derived number in one place.
+
+    `rest` is a digest of what the model holds beside the vector: whoever has frozen layers of other weights
+    does not enter the same sum.
+    """
 
     plan: Plan
     num_clients: int
@@ -36,6 +40,7 @@ class Resolution:
     bounds: CohortBounds
     honest_fraction: float
     server_fraction: float
+    rest: str = ""
 
     @property
     def encoded_length(self) -> int:
@@ -230,7 +235,7 @@ class Resolution:
     def digest(self) -> bytes:
         """SHA-256 of everything that clients and server must agree on."""
         sizes = f"{self.num_clients} {self.vector_length} {self.num_rounds} {self.max_weight}"
-        text = f"fedavg plan v1\n{self.plan!r}\n{sizes}"
+        text = f"fedavg plan v1\n{self.plan!r}\n{sizes}" + (f"\n{self.rest}" if self.rest else "")
         return hashlib.sha256(text.encode()).digest()
 
 

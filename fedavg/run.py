@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,8 +33,6 @@ from fedavg.sum_plain import InsecurePlain
 from fedavg.transcript import Transcript
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
     from fedavg.checkpoint import Restart
@@ -154,6 +153,10 @@ def _resolved(job: Job, resolution: Resolution) -> Config:
     """The configuration with what was derived filled in: running it again derives the same."""
     config, plan = job.config, job.plan
     encoding = msgspec.structs.replace(config.encoding, bits=plan.encoding.bits)
+    model = config.model
+    if model.file:
+        file, digest = str(Path(model.file).resolve()), job.model.digest
+        model = msgspec.structs.replace(model, file=file, digest=digest)
     privacy = config.privacy
     if plan.noise is not None:
         privacy = msgspec.structs.replace(
@@ -162,7 +165,7 @@ def _resolved(job: Job, resolution: Resolution) -> Config:
             epsilon=plan.budget.epsilon if math.isfinite(plan.budget.epsilon) else None,
             max_participations=resolution.max_participations,
         )
-    return msgspec.structs.replace(config, encoding=encoding, privacy=privacy)
+    return msgspec.structs.replace(config, encoding=encoding, privacy=privacy, model=model)
 
 
 def _federation(
@@ -238,7 +241,7 @@ def _train(
     last = None if restart is None else _last(restart)
     total, done = job.config.rounds, 0 if last is None else last.round
     if restart is not None:
-        directory.write_model(federation.layout, restart.checkpoint.released)
+        directory.write_model(federation.model_file(restart.checkpoint.released))
     view_written = (directory.path / "server_view.json").exists()
     rounds = federation.run(total, restart)
     with _progress(console) as progress:
@@ -249,7 +252,7 @@ def _train(
             for result in rounds:
                 last = result
                 directory.append(result)
-                directory.write_model(federation.layout, federation.released)
+                directory.write_model(federation.model_file())
                 summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
                 directory.write_json("summary.json", summary)
                 view_written = view_written or _write_view(

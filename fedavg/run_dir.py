@@ -16,18 +16,13 @@ import msgspec
 
 from fedavg.checkpoint import replace_file
 from fedavg.errors import ConfigError
-from fedavg.tensors import save_model
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from fedavg.config import Config
     from fedavg.round_result import RoundResult
-    from fedavg.tensors import Layout
 
 __all__ = ["RunDirectory", "config_to_toml"]
 
@@ -128,11 +123,9 @@ class RunDirectory:
         text = json.dumps(_finite(value), indent=1, allow_nan=False)
         self._replace(name, text.encode())
 
-    def write_model(self, layout: Layout, vector: NDArray[np.float64]) -> None:
+    def write_model(self, data: bytes) -> None:
         """Write the released model whole or not at all."""
-        temporary = self.path / "model.safetensors.part"
-        save_model(temporary, layout, vector)
-        temporary.replace(self.path / "model.safetensors")
+        self._replace("model.safetensors", data)
 
     def _append(self, name: str, row: dict[str, object]) -> None:
         line = json.dumps(_finite(row), allow_nan=False) + "\n"

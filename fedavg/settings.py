@@ -56,9 +56,20 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A built-in name or an import path."""
+    """A built-in name or an import path, and what it starts from.
+
+    `hidden` are widths of hidden layers. `file` is a safetensors file to start from, such as an earlier run's
+    model.safetensors; tensors that match a pattern of `fresh` begin anew. Parameters that match `freeze` are
+    never trained and never sent. `digest` is the file's SHA-256: a run writes it down, and is resumed with no
+    other file.
+    """
 
     name: str = "softmax"
+    hidden: tuple[int, ...] = ()
+    file: str = ""
+    digest: str = ""
+    freeze: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
 
 
 class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

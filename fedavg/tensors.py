@@ -1,4 +1,4 @@
-"""Named tensors as one vector and back, and model files without pickle."""
+"""Named tensors as one vector and back."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from fedavg.errors import DataError, LocalProtocolError, PlanError
+from fedavg.errors import LocalProtocolError, PlanError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["Layout", "load_model", "save_model"]
+__all__ = ["Layout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,24 +158,3 @@ def _refuse_running_statistics(model: nn.Module) -> None:
                 "inputs, which cannot be clipped or averaged like an update: use GroupNorm or "
                 "LayerNorm, or track_running_stats=False"
             )
-
-
-def save_model(path: str | Path, layout: Layout, vector: NDArray[np.floating]) -> None:
-    """Write a model's trained parameters as a safetensors file of float32.
-
-    Raises:
-        LocalProtocolError: the vector does not fit the layout; nothing is written.
-    """
-    save_file(layout.unflatten(vector), str(path), metadata={"format": "pt"})
-
-
-def load_model(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file; no code in it is ever run.
-
-    Raises:
-        DataError: no such file, or not a safetensors file.
-    """
-    try:
-        return load_file(str(path))
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"cannot read a model from {path}: {error}") from error

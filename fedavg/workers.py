@@ -179,6 +179,7 @@ def _unpack(request: _Enrol) -> dict[int, Dataset]:
 def _equip(population: Population, request: _Equip) -> None:
     from fedavg.blueprint import plan_from_bytes  # noqa: PLC0415 - the worker's own start-up
     from fedavg.tensors import Layout  # noqa: PLC0415 - the worker's own start-up
+    from fedavg.transfer import rest_digest  # noqa: PLC0415 - the worker's own start-up
 
     model = request.model.build()
     layout = Layout.of(model)
@@ -187,6 +188,7 @@ def _equip(population: Population, request: _Equip) -> None:
         vector_length=layout.size,
         num_rounds=request.num_rounds,
         largest_client=request.largest_client,
+        rest=rest_digest(model),
     )
     store = MemoryStore() if request.store is None else FolderStore(Path(request.store))
     population.equip(resolution, model, layout, request.material, request.seed, store)

@@ -101,3 +101,13 @@ def test_frozen_parameters_do_not_count():
     for part in model.dense()[0].parameters():
         part.requires_grad_(False)
     assert count_parameters(model) == 24
+
+
+def test_widths_of_the_mlp_can_be_chosen_and_others_keep_theirs():
+    model = build_model("mlp", (10,), 2, seed=0, hidden=(64, 32))
+    assert [layer.out_features for layer in model.dense()] == [64, 32, 2]
+    for name in ("softmax", "2nn", "cnn", f"{__name__}:tiny"):
+        with pytest.raises(ConfigError, match="has its own widths"):
+            build_model(name, (784,), 2, seed=0, hidden=(8,))
+    with pytest.raises(ConfigError, match="from 1 up"):
+        build_model("mlp", (10,), 2, seed=0, hidden=(8, 0))

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fedavg import tensors
-from fedavg.errors import DataError, LocalProtocolError, PlanError
+from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.models import build_model
-from fedavg.tensors import Layout, load_model, save_model
+from fedavg.tensors import Layout
 
 SHAPES = st.lists(st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=5)
 
@@ -122,28 +122,3 @@ def test_a_misfit_changes_nothing():
         layout.flatten(nn.Linear(2, 1, bias=False))
     with pytest.raises(LocalProtocolError, match="'weight' has shape"):
         layout.load_vector(nn.Linear(3, 1), np.zeros(3))
-
-
-def test_model_files_round_trip(tmp_path):
-    model = build_model("cnn", (784,), 3, seed=1)
-    layout = Layout.of(model)
-    vector = layout.flatten(model)
-    path = tmp_path / "model.safetensors"
-    save_model(path, layout, vector)
-    state = load_model(path)
-    assert Layout.of({name: state[name] for name in layout.names}) == layout
-    assert (layout.flatten(state) == vector).all()
-    model.load_state_dict(state)
-
-
-def test_model_files_that_are_none(tmp_path):
-    path = tmp_path / "model.safetensors"
-    with pytest.raises(DataError, match="cannot read a model"):
-        load_model(path)
-    torch.save({"weight": torch.zeros(2)}, path)  # a pickle
-    with pytest.raises(DataError, match="cannot read a model"):
-        load_model(path)
-    layout = Layout.of(nn.Linear(2, 1))
-    with pytest.raises(LocalProtocolError, match="does not fill"):
-        save_model(tmp_path / "other.safetensors", layout, np.zeros(2))
-    assert not (tmp_path / "other.safetensors").exists()
