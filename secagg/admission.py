@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from secagg import ring
-from secagg.envelopes import MASK_KEY, SELF_MASK, committed, share_commitment
+from secagg.envelopes import MASK_KEY, SELF_MASK, share_commitments
 from secagg.errors import LocalProtocolError, RemoteProtocolError
 from secagg.keys import acceptable_agreement_key
-from secagg.messages import MaskedInput
-from secagg.outbox import place_in
+from secagg.messages import COMMITMENT_SIZE, MaskedInput
 from secagg.shamir import canonical
 from secagg.state import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
@@ -87,7 +87,7 @@ def check_opened(
     client_id = message.client_id
     _check_count(client_id, cohort, len(message.opened))
     around = cohort.neighbours(cohort.positions[client_id])
-    opened = frozenset(place for place, flag in zip(around, message.opened, strict=True) if flag)
+    opened = frozenset(compress(around, message.opened))
     if not opened <= dealers or len(opened) + 1 < cohort.params.threshold:
         raise RemoteProtocolError("opened shares of clients that dealt none, or too few", client_id)
     return opened
@@ -156,7 +156,7 @@ def check_shares(
     message: UnmaskShares,
     cohort: Cohort,
     around: Sequence[int],
-    dealt: Mapping[int, ShareKeys],
+    promised: bytes,
     survivors: AbstractSet[int],
 ) -> None:
     """Raise RemoteProtocolError unless each share is the one that its dealer committed to.
@@ -167,28 +167,25 @@ def check_shares(
         message: its own share, then one of each partner around it.
         cohort: the roster.
         around: positions of the sender's neighbours among the partners, ascending.
-        dealt: commitments by dealer's position.
+        promised: these partners' commitments to what they dealt the sender, joined: to a share of the
+            self-mask for each survivor, of the mask key for others.
         survivors: positions in the sum.
     """
     holder = message.client_id
-    position = cohort.positions[holder]
     if len(message.shares) != len(around) + 1:
         raise RemoteProtocolError(
             f"gave {len(message.shares)} shares, {len(around) + 1} are due", holder
         )
     own, *others = message.shares
-    if not canonical(own):
+    if not canonical(own) or not all(map(canonical, others)):
         raise RemoteProtocolError("gave a share that is no share", holder)
-    for dealer, share in zip(around, others, strict=True):
-        if not canonical(share):
-            raise RemoteProtocolError("gave a share that is no share", holder)
-        dealer_id = cohort.client_id(dealer)
-        kind = SELF_MASK if dealer in survivors else MASK_KEY
-        envelope = dealt[dealer].envelopes[place_in(cohort.neighbours(dealer), position)]
-        if committed(envelope, kind) != share_commitment(cohort, dealer_id, holder, kind, share):
-            raise RemoteProtocolError(
-                f"gave another share than client {dealer_id} dealt it", holder
-            )
+    dealers = [cohort.ids[place] for place in around]
+    kinds = [SELF_MASK if place in survivors else MASK_KEY for place in around]
+    given = share_commitments(cohort, dealers, holder, kinds, others)
+    if given != promised:
+        differs = next(at for at, (a, b) in enumerate(zip(given, promised, strict=True)) if a != b)
+        dealer = dealers[differs // COMMITMENT_SIZE]
+        raise RemoteProtocolError(f"gave another share than client {dealer} dealt it", holder)
 
 
 def _check_count(client_id: int, cohort: Cohort, count: int) -> None:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from secagg.errors import RemoteProtocolError
 from secagg.messages import COMMITMENT_SIZE, COMMITMENTS_SIZE
+from secagg.records import column
 from secagg.sealed import TAG_SIZE, open_sealed, route_keys, seal
 from secagg.shamir import SHARE_SIZE, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from secagg.cohort import Cohort
     from secagg.keys import AgreementKey
@@ -30,7 +31,7 @@ __all__ = [
     "open_inbox",
     "routes",
     "seal_envelope",
-    "share_commitment",
+    "share_commitments",
 ]
 
 SELF_MASK = 0
@@ -44,19 +45,30 @@ _PLACE = struct.Struct("<IIB")
 _LABEL = b"secagg v1 share\0"
 
 
-def share_commitment(cohort: Cohort, dealer: int, holder: int, kind: int, share: bytes) -> bytes:
-    """Commitment of a dealer (id) to one share for a holder (id).
+def share_commitments(
+    cohort: Cohort,
+    dealers: Sequence[int],
+    holder: int,
+    kinds: Sequence[int],
+    shares: Sequence[bytes],
+) -> bytes:
+    """Commitments of dealers (ids) to one share each for a holder (id), joined.
 
     All parts have fixed sizes, so none can run into another.  No nonce: below the threshold each share
     has at least 251 bits that nobody else knows.
     """
-    place = _PLACE.pack(dealer, holder, kind)
-    return hashlib.sha256(_LABEL + cohort.session + place + share).digest()[:COMMITMENT_SIZE]
+    start, place, sha256 = _LABEL + cohort.session, _PLACE.pack, hashlib.sha256
+    return b"".join(
+        [
+            sha256(start + place(dealer, holder, kind) + share).digest()[:COMMITMENT_SIZE]
+            for dealer, kind, share in zip(dealers, kinds, shares, strict=True)
+        ]
+    )
 
 
-def committed(envelope: bytes, kind: int) -> bytes:
-    """The commitment that an envelope shows for one of its shares."""
-    return envelope[kind * COMMITMENT_SIZE : (kind + 1) * COMMITMENT_SIZE]
+def committed(envelopes: Sequence[bytes], kind: int) -> Iterator[bytes]:
+    """The commitments that envelopes, or their heads, show for one of their shares."""
+    return column(envelopes, kind * COMMITMENT_SIZE, (kind + 1) * COMMITMENT_SIZE)
 
 
 def seal_envelope(cohort: Cohort, key: bytes, shares: bytes, dealer: int, holder: int) -> bytes:
@@ -122,7 +134,5 @@ def _route(cohort: Cohort, dealer: int, holder: int) -> bytes:
 
 
 def _commitments(cohort: Cohort, shares: bytes, dealer: int, holder: int) -> bytes:
-    seed_share, key_share = shares[:SHARE_SIZE], shares[SHARE_SIZE:]
-    return share_commitment(cohort, dealer, holder, SELF_MASK, seed_share) + share_commitment(
-        cohort, dealer, holder, MASK_KEY, key_share
-    )
+    both = (shares[:SHARE_SIZE], shares[SHARE_SIZE:])
+    return share_commitments(cohort, (dealer, dealer), holder, (SELF_MASK, MASK_KEY), both)

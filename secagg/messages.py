@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secagg.keys import digest
+from secagg.records import column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,9 +85,12 @@ class ShareKeys:
 
     def signed(self, session: bytes, root: bytes) -> bytes:
         """What the signature covers: all that a third party needs to convict a bad dealer."""
-        commitments = b"".join(envelope[:COMMITMENTS_SIZE] for envelope in self.envelopes)
         client = self.client_id.to_bytes(4, "little")
-        return digest(b"dealt", session, root, client, self.seed_commitment, commitments)
+        return digest(b"dealt", session, root, client, self.seed_commitment, self.commitments())
+
+    def commitments(self) -> bytes:
+        """The heads of all envelopes."""
+        return b"".join(column(self.envelopes, 0, COMMITMENTS_SIZE))
 
 
 @dataclass(frozen=True, slots=True)

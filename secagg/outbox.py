@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import repeat
+from typing import TYPE_CHECKING, TypeVar
 
+from secagg.envelopes import MASK_KEY, SELF_MASK, committed
 from secagg.messages import COMMITMENTS_SIZE, ForwardedShares, ShareKeys, Signatures, Survivors
 from secagg.records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from secagg.cohort import Cohort
     from secagg.messages import UnmaskShares
 
+T = TypeVar("T")
+
 __all__ = [
     "commitments_of",
-    "inbox_of",
+    "inboxes_of",
     "inputs_around",
     "members_of",
-    "place_in",
+    "promises_to",
     "quorum_around",
-    "shares_of",
+    "shares_by_dealer",
 ]
-
-
-def place_in(places: Sequence[int], position: int) -> int:
-    """Index of a position in an ascending list that holds it."""
-    return bisect_left(places, position)
 
 
 def members_of(cohort: Cohort, chosen: Iterable[int]) -> bytes:
@@ -39,22 +38,40 @@ def members_of(cohort: Cohort, chosen: Iterable[int]) -> bytes:
     return bytes(members)
 
 
-def inbox_of(cohort: Cohort, dealt: Mapping[int, ShareKeys], holder: int) -> ForwardedShares:
-    """The envelopes for a holder's position, in the order of its neighbours."""
-    return ForwardedShares(
-        tuple(
-            dealt[dealer].envelopes[place_in(cohort.neighbours(dealer), holder)]
-            if dealer in dealt
-            else None
-            for dealer in cohort.neighbours(holder)
-        )
-    )
+def inboxes_of(
+    cohort: Cohort, dealt: Mapping[int, ShareKeys]
+) -> Iterator[tuple[int, ForwardedShares]]:
+    """For each dealer's position, ascending, the envelopes to it, in the order of its neighbours."""
+    lists = {dealer: message.envelopes for dealer, message in dealt.items()}
+    for holder, envelopes in enumerate(_addressed(cohort, lists, None)):
+        if holder in dealt:
+            yield holder, ForwardedShares(envelopes)
 
 
 def commitments_of(message: ShareKeys) -> ShareKeys:
     """What stays of a dealer's message when its envelopes are on their way: commitments, signed."""
-    heads = b"".join(envelope[:COMMITMENTS_SIZE] for envelope in message.envelopes)
-    return replace(message, envelopes=Records(heads, COMMITMENTS_SIZE, bytes))
+    return replace(message, envelopes=Records(message.commitments(), COMMITMENTS_SIZE, bytes))
+
+
+def promises_to(
+    cohort: Cohort,
+    dealt: Mapping[int, ShareKeys],
+    partners: Iterable[int],
+    survivors: AbstractSet[int],
+) -> dict[int, bytes]:
+    """Survivor's position → what its partners committed to: the one share of each that it must give.
+
+    Of the self-mask for a survivor, of the mask key for others; in the order of the partners, joined.
+    """
+    lists = {
+        dealer: committed(dealt[dealer].envelopes, SELF_MASK if dealer in survivors else MASK_KEY)
+        for dealer in partners
+    }
+    return {
+        holder: b"".join(commitments)
+        for holder, commitments in enumerate(_addressed(cohort, lists, b""))
+        if holder in survivors
+    }
 
 
 def inputs_around(
@@ -72,20 +89,31 @@ def quorum_around(
     return Signatures(tuple(pairs)) if len(pairs) == quorum else None
 
 
-def shares_of(
-    dealer: int,
-    answers: Mapping[int, UnmaskShares],
-    masked_with: Mapping[int, Sequence[int]],
-    threshold: int,
-) -> dict[int, bytes]:
-    """Holder's position → its share of a partner's secret, as many as rebuild it."""
-    found: dict[int, bytes] = {}
-    for holder in sorted((dealer, *masked_with[dealer])):
-        message = answers.get(holder)
-        if message is None:
-            continue
-        at = 0 if holder == dealer else 1 + place_in(masked_with[holder], dealer)
-        found[holder] = message.shares[at]
-        if len(found) == threshold:
-            break
-    return found
+def shares_by_dealer(
+    answers: Mapping[int, UnmaskShares], masked_with: Mapping[int, Sequence[int]]
+) -> Iterator[tuple[int, dict[int, bytes]]]:
+    """For each partner's position, ascending: holder's position → its share of that partner's secret.
+
+    Each holder gave its shares in this order, its own first, so all lists are read from front to back.
+    """
+    unread = {holder: iter(message.shares) for holder, message in answers.items()}
+    own = {holder: next(shares) for holder, shares in unread.items()}
+    for dealer in sorted(masked_with):
+        found = {place: next(unread[place]) for place in masked_with[dealer] if place in unread}
+        if dealer in own:
+            found[dealer] = own[dealer]
+        yield dealer, found
+
+
+def _addressed(
+    cohort: Cohort, lists: Mapping[int, Iterable[T]], absent: T
+) -> Iterator[tuple[T, ...]]:
+    """For each position in turn, what its neighbours' lists hold for it; `absent` of who has none.
+
+    A list goes by its owner's neighbours.  These ascend, and so do the positions here, hence what a list
+    holds for the next of them is its next item: nothing is looked up.
+    """
+    everyone = range(len(cohort.ids))
+    unread = [iter(lists[owner]) if owner in lists else repeat(absent) for owner in everyone]
+    for position in everyone:
+        yield tuple(map(next, map(unread.__getitem__, cohort.neighbours(position))))

@@ -5,13 +5,16 @@ A session's lists are long and mostly passed on: as bytes they cost what they co
 
 from __future__ import annotations
 
+import itertools
+import struct
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Records"]
+__all__ = ["Records", "column"]
 
 T = TypeVar("T")
 
@@ -58,11 +61,27 @@ class Records(Sequence[T], Generic[T]):
         return self._read(data[at : at + size])
 
     def __iter__(self) -> Iterator[T]:
-        size, data, read = self._size, self.data, self._read
-        return (read(data[at : at + size]) for at in range(0, len(data), size))
+        return map(self._read, self.column(0, self._size))
+
+    def column(self, start: int, stop: int) -> Iterator[bytes]:
+        """Bytes start … stop of each record."""
+        parts = struct.iter_unpack(f"{start}x{stop - start}s{self._size - stop}x", self.data)
+        return itertools.chain.from_iterable(parts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
         return hash(tuple(self))
+
+
+def column(items: Sequence[bytes], start: int, stop: int) -> Iterator[bytes]:
+    """Bytes start … stop of each of some items, which may be records.
+
+    Example:
+        >>> list(column(Records(b"abcdef", 3, bytes), 1, 3)) == list(column([b"abc", b"def"], 1, 3))
+        True
+    """
+    if isinstance(items, Records):
+        return items.column(start, stop)
+    return map(itemgetter(slice(start, stop)), items)

@@ -8,7 +8,7 @@ the sum when it is complete, and not kept.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -40,11 +40,12 @@ from secagg.messages import (
 )
 from secagg.outbox import (
     commitments_of,
-    inbox_of,
+    inboxes_of,
     inputs_around,
     members_of,
+    promises_to,
     quorum_around,
-    shares_of,
+    shares_by_dealer,
 )
 from secagg.settle import SumResult, compatible, remove_masks
 from secagg.staging import Staging
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
 
     from secagg.keys import Directory
     from secagg.params import Params
+
+M = TypeVar("M", bound=Message)
 
 __all__ = ["Server", "SumResult"]
 
@@ -107,6 +110,7 @@ class Server:
         self._inputs: dict[int, bytes] = {}  # of those already in the total: their signatures
         self._survivors = Survivors(b"")
         self._alive: frozenset[int] = frozenset()
+        self._promised: dict[int, bytes] = {}  # commitments to the shares that a survivor must give
         self._total: ring.RingArray | None = None
         self._result: SumResult | None = None
 
@@ -263,8 +267,9 @@ class Server:
                 told = (self._survivors, self._roster(), self._partner_root, self._directory)
                 admission.check_signature(content, *told)
             case UnmaskShares():
-                around = self._masked_with[self._position(client_id)]
-                admission.check_shares(content, self._roster(), around, self._dealt, self._alive)
+                position = self._position(client_id)
+                around, promised = self._masked_with[position], self._promised[position]
+                admission.check_shares(content, self._roster(), around, promised, self._alive)
             case _:  # the table of awaited kinds lets no other through
                 raise RemoteProtocolError("sent a message of the server's", client_id)
         self._answers[client_id] = content
@@ -291,11 +296,10 @@ class Server:
     def _close_share_keys(self) -> dict[int, bytes]:
         self._need(len(self._answers), self._params.min_survivors, AbortReason.TOO_FEW_SHARES)
         cohort = self._roster()
-        dealt = [m for m in self._answers.values() if isinstance(m, ShareKeys)]
-        self._dealt = {cohort.positions[message.client_id]: message for message in dealt}
+        self._dealt = self._answered(ShareKeys)
         forwarded = {
-            cohort.client_id(holder): encode(inbox_of(cohort, self._dealt, holder), self._session)
-            for holder in sorted(self._dealt)
+            cohort.client_id(holder): encode(inbox, self._session)
+            for holder, inbox in inboxes_of(cohort, self._dealt)
         }
         for dealer, message in self._dealt.items():
             self._dealt[dealer] = commitments_of(message)
@@ -309,7 +313,7 @@ class Server:
         self._partner_root = self._partners.root(self._session, cohort.root)
         for position in chosen:
             around = cohort.neighbours(position)
-            self._masked_with[position] = tuple(place for place in around if place in chosen)
+            self._masked_with[position] = tuple(filter(chosen.__contains__, around))
         self._opened = {}
         self._total = np.zeros(self._params.vector_length, ring.ring_dtype(self._params.ring_bits))
         message = encode(self._partners, self._session)
@@ -320,22 +324,18 @@ class Server:
         cohort, inputs, told = self._roster(), self._inputs, sorted(self._inputs)
         self._alive = frozenset(told)
         self._survivors = Survivors(members_of(cohort, told))
+        self._promised = promises_to(cohort, self._dealt, self._masked_with, self._alive)
+        self._dealt = {place: replace(self._dealt[place], envelopes=()) for place in told}
         if not self._params.local:
             message = encode(self._survivors, self._session)
             return dict.fromkeys(map(cohort.client_id, told), message)
-        messages: dict[int, bytes] = {}
-        for place in told:
-            content = inputs_around(self._survivors, inputs, self._masked_with[place])
-            messages[cohort.client_id(place)] = encode(content, self._session)
-        return messages
+        shown = {p: inputs_around(self._survivors, inputs, self._masked_with[p]) for p in told}
+        return {cohort.client_id(p): encode(shown[p], self._session) for p in told}
 
     def _close_consistency(self) -> dict[int, bytes]:
         cohort, quorum = self._roster(), self._params.quorum
-        signed = {
-            self._position(client): message.signature
-            for client, message in sorted(self._answers.items())
-            if isinstance(message, ConsistencySignature)
-        }
+        answers = self._answered(ConsistencySignature)
+        signed = {place: message.signature for place, message in answers.items()}
         if not self._params.local:
             self._need(len(signed), quorum, AbortReason.TOO_FEW_SIGNATURES)
             # exactly a quorum: every further signature costs each client a verification
@@ -352,18 +352,13 @@ class Server:
     def _close_unmask(self) -> dict[int, bytes]:
         cohort, total = self._roster(), self._sum()
         commitments = {position: self._dealt[position].seed_commitment for position in self._alive}
-        answers = {
-            self._position(client): message
-            for client, message in self._answers.items()
-            if isinstance(message, UnmaskShares)
-        }
         remove_masks(
             total,
             cohort,
             self._partner_root,
             self._alive,
             self._masked_with,
-            lambda dealer: shares_of(dealer, answers, self._masked_with, self._params.threshold),
+            shares_by_dealer(self._answered(UnmaskShares), self._masked_with),
             commitments,
             executor=self._executor,
         )
@@ -376,6 +371,11 @@ class Server:
     def _need(self, count: int, least: int, reason: AbortReason) -> None:
         if count < least:
             raise Aborted(reason, f"{count} of the {least} that are needed")
+
+    def _answered(self, kind: type[M]) -> dict[int, M]:
+        """The messages of this phase, by position, ascending."""
+        answers = sorted(self._answers.items())
+        return {self._position(client): m for client, m in answers if isinstance(m, kind)}
 
     def _position(self, client_id: int) -> int:
         return self._roster().positions[client_id]
@@ -392,7 +392,7 @@ class Server:
 
     def _forget(self) -> None:
         self._answers, self._dealt, self._opened = {}, {}, {}
-        self._masked_with, self._inputs = {}, {}
+        self._masked_with, self._inputs, self._promised = {}, {}, {}
         self._taken, self._live = set(), set()
         self._staging.clear()
         self._total = None

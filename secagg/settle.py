@@ -13,7 +13,7 @@ from secagg.messages import seed_commitment
 from secagg.shamir import rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
 
@@ -60,8 +60,8 @@ def compatible(cohort: Cohort, opened: Mapping[int, AbstractSet[int]]) -> set[in
     """
     at_odds: dict[int, set[int]] = {}
     for position, peers in opened.items():
-        for other in cohort.neighbours(position):
-            if other not in peers and other in opened:
+        for other in set(cohort.neighbours(position)).difference(peers):
+            if other in opened:
                 at_odds.setdefault(position, set()).add(other)
                 at_odds.setdefault(other, set()).add(position)
     chosen = set(opened)
@@ -81,7 +81,7 @@ def remove_masks(
     partner_root: bytes,
     survivors: AbstractSet[int],
     masked_with: Mapping[int, Sequence[int]],
-    shares: Callable[[int], dict[int, bytes]],
+    shares: Iterable[tuple[int, Mapping[int, bytes]]],
     commitments: Mapping[int, bytes],
     *,
     executor: Executor | None = None,
@@ -94,8 +94,8 @@ def remove_masks(
         partner_root: hash of roster and partners.
         survivors: positions whose inputs are in the sum.
         masked_with: position → neighbours it masked with.
-        shares: dealer's position → holder's position → share, of the self-mask for survivors and of
-            the mask key for others, checked against the commitments.
+        shares: for each partner's position: holder's position → share, of the self-mask for survivors
+            and of the mask key for others, checked against the commitments.
         commitments: survivors' commitments to their self-mask seeds.
         executor: of threads, to use more cores.
 
@@ -104,23 +104,29 @@ def remove_masks(
     """
     added: list[bytes] = []
     subtracted: list[bytes] = []
-    for position in sorted(survivors):
-        secret = _rebuilt(cohort, shares, position)
-        client_id = cohort.client_id(position)
-        if (
-            secret is None
-            or seed_commitment(cohort.session, client_id, secret) != commitments[position]
-        ):
-            raise _bad_dealer("self-mask seed", client_id)
-        added.append(self_seed(cohort, partner_root, secret, position))
-    for position, partners in _orphans(survivors, masked_with).items():
-        secret = _rebuilt(cohort, shares, position)
+    orphans = _orphans(survivors, masked_with)
+    needed = {*survivors, *orphans}
+    for position, held in shares:
+        if position not in needed:
+            continue
+        needed.remove(position)
+        secret, client_id = _rebuilt(cohort, held, position), cohort.client_id(position)
+        if position in survivors:
+            if (
+                secret is None
+                or seed_commitment(cohort.session, client_id, secret) != commitments[position]
+            ):
+                raise _bad_dealer("self-mask seed", client_id)
+            added.append(self_seed(cohort, partner_root, secret, position))
+            continue
         key = None if secret is None else AgreementKey.from_private_bytes(secret)
         if key is None or key.public != cohort.entries[position].mask_key:
-            raise _bad_dealer("mask key", cohort.client_id(position))
-        for survivor in partners:
+            raise _bad_dealer("mask key", client_id)
+        for survivor in orphans[position]:
             seed = pair_seed(cohort, partner_root, key, position, survivor)
             (added if survivor < position else subtracted).append(seed)
+    for position in needed:
+        _rebuilt(cohort, {}, position)
     for start in range(0, max(len(added), len(subtracted)), SEEDS_AT_ONCE):
         part = slice(start, start + SEEDS_AT_ONCE)
         add_masks(total, subtracted[part], added[part], executor=executor)
@@ -143,11 +149,8 @@ def _orphans(
     return orphans
 
 
-def _rebuilt(
-    cohort: Cohort, shares: Callable[[int], dict[int, bytes]], dealer: int
-) -> bytes | None:
+def _rebuilt(cohort: Cohort, held: Mapping[int, bytes], dealer: int) -> bytes | None:
     threshold = cohort.params.threshold
-    held = shares(dealer)
     holders = sorted(held)[:threshold]
     if len(holders) < threshold:
         raise Aborted(

@@ -22,7 +22,7 @@ from secagg import (
     ring,
 )
 from secagg.cohort import pair_seed
-from secagg.envelopes import MASK_KEY, committed, share_commitment
+from secagg.envelopes import MASK_KEY, committed, share_commitments
 from secagg.keys import AgreementKey
 from secagg.masks import add_masks
 from secagg.messages import MaskedInput, ShareKeys, SharesOpened, UnmaskShares
@@ -355,9 +355,8 @@ def test_s12_anyone_can_convict_a_bad_dealer():
         at = cohort.positions[holder]
         share = decode(lab.reply(holder))[1].shares[1 + cohort.neighbours(at).index(position)]
         envelope = dealt.envelopes[cohort.neighbours(position).index(at)]
-        assert committed(envelope, MASK_KEY) == share_commitment(
-            cohort, 20, holder, MASK_KEY, share
-        )
+        (promised,) = committed([envelope], MASK_KEY)
+        assert promised == share_commitments(cohort, [20], holder, [MASK_KEY], [share])
         shares[at + 1] = share
     points = list(shares)[: lab.params.threshold]
     rebuilt = AgreementKey.from_private_bytes(rebuild(points, [shares[p] for p in points]))

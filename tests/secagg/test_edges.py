@@ -134,6 +134,8 @@ def test_records_are_whole_and_equal_by_their_items():
     two = Records(b"abcd", 2, bytes)
     assert two[:1] == (b"ab",)
     assert hash(two) == hash((b"ab", b"cd"))
+    assert list(two.column(1, 2)) == [b"b", b"d"]
+    assert list(Records(b"", 2, bytes)) == []
     assert two == (b"ab", b"cd")
     assert two != (b"ab",)
     assert two != 5

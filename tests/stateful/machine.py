@@ -29,7 +29,7 @@ from secagg import (
     RemoteProtocolError,
     masked_vector,
 )
-from secagg.envelopes import MASK_KEY, SELF_MASK, committed, share_commitment
+from secagg.envelopes import MASK_KEY, SELF_MASK, committed, share_commitments
 from secagg.messages import (
     ForwardedShares,
     Partners,
@@ -398,8 +398,8 @@ class Sessions(RuleBasedStateMachine):
             dealer = cohort.client_id(place)
             envelope = self.dealt[dealer].envelopes[cohort.neighbours(place).index(at)]
             for secret in (SELF_MASK, MASK_KEY):
-                promised = committed(envelope, secret)
-                if promised == share_commitment(cohort, dealer, i, secret, share):
+                (promised,) = committed([envelope], secret)
+                if promised == share_commitments(cohort, [dealer], i, [secret], [share]):
                     self.given.setdefault((i, dealer), set()).add(secret)
 
     @invariant()

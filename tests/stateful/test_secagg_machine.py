@@ -55,11 +55,7 @@ MUTANTS = {
     "old sessions count": (Phase.CHECK_SHARES, (Server, "_take", "session != self._session")),
     "shares are not compared with commitments": (
         Phase.UNMASK,
-        (
-            secagg.admission,
-            "check_shares",
-            "committed(envelope, kind) != share_commitment(cohort, dealer_id, holder, kind, share)",
-        ),
+        (secagg.admission, "check_shares", "given != promised"),
     ),
     "masks of drop-outs stay in": (
         Phase.MASKED_INPUT,
