@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         WireFormatError,
     )
     from fedavg.federation import Federation, RoundResult
-    from fedavg.local import LocalTraining
+    from fedavg.local_training import LocalTraining
     from fedavg.model_spec import ModelSpec
     from fedavg.noise import (
         CentralGaussian,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from fedavg.plan import Budget, Plan, calibrated
     from fedavg.resolution import Resolution
+    from fedavg.schedule import Schedule
     from fedavg.selective import Selective
     from fedavg.sensitivity import SensitivityMap
     from fedavg.sensitivity_scores import gradient_times_weight, label_sensitivity
@@ -82,7 +83,7 @@ _HOME = {
     "FixedPoint": "encoding",
     "InsecurePlain": "sum_plain",
     "LocalProtocolError": "errors",
-    "LocalTraining": "local",
+    "LocalTraining": "local_training",
     "ModelSpec": "model_spec",
     "NonFiniteError": "errors",
     "Plan": "plan",
@@ -92,6 +93,7 @@ _HOME = {
     "Resolution": "resolution",
     "RoundAbortedError": "errors",
     "RoundResult": "federation",
+    "Schedule": "schedule",
     "SecAgg": "sum_secagg",
     "Selective": "selective",
     "SensitivityMap": "sensitivity",
@@ -141,6 +143,7 @@ __all__ = [
     "Resolution",
     "RoundAbortedError",
     "RoundResult",
+    "Schedule",
     "SecAgg",
     "Selective",
     "SensitivityMap",

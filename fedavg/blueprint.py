@@ -11,7 +11,7 @@ from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.encoding import FixedPoint
 from fedavg.errors import PlanError
-from fedavg.local import LocalTraining
+from fedavg.local_training import LocalTraining
 from fedavg.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -19,6 +19,7 @@ from fedavg.noise import (
     DistributedSkellam,
 )
 from fedavg.plan import Budget, Plan
+from fedavg.schedule import Schedule
 from fedavg.selective import Selective
 from fedavg.sensitivity import SensitivityMap
 from fedavg.server_optim import (
@@ -60,6 +61,7 @@ _TYPES: dict[str, type[Any]] = {
         LocalTraining,
         Plan,
         PoissonCohort,
+        Schedule,
         SecAgg,
         Selective,
         SensitivityMap,

@@ -18,7 +18,6 @@ from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.encoding import FixedPoint, bits_for
 from fedavg.errors import ConfigError
-from fedavg.local import LocalTraining
 from fedavg.model_spec import spec_of
 from fedavg.models import count_parameters
 from fedavg.noise import (
@@ -32,21 +31,12 @@ from fedavg.plan import Budget, Plan, calibrated
 from fedavg.selective import Selective
 from fedavg.sensitivity import SensitivityMap
 from fedavg.sensitivity_scores import label_sensitivity
-from fedavg.server_optim import (
-    AveragedIterates,
-    FedAdagrad,
-    FedAdam,
-    FedAvg,
-    FedMomentum,
-    FedYogi,
-)
+from fedavg.server_optim import AveragedIterates
 from fedavg.settings import (
     ClippingConfig,
     CohortConfig,
     Config,
-    LocalConfig,
     PrivacyConfig,
-    ServerConfig,
     SumConfig,
     section,
 )
@@ -54,6 +44,7 @@ from fedavg.sum_he import Bfv, Ckks
 from fedavg.sum_masked_he import EncryptedSecAgg
 from fedavg.sum_plain import InsecurePlain
 from fedavg.sum_secagg import SecAgg
+from fedavg.training_config import learning_schedule, local_training, server_optimizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +54,6 @@ if TYPE_CHECKING:
     from fedavg.model_spec import ModelSpec
     from fedavg.noise import Noise
     from fedavg.secure_sum import SecureSum
-    from fedavg.server_optim import ServerOptimizer
 
 __all__ = ["Config", "Job", "build_job", "load_config"]
 
@@ -206,12 +196,13 @@ def build_plan(config: Config, parameters: int, sensitivity: SensitivityMap | No
         encoding=_encoding(config, parameters),
         noise=noise,
         secure_sum=_secure_sum(config.secure_sum, sensitivity),
-        local_training=_local(config.local),
-        server_optimizer=_optimizer(config.server),
+        local_training=local_training(config.local),
+        server_optimizer=server_optimizer(config.server),
         budget=Budget(epsilon, privacy.delta),
         averaging=averaging,
         max_participations=privacy.max_participations if noise is not None else None,
         clipping=_clipping(config.clipping),
+        server_schedule=learning_schedule(config.server),
     )
 
 
@@ -284,31 +275,3 @@ def _selective(config: SumConfig, sensitivity: SensitivityMap | None) -> Selecti
     if config.rest == "insecure-plain":
         return Selective(encrypted, InsecurePlain(config.dropout_rate), sensitivity)
     return Selective(encrypted, SecAgg(*rates, config.threat_model), sensitivity)
-
-
-def _local(config: LocalConfig) -> LocalTraining:
-    return LocalTraining(
-        epochs=config.epochs,
-        batch_size=config.batch_size or None,
-        optimizer=config.optimizer,
-        lr=config.lr,
-        schedule=config.schedule,
-        l1=config.l1,
-        l2=config.l2,
-        proximal=config.proximal,
-        momentum=config.momentum,
-    )
-
-
-def _optimizer(config: ServerConfig) -> ServerOptimizer:
-    match config.optimizer:
-        case "fedavg":
-            return FedAvg(config.lr)
-        case "momentum":
-            return FedMomentum(config.lr, config.momentum)
-        case "adam":
-            return FedAdam(config.lr)
-        case "yogi":
-            return FedYogi(config.lr)
-        case "adagrad":
-            return FedAdagrad(config.lr)

@@ -86,9 +86,10 @@ class GlobalModel:
         if divisor <= 0:
             raise RoundAbortedError("the survivors' weights sum to zero")
         mean = encoding.decode(total, resolution.update_length) / divisor
-        self.vector, self.optimizer = self._plan.server_optimizer.step(
-            self.vector, mean, self.optimizer
-        )
+        rate = self._plan.server_schedule.at(round_index, resolution.num_rounds)
+        moved, self.optimizer = self._plan.server_optimizer.step(self.vector, mean, self.optimizer)
+        # every rule's step is proportional to its learning rate
+        self.vector = moved if rate == 1.0 else self.vector + rate * (moved - self.vector)
         self.clipper = clipper
         self.released = self.vector
         if self._plan.averaging is not None and self.averaging is not None:

@@ -1,22 +1,22 @@
-"""What a client does with the model: some steps of SGD or Adam on its own examples; and how it is scored."""
+"""What a client does with the model: some steps on its own examples; and how it is scored."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from fedavg.dense import DenseNet, served
-from fedavg.errors import ConfigError, DataError, PlanError
-from fedavg.local_steps import step_rule
+from fedavg.errors import DataError, PlanError
+from fedavg.local_steps import Descent
+from fedavg.local_training import LocalTraining
 from fedavg.models import FeedForward
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
     from torch import nn
@@ -27,83 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "LocalTraining", "evaluate", "local_update"]
 
 _EVALUATION_BATCH = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class LocalTraining:
-    """How a client trains.
-
-    Args:
-        epochs: passes over its examples.
-        batch_size: examples a step; None takes all of them.
-        optimizer: plain SGD, SGD with momentum, or Adam; fresh in every round.
-        lr: learning rate of the first round.
-        schedule: over server rounds: constant; "step" divides by 10 at one half and again at three
-            quarters of the rounds; "cosine" falls towards zero (Loshchilov and Hutter 2017, eq. 5).
-        l1, l2: penalties l1·‖w‖₁ and l2/2·‖w‖₂².
-        proximal: FedProx's μ, the penalty μ/2·‖w − w₀‖₂² (Li et al. 2020, eq. 2).
-        momentum: of optimizer "momentum".
-        max_steps: at most so many steps a round, however many examples there are.
-
-    Raises:
-        ConfigError: a value outside its range, by name.
-
-    Example:
-        >>> LocalTraining(lr=0.1, schedule="step").lr_at(50, 100)
-        0.01
-    """
-
-    epochs: int = 1
-    batch_size: int | None = None
-    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
-    lr: float = 0.1
-    schedule: Literal["constant", "step", "cosine"] = "constant"
-    l1: float = 0.0
-    l2: float = 0.0
-    proximal: float = 0.0
-    momentum: float = 0.9
-    max_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "max_steps"):
-            count: int | None = getattr(self, name)
-            if count is None and name != "epochs":
-                continue
-            if not isinstance(count, int) or count < 1:
-                raise ConfigError(f"{name} must be a whole number from 1 up, not {count!r}")
-        for name in ("l1", "l2", "proximal"):
-            penalty: float = getattr(self, name)
-            if not (math.isfinite(penalty) and penalty >= 0):
-                raise ConfigError(f"{name} must be zero or positive, not {penalty!r}")
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ConfigError(f"lr must be positive, not {self.lr!r}")
-        if not 0 <= self.momentum < 1:
-            raise ConfigError(f"momentum must lie in [0, 1), not {self.momentum!r}")
-        if self.optimizer not in {"sgd", "momentum", "adam"}:
-            raise ConfigError(f"optimizer {self.optimizer!r} is none of sgd, momentum, adam")
-        if self.schedule not in {"constant", "step", "cosine"}:
-            raise ConfigError(f"schedule {self.schedule!r} is none of constant, step, cosine")
-
-    @property
-    def penalised(self) -> bool:
-        """Whether any penalty applies."""
-        return bool(self.l1 or self.l2 or self.proximal)
-
-    def lr_at(self, round_index: int, num_rounds: int) -> float:
-        """Learning rate of one round.
-
-        Args:
-            round_index: counts from 0.
-            num_rounds: length of the run.
-        """
-        done = round_index / num_rounds
-        match self.schedule:
-            case "constant":
-                return self.lr
-            case "step":
-                return self.lr / 10 ** ((done >= 0.5) + (done >= 0.75))
-            case "cosine":
-                return self.lr * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +98,7 @@ def _fits(model: FeedForward, dataset: Dataset) -> bool:
 def _batches(count: int, training: LocalTraining, seed: list[int]) -> Iterator[torch.Tensor | None]:
     """Yield each step's indices; None for all examples."""
     size = training.batch_size or count
-    steps = training.epochs * math.ceil(count / size)
-    if training.max_steps is not None:
-        steps = min(steps, training.max_steps)
+    steps = training.steps_for(count)
     if size >= count:
         yield from (None for _ in range(steps))
         return
@@ -205,17 +126,17 @@ def _train_dense(
     net = DenseNet(flat, layout.shapes)
     features = torch.from_numpy(dataset.features).flatten(1)
     examples = served(features, net.targets(torch.from_numpy(dataset.labels)), batches)
-    if training.optimizer == "sgd" and not training.penalised:
+    if training.plain:
         for inputs, targets in examples:
             net.descend(inputs, targets, lr)
+            lr *= training.step_decay
     else:
-        rule, origin = step_rule(training, lr), [torch.from_numpy(begun)]
+        descent = Descent(training, lr, [torch.from_numpy(begun)])
         slope = torch.empty_like(flat)
         into = DenseNet(slope, layout.shapes)
         for inputs, targets in examples:
             net.gradient(inputs, targets, into)
-            _add_penalties([slope], [flat], origin, training)
-            rule.step([flat], [slope])
+            descent.step([flat], [slope])
     return np.subtract(flat.numpy(), begun, dtype=np.float64)
 
 
@@ -231,7 +152,7 @@ def _train_any(
     parameters = [part for part in model.parameters() if part.requires_grad]
     origin = [part.detach().clone() for part in parameters] if training.proximal else []
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    rule = step_rule(training, lr)
+    descent = Descent(training, lr, origin)
     examples = torch.from_numpy(dataset.features), torch.from_numpy(dataset.labels)
     model.train()
     with torch.random.fork_rng(devices=[]):
@@ -240,8 +161,7 @@ def _train_any(
             loss = _loss(model, features, labels)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             with torch.no_grad():
-                _add_penalties(gradients, parameters, origin, training)
-                rule.step(parameters, gradients)
+                descent.step(parameters, gradients)
     for name, buffer in model.named_buffers():
         if not torch.equal(buffer, buffers[name]):
             raise PlanError(
@@ -258,25 +178,6 @@ def _loss(model: nn.Module, features: torch.Tensor, labels: torch.Tensor) -> tor
             f"the model does not take examples of shape {tuple(features.shape[1:])} with labels up "
             f"to {int(labels.max())}: {error}"
         ) from error
-
-
-def _add_penalties(
-    gradients: Sequence[torch.Tensor | None],
-    parameters: Sequence[torch.Tensor],
-    origin: Sequence[torch.Tensor],
-    training: LocalTraining,
-) -> None:
-    if not training.penalised:
-        return
-    for index, (gradient, parameter) in enumerate(zip(gradients, parameters, strict=True)):
-        if gradient is None:
-            continue
-        if training.l2:
-            gradient.add_(parameter, alpha=training.l2)
-        if training.l1:
-            gradient.add_(parameter.sign(), alpha=training.l1)
-        if training.proximal:
-            gradient.add_(parameter - origin[index], alpha=training.proximal)
 
 
 @torch.no_grad()

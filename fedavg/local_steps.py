@@ -1,4 +1,4 @@
-"""What one step of local training does with a gradient: plain, momentum or Adam, on tensors in place.
+"""What one step of local training does with a gradient, on tensors in place: penalties, clipping, a rule.
 
 torch's own optimisers compute the same; importing them takes longer than ten rounds of a small model.
 """
@@ -14,15 +14,17 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedavg.local import LocalTraining
+    from fedavg.local_training import LocalTraining
 
-__all__ = ["StepRule", "step_rule"]
+__all__ = ["Descent", "StepRule", "step_rule"]
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Kingma and Ba 2015, Algorithm 1
+_EPSILON = 1e-8  # Kingma and Ba 2015, Algorithm 1
 
 
 class StepRule(Protocol):
     """Moves parameters by their gradients; keeps its own state from step to step."""
+
+    lr: float
 
     def step(
         self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
@@ -31,7 +33,7 @@ class StepRule(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Plain:
     lr: float
 
@@ -47,6 +49,7 @@ class _Plain:
 class _Momentum:
     lr: float
     momentum: float
+    nesterov: bool
     velocity: dict[int, torch.Tensor] = field(default_factory=dict[int, torch.Tensor])
 
     def step(
@@ -60,7 +63,8 @@ class _Momentum:
                 velocity = self.velocity[index] = gradient.clone()
             else:
                 velocity.mul_(self.momentum).add_(gradient)
-            parameter.add_(velocity, alpha=-self.lr)
+            ahead = gradient.add(velocity, alpha=self.momentum) if self.nesterov else velocity
+            parameter.add_(ahead, alpha=-self.lr)
 
 
 @dataclass(slots=True)
@@ -73,6 +77,8 @@ class _Moments:
 @dataclass(slots=True)
 class _Adam:
     lr: float
+    beta1: float
+    beta2: float
     moments: dict[int, _Moments] = field(default_factory=dict[int, _Moments])
 
     def step(
@@ -86,11 +92,11 @@ class _Adam:
                 zero = torch.zeros_like(gradient)
                 held = self.moments[index] = _Moments(zero, zero.clone())
             held.steps += 1
-            held.first.lerp_(gradient, 1 - _BETA1)
-            held.second.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-            scale = math.sqrt(1 - _BETA2**held.steps)
+            held.first.lerp_(gradient, 1 - self.beta1)
+            held.second.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
+            scale = math.sqrt(1 - self.beta2**held.steps)
             spread = held.second.sqrt().div_(scale).add_(_EPSILON)
-            parameter.addcdiv_(held.first, spread, value=-self.lr / (1 - _BETA1**held.steps))
+            parameter.addcdiv_(held.first, spread, value=-self.lr / (1 - self.beta1**held.steps))
 
 
 def step_rule(training: LocalTraining, lr: float) -> StepRule:
@@ -104,6 +110,65 @@ def step_rule(training: LocalTraining, lr: float) -> StepRule:
         case "sgd":
             return _Plain(lr)
         case "momentum":
-            return _Momentum(lr, training.momentum)
-        case "adam":
-            return _Adam(lr)
+            return _Momentum(lr, training.momentum, training.nesterov)
+        case "adam" | "adamw":
+            return _Adam(lr, training.beta1, training.beta2)
+
+
+class Descent:
+    """One client's steps in one round.
+
+    Args:
+        training: penalties, clipping, optimiser.
+        lr: learning rate of the first step.
+        origin: the parameters that the round began with; read when there is a proximal penalty.
+    """
+
+    def __init__(
+        self, training: LocalTraining, lr: float, origin: Sequence[torch.Tensor] = ()
+    ) -> None:
+        self._training = training
+        self._rule = step_rule(training, lr)
+        self._origin = origin
+
+    def step(
+        self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+    ) -> None:
+        """Take one step in place; the gradients are spent, and a parameter without one stays.
+
+        Args:
+            parameters: float32 tensors.
+            gradients: of the mean loss, of the same shapes.
+        """
+        training = self._training
+        if training.penalised:
+            self._add_penalties(parameters, gradients)
+        if training.clip_gradient is not None:
+            _clip([part for part in gradients if part is not None], training.clip_gradient)
+        if training.decay:
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    parameter.mul_(1 - self._rule.lr * training.decay)
+        self._rule.step(parameters, gradients)
+        self._rule.lr *= training.step_decay
+
+    def _add_penalties(
+        self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+    ) -> None:
+        training = self._training
+        for index, (gradient, parameter) in enumerate(zip(gradients, parameters, strict=True)):
+            if gradient is None:
+                continue
+            if training.l2:
+                gradient.add_(parameter, alpha=training.l2)
+            if training.l1:
+                gradient.add_(parameter.sign(), alpha=training.l1)
+            if training.proximal:
+                gradient.add_(parameter - self._origin[index], alpha=training.proximal)
+
+
+def _clip(gradients: Sequence[torch.Tensor], largest: float) -> None:
+    norm = math.sqrt(sum(float(part.square().sum()) for part in gradients))
+    if norm > largest:
+        for part in gradients:
+            part.mul_(largest / norm)

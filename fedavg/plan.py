@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Literal
 from dp import Accountant
 from fedavg.errors import PlanError
 from fedavg.resolution import Resolution, replace_multiplier
+from fedavg.schedule import CONSTANT, Schedule
 from fedavg.selective import Selective
 
 if TYPE_CHECKING:
     from fedavg.clipping import AdaptiveClipping
     from fedavg.cohort import Cohort, CohortBounds
     from fedavg.encoding import FixedPoint
-    from fedavg.local import LocalTraining
+    from fedavg.local_training import LocalTraining
     from fedavg.noise import Noise
     from fedavg.secure_sum import SecureSum
     from fedavg.server_optim import AveragedIterates, ServerOptimizer
@@ -70,6 +71,7 @@ class Plan:
         max_participations: rounds in which one client sends a masked update at most; None chooses
             three standard deviations above the mean.  It bounds the server's view.
         clipping: lets the clip norm follow a quantile of the updates' norms; None keeps it.
+        server_schedule: of the server's learning rate over the rounds.
 
     Raises:
         PlanError: parts that do not add up.
@@ -87,6 +89,7 @@ class Plan:
     max_examples: int | None = None
     max_participations: int | None = None
     clipping: AdaptiveClipping | None = None
+    server_schedule: Schedule = CONSTANT
 
     def __post_init__(self) -> None:
         if self.noise is None:

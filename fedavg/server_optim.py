@@ -34,7 +34,10 @@ __all__ = [
 
 
 class ServerOptimizer(Protocol):
-    """A rule from mean updates to models."""
+    """A rule from mean updates to models, whose step is in proportion to its learning rate.
+
+    `Plan.server_schedule` shortens the step, and leaves the state as it is.
+    """
 
     def init(self, size: int) -> State:
         """Return the state before the first round, for `size` parameters."""

@@ -81,25 +81,48 @@ class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Training at a client; batch_size 0 is the full batch."""
+    """Training at a client; batch_size 0 is the full batch, steps 0 leaves them to the epochs.
+
+    Milestones are shares of the rounds after the warm-up, which is in rounds; clip_gradient 0 is none.
+    """
 
     epochs: int = 4
     batch_size: int = 0
-    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    steps: int = 0
+    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "sgd"
     lr: float = 1.0
     schedule: Literal["constant", "step", "cosine"] = "constant"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+    warmup: int = 0
+    step_decay: float = 1.0
     l1: float = 0.0
     l2: float = 0.0
     proximal: float = 0.0
     momentum: float = 0.9
+    nesterov: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    weight_decay: float | None = None
+    clip_gradient: float = 0.0
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The server's step; average_tail > 0 releases the mean of the last rounds' models."""
+    """The server's step; average_tail > 0 releases the mean of the last rounds' models.
+
+    Without beta1: 0.9, and 0 for "adagrad". The schedule is as in [local].
+    """
 
     optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
     lr: float = 3.0
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+    warmup: int = 0
     momentum: float = 0.8
+    beta1: float | None = None
+    beta2: float = 0.99
+    tau: float = 1e-3
     average_tail: float = 0.2
 
 

@@ -6,10 +6,14 @@ import math
 
 import pytest
 
+from fedavg.blueprint import plan_from_bytes, plan_to_bytes
 from fedavg.config import Config, build_job, build_plan, load_config
 from fedavg.errors import ConfigError, DataError, FedAvgError
+from fedavg.local_training import LocalTraining
 from fedavg.noise import CentralGaussian, DistributedSkellam
 from fedavg.run_dir import config_to_toml
+from fedavg.schedule import Schedule
+from fedavg.server_optim import FedAdagrad, FedAdam, FedAvg, FedYogi
 from fedavg.sum_he import Bfv
 
 
@@ -32,9 +36,62 @@ def test_a_file_and_options_lie_over_the_defaults(tmp_path):
     assert isinstance(plan.secure_sum, Bfv)
 
 
+def test_the_training_tables_reach_the_plan(tmp_path):
+    text = """
+[local]
+steps = 6
+optimizer = "adamw"
+lr = 0.01
+schedule = "step"
+milestones = [0.4]
+factor = 0.5
+warmup = 2
+step_decay = 0.9
+weight_decay = 0.2
+clip_gradient = 3
+beta1 = 0.8
+[server]
+optimizer = "yogi"
+lr = 0.1
+schedule = "cosine"
+warmup = 3
+beta1 = 0.7
+beta2 = 0.95
+tau = 0.01
+"""
+    plan = build_plan(load_config(write(tmp_path, text)), 1970)
+    assert plan.local_training == LocalTraining(
+        epochs=4,
+        steps=6,
+        optimizer="adamw",
+        lr=0.01,
+        schedule=Schedule("step", (0.4,), 0.5, 2),
+        step_decay=0.9,
+        weight_decay=0.2,
+        clip_gradient=3.0,
+        beta1=0.8,
+    )
+    assert plan.server_optimizer == FedYogi(0.1, 0.7, 0.95, 0.01)
+    assert plan.server_schedule == Schedule("cosine", warmup=3)
+    assert plan_from_bytes(plan_to_bytes(plan)) == plan
+    assert repr(plan_from_bytes(plan_to_bytes(plan))) == repr(plan)
+    momentum = build_plan(
+        load_config(None, {"local.optimizer": "momentum", "local.nesterov": True}), 9
+    )
+    assert momentum.local_training.nesterov
+    for name, rule in (
+        ("adam", FedAdam(3.0)),
+        ("adagrad", FedAdagrad(3.0)),
+        ("fedavg", FedAvg(3.0)),
+    ):
+        assert build_plan(load_config(None, {"server.optimizer": name}), 9).server_optimizer == rule
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[local]\nmilestones = 3\n", "local.milestones: Expected"),
+        ("[server]\nschedul = 'step'\n", "unknown key 'server.schedul'; did you mean 'schedule'?"),
         ("round = 3\n", "unknown key 'round'; did you mean 'rounds'?"),
         ("[privacy]\nepsilom = 3.0\n", "unknown key 'privacy.epsilom'; did you mean 'epsilon'?"),
         ("[privat]\n", "unknown key 'privat'; did you mean 'privacy'?"),

@@ -14,6 +14,7 @@ from fedavg.data import Dataset
 from fedavg.errors import ConfigError, DataError, LocalProtocolError, PlanError
 from fedavg.local import LocalTraining, evaluate, local_update
 from fedavg.models import FeedForward, build_model
+from fedavg.schedule import Schedule
 from fedavg.tensors import Layout
 
 
@@ -40,6 +41,15 @@ def _update(model, training, dataset, *, start=None, round_index=0, num_rounds=1
 @given(
     name=st.sampled_from(["softmax", "mlp", "2nn"]),
     optimizer=st.sampled_from(["sgd", "sgd", "momentum"]),
+    extra=st.sampled_from(
+        [
+            {},
+            {"weight_decay": 0.3},
+            {"clip_gradient": 0.05},
+            {"step_decay": 0.7},
+            {"nesterov": True},
+        ]
+    ),
     batch=st.sampled_from([None, 1, 5, 12, 50]),
     epochs=st.integers(1, 3),
     l1=st.sampled_from([0.0, 0.01]),
@@ -49,8 +59,10 @@ def _update(model, training, dataset, *, start=None, round_index=0, num_rounds=1
     seed=st.integers(0, 9),
 )
 def test_the_fast_path_equals_the_plain_loop(
-    name, optimizer, batch, epochs, l1, l2, proximal, max_steps, seed
+    name, optimizer, extra, batch, epochs, l1, l2, proximal, max_steps, seed
 ):
+    if "nesterov" in extra:
+        optimizer = "momentum"
     model = build_model(name, (6,), 3, seed=seed)
     training = LocalTraining(
         epochs=epochs,
@@ -61,6 +73,7 @@ def test_the_fast_path_equals_the_plain_loop(
         l2=l2,
         proximal=proximal,
         max_steps=max_steps,
+        **extra,
     )
     start = Layout.of(model).flatten(model) + np.random.default_rng(seed).normal(
         scale=0.1, size=Layout.of(model).size
@@ -143,7 +156,7 @@ def test_momentum_and_adam_by_hand():
     np.testing.assert_allclose(_as_matrix(one_step), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
 def test_an_update_is_a_function_of_its_arguments(optimizer):
     dataset = _dataset()
     model = build_model("mlp", (6,), 3, seed=0)
@@ -234,6 +247,8 @@ def test_examples_that_the_model_does_not_take(name):
         (LocalTraining(epochs=2, batch_size=5, max_steps=4), 4),
         (LocalTraining(epochs=2, batch_size=12), 2),
         (LocalTraining(epochs=9, max_steps=1), 1),
+        (LocalTraining(epochs=9, batch_size=5, steps=4), 4),
+        (LocalTraining(steps=7), 7),
     ],
 )
 def test_steps_and_batches(training, steps):
@@ -247,19 +262,9 @@ def test_steps_and_batches(training, steps):
         assert batches == [None] * steps
 
 
-def test_schedules():
-    step = LocalTraining(lr=1.0, schedule="step")
-    assert [step.lr_at(r, 8) for r in range(8)] == [1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]
-    cosine = LocalTraining(lr=2.0, schedule="cosine")
-    assert cosine.lr_at(0, 10) == 2.0
-    assert cosine.lr_at(5, 10) == pytest.approx(1.0)
-    assert cosine.lr_at(9, 10) == pytest.approx(1 + math.cos(0.9 * math.pi))
-    assert {LocalTraining(lr=0.5).lr_at(r, 10) for r in range(10)} == {0.5}
-
-
 def test_the_schedule_reaches_the_steps():
     model = build_model("softmax", (6,), 3, seed=0)
-    training, start = LocalTraining(schedule="step"), np.zeros(21)
+    training, start = LocalTraining(schedule=Schedule("step")), np.zeros(21)
     early = _update(model, training, _dataset(), start=start, round_index=0)
     late = _update(model, training, _dataset(), start=start, round_index=9)
     np.testing.assert_allclose(late, early / 100, atol=1e-6)
@@ -279,13 +284,74 @@ def test_the_schedule_reaches_the_steps():
         ("l2", math.inf),
         ("proximal", -0.1),
         ("momentum", 1.0),
+        ("momentum", math.nan),
+        ("steps", 0),
+        ("beta1", 1.0),
+        ("beta2", -0.1),
+        ("weight_decay", -1.0),
+        ("weight_decay", math.nan),
+        ("clip_gradient", 0.0),
+        ("step_decay", 0.0),
+        ("step_decay", 1.5),
+        ("nesterov", True),
         ("optimizer", "sdg"),
-        ("schedule", "linear"),
+        ("schedule", "step"),
     ],
 )
 def test_values_outside_their_range_are_named(field, value):
     with pytest.raises(ConfigError, match=field):
         LocalTraining(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"optimizer": "adam", "weight_decay": 0.1}, "adamw"),
+        ({"steps": 3, "max_steps": 2}, "max_steps"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(fields, word):
+    with pytest.raises(ConfigError, match=word):
+        LocalTraining(**fields)
+
+
+def test_one_full_batch_is_one_step_of_gradient_descent():
+    """The equal-weight mean of one-step updates is a step on the mean of the clients' losses; by counts,
+    a step on the union of their examples."""
+    model = build_model("softmax", (6,), 3, seed=0)
+    parts = [_dataset(count=n, seed=n) for n in (3, 8, 12)]
+    start = np.random.default_rng(5).normal(size=21)
+    training = LocalTraining(lr=0.4)
+    updates = [_update(model, training, part, start=start) for part in parts]
+    union = Dataset(
+        np.concatenate([part.features for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+    )
+    mean = np.average(updates, axis=0, weights=[len(part) for part in parts])
+    expected = -0.4 * _softmax_gradient(_as_matrix(start), union)
+    np.testing.assert_allclose(_as_matrix(mean), expected, atol=1e-6)
+
+
+def test_a_proximal_weight_of_zero_is_plain_training_and_a_great_one_stays():
+    model, dataset = build_model("mlp", (6,), 3, seed=0), _dataset()
+    start = Layout.of(model).flatten(model)
+    several = {"epochs": 5, "batch_size": 4, "lr": 0.1}
+    plain = _update(model, LocalTraining(**several), dataset, start=start)
+    same = _update(model, LocalTraining(**several, proximal=0.0), dataset, start=start)
+    near = _update(model, LocalTraining(**several, proximal=5.0), dataset, start=start)
+    assert (plain == same).all()
+    assert np.linalg.norm(near) < 0.7 * np.linalg.norm(plain)
+
+
+def test_the_rate_falls_inside_a_round_and_starts_anew():
+    """Three steps of a linear loss: lr·(1 + ½ + ¼), whatever the round."""
+    model, dataset = build_model("softmax", (6,), 3, seed=0), _dataset()
+    training = LocalTraining(epochs=3, lr=1e-5, step_decay=0.5)
+    start = np.zeros(21)
+    update = _update(model, training, dataset, start=start)
+    expected = -1e-5 * 1.75 * _softmax_gradient(np.zeros((3, 7)), dataset)
+    np.testing.assert_allclose(_as_matrix(update), expected, rtol=2e-3, atol=1e-10)
+    assert (update == _update(model, training, dataset, start=start, round_index=4)).all()
 
 
 def test_evaluation_by_hand():

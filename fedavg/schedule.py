@@ -1,0 +1,76 @@
+"""Learning rates over server rounds: one rule for clients and server."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from fedavg.errors import ConfigError
+
+__all__ = ["CONSTANT", "Schedule"]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What a learning rate is multiplied by in each round: a linear rise, then a rule.
+
+    Args:
+        kind: constant; "step" multiplies by `factor` at each milestone; "cosine" falls from 1 towards 0
+            (Loshchilov and Hutter 2017, eq. 5, one period).
+        milestones: of "step", rising, as shares of the rounds that follow the warm-up.
+        factor: of "step".
+        warmup: rounds before the full rate is reached: round r of them gets (r + 1)/(warmup + 1), as in
+            Goyal et al. 2017, §2.2.  The rule begins after them.
+
+    Raises:
+        ConfigError: a value outside its range, by name.
+
+    Example:
+        >>> [Schedule("step", milestones=(0.5,)).at(r, 4) for r in range(4)]
+        [1.0, 1.0, 0.1, 0.1]
+        >>> [Schedule(warmup=3).at(r, 5) for r in range(5)]
+        [0.25, 0.5, 0.75, 1.0, 1.0]
+    """
+
+    kind: Literal["constant", "step", "cosine"] = "constant"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))  # lists come from files
+        if self.kind not in {"constant", "step", "cosine"}:
+            raise ConfigError(f"schedule {self.kind!r} is none of constant, step, cosine")
+        rising = sorted(set(self.milestones)) == list(self.milestones)
+        if not rising or not all(0 < share < 1 for share in self.milestones):
+            raise ConfigError(
+                f"milestones must be rising shares of the run in (0, 1), not {self.milestones!r}"
+            )
+        if not 0 < self.factor <= 1:
+            raise ConfigError(f"the schedule's factor must lie in (0, 1], not {self.factor!r}")
+        if not isinstance(self.warmup, int) or self.warmup < 0:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+            raise ConfigError(f"warmup must be a whole number from 0 up, not {self.warmup!r}")
+
+    def at(self, round_index: int, num_rounds: int) -> float:
+        """The multiplier of one round.
+
+        Args:
+            round_index: counts from 0.
+            num_rounds: length of the run.
+        """
+        after = round_index - self.warmup
+        if after < 0:
+            return (round_index + 1) / (self.warmup + 1)
+        done = min(after / max(num_rounds - self.warmup, 1), 1.0)
+        match self.kind:
+            case "constant":
+                return 1.0
+            case "step":
+                return self.factor ** sum(done >= share for share in self.milestones)
+            case "cosine":
+                return 0.5 * (1 + math.cos(math.pi * done))
+
+
+CONSTANT = Schedule()
+"""The full rate in every round."""
