@@ -130,6 +130,19 @@ def test_sessions_are_forgotten_but_parameters_are_not(monkeypatch: pytest.Monke
     assert fact() is second
 
 
+def test_what_depends_on_who_holds_shares_is_forgotten() -> None:
+    """On a sparse graph each dealer has holders of its own, others in each session."""
+    from secagg import shamir
+
+    shares = shamir.deal([bytes(32)], [1, 2, 3], threshold=2)
+    shamir.rebuild([1, 3], [shares[0, 0].tobytes(), shares[2, 0].tobytes()])
+    assert shamir._weights_at_zero.cache_info().currsize
+    session.forget_sessions()
+    assert not shamir._weights_at_zero.cache_info().currsize
+    assert shamir._powers.cache_info().currsize
+    assert shamir._logarithms.cache_info().currsize
+
+
 def test_a_wrong_sum_is_no_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     result = Server.result
 
