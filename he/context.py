@@ -28,9 +28,11 @@ from he.secrecy import Secret
 from he.tags import TagKey
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
-    from he.rlwe import Encryptor
+    from he.rlwe import Encryptor, Phases
 
 __all__ = ["EncryptContext", "PublicContext", "SecretContext", "hash_context", "read_exported"]
 
@@ -232,6 +234,10 @@ class SecretContext(_Member):
     ) -> NDArray[np.int64]:
         """Decrypt a sum up to its noise; see `he.rlwe`. `KeyHolder` verifies the tags first."""
         return self._decryptor.phase(parts, nonces, first)
+
+    def phases(self, nonces: list[bytes]) -> AbstractContextManager[Phases]:
+        """Decrypt a sum's chunks in order, up to their noise; see `phase`."""
+        return self._decryptor.phases(nonces)
 
     def claim_opening(self, context_hash: bytes) -> None:
         """Note that this round's sum is being opened: two sums of one round would give a difference.

@@ -17,8 +17,8 @@ from he.errors import (
 )
 from he.layout import unpack_words
 from he.packing import unpack
-from he.params import BLOCK
 from he.plaintexts import decode
+from he.residues import bands
 from he.wire import open_sum
 
 if TYPE_CHECKING:
@@ -110,17 +110,21 @@ class KeyHolder:
 
     def _open(self, first: SumChunk, sums: list[NDArray[np.uint64]]) -> SumResult:
         contributors, length = len(first.contributors), first.vector_length
-        params, step = self._secret.params, BLOCK * self._secret.params.values_per_ciphertext
+        params = self._secret.params
         nonces = [name.nonce for name in first.contributors]
         total = np.empty(length, np.int64)
-        for index, parts in enumerate(sums):
-            phase = self._secret.phase(parts, nonces, index * BLOCK)
-            slots = decode(phase, params, contributors=contributors)
-            values = unpack(slots, params, contributors=contributors)
-            room = total[index * step : (index + 1) * step]
-            room[:] = values[: room.size]
-            if bool(values[room.size :].any()):
-                raise RemoteProtocolError("a client filled the padding behind its vector")
+        place = 0
+        with self._secret.phases(nonces) as phases:
+            for parts in sums:
+                phase = phases.next(parts)
+                for band in bands(len(phase)):
+                    slots = decode(phase[band], params, contributors=contributors)
+                    values = unpack(slots, params, contributors=contributors)
+                    room = total[place : place + values.size]
+                    room[:] = values[: room.size]
+                    if bool(values[room.size :].any()):
+                        raise RemoteProtocolError("a client filled the padding behind its vector")
+                    place += values.size
         survivors = tuple(name.client_id for name in first.contributors)
         return SumResult(total, survivors)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from he.capacity import DEGREE, MODULUS, WORD_BITS
 from he.errors import UnsafeParametersError, WireFormatError
+from he.residues import reduce
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ _ZSTD_MAGIC = 0xFD2FB528
 _ZSTD_SIZE_BYTES = (0, 2, 4, 8)
 
 _NIBBLE = 4
-_LOW_NIBBLE = np.uint64(15)
+_LOW_NIBBLE = 15
 
 
 def body_bytes(ciphertexts: int, *, parts: int, bits: int) -> int:
@@ -57,17 +58,19 @@ def pack_words(words: NDArray[np.uint64], bits: int) -> bytes:
         >>> pack_words(np.array([1, 2 + 3 * 2**32], np.uint64), 36).hex()
         '010000000200000030'
     """
-    flat = words.reshape(-1)
-    planes = [flat.astype("<u4").tobytes()]
+    stored = np.ascontiguousarray(words.reshape(-1), "<u8")
+    planes = [_part(stored, 32, 0).tobytes()]
     for width, shift in _planes(bits):
-        plane = flat >> np.uint64(shift)
         if width == _NIBBLE:
-            plane = (plane[0::2] & _LOW_NIBBLE) | ((plane[1::2] & _LOW_NIBBLE) << np.uint64(4))
-        planes.append(plane.astype("<u2" if width == 16 else "<u1").tobytes())
+            digits = _part(stored, 8, shift)
+            pairs = (digits[0::2] & _LOW_NIBBLE) | (digits[1::2] << _NIBBLE)
+            planes.append(pairs.tobytes())
+        else:
+            planes.append(_part(stored, width, shift).tobytes())
     return b"".join(planes)
 
 
-def unpack_words(data: bytes, bits: int) -> NDArray[np.uint64]:
+def unpack_words(data: bytes | memoryview, bits: int) -> NDArray[np.uint64]:
     """Read what `pack_words` wrote.
 
     Args:
@@ -81,21 +84,27 @@ def unpack_words(data: bytes, bits: int) -> NDArray[np.uint64]:
         WireFormatError: a word of 60 bits is q or more.
     """
     size = 8 * len(data) // bits
-    words = np.frombuffer(data, "<u4", size).astype(np.uint64)
+    stored = np.zeros(size, "<u8")
+    _part(stored, 32, 0)[:] = np.frombuffer(data, "<u4", size)
     start = 4 * size
     for width, shift in _planes(bits):
         if width == _NIBBLE:
-            pairs = np.frombuffer(data, "<u1", size // 2, start).astype(np.uint64)
-            plane = np.empty(size, np.uint64)
-            plane[0::2], plane[1::2] = pairs & _LOW_NIBBLE, pairs >> np.uint64(4)
+            pairs = np.frombuffer(data, "<u1", size // 2, start)
+            digits = _part(stored, 8, shift)
+            digits[0::2], digits[1::2] = pairs & _LOW_NIBBLE, pairs >> _NIBBLE
         else:
-            kind = "<u2" if width == 16 else "<u1"
-            plane = np.frombuffer(data, kind, size, start).astype(np.uint64)
-        words |= plane << np.uint64(shift)
+            kind = f"<u{width // 8}"
+            _part(stored, width, shift)[:] = np.frombuffer(data, kind, size, start)
         start += size * width // 8
+    words = stored.astype(np.uint64, copy=False)
     if bits == WORD_BITS and size and int(words.max()) >= MODULUS:
         raise WireFormatError("a coefficient of the ciphertext is not below q")
     return words
+
+
+def _part(stored: NDArray[np.uint64], width: int, shift: int) -> NDArray[np.unsignedinteger]:
+    """A view of `width` bits of each little-endian word, from bit `shift` on."""
+    return stored.view(f"<u{width // 8}")[shift // width :: 64 // width]
 
 
 def _planes(bits: int) -> list[tuple[int, int]]:
@@ -126,7 +135,7 @@ def restore_low_bits(words: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]
         return words
     restored = words << np.uint64(dropped)
     restored |= np.uint64(1 << dropped - 1)
-    return np.minimum(restored, restored - np.uint64(MODULUS), out=restored)
+    return reduce(restored, below=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +168,7 @@ def file_version(saved: bytes) -> bytes:
     return saved[3:5]
 
 
-def stored_content(saved: bytes) -> bytes | None:
+def stored_content(saved: bytes) -> bytearray | None:
     """The content of a file that SEAL saved; None if zstd did squeeze it.
 
     60-bit coefficients hold 7.89 bits of entropy a byte; zstd keeps a block as it is unless it saves
@@ -169,11 +178,11 @@ def stored_content(saved: bytes) -> bytes | None:
     if size != len(saved):
         raise WireFormatError("SEAL saved a file of another size than it says")
     if mode == _STORED:
-        return saved[_HEADER.size :]
+        return bytearray(saved[_HEADER.size :])
     return _stored_blocks(memoryview(saved)[_HEADER.size :]) if mode == _ZSTD else None
 
 
-def _stored_blocks(frame: memoryview) -> bytes | None:
+def _stored_blocks(frame: memoryview) -> bytearray | None:
     """Join a zstd frame's stored blocks (RFC 8878, section 3.1.1); None at the first compressed one."""
     magic, descriptor = struct.unpack_from("<IB", frame)
     if magic != _ZSTD_MAGIC:
@@ -190,4 +199,4 @@ def _stored_blocks(frame: memoryview) -> bytes | None:
             return None
         parts.append(frame[position + 3 : position + 3 + size])
         position += 3 + size
-    return b"".join(parts)
+    return bytearray().join(parts)

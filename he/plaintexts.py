@@ -60,17 +60,27 @@ def decode(phase: NDArray[np.int64], params: Params, *, contributors: int) -> ND
     if params.scheme == "ckks":
         return _decode_embedding(phase, params)
     modulus = params.plain_modulus
-    slots = np.rint(phase * (modulus / MODULUS)).astype(np.int64)
+    scaled = phase * (modulus / MODULUS)
+    slots = np.rint(scaled, out=scaled).astype(np.int64)
     # exact in 64 bits: t·phase − m·q is below 2q, though both products wrap
-    residue = phase * modulus - slots * MODULUS
-    step = (residue > MODULUS // 2).astype(np.int64) - (residue < -(MODULUS // 2))
-    slots += step
-    residue -= step * MODULUS
-    if int(np.abs(residue).max()) > contributors * int(params.layout.noise) * modulus:
-        raise RemoteProtocolError("the opened sum carries more noise than honest clients add")
-    slots -= modulus * (slots > (modulus - 1) // 2)
-    slots += modulus * (slots < -(modulus // 2))
+    residue = phase * modulus
+    residue -= slots * MODULUS
+    bound = contributors * int(params.layout.noise) * modulus
+    if _beyond(residue, -bound, bound):  # doubles may round to a neighbour
+        step = (residue > MODULUS // 2).astype(np.int64) - (residue < -(MODULUS // 2))
+        slots += step
+        residue -= step * MODULUS
+        if _beyond(residue, -bound, bound):
+            raise RemoteProtocolError("the opened sum carries more noise than honest clients add")
+    low, high = -(modulus // 2), (modulus - 1) // 2
+    if _beyond(slots, low, high):
+        slots -= modulus * (slots > high)
+        slots += modulus * (slots < low)
     return slots
+
+
+def _beyond(values: NDArray[np.int64], low: int, high: int) -> bool:
+    return int(values.max()) > high or int(values.min()) < low
 
 
 def _decode_embedding(phase: NDArray[np.int64], params: Params) -> NDArray[np.int64]:

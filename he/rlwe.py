@@ -7,22 +7,25 @@ own decryptor opens it.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from he.capacity import DEGREE, MODULUS
-from he.scheme import Multiplier, PublicEncryptor, the_ring
+from he.capacity import MODULUS
+from he.residues import bands, centre, reduce
+from he.scheme import Multiplier, Products, PublicEncryptor, the_ring
 from he.secrecy import Secret
-from he.streams import sample_errors, sum_uniform, uniform
+from he.streams import UniformSums, sample_errors, uniform
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from numpy.typing import NDArray
 
-__all__ = ["Decryptor", "Encryptor", "PublicKeyEncryptor", "SymmetricEncryptor", "reduce"]
+__all__ = ["Decryptor", "Encryptor", "Phases", "PublicKeyEncryptor", "SymmetricEncryptor"]
 
-_Q = np.uint64(MODULUS)
-_TWO_Q = np.uint64(2 * MODULUS)
+_TWO_Q = 2 * MODULUS
 
 
 class Encryptor(Protocol):
@@ -33,18 +36,6 @@ class Encryptor(Protocol):
     ) -> NDArray[np.uint64]:
         """Encrypt int64[c, N] to the parts that travel, uint64[parts, c, N] below q."""
         ...
-
-
-def reduce(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Words below 3q, modulo q, in place: what is below q wraps when q is taken off, and is kept.
-
-    Example:
-        >>> reduce(np.array([MODULUS + 5, 2 * MODULUS, 7], np.uint64)).tolist()
-        [5, 0, 7]
-    """
-    for _ in range(2):
-        np.minimum(words, words - _Q, out=words)
-    return words
 
 
 class SymmetricEncryptor(Secret):
@@ -74,8 +65,11 @@ class SymmetricEncryptor(Secret):
         """
         count = len(polynomials)
         products = self._key.multiply(uniform(nonce, first, count), values=True)
-        noisy = polynomials + sample_errors(count)
-        return reduce(noisy.view(np.uint64) - products + _TWO_Q)[None]
+        for band in bands(count):  # p + e − a·s + 2q, into the products' memory
+            noisy = polynomials[band] + sample_errors(len(products[band]))
+            noisy += _TWO_Q
+            np.subtract(noisy.view(np.uint64), products[band], out=products[band])
+        return reduce(products, below=3)[None]
 
 
 class PublicKeyEncryptor(Secret):
@@ -100,7 +94,8 @@ class PublicKeyEncryptor(Secret):
         """
         del nonce, first
         parts = self._zeros.zeros(len(polynomials))
-        parts[0] = reduce(parts[0] + polynomials.view(np.uint64) + _Q)
+        parts[0] += (polynomials + MODULUS).view(np.uint64)
+        reduce(parts[0], below=3)
         return parts
 
 
@@ -129,10 +124,36 @@ class Decryptor(Secret):
         Returns:
             int64[c, N], magnitudes below q/2.
         """
-        seeded = len(parts) == 1
-        count = parts.shape[1]
-        second = sum_uniform(nonces, first, count) if seeded else parts[1]
-        phase = reduce(parts[0] + self._key.multiply(second, values=seeded))
-        signed = phase.view(np.int64).reshape(count, DEGREE)
-        signed -= MODULUS * (signed > MODULUS // 2)
-        return signed
+        with self.phases(nonces, first) as phases:
+            return phases.next(parts)
+
+    @contextmanager
+    def phases(self, nonces: list[bytes], first: int = 0) -> Generator[Phases]:
+        """Take the phases of a sum's runs of ciphertexts one after the other; see `phase`."""
+        with self._key.products() as products:
+            yield Phases(products, UniformSums(nonces, first))
+
+
+class Phases(Secret):
+    """The phases of one sum, in order.
+
+    Args:
+        products: multiplies by the secret key.
+        uniform: the sum's c1, where it does not travel.
+    """
+
+    __slots__ = ("_products", "_uniform")
+
+    def __init__(self, products: Products, uniform: UniformSums) -> None:
+        self._products = products
+        self._uniform = uniform
+
+    def next(self, parts: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The phase of the next ciphertexts of the sum, int64[c, N]; see `Decryptor.phase`."""
+        seeded, count = len(parts) == 1, parts.shape[1]
+        second = self._uniform.take(count) if seeded else parts[1]
+        phase = self._products.multiply(second, values=seeded)
+        for band in bands(count):
+            phase[band] += parts[0][band]
+            centre(phase[band])
+        return phase.view(np.int64)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Multiplier", "PublicEncryptor", "Ring", "the_ring"]
+__all__ = ["Multiplier", "Products", "PublicEncryptor", "Ring", "the_ring"]
 
 _SEAL_ERRORS = (ValueError, RuntimeError)
 # BFV keeps ciphertexts as coefficients. Its plain modulus is never used: messages are added outside.
@@ -127,11 +127,36 @@ class Multiplier(Secret):
         secret_key: uint64[N], by its values at the roots of x^N + 1.
     """
 
-    __slots__ = ("_evaluator", "_key", "_ring")
+    __slots__ = ("_key", "_ring")
 
     def __init__(self, ring: Ring, secret_key: NDArray[np.uint64]) -> None:
         self._ring = ring
         self._key = ring.load_plain(secret_key)
+
+    def multiply(self, polynomials: NDArray[np.uint64], *, values: bool) -> NDArray[np.uint64]:
+        """One product of `products`."""
+        with self.products() as products:
+            return products.multiply(polynomials, values=values)
+
+    @contextmanager
+    def products(self) -> Generator[Products]:
+        """Multiply several times through the same files, which are gone afterwards."""
+        with _scratch_file() as inward, _scratch_file() as outward:
+            yield Products(self._ring, self._key, inward, outward)
+
+
+class Products(Secret):
+    """Products by the secret key, through files that stay open: see `Multiplier.products`."""
+
+    __slots__ = ("_evaluator", "_inward", "_key", "_outward", "_ring")
+
+    def __init__(
+        self, ring: Ring, key: sealapi.Plaintext, inward: _Scratch, outward: _Scratch
+    ) -> None:
+        self._ring = ring
+        self._key = key
+        self._inward = inward
+        self._outward = outward
         self._evaluator = sealapi.Evaluator(ring.context)
 
     def multiply(self, polynomials: NDArray[np.uint64], *, values: bool) -> NDArray[np.uint64]:
@@ -150,17 +175,15 @@ class Multiplier(Secret):
         count = len(polynomials)
         if count == 1:  # SEAL knows no ciphertext of one polynomial
             polynomials = np.concatenate((polynomials, polynomials))
-        with _scratch_file() as scratch:
-            loaded = self._ring.load_polynomials(polynomials, scratch, values=values)
-            product, result = sealapi.Ciphertext(), sealapi.Ciphertext()
-            try:
-                if not values:
-                    self._evaluator.transform_to_ntt_inplace(loaded)
-                self._evaluator.multiply_plain(loaded, self._key, product)
-                self._evaluator.transform_from_ntt(product, result)
-            except _SEAL_ERRORS as error:
-                raise RemoteProtocolError(f"SEAL refuses the polynomials: {error}") from error
-            return _read_polynomials(result, scratch, len(polynomials))[:count]
+        loaded = self._ring.load_polynomials(polynomials, self._inward, values=values)
+        try:
+            if not values:
+                self._evaluator.transform_to_ntt_inplace(loaded)
+            self._evaluator.multiply_plain_inplace(loaded, self._key)
+            self._evaluator.transform_from_ntt_inplace(loaded)
+        except _SEAL_ERRORS as error:
+            raise RemoteProtocolError(f"SEAL refuses the polynomials: {error}") from error
+        return _read_polynomials(loaded, self._outward, len(polynomials))[:count]
 
 
 class PublicEncryptor(Secret):
@@ -190,7 +213,7 @@ class PublicEncryptor(Secret):
 def _read_polynomials(
     ciphertext: sealapi.Ciphertext, scratch: _Scratch, count: int
 ) -> NDArray[np.uint64]:
-    """The words of a ciphertext, uint64[count, N]."""
+    """The words of a ciphertext, uint64[count, N], the caller's own."""
     content = stored_content(scratch.save(ciphertext))
     if content is None:  # squeezed after all: slower, as right
         return _words(ciphertext).reshape(count, DEGREE)
@@ -211,8 +234,7 @@ class _Scratch:
         self._path = path
 
     def save(self, value: _Saved) -> bytes:
-        os.ftruncate(self._descriptor, 0)
-        value.save(self._path)
+        value.save(self._path)  # which truncates
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return os.read(self._descriptor, os.fstat(self._descriptor).st_size)
 

@@ -9,7 +9,7 @@ from he.capacity import DEGREE, MODULUS, WORD_BITS
 from he.context import PublicContext, hash_context
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError, UnsafeParametersError
 from he.layout import pack_words, restore_low_bits, unpack_words
-from he.rlwe import reduce
+from he.residues import reduce
 from he.wire import SumChunk, UploadChunk, check_client_id, encode_sum, open_upload
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class _Tagged:
         total = self.parts
         total += other.parts
         tags = ((left + right) % MODULUS for left, right in zip(self.tags, other.tags, strict=True))
-        return _Tagged(reduce(total), tuple(tags))
+        return _Tagged(reduce(total, below=2), tuple(tags))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from he.capacity import DEGREE, MODULUS
+from he.residues import BAND, bands
 from he.secrecy import Secret
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ __all__ = ["TagKey", "UploadName"]
 _SPARE = 64  # a 60-bit word is not below q with probability 2^-46
 _NAME = struct.Struct("<32sQ32sQI")
 _MASK_BYTES = 32
-_LIMB = np.uint64((1 << 20) - 1)
+_KEY_BITS = 10
+_HALF_BITS = np.uint64(30)
+_LOW_HALF = np.uint64((1 << 30) - 1)
+_EXPONENT = np.uint64(0x433 << 52)  # 2^52 + m has m for its mantissa
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +72,35 @@ class TagKey(Secret):
         length = parts * DEGREE
         stream = hashlib.shake_256(b"he tag vector" + secret).digest(8 * (length + _SPARE))
         words = np.frombuffer(stream, "<u8") & np.uint64((1 << 60) - 1)
-        vector = words[words < np.uint64(MODULUS)][:length].reshape(parts, DEGREE)
-        low = np.uint64((1 << 30) - 1)
-        self._limbs = (vector & low, vector >> np.uint64(30))
+        vector = words[words < np.uint64(MODULUS)][:length].reshape(parts, 1, DEGREE)
+        shifts = np.arange(0, 60, _KEY_BITS, dtype=np.uint64)[:, None]
+        self._limbs = (vector >> shifts & np.uint64((1 << _KEY_BITS) - 1)).astype(np.float64)
 
     def inner(self, parts: NDArray[np.uint64]) -> list[int]:
         """⟨r, c⟩ mod q of each ciphertext of uint64[parts, c, N], each word below q.
 
-        Limbs of 20 bits by limbs of 30 bits: a dot product of 2^12 terms stays below 2^62.
+        Limbs of 30 bits by limbs of 10 bits in double precision: 2^12 terms stay below 2^52, hence every
+        sum is exact, in any order.
         """
-        totals = [0] * parts.shape[1]
-        for number, part in enumerate(parts):
-            for shift in (0, 20, 40):
-                limb = (part >> np.uint64(shift)) & _LIMB
-                for place, vectors in zip((0, 30), self._limbs, strict=True):
-                    for index, value in enumerate(np.dot(limb, vectors[number]).tolist()):
-                        totals[index] += value << (shift + place)
+        count = parts.shape[1]
+        dots = np.empty((2, count, 60 // _KEY_BITS))
+        room = np.empty((min(count, BAND), DEGREE), np.uint64)
+        totals = [0] * count
+        for part, limbs in zip(parts, self._limbs, strict=True):
+            for band in bands(count):
+                words, limb = part[band], room[: len(part[band])]
+                np.matmul(
+                    _as_floats(np.bitwise_and(words, _LOW_HALF, out=limb)), limbs.T, dots[0, band]
+                )
+                np.matmul(
+                    _as_floats(np.right_shift(words, _HALF_BITS, out=limb)), limbs.T, dots[1, band]
+                )
+            whole = dots.astype(np.int64)
+            pairs = whole[..., 0::2] + (whole[..., 1::2] << _KEY_BITS)
+            for half, rows in enumerate(pairs.tolist()):
+                for index, row in enumerate(rows):
+                    for place, value in enumerate(row):
+                        totals[index] += value << 30 * half + 2 * _KEY_BITS * place
         return [total % MODULUS for total in totals]
 
     def masks(self, name: UploadName, first: int, count: int) -> list[int]:
@@ -92,10 +109,14 @@ class TagKey(Secret):
         SHAKE-256 with the key in front; the run's first number is part of the input, and runs never
         overlap, as chunks begin at multiples of `BLOCK`.
         """
+        words = self._mask_words(name, first, count)
+        return [number % MODULUS for number in _numbers(words.astype(np.uint64))]
+
+    def _mask_words(self, name: UploadName, first: int, count: int) -> NDArray[np.uint32]:
+        """The masks' 256 bits before reduction, uint32[count, 8] little-endian."""
         data = _NAME.pack(name.context, name.client_id, name.nonce, name.vector_length, first)
         stream = hashlib.shake_256(self._key + data).digest(_MASK_BYTES * count)
-        pieces = (stream[i : i + _MASK_BYTES] for i in range(0, len(stream), _MASK_BYTES))
-        return [int.from_bytes(piece, "little") % MODULUS for piece in pieces]
+        return np.frombuffer(stream, "<u4").reshape(count, -1)
 
     def expected(
         self, parts: NDArray[np.uint64], names: tuple[UploadName, ...], first: int
@@ -107,8 +128,21 @@ class TagKey(Secret):
             names: the uploads in it.
             first: number of the first ciphertext.
         """
-        totals = self.inner(parts)
+        inner = self.inner(parts)
+        masks = np.zeros((len(inner), _MASK_BYTES // 4), np.uint64)
         for name in names:
-            masks = self.masks(name, first, len(totals))
-            totals = [total + mask for total, mask in zip(totals, masks, strict=True)]
-        return [total % MODULUS for total in totals]
+            masks += self._mask_words(name, first, len(inner))
+        return [(a + b) % MODULUS for a, b in zip(inner, _numbers(masks), strict=True)]
+
+
+def _numbers(words: NDArray[np.uint64]) -> list[int]:
+    """Integers from their words of 32 bits, which may exceed 32 bits by now."""
+    return [sum(word << 32 * place for place, word in enumerate(row)) for row in words.tolist()]
+
+
+def _as_floats(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Words below 2^52 as doubles, in place; processors without AVX-512 have no such conversion."""
+    words |= _EXPONENT
+    floats = words.view(np.float64)
+    floats -= 2.0**52
+    return floats

@@ -78,7 +78,7 @@ class UploadChunk:
     name: UploadName
     index: int
     tags: tuple[int, ...]
-    body: bytes
+    body: bytes | memoryview
 
     @property
     def first(self) -> int:
@@ -102,7 +102,7 @@ class SumChunk:
     vector_length: int
     contributors: tuple[UploadName, ...]
     tags: tuple[int, ...]
-    body: bytes
+    body: bytes | memoryview
 
     @property
     def first(self) -> int:
@@ -155,7 +155,7 @@ def open_upload(data: bytes, public: PublicContext, context: bytes) -> UploadChu
         raise WireFormatError("the client's number is beyond 2^63 − 1")
     name = UploadName(header.context, client_id, nonce, header.vector_length)
     tags = _read_tags(data[_UPLOAD_START:start])
-    return UploadChunk(name, header.index, tags, data[start:-_SIGNATURE_BYTES])
+    return UploadChunk(name, header.index, tags, memoryview(data)[start:-_SIGNATURE_BYTES])
 
 
 def encode_sum(chunk: SumChunk, public: PublicContext, context: bytes) -> bytes:
@@ -196,7 +196,7 @@ def open_sum(data: bytes, public: PublicContext, context: bytes) -> SumChunk:
         UploadName(context, client, nonce, header.vector_length) for client, nonce in senders
     )
     tags = _read_tags(data[end:body])
-    return SumChunk(header.index, header.vector_length, names, tags, data[body:])
+    return SumChunk(header.index, header.vector_length, names, tags, memoryview(data)[body:])
 
 
 def envelope_kind(data: bytes) -> str:

@@ -100,7 +100,9 @@ class Ours:
             total = holder.decrypt(download).total
             with self.stages.stage("broadcast of floats"):
                 factor = CLIP / self._max_abs / self._clients
-                broadcast = np.multiply(total, factor).astype("<f4").tobytes()
+                broadcast = bytearray(4 * total.size)
+                room = np.frombuffer(broadcast, "<f4")
+                np.multiply(total, factor, out=room, casting="unsafe")  # in doubles, then rounded
                 mean = np.frombuffer(broadcast, "<f4").copy()
         self._difference = int(np.abs(total - self._plain).max())
         return mean

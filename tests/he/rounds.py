@@ -50,3 +50,9 @@ def random_vectors(n_clients, length, max_abs, seed=0):
     vectors[:, 0] = max_abs
     vectors[:, -1] = -max_abs
     return vectors
+
+
+def tag_vector(key):
+    """The secret r of a `TagKey`, uint64[parts, N], from its limbs of ten bits."""
+    shifts = np.arange(0, 60, 10, dtype=np.uint64)[:, None]
+    return (key._limbs.astype(np.uint64) << shifts).sum(axis=1)

@@ -11,7 +11,7 @@ from he.params import DEGREE, MODULUS
 from he.plaintexts import decode, encode
 from he.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
 from he.scheme import Multiplier, Ring, _words, the_ring
-from he.streams import sample_errors, sum_uniform, uniform
+from he.streams import UniformSums, sample_errors, sum_uniform, uniform
 
 SCHEMES = ["ckks", "bfv"]
 NONCE = bytes(range(32))
@@ -169,6 +169,14 @@ def test_streams_are_those_of_their_number_and_nonce():
     assert np.array_equal(sum_uniform([NONCE] * 40 + [other], 2, 2), expected.astype(np.uint64))
 
 
+def test_sums_go_on_where_they_stopped():
+    nonces = [bytes([number]) * 32 for number in range(30)]  # more than go abreast
+    sums = UniformSums(nonces, 3)
+    runs = np.concatenate([sums.take(2), sums.take(3)])
+    assert np.array_equal(runs, sum_uniform(nonces, 3, 5))
+    assert not UniformSums([], 0).take(2).any()
+
+
 def test_words_of_q_or_more_are_passed_over(monkeypatch):
     """Rejection is too rare to meet: a lower bound in place of q makes it common."""
     monkeypatch.setattr("he.streams.MODULUS", 2**60 - 2**48)
@@ -176,6 +184,9 @@ def test_words_of_q_or_more_are_passed_over(monkeypatch):
     found = uniform(NONCE, 0, 3)
     assert found.shape == (3, DEGREE)
     assert int(found.max()) < 2**60 - 2**48
+    other = uniform(bytes(32), 0, 3)
+    expected = (found.astype(object) + other) % MODULUS
+    assert np.array_equal(sum_uniform([NONCE, bytes(32)], 0, 3), expected.astype(np.uint64))
 
 
 def test_errors_have_seals_distribution():

@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 
 from he.params import DEGREE, MODULUS
 from he.tags import TagKey, UploadName
+from tests.he.rounds import tag_vector
 
 KEY = TagKey(b"k" * 32, 2)
 NAME = UploadName(b"c" * 32, 7, b"n" * 32, 1000)
 
 
 def secret_vector(key):
-    low, high = key._limbs
-    return [int(a) + (int(b) << 30) for a, b in zip(low.reshape(-1), high.reshape(-1), strict=True)]
+    return [word for part in tag_vector(key).tolist() for word in part]
 
 
 @settings(max_examples=15, deadline=None)
@@ -31,6 +31,14 @@ def test_inner_product_is_that_of_python_integers(seed):
 def test_largest_coefficients_do_not_overflow():
     parts = np.full((2, 1, DEGREE), MODULUS - 1, np.uint64)
     assert KEY.inner(parts) == [(-sum(secret_vector(KEY))) % MODULUS]
+
+
+def test_inner_products_are_exact_at_the_largest_limbs():
+    """Every limb of r and of c at its bound: 2^12 terms of 40 bits, the most that a double must hold."""
+    key = TagKey(b"k" * 32, 1)
+    key._limbs[:] = 2**10 - 1
+    parts = np.full((1, 6, DEGREE), 2**60 - 1, np.uint64)
+    assert key.inner(parts) == [(2**60 - 1) ** 2 * DEGREE % MODULUS] * 6
 
 
 def test_the_secret_vector_is_full_length_and_below_q():

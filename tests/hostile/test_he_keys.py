@@ -11,7 +11,7 @@ import he
 from he.context import PublicContext
 from he.layout import restore_low_bits, unpack_words
 from he.scheme import Ring
-from tests.he.rounds import collect, fresh_context, keys, uploads
+from tests.he.rounds import collect, fresh_context, keys, tag_vector, uploads
 
 SCHEMES = ["ckks", "bfv"]
 
@@ -20,7 +20,7 @@ def secret_windows(secret):
     """Every aligned 8-byte piece of all that is secret: key, signing seed, tag seed, tag key."""
     exported = secret.export_secret_key()[20:-32]
     tag = secret.tag_key
-    vector = (tag._limbs[0] | tag._limbs[1] << np.uint64(30)).tobytes()
+    vector = tag_vector(tag).tobytes()
     material = exported + secret._group.seeds + tag._key + vector
     return {material[i : i + 8] for i in range(0, len(material), 8)}
 
