@@ -28,7 +28,7 @@ from fedavg.server import KeyHolder, RoundServer
 from fedavg.simulate import Faults, InProcess, Population
 from fedavg.tensors import Layout
 from fedavg.transfer import model_bytes, rest_digest
-from fedavg.workers import WorkerPool
+from fedavg.workers import WorkerPool, start_early
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -98,6 +98,8 @@ class Federation:
             raise DataError("a federation needs clients")
         if workers and not isinstance(model, ModelSpec):
             raise LocalProtocolError("worker processes build their own models: give a ModelSpec")
+        if workers:
+            start_early()
         self.plan = plan
         self.transcript = transcript
         self.ledger = Ledger(plan.budget.epsilon, plan.budget.delta)

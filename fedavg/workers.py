@@ -1,197 +1,76 @@
 """Clients spread over worker processes: the same bytes, one intra-op thread a process.
 
-Processes are spawned, and everything that crosses a pipe is msgpack: no pickle of data or keys.
-Identities are generated in the worker and their private halves never leave it.
+Where the system can (Linux), processes are forked from a server that this module starts: a fresh interpreter
+that has loaded torch and nothing else, so that no secret, thread or lock of the calling process is
+inherited, and torch is loaded once for all workers.  Elsewhere they are spawned.  What crosses a pipe is
+msgpack; what is long lies on boards (`fedavg.shared`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import sys
 import threading
+from collections import deque
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
-from fedavg.client_state import FolderStore, MemoryStore
-from fedavg.errors import FedAvgError, LocalProtocolError
-from fedavg.model_spec import ModelSpec  # noqa: TC001 - read by msgspec
+from fedavg.errors import LocalProtocolError
 from fedavg.rounds import Delivery
-from fedavg.simulate import Faults, Party, Population, ask
+from fedavg.shared import Board, Boards, send_boards
+from fedavg.simulate import Faults, Party, ask
+from fedavg.worker_messages import (
+    Answers,
+    Enrol,
+    Equip,
+    Exchange,
+    Failed,
+    Holding,
+    Publics,
+    See,
+    Seen,
+    Taken,
+    Watch,
+    decode_reply,
+    encode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
-    from multiprocessing.connection import Connection, PipeConnection
     from multiprocessing.process import BaseProcess
-    from typing import TypeAlias
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from fedavg.data import Dataset
+    from fedavg.model_spec import ModelSpec
     from fedavg.resolution import Resolution
+    from fedavg.shared import Pipe, Place
+    from fedavg.worker_messages import Reply, Request
 
-if TYPE_CHECKING:
-    _Pipe: TypeAlias = Connection | PipeConnection
+__all__ = ["WorkerPool", "start_early"]
 
-__all__ = ["WorkerPool"]
-
-_BATCH = 8  # answers a worker gathers before it sends them
-
-
-class _Enrol(msgspec.Struct, frozen=True, array_like=True, tag="enrol"):
-    ids: list[int]
-    sizes: list[int]
-    shape: list[int]
-    features: bytes
-    labels: bytes
-    fault_rate: float
-    fault_seed: int
+_FORKS = sys.platform == "linux"
+_SHARES = os.name == "posix"  # open files can be handed to another process
+_DATA, _SERVER = 0, 1  # boards; worker w writes number 2 + w
 
 
-class _Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):
-    plan: bytes
-    num_clients: int
-    num_rounds: int
-    largest_client: int
-    model: ModelSpec
-    material: bytes
-    seed: int
-    store: str | None
+def start_early() -> None:
+    """Begin to load what workers need, in another process, while this one goes on.
 
-    def __repr__(self) -> str:
-        return "_Equip(<redacted>)"  # the material may hold a secret key
-
-
-class _Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
-    round: int
-    outgoing: list[tuple[int, list[bytes]]]
-
-
-class _Watch(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
-    client: int
-
-
-class _See(msgspec.Struct, frozen=True, array_like=True, tag="see"):
-    client: int
-
-
-class _Publics(msgspec.Struct, frozen=True, array_like=True, tag="publics"):
-    publics: dict[int, bytes]
-
-
-class _Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
-    deliveries: list[tuple[int, list[bytes], str | None]]
-    last: bool
-
-
-class _Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen"):
-    encoded: bytes
-    noised: bytes
-
-
-class _Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
-    pass
-
-
-class _Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
-    reason: str
-
-
-_Request = _Enrol | _Equip | _Exchange | _Watch | _See
-_Reply = _Publics | _Answers | _Seen | _Done | _Failed
-_ENCODER = msgspec.msgpack.Encoder()
-_REQUESTS = msgspec.msgpack.Decoder(_Request)
-_REPLIES = msgspec.msgpack.Decoder(_Reply)
-
-
-class _Worker:
-    """The far end of one pipe."""
-
-    def __init__(self, pipe: _Pipe) -> None:
-        self._pipe = pipe
-        self._population: Population | None = None
-
-    def serve(self) -> None:
-        with contextlib.suppress(
-            EOFError, OSError
-        ):  # the main process has gone, or closed the pipe
-            while True:
-                request = _REQUESTS.decode(self._pipe.recv_bytes())
-                try:
-                    self._answer(request)
-                except FedAvgError as error:
-                    self._send(_Failed(f"{type(error).__name__}: {error}"))
-
-    def _send(self, reply: _Reply) -> None:
-        self._pipe.send_bytes(_ENCODER.encode(reply))
-
-    def _answer(self, request: _Request) -> None:
-        if isinstance(request, _Enrol):
-            self._population = Population(
-                _unpack(request), Faults(request.fault_rate, request.fault_seed)
-            )
-            self._send(_Publics(self._population.publics()))
-            return
-        population = self._population
-        if population is None:
-            raise LocalProtocolError("enrolment comes first")
-        if isinstance(request, _Equip):
-            _equip(population, request)
-            self._send(_Done())
-        elif isinstance(request, _Exchange):
-            self._exchange(population, request)
-        elif isinstance(request, _Watch):
-            population.watch(request.client)
-            self._send(_Done())
-        else:
-            seen = population.seen(request.client)
-            reply = _Done() if seen is None else _Seen(seen[0].tobytes(), seen[1].tobytes())
-            self._send(reply)
-
-    def _exchange(self, population: Population, request: _Exchange) -> None:
-        batch: list[tuple[int, list[bytes], str | None]] = []
-        for client, messages in request.outgoing:
-            delivery = population.deliver(request.round, client, messages)
-            batch.append((client, list(delivery.messages), delivery.failure))
-            if len(batch) == _BATCH:
-                self._send(_Answers(batch, last=False))
-                batch = []
-        self._send(_Answers(batch, last=True))
-
-
-def _unpack(request: _Enrol) -> dict[int, Dataset]:
-    from fedavg.data import Dataset  # noqa: PLC0415 - the worker's own start-up
-
-    features = np.frombuffer(request.features, dtype=np.float32)
-    features = features.reshape(-1, *request.shape)
-    labels = np.frombuffer(request.labels, dtype=np.int64)
-    ends = np.cumsum(request.sizes)
-    return {
-        client: Dataset(features[end - size : end], labels[end - size : end])
-        for client, size, end in zip(request.ids, request.sizes, ends, strict=True)
-    }
-
-
-def _equip(population: Population, request: _Equip) -> None:
-    from fedavg.blueprint import plan_from_bytes  # noqa: PLC0415 - the worker's own start-up
-    from fedavg.tensors import Layout  # noqa: PLC0415 - the worker's own start-up
-    from fedavg.transfer import rest_digest  # noqa: PLC0415 - the worker's own start-up
-
-    model = request.model.build()
-    layout = Layout.of(model)
-    resolution = plan_from_bytes(request.plan).resolve(
-        num_clients=request.num_clients,
-        vector_length=layout.size,
-        num_rounds=request.num_rounds,
-        largest_client=request.largest_client,
-        rest=rest_digest(model),
-    )
-    store = MemoryStore() if request.store is None else FolderStore(Path(request.store))
-    population.equip(resolution, model, layout, request.material, request.seed, store)
+    Call it first thing in a program that makes a pool later; a pool does it itself otherwise.  Nothing
+    is inherited from the caller but its environment and import path.
+    """
+    if _FORKS:
+        forkserver.set_forkserver_preload(["fedavg.worker_process"])
+        with _deaf_to_interrupts():
+            forkserver.ensure_running()
 
 
 @contextlib.contextmanager
@@ -207,20 +86,17 @@ def _deaf_to_interrupts() -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _serve(pipe: _Pipe) -> None:
-    """Run a worker until its pipe closes."""
-    import torch  # noqa: PLC0415 - the worker's own start-up
+def _serve(pipe: Pipe, boards: int, own: int) -> None:
+    from fedavg.worker_process import serve  # noqa: PLC0415 - loads torch, in the worker
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    _Worker(pipe).serve()
+    serve(pipe, boards, own)
 
 
 class WorkerPool:
     """A transport to clients in `workers` processes, client i in process i mod workers.
 
     Args:
-        datasets: each client's own examples.
+        datasets: each client's own examples; copied to the workers, not kept here.
         spec: how every process builds its model.
         workers: processes, at least one.
         faults: simulated drop-outs.
@@ -231,33 +107,50 @@ class WorkerPool:
     ) -> None:
         if workers < 1:
             raise LocalProtocolError(f"a pool needs at least one worker, not {workers}")
+        start_early()
         self._spec = spec
         self._parties: dict[int, Party] = {}
         self._round = -1
-        self._pipes: list[_Pipe] = []
+        self._pipes: list[Pipe] = []
         self._processes: list[BaseProcess] = []
+        self._waiting: dict[Pipe, int] = {}
         self._home = {client: i % workers for i, client in enumerate(sorted(datasets))}
-        context = multiprocessing.get_context("spawn")
-        for _ in range(workers):
+        boards = [Board.create() for _ in range(2 + workers)] if _SHARES else []
+        self._boards = Boards(boards, _SERVER)
+        holdings = self._deposit(datasets)
+        forks = _FORKS and multiprocessing.get_context("forkserver")
+        context = forks or multiprocessing.get_context("spawn")
+        for worker in range(workers):
             near, far = context.Pipe()
-            process = context.Process(target=_serve, args=(far,), daemon=True)
+            process = context.Process(
+                target=_serve, args=(far, len(boards), 2 + worker), daemon=True
+            )
             with _deaf_to_interrupts():
                 process.start()
             far.close()
             self._pipes.append(near)
             self._processes.append(process)
-        for worker in range(workers):
-            mine = {
-                client: datasets[client] for client, home in self._home.items() if home == worker
-            }
-            self._send(worker, _pack(mine, faults))
+            send_boards(near, process.pid or 0, boards)
+            mine = [holding for holding in holdings if self._home[holding.client] == worker]
+            self._send(worker, Enrol(mine, faults.rate, faults.seed))
+
+    def _deposit(self, datasets: Mapping[int, Dataset]) -> list[Holding]:
+        return [
+            Holding(
+                client,
+                list(data.features.shape),
+                self._boards.deposit(data.features, _DATA),
+                self._boards.deposit(data.labels, _DATA),
+            )
+            for client, data in sorted(datasets.items())
+        ]
 
     def publics(self) -> dict[int, bytes]:
         """Public identities of all clients, generated in their processes."""
         publics: dict[int, bytes] = {}
         for worker in range(len(self._pipes)):
             reply = self._receive(worker)
-            if isinstance(reply, _Publics):
+            if isinstance(reply, Publics):
                 publics.update(reply.publics)
         return publics
 
@@ -272,7 +165,7 @@ class WorkerPool:
         """
         from fedavg.blueprint import plan_to_bytes  # noqa: PLC0415 - imports every part of a plan
 
-        request = _Equip(
+        request = Equip(
             plan=plan_to_bytes(resolution.plan),
             num_clients=resolution.num_clients,
             num_rounds=resolution.num_rounds,
@@ -297,56 +190,76 @@ class WorkerPool:
 
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
         """Deliver to all processes at once and yield answers as they come."""
-        portions: list[list[tuple[int, list[bytes]]]] = [[] for _ in self._pipes]
+        self._drain()
+        self._boards.wipe()
+        posted: dict[int, bytes | Place] = {}  # by identity: one copy for all who are sent the same
+        portions: list[list[tuple[int, list[bytes | Place]]]] = [[] for _ in self._pipes]
         for address, messages in outgoing.items():
             if address in self._parties:
                 yield ask(address, self._parties[address], messages)
-            else:
-                portions[self._home[address]].append((address, list(messages)))
-        waiting: dict[_Pipe, int] = {}
+                continue
+            for message in messages:
+                if id(message) not in posted:
+                    posted[id(message)] = self._boards.post(message)
+            places = [posted[id(message)] for message in messages]
+            portions[self._home[address]].append((address, places))
         for worker, portion in enumerate(portions):
             if portion:
-                self._send(worker, _Exchange(self._round, portion))
-                waiting[self._pipes[worker]] = worker
-        while waiting:
-            for ready in wait(list(waiting)):
-                worker = next(w for pipe, w in waiting.items() if pipe is ready)
+                self._send(worker, Exchange(self._round, portion))
+                self._waiting[self._pipes[worker]] = worker
+        yield from self._collect()
+
+    def _drain(self) -> None:
+        """Drop what an exchange that was broken off left unread: it answers nothing asked later."""
+        deque(self._collect(), maxlen=0)
+
+    def _collect(self) -> Iterator[Delivery]:
+        while self._waiting:
+            for ready in wait(list(self._waiting)):
+                worker = next(w for pipe, w in self._waiting.items() if pipe is ready)
                 answers = self._receive(worker)
-                if not isinstance(answers, _Answers):
+                if not isinstance(answers, Answers):
                     raise LocalProtocolError("a worker gave an answer that was not asked for")
                 if answers.last:
-                    del waiting[self._pipes[worker]]
-                for address, messages, failure in answers.deliveries:
-                    yield Delivery(address, messages, failure)
+                    del self._waiting[self._pipes[worker]]
+                deliveries = [
+                    Delivery(address, [self._boards.read(message) for message in messages], failure)
+                    for address, messages, failure in answers.deliveries
+                ]
+                self._send(worker, Taken())
+                yield from deliveries
 
     def watch(self, client_id: int) -> None:
         """Put a probe into one client, for a report's pictures."""
+        self._drain()
         worker = self._home[client_id]
-        self._send(worker, _Watch(client_id))
+        self._send(worker, Watch(client_id))
         self._receive(worker)
 
     def seen(self, client_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """What the probe of one client holds: its encoded update, before and after its noise."""
+        self._drain()
         worker = self._home[client_id]
-        self._send(worker, _See(client_id))
+        self._send(worker, See(client_id))
         reply = self._receive(worker)
-        if not isinstance(reply, _Seen):
+        if not isinstance(reply, Seen):
             return None
         encoded, noised = (np.frombuffer(part, np.int64) for part in (reply.encoded, reply.noised))
         return encoded, noised
 
-    def _send(self, worker: int, request: _Request) -> None:
+    def _send(self, worker: int, request: Request) -> None:
         try:
-            self._pipes[worker].send_bytes(_ENCODER.encode(request))
+            self._pipes[worker].send_bytes(encode(request))
         except (BrokenPipeError, ConnectionError) as error:
             raise LocalProtocolError(f"worker process {worker} has died") from error
 
-    def _receive(self, worker: int) -> _Reply:
+    def _receive(self, worker: int) -> Reply:
         try:
-            reply = _REPLIES.decode(self._pipes[worker].recv_bytes())
+            reply = decode_reply(self._pipes[worker].recv_bytes())
         except (EOFError, ConnectionError) as error:
             raise LocalProtocolError(f"worker process {worker} has died") from error
-        if isinstance(reply, _Failed):
+        if isinstance(reply, Failed):
+            self._waiting.pop(self._pipes[worker], None)
             raise LocalProtocolError(f"worker process {worker}: {reply.reason}")
         return reply
 
@@ -359,18 +272,4 @@ class WorkerPool:
             if process.is_alive():
                 process.terminate()
                 process.join()
-
-
-def _pack(datasets: Mapping[int, Dataset], faults: Faults) -> _Enrol:
-    parts = list(datasets.values())
-    features = np.concatenate([part.features for part in parts]).astype(np.float32)
-    labels = np.concatenate([part.labels for part in parts]).astype(np.int64)
-    return _Enrol(
-        ids=list(datasets),
-        sizes=[len(part) for part in parts],
-        shape=list(features.shape[1:]),
-        features=features.tobytes(),
-        labels=labels.tobytes(),
-        fault_rate=faults.rate,
-        fault_seed=faults.seed,
-    )
+        self._boards.close()

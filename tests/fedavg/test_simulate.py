@@ -22,7 +22,8 @@ from fedavg.secure_sum import Provision
 from fedavg.server_optim import AveragedIterates, FedAdam, FedMomentum
 from fedavg.simulate import Faults, InProcess, Population
 from fedavg.sum_he import _Material
-from fedavg.workers import WorkerPool, _Equip
+from fedavg.worker_messages import Equip
+from fedavg.workers import WorkerPool
 from tests.e2e.small import MODEL, SUMS, clients, plan
 
 PRIVATE = {"encoding": FixedPoint(0.5, 9)}
@@ -111,5 +112,5 @@ def test_provisions_print_redacted_and_cannot_be_pickled():
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(provision)
     assert "key" not in repr(_Material(b"parameters", b"key"))
-    equip = _Equip(b"plan", 1, 1, 1, ModelSpec("softmax", (2,), 2), b"key", 0, None)
+    equip = Equip(b"plan", 1, 1, 1, ModelSpec("softmax", (2,), 2), b"key", 0, None)
     assert "key" not in repr(equip)

@@ -1,0 +1,135 @@
+"""What a pool and its worker processes say to each other: msgpack, no pickle of data or keys."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fedavg.model_spec import ModelSpec  # noqa: TC001 - read by msgspec
+from fedavg.shared import Place  # noqa: TC001 - read by msgspec
+
+__all__ = [
+    "Answers",
+    "Done",
+    "Enrol",
+    "Equip",
+    "Exchange",
+    "Failed",
+    "Publics",
+    "Reply",
+    "Request",
+    "See",
+    "Seen",
+    "Taken",
+    "Watch",
+    "decode_reply",
+    "decode_request",
+    "encode",
+]
+
+
+class Holding(msgspec.Struct, frozen=True, array_like=True):
+    """One client's own examples."""
+
+    client: int
+    shape: list[int]
+    features: bytes | Place
+    labels: bytes | Place
+
+
+class Enrol(msgspec.Struct, frozen=True, array_like=True, tag="enrol"):
+    """Generate identities for these clients."""
+
+    holdings: list[Holding]
+    fault_rate: float
+    fault_seed: int
+
+
+class Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):
+    """Build the plan, the model and the secure sum's material."""
+
+    plan: bytes
+    num_clients: int
+    num_rounds: int
+    largest_client: int
+    model: ModelSpec
+    material: bytes
+    seed: int
+    store: str | None
+
+    def __repr__(self) -> str:
+        return "Equip(<redacted>)"  # the material may hold a secret key
+
+
+class Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
+    """Let these clients answer."""
+
+    round: int
+    outgoing: list[tuple[int, list[bytes | Place]]]
+
+
+class Taken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):
+    """One batch of answers has been read off the worker's board."""
+
+
+class Watch(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
+    """Put a probe into a client."""
+
+    client: int
+
+
+class See(msgspec.Struct, frozen=True, array_like=True, tag="see"):
+    """Show what a client's probe holds."""
+
+    client: int
+
+
+class Publics(msgspec.Struct, frozen=True, array_like=True, tag="publics"):
+    """The clients' public identities."""
+
+    publics: dict[int, bytes]
+
+
+class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
+    """What some clients answered, or why they fell silent."""
+
+    deliveries: list[tuple[int, list[bytes | Place], str | None]]
+    last: bool
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen"):
+    """A probe's vectors."""
+
+    encoded: bytes
+    noised: bytes
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
+    """It is done."""
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
+    """It cannot be done."""
+
+    reason: str
+
+
+Request = Enrol | Equip | Exchange | Taken | Watch | See
+Reply = Publics | Answers | Seen | Done | Failed
+_ENCODER = msgspec.msgpack.Encoder()
+_REQUESTS = msgspec.msgpack.Decoder(Request)
+_REPLIES = msgspec.msgpack.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """A message's bytes."""
+    return _ENCODER.encode(message)
+
+
+def decode_request(data: bytes) -> Request:
+    """What the pool asks."""
+    return _REQUESTS.decode(data)
+
+
+def decode_reply(data: bytes) -> Reply:
+    """What a worker answers."""
+    return _REPLIES.decode(data)

@@ -1,0 +1,164 @@
+"""The far end of a pool's pipe: one process, its clients, one intra-op thread.
+
+Identities are generated here and their private halves never leave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fedavg.blueprint import plan_from_bytes
+from fedavg.client_state import FolderStore, MemoryStore
+from fedavg.data import Dataset
+from fedavg.errors import FedAvgError, LocalProtocolError
+from fedavg.shared import Boards, receive_boards
+from fedavg.simulate import Faults, Population
+from fedavg.tensors import Layout
+from fedavg.transfer import rest_digest
+from fedavg.worker_messages import (
+    Answers,
+    Done,
+    Enrol,
+    Equip,
+    Exchange,
+    Failed,
+    Publics,
+    Seen,
+    Taken,
+    Watch,
+    decode_request,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from fedavg.shared import Pipe, Place
+    from fedavg.worker_messages import Reply, Request
+
+__all__ = ["serve"]
+
+_BATCH = 8  # answers that a worker gathers before it sends them
+_BOARD = 1 << 26  # bytes of answers that may lie unread
+
+
+class _Worker:
+    def __init__(self, pipe: Pipe, boards: Boards) -> None:
+        self._pipe = pipe
+        self._boards = boards
+        self._population: Population | None = None
+        self._untaken = 0
+
+    def serve(self) -> None:
+        with contextlib.suppress(
+            EOFError, OSError
+        ):  # the main process has gone, or closed the pipe
+            while True:
+                request = decode_request(self._pipe.recv_bytes())
+                try:
+                    self._answer(request)
+                except FedAvgError as error:
+                    self._send(Failed(f"{type(error).__name__}: {error}"))
+
+    def _send(self, reply: Reply) -> None:
+        self._pipe.send_bytes(encode(reply))
+
+    def _answer(self, request: Request) -> None:
+        if isinstance(request, Taken):
+            self._untaken -= 1
+            return
+        if isinstance(request, Enrol):
+            self._enrol(request)
+            return
+        population = self._population
+        if population is None:
+            raise LocalProtocolError("enrolment comes first")
+        if isinstance(request, Equip):
+            _equip(population, request)
+            self._send(Done())
+        elif isinstance(request, Exchange):
+            self._exchange(population, request)
+        elif isinstance(request, Watch):
+            population.watch(request.client)
+            self._send(Done())
+        else:
+            seen = population.seen(request.client)
+            self._send(Done() if seen is None else Seen(seen[0].tobytes(), seen[1].tobytes()))
+
+    def _enrol(self, request: Enrol) -> None:
+        datasets: dict[int, Dataset] = {}
+        for holding in request.holdings:
+            features = self._boards.array(holding.features, np.float32, holding.shape)
+            labels = self._boards.array(holding.labels, np.int64, holding.shape[:1])
+            datasets[holding.client] = Dataset(features, labels)
+        faults = Faults(request.fault_rate, request.fault_seed)
+        self._population = Population(datasets, faults)
+        self._send(Publics(self._population.publics()))
+
+    def _exchange(self, population: Population, request: Exchange) -> None:
+        read: dict[Place | bytes, bytes] = {}  # one copy of what several clients are sent
+        batch: list[tuple[int, list[bytes | Place], str | None]] = []
+        for client, messages in request.outgoing:
+            for message in messages:
+                if message not in read:
+                    read[message] = self._boards.read(message)
+            delivery = population.deliver(
+                request.round, client, [read[message] for message in messages]
+            )
+            size = sum(map(len, delivery.messages))
+            if batch and (len(batch) == _BATCH or self._boards.written + size > _BOARD):
+                self._hand_in(batch, last=False)
+                batch = []
+            if self._boards.written + size > _BOARD:
+                self._await_readers()
+            posted = [self._boards.post(message) for message in delivery.messages]
+            batch.append((client, posted, delivery.failure))
+        self._hand_in(batch, last=True)
+
+    def _hand_in(
+        self, batch: list[tuple[int, list[bytes | Place], str | None]], *, last: bool
+    ) -> None:
+        self._untaken += 1
+        self._send(Answers(batch, last=last))
+        if last:
+            self._await_readers()
+
+    def _await_readers(self) -> None:
+        """Wipe the board once everything on it has been read."""
+        while self._untaken:
+            request = decode_request(self._pipe.recv_bytes())
+            if not isinstance(request, Taken):
+                raise LocalProtocolError("a pool asks anew before it has taken the answers")
+            self._untaken -= 1
+        self._boards.wipe()
+
+
+def _equip(population: Population, request: Equip) -> None:
+    model = request.model.build()
+    layout = Layout.of(model)
+    resolution = plan_from_bytes(request.plan).resolve(
+        num_clients=request.num_clients,
+        vector_length=layout.size,
+        num_rounds=request.num_rounds,
+        largest_client=request.largest_client,
+        rest=rest_digest(model),
+    )
+    store = MemoryStore() if request.store is None else FolderStore(Path(request.store))
+    population.equip(resolution, model, layout, request.material, request.seed, store)
+
+
+def serve(pipe: Pipe, boards: int, own: int) -> None:
+    """Run a worker until its pipe closes.
+
+    Args:
+        pipe: to the pool.
+        boards: open files that it sends first.
+        own: number of the one that this process writes.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _Worker(pipe, Boards(receive_boards(pipe, boards), own)).serve()

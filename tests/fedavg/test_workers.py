@@ -1,0 +1,164 @@
+"""Worker processes: boards that fill up, exchanges that break off, other ways to start, and being killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedavg import messages, worker_process, workers
+from fedavg.messages import Ready, RoundStart
+from fedavg.model_spec import ModelSpec
+from fedavg.rounds import Delivery
+from fedavg.shared import Board, Boards
+from fedavg.simulate import Faults
+from fedavg.worker_messages import Answers, Exchange, Taken, decode_reply, encode
+from fedavg.workers import WorkerPool
+from tests.e2e.small import SUMS, clients, plan
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="boards need open files handed on")
+
+
+_MODEL = ModelSpec("2nn", (12,), 3)  # long enough to lie on a board
+_LENGTH = sum(part.numel() for part in _MODEL.build().parameters())
+
+
+class _Echo:
+    """A population whose clients answer with long messages of their own."""
+
+    def deliver(self, round_index: int, client: int, asked: list[bytes]) -> Delivery:
+        del round_index, asked
+        return Delivery(client, (bytes([client]) * 5_000, b"short"))
+
+
+def test_a_full_board_waits_for_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant: a board that is wiped without waiting gives some clients another's bytes."""
+    monkeypatch.setattr(worker_process, "_BOARD", 16_000)
+    near, far = multiprocessing.Pipe()
+    board = Board.create()
+    worker = worker_process._Worker(far, Boards([board], 0))
+    worker._population = _Echo()
+    thread = threading.Thread(target=worker.serve)
+    thread.start()
+    seen: dict[int, bytes] = {}
+    batches = 0
+    near.send_bytes(encode(Exchange(0, [(client, [b"go"]) for client in range(20)])))
+    last = False
+    while not last:
+        reply = decode_reply(near.recv_bytes())
+        assert isinstance(reply, Answers)
+        time.sleep(0.005)  # a slow reader
+        for client, (long, short), failure in reply.deliveries:
+            seen[client] = board.get(long)
+            assert (short, failure) == (b"short", None)
+        near.send_bytes(encode(Taken()))
+        batches, last = batches + 1, reply.last
+    near.close()
+    thread.join()
+    assert seen == {client: bytes([client]) * 5_000 for client in range(20)}
+    assert batches >= 7
+    assert os.fstat(board.handle).st_size <= 16_000
+    board.close()
+
+
+def _pool(count: int = 2) -> WorkerPool:
+    pool = WorkerPool(clients(6), _MODEL, workers=count, faults=Faults())
+    chosen = plan(SUMS["insecure-plain"])
+    resolution = chosen.resolve(
+        num_clients=6, vector_length=_LENGTH, num_rounds=3, largest_client=8
+    )
+    publics = pool.publics()
+    assert len(set(publics.values())) == 6  # forked from one process, yet each with its own entropy
+    pool.equip(resolution, b"", 0, None)
+    return pool
+
+
+def _start(index: int) -> bytes:
+    return messages.encode(RoundStart(index, np.zeros(_LENGTH, "<f4").tobytes(), None))
+
+
+def _ready(pool: WorkerPool, index: int) -> dict[int, int]:
+    told = dict.fromkeys(range(6), (_start(index),))
+    found: dict[int, int] = {}
+    for delivery in pool.exchange(told):
+        assert delivery.failure is None, delivery.failure
+        (message,) = delivery.messages
+        answer = messages.decode(message)
+        assert isinstance(answer, Ready)
+        found[delivery.party] = answer.round
+    return found
+
+
+def test_an_exchange_that_breaks_off_leaves_nothing_to_the_next() -> None:
+    pool = _pool()
+    try:
+        pool.begin_round(0)
+        broken = pool.exchange(dict.fromkeys(range(6), (_start(0),)))
+        next(broken)
+        broken.close()
+        pool.begin_round(1)
+        assert _ready(pool, 1) == dict.fromkeys(range(6), 1)
+        pool.watch(3)
+        assert pool.seen(3) is None
+    finally:
+        pool.close()
+
+
+def test_spawned_workers_without_boards_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on systems that cannot fork or hand files on."""
+    monkeypatch.setattr(workers, "_FORKS", False)
+    monkeypatch.setattr(workers, "_SHARES", False)
+    pool = _pool(1)
+    try:
+        pool.begin_round(0)
+        assert _ready(pool, 0) == dict.fromkeys(range(6), 0)
+    finally:
+        pool.close()
+
+
+_SCRIPT = """
+import os, time
+from tests.fedavg.test_workers import _pool
+if __name__ == "__main__":
+    pool = _pool()
+    print(*(process.pid for process in pool._processes), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_nothing_stays_when_the_main_process_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "main.py"
+    script.write_text(_SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert process.stdout is not None
+    pids = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(pids) == 2
+    assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    until = time.monotonic() + 60
+    while any(_runs(pid) for pid in pids) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(_runs(pid) for pid in pids)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
