@@ -350,6 +350,12 @@ class Client(Secret):
         self._survivors = survivors
         signed = survivors.signed(self._session, self._partner_root)
         self._signature = secrets.identity.sign(signed)
+        # a survivor's self-mask, or a drop-out's mask key: the other can never be asked for
+        secrets.due = {
+            place: both[:SHARE_SIZE] if survivors.members[place] else both[SHARE_SIZE:]
+            for place, both in secrets.held.items()
+        }
+        secrets.held = {}
         return ConsistencySignature(self._client_id, self._signature)
 
     def _unmask(self, request: Signatures, secrets: Ephemeral) -> UnmaskShares:
@@ -357,12 +363,7 @@ class Client(Secret):
         cohort, survivors = present(self._cohort), present(self._survivors)
         own = (cohort.positions[self._client_id], self._signature)
         check_quorum(request, survivors, self._partner_root, cohort, self._directory, own)
-        shares = [secrets.own_share]
-        for place, both in secrets.held.items():
-            # a survivor's self-mask, or a drop-out's mask key: never both
-            alive = survivors.members[place]
-            shares.append(both[:SHARE_SIZE] if alive else both[SHARE_SIZE:])
-        return UnmaskShares(self._client_id, shares)
+        return UnmaskShares(self._client_id, [secrets.own_share, *secrets.due.values()])
 
     def _living(self) -> Ephemeral:
         if self._process != os.getpid():

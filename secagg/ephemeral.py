@@ -22,7 +22,17 @@ _T = TypeVar("_T")
 class Ephemeral(Secret):
     """What must not outlive its use; each is dropped as soon as it has served."""
 
-    __slots__ = ("channel", "held", "identity", "input", "mask", "own_share", "routes", "seed")
+    __slots__ = (
+        "channel",
+        "due",
+        "held",
+        "identity",
+        "input",
+        "mask",
+        "own_share",
+        "routes",
+        "seed",
+    )
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -32,6 +42,7 @@ class Ephemeral(Secret):
         self.input: NDArray[np.int64] | None = None
         self.routes: dict[int, bytes] = {}  # neighbour's position → key of its envelope to us
         self.held: dict[int, bytes] = {}  # neighbour's position → its two shares
+        self.due: dict[int, bytes] = {}  # and the one of them that the signed survivors ask for
         self.own_share = b""
 
 

@@ -97,7 +97,7 @@ class Session:
         phase, client = self.server.phase, self.clients[client_id]
         if phase is Phase.ADVERTISE_KEYS:
             return client.start()
-        if phase is Phase.UNMASK:
+        if phase is Phase.CONSISTENCY:
             self.held[client_id] = client._secrets.held
         return client.receive(self.told[phase][client_id])
 
