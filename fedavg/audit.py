@@ -29,6 +29,7 @@ from fedavg.audit_clients import AuditedPopulation, InTheClear
 from fedavg.errors import PlanError
 from fedavg.federation import Federation
 from fedavg.plan import Budget
+from fedavg.scaffold import joins_controls
 from fedavg.simulate import Faults, InProcess
 
 if TYPE_CHECKING:
@@ -199,6 +200,11 @@ def audit_plan(
     """
     if plan.noise is None:
         raise PlanError("without noise there is no epsilon to audit: choose a noise")
+    if joins_controls(plan):
+        raise PlanError(
+            "canaries are updates of the model's length, and these clients send control variates beside "
+            "them: audit a plan with LocalTraining(steps=…)"
+        )
     audited = _Audited(model, clients, _unlimited(plan, in_the_clear=in_the_clear), faults, seed)
     parameters = audited.layout.size
     count = min(1000, parameters // 2) if canaries is None else canaries

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -65,6 +65,7 @@ class Checkpoint:
         participations: rounds in which each client sent a masked update.
         ledger: `dp.Ledger.state_dict` at that time.
         last: the last round's figures, or None before the first.
+        arrays: float64[d] each, whatever else the server keeps from round to round, by name.
 
     Raises:
         CheckpointError: values that no run can have.
@@ -85,12 +86,20 @@ class Checkpoint:
     participations: Mapping[int, int]
     ledger: Mapping[str, Any]
     last: Mapping[str, Any] | None
+    arrays: Mapping[str, NDArray[np.float64]] = field(
+        default_factory=dict[str, "NDArray[np.float64]"]
+    )
 
     def __post_init__(self) -> None:
         if self.vector.ndim != 1 or self.vector.shape != self.released.shape:
             raise CheckpointError("the checkpoint's two models are not vectors of one length")
-        if not bool(np.isfinite(self.vector).all() and np.isfinite(self.released).all()):
+        if not all(
+            bool(np.isfinite(array).all())
+            for array in (self.vector, self.released, *self.arrays.values())
+        ):
             raise CheckpointError("the checkpoint's model holds NaN or infinity")
+        if any(array.shape != self.vector.shape for array in self.arrays.values()):
+            raise CheckpointError("the checkpoint's arrays are not of the model's length")
         if self.rounds_done < 0 or min(self.participations.values(), default=0) < 0:
             raise CheckpointError("the checkpoint counts fewer than no rounds")
         if self.clip is not None and not self.clip > 0:
@@ -99,6 +108,7 @@ class Checkpoint:
     def to_bytes(self) -> bytes:
         """A safetensors file: arrays as tensors, everything else as JSON in its header."""
         tensors = {"vector": self.vector, "released": self.released}
+        tensors |= {f"arrays.{name}": array for name, array in self.arrays.items()}
         numbers: dict[str, dict[str, float] | None] = {"optimizer": None, "averaging": None}
         for part, state in (("optimizer", self.optimizer), ("averaging", self.averaging)):
             if state is None:
@@ -145,6 +155,7 @@ class Checkpoint:
                 participations={int(client): int(n) for client, n in state["participations"]},
                 ledger=state["ledger"],
                 last=state["last"],
+                arrays=_arrays("arrays", tensors),
             )
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged, the run cannot go on: {error}") from error
@@ -158,9 +169,14 @@ def _part(
     plain = numbers[name]
     if plain is None:
         return None
+    return {**plain, **_arrays(name, tensors)}
+
+
+def _arrays(
+    name: str, tensors: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
     prefix = f"{name}."
-    arrays = {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
-    return {**plain, **arrays}
+    return {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
 
 
 def fingerprint(resolution: Resolution, layout: Layout, seed: int) -> str:

@@ -203,6 +203,7 @@ def build_plan(config: Config, parameters: int, sensitivity: SensitivityMap | No
         max_participations=privacy.max_participations if noise is not None else None,
         clipping=_clipping(config.clipping),
         server_schedule=learning_schedule(config.server),
+        scaffold=config.local.scaffold,
     )
 
 
@@ -214,7 +215,8 @@ def _encoding(config: Config, parameters: int) -> FixedPoint:
     encoding = config.encoding
     if config.privacy.noise == "none":
         return FixedPoint(encoding.range, encoding.bits or 20, rounding="nearest")
-    bits = encoding.bits or bits_for(parameters)
+    joined = config.local.scaffold and not config.local.steps  # see fedavg.scaffold
+    bits = encoding.bits or bits_for(parameters * (2 if joined else 1))
     return FixedPoint(config.privacy.clip, bits, encoding.rotate, rotation_seed=config.seed)
 
 

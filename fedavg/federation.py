@@ -249,6 +249,7 @@ class Federation:
             participations=self._participations,
             ledger=self.ledger.state_dict(),
             last=None if last is None else asdict(last),
+            arrays=self._global.arrays,
         )
         self._journal.finished(point, self.ledger)
 

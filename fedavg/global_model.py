@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fedavg.errors import RoundAbortedError
 from fedavg.messages import RoundStart
+from fedavg.scaffold import control_bytes, next_control
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from fedavg.checkpoint import Checkpoint
@@ -36,6 +38,7 @@ class GlobalModel:
         self.averaging = None if plan.averaging is None else plan.averaging.init(vector.size)
         start = plan.encoding.clip
         self.clipper = None if plan.clipping is None else plan.clipping.clipper(start)
+        self.control = np.zeros(vector.size) if plan.scaffold else None
 
     @property
     def clip(self) -> float | None:
@@ -48,10 +51,18 @@ class GlobalModel:
         self.optimizer, self.averaging = point.optimizer, point.averaging
         if self.clipper is not None and point.clip is not None:
             self.clipper = replace(self.clipper, clip_norm=point.clip)
+        if self.control is not None:
+            self.control = point.arrays["control"].copy()
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """What a checkpoint keeps beside the model and the optimiser's state."""
+        return {} if self.control is None else {"control": self.control}
 
     def start(self, round_index: int) -> RoundStart:
         """What the round's clients are sent."""
-        return RoundStart(round_index, self.vector.astype("<f4").tobytes(), self.clip)
+        model, control = self.vector.astype("<f4").tobytes(), control_bytes(self.control)
+        return RoundStart(round_index, model, self.clip, control=control)
 
     def apply(
         self, resolution: Resolution, result: SumResult, round_index: int, roster: int
@@ -65,7 +76,7 @@ class GlobalModel:
             roster: clients among whom the sum was taken.
 
         Returns:
-            float64[m], the mean update.
+            float64[d], the mean update.
 
         Raises:
             RoundAbortedError: weights that sum to zero; the model stays as it was.
@@ -86,6 +97,9 @@ class GlobalModel:
         if divisor <= 0:
             raise RoundAbortedError("the survivors' weights sum to zero")
         mean = encoding.decode(total, resolution.update_length) / divisor
+        if self.control is not None:
+            self.control = next_control(resolution, self.control, mean, divisor, round_index)
+            mean = mean[: self.vector.size]
         rate = self._plan.server_schedule.at(round_index, resolution.num_rounds)
         moved, self.optimizer = self._plan.server_optimizer.step(self.vector, mean, self.optimizer)
         # every rule's step is proportional to its learning rate

@@ -52,6 +52,7 @@ def local_update(
     round_index: int,
     num_rounds: int,
     seed: int,
+    correction: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Train from `start` on one client's examples and return how far the parameters moved.
 
@@ -67,6 +68,7 @@ def local_update(
         round_index: counts from 0.
         num_rounds: length of the run, for the schedule.
         seed: public seed of the order of examples and of dropout masks.
+        correction: float64[d], added to every gradient after its clipping (SCAFFOLD's c − cᵢ).
 
     Returns:
         Δ, float64[d]; a function of the arguments alone.
@@ -79,10 +81,11 @@ def local_update(
     lr, order = training.lr_at(round_index, num_rounds), [seed, round_index]
     batches = _batches(len(dataset), training, order)
     if type(model) is FeedForward and _fits(model, dataset):
-        return _train_dense(layout, start, dataset, batches, training, lr)
+        return _train_dense(layout, start, dataset, batches, training, lr, correction)
     layout.load_vector(model, start)
     before = layout.flatten(model)
-    _train_any(model, dataset, batches, training, lr, order)
+    shifts = None if correction is None else list(layout.unflatten(correction).values())
+    _train_any(model, dataset, batches, training, lr, order, shifts)
     return np.subtract(layout.flatten(model), before)
 
 
@@ -119,6 +122,7 @@ def _train_dense(
     batches: Iterator[torch.Tensor | None],
     training: LocalTraining,
     lr: float,
+    correction: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """The fast path, for dense layers: gradients without a tape, on one vector of parameters."""
     begun = layout.as_float32(start)
@@ -126,12 +130,15 @@ def _train_dense(
     net = DenseNet(flat, layout.shapes)
     features = torch.from_numpy(dataset.features).flatten(1)
     examples = served(features, net.targets(torch.from_numpy(dataset.labels)), batches)
-    if training.plain:
+    shift = None if correction is None else torch.from_numpy(layout.as_float32(correction))
+    if training.plain and shift is None:
         for inputs, targets in examples:
             net.descend(inputs, targets, lr)
             lr *= training.step_decay
     else:
-        descent = Descent(training, lr, [torch.from_numpy(begun)])
+        descent = Descent(
+            training, lr, [torch.from_numpy(begun)], shift if shift is None else [shift]
+        )
         slope = torch.empty_like(flat)
         into = DenseNet(slope, layout.shapes)
         for inputs, targets in examples:
@@ -147,12 +154,13 @@ def _train_any(
     training: LocalTraining,
     lr: float,
     seed: list[int],
+    shifts: list[torch.Tensor] | None,
 ) -> None:
     """The plain loop, for any module: autograd, one step after the other."""
     parameters = [part for part in model.parameters() if part.requires_grad]
     origin = [part.detach().clone() for part in parameters] if training.proximal else []
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    descent = Descent(training, lr, origin)
+    descent = Descent(training, lr, origin, shifts)
     examples = torch.from_numpy(dataset.features), torch.from_numpy(dataset.labels)
     model.train()
     with torch.random.fork_rng(devices=[]):

@@ -122,14 +122,20 @@ class Descent:
         training: penalties, clipping, optimiser.
         lr: learning rate of the first step.
         origin: the parameters that the round began with; read when there is a proximal penalty.
+        shifts: added to the gradients after their clipping, or None.
     """
 
     def __init__(
-        self, training: LocalTraining, lr: float, origin: Sequence[torch.Tensor] = ()
+        self,
+        training: LocalTraining,
+        lr: float,
+        origin: Sequence[torch.Tensor] = (),
+        shifts: Sequence[torch.Tensor] | None = None,
     ) -> None:
         self._training = training
         self._rule = step_rule(training, lr)
         self._origin = origin
+        self._shifts = shifts
 
     def step(
         self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
@@ -145,6 +151,10 @@ class Descent:
             self._add_penalties(parameters, gradients)
         if training.clip_gradient is not None:
             _clip([part for part in gradients if part is not None], training.clip_gradient)
+        if self._shifts is not None:
+            for gradient, shift in zip(gradients, self._shifts, strict=True):
+                if gradient is not None:
+                    gradient.add_(shift)
         if training.decay:
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 if gradient is not None:

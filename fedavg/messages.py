@@ -23,11 +23,15 @@ __all__ = [
 
 
 class RoundStart(msgspec.Struct, frozen=True, array_like=True, tag="start"):
-    """Server → client: train on this model (float32, little endian), clip to this if it adapts."""
+    """Server → client: train on this model (float32, little endian), clip to this if it adapts.
+
+    `control` is SCAFFOLD's c (float32, little endian).
+    """
 
     round: int
     model: bytes
     clip: float | None = None
+    control: bytes | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):

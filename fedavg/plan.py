@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from dp import Accountant
 from fedavg.errors import PlanError
 from fedavg.resolution import Resolution, replace_multiplier
+from fedavg.scaffold import check_scaffold
 from fedavg.schedule import CONSTANT, Schedule
 from fedavg.selective import Selective
 
@@ -65,13 +66,14 @@ class Plan:
         budget: ε and δ.
         averaging: release an average of the iterates instead of the last one (post-processing).
         weighting: "examples" (FedAvg: n_k·Δ with n_k as one more, private, coordinate) or "equal";
-            None chooses "equal" under DP, where nothing else is sound, and "examples" without.
+            None chooses "equal" under DP, where nothing else is sound, and with SCAFFOLD; else "examples".
         max_examples: public bound on a client's weight, for "examples"; None takes the largest
             client of a simulation.
         max_participations: rounds in which one client sends a masked update at most; None chooses
             three standard deviations above the mean.  It bounds the server's view.
         clipping: lets the clip norm follow a quantile of the updates' norms; None keeps it.
         server_schedule: of the server's learning rate over the rounds.
+        scaffold: control variates against the drift of local steps (`fedavg.scaffold`).
 
     Raises:
         PlanError: parts that do not add up.
@@ -90,6 +92,7 @@ class Plan:
     max_participations: int | None = None
     clipping: AdaptiveClipping | None = None
     server_schedule: Schedule = CONSTANT
+    scaffold: bool = False
 
     def __post_init__(self) -> None:
         if self.noise is None:
@@ -98,6 +101,8 @@ class Plan:
             self._check_with_noise()
         if isinstance(self.secure_sum, Selective):
             self._check_selective(self.secure_sum)
+        if self.scaffold:
+            check_scaffold(self)
         for name in ("max_examples", "max_participations"):
             value: int | None = getattr(self, name)
             if value is not None and value < 1:
@@ -142,7 +147,7 @@ class Plan:
     @property
     def weighted(self) -> bool:
         """Whether updates are weighted by example counts."""
-        return self.noise is None and self.weighting != "equal"
+        return self.noise is None and self.weighting != "equal" and not self.scaffold
 
     def resolve(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dp import SAMPLER_TV_ERROR, Accountant, FailureEvent, NoSampling
 from fedavg.errors import PlanError
 from fedavg.noise import Sensitivity, Shares, guaranteed_variance, share_stddev
+from fedavg.scaffold import joins_controls
 from fedavg.secure_sum import SumSpec
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Resolution:
     @property
     def update_length(self) -> int:
         """Length of the real vectors that are encoded."""
-        return self.vector_length
+        return self.vector_length * (2 if joins_controls(self.plan) else 1)
 
     @property
     def expected_cohort(self) -> float:

@@ -105,6 +105,7 @@ class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     beta2: float = 0.999
     weight_decay: float | None = None
     clip_gradient: float = 0.0
+    scaffold: bool = False
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,6 +15,7 @@ from dp import l2_clip, l2_norm
 from fedavg.client_state import MemoryStore
 from fedavg.errors import LocalProtocolError, NonFiniteError
 from fedavg.local import local_update
+from fedavg.scaffold import variates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +84,6 @@ def prepare(
         LocalProtocolError: a model, or a clip norm, that does not fit the plan.
         NonFiniteError, CapacityError: (without DP) an update that cannot be encoded.
     """
-    del state
     encoding = encoding_for(bench.resolution, start.clip)
     vector = np.frombuffer(start.model, dtype="<f4").astype(np.float64)
     if vector.size != bench.resolution.vector_length:
@@ -91,6 +91,7 @@ def prepare(
             f"the server sent {vector.size} parameters, the model has "
             f"{bench.resolution.vector_length}"
         )
+    controls = variates(bench.resolution, start, state, len(dataset))
     update = local_update(
         bench.model,
         bench.layout,
@@ -100,12 +101,18 @@ def prepare(
         round_index=start.round,
         num_rounds=bench.resolution.num_rounds,
         seed=bench.seed + client_id,
+        correction=None if controls is None else controls.correction,
     )
     if bench.resolution.plan.noise is None and not bool(np.isfinite(update).all()):
         raise NonFiniteError(
             f"client {client_id}'s update holds NaN or infinity; lower the learning rate"
         )
-    return Prepared(encode_update(bench.resolution, encoding, update, len(dataset)), {})
+    if controls is None:
+        return Prepared(encode_update(bench.resolution, encoding, update, len(dataset)), {})
+    joined = controls.joined(update)
+    encoded = encode_update(bench.resolution, encoding, joined, len(dataset))
+    grid = encoded[: encoding.encoded_length(joined.size)]
+    return Prepared(encoded, controls.kept(encoding.decode(grid, joined.size)))
 
 
 def encoding_for(resolution: Resolution, clip: float | None) -> FixedPoint:

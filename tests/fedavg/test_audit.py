@@ -235,3 +235,12 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path):
     assert "no config.toml" in result.output
     with pytest.raises(ConfigError, match="cannot read"):
         audit_configured(tmp_path / "nothing.toml", None)
+
+
+def test_control_variates_are_audited_where_they_cost_nothing():
+    with pytest.raises(PlanError, match="steps="):
+        _audit(CentralGaussian(5.6), changes={"scaffold": True})
+    steps = LocalTraining(lr=0.5, steps=2)
+    found = _audit(CentralGaussian(5.6), changes={"scaffold": True, "local_training": steps})
+    assert found.refutations == ()
+    assert found.rounds == ROUNDS

@@ -153,3 +153,12 @@ def test_a_given_multiplier_is_tracked_and_not_limited():
     plan = build_plan(config, 100)
     assert plan.noise == CentralGaussian(0.7)
     assert math.isinf(plan.budget.epsilon)
+
+
+def test_scaffold_widens_the_grid_where_control_variates_are_sent():
+    sent = build_plan(load_config(None, {"local.scaffold": True}), 1970)
+    computed = build_plan(load_config(None, {"local.scaffold": True, "local.steps": 4}), 1970)
+    assert sent.scaffold
+    assert computed.scaffold
+    assert sent.encoding.bits == computed.encoding.bits + 1 == 10
+    assert plan_from_bytes(plan_to_bytes(sent)) == sent
