@@ -156,8 +156,8 @@ def test_a_given_multiplier_is_tracked_and_not_limited():
 
 
 def test_scaffold_widens_the_grid_where_control_variates_are_sent():
-    sent = build_plan(load_config(None, {"local.scaffold": True}), 1970)
-    computed = build_plan(load_config(None, {"local.scaffold": True, "local.steps": 4}), 1970)
+    sent = build_plan(load_config(None, {"local.scaffold": True}), 5000)
+    computed = build_plan(load_config(None, {"local.scaffold": True, "local.steps": 4}), 5000)
     assert sent.scaffold
     assert computed.scaffold
     assert sent.encoding.bits == computed.encoding.bits + 1 == 10
