@@ -97,14 +97,15 @@ class GlobalModel:
         if divisor <= 0:
             raise RoundAbortedError("the survivors' weights sum to zero")
         mean = encoding.decode(total, resolution.update_length) / divisor
-        if self.control is not None:
-            self.control = next_control(resolution, self.control, mean, divisor, round_index)
+        control = self.control
+        if control is not None:
+            control = next_control(resolution, control, mean, divisor, round_index)
             mean = mean[: self.vector.size]
         rate = self._plan.server_schedule.at(round_index, resolution.num_rounds)
         moved, self.optimizer = self._plan.server_optimizer.step(self.vector, mean, self.optimizer)
         # every rule's step is proportional to its learning rate
         self.vector = moved if rate == 1.0 else self.vector + rate * (moved - self.vector)
-        self.clipper = clipper
+        self.clipper, self.control = clipper, control
         self.released = self.vector
         if self._plan.averaging is not None and self.averaging is not None:
             self.averaging = self._plan.averaging.update(
