@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fedavg.clipping import AdaptiveClipping
     from fedavg.cohort import FixedCohort, PoissonCohort
+    from fedavg.compression import RandomK
     from fedavg.data import Dataset, load_task
     from fedavg.encoding import FixedPoint
     from fedavg.errors import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         DistributedSkellam,
     )
     from fedavg.plan import Budget, Plan, calibrated
+    from fedavg.quantised import Quantised
     from fedavg.resolution import Resolution
     from fedavg.schedule import Schedule
     from fedavg.selective import Selective
@@ -89,6 +91,8 @@ _HOME = {
     "Plan": "plan",
     "PlanError": "errors",
     "PoissonCohort": "cohort",
+    "Quantised": "quantised",
+    "RandomK": "compression",
     "ReportError": "errors",
     "Resolution": "resolution",
     "RoundAbortedError": "errors",
@@ -139,6 +143,8 @@ __all__ = [
     "Plan",
     "PlanError",
     "PoissonCohort",
+    "Quantised",
+    "RandomK",
     "ReportError",
     "Resolution",
     "RoundAbortedError",

@@ -205,6 +205,11 @@ def audit_plan(
             "canaries are updates of the model's length, and these clients send control variates beside "
             "them: audit a plan with LocalTraining(steps=…)"
         )
+    if plan.compression is not None:
+        raise PlanError(
+            "canaries are directions over all parameters, and random-k would show a part of each: "
+            "audit the plan without compression, whose releases cost no less"
+        )
     audited = _Audited(model, clients, _unlimited(plan, in_the_clear=in_the_clear), faults, seed)
     parameters = audited.layout.size
     count = min(1000, parameters // 2) if canaries is None else canaries
@@ -292,7 +297,7 @@ class _Audited(Federation):
         others = decoded(set(sent) - set(self._canaries))
         canaries = decoded(set(sent) & set(self._canaries))
         self.seen += (total - others) / encoding.clip
-        self.noise.append((total - others - canaries) * encoding.scale)
+        self.noise.append((total - others - canaries) * encoding.grid_units(total.size))
         norms = [float(np.linalg.norm(vector.astype(np.float64))) for vector in sent.values()]
         self.longest = max(self.longest, max(norms, default=0.0) / resolution.sensitivity.l2)
 

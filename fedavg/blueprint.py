@@ -9,6 +9,7 @@ import msgspec
 
 from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort, PoissonCohort
+from fedavg.compression import RandomK
 from fedavg.encoding import FixedPoint
 from fedavg.errors import PlanError
 from fedavg.local_training import LocalTraining
@@ -19,6 +20,7 @@ from fedavg.noise import (
     DistributedSkellam,
 )
 from fedavg.plan import Budget, Plan
+from fedavg.quantised import Quantised
 from fedavg.schedule import Schedule
 from fedavg.selective import Selective
 from fedavg.sensitivity import SensitivityMap
@@ -62,6 +64,8 @@ _TYPES: dict[str, type[Any]] = {
         Plan,
         PoissonCohort,
         Schedule,
+        Quantised,
+        RandomK,
         SecAgg,
         Selective,
         SensitivityMap,

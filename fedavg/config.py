@@ -16,7 +16,7 @@ import msgspec
 
 from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort, PoissonCohort
-from fedavg.encoding import FixedPoint, bits_for
+from fedavg.config_compression import build_compression, build_encoding
 from fedavg.errors import ConfigError
 from fedavg.model_spec import spec_of
 from fedavg.models import count_parameters
@@ -193,7 +193,7 @@ def build_plan(config: Config, parameters: int, sensitivity: SensitivityMap | No
     averaging = AveragedIterates(tail) if tail else None
     return Plan(
         cohort=_cohort(config.cohort),
-        encoding=_encoding(config, parameters),
+        encoding=build_encoding(config, parameters),
         noise=noise,
         secure_sum=_secure_sum(config.secure_sum, sensitivity),
         local_training=local_training(config.local),
@@ -204,20 +204,14 @@ def build_plan(config: Config, parameters: int, sensitivity: SensitivityMap | No
         clipping=_clipping(config.clipping),
         server_schedule=learning_schedule(config.server),
         scaffold=config.local.scaffold,
+        compression=build_compression(config),
+        error_feedback=config.compression.error_feedback,
+        download=config.download.format,
     )
 
 
 def _cohort(config: CohortConfig) -> Cohort:
     return PoissonCohort(config.rate) if config.kind == "poisson" else FixedCohort(config.size)
-
-
-def _encoding(config: Config, parameters: int) -> FixedPoint:
-    encoding = config.encoding
-    if config.privacy.noise == "none":
-        return FixedPoint(encoding.range, encoding.bits or 20, rounding="nearest")
-    joined = config.local.scaffold and not config.local.steps  # see fedavg.scaffold
-    bits = encoding.bits or bits_for(parameters * (2 if joined else 1))
-    return FixedPoint(config.privacy.clip, bits, encoding.rotate, rotation_seed=config.seed)
 
 
 def _clipping(config: ClippingConfig) -> AdaptiveClipping | None:

@@ -10,8 +10,8 @@ sensitivity which noise is calibrated against.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import numpy as np
 
@@ -21,7 +21,15 @@ from fedavg.errors import CapacityError, NonFiniteError, PlanError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FixedPoint", "bits_for", "hadamard"]
+__all__ = [
+    "Encoding",
+    "FixedPoint",
+    "bits_for",
+    "decode_grid",
+    "hadamard",
+    "rotate_signs",
+    "rotated_length",
+]
 
 _TRIES = 64  # each succeeds with probability ≥ 1 − e^(−1/2); all fail with probability < 1e-13
 _LOG_INVERSE_BETA = 0.5  # β = e^(−1/2), the paper's choice
@@ -68,6 +76,109 @@ def bits_for(vector_length: int) -> int:
     return 1 + math.ceil(math.log2(3.5 * math.sqrt(max(vector_length, 1)) + 1))
 
 
+class Encoding(Protocol):
+    """Real vectors to integers and back: `FixedPoint`, or without noise `fedavg.quantised.Quantised`."""
+
+    @property
+    def clip(self) -> float:
+        """Public bound on the input."""
+        ...
+
+    @property
+    def bits(self) -> int:
+        """Width of one encoded coordinate."""
+        ...
+
+    @property
+    def rotate(self) -> bool:
+        """Whether the vector is rotated first."""
+        ...
+
+    @property
+    def bounded(self) -> bool:
+        """Whether encoded vectors have a bound on their norm that noise can be calibrated against."""
+        ...
+
+    def at(self, clip: float) -> Self:
+        """The same encoding with another clip."""
+        ...
+
+    def seeded(self, seed: tuple[int, ...]) -> Self:
+        """The same encoding, whose rounding follows a public seed where nothing rests on its secrecy."""
+        ...
+
+    def encoded_length(self, vector_length: int) -> int:
+        """d', the length of an encoded vector."""
+        ...
+
+    def max_abs(self, vector_length: int) -> int:
+        """Bound on the magnitude of any one encoded coordinate, in grid units."""
+        ...
+
+    def l2_sensitivity(self, vector_length: int) -> float:
+        """Bound on the Euclidean norm of an encoded vector, in grid units."""
+        ...
+
+    def l1_sensitivity(self, vector_length: int) -> float:
+        """Bound on the L1 norm of an encoded vector, in grid units."""
+        ...
+
+    def grid_units(self, vector_length: int) -> float:
+        """Grid units in one real unit."""
+        ...
+
+    def clamped(self, vector: NDArray[np.float64]) -> int:
+        """How many coordinates lie outside the range."""
+        ...
+
+    def encode(self, vector: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Map float64[d] to int64[d'].  Run by the client."""
+        ...
+
+    def decode(
+        self, total: NDArray[np.int64], vector_length: int | None = None
+    ) -> NDArray[np.float64]:
+        """Map a sum of encoded vectors back to float64[d].  Run by the server."""
+        ...
+
+
+def rotated_length(vector_length: int, *, rotate: bool) -> int:
+    """Length of an encoded vector: the same, or the next power of two when rotated.
+
+    Raises:
+        PlanError: no coordinate.
+    """
+    if vector_length < 1:
+        raise PlanError(f"a vector needs at least one coordinate, not {vector_length}")
+    return 1 << (vector_length - 1).bit_length() if rotate else vector_length
+
+
+def rotate_signs(vector: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """The randomised Hadamard rotation of float64[d], padded to float64[2^k].
+
+    Args:
+        vector: float64[d].
+        seed: public, of the random signs.
+    """
+    padded = np.zeros(rotated_length(vector.size, rotate=True))
+    padded[: vector.size] = vector
+    return hadamard(padded * _signs(padded.size, seed))
+
+
+def decode_grid(
+    real: NDArray[np.float64], vector_length: int | None, rotation_seed: int | None
+) -> NDArray[np.float64]:
+    """Undo a rotation, if there was one, and cut its padding off."""
+    if rotation_seed is not None:
+        real = hadamard(real) * _signs(real.size, rotation_seed)
+    return real if vector_length is None else real[:vector_length]
+
+
+def _signs(length: int, seed: int) -> NDArray[np.float64]:
+    generator = np.random.default_rng(seed)  # noqa: TID251 - public seed
+    return generator.integers(0, 2, length).astype(np.float64) * 2 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class FixedPoint:
     """Fixed-point encoding with scale (2^(bits−1) − 1) ÷ clip.
@@ -102,12 +213,15 @@ class FixedPoint:
         if not (math.isfinite(self.clip) and self.clip > 0):
             raise PlanError(f"clip must be a positive finite number, not {self.clip!r}")
         if not 2 <= self.bits <= 40:
-            raise PlanError(f"bits must lie in 2 … 40, not {self.bits!r}")
+            raise PlanError(
+                f"bits must lie in 2 … 40, not {self.bits!r}; without noise, Quantised takes 1 as well"
+            )
         if self.rounding not in ("stochastic", "nearest"):
             raise PlanError(f"rounding must be 'stochastic' or 'nearest', not {self.rounding!r}")
         if self.rotate and self.rounding == "nearest":
             raise PlanError(
-                "a rotated vector has no coordinate bound: use rounding='stochastic' with rotate=True"
+                "a rotated vector has no coordinate bound: use rounding='stochastic' with rotate=True, "
+                "or without noise Quantised, which clamps"
             )
 
     @property
@@ -120,11 +234,33 @@ class FixedPoint:
         """Grid units in one real unit."""
         return self.steps / self.clip
 
+    @property
+    def bounded(self) -> bool:
+        """Whether encoded vectors have a bound on their norm that noise can be calibrated against."""
+        return self.rounding == "stochastic"
+
+    def at(self, clip: float) -> FixedPoint:
+        """The same encoding with another clip."""
+        return replace(self, clip=clip)
+
+    def seeded(self, seed: tuple[int, ...]) -> FixedPoint:
+        """Itself: "nearest" needs no seed, and under noise rounding is drawn in secret."""
+        del seed
+        return self
+
+    def grid_units(self, vector_length: int) -> float:
+        """`scale`, whatever the length."""
+        del vector_length
+        return self.scale
+
+    def clamped(self, vector: NDArray[np.float64]) -> int:
+        """None: nothing is clamped here."""
+        del vector
+        return 0
+
     def encoded_length(self, vector_length: int) -> int:
         """Length of the encoded vector: the same, or the next power of two when rotated."""
-        if vector_length < 1:
-            raise PlanError(f"a vector needs at least one coordinate, not {vector_length}")
-        return 1 << (vector_length - 1).bit_length() if self.rotate else vector_length
+        return rotated_length(vector_length, rotate=self.rotate)
 
     def max_abs(self, vector_length: int) -> int:
         """Bound on the magnitude of any one encoded coordinate, in grid units."""
@@ -210,17 +346,7 @@ class FixedPoint:
             float64[d], or float64[d'] when `vector_length` is not given.
         """
         real = np.asarray(total, dtype=np.float64) / self.scale
-        if self.rotate:
-            real = hadamard(real) * self._signs(real.size)
-        return real if vector_length is None else real[:vector_length]
+        return decode_grid(real, vector_length, self.rotation_seed if self.rotate else None)
 
     def _rotated(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        if not self.rotate:
-            return vector
-        padded = np.zeros(self.encoded_length(vector.size))
-        padded[: vector.size] = vector
-        return hadamard(padded * self._signs(padded.size))
-
-    def _signs(self, length: int) -> NDArray[np.float64]:
-        generator = np.random.default_rng(self.rotation_seed)  # noqa: TID251 - public seed
-        return generator.integers(0, 2, length).astype(np.float64) * 2 - 1
+        return rotate_signs(vector, self.rotation_seed) if self.rotate else vector

@@ -116,7 +116,7 @@ class Federation:
         self._seed = seed
         self._journal = journal
         self._store = client_store
-        self._global = GlobalModel(plan, self.layout.flatten(self._model))
+        self._global = GlobalModel(plan, self.layout.flatten(self._model), self.layout)
         self._participations: dict[int, int] = dict.fromkeys(self._clients, 0)
         self._server_epsilon: dict[int, float | None] = {}
         self.last_sum: SumResult | None = None
@@ -339,12 +339,21 @@ class Federation:
             bytes_down=traffic.bytes_down,
             seconds=traffic.seconds,
             failures=traffic.failures,
+            accuracy_as_sent=self._score_as_sent(),
         )
 
     def _score(self) -> Evaluation | None:
         if self._evaluate is None:
             return None
         return evaluate(self._model, self.layout, self.released, self._evaluate)
+
+    def _score_as_sent(self) -> float | None:
+        """Of the released model as a client would receive it."""
+        if self._evaluate is None or self.plan.download == "float32":
+            return None
+        codec = self._global.codec
+        received = codec.decode(codec.encode(self.released))
+        return evaluate(self._model, self.layout, received, self._evaluate).accuracy
 
     def _epsilon_server(self, resolution: Resolution) -> float | None:
         most = max(self._participations.values())

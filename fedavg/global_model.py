@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedavg.download import ModelCodec
 from fedavg.errors import RoundAbortedError
 from fedavg.messages import RoundStart
 from fedavg.scaffold import control_bytes, next_control
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fedavg.plan import Plan
     from fedavg.resolution import Resolution
     from fedavg.secure_sum import SumResult
+    from fedavg.tensors import Layout
 
 __all__ = ["GlobalModel"]
 
@@ -28,10 +30,12 @@ class GlobalModel:
     Args:
         plan: how it is trained.
         vector: float64[d], the initial model.
+        layout: of that vector.
     """
 
-    def __init__(self, plan: Plan, vector: NDArray[np.float64]) -> None:
+    def __init__(self, plan: Plan, vector: NDArray[np.float64], layout: Layout) -> None:
         self._plan = plan
+        self.codec = ModelCodec(plan.download, layout)
         self.vector = vector
         self.released = vector.copy()
         self.optimizer = plan.server_optimizer.init(vector.size)
@@ -61,7 +65,7 @@ class GlobalModel:
 
     def start(self, round_index: int) -> RoundStart:
         """What the round's clients are sent."""
-        model, control = self.vector.astype("<f4").tobytes(), control_bytes(self.control)
+        model, control = self.codec.encode(self.vector), control_bytes(self.control)
         return RoundStart(round_index, model, self.clip, control=control)
 
     def apply(
@@ -76,7 +80,7 @@ class GlobalModel:
             roster: clients among whom the sum was taken.
 
         Returns:
-            float64[d], the mean update.
+            float64[d], the mean update; under random-k zero where nothing was sent.
 
         Raises:
             RoundAbortedError: weights that sum to zero; the model stays as it was.
@@ -101,6 +105,10 @@ class GlobalModel:
         if control is not None:
             control = next_control(resolution, control, mean, divisor, round_index)
             mean = mean[: self.vector.size]
+        if self._plan.compression is not None:
+            mean = self._plan.compression.scatter(
+                mean, self.vector.size, round_index, unbiased=not self._plan.error_feedback
+            )
         rate = self._plan.server_schedule.at(round_index, resolution.num_rounds)
         moved, self.optimizer = self._plan.server_optimizer.step(self.vector, mean, self.optimizer)
         # every rule's step is proportional to its learning rate

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from dp import Accountant
+from fedavg.compression import check_traffic
 from fedavg.errors import PlanError
 from fedavg.resolution import Resolution, replace_multiplier
 from fedavg.scaffold import check_scaffold
@@ -22,7 +23,9 @@ from fedavg.selective import Selective
 if TYPE_CHECKING:
     from fedavg.clipping import AdaptiveClipping
     from fedavg.cohort import Cohort, CohortBounds
-    from fedavg.encoding import FixedPoint
+    from fedavg.compression import RandomK
+    from fedavg.download import DownloadFormat
+    from fedavg.encoding import Encoding
     from fedavg.local_training import LocalTraining
     from fedavg.noise import Noise
     from fedavg.secure_sum import SecureSum
@@ -58,7 +61,8 @@ class Plan:
 
     Args:
         cohort: who is asked each round.
-        encoding: real updates to integers; its clip is the clip norm under DP.
+        encoding: real updates to integers, `FixedPoint` or without noise `Quantised`; its clip is the
+            clip norm under DP.
         noise: None for no differential privacy.
         secure_sum: how the integers are added.
         local_training: what a client does with the model.
@@ -74,13 +78,17 @@ class Plan:
         clipping: lets the clip norm follow a quantile of the updates' norms; None keeps it.
         server_schedule: of the server's learning rate over the rounds.
         scaffold: control variates against the drift of local steps (`fedavg.scaffold`).
+        compression: sends the same few places of every update; None sends all.
+        error_feedback: a client keeps what its encoding and the choice of places left out, and adds
+            it to its next update.
+        download: format of the broadcast model; the server keeps full precision.
 
     Raises:
         PlanError: parts that do not add up.
     """
 
     cohort: Cohort
-    encoding: FixedPoint
+    encoding: Encoding
     noise: Noise | None
     secure_sum: SecureSum
     local_training: LocalTraining
@@ -93,6 +101,9 @@ class Plan:
     clipping: AdaptiveClipping | None = None
     server_schedule: Schedule = CONSTANT
     scaffold: bool = False
+    compression: RandomK | None = None
+    error_feedback: bool = False
+    download: DownloadFormat = "float32"
 
     def __post_init__(self) -> None:
         if self.noise is None:
@@ -103,6 +114,7 @@ class Plan:
             self._check_selective(self.secure_sum)
         if self.scaffold:
             check_scaffold(self)
+        check_traffic(self)
         for name in ("max_examples", "max_participations"):
             value: int | None = getattr(self, name)
             if value is not None and value < 1:
@@ -114,8 +126,11 @@ class Plan:
                 "weights by example counts have no bounded sensitivity: under differential privacy "
                 "use weighting='equal'"
             )
-        if self.encoding.rounding != "stochastic":
-            raise PlanError("under differential privacy encode with rounding='stochastic'")
+        if not self.encoding.bounded:
+            raise PlanError(
+                "under differential privacy encode with FixedPoint and rounding='stochastic': noise is "
+                "calibrated against its bound on the rounded norm"
+            )
 
     def _check_without_noise(self) -> None:
         if math.isfinite(self.budget.epsilon):
@@ -127,9 +142,10 @@ class Plan:
                 "adaptive clipping needs noise: without it nothing is clipped, and the counts that it "
                 "learns from would be private data in the clear; choose a noise, or drop clipping"
             )
-        if self.encoding.rounding != "nearest":
+        if self.encoding.bounded:
             raise PlanError(
-                "without noise, encode with rounding='nearest' (a range per coordinate)"
+                "without noise, encode with rounding='nearest' (a range per coordinate), or with "
+                "Quantised for stochastic rounding"
             )
 
     def _check_selective(self, sums: Selective) -> None:

@@ -15,7 +15,7 @@ from fedavg.secure_sum import SumSpec
 
 if TYPE_CHECKING:
     from fedavg.cohort import CohortBounds
-    from fedavg.encoding import FixedPoint
+    from fedavg.encoding import Encoding
     from fedavg.noise import Event, Noise
     from fedavg.plan import Plan
 
@@ -51,7 +51,9 @@ class Resolution:
 
     @property
     def update_length(self) -> int:
-        """Length of the real vectors that are encoded."""
+        """Length of the real vectors that are encoded: d, random-k's k, or 2d with control variates."""
+        if self.plan.compression is not None:
+            return self.plan.compression.length(self.vector_length)
         return self.vector_length * (2 if joins_controls(self.plan) else 1)
 
     @property
@@ -78,12 +80,12 @@ class Resolution:
         l2 = self.plan.encoding.l2_sensitivity(self.update_length)
         return clipping.bit_units(l2, noise.noise_multiplier, self.expected_cohort)
 
-    def encoding_at(self, clip: float | None) -> FixedPoint:
+    def encoding_at(self, clip: float | None) -> Encoding:
         """The encoding of a round: its scale follows the round's public clip norm.
 
         In grid units nothing changes, so that noise and sensitivity hold whatever clip norm a server names.
         """
-        return self.plan.encoding if clip is None else replace(self.plan.encoding, clip=clip)
+        return self.plan.encoding if clip is None else self.plan.encoding.at(clip)
 
     @property
     def noise_multiplier(self) -> float | None:

@@ -15,8 +15,8 @@ __all__ = ["RoundResult"]
 class RoundResult:
     """What one round gave.
 
-    `accuracy`, `loss`, `epsilon_release` and `clip` may be published; all else is for the server's operator
-    only, since published cohort sizes void `epsilon_release`.
+    `accuracy`, `loss`, `epsilon_release`, `clip` and `accuracy_as_sent` may be published; all else is for the
+    server's operator only, since published cohort sizes void `epsilon_release`.
 
     Args:
         round: counts from 1.
@@ -31,6 +31,7 @@ class RoundResult:
         clip: the round's clip norm, when it adapts: computed from earlier releases alone.
         failures: clients of the simulation that could not answer, with the reason; a real server
             would only see their silence.
+        accuracy_as_sent: of the released model in the format of the broadcast, when that is no float32.
     """
 
     round: int
@@ -46,3 +47,4 @@ class RoundResult:
     seconds: Mapping[str, float]
     clip: float | None = None
     failures: Mapping[int, str] = field(default_factory=dict[int, str])
+    accuracy_as_sent: float | None = None

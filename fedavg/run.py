@@ -197,6 +197,13 @@ def _announce(job: Job, resolution: Resolution, console: Console) -> None:
         f"{plan.secure_sum.kind} ({plan.secure_sum.threat_model})",
         highlight=False,
     )
+    if plan.compression is not None or plan.error_feedback or plan.download != "float32":
+        console.print(
+            f"{resolution.update_length:,} places of {plan.encoding.bits} bits go up a round"
+            f"{', what is left out waits for a later one' if plan.error_feedback else ''}; "
+            f"the model comes down as {plan.download}",
+            highlight=False,
+        )
     if plan.noise is not None:
         console.print(
             f"{plan.noise.kind} noise, multiplier {plan.noise.noise_multiplier:.3f} claimed, "
@@ -297,6 +304,9 @@ def _baseline(job: Job, console: Console) -> float | None:
         budget=Budget(delta=job.plan.budget.delta),
         max_participations=None,
         clipping=None,
+        compression=None,
+        error_feedback=False,
+        download="float32",
     )
     federation = Federation(
         job.model,
@@ -336,9 +346,13 @@ def _summary(
         "sampling_rate": resolution.expected_cohort / resolution.num_clients,
         "expected_cohort": resolution.expected_cohort,
         "clip": plan.encoding.clip,
+        "bits": plan.encoding.bits,
+        "sent_fraction": resolution.update_length / resolution.vector_length,
+        "download": plan.download,
         "rounds": 0 if last is None else last.round,
         "rounds_planned": job.config.rounds,
         "accuracy": None if last is None else last.accuracy,
+        "accuracy_as_sent": None if last is None else last.accuracy_as_sent,
         "baseline_accuracy": None,
         "epsilon_release": None if last is None else last.epsilon_release,
         "epsilon_server": None if last is None else last.epsilon_server,

@@ -148,6 +148,8 @@ def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
     }
     if result.clip is not None:
         public["clip"] = result.clip
+    if result.accuracy_as_sent is not None:
+        public["accuracy_as_sent"] = result.accuracy_as_sent
     operator: dict[str, Any] = {
         "round": result.round,
         "cohort": result.cohort,

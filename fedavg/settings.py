@@ -9,11 +9,15 @@ from typing import Literal
 
 import msgspec
 
+from fedavg.compression import TOP_K_REFUSED
+
 __all__ = [
     "ClippingConfig",
     "CohortConfig",
+    "CompressionConfig",
     "Config",
     "DataConfig",
+    "DownloadConfig",
     "EncodingConfig",
     "LocalConfig",
     "ModelConfig",
@@ -139,11 +143,30 @@ class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Integers: bits 0 chooses; `range` bounds a coordinate when there is no noise."""
+    """Integers: bits 0 chooses; `range` bounds a coordinate (rotated: the norm) when there is no noise.
+
+    Without noise, `rounding` "auto" is "nearest", or "stochastic" where `rotate` or one bit needs it:
+    unbiased, and what lies beyond the range is clamped.
+    """
 
     bits: int = 0
     rotate: bool = False
+    rounding: Literal["auto", "nearest", "stochastic"] = "auto"
     range: float = 8.0
+
+
+class CompressionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Random-k sends the same `fraction` of the places for all; clients may keep what was left out."""
+
+    kind: Literal["none", "random-k", "top-k"] = "none"
+    fraction: float = 0.1
+    error_feedback: bool = False
+
+
+class DownloadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the model travels to the clients; integers have a scale for each output channel."""
+
+    format: Literal["float32", "float16", "int8", "int4"] = "float32"
 
 
 class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -195,6 +218,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     privacy: PrivacyConfig = PrivacyConfig()
     clipping: ClippingConfig = ClippingConfig()
     encoding: EncodingConfig = EncodingConfig()
+    compression: CompressionConfig = CompressionConfig()
+    download: DownloadConfig = DownloadConfig()
     secure_sum: SumConfig = SumConfig()
     simulation: SimulationConfig = SimulationConfig()
 
@@ -210,6 +235,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                 "clipping.kind = 'adaptive' needs noise: without it nothing is clipped, and the "
                 "counts that it learns from would be private data in the clear"
             )
+        if self.compression.kind == "top-k":
+            raise ValueError(f"compression.kind: {TOP_K_REFUSED}")
         _check_budget(self.privacy)
 
 

@@ -6,6 +6,7 @@ client's own state (`fedavg.client_state`).
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from dp import l2_clip, l2_norm
 from fedavg.client_state import MemoryStore
+from fedavg.download import ModelCodec
 from fedavg.errors import LocalProtocolError, NonFiniteError
 from fedavg.local import local_update
 from fedavg.scaffold import variates
@@ -23,15 +25,18 @@ if TYPE_CHECKING:
 
     from fedavg.client_state import ClientState, ClientStore
     from fedavg.data import Dataset
-    from fedavg.encoding import FixedPoint
+    from fedavg.encoding import Encoding
     from fedavg.messages import RoundStart
     from fedavg.resolution import Resolution
     from fedavg.secure_sum import ClientSide
     from fedavg.tensors import Layout
 
-__all__ = ["Prepared", "Workbench", "encode_update", "encoding_for", "prepare"]
+__all__ = ["Prepared", "Workbench", "contribution", "encode_update", "encoding_for", "prepare"]
 
 _LEAST_CLIP = 1e-100
+_RESIDUAL = "residual"  # float64[d] of a client's state
+_ROUNDING = 1  # apart from the order of examples, which the same seed and round give
+_LOG = logging.getLogger(__name__)  # the client's own: never sent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,38 +89,80 @@ def prepare(
         LocalProtocolError: a model, or a clip norm, that does not fit the plan.
         NonFiniteError, CapacityError: (without DP) an update that cannot be encoded.
     """
-    encoding = encoding_for(bench.resolution, start.clip)
-    vector = np.frombuffer(start.model, dtype="<f4").astype(np.float64)
-    if vector.size != bench.resolution.vector_length:
-        raise LocalProtocolError(
-            f"the server sent {vector.size} parameters, the model has "
-            f"{bench.resolution.vector_length}"
-        )
-    controls = variates(bench.resolution, start, state, len(dataset))
+    resolution = bench.resolution
+    plan = resolution.plan
+    encoding = encoding_for(resolution, start.clip)
+    vector = ModelCodec(plan.download, bench.layout).decode(start.model)
+    controls = variates(resolution, start, state, len(dataset))
     update = local_update(
         bench.model,
         bench.layout,
         vector,
         dataset,
-        bench.resolution.plan.local_training,
+        plan.local_training,
         round_index=start.round,
-        num_rounds=bench.resolution.num_rounds,
+        num_rounds=resolution.num_rounds,
         seed=bench.seed + client_id,
         correction=None if controls is None else controls.correction,
     )
-    if bench.resolution.plan.noise is None and not bool(np.isfinite(update).all()):
+    if plan.noise is None and not bool(np.isfinite(update).all()):
         raise NonFiniteError(
             f"client {client_id}'s update holds NaN or infinity; lower the learning rate"
         )
+    if plan.noise is None:  # no secret rests on this rounding, and runs agree to the bit
+        encoding = encoding.seeded((bench.seed + client_id, start.round, _ROUNDING))
     if controls is None:
-        return Prepared(encode_update(bench.resolution, encoding, update, len(dataset)), {})
+        return contribution(resolution, encoding, update, len(dataset), start.round, state)
     joined = controls.joined(update)
-    encoded = encode_update(bench.resolution, encoding, joined, len(dataset))
+    encoded = encode_update(resolution, encoding, joined, len(dataset))
     grid = encoded[: encoding.encoded_length(joined.size)]
     return Prepared(encoded, controls.kept(encoding.decode(grid, joined.size)))
 
 
-def encoding_for(resolution: Resolution, clip: float | None) -> FixedPoint:
+def contribution(
+    resolution: Resolution,
+    encoding: Encoding,
+    update: NDArray[np.float64],
+    examples: int,
+    round_index: int,
+    state: ClientState,
+) -> Prepared:
+    """Add what earlier rounds left out, choose the round's places, encode, and keep what is left out now.
+
+    Error feedback (Seide et al. 2014; Karimireddy et al. 2019, Algorithm 1): the residual is what was
+    meant less what the server can decode of it.
+
+    Args:
+        resolution: the plan.
+        encoding: of this round.
+        update: float64[d].
+        examples: the client's private weight.
+        round_index: counts from 0.
+        state: what the client kept.
+    """
+    plan = resolution.plan
+    meant = update
+    if plan.error_feedback and _RESIDUAL in state:
+        meant = update + state[_RESIDUAL]
+    places: NDArray[np.int64] | slice = slice(None)
+    if plan.compression is not None:
+        places = plan.compression.places(meant.size, round_index)
+    chosen = meant[places]
+    if plan.noise is None and _LOG.isEnabledFor(logging.INFO):
+        outside = encoding.clamped(chosen)
+        _LOG.info("round %d: %d of %d coordinates clamped", round_index, outside, chosen.size)
+    encoded = encode_update(resolution, encoding, chosen, examples)
+    if not plan.error_feedback:
+        return Prepared(encoded, {})
+    own = encoded[: encoding.encoded_length(chosen.size)]
+    if plan.weighted:
+        own = own // examples
+    residual = meant.copy()
+    residual[places] -= encoding.decode(own, chosen.size)
+    return Prepared(encoded, {_RESIDUAL: residual})
+
+
+def encoding_for(resolution: Resolution, clip: float | None) -> Encoding:
     """The round's encoding; noise and sensitivity are in grid units, so any clip norm is safe."""
     if (clip is None) != (resolution.plan.clipping is None):
         raise LocalProtocolError("the server and this client's plan disagree about clipping")
@@ -125,7 +172,7 @@ def encoding_for(resolution: Resolution, clip: float | None) -> FixedPoint:
 
 
 def encode_update(
-    resolution: Resolution, encoding: FixedPoint, update: NDArray[np.float64], examples: int
+    resolution: Resolution, encoding: Encoding, update: NDArray[np.float64], examples: int
 ) -> NDArray[np.int64]:
     """Clip (under DP) or weigh (without), and encode.
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from fedavg.blueprint import plan_from_bytes, plan_to_bytes
+from fedavg.compression import RandomK
 from fedavg.encoding import FixedPoint
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.model_spec import ModelSpec
@@ -18,6 +19,7 @@ from fedavg.noise import (
     DistributedGaussian,
     DistributedSkellam,
 )
+from fedavg.quantised import Quantised
 from fedavg.secure_sum import Provision
 from fedavg.server_optim import AveragedIterates, FedAdam, FedMomentum
 from fedavg.simulate import Faults, InProcess, Population
@@ -61,6 +63,8 @@ def test_a_stranger_is_not_asked():
         PRIVATE | {"noise": DistributedSkellam(1.3), "max_participations": 3},
         PRIVATE | {"noise": DistributedDiscreteGaussian(1.3), "server_optimizer": FedAdam()},
         PRIVATE | {"noise": CentralGaussian(1.3), "averaging": AveragedIterates(0.2)},
+        {"encoding": Quantised(0.5, 1, rotate=True), "compression": RandomK(0.1, 3)},
+        {"error_feedback": True, "download": "int4"},
         {"server_optimizer": FedMomentum(0.5, 0.8), "weighting": "equal"},
     ],
 )
