@@ -4,7 +4,8 @@ Clients run secagg to the letter, but their masked words leave encrypted.  The s
 the key holder opens the sum of masked words, and the server removes the masks from it as ever.  What
 encryption adds to secagg's messages is a function of masked words and keys, hence nothing that a thief of
 every key can learn exceeds secagg's promise; and while the key stays closed, words whose masks
-were all known would still be hidden.
+were all known would still be hidden.  Ciphertexts are signed with the clients' secagg identities, and the key
+holder opens a sum only of clients that it knows and that signed.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ class EncryptedSecAgg:
     def server_side(self, material: bytes) -> _ServerSide:
         """Open the server's side: identities and a context without a secret key."""
         held = _read(material)
-        return _ServerSide(self, held.directory, he.PublicContext.from_bytes(held.keys))
+        public = he.PublicContext.from_bytes(held.keys)
+        return _ServerSide(self, held.directory, public, _enrolled(held.directory))
 
     def client_side(self, material: bytes) -> _ClientSide:
         """Open the clients' side."""
@@ -169,7 +171,8 @@ class EncryptedSecAgg:
         """Open the key holder's side."""
         held = _read(material)
         params = he.Params.from_bytes(held.params)
-        return _KeyHolderSide(self, he.SecretContext.from_secret_key(params, held.keys))
+        secret = he.SecretContext.from_secret_key(params, held.keys)
+        return _KeyHolderSide(self, secret, _enrolled(held.directory))
 
     def describe(self, message: bytes) -> str:
         """Name a message."""
@@ -191,11 +194,17 @@ def _read(material: bytes) -> _Material:
     return msgspec.msgpack.decode(material, type=_Material)
 
 
+def _enrolled(directory: bytes) -> he.Directory:
+    """The identities that secagg pins also sign the ciphertexts."""
+    return he.Directory(msgspec.msgpack.decode(directory, type=dict[int, bytes]))
+
+
 @dataclass(frozen=True, slots=True)
 class _ServerSide:
     config: EncryptedSecAgg
     directory: bytes
     public: he.PublicContext
+    enrolled: he.Directory
 
     def session(self, spec: SumSpec, roster: Sequence[int]) -> _ServerSession:
         masks = self.config.masks
@@ -203,7 +212,7 @@ class _ServerSide:
         if params.ring_bits > self.public.params.ring_bits:
             raise CapacityError("this round's masked words are wider than the keys were made for")
         inner = masks.server_side(self.directory).server(spec)
-        adding = he.Server(self.public, context=spec.context)
+        adding = he.Server(self.public, context=spec.context, enrolled=self.enrolled)
         return _ServerSession(inner, adding, roster, params)
 
 
@@ -275,7 +284,8 @@ class _ClientSide:
         self, spec: SumSpec, client_id: int, identity: secagg.Identity, opening: bytes
     ) -> _ClientSession:
         inner = self.masks.session(spec, client_id, identity, opening)
-        return _ClientSession(inner, he.Client(self.keys, client_id, context=spec.context))
+        encrypting = he.Client(self.keys, client_id, context=spec.context, signing_key=identity)
+        return _ClientSession(inner, encrypting)
 
 
 class _ClientSession:
@@ -308,9 +318,12 @@ class _ClientSession:
 class _KeyHolderSide:
     config: EncryptedSecAgg
     secret: he.SecretContext
+    enrolled: he.Directory
 
     def session(self, spec: SumSpec) -> KeyHolderSession:
         minimum = self.config.min_survivors(spec.roster_size)
         return KeyHolderSession(
-            he.KeyHolder(self.secret, min_clients=minimum, context=spec.context)
+            he.KeyHolder(
+                self.secret, min_clients=minimum, context=spec.context, enrolled=self.enrolled
+            )
         )

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from he.client import Client
 from he.context import EncryptContext, PublicContext, SecretContext
+from he.enrolment import Directory, SigningKey
 from he.errors import (
     AuthenticationError,
     CapacityError,
@@ -42,6 +43,7 @@ __all__ = [
     "CapacityError",
     "Client",
     "ContextMismatchError",
+    "Directory",
     "EncryptContext",
     "HeError",
     "KeyHolder",
@@ -51,6 +53,7 @@ __all__ = [
     "RemoteProtocolError",
     "SecretContext",
     "Server",
+    "SigningKey",
     "SumResult",
     "UnsafeParametersError",
     "WireFormatError",

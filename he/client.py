@@ -13,13 +13,15 @@ from he.packing import check_vector, pack
 from he.params import BLOCK
 from he.plaintexts import encode
 from he.tags import UploadName
-from he.wire import UploadChunk, check_client_id, encode_upload
+from he.wire import UploadChunk, check_client_id, encode_upload, sign_as_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from he.enrolment import Signer
 
 __all__ = ["Client", "Upload"]
 
@@ -30,19 +32,16 @@ class Upload:
 
     Args:
         name: the upload's name; its nonce is new.
+        enrolled: the client signs with its own key, and not with the group's.
     """
 
     name: UploadName
-
-    @classmethod
-    def begin(cls, context: bytes, client_id: int, vector_length: int) -> Upload:
-        """Draw the upload's nonce."""
-        return cls(UploadName(context, client_id, secrets.token_bytes(32), vector_length))
+    enrolled: bool = False
 
     def chunk(
         self, keys: SecretContext | EncryptContext, index: int, values: NDArray[np.int64]
     ) -> bytes:
-        """Encrypt the values of one chunk, sign and encode it."""
+        """Encrypt the values of one chunk and encode it; signed, unless the client is to do that."""
         params = keys.params
         bits, first = params.word_bits, index * BLOCK
         parts = keys.encrypt(encode(pack(values, params), params), self.name.nonce, first)
@@ -50,7 +49,8 @@ class Upload:
         restored = restore_low_bits(words, bits)  # what the server will add, and the tag covers
         tags = keys.tag_key.expected(restored, (self.name,), first)
         chunk = UploadChunk(self.name, index, tuple(tags), pack_words(words, bits))
-        return encode_upload(chunk, keys.public(), keys.sign)
+        message = encode_upload(chunk, keys.public(), enrolled=self.enrolled)
+        return message if self.enrolled else message + keys.sign(message)
 
 
 class Client:
@@ -60,6 +60,7 @@ class Client:
         keys: the `SecretContext` (symmetric mode) or an `EncryptContext` (public-key mode).
         client_id: 0 … 2^63 − 1.
         context: non-empty bytes that name the round, the same at every party.
+        signing_key: this client's enrolled key, where server and key holder have a `Directory`.
 
     Raises:
         LocalProtocolError: an argument of the wrong kind.
@@ -73,10 +74,15 @@ class Client:
         [24753]
     """
 
-    __slots__ = ("_client_id", "_context", "_keys", "_used")
+    __slots__ = ("_client_id", "_context", "_keys", "_signer", "_used")
 
     def __init__(
-        self, keys: SecretContext | EncryptContext, client_id: int, *, context: bytes
+        self,
+        keys: SecretContext | EncryptContext,
+        client_id: int,
+        *,
+        context: bytes,
+        signing_key: Signer | None = None,
     ) -> None:
         if not isinstance(keys, (SecretContext, EncryptContext)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
             raise LocalProtocolError("a client needs a SecretContext or an EncryptContext")
@@ -84,6 +90,7 @@ class Client:
         self._keys = keys
         self._client_id = client_id
         self._context = hash_context(context)
+        self._signer = signing_key
         self._used = False
 
     @property
@@ -104,7 +111,13 @@ class Client:
             )
         check_vector(vector, self._keys.params)
         self._used = True
-        return Upload.begin(self._context, self._client_id, vector.size)
+        nonce = secrets.token_bytes(32)
+        name = UploadName(self._context, self._client_id, nonce, vector.size)
+        return Upload(name, self._signer is not None)
+
+    def signed(self, chunk: bytes) -> bytes:
+        """Put this client's signature under what `Upload.chunk` made, if it has a key of its own."""
+        return chunk if self._signer is None else sign_as_client(chunk, self._signer)
 
     def encrypt(self, vector: NDArray[np.int64], *, copy: bool = True) -> Iterator[bytes]:
         """Encrypt a vector, once; the chunks may be sent in any order, as they are made.
@@ -128,4 +141,5 @@ class Client:
         params = self._keys.params
         step = BLOCK * params.values_per_ciphertext
         for index in range(params.chunks(vector.size)):
-            yield upload.chunk(self._keys, index, vector[index * step : (index + 1) * step])
+            values = vector[index * step : (index + 1) * step]
+            yield self.signed(upload.chunk(self._keys, index, values))

@@ -256,9 +256,9 @@ class EncryptContext(_Member):
     """Public-key mode: clients encrypt and tag, and cannot decrypt one another's uploads.
 
     It is secret all the same, since it holds the group's signing and tag keys. Tags need a secret that
-    the server lacks; ciphertexts made with a public key alone could be made by the server, and neither
-    signatures of each client nor adding up at the key holder would show that a member's own ciphertext
-    is well formed: one with a chosen c1 opens to the key. So a dishonest server must not be helped by a
+    the server lacks, and a client that hands it over undoes them; enrolled keys (`he.enrolment`) say who
+    sent, and neither they nor adding up at the key holder would show that a member's own ciphertext is
+    well formed: one with a chosen c1 opens to the key. So a dishonest server must not be helped by a
     client, as in symmetric mode. What is gained: a client, or the server with a client that only looks,
     learns nothing from the uploads of others.
 

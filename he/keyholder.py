@@ -19,13 +19,14 @@ from he.layout import unpack_words
 from he.packing import unpack
 from he.plaintexts import decode
 from he.residues import bands
-from he.wire import open_sum
+from he.wire import check_proof, open_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
+    from he.enrolment import Directory
     from he.tags import UploadName
     from he.wire import SumChunk
 
@@ -57,14 +58,22 @@ class KeyHolder:
         secret: the secret context.
         min_clients: fewest contributors of a sum that is opened, at least 2.
         context: non-empty bytes that name the round, the same at every party.
+        enrolled: clients' own keys: each contributor must then have signed an upload of this round.
 
     Raises:
         LocalProtocolError: an argument of the wrong kind or out of range.
     """
 
-    __slots__ = ("_context", "_min_clients", "_secret")
+    __slots__ = ("_context", "_enrolled", "_min_clients", "_secret")
 
-    def __init__(self, secret: SecretContext, *, min_clients: int, context: bytes) -> None:
+    def __init__(
+        self,
+        secret: SecretContext,
+        *,
+        min_clients: int,
+        context: bytes,
+        enrolled: Directory | None = None,
+    ) -> None:
         if not isinstance(secret, SecretContext):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
             raise LocalProtocolError("only a SecretContext can open a sum")
         if not 2 <= min_clients <= secret.params.n_clients:
@@ -74,6 +83,7 @@ class KeyHolder:
         self._secret = secret
         self._min_clients = min_clients
         self._context = hash_context(context)
+        self._enrolled = enrolled
 
     def __repr__(self) -> str:
         return f"KeyHolder(<redacted>, min_clients={self._min_clients})"
@@ -87,7 +97,8 @@ class KeyHolder:
         Raises:
             WireFormatError: not canonical, a chunk missing, repeated or out of order.
             ContextMismatchError: made for another round, under other parameters or another key.
-            AuthenticationError: not the sum of what the named clients sent.
+            AuthenticationError: not the sum of what the named clients sent; or one of them is not
+                enrolled, or signed no upload of this name.
             RemoteProtocolError: too few or too many contributors; values that no honest client sends.
             LocalProtocolError: a sum of this round was opened already.
         """
@@ -95,11 +106,12 @@ class KeyHolder:
         first: SumChunk | None = None
         params = self._secret.params
         for data in chunks:
-            chunk = open_sum(data, self._secret.public(), self._context)
+            enrolled = self._enrolled is not None
+            chunk = open_sum(data, self._secret.public(), self._context, enrolled=enrolled)
             first = first or chunk
             _check_order(chunk, first, len(sums))
             if chunk is first:
-                self._check_contributors(first.contributors)
+                self._check_contributors(first)
             words = unpack_words(chunk.body, WORD_BITS).reshape(params.parts, -1, DEGREE)
             self._check_tags(chunk, words, first.contributors)
             sums.append(words)
@@ -128,7 +140,8 @@ class KeyHolder:
         survivors = tuple(name.client_id for name in first.contributors)
         return SumResult(total, survivors)
 
-    def _check_contributors(self, contributors: tuple[UploadName, ...]) -> None:
+    def _check_contributors(self, first: SumChunk) -> None:
+        contributors = first.contributors
         if len(contributors) < self._min_clients:
             raise RemoteProtocolError(
                 f"the sum has {len(contributors)} contributors, fewer than "
@@ -139,6 +152,9 @@ class KeyHolder:
                 f"the sum names {len(contributors)} contributors, more than the "
                 f"{self._secret.params.n_clients} that its parameters allow"
             )
+        if self._enrolled is not None:
+            for name, proof in zip(contributors, first.proofs or (), strict=True):
+                check_proof(proof, name, self._secret.public(), self._enrolled)
 
     def _check_tags(
         self,

@@ -42,7 +42,8 @@ def encrypt_chunks(
     """Encrypt a vector as `Client.encrypt` does, in several processes.
 
     Call it under `if __name__ == "__main__":` as everything that spawns processes. They get the exported
-    keys through their start-up pipe, and each slice of the vector when its turn comes.
+    keys through their start-up pipe, and each slice of the vector when its turn comes. A client's own
+    signing key stays here.
 
     Args:
         client: a client that has encrypted nothing yet.
@@ -60,25 +61,25 @@ def encrypt_chunks(
     if processes < 1:
         raise LocalProtocolError("processes must be 1 or more")
     upload = client.begin(vector)
-    return _chunks(client.keys, upload, vector, processes, progress or _ignore)
+    return _chunks(client, upload, vector, processes, progress or _ignore)
 
 
 def _chunks(
-    keys: SecretContext | EncryptContext,
+    client: Client,
     upload: Upload,
     vector: NDArray[np.int64],
     processes: int,
     progress: Callable[[int, int], None],
 ) -> Iterator[bytes]:
-    params = keys.params
+    params = client.keys.params
     step, count = BLOCK * params.values_per_ciphertext, params.chunks(vector.size)
     pool = ProcessPoolExecutor(
         min(processes, count),
         mp_context=get_context("spawn"),
         initializer=_start,
-        initargs=(params.to_bytes(), SecretBytes(keys.export())),
+        initargs=(params.to_bytes(), SecretBytes(client.keys.export())),
     )
-    name = astuple(upload.name)
+    name = (*astuple(upload.name), upload.enrolled)
     pending: deque[Future[bytes]] = deque()
     try:
         for index in range(count + _AHEAD * processes):
@@ -86,7 +87,7 @@ def _chunks(
                 values = vector[index * step : (index + 1) * step]
                 pending.append(pool.submit(_encrypt, name, index, values))
             if index >= _AHEAD * processes:
-                yield pending.popleft().result()
+                yield client.signed(pending.popleft().result())
                 progress(index - _AHEAD * processes + 1, count)
     except BrokenProcessPool as error:
         raise LocalProtocolError(
@@ -101,8 +102,10 @@ def _start(params: bytes, exported: bytes) -> None:
     _keys.append(read_exported(Params.from_bytes(params), exported))
 
 
-def _encrypt(name: tuple[bytes, int, bytes, int], index: int, values: NDArray[np.int64]) -> bytes:
-    return Upload(UploadName(*name)).chunk(_keys[0], index, values)
+def _encrypt(
+    name: tuple[bytes, int, bytes, int, bool], index: int, values: NDArray[np.int64]
+) -> bytes:
+    return Upload(UploadName(*name[:4]), name[4]).chunk(_keys[0], index, values)
 
 
 def _ignore(done: int, total: int) -> None:

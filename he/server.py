@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from he.capacity import DEGREE, MODULUS, WORD_BITS
 from he.context import PublicContext, hash_context
+from he.enrolment import Proof
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError, UnsafeParametersError
 from he.layout import pack_words, restore_low_bits, unpack_words
 from he.residues import reduce
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from he.enrolment import Directory
     from he.tags import UploadName
 
 __all__ = ["Server"]
@@ -44,6 +46,7 @@ class _Partial:
 
     name: UploadName
     chunks: dict[int, _Tagged] = field(default_factory=dict[int, _Tagged])
+    proofs: list[Proof] = field(default_factory=list[Proof])  # of chunk 0, of enrolled clients
 
 
 class Server:
@@ -55,6 +58,7 @@ class Server:
     Args:
         public: the public context, exactly; anything that holds a key is refused.
         context: non-empty bytes that name the round, the same at every party.
+        enrolled: clients' own keys: each then signs with its own, and nobody else is let in.
 
     Raises:
         UnsafeParametersError: `public` is no `PublicContext`.
@@ -72,15 +76,28 @@ class Server:
         SumResult(total=array([ 2, -4]), survivors=(4, 9))
     """
 
-    __slots__ = ("_closed", "_context", "_names", "_partial", "_public", "_sums")
+    __slots__ = (
+        "_closed",
+        "_context",
+        "_enrolled",
+        "_names",
+        "_partial",
+        "_proofs",
+        "_public",
+        "_sums",
+    )
 
-    def __init__(self, public: PublicContext, *, context: bytes) -> None:
+    def __init__(
+        self, public: PublicContext, *, context: bytes, enrolled: Directory | None = None
+    ) -> None:
         if type(public) is not PublicContext:
             raise UnsafeParametersError(
                 "the server takes a PublicContext and never a key; give it .public() of yours"
             )
         self._public = public
         self._context = hash_context(context)
+        self._enrolled = enrolled
+        self._proofs: dict[int, Proof] = {}
         self._partial: dict[int, _Partial] = {}
         self._names: dict[int, UploadName] = {}
         self._sums: list[_Tagged] = []
@@ -101,7 +118,7 @@ class Server:
         Raises:
             WireFormatError: no canonical chunk.
             ContextMismatchError: made for another round, under other parameters or another key.
-            AuthenticationError: damaged, or not signed by the group.
+            AuthenticationError: damaged, or not signed by the group; with a directory, by this client.
             RemoteProtocolError: another client's chunk, a duplicate, a second upload, chunks of two
                 uploads, another vector length than the rest of the cohort's.
             CapacityError: more clients than the parameters allow.
@@ -110,7 +127,9 @@ class Server:
         if self._closed:
             raise LocalProtocolError("the sum was taken already; no more chunks are added to it")
         check_client_id(client_id)
-        upload = open_upload(chunk, self._public, self._context)
+        upload = open_upload(
+            chunk, self._public, self._context, sender=client_id, enrolled=self._enrolled
+        )
         self._check_sender(client_id, upload)
         partial = self._partial.get(client_id) or _Partial(upload.name)
         if partial.name != upload.name:
@@ -120,8 +139,10 @@ class Server:
         if upload.index in partial.chunks:
             raise RemoteProtocolError(f"client {client_id} sent chunk {upload.index} twice")
         tagged = self._read(upload)
+        if upload.proof is not None and not upload.index:
+            partial.proofs.append(upload.proof)
         if len(partial.chunks) + 1 == self._public.params.chunks(upload.name.vector_length):
-            self._commit(partial.name, {**partial.chunks, upload.index: tagged})
+            self._commit(partial, {**partial.chunks, upload.index: tagged})
         else:
             partial.chunks[upload.index] = tagged
             self._partial[client_id] = partial
@@ -147,7 +168,10 @@ class Server:
         for index, total in enumerate(self._sums):
             body = pack_words(total.parts, WORD_BITS)
             roster = () if index else names
-            chunk = SumChunk(index, names[0].vector_length, roster, total.tags, body)
+            proofs = None
+            if self._enrolled is not None:
+                proofs = tuple(self._proofs[name.client_id] for name in roster)
+            chunk = SumChunk(index, names[0].vector_length, roster, total.tags, body, proofs)
             yield encode_sum(chunk, self._public, self._context)
 
     def _read(self, upload: UploadChunk) -> _Tagged:
@@ -180,11 +204,14 @@ class Server:
     def _any_partial(self) -> UploadName | None:
         return next((partial.name for partial in self._partial.values()), None)
 
-    def _commit(self, name: UploadName, chunks: dict[int, _Tagged]) -> None:
+    def _commit(self, partial: _Partial, chunks: dict[int, _Tagged]) -> None:
         """Add a complete upload, chunk by chunk and in place: nothing can be refused any more."""
         fresh = [chunks[index] for index in range(len(chunks))]
         if self._sums:
             fresh = [total.add(chunk) for total, chunk in zip(self._sums, fresh, strict=True)]
         self._sums = fresh
-        self._names[name.client_id] = name
-        self._partial.pop(name.client_id, None)
+        client_id = partial.name.client_id
+        self._names[client_id] = partial.name
+        for proof in partial.proofs:
+            self._proofs[client_id] = proof
+        self._partial.pop(client_id, None)

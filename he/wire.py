@@ -1,26 +1,34 @@
 """Envelopes: everything that clients, server and key holder send, in one canonical form each.
 
-An upload chunk is signed over all of its bytes, and nothing of its body is parsed before the signature
-holds. A sum chunk needs no signature: the linear tag, which the server cannot make, vouches for it.
+An upload chunk is signed over all of its bytes, with the group's key or with its client's enrolled one,
+and nothing of its body is parsed before the signature holds. A sum chunk needs no signature: the linear
+tag, which the server cannot make, vouches for it; where clients are enrolled the first chunk also
+carries what they signed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
 from he.capacity import WORD_BITS
-from he.errors import ContextMismatchError, LocalProtocolError, WireFormatError
+from he.enrolment import Directory, Proof, Signer
+from he.errors import (
+    AuthenticationError,
+    ContextMismatchError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    WireFormatError,
+)
 from he.layout import body_bytes, restore_low_bits, unpack_words
 from he.packing import MAX_VECTOR_LENGTH
 from he.params import BLOCK, MODULUS
 from he.tags import UploadName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -31,26 +39,30 @@ __all__ = [
     "SumChunk",
     "UploadChunk",
     "check_client_id",
+    "check_proof",
     "ciphertext_coefficients",
     "encode_sum",
     "encode_upload",
     "envelope_kind",
     "open_sum",
     "open_upload",
+    "sign_as_client",
 ]
 
 _MAGIC = b"HEC\x02"
-_UPLOAD, _SUM = 1, 2
-_KINDS = {_UPLOAD: "upload", _SUM: "sum"}
+_UPLOAD, _SUM, _ENROLLED_UPLOAD, _ENROLLED_SUM = 1, 2, 3, 4
+_KINDS = {_UPLOAD: "upload", _SUM: "sum", _ENROLLED_UPLOAD: "upload", _ENROLLED_SUM: "sum"}
 
 # magic, kind; fingerprint (over parameters and key), context; index, vector length. The number of
 # chunks and of ciphertexts in this one follow from the vector's length.
 _HEADER = struct.Struct("<4sB16s32sIQ")
 _SENDER = struct.Struct("<Q32s")  # client, nonce: of an upload; of each contributor of a sum
+_PROOF = struct.Struct("<32s64s")  # after each contributor, where clients are enrolled
 _ROSTER = struct.Struct("<I")
 _TAG_BYTES = 8
 _SIGNATURE_BYTES = 64
 _UPLOAD_START = _HEADER.size + _SENDER.size
+_STATEMENT = b"he enrolled upload\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +85,14 @@ class UploadChunk:
         index: the chunk's place.
         tags: the ciphertexts' linear tags, each below q.
         body: the words of c0, `Params.word_bits` each, or of all c0 and then all c1.
+        proof: of an enrolled client's chunk that was read.
     """
 
     name: UploadName
     index: int
     tags: tuple[int, ...]
     body: bytes | memoryview
+    proof: Proof | None = None
 
     @property
     def first(self) -> int:
@@ -96,6 +110,7 @@ class SumChunk:
         contributors: the uploads that were added, by ascending client; in chunk 0 only.
         tags: the sums of their tags modulo q.
         body: the words of c0, 60 bits each, or of all c0 and then all c1.
+        proofs: of each contributor, where clients are enrolled; in chunk 0 only.
     """
 
     index: int
@@ -103,6 +118,7 @@ class SumChunk:
     contributors: tuple[UploadName, ...]
     tags: tuple[int, ...]
     body: bytes | memoryview
+    proofs: tuple[Proof, ...] | None = None
 
     @property
     def first(self) -> int:
@@ -118,32 +134,54 @@ def check_client_id(client_id: int) -> None:
         raise LocalProtocolError("client_id must lie in 0 … 2^63 − 1")
 
 
-def encode_upload(
-    chunk: UploadChunk, public: PublicContext, sign: Callable[[bytes], bytes]
-) -> bytes:
-    """The signed bytes of an upload chunk."""
-    name = chunk.name
-    header = _HEADER.pack(
-        _MAGIC, _UPLOAD, public.fingerprint, name.context, chunk.index, name.vector_length
-    )
-    sender = _SENDER.pack(name.client_id, name.nonce)
-    message = b"".join((header, sender, _pack_tags(chunk.tags), chunk.body))
-    return message + sign(message)
+def encode_upload(chunk: UploadChunk, public: PublicContext, *, enrolled: bool = False) -> bytes:
+    """The bytes of an upload chunk, to be signed."""
+    head = _upload_head(chunk.name, chunk.index, public, enrolled=enrolled)
+    return b"".join((head, _pack_tags(chunk.tags), chunk.body))
 
 
-def open_upload(data: bytes, public: PublicContext, context: bytes) -> UploadChunk:
-    """Read an upload chunk once it is known to come from the group, for this round.
+def sign_as_client(message: bytes, signer: Signer) -> bytes:
+    """Complete an enrolled client's chunk."""
+    head, body = message[:_UPLOAD_START], memoryview(message)[_UPLOAD_START:]
+    return message + signer.sign(_statement(head, hashlib.sha256(body).digest()))
+
+
+def open_upload(
+    data: bytes,
+    public: PublicContext,
+    context: bytes,
+    *,
+    sender: int | None = None,
+    enrolled: Directory | None = None,
+) -> UploadChunk:
+    """Read an upload chunk once it is known to come from the group, or from its sender, for this round.
+
+    Args:
+        data: the chunk.
+        public: the group's context.
+        context: the round's, hashed.
+        sender: who the transport says sent it; asked for with `enrolled`.
+        enrolled: clients' own keys, which then sign in place of the group's.
 
     Raises:
         WireFormatError: not the canonical form.
         ContextMismatchError: made for another round, under other parameters or another key.
-        AuthenticationError: the signature does not hold.
+        RemoteProtocolError: another client's chunk.
+        AuthenticationError: not enrolled, or the signature does not hold.
     """
-    header = _read_header(data, _UPLOAD)
+    if enrolled is not None and data[:5] == bytes((*_MAGIC, _UPLOAD)):
+        raise AuthenticationError(
+            f"client {sender} signed with the group's key where its own enrolled key is due"
+        )
+    header = _read_header(data, _UPLOAD if enrolled is None else _ENROLLED_UPLOAD)
     _check_origin(header, public, context)
     if len(data) < _UPLOAD_START + _SIGNATURE_BYTES:
         raise WireFormatError("the upload chunk ends within its header")
-    public.verify(data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:])
+    proof = None
+    if enrolled is None:
+        public.verify(data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:])
+    else:
+        proof = _check_client(data, sender, enrolled)
     count = _check_place(header, public)
     start = _UPLOAD_START + count * _TAG_BYTES
     params = public.params
@@ -155,40 +193,57 @@ def open_upload(data: bytes, public: PublicContext, context: bytes) -> UploadChu
         raise WireFormatError("the client's number is beyond 2^63 − 1")
     name = UploadName(header.context, client_id, nonce, header.vector_length)
     tags = _read_tags(data[_UPLOAD_START:start])
-    return UploadChunk(name, header.index, tags, memoryview(data)[start:-_SIGNATURE_BYTES])
+    return UploadChunk(name, header.index, tags, memoryview(data)[start:-_SIGNATURE_BYTES], proof)
+
+
+def check_proof(proof: Proof, name: UploadName, public: PublicContext, enrolled: Directory) -> None:
+    """Check that an enrolled client signed an upload of this name.
+
+    Raises:
+        AuthenticationError: it is not enrolled, or did not.
+    """
+    head = _upload_head(name, 0, public, enrolled=True)
+    enrolled.verify(name.client_id, _statement(head, proof.body), proof.signature)
 
 
 def encode_sum(chunk: SumChunk, public: PublicContext, context: bytes) -> bytes:
     """The bytes of a sum chunk."""
+    kind = _SUM if chunk.proofs is None else _ENROLLED_SUM
     header = _HEADER.pack(
-        _MAGIC, _SUM, public.fingerprint, context, chunk.index, chunk.vector_length
+        _MAGIC, kind, public.fingerprint, context, chunk.index, chunk.vector_length
     )
     roster = [_SENDER.pack(name.client_id, name.nonce) for name in chunk.contributors]
+    for place, proof in enumerate(chunk.proofs or ()):
+        roster[place] += _PROOF.pack(proof.body, proof.signature)
     parts = (header, _ROSTER.pack(len(roster)), *roster, _pack_tags(chunk.tags), chunk.body)
     return b"".join(parts)
 
 
-def open_sum(data: bytes, public: PublicContext, context: bytes) -> SumChunk:
-    """Read a sum chunk; its tags are still to be verified.
+def open_sum(
+    data: bytes, public: PublicContext, context: bytes, *, enrolled: bool = False
+) -> SumChunk:
+    """Read a sum chunk; its tags, and its contributors' proofs, are still to be verified.
 
     Raises:
         WireFormatError: not the canonical form.
         ContextMismatchError: made for another round, under other parameters or another key.
     """
-    header = _read_header(data, _SUM)
+    header = _read_header(data, _ENROLLED_SUM if enrolled else _SUM)
+    entry = _SENDER.size + (_PROOF.size if enrolled else 0)
     start = _HEADER.size + _ROSTER.size
     if len(data) < start:
         raise WireFormatError("the sum chunk ends within its header")
     _check_origin(header, public, context)
     count = _check_place(header, public)
     (size,) = cast("tuple[int]", _ROSTER.unpack_from(data, _HEADER.size))
-    end = start + size * _SENDER.size
+    end = start + size * entry
     body = end + count * _TAG_BYTES
     if len(data) != body + body_bytes(count, parts=public.params.parts, bits=WORD_BITS):
         raise WireFormatError(f"{len(data)} bytes do not fit {size} contributors")
     if (size > 0) != (header.index == 0):
         raise WireFormatError("the contributors belong in the first chunk of a sum, and only there")
-    senders = cast("list[tuple[int, bytes]]", list(_SENDER.iter_unpack(data[start:end])))
+    places = range(start, end, entry)
+    senders = [cast("tuple[int, bytes]", _SENDER.unpack_from(data, place)) for place in places]
     clients = [client_id for client_id, _ in senders]
     if any(left >= right for left, right in pairwise(clients)):
         raise WireFormatError("contributors must ascend, each once")
@@ -196,7 +251,15 @@ def open_sum(data: bytes, public: PublicContext, context: bytes) -> SumChunk:
         UploadName(context, client, nonce, header.vector_length) for client, nonce in senders
     )
     tags = _read_tags(data[end:body])
-    return SumChunk(header.index, header.vector_length, names, tags, memoryview(data)[body:])
+    proofs = tuple(
+        Proof(*cast("tuple[bytes, bytes]", _PROOF.unpack_from(data, place + _SENDER.size)))
+        for place in places
+        if enrolled
+    )
+    content = memoryview(data)[body:]
+    return SumChunk(
+        header.index, header.vector_length, names, tags, content, proofs if enrolled else None
+    )
 
 
 def envelope_kind(data: bytes) -> str:
@@ -230,7 +293,7 @@ def ciphertext_coefficients(chunk: bytes) -> NDArray[np.uint64]:
         >>> ciphertext_coefficients(chunk).shape
         (4096,)
     """
-    _read_header(chunk, _UPLOAD)
+    _read_header(chunk, _UPLOAD, _ENROLLED_UPLOAD)
     # c ciphertexts take 8·c bytes of tags and 512·c for each bit of their words, c ≤ 16
     size = len(chunk) - _UPLOAD_START - _SIGNATURE_BYTES
     count = size % body_bytes(1, parts=1, bits=1) // _TAG_BYTES
@@ -253,9 +316,35 @@ def _read_tags(data: bytes) -> tuple[int, ...]:
     return tags
 
 
-def _read_header(data: bytes, kind: int) -> ChunkHeader:
-    if envelope_kind(data) != _KINDS[kind]:
-        raise WireFormatError(f"an {_KINDS[data[4]]} chunk stands where {_KINDS[kind]} is due")
+def _upload_head(name: UploadName, index: int, public: PublicContext, *, enrolled: bool) -> bytes:
+    kind = _ENROLLED_UPLOAD if enrolled else _UPLOAD
+    header = _HEADER.pack(_MAGIC, kind, public.fingerprint, name.context, index, name.vector_length)
+    return header + _SENDER.pack(name.client_id, name.nonce)
+
+
+def _statement(head: bytes, body_hash: bytes) -> bytes:
+    """What an enrolled client signs: short, so that it can be shown without the upload."""
+    return _STATEMENT + head + body_hash
+
+
+def _check_client(data: bytes, sender: int | None, enrolled: Directory) -> Proof:
+    (client_id, _) = cast("tuple[int, bytes]", _SENDER.unpack_from(data, _HEADER.size))
+    if client_id != sender:
+        raise RemoteProtocolError(f"client {sender} sent a chunk of client {client_id}")
+    body = memoryview(data)[_UPLOAD_START:-_SIGNATURE_BYTES]
+    proof = Proof(hashlib.sha256(body).digest(), data[-_SIGNATURE_BYTES:])
+    enrolled.verify(client_id, _statement(data[:_UPLOAD_START], proof.body), proof.signature)
+    return proof
+
+
+def _read_header(data: bytes, *kinds: int) -> ChunkHeader:
+    if envelope_kind(data) != _KINDS[kinds[0]]:
+        raise WireFormatError(f"an {_KINDS[data[4]]} chunk stands where {_KINDS[kinds[0]]} is due")
+    if data[4] not in kinds:
+        signed = "enrolled clients" if data[4] in (_ENROLLED_UPLOAD, _ENROLLED_SUM) else "the group"
+        raise WireFormatError(
+            f"this {_KINDS[data[4]]} chunk is one of {signed}: all parties have a directory, or none has"
+        )
     fields = cast("tuple[bytes, int, bytes, bytes, int, int]", _HEADER.unpack_from(data))
     return ChunkHeader(*fields[1:])
 

@@ -88,11 +88,15 @@ class Play:
         return self
 
 
-def read_one(secret, chunks, context, bits):
+def enrolled(clients):
+    return he.Directory({client: IDENTITIES[client].public for client in clients})
+
+
+def read_one(secret, chunks, context, bits, own):
     """What server and key holder together read of one upload: its plaintext, without any check."""
     params, values = secret.params, []
     for index, chunk in enumerate(chunks):
-        upload = open_upload(chunk, secret.public(), hash_context(context))
+        upload = open_upload(chunk, secret.public(), hash_context(context), **own)
         words = restore_low_bits(unpack_words(upload.body, params.word_bits), params.word_bits)
         parts = words.reshape(params.parts, -1, DEGREE)
         phase = secret.phase(parts, [upload.name.nonce], index * BLOCK)
@@ -113,8 +117,10 @@ def joint_view(backend):
         held = _read(play.provision.key_holder)
         secret = he.SecretContext.from_secret_key(he.Params.from_bytes(held.params), held.keys)
         bits = backend.masks.params(play.spec).ring_bits
-    context = play.spec.context
-    read = {c: read_one(secret, chunks, context, bits) for c, chunks in play.uploads.items()}
+    context, read = play.spec.context, {}
+    for client, chunks in play.uploads.items():
+        own = {} if bits is None else {"sender": client, "enrolled": enrolled(play.vectors)}
+        read[client] = read_one(secret, chunks, context, bits, own)
     return read, play.vectors, bits
 
 
@@ -285,6 +291,58 @@ def test_a_masked_input_in_the_clear_is_refused():
     inner = play.sessions[client]._masks.receive(play.outgoing[client][0])
     with pytest.raises(he.HeError):
         play.server.receive(client, inner[0])
+
+
+class Impostor:
+    """A member of the cohort that sends ciphertexts in another's name, before that one does."""
+
+    def __init__(self, signing_key):
+        self.play = Play(EncryptedSecAgg(**RATES), vectors_of(length=10)).to("masked_input")
+        self.victim, member = sorted(self.play.vectors)[:2]
+        key = {"its own": IDENTITIES[member], "the group's": None}[signing_key]
+        client = he.Client(
+            self.play.side.keys, self.victim, context=self.play.spec.context, signing_key=key
+        )
+        self.chunks = list(client.encrypt(np.arange(10)))
+
+    def send(self):
+        for chunk in self.chunks:
+            self.play.server.receive(self.victim, chunk)
+
+
+@pytest.mark.parametrize("signing_key", ["its own", "the group's"])
+def test_no_member_sends_in_anothers_name(signing_key):
+    impostor = Impostor(signing_key)
+    with pytest.raises(he.AuthenticationError, match=f"client {impostor.victim}"):
+        impostor.send()
+    result = impostor.play.to("open").open().finish()
+    assert np.array_equal(result.total, sum(impostor.play.vectors.values()))
+
+
+def test_mutant_without_identities_the_sum_is_the_impostors(monkeypatch):
+    monkeypatch.setattr(he.Directory, "verify", lambda *_: None)
+    impostor = Impostor("its own")
+    impostor.send()
+    play = impostor.play
+    for client in play.vectors:
+        replies = play.replies(client)
+        for reply in replies if client != impostor.victim else ():  # who comes too late by now
+            play.server.receive(client, reply)
+    play.outgoing = play.server.advance()
+    result = play.open().finish()
+    assert impostor.victim in result.survivors
+    assert not np.array_equal(result.total, sum(play.vectors.values()))
+
+
+def test_the_key_holder_opens_sums_of_known_clients_only():
+    play = Play(EncryptedSecAgg(**RATES), vectors_of(length=10)).to("open")
+    held = _read(play.provision.key_holder)
+    foreign = {client: secagg.Identity.generate().public for client in play.vectors}
+    directory = msgspec.msgpack.encode(foreign)
+    material = msgspec.msgpack.encode(type(held)(directory, held.params, held.keys))
+    holder = play.backend.key_holder_side(material).session(play.spec)
+    with pytest.raises(he.AuthenticationError, match=f"client {min(play.vectors)}"):
+        holder.receive(play.outgoing[KEY_HOLDER])
 
 
 def test_what_does_not_go_together():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,8 @@ TRUSTING = SimpleNamespace(
     params=PARAMS, fingerprint=PUBLIC.fingerprint, verify=lambda message, signature: None
 )
 """A public context under which every signature holds, so that inputs reach what lies behind."""
+ENROLLED = SimpleNamespace(verify=lambda client_id, statement, signature: None)
+"""A directory that takes every signature."""
 
 
 def upload(data):
@@ -24,14 +27,24 @@ def upload(data):
         chunk = wire.open_upload(data, TRUSTING, CONTEXT)
     except he.HeError:
         return
-    again = wire.encode_upload(chunk, TRUSTING, lambda _: data[-64:])
-    if again != data:
+    if wire.encode_upload(chunk, TRUSTING) + data[-64:] != data:
         raise AssertionError("a second encoding of an upload")
 
 
-def total(data):
+def enrolled_upload(data):
     try:
-        chunk = wire.open_sum(data, TRUSTING, CONTEXT)
+        chunk = wire.open_upload(data, TRUSTING, CONTEXT, sender=7, enrolled=ENROLLED)
+    except he.HeError:
+        return
+    if wire.encode_upload(chunk, TRUSTING, enrolled=True) + data[-64:] != data:
+        raise AssertionError("a second encoding of an upload")
+    if chunk.name.client_id != 7:
+        raise AssertionError("another client's upload")
+
+
+def total(data, *, enrolled=False):
+    try:
+        chunk = wire.open_sum(data, TRUSTING, CONTEXT, enrolled=enrolled)
     except he.HeError:
         return
     if wire.encode_sum(chunk, TRUSTING, CONTEXT) != data:
@@ -62,4 +75,6 @@ TARGETS = [
     ("he sum", total),
     ("he coefficients", coefficients),
     ("he public context", public),
+    ("he enrolled upload", enrolled_upload),
+    ("he enrolled sum", partial(total, enrolled=True)),
 ]

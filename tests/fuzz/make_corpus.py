@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import he
 import secagg
 from he import wire
+from he.enrolment import Proof
 from he.tags import UploadName
 from secagg import Phase
 from secagg.wire import encode_chunk
@@ -90,11 +92,17 @@ def encrypted():
     name = UploadName(CONTEXT, 7, bytes(32), 3)
     size = 4096 * PUBLIC.params.word_bits // 8 * PUBLIC.params.parts
     chunk = wire.UploadChunk(name, 0, (5,), bytes(size))
-    yield seed("he upload", wire.encode_upload(chunk, TRUSTING, lambda _: bytes(64)))
+    yield seed("he upload", wire.encode_upload(chunk, TRUSTING) + bytes(64))
+    own = wire.encode_upload(chunk, TRUSTING, enrolled=True)
+    yield seed("he enrolled upload", own + bytes(64))
     small = wire.UploadChunk(name, 0, (5,), bytes(4096 * 32 // 8))
-    yield seed("he coefficients", wire.encode_upload(small, TRUSTING, lambda _: bytes(64)))
+    yield seed("he coefficients", wire.encode_upload(small, TRUSTING) + bytes(64))
     summed = wire.SumChunk(0, 3, (name,), (5,), bytes(4096 * 60 // 8 * PUBLIC.params.parts))
     yield seed("he sum", wire.encode_sum(summed, TRUSTING, CONTEXT))
+    proof = Proof(bytes(32), bytes(64))
+    yield seed(
+        "he enrolled sum", wire.encode_sum(replace(summed, proofs=(proof,)), TRUSTING, CONTEXT)
+    )
     yield seed("he public context", PUBLIC.to_bytes())
 
 

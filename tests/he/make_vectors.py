@@ -1,4 +1,4 @@
-"""Writes tests/he/vectors/he-v2.json: run as `python -m tests.he.make_vectors`, once a wire version.
+"""Writes tests/he/vectors: run as `python -m tests.he.make_vectors`, once a wire version.
 
 Encryption draws from the operating system, so the stored uploads are samples, not functions of
 the key. What is derived from the key (verify key, tag key, masks) is reproduced by the reader in
@@ -14,8 +14,10 @@ import numpy as np
 
 import he
 from he.params import DEGREE, MODULUS
+from he.wire import sign_as_client
 
 PATH = Path(__file__).parent / "vectors" / "he-v2.json"
+ENROLLED = PATH.with_name("he-v2-enrolled.json")
 CONTEXT = b"he-v2 vector"
 VALUES = [0, 1, -1, 1000, -1000, 123]
 
@@ -39,7 +41,59 @@ def case(scheme):
     }
 
 
+def enrolled():
+    """An enrolled client's upload in public-key mode, and what must be refused in its place."""
+    params = he.Params.for_sum(3, max_abs=1000, scheme="bfv", public_key=True)
+    secret = he.SecretContext(params, vector_key(b"he-v2 enrolled"))
+    seeds = {7: bytes(range(32)), 8: bytes(range(32, 64))}
+    signers = {client: he.SigningKey.from_private_bytes(seed) for client, seed in seeds.items()}
+    client = he.Client(secret.encryptor(), 7, context=CONTEXT, signing_key=signers[7])
+    (chunk,) = client.encrypt(np.array(VALUES, np.int64))
+    by_group = secret.sign(chunk[:-64])
+    by_other = sign_as_client(chunk[:-64], signers[8])[-64:]
+    as_group = chunk[:4] + b"\x01" + chunk[5:-64]
+    refused = [
+        {"sender": 8, "why": "another client's chunk", "error": "RemoteProtocolError"},
+        {"sender": 9, "why": "not enrolled", "error": "RemoteProtocolError"},
+        {
+            "sender": 7,
+            "why": "signed by client 8",
+            "error": "AuthenticationError",
+            "signature": by_other,
+        },
+        {
+            "sender": 7,
+            "why": "signed by the group",
+            "error": "AuthenticationError",
+            "signature": by_group,
+        },
+        {
+            "sender": 7,
+            "why": "an upload of the group",
+            "error": "AuthenticationError",
+            "kind": 1,
+            "signature": secret.sign(as_group),
+        },
+        {"sender": 7, "why": "another chunk", "error": "AuthenticationError", "index": 1},
+    ]
+    for case in refused:
+        if "signature" in case:
+            case["signature"] = case["signature"].hex()
+    return {
+        "source": "made by tests/he/make_vectors.py of this repository; licence as the repository",
+        "checked_by": "tests/he/test_vectors.py: the statement and its signature written anew there",
+        "context": CONTEXT.hex(),
+        "seeds": {str(client): seed.hex() for client, seed in seeds.items()},
+        "public_context": secret.public().to_bytes().hex(),
+        "upload": base64.b64encode(chunk).decode(),
+        "refused": refused,
+    }
+
+
 def main():
+    ENROLLED.write_text(json.dumps(enrolled(), indent=1) + "\n")
+    if PATH.exists():  # samples of a wire version are made once
+        return
     document = {
         "source": "made by tests/he/make_vectors.py of this repository; licence as the repository",
         "checked_by": "tests/he/test_vectors.py: HKDF, fingerprint, wire and tag written anew there",

@@ -19,7 +19,7 @@ from he.packing import unpack
 from he.plaintexts import decode
 from he.streams import uniform
 from he.wire import open_upload
-from tests.he.make_vectors import PATH, vector_key
+from tests.he.make_vectors import ENROLLED, PATH, vector_key
 
 Q = 1152921504606830593
 BFV_BITS = 56
@@ -147,3 +147,41 @@ def test_the_other_cases_context_refuses_the_upload(public):
     )
     with pytest.raises(he.ContextMismatchError):
         server.receive(7, chunk)
+
+
+OWN = json.loads(ENROLLED.read_text())
+
+
+def enrolled_server():
+    seeds = {int(client): bytes.fromhex(seed) for client, seed in OWN["seeds"].items()}
+    public = {
+        client: Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+        for client, seed in seeds.items()
+    }
+    context = he.PublicContext.from_bytes(bytes.fromhex(OWN["public_context"]))
+    return he.Server(context, context=bytes.fromhex(OWN["context"]), enrolled=he.Directory(public))
+
+
+def test_the_enrolled_upload_is_signed_as_documented():
+    """Kind 3; a label, 105 bytes of head and the hash of what follows them, under the client's own seed."""
+    chunk = base64.b64decode(OWN["upload"])
+    assert chunk[:5] == b"HEC\x02\x03"
+    assert struct.unpack_from("<Q", chunk, 65) == (7,)
+    statement = b"he enrolled upload\0" + chunk[:105] + hashlib.sha256(chunk[105:-64]).digest()
+    seed = bytes.fromhex(OWN["seeds"]["7"])
+    assert chunk[-64:] == Ed25519PrivateKey.from_private_bytes(seed).sign(statement)
+    server = enrolled_server()
+    server.receive(7, chunk)
+    assert server.contributors == (7,)
+
+
+@pytest.mark.parametrize("case", OWN["refused"], ids=lambda case: case["why"])
+def test_what_is_no_enrolled_upload_is_refused(case):
+    chunk = bytearray(base64.b64decode(OWN["upload"]))
+    chunk[4] = case.get("kind", 3)
+    chunk[53:57] = struct.pack("<I", case.get("index", 0))
+    chunk[-64:] = bytes.fromhex(case.get("signature", chunk[-64:].hex()))
+    server = enrolled_server()
+    with pytest.raises(getattr(he, case["error"]), match=f"client {case['sender']}"):
+        server.receive(case["sender"], bytes(chunk))
+    assert server.contributors == ()

@@ -111,7 +111,12 @@ def resigned(**changes):
     upload = he.wire.open_upload(CHUNK, SECRET.public(), hash_context(CONTEXT))
     fields = {name: getattr(upload, name) for name in ("name", "index", "tags", "body")}
     chunk = he.wire.UploadChunk(**{**fields, **changes})
-    return he.wire.encode_upload(chunk, SECRET.public(), SECRET.sign)
+    return signed(SECRET, chunk)
+
+
+def signed(secret, chunk):
+    message = he.wire.encode_upload(chunk, secret.public())
+    return message + secret.sign(message)
 
 
 @pytest.mark.usefixtures("no_parser")
@@ -140,7 +145,7 @@ def test_a_member_cannot_send_coefficients_beyond_q():
     forged = he.wire.UploadChunk(upload.name, 0, upload.tags, b"\xff" * len(upload.body))
     receiving = he.Server(secret.public(), context=CONTEXT)
     with pytest.raises(he.WireFormatError, match="below q"):
-        receiving.receive(0, he.wire.encode_upload(forged, secret.public(), secret.sign))
+        receiving.receive(0, signed(secret, forged))
 
 
 DECODERS = {

@@ -1,0 +1,159 @@
+"""Clients' own signing keys, and the directory of those that are enrolled.
+
+The group's key says that some member made a chunk; an enrolled key says which one. Two things follow. No
+client can send in another's name, whatever the transport believes, and a bad chunk has a culprit. And the
+key holder counts only clients that did sign an upload of the round: a server cannot name others, even
+with a client's help. What does not follow is in `EncryptContext`: contents still rest on the group's tags.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from he.errors import AuthenticationError, LocalProtocolError
+from he.secrecy import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Directory", "Proof", "Signer", "SigningKey"]
+
+_KEY_BYTES = 32
+_FIELD = 2**255 - 19
+_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_LOW_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
+"""y of every point of order 1, 2, 4 or 8 on edwards25519: keys under which anyone can sign."""
+
+
+class Signer(Protocol):
+    """A client's Ed25519 key: `SigningKey`, or whatever else signs as it does."""
+
+    @property
+    def public(self) -> bytes:
+        """The 32 bytes that are enrolled."""
+        ...
+
+    def sign(self, message: bytes, /) -> bytes:
+        """Ed25519 signature, 64 bytes."""
+        ...
+
+
+class SigningKey(Secret):
+    """A client's own Ed25519 key; its public half is enrolled before the first round.
+
+    Example:
+        >>> key = SigningKey.generate()
+        >>> key
+        SigningKey(<redacted>)
+        >>> SigningKey.from_private_bytes(key.private_bytes()).public == key.public
+        True
+    """
+
+    __slots__ = ("_key", "public")
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self.public: bytes = key.public_key().public_bytes_raw()
+
+    @classmethod
+    def generate(cls) -> SigningKey:
+        """Draw a key from the operating system's randomness."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_private_bytes(cls, data: bytes) -> SigningKey:
+        """Restore what `private_bytes` exported.
+
+        Raises:
+            LocalProtocolError: not 32 bytes.
+        """
+        if len(data) != _KEY_BYTES:
+            raise LocalProtocolError(f"a signing key takes {_KEY_BYTES} bytes, not {len(data)}")
+        return cls(Ed25519PrivateKey.from_private_bytes(data))
+
+    def private_bytes(self) -> bytes:
+        """The key itself: whoever has it can send as this client."""
+        return self._key.private_bytes_raw()
+
+    def sign(self, message: bytes, /) -> bytes:
+        """Ed25519 signature, 64 bytes."""
+        return self._key.sign(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What shows a key holder that a client signed an upload, without the upload.
+
+    Args:
+        body: SHA-256 of the first chunk's tags and ciphertexts.
+        signature: the client's, over that chunk.
+    """
+
+    body: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The enrolled clients: who they are is settled before a round, not by whoever shows up.
+
+    Args:
+        keys: client id to 32-byte Ed25519 public key.
+
+    Raises:
+        LocalProtocolError: nobody, a key that is none or has low order, or one key for two clients.
+
+    Example:
+        >>> Directory({7: SigningKey.generate().public}).enrolled
+        (7,)
+    """
+
+    keys: Mapping[int, bytes] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.keys:
+            raise LocalProtocolError("a directory without clients lets nobody in")
+        object.__setattr__(self, "keys", {client: bytes(key) for client, key in self.keys.items()})
+        for client, key in self.keys.items():
+            _check_key(client, key)
+        if len(set(self.keys.values())) != len(self.keys):
+            raise LocalProtocolError(
+                "two clients of the directory have one key; each needs its own"
+            )
+
+    @property
+    def enrolled(self) -> tuple[int, ...]:
+        """The clients, ascending."""
+        return tuple(sorted(self.keys))
+
+    def verify(self, client_id: int, statement: bytes, signature: bytes) -> None:
+        """Check that this client signed the statement.
+
+        Raises:
+            AuthenticationError: it is not enrolled, or did not.
+        """
+        key = self.keys.get(client_id)
+        if key is None:
+            raise AuthenticationError(f"client {client_id} is not enrolled")
+        try:
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, statement)
+        except (InvalidSignature, ValueError) as error:
+            raise AuthenticationError(
+                f"client {client_id}'s chunk is damaged, or not signed with its enrolled key"
+            ) from error
+
+
+def _check_key(client_id: int, key: bytes) -> None:
+    if len(key) != _KEY_BYTES:
+        raise LocalProtocolError(
+            f"client {client_id}'s key takes {_KEY_BYTES} bytes, not {len(key)}"
+        )
+    y = int.from_bytes(key, "little") & (1 << 255) - 1
+    if y >= _FIELD or y in _LOW_ORDER:
+        raise LocalProtocolError(
+            f"client {client_id}'s key is not canonical or has low order: anyone could sign under it"
+        )
