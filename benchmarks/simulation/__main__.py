@@ -1,0 +1,116 @@
+"""The suite's own command, `python -m benchmarks simulation`: all of it, or one comparison."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.__main__ import _ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.bench import Bench
+    from benchmarks.simulation.task import Task
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; 0 also when a bar is missed, unless --check is given; 2 for a peer that is not installed."""
+    options = _parser().parse_args(arguments)
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from rich.console import Console  # noqa: PLC0415 - after the environment is set
+
+    from benchmarks import simulation  # noqa: PLC0415 - the same
+    from benchmarks.bench import Bench  # noqa: PLC0415 - the same
+    from benchmarks.machine import facts  # noqa: PLC0415 - the same
+    from benchmarks.report import last_line, print_tables, write_files  # noqa: PLC0415 - the same
+
+    machine, bench = facts(), Bench("simulation", options.size, Console(stderr=True))
+    ratio: float | None = None
+    if options.baseline is None:
+        simulation.run(bench, options.data, options.workers)
+    else:
+        ratio = _against(bench, options)
+        if ratio is None:
+            return 2
+    print_tables(bench, Console() if sys.stdout.isatty() else Console(width=150))
+    for path in write_files(bench, options.out, machine):
+        print(f"wrote {path}")
+    last = json.loads(last_line(bench))
+    print(json.dumps(last if ratio is None else {**last, "ratio": float(f"{ratio:.4g}")}))
+    return int(options.check and any(m.met is False for m in bench.measures))
+
+
+def _against(bench: Bench, options: argparse.Namespace) -> float | None:
+    """One model against one baseline: seconds per round, theirs over ours."""
+    from benchmarks.measure import Measure  # noqa: PLC0415 - after the environment is set
+    from benchmarks.simulation import rows  # noqa: PLC0415 - the same
+    from benchmarks.simulation.contest import compete  # noqa: PLC0415 - the same
+    from benchmarks.simulation.task import write_synthetic  # noqa: PLC0415 - the same
+
+    peer = rows.PEERS.get(options.baseline)
+    if peer is not None and bench.peer(peer[0]) is None:
+        return None
+    turns, each = _split(options.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.data or str(Path(folder) / "images.npz")
+        if options.data is None:
+            write_synthetic(Path(path), 6_000 if options.size == "quick" else 60_000)
+        task = _task(options, rows.default_task(path, options.workers))
+        tasks = {"ours": ("ours", task), options.baseline: (options.baseline, task)}
+        with bench.progress(f"{options.model} ÷ {options.baseline}", 2 * turns) as tick:
+            found = compete(tasks, turns=turns, rounds=dict.fromkeys(tasks, each), tick=tick)
+    ours, theirs = found["ours"], found[options.baseline]
+    bench.add(rows.table("rounds", f"{options.model}, {options.protection}", found))
+    for key, name, own, other in (
+        ("wall", "a round, on the wall", ours.wall_timing, theirs.wall_timing),
+        ("cpu", "a round, CPU of all processes", ours.cpu_timing, theirs.cpu_timing),
+    ):
+        bench.add(Measure(key, f"{options.model}: {name}", "s", own, other))
+    return theirs.wall_timing.median / ours.wall_timing.median
+
+
+def _split(rounds: int) -> tuple[int, int]:
+    """Turns, and rounds of each: not so short that switching is felt, and at least two turns."""
+    each = max(1, min(5, rounds // 4))
+    return max(1, -(-rounds // each)), each
+
+
+def _task(options: argparse.Namespace, task: Task) -> Task:
+    own = replace(task, model=options.model, protection=options.protection)
+    own = replace(own, lr=0.05) if own.model == "cnn" else own
+    return replace(own, clients=20, cohort=8) if options.size == "quick" else own
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks simulation",
+        description="Without --baseline: the suite. With it: one comparison; the last line printed is a "
+        "JSON object whose `ratio` is the baseline's seconds per round over ours.",
+    )
+    parser.add_argument("--baseline", choices=("plain", "flower", "pfl"))
+    parser.add_argument("--model", choices=("2nn", "module", "cnn"), default="2nn")
+    parser.add_argument("--protection", choices=("none", "central-dp"), default="none")
+    parser.add_argument("--rounds", type=int, default=20, help="that count (default: %(default)s)")
+    parser.add_argument("--data", metavar="NPZ", help="MNIST: x_train, y_train, x_test, y_test")
+    parser.add_argument("--workers", type=int, help="processes of ours (default: one a core)")
+    sizes = parser.add_mutually_exclusive_group()
+    for size in ("quick", "full"):
+        sizes.add_argument(f"--{size}", dest="size", action="store_const", const=size)
+    parser.set_defaults(size="default")
+    parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed")
+    parser.add_argument("--out", type=Path, default=Path("bench-results"), metavar="FOLDER")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""One federated task for every contestant: MNIST's shape, 100 clients of 600 images, 10 of them a round.
+
+McMahan et al. 2017, Table 2: one local epoch of plain SGD in batches of 10, on the 2NN (199,210 parameters)
+or the CNN (1,663,370).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["ModelName", "Protection", "Task", "read_images", "write_synthetic"]
+
+ModelName = Literal["2nn", "module", "cnn"]
+Protection = Literal["none", "central-dp", "secagg", "secagg-skellam"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a contestant is told.
+
+    Args:
+        data: an NPZ file of uint8 images: x_train, y_train, x_test, y_test.
+        model: "module" is the 2NN as any user's module, of which our fast path knows nothing.
+        rounds: how many there will be.
+        protection: "central-dp" clips each update and adds noise at the server; the others are ours alone.
+        clients: among whom the training images are dealt out at random.
+        cohort: of each round.
+        batch, lr: of local SGD.
+        workers: processes, or a peer's cores.
+    """
+
+    data: str
+    model: ModelName = "2nn"
+    rounds: int = 10
+    protection: Protection = "none"
+    clients: int = 100
+    cohort: int = 10
+    batch: int = 10
+    lr: float = 0.1
+    workers: int = 2
+
+    def to_json(self) -> str:
+        """For a child's command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def shards(self, examples: int) -> list[NDArray[np.int64]]:
+        """Indices of every client's images, the same for all contestants."""
+        order = np.random.default_rng(0).permutation(examples)
+        return np.array_split(order, self.clients)
+
+
+CLIP, MULTIPLIER = 1.0, 0.3
+"""Of central DP, on both sides: what it costs does not depend on them."""
+
+
+def read_images(
+    path: str,
+) -> tuple[
+    tuple[NDArray[np.float32], NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64]]
+]:
+    """Training and test images, float32[n, 784] in [0, 1], with labels."""
+    with np.load(path) as stored:
+        pairs = [(stored[f"x_{part}"], stored[f"y_{part}"]) for part in ("train", "test")]
+    train, test = (
+        (
+            np.divide(x.reshape(len(x), -1), np.float32(255), dtype=np.float32),
+            y.astype(np.int64),
+        )
+        for x, y in pairs
+    )
+    return train, test
+
+
+def write_synthetic(path: Path, examples: int = 60_000, tests: int = 2_000) -> None:
+    """Images of MNIST's shape in ten classes, each around one of its own: for speed, not for accuracy."""
+    rng = np.random.default_rng(0)
+    centres = rng.integers(0, 256, (10, 28, 28)) * (rng.random((10, 28, 28)) < 0.2)
+    arrays: dict[str, NDArray[np.uint8]] = {}
+    for part, count in (("train", examples), ("test", tests)):
+        labels = rng.integers(0, 10, count, dtype=np.uint8)
+        spread = rng.integers(0, 200, (count, 28, 28), dtype=np.uint8)
+        images = (centres[labels] // 2).astype(np.uint8) + spread // 2
+        arrays |= {f"x_{part}": images, f"y_{part}": labels}
+    np.savez(path, allow_pickle=False, **arrays)
