@@ -32,7 +32,8 @@ class Task:
         model: "module" is the 2NN as any user's module, of which our fast path knows nothing.
         rounds: how many there will be.
         protection: "central-dp" clips each update and adds noise at the server; the others are ours alone.
-        clients: among whom the training images are dealt out at random.
+        clients: there are so many.
+        each: images that a client has at most, dealt out at random.
         cohort: of each round.
         batch, lr: of local SGD.
         workers: processes, or a peer's cores.
@@ -43,6 +44,7 @@ class Task:
     rounds: int = 10
     protection: Protection = "none"
     clients: int = 100
+    each: int = 600
     cohort: int = 10
     batch: int = 10
     lr: float = 0.1
@@ -59,7 +61,7 @@ class Task:
 
     def shards(self, examples: int) -> list[NDArray[np.int64]]:
         """Indices of every client's images, the same for all contestants."""
-        order = np.random.default_rng(0).permutation(examples)
+        order = np.random.default_rng(0).permutation(examples)[: self.clients * self.each]
         return np.array_split(order, self.clients)
 
 

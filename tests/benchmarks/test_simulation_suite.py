@@ -39,7 +39,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     path = tmp_path_factory.mktemp("images") / "images.npz"
     write_synthetic(path, 300, 100)
-    return Task(str(path), clients=10, cohort=4, workers=0)
+    return Task(str(path), clients=10, each=30, cohort=4, workers=0)
 
 
 def test_synthetic_images_have_mnists_shape_and_can_be_learned(task: Task) -> None:
@@ -131,7 +131,7 @@ def test_a_contestant_that_fails_is_quoted(task: Task) -> None:
 
 @pytest.mark.parametrize("protection", ["central-dp", "secagg-skellam"])
 def test_protected_rounds_start_cold(task: Task, protection: str) -> None:
-    private = replace(task, protection=protection, rounds=2, cohort=8)
+    private = replace(task, protection=protection, rounds=2, cohort=10)
     assert 0 < cold_start("ours", private) < 300
 
 
