@@ -40,17 +40,18 @@ from secagg.messages import (
     UnmaskShares,
 )
 from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
+from secagg.testing import deterministic_entropy
 from secagg.wire import Kind, decode, encode, encode_chunk, read_header
 from tests.secagg.lab import Lab
 from tests.secagg.snapshots import state_of
 
-PLACES = st.integers(0, 4)
+PLACES = st.integers(0, 11)
 SPOTS = st.integers(0, 1 << 20)
 
 
-def foreign_messages():
+def foreign_messages(n, rates):
     """Every message of a session that is over: by kind, from or to each client."""
-    lab, found = Lab(5, length=3, dropout_rate=0.4), {}
+    lab, found = Lab(n, length=3, **rates), {}
     while lab.server.phase in SERVER_AWAITS:
         phase = lab.server.phase
         if lab.next_messages:
@@ -62,8 +63,13 @@ def foreign_messages():
     return found
 
 
-FOREIGN = foreign_messages()
-OLD_SESSION = read_header(FOREIGN[Kind.ROSTER][10])[1]
+LOCAL = {"dropout_rate": 0.1, "threat_model": "malicious-local"}
+COHORTS = {
+    "malicious": [(4, {"dropout_rate": 0.25}), (5, {"dropout_rate": 0.4})],
+    "malicious-local": [(9, LOCAL), (12, LOCAL)],
+}
+"""Clients and rates; the last is the largest, so that its old session knows every client."""
+FOREIGN = {model: foreign_messages(*cohorts[-1]) for model, cohorts in COHORTS.items()}
 
 
 def refusal(call, *arguments):
@@ -83,8 +89,11 @@ def damaged(message, spot, flip):
     return message[:at] + bytes([message[at] ^ flip]) + message[at + 1 :]
 
 
-def twisted(message, session, place):
-    """A well-formed lie: somebody left out, or something withheld."""
+def twisted(message, session, place, around=()):
+    """A well-formed lie: somebody left out, or something withheld.
+
+    To a client with neighbours `around`, whose inputs' signatures are shown as they are due.
+    """
     content = decode(message)[1]
     match content:
         case Roster():
@@ -95,10 +104,13 @@ def twisted(message, session, place):
             envelopes = list(content.envelopes)
             envelopes[place % len(envelopes)] = None
             content = ForwardedShares(tuple(envelopes))
-        case Partners() | Survivors():
-            members = bytearray(content.members)
-            members[place % len(members)] ^= 1
-            content = dataclasses.replace(content, members=bytes(members))
+        case Partners():
+            content = Partners(flipped(content.members, place))
+        case Survivors():
+            shown = zip(filter(content.members.__getitem__, around), content.signatures)  # noqa: B905 - of whoever it is told to
+            members = flipped(content.members, place)
+            signatures = [signature for place, signature in shown if members[place]]
+            content = Survivors(members, signatures)
         case Signatures():
             content = Signatures(tuple(content.signatures)[:place])
         case SharesOpened():
@@ -115,11 +127,19 @@ def twisted(message, session, place):
     return encode(content, session)
 
 
+def flipped(members, place):
+    """Somebody in who was out, or out who was in."""
+    members = bytearray(members)
+    members[place % len(members)] ^= 1
+    return bytes(members)
+
+
 class Sessions(RuleBasedStateMachine):
-    """One session of four or five clients, of whom two may fall silent."""
+    """One session of a few clients, of whom some may fall silent."""
 
     messages = Bundle("messages")
     begin: Phase | None = None  # where the attack starts; None: anywhere
+    model = "malicious"
 
     def __init__(self):
         super().__init__()
@@ -127,20 +147,25 @@ class Sessions(RuleBasedStateMachine):
 
     @initialize(
         target=messages,
-        n=st.integers(4, 5),
+        larger=st.booleans(),
         begin=st.sampled_from(list(SERVER_AWAITS)),
-        victims=st.sampled_from([1, 2, 5]),
+        victims=st.sampled_from([1, 2, None]),
+        ring=st.binary(min_size=1, max_size=1),
     )
-    def open(self, n, begin, victims):
+    def open(self, larger, begin, victims, ring):
         begin = self.begin or begin
-        self.victims = victims  # how many clients the attack may keep from the server
-        self.lab = Lab(n, length=3, dropout_rate=0.25 if n == 4 else 0.4)
+        n, rates = COHORTS[self.model][larger]
+        self.victims = victims or n  # how many clients the attack may keep from the server
+        with deterministic_entropy(b"ring " + ring):  # who is whose neighbour hangs on the keys
+            self.lab = Lab(n, length=3, **rates)
+        self.foreign = FOREIGN[self.model]
+        self.old_session = read_header(self.foreign[Kind.ROSTER][10])[1]
         self.server = self.lab.server
         self.apart = set()  # silent, ended, or told lies: the honest server hears no more of them
         self.replies, self.answered = {}, set()
         self.liars, self.effective = set(), dict(self.lab.inputs)
         self.in_sum = set()
-        self.signed, self.unmasked = {}, {}
+        self.signed, self.unmasked = {}, {}  # view: position: signature; client: view
         self.given = {}
         self.dealt = {}
         self.result = None
@@ -148,7 +173,7 @@ class Sessions(RuleBasedStateMachine):
         while self.server.phase is not begin:
             self.all_answer()
             self.advance()
-        return multiple(*(of_kind[10] for of_kind in FOREIGN.values()))
+        return multiple(*(of_kind[10] for of_kind in self.foreign.values()))
 
     # Honest steps --------------------------------------------------------------------------------
 
@@ -238,8 +263,10 @@ class Sessions(RuleBasedStateMachine):
         """A session ends for want of answers, or by a liar's fault: never an honest client's."""
         assert error.culprit is None or error.culprit in self.liars
         assert error.culprit or error.reason is not AbortReason.BAD_DEALER
-        enough = len(self.answered) >= self.lab.params.min_survivors
-        assert not enough or self.liars or phase is Phase.UNMASK
+        params = self.lab.params
+        least = params.min_roster if phase is Phase.ADVERTISE_KEYS else params.min_survivors
+        late = {Phase.UNMASK, Phase.CONSISTENCY} if params.local else {Phase.UNMASK}
+        assert len(self.answered) < least or self.liars or phase in late
 
     # Lies to the server --------------------------------------------------------------------------
 
@@ -296,7 +323,7 @@ class Sessions(RuleBasedStateMachine):
     def replays_an_old_session(self, place):
         if not self.over:
             i = self.client_at(place)
-            self.push(i, FOREIGN[SERVER_AWAITS[self.server.phase]][i])
+            self.push(i, self.foreign[SERVER_AWAITS[self.server.phase]][i])
 
     @rule(place=PLACES)
     def repeats(self, place):
@@ -307,7 +334,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(place=PLACES, ours=st.booleans(), index=st.integers(0, 2), count=st.integers(0, 3))
     def sends_odd_chunks(self, place, ours, index, count):
         i = self.client_at(place)
-        chunk = encode_chunk(self.lab.session if ours else OLD_SESSION, index, count, b"x")
+        chunk = encode_chunk(self.lab.session if ours else self.old_session, index, count, b"x")
         before = state_of(self.server)
         staged = before["_staging"].get(i)
         due = (count, index) == (staged[:2] if staged else (count, 0))
@@ -355,7 +382,7 @@ class Sessions(RuleBasedStateMachine):
             return None
         if phase is self.server.phase and self.lab.next_messages:
             return self.lab.next_messages.get(i) or next(iter(self.lab.next_messages.values()))
-        return encode(decode(FOREIGN[CLIENT_AWAITS[phase]][i])[1], self.lab.session)
+        return encode(decode(self.foreign[CLIENT_AWAITS[phase]][i])[1], self.lab.session)
 
     @rule(target=messages, place=PLACES, spot=SPOTS, flip=st.integers(0, 255))
     def misinforms(self, place, spot, flip):
@@ -369,7 +396,42 @@ class Sessions(RuleBasedStateMachine):
         for out in outs:
             due = self.due(i)
             if due:
-                self.tell(i, twisted(due, self.lab.session, out))
+                self.tell(i, twisted(due, self.lab.session, out, self.around(i)))
+
+    def around(self, i):
+        """Positions of a client's neighbours, as far as it knows them."""
+        cohort = self.lab.clients[i]._cohort
+        return cohort.neighbours(cohort.positions[i]) if cohort else ()
+
+    @precondition(lambda self: self.lab and self.server.phase is Phase.CONSISTENCY)
+    @rule(
+        places=st.sets(PLACES, min_size=4),
+        out=PLACES,
+        strangers=st.booleans(),
+        left=st.integers(0, 1),
+    )
+    def splits(self, places, out, strangers, left):
+        """Tells several clients of the same other survivors, then each who of them signed."""
+        several = sorted({self.client_at(place) for place in places})
+        for i in several:
+            if self.lab.clients[i].phase is Phase.CONSISTENCY and (due := self.due(i)):
+                self.tell(i, twisted(due, self.lab.session, out, self.around(i)))
+        for i in several:
+            self.show_who_signed(i, strangers, left)
+
+    @rule(place=PLACES, strangers=st.booleans(), left=st.integers(0, 5))
+    def shows_who_signed(self, place, strangers, left):
+        self.show_who_signed(self.client_at(place), strangers, left)
+
+    def show_who_signed(self, i, strangers, left):
+        """The signatures that there are on what a client was told, but for the first few."""
+        client = self.lab.clients[i]
+        if client.phase is Phase.UNMASK:
+            view = client._partner_root, client._survivors.members
+            signed = sorted(self.signed[view].items())
+            known = {*range(len(self.lab.ids))} if strangers else {*self.around(i)}
+            pairs = [pair for pair in signed if pair[0] in known]
+            self.tell(i, encode(Signatures(tuple(pairs[left:])), self.lab.session))
 
     @rule(place=PLACES, at=PLACES)
     def tells_again(self, place, at):
@@ -387,7 +449,8 @@ class Sessions(RuleBasedStateMachine):
         client, kind = self.lab.clients[i], read_header(reply)[0]
         if kind is Kind.SIGNATURE:
             view = client._partner_root, client._survivors.members
-            self.signed.setdefault(view, set()).add(i)
+            at = client._cohort.positions[i]
+            self.signed.setdefault(view, {})[at] = decode(reply)[1].signature
         if kind is not Kind.UNMASK_SHARES:
             return
         cohort = client._cohort
@@ -408,11 +471,23 @@ class Sessions(RuleBasedStateMachine):
             assert all(len(secrets) == 1 for secrets in self.given.values())
 
     @invariant()
-    def shares_need_one_view_of_a_quorum(self):
+    def nobody_is_opened_twice(self):
+        """Not even by different holders."""
         if self.lab:
-            assert len(set(self.unmasked.values())) <= 1
-            for view in self.unmasked.values():
-                assert len(self.signed[view]) >= self.lab.params.quorum
+            for dealer in self.lab.ids:
+                of = [secrets for (_, whose), secrets in self.given.items() if whose == dealer]
+                seeds, keys = (sum(s in secrets for secrets in of) for s in (SELF_MASK, MASK_KEY))
+                assert min(seeds, keys) < self.lab.params.threshold
+
+    @invariant()
+    def shares_need_a_quorum_of_one_view(self):
+        if not self.lab:
+            return
+        params = self.lab.params
+        assert params.local or len(set(self.unmasked.values())) <= 1
+        for i, view in self.unmasked.items():
+            signed = self.signed[view].keys()
+            assert len(signed & {*self.around(i)} if params.local else signed) >= params.quorum
 
     @invariant()
     def the_ended_hold_no_secrets(self):
@@ -436,3 +511,9 @@ class Sessions(RuleBasedStateMachine):
             self.all_answer()
             self.advance()
         self.the_sum_is_exact()
+
+
+class LocalSessions(Sessions):
+    """The same with quorums of neighbours: not everyone is everyone's neighbour, and views may differ."""
+
+    model = "malicious-local"

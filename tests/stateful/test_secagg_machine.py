@@ -17,7 +17,7 @@ import secagg.settle
 from secagg import Client, Phase, Server
 from secagg.staging import Staging
 from tests.hostile.mutants import without
-from tests.stateful.machine import Sessions
+from tests.stateful.machine import LocalSessions, Sessions
 
 QUICK = settings(
     max_examples=40,
@@ -37,9 +37,10 @@ HUNT = settings(
 LONG = settings.get_current_profile_name() == "long"
 
 
-def test_sessions_under_attack():
+@pytest.mark.parametrize("sessions", [Sessions, LocalSessions])
+def test_sessions_under_attack(sessions):
     run_state_machine_as_test(
-        Sessions, settings=settings(settings(), deadline=None) if LONG else QUICK
+        sessions, settings=settings(settings(), deadline=None) if LONG else QUICK
     )
 
 
@@ -80,9 +81,38 @@ MUTANTS = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_machine_catches_a_mutant(name, monkeypatch):
     """Attacked from the phase that the mutant weakens; the first example that fails ends the run."""
-    begin, mutant = MUTANTS[name]
+    caught(Sessions, *MUTANTS[name], monkeypatch)
+
+
+LOCAL_MUTANTS = {
+    "no quorum is needed": (Phase.CONSISTENCY, (secagg.client, "check_quorum", "shown < quorum")),
+    "signatures of other survivors count": (
+        Phase.CONSISTENCY,
+        (
+            secagg.client,
+            "check_quorum",
+            "not directory.verify(entry.identity, signature, signed)",
+        ),
+    ),
+    "inputs signed by nobody are added": (
+        Phase.MASKED_INPUT,
+        (
+            secagg.admission,
+            "check_input",
+            "not directory.verify(identity, message.signature, signed)",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOCAL_MUTANTS)
+def test_the_machine_catches_a_mutant_with_quorums_of_neighbours(name, monkeypatch):
+    caught(LocalSessions, *LOCAL_MUTANTS[name], monkeypatch)
+
+
+def caught(sessions, begin, mutant, monkeypatch):
     without(monkeypatch, *mutant)
     monkeypatch.setattr(Sessions, "begin", begin)
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it breaks first
-        run_state_machine_as_test(Sessions, settings=HUNT)
-    assert not isinstance(caught.value, HypothesisException)
+    with pytest.raises(Exception) as found:  # noqa: PT011 - whatever it breaks first
+        run_state_machine_as_test(sessions, settings=HUNT)
+    assert not isinstance(found.value, HypothesisException)
