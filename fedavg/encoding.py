@@ -306,22 +306,24 @@ class FixedPoint:
         vector = np.asarray(vector, dtype=np.float64)
         if vector.ndim != 1 or vector.size == 0:
             raise CapacityError(f"expected a vector, got an array of shape {vector.shape}")
-        if not bool(np.isfinite(vector).all()):
-            raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
         if self.rounding == "nearest":
             return self._encode_nearest(vector)
+        if not bool(np.isfinite(vector).all()):
+            raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
         if float(np.linalg.norm(vector)) > self.clip * _ROUNDING_SLACK:
             raise CapacityError(f"the update's norm exceeds clip={self.clip}; clip it first")
         return self._round_conditionally(self._rotated(vector) * self.scale, vector.size)
 
     def _encode_nearest(self, vector: NDArray[np.float64]) -> NDArray[np.int64]:
-        largest = float(np.abs(vector).max())
-        if largest > self.clip:
+        if not (-self.clip <= float(vector.min()) and float(vector.max()) <= self.clip):
+            if not bool(np.isfinite(vector).all()):
+                raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
             raise CapacityError(
                 f"a coordinate of the update exceeds the encoding's range ±{self.clip}: "
                 "raise [encoding] clip (or lower the learning rate)"
             )
-        return np.rint(vector * self.scale).astype(np.int64)
+        grid = vector * self.scale
+        return np.rint(grid, out=grid).astype(np.int64)
 
     def _round_conditionally(
         self, grid: NDArray[np.float64], vector_length: int

@@ -89,7 +89,7 @@ class SumSpec:
             raise CapacityError(f"expected int64[{self.vector_length}], got shape {vector.shape}")
         if self.max_abs is None:
             return centred(vector, self.modulus_bits)
-        if vector.size and int(np.abs(vector).max()) > self.max_abs:
+        if int(vector.max()) > self.max_abs or int(vector.min()) < -self.max_abs:
             raise CapacityError(f"a coordinate exceeds max_abs={self.max_abs}")
         return vector
 

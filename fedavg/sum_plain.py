@@ -147,7 +147,7 @@ class _PlainServerSession:
             raise LocalProtocolError(f"client {sender} is not awaited")
         if message[:4] != _UPLOAD or len(message) != 4 + 8 * self._spec.vector_length:
             raise CapacityError(f"client {sender} sent no vector of {self._spec.vector_length}")
-        vector = np.frombuffer(message, dtype="<i8", offset=4).astype(np.int64)
+        vector = np.frombuffer(message, dtype="<i8", offset=4).astype(np.int64, copy=False)
         self._total += self._spec.admit(vector)
         self._survivors.add(sender)
 
@@ -176,4 +176,4 @@ class _PlainClientSide:
 
 
 def _in_the_clear(vector: NDArray[np.int64]) -> tuple[bytes]:
-    return (_UPLOAD + vector.astype("<i8").tobytes(),)
+    return (b"".join((_UPLOAD, vector.astype("<i8", copy=False).data)),)

@@ -195,4 +195,7 @@ def encode_update(
     encoded = encoding.encode(update)
     if not plan.weighted:
         return encoded
-    return np.append(encoded * np.int64(examples), np.int64(examples))
+    weighed = np.empty(encoded.size + 1, np.int64)
+    np.multiply(encoded, np.int64(examples), out=weighed[:-1])
+    weighed[-1] = examples
+    return weighed

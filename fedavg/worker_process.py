@@ -6,7 +6,9 @@ Identities are generated here and their private halves never leave.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _BATCH = 8  # answers that a worker gathers before it sends them
 _BOARD = 1 << 26  # bytes of answers that may lie unread
 
@@ -151,6 +154,15 @@ def _equip(population: Population, request: Equip) -> None:
     population.equip(resolution, model, layout, request.material, request.seed, store)
 
 
+def _keep_freed_memory() -> None:
+    """Let vectors be freed and taken again without asking the system for fresh pages each time."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another libc has another allocator
+            allocator = ctypes.CDLL(None)
+            allocator.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+            allocator.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
 def serve(pipe: Pipe, boards: int, own: int) -> None:
     """Run a worker until its pipe closes.
 
@@ -161,4 +173,5 @@ def serve(pipe: Pipe, boards: int, own: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    _keep_freed_memory()
     _Worker(pipe, Boards(receive_boards(pipe, boards), own)).serve()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,3 +84,37 @@ def test_impossible_rounds_have_no_context():
         round_context(b"", -1, 3, b"")
     with pytest.raises(LocalProtocolError):
         round_context(b"", 0, -1, b"")
+
+
+@pytest.mark.parametrize("length", [(1 << 16) - 1, 1 << 16, 200_000])
+@pytest.mark.parametrize("index", [0, 200, 2**40])
+def test_long_payloads_have_one_form_too(length, index):
+    payload = bytes(length)
+    data = encode(SumMessage(index, payload))
+    assert decode(data) == SumMessage(index, payload)
+    assert encode(SumMessage(index, payload)) == data
+    longer = {0: b"\xcc\x00", 200: b"\xcd\x00\xc8", 2**40: None}[index]
+    canonical = {0: b"\x00", 200: b"\xcc\xc8"}.get(index, b"")
+    begin = len(b"\x93\xa3sum")
+    if longer is not None:
+        with pytest.raises(WireFormatError, match="non-canonical"):
+            decode(data[:begin] + longer + data[begin + len(canonical) :])
+    with pytest.raises(WireFormatError, match="non-canonical"):  # an array with a longer head
+        decode(b"\xdc\x00\x03" + data[1:])
+    with pytest.raises(WireFormatError, match="non-canonical"):  # a name with a longer head
+        decode(data[:1] + b"\xd9\x03" + data[2:])
+
+
+def test_a_start_is_read_once_and_its_digest_is_that_of_its_bytes():
+    first = RoundStart(4, b"m" * 100, 0.5)
+    data = encode(first)
+    again = decode(data)
+    assert decode(data) is again
+    assert start_digest(again) == start_digest(first) == hashlib.sha256(data).digest()
+    other = encode(RoundStart(5, b"m" * 100, 0.5))
+    assert start_digest(decode(other)) == hashlib.sha256(other).digest()
+    assert start_digest(again) == start_digest(first)
+    held = bytearray(data)
+    decode(held)
+    held[40] ^= 1  # within the model; what can change is read anew
+    assert decode(held) != again
