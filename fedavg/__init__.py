@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         WireFormatError,
     )
     from fedavg.federation import Federation, RoundResult
+    from fedavg.layer_blocks import LayerBlocks
     from fedavg.local_training import LocalTraining
     from fedavg.model_spec import ModelSpec
     from fedavg.noise import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from fedavg.plan import Budget, Plan, calibrated
     from fedavg.quantised import Quantised
     from fedavg.resolution import Resolution
+    from fedavg.rolling_blocks import RollingBlocks
     from fedavg.schedule import Schedule
     from fedavg.selective import Selective
     from fedavg.sensitivity import SensitivityMap
@@ -84,6 +86,7 @@ _HOME = {
     "FixedCohort": "cohort",
     "FixedPoint": "encoding",
     "InsecurePlain": "sum_plain",
+    "LayerBlocks": "layer_blocks",
     "LocalProtocolError": "errors",
     "LocalTraining": "local_training",
     "ModelSpec": "model_spec",
@@ -95,6 +98,7 @@ _HOME = {
     "RandomK": "compression",
     "ReportError": "errors",
     "Resolution": "resolution",
+    "RollingBlocks": "rolling_blocks",
     "RoundAbortedError": "errors",
     "RoundResult": "federation",
     "Schedule": "schedule",
@@ -136,6 +140,7 @@ __all__ = [
     "FixedCohort",
     "FixedPoint",
     "InsecurePlain",
+    "LayerBlocks",
     "LocalProtocolError",
     "LocalTraining",
     "ModelSpec",
@@ -147,6 +152,7 @@ __all__ = [
     "RandomK",
     "ReportError",
     "Resolution",
+    "RollingBlocks",
     "RoundAbortedError",
     "RoundResult",
     "Schedule",

@@ -210,6 +210,11 @@ def audit_plan(
             "canaries are directions over all parameters, and random-k would show a part of each: "
             "audit the plan without compression, whose releases cost no less"
         )
+    if plan.blocks is not None:
+        raise PlanError(
+            "canaries are directions in the whole model and each client sends one block of it: audit the "
+            "plan without blocks, whose multiplier is the same"
+        )
     audited = _Audited(model, clients, _unlimited(plan, in_the_clear=in_the_clear), faults, seed)
     parameters = audited.layout.size
     count = min(1000, parameters // 2) if canaries is None else canaries

@@ -12,6 +12,7 @@ from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.compression import RandomK
 from fedavg.encoding import FixedPoint
 from fedavg.errors import PlanError
+from fedavg.layer_blocks import LayerBlocks
 from fedavg.local_training import LocalTraining
 from fedavg.noise import (
     CentralGaussian,
@@ -21,6 +22,7 @@ from fedavg.noise import (
 )
 from fedavg.plan import Budget, Plan
 from fedavg.quantised import Quantised
+from fedavg.rolling_blocks import RollingBlocks
 from fedavg.schedule import Schedule
 from fedavg.selective import Selective
 from fedavg.sensitivity import SensitivityMap
@@ -60,12 +62,14 @@ _TYPES: dict[str, type[Any]] = {
         FixedCohort,
         FixedPoint,
         InsecurePlain,
+        LayerBlocks,
         LocalTraining,
         Plan,
         PoissonCohort,
         Schedule,
         Quantised,
         RandomK,
+        RollingBlocks,
         SecAgg,
         Selective,
         SensitivityMap,
@@ -87,6 +91,8 @@ def _to_builtins(value: object) -> object:
 
 
 def _from_builtins(value: object) -> Any:  # noqa: ANN401 - any part of a plan
+    if isinstance(value, list):
+        return tuple(_from_builtins(part) for part in value)
     if not isinstance(value, dict):
         return value
     parts: dict[str, object] = {str(key): part for key, part in value.items()}

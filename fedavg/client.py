@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fedavg.block_training import resolution_for
 from fedavg.errors import LocalProtocolError
 from fedavg.messages import (
     Ready,
@@ -66,6 +67,7 @@ class Client:
         self._prepared: Prepared | None = None
         self._start_digest = b""
         self._session: ClientSession | None = None
+        self._resolution = bench.resolution
 
     def handle(self, message: bytes) -> Sequence[bytes]:
         """Answer one message of the server.
@@ -95,8 +97,9 @@ class Client:
     def _train(self, start: RoundStart) -> Sequence[bytes]:
         if start.round <= self._last_round:
             raise LocalProtocolError(f"client {self.client_id} was in round {start.round} before")
-        resolution = self._bench.resolution
+        resolution = resolution_for(self._bench.resolution, self.client_id, start)
         limit = resolution.max_participations
+        self._resolution = resolution
         self._last_round, self._prepared, self._session = start.round, None, None
         if limit is not None and self.participations >= limit:
             return ()
@@ -113,7 +116,7 @@ class Client:
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             raise LocalProtocolError(f"client {self.client_id} has no update for this round")
-        resolution = self._bench.resolution
+        resolution = self._resolution
         size = message.roster_size
         if not resolution.bounds.floor <= size <= resolution.bounds.cap:
             raise LocalProtocolError(
@@ -131,7 +134,7 @@ class Client:
         return tuple(encode(SumMessage(message.round, data)) for data in session.start())
 
     def _with_noise(self, encoded: NDArray[np.int64], roster_size: int) -> NDArray[np.int64]:
-        resolution = self._bench.resolution
+        resolution = self._resolution
         noise = resolution.plan.noise
         noised = encoded
         if noise is not None and noise.distributed:

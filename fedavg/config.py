@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fedavg.block_config import blocks_of
 from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.config_compression import build_compression, build_encoding
@@ -49,6 +50,7 @@ from fedavg.training_config import learning_schedule, local_training, server_opt
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fedavg.blocks import Blocks
     from fedavg.cohort import Cohort
     from fedavg.data import Dataset, Task
     from fedavg.model_spec import ModelSpec
@@ -141,8 +143,10 @@ def build_job(config: Config) -> Job:
     task, clients = place(config.data, statistics, seed=config.seed)
     shape = tuple(int(n) for n in task.train.features.shape[1:])
     model = spec_of(config.model, shape, task.num_classes, seed=config.seed)
-    parameters = count_parameters(model.build())
-    plan = build_plan(config, parameters, _sensitivity(config, task, model, parameters))
+    built = model.build()
+    parameters = count_parameters(built)
+    blocks = blocks_of(config.blocks, config.local, built)
+    plan = build_plan(config, parameters, _sensitivity(config, task, model, parameters), blocks)
     if plan.noise is not None and config.privacy.noise_multiplier is None:
         plan = calibrated(
             plan,
@@ -172,13 +176,19 @@ def _sensitivity(
     return SensitivityMap.from_scores(label_sensitivity(model.build(), task.test), sums.share)
 
 
-def build_plan(config: Config, parameters: int, sensitivity: SensitivityMap | None = None) -> Plan:
+def build_plan(
+    config: Config,
+    parameters: int,
+    sensitivity: SensitivityMap | None = None,
+    blocks: Blocks | None = None,
+) -> Plan:
     """The plan of a configuration, its noise not yet calibrated when no multiplier is given.
 
     Args:
         config: the configuration.
         parameters: d, of its model.
         sensitivity: what "selective" encrypts.
+        blocks: what each client trains, where it is not all of the model.
 
     Raises:
         ConfigError, PlanError: what does not add up.
@@ -193,7 +203,7 @@ def build_plan(config: Config, parameters: int, sensitivity: SensitivityMap | No
     averaging = AveragedIterates(tail) if tail else None
     return Plan(
         cohort=_cohort(config.cohort),
-        encoding=build_encoding(config, parameters),
+        encoding=build_encoding(config, parameters if blocks is None else max(blocks.lengths)),
         noise=noise,
         secure_sum=_secure_sum(config.secure_sum, sensitivity),
         local_training=local_training(config.local),
@@ -207,6 +217,7 @@ def build_plan(config: Config, parameters: int, sensitivity: SensitivityMap | No
         compression=build_compression(config),
         error_feedback=config.compression.error_feedback,
         download=config.download.format,
+        blocks=blocks,
     )
 
 

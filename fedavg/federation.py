@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from dp import BudgetExhaustedError, Ledger
+from fedavg.block_rounds import run_blocks
+from fedavg.block_training import check_model
+from fedavg.blocks import check_seats
 from fedavg.checkpoint import Checkpoint, fingerprint
 from fedavg.client_state import FolderStore
 from fedavg.errors import DataError, LocalProtocolError
@@ -129,6 +132,9 @@ class Federation:
 
     def resolve(self, num_rounds: int) -> Resolution:
         """The plan with every derived number, as `run` would use it."""
+        if self.plan.blocks is not None:
+            check_seats(self._clients)
+            check_model(self.plan.blocks, self._model)
         return self.plan.resolve(
             num_clients=len(self._clients),
             vector_length=self.layout.size,
@@ -279,23 +285,42 @@ class Federation:
         transport.begin_round(index)
         asked = self._asked(resolution, cohort)
         self._watch(transport, index, asked)
-        start = self._global.start(index)
-        server = RoundServer(resolution, side, start=start, cohort=asked)
-        traffic, skipped, survivors = RoundTraffic(), None, 0
+        clip, traffic, blocks = self._global.clip, RoundTraffic(), self.plan.blocks
+        skipped, survivors, missing = None, 0, ()
         try:
-            result = run_round(server, transport, traffic, self.transcript)
-            started = time.perf_counter()
-            survivors = len(result.survivors)
-            roster = len(server.roster)
-            self.last_update = self._global.apply(resolution, result, index, roster)
-            self.last_sum = result
-            traffic.seconds["decode"] = time.perf_counter() - started
+            if blocks is None:
+                result = self._sum(resolution, transport, side, index, asked, traffic)
+            else:
+                parts = (resolution, side, transport, traffic, self._global)
+                result = run_blocks(
+                    blocks, *parts, index=index, cohort=asked, transcript=self.transcript
+                )
+                self.last_update, missing = result.update, result.skipped
+            self.last_sum, survivors = result, len(result.survivors)
         except PROTOCOL_ERRORS as error:
             skipped = str(error)
         for client in traffic.masked_inputs:
             self._participations[client] += 1
         report = self._report(resolution, traffic, index, len(cohort), survivors, skipped)
-        return replace(report, clip=start.clip)
+        return replace(report, clip=clip, skipped_blocks=missing)
+
+    def _sum(
+        self,
+        resolution: Resolution,
+        transport: InProcess | WorkerPool,
+        side: ServerSide,
+        index: int,
+        asked: tuple[int, ...],
+        traffic: RoundTraffic,
+    ) -> SumResult:
+        """One sum of the whole cohort, and the step that follows from it."""
+        server = RoundServer(resolution, side, start=self._global.start(index), cohort=asked)
+        result = run_round(server, transport, traffic, self.transcript)
+        started = time.perf_counter()
+        roster = len(server.roster)
+        self.last_update = self._global.apply(resolution, result, index, roster)
+        traffic.seconds["decode"] = time.perf_counter() - started
+        return result
 
     def _watch(
         self, transport: InProcess | WorkerPool, index: int, cohort: tuple[int, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +15,30 @@ from fedavg.scaffold import control_bytes, next_control
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dp import AdaptiveClipper
     from fedavg.checkpoint import Checkpoint
     from fedavg.plan import Plan
     from fedavg.resolution import Resolution
     from fedavg.secure_sum import SumResult
+    from fedavg.server_optim import State
     from fedavg.tensors import Layout
 
-__all__ = ["GlobalModel"]
+__all__ = ["GlobalModel", "Opened"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A decoded sum.
+
+    Args:
+        total: float64[m], in real units.
+        divisor: what makes a mean of it: the survivors' weights, or the public expected number.
+        clipper: what the sum says of the next round's clip norm, when it adapts.
+    """
+
+    total: NDArray[np.float64]
+    divisor: float
+    clipper: AdaptiveClipper | None = None
 
 
 class GlobalModel:
@@ -85,11 +102,35 @@ class GlobalModel:
         Raises:
             RoundAbortedError: weights that sum to zero; the model stays as it was.
         """
+        opened = self.open(resolution, result, roster)
+        mean, control = opened.total / opened.divisor, self.control
+        if control is not None:
+            control = next_control(resolution, control, mean, opened.divisor, round_index)
+            mean = mean[: self.vector.size]
+        if self._plan.compression is not None:
+            mean = self._plan.compression.scatter(
+                mean, self.vector.size, round_index, unbiased=not self._plan.error_feedback
+            )
+        self.step(mean, round_index, resolution.num_rounds)
+        self.clipper, self.control = opened.clipper, control
+        return mean
+
+    def open(self, resolution: Resolution, result: SumResult, roster: int) -> Opened:
+        """Add the server's noise to one sum and decode it; the model stays as it is.
+
+        Args:
+            resolution: the plan, of the sum's block where there are some.
+            result: the sum.
+            roster: clients among whom it was taken.
+
+        Raises:
+            RoundAbortedError: weights that sum to zero.
+        """
         total = result.total
         stddev = resolution.server_stddev(roster, len(result.survivors))
         if stddev and self._plan.noise is not None:
             total = total + self._plan.noise.sample(stddev, total.size)
-        encoding, divisor, clipper = self._plan.encoding, resolution.expected_cohort, self.clipper
+        encoding, divisor, clipper = self._plan.encoding, resolution.expected_roster, self.clipper
         if clipper is not None:
             count = float(total[-1]) / (2 * resolution.bit_units)
             encoding, total = resolution.encoding_at(clipper.clip_norm), total[:-1]
@@ -100,24 +141,44 @@ class GlobalModel:
             divisor = float(len(result.survivors))
         if divisor <= 0:
             raise RoundAbortedError("the survivors' weights sum to zero")
-        mean = encoding.decode(total, resolution.update_length) / divisor
-        control = self.control
-        if control is not None:
-            control = next_control(resolution, control, mean, divisor, round_index)
-            mean = mean[: self.vector.size]
-        if self._plan.compression is not None:
-            mean = self._plan.compression.scatter(
-                mean, self.vector.size, round_index, unbiased=not self._plan.error_feedback
-            )
-        rate = self._plan.server_schedule.at(round_index, resolution.num_rounds)
-        moved, self.optimizer = self._plan.server_optimizer.step(self.vector, mean, self.optimizer)
-        # every rule's step is proportional to its learning rate
-        self.vector = moved if rate == 1.0 else self.vector + rate * (moved - self.vector)
-        self.clipper, self.control = clipper, control
+        return Opened(encoding.decode(total, resolution.update_length), divisor, clipper)
+
+    def step(
+        self,
+        mean: NDArray[np.float64],
+        round_index: int,
+        num_rounds: int,
+        touched: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Take the server's step and release.
+
+        Args:
+            mean: float64[d], the mean update; anything where nothing was summed.
+            round_index: counts from 0.
+            num_rounds: length of the run.
+            touched: bool[d], what has a mean; the rest keeps model and optimiser state.  None for all.
+        """
+        rate = self._plan.server_schedule.at(round_index, num_rounds)
+        vector, state = self._plan.server_optimizer.step(self.vector, mean, self.optimizer)
+        if rate != 1.0:  # every rule's step is proportional to its learning rate
+            vector = self.vector + rate * (vector - self.vector)
+        if touched is not None:
+            vector = np.where(touched, vector, self.vector)
+            state = _kept(state, self.optimizer, touched)
+        self.vector, self.optimizer = vector, state
         self.released = self.vector
         if self._plan.averaging is not None and self.averaging is not None:
             self.averaging = self._plan.averaging.update(
-                self.averaging, self.vector, round_index, resolution.num_rounds
+                self.averaging, self.vector, round_index, num_rounds
             )
             self.released = self._plan.averaging.value(self.averaging)
-        return mean
+
+
+def _kept(state: State, before: State, touched: NDArray[np.bool_]) -> State:
+    """The next state where a coordinate had an update, the one before where it had none."""
+    kept = dict(state)
+    for name, value in state.items():
+        old = before.get(name)
+        if isinstance(value, np.ndarray) and isinstance(old, np.ndarray):
+            kept[name] = np.where(touched, value, old)
+    return kept

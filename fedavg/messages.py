@@ -26,12 +26,14 @@ class RoundStart(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     """Server → client: train on this model (float32, little endian), clip to this if it adapts.
 
     `control` is SCAFFOLD's c (float32, little endian).
+    `block` is the part that is trained, where the model is cut into blocks.
     """
 
     round: int
     model: bytes
     clip: float | None = None
     control: bytes | None = None
+    block: int | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):

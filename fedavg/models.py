@@ -56,14 +56,16 @@ class McMahanCNN(nn.Module):
 
     Args:
         num_classes: outputs.
+        widths: channels of both convolutions, and dense units, where they are not the paper's.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, widths: Sequence[int] = (32, 64, 512)) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 5, padding=2)
-        self.conv2 = nn.Conv2d(32, 64, 5, padding=2)
-        self.dense = nn.Linear(64 * 7 * 7, 512)
-        self.output = nn.Linear(512, num_classes)
+        first, second, dense = widths
+        self.conv1 = nn.Conv2d(1, first, 5, padding=2)
+        self.conv2 = nn.Conv2d(first, second, 5, padding=2)
+        self.dense = nn.Linear(second * 7 * 7, dense)
+        self.output = nn.Linear(dense, num_classes)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits float32[n, classes] of images float32[n, 784] or [n, (1,) 28, 28]."""

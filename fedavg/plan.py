@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from dp import Accountant
+from fedavg.blocks import dealt_bounds
 from fedavg.compression import check_traffic
 from fedavg.errors import PlanError
 from fedavg.resolution import Resolution, replace_multiplier
@@ -21,6 +22,7 @@ from fedavg.schedule import CONSTANT, Schedule
 from fedavg.selective import Selective
 
 if TYPE_CHECKING:
+    from fedavg.blocks import Blocks
     from fedavg.clipping import AdaptiveClipping
     from fedavg.cohort import Cohort, CohortBounds
     from fedavg.compression import RandomK
@@ -82,6 +84,7 @@ class Plan:
         error_feedback: a client keeps what its encoding and the choice of places left out, and adds
             it to its next update.
         download: format of the broadcast model; the server keeps full precision.
+        blocks: cuts the model into blocks, of which each client trains and sends one; None for all of it.
 
     Raises:
         PlanError: parts that do not add up.
@@ -104,6 +107,7 @@ class Plan:
     compression: RandomK | None = None
     error_feedback: bool = False
     download: DownloadFormat = "float32"
+    blocks: Blocks | None = None
 
     def __post_init__(self) -> None:
         if self.noise is None:
@@ -115,6 +119,8 @@ class Plan:
         if self.scaffold:
             check_scaffold(self)
         check_traffic(self)
+        if self.blocks is not None:
+            self._check_blocks()
         for name in ("max_examples", "max_participations"):
             value: int | None = getattr(self, name)
             if value is not None and value < 1:
@@ -160,6 +166,28 @@ class Plan:
                 "that: under differential privacy choose by public data or at random"
             )
 
+    def _check_blocks(self) -> None:
+        if self.compression is not None or self.error_feedback:
+            raise PlanError(
+                "a block is a part of the model already, another one each round: random-k and error "
+                "feedback do not go with blocks (few-bit encodings and downloads do)"
+            )
+        if self.scaffold:
+            raise PlanError(
+                "SCAFFOLD's control variates are means over all clients of the whole model, and a client "
+                "trains one block: use SCAFFOLD or blocks"
+            )
+        if self.clipping is not None:
+            raise PlanError(
+                "adaptive clipping follows the norm of one update of the whole model, and blocks differ "
+                "in theirs: give the blocks one clip norm that stays"
+            )
+        if isinstance(self.secure_sum, Selective):
+            raise PlanError(
+                "a map of what to encrypt is of the whole model and each client sends one block: "
+                "encrypt everything, or drop the blocks"
+            )
+
     @property
     def weighted(self) -> bool:
         """Whether updates are weighted by example counts."""
@@ -190,6 +218,8 @@ class Plan:
         """
         if min(num_clients, vector_length, num_rounds, largest_client) < 1:
             raise PlanError("a run needs clients, parameters, rounds and examples, one at least")
+        if self.blocks is not None:
+            self.blocks.check(vector_length)
         bounds = self._bounds(num_clients, num_rounds)
         weight = (self.max_examples or largest_client) if self.weighted else 1
         if self.weighted and largest_client > weight:
@@ -216,15 +246,20 @@ class Plan:
         floor = self.secure_sum.smallest_cohort()
         if self.noise is not None and self.noise.distributed:
             floor = max(floor, self._smallest_with_honest_noise())
-        expected = self.cohort.expected_size(num_clients)
+        count = 1 if self.blocks is None else self.blocks.count
+        expected = self.cohort.expected_size(num_clients) / count
         if expected < floor:
+            what = "cohorts" if self.blocks is None else f"rosters of one block of {count}"
             raise PlanError(
-                f"cohorts of about {expected:g} are too small: {self.secure_sum.kind} under its threat "
+                f"{what} of about {expected:g} are too small: {self.secure_sum.kind} under its threat "
                 f"model needs at least {floor} clients a round; raise the rate or the number of "
                 "clients, or assume fewer drop-outs and colluders"
             )
         attendance = 1 - self.secure_sum.dropout_rate
-        bounds = self.cohort.bounds(num_clients, floor, _COHORT_TAIL, attendance)
+        if self.blocks is None:
+            bounds = self.cohort.bounds(num_clients, floor, _COHORT_TAIL, attendance)
+        else:
+            bounds = dealt_bounds(self.cohort, count, num_clients, floor, _COHORT_TAIL, attendance)
         if self.noise is not None and bounds.outside * num_rounds > self.budget.delta / 100:
             raise PlanError(
                 f"a roster falls outside {bounds.floor} … {bounds.cap} with probability "

@@ -42,19 +42,43 @@ class Resolution:
     honest_fraction: float
     server_fraction: float
     rest: str = ""
+    block: int | None = None
+    """The block that this concerns, where the model is cut into some; None for all of them."""
 
     @property
     def encoded_length(self) -> int:
         """Length of the vectors that are summed: encoding's, and one for the private weight or bit."""
-        length = self.plan.encoding.encoded_length(self.update_length)
+        return self._encoded_length(self.update_length)
+
+    def _encoded_length(self, update_length: int) -> int:
+        length = self.plan.encoding.encoded_length(update_length)
         return length + 1 if self.plan.weighted or self.plan.clipping is not None else length
 
     @property
     def update_length(self) -> int:
-        """Length of the real vectors that are encoded: d, random-k's k, or 2d with control variates."""
-        if self.plan.compression is not None:
-            return self.plan.compression.length(self.vector_length)
-        return self.vector_length * (2 if joins_controls(self.plan) else 1)
+        """Length of the real vectors that are encoded; without a block, of the longest."""
+        return self._longest if self.block is None else self._lengths[self.block]
+
+    @property
+    def _lengths(self) -> tuple[int, ...]:
+        blocks = self.plan.blocks
+        if blocks is not None:
+            return blocks.lengths
+        if self.plan.compression is not None:  # random-k's k
+            return (self.plan.compression.length(self.vector_length),)
+        return (self.vector_length * (2 if joins_controls(self.plan) else 1),)
+
+    @property
+    def _longest(self) -> int:
+        return max(self._lengths)
+
+    def of_block(self, block: int) -> Resolution:
+        """The same plan for the sum of one block.
+
+        Sensitivity, noise and ring are those of all blocks, sized for the longest: a client may be dealt any
+        of them, and each carries the full noise.
+        """
+        return replace(self, block=block)
 
     @property
     def expected_cohort(self) -> float:
@@ -62,13 +86,18 @@ class Resolution:
         return self.plan.cohort.expected_size(self.num_clients)
 
     @property
+    def expected_roster(self) -> float:
+        """Public expected size of what one sum is taken over: the cohort, or its part in one block."""
+        return self.expected_cohort / len(self._lengths)
+
+    @property
     def sensitivity(self) -> Sensitivity:
-        """What one client can add, in grid units."""
-        encoding, d, bit = self.plan.encoding, self.update_length, self.bit_units
+        """What one client can add, in grid units: to one block's sum, and nothing to the others."""
+        encoding, d, bit = self.plan.encoding, self._longest, self.bit_units
         return Sensitivity(
             math.hypot(encoding.l2_sensitivity(d), bit),
             encoding.l1_sensitivity(d) + bit,
-            self.encoded_length,
+            sum(map(self._encoded_length, self._lengths)),
         )
 
     @property
@@ -77,7 +106,7 @@ class Resolution:
         clipping, noise = self.plan.clipping, self.plan.noise
         if clipping is None or noise is None:
             return 0
-        l2 = self.plan.encoding.l2_sensitivity(self.update_length)
+        l2 = self.plan.encoding.l2_sensitivity(self._longest)
         return clipping.bit_units(l2, noise.noise_multiplier, self.expected_cohort)
 
     def encoding_at(self, clip: float | None) -> Encoding:
@@ -128,7 +157,7 @@ class Resolution:
         noise = self.plan.noise
         if noise is None:
             return None
-        each = max(self.plan.encoding.max_abs(self.update_length), self.bit_units)
+        each = max(self.plan.encoding.max_abs(self._longest), self.bit_units)
         largest = self.bounds.cap * each
         if noise.distributed:
             variance = guaranteed_variance(noise, self.sensitivity) / self.honest_fraction
@@ -144,7 +173,7 @@ class Resolution:
     def spec(self, roster: int, context: bytes) -> SumSpec:
         """The secure sum of one round."""
         bits = self.ring_bits
-        bound = self.plan.encoding.max_abs(self.update_length) * self.max_weight
+        bound = self.plan.encoding.max_abs(self._longest) * self.max_weight
         return SumSpec(
             vector_length=self.encoded_length,
             max_abs=max(bound, self.max_weight) if bits is None else None,
@@ -248,7 +277,7 @@ def replace_multiplier(noise: Noise, multiplier: float) -> Noise:
 
 
 def noise_to_signal(resolution: Resolution) -> float:
-    """Noise norm ÷ norm of the longest possible sum of one round: √d·z ÷ cohort.
+    """Noise norm ÷ norm of the longest possible sum of one round, or of its longest block: √d·z ÷ roster.
 
     Example: 1,970 parameters, z = 1.45 and 150 clients give 0.43; 199,210 parameters and 10 clients
     give 65.
@@ -256,4 +285,4 @@ def noise_to_signal(resolution: Resolution) -> float:
     added = resolution.noise_multiplier_added
     if added is None:
         return 0.0
-    return math.sqrt(resolution.sensitivity.dimension) * added / resolution.expected_cohort
+    return math.sqrt(resolution.encoded_length) * added / resolution.expected_roster

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["RoundResult"]
 
@@ -29,6 +29,7 @@ class RoundResult:
         bytes_up, bytes_down: all messages of the round.
         seconds: wall time by stage.
         clip: the round's clip norm, when it adapts: computed from earlier releases alone.
+        skipped_blocks: of a model cut into blocks, those that kept their parameters, with the reason.
         failures: clients of the simulation that could not answer, with the reason; a real server
             would only see their silence.
         accuracy_as_sent: of the released model in the format of the broadcast, when that is no float32.
@@ -46,5 +47,6 @@ class RoundResult:
     bytes_down: int
     seconds: Mapping[str, float]
     clip: float | None = None
+    skipped_blocks: Sequence[str] = ()
     failures: Mapping[int, str] = field(default_factory=dict[int, str])
     accuracy_as_sent: float | None = None

@@ -211,6 +211,13 @@ def _announce(job: Job, resolution: Resolution, console: Console) -> None:
             f"a client sends at most {resolution.max_participations} masked updates",
             highlight=False,
         )
+    if plan.blocks is not None:
+        largest, whole = max(plan.blocks.lengths), job.parameters
+        console.print(
+            f"{plan.blocks.count} blocks side by side: a client trains and sends at most "
+            f"{largest:,} of {whole:,} parameters ({largest / whole:.1%})",
+            highlight=False,
+        )
     for warning in resolution.warnings:
         console.print(f"[yellow]Warning:[/] {warning}", highlight=False)
 
@@ -267,6 +274,8 @@ def _train(
                 )
                 for client, reason in result.failures.items():
                     console.print(f"round {result.round}: client {client} left: {reason}")
+                for reason in result.skipped_blocks:
+                    console.print(f"round {result.round} left out {reason}")
                 if result.skipped is not None:
                     console.print(f"round {result.round} gave no model: {result.skipped}")
                 progress.update(bar, advance=1, status=_status(result))
@@ -359,6 +368,7 @@ def _summary(
         "delta": plan.budget.delta,
         "stopped": federation.stopped,
         "assumptions": list(plan.secure_sum.assumptions),
+        "blocks": None if plan.blocks is None else list(plan.blocks.lengths),
         "wrap_probability": resolution.wrap_probability,
         "seconds": 0.0,
     }

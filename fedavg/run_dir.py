@@ -159,6 +159,7 @@ def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
         "epsilon_server": result.epsilon_server,
         "bytes_up": result.bytes_up,
         "bytes_down": result.bytes_down,
+        **({"skipped_blocks": list(result.skipped_blocks)} if result.skipped_blocks else {}),
         "seconds": {stage: round(spent, 4) for stage, spent in result.seconds.items()},
     }
     return {"metrics.jsonl": public, "server.jsonl": operator}

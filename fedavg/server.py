@@ -145,6 +145,7 @@ class KeyHolder:
         self._resolution = resolution
         self._side = side
         self._last_round = -1
+        self._opened: set[bytes] = set()
 
     def handle(self, message: bytes) -> Sequence[bytes]:
         """Answer the server's request to open a sum.
@@ -156,7 +157,12 @@ class KeyHolder:
         request = decode(message)
         if not isinstance(request, OpenRequest):
             raise LocalProtocolError("the key holder only opens sums")
-        if request.round <= self._last_round:
+        if request.round < self._last_round:
+            raise LocalProtocolError(f"the sum of round {request.round} was asked for before")
+        # one sum a block and round; an update lies under one first message, since its client answers one
+        opened = self._opened if request.round == self._last_round else set[bytes]()
+        blocks = self._resolution.plan.blocks
+        if request.start_digest in opened or len(opened) >= (blocks.count if blocks else 1):
             raise LocalProtocolError(f"the sum of round {request.round} was asked for before")
         bounds = self._resolution.bounds
         if not bounds.floor <= request.roster_size <= bounds.cap:
@@ -164,7 +170,7 @@ class KeyHolder:
                 f"a round among {request.roster_size} clients lies outside the plan's "
                 f"{bounds.floor} … {bounds.cap}"
             )
-        self._last_round = request.round
+        self._last_round, self._opened = request.round, opened | {request.start_digest}
         context = round_context(
             self._resolution.digest, request.round, request.roster_size, request.start_digest
         )

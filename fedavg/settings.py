@@ -12,6 +12,7 @@ import msgspec
 from fedavg.compression import TOP_K_REFUSED
 
 __all__ = [
+    "BlocksConfig",
     "ClippingConfig",
     "CohortConfig",
     "CompressionConfig",
@@ -197,6 +198,22 @@ class ClippingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     bit_stddev: float | None = None
 
 
+class BlocksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Model parallelism over clients: each trains and sends one block.  Nothing here: the whole model.
+
+    `kind` "layers" cuts between tensors: into `count` blocks, into blocks whose gradients and optimiser
+    state fit `memory` ("2MB"), or by `patterns` of names, a list a block.  "rolling" cuts within layers:
+    `count` windows of a `share` (1/count) of the hidden units, which move on with the rounds.
+    """
+
+    count: int = 0
+    kind: Literal["layers", "rolling"] = "layers"
+    share: float | None = None
+    memory: str = ""
+    patterns: list[list[str]] = msgspec.field(default_factory=list[list[str]])
+    seed: int = 0
+
+
 class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """This machine: worker processes (-1: one a core), and simulated drop-outs."""
 
@@ -221,6 +238,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     compression: CompressionConfig = CompressionConfig()
     download: DownloadConfig = DownloadConfig()
     secure_sum: SumConfig = SumConfig()
+    blocks: BlocksConfig = BlocksConfig()
     simulation: SimulationConfig = SimulationConfig()
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp import l2_clip, l2_norm
+from fedavg.block_training import part_to_train, resolution_for, sent_layout
 from fedavg.client_state import MemoryStore
 from fedavg.download import ModelCodec
 from fedavg.errors import LocalProtocolError, NonFiniteError
@@ -86,25 +87,27 @@ def prepare(
         state: what the client kept from an earlier round.
 
     Raises:
-        LocalProtocolError: a model, or a clip norm, that does not fit the plan.
+        LocalProtocolError: a model, a block or a clip norm that does not fit the plan.
         NonFiniteError, CapacityError: (without DP) an update that cannot be encoded.
     """
-    resolution = bench.resolution
+    resolution = resolution_for(bench.resolution, client_id, start)
     plan = resolution.plan
     encoding = encoding_for(resolution, start.clip)
-    vector = ModelCodec(plan.download, bench.layout).decode(start.model)
+    vector = ModelCodec(plan.download, sent_layout(plan.blocks, bench.layout)).decode(start.model)
     controls = variates(resolution, start, state, len(dataset))
-    update = local_update(
-        bench.model,
-        bench.layout,
-        vector,
-        dataset,
-        plan.local_training,
-        round_index=start.round,
-        num_rounds=resolution.num_rounds,
-        seed=bench.seed + client_id,
-        correction=None if controls is None else controls.correction,
-    )
+    with part_to_train(resolution, bench.model, bench.layout, vector) as part:
+        trained = local_update(
+            part.model,
+            part.layout,
+            part.vector,
+            dataset,
+            plan.local_training,
+            round_index=start.round,
+            num_rounds=resolution.num_rounds,
+            seed=bench.seed + client_id,
+            correction=None if controls is None else controls.correction,
+        )
+    update = part.in_model(trained)
     if plan.noise is None and not bool(np.isfinite(update).all()):
         raise NonFiniteError(
             f"client {client_id}'s update holds NaN or infinity; lower the learning rate"
