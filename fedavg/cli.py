@@ -1,4 +1,4 @@
-"""The command line: run, resume, report, and the list of built-in data."""
+"""The command line: run, resume, report, the list of built-in data, and the commands of other modules."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from dp import DpError
 from fedavg.cli_privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_HELP, audit, budget
+from fedavg.cli_study import SWEEP_EPILOG, SWEEP_HELP, sweep
 from fedavg.errors import FedAvgError
 from he import HeError
 from secagg import SecAggError
@@ -206,6 +207,7 @@ def report(
 
 app.command(help=AUDIT_HELP, epilog=AUDIT_EPILOG)(audit)
 app.command(help=BUDGET_HELP, epilog=BUDGET_EPILOG)(budget)
+app.command(help=SWEEP_HELP, epilog=SWEEP_EPILOG)(sweep)
 
 
 @data_app.command("list")

@@ -1,0 +1,202 @@
+"""`fedavg sweep` as a user meets it: a page and tables, plain errors, and kills that lose nothing done."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedavg import study_run
+from fedavg.cli import app
+from fedavg.config import build_job
+from fedavg.study import read_study
+from tests.fedavg.studies import OneProcess, study_in
+
+runner = CliRunner()
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples" / "studies").glob("*.toml"))
+TIMES = ("seconds", "cpu_seconds")
+
+
+def cells(out):
+    rows = json.loads((out / "cells.json").read_text())["cells"]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+
+
+def records(out):
+    found = []
+    for path in (out / "cells").glob("*.json"):
+        try:
+            found.append(json.loads(path.read_text()))
+        except FileNotFoundError:  # renamed meanwhile
+            continue
+    return found
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "the sweep ended before"
+        assert time.monotonic() < deadline, "the sweep does not get on"
+        time.sleep(0.01)
+
+
+def children(pid):
+    """Worker processes of a sweep, not the tracker that multiprocessing starts as well."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        command = Path(f"/proc/{child}/cmdline")
+        if command.exists() and b"spawn_main" in command.read_bytes():
+            found.append(int(child))
+    return found
+
+
+def signal_all(pids, number):
+    for pid in pids:
+        os.kill(pid, number)
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_killed_workers_and_sweeps_lose_only_what_was_running(tmp_path):
+    """SIGKILL to a worker, then to the sweep; resumed, the table is that of an undisturbed sweep."""
+    grid = '[grid]\n"local.lr" = [0.5, 0.2]\nseed = [0, 1, 2]\n'
+    path = study_in(tmp_path, grid, rounds=20)
+    out, other = tmp_path / "out", tmp_path / "undisturbed"
+    command = [sys.executable, "-m", "fedavg.cli", "sweep", str(path), "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "--jobs", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(lambda: records(out) if (out / "cells").exists() else None, process)
+        workers = children(process.pid)
+        signal_all(workers, signal.SIGSTOP)
+        time.sleep(1.0)  # by then each has a cell, running or handed to it
+        os.kill(workers[0], signal.SIGKILL)
+        wait_for(lambda: any(record["state"] == "failed" for record in records(out)), process)
+        os.kill(process.pid, signal.SIGSTOP)
+        orphans = children(process.pid)
+        signal_all(workers[1:], signal.SIGCONT)
+        second = runner.invoke(app, ["sweep", str(path), "--out", str(out)])
+    finally:
+        process.kill()
+        process.wait()
+    assert second.exit_code == 2
+    assert "another process sweeps" in " ".join(second.output.split())
+    deadline = time.monotonic() + 60
+    while any(alive(pid) for pid in orphans):
+        assert time.monotonic() < deadline, "workers outlive their sweep"
+        time.sleep(0.02)
+    failed = [record for record in records(out) if record["state"] == "failed"]
+    assert "SIGKILL" in failed[0]["reason"]
+    before = {p.name: p.read_bytes() for p in (out / "cells").glob("*.json")}
+    done = {name for name, text in before.items() if json.loads(text)["state"] == "done"}
+    assert 1 <= len(done) < 6
+
+    resumed = runner.invoke(app, ["sweep", str(path), "--out", str(out), "--jobs", "1"])
+    assert resumed.exit_code == 0, resumed.output
+    after = {p.name: p.read_bytes() for p in (out / "cells").glob("*.json")}
+    assert {name for name in after if after[name] == before.get(name)} == done
+    assert f"{6 - len(done)} cells run now, {len(done)} found finished" in resumed.output
+    whole = runner.invoke(app, ["sweep", str(path), "--out", str(other), "--jobs", "1"])
+    assert whole.exit_code == 0, whole.output
+    assert cells(out) == cells(other)
+    assert {row["state"] for row in cells(out)} == {"done"}
+    with (out / "cells.csv").open(newline="") as file:
+        assert [line["id"] for line in csv.DictReader(file)] == [row["id"] for row in cells(out)]
+    assert "<title>Tiny</title>" in (out / "study.html").read_text()
+
+
+def test_ctrl_c_ends_with_a_table_of_what_is_done(tmp_path):
+    path = study_in(tmp_path, "[grid]\nseed = [0, 1, 2]\n", rounds=20)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "fedavg.cli", "sweep", str(path), "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "--jobs", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        # a shell's background jobs, and so their children, ignore SIGINT unless told otherwise
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+    )
+    try:
+        wait_for(lambda: records(out) if (out / "cells").exists() else None, process)
+        os.killpg(process.pid, signal.SIGINT)
+        output = process.communicate(timeout=60)[0].decode()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert "Go on with the same command" in output
+    states = [row["state"] for row in cells(out)]
+    assert set(states) == {"done", "missing"}
+    assert states.count("done") == len(records(out))
+    assert (out / "study.html").exists()
+
+
+def test_a_dry_run_lists_the_cells_and_refusals_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(study_run, "Workers", OneProcess())
+    path = study_in(tmp_path, '[grid]\n"data.clients" = [40, 4000]\nseed = [0, 1]\n')
+    out = tmp_path / "out"
+    arguments = ["sweep", str(path), "--dry-run", "--jobs", "1", "--out", str(out)]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.output.split())
+    assert "2 cells: 0 done, 2 to run; 2 refused, 0 excluded." in text
+    assert "refused, 2 times" in text
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[grid]\n"privacy.epsilom" = [1]\n', "did you mean 'epsilon'"),
+        ('[base]\nprivacy.noise = "none"\n[grid]\n"privacy.epsilon" = [1]\n', "needs noise"),
+    ],
+)
+def test_mistakes_get_one_plain_line_and_nothing_is_run(tmp_path, text, message):
+    path, out = tmp_path / "study.toml", tmp_path / "out"
+    path.write_text(text)
+    result = runner.invoke(app, ["sweep", str(path), "--out", str(out)])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+    assert not (out / "study.toml").exists()
+
+
+def test_help_has_examples():
+    text = runner.invoke(app, ["sweep", "--help"]).output
+    assert "--dry-run" in text
+    assert "fedavg sweep STUDY.toml --dry-run" in text
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_studies_are_sound(path):
+    """Everything in them is a cell, and the first of each noise has a plan that adds up."""
+    study = read_study(path)
+    assert study.cells
+    assert not study.refused
+    kinds = {}
+    for cell in study.cells:
+        kinds.setdefault((cell.config.privacy.noise, cell.config.secure_sum.kind), cell)
+    for cell in kinds.values():
+        build_job(cell.config)
+
+
+def test_there_are_example_studies():
+    assert len(EXAMPLES) >= 2
