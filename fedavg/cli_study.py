@@ -34,7 +34,7 @@ SWEEP_HELP = (
 )
 SWEEP_EPILOG = """Examples:
 
-fedavg sweep                                   the built-in study, about five minutes on two cores
+fedavg sweep                                   the built-in study, about three minutes on two cores
 
 fedavg sweep STUDY.toml --dry-run              its cells, checked, and nothing run
 

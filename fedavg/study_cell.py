@@ -55,6 +55,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Args:
         accuracy, loss: of the last released model, on held-out examples.
+        accuracy_as_sent: of that model in the format of the broadcast, when that is no float32.
         epsilon_release, epsilon_server: at the end; None for no bound.
         rounds, skipped_rounds: done, and among them those without a new model.
         bytes_up, bytes_down: a client and round, mean over all clients drawn.
@@ -64,6 +65,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     accuracy: float | None
     loss: float | None
+    accuracy_as_sent: float | None
     epsilon_release: float | None
     epsilon_server: float | None
     delta: float
@@ -158,6 +160,7 @@ def _measured(
     return Measured(
         accuracy=None if last is None else last.accuracy,
         loss=None if last is None else last.loss,
+        accuracy_as_sent=None if last is None else last.accuracy_as_sent,
         epsilon_release=None if last is None else last.epsilon_release,
         epsilon_server=None if last is None else last.epsilon_server,
         delta=job.plan.budget.delta,

@@ -21,8 +21,8 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cros
 _DASHES = ("solid", "dot", "longdash")
 _GREY = "#8A8F98"
 _STRENGTH = ("privacy.epsilon", "privacy.noise_multiplier")
-_TRAFFIC = ("secure_sum.", "encoding.")
-_PLAIN = ("privacy.noise", "secure_sum.kind", "data.name", "model.name", "data.partition")
+_TRAFFIC = ("secure_sum.", "encoding.", "compression.")
+_PLAIN = ("secure_sum.kind", "data.name", "model.name", "data.partition", "server.optimizer")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ _DERIVED = (
     *("noise_multiplier_added", "epsilon_budget", "encoding_bits", "ring_bits", "hides_updates"),
 )
 _MEASURED = (
-    *("accuracy", "loss", "epsilon_release", "epsilon_server", "delta", "rounds"),
-    *("skipped_rounds", "stopped", "bytes_up", "bytes_down", "client_failures"),
+    *("accuracy", "loss", "accuracy_as_sent", "epsilon_release", "epsilon_server", "delta"),
+    *("rounds", "skipped_rounds", "stopped", "bytes_up", "bytes_down", "client_failures"),
     *("seconds", "cpu_seconds"),
 )
 _FIXED = ("baseline", "simulation.workers")

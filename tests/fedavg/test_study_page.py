@@ -22,6 +22,7 @@ def row(noise, epsilon, kind, seed, accuracy):
     values = {
         "accuracy": accuracy,
         "loss": 1.0,
+        "accuracy_as_sent": None,
         "epsilon_release": epsilon,
         "epsilon_server": None,
         "delta": 1e-5,
