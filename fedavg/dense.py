@@ -16,7 +16,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["DenseNet", "served"]
+__all__ = ["DenseNet", "passed", "served"]
 
 _GATHERED = 256  # examples copied at a time: small enough to stay in cache beside the weights
 _through_relu = torch.ops.aten.threshold_backward  # δ where the unit was active, else 0: one pass
@@ -26,13 +26,23 @@ class DenseNet:
     """Dense layers with ReLU between them.
 
     Args:
-        flat: float32[d], overwritten by `descend`.
-        shapes: of weight and bias of each layer, inputs first.
+        flat: float32[d], the trained parameters, overwritten by `descend`.
+        shapes: of the trained parameters, inputs first; a weight, then its bias.
+        held: one entry for each parameter of the net: itself, where it is not trained, else None; () where
+            all are.
     """
 
-    def __init__(self, flat: torch.Tensor, shapes: Sequence[tuple[int, ...]]) -> None:
+    def __init__(
+        self,
+        flat: torch.Tensor,
+        shapes: Sequence[tuple[int, ...]],
+        held: Sequence[torch.Tensor | None] = (),
+    ) -> None:
         pieces = flat.split([math.prod(shape) for shape in shapes])
-        parts = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        moved = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        self._moves = [part is None for part in held] or [True] * len(moved)
+        rest = iter(moved)
+        parts = [next(rest) if part is None else part for part in held] if held else moved
         self.weights, self.biases = parts[0::2], parts[1::2]
         self._turned = [weight.mT for weight in self.weights]
         self._ones = torch.ones(0)
@@ -81,12 +91,27 @@ class DenseNet:
         if self._ones.shape[0] != values[0].shape[0]:
             self._ones = torch.ones(values[0].shape[0])
         ones = self._ones
-        for weight, bias, value, error in zip(
-            into.weights, into.biases, values, errors, strict=True
+        moves = zip(self._moves[0::2], self._moves[1::2], strict=True)
+        for (both, alone), weight, bias, value, error in zip(
+            moves, into.weights, into.biases, values, errors, strict=True
         ):
             turned = error.mT
-            weight.addmm_(turned, value, beta=keep, alpha=scale)
-            bias.addmv_(turned, ones, beta=keep, alpha=scale)
+            if both:
+                weight.addmm_(turned, value, beta=keep, alpha=scale)
+            if alone:
+                bias.addmv_(turned, ones, beta=keep, alpha=scale)
+
+
+def passed(features: torch.Tensor, layers: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Features as they leave layers that never move: computed once, whatever the number of steps.
+
+    Args:
+        features: float32[n, inputs].
+        layers: weight, bias, weight, bias, …, inputs first.
+    """
+    for weight, bias in zip(layers[0::2], layers[1::2], strict=True):
+        features = torch.addmm(bias, features, weight.mT).relu_()
+    return features
 
 
 def served(

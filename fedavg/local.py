@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from fedavg.dense import DenseNet, served
+from fedavg.dense import DenseNet, passed, served
 from fedavg.errors import DataError, PlanError
 from fedavg.local_steps import Descent
 from fedavg.local_training import LocalTraining
 from fedavg.models import FeedForward
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import nn
@@ -81,7 +81,8 @@ def local_update(
     lr, order = training.lr_at(round_index, num_rounds), [seed, round_index]
     batches = _batches(len(dataset), training, order)
     if type(model) is FeedForward and _fits(model, dataset):
-        return _train_dense(layout, start, dataset, batches, training, lr, correction)
+        held = [None if part.requires_grad else part.detach() for part in model.parameters()]
+        return _train_dense(layout, start, held, dataset, batches, training, lr, correction)
     layout.load_vector(model, start)
     before = layout.flatten(model)
     shifts = None if correction is None else list(layout.unflatten(correction).values())
@@ -93,9 +94,8 @@ def _fits(model: FeedForward, dataset: Dataset) -> bool:
     """Whether the fast path applies; what does not fit goes to the plain loop, which says why."""
     dense = model.dense()
     inputs, outputs = dense[0].in_features, dense[-1].out_features
-    trained = all(part.requires_grad for part in model.parameters())
     right = dataset.features[0].size == inputs and int(dataset.labels.max()) < outputs
-    return trained and right and dense[0].weight.dtype == torch.float32
+    return right and dense[0].weight.dtype == torch.float32
 
 
 def _batches(count: int, training: LocalTraining, seed: list[int]) -> Iterator[torch.Tensor | None]:
@@ -118,6 +118,7 @@ def _batches(count: int, training: LocalTraining, seed: list[int]) -> Iterator[t
 def _train_dense(
     layout: Layout,
     start: NDArray[np.floating],
+    held: Sequence[torch.Tensor | None],
     dataset: Dataset,
     batches: Iterator[torch.Tensor | None],
     training: LocalTraining,
@@ -125,10 +126,13 @@ def _train_dense(
     correction: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """The fast path, for dense layers: gradients without a tape, on one vector of parameters."""
+    lowest = held.index(None) // 2 * 2  # below it nothing moves, and no gradient is needed
+    below = [part for part in held[:lowest] if part is not None]
+    held = held[lowest:]
     begun = layout.as_float32(start)
     flat = torch.empty(begun.size).copy_(torch.from_numpy(begun))
-    net = DenseNet(flat, layout.shapes)
-    features = torch.from_numpy(dataset.features).flatten(1)
+    net = DenseNet(flat, layout.shapes, held)
+    features = passed(torch.from_numpy(dataset.features).flatten(1), below)
     examples = served(features, net.targets(torch.from_numpy(dataset.labels)), batches)
     shift = None if correction is None else torch.from_numpy(layout.as_float32(correction))
     if training.plain and shift is None:
@@ -140,7 +144,7 @@ def _train_dense(
             training, lr, [torch.from_numpy(begun)], shift if shift is None else [shift]
         )
         slope = torch.empty_like(flat)
-        into = DenseNet(slope, layout.shapes)
+        into = DenseNet(slope, layout.shapes, held)
         for inputs, targets in examples:
             net.gradient(inputs, targets, into)
             descent.step([flat], [slope])

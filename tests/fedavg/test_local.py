@@ -194,14 +194,26 @@ def test_the_cnn_trains():
     assert evaluate(model, layout, start + update, dataset).loss < before
 
 
-def test_frozen_layers_take_the_plain_loop_and_stay():
-    model = FeedForward((6, 4, 3))
-    model.dense()[0].weight.requires_grad_(False)
-    frozen = model.dense()[0].weight.clone()
-    update = _update(model, LocalTraining(), _dataset())
-    assert update.size == 4 + 12 + 3
-    assert update.any()
-    assert torch.equal(model.dense()[0].weight, frozen)
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
+@pytest.mark.parametrize("batch", [None, 3])
+@pytest.mark.parametrize(
+    "trained", [{0}, {1}, {2, 3}, {4, 5}, {5}, {0, 3, 4}, {1, 5}], ids=str
+)
+def test_frozen_parameters_stay_and_the_fast_path_goes_round_them(trained, optimizer, batch):
+    model = FeedForward((6, 5, 4, 3))
+    for index, part in enumerate(model.parameters()):
+        part.requires_grad_(index in trained)
+    before = [part.detach().clone() for part in model.parameters()]
+    training = LocalTraining(epochs=3, batch_size=batch, optimizer=optimizer, lr=0.2)
+    fast = _update(model, training, _dataset())
+    for index, part in enumerate(model.parameters()):
+        assert index in trained or torch.equal(part, before[index])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "_fits", lambda *_: False)
+        plain = _update(model, training, _dataset())
+    assert fast.size == sum(before[index].numel() for index in trained)
+    assert np.abs(plain).max() > 1e-4
+    np.testing.assert_allclose(fast, plain, atol=2e-6)
 
 
 class Counting(nn.Module):
