@@ -237,7 +237,15 @@ def audit_plan(
 def _unlimited(plan: Plan, *, in_the_clear: bool) -> Plan:
     """The plan without a limit that the canaries' number could trip, and with the sum to use."""
     sums = InTheClear(plan.secure_sum) if in_the_clear else plan.secure_sum
-    return replace(plan, budget=Budget(delta=plan.budget.delta), secure_sum=sums)
+    personal = plan.personalization
+    if personal is not None and not personal.head:  # what is never sent is no part of an attack
+        personal = None
+    return replace(
+        plan,
+        budget=Budget(delta=plan.budget.delta),
+        secure_sum=sums,
+        personalization=personal,
+    )
 
 
 class _Audited(Federation):

@@ -20,6 +20,7 @@ from fedavg.noise import (
     DistributedGaussian,
     DistributedSkellam,
 )
+from fedavg.personalization import Ditto, FedRep, FineTune
 from fedavg.plan import Budget, Plan
 from fedavg.quantised import Quantised
 from fedavg.rolling_blocks import RollingBlocks
@@ -53,12 +54,15 @@ _TYPES: dict[str, type[Any]] = {
         DistributedDiscreteGaussian,
         DistributedGaussian,
         DistributedSkellam,
+        Ditto,
         EncryptedSecAgg,
         FedAdagrad,
         FedAdam,
         FedAvg,
         FedMomentum,
+        FedRep,
         FedYogi,
+        FineTune,
         FixedCohort,
         FixedPoint,
         InsecurePlain,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -167,10 +167,30 @@ def _closing_table(outcome: Outcome) -> None:
     for name, value in rows:
         table.add_row(name, value)
     _console.print(table)
+    if summary["personalization"] is not None:
+        _personal_table(summary["personalization"])
     if summary["stopped"] == "budget":
         _console.print(
             "The next round would have exceeded the privacy budget; everything so far is kept."
         )
+
+
+def _personal_table(personal: dict[str, Any]) -> None:
+    """Accuracy over the clients, each on its own examples."""
+    title = f"{personal['kind']}: accuracy of {personal['clients']:,} clients"
+    table = Table(
+        "model", "mean", "worst", "10 %", "median", "90 %", title=title, title_justify="left"
+    )
+    for name, key in (("released", "shared"), ("each client's own", "personal")):
+        spread = personal[key]
+        if spread is not None:
+            shown = (spread[part] for part in ("mean", "worst", "q10", "median", "q90"))
+            table.add_row(name, *(f"{value:.1%}" for value in shown))
+    _console.print(table)
+    _console.print(
+        "These are private to each client, and no epsilon covers them: personal.jsonl has them one by one.",
+        highlight=False,
+    )
 
 
 def _percent(value: float | None) -> str:

@@ -21,7 +21,9 @@ from fedavg.messages import (
     round_context,
     start_digest,
 )
-from fedavg.update import Prepared, Workbench, prepare
+from fedavg.personal_training import prepare_personal, score_client
+from fedavg.personalization import held_out
+from fedavg.update import Prepared, Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +32,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.data import Dataset
+    from fedavg.personalization import Score
     from fedavg.secure_sum import ClientSession
     from secagg import Identity
 
 __all__ = ["Client", "Probe", "Workbench"]
+
+
+def _split(client_id: int, dataset: Dataset, bench: Workbench) -> tuple[Dataset, Dataset | None]:
+    """What a client trains on, and what it keeps for scoring its own model."""
+    personal = bench.resolution.plan.personalization
+    if personal is None:
+        return dataset, None
+    own, held = held_out(len(dataset), personal.test_fraction, (bench.seed, client_id))
+    return dataset.subset(own), dataset.subset(held) if len(held) else None
 
 
 @dataclass(slots=True)
@@ -60,7 +72,7 @@ class Client:
         self.client_id = client_id
         self.participations = 0
         self.probe: Probe | None = None
-        self._dataset = dataset
+        self._dataset, self._held = _split(client_id, dataset, bench)
         self._identity = identity
         self._bench = bench
         self._last_round = -1
@@ -109,7 +121,21 @@ class Client:
 
     def _prepare(self, start: RoundStart) -> Prepared:
         state = self._bench.store.load(self.client_id, start.round)
-        return prepare(self._bench, self.client_id, self._dataset, start, state)
+        return prepare_personal(self._bench, self.client_id, self._dataset, start, state)
+
+    def score(self, vector: NDArray[np.float32]) -> Score | None:
+        """Accuracies of the released model and of its own on examples that it never trained on.
+
+        Args:
+            vector: float32[d], the released model.
+
+        Returns:
+            What is private to this client; None without such examples.
+        """
+        if self._held is None:
+            return None
+        state = self._bench.store.load(self.client_id, self._bench.resolution.num_rounds)
+        return score_client(self._bench, self.client_id, self._dataset, self._held, vector, state)
 
     def _open(self, message: SumOpen) -> Sequence[bytes]:
         self._check_round(message.round)

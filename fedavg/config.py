@@ -27,6 +27,8 @@ from fedavg.noise import (
     DistributedGaussian,
     DistributedSkellam,
 )
+from fedavg.personal_training import set_apart
+from fedavg.personalization import personalization_of
 from fedavg.placement import place
 from fedavg.plan import Budget, Plan, calibrated
 from fedavg.selective import Selective
@@ -49,6 +51,8 @@ from fedavg.training_config import learning_schedule, local_training, server_opt
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from torch import nn
 
     from fedavg.blocks import Blocks
     from fedavg.cohort import Cohort
@@ -143,10 +147,11 @@ def build_job(config: Config) -> Job:
     task, clients = place(config.data, statistics, seed=config.seed)
     shape = tuple(int(n) for n in task.train.features.shape[1:])
     model = spec_of(config.model, shape, task.num_classes, seed=config.seed)
-    built = model.build()
+    built, training = model.build(), local_training(config.local)
+    set_apart(built, personalization_of(config.personalization, training))
     parameters = count_parameters(built)
     blocks = blocks_of(config.blocks, config.local, built)
-    plan = build_plan(config, parameters, _sensitivity(config, task, model, parameters), blocks)
+    plan = build_plan(config, parameters, _sensitivity(config, task, built, parameters), blocks)
     if plan.noise is not None and config.privacy.noise_multiplier is None:
         plan = calibrated(
             plan,
@@ -165,7 +170,7 @@ def _statistics(sums: SumConfig) -> SecureSum:
 
 
 def _sensitivity(
-    config: Config, task: Task, model: ModelSpec, parameters: int
+    config: Config, task: Task, model: nn.Module, parameters: int
 ) -> SensitivityMap | None:
     """Which coordinates "selective" encrypts; the held-out examples belong to the server."""
     sums = config.secure_sum
@@ -173,7 +178,7 @@ def _sensitivity(
         return None
     if sums.choice == "random":
         return SensitivityMap.random(parameters, sums.share, seed=config.seed)
-    return SensitivityMap.from_scores(label_sensitivity(model.build(), task.test), sums.share)
+    return SensitivityMap.from_scores(label_sensitivity(model, task.test), sums.share)
 
 
 def build_plan(
@@ -199,19 +204,20 @@ def build_plan(
     if noise is not None:
         default = math.inf if privacy.noise_multiplier is not None else _DEFAULT_EPSILON
         epsilon = default if privacy.epsilon is None else privacy.epsilon
-    tail = config.server.average_tail
+    tail, training = config.server.average_tail, local_training(config.local)
     averaging = AveragedIterates(tail) if tail else None
     return Plan(
         cohort=_cohort(config.cohort),
         encoding=build_encoding(config, parameters if blocks is None else max(blocks.lengths)),
         noise=noise,
         secure_sum=_secure_sum(config.secure_sum, sensitivity),
-        local_training=local_training(config.local),
+        local_training=training,
         server_optimizer=server_optimizer(config.server),
         budget=Budget(epsilon, privacy.delta),
         averaging=averaging,
         max_participations=privacy.max_participations if noise is not None else None,
         clipping=_clipping(config.clipping),
+        personalization=personalization_of(config.personalization, training),
         server_schedule=learning_schedule(config.server),
         scaffold=config.local.scaffold,
         compression=build_compression(config),

@@ -14,11 +14,13 @@ from fedavg.sources import SOURCES, columns_of
 from fedavg.tables import TableOptions, encode_table, read_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from fedavg.tables import Column, EncodedTable
 
-__all__ = ["Dataset", "Task", "TaskInfo", "available_tasks", "load_task"]
+__all__ = ["Dataset", "Task", "TaskInfo", "available_tasks", "keep_classes", "load_task"]
 
 _NPZ_PAIRS = (("x", "y"), ("features", "labels"))
 
@@ -166,7 +168,7 @@ def available_tasks() -> list[TaskInfo]:
 
     Example:
         >>> [task.name for task in available_tasks()]
-        ['mnist-14x14', 'mnist-5k', 'digits', 'breast-cancer', 'credit-default']
+        ['mnist-14x14', 'mnist-5k', 'mnist-8x8', 'digits', 'breast-cancer', 'credit-default']
     """
     return [
         TaskInfo(
@@ -220,6 +222,42 @@ def load_task(
     if path.suffix.lower() == ".npz":
         return _load_npz(path, test_fraction, seed)
     return _load_built_in(str(name_or_path), options, test_fraction, seed)
+
+
+def keep_classes(task: Task, classes: Sequence[int]) -> Task:
+    """Keep the examples of some classes, numbered anew in the order given.
+
+    Args:
+        task: any.
+        classes: two of its labels, or more.
+
+    Raises:
+        DataError: fewer than two, one twice, or one that has no examples to train and to score on.
+    """
+    if len(classes) < 2 or len(set(classes)) != len(classes):
+        raise DataError(
+            f"data.classes must name two labels or more, each once, not {list(classes)}"
+        )
+    kept: list[tuple[Dataset, NDArray[np.int64]]] = []
+    for part in (task.train, task.test):
+        absent = set(classes) - {int(label) for label in np.unique(part.labels)}
+        if absent:
+            raise DataError(
+                f"{task.name}: data.classes names {sorted(absent)}, of which there are no examples; "
+                f"labels go from 0 to {task.num_classes - 1}"
+            )
+        rows = np.flatnonzero(np.isin(part.labels, classes))
+        number = np.empty(task.num_classes, np.int64)
+        number[list(classes)] = np.arange(len(classes))
+        kept.append((Dataset(part.features[rows], number[part.labels[rows]]), rows))
+    (train, rows), (test, _) = kept
+    owners = None
+    if task.owners is not None:  # who has no example left is no client
+        owners = np.unique(task.owners[rows], return_inverse=True)[1].astype(np.int64)
+    about = f"{task.description}, classes {', '.join(map(str, classes))}"
+    return replace(
+        task, train=train, test=test, num_classes=len(classes), owners=owners, description=about
+    )
 
 
 def _load_built_in(name: str, options: TableOptions, test_fraction: float, seed: int) -> Task:

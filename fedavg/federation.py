@@ -12,6 +12,7 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from dp import BudgetExhaustedError, Ledger
@@ -24,6 +25,7 @@ from fedavg.errors import DataError, LocalProtocolError
 from fedavg.global_model import GlobalModel
 from fedavg.local import evaluate
 from fedavg.model_spec import ModelSpec
+from fedavg.personal_training import with_apart
 from fedavg.round_result import RoundResult
 from fedavg.rounds import PROTOCOL_ERRORS, RoundTraffic, run_round
 from fedavg.secure_sum import KEY_HOLDER
@@ -37,13 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 
     from fedavg.checkpoint import Journal, Restart
     from fedavg.data import Dataset
     from fedavg.local import Evaluation
+    from fedavg.personalization import Score
     from fedavg.plan import Plan
     from fedavg.resolution import Resolution
     from fedavg.secure_sum import Provision, ServerSide, SumResult
@@ -80,6 +82,8 @@ class Federation:
         journal: keeps what a crash must not lose, when given.
         client_store: folder for what the clients keep between rounds; None keeps it in memory.
 
+    With personalisation, `scores` holds each client's own figures when a run has ended.
+
     Example: see `examples/` and the README.
     """
 
@@ -109,7 +113,8 @@ class Federation:
         self.stopped = "unstarted"
         self.watched: tuple[int, ...] = ()
         self._spec = model if isinstance(model, ModelSpec) else None
-        self._model = model.build() if isinstance(model, ModelSpec) else model
+        built = model.build() if isinstance(model, ModelSpec) else model
+        self._model, self._kept = with_apart(built, plan.personalization)
         self.layout = Layout.of(self._model)
         self._rest = rest_digest(self._model)
         self._clients = dict(clients)
@@ -124,6 +129,7 @@ class Federation:
         self._server_epsilon: dict[int, float | None] = {}
         self.last_sum: SumResult | None = None
         self.last_update: NDArray[np.float64] | None = None
+        self.scores: tuple[Score, ...] = ()
 
     @property
     def released(self) -> NDArray[np.float64]:
@@ -146,10 +152,13 @@ class Federation:
     def model_file(self, vector: NDArray[np.float64] | None = None) -> bytes:
         """A model, whole, as a safetensors file: any run may start from it.
 
+        What stays at the clients is left out, and named in the file's metadata.
+
         Args:
             vector: float64[d]; None takes the released one.
         """
-        return model_bytes(self._model, self.layout, self.released if vector is None else vector)
+        chosen = self.released if vector is None else vector
+        return model_bytes(self._model, self.layout, chosen, self._kept)
 
     def run(self, num_rounds: int, restart: Restart | None = None) -> Generator[RoundResult]:
         """Enrol the clients and run up to `num_rounds` rounds, once.
@@ -175,6 +184,9 @@ class Federation:
         transport = self._transport()
         try:
             yield from self._rounds(resolution, transport, restart)
+            if self.plan.personalization is not None:
+                with _one_thread():
+                    self.scores = tuple(transport.score(self.released.astype(np.float32)))
         except (KeyboardInterrupt, GeneratorExit):
             self.stopped = "interrupted"
             raise
@@ -368,7 +380,7 @@ class Federation:
         )
 
     def _score(self) -> Evaluation | None:
-        if self._evaluate is None:
+        if self._evaluate is None or self._kept:  # the body alone classifies nothing
             return None
         return evaluate(self._model, self.layout, self.released, self._evaluate)
 

@@ -11,18 +11,21 @@ from torch.nn import functional
 
 from fedavg.dense import DenseNet, passed, served
 from fedavg.errors import DataError, PlanError
-from fedavg.local_steps import Descent
+from fedavg.local_steps import Descent, Pull
 from fedavg.local_training import LocalTraining
 from fedavg.models import FeedForward
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
     from torch import nn
 
     from fedavg.data import Dataset
     from fedavg.tensors import Layout
+
+    _Forces: TypeAlias = tuple[list[torch.Tensor] | None, Pull | None]
 
 __all__ = ["Evaluation", "LocalTraining", "evaluate", "local_update"]
 
@@ -53,6 +56,7 @@ def local_update(
     num_rounds: int,
     seed: int,
     correction: NDArray[np.float64] | None = None,
+    towards: tuple[NDArray[np.floating], float] | None = None,
 ) -> NDArray[np.float64]:
     """Train from `start` on one client's examples and return how far the parameters moved.
 
@@ -69,6 +73,7 @@ def local_update(
         num_rounds: length of the run, for the schedule.
         seed: public seed of the order of examples and of dropout masks.
         correction: float64[d], added to every gradient after its clipping (SCAFFOLD's c − cᵢ).
+        towards: a model, float64[d], and how strongly each step is drawn to it (`local_steps.Pull`).
 
     Returns:
         Δ, float64[d]; a function of the arguments alone.
@@ -82,12 +87,23 @@ def local_update(
     batches = _batches(len(dataset), training, order)
     if type(model) is FeedForward and _fits(model, dataset):
         held = [None if part.requires_grad else part.detach() for part in model.parameters()]
-        return _train_dense(layout, start, held, dataset, batches, training, lr, correction)
+        forces = _forces(lambda v: [torch.from_numpy(layout.as_float32(v))], correction, towards)
+        return _train_dense(layout, start, held, dataset, batches, training, lr, forces)
     layout.load_vector(model, start)
     before = layout.flatten(model)
-    shifts = None if correction is None else list(layout.unflatten(correction).values())
-    _train_any(model, dataset, batches, training, lr, order, shifts)
+    forces = _forces(lambda v: list(layout.unflatten(v).values()), correction, towards)
+    _train_any(model, dataset, batches, training, lr, order, forces)
     return np.subtract(layout.flatten(model), before)
+
+
+def _forces(
+    split: Callable[[NDArray[np.floating]], list[torch.Tensor]],
+    correction: NDArray[np.float64] | None,
+    towards: tuple[NDArray[np.floating], float] | None,
+) -> _Forces:
+    """What acts on each step beside the gradient, as tensors of the shapes that are trained."""
+    shifts = None if correction is None else split(correction)
+    return shifts, None if towards is None else Pull(split(towards[0]), towards[1])
 
 
 def _fits(model: FeedForward, dataset: Dataset) -> bool:
@@ -123,7 +139,7 @@ def _train_dense(
     batches: Iterator[torch.Tensor | None],
     training: LocalTraining,
     lr: float,
-    correction: NDArray[np.float64] | None,
+    forces: _Forces,
 ) -> NDArray[np.float64]:
     """The fast path, for dense layers: gradients without a tape, on one vector of parameters."""
     lowest = held.index(None) // 2 * 2  # below it nothing moves, and no gradient is needed
@@ -134,15 +150,12 @@ def _train_dense(
     net = DenseNet(flat, layout.shapes, held)
     features = passed(torch.from_numpy(dataset.features).flatten(1), below)
     examples = served(features, net.targets(torch.from_numpy(dataset.labels)), batches)
-    shift = None if correction is None else torch.from_numpy(layout.as_float32(correction))
-    if training.plain and shift is None:
+    if training.plain and forces == (None, None):
         for inputs, targets in examples:
             net.descend(inputs, targets, lr)
             lr *= training.step_decay
     else:
-        descent = Descent(
-            training, lr, [torch.from_numpy(begun)], shift if shift is None else [shift]
-        )
+        descent = Descent(training, lr, [torch.from_numpy(begun)], *forces)
         slope = torch.empty_like(flat)
         into = DenseNet(slope, layout.shapes, held)
         for inputs, targets in examples:
@@ -158,13 +171,13 @@ def _train_any(
     training: LocalTraining,
     lr: float,
     seed: list[int],
-    shifts: list[torch.Tensor] | None,
+    forces: _Forces,
 ) -> None:
     """The plain loop, for any module: autograd, one step after the other."""
     parameters = [part for part in model.parameters() if part.requires_grad]
     origin = [part.detach().clone() for part in parameters] if training.proximal else []
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    descent = Descent(training, lr, origin, shifts)
+    descent = Descent(training, lr, origin, *forces)
     examples = torch.from_numpy(dataset.features), torch.from_numpy(dataset.labels)
     model.train()
     with torch.random.fork_rng(devices=[]):

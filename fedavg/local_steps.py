@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fedavg.local_training import LocalTraining
 
-__all__ = ["Descent", "StepRule", "step_rule"]
+__all__ = ["Descent", "Pull", "StepRule", "step_rule"]
 
 _EPSILON = 1e-8  # Kingma and Ba 2015, Algorithm 1
 
@@ -115,6 +115,28 @@ def step_rule(training: LocalTraining, lr: float) -> StepRule:
             return _Adam(lr, training.beta1, training.beta2)
 
 
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A proximal term strength/2·‖w − targets‖² around a fixed model, as its exact step.
+
+    w ← (w + lr·strength·targets) ÷ (1 + lr·strength) is stable whatever the strength, and leads to the
+    targets themselves when it grows; a step along the term's gradient would fly apart beyond 2 ÷ lr.
+
+    Args:
+        targets: float32 tensors, one for each parameter.
+        strength: λ ≥ 0.
+    """
+
+    targets: Sequence[torch.Tensor]
+    strength: float
+
+    def step(self, parameters: Sequence[torch.Tensor], lr: float) -> None:
+        """Draw the parameters towards the targets, in place."""
+        weight = 1 - 1 / (1 + lr * self.strength)
+        for parameter, target in zip(parameters, self.targets, strict=True):
+            parameter.lerp_(target, weight)
+
+
 class Descent:
     """One client's steps in one round.
 
@@ -123,6 +145,7 @@ class Descent:
         lr: learning rate of the first step.
         origin: the parameters that the round began with; read when there is a proximal penalty.
         shifts: added to the gradients after their clipping, or None.
+        pull: towards a model of one's own choice, after each step.
     """
 
     def __init__(
@@ -131,11 +154,13 @@ class Descent:
         lr: float,
         origin: Sequence[torch.Tensor] = (),
         shifts: Sequence[torch.Tensor] | None = None,
+        pull: Pull | None = None,
     ) -> None:
         self._training = training
         self._rule = step_rule(training, lr)
         self._origin = origin
         self._shifts = shifts
+        self._pull = pull
 
     def step(
         self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
@@ -160,6 +185,8 @@ class Descent:
                 if gradient is not None:
                     parameter.mul_(1 - self._rule.lr * training.decay)
         self._rule.step(parameters, gradients)
+        if self._pull is not None:
+            self._pull.step(parameters, self._rule.lr)
         self._rule.lr *= training.step_decay
 
     def _add_penalties(

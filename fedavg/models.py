@@ -129,7 +129,8 @@ def build_model(
         name: "softmax" (starts at zero), "mlp" (64 hidden units, or as chosen), "2nn" (McMahan's
             200-200), "cnn" (McMahan's, 28×28); or "package.module:factory".  An import path
             runs that module's code, so take configurations only from where you would take code.  The
-            factory is called as factory(input_shape, num_classes) and returns an nn.Module from features to logits.
+            factory is called as factory(input_shape, num_classes) and returns an nn.Module from
+            features to logits.
         input_shape: shape of one example.
         num_classes: K ≥ 2.
         seed: public seed of the initial weights; torch's global generator is left as it was.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedavg import partition
-from fedavg.data import load_task
+from fedavg.data import keep_classes, load_task
 from fedavg.errors import ConfigError
 from fedavg.feature_skew import skew_features
 from fedavg.preprocessing import fit_preprocessor, public_preprocessor
@@ -27,7 +27,7 @@ def task_of(data: DataConfig, *, seed: int) -> Task:
     """Load the configured task.
 
     Raises:
-        DataError: what cannot be read.
+        DataError: what cannot be read, or classes that are not there.
     """
     options = TableOptions(
         target=data.target,
@@ -36,7 +36,8 @@ def task_of(data: DataConfig, *, seed: int) -> Task:
         vocabulary=data.vocabulary,
         buckets=data.buckets,
     )
-    return load_task(data.name, test_fraction=data.test_fraction, seed=seed, table=options)
+    task = load_task(data.name, test_fraction=data.test_fraction, seed=seed, table=options)
+    return keep_classes(task, data.classes) if data.classes else task
 
 
 def pieces_of(task: Task, data: DataConfig, *, seed: int) -> list[NDArray[np.int64]]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fedavg.encoding import Encoding
     from fedavg.local_training import LocalTraining
     from fedavg.noise import Noise
+    from fedavg.personalization import Personalization
     from fedavg.secure_sum import SecureSum
     from fedavg.server_optim import AveragedIterates, ServerOptimizer
 
@@ -78,6 +79,7 @@ class Plan:
         max_participations: rounds in which one client sends a masked update at most; None chooses
             three standard deviations above the mean.  It bounds the server's view.
         clipping: lets the clip norm follow a quantile of the updates' norms; None keeps it.
+        personalization: models of the clients' own (`fedavg.personalization`); None for none.
         server_schedule: of the server's learning rate over the rounds.
         scaffold: control variates against the drift of local steps (`fedavg.scaffold`).
         compression: sends the same few places of every update; None sends all.
@@ -102,6 +104,7 @@ class Plan:
     max_examples: int | None = None
     max_participations: int | None = None
     clipping: AdaptiveClipping | None = None
+    personalization: Personalization | None = None
     server_schedule: Schedule = CONSTANT
     scaffold: bool = False
     compression: RandomK | None = None

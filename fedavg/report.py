@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 from fedavg import report_figures as figures
 from fedavg.errors import ReportError
 from fedavg.report_data import read_run
+from fedavg.report_personal import personal_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -210,6 +211,8 @@ def _setting(summary: Summary) -> list[tuple[str, str]]:
         ]
     else:
         rows.append(("Noise", "none"))
+    if summary.personalization is not None:
+        rows.append(("Personalisation", f"{summary.personalization['kind']}, at the clients"))
     if summary.wrap_probability:
         exponent = math.floor(math.log2(summary.wrap_probability))
         rows.append(
@@ -234,6 +237,7 @@ def _operator(run: Run) -> dict[str, Any]:
             for row in run.server
         ],
         "view": None if run.view is None else _view(run.view),
+        "personal": personal_part(run),
     }
 
 

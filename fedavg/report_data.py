@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ __all__ = [
     "ClientView",
     "Message",
     "Metric",
+    "Personal",
     "Run",
     "ServerRound",
     "ServerView",
@@ -73,6 +74,17 @@ class Summary(msgspec.Struct, frozen=True):
     assumptions: tuple[str, ...] = ()
     seconds: float | None = None
     wrap_probability: float | None = None
+    personalization: dict[str, Any] | None = None
+
+
+class Personal(msgspec.Struct, frozen=True):
+    """One line of `personal.jsonl`: one client's accuracies, private to it."""
+
+    client: int
+    examples: int
+    personal: float
+    shared: float | None = None
+    trained: bool = True
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -123,6 +135,7 @@ class Run(msgspec.Struct, frozen=True):
     metrics: tuple[Metric, ...]
     server: tuple[ServerRound, ...]
     view: ServerView | None
+    personal: tuple[Personal, ...]
     budget: float | None
     config: str
 
@@ -148,6 +161,7 @@ def read_run(run_dir: Path) -> Run:
         metrics=_read_lines(run_dir / "metrics.jsonl", Metric),
         server=_read_lines(run_dir / "server.jsonl", ServerRound),
         view=_read(run_dir / "server_view.json", ServerView),
+        personal=_read_lines(run_dir / "personal.jsonl", Personal),
         budget=ledger.budget.epsilon if ledger.budget is not None else ledger.epsilon,
         config=_bytes(run_dir / "config.toml").decode("utf-8", errors="replace"),
     )

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from fedavg.report_data import Metric, ServerRound, ServerView
 
 __all__ = [
+    "BLUE",
+    "GREY",
+    "ORANGE",
     "cohorts",
+    "figure",
     "finite",
     "privacy_utility",
     "seconds_by_stage",
@@ -27,15 +31,16 @@ __all__ = [
 Figure = dict[str, Any]
 
 # Okabe and Ito (2008): told apart with every common colour blindness, on white and on near-black.
-_BLUE, _ORANGE, _GREEN, _PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
-_SKY, _RED, _YELLOW, _GREY = "#56B4E9", "#D55E00", "#F0E442", "#8A8F98"
-_STAGE_COLOURS = (_BLUE, _ORANGE, _GREEN, _PINK, _SKY, _RED, _YELLOW, _GREY)
+BLUE, ORANGE, _GREEN, _PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+_SKY, _RED, _YELLOW, GREY = "#56B4E9", "#D55E00", "#F0E442", "#8A8F98"
+_STAGE_COLOURS = (BLUE, ORANGE, _GREEN, _PINK, _SKY, _RED, _YELLOW, GREY)
 _PATTERNS = ("", "/", "", "x", "", "\\", "", ".")  # so that neighbours differ in print too
 _DIVERGING = [[0.0, "#2166AC"], [0.5, "#F7F7F7"], [1.0, "#B2182B"]]
 _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
 
 
-def _figure(data: list[dict[str, Any]], height: int, **layout: Any) -> Figure:  # noqa: ANN401 - Plotly's JSON
+def figure(data: list[dict[str, Any]], height: int, **layout: Any) -> Figure:  # noqa: ANN401 - Plotly's JSON
+    """A figure of these traces; `layout` lies over what all of them have in common."""
     base: dict[str, Any] = {
         "height": height,
         "margin": {"l": 62, "r": 16, "t": 14, "b": 48},
@@ -80,7 +85,7 @@ def _level(name: str, y: float, axis: str, *, below: bool = False) -> dict[str, 
         "yref": axis,
         "y0": y,
         "y1": y,
-        "line": {"color": _GREY, "width": 1.5, "dash": "dash"},
+        "line": {"color": GREY, "width": 1.5, "dash": "dash"},
         "label": {
             "text": name,
             "textposition": "start",
@@ -114,7 +119,7 @@ def privacy_utility(
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {"showlegend": False, "shapes": []}
     if has_accuracy:
-        data.append(_line("accuracy", rounds, accuracy, _BLUE) | {"hovertemplate": "%{y:.1%}"})
+        data.append(_line("accuracy", rounds, accuracy, BLUE) | {"hovertemplate": "%{y:.1%}"})
         layout["yaxis"] = {
             "title": {"text": "Accuracy"},
             "tickformat": ".0%",
@@ -137,7 +142,7 @@ def privacy_utility(
         if budget is not None:
             layout["shapes"].append(_level(f"budget {budget:g}", budget, "y2"))
     anchor = "y2" if has_epsilon else "y"
-    return _figure(data, 470 if both else 300, xaxis=_rounds_axis(rounds, anchor=anchor), **layout)
+    return figure(data, 470 if both else 300, xaxis=_rounds_axis(rounds, anchor=anchor), **layout)
 
 
 def _accuracy_range(values: Sequence[float | None], baseline: float | None) -> list[float]:
@@ -156,7 +161,7 @@ def server_epsilon(server: Sequence[ServerRound]) -> Figure | None:
     line = _line("epsilon", x, y, _PINK) | {"hovertemplate": "%{y:.2f}"}
     line["line"] = {"color": _PINK, "width": 2.5, "shape": "hv"}
     yaxis = {"title": {"text": "Epsilon"}, "rangemode": "tozero"}
-    return _figure([line], 270, showlegend=False, xaxis=_rounds_axis(x), yaxis=yaxis)
+    return figure([line], 270, showlegend=False, xaxis=_rounds_axis(x), yaxis=yaxis)
 
 
 def _bars(
@@ -181,8 +186,8 @@ def cohorts(server: Sequence[ServerRound]) -> Figure | None:
     x = [row.round for row in server]
     silent = [max(row.cohort - row.survivors, 0) for row in server]
     data = [
-        _bars("in the sum", x, [row.survivors for row in server], _BLUE),
-        _bars("asked, but not in the sum", x, silent, _ORANGE, "/"),
+        _bars("in the sum", x, [row.survivors for row in server], BLUE),
+        _bars("asked, but not in the sum", x, silent, ORANGE, "/"),
     ]
     return _stacked(data, x, "Clients")
 
@@ -195,7 +200,7 @@ def traffic(server: Sequence[ServerRound]) -> Figure | None:
     peak = max(row.bytes_up + row.bytes_down for row in server)
     unit, scale = _unit(peak)
     data = [
-        _bars("clients to server", x, [row.bytes_up / scale for row in server], _BLUE),
+        _bars("clients to server", x, [row.bytes_up / scale for row in server], BLUE),
         _bars("server to clients", x, [row.bytes_down / scale for row in server], _SKY, "/"),
     ]
     for bars in data:
@@ -231,7 +236,7 @@ def seconds_by_stage(server: Sequence[ServerRound]) -> Figure | None:
 
 
 def _stacked(data: list[dict[str, Any]], x: Sequence[int], title: str) -> Figure:
-    return _figure(
+    return figure(
         data,
         320,
         barmode="stack",
@@ -310,7 +315,7 @@ def _picture(values: NDArray[np.float64], limits: tuple[float, float]) -> Figure
             "width": float(edges[1] - edges[0]),
             "marker": {
                 "color": _histogram_colours(len(counts)),
-                "line": {"width": 0.5, "color": _GREY},
+                "line": {"width": 0.5, "color": GREY},
             },
             "xaxis": "x2",
             "yaxis": "y2",
@@ -318,7 +323,7 @@ def _picture(values: NDArray[np.float64], limits: tuple[float, float]) -> Figure
         },
     ]
     hidden = {"visible": False, "fixedrange": True}
-    return _figure(
+    return figure(
         data,
         430,
         hovermode="closest",

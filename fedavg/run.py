@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from fedavg.config import build_job, load_config
 from fedavg.encoding import FixedPoint
 from fedavg.errors import ConfigError
 from fedavg.federation import Federation
+from fedavg.personalization import summary_of
 from fedavg.plan import Budget
 from fedavg.report import write_report
 from fedavg.round_result import RoundResult
@@ -117,6 +118,10 @@ def _carry_out(
     directory.write_json("summary.json", summary)
     last = _train(job, federation, resolution, directory, console, clock, restart)
     summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
+    if job.plan.personalization is not None and federation.scores:
+        directory.write_private("personal.jsonl", [asdict(score) for score in federation.scores])
+        kind = job.plan.personalization.kind
+        summary["personalization"] = summary_of(kind, federation.scores)
     directory.write_json("summary.json", summary)
     if config.baseline and federation.stopped != "interrupted":
         summary["baseline_accuracy"] = _baseline(job, console)
@@ -316,6 +321,7 @@ def _baseline(job: Job, console: Console) -> float | None:
         compression=None,
         error_feedback=False,
         download="float32",
+        personalization=None,
     )
     federation = Federation(
         job.model,
@@ -367,6 +373,7 @@ def _summary(
         "epsilon_server": None if last is None else last.epsilon_server,
         "delta": plan.budget.delta,
         "stopped": federation.stopped,
+        "personalization": None,
         "assumptions": list(plan.secure_sum.assumptions),
         "blocks": None if plan.blocks is None else list(plan.blocks.lengths),
         "wrap_probability": resolution.wrap_probability,

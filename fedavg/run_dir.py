@@ -1,7 +1,8 @@
 """A run directory: written as the run goes, so that whatever ends it leaves something to read.
 
 `metrics.jsonl` may be published.  `server.jsonl` and `server_view.json` are for the server's operator
-only: published cohort sizes void `epsilon_release`.
+only: published cohort sizes void `epsilon_release`.  `clients/` and `personal.jsonl` hold what is private to
+each client, which only a simulation has in one place.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fedavg.checkpoint import replace_file
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from fedavg.config import Config
@@ -122,6 +123,11 @@ class RunDirectory:
         """Write one JSON file whole or not at all."""
         text = json.dumps(_finite(value), indent=1, allow_nan=False)
         self._replace(name, text.encode())
+
+    def write_private(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write a file of one line a row, whole or not at all, that its owner alone can read."""
+        text = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)
+        replace_file(self.path / name, text.encode(), mode=0o600)
 
     def write_model(self, data: bytes) -> None:
         """Write the released model whole or not at all."""

@@ -22,6 +22,7 @@ __all__ = [
     "EncodingConfig",
     "LocalConfig",
     "ModelConfig",
+    "PersonalizationConfig",
     "PrivacyConfig",
     "ServerConfig",
     "SimulationConfig",
@@ -37,11 +38,13 @@ SumName = Literal["secagg", "ckks", "bfv", "encrypted-secagg", "selective", "ins
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which examples, and how they lie on the clients.
 
+    `classes` keeps these labels only, numbered anew in the order given; () keeps all.
     Of tables: `target` holds the classes, `client` says whose row it is (partition "natural"); `bounds` and
     `vocabulary` are public knowledge of columns; text without a vocabulary is hashed into `buckets`.
     """
 
     name: str = "mnist-14x14"
+    classes: tuple[int, ...] = ()
     target: str = ""
     client: str = ""
     bounds: dict[str, tuple[float, float]] = msgspec.field(
@@ -189,6 +192,23 @@ class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     corrupt_rate: float = 0.1
 
 
+class PersonalizationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Models of the clients' own, none of which is ever sent.
+
+    "finetune" trains the released model at each client after the last round; "ditto" trains a model beside
+    the shared one, drawn to it by `strength`; "fedrep" keeps the parameters that match `head` at the client.
+    Each client keeps `test_fraction` of its examples to score both models on. `epochs` and `lr` are of the
+    personal training; 0 takes those of [local].
+    """
+
+    kind: Literal["none", "finetune", "ditto", "fedrep"] = "none"
+    epochs: int = 0
+    lr: float = 0.0
+    strength: float = 0.1
+    head: tuple[str, ...] = ()
+    test_fraction: float = 0.2
+
+
 class ClippingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A clip norm that stays privacy.clip, or starts there and follows a quantile of the norms."""
 
@@ -239,6 +259,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     download: DownloadConfig = DownloadConfig()
     secure_sum: SumConfig = SumConfig()
     blocks: BlocksConfig = BlocksConfig()
+    personalization: PersonalizationConfig = PersonalizationConfig()
     simulation: SimulationConfig = SimulationConfig()
 
     def __post_init__(self) -> None:

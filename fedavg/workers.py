@@ -33,6 +33,8 @@ from fedavg.worker_messages import (
     Failed,
     Holding,
     Publics,
+    ScoreAll,
+    Scores,
     See,
     Seen,
     Taken,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 
     from fedavg.data import Dataset
     from fedavg.model_spec import ModelSpec
+    from fedavg.personalization import Score
     from fedavg.resolution import Resolution
     from fedavg.shared import Pipe, Place
     from fedavg.worker_messages import Reply, Request
@@ -246,6 +249,19 @@ class WorkerPool:
             return None
         encoded, noised = (np.frombuffer(part, np.int64) for part in (reply.encoded, reply.noised))
         return encoded, noised
+
+    def score(self, vector: NDArray[np.float32]) -> list[Score]:
+        """Let every client score the released model and its own, all processes at once.
+
+        Args:
+            vector: float32[d], the released model.
+        """
+        self._drain()
+        for worker in range(len(self._pipes)):
+            self._send(worker, ScoreAll(vector.astype("<f4").tobytes()))
+        replies = [self._receive(worker) for worker in range(len(self._pipes))]
+        scores = [s for reply in replies if isinstance(reply, Scores) for s in reply.scores]
+        return sorted(scores, key=lambda score: score.client)
 
     def _send(self, worker: int, request: Request) -> None:
         try:
