@@ -45,3 +45,35 @@ def test_selective_encryption(capsys):
     assert errors["50%", "random"] < 0.01
     assert errors["50%", "sensitivity"] > 0.1
     assert errors["100%", "sensitivity"] == 1.0
+
+
+def test_a_model_moves_from_one_task_to_another_by_two_configurations(tmp_path):
+    """The pair under examples/transfer, shortened and without masks."""
+    import json
+
+    from typer.testing import CliRunner
+
+    from fedavg.cli import app
+
+    base = tmp_path / "base"
+    options = ["--secure-sum", "insecure-plain", "--workers", "0"]
+    first = [
+        "run",
+        str(EXAMPLES / "transfer" / "pretrain.toml"),
+        "--out",
+        str(base),
+        "--rounds",
+        "3",
+    ]
+    result = CliRunner().invoke(app, [*first, *options])
+    assert result.exit_code == 0, result.output
+    text = (EXAMPLES / "transfer" / "transfer.toml").read_text()
+    assert text.count("runs/base/model.safetensors") == 1
+    second = tmp_path / "transfer.toml"
+    second.write_text(text.replace("runs/base", str(base)))
+    out = tmp_path / "moved"
+    result = CliRunner().invoke(
+        app, ["run", str(second), "--out", str(out), "--rounds", "1", *options]
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads((out / "summary.json").read_text())["parameters"] == 650

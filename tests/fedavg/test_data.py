@@ -256,3 +256,32 @@ def test_a_damaged_npz_raises_data_error_only(tmp_path_factory, blob, at):
     except DataError:
         return
     assert len(task.train) >= 1
+
+
+def _three_classes():
+    labels = np.array([0, 1, 2] * 10)
+    owners = np.array([0] * 9 + [1] * 3 + [2] * 18)  # client 1 holds one example of each class
+    whole = Dataset(np.arange(30)[:, None], labels)
+    return data_module.Task("t", whole, whole, 3, "d", "s", "l", owners=owners)
+
+
+def test_chosen_classes_are_numbered_in_the_order_given():
+    task = _three_classes()
+    kept = data_module.keep_classes(task, (2, 0))
+    assert kept.num_classes == 2
+    assert len(kept.train) == len(kept.test) == 20
+    for feature, label in zip(kept.train.features[:, 0], kept.train.labels, strict=True):
+        assert (2, 0)[label] == int(feature) % 3
+    assert kept.owners.tolist() == [0] * 6 + [1] * 2 + [2] * 12
+    assert kept.description == "d, classes 2, 0"
+
+
+def test_an_owner_without_examples_of_the_chosen_classes_is_no_client():
+    task = data_module.replace(_three_classes(), owners=np.array([0, 1, 2] * 10))
+    assert np.unique(data_module.keep_classes(task, (0, 2)).owners).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("classes", [(1,), (1, 1), (0, 3), (0, -1)])
+def test_classes_that_are_no_choice_are_refused(classes):
+    with pytest.raises(DataError, match=r"data\.classes"):
+        data_module.keep_classes(_three_classes(), classes)
