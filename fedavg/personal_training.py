@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedavg.download import ModelCodec
 from fedavg.errors import ConfigError
 from fedavg.local import evaluate, local_update
 from fedavg.personalization import Ditto, FedRep, FineTune, Score
@@ -77,7 +78,7 @@ def prepare_personal(
     personal = bench.resolution.plan.personalization
     if personal is None or isinstance(personal, FineTune):
         return prepare(bench, client_id, dataset, start, state)
-    vector = np.frombuffer(start.model, dtype="<f4").astype(np.float64)
+    vector = ModelCodec(bench.resolution.plan.download, bench.layout).decode(start.model)
     client = _Client(bench, client_id, dataset, start.round)
     if isinstance(personal, Ditto):
         prepared = prepare(bench, client_id, dataset, start, state)

@@ -14,6 +14,7 @@ from fedavg.blueprint import plan_from_bytes, plan_to_bytes
 from fedavg.client_state import MemoryStore
 from fedavg.config import build_job, load_config
 from fedavg.data import Dataset
+from fedavg.download import ModelCodec
 from fedavg.errors import ConfigError
 from fedavg.federation import Federation
 from fedavg.local import LocalTraining, local_update
@@ -42,9 +43,9 @@ def skewed(n=12, *, rows=40):
     return found
 
 
-def bench_for(personal, spec=MLP, store=None):
+def bench_for(personal, spec=MLP, store=None, **changes):
     sums = SUMS["insecure-plain"]
-    whole = plan(sums, personalization=personal)
+    whole = plan(sums, personalization=personal, **changes)
     model = spec.build()
     set_apart(model, personal)
     layout = Layout.of(model)
@@ -174,6 +175,14 @@ def test_ditto_of_endless_strength_is_the_shared_model(fast, monkeypatch):
 
 
 MLP_SIZE = 12 * 8 + 8 + 8 * 3 + 3
+
+
+def test_a_personal_model_is_drawn_to_what_the_client_was_sent_in_whatever_format():
+    bench = bench_for(Ditto(TRAINING, 1e12), download="int4")
+    codec = ModelCodec("int4", bench.layout)
+    sent = codec.encode(np.random.default_rng(1).normal(size=MLP_SIZE))
+    kept = prepare_personal(bench, 5, examples(30, 9), RoundStart(0, sent), {}).state
+    np.testing.assert_allclose(kept["personal.model"], codec.decode(sent), atol=1e-6)
 
 
 def test_what_ditto_and_finetuning_send_is_what_is_sent_without_them():
