@@ -170,6 +170,11 @@ class Plan:
             )
 
     def _check_blocks(self) -> None:
+        if self.personalization is not None and self.personalization.kind != "finetune":
+            raise PlanError(
+                "a client of blocks trains one block a round, and a model of its own would be trained "
+                "whole: personalise by fine-tuning after the last round, or drop the blocks"
+            )
         if self.compression is not None or self.error_feedback:
             raise PlanError(
                 "a block is a part of the model already, another one each round: random-k and error "

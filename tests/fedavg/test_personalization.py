@@ -15,8 +15,9 @@ from fedavg.client_state import MemoryStore
 from fedavg.config import build_job, load_config
 from fedavg.data import Dataset
 from fedavg.download import ModelCodec
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, PlanError
 from fedavg.federation import Federation
+from fedavg.layer_blocks import LayerBlocks
 from fedavg.local import LocalTraining, local_update
 from fedavg.messages import RoundStart
 from fedavg.model_spec import ModelSpec
@@ -117,6 +118,14 @@ def test_a_frozen_head_is_refused():
 def test_plans_survive_their_bytes(personal):
     whole = plan(SUMS["insecure-plain"], personalization=personal)
     assert repr(plan_from_bytes(plan_to_bytes(whole))) == repr(whole)
+
+
+@pytest.mark.parametrize("personal", [Ditto(TRAINING), FedRep(TRAINING, HEAD)])
+def test_blocks_leave_room_for_fine_tuning_alone(personal):
+    blocks = LayerBlocks.by_count(Layout.of(MLP.build()), 2)
+    plan(SUMS["insecure-plain"], personalization=FineTune(TRAINING), blocks=blocks)
+    with pytest.raises(PlanError, match="personalise by fine-tuning"):
+        plan(SUMS["insecure-plain"], personalization=personal, blocks=blocks)
 
 
 def test_silent_settings_are_those_of_local_training():
