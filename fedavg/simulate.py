@@ -15,8 +15,9 @@ import numpy as np
 from fedavg.client import Client, Probe
 from fedavg.client_state import MemoryStore
 from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.messages import RoundStart, decode
 from fedavg.rounds import PROTOCOL_ERRORS, Delivery
-from fedavg.update import Workbench
+from fedavg.update import Workbench, train
 from secagg import Identity
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Population:
         self._faults = faults
         self._identities = {client: Identity.generate() for client in self._datasets}
         self._clients: dict[int, Client] = {}
+        self._bench: Workbench | None = None
         self._attendance = {client: _Attendance() for client in self._datasets}
 
     def publics(self) -> dict[int, bytes]:
@@ -110,11 +112,31 @@ class Population:
         """Hand every client the plan, a model to train with and the secure sum's material."""
         side = resolution.plan.secure_sum.client_side(material)
         kept = MemoryStore() if store is None else store
-        bench = Workbench(resolution, model, layout, side, seed, kept)
+        bench = self._bench = Workbench(resolution, model, layout, side, seed, kept)
         self._clients = {
             client: Client(client, data, self._identities[client], bench)
             for client, data in self._datasets.items()
         }
+
+    def train(self, client_id: int, dataset: Dataset, start: bytes) -> NDArray[np.float64] | None:
+        """Compute the update of a client that lives in another process; None when it cannot be done.
+
+        That client's own process then meets the same obstacle, and says what it is.
+        """
+        if self._bench is None:
+            raise LocalProtocolError("no client is equipped yet")
+        try:
+            told = decode(start)
+            return (
+                train(self._bench, client_id, dataset, told) if type(told) is RoundStart else None
+            )
+        except PROTOCOL_ERRORS:
+            return None
+
+    def take(self, client_id: int, round_index: int, update: NDArray[np.float64]) -> None:
+        """Give a client of this process the update that another one has computed for it."""
+        if self._bench is not None:
+            self._bench.trained[client_id] = (round_index, update)
 
     def deliver(self, round_index: int, client_id: int, messages: Sequence[bytes]) -> Delivery:
         """Let one client answer; its own errors become its silence, with the reason noted."""

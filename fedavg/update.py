@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from fedavg.secure_sum import ClientSide
     from fedavg.tensors import Layout
 
-__all__ = ["Prepared", "Workbench", "contribution", "encode_update", "encoding_for", "prepare"]
+__all__ = [
+    "Prepared",
+    "Workbench",
+    "contribution",
+    "encode_update",
+    "encoding_for",
+    "prepare",
+    "train",
+]
 
 _LEAST_CLIP = 1e-100
 _RESIDUAL = "residual"  # float64[d] of a client's state
@@ -51,6 +59,7 @@ class Workbench:
         side: the clients' material of the secure sum.
         seed: public seed of the order of examples.
         store: where each client keeps what it needs in later rounds.
+        trained: in a simulation, updates that another process has computed: client to round and Δ.
     """
 
     resolution: Resolution
@@ -59,6 +68,9 @@ class Workbench:
     side: ClientSide
     seed: int
     store: ClientStore = field(default_factory=MemoryStore)
+    trained: dict[int, tuple[int, NDArray[np.float64]]] = field(
+        default_factory=dict[int, "tuple[int, NDArray[np.float64]]"]
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,21 +105,13 @@ def prepare(
     resolution = resolution_for(bench.resolution, client_id, start)
     plan = resolution.plan
     encoding = encoding_for(resolution, start.clip)
-    vector = ModelCodec(plan.download, sent_layout(plan.blocks, bench.layout)).decode(start.model)
     controls = variates(resolution, start, state, len(dataset))
-    with part_to_train(resolution, bench.model, bench.layout, vector) as part:
-        trained = local_update(
-            part.model,
-            part.layout,
-            part.vector,
-            dataset,
-            plan.local_training,
-            round_index=start.round,
-            num_rounds=resolution.num_rounds,
-            seed=bench.seed + client_id,
-            correction=None if controls is None else controls.correction,
-        )
-    update = part.in_model(trained)
+    correction = None if controls is None else controls.correction
+    held = bench.trained.pop(client_id, None)
+    if held is not None and held[0] == start.round and correction is None:
+        update = held[1]
+    else:
+        update = train(bench, client_id, dataset, start, correction)
     if plan.noise is None and not bool(np.isfinite(update).all()):
         raise NonFiniteError(
             f"client {client_id}'s update holds NaN or infinity; lower the learning rate"
@@ -120,6 +124,37 @@ def prepare(
     encoded = encode_update(resolution, encoding, joined, len(dataset))
     grid = encoded[: encoding.encoded_length(joined.size)]
     return Prepared(encoded, controls.kept(encoding.decode(grid, joined.size)))
+
+
+def train(
+    bench: Workbench,
+    client_id: int,
+    dataset: Dataset,
+    start: RoundStart,
+    correction: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Δ, float64[d], of one client's examples: a function of these arguments alone.
+
+    Raises:
+        LocalProtocolError: a model or a block that does not fit the plan.
+        DataError, PlanError: see `local_update`.
+    """
+    resolution = resolution_for(bench.resolution, client_id, start)
+    plan = resolution.plan
+    vector = ModelCodec(plan.download, sent_layout(plan.blocks, bench.layout)).decode(start.model)
+    with part_to_train(resolution, bench.model, bench.layout, vector) as part:
+        trained = local_update(
+            part.model,
+            part.layout,
+            part.vector,
+            dataset,
+            plan.local_training,
+            round_index=start.round,
+            num_rounds=resolution.num_rounds,
+            seed=bench.seed + client_id,
+            correction=correction,
+        )
+    return part.in_model(trained)
 
 
 def contribution(

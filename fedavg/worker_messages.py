@@ -15,6 +15,8 @@ __all__ = [
     "Equip",
     "Exchange",
     "Failed",
+    "Holding",
+    "Lend",
     "Publics",
     "Reply",
     "Request",
@@ -23,6 +25,7 @@ __all__ = [
     "See",
     "Seen",
     "Taken",
+    "Trained",
     "Watch",
     "decode_reply",
     "decode_request",
@@ -64,14 +67,22 @@ class Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):
 
 
 class Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
-    """Let these clients answer."""
+    """Let these clients answer; some have been trained elsewhere, their Δ float64[d]."""
 
     round: int
     outgoing: list[tuple[int, list[bytes | Place]]]
+    trained: dict[int, bytes | Place] = {}
+
+
+class Lend(msgspec.Struct, frozen=True, array_like=True, tag="lend"):
+    """Train another process's client, whose own process is busy."""
+
+    holding: Holding
+    start: bytes | Place
 
 
 class Taken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):
-    """One batch of answers has been read off the worker's board."""
+    """One batch of answers, or one update, has been read off the worker's board."""
 
 
 class Watch(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
@@ -111,6 +122,13 @@ class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
     last: bool
 
 
+class Trained(msgspec.Struct, frozen=True, array_like=True, tag="trained"):
+    """A lent client's Δ, or None."""
+
+    client: int
+    update: bytes | Place | None
+
+
 class Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen"):
     """A probe's vectors."""
 
@@ -128,8 +146,8 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     reason: str
 
 
-Request = Enrol | Equip | Exchange | Taken | Watch | See | ScoreAll
-Reply = Publics | Answers | Seen | Scores | Done | Failed
+Request = Enrol | Equip | Exchange | Lend | Taken | Watch | See | ScoreAll
+Reply = Publics | Answers | Trained | Seen | Scores | Done | Failed
 _ENCODER = msgspec.msgpack.Encoder()
 _REQUESTS = msgspec.msgpack.Decoder(Request)
 _REPLIES = msgspec.msgpack.Decoder(Reply)

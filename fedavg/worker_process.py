@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import signal
 import sys
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,13 @@ from fedavg.worker_messages import (
     Equip,
     Exchange,
     Failed,
+    Lend,
     Publics,
     ScoreAll,
     Scores,
     Seen,
     Taken,
+    Trained,
     Watch,
     decode_request,
     encode,
@@ -43,7 +46,7 @@ from fedavg.worker_messages import (
 
 if TYPE_CHECKING:
     from fedavg.shared import Pipe, Place
-    from fedavg.worker_messages import Reply, Request
+    from fedavg.worker_messages import Holding, Reply, Request
 
 __all__ = ["serve"]
 
@@ -57,18 +60,22 @@ class _Worker:
         self._pipe = pipe
         self._boards = boards
         self._population: Population | None = None
-        self._untaken = 0
+        self._untaken = 0  # batches and updates on the board that nobody has read yet
+        self._later: deque[Request] = deque()
 
     def serve(self) -> None:
         with contextlib.suppress(
             EOFError, OSError
         ):  # the main process has gone, or closed the pipe
             while True:
-                request = decode_request(self._pipe.recv_bytes())
+                request = self._later.popleft() if self._later else self._receive()
                 try:
                     self._answer(request)
                 except FedAvgError as error:
                     self._send(Failed(f"{type(error).__name__}: {error}"))
+
+    def _receive(self) -> Request:
+        return decode_request(self._pipe.recv_bytes())
 
     def _send(self, reply: Reply) -> None:
         self._pipe.send_bytes(encode(reply))
@@ -88,6 +95,8 @@ class _Worker:
             self._send(Done())
         elif isinstance(request, Exchange):
             self._exchange(population, request)
+        elif isinstance(request, Lend):
+            self._lend(population, request)
         elif isinstance(request, Watch):
             population.watch(request.client)
             self._send(Done())
@@ -99,16 +108,29 @@ class _Worker:
             self._send(Done() if seen is None else Seen(seen[0].tobytes(), seen[1].tobytes()))
 
     def _enrol(self, request: Enrol) -> None:
-        datasets: dict[int, Dataset] = {}
-        for holding in request.holdings:
-            features = self._boards.array(holding.features, np.float32, holding.shape)
-            labels = self._boards.array(holding.labels, np.int64, holding.shape[:1])
-            datasets[holding.client] = Dataset(features, labels)
+        datasets = {holding.client: self._dataset(holding) for holding in request.holdings}
         faults = Faults(request.fault_rate, request.fault_seed)
         self._population = Population(datasets, faults)
         self._send(Publics(self._population.publics()))
 
+    def _dataset(self, holding: Holding) -> Dataset:
+        features = self._boards.array(holding.features, np.float32, holding.shape)
+        return Dataset(features, self._boards.array(holding.labels, np.int64, holding.shape[:1]))
+
+    def _lend(self, population: Population, request: Lend) -> None:
+        client, dataset = request.holding.client, self._dataset(request.holding)
+        update = population.train(client, dataset, self._boards.read(request.start))
+        if update is None:
+            self._send(Trained(client, None))
+            return
+        self._make_room(update.nbytes, pending=False)
+        self._untaken += 1
+        self._send(Trained(client, self._boards.post(update.tobytes())))
+
     def _exchange(self, population: Population, request: Exchange) -> None:
+        for client, place in request.trained.items():
+            update = np.frombuffer(self._boards.read(place), np.float64)
+            population.take(client, request.round, update)
         read: dict[Place | bytes, bytes] = {}  # one copy of what several clients are sent
         batch: list[tuple[int, list[bytes | Place], str | None]] = []
         for client, messages in request.outgoing:
@@ -122,8 +144,7 @@ class _Worker:
             if batch and (len(batch) == _BATCH or self._boards.written + size > _BOARD):
                 self._hand_in(batch, last=False)
                 batch = []
-            if self._boards.written + size > _BOARD:
-                self._await_readers()
+            self._make_room(size, pending=bool(batch))
             posted = [self._boards.post(message) for message in delivery.messages]
             batch.append((client, posted, delivery.failure))
         self._hand_in(batch, last=True)
@@ -133,17 +154,17 @@ class _Worker:
     ) -> None:
         self._untaken += 1
         self._send(Answers(batch, last=last))
-        if last:
-            self._await_readers()
 
-    def _await_readers(self) -> None:
-        """Wipe the board once everything on it has been read."""
-        while self._untaken:
-            request = decode_request(self._pipe.recv_bytes())
-            if not isinstance(request, Taken):
-                raise LocalProtocolError("a pool asks anew before it has taken the answers")
-            self._untaken -= 1
-        self._boards.wipe()
+    def _make_room(self, size: int, *, pending: bool) -> None:
+        """Wipe the board once everything on it has been read; wait for that when it is full."""
+        while self._untaken > 0 and self._boards.written + size > _BOARD:
+            request = self._receive()
+            if isinstance(request, Taken):
+                self._untaken -= 1
+            else:
+                self._later.append(request)
+        if self._untaken <= 0 and not pending:
+            self._boards.wipe()
 
 
 def _equip(population: Population, request: Equip) -> None:

@@ -14,10 +14,11 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -32,12 +33,14 @@ from fedavg.worker_messages import (
     Exchange,
     Failed,
     Holding,
+    Lend,
     Publics,
     ScoreAll,
     Scores,
     See,
     Seen,
     Taken,
+    Trained,
     Watch,
     decode_reply,
     encode,
@@ -95,8 +98,26 @@ def _serve(pipe: Pipe, boards: int, own: int) -> None:
     serve(pipe, boards, own)
 
 
+_Sent: TypeAlias = "tuple[int, list[bytes | Place]]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Loan:
+    """A client trained away from home.
+
+    Args:
+        worker: who trains it.
+        sent: the client and what it was sent.
+    """
+
+    worker: int
+    sent: _Sent
+
+
 class WorkerPool:
     """A transport to clients in `workers` processes, client i in process i mod workers.
+
+    A round's draw rarely meets all processes alike: those with little to do train clients of the others.
 
     Args:
         datasets: each client's own examples; copied to the workers, not kept here.
@@ -116,11 +137,14 @@ class WorkerPool:
         self._round = -1
         self._pipes: list[Pipe] = []
         self._processes: list[BaseProcess] = []
-        self._waiting: dict[Pipe, int] = {}
+        self._waiting: Counter[Pipe] = Counter()  # last answers and updates that are to come
+        self._starts = False  # whether the next exchange begins a round
+        self._balances = False
+        self._lent: dict[int, _Loan] = {}
         self._home = {client: i % workers for i, client in enumerate(sorted(datasets))}
         boards = [Board.create() for _ in range(2 + workers)] if _SHARES else []
         self._boards = Boards(boards, _SERVER)
-        holdings = self._deposit(datasets)
+        self._holdings = {holding.client: holding for holding in self._deposit(datasets)}
         forks = _FORKS and multiprocessing.get_context("forkserver")
         context = forks or multiprocessing.get_context("spawn")
         for worker in range(workers):
@@ -134,7 +158,7 @@ class WorkerPool:
             self._pipes.append(near)
             self._processes.append(process)
             send_boards(near, process.pid or 0, boards)
-            mine = [holding for holding in holdings if self._home[holding.client] == worker]
+            mine = [held for client, held in self._holdings.items() if self._home[client] == worker]
             self._send(worker, Enrol(mine, faults.rate, faults.seed))
 
     def _deposit(self, datasets: Mapping[int, Dataset]) -> list[Holding]:
@@ -178,6 +202,7 @@ class WorkerPool:
             seed=seed,
             store=None if store is None else str(store),
         )
+        self._balances = not resolution.plan.scaffold  # whose steps need what a client keeps
         for worker in range(len(self._pipes)):
             self._send(worker, request)
         for worker in range(len(self._pipes)):
@@ -189,14 +214,14 @@ class WorkerPool:
 
     def begin_round(self, round_index: int) -> None:
         """Tell the simulation (not the clients) which round's faults apply."""
-        self._round = round_index
+        self._round, self._starts = round_index, True
 
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
         """Deliver to all processes at once and yield answers as they come."""
         self._drain()
         self._boards.wipe()
         posted: dict[int, bytes | Place] = {}  # by identity: one copy for all who are sent the same
-        portions: list[list[tuple[int, list[bytes | Place]]]] = [[] for _ in self._pipes]
+        portions: list[list[_Sent]] = [[] for _ in self._pipes]
         for address, messages in outgoing.items():
             if address in self._parties:
                 yield ask(address, self._parties[address], messages)
@@ -206,11 +231,35 @@ class WorkerPool:
                     posted[id(message)] = self._boards.post(message)
             places = [posted[id(message)] for message in messages]
             portions[self._home[address]].append((address, places))
+        loans = self._even_out(portions) if self._starts and self._balances else []
+        self._starts = False
         for worker, portion in enumerate(portions):
             if portion:
-                self._send(worker, Exchange(self._round, portion))
-                self._waiting[self._pipes[worker]] = worker
+                self._ask(worker, Exchange(self._round, portion))
+        for loan in loans:
+            client, places = loan.sent
+            self._lent[client] = loan
+            self._ask(loan.worker, Lend(self._holdings[client], places[0]))
         yield from self._collect()
+
+    def _even_out(self, portions: list[list[_Sent]]) -> list[_Loan]:
+        """Take clients from long portions for idle workers to train: a draw seldom meets all alike.
+
+        The client itself stays where it lives, with its keys and its state; its update comes back
+        to it.
+        """
+        loans: list[_Loan] = []
+        lengths = [len(portion) for portion in portions]
+        while max(lengths) - min(lengths) > 1:
+            longest, shortest = lengths.index(max(lengths)), lengths.index(min(lengths))
+            loans.append(_Loan(shortest, portions[longest].pop()))
+            lengths[longest] -= 1
+            lengths[shortest] += 1
+        return loans
+
+    def _ask(self, worker: int, request: Exchange | Lend) -> None:
+        self._send(worker, request)
+        self._waiting[self._pipes[worker]] += 1
 
     def _drain(self) -> None:
         """Drop what an exchange that was broken off left unread: it answers nothing asked later."""
@@ -219,18 +268,48 @@ class WorkerPool:
     def _collect(self) -> Iterator[Delivery]:
         while self._waiting:
             for ready in wait(list(self._waiting)):
-                worker = next(w for pipe, w in self._waiting.items() if pipe is ready)
-                answers = self._receive(worker)
-                if not isinstance(answers, Answers):
+                worker = next(w for w, pipe in enumerate(self._pipes) if pipe is ready)
+                reply = self._receive(worker)
+                if isinstance(reply, Trained):
+                    self._heard(worker)
+                    self._return(reply)
+                elif isinstance(reply, Answers):
+                    yield from self._deliver(worker, reply)
+                else:
                     raise LocalProtocolError("a worker gave an answer that was not asked for")
-                if answers.last:
-                    del self._waiting[self._pipes[worker]]
-                deliveries = [
-                    Delivery(address, [self._boards.read(message) for message in messages], failure)
-                    for address, messages, failure in answers.deliveries
-                ]
-                self._send(worker, Taken())
-                yield from deliveries
+
+    def _heard(self, worker: int) -> None:
+        pipe = self._pipes[worker]
+        self._waiting[pipe] -= 1
+        if not self._waiting[pipe]:
+            del self._waiting[pipe]
+
+    def _return(self, trained: Trained) -> None:
+        """Hand a lent client's update to its own process, which has the client answer with it."""
+        loan = self._lent.get(trained.client)
+        if loan is None:  # its own process has failed meanwhile
+            return
+        update = {} if trained.update is None else {trained.client: trained.update}
+        if not update:
+            del self._lent[trained.client]
+        home = self._home[trained.client]
+        self._ask(home, Exchange(self._round, [loan.sent], update))
+
+    def _deliver(self, worker: int, answers: Answers) -> list[Delivery]:
+        if answers.last:
+            self._heard(worker)
+        deliveries = [
+            Delivery(address, [self._boards.read(message) for message in messages], failure)
+            for address, messages, failure in answers.deliveries
+        ]
+        self._send(worker, Taken())
+        self._settle([delivery.party for delivery in deliveries])
+        return deliveries
+
+    def _settle(self, clients: Sequence[int]) -> None:
+        """Tell who trained them that their own process has read the updates."""
+        for loan in [self._lent.pop(client) for client in clients if client in self._lent]:
+            self._send(loan.worker, Taken())
 
     def watch(self, client_id: int) -> None:
         """Put a probe into one client, for a report's pictures."""
@@ -275,7 +354,8 @@ class WorkerPool:
         except (EOFError, ConnectionError) as error:
             raise LocalProtocolError(f"worker process {worker} has died") from error
         if isinstance(reply, Failed):
-            self._waiting.pop(self._pipes[worker], None)
+            del self._waiting[self._pipes[worker]]
+            self._settle([client for client in self._lent if self._home[client] == worker])
             raise LocalProtocolError(f"worker process {worker}: {reply.reason}")
         return reply
 

@@ -10,19 +10,28 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from fedavg import messages, worker_process, workers
+from fedavg.cohort import FixedCohort, PoissonCohort
+from fedavg.federation import _one_thread
 from fedavg.messages import Ready, RoundStart
 from fedavg.model_spec import ModelSpec
-from fedavg.rounds import Delivery
+from fedavg.rounds import Delivery, RoundTraffic, run_round
+from fedavg.server import RoundServer
 from fedavg.shared import Board, Boards
-from fedavg.simulate import Faults
+from fedavg.simulate import Faults, InProcess, Population
+from fedavg.tensors import Layout
 from fedavg.worker_messages import Answers, Exchange, Taken, decode_reply, encode
 from fedavg.workers import WorkerPool
 from tests.e2e.small import SUMS, clients, plan
+
+if TYPE_CHECKING:
+    from fedavg.cohort import Cohort
+    from fedavg.resolution import Resolution
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="boards need open files handed on")
 
@@ -69,12 +78,14 @@ def test_a_full_board_waits_for_its_reader(monkeypatch: pytest.MonkeyPatch) -> N
     board.close()
 
 
-def _pool(count: int = 2) -> WorkerPool:
+def _resolution(cohort: Cohort) -> Resolution:
+    chosen = plan(SUMS["insecure-plain"], cohort=cohort)
+    return chosen.resolve(num_clients=6, vector_length=_LENGTH, num_rounds=3, largest_client=8)
+
+
+def _pool(count: int = 2, cohort: Cohort = PoissonCohort(1.0)) -> WorkerPool:  # noqa: B008 - frozen
     pool = WorkerPool(clients(6), _MODEL, workers=count, faults=Faults())
-    chosen = plan(SUMS["insecure-plain"])
-    resolution = chosen.resolve(
-        num_clients=6, vector_length=_LENGTH, num_rounds=3, largest_client=8
-    )
+    resolution = _resolution(cohort)
     publics = pool.publics()
     assert len(set(publics.values())) == 6  # forked from one process, yet each with its own entropy
     pool.equip(resolution, b"", 0, None)
@@ -162,3 +173,56 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def _sum_over(transport: WorkerPool | InProcess, resolution: Resolution, index: int) -> list[int]:
+    """One round among clients that all live in the first process."""
+    side = resolution.plan.secure_sum.server_side(b"")
+    model = _MODEL.build()
+    weights = Layout.of(model).flatten(model).astype("<f4").tobytes()
+    start = RoundStart(index, weights, None)
+    server = RoundServer(resolution, side, start=start, cohort=(0, 2, 4))
+    transport.begin_round(index)
+    return run_round(server, transport, RoundTraffic()).total.tolist()
+
+
+def test_idle_workers_train_clients_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit what each client's own process gives; mutant: another client's update."""
+    lent: list[int] = []
+    even_out = WorkerPool._even_out
+
+    def spy(self: WorkerPool, portions: list[list[object]]) -> list[object]:
+        loans = even_out(self, portions)
+        lent.extend(loan.sent[0] for loan in loans)
+        return loans
+
+    monkeypatch.setattr(WorkerPool, "_even_out", spy)
+    resolution = _resolution(FixedCohort(3))
+    alone = InProcess(Population(clients(6), Faults()))
+    model = _MODEL.build()
+    alone.equip(resolution, model, Layout.of(model), b"", 0)
+    with _one_thread():
+        expected = [_sum_over(alone, resolution, index) for index in range(2)]
+    pool = _pool(2, FixedCohort(3))
+    try:
+        assert [_sum_over(pool, resolution, index) for index in range(2)] == expected
+    finally:
+        pool.close()
+    assert lent == [4, 4]
+    assert any(expected[0])
+
+
+def test_what_cannot_be_trained_elsewhere_fails_at_home() -> None:
+    """The client's own process meets the same obstacle and says whose it is."""
+    pool = _pool()
+    try:
+        pool.begin_round(0)
+        short = messages.encode(RoundStart(0, np.zeros(_LENGTH - 1, "<f4").tobytes(), None))
+        told = dict.fromkeys((0, 2, 4), (short,))
+        failures = {delivery.party: delivery.failure for delivery in pool.exchange(told)}
+        assert set(failures) == {0, 2, 4}
+        assert all("parameters" in str(failure) for failure in failures.values())
+        pool.begin_round(1)
+        assert _ready(pool, 1) == dict.fromkeys(range(6), 1)
+    finally:
+        pool.close()
