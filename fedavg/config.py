@@ -18,7 +18,7 @@ from fedavg.block_config import blocks_of
 from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort, PoissonCohort
 from fedavg.config_compression import build_compression, build_encoding
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, PlanError
 from fedavg.model_spec import spec_of
 from fedavg.models import count_parameters
 from fedavg.noise import (
@@ -32,8 +32,8 @@ from fedavg.personalization import personalization_of
 from fedavg.placement import place
 from fedavg.plan import Budget, Plan, calibrated
 from fedavg.selective import Selective
-from fedavg.sensitivity import SensitivityMap
-from fedavg.sensitivity_scores import label_sensitivity
+from fedavg.sensitivity import UNCOUNTED, SensitivityMap
+from fedavg.sensitivity_scores import client_scores, label_sensitivity
 from fedavg.server_optim import AveragedIterates
 from fedavg.settings import (
     ClippingConfig,
@@ -151,7 +151,8 @@ def build_job(config: Config) -> Job:
     set_apart(built, personalization_of(config.personalization, training))
     parameters = count_parameters(built)
     blocks = blocks_of(config.blocks, config.local, built)
-    plan = build_plan(config, parameters, _sensitivity(config, task, built, parameters), blocks)
+    sensitivity = _sensitivity(config, task, clients, built, parameters)
+    plan = build_plan(config, parameters, sensitivity, blocks)
     if plan.noise is not None and config.privacy.noise_multiplier is None:
         plan = calibrated(
             plan,
@@ -170,14 +171,22 @@ def _statistics(sums: SumConfig) -> SecureSum:
 
 
 def _sensitivity(
-    config: Config, task: Task, model: nn.Module, parameters: int
+    config: Config, task: Task, clients: dict[int, Dataset], model: nn.Module, parameters: int
 ) -> SensitivityMap | None:
-    """Which coordinates "selective" encrypts; the held-out examples belong to the server."""
+    """Which coordinates "selective" encrypts; the held-out examples belong to the server.
+
+    Scores of the clients' own are summed here, before any round; under noise nobody is asked for them.
+    """
     sums = config.secure_sum
     if sums.kind != "selective":
         return None
     if sums.choice == "random":
         return SensitivityMap.random(parameters, sums.share, seed=config.seed)
+    if sums.choice == "clients":
+        if config.privacy.noise != "none":
+            raise PlanError(f"secure_sum.choice = 'clients': {UNCOUNTED}")
+        scores = client_scores(model, clients, seed=config.seed)
+        return SensitivityMap.from_clients(scores, sums.share, _statistics(sums))
     return SensitivityMap.from_scores(label_sensitivity(model, task.test), sums.share)
 
 

@@ -20,6 +20,7 @@ from fedavg.resolution import Resolution, replace_multiplier
 from fedavg.scaffold import check_scaffold
 from fedavg.schedule import CONSTANT, Schedule
 from fedavg.selective import Selective
+from fedavg.sensitivity import UNCOUNTED
 
 if TYPE_CHECKING:
     from fedavg.blocks import Blocks
@@ -164,10 +165,7 @@ class Plan:
                 "encode with rotate=False, or encrypt everything"
             )
         if self.noise is not None and sums.chosen.source == "clients":
-            raise PlanError(
-                "the map was chosen by clients' private scores without noise, and no ledger counts "
-                "that: under differential privacy choose by public data or at random"
-            )
+            raise PlanError(UNCOUNTED)
 
     def _check_blocks(self) -> None:
         if self.personalization is not None and self.personalization.kind != "finetune":

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
     from fedavg.secure_sum import SecureSum
 
-__all__ = ["SensitivityMap", "Source"]
+__all__ = ["UNCOUNTED", "SensitivityMap", "Source"]
+
+UNCOUNTED = (
+    "the map was chosen by clients' private scores without noise, and no ledger counts that: under "
+    "differential privacy choose by public data or at random"
+)
+"""Why a plan with noise takes no map of the clients' own."""
 
 Source = Literal["public", "clients", "random"]
 
@@ -119,11 +125,17 @@ class SensitivityMap:
             secure_sum: adds the scores; one that hides updates.
 
         Raises:
-            PlanError: a secure sum that hides nothing; else see `from_scores`.
+            PlanError: a secure sum that hides nothing, or fewer clients than it needs; else see
+                `from_scores`.
         """
         if not secure_sum.hides_updates:
             raise PlanError(
                 "clients' scores are private: add them under a secure sum that hides updates"
+            )
+        if len(scores) < secure_sum.smallest_cohort():
+            raise PlanError(
+                f"scores of {len(scores)} clients cannot be summed by {secure_sum.kind}, which needs "
+                f"{secure_sum.smallest_cohort()} or more"
             )
         encoded = {client: _encode(vector) for client, vector in scores.items()}
         largest = (1 << _SCORE_BITS) - 1

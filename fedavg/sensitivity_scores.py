@@ -12,14 +12,17 @@ from fedavg.errors import DataError
 from fedavg.tensors import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import nn
 
     from fedavg.data import Dataset
 
-__all__ = ["gradient_times_weight", "label_sensitivity"]
+__all__ = ["client_scores", "gradient_times_weight", "label_sensitivity"]
+
+_MOST_CLIENTS = 100
+_EXAMPLES = 8  # of each client: a map needs a rank, not a value
 
 
 def label_sensitivity(
@@ -86,6 +89,36 @@ def gradient_times_weight(
         for gradient, parameter in zip(gradients, parameters, strict=True)
     ]
     return _flat(model, names, products)
+
+
+def client_scores(
+    model: nn.Module, clients: Mapping[int, Dataset], *, seed: int
+) -> dict[int, NDArray[np.float64]]:
+    """What `SensitivityMap.from_clients` sums: `label_sensitivity` at each client, on its own examples.
+
+    At most a hundred clients are asked, drawn by the public seed, and each looks at eight examples.
+
+    Args:
+        model: with the parameters at which to score, the same everywhere.
+        clients: client id to its own examples.
+        seed: public.
+
+    Returns:
+        client id to float64[d], which a client does not show.
+
+    Raises:
+        DataError: no clients.
+    """
+    if not clients:
+        raise DataError("scores need clients")
+    asked = sorted(clients)
+    if len(asked) > _MOST_CLIENTS:
+        rng = np.random.default_rng([seed, len(asked)])  # noqa: TID251 - public seed
+        asked = sorted(rng.choice(np.array(asked), _MOST_CLIENTS, replace=False).tolist())
+    return {
+        client: label_sensitivity(model, clients[client], max_examples=_EXAMPLES)
+        for client in asked
+    }
 
 
 def _trained(model: nn.Module) -> tuple[list[str], list[nn.Parameter]]:

@@ -178,14 +178,15 @@ class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     Of "encrypted-secagg": `scheme` encrypts, and `key_at` can decrypt. Of "selective": `scheme` encrypts a
     `share` of the coordinates, chosen by `choice` (from the held-out examples, which are the server's
-    own, or at random), and `rest` adds the others.
+    own; at random; or from the clients' own examples, by scores that `scheme` adds under encryption
+    before the first round, without noise only), and `rest` adds the others.
     """
 
     kind: SumName = "secagg"
     scheme: Literal["bfv", "ckks"] = "bfv"
     key_at: Literal["holder", "clients"] = "holder"
     share: float = 0.2
-    choice: Literal["public", "random"] = "public"
+    choice: Literal["public", "random", "clients"] = "public"
     rest: Literal["secagg", "insecure-plain"] = "secagg"
     threat_model: Literal["malicious", "malicious-local", "semi-honest"] = "malicious"
     dropout_rate: float = 0.1

@@ -33,6 +33,8 @@ STAGES = {
 }
 """Names of the phases in which a client's message is awaited."""
 
+_SLACK = 1e-9  # shares of a roster, as secagg counts them: 0.34 of 300 are 102
+
 
 @dataclass(frozen=True, slots=True)
 class SecAgg:
@@ -86,11 +88,15 @@ class SecAgg:
         )
 
     def min_survivors(self, roster_size: int) -> int:
-        """All but the assumed drop-outs, never below three; of quorums of neighbours, what they promise."""
+        """All but the assumed drop-outs, never below three nor the protocol's quorum."""
         if self.threat_model == "malicious-local":
             rates = (self.dropout_rate, self.corrupt_rate)
             return secagg.requirements(roster_size, *rates, self.threat_model).min_survivors
-        return max(3, roster_size - math.ceil(self.dropout_rate * roster_size))
+        corrupt = math.ceil(self.corrupt_rate * roster_size - _SLACK)
+        lying = corrupt if self.threat_model == "malicious" else 0
+        quorum = (roster_size + lying) // 2 + 1
+        silent = math.ceil(self.dropout_rate * roster_size - _SLACK)
+        return max(3, roster_size - silent, quorum, corrupt + 2)
 
     def colluders(self, roster_size: int) -> int:
         """The corrupt share, at least one: an observing client knows its own noise."""

@@ -11,7 +11,7 @@ from fedavg.errors import CapacityError, FedAvgError, RoundAbortedError
 from fedavg.secure_sum import centred
 from fedavg.sum_secagg import SecAgg
 from he import HeError
-from secagg import SecAggError
+from secagg import SecAggError, UnsafeParametersError
 from tests.contract.sums import BACKENDS, secure_sum, spec_for
 
 REFUSALS = (FedAvgError, SecAggError, HeError)
@@ -165,3 +165,20 @@ def test_quorums_of_neighbours_sum_alike_under_their_own_name():
     assert np.array_equal(result.total, sum(vectors[i] for i in ids if i != ids[3]))
     assert backend.min_survivors(24) == backend.params(spec).min_survivors < 12
     assert "parts of a cohort" in backend.assumptions[0]
+
+
+@pytest.mark.parametrize("threat_model", ["malicious", "semi-honest"])
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.1, 0.34])
+@pytest.mark.parametrize("corrupt_rate", [0.0, 0.1, 0.3])
+def test_what_secagg_promises_of_survivors_is_what_its_protocol_needs(
+    threat_model, dropout_rate, corrupt_rate
+):
+    """Fewer survivors than the promise end a round empty, and as many never do."""
+    backend = SecAgg(dropout_rate, corrupt_rate, threat_model)
+    for n in (*range(3, 20), 100, 300):
+        spec = spec_for({i: np.zeros(3, np.int64) for i in range(n)}, max_abs=9)
+        try:
+            needed = backend.params(spec).min_survivors
+        except UnsafeParametersError:
+            continue
+        assert backend.min_survivors(n) == needed, n

@@ -10,13 +10,20 @@ from hypothesis import strategies as st
 import he
 from fedavg.blueprint import plan_from_bytes, plan_to_bytes
 from fedavg.cohort import PoissonCohort
-from fedavg.config import build_plan, load_config
+from fedavg.config import build_job, build_plan, load_config
 from fedavg.encoding import FixedPoint
-from fedavg.errors import ConfigError, LocalProtocolError, PlanError, RoundAbortedError
+from fedavg.errors import (
+    ConfigError,
+    DataError,
+    LocalProtocolError,
+    PlanError,
+    RoundAbortedError,
+)
 from fedavg.noise import DistributedGaussian
 from fedavg.secure_sum import KEY_HOLDER
 from fedavg.selective import Selective
 from fedavg.sensitivity import SensitivityMap
+from fedavg.sensitivity_scores import client_scores, label_sensitivity
 from fedavg.sum_he import Bfv, Ckks
 from fedavg.sum_masked_he import EncryptedSecAgg
 from fedavg.sum_plain import InsecurePlain
@@ -25,7 +32,7 @@ from fedavg.transcript import Transcript, uploaded_vector
 from tests.contract.sums import IDENTITIES, secure_sum, spec_for
 from tests.contract.test_secure_sums import REFUSALS, vectors_of
 from tests.e2e.scanner import contains_vector
-from tests.e2e.small import LENGTH, clients, federation, plan
+from tests.e2e.small import LENGTH, MODEL, clients, federation, plan
 
 RATES = {"dropout_rate": 0.34, "corrupt_rate": 0.0}
 RESTS = {"secagg": SecAgg(**RATES), "plain": InsecurePlain(0.34)}
@@ -341,6 +348,46 @@ def test_masked_rests_show_nothing():
         assert not contains_vector(
             run.transcript.received(), update[~run.plan.secure_sum.places(LENGTH + 1)]
         )
+
+
+CLIENTS = {"secure_sum.kind": "selective", "secure_sum.choice": "clients", "data.clients": 20}
+
+
+def test_a_configuration_whose_clients_choose():
+    """The scores of every client's own examples are summed under encryption before the first round."""
+    config = load_config(None, CLIENTS | {"privacy.noise": "none", "secure_sum.share": 0.1})
+    job = build_job(config)
+    assert isinstance(job.plan.secure_sum, Selective)
+    chosen = job.plan.secure_sum.chosen
+    assert chosen.source == "clients"
+    assert chosen.count == -(-job.parameters // 10)
+    assert "clients' private scores" in " ".join(job.plan.secure_sum.assumptions)
+    model = job.model.build()
+    each = [label_sensitivity(model, data, max_examples=8) for data in job.clients.values()]
+    assert len(each) == 20
+    expected = sum(np.rint(scores * (65535 / scores.max())) for scores in each)
+    assert chosen.packed == SensitivityMap.from_scores(expected, 0.1).packed
+    assert (
+        chosen.packed == build_job(config).plan.secure_sum.chosen.packed
+    )  # as a resumed run needs
+    assert plan_from_bytes(plan_to_bytes(job.plan)) == job.plan
+
+
+def test_under_noise_no_client_is_asked_for_scores(monkeypatch):
+    monkeypatch.setattr("fedavg.config.client_scores", lambda *_, **__: pytest.fail("was asked"))
+    with pytest.raises(PlanError, match="choice = 'clients'.*no ledger counts"):
+        build_job(load_config(None, CLIENTS | {"privacy.noise": "gaussian"}))
+
+
+def test_a_hundred_clients_at_most_are_asked():
+    population = {i: clients(1)[0] for i in range(130)}
+    model = MODEL.build()
+    asked = client_scores(model, population, seed=3)
+    assert len(asked) == 100
+    assert asked.keys() == client_scores(model, population, seed=3).keys()
+    assert asked.keys() != client_scores(model, population, seed=4).keys()
+    with pytest.raises(DataError, match="need clients"):
+        client_scores(model, {}, seed=3)
 
 
 def test_configurations():

@@ -111,6 +111,11 @@ def test_clients_scores_never_go_in_the_clear():
         SensitivityMap.from_clients(scores, 0.5, InsecurePlain())
 
 
+def test_fewer_clients_than_the_sum_needs_are_not_asked():
+    with pytest.raises(PlanError, match="scores of 2 clients"):
+        SensitivityMap.from_clients({i: np.arange(4.0) for i in range(2)}, 0.5, SecAgg())
+
+
 def test_a_client_without_any_score_and_one_with_nan():
     scores = {i: np.arange(4.0) for i in range(4)} | {4: np.zeros(4)}
     assert SensitivityMap.from_clients(scores, 0.25, SecAgg()).mask.tolist() == [0, 0, 0, 1]
