@@ -109,6 +109,7 @@ def test_without_the_kept_state_a_resumed_run_would_differ(in_the_clear, monkeyp
 @pytest.mark.parametrize("clipping", [None, AdaptiveClipping(bit_stddev=2.0)])
 @pytest.mark.parametrize("rotate", [False, True])
 def test_random_k_under_noise_fills_the_chosen_places_only(noise, clipping, rotate):
+    """A noisy place is zero with probability below 1/600; five of ten are with below 1e-11 a round."""
     changes = {
         "encoding": FixedPoint(0.5, 9, rotate=rotate),
         "noise": noise,
@@ -120,7 +121,9 @@ def test_random_k_under_noise_fills_the_chosen_places_only(noise, clipping, rota
     for index, result in enumerate(run.run(3)):
         assert result.skipped is None
         places = RandomK(0.25, 3).places(LENGTH, index)
-        assert np.flatnonzero(run.last_update).tolist() == places.tolist()
+        filled = np.flatnonzero(run.last_update)
+        assert set(filled) <= set(places)
+        assert len(filled) > len(places) / 2
     assert run.ledger.spent().high == pytest.approx(run.resolve(3).epsilon_at_end(), rel=1e-9)
 
 

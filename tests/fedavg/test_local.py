@@ -196,9 +196,7 @@ def test_the_cnn_trains():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
 @pytest.mark.parametrize("batch", [None, 3])
-@pytest.mark.parametrize(
-    "trained", [{0}, {1}, {2, 3}, {4, 5}, {5}, {0, 3, 4}, {1, 5}], ids=str
-)
+@pytest.mark.parametrize("trained", [{0}, {1}, {2, 3}, {4, 5}, {5}, {0, 3, 4}, {1, 5}], ids=str)
 def test_frozen_parameters_stay_and_the_fast_path_goes_round_them(trained, optimizer, batch):
     model = FeedForward((6, 5, 4, 3))
     for index, part in enumerate(model.parameters()):
