@@ -153,6 +153,8 @@ def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
 
 
 def _accuracy_note(summary: Summary, *, public: bool) -> str:
+    if summary.accuracy is None and summary.personalization is not None and summary.rounds:
+        return "The classifying layers stayed at the clients, so there is no shared model to score."
     if summary.accuracy is None:
         return "No round was scored."
     if public or summary.baseline_accuracy is None:
