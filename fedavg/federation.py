@@ -24,14 +24,13 @@ from fedavg.client_state import FolderStore
 from fedavg.errors import DataError, LocalProtocolError
 from fedavg.global_model import GlobalModel
 from fedavg.local import evaluate
+from fedavg.model_setup import set_up
 from fedavg.model_spec import ModelSpec
-from fedavg.personal_training import with_apart
 from fedavg.round_result import RoundResult
 from fedavg.rounds import PROTOCOL_ERRORS, RoundTraffic, run_round
 from fedavg.secure_sum import KEY_HOLDER
 from fedavg.server import KeyHolder, RoundServer
 from fedavg.simulate import Faults, InProcess, Population
-from fedavg.tensors import Layout
 from fedavg.transfer import model_bytes, rest_digest
 from fedavg.workers import WorkerPool, start_early
 
@@ -114,8 +113,8 @@ class Federation:
         self.watched: tuple[int, ...] = ()
         self._spec = model if isinstance(model, ModelSpec) else None
         built = model.build() if isinstance(model, ModelSpec) else model
-        self._model, self._kept = with_apart(built, plan.personalization)
-        self.layout = Layout.of(self._model)
+        shape = next(iter(clients.values())).features.shape[1:]
+        self._model, self.layout, self._kept = set_up(built, plan.personalization, shape)
         self._rest = rest_digest(self._model)
         self._clients = dict(clients)
         self._evaluate = evaluate

@@ -196,7 +196,8 @@ def _train_any(
         if not torch.equal(buffer, buffers[name]):
             raise PlanError(
                 f"training changed the buffer {name!r}, which is no parameter: it would leave the "
-                "client neither clipped nor averaged; use a layer without such state"
+                "client neither clipped nor averaged; use a layer without such state (GroupNorm or "
+                "LayerNorm for BatchNorm, no spectral norm, no moving averages or counters)"
             )
 
 

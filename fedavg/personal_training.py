@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from fedavg.personalization import Personalization
     from fedavg.update import Workbench
 
-__all__ = ["prepare_personal", "score_client", "set_apart", "with_apart"]
+__all__ = ["prepare_personal", "score_client", "set_apart"]
 
 _MODEL, _HEAD = "personal.model", "personal.head"  # float32, in a client's state
 
@@ -55,16 +54,6 @@ def set_apart(model: nn.Module, personal: Personalization | None) -> frozenset[s
     for name in names:
         parameters[name].requires_grad = False
     return names
-
-
-def with_apart(
-    model: nn.Module, personal: Personalization | None
-) -> tuple[nn.Module, frozenset[str]]:
-    """What `set_apart` does, on a copy: a caller's own module is left as it is."""
-    if personal is None or not personal.head:
-        return model, frozenset()
-    own = copy.deepcopy(model)
-    return own, set_apart(own, personal)
 
 
 def prepare_personal(
