@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from fedavg.secure_sum import ServerSide, SumResult
     from fedavg.transcript import Transcript
 
-__all__ = ["BlockSums", "run_blocks"]
+__all__ = ["BlockSums", "block_start", "run_blocks"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +117,7 @@ def run_blocks(
         server = RoundServer(
             resolution.of_block(block),
             side,
-            start=_start_of(start, blocks, block, places, model),
+            start=block_start(start, blocks, block, places, model),
             cohort=mine,
         )
         try:
@@ -144,10 +144,18 @@ def run_blocks(
     )
 
 
-def _start_of(
+def block_start(
     start: RoundStart, blocks: Blocks, block: int, places: NDArray[np.int64], model: GlobalModel
 ) -> RoundStart:
-    """The round's first message to one block's clients: with all parameters, or theirs alone."""
+    """The round's first message to one block's clients: with all parameters, or theirs alone.
+
+    Args:
+        start: of the round, as for a model that is not cut.
+        blocks: the plan's.
+        block: whose clients it is for.
+        places: the block's coordinates in this round.
+        model: the server's.
+    """
     sent = start.model
     if blocks.sends_part:
         codec = ModelCodec(model.codec.kind, sent_layout(blocks, model.codec.layout))
