@@ -1,6 +1,6 @@
 """Blocks of whole tensors: a client trains one block and holds the rest still (partial variable training).
 
-Sidahmed et al. 2021.  Works with any model.  A client still gets the whole model and runs all of it forwards;
+Yang et al. 2022.  Works with any model.  A client still gets the whole model and runs all of it forwards;
 it saves gradients, optimiser state, the way back below its lowest layer, and upload.
 """
 

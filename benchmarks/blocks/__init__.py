@@ -1,4 +1,4 @@
-"""The blocks suite: what a client saves when it trains one block of the model, and what that costs in accuracy."""
+"""The blocks suite: what a client saves that trains one block of the model, and what accuracy it costs."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch.profiler import ProfilerActivity, profile
 
@@ -140,10 +140,11 @@ def _cpu(call: Callable[[], object]) -> float:
 
 
 def _peak(call: Callable[[], object]) -> int:
-    """Most bytes of torch's own allocations that were alive at once, from its profiler's list of all of them."""
+    """Most bytes that torch had allocated at once, from its profiler's list of all allocations."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         call()
-    events = seen.profiler.kineto_results.events()
+    traced: Any = seen.profiler  # its stubs leave the list of allocations out
+    events = traced.kineto_results.events()
     changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
     alive = peak = 0
     for _, change in changes:

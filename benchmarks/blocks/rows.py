@@ -58,7 +58,7 @@ def everything(bench: Bench) -> None:
 
 
 def _case(bench: Bench, case: _Case, task: Task) -> None:
-    spec = ModelSpec(case.name, (784,), 10)
+    spec = ModelSpec(case.name, task.train.features.shape[1:], task.num_classes)
     layout = Layout.of(spec.build())
     plans: dict[tuple[str, int], Blocks | None] = {("whole", 1): None}
     for kind in _KINDS:
@@ -69,7 +69,8 @@ def _case(bench: Bench, case: _Case, task: Task) -> None:
     each = case.examples
     people = {
         i: Dataset(
-            task.train.features[i * each : (i + 1) * each], task.train.labels[i * each : (i + 1) * each]
+            task.train.features[i * each : (i + 1) * each],
+            task.train.labels[i * each : (i + 1) * each],
         )
         for i in range(case.clients)
     }
@@ -117,9 +118,7 @@ def _report(
         shares = f"{costs.share:.1%} / {costs.largest:.1%}"
         peaks = f"{costs.peak / 1e6:.2f} / {costs.worst / 1e6:.2f}"
         traffic = (costs.up / 1e3, costs.down / 1e3)
-        rows.append(
-            (kind, count, shares, *traffic, costs.seconds * 1e3, peaks, f"{accuracy:.1%}")
-        )
+        rows.append((kind, count, shares, *traffic, costs.seconds * 1e3, peaks, f"{accuracy:.1%}"))
     columns = (
         "kind",
         "blocks",
@@ -169,7 +168,5 @@ def _measures(bench: Bench, name: str, key: str, costs: Costs, whole: Costs) -> 
     )
     for short, what, unit, ours, theirs, asked in pairs:
         bench.add(
-            Measure(
-                f"{key}_{short}", f"{name}: {what}", unit, ours, theirs, bar=asked, note=note
-            )
+            Measure(f"{key}_{short}", f"{name}: {what}", unit, ours, theirs, bar=asked, note=note)
         )
