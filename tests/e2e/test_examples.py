@@ -17,6 +17,7 @@ def load(name):
 
 def test_all_examples_have_a_test():
     tested = {"privacy_utility", "encryption_overhead", "embed_secagg", "selective_encryption"}
+    tested.add("gradient_matching")
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -45,6 +46,20 @@ def test_selective_encryption(capsys):
     assert errors["50%", "random"] < 0.01
     assert errors["50%", "sensitivity"] > 0.1
     assert errors["100%", "sensitivity"] == 1.0
+
+
+def test_gradient_matching(capsys, tmp_path):
+    """What is open shows the image, at random shares as at none; encrypted, nothing is found."""
+    picture = tmp_path / "found.svg"
+    load("gradient_matching").main(picture, images=1, steps=60)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "%" in line]
+    medians = {" ".join(row[:-4]): float(row[-4]) for row in rows}
+    assert max(medians[name] for name in ("0%", "5% at random", "20% at random")) < 0.01
+    assert medians["20% by sensitivity"] < medians["50% by sensitivity"] < medians["100%"] == 1.0
+    drawn = picture.read_text()
+    assert drawn.count("<rect") == 1 + 64 * 9
+    assert drawn.startswith("<svg")
+    assert drawn.endswith("</svg>")
 
 
 def test_a_model_moves_from_one_task_to_another_by_two_configurations(tmp_path):
