@@ -7,6 +7,7 @@ most tells about its data, and places that differ from client to client do not a
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -62,9 +63,7 @@ class RandomK:
 
     def places(self, vector_length: int, round_index: int) -> NDArray[np.int64]:
         """int64[k], ascending: a uniformly random subset of 0 … d − 1."""
-        public = np.random.default_rng((self.seed, round_index))  # noqa: TID251 - public seed
-        chosen = public.choice(vector_length, self.length(vector_length), replace=False)
-        return np.sort(chosen)
+        return _places(self.seed, round_index, vector_length, self.length(vector_length))
 
     def select(self, vector: NDArray[np.float64], round_index: int) -> NDArray[np.float64]:
         """float64[k]: the round's places of float64[d].  Run by the client."""
@@ -90,6 +89,14 @@ class RandomK:
         out = np.zeros(vector_length)
         out[self.places(vector_length, round_index)] = values
         return out * (vector_length / values.size) if unbiased else out
+
+
+@functools.lru_cache(maxsize=4)  # the clients of one process ask for the same places
+def _places(seed: int, round_index: int, vector_length: int, count: int) -> NDArray[np.int64]:
+    public = np.random.default_rng((seed, round_index))  # noqa: TID251 - public seed
+    chosen = np.sort(public.choice(vector_length, count, replace=False))
+    chosen.flags.writeable = False
+    return chosen
 
 
 def check_traffic(plan: Plan) -> None:

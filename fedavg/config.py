@@ -224,6 +224,7 @@ def build_plan(
         server_optimizer=server_optimizer(config.server),
         budget=Budget(epsilon, privacy.delta),
         averaging=averaging,
+        weighting=None if config.server.weighting == "auto" else config.server.weighting,
         max_participations=privacy.max_participations if noise is not None else None,
         clipping=_clipping(config.clipping),
         personalization=personalization_of(config.personalization, training),

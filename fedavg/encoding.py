@@ -9,6 +9,7 @@ sensitivity which noise is calibrated against.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, Self
@@ -174,9 +175,14 @@ def decode_grid(
     return real if vector_length is None else real[:vector_length]
 
 
+@functools.lru_cache(
+    maxsize=2
+)  # the clients of one process, and its server, turn by the same signs
 def _signs(length: int, seed: int) -> NDArray[np.float64]:
     generator = np.random.default_rng(seed)  # noqa: TID251 - public seed
-    return generator.integers(0, 2, length).astype(np.float64) * 2 - 1
+    signs = generator.integers(0, 2, length).astype(np.float64) * 2 - 1
+    signs.flags.writeable = False
+    return signs
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,8 @@ class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The server's step; average_tail > 0 releases the mean of the last rounds' models.
 
-    Without beta1: 0.9, and 0 for "adagrad". The schedule is as in [local].
+    Without beta1: 0.9, and 0 for "adagrad". The schedule is as in [local]. `weighting` "auto" weighs
+    clients by their examples without noise, and equally with it.
     """
 
     optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
@@ -133,6 +134,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     beta2: float = 0.99
     tau: float = 1e-3
     average_tail: float = 0.2
+    weighting: Literal["auto", "examples", "equal"] = "auto"
 
 
 class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 _LEAST_CLIP = 1e-100
-_RESIDUAL = "residual"  # float64[d] of a client's state
+_RESIDUAL = "residual"  # float32[d] of a client's state
 _ROUNDING = 1  # apart from the order of examples, which the same seed and round give
 _LOG = logging.getLogger(__name__)  # the client's own: never sent
 
@@ -197,7 +197,7 @@ def contribution(
         own = own // examples
     residual = meant.copy()
     residual[places] -= encoding.decode(own, chosen.size)
-    return Prepared(encoded, {_RESIDUAL: residual})
+    return Prepared(encoded, {_RESIDUAL: residual.astype(np.float32)})
 
 
 def encoding_for(resolution: Resolution, clip: float | None) -> Encoding:

@@ -12,12 +12,15 @@ from fedavg.audit import audit_plan
 from fedavg.cli import app
 from fedavg.clipping import AdaptiveClipping
 from fedavg.compression import RandomK
+from fedavg.config import build_job, load_config
 from fedavg.download import ModelCodec
 from fedavg.encoding import FixedPoint
 from fedavg.errors import PlanError
 from fedavg.messages import RoundStart, encode
 from fedavg.noise import CentralGaussian, DistributedGaussian
 from fedavg.quantised import Quantised
+from fedavg.selective import Selective
+from fedavg.sensitivity import SensitivityMap
 from fedavg.simulate import Faults
 from fedavg.sum_he import Bfv
 from fedavg.sum_plain import InsecurePlain
@@ -63,6 +66,19 @@ def test_every_secure_sum_trains_the_same_model_to_the_bit(name, in_the_clear):
     assert np.array_equal(run.released, in_the_clear[0].released)
     assert [r.accuracy_as_sent for r in results] == [r.accuracy_as_sent for r in in_the_clear[1]]
     assert all(r.survivors == 20 and r.skipped is None for r in results)
+
+
+@pytest.mark.parametrize("rest", [SecAgg(), InsecurePlain()])
+def test_a_partly_encrypted_sum_trains_it_too(rest):
+    """A map names parameters, so neither a rotation nor random places."""
+    changes = FEW_BYTES | {"encoding": Quantised(0.5, 2), "compression": None}
+    runs = [
+        federation(sums, changes=changes)
+        for sums in (Selective(Bfv(), rest, SensitivityMap.random(LENGTH, 0.3, seed=1)), rest)
+    ]
+    for run in runs:
+        list(run.run(3))
+    assert np.array_equal(runs[0].released, runs[1].released)
 
 
 def test_worker_processes_give_the_same_model(in_the_clear):
@@ -222,6 +238,7 @@ def test_an_audit_wants_whole_updates():
         ('[privacy]\nnoise = "none"\n[encoding]\nrounding = "nearest"\nbits = 1', "'stochastic'"),
         ('[privacy]\nnoise = "none"\n[encoding]\nrounding = "stochastic"\nbits = 33', "1 … 32"),
         ('[download]\nformat = "int2"', "download.format"),
+        ('[server]\nweighting = "examples"', "no bounded sensitivity"),
         ('[download]\nformt = "int8"', "did you mean 'format'?"),
     ],
 )
@@ -251,6 +268,8 @@ noise = "none"
 [encoding]
 bits = 1
 range = 0.5
+[server]
+weighting = "equal"
 [compression]
 error_feedback = true
 [download]
@@ -268,6 +287,12 @@ def test_configured_runs_end_with_a_model(tmp_path, tables, kind):
     assert result.exit_code == 0, result.output
     assert [row["skipped"] for row in lines(out / "server.jsonl")] == [False, False]
     assert (out / "model.safetensors").exists()
+    assert not build_job(load_config(out / "config.toml")).plan.weighted
+
+
+def test_weights_by_examples_are_the_default_without_noise(tmp_path):
+    config = config_in(tmp_path, '[privacy]\nnoise = "none"')
+    assert build_job(load_config(config)).plan.weighted
 
 
 def test_sums_of_one_bit_values_are_as_narrow_as_the_cohort_allows():
