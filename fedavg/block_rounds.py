@@ -107,12 +107,10 @@ def run_blocks(
     gathered = _Gathered(np.zeros(size), np.zeros(size))
     sums: list[SumResult] = []
     skipped: list[str] = []
-    for block in range(blocks.count):
-        mine = [
-            client
-            for client in cohort
-            if dealt(blocks, client, index, resolution.num_clients) == block
-        ]
+    rosters: list[list[int]] = [[] for _ in range(blocks.count)]
+    for client in cohort:
+        rosters[dealt(blocks, client, index, resolution.num_clients)].append(client)
+    for block, mine in enumerate(rosters):
         places = blocks.coordinates(block, index)
         server = RoundServer(
             resolution.of_block(block),

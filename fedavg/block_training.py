@@ -12,7 +12,7 @@ from torch import nn
 from fedavg.blocks import dealt
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.layer_blocks import LayerBlocks
-from fedavg.models import FeedForward, McMahanCNN
+from fedavg.models import FeedForward, McMahanCNN, channels_last
 from fedavg.rolling_blocks import RollingBlocks
 from fedavg.tensors import Layout
 
@@ -137,7 +137,7 @@ def _smaller(model: nn.Module, blocks: RollingBlocks) -> nn.Module:
             smaller = McMahanCNN(classes, blocks.widths)
         else:
             raise _uncuttable(model)
-    return smaller.to_empty(device="cpu")
+    return channels_last(smaller.to_empty(device="cpu"))
 
 
 def check_model(blocks: Blocks, model: nn.Module) -> None:

@@ -74,7 +74,7 @@ def check_length(ours: int, vector_length: int) -> None:
         )
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, num_clients: int) -> NDArray[np.int64]:
     public = np.random.default_rng((seed, epoch))  # noqa: TID251 - public seed
     return public.permutation(num_clients)

@@ -71,7 +71,9 @@ def check_buffers(model: nn.Module, layout: Layout, example_shape: tuple[int, ..
     try:
         local_update(
             *(model, layout, start, Dataset(features, labels), LocalTraining(lr=1e-6)),
-            round_index=0, num_rounds=1, seed=0,
+            round_index=0,
+            num_rounds=1,
+            seed=0,
         )
     except DataError:
         return  # it may be the made-up examples that do not fit

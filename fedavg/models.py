@@ -18,7 +18,7 @@ from fedavg.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["FeedForward", "McMahanCNN", "build_model", "count_parameters"]
+__all__ = ["FeedForward", "McMahanCNN", "build_model", "channels_last", "count_parameters"]
 
 
 class FeedForward(nn.Module):
@@ -99,10 +99,14 @@ def _cnn(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
             f"model 'cnn' takes images of 28×28, not examples of shape {input_shape}; "
             "choose 'softmax', 'mlp' or '2nn'"
         )
-    model: nn.Module = McMahanCNN(num_classes)
+    return channels_last(McMahanCNN(num_classes))
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """The same module with convolutions laid out as CPUs take them fastest."""
     for convolution in (part for part in model.modules() if isinstance(part, nn.Conv2d)):
         weight = convolution.weight
-        weight.data = weight.data.contiguous(memory_format=torch.channels_last)  # faster on CPUs
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     return model
 
 

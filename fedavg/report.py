@@ -204,6 +204,10 @@ def _setting(summary: Summary) -> list[tuple[str, str]]:
         ("Clients", f"{clients}, about {_count(summary.expected_cohort)} asked a round"),
         ("Secure sum", f"{summary.secure_sum} ({summary.threat_model})"),
     ]
+    if summary.blocks:
+        part = max(summary.blocks) / (summary.parameters or sum(summary.blocks))
+        held = f"{len(summary.blocks)} side by side: a client trains and sends at most {part:.1%}"
+        rows.append(("Blocks", held))
     if summary.noise_multiplier is not None and summary.noise_multiplier_added is not None:
         added = summary.noise_multiplier_added
         rows += [
@@ -250,7 +254,8 @@ def _traffic_facts(run: Run) -> list[str]:
         up = sum(row.bytes_up for row in rows) / sum(row.survivors for row in rows)
         text = f"A client uploads {_bytes(up)} a round"
         if run.summary.parameters:
-            text += f", {up / (4 * run.summary.parameters):.2f} times its update as plain float32"
+            what = "the whole model" if run.summary.blocks else "its update"
+            text += f", {up / (4 * run.summary.parameters):.2f} times {what} as plain float32"
         facts.append(text + ".")
     skipped = sum(row.skipped for row in run.server)
     if skipped:

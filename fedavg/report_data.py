@@ -63,6 +63,7 @@ class Summary(msgspec.Struct, frozen=True):
     sampling_rate: float | None = None
     expected_cohort: float | None = None
     clip: float | None = None
+    blocks: list[int] | None = None
     rounds: int = 0
     rounds_planned: int | None = None
     accuracy: float | None = None

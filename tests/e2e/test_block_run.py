@@ -30,6 +30,9 @@ def test_a_run_of_blocks_that_is_killed_ends_as_one_that_is_not(tmp_path):
     assert invoke("resume", broken).exit_code in (0, 2)  # 2: it had ended before the kill
     for name in ("metrics.jsonl", "model.safetensors"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
+    page = (whole / "report.html").read_text()
+    assert "2 side by side: a client trains and sends at most 50.1%" in page
+    assert "times the whole model as plain float32" in page
     summary = json.loads((whole / "summary.json").read_text())
     assert summary["blocks"] == [515, 515]  # half of 64 units: 12·32 + 32 + 32·3 + 3
     assert summary["accuracy"] > 0.9

@@ -8,18 +8,23 @@ import torch
 from scipy.stats import chi2
 from torch.nn import functional
 
+from fedavg.block_training import part_to_train
 from fedavg.blocks import dealt
+from fedavg.data import Dataset
 from fedavg.encoding import FixedPoint
 from fedavg.errors import PlanError
 from fedavg.layer_blocks import LayerBlocks
+from fedavg.local import local_update
 from fedavg.local_training import LocalTraining
+from fedavg.models import build_model
 from fedavg.noise import DistributedGaussian, guaranteed_variance
 from fedavg.quantised import Quantised
 from fedavg.rolling_blocks import RollingBlocks
 from fedavg.server_optim import FedAdam, FedMomentum
 from fedavg.simulate import Faults
+from fedavg.tensors import Layout
 from tests.e2e.small import SUMS, clients, examples, federation
-from tests.fedavg.block_plans import CUTS, LAYOUT, MODEL
+from tests.fedavg.block_plans import CUTS, LAYOUT, MODEL, resolution_with
 
 N = 24
 
@@ -39,6 +44,36 @@ def test_one_block_is_the_plain_run_to_the_bit(one):
     changes = {"server_optimizer": FedMomentum(1.0, 0.9)}
     plain, cut = (trained(blocks, changes=changes)[0] for blocks in (None, one))
     assert np.array_equal(plain.released, cut.released)
+
+
+@pytest.mark.parametrize("kind", ["layers", "rolling"])
+def test_one_block_of_the_cnn_is_the_plain_client_to_the_bit(kind):
+    model = build_model("cnn", (784,), 10, seed=0)
+    layout = Layout.of(model)
+    one = RollingBlocks(layout.shapes, 1) if kind == "rolling" else LayerBlocks.by_count(layout, 1)
+    public = np.random.default_rng(0)
+    data = Dataset(public.random((6, 784), dtype=np.float32), np.arange(6))
+    vector, updates = layout.flatten(model), []
+    for blocks in (None, one):
+        resolution = resolution_with(blocks, layout.size)
+        with part_to_train(
+            resolution if blocks is None else resolution.of_block(0), model, layout, vector
+        ) as part:
+            updates.append(
+                local_update(
+                    part.model,
+                    part.layout,
+                    part.vector,
+                    data,
+                    LocalTraining(batch_size=3),
+                    round_index=0,
+                    num_rounds=1,
+                    seed=0,
+                )
+            )
+    assert np.array_equal(*updates)
+    assert updates[0].any()
+    assert all(part.requires_grad for part in model.parameters())
 
 
 @pytest.mark.parametrize(
@@ -110,9 +145,6 @@ def test_a_block_moves_as_its_clients_would_move_it_with_the_rest_held_still():
 
 def test_overlapping_windows_are_averaged_by_the_examples_of_all_who_trained_a_place():
     """With equal data the mean over blocks is the mean of windows' updates, weighted by examples."""
-    from fedavg.block_training import part_to_train
-    from fedavg.local import local_update
-
     blocks, population = CUTS["rolling, overlapping"], clients(N)
     run, _ = trained(blocks, rounds=1, clients=population)
     resolution, model = run.resolve(1), MODEL.build()
