@@ -116,7 +116,8 @@ class Federation:
         shape = next(iter(clients.values())).features.shape[1:]
         self._model, self.layout, self._kept = set_up(built, plan.personalization, shape)
         self._rest = rest_digest(self._model)
-        self._clients = dict(clients)
+        self._sizes = {client: len(data) for client, data in clients.items()}
+        self._clients = dict(clients)  # until they are handed to the clients
         self._evaluate = evaluate
         self._workers = workers
         self._faults = faults or Faults()
@@ -124,7 +125,7 @@ class Federation:
         self._journal = journal
         self._store = client_store
         self._global = GlobalModel(plan, self.layout.flatten(self._model), self.layout)
-        self._participations: dict[int, int] = dict.fromkeys(self._clients, 0)
+        self._participations: dict[int, int] = dict.fromkeys(self._sizes, 0)
         self._server_epsilon: dict[int, float | None] = {}
         self.last_sum: SumResult | None = None
         self.last_update: NDArray[np.float64] | None = None
@@ -138,13 +139,13 @@ class Federation:
     def resolve(self, num_rounds: int) -> Resolution:
         """The plan with every derived number, as `run` would use it."""
         if self.plan.blocks is not None:
-            check_seats(self._clients)
+            check_seats(self._sizes)
             check_model(self.plan.blocks, self._model)
         return self.plan.resolve(
-            num_clients=len(self._clients),
+            num_clients=len(self._sizes),
             vector_length=self.layout.size,
             num_rounds=num_rounds,
-            largest_client=max(len(data) for data in self._clients.values()),
+            largest_client=max(self._sizes.values()),
             rest=self._rest,
         )
 
@@ -193,13 +194,14 @@ class Federation:
             transport.close()
 
     def _transport(self) -> InProcess | WorkerPool:
+        datasets, self._clients = self._clients, {}
         if self._workers and self._spec is not None:
-            return WorkerPool(self._clients, self._spec, workers=self._workers, faults=self._faults)
-        return InProcess(Population(self._clients, self._faults))
+            return WorkerPool(datasets, self._spec, workers=self._workers, faults=self._faults)
+        return InProcess(Population(datasets, self._faults))
 
     def _restore(self, resolution: Resolution, restart: Restart) -> None:
         mark, point = fingerprint(resolution, self.layout, self._seed), restart.checkpoint
-        restart.check(mark, self.layout.size, self._clients.keys(), self.plan.budget)
+        restart.check(mark, self.layout.size, self._sizes.keys(), self.plan.budget)
         self.ledger = restart.ledger
         self._global.restore(point)
         self._participations = dict(point.participations)
@@ -209,7 +211,7 @@ class Federation:
     ) -> Generator[RoundResult]:
         provision = self._enrol(resolution, transport)
         side = self.plan.secure_sum.server_side(provision.server)
-        event, ids = resolution.release_event(), sorted(self._clients)
+        event, ids = resolution.release_event(), sorted(self._sizes)
         done = 0 if restart is None else restart.checkpoint.rounds_done
         if restart is None:
             self._record(resolution, done, None)

@@ -30,7 +30,7 @@ def run(bench: Bench, data: str | None = None, workers: int | None = None) -> No
             write_synthetic(Path(path), bench.pick(quick=6_000, default=60_000, full=60_000))
         task = rows.default_task(path, workers)
         if bench.size == "quick":
-            task = replace(task, clients=20, each=300, cohort=8)
+            task = replace(task, clients=20, each=300, cohort=10)
         peers = rows.peers(bench)
         rows.rounds(bench, task, peers)
         rows.convolutional(bench, task, peers)

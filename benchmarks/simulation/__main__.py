@@ -88,7 +88,7 @@ def _split(rounds: int) -> tuple[int, int]:
 def _task(options: argparse.Namespace, task: Task) -> Task:
     own = replace(task, model=options.model, protection=options.protection)
     own = replace(own, lr=0.05) if own.model == "cnn" else own
-    return replace(own, clients=20, each=300, cohort=8) if options.size == "quick" else own
+    return replace(own, clients=20, each=300, cohort=10) if options.size == "quick" else own
 
 
 def _parser() -> argparse.ArgumentParser:

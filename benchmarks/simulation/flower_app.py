@@ -34,7 +34,7 @@ def _task() -> Task:
 @cache
 def _shards() -> list[tuple[torch.Tensor, torch.Tensor]]:
     torch.set_num_threads(1)
-    (images, labels), _ = read_images(_task().data)
+    images, labels = read_images(_task().data, "train")
     return [
         (torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen]))
         for chosen in _task().shards(len(labels))
@@ -76,5 +76,4 @@ def _main(grid: Grid, context: Context) -> None:
         evaluate_fn=lambda *_: turns.tick(),
     )
     model.load_state_dict(result.arrays.to_torch_state_dict())
-    _, (images, labels) = read_images(task.data)
-    turns.end(accuracy(model, torch.from_numpy(images), torch.from_numpy(labels)))
+    turns.end(accuracy(model, *map(torch.from_numpy, read_images(task.data, "test"))))

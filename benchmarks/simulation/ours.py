@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.simulation.task import CLIP, MULTIPLIER, read_images
+from benchmarks.simulation.task import CLIP, MULTIPLIER, read_bytes, read_images, scaled
 from fedavg.workers import start_early
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def play(task: Task, turns: Turns) -> None:
 def _clients(task: Task) -> dict[int, Dataset]:
     from fedavg import Dataset  # noqa: PLC0415 - as above
 
-    (images, labels), _ = read_images(task.data)
+    images, labels = read_bytes(task.data, "train")
     return {
-        client: Dataset(images[chosen], labels[chosen])
+        client: Dataset(scaled(images[chosen]), labels[chosen])
         for client, chosen in enumerate(task.shards(len(labels)))
     }
 
@@ -90,6 +90,6 @@ def _accuracy(task: Task, federation: Federation) -> float:
     from fedavg import Dataset, ModelSpec  # noqa: PLC0415 - as above
     from fedavg.local import evaluate  # noqa: PLC0415 - as above
 
-    _, (images, labels) = read_images(task.data)
+    images, labels = read_images(task.data, "test")
     model = ModelSpec(_FACTORIES[task.model], (784,), 10).build()
     return evaluate(model, federation.layout, federation.released, Dataset(images, labels)).accuracy

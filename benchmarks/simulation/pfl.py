@@ -63,8 +63,7 @@ def play(task: Task, turns: Turns) -> None:
         model_eval_params=NNEvalHyperParams(local_batch_size=10_000),
         callbacks=[Ticks()],
     )
-    _, (images, labels) = read_images(task.data)
-    turns.end(accuracy(net, torch.from_numpy(images), torch.from_numpy(labels)))
+    turns.end(accuracy(net, *map(torch.from_numpy, read_images(task.data, "test"))))
 
 
 def _backend(task: Task) -> Any:  # noqa: ANN401 - a peer's type
@@ -81,7 +80,7 @@ def _backend(task: Task) -> Any:  # noqa: ANN401 - a peer's type
         GaussianMechanism,
     )
 
-    (images, labels), _ = (tuple(map(torch.from_numpy, pair)) for pair in read_images(task.data))
+    images, labels = map(torch.from_numpy, read_images(task.data, "train"))
     shards = task.shards(len(labels))
 
     def dataset(user: int) -> Any:  # noqa: ANN401 - a peer's type

@@ -25,14 +25,14 @@ __all__ = ["play"]
 def play(task: Task, turns: Turns) -> None:
     """Run the rounds."""
     torch.set_num_threads(1)
-    (images, labels), test = (tuple(map(torch.from_numpy, pair)) for pair in read_images(task.data))
+    images, labels = map(torch.from_numpy, read_images(task.data, "train"))
     shards = task.shards(len(labels))
     model, rng = build(task.model), np.random.default_rng(1)
     turns.tick()
     for _ in range(task.rounds):
         _round(task, model, [(images[shards[c]], labels[shards[c]]) for c in _draw(task, rng)])
         turns.tick()
-    turns.end(accuracy(model, *test))
+    turns.end(accuracy(model, *map(torch.from_numpy, read_images(task.data, "test"))))
 
 
 def _draw(task: Task, rng: np.random.Generator) -> list[int]:

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ModelName", "Protection", "Task", "read_images", "write_synthetic"]
+__all__ = [
+    "ModelName",
+    "Protection",
+    "Task",
+    "read_bytes",
+    "read_images",
+    "scaled",
+    "write_synthetic",
+]
 
 ModelName = Literal["2nn", "module", "cnn"]
 Protection = Literal["none", "central-dp", "secagg", "secagg-skellam"]
@@ -69,22 +77,22 @@ CLIP, MULTIPLIER = 1.0, 0.3
 """Of central DP, on both sides: what it costs does not depend on them."""
 
 
-def read_images(
-    path: str,
-) -> tuple[
-    tuple[NDArray[np.float32], NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.int64]]
-]:
-    """Training and test images, float32[n, 784] in [0, 1], with labels."""
+def read_bytes(path: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images of one part, "train" or "test", uint8[n, 784], with labels."""
     with np.load(path) as stored:
-        pairs = [(stored[f"x_{part}"], stored[f"y_{part}"]) for part in ("train", "test")]
-    train, test = (
-        (
-            np.divide(x.reshape(len(x), -1), np.float32(255), dtype=np.float32),
-            y.astype(np.int64),
-        )
-        for x, y in pairs
-    )
-    return train, test
+        images, labels = stored[f"x_{part}"], stored[f"y_{part}"]
+    return images.reshape(len(images), -1), labels.astype(np.int64)
+
+
+def scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """To [0, 1]."""
+    return np.divide(images, np.float32(255), dtype=np.float32)
+
+
+def read_images(path: str, part: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Images of one part, float32[n, 784] in [0, 1], with labels."""
+    images, labels = read_bytes(path, part)
+    return scaled(images), labels
 
 
 def write_synthetic(path: Path, examples: int = 60_000, tests: int = 2_000) -> None:

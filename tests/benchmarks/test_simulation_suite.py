@@ -43,7 +43,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 
 def test_synthetic_images_have_mnists_shape_and_can_be_learned(task: Task) -> None:
-    (images, labels), (tests, truth) = read_images(task.data)
+    images, labels = read_images(task.data, "train")
+    tests, truth = read_images(task.data, "test")
     assert images.shape == (300, 784)
     assert (images.dtype, labels.dtype) == (np.float32, np.int64)
     assert 0 <= images.min() <= images.max() <= 1

@@ -275,7 +275,7 @@ def test_uploads_shrink_by_the_share_and_rolling_downloads_too():
 
 def test_a_federation_refuses_ids_with_gaps_and_foreign_models():
     run = federation(SUMS["secagg"], model=MODEL, changes={"blocks": CUTS["layers"]})
-    run._clients[99] = run._clients.pop(3)
+    run._sizes[99] = run._sizes.pop(3)
     with pytest.raises(PlanError, match="without a gap"):
         run.resolve(1)
     other = LayerBlocks(tuple("abcd"), (768, 64, 192, 3), (0, 0, 1, 1))
