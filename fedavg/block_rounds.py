@@ -83,7 +83,7 @@ def run_blocks(
     traffic: RoundTraffic,
     model: GlobalModel,
     *,
-    index: int,
+    start: RoundStart,
     cohort: Sequence[int],
     transcript: Transcript | None = None,
 ) -> BlockSums:
@@ -96,14 +96,14 @@ def run_blocks(
         transport: carries the bytes.
         traffic: filled in as the round goes, over all blocks.
         model: started from, and moved.
-        index: of the round, from 0.
+        start: the round's first message, before it is cut.
         cohort: the clients drawn.
         transcript: records every byte that the server saw, when given.
 
     Raises:
         RoundAbortedError: no block has a sum; the model stays as it was.
     """
-    start, size = model.start(index), model.vector.size
+    index, size = start.round, model.vector.size
     gathered = _Gathered(np.zeros(size), np.zeros(size))
     sums: list[SumResult] = []
     skipped: list[str] = []

@@ -66,6 +66,7 @@ class Checkpoint:
         ledger: `dp.Ledger.state_dict` at that time.
         last: the last round's figures, or None before the first.
         arrays: float64[d] each, whatever else the server keeps from round to round, by name.
+        voided: numbers of the sums that came to nothing, where clients keep a state.
 
     Raises:
         CheckpointError: values that no run can have.
@@ -89,6 +90,7 @@ class Checkpoint:
     arrays: Mapping[str, NDArray[np.float64]] = field(
         default_factory=dict[str, "NDArray[np.float64]"]
     )
+    voided: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if self.vector.ndim != 1 or self.vector.shape != self.released.shape:
@@ -126,6 +128,7 @@ class Checkpoint:
             "participations": list(self.participations.items()),
             "ledger": self.ledger,
             "last": self.last,
+            "voided": list(self.voided),
         }
         contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
         return save(contiguous, {"format": _FORMAT, "state": json.dumps(header)})
@@ -156,6 +159,7 @@ class Checkpoint:
                 ledger=state["ledger"],
                 last=state["last"],
                 arrays=_arrays("arrays", tensors),
+                voided=[int(number) for number in state.get("voided", ())],
             )
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged, the run cannot go on: {error}") from error

@@ -23,7 +23,7 @@ from fedavg.messages import (
 )
 from fedavg.personal_training import prepare_personal, score_client
 from fedavg.personalization import held_out
-from fedavg.update import Prepared, Workbench
+from fedavg.update import Prepared, Workbench, prepare_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fedavg.client_state import ClientState
     from fedavg.data import Dataset
     from fedavg.personalization import Score
     from fedavg.secure_sum import ClientSession
@@ -75,11 +76,19 @@ class Client:
         self._dataset, self._held = _split(client_id, dataset, bench)
         self._identity = identity
         self._bench = bench
-        self._last_round = -1
+        self._last = (-1, 0)  # round and attempt
+        self._left_in = -1  # the round in which its last update left
         self._prepared: Prepared | None = None
         self._start_digest = b""
         self._session: ClientSession | None = None
         self._resolution = bench.resolution
+        self._kept: ClientState = {}
+        self._complaint: str | None = None
+
+    def complaint(self) -> str | None:
+        """Why its training failed although it takes part, once: for a simulation's log, never sent."""
+        told, self._complaint = self._complaint, None
+        return told
 
     def handle(self, message: bytes) -> Sequence[bytes]:
         """Answer one message of the server.
@@ -95,33 +104,49 @@ class Client:
         if isinstance(decoded, SumOpen):
             return self._open(decoded)
         if isinstance(decoded, SumMessage) and self._session is not None:
-            self._check_round(decoded.round)
-            replies = self._session.receive(decoded.payload)
-            return tuple(encode(SumMessage(decoded.round, reply)) for reply in replies)
+            self._check_round(decoded.round, decoded.attempt)
+            return self._sent(self._session, self._session.receive(decoded.payload))
         raise LocalProtocolError(f"client {self.client_id} awaits no such message now")
 
-    def _check_round(self, round_index: int) -> None:
-        if round_index != self._last_round:
+    def _check_round(self, round_index: int, attempt: int) -> None:
+        if (round_index, attempt) != self._last:
             raise LocalProtocolError(
-                f"client {self.client_id} is in round {self._last_round}, not {round_index}"
+                f"client {self.client_id} is in round {self._last[0]} (attempt {self._last[1]}), "
+                f"not {round_index} ({attempt})"
+            )
+
+    def _check_start(self, start: RoundStart) -> None:
+        if (start.round, start.attempt) <= self._last:
+            raise LocalProtocolError(f"client {self.client_id} was in round {start.round} before")
+        if not 0 <= start.attempt <= self._bench.resolution.plan.retry_limit:
+            raise LocalProtocolError(f"the plan has no attempt {start.attempt} at a round")
+        if start.round == self._left_in:
+            raise LocalProtocolError(
+                f"client {self.client_id}'s update of round {start.round} has left before: it enters "
+                "one sum at most"
             )
 
     def _train(self, start: RoundStart) -> Sequence[bytes]:
-        if start.round <= self._last_round:
-            raise LocalProtocolError(f"client {self.client_id} was in round {start.round} before")
+        self._check_start(start)
         resolution = resolution_for(self._bench.resolution, self.client_id, start)
         limit = resolution.max_participations
         self._resolution = resolution
-        self._last_round, self._prepared, self._session = start.round, None, None
+        self._last, self._prepared, self._session = (start.round, start.attempt), None, None
         if limit is not None and self.participations >= limit:
             return ()
         self._prepared = self._prepare(start)
+        self._complaint = self._prepared.complaint
         self._start_digest = start_digest(start)
-        return (encode(Ready(start.round)),)
+        return (encode(Ready(*self._last)),)
 
     def _prepare(self, start: RoundStart) -> Prepared:
-        state = self._bench.store.load(self.client_id, start.round)
-        return prepare_personal(self._bench, self.client_id, self._dataset, start, state)
+        before = self._bench.resolution.plan.sequence(start.round, 0)
+        state = self._bench.store.load(self.client_id, before, start.voided)
+        given = (self._bench, self.client_id, self._dataset, start, state)
+        try:
+            return prepare_personal(*given)
+        except Exception as error:  # noqa: BLE001 - a user's module and data may raise anything
+            return prepare_nothing(*given, error)
 
     def score(self, vector: NDArray[np.float32]) -> Score | None:
         """Accuracies of the released model and of its own on examples that it never trained on.
@@ -134,11 +159,13 @@ class Client:
         """
         if self._held is None:
             return None
-        state = self._bench.store.load(self.client_id, self._bench.resolution.num_rounds)
+        resolution = self._bench.resolution
+        end = resolution.plan.sequence(resolution.num_rounds, 0)
+        state = self._bench.store.load(self.client_id, end)
         return score_client(self._bench, self.client_id, self._dataset, self._held, vector, state)
 
     def _open(self, message: SumOpen) -> Sequence[bytes]:
-        self._check_round(message.round)
+        self._check_round(message.round, message.attempt)
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             raise LocalProtocolError(f"client {self.client_id} has no update for this round")
@@ -154,10 +181,19 @@ class Client:
         session = self._bench.side.session(spec, self.client_id, self._identity, message.opening)
         session.set_input(self._with_noise(prepared.encoded, session.roster_size))
         self._session = session
+        self._kept = prepared.state
         self.participations += 1
-        if prepared.state:
-            self._bench.store.save(self.client_id, message.round, prepared.state)
-        return tuple(encode(SumMessage(message.round, data)) for data in session.start())
+        return self._sent(session, session.start())
+
+    def _sent(self, session: ClientSession, replies: Sequence[bytes]) -> Sequence[bytes]:
+        """Wrap what the session sends; once the update is in it, the client's state is committed."""
+        index, attempt = self._last
+        if session.left and self._left_in != index:
+            self._left_in = index
+            if self._kept:
+                number = self._bench.resolution.plan.sequence(index, attempt)
+                self._bench.store.save(self.client_id, number, self._kept)
+        return tuple(encode(SumMessage(index, reply, attempt)) for reply in replies)
 
     def _with_noise(self, encoded: NDArray[np.int64], roster_size: int) -> NDArray[np.int64]:
         resolution = self._resolution

@@ -1,7 +1,8 @@
 """What a client keeps for itself from one round to the next: never sent, never seen by the server.
 
-A state is committed under the index of the round in which its update left, and a later round reads the
-newest one of an earlier round: a round that is run again finds what it found the first time.
+A state is committed under the number of the sum in which its update left (`Plan.sequence`), and a round reads
+the newest one of an earlier round: a round that is run again finds what it found the first time.  What was
+committed under a sum that came to nothing is forgotten.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from safetensors.numpy import load_file, save
 from fedavg.checkpoint import CheckpointError, replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -24,18 +25,21 @@ __all__ = ["ClientState", "ClientStore", "FolderStore", "MemoryStore"]
 
 ClientState: TypeAlias = "Mapping[str, NDArray[np.float32] | NDArray[np.float64]]"
 
-_KEPT = 2  # a round that broke off may be run again from the state before it
+_KEPT = 2  # a sum may come to nothing, or be run again, and then the state before it counts
 
 
 class ClientStore(Protocol):
     """Where the clients of one process keep their states."""
 
-    def load(self, client_id: int, round_index: int) -> ClientState:
-        """The state that a client committed last before this round; {} at first."""
+    def load(self, client_id: int, before: int, voided: Container[int] = ()) -> ClientState:
+        """The state that a client committed last under a lower number; {} at first.
+
+        States under voided numbers are deleted.
+        """
         ...
 
-    def save(self, client_id: int, round_index: int, state: ClientState) -> None:
-        """Commit a state under the round in which its update left."""
+    def save(self, client_id: int, number: int, state: ClientState) -> None:
+        """Commit a state under the number of its sum."""
         ...
 
 
@@ -52,16 +56,18 @@ class MemoryStore:
     def __init__(self) -> None:
         self._states: dict[int, dict[int, ClientState]] = {}
 
-    def load(self, client_id: int, round_index: int) -> ClientState:
+    def load(self, client_id: int, before: int, voided: Container[int] = ()) -> ClientState:
         """See `ClientStore.load`."""
         kept = self._states.get(client_id, {})
-        before = [index for index in kept if index < round_index]
-        return dict(kept[max(before)]) if before else {}
+        for number in [number for number in kept if number in voided]:
+            del kept[number]
+        earlier = [number for number in kept if number < before]
+        return dict(kept[max(earlier)]) if earlier else {}
 
-    def save(self, client_id: int, round_index: int, state: ClientState) -> None:
+    def save(self, client_id: int, number: int, state: ClientState) -> None:
         """See `ClientStore.save`."""
         kept = self._states.setdefault(client_id, {})
-        kept[round_index] = {name: array.copy() for name, array in state.items()}
+        kept[number] = {name: array.copy() for name, array in state.items()}
         for old in sorted(kept)[:-_KEPT]:
             del kept[old]
 
@@ -76,41 +82,45 @@ class FolderStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def load(self, client_id: int, round_index: int) -> ClientState:
+    def load(self, client_id: int, before: int, voided: Container[int] = ()) -> ClientState:
         """See `ClientStore.load`.
 
         Raises:
             CheckpointError: a damaged file.
         """
-        before = [index for index in self._rounds(client_id) if index < round_index]
-        if not before:
+        path: Path | None = None
+        for number in self._numbers(client_id):
+            if number in voided:
+                self._path(client_id, number).unlink(missing_ok=True)
+            elif number < before:
+                path = self._path(client_id, number)
+        if path is None:
             return {}
-        path = self._path(client_id, max(before))
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
 
-    def save(self, client_id: int, round_index: int, state: ClientState) -> None:
+    def save(self, client_id: int, number: int, state: ClientState) -> None:
         """See `ClientStore.save`.
 
         Raises:
             CheckpointError: the file cannot be written.
         """
         arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
-        path = self._path(client_id, round_index)
+        path = self._path(client_id, number)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(path, save(arrays), mode=0o600)
-            for old in self._rounds(client_id)[:-_KEPT]:
+            for old in self._numbers(client_id)[:-_KEPT]:
                 self._path(client_id, old).unlink(missing_ok=True)
         except OSError as error:
             raise CheckpointError(f"cannot write {path}: {error}") from error
 
-    def _path(self, client_id: int, round_index: int) -> Path:
-        return self._folder / str(client_id) / f"{round_index}.safetensors"
+    def _path(self, client_id: int, number: int) -> Path:
+        return self._folder / str(client_id) / f"{number}.safetensors"
 
-    def _rounds(self, client_id: int) -> list[int]:
+    def _numbers(self, client_id: int) -> list[int]:
         folder = self._folder / str(client_id)
         if not folder.is_dir():
             return []

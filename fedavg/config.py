@@ -234,6 +234,7 @@ def build_plan(
         error_feedback=config.compression.error_feedback,
         download=config.download.format,
         blocks=blocks,
+        retries=config.cohort.retries,
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 
 from dp import BudgetExhaustedError, Ledger
-from fedavg.block_rounds import run_blocks
+from fedavg.attempts import persevere, take_sum
 from fedavg.block_training import check_model
 from fedavg.blocks import check_seats
 from fedavg.checkpoint import Checkpoint, fingerprint
@@ -27,15 +26,15 @@ from fedavg.local import evaluate
 from fedavg.model_setup import set_up
 from fedavg.model_spec import ModelSpec
 from fedavg.round_result import RoundResult
-from fedavg.rounds import PROTOCOL_ERRORS, RoundTraffic, run_round
+from fedavg.rounds import PROTOCOL_ERRORS, RoundTraffic
 from fedavg.secure_sum import KEY_HOLDER
-from fedavg.server import KeyHolder, RoundServer
+from fedavg.server import KeyHolder
 from fedavg.simulate import Faults, InProcess, Population
 from fedavg.transfer import model_bytes, rest_digest
 from fedavg.workers import WorkerPool, start_early
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -250,6 +249,7 @@ class Federation:
         """A round that was charged before the run broke off: whoever was asked may have sent an update."""
         for client in asked:
             self._participations[client] += 1
+        self._global.void(index)
         why = "the run broke off in it; it stays charged"
         report = self._report(resolution, RoundTraffic(), index, len(asked), 0, why)
         return replace(report, clip=self._global.clip)
@@ -269,6 +269,7 @@ class Federation:
             ledger=self.ledger.state_dict(),
             last=None if last is None else asdict(last),
             arrays=self._global.arrays,
+            voided=self._global.voided,
         )
         self._journal.finished(point, self.ledger)
 
@@ -295,45 +296,40 @@ class Federation:
         index: int,
         cohort: tuple[int, ...],
     ) -> RoundResult:
-        transport.begin_round(index)
-        asked = self._asked(resolution, cohort)
-        self._watch(transport, index, asked)
-        clip, traffic, blocks = self._global.clip, RoundTraffic(), self.plan.blocks
-        skipped, survivors, missing = None, 0, ()
-        try:
-            if blocks is None:
-                result = self._sum(resolution, transport, side, index, asked, traffic)
-            else:
-                parts = (resolution, side, transport, traffic, self._global)
-                result = run_blocks(
-                    blocks, *parts, index=index, cohort=asked, transcript=self.transcript
-                )
-                self.last_update, missing = result.update, result.skipped
-            self.last_sum, survivors = result, len(result.survivors)
-        except PROTOCOL_ERRORS as error:
-            skipped = str(error)
-        for client in traffic.masked_inputs:
-            self._participations[client] += 1
-        report = self._report(resolution, traffic, index, len(cohort), survivors, skipped)
-        return replace(report, clip=clip, skipped_blocks=missing)
+        traffic, clip, survivors = RoundTraffic(), self._global.clip, 0
+        missing: Sequence[str] = ()
 
-    def _sum(
-        self,
-        resolution: Resolution,
-        transport: InProcess | WorkerPool,
-        side: ServerSide,
-        index: int,
-        asked: tuple[int, ...],
-        traffic: RoundTraffic,
-    ) -> SumResult:
-        """One sum of the whole cohort, and the step that follows from it."""
-        server = RoundServer(resolution, side, start=self._global.start(index), cohort=asked)
-        result = run_round(server, transport, traffic, self.transcript)
-        started = time.perf_counter()
-        roster = len(server.roster)
-        self.last_update = self._global.apply(resolution, result, index, roster)
-        traffic.seconds["decode"] = time.perf_counter() - started
-        return result
+        def attempt(number: int, drawn: tuple[int, ...]) -> None:
+            nonlocal survivors, missing
+            transport.begin_round(index, number)
+            asked = self._asked(resolution, drawn)
+            self._watch(transport, index, asked)
+            start = self._global.start(index, number)
+            try:
+                taken = take_sum(
+                    self._global,
+                    resolution,
+                    side,
+                    transport,
+                    traffic,
+                    start,
+                    asked,
+                    self.transcript,
+                )
+            except PROTOCOL_ERRORS:
+                self._global.void(index, number)
+                raise
+            self.last_sum, self.last_update = taken.sums, taken.update
+            survivors, missing = len(taken.sums.survivors), taken.missing
+
+        spent = traffic.masked_inputs
+        tried = persevere(resolution, sorted(self._clients), cohort, spent, attempt)
+        for client in spent:
+            self._participations[client] += 1
+        report = self._report(
+            resolution, traffic, index, len(tried.cohort), survivors, tried.skipped
+        )
+        return replace(report, clip=clip, skipped_blocks=missing, aborted=tried.aborted)
 
     def _watch(
         self, transport: InProcess | WorkerPool, index: int, cohort: tuple[int, ...]
@@ -376,7 +372,7 @@ class Federation:
             bytes_up=traffic.bytes_up,
             bytes_down=traffic.bytes_down,
             seconds=traffic.seconds,
-            failures=traffic.failures,
+            failures=traffic.refused | traffic.failures,
             accuracy_as_sent=self._score_as_sent(),
         )
 

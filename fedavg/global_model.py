@@ -60,6 +60,7 @@ class GlobalModel:
         start = plan.encoding.clip
         self.clipper = None if plan.clipping is None else plan.clipping.clipper(start)
         self.control = np.zeros(vector.size) if plan.scaffold else None
+        self.voided: tuple[int, ...] = ()
 
     @property
     def clip(self) -> float | None:
@@ -74,16 +75,28 @@ class GlobalModel:
             self.clipper = replace(self.clipper, clip_norm=point.clip)
         if self.control is not None:
             self.control = point.arrays["control"].copy()
+        self.voided = tuple(point.voided)
 
     @property
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """What a checkpoint keeps beside the model and the optimiser's state."""
         return {} if self.control is None else {"control": self.control}
 
-    def start(self, round_index: int) -> RoundStart:
+    def void(self, round_index: int, attempt: int = 0) -> None:
+        """An attempt came to nothing after updates may have left: what clients kept of it is void."""
+        if self._plan.keeps_state:
+            self.voided = (*self.voided, self._plan.sequence(round_index, attempt))
+
+    def start(self, round_index: int, attempt: int = 0) -> RoundStart:
         """What the round's clients are sent."""
-        model, control = self.codec.encode(self.vector), control_bytes(self.control)
-        return RoundStart(round_index, model, self.clip, control=control)
+        return RoundStart(
+            round_index,
+            self.codec.encode(self.vector),
+            self.clip,
+            control=control_bytes(self.control),
+            attempt=attempt,
+            voided=self.voided,
+        )
 
     def apply(
         self, resolution: Resolution, result: SumResult, round_index: int, roster: int

@@ -27,6 +27,8 @@ class RoundStart(msgspec.Struct, frozen=True, array_like=True, tag="start"):
 
     `control` is SCAFFOLD's c (float32, little endian).
     `block` is the part that is trained, where the model is cut into blocks.
+    `attempt` counts from 0 within a round; `voided` names sums that came to nothing (`Plan.sequence`), so
+    that what clients kept of them is forgotten.
     """
 
     round: int
@@ -34,12 +36,15 @@ class RoundStart(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     clip: float | None = None
     control: bytes | None = None
     block: int | None = None
+    attempt: int = 0
+    voided: tuple[int, ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
     """Client → server: trained; nothing about the update or the data."""
 
     round: int
+    attempt: int = 0
 
 
 class SumOpen(msgspec.Struct, frozen=True, array_like=True, tag="open"):
@@ -48,6 +53,7 @@ class SumOpen(msgspec.Struct, frozen=True, array_like=True, tag="open"):
     round: int
     roster_size: int
     opening: bytes
+    attempt: int = 0
 
 
 class OpenRequest(msgspec.Struct, frozen=True, array_like=True, tag="request"):
@@ -57,6 +63,7 @@ class OpenRequest(msgspec.Struct, frozen=True, array_like=True, tag="request"):
     roster_size: int
     start_digest: bytes
     chunks: tuple[bytes, ...]
+    attempt: int = 0
 
 
 class SumMessage(msgspec.Struct, frozen=True, array_like=True, tag="sum"):
@@ -64,6 +71,7 @@ class SumMessage(msgspec.Struct, frozen=True, array_like=True, tag="sum"):
 
     round: int
     payload: bytes
+    attempt: int = 0
 
 
 Message = RoundStart | Ready | SumOpen | OpenRequest | SumMessage
@@ -78,7 +86,7 @@ def encode(message: Message) -> bytes:
 
     Example:
         >>> decode(encode(Ready(3)))
-        Ready(round=3)
+        Ready(round=3, attempt=0)
     """
     return _ENCODER.encode(message)
 
@@ -106,9 +114,12 @@ def _is_canonical(message: Message, data: bytes) -> bool:
     """Whether these are the bytes that `encode` gives; a long payload at the end is not copied for it."""
     if not isinstance(message, SumMessage) or len(message.payload) < _LONG:
         return _ENCODER.encode(message) == data
-    empty = _ENCODER.encode(SumMessage(message.round, b""))[:-2]  # without the payload's own head
-    head = empty + b"\xc6" + len(message.payload).to_bytes(4, "big")  # msgpack's bin 32
-    return len(data) == len(head) + len(message.payload) and data.startswith(head)
+    tail = _ENCODER.encode(message.attempt)
+    empty = _ENCODER.encode(SumMessage(message.round, b"", message.attempt))
+    head = empty[: -2 - len(tail)]  # without the payload's own head
+    head += b"\xc6" + len(message.payload).to_bytes(4, "big")  # msgpack's bin 32
+    whole = len(data) == len(head) + len(message.payload) + len(tail)
+    return whole and data.startswith(head) and data.endswith(tail)
 
 
 class _LastStart:
@@ -127,7 +138,7 @@ _last = _LastStart()
 
 
 def start_digest(start: RoundStart) -> bytes:
-    """SHA-256 of a round's first message: the model, the clip norm, and whatever else it says."""
+    """SHA-256 of a round's first message: the model, the attempt, and whatever else it says."""
     if start is not _last.start or _last.data is None:
         return hashlib.sha256(_ENCODER.encode(start)).digest()
     if _last.digest is None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Budget", "Plan", "calibrated"]
 
 _COHORT_TAIL = 1e-12  # per round; enters δ
+_RETRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class Plan:
             it to its next update.
         download: format of the broadcast model; the server keeps full precision.
         blocks: cuts the model into blocks, of which each client trains and sends one; None for all of it.
+        retries: how often a round without a sum is tried again with a new cohort; None chooses 2 without
+            noise, and 0 under DP, where it cannot be more.
 
     Raises:
         PlanError: parts that do not add up.
@@ -112,6 +115,7 @@ class Plan:
     error_feedback: bool = False
     download: DownloadFormat = "float32"
     blocks: Blocks | None = None
+    retries: int | None = None
 
     def __post_init__(self) -> None:
         if self.noise is None:
@@ -129,6 +133,8 @@ class Plan:
             value: int | None = getattr(self, name)
             if value is not None and value < 1:
                 raise PlanError(f"{name} must be at least 1, not {value!r}")
+        if self.retries is not None and self.retries < 0:
+            raise PlanError(f"retries must be 0 or more, not {self.retries!r}")
 
     def _check_with_noise(self) -> None:
         if self.weighting == "examples":
@@ -140,6 +146,12 @@ class Plan:
             raise PlanError(
                 "under differential privacy encode with FixedPoint and rounding='stochastic': noise is "
                 "calibrated against its bound on the rounded norm"
+            )
+        if self.retries:
+            raise PlanError(
+                "under differential privacy a round is not tried again: sampling amplifies privacy only for "
+                "cohorts that are drawn once, and a draw that is repeated because too few came is another "
+                "distribution; a skipped round stays skipped and charged (retries=0)"
             )
 
     def _check_without_noise(self) -> None:
@@ -198,6 +210,22 @@ class Plan:
     def weighted(self) -> bool:
         """Whether updates are weighted by example counts."""
         return self.noise is None and self.weighting != "equal" and not self.scaffold
+
+    @property
+    def retry_limit(self) -> int:
+        """Attempts at a round beyond the first."""
+        if self.retries is not None:
+            return self.retries
+        return _RETRIES if self.noise is None else 0
+
+    def sequence(self, round_index: int, attempt: int) -> int:
+        """The number of an attempt in the order of the run, from 0."""
+        return round_index * (1 + self.retry_limit) + attempt
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether clients keep something from round to round."""
+        return self.scaffold or self.error_feedback
 
     def resolve(
         self,

@@ -30,9 +30,10 @@ class RoundResult:
         seconds: wall time by stage.
         clip: the round's clip norm, when it adapts: computed from earlier releases alone.
         skipped_blocks: of a model cut into blocks, those that kept their parameters, with the reason.
-        failures: clients of the simulation that could not answer, with the reason; a real server
-            would only see their silence.
+        failures: clients that gave nothing, with the reason: what the server refused of them, or, in a
+            simulation, why they fell silent; a real server would only see the silence.
         accuracy_as_sent: of the released model in the format of the broadcast, when that is no float32.
+        aborted: why earlier attempts at this round gave no sum; one that was not tried again has none.
     """
 
     round: int
@@ -50,3 +51,4 @@ class RoundResult:
     skipped_blocks: Sequence[str] = ()
     failures: Mapping[int, str] = field(default_factory=dict[int, str])
     accuracy_as_sent: float | None = None
+    aborted: Sequence[str] = ()

@@ -281,6 +281,8 @@ def _train(
                     console.print(f"round {result.round}: client {client} left: {reason}")
                 for reason in result.skipped_blocks:
                     console.print(f"round {result.round} left out {reason}")
+                for reason in result.aborted:
+                    console.print(f"round {result.round} was tried again: {reason}")
                 if result.skipped is not None:
                     console.print(f"round {result.round} gave no model: {result.skipped}")
                 progress.update(bar, advance=1, status=_status(result))

@@ -162,6 +162,7 @@ def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
         "survivors": result.survivors,
         "skipped": result.skipped is not None,
         "reason": result.skipped,
+        "attempts": 1 + len(result.aborted),
         "epsilon_server": result.epsilon_server,
         "bytes_up": result.bytes_up,
         "bytes_down": result.bytes_down,

@@ -157,6 +157,11 @@ class ClientSession(Protocol):
         """Clients offered the round, as bound into the session; sizes the noise share."""
         ...
 
+    @property
+    def left(self) -> bool:
+        """Whether the vector has left, masked or encrypted: it must not enter another sum."""
+        ...
+
     def set_input(self, vector: NDArray[np.int64]) -> None:
         """Give the vector, once, before any message that carries it leaves."""
         ...

@@ -223,6 +223,11 @@ class SelectiveClientSession:
         """Clients offered the round."""
         return self._rest.roster_size
 
+    @property
+    def left(self) -> bool:
+        """Whether both parts have left: they go together."""
+        return self._rest.left
+
     def set_input(self, vector: NDArray[np.int64]) -> None:
         """Give each sum its coordinates.
 

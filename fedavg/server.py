@@ -47,7 +47,7 @@ class RoundServer:
     ) -> None:
         self._resolution = resolution
         self._side = side
-        self._round = start.round
+        self._round, self._attempt = start.round, start.attempt
         self._start = start
         self._digest = start_digest(start)
         self._cohort = frozenset(cohort)
@@ -75,14 +75,18 @@ class RoundServer:
                 as silent from here on.
         """
         decoded = decode(message)
-        if isinstance(decoded, Ready) and decoded.round == self._round and self._session is None:
+        ours = isinstance(decoded, (Ready, SumMessage)) and self._is_ours(decoded)
+        if ours and isinstance(decoded, Ready) and self._session is None:
             if sender not in self._cohort:
                 raise LocalProtocolError(f"client {sender} was not asked this round")
             self._ready.add(sender)
-        elif isinstance(decoded, SumMessage) and decoded.round == self._round and self._session:
+        elif ours and isinstance(decoded, SumMessage) and self._session:
             self._session.receive(sender, decoded.payload)
         else:
             raise LocalProtocolError(f"party {sender} sent a message that is not awaited now")
+
+    def _is_ours(self, message: Ready | SumMessage) -> bool:
+        return (message.round, message.attempt) == (self._round, self._attempt)
 
     def advance(self) -> dict[int, Sequence[bytes]]:
         """Close the stage and return the next messages; {} when the sum stands.
@@ -111,14 +115,18 @@ class RoundServer:
             self._done = True
             return {}
         return {
-            client: tuple(encode(SumOpen(self._round, len(roster), data)) for data in messages)
+            client: tuple(
+                encode(SumOpen(self._round, len(roster), data, self._attempt)) for data in messages
+            )
             for client, messages in self._session.open().items()
         }
 
     def _wrap(self, party: int, messages: Sequence[bytes]) -> Sequence[bytes]:
         if party != KEY_HOLDER:
-            return tuple(encode(SumMessage(self._round, data)) for data in messages)
-        request = OpenRequest(self._round, len(self._ready), self._digest, tuple(messages))
+            return tuple(encode(SumMessage(self._round, data, self._attempt)) for data in messages)
+        request = OpenRequest(
+            self._round, len(self._ready), self._digest, tuple(messages), self._attempt
+        )
         return (encode(request),)
 
     @property
@@ -144,37 +152,46 @@ class KeyHolder:
     def __init__(self, resolution: Resolution, side: KeyHolderSide) -> None:
         self._resolution = resolution
         self._side = side
-        self._last_round = -1
-        self._opened: set[bytes] = set()
+        self._round = -1
+        self._tried: set[bytes] = set()
+        self._opened = 0  # sums of this round
 
     def handle(self, message: bytes) -> Sequence[bytes]:
         """Answer the server's request to open a sum.
 
         Raises:
-            LocalProtocolError: a second request for a round, or a roster outside the plan.
+            LocalProtocolError: a second request for an attempt, one for a round that was opened, or a roster
+                outside the plan.
             he.HeError: a forged, foreign or too small sum.
         """
         request = decode(message)
         if not isinstance(request, OpenRequest):
             raise LocalProtocolError("the key holder only opens sums")
-        if request.round < self._last_round:
-            raise LocalProtocolError(f"the sum of round {request.round} was asked for before")
-        # one sum a block and round; an update lies under one first message, since its client answers one
-        opened = self._opened if request.round == self._last_round else set[bytes]()
         blocks = self._resolution.plan.blocks
-        if request.start_digest in opened or len(opened) >= (blocks.count if blocks else 1):
+        count, limit = blocks.count if blocks else 1, self._resolution.plan.retry_limit
+        begun = request.round == self._round
+        tried, opened = (self._tried, self._opened) if begun else (set[bytes](), 0)
+        # one sum a block and round; an update lies under one first message, since it leaves once a round
+        spent = opened >= count or len(tried) >= count * (1 + limit)
+        if request.round < self._round or request.start_digest in tried or spent:
             raise LocalProtocolError(f"the sum of round {request.round} was asked for before")
+        if not 0 <= request.attempt <= limit:
+            raise LocalProtocolError(f"the plan has no attempt {request.attempt} at a round")
         bounds = self._resolution.bounds
         if not bounds.floor <= request.roster_size <= bounds.cap:
             raise LocalProtocolError(
                 f"a round among {request.roster_size} clients lies outside the plan's "
                 f"{bounds.floor} … {bounds.cap}"
             )
-        self._last_round, self._opened = request.round, opened | {request.start_digest}
+        self._round, self._tried, self._opened = (
+            request.round,
+            tried | {request.start_digest},
+            opened,
+        )
         context = round_context(
             self._resolution.digest, request.round, request.roster_size, request.start_digest
         )
         session = self._side.session(self._resolution.spec(request.roster_size, context))
-        return tuple(
-            encode(SumMessage(request.round, data)) for data in session.receive(request.chunks)
-        )
+        answers = session.receive(request.chunks)
+        self._opened += 1
+        return tuple(encode(SumMessage(request.round, data, request.attempt)) for data in answers)

@@ -81,11 +81,15 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Poisson with a rate, or fixed with a size."""
+    """Poisson with a rate, or fixed with a size; a round without a sum is tried again `retries` times.
+
+    Left out, retries are 2 without noise, and 0 with it, where there can be none.
+    """
 
     kind: Literal["poisson", "fixed"] = "poisson"
     rate: float = 0.2
     size: int = 100
+    retries: int | None = None
 
 
 class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

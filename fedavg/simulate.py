@@ -57,11 +57,12 @@ class Faults:
         if not 0 <= self.rate < 1:
             raise PlanError(f"a drop-out rate must lie in [0, 1), not {self.rate!r}")
 
-    def silent_from(self, *, client_id: int, round_index: int) -> int | None:
-        """Stage (0 … 6) from which the client is silent this round, or None."""
+    def silent_from(self, *, client_id: int, round_index: int, attempt: int = 0) -> int | None:
+        """Stage (0 … 6) from which the client is silent in this attempt at the round, or None."""
         if self.rate == 0:
             return None
-        public = np.random.default_rng((self.seed, client_id, round_index))  # noqa: TID251 - public seed
+        place = (self.seed, client_id, round_index, *([attempt] if attempt else ()))
+        public = np.random.default_rng(place)  # noqa: TID251 - public seed
         return int(public.integers(_STAGES)) if public.random() < self.rate else None
 
 
@@ -75,7 +76,7 @@ class Party(Protocol):
 
 @dataclass(slots=True)
 class _Attendance:
-    round_index: int = -1
+    session: tuple[int, int] = (-1, 0)
     stage: int = -1
     silent: bool = False
 
@@ -130,7 +131,7 @@ class Population:
             return (
                 train(self._bench, client_id, dataset, told) if type(told) is RoundStart else None
             )
-        except PROTOCOL_ERRORS:
+        except Exception:  # noqa: BLE001 - a user's module and data may raise anything
             return None
 
     def take(self, client_id: int, round_index: int, update: NDArray[np.float64]) -> None:
@@ -138,28 +139,32 @@ class Population:
         if self._bench is not None:
             self._bench.trained[client_id] = (round_index, update)
 
-    def deliver(self, round_index: int, client_id: int, messages: Sequence[bytes]) -> Delivery:
-        """Let one client answer; its own errors become its silence, with the reason noted."""
+    def deliver(
+        self, round_index: int, client_id: int, messages: Sequence[bytes], attempt: int = 0
+    ) -> Delivery:
+        """Let one client answer; whatever it raises becomes its silence, with the reason noted."""
         client = self._clients.get(client_id)
         if client is None:
             raise LocalProtocolError(f"client {client_id} does not live here or is not equipped")
-        if self._is_silent(round_index, client_id):
+        if self._is_silent((round_index, attempt), client_id):
             return Delivery(client_id, ())
         replies: list[bytes] = []
         try:
             for message in messages:
                 replies.extend(client.handle(message))
-        except PROTOCOL_ERRORS as error:
+        except Exception as error:  # noqa: BLE001 - a user's module and data may raise anything
             self._attendance[client_id].silent = True
             return Delivery(client_id, tuple(replies), f"{type(error).__name__}: {error}")
-        return Delivery(client_id, tuple(replies))
+        return Delivery(client_id, tuple(replies), client.complaint())
 
-    def _is_silent(self, round_index: int, client_id: int) -> bool:
+    def _is_silent(self, session: tuple[int, int], client_id: int) -> bool:
         seat = self._attendance[client_id]
-        if seat.round_index != round_index:
-            seat.round_index, seat.stage, seat.silent = round_index, -1, False
+        if seat.session != session:
+            seat.session, seat.stage, seat.silent = session, -1, False
         seat.stage += 1
-        silent_from = self._faults.silent_from(client_id=client_id, round_index=round_index)
+        silent_from = self._faults.silent_from(
+            client_id=client_id, round_index=session[0], attempt=session[1]
+        )
         seat.silent = seat.silent or (silent_from is not None and seat.stage >= silent_from)
         return seat.silent
 
@@ -190,7 +195,7 @@ class InProcess:
     def __init__(self, population: Population) -> None:
         self._population = population
         self._parties: dict[int, Party] = {}
-        self.round_index = -1
+        self.round_index, self.attempt = -1, 0
 
     def publics(self) -> dict[int, bytes]:
         """Public identities of all clients."""
@@ -212,16 +217,16 @@ class InProcess:
         """Attach a party that is no client, such as the key holder."""
         self._parties[address] = party
 
-    def begin_round(self, round_index: int) -> None:
+    def begin_round(self, round_index: int, attempt: int = 0) -> None:
         """Tell the simulation (not the clients) which round's faults apply."""
-        self.round_index = round_index
+        self.round_index, self.attempt = round_index, attempt
 
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
         """Deliver to one party after the other."""
         for address, messages in outgoing.items():
             party = self._parties.get(address)
             if party is None:
-                yield self._population.deliver(self.round_index, address, messages)
+                yield self._population.deliver(self.round_index, address, messages, self.attempt)
             else:
                 yield ask(address, party, messages)
 

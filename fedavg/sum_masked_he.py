@@ -299,6 +299,10 @@ class _ClientSession:
     def roster_size(self) -> int:
         return self._masks.roster_size
 
+    @property
+    def left(self) -> bool:
+        return self._masks.left
+
     def set_input(self, vector: NDArray[np.int64]) -> None:
         self._masks.set_input(vector)
 

@@ -240,10 +240,15 @@ class SecAggClientSide:
 class _SecAggClientSession:
     def __init__(self, client: secagg.Client) -> None:
         self._client = client
+        self._left = False
 
     @property
     def roster_size(self) -> int:
         return self._client.params.n_clients
+
+    @property
+    def left(self) -> bool:
+        return self._left
 
     def set_input(self, vector: NDArray[np.int64]) -> None:
         self._client.set_input(vector)
@@ -253,4 +258,7 @@ class _SecAggClientSession:
 
     def receive(self, message: bytes) -> Sequence[bytes]:
         reply = self._client.receive(message)
-        return () if reply is None else (reply,)
+        if reply is None:
+            return ()
+        self._left = self._left or secagg.message_kind(reply) == "masked_input"
+        return (reply,)

@@ -42,11 +42,17 @@ class UploadSession:
         self._spec = spec
         self._upload = upload
         self._vector: NDArray[np.int64] | None = None
+        self._left = False
 
     @property
     def roster_size(self) -> int:
         """Clients offered the round."""
         return self._spec.roster_size
+
+    @property
+    def left(self) -> bool:
+        """Whether the upload was made."""
+        return self._left
 
     def set_input(self, vector: NDArray[np.int64]) -> None:
         """Check or reduce the vector, and keep it until `start`."""
@@ -60,7 +66,7 @@ class UploadSession:
         """
         if self._vector is None:
             raise LocalProtocolError("set_input comes before start, once")
-        vector, self._vector = self._vector, None
+        vector, self._vector, self._left = self._vector, None, True
         return tuple(self._upload(vector))
 
     def receive(self, message: bytes) -> Sequence[bytes]:

@@ -7,7 +7,7 @@ client's own state (`fedavg.client_state`).
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fedavg.encoding import Encoding
     from fedavg.messages import RoundStart
     from fedavg.resolution import Resolution
+    from fedavg.scaffold import Variates
     from fedavg.secure_sum import ClientSide
     from fedavg.tensors import Layout
 
@@ -80,10 +81,12 @@ class Prepared:
     Args:
         encoded: int64[d'], within the encoding's bound.
         state: what the client keeps once the contribution has left; {} for nothing.
+        complaint: why training failed, when nothing was learned and zeros are sent (under DP).
     """
 
     encoded: NDArray[np.int64]
     state: ClientState
+    complaint: str | None = None
 
 
 def prepare(
@@ -120,10 +123,53 @@ def prepare(
         encoding = encoding.seeded((bench.seed + client_id, start.round, _ROUNDING))
     if controls is None:
         return contribution(resolution, encoding, update, len(dataset), start.round, state)
+    return _with_controls(resolution, encoding, controls, update, len(dataset))
+
+
+def _with_controls(
+    resolution: Resolution,
+    encoding: Encoding,
+    controls: Variates,
+    update: NDArray[np.float64],
+    examples: int,
+) -> Prepared:
     joined = controls.joined(update)
-    encoded = encode_update(resolution, encoding, joined, len(dataset))
+    encoded = encode_update(resolution, encoding, joined, examples)
     grid = encoded[: encoding.encoded_length(joined.size)]
     return Prepared(encoded, controls.kept(encoding.decode(grid, joined.size)))
+
+
+def prepare_nothing(
+    bench: Workbench,
+    client_id: int,
+    dataset: Dataset,
+    start: RoundStart,
+    state: ClientState,
+    error: Exception,
+) -> Prepared:
+    """Zeros in place of an update that could not be computed, under DP, as NaN becomes zeros.
+
+    Silence that depends on a client's data would tell about them.  What is the server's doing, and what
+    happens without noise, is raised as it was.
+
+    Args:
+        bench, client_id, dataset, start, state: see `prepare`.
+        error: what its training raised.
+    """
+    resolution = resolution_for(bench.resolution, client_id, start)
+    if resolution.plan.noise is None or isinstance(error, LocalProtocolError):
+        raise error
+    encoding = encoding_for(resolution, start.clip)
+    controls = variates(resolution, start, state, len(dataset))
+    if controls is None:
+        zeros = np.zeros(resolution.update_length)
+        prepared = Prepared(encode_update(resolution, encoding, zeros, len(dataset)), {})
+    else:
+        zeros = np.zeros(resolution.vector_length)
+        prepared = _with_controls(resolution, encoding, controls, zeros, len(dataset))
+    return replace(
+        prepared, complaint=f"{type(error).__name__}: {error}; zeros were sent in its place"
+    )
 
 
 def train(

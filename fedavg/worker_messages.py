@@ -72,6 +72,7 @@ class Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
     round: int
     outgoing: list[tuple[int, list[bytes | Place]]]
     trained: dict[int, bytes | Place] = {}
+    attempt: int = 0
 
 
 class Lend(msgspec.Struct, frozen=True, array_like=True, tag="lend"):

@@ -138,7 +138,7 @@ class _Worker:
                 if message not in read:
                     read[message] = self._boards.read(message)
             delivery = population.deliver(
-                request.round, client, [read[message] for message in messages]
+                request.round, client, [read[message] for message in messages], request.attempt
             )
             size = sum(map(len, delivery.messages))
             if batch and (len(batch) == _BATCH or self._boards.written + size > _BOARD):

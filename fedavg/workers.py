@@ -134,7 +134,7 @@ class WorkerPool:
         start_early()
         self._spec = spec
         self._parties: dict[int, Party] = {}
-        self._round = -1
+        self._round, self._attempt = -1, 0
         self._pipes: list[Pipe] = []
         self._processes: list[BaseProcess] = []
         self._waiting: Counter[Pipe] = Counter()  # last answers and updates that are to come
@@ -212,9 +212,9 @@ class WorkerPool:
         """Attach a party that lives in this process, such as the key holder."""
         self._parties[address] = party
 
-    def begin_round(self, round_index: int) -> None:
+    def begin_round(self, round_index: int, attempt: int = 0) -> None:
         """Tell the simulation (not the clients) which round's faults apply."""
-        self._round, self._starts = round_index, True
+        self._round, self._attempt, self._starts = round_index, attempt, True
 
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
         """Deliver to all processes at once and yield answers as they come."""
@@ -235,7 +235,7 @@ class WorkerPool:
         self._starts = False
         for worker, portion in enumerate(portions):
             if portion:
-                self._ask(worker, Exchange(self._round, portion))
+                self._ask(worker, Exchange(self._round, portion, attempt=self._attempt))
         for loan in loans:
             client, places = loan.sent
             self._lent[client] = loan

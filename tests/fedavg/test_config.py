@@ -8,7 +8,7 @@ import pytest
 
 from fedavg.blueprint import plan_from_bytes, plan_to_bytes
 from fedavg.config import Config, build_job, build_plan, load_config
-from fedavg.errors import ConfigError, DataError, FedAvgError
+from fedavg.errors import ConfigError, DataError, FedAvgError, PlanError
 from fedavg.local_training import LocalTraining
 from fedavg.noise import CentralGaussian, DistributedSkellam
 from fedavg.run_dir import config_to_toml
@@ -153,6 +153,15 @@ def test_a_given_multiplier_is_tracked_and_not_limited():
     plan = build_plan(config, 100)
     assert plan.noise == CentralGaussian(0.7)
     assert math.isinf(plan.budget.epsilon)
+
+
+def test_retries_reach_the_plan_and_noise_refuses_them():
+    exact = {"privacy.noise": "none"}
+    assert build_plan(load_config(None, exact), 9).retry_limit == 2
+    assert build_plan(load_config(None, exact | {"cohort.retries": 5}), 9).retry_limit == 5
+    assert build_plan(load_config(None), 9).retry_limit == 0
+    with pytest.raises(PlanError, match="not tried again"):
+        build_plan(load_config(None, {"cohort.retries": 1}), 9)
 
 
 def test_scaffold_widens_the_grid_where_control_variates_are_sent():

@@ -43,8 +43,8 @@ _LENGTH = sum(part.numel() for part in _MODEL.build().parameters())
 class _Echo:
     """A population whose clients answer with long messages of their own."""
 
-    def deliver(self, round_index: int, client: int, asked: list[bytes]) -> Delivery:
-        del round_index, asked
+    def deliver(self, round_index: int, client: int, asked: list[bytes], attempt: int) -> Delivery:
+        del round_index, asked, attempt
         return Delivery(client, (bytes([client]) * 5_000, b"short"))
 
 
