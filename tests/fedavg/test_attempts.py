@@ -332,17 +332,35 @@ def test_a_resumed_run_retries_and_forgets_as_an_undisturbed_one(tmp_path, monke
     assert second._global.voided == whole._global.voided
 
 
-def test_worker_processes_retry_alike():
-    """Real faults: 20 % a round, where the sum tolerates 10 % of a roster."""
-    sums, faults = SecAgg(dropout_rate=0.1, corrupt_rate=0.05), Faults(rate=0.2, seed=5)
-    runs = [federation(sums, workers=n, faults=faults) for n in (0, 2)]
-    results = [list(run.run(8)) for run in runs]
-    assert any(result.aborted for result in results[0])
-    for here, there in zip(*results, strict=True):
-        assert (here.survivors, here.cohort, here.skipped is None) == (
-            there.survivors,
-            there.cohort,
-            there.skipped is None,
-        )
-        assert len(here.aborted) == len(there.aborted)
-    assert np.array_equal(runs[0].released, runs[1].released)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_attempts_have_faults_of_their_own_in_every_process(workers):
+    """Who answers each attempt at one round, over the wire, is who the public seed lets answer."""
+    faults = Faults(rate=0.9, seed=5)
+    run = federation(SUMS["secagg"], workers=workers, faults=faults)
+    transport = run._transport()
+    answered = []
+    try:
+        run._enrol(run.resolve(2), transport)
+        for attempt in (0, 1, 2):
+            transport.begin_round(1, attempt)
+            message = encode(run._global.start(1, attempt))
+            outgoing = dict.fromkeys(range(20), (message,))
+            answered.append({d.party for d in transport.exchange(outgoing) if d.messages})
+    finally:
+        transport.close()
+    expected = [
+        {c for c in range(20) if faults.silent_from(client_id=c, round_index=1, attempt=a) != 0}
+        for a in (0, 1, 2)
+    ]
+    assert answered == expected
+    assert len({frozenset(who) for who in answered}) == 3
+
+
+def test_a_run_over_worker_processes_retries():
+    """With a fifth of the clients leaving each attempt, at any stage, some rounds are tried again."""
+    run = federation(
+        SecAgg(dropout_rate=0.1, corrupt_rate=0.05), workers=2, faults=Faults(rate=0.2, seed=5)
+    )
+    results = list(run.run(8))
+    assert any(result.aborted for result in results)
+    assert results[-1].accuracy > 0.9

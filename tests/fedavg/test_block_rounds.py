@@ -176,7 +176,7 @@ def test_overlapping_windows_are_averaged_by_the_examples_of_all_who_trained_a_p
 def falls_silent(monkeypatch, cut, block, index):
     """Let all clients of one block fall silent in one round."""
 
-    def silent_from(_self, *, client_id, round_index):
+    def silent_from(_self, *, client_id, round_index, attempt=0):
         gone = round_index == index and dealt(cut, client_id, round_index, N) == block
         return 0 if gone else None
 
