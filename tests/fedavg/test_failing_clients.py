@@ -150,7 +150,7 @@ def test_the_zeros_are_zeros_and_only_under_dp():
 
 
 def test_zeros_keep_the_control_variates_in_step():
-    """SCAFFOLD under DP: the server takes the client for one whose update was zero, and so does the client."""
+    """SCAFFOLD under DP: to the server the update was zero, and to the client as well."""
     from fedavg.local_training import LocalTraining
     from fedavg.tensors import Layout
 
