@@ -238,7 +238,8 @@ def data_list() -> None:
     table = Table("name", "examples", "classes", "shape", "needs", "description")
     for task in available_tasks():
         shape = "×".join(str(n) for n in task.shape)
-        needs = task.extra if task.available else f"{task.extra} (missing)"
+        extra = task.extra or "nothing"
+        needs = extra if task.available else f"{extra} (missing)"
         table.add_row(
             task.name, f"{task.examples:,}", str(task.classes), shape, needs, task.description
         )

@@ -12,6 +12,7 @@ import numpy as np
 from fedavg.errors import DataError
 from fedavg.sources import SOURCES, columns_of
 from fedavg.tables import TableOptions, encode_table, read_table
+from fedavg.text import split_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,17 +165,17 @@ class TaskInfo:
 
 
 def available_tasks() -> list[TaskInfo]:
-    """List the built-in tasks without loading any.
+    """List the built-in tasks; only those whose size depends on a version are read.
 
     Example:
         >>> [task.name for task in available_tasks()]
-        ['mnist-14x14', 'mnist-5k', 'mnist-8x8', 'digits', 'breast-cancer', 'credit-default']
+        ['mnist-14x14', 'mnist-5k', 'mnist-8x8', 'digits', 'breast-cancer', 'credit-default', 'python-topics']
     """
     return [
         TaskInfo(
             name,
             source.description,
-            source.examples,
+            source.size,
             source.classes,
             source.shape,
             source.extra,
@@ -280,8 +281,14 @@ def _load_built_in(name: str, options: TableOptions, test_fraction: float, seed:
         return _table_task(name, encoded, about, test_fraction, seed)
     columns = columns_of(name)
     whole = Dataset(_numbers(columns["features"], "features"), _classes(columns["labels"]))
-    train, test = _split(whole.labels, test_fraction, seed, name)
-    return Task(name, whole.subset(train), whole.subset(test), source.classes, *about)
+    owners = None
+    if "owners" in columns:
+        train, test = split_texts(columns, test_fraction)
+        owners = np.unique(columns["owners"][train], return_inverse=True)[1].astype(np.int64)
+    else:
+        train, test = _split(whole.labels, test_fraction, seed, name)
+    parts = (whole.subset(train), whole.subset(test))
+    return Task(name, *parts, source.classes, *about, owners=owners)
 
 
 def _table_task(

@@ -1,4 +1,4 @@
-"""Models by name: logistic regression, multilayer perceptrons, McMahan's CNN, or a factory of your own."""
+"""Models by name: softmax, perceptrons, McMahan's CNN, a character LSTM, or a factory of your own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from fedavg.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["FeedForward", "McMahanCNN", "build_model", "channels_last", "count_parameters"]
+__all__ = [
+    "CharLSTM",
+    "FeedForward",
+    "McMahanCNN",
+    "build_model",
+    "channels_last",
+    "count_parameters",
+]
 
 
 class FeedForward(nn.Module):
@@ -75,6 +82,33 @@ class McMahanCNN(nn.Module):
         return self.output(functional.relu(self.dense(hidden.flatten(1))))
 
 
+class CharLSTM(nn.Module):
+    """The next character, by long short-term memory: an embedding of 8, LSTM layers, one dense layer.
+
+    After McMahan et al. 2017, §3, whose LSTM has two layers of 256; the defaults suit a CPU.
+
+    Args:
+        num_classes: V, the alphabet, which is both read and predicted.
+        hidden: units of each LSTM layer.
+    """
+
+    def __init__(self, num_classes: int, hidden: Sequence[int] = (64,)) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_classes, 8)
+        self.memory = nn.ModuleList(
+            nn.LSTM(fan_in, width, batch_first=True)
+            for fan_in, width in itertools.pairwise((8, *hidden))
+        )
+        self.output = nn.Linear(hidden[-1], num_classes)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return logits float32[n, V] of codes float32[n, characters], whole numbers in [0, V)."""
+        hidden = self.embedding(inputs.long())
+        for layer in self.memory:
+            hidden, _ = layer(hidden)
+        return self.output(hidden[:, -1])
+
+
 def _softmax(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     model = FeedForward((math.prod(input_shape), num_classes))
     with torch.no_grad():
@@ -91,6 +125,16 @@ def _mlp(
 
 def _two_hidden(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     return FeedForward((math.prod(input_shape), 200, 200, num_classes))
+
+
+def _char_lstm(
+    input_shape: tuple[int, ...], num_classes: int, hidden: tuple[int, ...] = (64,)
+) -> nn.Module:
+    if len(input_shape) != 1:
+        raise ConfigError(
+            f"model 'char-lstm' takes windows of character codes, not examples of shape {input_shape}"
+        )
+    return CharLSTM(num_classes, hidden)
 
 
 def _cnn(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -115,8 +159,9 @@ _BUILT_IN: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "mlp": _mlp,
     "2nn": _two_hidden,
     "cnn": _cnn,
+    "char-lstm": _char_lstm,
 }
-_WIDTHS = ("mlp",)  # whose hidden widths can be chosen
+_WIDTHS = ("mlp", "char-lstm")  # whose hidden widths can be chosen
 
 
 def build_model(
@@ -131,10 +176,10 @@ def build_model(
 
     Args:
         name: "softmax" (starts at zero), "mlp" (64 hidden units, or as chosen), "2nn" (McMahan's
-            200-200), "cnn" (McMahan's, 28×28); or "package.module:factory".  An import path
-            runs that module's code, so take configurations only from where you would take code.  The
-            factory is called as factory(input_shape, num_classes) and returns an nn.Module from
-            features to logits.
+            200-200), "cnn" (McMahan's, 28×28), "char-lstm" (64 units, or as chosen); or
+            "package.module:factory".  An import path runs that module's code, so take configurations
+            only from where you would take code.  The factory is called as
+            factory(input_shape, num_classes) and returns an nn.Module from features to logits.
         input_shape: shape of one example.
         num_classes: K ≥ 2.
         seed: public seed of the initial weights; torch's global generator is left as it was.

