@@ -323,7 +323,7 @@ class Federation:
             survivors, missing = len(taken.sums.survivors), taken.missing
 
         spent = traffic.masked_inputs
-        tried = persevere(resolution, sorted(self._clients), cohort, spent, attempt)
+        tried = persevere(resolution, sorted(self._sizes), cohort, spent, attempt)
         for client in spent:
             self._participations[client] += 1
         report = self._report(
