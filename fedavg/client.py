@@ -21,8 +21,7 @@ from fedavg.messages import (
     round_context,
     start_digest,
 )
-from fedavg.personal_training import prepare_personal, score_client
-from fedavg.personalization import held_out
+from fedavg.personal_training import divided, prepare_personal, score_client
 from fedavg.update import Prepared, Workbench, prepare_nothing
 
 if TYPE_CHECKING:
@@ -38,15 +37,6 @@ if TYPE_CHECKING:
     from secagg import Identity
 
 __all__ = ["Client", "Probe", "Workbench"]
-
-
-def _split(client_id: int, dataset: Dataset, bench: Workbench) -> tuple[Dataset, Dataset | None]:
-    """What a client trains on, and what it keeps for scoring its own model."""
-    personal = bench.resolution.plan.personalization
-    if personal is None:
-        return dataset, None
-    own, held = held_out(len(dataset), personal.test_fraction, (bench.seed, client_id))
-    return dataset.subset(own), dataset.subset(held) if len(held) else None
 
 
 @dataclass(slots=True)
@@ -73,7 +63,7 @@ class Client:
         self.client_id = client_id
         self.participations = 0
         self.probe: Probe | None = None
-        self._dataset, self._held = _split(client_id, dataset, bench)
+        self._dataset, self._held = divided(bench, client_id, dataset)
         self._identity = identity
         self._bench = bench
         self._last = (-1, 0)  # round and attempt

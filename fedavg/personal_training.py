@@ -10,7 +10,7 @@ import numpy as np
 from fedavg.download import ModelCodec
 from fedavg.errors import ConfigError
 from fedavg.local import evaluate, local_update
-from fedavg.personalization import Ditto, FedRep, FineTune, Score
+from fedavg.personalization import Ditto, FedRep, FineTune, Score, held_out
 from fedavg.tensors import Layout
 from fedavg.transfer import matching
 from fedavg.update import Prepared, prepare
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fedavg.personalization import Personalization
     from fedavg.update import Workbench
 
-__all__ = ["prepare_personal", "score_client", "set_apart"]
+__all__ = ["divided", "prepare_personal", "score_client", "set_apart"]
 
 _MODEL, _HEAD = "personal.model", "personal.head"  # float32, in a client's state
 
@@ -54,6 +54,15 @@ def set_apart(model: nn.Module, personal: Personalization | None) -> frozenset[s
     for name in names:
         parameters[name].requires_grad = False
     return names
+
+
+def divided(bench: Workbench, client_id: int, dataset: Dataset) -> tuple[Dataset, Dataset | None]:
+    """What a client trains on, and what it keeps for scoring its own model (None for nothing)."""
+    personal = bench.resolution.plan.personalization
+    if personal is None:
+        return dataset, None
+    own, held = held_out(len(dataset), personal.test_fraction, (bench.seed, client_id))
+    return dataset.subset(own), dataset.subset(held) if len(held) else None
 
 
 def prepare_personal(

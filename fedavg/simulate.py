@@ -7,6 +7,7 @@ a network.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,7 @@ from fedavg.client import Client, Probe
 from fedavg.client_state import MemoryStore
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.messages import RoundStart, decode
+from fedavg.personal_training import divided
 from fedavg.rounds import PROTOCOL_ERRORS, Delivery
 from fedavg.update import Workbench, train
 from secagg import Identity
@@ -126,11 +128,12 @@ class Population:
         """
         if self._bench is None:
             raise LocalProtocolError("no client is equipped yet")
+        personal = self._bench.resolution.plan.personalization
+        if personal is not None and personal.head:
+            return None  # the body is trained under a head that only the client's own process has
         try:
-            told = decode(start)
-            return (
-                train(self._bench, client_id, dataset, told) if type(told) is RoundStart else None
-            )
+            told, (own, _) = decode(start), divided(self._bench, client_id, dataset)
+            return train(self._bench, client_id, own, told) if type(told) is RoundStart else None
         except Exception:  # noqa: BLE001 - a user's module and data may raise anything
             return None
 
@@ -174,8 +177,12 @@ class Population:
         Args:
             vector: float32[d], the released model.
         """
-        scores = (client.score(vector) for client in self._clients.values())
-        return [score for score in scores if score is not None]
+        scores: list[Score] = []
+        for client in self._clients.values():
+            with contextlib.suppress(Exception):  # a user's module and data may raise anything
+                score = client.score(vector)
+                scores += [] if score is None else [score]
+        return scores
 
     def watch(self, client_id: int) -> None:
         """Put a probe into one client, for a report's pictures."""

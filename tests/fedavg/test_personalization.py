@@ -19,12 +19,13 @@ from fedavg.errors import ConfigError, PlanError
 from fedavg.federation import Federation
 from fedavg.layer_blocks import LayerBlocks
 from fedavg.local import LocalTraining, local_update
-from fedavg.messages import RoundStart
+from fedavg.messages import RoundStart, encode
 from fedavg.model_spec import ModelSpec
 from fedavg.models import build_model
-from fedavg.personal_training import prepare_personal, score_client, set_apart
+from fedavg.personal_training import divided, prepare_personal, score_client, set_apart
 from fedavg.personalization import Ditto, FedRep, FineTune, Score, held_out, summary_of
 from fedavg.settings import PersonalizationConfig
+from fedavg.simulate import Faults, Population
 from fedavg.tensors import Layout
 from fedavg.update import Workbench, prepare
 from tests.e2e.small import SUMS, examples, plan
@@ -326,3 +327,36 @@ def test_examples_held_out_are_never_trained_on(monkeypatch):
             assert len(rows) == 8
             assert len(trained) == len(data) - 8
             assert not rows & trained
+
+
+@pytest.mark.parametrize("kind", ["finetune", "ditto", "fedrep"])
+def test_a_client_lent_to_another_process_is_trained_on_its_own_part_or_not_at_all(kind):
+    personal = {"finetune": FineTune(TRAINING), "ditto": Ditto(TRAINING)}.get(kind)
+    bench = bench_for(personal or FedRep(TRAINING, HEAD))
+    population = Population({5: examples(30, 9)}, Faults())
+    sums = bench.resolution.plan.secure_sum
+    material = sums.provision(bench.resolution.spec(20, b""), {}).clients
+    population.equip(bench.resolution, bench.model, bench.layout, material, 0)
+    lent = population.train(5, examples(30, 9), encode(start_of(bench)))
+    if kind == "fedrep":
+        assert lent is None
+        return
+    own, _ = divided(bench, 5, examples(30, 9))
+    assert len(own) == 24
+    encoded = bench.resolution.plan.encoding.encode(lent) * len(own)
+    sent = prepare_personal(bench, 5, own, start_of(bench), {}).encoded
+    assert (sent == np.append(encoded, len(own))).all()
+
+
+def test_a_client_whose_scoring_fails_is_left_out(monkeypatch):
+    from fedavg import client as client_module
+
+    def failing(bench, client_id, *others):
+        if client_id == 3:
+            raise ZeroDivisionError
+        return score_client(bench, client_id, *others)
+
+    monkeypatch.setattr(client_module, "score_client", failing)
+    run = Federation(MLP, skewed(6), plan(SUMS["insecure-plain"], personalization=Ditto(TRAINING)))
+    assert len(list(run.run(1))) == 1
+    assert [score.client for score in run.scores] == [0, 1, 2, 4, 5]
