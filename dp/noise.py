@@ -67,7 +67,11 @@ def random_uniform(size: int) -> NDArray[np.float64]:
         float64[size].
     """
     whole("size", size, 0)
-    return np.ldexp((_words()(size) >> np.uint64(11)).astype(np.float64), -53)
+    words, drawn = _words(), np.empty(size)
+    for start in range(0, size, _CHUNK):  # in cache
+        part = drawn[start : start + _CHUNK]
+        np.multiply(words(len(part)) >> np.uint64(11), 2.0**-53, out=part)  # both steps are exact
+    return drawn
 
 
 def sample_rounded_gaussian(stddev: float, size: int) -> NDArray[np.int64]:

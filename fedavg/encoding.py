@@ -336,7 +336,8 @@ class FixedPoint:
     ) -> NDArray[np.int64]:
         bound = self.l2_sensitivity(vector_length) ** 2
         for _ in range(_TRIES):
-            rounded = np.floor(grid + random_uniform(grid.size))
+            rounded = random_uniform(grid.size)
+            np.floor(np.add(rounded, grid, out=rounded), out=rounded)
             if float(rounded @ rounded) * _ROUNDING_SLACK <= bound:
                 return rounded.astype(np.int64)
         return np.trunc(grid).astype(np.int64)  # never longer than its input

@@ -107,7 +107,10 @@ def centred(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     """
     half = np.int64(1) << np.int64(bits - 1)
     mask = np.int64((1 << bits) - 1)
-    return ((values + half) & mask) - half
+    reduced = values + half
+    reduced &= mask
+    reduced -= half
+    return reduced
 
 
 class SumResult(Protocol):

@@ -20,6 +20,8 @@ _FACTORIES = {
     "module": "benchmarks.simulation.modules:two_hidden",
 }
 
+_PARAMETERS = {"2nn": 199_210, "module": 199_210, "cnn": 1_663_370}
+
 
 def play(task: Task, turns: Turns) -> None:
     """Run the rounds."""
@@ -65,6 +67,7 @@ def _plan(task: Task) -> Plan:
         PoissonCohort,
         SecAgg,
     )
+    from fedavg.encoding import bits_for  # noqa: PLC0415 - as above
 
     private = task.protection in ("central-dp", "secagg-skellam")
     noise = {
@@ -75,7 +78,9 @@ def _plan(task: Task) -> Plan:
     everyone = task.cohort == task.clients  # no theorem bounds Skellam noise in fixed cohorts
     return Plan(
         cohort=PoissonCohort(1.0) if everyone else FixedCohort(task.cohort),
-        encoding=FixedPoint(CLIP, 16) if private else FixedPoint(8.0, 24, rounding="nearest"),
+        encoding=FixedPoint(CLIP, bits_for(_PARAMETERS[task.model]))
+        if private
+        else FixedPoint(8.0, 24, rounding="nearest"),
         noise=noise,
         secure_sum=SecAgg() if masked else InsecurePlain(),
         local_training=LocalTraining(batch_size=task.batch, lr=task.lr),
