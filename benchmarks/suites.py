@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["available", "load", "own_command"]
 
-NAMES = ("secagg", "he", "dp", "compression", "simulation", "blocks", "end_to_end")
+NAMES = ("secagg", "he", "dp", "compression", "simulation", "convergence", "blocks", "end_to_end")
 
 
 def available() -> tuple[str, ...]:
