@@ -274,21 +274,12 @@ def _secure_sum(config: SumConfig, sensitivity: SensitivityMap | None) -> Secure
         case "bfv":
             return Bfv(config.dropout_rate, config.corrupt_rate)
         case "encrypted-secagg":
-            return _encrypted_secagg(config)
+            rates = (config.dropout_rate, config.corrupt_rate)
+            return EncryptedSecAgg(*rates, config.threat_model, config.scheme, config.key_at)
         case "selective":
             return _selective(config, sensitivity)
         case "insecure-plain":
             return InsecurePlain(config.dropout_rate)
-
-
-def _encrypted_secagg(config: SumConfig) -> EncryptedSecAgg:
-    if config.threat_model == "malicious-local":
-        raise ConfigError(
-            "secure_sum.threat_model: 'malicious-local' does not go with encrypted-secagg"
-        )
-    return EncryptedSecAgg(
-        config.dropout_rate, config.corrupt_rate, config.threat_model, config.scheme, config.key_at
-    )
 
 
 def _selective(config: SumConfig, sensitivity: SensitivityMap | None) -> Selective:

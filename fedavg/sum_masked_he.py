@@ -37,6 +37,9 @@ _KEY_HOLDER = (
     "The key holder is trusted with the sum's correctness, not with its content: it sees masked words "
     "only, and could shift the sum blindly, as any client could."
 )
+_SIGNED = (
+    b"HEM1"  # and what a masked input is signed with, ahead of its words: of quorums of neighbours
+)
 _ENCRYPTED = {"upload": "encrypted masked input", "sum": "encrypted sum of masked words"}
 
 
@@ -58,7 +61,7 @@ class EncryptedSecAgg:
     Args:
         dropout_rate: share of a roster that may fall silent at any time.
         corrupt_rate: share of a roster that may collude with the server *and* the key.
-        threat_model: of the masks: "malicious" or "semi-honest"; see `SecAgg`.
+        threat_model: of the masks; see `SecAgg`.
         scheme: "bfv" or "ckks".
         key_at: "holder" (clients encrypt with a public key, and no client can decrypt) or "clients" (all
             hold the key: uploads of half the size or less, and the second lock falls with any client).
@@ -70,7 +73,7 @@ class EncryptedSecAgg:
 
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1
-    threat_model: Literal["malicious", "semi-honest"] = "malicious"
+    threat_model: Literal["malicious", "semi-honest", "malicious-local"] = "malicious"
     scheme: Literal["bfv", "ckks"] = "bfv"
     key_at: Literal["holder", "clients"] = "holder"
 
@@ -78,16 +81,11 @@ class EncryptedSecAgg:
     hides_updates = True
 
     def __post_init__(self) -> None:
-        if self.threat_model not in ("malicious", "semi-honest"):
-            raise PlanError(
-                "under encryption threat_model is 'malicious' or 'semi-honest': quorums of neighbours "
-                "need inputs that are signed one by one"
-            )
         if self.scheme not in ("bfv", "ckks"):
             raise PlanError(f"scheme must be 'bfv' or 'ckks', not {self.scheme!r}")
         if self.key_at not in ("holder", "clients"):
             raise PlanError(f"key_at must be 'holder' or 'clients', not {self.key_at!r}")
-        self.masks  # noqa: B018 - its own checks of the rates
+        self.masks  # noqa: B018 - its own checks of the rates and the model
 
     @property
     def masks(self) -> SecAgg:
@@ -178,6 +176,8 @@ class EncryptedSecAgg:
         """Name a message."""
         if message[:4] == OPENED:
             return "opened sum of masked words"
+        if message[:4] == _SIGNED:
+            return "signature of a masked input"
         try:
             return _ENCRYPTED[he.envelope_kind(message)]
         except he.WireFormatError:
@@ -227,6 +227,7 @@ class _ServerSession:
         self._roster = frozenset(roster)
         self._params = params
         self._partners: frozenset[int] = frozenset()
+        self._signatures: dict[int, bytes] = {}
         self._opening = False
         self._opened: OpenedSum | None = None
 
@@ -246,6 +247,11 @@ class _ServerSession:
             self._masks.receive(sender, message)
         elif sender not in self._partners:
             raise LocalProtocolError(f"client {sender} is no longer part of the session")
+        elif message[:4] == _SIGNED:
+            self._masks.check_apart(sender, message[4:])
+            self._signatures[sender] = message[4:]
+        elif self._params.local and sender not in self._signatures:
+            raise LocalProtocolError(f"client {sender} sent words without its input's signature")
         else:
             self._adding.receive(sender, message)
 
@@ -264,7 +270,8 @@ class _ServerSession:
         if self._opening:
             if self._opened is None:
                 raise RoundAbortedError("the key holder did not open the sum of masked words")
-            self._masks.receive_sum(self._opened.survivors, self._opened.total)
+            signed = {i: self._signatures.get(i, b"") for i in self._opened.survivors}
+            self._masks.receive_sum(signed, self._opened.total)
             self._opening = False
         messages = self._masks.advance()  # with too few inputs this ends the session, as it should
         if self._masks.phase is secagg.Phase.MASKED_INPUT:
@@ -315,7 +322,9 @@ class _ClientSession:
             return replies
         (masked,) = replies
         words = secagg.masked_vector(masked).astype(np.int64)
-        return tuple(self._encrypting.encrypt(words, copy=False))
+        signature = secagg.input_signature(masked)
+        signed = (_SIGNED + signature,) if signature else ()
+        return (*signed, *self._encrypting.encrypt(words, copy=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from secagg.policy import Policy
 from secagg.server import Server, SumResult
 from secagg.simulate import simulate
 from secagg.state import Phase
-from secagg.wire import masked_vector, message_kind
+from secagg.wire import input_signature, masked_vector, message_kind
 
 __all__ = [
     "AbortReason",
@@ -43,6 +43,7 @@ __all__ = [
     "TrustServerDirectory",
     "UnsafeParametersError",
     "WireFormatError",
+    "input_signature",
     "masked_vector",
     "message_kind",
     "requirements",

@@ -16,7 +16,7 @@ from secagg.shamir import canonical
 from secagg.state import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_dealt",
+    "check_due",
     "check_input",
     "check_keys",
     "check_opened",
     "check_shares",
     "check_signature",
     "check_sum",
-    "named_once",
+    "somebody",
 ]
 
 
@@ -110,29 +111,29 @@ def check_input(
         raise RemoteProtocolError("masked with other partners than it was told", client_id)
 
 
-def named_once(client_ids: Iterable[int]) -> frozenset[int]:
+def somebody(signatures: Mapping[int, bytes]) -> Mapping[int, bytes]:
     """Whose masked inputs a sum holds.
 
     Raises:
-        LocalProtocolError: nobody's, which would alter the total unseen; or somebody is named twice.
+        LocalProtocolError: nobody's, which would alter the total unseen.
     """
-    named = tuple(client_ids)
-    members = frozenset(named)
-    if not members or len(members) < len(named):
-        raise LocalProtocolError("a sum is of at least one client's masked input, each named once")
-    return members
+    if not signatures:
+        raise LocalProtocolError("a sum is of at least one client's masked input")
+    return signatures
 
 
-def check_sum(total: NDArray[np.int64], params: Params, phase: Phase) -> RingArray:
+def check_due(phase: Phase) -> None:
+    """Raise LocalProtocolError unless masked inputs are awaited."""
+    if phase is not Phase.MASKED_INPUT:
+        raise LocalProtocolError(f"masked inputs are not due in phase {phase.name}")
+
+
+def check_sum(total: NDArray[np.int64], params: Params) -> RingArray:
     """The words of a sum of masked inputs that was not added here.
 
     Raises:
-        LocalProtocolError: it is not the time, another shape or type, or inputs have to be signed.
+        LocalProtocolError: another shape or type.
     """
-    if phase is not Phase.MASKED_INPUT:
-        raise LocalProtocolError(f"masked inputs are not due in phase {phase.name}")
-    if params.local:
-        raise LocalProtocolError("with quorums of neighbours each input comes signed, by itself")
     if total.dtype != np.int64 or total.shape != (params.vector_length,):
         raise LocalProtocolError(f"a sum of masked inputs is int64[{params.vector_length}]")
     return ring.to_ring(total, params.ring_bits)

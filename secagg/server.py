@@ -50,10 +50,10 @@ from secagg.outbox import (
 from secagg.settle import SumResult, compatible, remove_masks
 from secagg.staging import Staging
 from secagg.state import SERVER_AWAITS, Phase, next_phase
-from secagg.wire import decode, decode_chunk, encode, read_header
+from secagg.wire import decode, encode, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
     from concurrent.futures import Executor
 
     from numpy.typing import NDArray
@@ -143,32 +143,36 @@ class Server:
             LocalProtocolError: the session is over.
         """
         self._check_sender(client_id)
-        try:
-            session, index, count, payload = decode_chunk(chunk)
-        except WireFormatError as error:
-            raise RemoteProtocolError(f"sent a malformed chunk: {error}", client_id) from error
-        if session != self._session:
-            raise RemoteProtocolError("sent a chunk of another session", client_id)
-        whole = self._staging.add(client_id, index, count, payload, limit=self._largest())
+        limit = largest_message(self._phase, self._params)
+        whole = self._staging.take(client_id, chunk, session=self._session, limit=limit)
         if whole is not None:
             self._take(client_id, whole)
 
-    def receive_sum(self, client_ids: Iterable[int], total: NDArray[np.int64]) -> None:
-        """Take clients' masked inputs as one sum modulo 2^b, int64[d], added under a second encryption.
+    def receive_sum(self, signatures: Mapping[int, bytes], total: NDArray[np.int64]) -> None:
+        """Take masked inputs as one sum modulo 2^b, int64[d], added under a second encryption.
+
+        It is of the clients that `signatures` has; b"" where no input is signed.
 
         Raises:
-            RemoteProtocolError: somebody among them may give no input, or no second one.
-            LocalProtocolError: not the time or shape, of nobody or one twice, or inputs have to be signed.
+            RemoteProtocolError: see `check_apart`.
+            LocalProtocolError: not the time or shape, or a sum of nobody.
         """
-        members = admission.named_once(client_ids)
-        for client_id in members:
-            self._check_sender(client_id)
-        words = admission.check_sum(total, self._params, self._phase)
-        shape = (self._params.vector_length, self._params.ring_bits)
+        inputs = [self.check_apart(*pair) for pair in admission.somebody(signatures).items()]
+        words = admission.check_sum(total, self._params)
         np.add(self._sum(), words, out=self._sum())
-        for client_id in members:
-            self._inputs[self._position(client_id)] = b""
-            self._answers[client_id] = MaskedInput(client_id, *shape, b"", b"")
+        for message in inputs:
+            self._inputs[self._position(message.client_id)] = message.signature
+            self._answers[message.client_id] = message
+
+    def check_apart(self, client_id: int, signature: bytes) -> MaskedInput:
+        """Check all of a masked input but its words, which come in a sum. Raises as `receive` does."""
+        self._check_sender(client_id)
+        admission.check_due(self._phase)
+        shape = (self._params.vector_length, self._params.ring_bits)
+        message = MaskedInput(client_id, *shape, signature, b"")
+        told = (shape[1], self._partner_root, self._directory)
+        admission.check_input(message, self._roster(), *told)
+        return message
 
     def advance(self) -> dict[int, bytes]:
         """Close the phase: the silent are out. Returns each live client's next message; {} at the end.
@@ -226,10 +230,6 @@ class Server:
             raise RemoteProtocolError("is not, or no longer, part of the session", client_id)
         if client_id in self._answers:
             raise RemoteProtocolError("sent a second message in one phase", client_id)
-
-    def _largest(self) -> int:
-        """Bytes that no message of this phase exceeds."""
-        return largest_message(self._phase, self._params)
 
     def _take(self, client_id: int, data: bytes | bytearray) -> None:
         """Decode, check and keep a whole message."""

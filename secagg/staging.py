@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from secagg.errors import RemoteProtocolError
+from secagg.errors import RemoteProtocolError, WireFormatError
+from secagg.wire import decode_chunk
 
 __all__ = ["Staging"]
 
@@ -38,6 +39,20 @@ class Staging:
     def size(self) -> int:
         """Bytes that are staged."""
         return sum(len(upload.data) for upload in self._uploads.values())
+
+    def take(self, client_id: int, chunk: bytes, *, session: bytes, limit: int) -> bytearray | None:
+        """Read a chunk and `add` it.
+
+        Raises:
+            RemoteProtocolError: not a chunk of this session, or not the next one; nothing has changed.
+        """
+        try:
+            sent, index, parts, payload = decode_chunk(chunk)
+        except WireFormatError as error:
+            raise RemoteProtocolError(f"sent a malformed chunk: {error}", client_id) from error
+        if sent != session:
+            raise RemoteProtocolError("sent a chunk of another session", client_id)
+        return self.add(client_id, index, parts, payload, limit=limit)
 
     def add(
         self, client_id: int, index: int, parts: int, payload: bytes, *, limit: int

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from secagg.messages import Message
     from secagg.ring import RingArray
 
-__all__ = ["Kind", "decode", "encode", "masked_vector", "message_kind"]
+__all__ = ["Kind", "decode", "encode", "input_signature", "masked_vector", "message_kind"]
 
 
 class Kind(enum.IntEnum):
@@ -111,6 +111,18 @@ def masked_vector(data: bytes) -> RingArray:
     if not isinstance(message, MaskedInput):
         raise WireFormatError("only a masked-input message carries a vector")
     return unpack(message.packed, message.length, message.bits)
+
+
+def input_signature(data: bytes) -> bytes:
+    """What a masked-input message is signed with: 64 bytes where quorums are of neighbours, else b"".
+
+    Raises:
+        WireFormatError: not a masked-input message.
+    """
+    _, message = decode(data)
+    if not isinstance(message, MaskedInput):
+        raise WireFormatError("only a masked-input message carries such a signature")
+    return message.signature
 
 
 def encode(message: Message, session: bytes) -> bytes:

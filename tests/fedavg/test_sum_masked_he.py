@@ -11,6 +11,7 @@ from scipy.stats import chi2
 
 import he
 import secagg.client
+from fedavg import sum_masked_he
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.secure_sum import KEY_HOLDER
 from fedavg.sum_he import Bfv
@@ -25,6 +26,7 @@ from he.plaintexts import decode
 from he.wire import open_upload
 from secagg import SecAggError, ring
 from tests.contract.sums import IDENTITIES, secure_sum, spec_for
+from tests.hostile.mutants import without
 
 N, LENGTH, BOUND = 5, 4000, 1000
 RATES = {"dropout_rate": 0.34, "corrupt_rate": 0.0}
@@ -293,6 +295,59 @@ def test_a_masked_input_in_the_clear_is_refused():
         play.server.receive(client, inner[0])
 
 
+LOCAL = EncryptedSecAgg(0.05, 0.0, "malicious-local")
+
+
+def dozen(length):
+    return dict(zip(range(12), vectors_of(12, length).values(), strict=True))
+
+
+def test_quorums_of_neighbours_under_encryption():
+    """A masked input's signature covers with whom it is masked, not its words: it goes ahead of them."""
+    vectors = dozen(300)
+    play = Play(LOCAL, vectors).to("open")
+    for chunks in play.uploads.values():
+        named = [LOCAL.describe(chunk) for chunk in chunks]
+        assert named[0] == "signature of a masked input"
+        assert set(named[1:]) == {"encrypted masked input"}
+        assert LOCAL.uploaded(chunks[0]) is None
+    result = play.open().finish()
+    assert np.array_equal(result.total, sum(vectors.values()))
+    assert result.survivors == tuple(sorted(vectors))
+
+
+@pytest.mark.parametrize("missing", ["signature", "another's signature"])
+def test_words_without_their_signature_are_not_added(missing):
+    play = Play(LOCAL, dozen(10)).to("masked_input")
+    client, other = sorted(play.vectors)[:2]
+    signed, *words = play.replies(client)
+    if missing == "another's signature":
+        with pytest.raises(SecAggError, match="other partners"):
+            play.server.receive(client, play.replies(other)[0])
+    with pytest.raises(LocalProtocolError, match="without its input's signature"):
+        play.server.receive(client, words[0])
+    assert not play.server._adding.contributors
+    play.server.receive(client, signed)
+    play.server.receive(client, words[0])
+    assert play.server._adding.contributors == (client,)
+
+
+def test_mutant_that_takes_unsigned_words_loses_the_round(monkeypatch):
+    """Every neighbour of the client would miss its signature; the server is told so when it is too late."""
+    mutant = without(
+        monkeypatch, sum_masked_he._ServerSession, "receive", "sender not in self._signatures"
+    )
+    assert mutant is not None
+    play = Play(LOCAL, dozen(10)).to("masked_input")
+    late = min(play.vectors)
+    for client in play.outgoing:
+        for reply in play.replies(client)[client == late :]:
+            play.server.receive(client, reply)
+    play.outgoing = play.server.advance()
+    with pytest.raises(SecAggError, match="other partners"):
+        play.open()
+
+
 class Impostor:
     """A member of the cohort that sends ciphertexts in another's name, before that one does."""
 
@@ -346,8 +401,8 @@ def test_the_key_holder_opens_sums_of_known_clients_only():
 
 
 def test_what_does_not_go_together():
-    with pytest.raises(PlanError, match="signed one by one"):
-        EncryptedSecAgg(threat_model="malicious-local")
+    with pytest.raises(PlanError, match="threat_model"):
+        EncryptedSecAgg(threat_model="honest")
     with pytest.raises(PlanError, match="scheme"):
         EncryptedSecAgg(scheme="rsa")
     with pytest.raises(PlanError, match="key_at"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from secagg import Phase, RemoteProtocolError, Server, masked_vector, ring
+from secagg.bounds import largest_message
 from secagg.staging import Staging
 from secagg.wire import encode_chunk
 from tests.hostile.mutants import FOUND, without
@@ -34,7 +35,7 @@ def test_uploads_come_in_parts_and_are_committed_whole(monkeypatch):
 
 def test_parts_without_end_are_bounded():
     lab = Lab(5).run_to(Phase.MASKED_INPUT)
-    bound = lab.server._largest()
+    bound = largest_message(lab.server.phase, lab.params)
     with pytest.raises(RemoteProtocolError, match="beyond any message"):
         lab.server.receive_chunk(10, encode_chunk(lab.session, 0, 2**32 - 1, bytes(bound + 1)))
     assert not lab.server._staging
@@ -98,7 +99,7 @@ def test_s8_a_chunk_of_another_session_changes_nothing():
 
 
 def test_s8_mutant_that_stages_it(monkeypatch):
-    without(monkeypatch, Server, "receive_chunk", "session != self._session")
+    without(monkeypatch, Staging, "take", "sent != session")
     with pytest.raises(FOUND):
         test_s8_a_chunk_of_another_session_changes_nothing()
 
