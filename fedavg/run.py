@@ -278,7 +278,7 @@ def _train(
                     federation, resolution, directory, result
                 )
                 for client, reason in result.failures.items():
-                    console.print(f"round {result.round}: client {client} left: {reason}")
+                    console.print(f"round {result.round}: client {client}: {reason}")
                 for reason in result.skipped_blocks:
                     console.print(f"round {result.round} left out {reason}")
                 for reason in result.aborted:
@@ -356,6 +356,8 @@ def _summary(
         "parameters": job.parameters,
         "clients": len(job.clients),
         "secure_sum": plan.secure_sum.kind,
+        "local_optimizer": plan.local_training.optimizer,
+        "scaffold": plan.scaffold,
         "threat_model": plan.secure_sum.threat_model,
         "noise": "none" if plan.noise is None else plan.noise.kind,
         "noise_multiplier": resolution.noise_multiplier,

@@ -21,6 +21,7 @@ runner = CliRunner()
 ROUNDS = 24
 KILLS = 2
 EXACT = '[privacy]\nnoise = "none"\n'
+SCAFFOLD = "[local]\nscaffold = true\nsteps = 4\nlr = 0.5\n"
 PRIVATE = '[privacy]\nnoise = "central-gaussian"\nnoise_multiplier = 4.0\n'
 
 
@@ -110,7 +111,8 @@ def killed_and_resumed(config, out, rng, check=lambda out: 0):
 
 
 def test_without_noise_a_killed_run_ends_as_an_uninterrupted_one(tmp_path):
-    config = config_in(tmp_path, EXACT)
+    """With what clients keep: every update moves a control variate, some are lost on the way."""
+    config = config_in(tmp_path, EXACT + SCAFFOLD)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     result = runner.invoke(app, ["run", str(config), "--out", str(whole)])
     assert result.exit_code == 0, result.output

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort
 from fedavg.data import Dataset
 from fedavg.encoding import FixedPoint
@@ -18,7 +19,7 @@ from fedavg.federation import Federation
 from fedavg.local import _batches
 from fedavg.local_training import LocalTraining
 from fedavg.messages import RoundStart, start_digest
-from fedavg.noise import CentralGaussian
+from fedavg.noise import CentralGaussian, DistributedDiscreteGaussian, DistributedSkellam
 from fedavg.scaffold import Variates, control_bytes, next_control, variates
 from fedavg.schedule import Schedule
 from fedavg.selective import Selective
@@ -281,6 +282,22 @@ def test_under_dp_the_servers_variate_is_a_function_of_what_was_released():
     results = list(run.run(3))
     assert all(result.skipped is None for result in results)
     assert np.abs(run._global.control).max() > 0
+
+
+@pytest.mark.parametrize("noise", [DistributedSkellam(1.0), DistributedDiscreteGaussian(1.0)])
+@pytest.mark.parametrize("clipping", [None, AdaptiveClipping(bit_stddev=8.0)])
+def test_under_masks_and_noise_epsilon_is_that_of_the_plan_without(noise, clipping):
+    spent = {}
+    for scaffolded in (False, True):
+        changes = PRIVATE | {"noise": noise, "clipping": clipping, "local_training": BY_EPOCHS}
+        run = federation(SecAgg(), n=30, changes=changes | {"scaffold": scaffolded})
+        results = list(run.run(2))
+        assert all(result.skipped is None for result in results)
+        spent[scaffolded] = results[-1].epsilon_release
+    assert run._global.control.any()
+    assert spent[True] == pytest.approx(
+        spent[False], rel=0.02
+    )  # a wider vector rounds a little more
 
 
 def test_a_checkpoint_holds_the_servers_variate(tmp_path):
