@@ -32,33 +32,33 @@ SWEEP_HELP = (
     "only what is new. Status 1 means that cells failed; they are tried again the next time.\n\n"
     "Every cell is a release. Sweep over public or simulated data, or account for the sum of all cells."
 )
-SWEEP_EPILOG = """Examples:
+SWEEP_EPILOG = r"""Examples:
 
-fedavg sweep                                   the built-in study, about three minutes on two cores
+fedavg sweep                             the built-in study: 80 cells, 5.5 min of CPU time
 
-fedavg sweep STUDY.toml --dry-run              its cells, checked, and nothing run
+fedavg sweep STUDY.toml --dry-run        its cells, checked, and nothing run
 
 fedavg sweep STUDY.toml --out studies/mine --jobs 4
 
-STUDY.toml:
+A study:
 
-[base]                                         as in a run's configuration; or base = "config.toml"
+\[base]                                   as a run's configuration; or base = "config.toml"
 
 data.name = "digits"
 
-[grid]                                         every combination; several [[grid]] are run one after another
+\[grid]                                   every combination; several \[\[grid]] are joined
 
-"privacy.noise" = ["gaussian", "none"]
+"privacy.noise" = \["gaussian", "none"]
 
-"privacy.epsilon" = [1, 2, 4, 8]               "none" has no epsilon: one cell a seed
+"privacy.epsilon" = \[1, 2, 4, 8]         without noise, one cell a seed
 
-seed = [0, 1, 2]
+seed = \[0, 1, 2]
 
-[[exclude]]                                    what not to run
+\[\[exclude]]                              leave out what matches all of these
 
 "privacy.epsilon" = 8
 
-seed = [1, 2]
+seed = \[1, 2]
 """
 
 

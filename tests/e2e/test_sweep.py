@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -60,7 +61,8 @@ def children(pid):
 
 def signal_all(pids, number):
     for pid in pids:
-        os.kill(pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def alive(pid):
@@ -71,46 +73,77 @@ def alive(pid):
     return state != "Z"
 
 
-def test_killed_workers_and_sweeps_lose_only_what_was_running(tmp_path):
-    """SIGKILL to a worker, then to the sweep; resumed, the table is that of an undisturbed sweep."""
-    grid = '[grid]\n"local.lr" = [0.5, 0.2]\nseed = [0, 1, 2]\n'
-    path = study_in(tmp_path, grid, rounds=20)
-    out, other = tmp_path / "out", tmp_path / "undisturbed"
+def outlived(pids):
+    """Those that are still there after two minutes, or [] as soon as none is."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and any(alive(pid) for pid in pids):
+        time.sleep(0.02)
+    return [pid for pid in pids if alive(pid)]
+
+
+GRID = '[[grid]]\n"local.lr" = [0.5, 0.2]\nseed = [0, 1, 2]\n'
+ENDLESS = "[[grid]]\nrounds = [1_000_000]\nseed = [0, 1]\n"
+
+
+@contextlib.contextmanager
+def sweeping(path, out):
+    """A sweep in a process of its own, with three workers; whatever is left of it is killed at the end."""
     command = [sys.executable, "-m", "fedavg.cli", "sweep", str(path), "--out", str(out)]
     process = subprocess.Popen(
-        [*command, "--jobs", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*command, "--jobs", "3"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_for(lambda: records(out) if (out / "cells").exists() else None, process)
-        workers = children(process.pid)
-        signal_all(workers, signal.SIGSTOP)
-        time.sleep(1.0)  # by then each has a cell, running or handed to it
-        os.kill(workers[0], signal.SIGKILL)
-        wait_for(lambda: any(record["state"] == "failed" for record in records(out)), process)
-        os.kill(process.pid, signal.SIGSTOP)
-        orphans = children(process.pid)
-        signal_all(workers[1:], signal.SIGCONT)
-        second = runner.invoke(app, ["sweep", str(path), "--out", str(out)])
+        yield process
     finally:
         process.kill()
         process.wait()
+
+
+def lose_a_worker(process, out):
+    """Kill one worker at a cell, at most one of the endless ones; gives the processes that are left."""
+    wait_for(lambda: records(out) if (out / "cells").exists() else None, process)
+    failed = False
+    while not failed:  # one that was just between two cells fails none
+        workers = children(process.pid)
+        signal_all(workers, signal.SIGSTOP)
+        time.sleep(1.0)  # by then each has a cell, running or handed to it
+        signal_all(workers[:1], signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while not failed and time.monotonic() < deadline:
+            time.sleep(0.02)
+            failed = any(record["state"] == "failed" for record in records(out))
+        os.kill(process.pid, signal.SIGSTOP if failed else signal.SIGCONT)
+        signal_all(workers[1:], signal.SIGCONT)
+        assert process.poll() is None
+    return children(process.pid)
+
+
+def test_killed_workers_and_sweeps_lose_only_what_was_running(tmp_path, monkeypatch):
+    """SIGKILL to a worker, then to the sweep; resumed, the table is that of an undisturbed sweep."""
+    path = study_in(tmp_path, ENDLESS + GRID, rounds=20)
+    out, other = tmp_path / "out", tmp_path / "undisturbed"
+    with sweeping(path, out) as process:
+        orphans = lose_a_worker(process, out)
+        second = runner.invoke(app, ["sweep", str(path), "--out", str(out)])
     assert second.exit_code == 2
     assert "another process sweeps" in " ".join(second.output.split())
-    deadline = time.monotonic() + 60
-    while any(alive(pid) for pid in orphans):
-        assert time.monotonic() < deadline, "workers outlive their sweep"
-        time.sleep(0.02)
+    left = outlived(orphans)
+    signal_all(left, signal.SIGKILL)
+    assert not left, "a worker at an endless cell outlives its sweep"
     failed = [record for record in records(out) if record["state"] == "failed"]
     assert "SIGKILL" in failed[0]["reason"]
     before = {p.name: p.read_bytes() for p in (out / "cells").glob("*.json")}
     done = {name for name, text in before.items() if json.loads(text)["state"] == "done"}
     assert 1 <= len(done) < 6
 
+    path = study_in(tmp_path, GRID, rounds=20)
+    ours = {f"{cell.id}.json" for cell in read_study(path).cells}
     resumed = runner.invoke(app, ["sweep", str(path), "--out", str(out), "--jobs", "1"])
     assert resumed.exit_code == 0, resumed.output
     after = {p.name: p.read_bytes() for p in (out / "cells").glob("*.json")}
-    assert {name for name in after if after[name] == before.get(name)} == done
+    assert {name for name in ours if after[name] == before.get(name)} == done
     assert f"{6 - len(done)} cells run now, {len(done)} found finished" in resumed.output
+    monkeypatch.setattr(study_run, "Workers", OneProcess())
     whole = runner.invoke(app, ["sweep", str(path), "--out", str(other), "--jobs", "1"])
     assert whole.exit_code == 0, whole.output
     assert cells(out) == cells(other)
@@ -183,6 +216,8 @@ def test_help_has_examples():
     text = runner.invoke(app, ["sweep", "--help"]).output
     assert "--dry-run" in text
     assert "fedavg sweep STUDY.toml --dry-run" in text
+    for shown in ("[base]", "[grid]", "[[exclude]]", '"privacy.epsilon" = [1, 2, 4, 8]'):
+        assert f" {shown} " in text
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
