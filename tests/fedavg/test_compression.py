@@ -11,7 +11,7 @@ import pytest
 
 from fedavg.compression import RandomK
 from fedavg.encoding import FixedPoint
-from fedavg.errors import PlanError
+from fedavg.errors import CapacityError, PlanError
 from fedavg.noise import DistributedGaussian
 from fedavg.quantised import Quantised
 from fedavg.selective import Selective
@@ -100,6 +100,17 @@ def test_under_noise_clipping_follows_the_selection():
     long = contribution(resolution, encoding, np.full(40, 100.0), 5, 3, {})
     assert np.linalg.norm(long.encoded) <= resolution.sensitivity.l2
     assert long.state == {}
+
+
+@pytest.mark.parametrize("mutant", ["no clipping", "scaled by d/k at the client"])
+def test_the_test_of_clipping_catches_longer_vectors(monkeypatch, mutant):
+    if mutant == "no clipping":
+        monkeypatch.setattr("fedavg.update.l2_clip", lambda vector, clip: vector)
+    else:
+        encode = FixedPoint.encode
+        monkeypatch.setattr(FixedPoint, "encode", lambda self, vector: 4 * encode(self, vector))
+    with pytest.raises((AssertionError, CapacityError)):
+        test_under_noise_clipping_follows_the_selection()
 
 
 @pytest.mark.parametrize("compression", [None, RandomK(0.3, 2)])
