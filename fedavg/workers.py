@@ -293,7 +293,7 @@ class WorkerPool:
         if not update:
             del self._lent[trained.client]
         home = self._home[trained.client]
-        self._ask(home, Exchange(self._round, [loan.sent], update))
+        self._ask(home, Exchange(self._round, [loan.sent], update, self._attempt))
 
     def _deliver(self, worker: int, answers: Answers) -> list[Delivery]:
         if answers.last:

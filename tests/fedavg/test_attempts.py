@@ -334,7 +334,11 @@ def test_a_resumed_run_retries_and_forgets_as_an_undisturbed_one(tmp_path, monke
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_attempts_have_faults_of_their_own_in_every_process(workers):
-    """Who answers each attempt at one round, over the wire, is who the public seed lets answer."""
+    """Who answers each attempt at one round, over the wire, is who the public seed lets answer.
+
+    The half that is asked lives in one of the two processes, and the other trains some of it.  Mutant:
+    what was trained elsewhere comes back as of attempt 0.
+    """
     faults = Faults(rate=0.9, seed=5)
     run = federation(SUMS["secagg"], workers=workers, faults=faults)
     transport = run._transport()
@@ -344,12 +348,16 @@ def test_attempts_have_faults_of_their_own_in_every_process(workers):
         for attempt in (0, 1, 2):
             transport.begin_round(1, attempt)
             message = encode(run._global.start(1, attempt))
-            outgoing = dict.fromkeys(range(20), (message,))
+            outgoing = dict.fromkeys(range(0, 20, 2), (message,))
             answered.append({d.party for d in transport.exchange(outgoing) if d.messages})
     finally:
         transport.close()
     expected = [
-        {c for c in range(20) if faults.silent_from(client_id=c, round_index=1, attempt=a) != 0}
+        {
+            c
+            for c in range(0, 20, 2)
+            if faults.silent_from(client_id=c, round_index=1, attempt=a) != 0
+        }
         for a in (0, 1, 2)
     ]
     assert answered == expected
