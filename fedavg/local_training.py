@@ -74,7 +74,7 @@ class LocalTraining:
                 raise ConfigError(f"{name} must be a whole number from 1 up, not {count!r}")
         self._check_numbers()
         if not isinstance(self.schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-            raise ConfigError(f"schedule must be a Schedule, not {self.schedule!r}")
+            raise ConfigError(f"schedule must be a Schedule(…), not {self.schedule!r}")
         self._check_optimizer()
 
     def _check_numbers(self) -> None:

@@ -153,7 +153,11 @@ def prepare_nothing(
     happens without noise, is raised as it was.
 
     Args:
-        bench, client_id, dataset, start, state: see `prepare`.
+        bench: what the clients of this process share.
+        client_id: whose examples they are.
+        dataset: its own examples.
+        start: the server's message.
+        state: what the client kept from an earlier round.
         error: what its training raised.
     """
     resolution = resolution_for(bench.resolution, client_id, start)
