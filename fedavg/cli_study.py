@@ -34,7 +34,7 @@ SWEEP_HELP = (
 )
 SWEEP_EPILOG = r"""Examples:
 
-fedavg sweep                             the built-in study: 80 cells, 5.5 min of CPU time
+fedavg sweep                             the built-in study: 80 cells
 
 fedavg sweep STUDY.toml --dry-run        its cells, checked, and nothing run
 
