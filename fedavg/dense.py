@@ -16,10 +16,10 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["DenseNet", "passed", "served"]
+__all__ = ["DenseNet", "passed", "served", "through_relu"]
 
 _GATHERED = 256  # examples copied at a time: small enough to stay in cache beside the weights
-_through_relu = torch.ops.aten.threshold_backward  # δ where the unit was active, else 0: one pass
+through_relu = torch.ops.aten.threshold_backward  # δ where the unit was active, else 0: one pass
 
 
 class DenseNet:
@@ -66,13 +66,20 @@ class DenseNet:
         logits = torch.addmm(self.biases[-1], values[-1], self._turned[-1])
         errors = [torch.softmax(logits, 1).sub_(targets)]
         for weight, value in zip(self.weights[:0:-1], values[:0:-1], strict=True):
-            errors.append(_through_relu(torch.mm(errors[-1], weight), value, 0))
+            errors.append(through_relu(torch.mm(errors[-1], weight), value, 0))
         return values, errors[::-1]
 
     def descend(self, inputs: torch.Tensor, targets: torch.Tensor, lr: float) -> None:
         """One step of plain SGD, in place."""
         values, errors = self.errors(inputs, targets)
         self._add(self, values, errors, keep=1, scale=-lr / inputs.shape[0])
+
+    def descend_below(self, inputs: torch.Tensor, targets: torch.Tensor, lr: float) -> torch.Tensor:
+        """The same, and the gradient of n times the loss at the inputs, for layers before these."""
+        values, errors = self.errors(inputs, targets)
+        signal = torch.mm(errors[0], self.weights[0])  # before the weights move
+        self._add(self, values, errors, keep=1, scale=-lr / inputs.shape[0])
+        return signal
 
     def gradient(self, inputs: torch.Tensor, targets: torch.Tensor, into: DenseNet) -> None:
         """Write the gradient of the mean loss over `into`, a net of the same shapes."""

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from fedavg.convolutional import ConvNet
 from fedavg.dense import DenseNet, passed, served
 from fedavg.errors import DataError, PlanError
 from fedavg.local_steps import Descent, Pull
 from fedavg.local_training import LocalTraining
-from fedavg.models import FeedForward
+from fedavg.models import FeedForward, McMahanCNN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -89,6 +90,9 @@ def local_update(
         held = [None if part.requires_grad else part.detach() for part in model.parameters()]
         forces = _forces(lambda v: [torch.from_numpy(layout.as_float32(v))], correction, towards)
         return _train_dense(layout, start, held, dataset, batches, training, lr, forces)
+    plain = training.plain and correction is None and towards is None
+    if type(model) is McMahanCNN and plain and _takes(model, dataset):
+        return _train_convolutions(layout, start, dataset, batches, training, lr)
     layout.load_vector(model, start)
     before = layout.flatten(model)
     forces = _forces(lambda v: list(layout.unflatten(v).values()), correction, towards)
@@ -112,6 +116,15 @@ def _fits(model: FeedForward, dataset: Dataset) -> bool:
     inputs, outputs = dense[0].in_features, dense[-1].out_features
     right = dataset.features[0].size == inputs and int(dataset.labels.max()) < outputs
     return right and dense[0].weight.dtype == torch.float32
+
+
+def _takes(model: McMahanCNN, dataset: Dataset) -> bool:
+    """The same for convolutions, whose parameters must all be trained."""
+    right = (
+        dataset.features[0].size == 784 and int(dataset.labels.max()) < model.output.out_features
+    )
+    trained = all(part.requires_grad and part.dtype == torch.float32 for part in model.parameters())
+    return right and trained
 
 
 def _batches(count: int, training: LocalTraining, seed: list[int]) -> Iterator[torch.Tensor | None]:
@@ -166,6 +179,27 @@ def _train_dense(
         for inputs, targets in examples:
             net.gradient(inputs, targets, into)
             descent.step([flat], [slope])
+    return np.subtract(flat.numpy(), begun, dtype=np.float64)
+
+
+@torch.inference_mode()
+def _train_convolutions(
+    layout: Layout,
+    start: NDArray[np.floating],
+    dataset: Dataset,
+    batches: Iterator[torch.Tensor | None],
+    training: LocalTraining,
+    lr: float,
+) -> NDArray[np.float64]:
+    """Plain SGD on McMahan's CNN, without a tape."""
+    begun = layout.as_float32(start)
+    flat = torch.empty(begun.size).copy_(torch.from_numpy(begun))
+    net = ConvNet(flat, layout.shapes)
+    images = torch.from_numpy(dataset.features).reshape(-1, 1, 28, 28)
+    for inputs, targets in served(images, net.targets(torch.from_numpy(dataset.labels)), batches):
+        net.descend(inputs, targets, lr)
+        lr *= training.step_decay
+    net.store()
     return np.subtract(flat.numpy(), begun, dtype=np.float64)
 
 

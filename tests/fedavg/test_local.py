@@ -183,6 +183,37 @@ def test_dropout_masks_follow_the_seed_and_leave_torch_alone():
     assert (one != other).any()
 
 
+@pytest.mark.parametrize("batch", [None, 1, 3, 4])
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_the_cnn_by_hand_equals_the_plain_loop(batch, decay, monkeypatch):
+    rng = np.random.default_rng(1)
+    dataset = Dataset(rng.random((10, 784)), rng.integers(0, 5, 10))
+    model = build_model("cnn", (784,), 5, seed=0)
+    start = Layout.of(model).flatten(model)
+    training = LocalTraining(epochs=2, batch_size=batch, lr=0.05, step_decay=decay)
+    taken = []
+    by_hand = local._train_convolutions
+    monkeypatch.setattr(
+        local, "_train_convolutions", lambda *args: taken.append(1) or by_hand(*args)
+    )
+    fast = _update(model, training, dataset, start=start)
+    assert taken == [1]
+    monkeypatch.setattr(local, "_takes", lambda *_: False)
+    plain = _update(model, training, dataset, start=start)
+    assert taken == [1]
+    assert np.abs(plain).max() > 1e-4
+    np.testing.assert_allclose(fast, plain, atol=1e-6)
+
+
+def test_the_cnns_convolutions_are_laid_out_channels_last():
+    """A single channel's strides too: they decide how all later layers compute."""
+    convolutions = [
+        build_model("cnn", (784,), 5, seed=0).conv1,
+        build_model("cnn", (784,), 5, seed=0).conv2,
+    ]
+    assert [convolution.weight.stride()[1] for convolution in convolutions] == [1, 1]
+
+
 def test_the_cnn_trains():
     rng = np.random.default_rng(0)
     dataset = Dataset(rng.random((4, 28, 28)), np.arange(4) % 2)
