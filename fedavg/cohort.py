@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from scipy.stats import binom
@@ -36,6 +36,10 @@ class CohortBounds:
 
 class Cohort(Protocol):
     """A client sampler."""
+
+    independent: ClassVar[bool]
+    """Whether one client's draw says nothing about another's; if not, what clients do may not depend on
+    earlier draws under differential privacy (docs/privacy.md §7)."""
 
     def expected_size(self, num_clients: int) -> float:
         """Public expected cohort size, the divisor under differential privacy."""
@@ -72,6 +76,7 @@ class PoissonCohort:
     """
 
     rate: float
+    independent: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.rate) and 0 < self.rate <= 1):
@@ -127,6 +132,7 @@ class FixedCohort:
     """
 
     size: int
+    independent: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.size < 1:

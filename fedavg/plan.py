@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "Plan", "calibrated"]
 
+_REMEMBERS = (
+    "remember earlier cohorts, and in cohorts of fixed size whoever was drawn says something about all "
+    "others: no theorem that we know covers both; use PoissonCohort"
+)
 _COHORT_TAIL = 1e-12  # per round; enters δ
 _RETRIES = 2
 
@@ -79,7 +83,8 @@ class Plan:
         max_examples: public bound on a client's weight, for "examples"; None takes the largest
             client of a simulation.
         max_participations: rounds in which one client sends a masked update at most; None chooses
-            three standard deviations above the mean.  It bounds the server's view.
+            three standard deviations above the mean.  It bounds the server's view.  With cohorts of
+            fixed size there is none.
         clipping: lets the clip norm follow a quantile of the updates' norms; None keeps it.
         personalization: models of the clients' own (`fedavg.personalization`); None for none.
         server_schedule: of the server's learning rate over the rounds.
@@ -147,12 +152,21 @@ class Plan:
                 "under differential privacy encode with FixedPoint and rounding='stochastic': noise is "
                 "calibrated against its bound on the rounded norm"
             )
+        if not self.cohort.independent:
+            self._check_memoryless()
         if self.retries:
             raise PlanError(
                 "under differential privacy a round is not tried again: sampling amplifies privacy only for "
                 "cohorts that are drawn once, and a draw that is repeated because too few came is another "
                 "distribution; a skipped round stays skipped and charged (retries=0)"
             )
+
+    def _check_memoryless(self) -> None:
+        """What clients add must not depend on earlier draws: see docs/privacy.md §7."""
+        kind = None if self.personalization is None else self.personalization.kind
+        if self.scaffold or kind == "fedrep":
+            what = "SCAFFOLD's control variates" if self.scaffold else "FedRep's heads"
+            raise PlanError(f"{what} {_REMEMBERS}")
 
     def _check_without_noise(self) -> None:
         if math.isfinite(self.budget.epsilon):
@@ -252,6 +266,10 @@ class Plan:
         """
         if min(num_clients, vector_length, num_rounds, largest_client) < 1:
             raise PlanError("a run needs clients, parameters, rounds and examples, one at least")
+        cap = self.max_participations
+        capped = self.noise is not None and cap is not None and cap < num_rounds
+        if capped and not self.cohort.independent:
+            raise PlanError(f"clients with max_participations={cap} {_REMEMBERS}")
         if self.blocks is not None:
             self.blocks.check(vector_length)
         bounds = self._bounds(num_clients, num_rounds)

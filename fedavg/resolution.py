@@ -234,6 +234,8 @@ class Resolution:
             return None
         if self.plan.max_participations is not None:
             return self.plan.max_participations
+        if not self.plan.cohort.independent:
+            return self.num_rounds
         rate = min(self.expected_cohort / self.num_clients, 1.0)
         mean = rate * self.num_rounds
         spread = 3 * math.sqrt(mean * (1 - rate))

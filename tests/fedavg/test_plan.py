@@ -26,6 +26,7 @@ from fedavg.noise import (
     DistributedGaussian,
     DistributedSkellam,
 )
+from fedavg.personalization import FedRep
 from fedavg.plan import Budget, Plan, calibrated
 from fedavg.resolution import noise_to_signal
 from fedavg.server_optim import FedAvg
@@ -232,6 +233,22 @@ def test_a_fixed_cohort_is_never_accounted_as_poisson():
     fixed = plan.resolve(**POPULATION).epsilon_at_end()
     poisson = plan_with(noise=CentralGaussian(1.3)).resolve(**POPULATION).epsilon_at_end()
     assert fixed > 3 * poisson
+
+
+def test_with_cohorts_of_fixed_size_nothing_may_depend_on_earlier_draws():
+    """Others' states tell who was drawn before: the bound of one round does not compose (privacy.md §7)."""
+    fixed = {"cohort": FixedCohort(150), "noise": CentralGaussian(1.3)}
+    rounds, exact = POPULATION["num_rounds"], FixedPoint(1.0, 20, rounding="nearest")
+    assert plan_with(**fixed).resolve(**POPULATION).max_participations == rounds
+    plan_with(max_participations=rounds, **fixed).resolve(**POPULATION)
+    with pytest.raises(PlanError, match="max_participations=3 remember"):
+        plan_with(max_participations=3, **fixed).resolve(**POPULATION)
+    plan_with(max_participations=3, noise=CentralGaussian(1.3)).resolve(**POPULATION)
+    for memory in ({"scaffold": True}, {"personalization": FedRep(LocalTraining(), ("weight",))}):
+        with pytest.raises(PlanError, match="remember earlier cohorts"):
+            plan_with(**fixed, **memory)
+        plan_with(noise=CentralGaussian(1.3), **memory)
+        plan_with(cohort=FixedCohort(150), noise=None, encoding=exact, **memory)
 
 
 def test_a_large_model_over_few_clients_warns():
