@@ -268,7 +268,7 @@ def data_show(
     chosen |= {"alpha": alpha, "target": target, "client": client}
     try:
         data = load_config(None, {f"data.{key}": value for key, value in chosen.items()}).data
-        task = task_of(data, seed=seed)
+        task = task_of(data)
         pieces = pieces_of(task, data, seed=seed)
     except _ERRORS as error:
         _fail(error)

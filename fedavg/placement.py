@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["pieces_of", "place", "task_of"]
 
 
-def task_of(data: DataConfig, *, seed: int) -> Task:
-    """Load the configured task.
+def task_of(data: DataConfig) -> Task:
+    """Load the configured task; its split has a seed of its own, so that runs are scored on the same examples.
 
     Raises:
         DataError: what cannot be read, or classes that are not there.
@@ -36,7 +36,9 @@ def task_of(data: DataConfig, *, seed: int) -> Task:
         vocabulary=data.vocabulary,
         buckets=data.buckets,
     )
-    task = load_task(data.name, test_fraction=data.test_fraction, seed=seed, table=options)
+    task = load_task(
+        data.name, test_fraction=data.test_fraction, seed=data.split_seed, table=options
+    )
     return keep_classes(task, data.classes) if data.classes else task
 
 
@@ -89,7 +91,7 @@ def place(
         ConfigError, DataError: see `pieces_of` and `load_task`.
         PlanError: a table without public bounds under differential privacy, or too few clients to sum.
     """
-    task = task_of(data, seed=seed)
+    task = task_of(data)
     pieces = pieces_of(task, data, seed=seed)
     clients = {client: task.train.subset(piece) for client, piece in enumerate(pieces)}
     if task.columns is not None:
