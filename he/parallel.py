@@ -48,7 +48,8 @@ def encrypt_chunks(
     Args:
         client: a client that has encrypted nothing yet.
         vector: int64[d]; leave it alone until the last chunk is made.
-        processes: how many workers, at least 1. Starting them takes about a second.
+        processes: how many workers, at least 1. They pay in public-key mode, on idle cores, from some ten
+            million values on; docs/he.md has the figures.
         progress: called with (chunks made, chunks in all) after each chunk.
 
     Returns:
