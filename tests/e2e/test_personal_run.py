@@ -24,6 +24,7 @@ from fedavg.personalization import Ditto, FedRep, FineTune, held_out
 from fedavg.transcript import Transcript
 from tests.e2e.scanner import contains_vector
 from tests.e2e.small import SUMS, examples, plan
+from tests.e2e.test_resume import killed_and_resumed
 
 runner = CliRunner()
 MLP = ModelSpec("mlp", (12,), 3, seed=4, hidden=(8,))
@@ -243,11 +244,10 @@ def test_a_run_reports_the_clients_figures_where_they_belong(tmp_path):
     assert "own model" not in public
 
 
-@pytest.mark.parametrize("kind", ["ditto", "fedrep"])
-def test_a_run_that_broke_off_ends_with_the_same_personal_models(tmp_path, monkeypatch, kind):
+def test_a_run_that_broke_off_ends_with_the_same_personal_models(tmp_path, monkeypatch):
     from fedavg.run_dir import RunDirectory
 
-    config = config_in(tmp_path, kind)
+    config = config_in(tmp_path, "ditto")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     result = runner.invoke(app, ["run", str(config), "--out", str(whole)])
     assert result.exit_code == 0, result.output
@@ -268,12 +268,23 @@ def test_a_run_that_broke_off_ends_with_the_same_personal_models(tmp_path, monke
     one, two = ((out / "personal.jsonl").read_bytes() for out in (whole, broken))
     assert one == two
     with safe_open(str(broken / "model.safetensors"), "numpy") as file:
-        names = set(file.keys())
-        note = dict(file.metadata() or {}).get("kept_by_clients", "")
-    body = {"layers.0.weight", "layers.0.bias"}
-    head = {"layers.1.weight", "layers.1.bias"}
-    assert names == (body if kind == "fedrep" else body | head)
-    assert set(note.split()) == (head if kind == "fedrep" else set())
+        assert len(list(file.keys())) == 4
+        assert "kept_by_clients" not in dict(file.metadata() or {})
+
+
+def test_a_run_that_was_killed_ends_with_the_same_heads(tmp_path):
+    """SIGKILL at random moments: what a client keeps is on disk when its update leaves."""
+    config = config_in(tmp_path, "fedrep", rounds=24)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    result = runner.invoke(app, ["run", str(config), "--out", str(whole)])
+    assert result.exit_code == 0, result.output
+    killed_and_resumed(config, broken, np.random.default_rng())
+    for name in ("personal.jsonl", "metrics.jsonl"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+    with safe_open(str(broken / "model.safetensors"), "numpy") as file:
+        assert set(file.keys()) == {"layers.0.weight", "layers.0.bias"}
+        note = dict(file.metadata() or {})["kept_by_clients"]
+    assert set(note.split()) == {"layers.1.weight", "layers.1.bias"}
 
 
 def test_a_body_is_the_start_of_a_run_with_a_fresh_head(tmp_path):
