@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         DistributedGaussian,
         DistributedSkellam,
     )
+    from fedavg.personalization import Ditto, FedRep, FineTune
     from fedavg.plan import Budget, Plan, calibrated
     from fedavg.quantised import Quantised
     from fedavg.resolution import Resolution
@@ -74,6 +75,7 @@ _HOME = {
     "DistributedDiscreteGaussian": "noise",
     "DistributedGaussian": "noise",
     "DistributedSkellam": "noise",
+    "Ditto": "personalization",
     "EncryptedSecAgg": "sum_masked_he",
     "Faults": "simulate",
     "FedAdagrad": "server_optim",
@@ -81,8 +83,10 @@ _HOME = {
     "FedAvg": "server_optim",
     "FedAvgError": "errors",
     "FedMomentum": "server_optim",
+    "FedRep": "personalization",
     "FedYogi": "server_optim",
     "Federation": "federation",
+    "FineTune": "personalization",
     "FixedCohort": "cohort",
     "FixedPoint": "encoding",
     "InsecurePlain": "sum_plain",
@@ -128,6 +132,7 @@ __all__ = [
     "DistributedDiscreteGaussian",
     "DistributedGaussian",
     "DistributedSkellam",
+    "Ditto",
     "EncryptedSecAgg",
     "Faults",
     "FedAdagrad",
@@ -135,8 +140,10 @@ __all__ = [
     "FedAvg",
     "FedAvgError",
     "FedMomentum",
+    "FedRep",
     "FedYogi",
     "Federation",
+    "FineTune",
     "FixedCohort",
     "FixedPoint",
     "InsecurePlain",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from typer.testing import CliRunner
 from fedavg.cli import app
 from fedavg.errors import LocalProtocolError
 from fedavg.model_spec import ModelSpec
+from fedavg.simulate import Population
 from fedavg.tensors import Layout
-from fedavg.transfer import model_bytes
+from fedavg.transfer import model_bytes, rest_digest
 from tests.e2e.small import SUMS, examples, federation
 
 runner = CliRunner()
@@ -167,8 +169,21 @@ def two_classes(n):
     return {i: rows.subset(np.arange(i, len(rows), n)) for i in range(n)}
 
 
-def test_a_client_with_other_frozen_weights_is_in_no_sum_with_the_others():
-    """Layers that nobody sends are bound by digest: another base is another context."""
+@pytest.mark.parametrize("bound", [True, False])
+def test_a_client_with_other_frozen_weights_is_in_no_sum_with_the_others(monkeypatch, bound):
+    """Layers that nobody sends are bound by digest; were they not, the client would be in the sum."""
     specs = [ModelSpec("mlp", (12,), 3, seed=seed, freeze=("layers.0.*",)) for seed in (0, 1)]
-    digests = {federation(SUMS["secagg"], model=spec).resolve(2).digest for spec in specs}
-    assert len(digests) == 2
+    other = specs[1].build()
+    equip = Population.equip
+
+    def equipping(self, resolution, *others):
+        equip(self, resolution, *others)
+        ours = self._clients[4]._bench
+        theirs = replace(resolution, rest=rest_digest(other)) if bound else resolution
+        self._clients[4]._bench = replace(ours, resolution=theirs, model=other)
+
+    monkeypatch.setattr(Population, "equip", equipping)
+    run = federation(SUMS["secagg"], model=specs[0])
+    assert [result.skipped for result in run.run(1)] == [None]
+    assert (4 in run.last_sum.survivors) == (not bound)
+    assert len(run.last_sum.survivors) >= 19
