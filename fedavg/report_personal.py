@@ -81,6 +81,7 @@ def personal_accuracy(rows: Sequence[Personal]) -> dict[str, Any]:
             "title": {"text": "Clients, from the worst off to the best off"},
             "tickformat": ".0%",
             "range": [0, 1],
+            "dtick": 0.25,
             "zeroline": False,
         },
         yaxis={

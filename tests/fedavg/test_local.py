@@ -425,3 +425,20 @@ def test_evaluation_switches_dropout_off():
     assert evaluate(model, layout, vector, _dataset()) == evaluate(
         model, layout, vector, _dataset()
     )
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_pull_is_the_exact_step_of_its_proximal_term(fast, monkeypatch):
+    """One step: argmin over v of strength/2·‖v − w‖² + ‖v − u‖²/(2·lr), u being plain SGD's step."""
+    if not fast:
+        monkeypatch.setattr(local, "_fits", lambda *_: False)
+    model, dataset = build_model("mlp", (6,), 3, seed=0), _dataset()
+    layout = Layout.of(model)
+    start = layout.flatten(model)
+    target = np.random.default_rng(5).normal(size=layout.size)
+    training, common = LocalTraining(lr=0.3), {"round_index": 0, "num_rounds": 1, "seed": 0}
+    alone = start + local_update(model, layout, start, dataset, training, **common)
+    drawn = start + local_update(
+        model, layout, start, dataset, training, **common, towards=(target, 2.0)
+    )
+    np.testing.assert_allclose(drawn, (alone + 0.6 * target) / 1.6, atol=1e-6)
