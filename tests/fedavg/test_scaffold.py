@@ -109,7 +109,7 @@ def test_rounds_are_algorithm_1(training):
     for client in range(10):
         kept = _stores(run).load(client, 10**6).get("control", np.zeros(LENGTH))
         np.testing.assert_allclose(_matrix(kept), own[client], atol=2e-5)
-    assert np.abs(c).max() > 0.05
+    assert np.abs(c).max() > 0.005  # whoever was drawn; far beyond the tolerance above
 
 
 @pytest.mark.parametrize("training", [EVERY_STEP, BY_EPOCHS], ids=["computed", "joined"])
