@@ -21,6 +21,7 @@ from fedavg.blocks import check_seats
 from fedavg.checkpoint import Checkpoint, fingerprint
 from fedavg.client_state import FolderStore
 from fedavg.errors import DataError, LocalProtocolError
+from fedavg.fork_server import start_early
 from fedavg.global_model import GlobalModel
 from fedavg.local import evaluate
 from fedavg.model_setup import set_up
@@ -31,7 +32,7 @@ from fedavg.secure_sum import KEY_HOLDER
 from fedavg.server import KeyHolder
 from fedavg.simulate import Faults, InProcess, Population
 from fedavg.transfer import model_bytes, rest_digest
-from fedavg.workers import WorkerPool, start_early
+from fedavg.workers import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

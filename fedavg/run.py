@@ -23,6 +23,7 @@ from fedavg.config import build_job, load_config
 from fedavg.encoding import FixedPoint
 from fedavg.errors import ConfigError
 from fedavg.federation import Federation
+from fedavg.fork_server import start_early
 from fedavg.personalization import summary_of
 from fedavg.plan import Budget
 from fedavg.report import write_report
@@ -54,6 +55,13 @@ class Outcome:
     summary: dict[str, Any]
 
 
+def _job(config: Config) -> Job:
+    """What a configuration asks for; workers load while data are read and noise is calibrated."""
+    if config.simulation.workers:
+        start_early()
+    return build_job(config)
+
+
 def execute(
     config_path: Path | None, overrides: dict[str, object], out: Path, console: Console
 ) -> Outcome:
@@ -68,7 +76,7 @@ def execute(
     Raises:
         The packages' typed errors, before anything is written, for what does not add up.
     """
-    job = build_job(load_config(config_path, overrides))
+    job = _job(load_config(config_path, overrides))
     resolution = _federation(job).resolve(job.config.rounds)
     _announce(job, resolution, console)
     directory = RunDirectory(out)
@@ -98,7 +106,7 @@ def resume(run: Path, console: Console) -> Outcome:
                 raise ConfigError(f"{run} is finished: there is nothing to resume")
             console.print("All rounds were done; what is missing is the report.")
         restart = RunJournal(run).load()
-        job = build_job(load_config(run / "config.toml"))
+        job = _job(load_config(run / "config.toml"))
         done = 0 if restart is None else restart.checkpoint.rounds_done
         console.print(f"Going on after round {done} of {job.config.rounds}.", highlight=False)
         return _carry_out(job, directory, console, restart)

@@ -1,6 +1,6 @@
 """Clients spread over worker processes: the same bytes, one intra-op thread a process.
 
-Where the system can (Linux), processes are forked from a server that this module starts: a fresh interpreter
+Where the system can (Linux), processes are forked from a server (`fedavg.fork_server`): a fresh interpreter
 that has loaded torch and nothing else, so that no secret, thread or lock of the calling process is
 inherited, and torch is loaded once for all workers.  Elsewhere they are spawned.  What crosses a pipe is
 msgpack; what is long lies on boards (`fedavg.shared`).
@@ -8,21 +8,17 @@ msgpack; what is long lies on boards (`fedavg.shared`).
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
-import signal
-import sys
-import threading
 from collections import Counter, deque
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from fedavg.errors import LocalProtocolError
+from fedavg.fork_server import FORKS, deaf_to_interrupts, start_early
 from fedavg.rounds import Delivery
 from fedavg.shared import Board, Boards, send_boards
 from fedavg.simulate import Faults, Party, ask
@@ -47,7 +43,7 @@ from fedavg.worker_messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
@@ -60,36 +56,10 @@ if TYPE_CHECKING:
     from fedavg.shared import Pipe, Place
     from fedavg.worker_messages import Reply, Request
 
-__all__ = ["WorkerPool", "start_early"]
+__all__ = ["WorkerPool"]
 
-_FORKS = sys.platform == "linux"
 _SHARES = os.name == "posix"  # open files can be handed to another process
 _DATA, _SERVER = 0, 1  # boards; worker w writes number 2 + w
-
-
-def start_early() -> None:
-    """Begin to load what workers need, in another process, while this one goes on.
-
-    Call it first thing in a program that makes a pool later; a pool does it itself otherwise.  Nothing
-    is inherited from the caller but its environment and import path.
-    """
-    if _FORKS:
-        forkserver.set_forkserver_preload(["fedavg.worker_process"])
-        with _deaf_to_interrupts():
-            forkserver.ensure_running()
-
-
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Generator[None]:
-    """Let a child inherit an ignored SIGINT: the main process decides when to stop."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers, and only it gets the signal
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _serve(pipe: Pipe, boards: int, own: int) -> None:
@@ -145,14 +115,14 @@ class WorkerPool:
         boards = [Board.create() for _ in range(2 + workers)] if _SHARES else []
         self._boards = Boards(boards, _SERVER)
         self._holdings = {holding.client: holding for holding in self._deposit(datasets)}
-        forks = _FORKS and multiprocessing.get_context("forkserver")
+        forks = FORKS and multiprocessing.get_context("forkserver")
         context = forks or multiprocessing.get_context("spawn")
         for worker in range(workers):
             near, far = context.Pipe()
             process = context.Process(
                 target=_serve, args=(far, len(boards), 2 + worker), daemon=True
             )
-            with _deaf_to_interrupts():
+            with deaf_to_interrupts():
                 process.start()
             far.close()
             self._pipes.append(near)

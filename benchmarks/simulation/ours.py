@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.simulation.task import CLIP, MULTIPLIER, read_bytes, read_images, scaled
-from fedavg.workers import start_early
+from fedavg.fork_server import start_early
 
 if TYPE_CHECKING:
     from benchmarks.simulation.task import Task

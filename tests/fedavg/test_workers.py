@@ -125,7 +125,7 @@ def test_an_exchange_that_breaks_off_leaves_nothing_to_the_next() -> None:
 
 def test_spawned_workers_without_boards_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on systems that cannot fork or hand files on."""
-    monkeypatch.setattr(workers, "_FORKS", False)
+    monkeypatch.setattr(workers, "FORKS", False)
     monkeypatch.setattr(workers, "_SHARES", False)
     pool = _pool(1)
     try:
@@ -226,3 +226,10 @@ def test_what_cannot_be_trained_elsewhere_fails_at_home() -> None:
         assert _ready(pool, 1) == dict.fromkeys(range(6), 1)
     finally:
         pool.close()
+
+
+def test_the_server_can_be_started_before_torch_is_loaded() -> None:
+    code = (
+        "import sys; from fedavg.fork_server import start_early; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
