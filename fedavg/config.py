@@ -121,13 +121,17 @@ def _explain(message: str, path: Path | None) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A configuration made real: data on clients, a model, a plan."""
+    """A configuration made real: data on clients, a model, a plan.
+
+    `parameters` are those that are trained and sent, `unsent` those that are frozen or stay at the clients.
+    """
 
     config: Config
     task: Task
     clients: dict[int, Dataset]
     model: ModelSpec
     parameters: int
+    unsent: int
     plan: Plan
 
     @property
@@ -161,7 +165,8 @@ def build_job(config: Config) -> Job:
             num_rounds=config.rounds,
             largest_client=max(len(data) for data in clients.values()),
         )
-    return Job(config, task, clients, model, parameters, plan)
+    unsent = sum(part.numel() for part in built.parameters()) - parameters
+    return Job(config, task, clients, model, parameters, unsent, plan)
 
 
 def _statistics(sums: SumConfig) -> SecureSum:

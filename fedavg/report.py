@@ -195,12 +195,18 @@ def _server_note(summary: Summary) -> str:
     return "The server adds the noise itself, so it sees each sum without it."
 
 
+def _unsent(summary: Summary) -> str:
+    if not summary.unsent:
+        return ""
+    return f"; {summary.unsent:,} more are frozen, or stay at the clients"
+
+
 def _setting(summary: Summary) -> list[tuple[str, str]]:
     """How it was trained and protected; all of it is fixed before the first round."""
     clients = _NO_VALUE if summary.clients is None else f"{summary.clients:,}"
     rows = [
         ("Task", summary.task),
-        ("Model", f"{summary.model}, {_count(summary.parameters)} parameters"),
+        ("Model", f"{summary.model}, {_count(summary.parameters)} parameters{_unsent(summary)}"),
         ("Clients", f"{clients}, about {_count(summary.expected_cohort)} asked a round"),
         ("Secure sum", f"{summary.secure_sum} ({summary.threat_model})"),
     ]

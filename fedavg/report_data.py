@@ -54,6 +54,7 @@ class Summary(msgspec.Struct, frozen=True):
     task: str = "a federated task"
     model: str = "unknown"
     parameters: int | None = None
+    unsent: int = 0
     clients: int | None = None
     secure_sum: str = "unknown"
     threat_model: str = "unknown"

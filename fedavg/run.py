@@ -206,7 +206,8 @@ def _announce(job: Job, resolution: Resolution, console: Console) -> None:
     plan = job.plan
     console.print(
         f"[bold]{job.task.description}[/]: {len(job.clients):,} clients, "
-        f"{job.parameters:,} parameters, cohorts of about {resolution.expected_cohort:.0f}, "
+        f"{job.parameters:,} parameters{_unsent(job)}, "
+        f"cohorts of about {resolution.expected_cohort:.0f}, "
         f"{plan.secure_sum.kind} ({plan.secure_sum.threat_model})",
         highlight=False,
     )
@@ -233,6 +234,12 @@ def _announce(job: Job, resolution: Resolution, console: Console) -> None:
         )
     for warning in resolution.warnings:
         console.print(f"[yellow]Warning:[/] {warning}", highlight=False)
+
+
+def _unsent(job: Job) -> str:
+    if not job.unsent:
+        return ""
+    return f" ({job.unsent:,} more are frozen or stay at the clients)"
 
 
 def _progress(console: Console) -> Progress:
@@ -293,7 +300,9 @@ def _train(
                     console.print(f"round {result.round} was tried again: {reason}")
                 if result.skipped is not None:
                     console.print(f"round {result.round} gave no model: {result.skipped}")
-                progress.update(bar, advance=1, status=_status(result))
+                own = job.plan.personalization is not None and result.round == total
+                status = "clients train and score" if own else _status(result)
+                progress.update(bar, advance=1, status=status)
         except KeyboardInterrupt:
             console.print("Interrupted: everything up to the last finished round is kept.")
             rounds.close()
@@ -362,6 +371,7 @@ def _summary(
         "task": job.task.description,
         "model": job.config.model.name,
         "parameters": job.parameters,
+        "unsent": job.unsent,
         "clients": len(job.clients),
         "secure_sum": plan.secure_sum.kind,
         "local_optimizer": plan.local_training.optimizer,

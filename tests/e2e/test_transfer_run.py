@@ -87,6 +87,8 @@ def test_transfer_freezes_sends_less_and_releases_the_whole(base, tmp_path):
         assert name.startswith("layers.2") or (one[name] == start[name]).all()
     summary = json.loads((runs["secagg"] / "summary.json").read_text())
     assert summary["parameters"] == 8 * 3 + 3
+    assert summary["unsent"] == 12 * 16 + 16 + 16 * 8 + 8
+    assert f"{summary['unsent']} more are frozen" in (runs["secagg"] / "report.html").read_text()
     whole, _ = launch(tmp_path, "whole", data)
     sent = [
         sum(
