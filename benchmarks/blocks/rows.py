@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +16,7 @@ from fedavg.layer_blocks import LayerBlocks
 from fedavg.local_training import LocalTraining
 from fedavg.model_spec import ModelSpec
 from fedavg.rolling_blocks import RollingBlocks
+from fedavg.server_optim import FedAvg
 from fedavg.sum_plain import InsecurePlain
 from fedavg.tensors import Layout
 
@@ -30,6 +31,7 @@ __all__ = ["everything"]
 
 _COUNTS = (1, 2, 4, 8)
 _KINDS = ("layers", "rolling")
+_SERVER_RATES = (1.0, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ def everything(bench: Bench) -> None:
     task = load_task("mnist-5k")
     step = LocalTraining(epochs=1, batch_size=10, optimizer="momentum", lr=0.05)
     cases = (
-        _Case("2nn", step, 80, 50, bench.pick(quick=5, default=60, full=100), 9),
-        _Case("cnn", step, 24, 50, bench.pick(quick=1, default=10, full=30), 3),
+        _Case("2nn", step, 40, 50, bench.pick(quick=5, default=40, full=100), 9),
+        _Case("cnn", step, 12, 50, bench.pick(quick=1, default=8, full=30), 3),
     )
     for case in cases:
         _case(bench, case, task)
@@ -74,11 +76,14 @@ def _case(bench: Bench, case: _Case, task: Task) -> None:
         )
         for i in range(case.clients)
     }
-    found: dict[tuple[str, int], tuple[Costs, float]] = {}
+    found: dict[tuple[str, int], tuple[Costs, str]] = {}
     with bench.progress(f"{case.name}: costs and accuracy", len(plans)) as tick:
         for key, blocks in plans.items():
             costs = costs_of(spec, blocks, case.training, people[0], case.repeats)
-            found[key] = costs, _accuracy(spec, blocks, case, people, task.test)
+            reached = [
+                _accuracy(spec, blocks, case, people, task.test, rate) for rate in _SERVER_RATES
+            ]
+            found[key] = costs, " / ".join(f"{accuracy:.1%}" for accuracy in reached)
             tick()
     _report(bench, case, found, layout.size)
 
@@ -99,9 +104,11 @@ def _accuracy(
     case: _Case,
     people: Mapping[int, Dataset],
     test: Dataset,
+    rate: float,
 ) -> float:
     """After the same number of rounds for every cut, everyone in all of them."""
     plan = plan_of(blocks, case.training, InsecurePlain())
+    plan = replace(plan, server_optimizer=FedAvg(rate))
     run = Federation(spec, people, plan, evaluate=test)
     accuracy = 0.0
     for result in run.run(case.rounds):
@@ -110,7 +117,7 @@ def _accuracy(
 
 
 def _report(
-    bench: Bench, case: _Case, found: dict[tuple[str, int], tuple[Costs, float]], size: int
+    bench: Bench, case: _Case, found: dict[tuple[str, int], tuple[Costs, str]], size: int
 ) -> None:
     whole, _ = found["whole", 1]
     rows: list[tuple[object, ...]] = []
@@ -118,7 +125,7 @@ def _report(
         shares = f"{costs.share:.1%} / {costs.largest:.1%}"
         peaks = f"{costs.peak / 1e6:.2f} / {costs.worst / 1e6:.2f}"
         traffic = (costs.up / 1e3, costs.down / 1e3)
-        rows.append((kind, count, shares, *traffic, costs.seconds * 1e3, peaks, f"{accuracy:.1%}"))
+        rows.append((kind, count, shares, *traffic, costs.seconds * 1e3, peaks, accuracy))
     columns = (
         "kind",
         "blocks",
@@ -127,7 +134,7 @@ def _report(
         "down, kB",
         "CPU, ms",
         "peak MB, mean / largest",
-        f"accuracy after {case.rounds} rounds",
+        f"accuracy after {case.rounds} rounds, server rate 1 / ½",
     )
     title = f"{case.name}, {size:,} parameters: one client's round"
     bench.add(Table(f"{case.name}_blocks", title, columns, rows))
@@ -142,7 +149,7 @@ def _curves(
     bench: Bench,
     case: _Case,
     kind: str,
-    found: dict[tuple[str, int], tuple[Costs, float]],
+    found: dict[tuple[str, int], tuple[Costs, str]],
     whole: Costs,
 ) -> None:
     cuts = [costs for (name, _), (costs, _) in found.items() if name in ("whole", kind)]
