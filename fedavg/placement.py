@@ -24,7 +24,7 @@ __all__ = ["pieces_of", "place", "task_of"]
 
 
 def task_of(data: DataConfig) -> Task:
-    """Load the configured task; its split has a seed of its own, so that runs are scored on the same examples.
+    """Load the configured task; its split has a seed of its own, so that runs are scored alike.
 
     Raises:
         DataError: what cannot be read, or classes that are not there.
