@@ -80,8 +80,8 @@ def personal_accuracy(rows: Sequence[Personal]) -> dict[str, Any]:
         xaxis={
             "title": {"text": "Clients, from the worst off to the best off"},
             "tickformat": ".0%",
-            "range": [0, 1],
-            "dtick": 0.25,
+            "range": [0, 1.005],
+            "tickvals": [0, 0.25, 0.5, 0.75, 1],
             "zeroline": False,
         },
         yaxis={
