@@ -2,7 +2,8 @@
 
 A state is committed under the number of the sum in which its update left (`Plan.sequence`), and a round reads
 the newest one of an earlier round: a round that is run again finds what it found the first time.  What was
-committed under a sum that came to nothing is forgotten.
+committed under a sum that came to nothing is forgotten, and so is what a run that broke off had committed
+beyond its last checkpoint.
 """
 
 from __future__ import annotations
@@ -116,6 +117,21 @@ class FolderStore:
                 self._path(client_id, old).unlink(missing_ok=True)
         except OSError as error:
             raise CheckpointError(f"cannot write {path}: {error}") from error
+
+    def rewind(self, number: int) -> None:
+        """Forget what all clients committed from this number on: a run that broke off goes on before it.
+
+        Its round may be run again with others, and then nobody adds what those of the first time kept.
+
+        Raises:
+            CheckpointError: a file cannot be deleted.
+        """
+        try:
+            for path in self._folder.glob("*/*.safetensors"):
+                if int(path.stem) >= number:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"cannot clear {self._folder}: {error}") from error
 
     def _path(self, client_id: int, number: int) -> Path:
         return self._folder / str(client_id) / f"{number}.safetensors"

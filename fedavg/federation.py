@@ -205,6 +205,8 @@ class Federation:
         self.ledger = restart.ledger
         self._global.restore(point)
         self._participations = dict(point.participations)
+        if self._store is not None:
+            FolderStore(self._store).rewind(self.plan.sequence(point.rounds_done, 0))
 
     def _rounds(
         self, resolution: Resolution, transport: InProcess | WorkerPool, restart: Restart | None

@@ -57,3 +57,14 @@ def test_a_damaged_state_is_refused_by_name(tmp_path):
     (tmp_path / "5" / "1.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="1.safetensors is damaged"):
         store.load(5, 2)
+
+
+def test_a_run_that_goes_on_earlier_forgets_what_came_later(tmp_path):
+    store = FolderStore(tmp_path / "clients")
+    store.rewind(0)
+    for client, numbers in ((1, (2, 5)), (2, (6,)), (3, (1,))):
+        for number in numbers:
+            store.save(client, number, {"x": np.full(1, float(number))})
+    store.rewind(5)
+    left = {client: store.load(client, 100).get("x") for client in (1, 2, 3)}
+    assert left == {1: 2.0, 2: None, 3: 1.0}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedavg.client_state import FolderStore
 from fedavg.clipping import AdaptiveClipping
 from fedavg.cohort import FixedCohort
 from fedavg.data import Dataset
@@ -317,6 +318,29 @@ def test_a_checkpoint_holds_the_servers_variate(tmp_path):
         list(second.run(5, RunJournal(folder).load()))
         assert np.array_equal(second.released, whole.released)
         assert np.array_equal(second._global.control, whole._global.control)
+
+
+def test_what_a_round_left_behind_that_broke_off_is_forgotten(tmp_path, monkeypatch):
+    """Its clients had moved their cᵢ, and it is run again with others: c stays the mean of all cᵢ.
+
+    Mutant: nothing is rewound.
+    """
+    from fedavg.checkpoint import RunJournal
+
+    draws = iter([(0, 1, 2, 3), (0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 0, 4)])
+    monkeypatch.setattr(FixedCohort, "draw", lambda *_: next(draws))
+    changes = {"scaffold": True, "local_training": EVERY_STEP, "cohort": FixedCohort(4)}
+    options = {"n": 10, "changes": changes, "client_store": tmp_path / "clients"}
+    broken = federation(InsecurePlain(), journal=RunJournal(tmp_path), **options).run(3)
+    next(broken)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunJournal, "finished", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        next(broken)
+    second = federation(InsecurePlain(), journal=RunJournal(tmp_path), **options)
+    assert len(list(second.run(3, RunJournal(tmp_path).load()))) == 2
+    store, none = FolderStore(tmp_path / "clients"), np.zeros(LENGTH)
+    kept = [store.load(client, 10**6).get("control", none) for client in range(10)]
+    np.testing.assert_allclose(second._global.control, np.mean(kept, axis=0), atol=1e-7)
 
 
 @pytest.mark.parametrize(
