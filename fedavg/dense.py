@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DenseNet", "passed", "served", "through_relu"]
 
+_ALIGNED = 64  # bytes at whose multiples products round alike, whatever process holds the examples
 _GATHERED = 256  # examples copied at a time: small enough to stay in cache beside the weights
 through_relu = torch.ops.aten.threshold_backward  # δ where the unit was active, else 0: one pass
 
@@ -133,6 +134,8 @@ def served(
     """
     for first in batches:
         if first is None:
+            if features.data_ptr() % _ALIGNED:
+                features = features.clone()
             yield features, targets
             continue
         chunk = [first, *islice(batches, max(_GATHERED // len(first) - 1, 0))]

@@ -143,11 +143,6 @@ def _batches(count: int, training: LocalTraining, seed: list[int]) -> Iterator[t
             done += 1
 
 
-def _aligned(features: torch.Tensor) -> torch.Tensor:
-    """The same, where products round alike whatever process holds them: at a multiple of 64 bytes."""
-    return features if features.data_ptr() % 64 == 0 else features.clone()
-
-
 @torch.inference_mode()
 def _train_dense(
     layout: Layout,
@@ -166,7 +161,7 @@ def _train_dense(
     begun = layout.as_float32(start)
     flat = torch.empty(begun.size).copy_(torch.from_numpy(begun))
     net = DenseNet(flat, layout.shapes, held)
-    features = _aligned(passed(torch.from_numpy(dataset.features).flatten(1), below))
+    features = passed(torch.from_numpy(dataset.features).flatten(1), below)
     examples = served(features, net.targets(torch.from_numpy(dataset.labels)), batches)
     if training.plain and forces == (None, None):
         for inputs, targets in examples:
