@@ -272,6 +272,7 @@ class _Audited(Federation):
         self._canaries = {first + k: row for k, row in enumerate(directions)}
         example = next(iter(self._clients.values())).subset(np.array([0]))
         self._clients |= dict.fromkeys(self._canaries, example)
+        self._sizes |= dict.fromkeys(self._canaries, len(example))
         self._participations |= dict.fromkeys(self._canaries, 0)
 
     def _transport(self) -> InProcess:
