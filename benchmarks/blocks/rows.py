@@ -165,8 +165,7 @@ def _curves(
 
 def _measures(bench: Bench, name: str, key: str, costs: Costs, whole: Costs) -> None:
     """Four blocks beside the whole model; the bar: bytes fall with the share, but for the protocol's own."""
-    bar = bench.bar(0.95 / costs.share)
-    note = "the other figure is the whole model's"
+    bar = bench.bar(round(0.95 / costs.share, 1))
     pairs = (
         ("up", "upload", "kB", costs.up / 1e3, whole.up / 1e3, bar),
         ("down", "download", "kB", costs.down / 1e3, whole.down / 1e3, None),
@@ -174,6 +173,4 @@ def _measures(bench: Bench, name: str, key: str, costs: Costs, whole: Costs) -> 
         ("peak", "peak memory", "MB", costs.peak / 1e6, whole.peak / 1e6, None),
     )
     for short, what, unit, ours, theirs, asked in pairs:
-        bench.add(
-            Measure(f"{key}_{short}", f"{name}: {what}", unit, ours, theirs, bar=asked, note=note)
-        )
+        bench.add(Measure(f"{key}_{short}", f"{name}: {what}", unit, ours, theirs, bar=asked))
