@@ -135,6 +135,12 @@ class Job:
     plan: Plan
 
     @property
+    def size(self) -> str:
+        """What is trained and sent, and what is not."""
+        rest = f" ({self.unsent:,} more are frozen or stay at the clients)" if self.unsent else ""
+        return f"{self.parameters:,} parameters{rest}"
+
+    @property
     def workers(self) -> int:
         """Processes to spread the clients over."""
         wanted = self.config.simulation.workers

@@ -206,8 +206,7 @@ def _announce(job: Job, resolution: Resolution, console: Console) -> None:
     plan = job.plan
     console.print(
         f"[bold]{job.task.description}[/]: {len(job.clients):,} clients, "
-        f"{job.parameters:,} parameters{_unsent(job)}, "
-        f"cohorts of about {resolution.expected_cohort:.0f}, "
+        f"{job.size}, cohorts of about {resolution.expected_cohort:.0f}, "
         f"{plan.secure_sum.kind} ({plan.secure_sum.threat_model})",
         highlight=False,
     )
@@ -234,12 +233,6 @@ def _announce(job: Job, resolution: Resolution, console: Console) -> None:
         )
     for warning in resolution.warnings:
         console.print(f"[yellow]Warning:[/] {warning}", highlight=False)
-
-
-def _unsent(job: Job) -> str:
-    if not job.unsent:
-        return ""
-    return f" ({job.unsent:,} more are frozen or stay at the clients)"
 
 
 def _progress(console: Console) -> Progress:
