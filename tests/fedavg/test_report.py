@@ -218,13 +218,19 @@ def test_escaping_is_what_stops_that_text(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_public_report_does_not_depend_on_what_only_the_operator_may_know(
     tmp_path: Path,
 ) -> None:
-    """Byte for byte the same page, whatever cohorts, times, messages and the server's epsilon were."""
+    """Byte for byte the same page, whatever cohorts, times, messages, clients' own models and the server's
+    epsilon were."""
     one, other = write_run(tmp_path / "one"), write_run(tmp_path / "other")
     (other / "server.jsonl").unlink()
     (other / "server_view.json").unlink()
     summary = json.loads((other / "summary.json").read_text())
     summary |= {"epsilon_server": 1.25, "baseline_accuracy": 0.5, "seconds": 7.0}
-    (other / "summary.json").write_text(json.dumps(summary))
+    for run, personal in ((one, 0.25), (other, 0.75)):  # clients' own figures are theirs
+        row = {"client": 3, "examples": 4, "shared": 0.5, "personal": personal, "trained": True}
+        (run / "personal.jsonl").write_text(json.dumps(row) + "\n")
+        kept = json.loads((run / "summary.json").read_text()) if run is one else summary
+        figures = {"kind": "ditto", "worst": personal, "clients": int(8 * personal)}
+        (run / "summary.json").write_text(json.dumps(kept | {"personalization": figures}))
     pages = [write_report(run, public=True).read_bytes() for run in (one, other)]
     assert pages[0] == pages[1]
     assert not (one / "report.html").exists()
