@@ -15,6 +15,7 @@ from fedavg.errors import DataError, PlanError
 from fedavg.local_steps import Descent, Pull
 from fedavg.local_training import LocalTraining
 from fedavg.models import FeedForward, McMahanCNN
+from fedavg.stacked import stackable, train_stacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     _Forces: TypeAlias = tuple[list[torch.Tensor] | None, Pull | None]
 
-__all__ = ["Evaluation", "LocalTraining", "evaluate", "local_update"]
+__all__ = ["Evaluation", "LocalTraining", "evaluate", "local_update", "local_updates"]
 
 _EVALUATION_BATCH = 2048
 
@@ -84,6 +85,15 @@ def local_update(
         DataError: examples that the module does not take, or labels beyond its outputs.
         PlanError: the module changed a buffer while training.
     """
+    if correction is None and towards is None and stackable(model, layout, dataset, training):
+        return local_updates(
+            layout,
+            start,
+            [(dataset, seed)],
+            training,
+            round_index=round_index,
+            num_rounds=num_rounds,
+        )[0]
     lr, order = training.lr_at(round_index, num_rounds), [seed, round_index]
     batches = _batches(len(dataset), training, order)
     if type(model) is FeedForward and _fits(model, dataset):
@@ -98,6 +108,30 @@ def local_update(
     forces = _forces(lambda v: list(layout.unflatten(v).values()), correction, towards)
     _train_any(model, dataset, batches, training, lr, order, forces)
     return np.subtract(layout.flatten(model), before)
+
+
+def local_updates(
+    layout: Layout,
+    start: NDArray[np.floating],
+    members: Sequence[tuple[Dataset, int]],
+    training: LocalTraining,
+    *,
+    round_index: int,
+    num_rounds: int,
+) -> list[NDArray[np.float64]]:
+    """`local_update` of many clients at once, to the bit.
+
+    Args:
+        layout: of the model.
+        start: float64[d] or float32[d], the broadcast model.
+        members: each client's examples, equally many and `stackable`, and its seed.
+        training: how to train.
+        round_index: counts from 0.
+        num_rounds: length of the run, for the schedule.
+    """
+    orders = [list(_batches(len(data), training, [seed, round_index])) for data, seed in members]
+    datasets, lr = [data for data, _ in members], training.lr_at(round_index, num_rounds)
+    return train_stacked(layout, start, datasets, orders, training, lr)
 
 
 def _forces(

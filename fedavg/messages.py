@@ -17,6 +17,7 @@ __all__ = [
     "SumOpen",
     "decode",
     "encode",
+    "is_start",
     "round_context",
     "start_digest",
 ]
@@ -108,6 +109,11 @@ def decode(data: bytes) -> Message:
     if isinstance(message, RoundStart) and type(data) is bytes:  # what cannot change
         _last.keep(data, message)
     return message
+
+
+def is_start(data: bytes) -> bool:
+    """Whether bytes claim to be a `RoundStart`, without reading them."""
+    return data[1:7] == b"\xa5start"
 
 
 def _is_canonical(message: Message, data: bytes) -> bool:

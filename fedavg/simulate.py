@@ -16,10 +16,10 @@ import numpy as np
 from fedavg.client import Client, Probe
 from fedavg.client_state import MemoryStore
 from fedavg.errors import LocalProtocolError, PlanError
-from fedavg.messages import RoundStart, decode
+from fedavg.messages import RoundStart, decode, is_start
 from fedavg.personal_training import divided
 from fedavg.rounds import PROTOCOL_ERRORS, Delivery
-from fedavg.update import Workbench, train
+from fedavg.update import Workbench, train, train_together
 from secagg import Identity
 
 if TYPE_CHECKING:
@@ -137,6 +137,25 @@ class Population:
         except Exception:  # noqa: BLE001 - a user's module and data may raise anything
             return None
 
+    def train_together(self, outgoing: Mapping[int, Sequence[bytes]]) -> None:
+        """Where many clients are about to train a small model, train them at once; each answers later.
+
+        Whatever stands in the way shows again, and is told, when each client trains alone.
+        """
+        bench, asked = self._bench, list(outgoing.items())
+        if bench is None or len(asked) < 2 or not is_start(b"".join(asked[0][1][:1])):
+            return
+        with contextlib.suppress(Exception):  # a user's data may raise anything
+            start = decode(asked[0][1][0])
+            clients = {
+                client: self._datasets[client]
+                for client, messages in asked
+                if messages[:1] == asked[0][1][:1] and client not in bench.trained
+            }
+            if isinstance(start, RoundStart):
+                for client, update in train_together(bench, clients, start).items():
+                    bench.trained[client] = (start.round, update)
+
     def take(self, client_id: int, round_index: int, update: NDArray[np.float64]) -> None:
         """Give a client of this process the update that another one has computed for it."""
         if self._bench is not None:
@@ -230,6 +249,9 @@ class InProcess:
 
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
         """Deliver to one party after the other."""
+        self._population.train_together(
+            {address: told for address, told in outgoing.items() if address not in self._parties}
+        )
         for address, messages in outgoing.items():
             party = self._parties.get(address)
             if party is None:

@@ -17,10 +17,13 @@ from fedavg.block_training import part_to_train, resolution_for, sent_layout
 from fedavg.client_state import MemoryStore
 from fedavg.download import ModelCodec
 from fedavg.errors import LocalProtocolError, NonFiniteError
-from fedavg.local import local_update
+from fedavg.local import local_update, local_updates
 from fedavg.scaffold import variates
+from fedavg.stacked import stackable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
     from torch import nn
 
@@ -205,6 +208,40 @@ def train(
             correction=correction,
         )
     return part.in_model(trained)
+
+
+def train_together(
+    bench: Workbench, clients: Mapping[int, Dataset], start: RoundStart
+) -> dict[int, NDArray[np.float64]]:
+    """Δ of those whose models can be stacked, the same as `train` gives each of them.
+
+    Args:
+        bench: what the clients of this process share.
+        clients: who is sent this message, with their examples.
+        start: the server's message.
+    """
+    resolution, plan = bench.resolution, bench.resolution.plan
+    if plan.scaffold or plan.blocks is not None or plan.personalization is not None:
+        return {}
+    alike: dict[int, list[int]] = {}
+    for client, data in clients.items():
+        if stackable(bench.model, bench.layout, data, plan.local_training):
+            alike.setdefault(len(data), []).append(client)
+    found: dict[int, NDArray[np.float64]] = {}
+    if not alike:
+        return found
+    vector = ModelCodec(plan.download, bench.layout).decode(start.model)
+    for members in alike.values():
+        updates = local_updates(
+            bench.layout,
+            vector,
+            [(clients[client], bench.seed + client) for client in members],
+            plan.local_training,
+            round_index=start.round,
+            num_rounds=resolution.num_rounds,
+        )
+        found.update(zip(members, updates, strict=True))
+    return found
 
 
 def contribution(

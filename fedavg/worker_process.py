@@ -20,6 +20,7 @@ from fedavg.blueprint import plan_from_bytes
 from fedavg.client_state import FolderStore, MemoryStore
 from fedavg.data import Dataset
 from fedavg.errors import FedAvgError, LocalProtocolError
+from fedavg.messages import is_start
 from fedavg.personal_training import set_apart
 from fedavg.shared import Boards, receive_boards
 from fedavg.simulate import Faults, Population
@@ -132,6 +133,12 @@ class _Worker:
             update = np.frombuffer(self._boards.read(place), np.float64)
             population.take(client, request.round, update)
         read: dict[Place | bytes, bytes] = {}  # one copy of what several clients are sent
+        first = self._boards.read(request.outgoing[0][1][0])
+        if is_start(first):
+            place = request.outgoing[0][1][0]
+            read[place] = first
+            told = {client: (first,) for client, sent in request.outgoing if sent[0] == place}
+            population.train_together(told)
         batch: list[tuple[int, list[bytes | Place], str | None]] = []
         for client, messages in request.outgoing:
             for message in messages:

@@ -83,6 +83,7 @@ def test_the_fast_path_equals_the_plain_loop(
     fast = _update(model, training, dataset, start=start, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "_fits", lambda *_: False)
+        patch.setattr(local, "stackable", lambda *_: False)
         plain = _update(model, training, dataset, start=start, seed=seed)
     assert np.abs(plain).max() > 1e-4
     np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=5e-6)
@@ -101,6 +102,7 @@ def test_adam_on_both_paths(plain, monkeypatch):
     """Adam divides by gradients, so that paths part where those are tiny: on a softmax none is."""
     if plain:
         monkeypatch.setattr(local, "_fits", lambda *_: False)
+        monkeypatch.setattr(local, "stackable", lambda *_: False)
     start, training = np.zeros(21), LocalTraining(epochs=5, optimizer="adam", lr=0.01)
     update = _update(build_model("softmax", (6,), 3, seed=0), training, _dataset(), start=start)
     weights = torch.zeros(3, 7, dtype=torch.float64, requires_grad=True)
@@ -132,6 +134,7 @@ def test_steps_by_hand(plain, monkeypatch):
     """Two full-batch steps in float64 with all three penalties."""
     if plain:
         monkeypatch.setattr(local, "_fits", lambda *_: False)
+        monkeypatch.setattr(local, "stackable", lambda *_: False)
     dataset, model = _dataset(), build_model("softmax", (6,), 3, seed=0)
     start = np.random.default_rng(1).normal(size=21).astype(np.float32).astype(float)
     training = LocalTraining(epochs=2, lr=0.3, l1=0.02, l2=0.1, proximal=0.7)
@@ -240,6 +243,7 @@ def test_frozen_parameters_stay_and_the_fast_path_goes_round_them(trained, optim
         assert index in trained or torch.equal(part, before[index])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "_fits", lambda *_: False)
+        patch.setattr(local, "stackable", lambda *_: False)
         plain = _update(model, training, _dataset())
     assert fast.size == sum(before[index].numel() for index in trained)
     assert np.abs(plain).max() > 1e-4
@@ -432,6 +436,7 @@ def test_a_pull_is_the_exact_step_of_its_proximal_term(fast, monkeypatch):
     """One step: argmin over v of strength/2·‖v − w‖² + ‖v − u‖²/(2·lr), u being plain SGD's step."""
     if not fast:
         monkeypatch.setattr(local, "_fits", lambda *_: False)
+        monkeypatch.setattr(local, "stackable", lambda *_: False)
     model, dataset = build_model("mlp", (6,), 3, seed=0), _dataset()
     layout = Layout.of(model)
     start = layout.flatten(model)

@@ -175,10 +175,12 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _sum_over(transport: WorkerPool | InProcess, resolution: Resolution, index: int) -> list[int]:
+def _sum_over(
+    transport: WorkerPool | InProcess, resolution: Resolution, index: int, spec: ModelSpec = _MODEL
+) -> list[int]:
     """One round among clients that all live in the first process."""
     side = resolution.plan.secure_sum.server_side(b"")
-    model = _MODEL.build()
+    model = spec.build()
     weights = Layout.of(model).flatten(model).astype("<f4").tobytes()
     start = RoundStart(index, weights, None)
     server = RoundServer(resolution, side, start=start, cohort=(0, 2, 4))
