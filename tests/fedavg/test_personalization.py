@@ -153,6 +153,7 @@ def test_silent_settings_are_those_of_local_training():
 def test_ditto_without_strength_is_training_alone(name, fast, monkeypatch):
     if not fast:
         monkeypatch.setattr("fedavg.local._fits", lambda *_: False)
+        monkeypatch.setattr("fedavg.local.stackable", lambda *_: False)
     bench = bench_for(Ditto(TRAINING, 0.0), ModelSpec(name, (12,), 3, seed=2))
     data, state = examples(30, 9), {}
     alone = bench.layout.flatten(bench.model)
@@ -173,6 +174,7 @@ def test_ditto_without_strength_is_training_alone(name, fast, monkeypatch):
 def test_ditto_of_endless_strength_is_the_shared_model(fast, monkeypatch):
     if not fast:
         monkeypatch.setattr("fedavg.local._fits", lambda *_: False)
+        monkeypatch.setattr("fedavg.local.stackable", lambda *_: False)
     sent = np.random.default_rng(1).normal(size=MLP_SIZE)
     distances = []
     for strength in (0.0, 1.0, 100.0, 1e12):

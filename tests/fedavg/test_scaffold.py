@@ -203,6 +203,7 @@ def test_the_plain_loop_corrects_as_the_fast_path_does(monkeypatch):
     for fits in (True, False):
         if not fits:
             monkeypatch.setattr(local, "_fits", lambda *_: False)
+            monkeypatch.setattr(local, "stackable", lambda *_: False)
         runs.append(
             federation(InsecurePlain(), changes={"scaffold": True, "local_training": EVERY_STEP})
         )
