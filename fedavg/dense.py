@@ -47,6 +47,11 @@ class DenseNet:
         self.weights, self.biases = parts[0::2], parts[1::2]
         self._turned = [weight.mT for weight in self.weights]
         self._ones = torch.ones(0)
+        self._hidden = list(zip(self._turned[:-1], self.biases[:-1], strict=True))
+        self._last = self._turned[-1], self.biases[-1]
+        moves = zip(self._moves[0::2], self._moves[1::2], strict=True)
+        layers = zip(range(len(self.weights)), self.weights, self.biases, moves, strict=True)
+        self._upwards = list(layers)[::-1]
 
     def targets(self, labels: torch.Tensor) -> torch.Tensor:
         """One-hot float32[n, classes]."""
@@ -71,9 +76,24 @@ class DenseNet:
         return values, errors[::-1]
 
     def descend(self, inputs: torch.Tensor, targets: torch.Tensor, lr: float) -> None:
-        """One step of plain SGD, in place."""
-        values, errors = self.errors(inputs, targets)
-        self._add(self, values, errors, keep=1, scale=-lr / inputs.shape[0])
+        """One step of plain SGD, in place; each weight moves as soon as it has passed the error on."""
+        count = inputs.shape[0]
+        if self._ones.shape[0] != count:
+            self._ones = torch.ones(count)
+        ones, scale, hidden, values = self._ones, -lr / count, inputs, [inputs]
+        for turned, bias in self._hidden:
+            hidden = torch.addmm(bias, hidden, turned).relu_()
+            values.append(hidden)
+        turned, bias = self._last
+        error = torch.softmax(torch.addmm(bias, hidden, turned), 1).sub_(targets)
+        for layer, weight, bias, (both, alone) in self._upwards:
+            value, over = values[layer], error.mT
+            if layer:
+                error = through_relu(torch.mm(error, weight), value, 0)
+            if both:
+                weight.addmm_(over, value, alpha=scale)
+            if alone:
+                bias.addmv_(over, ones, alpha=scale)
 
     def descend_below(self, inputs: torch.Tensor, targets: torch.Tensor, lr: float) -> torch.Tensor:
         """The same, and the gradient of n times the loss at the inputs, for layers before these."""
