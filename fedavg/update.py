@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,9 @@ __all__ = [
 
 _LEAST_CLIP = 1e-100
 _RESIDUAL = "residual"  # float32[d] of a client's state
+_AT_ONCE = (
+    1 << 24
+)  # numbers, 128 MB, of updates that wait for their clients' turn; others train alone
 _ROUNDING = 1  # apart from the order of examples, which the same seed and round give
 _LOG = logging.getLogger(__name__)  # the client's own: never sent
 
@@ -224,7 +228,8 @@ def train_together(
     if plan.scaffold or plan.blocks is not None or plan.personalization is not None:
         return {}
     alike: dict[int, list[int]] = {}
-    for client, data in clients.items():
+    most = max(1, _AT_ONCE // bench.layout.size)
+    for client, data in islice(clients.items(), most):
         if stackable(bench.model, bench.layout, data, plan.local_training):
             alike.setdefault(len(data), []).append(client)
     found: dict[int, NDArray[np.float64]] = {}

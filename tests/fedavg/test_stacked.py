@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedavg import local, stacked
+from fedavg import update as steps
 from fedavg.data import Dataset
 from fedavg.local import LocalTraining, local_update, local_updates
+from fedavg.messages import RoundStart
 from fedavg.models import build_model
 from fedavg.simulate import Faults, InProcess, Population
 from fedavg.stacked import stackable
@@ -113,3 +115,21 @@ def test_a_population_trains_its_small_models_together(monkeypatch: pytest.Monke
     assert sums[0] == sums[1]
     assert any(sums[0])
     assert stacks == [3, 1, 1, 1]
+
+
+def test_only_so_many_updates_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory does not grow with the cohort; mutant: all are trained before the first one answers."""
+    model = MODEL.build()
+    layout, everyone = Layout.of(model), clients(6, sizes=(4,))
+    resolution = plan(SUMS["insecure-plain"]).resolve(
+        num_clients=6, vector_length=layout.size, num_rounds=3, largest_client=8
+    )
+    side = SUMS["insecure-plain"].client_side(b"")
+    bench = steps.Workbench(resolution, model, layout, side, 0)
+    start = RoundStart(0, np.zeros(layout.size, "<f4").tobytes())
+    whole = steps.train_together(bench, everyone, start)
+    assert set(whole) == set(range(6))
+    monkeypatch.setattr(steps, "_AT_ONCE", 2 * layout.size)
+    part = steps.train_together(bench, everyone, start)
+    assert set(part) == {0, 1}
+    assert all((part[client] == whole[client]).all() for client in part)
