@@ -170,6 +170,7 @@ def test_a_client_that_sends_its_head_would_be_found(tmp_path, monkeypatch, what
         return moved
 
     monkeypatch.setattr(update, "local_update", sending)
+    monkeypatch.setattr(update, "stackable", lambda *_: False)
     received, needles = recorded(tmp_path)
     assert any(contains_vector(received, needle) for needle in needles)
 

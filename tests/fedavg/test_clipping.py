@@ -65,6 +65,7 @@ def known_norms(monkeypatch):
         return DIRECTION * norm_of(seed)
 
     monkeypatch.setattr(fedavg.update, "local_update", update)
+    monkeypatch.setattr(fedavg.update, "stackable", lambda *_: False)
 
 
 def test_without_noise_it_is_refused_with_the_reason():
