@@ -107,6 +107,8 @@ def centred(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     """
     half = np.int64(1) << np.int64(bits - 1)
     mask = np.int64((1 << bits) - 1)
+    if values.size and -half <= values.min() and values.max() < half:
+        return values  # most vectors are within: two looks instead of a new array
     reduced = values + half
     reduced &= mask
     reduced -= half
