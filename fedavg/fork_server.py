@@ -6,6 +6,7 @@ Light to import, so that a program can start it before it loads torch itself.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -20,6 +21,8 @@ __all__ = ["FORKS", "deaf_to_interrupts", "start_early"]
 FORKS = sys.platform == "linux"
 """Whether workers are forked; elsewhere system libraries do not survive it, and they are spawned."""
 
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 
 def start_early() -> None:
     """Begin to load what workers need, in another process, while this one goes on.
@@ -29,8 +32,23 @@ def start_early() -> None:
     """
     if FORKS:
         forkserver.set_forkserver_preload(["fedavg.worker_process"])
-        with deaf_to_interrupts():
+        with deaf_to_interrupts(), _one_thread_each():
             forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Generator[None]:
+    """Let a child's numerical libraries, which read it once, use one thread: workers share the cores."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

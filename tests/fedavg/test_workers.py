@@ -235,3 +235,19 @@ def test_the_server_can_be_started_before_torch_is_loaded() -> None:
         "import sys; from fedavg.fork_server import start_early; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_what_is_forked_has_one_thread_for_its_products_and_the_caller_keeps_its_own() -> None:
+    code = (
+        "import os; os.environ['OMP_NUM_THREADS'] = '7'\n"
+        "from multiprocessing import forkserver as f\n"
+        "from fedavg.fork_server import start_early\n"
+        "start_early()\n"
+        "told = open(f'/proc/{f._forkserver._forkserver_pid}/environ').read().split(chr(0))\n"
+        "assert {'OMP_NUM_THREADS=1', 'OPENBLAS_NUM_THREADS=1'} <= set(told)\n"
+        "assert os.environ['OMP_NUM_THREADS'] == '7' and 'MKL_NUM_THREADS' not in os.environ\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(Path(__file__).parents[2])}
+    )
