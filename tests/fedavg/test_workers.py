@@ -240,11 +240,15 @@ def test_the_server_can_be_started_before_torch_is_loaded() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_what_is_forked_has_one_thread_for_its_products_and_the_caller_keeps_its_own() -> None:
     code = (
-        "import os; os.environ['OMP_NUM_THREADS'] = '7'\n"
+        "import os, time; os.environ['OMP_NUM_THREADS'] = '7'\n"
         "from multiprocessing import forkserver as f\n"
         "from fedavg.fork_server import start_early\n"
         "start_early()\n"
-        "told = open(f'/proc/{f._forkserver._forkserver_pid}/environ').read().split(chr(0))\n"
+        "place = f'/proc/{f._forkserver._forkserver_pid}/'\n"
+        "until = time.monotonic() + 60\n"
+        "while 'forkserver' not in open(place + 'cmdline').read() and time.monotonic() < until:\n"
+        "    time.sleep(0.01)  # not yet the new program\n"
+        "told = open(place + 'environ').read().split(chr(0))\n"
         "assert {'OMP_NUM_THREADS=1', 'OPENBLAS_NUM_THREADS=1'} <= set(told)\n"
         "assert os.environ['OMP_NUM_THREADS'] == '7' and 'MKL_NUM_THREADS' not in os.environ\n"
     )
