@@ -34,6 +34,7 @@ __all__ = [
 
 _TRIES = 64  # each succeeds with probability ≥ 1 − e^(−1/2); all fail with probability < 1e-13
 _LOG_INVERSE_BETA = 0.5  # β = e^(−1/2), the paper's choice
+_BAND = 1 << 14  # coordinates rounded at a time, in cache
 _ROUNDING_SLACK = 1 + 1e-9  # float64 arithmetic on norms stays far inside this
 
 
@@ -318,7 +319,7 @@ class FixedPoint:
             raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
         if float(np.linalg.norm(vector)) > self.clip * _ROUNDING_SLACK:
             raise CapacityError(f"the update's norm exceeds clip={self.clip}; clip it first")
-        return self._round_conditionally(self._rotated(vector) * self.scale, vector.size)
+        return self._round_conditionally(self._rotated(vector), vector.size)
 
     def _encode_nearest(self, vector: NDArray[np.float64]) -> NDArray[np.int64]:
         if not (-self.clip <= float(vector.min()) and float(vector.max()) <= self.clip):
@@ -332,15 +333,20 @@ class FixedPoint:
         return np.rint(grid, out=grid).astype(np.int64)
 
     def _round_conditionally(
-        self, grid: NDArray[np.float64], vector_length: int
+        self, real: NDArray[np.float64], vector_length: int
     ) -> NDArray[np.int64]:
-        bound = self.l2_sensitivity(vector_length) ** 2
+        bound, scale = self.l2_sensitivity(vector_length) ** 2, self.scale
+        rounded = np.empty(real.size, np.int64)
         for _ in range(_TRIES):
-            rounded = random_uniform(grid.size)
-            np.floor(np.add(rounded, grid, out=rounded), out=rounded)
-            if float(rounded @ rounded) * _ROUNDING_SLACK <= bound:
-                return rounded.astype(np.int64)
-        return np.trunc(grid).astype(np.int64)  # never longer than its input
+            squares = 0.0
+            for start in range(0, real.size, _BAND):
+                part = real[start : start + _BAND] * scale
+                np.floor(np.add(part, random_uniform(part.size), out=part), out=part)
+                squares += float(part @ part)
+                rounded[start : start + _BAND] = part
+            if squares * _ROUNDING_SLACK <= bound:
+                return rounded
+        return np.trunc(real * scale).astype(np.int64)  # never longer than its input
 
     def decode(
         self, total: NDArray[np.int64], vector_length: int | None = None
