@@ -156,7 +156,9 @@ def test_mutant_without_the_condition_passes_the_bound(monkeypatch):
     assert max(lengths) <= expected
 
     def unconditional(self: FixedPoint, real: np.ndarray, _length: int) -> np.ndarray:
-        return np.floor(real * self.scale + np.random.default_rng().random(real.size)).astype(np.int64)
+        return np.floor(real * self.scale + np.random.default_rng().random(real.size)).astype(
+            np.int64
+        )
 
     monkeypatch.setattr(FixedPoint, "_round_conditionally", unconditional)
     lengths = [np.linalg.norm(encoding.encode(spread)) for _ in range(40)]
