@@ -24,7 +24,7 @@ from fedavg.sum_upload import UploadSession, check_opening, openings
 __all__ = ["InsecurePlain", "PlainResult"]
 
 _OPENING = b"PLN1"
-_UPLOAD = b"PLNU"
+_UPLOADS = {b"PLN2": 2, b"PLN4": 4, b"PLN8": 8}  # kinds, by bytes of a coordinate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,13 +108,14 @@ class InsecurePlain:
 
     def describe(self, message: bytes) -> str:
         """Name a message."""
-        return {_OPENING: "opening", _UPLOAD: "update in the clear"}.get(message[:4], "unknown")
+        if message[:4] in _UPLOADS:
+            return "update in the clear"
+        return "opening" if message[:4] == _OPENING else "unknown"
 
     def uploaded(self, message: bytes) -> NDArray[np.int64] | None:
         """The update itself."""
-        if message[:4] != _UPLOAD:
-            return None
-        return np.frombuffer(message, dtype="<i8", offset=4).astype(np.int64)
+        width = _UPLOADS.get(message[:4])
+        return None if width is None else _vector_of(message, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +146,10 @@ class _PlainServerSession:
     def receive(self, sender: int, message: bytes) -> None:
         if self._done or sender not in self._roster or sender in self._survivors:
             raise LocalProtocolError(f"client {sender} is not awaited")
-        if message[:4] != _UPLOAD or len(message) != 4 + 8 * self._spec.vector_length:
+        kind, width = _kind_of(self._spec)
+        if message[:4] != kind or len(message) != 4 + width * self._spec.vector_length:
             raise CapacityError(f"client {sender} sent no vector of {self._spec.vector_length}")
-        vector = np.frombuffer(message, dtype="<i8", offset=4).astype(np.int64, copy=False)
-        self._total += self._spec.admit(vector)
+        self._total += self._spec.admit(_vector_of(message, width))
         self._survivors.add(sender)
 
     def advance(self) -> dict[int, Sequence[bytes]]:
@@ -172,8 +173,20 @@ class _PlainClientSide:
     ) -> UploadSession:
         del client_id, identity
         check_opening(_OPENING, spec, opening)
-        return UploadSession(spec, _in_the_clear)
+        kind, width = _kind_of(spec)
+
+        def in_the_clear(vector: NDArray[np.int64]) -> tuple[bytes]:
+            return (b"".join((kind, vector.astype(f"<i{width}", copy=False).data)),)
+
+        return UploadSession(spec, in_the_clear)
 
 
-def _in_the_clear(vector: NDArray[np.int64]) -> tuple[bytes]:
-    return (b"".join((_UPLOAD, vector.astype("<i8", copy=False).data)),)
+def _kind_of(spec: SumSpec) -> tuple[bytes, int]:
+    """The narrowest kind of upload whose coordinates hold every admitted input."""
+    bits = spec.ring_bits or spec.input_bound.bit_length() + 1
+    wide = (b"PLN8", 8)
+    return next((pair for pair in _UPLOADS.items() if bits <= 8 * pair[1]), wide)
+
+
+def _vector_of(message: bytes, width: int) -> NDArray[np.int64]:
+    return np.frombuffer(message, dtype=f"<i{width}", offset=4).astype(np.int64, copy=False)
