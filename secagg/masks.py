@@ -33,7 +33,9 @@ _BLOCK = 16
 _HEAD = (
     2 * _BLOCK
 )  # bytes of a stream that GCM keeps to itself: its hash key, and the pad of its tag
-_CHUNK = 256 << 10  # bytes: fits the second-level cache, and keeps threads from waiting for each other
+_CHUNK = (
+    256 << 10
+)  # bytes: fits the second-level cache, and keeps threads from waiting for each other
 _WINDOW = 16 * _CHUNK  # bytes that each core works on between two sums
 _CACHE_LINE = 64
 _ZEROS = memoryview(bytes(_CHUNK))
