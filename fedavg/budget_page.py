@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
-
 from fedavg.errors import ReportError
+from fedavg.page import payload, render_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,31 +38,15 @@ def write_budget_page(
     Raises:
         ReportError: the file cannot be written.
     """
-    environment = Environment(
-        loader=PackageLoader("fedavg", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    loader = environment.loader
-    if loader is None:
-        raise ReportError("the page's templates are missing: reinstall the package")
-    scripts = {
-        "plotly_js": get_plotlyjs(),
-        "page_js": loader.get_source(environment, "report.js")[0],
-    }
-    page = environment.get_template("budget.html.j2").render(
+    page = render_page(
+        "budget.html.j2",
         found=found,
         setting=found.setting,
         facts=_facts(found.setting),
         by_noise=by_noise,
         by_round=by_round,
-        noise_figure=_payload(_noise_figure(found, by_noise)),
-        round_figure=_payload(_round_figure(by_round)),
-        style=loader.get_source(environment, "report.css")[0],
-        script_hashes=[_csp_hash(text) for text in scripts.values()],
-        **scripts,
+        noise_figure=payload(_noise_figure(found, by_noise)),
+        round_figure=payload(_round_figure(by_round)),
     )
     temporary = path.with_suffix(".html.part")
     try:
@@ -75,14 +54,6 @@ def write_budget_page(
         temporary.replace(path)
     except OSError as error:
         raise ReportError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _csp_hash(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _payload(figure: dict[str, Any]) -> str:
-    return json.dumps(figure, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _facts(setting: Setting) -> list[tuple[str, str]]:

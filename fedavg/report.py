@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
 
 from fedavg import report_figures as figures
 from fedavg.errors import ReportError
+from fedavg.page import payload, render_page
 from fedavg.report_data import read_run
 from fedavg.report_personal import personal_part
 
@@ -63,18 +59,8 @@ def write_report(run_dir: Path, *, public: bool = False) -> Path:
 
 
 def _render(run: Run, *, public: bool) -> str:
-    environment = Environment(
-        loader=PackageLoader("fedavg", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    scripts = {
-        "plotly_js": get_plotlyjs(),
-        "page_js": _source(environment, "report.js"),
-    }
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         public=public,
         private=run.summary.noise != "none",
         summary=run.summary,
@@ -86,28 +72,11 @@ def _render(run: Run, *, public: bool) -> str:
         outcome=_payload(_outcome(run, public=public)),
         config=run.config,
         operator=None if public else _operator(run),
-        style=_source(environment, "report.css"),
-        script_hashes=[_csp_hash(text) for text in scripts.values()],
-        **scripts,
     )
 
 
-def _source(environment: Environment, name: str) -> str:
-    if environment.loader is None:
-        raise ReportError("the page's templates are missing: reinstall the package")
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _csp_hash(script: str) -> str:
-    """Name a script for the page's content security policy: these two run, nothing else does."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
 def _payload(figure: dict[str, Any] | None) -> str | None:
-    """A figure as JSON that can stand inside a script element."""
-    if figure is None:
-        return None
-    return json.dumps(figure, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return None if figure is None else payload(figure)
 
 
 def _outcome(run: Run, *, public: bool) -> dict[str, Any] | None:

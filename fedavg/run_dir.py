@@ -17,6 +17,7 @@ import msgspec
 
 from fedavg.checkpoint import replace_file
 from fedavg.errors import ConfigError
+from fedavg.lock import held
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -81,17 +82,8 @@ class RunDirectory:
         Raises:
             ConfigError: another process runs it.
         """
-        import fcntl  # noqa: PLC0415 - not on every platform
-
-        handle = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ConfigError(f"another process is running {self.path}: wait for it") from error
+        with held(self.path / "run.lock", f"another process is running {self.path}: wait for it"):
             yield
-        finally:
-            os.close(handle)
 
     def write_config(self, config: Config) -> None:
         """Write the resolved configuration."""

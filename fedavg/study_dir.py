@@ -14,6 +14,7 @@ import msgspec
 
 from fedavg.checkpoint import replace_file
 from fedavg.errors import ConfigError
+from fedavg.lock import held
 from fedavg.settings import Config  # noqa: TC001 - msgspec reads the annotations
 from fedavg.study_cell import Derived, Measured  # noqa: TC001 - as above
 
@@ -94,17 +95,8 @@ class StudyDirectory:
         Raises:
             ConfigError: another process works in it.
         """
-        import fcntl  # noqa: PLC0415 - not on every platform
-
-        handle = os.open(self.path / "sweep.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ConfigError(f"another process sweeps in {self.path}: wait for it") from error
+        with held(self.path / "sweep.lock", f"another process sweeps in {self.path}: wait for it"):
             yield
-        finally:
-            os.close(handle)
 
     def keep_study(self, text: bytes) -> None:
         """Keep the study file beside its results."""

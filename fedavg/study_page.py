@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
-
 from fedavg.errors import ReportError
+from fedavg.page import payload, render_page
 from fedavg.study_figures import accuracy_by_bytes, accuracy_by_epsilon, front_of, label_of
 from fedavg.study_table import groups_of
 
@@ -34,26 +29,7 @@ def write_study_page(directory: StudyDirectory, table: Table) -> Path:
     Raises:
         ReportError: the file cannot be written.
     """
-    environment = Environment(
-        loader=PackageLoader("fedavg", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    loader = environment.loader
-    if loader is None:
-        raise ReportError("the page's templates are missing: reinstall the package")
-    scripts = {
-        "plotly_js": get_plotlyjs(),
-        "page_js": loader.get_source(environment, "report.js")[0],
-    }
-    page = environment.get_template("study.html.j2").render(
-        **_content(table),
-        style=loader.get_source(environment, "report.css")[0],
-        script_hashes=[_csp_hash(text) for text in scripts.values()],
-        **scripts,
-    )
+    page = render_page("study.html.j2", **_content(table))
     try:
         directory.write("study.html", page.encode())
     except OSError as error:
@@ -100,15 +76,8 @@ def _content(table: Table) -> dict[str, Any]:
     }
 
 
-def _csp_hash(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
 def _payload(picture: Picture | None) -> str | None:
-    if picture is None:
-        return None
-    text = json.dumps(picture.figure, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c")
+    return None if picture is None else payload(picture.figure)
 
 
 def _legend(picture: Picture | None) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.__main__ import _ENVIRONMENT, run_suite
 from benchmarks.he.model import ModelFileError, tensor_sizes
+from benchmarks.options import add_common
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,12 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, metavar="N", help="clients of the round (10)")
     parser.add_argument("--bits", type=int, metavar="B", help="bits of a value, sign included (20)")
     parser.add_argument("--scheme", choices=("ckks", "bfv"), help="one scheme alone (both)")
-    sizes = parser.add_mutually_exclusive_group()
-    for size in ("quick", "full"):
-        sizes.add_argument(f"--{size}", dest="size", action="store_const", const=size)
-    parser.set_defaults(size="default")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"), metavar="FOLDER")
+    add_common(parser)
     return parser
 
 

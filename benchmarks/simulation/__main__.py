@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.__main__ import _ENVIRONMENT
+from benchmarks.options import add_common
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,12 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=20, help="that count (default: %(default)s)")
     parser.add_argument("--data", metavar="NPZ", help="MNIST: x_train, y_train, x_test, y_test")
     parser.add_argument("--workers", type=int, help="processes of ours (default: one a core)")
-    sizes = parser.add_mutually_exclusive_group()
-    for size in ("quick", "full"):
-        sizes.add_argument(f"--{size}", dest="size", action="store_const", const=size)
-    parser.set_defaults(size="default")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"), metavar="FOLDER")
+    add_common(parser)
     return parser
 
 

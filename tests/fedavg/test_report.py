@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from fedavg import report as report_module
+from fedavg import page as page_module
 from fedavg import report_data, report_figures
 from fedavg.errors import FedAvgError, ReportError
 from fedavg.report import write_report
@@ -208,9 +208,9 @@ def test_text_from_a_run_is_escaped_everywhere(tmp_path: Path) -> None:
 def test_escaping_is_what_stops_that_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mutant without autoescape lets the same text through."""
     run = write_run(tmp_path / "run", task=_HOSTILE)
-    real = report_module.Environment
+    real = page_module.Environment
     monkeypatch.setattr(
-        report_module, "Environment", lambda **options: real(**options | {"autoescape": False})
+        page_module, "Environment", lambda **options: real(**options | {"autoescape": False})
     )
     assert _HOSTILE in write_report(run).read_text(encoding="utf-8")
 
