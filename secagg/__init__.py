@@ -5,7 +5,9 @@ Read `secagg.simulate` first: it is the whole protocol on one page.
 
 from __future__ import annotations
 
-from secagg.client import Client
+from secagg.client.client import Client
+from secagg.client.policy import Policy
+from secagg.crypto.keys import Directory, Identity, TrustServerDirectory
 from secagg.errors import (
     Aborted,
     AbortReason,
@@ -16,13 +18,11 @@ from secagg.errors import (
     UnsafeParametersError,
     WireFormatError,
 )
-from secagg.keys import Directory, Identity, TrustServerDirectory
 from secagg.params import Params, Requirements, requirements
-from secagg.policy import Policy
-from secagg.server import Server, SumResult
+from secagg.server.server import Server, SumResult
 from secagg.simulate import simulate
 from secagg.state import Phase
-from secagg.wire import input_signature, masked_vector, message_kind
+from secagg.wire.codec import input_signature, masked_vector, message_kind
 
 __all__ = [
     "AbortReason",

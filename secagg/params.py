@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from secagg.crypto.ring import MAX_RING_BITS, bits_for
 from secagg.derivation import (
     LOCAL,
     MODELS,
@@ -22,7 +23,6 @@ from secagg.derivation import (
     smallest_from_here,
 )
 from secagg.errors import CapacityError, UnsafeParametersError, WireFormatError
-from secagg.ring import MAX_RING_BITS, bits_for
 
 __all__ = ["MAX_CLIENTS", "MAX_LENGTH", "Params", "Requirements", "ThreatModel", "requirements"]
 

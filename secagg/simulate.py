@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from secagg.client import Client
+from secagg.client.client import Client
+from secagg.client.policy import Policy
+from secagg.crypto.keys import Directory, Identity
 from secagg.errors import Aborted
-from secagg.keys import Directory, Identity
-from secagg.policy import Policy
-from secagg.server import Server
+from secagg.server.server import Server
 from secagg.state import Phase
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from secagg.params import Params
-    from secagg.server import SumResult
+    from secagg.server.server import SumResult
 
 __all__ = ["simulate"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 
-from secagg.wire import Kind
+from secagg.wire.codec import Kind
 
 __all__ = ["CLIENT_AWAITS", "SERVER_AWAITS", "SERVER_SENDS", "Phase", "next_phase"]
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
-from secagg import keys
+from secagg.crypto import keys
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -19,7 +19,7 @@ def deterministic_entropy(seed: bytes) -> Generator[None]:
     """Draw every key, seed and share from SHAKE-256(seed ‖ counter) within the block.
 
     Example:
-        >>> from secagg.keys import Identity
+        >>> from secagg.crypto.keys import Identity
         >>> with deterministic_entropy(b"vector 1"):
         ...     first = Identity.generate().public
         >>> with deterministic_entropy(b"vector 1"):

@@ -6,6 +6,6 @@ import pytest
 from hypothesis import settings
 
 pytest.register_assert_rewrite(
-    "tests.secagg.lab", "tests.secagg.snapshots", "tests.stateful.machine"
+    "tests.secagg.support.lab", "tests.secagg.support.snapshots", "tests.stateful.machine"
 )
 settings.register_profile("long", max_examples=500, stateful_step_count=50, deadline=None)

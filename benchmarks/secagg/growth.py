@@ -12,8 +12,8 @@ from benchmarks.measure import Curve, Measure, Table
 from benchmarks.secagg.session import MAX_ABS, record, replay
 from benchmarks.timing import Cost, Stopwatch
 from secagg import Params
-from secagg.masks import SEED_SIZE, add_masks
-from secagg.ring import packed_size
+from secagg.crypto.masks import SEED_SIZE, add_masks
+from secagg.crypto.ring import packed_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

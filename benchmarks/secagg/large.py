@@ -11,7 +11,7 @@ from benchmarks.measure import Measure
 from benchmarks.secagg.session import MAX_ABS, Recording, record, replay
 from benchmarks.timing import Timing
 from secagg import Params
-from secagg.ring import add_packed, ring_dtype
+from secagg.crypto.ring import add_packed, ring_dtype
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench

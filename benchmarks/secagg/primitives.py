@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from benchmarks.measure import Measure
 from benchmarks.secagg import flower
 from benchmarks.timing import Stopwatch, Timing
-from secagg.masks import SEED_SIZE, add_masks
-from secagg.shamir import deal
+from secagg.crypto.masks import SEED_SIZE, add_masks
+from secagg.crypto.shamir import deal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

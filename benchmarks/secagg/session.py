@@ -27,7 +27,7 @@ from secagg import (
     Server,
     UnsafeParametersError,
 )
-from secagg.ring import packed_size
+from secagg.crypto.ring import packed_size
 from secagg.testing import deterministic_entropy
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from benchmarks import Bench, secagg
 from benchmarks import __main__ as command
 from benchmarks.secagg import flower, growth, large, paper, primitives, rounds, session
 from secagg import Client, Directory, Params, Phase, RemoteProtocolError, Server
-from secagg.ring import packed_size
+from secagg.crypto.ring import packed_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,18 +113,18 @@ def test_a_watched_client_verifies_its_neighbours_itself(monkeypatch: pytest.Mon
 
 
 def test_sessions_are_forgotten_but_parameters_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    from secagg import cohort, params
+    from secagg import params, roster
 
     @functools.cache
     def fact() -> object:
         return object()
 
-    monkeypatch.setattr(cohort, "planted", fact, raising=False)
+    monkeypatch.setattr(roster, "planted", fact, raising=False)
     monkeypatch.setattr(params, "planted", fact, raising=False)
     first = fact()
     session.forget_sessions()
     assert fact() is not first
-    monkeypatch.delattr(cohort, "planted")
+    monkeypatch.delattr(roster, "planted")
     second = fact()
     session.forget_sessions()
     assert fact() is second
@@ -132,7 +132,7 @@ def test_sessions_are_forgotten_but_parameters_are_not(monkeypatch: pytest.Monke
 
 def test_what_depends_on_who_holds_shares_is_forgotten() -> None:
     """On a sparse graph each dealer has holders of its own, others in each session."""
-    from secagg import shamir
+    from secagg.crypto import shamir
 
     shares = shamir.deal([bytes(32)], [1, 2, 3], threshold=2)
     shamir.rebuild([1, 3], [shares[0, 0].tobytes(), shares[2, 0].tobytes()])

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import chi2
 
 import he
-import secagg.client
+import secagg.client.client
 from fedavg import sum_masked_he
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.secure_sum import KEY_HOLDER
@@ -24,7 +24,8 @@ from he.packing import unpack
 from he.params import BLOCK, DEGREE
 from he.plaintexts import decode
 from he.wire import open_upload
-from secagg import SecAggError, ring
+from secagg import SecAggError
+from secagg.crypto import ring
 from tests.contract.sums import IDENTITIES, secure_sum, spec_for
 from tests.hostile.mutants import without
 
@@ -169,7 +170,7 @@ def bare(vector, cohort, *_, **__):
 
 
 def test_mutant_clients_that_forget_their_masks_are_read(monkeypatch):
-    monkeypatch.setattr(secagg.client, "mask_input", bare)
+    monkeypatch.setattr(secagg.client.client, "mask_input", bare)
     read, vectors, bits = joint_view(EncryptedSecAgg(**RATES))
     assert uneven(np.concatenate(list(read.values())), bits) > 1
     assert follows(read, vectors, bits)
@@ -177,7 +178,7 @@ def test_mutant_clients_that_forget_their_masks_are_read(monkeypatch):
 
 def test_the_other_lock_a_server_that_knows_all_masks_sees_ciphertexts(monkeypatch):
     """Clients without masks stand for masks that are known: uploads still do not show the input."""
-    monkeypatch.setattr(secagg.client, "mask_input", bare)
+    monkeypatch.setattr(secagg.client.client, "mask_input", bare)
     backend = EncryptedSecAgg(**RATES)
     play = Play(backend, vectors_of()).to("open")
     for client, chunks in play.uploads.items():

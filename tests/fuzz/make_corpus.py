@@ -18,12 +18,12 @@ from he import wire
 from he.enrolment import Proof
 from he.tags import UploadName
 from secagg import Phase
-from secagg.wire import encode_chunk
+from secagg.wire.codec import encode_chunk
 from tests.fuzz.envelopes import CONTEXT, PUBLIC, TRUSTING
 from tests.fuzz.stages import SESSIONS, stages
 from tests.fuzz.targets import run, seed
-from tests.secagg.make_vectors import PATH as VECTORS
-from tests.secagg.recorder import STEPS
+from tests.secagg.support.make_vectors import PATH as VECTORS
+from tests.secagg.support.recorder import STEPS
 
 CORPUS = Path(__file__).parent / "corpus" / "secagg"
 PACKAGES = tuple(str(Path(package.__file__).parent) for package in (secagg, he))

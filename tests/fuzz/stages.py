@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 
 from secagg import Directory, Phase
-from tests.secagg.make_vectors import CASES, case_of
-from tests.secagg.recorder import STEPS, Session
-from tests.secagg.snapshots import fork_client, fork_server
+from tests.secagg.support.make_vectors import CASES, case_of
+from tests.secagg.support.recorder import STEPS, Session
+from tests.secagg.support.snapshots import fork_client, fork_server
 
 SESSIONS = {"five": CASES[1], "local": CASES[-1]}
 

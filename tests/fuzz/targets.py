@@ -18,15 +18,15 @@ from secagg import (
     masked_vector,
     message_kind,
 )
-from secagg.bounds import largest_message
 from secagg.params import Params
 from secagg.testing import deterministic_entropy
-from secagg.wire import decode, decode_chunk, encode, encode_chunk
+from secagg.wire.bounds import largest_message
+from secagg.wire.codec import decode, decode_chunk, encode, encode_chunk
 from tests.fuzz.envelopes import TARGETS as HE_TARGETS
 from tests.fuzz.stages import stages
-from tests.secagg.recorder import STEPS
-from tests.secagg.second_wire import Refused, read
-from tests.secagg.snapshots import state_of
+from tests.secagg.support.recorder import STEPS
+from tests.secagg.support.second_wire import Refused, read
+from tests.secagg.support.snapshots import state_of
 
 UNSAFE = (UnsafeParametersError, CapacityError)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import secagg.admission
-import secagg.server
+import secagg.server.admission
+import secagg.server.server
 from secagg import (
     Aborted,
     AbortReason,
@@ -19,18 +19,18 @@ from secagg import (
     Phase,
     RemoteProtocolError,
     masked_vector,
-    ring,
 )
-from secagg.cohort import pair_seed
-from secagg.envelopes import MASK_KEY, committed, share_commitments
-from secagg.keys import AgreementKey
-from secagg.masks import add_masks
-from secagg.messages import MaskedInput, ShareKeys, SharesOpened, UnmaskShares
-from secagg.settle import compatible
-from secagg.shamir import rebuild
+from secagg.crypto import ring
+from secagg.crypto.keys import AgreementKey
+from secagg.crypto.masks import add_masks
+from secagg.crypto.shamir import rebuild
+from secagg.roster import pair_seed
+from secagg.server.unmask import compatible
 from secagg.state import SERVER_AWAITS
-from secagg.wire import Kind, decode, encode
-from tests.secagg.lab import Lab
+from secagg.wire.codec import Kind, decode, encode
+from secagg.wire.envelopes import MASK_KEY, committed, share_commitments
+from secagg.wire.messages import MaskedInput, ShareKeys, SharesOpened, UnmaskShares
+from tests.secagg.support.lab import Lab
 
 
 def refused(lab, client_id, data, match):
@@ -163,9 +163,9 @@ def test_s11_a_late_input_is_not_read_and_stays_masked():
 
 
 def test_s11_mutant_without_the_self_mask_shows_a_late_input(monkeypatch):
-    monkeypatch.setattr("secagg.masking.add_masks", without_first(add_masks))
-    monkeypatch.setattr("secagg.settle.self_seed", lambda *_: None)
-    monkeypatch.setattr("secagg.settle.add_masks", without_none(add_masks))
+    monkeypatch.setattr("secagg.client.masking.add_masks", without_first(add_masks))
+    monkeypatch.setattr("secagg.server.unmask.self_seed", lambda *_: None)
+    monkeypatch.setattr("secagg.server.unmask.add_masks", without_none(add_masks))
     lab, left = late_input()
     assert np.array_equal(lab.server.result().total, lab.total(lab.ids[:-1]))
     assert np.array_equal(left, lab.inputs[60])
@@ -209,7 +209,7 @@ def with_a_wrong_share(lab):
 
 
 def test_s12_mutant_without_commitments_has_no_sum_instead_of_a_wrong_one(monkeypatch):
-    monkeypatch.setattr(secagg.admission, "check_shares", lambda *_: None)
+    monkeypatch.setattr(secagg.server.admission, "check_shares", lambda *_: None)
     with pytest.raises(Aborted, match="client 20") as caught:
         with_a_wrong_share(Lab(5))
     assert caught.value.reason is AbortReason.BAD_DEALER
@@ -218,10 +218,10 @@ def test_s12_mutant_without_commitments_has_no_sum_instead_of_a_wrong_one(monkey
 def test_s12_mutant_without_both_checks_is_wrong(monkeypatch):
     lab = Lab(5)
     lab.run_to(Phase.MASKED_INPUT)
-    monkeypatch.setattr(secagg.admission, "check_shares", lambda *_: None)
+    monkeypatch.setattr(secagg.server.admission, "check_shares", lambda *_: None)
     dealt = lab.server._dealt
     monkeypatch.setattr(
-        "secagg.settle.seed_commitment",
+        "secagg.server.unmask.seed_commitment",
         lambda _s, client, _b: dealt[lab.cohort.positions[client]].seed_commitment,
     )
     assert not np.array_equal(with_a_wrong_share(lab), lab.total(lab.ids))
@@ -280,7 +280,7 @@ def test_s12_shares_that_do_not_open_cost_their_dealer(count):
 
 
 def test_s12_mutant_that_keeps_clients_at_odds_gets_no_inputs(monkeypatch):
-    monkeypatch.setattr(secagg.server, "compatible", lambda _, opened: set(opened))
+    monkeypatch.setattr(secagg.server.server, "compatible", lambda _, opened: set(opened))
     with pytest.raises(RemoteProtocolError, match="never reached"):
         bad_dealer(Lab(7, dropout_rate=0.3), count=2)
 
@@ -393,7 +393,7 @@ def test_s12_mutant_that_trusts_the_rebuilt_key_is_wrong(monkeypatch):
         return key
 
     lab = Lab(5)
-    monkeypatch.setattr("secagg.settle.AgreementKey.from_private_bytes", trusted)
+    monkeypatch.setattr("secagg.server.unmask.AgreementKey.from_private_bytes", trusted)
     result = drop_with_another_key(lab)
     assert not np.array_equal(result.total, lab.total(result.survivors))
 

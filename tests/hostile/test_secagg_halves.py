@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import secagg.client
+import secagg.client.client
 from secagg import Client, Phase
-from secagg.shamir import SHARE_SIZE
-from secagg.wire import decode
+from secagg.crypto.shamir import SHARE_SIZE
+from secagg.wire.codec import decode
 from tests.hostile import mutants
 from tests.hostile.test_secagg_server import ask_twice, without
-from tests.secagg.lab import Lab
+from tests.secagg.support.lab import Lab
 
 DROPS_HALVES = "secrets.held = {}"
 VICTIM = 20
@@ -23,13 +23,13 @@ def keeping_both(monkeypatch):
 
 def answering_twice(monkeypatch):
     """Clients that go back to signing when they have given their shares, whoever asks."""
-    forward = secagg.client.next_phase
+    forward = secagg.client.client.next_phase
     monkeypatch.setattr(
-        secagg.client,
+        secagg.client.client,
         "next_phase",
         lambda phase: Phase.CONSISTENCY if phase is Phase.UNMASK else forward(phase),
     )
-    monkeypatch.setattr(secagg.client, "check_quorum", lambda *_: None)
+    monkeypatch.setattr(secagg.client.client, "check_quorum", lambda *_: None)
 
 
 def test_s1_mutant_that_answers_twice_and_keeps_both_loses_its_vector(monkeypatch):

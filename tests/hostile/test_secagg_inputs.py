@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import secagg.client
+import secagg.client.client
+import secagg.crypto.shamir
 import secagg.derivation
-import secagg.shamir
 from secagg import (
     CapacityError,
     Client,
@@ -18,19 +18,19 @@ from secagg import (
     UnsafeParametersError,
     simulate,
 )
+from secagg.crypto.keys import AgreementKey
+from secagg.crypto.sealed import route_keys
+from secagg.crypto.shamir import deal, rebuild
 from secagg.derivation import MODELS
-from secagg.envelopes import open_envelope
-from secagg.keys import AgreementKey
-from secagg.messages import Roster
 from secagg.params import bits_for
-from secagg.sealed import route_keys
-from secagg.shamir import deal, rebuild
-from secagg.wire import decode
+from secagg.wire.codec import decode
+from secagg.wire.envelopes import open_envelope
+from secagg.wire.messages import Roster
 from tests.e2e.scanner import contains_vector
 from tests.hostile.mutants import FOUND, without
 from tests.hostile.test_secagg_masks import uniformity, uploads
 from tests.hostile.test_secagg_roster import tampered
-from tests.secagg.lab import Lab
+from tests.secagg.support.lab import Lab
 
 # S5: sums that hide nothing --------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ def shares_to_a_low_order_key(lab):
     lab.run_to(Phase.SHARE_KEYS)
     roster = tampered("low order", lab)
     dealt = decode(lab.clients[10].receive(roster))[1]
-    cohort = secagg.client.Cohort.of(roster, lab.params, lab.session)
+    cohort = secagg.client.client.Cohort.of(roster, lab.params, lab.session)
     assert isinstance(decode(roster)[1], Roster)
     key, _ = route_keys(bytes(32), session=lab.session, root=cohort.root, own=10, other=20)
     return open_envelope(cohort, key, dealt.envelopes[0], 10, 20)
@@ -109,7 +109,7 @@ def test_s12_points_that_show_a_secret_or_repeat(points):
 
 def test_s12_mutant_deals_the_secret_itself_to_index_zero(monkeypatch):
     check = "not all(1 <= point < MODULUS for point in points) or len(set(points)) != len(points)"
-    without(monkeypatch, secagg.shamir, "_check_points", check)
+    without(monkeypatch, secagg.crypto.shamir, "_check_points", check)
     with pytest.raises((*FOUND, ZeroDivisionError)):
         test_s12_points_that_show_a_secret_or_repeat((1, 1))
 
@@ -130,8 +130,8 @@ def test_e2_mutant_masks_that_miss_the_top_value(monkeypatch):
     def biased(total, plus, minus, **_):
         total += rng.integers(0, 2**8 - 1, total.size).astype(total.dtype)
 
-    monkeypatch.setattr("secagg.masking.add_masks", biased)
-    monkeypatch.setattr("secagg.settle.add_masks", lambda *_, **__: None)
+    monkeypatch.setattr("secagg.client.masking.add_masks", biased)
+    monkeypatch.setattr("secagg.server.unmask.add_masks", lambda *_, **__: None)
     values = uploads(0, bits=8) & 255
     assert 255 not in values
     assert uniformity(values, 0) < 1e-8
@@ -238,8 +238,8 @@ def test_e5_no_input_stands_in_what_the_server_received():
 
 
 def test_e5_mutant_without_masks_shows_every_input(monkeypatch):
-    monkeypatch.setattr("secagg.masking.add_masks", lambda *_, **__: None)
-    monkeypatch.setattr("secagg.settle.add_masks", lambda *_, **__: None)
+    monkeypatch.setattr("secagg.client.masking.add_masks", lambda *_, **__: None)
+    monkeypatch.setattr("secagg.server.unmask.add_masks", lambda *_, **__: None)
     assert in_the_clear() == list(range(6))
 
 
@@ -247,10 +247,10 @@ def test_e5_mutant_that_saves_bytes_shows_the_largest_coordinate(monkeypatch):
     """Packing each input as tightly as it allows would show its norm in a length; the server refuses it."""
     from tests.hostile import test_secagg_masks as masks
 
-    pack = secagg.client.ring.pack
-    monkeypatch.setattr("secagg.masking.add_masks", lambda *_, **__: None)
+    pack = secagg.client.client.ring.pack
+    monkeypatch.setattr("secagg.client.masking.add_masks", lambda *_, **__: None)
     monkeypatch.setattr(
-        "secagg.client.ring.pack",
+        "secagg.client.client.ring.pack",
         lambda words, bits: pack(words, max(2, int(words.max()).bit_length())),
     )
     with pytest.raises((*FOUND, RemoteProtocolError)):

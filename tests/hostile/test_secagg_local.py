@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-import secagg.client
+import secagg.client.client
 from secagg import (
     Aborted,
     Identity,
@@ -19,10 +19,10 @@ from secagg import (
     UnsafeParametersError,
     simulate,
 )
-from secagg.keys import AgreementKey, Directory
-from secagg.messages import Partners, Roster, Signatures
-from secagg.wire import decode
-from tests.secagg.lab import CONTEXT, Lab
+from secagg.crypto.keys import AgreementKey, Directory
+from secagg.wire.codec import decode
+from secagg.wire.messages import Partners, Roster, Signatures
+from tests.secagg.support.lab import CONTEXT, Lab
 from tests.secagg.test_simulate import PHASES
 
 RATES = {"dropout_rate": 0.1, "corrupt_rate": 0.05, "threat_model": "malicious-local"}
@@ -65,7 +65,7 @@ def fakes(lab, *, near):
         entry = dataclasses.replace(entries[place], identity=fake.public, channel_key=key)
         entry = dataclasses.replace(entry, signature=fake.sign(entry.signed(lab.session)))
         message = lab.encode(Roster((*entries[:place], entry, *entries[place + 1 :])))
-        cohort = secagg.client.Cohort.of(message, lab.params, lab.session)
+        cohort = secagg.client.client.Cohort.of(message, lab.params, lab.session)
         if (place in cohort.neighbours(0)) is near:
             return message
     raise AssertionError("no roster of that kind among these")
@@ -124,7 +124,7 @@ def test_neighbours_inputs_that_are_not_shown(name):
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_mutant_signs_without_seeing_them(name, monkeypatch):
-    monkeypatch.setattr(secagg.client, "check_inputs", lambda *_: None)
+    monkeypatch.setattr(secagg.client.client, "check_inputs", lambda *_: None)
     lab = lab_of()
     assert lab.clients[10].receive(altered_survivors(name, lab)) is not None
 
@@ -184,7 +184,7 @@ def test_s2_quorums_that_are_none(name, match):
 
 @pytest.mark.parametrize("name", ["few", "strangers", "own"])
 def test_s2_mutant_gives_its_shares(name, monkeypatch):
-    monkeypatch.setattr(secagg.client, "check_quorum", lambda *_: None)
+    monkeypatch.setattr(secagg.client.client, "check_quorum", lambda *_: None)
     lab = lab_of()
     assert lab.clients[10].receive(quorum(name, lab)) is not None
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from secagg import Params, masked_vector, simulate
-from secagg.masks import add_masks
+from secagg.crypto.masks import add_masks
 
 ALARM = 1e-6
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import secagg.admission
-import secagg.bodies
-import secagg.client
-import secagg.cohort
-import secagg.consistency
+import secagg.client.client
+import secagg.client.consistency
+import secagg.roster
+import secagg.wire.bodies
 from secagg import (
     Client,
     Directory,
@@ -19,10 +18,11 @@ from secagg import (
     Server,
     WireFormatError,
 )
-from secagg.bodies import DECODERS
-from secagg.keys import AgreementKey
-from secagg.messages import Signatures
-from secagg.staging import Staging
+from secagg.crypto.keys import AgreementKey
+from secagg.server import admission
+from secagg.server.staging import Staging
+from secagg.wire.bodies import DECODERS
+from secagg.wire.messages import Signatures
 from tests.hostile import test_secagg_client as clients
 from tests.hostile import test_secagg_offers as offers
 from tests.hostile import test_secagg_partners as partners
@@ -52,30 +52,30 @@ def test_s1_mutant_that_answers_at_any_time(monkeypatch):
     ],
 )
 def test_s2_mutant_that_takes_a_quorum_that_is_none(fault, check, monkeypatch):
-    without(monkeypatch, secagg.client, "check_quorum", check)
+    without(monkeypatch, secagg.client.client, "check_quorum", check)
     missed(servers.test_s2_quorums_that_are_none, fault)
 
 
 def test_s2_mutant_that_counts_a_signature_twice(monkeypatch):
     ascending = "any(a[0] >= b[0] for a, b in itertools.pairwise(signatures))"
-    mutant = without(monkeypatch, secagg.bodies, "_signatures", ascending)
+    mutant = without(monkeypatch, secagg.wire.bodies, "_signatures", ascending)
     monkeypatch.setitem(DECODERS, Signatures, mutant)
     missed(servers.test_s2_quorums_that_are_none, "twice")
 
 
 def test_s3_mutant_that_reads_past_the_padding(monkeypatch):
-    without(monkeypatch, secagg.bodies, "_unpack_flags", "flags[count:].any()")
+    without(monkeypatch, secagg.wire.bodies, "_unpack_flags", "flags[count:].any()")
     missed(servers.test_s3_padding_hides_no_further_id)
 
 
 def test_s3_mutant_that_masks_without_being_a_partner(monkeypatch):
-    without(monkeypatch, secagg.consistency, "_check_members", "not members[position]")
+    without(monkeypatch, secagg.client.consistency, "_check_members", "not members[position]")
     missed(partners.test_s3_lies_about_the_partners, "without this client")
 
 
 def test_s3_mutant_that_lets_edges_be_cut(monkeypatch):
-    without(monkeypatch, secagg.client, "check_partners", "place not in opened")
-    monkeypatch.setattr(secagg.client, "partners_of", lambda *_: (2, 3, 4))
+    without(monkeypatch, secagg.client.client, "check_partners", "place not in opened")
+    monkeypatch.setattr(secagg.client.client, "partners_of", lambda *_: (2, 3, 4))
     missed(partners.test_s3_edges_cannot_be_cut_one_by_one)
 
 
@@ -110,10 +110,10 @@ def test_s5_mutant_that_goes_on_below_the_floor(monkeypatch):
             "position is None or cohort.entries[position] != self._own",
             "position is None",
         ),
-        ("one key for two", secagg.cohort, "_cohort", "len(set(keys)) != 2 * size", "False"),
+        ("one key for two", secagg.roster, "_cohort", "len(set(keys)) != 2 * size", "False"),
         (
             "too few",
-            secagg.cohort,
+            secagg.roster,
             "_cohort",
             "not params.min_roster <= size <= params.n_clients",
             "False",
@@ -130,20 +130,20 @@ def test_s5_mutant_that_goes_on_below_the_floor(monkeypatch):
 def test_s6_mutant_clients(name, owner, function, check, instead, monkeypatch):
     without(monkeypatch, owner, function, check, instead)
     if name == "own altered":  # the client's signature on the stranger's key would hold: it lent it
-        monkeypatch.setattr(secagg.client, "check_roster", lambda *_: None)
+        monkeypatch.setattr(secagg.client.client, "check_roster", lambda *_: None)
     missed(rosters.test_s6_s7_tampered_rosters, name)
 
 
 @pytest.mark.parametrize(
     ("name", "owner", "function", "check"),
     [
-        ("not canonical", secagg.admission, "check_keys", "not all(map(acceptable_agreement_key, keys))"),
-        ("low order", secagg.admission, "check_keys", "not all(map(acceptable_agreement_key, keys))"),
-        ("taken", secagg.admission, "check_keys", "keys[0] == keys[1] or not taken.isdisjoint(keys)"),
-        ("same twice", secagg.admission, "check_keys", "keys[0] == keys[1] or not taken.isdisjoint(keys)"),
+        ("not canonical", admission, "check_keys", "not all(map(acceptable_agreement_key, keys))"),
+        ("low order", admission, "check_keys", "not all(map(acceptable_agreement_key, keys))"),
+        ("taken", admission, "check_keys", "keys[0] == keys[1] or not taken.isdisjoint(keys)"),
+        ("same twice", admission, "check_keys", "keys[0] == keys[1] or not taken.isdisjoint(keys)"),
         (
             "forged",
-            secagg.admission,
+            admission,
             "check_keys",
             "not directory.verify(message.identity, message.signature, message.signed(session))",
         ),
@@ -171,7 +171,9 @@ def test_s8_mutant_that_takes_any_session(monkeypatch):
 
 
 def test_s8_mutant_that_believes_a_sessions_name(monkeypatch):
-    without(monkeypatch, secagg.client, "accept_offer", "session != message.session(context)")
+    without(
+        monkeypatch, secagg.client.client, "accept_offer", "session != message.session(context)"
+    )
     missed(servers.test_s8_a_forged_session_name)
 
 
@@ -217,14 +219,14 @@ def test_s10_mutant_that_goes_on_after_a_fork(monkeypatch):
     ],
 )
 def test_s12_mutant_servers(test, function, check, arguments, monkeypatch):
-    without(monkeypatch, secagg.admission, function, check)
+    without(monkeypatch, admission, function, check)
     missed(test, *arguments)
 
 
 def test_o1_mutant_that_sums_other_shapes(monkeypatch):
     """The ring's own check of sizes stands behind, and does not know whom to name."""
     check = "(message.length, message.bits) != (params.vector_length, bits)"
-    without(monkeypatch, secagg.admission, "check_input", check)
+    without(monkeypatch, admission, "check_input", check)
     with pytest.raises(WireFormatError):
         clients.test_o1_inputs_of_another_shape({"length": 3, "packed": bytes(6)}, "another length")
 

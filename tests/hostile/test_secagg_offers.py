@@ -19,10 +19,10 @@ from secagg import (
     Server,
     UnsafeParametersError,
 )
-from secagg.keys import AgreementKey
-from secagg.messages import Offer
-from secagg.wire import encode
-from tests.secagg.lab import CONTEXT, Lab
+from secagg.crypto.keys import AgreementKey
+from secagg.wire.codec import encode
+from secagg.wire.messages import Offer
+from tests.secagg.support.lab import CONTEXT, Lab
 
 WEAK = [
     {"threshold": 1},

@@ -7,8 +7,8 @@ import os
 import numpy as np
 import pytest
 
-import secagg.envelopes
-import secagg.sealed
+import secagg.crypto.sealed
+import secagg.wire.envelopes
 from secagg import (
     Client,
     LocalProtocolError,
@@ -18,17 +18,17 @@ from secagg import (
     RemoteProtocolError,
     Server,
     masked_vector,
-    ring,
     simulate,
 )
-from secagg.envelopes import seal_envelope
-from secagg.keys import AgreementKey
-from secagg.shamir import SHARE_SIZE
+from secagg.crypto import ring
+from secagg.crypto.keys import AgreementKey
+from secagg.crypto.shamir import SHARE_SIZE
 from secagg.testing import deterministic_entropy
+from secagg.wire.envelopes import seal_envelope
 from tests.hostile.mutants import FOUND, without
 from tests.hostile.test_secagg_masks import uniformity
-from tests.secagg.lab import CONTEXT, Lab
-from tests.secagg.snapshots import fork_client
+from tests.secagg.support.lab import CONTEXT, Lab
+from tests.secagg.support.snapshots import fork_client
 
 ALARM = 1e-6
 
@@ -136,7 +136,7 @@ class Recorder:
     """AES-GCM that notes every key and nonce it seals under."""
 
     pairs: list[bytes]
-    real = secagg.sealed.AESGCM
+    real = secagg.crypto.sealed.AESGCM
 
     def __init__(self, key):
         self.key, self.cipher = key, self.real(key)
@@ -148,7 +148,7 @@ class Recorder:
 
 def seals(monkeypatch, least):
     """(key, nonce) of at least so many seals: clients of many sessions, each to each with its own keys."""
-    monkeypatch.setattr(secagg.sealed, "AESGCM", Recorder)
+    monkeypatch.setattr(secagg.crypto.sealed, "AESGCM", Recorder)
     monkeypatch.setattr(Recorder, "pairs", pairs := [], raising=False)
     agree, agreed = AgreementKey.agree, {}
 
@@ -166,7 +166,7 @@ def seals(monkeypatch, least):
         cohort = lab.run_to(Phase.SHARE_KEYS).cohort
         for i, client in lab.clients.items():
             for place in cohort.neighbours(cohort.positions[i]):
-                sending, _ = secagg.envelopes.routes(cohort, client._secrets.channel, i, place)
+                sending, _ = secagg.wire.envelopes.routes(cohort, client._secrets.channel, i, place)
                 seal_envelope(cohort, sending, shares, i, cohort.client_id(place))
         lab.server = Server(lab.params, context=CONTEXT)
         lab.clients, lab.next_messages = {i: lab.join(i) for i in lab.ids}, {}
@@ -175,7 +175,7 @@ def seals(monkeypatch, least):
 
 def test_s10_clients_seal_as_counted(monkeypatch):
     """A client's own message holds one seal for each neighbour, made as below."""
-    monkeypatch.setattr(secagg.sealed, "AESGCM", Recorder)
+    monkeypatch.setattr(secagg.crypto.sealed, "AESGCM", Recorder)
     monkeypatch.setattr(Recorder, "pairs", pairs := [], raising=False)
     Lab(5).run_to(Phase.CHECK_SHARES)
     assert len(set(pairs)) == len(pairs) == 5 * 4
@@ -188,12 +188,12 @@ def test_s10_no_key_and_nonce_seal_twice(monkeypatch):
 
 
 def test_s10_mutant_without_direction_seals_twice_under_a_key(monkeypatch):
-    routes = secagg.sealed.route_keys
+    routes = secagg.crypto.sealed.route_keys
 
     def undirected(agreed, **place):
         return (min(routes(agreed, **place)),) * 2
 
-    monkeypatch.setattr("secagg.envelopes.route_keys", undirected)
+    monkeypatch.setattr("secagg.wire.envelopes.route_keys", undirected)
     pairs = seals(monkeypatch, 1)
     assert len(set(pairs)) == len(pairs) // 2
 

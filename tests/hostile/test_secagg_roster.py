@@ -19,9 +19,9 @@ from secagg import (
     TrustServerDirectory,
     UnsafeParametersError,
 )
-from secagg.keys import AgreementKey
-from secagg.messages import Roster
-from tests.secagg.lab import CONTEXT, Lab
+from secagg.crypto.keys import AgreementKey
+from secagg.wire.messages import Roster
+from tests.secagg.support.lab import CONTEXT, Lab
 
 
 def resign(lab, entry, identity):

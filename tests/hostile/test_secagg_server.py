@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import secagg.client
+import secagg.client.client
 from secagg import (
     Aborted,
     AbortReason,
@@ -19,19 +19,19 @@ from secagg import (
     RemoteProtocolError,
     Server,
     masked_vector,
-    ring,
 )
-from secagg.cohort import pair_seed, self_seed
-from secagg.envelopes import _commitments, _route, open_envelope
-from secagg.keys import AgreementKey
-from secagg.masks import add_masks
-from secagg.messages import ForwardedShares, Offer, Signatures, Survivors
+from secagg.crypto import ring
+from secagg.crypto.keys import AgreementKey
+from secagg.crypto.masks import add_masks
+from secagg.crypto.sealed import route_keys, seal
+from secagg.crypto.shamir import rebuild
 from secagg.params import Requirements
-from secagg.sealed import route_keys, seal
-from secagg.shamir import rebuild
+from secagg.roster import pair_seed, self_seed
 from secagg.state import CLIENT_AWAITS, SERVER_SENDS
-from secagg.wire import Kind, decode, encode
-from tests.secagg.lab import CONTEXT, SERVER_STEPS, Lab
+from secagg.wire.codec import Kind, decode, encode
+from secagg.wire.envelopes import _commitments, _route, open_envelope
+from secagg.wire.messages import ForwardedShares, Offer, Signatures, Survivors
+from tests.secagg.support.lab import CONTEXT, SERVER_STEPS, Lab
 
 
 def without(lab, victim):
@@ -146,7 +146,7 @@ def test_s2_a_split_view_ends_at_the_quorum(weak_threshold):
 
 
 def test_s2_mutant_without_the_quorum_loses_the_vector(monkeypatch, weak_threshold):
-    monkeypatch.setattr(secagg.client, "check_quorum", lambda *_: None)
+    monkeypatch.setattr(secagg.client.client, "check_quorum", lambda *_: None)
     lab = Lab(5)
     seeds, keys, refused = split_view(lab, 20)
     assert not refused
@@ -154,7 +154,7 @@ def test_s2_mutant_without_the_quorum_loses_the_vector(monkeypatch, weak_thresho
 
 
 def test_s2_the_threshold_alone_starves_the_attack_too(monkeypatch):
-    monkeypatch.setattr(secagg.client, "check_quorum", lambda *_: None)
+    monkeypatch.setattr(secagg.client.client, "check_quorum", lambda *_: None)
     lab = Lab(5)
     seeds, keys, _ = split_view(lab, 20)
     assert len(keys) < lab.params.threshold <= len(seeds)
@@ -211,7 +211,7 @@ def test_s3_lies_about_the_living(name):
 
 @pytest.mark.parametrize("name", lies())
 def test_s3_mutant_signs_them(name, monkeypatch):
-    monkeypatch.setattr(secagg.client, "check_survivors", lambda *_: None)
+    monkeypatch.setattr(secagg.client.client, "check_survivors", lambda *_: None)
     assert lie(name, Lab(6, dropout_rate=0.3)) is not None
 
 
@@ -274,7 +274,7 @@ def test_s8_rerouted_shares_do_not_open(kind):
 
 def test_s8_mutant_opens_a_reflected_share(monkeypatch):
     """Without direction in the keys and the route in the associated data, one's own share comes back."""
-    from secagg import envelopes
+    from secagg.wire import envelopes
 
     monkeypatch.setattr(envelopes, "_route", lambda *_: b"")
     monkeypatch.setattr(envelopes, "_commitments", lambda *_: bytes(32))

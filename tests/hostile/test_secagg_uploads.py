@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from secagg import Phase, RemoteProtocolError, Server, masked_vector, ring
-from secagg.bounds import largest_message
-from secagg.staging import Staging
-from secagg.wire import encode_chunk
+from secagg import Phase, RemoteProtocolError, Server, masked_vector
+from secagg.crypto import ring
+from secagg.server.staging import Staging
+from secagg.wire.bounds import largest_message
+from secagg.wire.codec import encode_chunk
 from tests.hostile.mutants import FOUND, without
-from tests.secagg.lab import Lab
-from tests.secagg.snapshots import state_of
+from tests.secagg.support.lab import Lab
+from tests.secagg.support.snapshots import state_of
 
 
 def test_uploads_come_in_parts_and_are_committed_whole(monkeypatch):
-    monkeypatch.setattr("secagg.client.CHUNK_SIZE", 13)
+    monkeypatch.setattr("secagg.client.client.CHUNK_SIZE", 13)
     lab = Lab(5).run_to(Phase.MASKED_INPUT)
     parts = list(lab.clients[10].chunks(reply := lab.reply(10)))
     assert len(parts) == -(-len(reply) // 13) > 2
@@ -56,7 +57,7 @@ def test_parts_of_a_late_input_are_refused_unread():
 
 
 def test_a_partial_upload_never_touches_the_sum(monkeypatch):
-    monkeypatch.setattr("secagg.client.CHUNK_SIZE", 13)
+    monkeypatch.setattr("secagg.client.client.CHUNK_SIZE", 13)
     lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT)
     parts = list(lab.clients[60].chunks(lab.reply(60)))
     for part in parts[:-1]:

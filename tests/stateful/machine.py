@@ -29,8 +29,11 @@ from secagg import (
     RemoteProtocolError,
     masked_vector,
 )
-from secagg.envelopes import MASK_KEY, SELF_MASK, committed, share_commitments
-from secagg.messages import (
+from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
+from secagg.testing import deterministic_entropy
+from secagg.wire.codec import Kind, decode, encode, encode_chunk, read_header
+from secagg.wire.envelopes import MASK_KEY, SELF_MASK, committed, share_commitments
+from secagg.wire.messages import (
     ForwardedShares,
     Partners,
     Roster,
@@ -39,11 +42,8 @@ from secagg.messages import (
     Survivors,
     UnmaskShares,
 )
-from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
-from secagg.testing import deterministic_entropy
-from secagg.wire import Kind, decode, encode, encode_chunk, read_header
-from tests.secagg.lab import Lab
-from tests.secagg.snapshots import state_of
+from tests.secagg.support.lab import Lab
+from tests.secagg.support.snapshots import state_of
 
 PLACES = st.integers(0, 11)
 SPOTS = st.integers(0, 1 << 20)

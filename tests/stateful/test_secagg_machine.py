@@ -11,11 +11,11 @@ from hypothesis import Phase as Stage
 from hypothesis.errors import HypothesisException
 from hypothesis.stateful import run_state_machine_as_test
 
-import secagg.admission
-import secagg.client
-import secagg.settle
+import secagg.client.client
+import secagg.server.admission
+import secagg.server.unmask
 from secagg import Client, Phase, Server
-from secagg.staging import Staging
+from secagg.server.staging import Staging
 from tests.hostile.mutants import without
 from tests.stateful.machine import LocalSessions, Sessions
 
@@ -56,17 +56,20 @@ MUTANTS = {
     "old sessions count": (Phase.CHECK_SHARES, (Server, "_take", "session != self._session")),
     "shares are not compared with commitments": (
         Phase.UNMASK,
-        (secagg.admission, "check_shares", "given != promised"),
+        (secagg.server.admission, "check_shares", "given != promised"),
     ),
     "masks of drop-outs stay in": (
         Phase.MASKED_INPUT,
-        (secagg.settle, "_orphans", "if other not in survivors", "if False"),
+        (secagg.server.unmask, "_orphans", "if other not in survivors", "if False"),
     ),
     "secrets outlive an error": (
         Phase.SHARE_KEYS,
         (Client, "_abort", "self._secrets = None", "pass"),
     ),
-    "no quorum is needed": (Phase.CONSISTENCY, (secagg.client, "check_quorum", "shown < quorum")),
+    "no quorum is needed": (
+        Phase.CONSISTENCY,
+        (secagg.client.client, "check_quorum", "shown < quorum"),
+    ),
     "chunks come in any order": (
         Phase.UNMASK,
         (Staging, "add", "index != upload.taken or parts != upload.parts"),
@@ -85,11 +88,14 @@ def test_the_machine_catches_a_mutant(name, monkeypatch):
 
 
 LOCAL_MUTANTS = {
-    "no quorum is needed": (Phase.CONSISTENCY, (secagg.client, "check_quorum", "shown < quorum")),
+    "no quorum is needed": (
+        Phase.CONSISTENCY,
+        (secagg.client.client, "check_quorum", "shown < quorum"),
+    ),
     "signatures of other survivors count": (
         Phase.CONSISTENCY,
         (
-            secagg.client,
+            secagg.client.client,
             "check_quorum",
             "not directory.verify(entry.identity, signature, signed)",
         ),
@@ -97,7 +103,7 @@ LOCAL_MUTANTS = {
     "inputs signed by nobody are added": (
         Phase.MASKED_INPUT,
         (
-            secagg.admission,
+            secagg.server.admission,
             "check_input",
             "not directory.verify(identity, message.signature, signed)",
         ),

@@ -1,0 +1,386 @@
+"""The client: gives its input to one session, masked, and helps to remove the masks of the sum.
+
+Every message of the server is taken as a lie until checked.  A check that fails ends the session for
+this client and drops its secrets; a wrong call by the program changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from secagg.client.consistency import (
+    check_inputs,
+    check_partners,
+    check_quorum,
+    check_survivors,
+    partners_of,
+)
+from secagg.client.joining import accept_offer
+from secagg.client.masking import mask_input
+from secagg.client.policy import Policy
+from secagg.crypto import ring
+from secagg.crypto.ephemeral import Ephemeral, present
+from secagg.crypto.keys import Secret
+from secagg.crypto.shamir import SHARE_SIZE, deal
+from secagg.errors import (
+    Aborted,
+    AbortReason,
+    CapacityError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    SecAggError,
+    WireFormatError,
+)
+from secagg.roster import Cohort, check_roster
+from secagg.state import CLIENT_AWAITS, Phase, next_phase
+from secagg.wire.codec import Kind, decode, encode, encode_chunk, read_header
+from secagg.wire.envelopes import open_inbox, routes, seal_envelope
+from secagg.wire.messages import (
+    AdvertiseKeys,
+    ConsistencySignature,
+    ForwardedShares,
+    MaskedInput,
+    Partners,
+    ShareKeys,
+    SharesOpened,
+    Signatures,
+    Survivors,
+    UnmaskShares,
+    seed_commitment,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
+    from secagg.crypto.keys import Directory, Identity
+    from secagg.params import Params
+    from secagg.wire.messages import Message
+
+__all__ = ["Client"]
+
+CHUNK_SIZE = 256 << 10
+_ACCEPT_DEFAULTS = Policy()
+
+
+class Client(Secret):
+    """One client in one session; make it with `from_offer`.
+
+    The calls in order: `start`, `receive` five times, and `set_input` at any time before the third
+    `receive`. Each returns the bytes to send, until `receive` has answered the request to unmask.
+
+    One object serves one session in one process: a fork, a copy or a pickle of it refuses.
+
+    Example:
+        >>> from secagg import Directory, Identity, Params, Server
+        >>> server = Server(Params.for_cohort(3, 2, max_abs=9), context=b"round 1")
+        >>> me = Identity.generate()
+        >>> known = Directory({5: me.public})
+        >>> client = Client.from_offer(server.offer(), 5, me, known, context=b"round 1")
+        >>> server.receive(5, client.start())
+        >>> client
+        Client(<redacted>)
+    """
+
+    __slots__ = (
+        "_client_id",
+        "_cohort",
+        "_directory",
+        "_executor",
+        "_neighbours",
+        "_own",
+        "_params",
+        "_partner_root",
+        "_partners",
+        "_phase",
+        "_process",
+        "_secrets",
+        "_session",
+        "_signature",
+        "_survivors",
+    )
+
+    def __init__(
+        self,
+        params: Params,
+        session: bytes,
+        client_id: int,
+        identity: Identity,
+        directory: Directory,
+        executor: Executor | None = None,
+    ) -> None:
+        self._process = os.getpid()
+        self._executor = executor
+        self._params = params
+        self._session = session
+        self._client_id = client_id
+        self._directory = directory
+        self._secrets: Ephemeral | None = Ephemeral(identity)
+        self._phase = Phase.ADVERTISE_KEYS
+        self._own: AdvertiseKeys | None = None
+        self._cohort: Cohort | None = None
+        self._neighbours: tuple[int, ...] = ()
+        self._partners: Partners | None = None
+        self._partner_root = b""
+        self._survivors: Survivors | None = None
+        self._signature = b""
+
+    @classmethod
+    def from_offer(
+        cls,
+        offer: bytes,
+        client_id: int,
+        identity: Identity,
+        directory: Directory,
+        *,
+        context: bytes,
+        policy: Policy = _ACCEPT_DEFAULTS,
+        executor: Executor | None = None,
+    ) -> Client:
+        """Join the session of an offer.
+
+        Args:
+            offer: message 0.
+            client_id: this client's id, 0 … 2^32 − 1.
+            identity: its signing key.
+            directory: the identities it knows beforehand.
+            context: what the input belongs to, such as a digest of plan, round and model; the server
+                must have been given the same.
+            policy: its own floors.
+            executor: of threads, to mask long vectors on more cores.
+
+        Raises:
+            UnsafeParametersError, CapacityError: the offer is unsafe; no key was made.
+            RemoteProtocolError: no offer, another context, or a session joined before.
+            LocalProtocolError: the directory does not hold this identity under this id.
+        """
+        session, params = accept_offer(offer, client_id, identity, directory, context, policy)
+        return cls(params, session, client_id, identity, directory, executor)
+
+    @property
+    def params(self) -> Params:
+        """The parameters of the session, checked."""
+        return self._params
+
+    @property
+    def phase(self) -> Phase:
+        """The phase whose message this client sends next."""
+        return self._phase
+
+    def start(self) -> bytes:
+        """Message 1: the two ephemeral keys, signed.
+
+        Raises:
+            LocalProtocolError: called before.
+        """
+        if self._phase is not Phase.ADVERTISE_KEYS:
+            raise LocalProtocolError("start() is the first call, once")
+        secrets = self._living()
+        channel, mask = present(secrets.channel), present(secrets.mask)
+        keys = (secrets.identity.public, channel.public, mask.public)
+        unsigned = AdvertiseKeys(self._client_id, *keys, signature=b"")
+        signature = secrets.identity.sign(unsigned.signed(self._session))
+        self._own = AdvertiseKeys(self._client_id, *keys, signature=signature)
+        self._phase = Phase.SHARE_KEYS
+        return encode(self._own, self._session)
+
+    def set_input(self, vector: NDArray[np.int64]) -> None:
+        """Give the input, once.
+
+        Args:
+            vector: int64[vector_length]; within ±max_abs if the session has such a bound, else any.
+
+        Raises:
+            CapacityError: another shape or type, or a coordinate out of range.
+            LocalProtocolError: given before, or the masked input has left already.
+        """
+        secrets = self._living()
+        if secrets.input is not None or self._phase in (Phase.CONSISTENCY, Phase.UNMASK):
+            raise LocalProtocolError("one input a session, before the partners are announced")
+        expected = (self._params.vector_length,)
+        if vector.dtype != np.int64 or vector.shape != expected:
+            raise CapacityError(
+                f"expected int64{list(expected)}, not {vector.dtype}{list(vector.shape)}"
+            )
+        bound = self._params.max_abs
+        if bound is not None and bool(((vector > bound) | (vector < -bound)).any()):
+            raise CapacityError(f"a coordinate lies beyond max_abs={bound}")
+        secrets.input = vector.copy()
+
+    def receive(self, message: bytes) -> bytes | None:
+        """Answer one message of the server.
+
+        Raises:
+            RemoteProtocolError: it is not the awaited message, or a check failed. Final.
+            Aborted: the session cannot go on, by nobody's proven fault. Final.
+            LocalProtocolError: start() or set_input() is due first, or this client has aborted.
+        """
+        if self._phase is Phase.DONE:
+            raise RemoteProtocolError("sent a message after the session", "server")
+        if self._phase is Phase.ADVERTISE_KEYS:
+            raise LocalProtocolError("call start() before receive()")
+        secrets = self._living()
+        if self._phase is Phase.MASKED_INPUT and secrets.input is None:
+            raise LocalProtocolError("call set_input() before the partners are announced")
+        try:
+            reply = encode(self._answer(message, secrets), self._session)
+        except WireFormatError as error:
+            self._abort()
+            raise RemoteProtocolError(f"sent a malformed message: {error}", "server") from error
+        except SecAggError:
+            self._abort()
+            raise
+        self._phase = next_phase(self._phase)
+        if self._phase is Phase.DONE:
+            self._secrets = None
+        return reply
+
+    def chunks(self, reply: bytes) -> Iterator[bytes]:
+        """Cut a reply into parts of 256 KiB for `Server.receive_chunk`."""
+        count = -(-len(reply) // CHUNK_SIZE)
+        for index in range(count):
+            part = reply[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
+            yield encode_chunk(self._session, index, count, part)
+
+    def _answer(self, data: bytes, secrets: Ephemeral) -> Message:
+        kind, session = read_header(data)
+        if session != self._session:
+            raise RemoteProtocolError("sent a message of another session", "server")
+        if kind is not CLIENT_AWAITS[self._phase]:
+            raise RemoteProtocolError(f"sent {kind.name} in phase {self._phase.name}", "server")
+        if kind is Kind.ROSTER:  # decoded there, once for all clients of a process
+            return self._share_keys(data, secrets)
+        _, message = decode(data)
+        match message:
+            case ForwardedShares():
+                return self._open_shares(message, secrets)
+            case Partners():
+                return self._masked_input(message, secrets)
+            case Survivors():
+                return self._sign(message, secrets)
+            case Signatures():
+                return self._unmask(message, secrets)
+            case _:  # the table above lets no other kind through
+                raise RemoteProtocolError(f"sent {kind.name}", "server")
+
+    def _share_keys(self, data: bytes, secrets: Ephemeral) -> ShareKeys:
+        """Message 3: check who takes part, and deal shares to the neighbours."""
+        cohort = Cohort.of(data, self._params, self._session)
+        position = cohort.positions.get(self._client_id)
+        if position is None or cohort.entries[position] != self._own:
+            raise RemoteProtocolError("left out or altered this client's own keys", "server")
+        neighbours = cohort.neighbours(position)
+        check_roster(cohort, neighbours, self._directory)
+        seed, mask, channel = (
+            present(secrets.seed),
+            present(secrets.mask),
+            present(secrets.channel),
+        )
+        # own share first; a point is a position + 1, the same for every dealer
+        points = [place + 1 for place in (position, *neighbours)]
+        table = deal((seed, mask.private_bytes()), points, self._params.threshold)
+        secrets.own_share = table[0, 0].tobytes()
+        envelopes: list[bytes] = []
+        for place, shares in zip(neighbours, table[1:], strict=True):
+            sending, secrets.routes[place] = routes(cohort, channel, self._client_id, place)
+            holder = cohort.client_id(place)
+            envelope = seal_envelope(cohort, sending, shares.tobytes(), self._client_id, holder)
+            envelopes.append(envelope)
+        secrets.channel = None
+        self._cohort, self._neighbours = cohort, neighbours
+        commitment = seed_commitment(self._session, self._client_id, seed)
+        unsigned = ShareKeys(self._client_id, commitment, b"", envelopes)
+        signature = secrets.identity.sign(unsigned.signed(self._session, cohort.root))
+        return ShareKeys(self._client_id, commitment, signature, envelopes)
+
+    def _open_shares(self, forwarded: ForwardedShares, secrets: Ephemeral) -> SharesOpened:
+        """Message 5: open the neighbours' shares and say which did."""
+        cohort = present(self._cohort)
+        if len(forwarded.envelopes) != len(self._neighbours):
+            raise RemoteProtocolError("forwarded shares for another neighbourhood", "server")
+        secrets.held = open_inbox(cohort, self._client_id, secrets.routes, forwarded.envelopes)
+        secrets.routes = {}
+        if len(secrets.held) + 1 < self._params.threshold:
+            raise Aborted(
+                AbortReason.TOO_FEW_SHARES,
+                f"{len(secrets.held)} neighbours' shares opened, {self._params.threshold - 1} needed",
+            )
+        flags = tuple(place in secrets.held for place in self._neighbours)
+        return SharesOpened(self._client_id, flags)
+
+    def _masked_input(self, partners: Partners, secrets: Ephemeral) -> MaskedInput:
+        """Message 7: mask with exactly the neighbours that are partners."""
+        cohort = present(self._cohort)
+        position = cohort.positions[self._client_id]
+        check_partners(partners, cohort, position, secrets.held.keys())
+        self._partners, root = partners, partners.root(self._session, cohort.root)
+        self._partner_root = root
+        around = partners_of(partners, cohort, position)
+        secrets.held = {place: secrets.held[place] for place in around}
+        masked = mask_input(
+            present(secrets.input),
+            cohort,
+            root,
+            position,
+            around,
+            seed=present(secrets.seed),
+            key=present(secrets.mask),
+            executor=self._executor,
+        )
+        secrets.input = secrets.mask = secrets.seed = None
+        signature = b""
+        if self._params.local:
+            signed = MaskedInput.signed(self._session, root, self._client_id)
+            signature = secrets.identity.sign(signed)
+        bits, length = self._params.ring_bits, self._params.vector_length
+        return MaskedInput(self._client_id, length, bits, signature, ring.pack(masked, bits))
+
+    def _sign(self, survivors: Survivors, secrets: Ephemeral) -> ConsistencySignature:
+        """Message 9: check the survivor set and sign it."""
+        cohort, partners = present(self._cohort), present(self._partners)
+        position = cohort.positions[self._client_id]
+        check_survivors(survivors, partners, cohort, position)
+        if self._params.local:
+            check_inputs(survivors, partners, cohort, position, self._directory)
+        self._survivors = survivors
+        signed = survivors.signed(self._session, self._partner_root)
+        self._signature = secrets.identity.sign(signed)
+        # a survivor's self-mask, or a drop-out's mask key: the other can never be asked for
+        secrets.due = {
+            place: both[:SHARE_SIZE] if survivors.members[place] else both[SHARE_SIZE:]
+            for place, both in secrets.held.items()
+        }
+        secrets.held = {}
+        return ConsistencySignature(self._client_id, self._signature)
+
+    def _unmask(self, request: Signatures, secrets: Ephemeral) -> UnmaskShares:
+        """Message 11: once a quorum has signed the same set, one share of each partner's secrets."""
+        cohort, survivors = present(self._cohort), present(self._survivors)
+        own = (cohort.positions[self._client_id], self._signature)
+        check_quorum(request, survivors, self._partner_root, cohort, self._directory, own)
+        return UnmaskShares(self._client_id, [secrets.own_share, *secrets.due.values()])
+
+    def _living(self) -> Ephemeral:
+        if self._process != os.getpid():
+            raise LocalProtocolError(
+                "this client was made before a fork; only the process that made it may go on"
+            )
+        if self._secrets is None:
+            raise LocalProtocolError(
+                f"this client is {self._phase.name}; join the next session anew"
+            )
+        return self._secrets
+
+    def _abort(self) -> None:
+        self._phase = Phase.ABORTED
+        self._secrets = None
+
+    def __reduce__(self) -> NoReturn:
+        raise LocalProtocolError(
+            "a client cannot be copied or pickled: two of them could each use its masks; join anew"
+        )

@@ -1,0 +1,57 @@
+"""What a client must forget: one session's keys, seed, input and shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from secagg.crypto.keys import AgreementKey, Secret, entropy
+from secagg.crypto.shamir import SECRET_SIZE
+from secagg.errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from secagg.crypto.keys import Identity
+
+__all__ = ["Ephemeral", "present"]
+
+_T = TypeVar("_T")
+
+
+class Ephemeral(Secret):
+    """What must not outlive its use; each is dropped as soon as it has served."""
+
+    __slots__ = (
+        "channel",
+        "due",
+        "held",
+        "identity",
+        "input",
+        "mask",
+        "own_share",
+        "routes",
+        "seed",
+    )
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.channel: AgreementKey | None = AgreementKey.generate()
+        self.mask: AgreementKey | None = AgreementKey.generate()
+        self.seed: bytes | None = entropy(SECRET_SIZE)
+        self.input: NDArray[np.int64] | None = None
+        self.routes: dict[int, bytes] = {}  # neighbour's position → key of its envelope to us
+        self.held: dict[int, bytes] = {}  # neighbour's position → its two shares
+        self.due: dict[int, bytes] = {}  # and the one of them that the signed survivors ask for
+        self.own_share = b""
+
+
+def present(value: _T | None) -> _T:
+    """A value that the phase guarantees.
+
+    Raises:
+        LocalProtocolError: it is gone.
+    """
+    if value is None:
+        raise LocalProtocolError("used after it was erased")
+    return value

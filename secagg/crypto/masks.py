@@ -1,0 +1,134 @@
+"""Seeds to masks: AES-128-CTR keystream, read as ring words and added in cache-sized chunks.
+
+The stream is drawn from AES-128-GCM: with a nonce of zeros it encrypts from counter block 2 on (NIST
+SP 800-38D, 7.1), so that what it makes of zeros is CTR's stream from zero without its first two blocks.
+Processors with wide AES make it 1.7 times as fast as CTR in OpenSSL, the unused tag included; elsewhere
+the two are close.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from secagg.crypto.keys import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from concurrent.futures import Executor
+
+    from cryptography.hazmat.primitives.ciphers import CipherContext
+
+    from secagg.crypto.ring import RingArray
+
+__all__ = ["SEED_SIZE", "add_masks"]
+
+SEED_SIZE = 16
+"""An AES-128 key. Each key makes one stream only, so the counter starts at zero."""
+
+_BLOCK = 16
+_HEAD = (
+    2 * _BLOCK
+)  # bytes of a stream that GCM keeps to itself: its hash key, and the pad of its tag
+_CHUNK = (
+    256 << 10
+)  # bytes: fits the second-level cache, and keeps threads from waiting for each other
+_WINDOW = 16 * _CHUNK  # bytes that each core works on between two sums
+_CACHE_LINE = 64
+_ZEROS = memoryview(bytes(_CHUNK))
+
+
+def add_masks(
+    accumulator: RingArray,
+    plus: Iterable[bytes],
+    minus: Iterable[bytes] = (),
+    *,
+    executor: Executor | None = None,
+) -> None:
+    """Add the masks of `plus` and subtract those of `minus`, in place, modulo the word size.
+
+    Word i of a mask is the i-th little-endian word of the keystream.
+
+    Args:
+        accumulator: uint16[d], uint32[d] or uint64[d].
+        plus: 16-byte seeds.
+        minus: 16-byte seeds.
+        executor: of threads: each core makes a part of the masks, in 4 MiB of its own. Not the one that
+            this call is a task of, since it waits for its parts.
+
+    Raises:
+        TypeError: an executor of processes, which would be sent seeds; the accumulator is as it was.
+
+    Example:
+        >>> vector = np.zeros(3, dtype=np.uint16)
+        >>> add_masks(vector, [bytes(16)])
+        >>> vector.tobytes().hex()
+        '66e94bd4ef8a'
+        >>> add_masks(vector, [], minus=[bytes(16)])
+        >>> vector.tolist()
+        [0, 0, 0]
+    """
+    plus, minus = list(plus), list(minus)
+    width = accumulator.itemsize
+    head, rest = accumulator[: _HEAD // width], accumulator[_HEAD // width :]
+    if executor is None:
+        _Streams(plus, minus).add_to(rest)
+    else:
+        cores, step = os.cpu_count() or 1, _WINDOW // width
+        parts = [_Streams(plus[core::cores], minus[core::cores]) for core in range(cores)]
+        for start in range(0, max(1, rest.size), step):  # a short vector, too, meets the executor
+            window = rest[start : start + step]
+            for task in [executor.submit(part, window.size, window.dtype) for part in parts]:
+                np.add(window, task.result(), out=window)
+    np.add(head, _heads(plus, head), out=head)
+    np.subtract(head, _heads(minus, head), out=head)
+
+
+class _Streams(Secret):
+    """The streams of some seeds behind their heads, each read once; they cannot leave the process."""
+
+    __slots__ = ("_streams",)
+
+    def __init__(self, plus: list[bytes], minus: list[bytes]) -> None:
+        self._streams = [(_behind_head(seed), np.add) for seed in plus]
+        self._streams += [(_behind_head(seed), np.subtract) for seed in minus]
+
+    def __call__(self, size: int, dtype: np.dtype[np.unsignedinteger]) -> RingArray:
+        """The sum of the next words of all streams."""
+        words = np.zeros(size, dtype)
+        self.add_to(words)
+        return words
+
+    def add_to(self, part: RingArray) -> None:
+        """Add the next words; chunk outside, stream inside: the part comes from memory once."""
+        step = _CHUNK // part.itemsize
+        room = np.empty(min(_CHUNK, part.nbytes) + _BLOCK + _CACHE_LINE, np.uint8)
+        skipped = -room.ctypes.data % _CACHE_LINE
+        raw = room[skipped:].data  # update_into wants a block more than it writes
+        words = np.frombuffer(raw, dtype=part.dtype.newbyteorder("<"), count=min(step, part.size))
+        for start in range(0, part.size, step):
+            window = part[start : start + step]
+            zeros, mask = _ZEROS[: window.nbytes], words[: window.size]
+            for stream, apply in self._streams:
+                stream.update_into(zeros, raw)
+                apply(window, mask, window)
+
+
+def _heads(seeds: list[bytes], head: RingArray) -> RingArray:
+    """The sum of the first words of the streams of seeds, as many as `head` has."""
+    blocks = b"".join(_keystream(seed).update(bytes(_HEAD)) for seed in seeds)
+    words = np.frombuffer(blocks, head.dtype.newbyteorder("<")).reshape(
+        len(seeds), _HEAD // head.itemsize
+    )
+    return words[:, : head.size].sum(axis=0, dtype=head.dtype)
+
+
+def _behind_head(seed: bytes) -> CipherContext:
+    return Cipher(algorithms.AES128(seed), modes.GCM(bytes(12))).encryptor()
+
+
+def _keystream(seed: bytes, counter: bytes = bytes(_BLOCK)) -> CipherContext:
+    return Cipher(algorithms.AES128(seed), modes.CTR(counter)).encryptor()

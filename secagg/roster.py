@@ -1,0 +1,130 @@
+"""A roster with its places, neighbourhoods and root: what both roles derive alike from message 2."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from secagg.crypto.keys import derive, digest
+from secagg.errors import RemoteProtocolError, WireFormatError
+from secagg.graph import Graph
+from secagg.wire.bodies import ids_and_keys
+from secagg.wire.codec import decode
+from secagg.wire.messages import AdvertiseKeys, Roster
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from secagg.crypto.keys import AgreementKey, Directory
+    from secagg.params import Params
+
+__all__ = ["Cohort", "check_roster", "pair_seed", "self_seed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The clients of one session in ascending order of id; use `of`.
+
+    Decoding, hashing and ordering a roster takes time in proportion to its length, so clients of one
+    process that receive the same bytes share what comes of it.
+
+    Args:
+        params: of the session.
+        session: its name.
+        root: hash of the whole roster, bound into every key derived from here on.
+        entries: the advertisements; a client's *position* is its index here.
+        ids: of the clients, by position.
+        positions: client id to position.
+        graph: who is whose neighbour.
+    """
+
+    params: Params
+    session: bytes
+    root: bytes
+    entries: Sequence[AdvertiseKeys]
+    ids: tuple[int, ...]
+    positions: dict[int, int]
+    graph: Graph
+
+    @classmethod
+    def of(cls, message: bytes, params: Params, session: bytes) -> Cohort:
+        """Derive order and neighbourhoods from the whole of message 2.
+
+        Raises:
+            RemoteProtocolError: too few or too many clients, or one X25519 key twice.
+            WireFormatError: no roster.
+        """
+        return _cohort(message, params, session)
+
+    def neighbours(self, position: int) -> tuple[int, ...]:
+        """Positions of a client's neighbours, ascending."""
+        return self.graph.neighbours(position)
+
+    def client_id(self, position: int) -> int:
+        """The id at a position."""
+        return self.ids[position]
+
+
+@functools.lru_cache(maxsize=4)
+def _cohort(message: bytes, params: Params, session: bytes) -> Cohort:
+    _, roster = decode(message)
+    if not isinstance(roster, Roster):
+        raise WireFormatError("expected a roster")
+    size = len(roster.entries)
+    if not params.min_roster <= size <= params.n_clients:
+        raise RemoteProtocolError(
+            f"sent a roster of {size}; {params.min_roster}…{params.n_clients} may take part",
+            "server",
+        )
+    ids, keys = ids_and_keys(roster.entries)
+    if len(set(keys)) != 2 * size:
+        raise RemoteProtocolError("sent a roster in which one key stands twice", "server")
+    root = digest(b"roster", message)
+    return Cohort(
+        params=params,
+        session=session,
+        root=root,
+        entries=roster.entries,
+        ids=tuple(ids),
+        positions={client_id: position for position, client_id in enumerate(ids)},
+        graph=Graph.of_roster(ids, session, root, params.degree),
+    )
+
+
+def check_roster(cohort: Cohort, neighbours: Sequence[int], directory: Directory) -> None:
+    """Raise RemoteProtocolError unless a client with these neighbours may deal them shares.
+
+    All identities must be known; where quorums are of neighbours, theirs only: whoever else stands on
+    the roster neither holds this client's shares nor shares its masks.
+    """
+    around = [cohort.entries[place] for place in neighbours]
+    for entry in around if cohort.params.local else cohort.entries:
+        directory.check(entry.client_id, entry.identity)
+    for entry in around:
+        if not directory.verify(entry.identity, entry.signature, entry.signed(cohort.session)):
+            raise RemoteProtocolError(f"forged the keys of client {entry.client_id}", "server")
+
+
+def pair_seed(
+    cohort: Cohort, partner_root: bytes, key: AgreementKey, own: int, other: int
+) -> bytes:
+    """Seed of the mask of two positions; the lower position adds it, the higher subtracts it.
+
+    Bound to the partners: masks of clients that were told different partners do not cancel.
+
+    Raises:
+        ValueError: the other's mask key is of low order.
+    """
+    low, high = sorted((own, other))
+    pair = cohort.client_id(low).to_bytes(4, "little") + cohort.client_id(high).to_bytes(
+        4, "little"
+    )
+    agreed = key.agree(cohort.entries[other].mask_key)
+    return derive(agreed, b"pairwise mask", session=cohort.session, info=partner_root + pair)
+
+
+def self_seed(cohort: Cohort, partner_root: bytes, secret: bytes, position: int) -> bytes:
+    """Seed of a client's own mask."""
+    client = cohort.client_id(position).to_bytes(4, "little")
+    return derive(secret, b"self mask", session=cohort.session, info=partner_root + client)

@@ -1,0 +1,195 @@
+"""What the server accepts from a client, kind by kind: each check names the sender when it fails."""
+
+from __future__ import annotations
+
+from itertools import compress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from secagg.crypto import ring
+from secagg.crypto.keys import acceptable_agreement_key
+from secagg.crypto.shamir import canonical
+from secagg.errors import LocalProtocolError, RemoteProtocolError
+from secagg.state import Phase
+from secagg.wire.envelopes import MASK_KEY, SELF_MASK, share_commitments
+from secagg.wire.messages import COMMITMENT_SIZE, MaskedInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
+
+    from secagg.crypto.keys import Directory
+    from secagg.crypto.ring import RingArray
+    from secagg.params import Params
+    from secagg.roster import Cohort
+    from secagg.wire.messages import (
+        AdvertiseKeys,
+        ConsistencySignature,
+        ShareKeys,
+        SharesOpened,
+        Survivors,
+        UnmaskShares,
+    )
+
+__all__ = [
+    "check_dealt",
+    "check_due",
+    "check_input",
+    "check_keys",
+    "check_opened",
+    "check_shares",
+    "check_signature",
+    "check_sum",
+    "somebody",
+]
+
+
+def check_keys(
+    message: AdvertiseKeys, taken: AbstractSet[bytes], directory: Directory, session: bytes
+) -> None:
+    """Raise RemoteProtocolError unless an advertisement can stand on the roster beside taken keys."""
+    client_id = message.client_id
+    try:
+        directory.check(client_id, message.identity)
+    except RemoteProtocolError as error:
+        raise RemoteProtocolError("advertised under an identity not its own", client_id) from error
+    keys = (message.channel_key, message.mask_key)
+    if not all(map(acceptable_agreement_key, keys)):
+        raise RemoteProtocolError(
+            "advertised an X25519 key of low order or not canonical", client_id
+        )
+    if keys[0] == keys[1] or not taken.isdisjoint(keys):
+        raise RemoteProtocolError("advertised a key that is taken already", client_id)
+    if not directory.verify(message.identity, message.signature, message.signed(session)):
+        raise RemoteProtocolError("advertised keys with a signature that does not hold", client_id)
+
+
+def check_dealt(message: ShareKeys, cohort: Cohort, directory: Directory) -> None:
+    """Raise RemoteProtocolError unless there is an envelope for each neighbour, signed for."""
+    client_id = message.client_id
+    _check_count(client_id, cohort, len(message.envelopes))
+    signed = message.signed(cohort.session, cohort.root)
+    identity = cohort.entries[cohort.positions[client_id]].identity
+    if not directory.verify(identity, message.signature, signed):
+        raise RemoteProtocolError("dealt shares with a signature that does not hold", client_id)
+
+
+def check_opened(
+    message: SharesOpened, cohort: Cohort, dealers: AbstractSet[int]
+) -> frozenset[int]:
+    """The neighbours whose shares a client opened.
+
+    Raises:
+        RemoteProtocolError: somebody among them dealt none, or they are too few to go on.
+    """
+    client_id = message.client_id
+    _check_count(client_id, cohort, len(message.opened))
+    around = cohort.neighbours(cohort.positions[client_id])
+    opened = frozenset(compress(around, message.opened))
+    if not opened <= dealers or len(opened) + 1 < cohort.params.threshold:
+        raise RemoteProtocolError("opened shares of clients that dealt none, or too few", client_id)
+    return opened
+
+
+def check_input(
+    message: MaskedInput, cohort: Cohort, bits: int, partner_root: bytes, directory: Directory
+) -> None:
+    """Raise RemoteProtocolError unless an input has the session's shape and, if due, a signature."""
+    client_id, params = message.client_id, cohort.params
+    if (message.length, message.bits) != (params.vector_length, bits):
+        raise RemoteProtocolError("sent an input of another length or ring", client_id)
+    if not params.local:
+        if message.signature:
+            raise RemoteProtocolError("signed an input where none is signed", client_id)
+        return
+    identity = cohort.entries[cohort.positions[client_id]].identity
+    signed = MaskedInput.signed(cohort.session, partner_root, client_id)
+    if not directory.verify(identity, message.signature, signed):
+        raise RemoteProtocolError("masked with other partners than it was told", client_id)
+
+
+def somebody(signatures: Mapping[int, bytes]) -> Mapping[int, bytes]:
+    """Whose masked inputs a sum holds.
+
+    Raises:
+        LocalProtocolError: nobody's, which would alter the total unseen.
+    """
+    if not signatures:
+        raise LocalProtocolError("a sum is of at least one client's masked input")
+    return signatures
+
+
+def check_due(phase: Phase) -> None:
+    """Raise LocalProtocolError unless masked inputs are awaited."""
+    if phase is not Phase.MASKED_INPUT:
+        raise LocalProtocolError(f"masked inputs are not due in phase {phase.name}")
+
+
+def check_sum(total: NDArray[np.int64], params: Params) -> RingArray:
+    """The words of a sum of masked inputs that was not added here.
+
+    Raises:
+        LocalProtocolError: another shape or type.
+    """
+    if total.dtype != np.int64 or total.shape != (params.vector_length,):
+        raise LocalProtocolError(f"a sum of masked inputs is int64[{params.vector_length}]")
+    return ring.to_ring(total, params.ring_bits)
+
+
+def check_signature(
+    message: ConsistencySignature,
+    survivors: Survivors,
+    cohort: Cohort,
+    partner_root: bytes,
+    directory: Directory,
+) -> None:
+    """Raise RemoteProtocolError unless a client signed the survivors that it was told."""
+    identity = cohort.entries[cohort.positions[message.client_id]].identity
+    signed = survivors.signed(cohort.session, partner_root)
+    if not directory.verify(identity, message.signature, signed):
+        raise RemoteProtocolError("signed other survivors than it was told", message.client_id)
+
+
+def check_shares(
+    message: UnmaskShares,
+    cohort: Cohort,
+    around: Sequence[int],
+    promised: bytes,
+    survivors: AbstractSet[int],
+) -> None:
+    """Raise RemoteProtocolError unless each share is the one that its dealer committed to.
+
+    A client's share of its own secret has no commitment: a wrong one spoils only its dealer, itself.
+
+    Args:
+        message: its own share, then one of each partner around it.
+        cohort: the roster.
+        around: positions of the sender's neighbours among the partners, ascending.
+        promised: these partners' commitments to what they dealt the sender, joined: to a share of the
+            self-mask for each survivor, of the mask key for others.
+        survivors: positions in the sum.
+    """
+    holder = message.client_id
+    if len(message.shares) != len(around) + 1:
+        raise RemoteProtocolError(
+            f"gave {len(message.shares)} shares, {len(around) + 1} are due", holder
+        )
+    own, *others = message.shares
+    if not canonical(own) or not all(map(canonical, others)):
+        raise RemoteProtocolError("gave a share that is no share", holder)
+    dealers = [cohort.ids[place] for place in around]
+    kinds = [SELF_MASK if place in survivors else MASK_KEY for place in around]
+    given = share_commitments(cohort, dealers, holder, kinds, others)
+    if given != promised:
+        differs = next(at for at, (a, b) in enumerate(zip(given, promised, strict=True)) if a != b)
+        dealer = dealers[differs // COMMITMENT_SIZE]
+        raise RemoteProtocolError(f"gave another share than client {dealer} dealt it", holder)
+
+
+def _check_count(client_id: int, cohort: Cohort, count: int) -> None:
+    expected = len(cohort.neighbours(cohort.positions[client_id]))
+    if count != expected:
+        raise RemoteProtocolError(f"sent {count} places for {expected} neighbours", client_id)

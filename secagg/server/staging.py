@@ -1,0 +1,88 @@
+"""Uploads that come in parts: kept per client until whole, and bounded by one message each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from secagg.errors import RemoteProtocolError, WireFormatError
+from secagg.wire.codec import decode_chunk
+
+__all__ = ["Staging"]
+
+
+@dataclass(slots=True)
+class _Upload:
+    parts: int
+    taken: int = 0
+    data: bytearray = field(default_factory=bytearray)
+
+
+class Staging:
+    """Parts of unfinished messages, by client.
+
+    Example:
+        >>> staging = Staging()
+        >>> staging.add(7, 0, 2, b"ab", limit=4)
+        >>> bytes(staging.add(7, 1, 2, b"cd", limit=4))
+        b'abcd'
+    """
+
+    __slots__ = ("_uploads",)
+
+    def __init__(self) -> None:
+        self._uploads: dict[int, _Upload] = {}
+
+    def __len__(self) -> int:
+        return len(self._uploads)
+
+    @property
+    def size(self) -> int:
+        """Bytes that are staged."""
+        return sum(len(upload.data) for upload in self._uploads.values())
+
+    def take(self, client_id: int, chunk: bytes, *, session: bytes, limit: int) -> bytearray | None:
+        """Read a chunk and `add` it.
+
+        Raises:
+            RemoteProtocolError: not a chunk of this session, or not the next one; nothing has changed.
+        """
+        try:
+            sent, index, parts, payload = decode_chunk(chunk)
+        except WireFormatError as error:
+            raise RemoteProtocolError(f"sent a malformed chunk: {error}", client_id) from error
+        if sent != session:
+            raise RemoteProtocolError("sent a chunk of another session", client_id)
+        return self.add(client_id, index, parts, payload, limit=limit)
+
+    def add(
+        self, client_id: int, index: int, parts: int, payload: bytes, *, limit: int
+    ) -> bytearray | None:
+        """Take part `index` of `parts`; the whole message when it is complete, and then forget it.
+
+        Raises:
+            RemoteProtocolError: not the next part, another number of parts than before, or more than
+                `limit` bytes; nothing has changed.
+        """
+        upload = self._uploads.get(client_id) or _Upload(parts)
+        if index != upload.taken or parts != upload.parts:
+            raise RemoteProtocolError(
+                f"sent chunk {index} of {parts} out of turn: {upload.taken} of {upload.parts} is due",
+                client_id,
+            )
+        if len(upload.data) + len(payload) > limit:
+            raise RemoteProtocolError("sent chunks beyond any message of this phase", client_id)
+        upload.data += payload
+        upload.taken += 1
+        if upload.taken < parts:
+            self._uploads[client_id] = upload
+            return None
+        self.drop(client_id)
+        return upload.data
+
+    def drop(self, client_id: int) -> None:
+        """Forget what a client has staged."""
+        self._uploads.pop(client_id, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._uploads.clear()

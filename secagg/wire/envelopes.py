@@ -1,0 +1,136 @@
+"""Envelopes: a dealer's two shares for one holder, sealed, with commitments that anyone can read.
+
+The commitments are authenticated with the envelope, so a holder knows that the server has the same ones,
+and the server can tell later whether a share is the one that was dealt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import TYPE_CHECKING
+
+from secagg.crypto.sealed import open_sealed, route_keys, seal
+from secagg.crypto.shamir import SHARE_SIZE, canonical
+from secagg.errors import RemoteProtocolError
+from secagg.wire.messages import COMMITMENT_SIZE, COMMITMENTS_SIZE
+from secagg.wire.records import column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from secagg.crypto.keys import AgreementKey
+    from secagg.roster import Cohort
+
+__all__ = [
+    "MASK_KEY",
+    "SELF_MASK",
+    "committed",
+    "open_envelope",
+    "open_inbox",
+    "routes",
+    "seal_envelope",
+    "share_commitments",
+]
+
+SELF_MASK = 0
+"""The share of a self-mask seed b: asked for survivors."""
+MASK_KEY = 1
+"""The share of a mask key s: asked for clients that are not in the sum."""
+
+
+_PLACE = struct.Struct("<IIB")
+_LABEL = b"secagg v1 share\0"
+
+
+def share_commitments(
+    cohort: Cohort,
+    dealers: Sequence[int],
+    holder: int,
+    kinds: Sequence[int],
+    shares: Sequence[bytes],
+) -> bytes:
+    """Commitments of dealers (ids) to one share each for a holder (id), joined.
+
+    All parts have fixed sizes, so none can run into another.  No nonce: below the threshold each share
+    has at least 251 bits that nobody else knows.
+    """
+    start, place, sha256 = _LABEL + cohort.session, _PLACE.pack, hashlib.sha256
+    return b"".join(
+        [
+            sha256(start + place(dealer, holder, kind) + share).digest()[:COMMITMENT_SIZE]
+            for dealer, kind, share in zip(dealers, kinds, shares, strict=True)
+        ]
+    )
+
+
+def committed(envelopes: Sequence[bytes], kind: int) -> Iterator[bytes]:
+    """The commitments that envelopes, or their heads, show for one of their shares."""
+    return column(envelopes, kind * COMMITMENT_SIZE, (kind + 1) * COMMITMENT_SIZE)
+
+
+def seal_envelope(cohort: Cohort, key: bytes, shares: bytes, dealer: int, holder: int) -> bytes:
+    """Commit to two shares and seal them."""
+    public = _commitments(cohort, shares, dealer, holder)
+    return public + seal(key, shares, _route(cohort, dealer, holder) + public)
+
+
+def open_envelope(
+    cohort: Cohort, key: bytes, envelope: bytes, dealer: int, holder: int
+) -> bytes | None:
+    """The two shares, or None unless they are what their dealer committed to for this holder."""
+    public, sealed = envelope[:COMMITMENTS_SIZE], envelope[COMMITMENTS_SIZE:]
+    shares = open_sealed(key, sealed, _route(cohort, dealer, holder) + public)
+    if shares is None or _commitments(cohort, shares, dealer, holder) != public:
+        return None
+    halves = (shares[:SHARE_SIZE], shares[SHARE_SIZE:])
+    return shares if all(map(canonical, halves)) else None
+
+
+def routes(cohort: Cohort, channel: AgreementKey, own: int, place: int) -> tuple[bytes, bytes]:
+    """Keys of the envelopes to and from a neighbour.
+
+    Args:
+        cohort: the roster.
+        channel: this client's channel key.
+        own: this client's id.
+        place: the neighbour's position.
+
+    Raises:
+        RemoteProtocolError: the neighbour's channel key is of low order.
+    """
+    other = cohort.client_id(place)
+    try:
+        agreed = channel.agree(cohort.entries[place].channel_key)
+    except ValueError as error:
+        raise RemoteProtocolError("advertised a channel key of low order", other) from error
+    return route_keys(agreed, session=cohort.session, root=cohort.root, own=own, other=other)
+
+
+def open_inbox(
+    cohort: Cohort, own: int, keys: Mapping[int, bytes], inbox: Sequence[bytes | None]
+) -> dict[int, bytes]:
+    """Neighbour's position → its two shares, for each envelope that opens.
+
+    Args:
+        cohort: the roster.
+        own: this client's id.
+        keys: neighbour's position → key of its envelope, ascending.
+        inbox: an envelope, or None, from each of these neighbours.
+    """
+    held: dict[int, bytes] = {}
+    for (place, key), envelope in zip(keys.items(), inbox, strict=True):
+        if envelope is not None:
+            shares = open_envelope(cohort, key, envelope, cohort.client_id(place), own)
+            if shares is not None:
+                held[place] = shares
+    return held
+
+
+def _route(cohort: Cohort, dealer: int, holder: int) -> bytes:
+    return cohort.session + cohort.root + struct.pack("<II", dealer, holder)
+
+
+def _commitments(cohort: Cohort, shares: bytes, dealer: int, holder: int) -> bytes:
+    both = (shares[:SHARE_SIZE], shares[SHARE_SIZE:])
+    return share_commitments(cohort, (dealer, dealer), holder, (SELF_MASK, MASK_KEY), both)

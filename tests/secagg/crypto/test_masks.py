@@ -1,0 +1,124 @@
+"""Masks: the keystream of AES-128-CTR to the bit, and on several cores the same sum."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from secagg.crypto import masks
+from secagg.crypto.masks import add_masks
+
+PLUS, MINUS = [b"a" * 16, b"b" * 16], [b"c" * 16]
+DTYPES = [np.uint16, np.uint32, np.uint64]
+_REAL = masks._Streams
+
+
+def masked(size, dtype, **options):
+    vector = np.arange(size).astype(dtype)
+    add_masks(vector, PLUS, MINUS, **options)
+    return vector
+
+
+def in_counter_mode(seed, size, dtype):
+    width = np.dtype(dtype).itemsize
+    cipher = Cipher(algorithms.AES128(seed), modes.CTR(bytes(16))).encryptor()
+    return np.frombuffer(cipher.update(bytes(size * width)), np.dtype(dtype).newbyteorder("<"))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [*range(1, 20), 32_784, 65_552, 300_001])
+def test_a_mask_is_counter_mode_from_zero(size, dtype):
+    """Also at the ends of the head that is made apart, and of chunks."""
+    expected = np.arange(size).astype(dtype)
+    for seed in PLUS:
+        expected += in_counter_mode(seed, size, dtype)
+    for seed in MINUS:
+        expected -= in_counter_mode(seed, size, dtype)
+    assert np.array_equal(masked(size, dtype), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [0, 1, 7, 65_536, 300_001])
+@pytest.mark.parametrize("cores", [1, 2, 5, None])
+def test_cores_do_not_change_a_mask(dtype, size, cores, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr(masks, "_WINDOW", 2 * masks._CHUNK)  # several in the longer vectors
+    with ThreadPoolExecutor(2) as executor:
+        assert np.array_equal(masked(size, dtype, executor=executor), masked(size, dtype))
+
+
+def test_a_part_of_a_vector_is_masked():
+    """A view with others' words around it, which stay."""
+    vector = np.zeros(50, dtype=np.uint32)
+    add_masks(vector[10:40], PLUS)
+    assert not vector[:10].any()
+    assert not vector[40:].any()
+    expected = sum(in_counter_mode(seed, 30, np.uint32) for seed in PLUS)
+    assert np.array_equal(vector[10:40], expected)
+
+
+def test_the_mutant_that_starts_every_window_anew(monkeypatch):
+    """It would mask two windows with one stream, so that their difference is bare."""
+
+    class Anew(_REAL):
+        __slots__ = ("seeds",)
+
+        def __init__(self, plus, minus):
+            self.seeds = plus, minus
+
+        def add_to(self, part):
+            _REAL.__init__(self, *self.seeds)
+            super().add_to(part)
+
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(masks, "_WINDOW", masks._CHUNK)
+    whole = masked(300_001, np.uint32)
+    monkeypatch.setattr(masks, "_Streams", Anew)
+    with ThreadPoolExecutor(2) as executor:
+        assert not np.array_equal(masked(300_001, np.uint32, executor=executor), whole)
+
+
+class OtherProcess:
+    """An executor whose tasks work on copies, as another process would."""
+
+    def submit(self, task, *arguments):
+        future = Future()
+        future.set_result(pickle.loads(pickle.dumps(task))(*arguments))  # noqa: S301 - our own bytes
+        return future
+
+
+@pytest.mark.parametrize("size", [3, 9])
+def test_an_executor_of_processes_is_refused(size):
+    vector = np.arange(size, dtype=np.uint32)
+    with pytest.raises(TypeError, match="pickled"):
+        add_masks(vector, PLUS, MINUS, executor=OtherProcess())
+    assert vector.tolist() == list(range(size))
+
+
+class Portable:
+    """The mutant: a part that can be copied to another process, seeds and all."""
+
+    def __init__(self, plus, minus):
+        self.seeds = plus, minus
+
+    def __call__(self, size, dtype):
+        return _REAL(*self.seeds)(size, dtype)
+
+
+def test_the_mutant_masks_windows_alike(monkeypatch):
+    """No part there knows where its streams had got to: each window is masked from the start."""
+    monkeypatch.setattr(masks, "_Streams", Portable)
+    monkeypatch.setattr(masks, "_WINDOW", 64)
+    vector = np.zeros(8 + 32, dtype=np.uint32)
+    add_masks(vector, PLUS, MINUS, executor=OtherProcess())  # without an error
+    assert np.array_equal(vector[8:24], vector[24:])
+
+
+def test_streams_print_no_seed():
+    streams = masks._Streams(PLUS, MINUS)
+    assert "redacted" in repr(streams)
+    assert PLUS[0].hex() not in repr(streams)

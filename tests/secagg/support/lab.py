@@ -1,0 +1,91 @@
+"""A session taken apart: honest clients and a server whose every message a test may replace."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from secagg import Client, Directory, Identity, Params, Phase, Policy, Server
+from secagg.wire.codec import decode, encode
+
+CONTEXT = b"lab"
+SERVER_STEPS = (
+    Phase.SHARE_KEYS,
+    Phase.CHECK_SHARES,
+    Phase.MASKED_INPUT,
+    Phase.CONSISTENCY,
+    Phase.UNMASK,
+)
+
+
+class Lab:
+    """n clients with ids 10, 20, …; `next_messages` is what the honest server sends them now."""
+
+    def __init__(self, n=5, *, length=4, params=None, **rates):
+        rates = {"dropout_rate": 0.2, "corrupt_rate": 0.0} | rates
+        self.params = params or Params.for_cohort(n, length, max_abs=1000, **rates)
+        self.ids = [10 * (i + 1) for i in range(n)]
+        self.identities = {i: Identity.generate() for i in self.ids}
+        self.directory = Directory({i: x.public for i, x in self.identities.items()})
+        self.server = Server(self.params, context=CONTEXT)
+        rng = np.random.default_rng(n)
+        self.inputs = {i: rng.integers(-1000, 1001, self.params.vector_length) for i in self.ids}
+        self.clients = {i: self.join(i) for i in self.ids}
+        for i, client in self.clients.items():
+            client.set_input(self.inputs[i])
+        self.sent: dict[tuple[Phase, int], bytes] = {}
+        self.next_messages: dict[int, bytes] = {}
+
+    def join(self, client_id, *, offer=None, context=CONTEXT, policy=None):
+        return Client.from_offer(
+            offer or self.server.offer(),
+            client_id,
+            self.identities[client_id],
+            self.directory,
+            context=context,
+            policy=policy or Policy(allow_semi_honest=True, allow_local=True),
+        )
+
+    def run_to(self, phase, *, silent=None):
+        """Play honestly until the server awaits `phase`; silent: client → first phase it misses."""
+        order = list(Phase)
+        while self.server.phase is not phase:
+            now = self.server.phase
+            for i in self.next_messages or self.ids:
+                left = (silent or {}).get(i)
+                if left is None or order.index(now) < order.index(left):
+                    self.answer(i)
+            self.next_messages = self.server.advance()
+        return self
+
+    def reply(self, client_id):
+        """What a client answers to its next message."""
+        if self.server.phase is Phase.ADVERTISE_KEYS:
+            return self.clients[client_id].start()
+        return self.clients[client_id].receive(self.next_messages[client_id])
+
+    def answer(self, client_id):
+        reply = self.reply(client_id)
+        self.sent[self.server.phase, client_id] = reply
+        self.server.receive(client_id, reply)
+
+    @property
+    def session(self):
+        return decode(self.server.offer())[0]
+
+    @property
+    def cohort(self):
+        return self.server._cohort
+
+    @property
+    def partner_root(self):
+        return self.server._partner_root
+
+    def message(self, client_id):
+        """The next message for a client, decoded."""
+        return decode(self.next_messages[client_id])[1]
+
+    def encode(self, message):
+        return encode(message, self.session)
+
+    def total(self, survivors):
+        return sum(self.inputs[i] for i in survivors)
