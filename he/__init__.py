@@ -20,8 +20,8 @@ Example:
 from __future__ import annotations
 
 from he.client import Client
-from he.context import EncryptContext, PublicContext, SecretContext
-from he.enrolment import Directory, SigningKey
+from he.crypto.context import EncryptContext, PublicContext, SecretContext
+from he.crypto.enrolment import Directory, SigningKey
 from he.errors import (
     AuthenticationError,
     CapacityError,

@@ -6,13 +6,13 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from he.context import EncryptContext, SecretContext, hash_context
+from he.coding.packing import check_vector, pack
+from he.coding.plaintexts import encode
+from he.coding.words import drop_low_bits, pack_words, restore_low_bits
+from he.crypto.context import EncryptContext, SecretContext, hash_context
+from he.crypto.tags import UploadName
 from he.errors import LocalProtocolError
-from he.layout import drop_low_bits, pack_words, restore_low_bits
-from he.packing import check_vector, pack
 from he.params import BLOCK
-from he.plaintexts import encode
-from he.tags import UploadName
 from he.wire import UploadChunk, check_client_id, encode_upload, sign_as_client
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from he.enrolment import Signer
+    from he.crypto.enrolment import Signer
 
 __all__ = ["Client", "Upload"]
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from he.capacity import DEGREE, WORD_BITS
-from he.context import SecretContext, hash_context
+from he.coding.packing import unpack
+from he.coding.plaintexts import decode
+from he.coding.residues import bands
+from he.coding.words import unpack_words
+from he.crypto.context import SecretContext, hash_context
 from he.errors import (
     AuthenticationError,
     LocalProtocolError,
     RemoteProtocolError,
     WireFormatError,
 )
-from he.layout import unpack_words
-from he.packing import unpack
-from he.plaintexts import decode
-from he.residues import bands
+from he.params.capacity import DEGREE, WORD_BITS
 from he.wire import check_proof, open_sum
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from he.enrolment import Directory
-    from he.tags import UploadName
+    from he.crypto.enrolment import Directory
+    from he.crypto.tags import UploadName
     from he.wire import SumChunk
 
 __all__ = ["KeyHolder", "SumResult"]

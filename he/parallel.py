@@ -10,11 +10,11 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from he.client import Upload
-from he.context import EncryptContext, SecretContext, read_exported
+from he.crypto.context import EncryptContext, SecretContext, read_exported
+from he.crypto.tags import UploadName
 from he.errors import LocalProtocolError
 from he.params import BLOCK, Params
 from he.secrecy import SecretBytes
-from he.tags import UploadName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 from tenseal import sealapi
 
-from he.capacity import DEGREE, MODULUS
+from he.coding.seal_files import SealFiles, file_version, stored_content
 from he.errors import RemoteProtocolError, UnsafeParametersError, WireFormatError
-from he.layout import SealFiles, file_version, stored_content
+from he.params.capacity import DEGREE, MODULUS
 from he.secrecy import Secret
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from he.capacity import DEGREE, MODULUS, WORD_BITS
-from he.context import PublicContext, hash_context
-from he.enrolment import Proof
+from he.coding.residues import reduce
+from he.coding.words import pack_words, restore_low_bits, unpack_words
+from he.crypto.context import PublicContext, hash_context
+from he.crypto.enrolment import Proof
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError, UnsafeParametersError
-from he.layout import pack_words, restore_low_bits, unpack_words
-from he.residues import reduce
+from he.params.capacity import DEGREE, MODULUS, WORD_BITS
 from he.wire import SumChunk, UploadChunk, check_client_id, encode_sum, open_upload
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from he.enrolment import Directory
-    from he.tags import UploadName
+    from he.crypto.enrolment import Directory
+    from he.crypto.tags import UploadName
 
 __all__ = ["Server"]
 

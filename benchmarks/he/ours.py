@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks.he.play import CLIP
 from benchmarks.he.stages import Stages, seams
 from he import Client, KeyHolder, Params, PublicContext, SecretContext, Server
-from he.capacity import WORD_BITS
-from he.layout import body_bytes
+from he.coding.words import body_bytes
+from he.params.capacity import WORD_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,11 +18,11 @@ from fedavg.sum_he import Bfv
 from fedavg.sum_he import _secret_context as secret_of
 from fedavg.sum_masked_he import EncryptedSecAgg, _read
 from fedavg.sum_opening import OPENED, _Opened
-from he.context import hash_context
-from he.layout import restore_low_bits, unpack_words
-from he.packing import unpack
+from he.coding.packing import unpack
+from he.coding.plaintexts import decode
+from he.coding.words import restore_low_bits, unpack_words
+from he.crypto.context import hash_context
 from he.params import BLOCK, DEGREE
-from he.plaintexts import decode
 from he.wire import open_upload
 from secagg import SecAggError
 from secagg.crypto import ring

@@ -9,7 +9,7 @@ import numpy as np
 
 import he
 from he import wire
-from he.context import PublicContext
+from he.crypto.context import PublicContext
 
 CONTEXT = bytes(range(32))
 PARAMS = he.Params.for_sum(3, max_abs=100)

@@ -15,8 +15,8 @@ from pathlib import Path
 import he
 import secagg
 from he import wire
-from he.enrolment import Proof
-from he.tags import UploadName
+from he.crypto.enrolment import Proof
+from he.crypto.tags import UploadName
 from secagg import Phase
 from secagg.wire.codec import encode_chunk
 from tests.fuzz.envelopes import CONTEXT, PUBLIC, TRUSTING

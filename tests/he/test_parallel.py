@@ -7,7 +7,7 @@ import pytest
 
 import he
 from he import parallel
-from he.context import read_exported
+from he.crypto.context import read_exported
 from he.secrecy import SecretBytes
 from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
 

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 import he
-from he.context import hash_context
-from he.layout import restore_low_bits, unpack_words
-from he.packing import unpack
-from he.plaintexts import decode
-from he.streams import uniform
+from he.coding.packing import unpack
+from he.coding.plaintexts import decode
+from he.coding.words import restore_low_bits, unpack_words
+from he.crypto.context import hash_context
+from he.crypto.streams import uniform
 from he.wire import open_upload
 from tests.he.make_vectors import ENROLLED, PATH, vector_key
 

@@ -10,13 +10,13 @@ import tenseal as ts
 from tenseal import sealapi
 
 import he
-from he.context import hash_context
-from he.layout import unpack_words
-from he.packing import pack
+from he.coding.packing import pack
+from he.coding.plaintexts import encode
+from he.coding.words import unpack_words
+from he.crypto.context import hash_context
+from he.crypto.streams import sum_uniform
 from he.params import DEGREE, MODULUS
-from he.plaintexts import encode
 from he.scheme import _scratch_file, _words, the_ring
-from he.streams import sum_uniform
 from he.wire import open_sum, open_upload
 from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
 
@@ -128,11 +128,13 @@ def opens_a_fresh_upload(secret, candidate):
     vector = random_vectors(1, 10, 1000, seed=3)
     sent = uploads(secret, vector, context)
     chunk = open_upload(sent[0][0], secret.public(), hash_context(context))
-    words = he.layout.restore_low_bits(unpack_words(chunk.body, params.word_bits), params.word_bits)
+    words = he.coding.words.restore_low_bits(
+        unpack_words(chunk.body, params.word_bits), params.word_bits
+    )
     phase = thief.phase(words.reshape(params.parts, 1, DEGREE), [chunk.name.nonce], 0)
     try:
-        slots = he.plaintexts.decode(phase, params, contributors=1)
-        opened = he.packing.unpack(slots, params, contributors=1)
+        slots = he.coding.plaintexts.decode(phase, params, contributors=1)
+        opened = he.coding.packing.unpack(slots, params, contributors=1)
     except he.RemoteProtocolError:
         return False
     return opened[:10].tolist() == vector[0].tolist()

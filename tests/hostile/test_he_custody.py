@@ -10,11 +10,12 @@ from fedavg.settings import SumConfig
 from fedavg.sum_he import Bfv, Ckks
 from fedavg.sum_masked_he import EncryptedSecAgg, _read
 from fedavg.sum_secagg import SecAgg
-from he import capacity, scheme
-from he.context import EncryptContext, hash_context, read_exported
-from he.layout import restore_low_bits, unpack_words
-from he.packing import unpack
-from he.plaintexts import decode, encode
+from he import scheme
+from he.coding.packing import unpack
+from he.coding.plaintexts import decode, encode
+from he.coding.words import restore_low_bits, unpack_words
+from he.crypto.context import EncryptContext, hash_context, read_exported
+from he.params import capacity
 from he.scheme import Ring
 from tests.contract.sums import IDENTITIES, spec_for
 from tests.he.rounds import fresh_context, keys

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import he
-from he import enrolment, wire
-from he.context import hash_context
-from he.layout import pack_words, restore_low_bits, unpack_words
+from he import wire
+from he.coding.words import pack_words, restore_low_bits, unpack_words
+from he.crypto import enrolment
+from he.crypto.context import hash_context
+from he.crypto.tags import UploadName
 from he.params import DEGREE, MODULUS
 from he.scheme import Ring
-from he.tags import UploadName
 from tests.he.rounds import fresh_context, keys, random_vectors
 from tests.hostile.mutants import without
 
@@ -108,8 +109,8 @@ def test_c3_mutant_without_own_signatures_client_1_speaks_for_client_2(monkeypat
 
 def test_c3_mutant_without_the_senders_check_a_chunk_travels_twice(monkeypatch):
     """Then client 1 delivers client 2's chunk, and it is client 1 that is noted as having contributed."""
-    mutant = without(monkeypatch, wire, "_check_client", "client_id != sender")
-    monkeypatch.setattr(wire, "_check_client", mutant)
+    mutant = without(monkeypatch, wire.uploads, "_check_client", "client_id != sender")
+    monkeypatch.setattr(wire.uploads, "_check_client", mutant)
     with pytest.raises(he.RemoteProtocolError, match="client 1 sent a chunk of client 2"):
         server(b"round").receive(1, CHUNK)  # the second look, after the signature, still sees it
     monkeypatch.setattr(he.Server, "_check_sender", lambda *_: None)
@@ -167,7 +168,7 @@ def test_c5_a_sum_names_nobody_who_did_not_sign(made_of, monkeypatch):
         "another nonce": lambda: attack.proof_of(attack.context, 3),
     }[made_of]()
     chunk = attack.forged(proof)
-    monkeypatch.setattr("he.rlwe.Decryptor.phases", never_called)
+    monkeypatch.setattr("he.crypto.rlwe.Decryptor.phases", never_called)
     with pytest.raises(he.AuthenticationError, match="client 3"):
         attack.open(chunk)
 

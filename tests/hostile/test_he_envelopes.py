@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import he
-from he.context import PublicContext, hash_context
+from he.crypto.context import PublicContext, hash_context
 from he.scheme import Ring
 from tests.he.rounds import collect, fresh_context, keys, uploads
 
@@ -80,7 +80,7 @@ def test_a_chunk_of_another_round_is_refused():
 
 def test_without_the_context_check_a_replay_is_added(monkeypatch):
     """Mutant: last round's upload joins this round at the server; F_k is bound to its round."""
-    monkeypatch.setattr("he.wire._check_origin", lambda *_: None)
+    monkeypatch.setattr("he.wire.uploads.check_origin", lambda *_: None)
     context = fresh_context()
     sent = uploads(SECRET, np.ones((1, LENGTH), np.int64), context)
     sent[1] = UPLOADS[1]
@@ -127,9 +127,9 @@ def signed(secret, chunk):
         {"index": 1},
         {"tags": (1,) * 15},
         {"tags": (1,) * 15 + (he.params.MODULUS,)},
-        {"name": he.tags.UploadName(hash_context(CONTEXT), 0, bytes(32), 0)},
-        {"name": he.tags.UploadName(hash_context(CONTEXT), 0, bytes(32), 2**40)},
-        {"name": he.tags.UploadName(hash_context(CONTEXT), 2**63, bytes(32), LENGTH)},
+        {"name": he.crypto.tags.UploadName(hash_context(CONTEXT), 0, bytes(32), 0)},
+        {"name": he.crypto.tags.UploadName(hash_context(CONTEXT), 0, bytes(32), 2**40)},
+        {"name": he.crypto.tags.UploadName(hash_context(CONTEXT), 2**63, bytes(32), LENGTH)},
         {"body": b""},
     ],
 )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import he
-from he.context import PublicContext
-from he.layout import restore_low_bits, unpack_words
+from he.coding.words import restore_low_bits, unpack_words
+from he.crypto.context import PublicContext
 from he.scheme import Ring
 from tests.he.rounds import collect, fresh_context, keys, tag_vector, uploads
 
@@ -126,7 +126,7 @@ def test_without_fingerprint_and_signature_the_stranger_would_spoil_the_sum(monk
     secret = keys()
     stranger = he.SecretContext.generate(secret.params)
     context = fresh_context()
-    monkeypatch.setattr("he.wire._check_origin", lambda *_: None)
+    monkeypatch.setattr("he.wire.uploads.check_origin", lambda *_: None)
     monkeypatch.setattr(PublicContext, "verify", lambda *_: None)
     sent = uploads(secret, np.ones((1, 5), np.int64), context)
     sent |= uploads(stranger, np.ones((1, 5), np.int64), context, first_id=1)
@@ -146,12 +146,16 @@ def test_a_traitor_in_symmetric_mode_reads_every_upload():
     traitor = he.SecretContext.from_secret_key(secret.params, secret.export_secret_key())
     context = fresh_context()
     (chunk,) = uploads(secret, np.array([[11, -12, 13]]), context)[0]
-    upload = he.wire.open_upload(chunk, secret.public(), he.context.hash_context(context))
+    upload = he.wire.open_upload(chunk, secret.public(), he.crypto.context.hash_context(context))
     bits = secret.params.word_bits
     words = restore_low_bits(unpack_words(upload.body, bits), bits).reshape(1, 1, -1)
     phase = traitor.phase(words, [upload.name.nonce], 0)
-    slots = he.plaintexts.decode(phase, secret.params, contributors=1)
-    assert he.packing.unpack(slots, secret.params, contributors=1)[:3].tolist() == [11, -12, 13]
+    slots = he.coding.plaintexts.decode(phase, secret.params, contributors=1)
+    assert he.coding.packing.unpack(slots, secret.params, contributors=1)[:3].tolist() == [
+        11,
+        -12,
+        13,
+    ]
     assert "reads every upload" in " ".join(he.SecretContext.__doc__.split())
 
 

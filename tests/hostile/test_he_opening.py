@@ -5,11 +5,11 @@ import pytest
 
 import he
 from he import keyholder as keyholder_module
-from he.context import hash_context
+from he.coding.words import pack_words, restore_low_bits, unpack_words
+from he.crypto.context import hash_context
+from he.crypto.tags import UploadName
 from he.keyholder import KeyHolder
-from he.layout import pack_words, restore_low_bits, unpack_words
 from he.params import DEGREE, MODULUS
-from he.tags import UploadName
 from he.wire import SumChunk, encode_sum, open_sum, open_upload
 from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
 
@@ -70,7 +70,7 @@ def never_called(*_):
 
 @pytest.fixture
 def no_decryption(monkeypatch):
-    monkeypatch.setattr("he.rlwe.Decryptor.phases", never_called)
+    monkeypatch.setattr("he.crypto.rlwe.Decryptor.phases", never_called)
 
 
 def key_stealing_sum():
@@ -124,9 +124,9 @@ def test_without_tags_another_c1_is_decrypted():
     decrypted = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "he.streams.UniformSums.__init__", lambda _, nonces, __: decrypted.append(nonces)
+            "he.crypto.streams.UniformSums.__init__", lambda _, nonces, __: decrypted.append(nonces)
         )
-        patch.setattr("he.rlwe.Phases.next", lambda _, parts: np.zeros(parts.shape[1:], int))
+        patch.setattr("he.crypto.rlwe.Phases.next", lambda _, parts: np.zeros(parts.shape[1:], int))
         attack.open([attack.forge(attack.words(), names=(one, chosen))])
     assert decrypted[0][1] == bytes(32)
 
@@ -283,7 +283,7 @@ def test_a_second_sum_of_a_round_is_refused():
 
 def test_without_the_claim_the_difference_shows_an_input(monkeypatch):
     """Mutant: a key holder that forgets which rounds it opened."""
-    monkeypatch.setattr("he.context.SecretContext.claim_opening", lambda *_: None)
+    monkeypatch.setattr("he.crypto.context.SecretContext.claim_opening", lambda *_: None)
     attack, subset, vectors = subset_sums()
     difference = attack.open(attack.chunks).total - attack.open(subset).total
     assert np.array_equal(difference, vectors[2])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from he.errors import CapacityError
 
-__all__ = ["DEGREE", "MODULUS", "Demand", "Layout", "choose_layout"]
+__all__ = ["DEGREE", "MODULUS", "Demand", "SlotLayout", "choose_layout"]
 
 DEGREE = 4096
 """N. The only ring: at N = 2048 the security limit is met exactly, above 4096 everything costs more."""
@@ -69,7 +69,7 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class SlotLayout:
     """How integers lie in slots.
 
     Args:
@@ -102,7 +102,7 @@ class Layout:
         return self.plain_modulus // 2 if self.modular else (self.radix**self.fields - 1) // 2
 
 
-def choose_layout(demand: Demand) -> Layout:
+def choose_layout(demand: Demand) -> SlotLayout:
     """The layout that sends the fewest bytes among those that cannot decode wrongly.
 
     Raises:
@@ -119,7 +119,7 @@ def choose_layout(demand: Demand) -> Layout:
     return layout
 
 
-def _modular(demand: Demand) -> Layout | None:
+def _modular(demand: Demand) -> SlotLayout | None:
     """Unsigned fields, of which only the lower ones need room for carries (t = 2^(b + …))."""
     bits = demand.ring_bits
     width = bits + (demand.n_clients - 1).bit_length()
@@ -128,13 +128,13 @@ def _modular(demand: Demand) -> Layout | None:
         if _bfv_fits(demand, plain_modulus, 0):
             dropped = _dropped_bits(demand, plain_modulus)
             noise = _bfv_noise(demand, dropped)
-            return Layout(
+            return SlotLayout(
                 True, 1, 0, demand.max_abs, fields, 1 << width, plain_modulus, 1.0, dropped, noise
             )
     return None
 
 
-def _plain(demand: Demand, limbs: int) -> Layout | None:
+def _plain(demand: Demand, limbs: int) -> SlotLayout | None:
     """Balanced digits, as many to a slot as fit."""
     bound = 1 << demand.ring_bits - 1 if demand.ring_bits else demand.max_abs
     limb_bits = -(-(bound.bit_length() + 1) // limbs) if limbs > 1 else 0
@@ -145,7 +145,7 @@ def _plain(demand: Demand, limbs: int) -> Layout | None:
     if fitting is None:
         return None
     fields, plain_modulus, scale, dropped, noise = fitting
-    return Layout(
+    return SlotLayout(
         False, limbs, limb_bits, bound, fields, radix, plain_modulus, scale, dropped, noise
     )
 

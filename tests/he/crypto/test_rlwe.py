@@ -7,11 +7,11 @@ from tenseal import sealapi
 import he
 from he import Params, RemoteProtocolError, UnsafeParametersError, WireFormatError
 from he import scheme as scheme_module
+from he.coding.plaintexts import decode, encode
+from he.crypto.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
+from he.crypto.streams import UniformSums, sample_errors, sum_uniform, uniform
 from he.params import DEGREE, MODULUS
-from he.plaintexts import decode, encode
-from he.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
 from he.scheme import Multiplier, Ring, _words, the_ring
-from he.streams import UniformSums, sample_errors, sum_uniform, uniform
 
 SCHEMES = ["ckks", "bfv"]
 NONCE = bytes(range(32))
@@ -179,8 +179,8 @@ def test_sums_go_on_where_they_stopped():
 
 def test_words_of_q_or_more_are_passed_over(monkeypatch):
     """Rejection is too rare to meet: a lower bound in place of q makes it common."""
-    monkeypatch.setattr("he.streams.MODULUS", 2**60 - 2**48)
-    monkeypatch.setattr("he.streams._Q", np.uint64(2**60 - 2**48))
+    monkeypatch.setattr("he.crypto.streams.MODULUS", 2**60 - 2**48)
+    monkeypatch.setattr("he.crypto.streams._Q", np.uint64(2**60 - 2**48))
     found = uniform(NONCE, 0, 3)
     assert found.shape == (3, DEGREE)
     assert int(found.max()) < 2**60 - 2**48

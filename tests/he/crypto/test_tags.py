@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from he.crypto.tags import TagKey, UploadName
 from he.params import DEGREE, MODULUS
-from he.tags import TagKey, UploadName
 from tests.he.rounds import tag_vector
 
 KEY = TagKey(b"k" * 32, 2)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from he import CapacityError, LocalProtocolError, Params, RemoteProtocolError
-from he.packing import check_vector, pack, unpack
+from he.coding.packing import check_vector, pack, unpack
 
 
 @settings(max_examples=60, deadline=None)

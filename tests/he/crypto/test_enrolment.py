@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 import he
-from he import enrolment
-from he.context import hash_context
+from he.crypto import enrolment
+from he.crypto.context import hash_context
 from he.wire import open_sum
 from tests.he.rounds import fresh_context, keys, random_vectors
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from he.capacity import DEGREE, MODULUS
-from he.residues import BAND, bands
+from he.coding.residues import BAND, bands
+from he.params.capacity import DEGREE, MODULUS
 from he.secrecy import Secret
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
-from he.capacity import DEGREE, MODULUS, Demand, Layout, choose_layout
 from he.errors import CapacityError, UnsafeParametersError, WireFormatError
+from he.params.capacity import DEGREE, MODULUS, Demand, SlotLayout, choose_layout
 
 __all__ = ["BLOCK", "DEGREE", "MODULUS", "Params", "Scheme"]
 
@@ -63,7 +63,7 @@ class Params:
     scheme: Scheme = "ckks"
     public_key: bool = False
     ring_bits: int = 0
-    layout: Layout = field(init=False, repr=False, compare=False)
+    layout: SlotLayout = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.scheme not in _SCHEMES:

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, AES128
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from he.capacity import DEGREE, MODULUS
-from he.residues import bands, fold
+from he.coding.residues import bands, fold
+from he.params.capacity import DEGREE, MODULUS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

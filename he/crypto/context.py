@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from he.crypto.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
+from he.crypto.tags import TagKey
 from he.errors import (
     AuthenticationError,
     ContextMismatchError,
@@ -22,17 +24,15 @@ from he.errors import (
     WireFormatError,
 )
 from he.params import DEGREE, MODULUS, Params
-from he.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
 from he.scheme import the_ring
 from he.secrecy import Secret
-from he.tags import TagKey
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
-    from he.rlwe import Encryptor, Phases
+    from he.crypto.rlwe import Encryptor, Phases
 
 __all__ = ["EncryptContext", "PublicContext", "SecretContext", "hash_context", "read_exported"]
 
@@ -155,7 +155,7 @@ class _Member(Secret):
     def encrypt(
         self, polynomials: NDArray[np.int64], nonce: bytes, first: int
     ) -> NDArray[np.uint64]:
-        """Encrypt int64[c, N] polynomials with fresh randomness; see `he.rlwe`."""
+        """Encrypt int64[c, N] polynomials with fresh randomness; see `he.crypto.rlwe`."""
         return self._encryptor.encrypt(polynomials, nonce, first)
 
     def sign(self, message: bytes) -> bytes:
@@ -232,7 +232,7 @@ class SecretContext(_Member):
     def phase(
         self, parts: NDArray[np.uint64], nonces: list[bytes], first: int
     ) -> NDArray[np.int64]:
-        """Decrypt a sum up to its noise; see `he.rlwe`. `KeyHolder` verifies the tags first."""
+        """Decrypt a sum up to its noise; see `he.crypto.rlwe`. `KeyHolder` verifies the tags first."""
         return self._decryptor.phase(parts, nonces, first)
 
     def phases(self, nonces: list[bytes]) -> AbstractContextManager[Phases]:
@@ -256,11 +256,11 @@ class EncryptContext(_Member):
     """Public-key mode: clients encrypt and tag, and cannot decrypt one another's uploads.
 
     It is secret all the same, since it holds the group's signing and tag keys. Tags need a secret that
-    the server lacks, and a client that hands it over undoes them; enrolled keys (`he.enrolment`) say who
-    sent, and neither they nor adding up at the key holder would show that a member's own ciphertext is
-    well formed: one with a chosen c1 opens to the key. So a dishonest server must not be helped by a
-    client, as in symmetric mode. What is gained: a client, or the server with a client that only looks,
-    learns nothing from the uploads of others.
+    the server lacks, and a client that hands it over undoes them; enrolled keys (`he.crypto.enrolment`)
+    say who sent, and neither they nor adding up at the key holder would show that a member's own
+    ciphertext is well formed: one with a chosen c1 opens to the key. So a dishonest server must not be
+    helped by a client, as in symmetric mode. What is gained: a client, or the server with a client that
+    only looks, learns nothing from the uploads of others.
 
     Example:
         >>> params = Params.for_sum(3, max_abs=100, public_key=True)

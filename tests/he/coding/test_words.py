@@ -1,18 +1,14 @@
-import struct
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from he import UnsafeParametersError, WireFormatError
-from he.layout import (
-    SealFiles,
+from he import WireFormatError
+from he.coding.words import (
     body_bytes,
     drop_low_bits,
     pack_words,
     restore_low_bits,
-    stored_content,
     unpack_words,
 )
 from he.params import MODULUS
@@ -61,36 +57,3 @@ def test_what_is_dropped_is_off_by_half_a_unit_at_most(values, bits):
 
 def test_bodies_have_the_length_of_their_words():
     assert body_bytes(3, parts=1, bits=52) == len(pack_words(np.zeros(3 * 4096, np.uint64), 52))
-
-
-def zstd_file(frame):
-    return struct.pack("<HB2sBHQ", 0xA15E, 16, b"\x04\x01", 2, 0, 16 + len(frame)) + frame
-
-
-def test_zstd_frames_with_stored_blocks_are_read():
-    """RFC 8878, section 3.1.1: single segment, 2-byte size; then with a window and no size."""
-    blocks = (5 << 3).to_bytes(3, "little") + b"hello" + (2 << 3 | 1).to_bytes(3, "little") + b"!?"
-    for descriptor in (b"\x60\x00\x00", b"\x00\x40", b"\x20\x07", b"\xa0\x07\x00\x00\x00"):
-        frame = struct.pack("<I", 0xFD2FB528) + descriptor + blocks
-        assert stored_content(zstd_file(frame)) == b"hello!?"
-
-
-def test_squeezed_or_foreign_frames_are_left_to_seal():
-    squeezed = (
-        struct.pack("<I", 0xFD2FB528) + b"\x20\x07" + (2 << 3 | 2 << 1 | 1).to_bytes(3, "little")
-    )
-    assert stored_content(zstd_file(squeezed + b"??")) is None
-    overrun = struct.pack("<I", 0xFD2FB528) + b"\x20\x07" + (9 << 3 | 1).to_bytes(3, "little")
-    assert stored_content(zstd_file(overrun + b"??")) is None
-    assert stored_content(zstd_file(b"not zstd at all")) is None
-
-
-def test_files_with_another_size_than_they_say_are_refused():
-    with pytest.raises(WireFormatError):
-        stored_content(b"".join(SealFiles(b"\x04\x01").file(b"abc")) + b"d")
-    assert stored_content(b"".join(SealFiles(b"\x04\x01").file(b"abc"))) == b"abc"
-
-
-def test_only_seal_4_is_known():
-    with pytest.raises(UnsafeParametersError, match="SEAL 4"):
-        SealFiles(b"\x03\x07")

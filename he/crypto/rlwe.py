@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from he.capacity import MODULUS
-from he.residues import bands, centre, reduce
+from he.coding.residues import bands, centre, reduce
+from he.crypto.streams import UniformSums, sample_errors, uniform
+from he.params.capacity import MODULUS
 from he.scheme import Multiplier, Products, PublicEncryptor, the_ring
 from he.secrecy import Secret
-from he.streams import UniformSums, sample_errors, uniform
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from he.capacity import DEGREE, MODULUS
+from he.params.capacity import DEGREE, MODULUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

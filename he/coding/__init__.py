@@ -1,0 +1,1 @@
+"""Coding: integers to slots to polynomials to words, and back; no key."""

@@ -1,0 +1,120 @@
+"""What every envelope begins with: its kind, the key and round that it belongs to, and its place."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from he.coding.packing import MAX_VECTOR_LENGTH
+from he.errors import ContextMismatchError, LocalProtocolError, WireFormatError
+from he.params import MODULUS
+
+if TYPE_CHECKING:
+    from he.crypto.context import PublicContext
+
+__all__ = [
+    "ENROLLED_SUM",
+    "ENROLLED_UPLOAD",
+    "HEADER",
+    "MAGIC",
+    "SENDER",
+    "SUM",
+    "TAG_BYTES",
+    "UPLOAD",
+    "ChunkHeader",
+    "check_client_id",
+    "check_origin",
+    "check_place",
+    "envelope_kind",
+    "pack_tags",
+    "read_header",
+    "read_tags",
+]
+
+MAGIC = b"HEC\x02"
+UPLOAD, SUM, ENROLLED_UPLOAD, ENROLLED_SUM = 1, 2, 3, 4
+_KINDS = {UPLOAD: "upload", SUM: "sum", ENROLLED_UPLOAD: "upload", ENROLLED_SUM: "sum"}
+
+# magic, kind; fingerprint (over parameters and key), context; index, vector length. The number of
+# chunks and of ciphertexts in this one follow from the vector's length.
+HEADER = struct.Struct("<4sB16s32sIQ")
+SENDER = struct.Struct("<Q32s")  # client, nonce: of an upload; of each contributor of a sum
+TAG_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkHeader:
+    """What upload chunks and sum chunks have in common."""
+
+    kind: int
+    fingerprint: bytes
+    context: bytes
+    index: int
+    vector_length: int
+
+
+def check_client_id(client_id: int) -> None:
+    """Raises LocalProtocolError: not an integer in 0 … 2^63 − 1."""
+    if isinstance(client_id, bool) or not isinstance(client_id, int):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+        raise LocalProtocolError("client_id must be an integer")
+    if not 0 <= client_id < 1 << 63:
+        raise LocalProtocolError("client_id must lie in 0 … 2^63 − 1")
+
+
+def envelope_kind(data: bytes) -> str:
+    """Name a message of this package for a report: "upload" or "sum".
+
+    Raises:
+        WireFormatError: it is neither.
+    """
+    if len(data) < HEADER.size or data[:4] != MAGIC or data[4] not in _KINDS:
+        raise WireFormatError("these bytes are no envelope of an encrypted sum")
+    return _KINDS[data[4]]
+
+
+def read_header(data: bytes, *kinds: int) -> ChunkHeader:
+    """Read the header of a chunk that must be of one of these kinds.
+
+    Raises:
+        WireFormatError: no chunk, or one of another kind.
+    """
+    if envelope_kind(data) != _KINDS[kinds[0]]:
+        raise WireFormatError(f"an {_KINDS[data[4]]} chunk stands where {_KINDS[kinds[0]]} is due")
+    if data[4] not in kinds:
+        signed = "enrolled clients" if data[4] in (ENROLLED_UPLOAD, ENROLLED_SUM) else "the group"
+        raise WireFormatError(
+            f"this {_KINDS[data[4]]} chunk is one of {signed}: all parties have a directory, or none has"
+        )
+    fields = cast("tuple[bytes, int, bytes, bytes, int, int]", HEADER.unpack_from(data))
+    return ChunkHeader(*fields[1:])
+
+
+def check_origin(header: ChunkHeader, public: PublicContext, context: bytes) -> None:
+    """Raises ContextMismatchError: other parameters, another key, or another round."""
+    if header.fingerprint != public.fingerprint:
+        raise ContextMismatchError("the chunk was made with other parameters or another key")
+    if header.context != context:
+        raise ContextMismatchError("the chunk was made for another round")
+
+
+def check_place(header: ChunkHeader, public: PublicContext) -> int:
+    """How many ciphertexts the chunk must hold."""
+    if not 1 <= header.vector_length <= MAX_VECTOR_LENGTH:
+        raise WireFormatError(f"a vector of {header.vector_length} integers is out of range")
+    if header.index >= public.params.chunks(header.vector_length):
+        raise WireFormatError(f"there is no chunk {header.index} of such a vector")
+    return public.params.ciphertexts_in_chunk(header.index, header.vector_length)
+
+
+def pack_tags(tags: tuple[int, ...]) -> bytes:
+    """Tags as 64-bit little-endian words."""
+    return struct.pack(f"<{len(tags)}Q", *tags)
+
+
+def read_tags(data: bytes) -> tuple[int, ...]:
+    """Read what `pack_tags` wrote; raises WireFormatError for a tag that is not below q."""
+    tags = cast("tuple[int, ...]", struct.unpack(f"<{len(data) // TAG_BYTES}Q", data))
+    if max(tags) >= MODULUS:
+        raise WireFormatError("a tag is not below q")
+    return tags
