@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional
 
 from fedavg import ModelSpec, SensitivityMap, label_sensitivity, load_task
-from fedavg.tensors import Layout
+from fedavg.models.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

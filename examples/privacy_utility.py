@@ -5,8 +5,8 @@ Run: python examples/privacy_utility.py
 
 from __future__ import annotations
 
-from fedavg.config import build_job, load_config
-from fedavg.federation import Federation
+from fedavg.config.build import build_job, load_config
+from fedavg.federation.federation import Federation
 
 
 def accuracy_at(epsilon: float, rounds: int) -> float:

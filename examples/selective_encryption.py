@@ -26,10 +26,10 @@ from fedavg import (
     load_task,
     sum_once,
 )
-from fedavg.tensors import Layout
+from fedavg.models.layout import Layout
 
 if TYPE_CHECKING:
-    from fedavg.secure_sum import SecureSum
+    from fedavg.sums.interface import SecureSum
 
 SHARES = (0.0, 0.05, 0.2, 0.5, 0.8, 1.0)
 PIXELS, HIDDEN = 64, 64

@@ -1,6 +1,6 @@
 """Federated averaging in which the server only ever sees aggregated or encrypted updates.
 
-Names are imported on first use (PEP 562), so that ``import fedavg.encoding`` loads no torch.
+Names are imported on first use (PEP 562), so that ``import fedavg.encoding.fixed_point`` loads no torch.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedavg.clipping import AdaptiveClipping
-    from fedavg.cohort import FixedCohort, PoissonCohort
-    from fedavg.compression import RandomK
-    from fedavg.data import Dataset, load_task
-    from fedavg.encoding import FixedPoint
+    from fedavg.algorithms.blocks.layers import LayerBlocks
+    from fedavg.algorithms.blocks.rolling import RollingBlocks
+    from fedavg.algorithms.personal import Ditto, FedRep, FineTune
+    from fedavg.data.tasks import Dataset, load_task
+    from fedavg.encoding.fixed_point import FixedPoint
+    from fedavg.encoding.quantised import Quantised
+    from fedavg.encoding.random_k import RandomK
     from fedavg.errors import (
         CapacityError,
         ConfigError,
@@ -26,26 +28,11 @@ if TYPE_CHECKING:
         RoundAbortedError,
         WireFormatError,
     )
-    from fedavg.federation import Federation, RoundResult
-    from fedavg.layer_blocks import LayerBlocks
-    from fedavg.local_training import LocalTraining
-    from fedavg.model_spec import ModelSpec
-    from fedavg.noise import (
-        CentralGaussian,
-        DistributedDiscreteGaussian,
-        DistributedGaussian,
-        DistributedSkellam,
-    )
-    from fedavg.personalization import Ditto, FedRep, FineTune
-    from fedavg.plan import Budget, Plan, calibrated
-    from fedavg.quantised import Quantised
-    from fedavg.resolution import Resolution
-    from fedavg.rolling_blocks import RollingBlocks
-    from fedavg.schedule import Schedule
-    from fedavg.selective import Selective
-    from fedavg.sensitivity import SensitivityMap
-    from fedavg.sensitivity_scores import gradient_times_weight, label_sensitivity
-    from fedavg.server_optim import (
+    from fedavg.federation.federation import Federation, RoundResult
+    from fedavg.models.spec import ModelSpec
+    from fedavg.optimizers.local import LocalTraining
+    from fedavg.optimizers.schedule import Schedule
+    from fedavg.optimizers.server import (
         AveragedIterates,
         FedAdagrad,
         FedAdam,
@@ -53,69 +40,82 @@ if TYPE_CHECKING:
         FedMomentum,
         FedYogi,
     )
-    from fedavg.simulate import Faults
-    from fedavg.sum_he import Bfv, Ckks
-    from fedavg.sum_masked_he import EncryptedSecAgg
-    from fedavg.sum_plain import InsecurePlain
-    from fedavg.sum_secagg import SecAgg
-    from fedavg.sum_single import sum_once
-    from fedavg.transcript import Transcript
+    from fedavg.plan.plan import Budget, Plan, calibrated
+    from fedavg.plan.resolution import Resolution
+    from fedavg.privacy.clipping import AdaptiveClipping
+    from fedavg.privacy.noise import (
+        CentralGaussian,
+        DistributedDiscreteGaussian,
+        DistributedGaussian,
+        DistributedSkellam,
+    )
+    from fedavg.privacy.sampling import FixedCohort, PoissonCohort
+    from fedavg.protocol.transcript import Transcript
+    from fedavg.simulation.population import Faults
+    from fedavg.sums.encrypted import Bfv, Ckks
+    from fedavg.sums.masked import SecAgg
+    from fedavg.sums.masked_encrypted import EncryptedSecAgg
+    from fedavg.sums.once import sum_once
+    from fedavg.sums.plain import InsecurePlain
+    from fedavg.sums.selective.map import SensitivityMap
+    from fedavg.sums.selective.sum import Selective
+    from fedavg.training.sensitivity import gradient_times_weight, label_sensitivity
 
 _HOME = {
-    "AdaptiveClipping": "clipping",
-    "AveragedIterates": "server_optim",
-    "Bfv": "sum_he",
-    "Budget": "plan",
+    "AdaptiveClipping": "privacy.clipping",
+    "AveragedIterates": "optimizers.server",
+    "Bfv": "sums.encrypted",
+    "Budget": "plan.plan",
     "CapacityError": "errors",
-    "CentralGaussian": "noise",
-    "Ckks": "sum_he",
+    "CentralGaussian": "privacy.noise",
+    "Ckks": "sums.encrypted",
     "ConfigError": "errors",
     "DataError": "errors",
-    "Dataset": "data",
-    "DistributedDiscreteGaussian": "noise",
-    "DistributedGaussian": "noise",
-    "DistributedSkellam": "noise",
-    "Ditto": "personalization",
-    "EncryptedSecAgg": "sum_masked_he",
-    "Faults": "simulate",
-    "FedAdagrad": "server_optim",
-    "FedAdam": "server_optim",
-    "FedAvg": "server_optim",
+    "Dataset": "data.tasks",
+    "DistributedDiscreteGaussian": "privacy.noise",
+    "DistributedGaussian": "privacy.noise",
+    "DistributedSkellam": "privacy.noise",
+    "Ditto": "algorithms.personal",
+    "EncryptedSecAgg": "sums.masked_encrypted",
+    "Faults": "simulation.population",
+    "FedAdagrad": "optimizers.server",
+    "FedAdam": "optimizers.server",
+    "FedAvg": "optimizers.server",
     "FedAvgError": "errors",
-    "FedMomentum": "server_optim",
-    "FedRep": "personalization",
-    "FedYogi": "server_optim",
-    "Federation": "federation",
-    "FineTune": "personalization",
-    "FixedCohort": "cohort",
-    "FixedPoint": "encoding",
-    "InsecurePlain": "sum_plain",
-    "LayerBlocks": "layer_blocks",
+    "FedMomentum": "optimizers.server",
+    "FedRep": "algorithms.personal",
+    "FedYogi": "optimizers.server",
+    "Federation": "federation.federation",
+    "FineTune": "algorithms.personal",
+    "FixedCohort": "privacy.sampling",
+    "FixedPoint": "encoding.fixed_point",
+    "InsecurePlain": "sums.plain",
+    "LayerBlocks": "algorithms.blocks.layers",
     "LocalProtocolError": "errors",
-    "LocalTraining": "local_training",
-    "ModelSpec": "model_spec",
+    "LocalTraining": "optimizers.local",
+    "ModelSpec": "models.spec",
     "NonFiniteError": "errors",
-    "Plan": "plan",
+    "Plan": "plan.plan",
     "PlanError": "errors",
-    "PoissonCohort": "cohort",
-    "Quantised": "quantised",
-    "RandomK": "compression",
+    "PoissonCohort": "privacy.sampling",
+    "Quantised": "encoding.quantised",
+    "RandomK": "encoding.random_k",
     "ReportError": "errors",
-    "Resolution": "resolution",
-    "RollingBlocks": "rolling_blocks",
+    "Resolution": "plan.resolution",
+    "RollingBlocks": "algorithms.blocks.rolling",
     "RoundAbortedError": "errors",
-    "RoundResult": "federation",
-    "Schedule": "schedule",
-    "SecAgg": "sum_secagg",
-    "Selective": "selective",
-    "SensitivityMap": "sensitivity",
-    "Transcript": "transcript",
+    "RoundResult": "federation.federation",
+    "Schedule": "optimizers.schedule",
+    "SecAgg": "sums.masked",
+    "Selective": "sums.selective.sum",
+    "SensitivityMap": "sums.selective.map",
+    "Transcript": "protocol.transcript",
     "WireFormatError": "errors",
-    "calibrated": "plan",
-    "gradient_times_weight": "sensitivity_scores",
-    "label_sensitivity": "sensitivity_scores",
-    "load_task": "data",
-    "sum_once": "sum_single",
+    "calibrated": "plan.plan",
+    "gradient_times_weight": "training.sensitivity",
+    "label_sensitivity": "training.sensitivity",
+    "load_task": "data.tasks",
+    "sum_once": "sums.once",
 }
 
 __all__ = [

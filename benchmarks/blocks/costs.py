@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from fedavg.block_rounds import block_start
-from fedavg.blocks import dealt
-from fedavg.cohort import PoissonCohort
-from fedavg.encoding import FixedPoint
-from fedavg.federation import Federation
-from fedavg.global_model import GlobalModel
-from fedavg.plan import Plan
-from fedavg.server_optim import FedAvg
-from fedavg.sum_plain import InsecurePlain
-from fedavg.sum_secagg import SecAgg
-from fedavg.tensors import Layout
-from fedavg.update import Workbench, prepare
+from fedavg.algorithms.blocks.deal import dealt
+from fedavg.client.update import Workbench, prepare
+from fedavg.encoding.fixed_point import FixedPoint
+from fedavg.federation.federation import Federation
+from fedavg.models.layout import Layout
+from fedavg.optimizers.server import FedAvg
+from fedavg.plan.plan import Plan
+from fedavg.privacy.sampling import PoissonCohort
+from fedavg.server.blocks import block_start
+from fedavg.server.model import GlobalModel
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.plain import InsecurePlain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fedavg.blocks import Blocks
-    from fedavg.data import Dataset
-    from fedavg.local_training import LocalTraining
-    from fedavg.model_spec import ModelSpec
-    from fedavg.secure_sum import SecureSum
+    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.data.tasks import Dataset
+    from fedavg.models.spec import ModelSpec
+    from fedavg.optimizers.local import LocalTraining
+    from fedavg.sums.interface import SecureSum
 
 __all__ = ["Costs", "costs_of", "plan_of"]
 

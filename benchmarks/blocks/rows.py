@@ -9,23 +9,23 @@ import torch
 
 from benchmarks.blocks.costs import Costs, costs_of, plan_of
 from benchmarks.measure import Curve, Measure, Table
-from fedavg.data import Dataset, load_task
+from fedavg.algorithms.blocks.layers import LayerBlocks
+from fedavg.algorithms.blocks.rolling import RollingBlocks
+from fedavg.data.tasks import Dataset, load_task
 from fedavg.errors import PlanError
-from fedavg.federation import Federation
-from fedavg.layer_blocks import LayerBlocks
-from fedavg.local_training import LocalTraining
-from fedavg.model_spec import ModelSpec
-from fedavg.rolling_blocks import RollingBlocks
-from fedavg.server_optim import FedAvg
-from fedavg.sum_plain import InsecurePlain
-from fedavg.tensors import Layout
+from fedavg.federation.federation import Federation
+from fedavg.models.layout import Layout
+from fedavg.models.spec import ModelSpec
+from fedavg.optimizers.local import LocalTraining
+from fedavg.optimizers.server import FedAvg
+from fedavg.sums.plain import InsecurePlain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.bench import Bench
-    from fedavg.blocks import Blocks
-    from fedavg.data import Task
+    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.data.tasks import Task
 
 __all__ = ["everything"]
 

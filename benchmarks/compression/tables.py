@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.compression.task import CLIENTS, Outcome, Setting, Traffic
 from benchmarks.measure import Curve, Measure, Table
-from fedavg.compression import RandomK
-from fedavg.download import FORMATS
-from fedavg.quantised import Quantised
+from fedavg.encoding.broadcast import FORMATS
+from fedavg.encoding.quantised import Quantised
+from fedavg.encoding.random_k import RandomK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

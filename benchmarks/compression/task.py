@@ -10,15 +10,15 @@ import numpy as np
 from torch import nn
 
 import fedavg
-from fedavg.local import local_update
-from fedavg.partition import dirichlet
-from fedavg.secure_sum import KEY_HOLDER
-from fedavg.tensors import Layout
+from fedavg.data.partition import dirichlet
+from fedavg.models.layout import Layout
+from fedavg.sums.interface import KEY_HOLDER
+from fedavg.training.loop import local_update
 
 if TYPE_CHECKING:
-    from fedavg.data import Task
-    from fedavg.federation import RoundResult
-    from fedavg.secure_sum import SecureSum
+    from fedavg.data.tasks import Task
+    from fedavg.federation.federation import RoundResult
+    from fedavg.sums.interface import SecureSum
 
 __all__ = ["CLIENTS", "Outcome", "Setting", "Traffic", "wide"]
 

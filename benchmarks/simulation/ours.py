@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.simulation.task import CLIP, MULTIPLIER, read_bytes, read_images, scaled
-from fedavg.fork_server import start_early
+from fedavg.simulation.fork_server import start_early
 
 if TYPE_CHECKING:
     from benchmarks.simulation.task import Task
@@ -67,7 +67,7 @@ def _plan(task: Task) -> Plan:
         PoissonCohort,
         SecAgg,
     )
-    from fedavg.encoding import bits_for  # noqa: PLC0415 - as above
+    from fedavg.encoding.fixed_point import bits_for  # noqa: PLC0415 - as above
 
     private = task.protection in ("central-dp", "secagg-skellam")
     noise = {
@@ -93,7 +93,7 @@ def _plan(task: Task) -> Plan:
 
 def _accuracy(task: Task, federation: Federation) -> float:
     from fedavg import Dataset, ModelSpec  # noqa: PLC0415 - as above
-    from fedavg.local import evaluate  # noqa: PLC0415 - as above
+    from fedavg.training.loop import evaluate  # noqa: PLC0415 - as above
 
     images, labels = read_images(task.data, "test")
     model = ModelSpec(_FACTORIES[task.model], (784,), 10).build()

@@ -53,7 +53,7 @@ def test_every_module_template_and_marker_is_in_it(names: list[str]) -> None:
     expected = {name.replace("\\", "/") for name in expected}
     assert not expected - set(names)
     assert {f"{package}/py.typed" for package in PACKAGES} <= expected
-    assert any(name.startswith("fedavg/templates/") for name in names)
+    assert any(name.startswith("fedavg/reports/templates/") for name in names)
 
 
 def test_the_licence_is_in_it(names: list[str]) -> None:

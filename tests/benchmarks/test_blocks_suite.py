@@ -8,12 +8,12 @@ from rich.console import Console
 from benchmarks import Bench
 from benchmarks.blocks import rows
 from benchmarks.blocks.costs import costs_of
-from fedavg.data import load_task
-from fedavg.layer_blocks import LayerBlocks
-from fedavg.local_training import LocalTraining
-from fedavg.model_spec import ModelSpec
-from fedavg.rolling_blocks import RollingBlocks
-from fedavg.tensors import Layout
+from fedavg.algorithms.blocks.layers import LayerBlocks
+from fedavg.algorithms.blocks.rolling import RollingBlocks
+from fedavg.data.tasks import load_task
+from fedavg.models.layout import Layout
+from fedavg.models.spec import ModelSpec
+from fedavg.optimizers.local import LocalTraining
 from tests.e2e.small import examples
 
 TRAINING = LocalTraining(batch_size=4, optimizer="momentum")

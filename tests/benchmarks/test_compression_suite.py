@@ -10,8 +10,8 @@ from rich.console import Console
 from benchmarks import Bench
 from benchmarks.compression import tables
 from benchmarks.compression.task import Setting, Traffic
-from fedavg.download import ModelCodec
-from fedavg.tensors import Layout
+from fedavg.encoding.broadcast import ModelCodec
+from fedavg.models.layout import Layout
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import convergence
 from benchmarks.convergence import __main__ as own
-from fedavg import local
+from fedavg.training import loop as local
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedavg.secure_sum import KEY_HOLDER, SumSpec
-from fedavg.sum_he import Bfv, Ckks
-from fedavg.sum_masked_he import EncryptedSecAgg
-from fedavg.sum_plain import InsecurePlain
-from fedavg.sum_secagg import SecAgg
+from fedavg.sums.encrypted import Bfv, Ckks
+from fedavg.sums.interface import KEY_HOLDER, SumSpec
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.masked_encrypted import EncryptedSecAgg
+from fedavg.sums.plain import InsecurePlain
 from secagg import Identity
 
 if TYPE_CHECKING:

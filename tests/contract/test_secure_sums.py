@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedavg.errors import CapacityError, FedAvgError, RoundAbortedError
-from fedavg.secure_sum import centred
-from fedavg.sum_secagg import SecAgg
+from fedavg.sums.interface import centred
+from fedavg.sums.masked import SecAgg
 from he import HeError
 from secagg import SecAggError, UnsafeParametersError
 from tests.contract.sums import BACKENDS, secure_sum, spec_for

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedavg.cohort import PoissonCohort
-from fedavg.data import Dataset
-from fedavg.encoding import FixedPoint
-from fedavg.federation import Federation
-from fedavg.local import LocalTraining
-from fedavg.model_spec import ModelSpec
-from fedavg.plan import Plan
-from fedavg.server_optim import FedAvg
-from fedavg.sum_he import Bfv, Ckks
-from fedavg.sum_masked_he import EncryptedSecAgg
-from fedavg.sum_plain import InsecurePlain
-from fedavg.sum_secagg import SecAgg
+from fedavg.data.tasks import Dataset
+from fedavg.encoding.fixed_point import FixedPoint
+from fedavg.federation.federation import Federation
+from fedavg.models.spec import ModelSpec
+from fedavg.optimizers.server import FedAvg
+from fedavg.plan.plan import Plan
+from fedavg.privacy.sampling import PoissonCohort
+from fedavg.sums.encrypted import Bfv, Ckks
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.masked_encrypted import EncryptedSecAgg
+from fedavg.sums.plain import InsecurePlain
+from fedavg.training.loop import LocalTraining
 
 SUMS = {
     "insecure-plain": InsecurePlain(),

@@ -8,8 +8,8 @@ import json
 import numpy as np
 from rich.console import Console
 
-from fedavg.config import load_config
-from fedavg.run import execute
+from fedavg.config.build import load_config
+from fedavg.runs.run import execute
 from tests.e2e.small import examples
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from fedavg.cli import app
+from fedavg.cli.app import app
 from tests.e2e.test_resume import EXACT, config_in, kill_after, lines, start
 
 runner = CliRunner()

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fedavg.cli import app
-from fedavg.config import build_job, load_config
+from fedavg.cli.app import app
+from fedavg.config.build import build_job, load_config
 from tests.e2e.small import examples
 
 runner = CliRunner()

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fedavg.audit import audit_plan
-from fedavg.cli import app
-from fedavg.clipping import AdaptiveClipping
-from fedavg.compression import RandomK
-from fedavg.config import build_job, load_config
-from fedavg.download import ModelCodec
-from fedavg.encoding import FixedPoint
+from fedavg.audits.audit import audit_plan
+from fedavg.cli.app import app
+from fedavg.config.build import build_job, load_config
+from fedavg.encoding.broadcast import ModelCodec
+from fedavg.encoding.fixed_point import FixedPoint
+from fedavg.encoding.quantised import Quantised
+from fedavg.encoding.random_k import RandomK
 from fedavg.errors import PlanError
-from fedavg.messages import RoundStart, encode
-from fedavg.noise import CentralGaussian, DistributedGaussian
-from fedavg.quantised import Quantised
-from fedavg.selective import Selective
-from fedavg.sensitivity import SensitivityMap
-from fedavg.simulate import Faults
-from fedavg.sum_he import Bfv
-from fedavg.sum_plain import InsecurePlain
-from fedavg.sum_secagg import SecAgg
+from fedavg.privacy.clipping import AdaptiveClipping
+from fedavg.privacy.noise import CentralGaussian, DistributedGaussian
+from fedavg.protocol.messages import RoundStart, encode
+from fedavg.simulation.population import Faults
+from fedavg.sums.encrypted import Bfv
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.plain import InsecurePlain
+from fedavg.sums.selective.map import SensitivityMap
+from fedavg.sums.selective.sum import Selective
 from tests.e2e.small import LENGTH, MODEL, SUMS, clients, federation, plan
 from tests.e2e.test_resume import config_in, killed_and_resumed, lines
 
@@ -115,7 +115,7 @@ def test_a_killed_run_goes_on_with_what_the_clients_kept(tmp_path, monkeypatch):
 
 
 def test_without_the_kept_state_a_resumed_run_would_differ(in_the_clear, monkeypatch):
-    monkeypatch.setattr("fedavg.client_state.MemoryStore.load", lambda self, client, index: {})
+    monkeypatch.setattr("fedavg.algorithms.state.MemoryStore.load", lambda self, client, index: {})
     run = federation(SUMS["insecure-plain"], changes=FEW_BYTES)
     list(run.run(4))
     assert not np.array_equal(run.released, in_the_clear[0].released)
@@ -152,8 +152,8 @@ def test_drop_outs_leave_a_model():
 
 def test_updates_start_from_what_was_received_and_the_server_keeps_full_precision():
     """The second round by hand: w + mean of (trained from the received model − the received model)."""
-    from fedavg.local import local_update
-    from fedavg.tensors import Layout
+    from fedavg.models.layout import Layout
+    from fedavg.training.loop import local_update
 
     run = federation(InsecurePlain(), changes={"download": "int4", "weighting": "equal"})
     rounds = run.run(2)
@@ -194,8 +194,8 @@ def test_the_model_takes_a_fraction_of_the_bytes(download, ratio):
 @pytest.mark.parametrize("download", ["float32", "float16", "int8", "int4"])
 def test_a_client_refuses_a_model_in_another_form(download):
     from fedavg.errors import LocalProtocolError
-    from fedavg.simulate import Population
-    from fedavg.tensors import Layout
+    from fedavg.models.layout import Layout
+    from fedavg.simulation.population import Population
 
     sums = InsecurePlain()
     made = plan(sums, download=download)

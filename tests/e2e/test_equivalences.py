@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedavg.data import Dataset
-from fedavg.encoding import FixedPoint
-from fedavg.local_training import LocalTraining
-from fedavg.server_optim import FedAvg, FedMomentum
-from fedavg.sum_plain import InsecurePlain
+from fedavg.data.tasks import Dataset
+from fedavg.encoding.fixed_point import FixedPoint
+from fedavg.optimizers.local import LocalTraining
+from fedavg.optimizers.server import FedAvg, FedMomentum
+from fedavg.sums.plain import InsecurePlain
 from tests.e2e.small import clients, examples, federation
 
 FINE = {"encoding": FixedPoint(4.0, 40, rounding="nearest")}

@@ -68,7 +68,7 @@ def test_a_model_moves_from_one_task_to_another_by_two_configurations(tmp_path):
 
     from typer.testing import CliRunner
 
-    from fedavg.cli import app
+    from fedavg.cli.app import app
 
     base = tmp_path / "base"
     options = ["--secure-sum", "insecure-plain", "--workers", "0"]

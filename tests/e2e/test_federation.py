@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedavg.cohort import PoissonCohort
-from fedavg.data import Dataset
-from fedavg.encoding import FixedPoint
+from fedavg.data.tasks import Dataset
+from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import DataError, LocalProtocolError
-from fedavg.federation import Federation
-from fedavg.noise import (
+from fedavg.federation.federation import Federation
+from fedavg.plan.plan import Budget
+from fedavg.privacy.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
     DistributedGaussian,
     DistributedSkellam,
 )
-from fedavg.plan import Budget
-from fedavg.simulate import Faults
-from fedavg.sum_plain import InsecurePlain
-from fedavg.sum_secagg import SecAgg
+from fedavg.privacy.sampling import PoissonCohort
+from fedavg.simulation.population import Faults
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.plain import InsecurePlain
 from tests.e2e.small import MODEL, SUMS, clients, federation, plan
 
 PRIVATE = {"encoding": FixedPoint(0.5, 9), "noise": DistributedGaussian(1.0)}
@@ -44,8 +44,8 @@ def test_every_secure_sum_trains_the_same_model_to_the_bit(name, unprotected):
 
 def test_the_weighted_mean_is_federated_averaging(unprotected):
     """One round by hand: w + Σ n_k·Δ_k ÷ Σ n_k, to the encoding's grid."""
-    from fedavg.local import local_update
-    from fedavg.tensors import Layout
+    from fedavg.models.layout import Layout
+    from fedavg.training.loop import local_update
 
     run = federation(SUMS["insecure-plain"])
     list(run.run(1))
@@ -120,7 +120,7 @@ def test_the_aggregate_carries_the_noise_that_was_claimed():
     Its variance must be at least the claimed one and near the added one: within 6 standard
     errors (false-alarm rate 2e-9).
     """
-    from fedavg.local import LocalTraining
+    from fedavg.training.loop import LocalTraining
 
     run = federation(
         SUMS["insecure-plain"],

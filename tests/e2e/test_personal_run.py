@@ -10,18 +10,22 @@ import pytest
 from safetensors import safe_open
 from typer.testing import CliRunner
 
-from fedavg import partition
-from fedavg.cli import app
-from fedavg.client_state import FolderStore
-from fedavg.cohort import PoissonCohort
-from fedavg.data import load_task
-from fedavg.encoding import FixedPoint
-from fedavg.federation import Federation
-from fedavg.local import LocalTraining
-from fedavg.model_spec import ModelSpec
-from fedavg.noise import DistributedDiscreteGaussian, DistributedGaussian, DistributedSkellam
-from fedavg.personalization import Ditto, FedRep, FineTune, held_out
-from fedavg.transcript import Transcript
+from fedavg.algorithms.personal import Ditto, FedRep, FineTune, held_out
+from fedavg.algorithms.state import FolderStore
+from fedavg.cli.app import app
+from fedavg.data import partition
+from fedavg.data.tasks import load_task
+from fedavg.encoding.fixed_point import FixedPoint
+from fedavg.federation.federation import Federation
+from fedavg.models.spec import ModelSpec
+from fedavg.privacy.noise import (
+    DistributedDiscreteGaussian,
+    DistributedGaussian,
+    DistributedSkellam,
+)
+from fedavg.privacy.sampling import PoissonCohort
+from fedavg.protocol.transcript import Transcript
+from fedavg.training.loop import LocalTraining
 from tests.e2e.scanner import contains_vector
 from tests.e2e.small import SUMS, examples, plan
 from tests.e2e.test_resume import killed_and_resumed
@@ -156,8 +160,8 @@ def test_no_head_is_in_any_byte_that_a_server_got(tmp_path):
 @pytest.mark.parametrize("what", ["head", "change"])
 def test_a_client_that_sends_its_head_would_be_found(tmp_path, monkeypatch, what):
     """The mutant puts its head, or the head's change, in the place of the first coordinates of the body."""
-    from fedavg import update
-    from fedavg.local import local_update
+    from fedavg.client import update
+    from fedavg.training.loop import local_update
 
     def sending(model, layout, start, dataset, training, **options):
         moved = local_update(model, layout, start, dataset, training, **options)
@@ -246,7 +250,7 @@ def test_a_run_reports_the_clients_figures_where_they_belong(tmp_path):
 
 
 def test_a_run_that_broke_off_ends_with_the_same_personal_models(tmp_path, monkeypatch):
-    from fedavg.run_dir import RunDirectory
+    from fedavg.runs.directory import RunDirectory
 
     config = config_in(tmp_path, "ditto")
     whole, broken = tmp_path / "whole", tmp_path / "broken"

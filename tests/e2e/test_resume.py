@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dp import Ledger
-from fedavg.cli import app
+from fedavg.cli.app import app
 from tests.e2e.small import examples
 
 runner = CliRunner()
@@ -149,7 +149,7 @@ def test_under_dp_a_killed_run_keeps_its_plan_and_its_budget(tmp_path):
 @pytest.fixture
 def interrupted(tmp_path):
     """A short run that was stopped with Ctrl-C from within, after its third round."""
-    from fedavg.run_dir import RunDirectory
+    from fedavg.runs.directory import RunDirectory
 
     append = RunDirectory.append
 
@@ -200,7 +200,7 @@ def test_an_edited_configuration_is_refused(interrupted):
 
 
 def test_two_processes_cannot_run_one_directory(interrupted):
-    from fedavg.run_dir import RunDirectory
+    from fedavg.runs.directory import RunDirectory
 
     with RunDirectory.reopen(interrupted).held():
         result = runner.invoke(app, ["resume", str(interrupted)])

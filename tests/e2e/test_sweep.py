@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fedavg import study_run
-from fedavg.cli import app
-from fedavg.config import build_job
-from fedavg.study import read_study
-from tests.fedavg.studies import OneProcess, study_in
+from fedavg.cli.app import app
+from fedavg.config.build import build_job
+from fedavg.studies import runner as study_run
+from fedavg.studies.study import read_study
+from tests.fedavg.support.studies import OneProcess, study_in
 
 runner = CliRunner()
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples" / "studies").glob("*.toml"))

@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from fedavg.cli import app
+from fedavg.cli.app import app
 
 CONFIG = """
 rounds = 3

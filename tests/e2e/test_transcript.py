@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from fedavg.local import evaluate, local_update
-from fedavg.messages import SumMessage, decode
-from fedavg.tensors import Layout
-from fedavg.transcript import Transcript, describe, uploaded_vector
+from fedavg.models.layout import Layout
+from fedavg.protocol.messages import SumMessage, decode
+from fedavg.protocol.transcript import Transcript, describe, uploaded_vector
+from fedavg.training.loop import evaluate, local_update
 from tests.e2e.scanner import contains_number, contains_vector
 from tests.e2e.small import LENGTH, MODEL, SUMS, clients, federation
 
@@ -132,9 +132,9 @@ def test_the_server_object_reaches_no_client_object():
     """Walk everything reachable from a round's server: no client, identity, mask or data set."""
     import gc
 
-    from fedavg.client import Client
-    from fedavg.data import Dataset
-    from fedavg.server import RoundServer
+    from fedavg.client.client import Client
+    from fedavg.data.tasks import Dataset
+    from fedavg.server.round import RoundServer
     from secagg import Identity
 
     forbidden = (Client, Dataset, Identity)

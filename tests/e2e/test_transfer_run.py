@@ -11,12 +11,12 @@ import pytest
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from fedavg.cli import app
+from fedavg.cli.app import app
 from fedavg.errors import LocalProtocolError
-from fedavg.model_spec import ModelSpec
-from fedavg.simulate import Population
-from fedavg.tensors import Layout
-from fedavg.transfer import model_bytes, rest_digest
+from fedavg.models.files import model_bytes, rest_digest
+from fedavg.models.layout import Layout
+from fedavg.models.spec import ModelSpec
+from fedavg.simulation.population import Population
 from tests.e2e.small import SUMS, examples, federation
 
 runner = CliRunner()
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(base, tmp_path)
 
 
 def test_a_run_is_not_resumed_from_another_base(base, tmp_path, monkeypatch):
-    from fedavg.run_dir import RunDirectory
+    from fedavg.runs.directory import RunDirectory
 
     append = RunDirectory.append
 

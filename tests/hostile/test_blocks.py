@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedavg import block_training, client
-from fedavg.blocks import dealt
-from fedavg.client import Client
+from fedavg.algorithms.blocks.deal import dealt
+from fedavg.client import blocks as block_training
+from fedavg.client import client
+from fedavg.client.client import Client
+from fedavg.client.update import Workbench
 from fedavg.errors import LocalProtocolError
-from fedavg.messages import (
+from fedavg.protocol.messages import (
     OpenRequest,
     Ready,
     RoundStart,
@@ -20,12 +22,11 @@ from fedavg.messages import (
     round_context,
     start_digest,
 )
-from fedavg.server import KeyHolder
-from fedavg.update import Workbench
+from fedavg.server.round import KeyHolder
 from he import HeError
 from secagg import Identity, SecAggError
 from tests.e2e.small import SUMS, examples
-from tests.fedavg.block_plans import CUTS, LAYOUT, MODEL, resolution_with
+from tests.fedavg.support.block_plans import CUTS, LAYOUT, MODEL, resolution_with
 from tests.hostile.mutants import FOUND, without
 
 N = 24
@@ -156,7 +157,7 @@ def test_mutant_that_answers_a_round_for_every_block(monkeypatch, attempts):
 
     for module in (client, block_training):
         monkeypatch.setattr(module, "resolution_for", any_block)
-    monkeypatch.setattr("fedavg.update.resolution_for", any_block)
+    monkeypatch.setattr("fedavg.client.update.resolution_for", any_block)
     without(monkeypatch, Client, "_train", "self._check_start(start)", "pass")
     with pytest.raises(FOUND):
         asked_for_two_blocks(attempts)

@@ -90,7 +90,7 @@ NAMED = {
     "O1": [
         ("secagg/test_wire.py", "test_damage_is_refused_or_another_canonical_message"),
         (ENVELOPES, "test_decoders_accept_or_raise_a_typed_error"),
-        ("fedavg/test_messages.py", "test_any_bytes_are_a_message_or_a_wire_format_error"),
+        ("fedavg/protocol/test_messages.py", "test_any_bytes_are_a_message_or_a_wire_format_error"),
     ],
     "O3": [
         ("arch/test_source.py", "test_no_unsafe_loader"),

@@ -10,14 +10,14 @@ import pytest
 from scipy.stats import beta
 
 from dp import Accountant, l2_clip
-from fedavg.clipping import AdaptiveClipping
-from fedavg.cohort import PoissonCohort
-from fedavg.encoding import FixedPoint, bits_for
-from fedavg.local import LocalTraining
-from fedavg.noise import CentralGaussian, DistributedGaussian, DistributedSkellam
-from fedavg.plan import Budget
-from fedavg.resolution import Resolution
-from fedavg.sum_plain import InsecurePlain
+from fedavg.encoding.fixed_point import FixedPoint, bits_for
+from fedavg.plan.plan import Budget
+from fedavg.plan.resolution import Resolution
+from fedavg.privacy.clipping import AdaptiveClipping
+from fedavg.privacy.noise import CentralGaussian, DistributedGaussian, DistributedSkellam
+from fedavg.privacy.sampling import PoissonCohort
+from fedavg.sums.plain import InsecurePlain
+from fedavg.training.loop import LocalTraining
 from tests.e2e.small import federation, plan
 
 LENGTH, ROSTER, TRIALS = 64, 20, 20_000

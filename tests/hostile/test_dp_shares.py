@@ -9,22 +9,22 @@ import pytest
 from scipy.stats import binom
 
 from dp import Event, FailureEvent, Ledger
-from fedavg.cohort import PoissonCohort
-from fedavg.encoding import FixedPoint
+from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import PlanError, RoundAbortedError
-from fedavg.local import LocalTraining
-from fedavg.noise import (
+from fedavg.plan.plan import Budget
+from fedavg.plan.resolution import Resolution
+from fedavg.privacy.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
     DistributedGaussian,
     DistributedSkellam,
 )
-from fedavg.plan import Budget
-from fedavg.resolution import Resolution
-from fedavg.server import RoundServer
-from fedavg.simulate import Faults
-from fedavg.sum_plain import InsecurePlain
-from fedavg.sum_secagg import SecAgg
+from fedavg.privacy.sampling import PoissonCohort
+from fedavg.server.round import RoundServer
+from fedavg.simulation.population import Faults
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.plain import InsecurePlain
+from fedavg.training.loop import LocalTraining
 from secagg import Identity
 from tests.e2e.small import LENGTH, federation, plan
 from tests.hostile.mutants import FOUND, without

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import he
-from fedavg.settings import SumConfig
-from fedavg.sum_he import Bfv, Ckks
-from fedavg.sum_masked_he import EncryptedSecAgg, _read
-from fedavg.sum_secagg import SecAgg
+from fedavg.config.settings import SumConfig
+from fedavg.sums.encrypted import Bfv, Ckks
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.masked_encrypted import EncryptedSecAgg, _read
 from he import scheme
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode, encode

@@ -7,15 +7,23 @@ import logging
 import numpy as np
 import pytest
 
-from fedavg import download
-from fedavg.client import Client
-from fedavg.encoding import FixedPoint
+from fedavg.client.client import Client
+from fedavg.encoding import broadcast as download
+from fedavg.encoding.fixed_point import FixedPoint
+from fedavg.encoding.quantised import Quantised
 from fedavg.errors import CapacityError, LocalProtocolError
-from fedavg.messages import Ready, RoundStart, SumOpen, decode, encode, round_context, start_digest
-from fedavg.noise import DistributedGaussian
-from fedavg.quantised import Quantised
+from fedavg.privacy.noise import DistributedGaussian
+from fedavg.protocol.messages import (
+    Ready,
+    RoundStart,
+    SumOpen,
+    decode,
+    encode,
+    round_context,
+    start_digest,
+)
 from tests.e2e.small import LENGTH, SUMS
-from tests.fedavg.test_client_server import MODEL_BYTES, client_of, resolution_of
+from tests.fedavg.protocol.test_client_server import MODEL_BYTES, client_of, resolution_of
 from tests.hostile.mutants import FOUND, without
 
 PLAIN = "insecure-plain"
@@ -85,7 +93,7 @@ def clamped_in_a_round(caplog):
     """What a client's own log says of a round in which half of its coordinates lie beyond a tiny range."""
     resolution = resolution_of(PLAIN, encoding=Quantised(1e-9, 8))
     client, _ = client_of(PLAIN, resolution)
-    with caplog.at_level(logging.INFO, logger="fedavg.update"):
+    with caplog.at_level(logging.INFO, logger="fedavg.client.update"):
         client.handle(encode(RoundStart(0, MODEL_BYTES)))
     return [record.getMessage() for record in caplog.records]
 

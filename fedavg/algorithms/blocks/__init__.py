@@ -1,0 +1,1 @@
+"""Blocks: parts of a model, of which each client trains and sends one."""

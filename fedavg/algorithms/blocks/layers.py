@@ -1,0 +1,224 @@
+"""Blocks of whole tensors: a client trains one block and holds the rest still (partial variable training).
+
+Yang et al. 2022.  Works with any model.  A client still gets the whole model and runs all of it forwards;
+it saves gradients, optimiser state, the way back below its lowest layer, and upload.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedavg.algorithms.blocks.deal import check_length, check_seed
+from fedavg.errors import PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedavg.models.layout import Layout
+
+__all__ = ["LayerBlocks"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerBlocks:
+    """Blocks of whole tensors: every coordinate lies in exactly one.
+
+    Args:
+        names: the model's trained tensors, in the order of its layout.
+        sizes: coordinates of each.
+        owners: the block of each; every block from 0 up owns a tensor.
+        seed: public seed of the deal.
+
+    Raises:
+        PlanError: tuples that do not pair up, or a block without a tensor.
+
+    Example:
+        >>> blocks = LayerBlocks(("a.weight", "a.bias", "b.weight"), (6, 2, 4), (0, 0, 1))
+        >>> blocks.lengths, blocks.coordinates(1, 0).tolist(), blocks.tensors(0)
+        ((8, 4), [8, 9, 10, 11], ('a.weight', 'a.bias'))
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    owners: tuple[int, ...]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.sizes) == len(self.owners):
+            raise PlanError("blocks need one size and one block for each tensor")
+        if not self.owners or set(self.owners) != set(range(max(self.owners) + 1)):
+            raise PlanError("every block needs at least one tensor")
+        if min(self.sizes) < 1:
+            raise PlanError("a tensor without coordinates belongs to no block")
+        check_seed(self.seed)
+
+    @classmethod
+    def by_count(cls, layout: Layout, count: int, *, seed: int = 0) -> LayerBlocks:
+        """Cut into `count` runs of layers, the largest as small as can be; of tensors, where layers are few.
+
+        Raises:
+            PlanError: more blocks than tensors.
+        """
+        units = _layers(layout)
+        if count > len(units):
+            units = [(index,) for index in range(len(layout.names))]
+        if not 1 <= count <= len(units):
+            raise PlanError(
+                f"{count} blocks of whole tensors cannot be cut from {len(layout.names)} tensors: "
+                "choose fewer, or a rolling kind, which cuts within layers"
+            )
+        return cls._of(layout, units, count, seed)
+
+    @classmethod
+    def by_memory(
+        cls, layout: Layout, budget: int, *, bytes_per_parameter: int = 4, seed: int = 0
+    ) -> LayerBlocks:
+        """Cut into the fewest blocks whose gradients and optimiser state fit a budget.
+
+        Args:
+            layout: of the model.
+            budget: bytes.
+            bytes_per_parameter: 4 for the gradient, and 4 for each number that the local optimiser
+                keeps of a parameter.  Activations come on top: they depend on the batch, not on the block.
+            seed: public seed of the deal.
+
+        Raises:
+            PlanError: a tensor beyond the budget by itself.
+        """
+        most = budget // bytes_per_parameter
+        sizes = _sizes(layout)
+        largest = max(range(len(sizes)), key=sizes.__getitem__)
+        if sizes[largest] > most:
+            raise PlanError(
+                f"training {layout.names[largest]!r} alone takes "
+                f"{sizes[largest] * bytes_per_parameter:,} bytes and the budget is {budget:,}: "
+                "raise it, or choose a rolling kind, which cuts within layers"
+            )
+        units = _layers(layout)
+        if max(_unit_sizes(layout, units)) > most:
+            units = [(index,) for index in range(len(sizes))]
+        return cls._of(layout, units, _pieces(_unit_sizes(layout, units), most), seed)
+
+    @classmethod
+    def by_patterns(
+        cls, layout: Layout, patterns: Sequence[Sequence[str]], *, seed: int = 0
+    ) -> LayerBlocks:
+        """Name each block's tensors by shell patterns, such as ``[["conv*"], ["dense.*", "output.*"]]``.
+
+        Raises:
+            PlanError: a tensor in no block or in two, or a block without any.
+        """
+        owners: list[int] = []
+        for name in layout.names:
+            found = [
+                block
+                for block, mine in enumerate(patterns)
+                if any(fnmatch.fnmatchcase(name, pattern) for pattern in mine)
+            ]
+            if len(found) != 1:
+                where = f"in the blocks {found}" if found else "in no block"
+                raise PlanError(f"the patterns put {name!r} {where}: each tensor belongs to one")
+            owners.append(found[0])
+        empty = set(range(len(patterns))) - set(owners)
+        if empty:
+            raise PlanError(f"the patterns of block {min(empty)} match no tensor")
+        return cls(layout.names, _sizes(layout), tuple(owners), seed)
+
+    @classmethod
+    def _of(
+        cls, layout: Layout, units: Sequence[tuple[int, ...]], count: int, seed: int
+    ) -> LayerBlocks:
+        owners = [0] * len(layout.names)
+        for unit, block in zip(units, _cut(_unit_sizes(layout, units), count), strict=True):
+            for index in unit:
+                owners[index] = block
+        return cls(layout.names, _sizes(layout), tuple(owners), seed)
+
+    @property
+    def count(self) -> int:
+        """See `Blocks.count`."""
+        return max(self.owners) + 1
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """See `Blocks.lengths`."""
+        totals = [0] * self.count
+        for size, block in zip(self.sizes, self.owners, strict=True):
+            totals[block] += size
+        return tuple(totals)
+
+    @property
+    def sends_part(self) -> bool:
+        """No: a client needs the whole model for its forward pass."""
+        return False
+
+    def tensors(self, block: int) -> tuple[str, ...]:
+        """Names of one block's tensors, in the order of the layout."""
+        return tuple(
+            name for name, owner in zip(self.names, self.owners, strict=True) if owner == block
+        )
+
+    def coordinates(self, block: int, round_index: int) -> NDArray[np.int64]:
+        """See `Blocks.coordinates`; the same in every round."""
+        del round_index
+        owners = np.repeat(np.array(self.owners), np.array(self.sizes))
+        return np.flatnonzero(owners == block).astype(np.int64)
+
+    def check(self, vector_length: int) -> None:
+        """See `Blocks.check`."""
+        check_length(sum(self.sizes), vector_length)
+
+
+def _sizes(layout: Layout) -> tuple[int, ...]:
+    return tuple(map(math.prod, layout.shapes))
+
+
+def _layers(layout: Layout) -> list[tuple[int, ...]]:
+    """Tensors of one module, next to each other, by index."""
+    units: list[tuple[int, ...]] = []
+    before: str | None = None
+    for index, name in enumerate(layout.names):
+        owner = name.rpartition(".")[0]
+        if owner and owner == before:
+            units[-1] = (*units[-1], index)
+        else:
+            units.append((index,))
+        before = owner
+    return units
+
+
+def _unit_sizes(layout: Layout, units: Iterable[tuple[int, ...]]) -> list[int]:
+    sizes = _sizes(layout)
+    return [sum(sizes[index] for index in unit) for unit in units]
+
+
+def _pieces(sizes: Sequence[int], most: int) -> int:
+    """Fewest runs of neighbours of at most `most` each."""
+    count, filled = 1, 0
+    for size in sizes:
+        count, filled = (count, filled + size) if filled + size <= most else (count + 1, size)
+    return count
+
+
+def _cut(sizes: Sequence[int], count: int) -> list[int]:
+    """The run of each unit when neighbours are cut into `count` runs, the largest as small as can be."""
+    low, high = max(sizes), sum(sizes)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _pieces(sizes, middle) <= count else (middle + 1, high)
+    runs: list[int] = []
+    run, filled = 0, 0
+    for index, size in enumerate(sizes):
+        left = len(sizes) - index
+        if filled and (filled + size > low or left == count - run - 1):
+            run, filled = run + 1, 0
+        filled += size
+        runs.append(run)
+    return runs

@@ -1,0 +1,158 @@
+"""Blocks of hidden units: a client gets, trains and returns a smaller network that rolls over the model.
+
+FedRolex (Alam et al. 2022), after HeteroFL (Diao et al. 2021).  For chains of dense or convolutional layers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedavg.algorithms.blocks.deal import check_length, check_seed
+from fedavg.errors import PlanError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["RollingBlocks"]
+
+
+@dataclass(frozen=True, slots=True)
+class RollingBlocks:
+    """Windows of the hidden units: a client trains the smaller network that they span.
+
+    Block b of round t takes ``round(share·H)`` neighbouring units of every hidden layer of H units.  The
+    windows move on by their own length each round, and those of deeper layers faster: once as many rounds
+    have passed as there are windows, each pair of windows of two layers has met.  Weights between
+    windows that do not meet, and units outside all windows, rest.
+
+    Args:
+        shapes: of weight, bias, weight, bias, … of a chain of dense or convolutional layers.
+        count: windows trained side by side; at 1/share they cover all units in every round.
+        share: of every hidden layer, in (0, 1]; None takes 1/count.
+        seed: public seed of the deal.
+
+    Raises:
+        PlanError: shapes that are no chain with a hidden layer, or a count or share out of range.
+
+    Example:
+        >>> blocks = RollingBlocks(((4, 3), (4,), (2, 4), (2,)), count=2)
+        >>> blocks.lengths, blocks.widths, blocks.windows(1, 0)[0].tolist()
+        ((14, 14), (2,), [2, 3])
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    count: int = 2
+    share: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise PlanError(f"at least one block is trained in a round, not {self.count!r}")
+        if not 0 < self.part <= 1:
+            raise PlanError(f"a block's share lies in (0, 1], not {self.share!r}")
+        check_seed(self.seed)
+        pairs = list(zip(self.shapes[::2], self.shapes[1::2], strict=False))
+        if len(self.shapes) % 2 or len(pairs) < 2:
+            raise PlanError(
+                "rolling blocks need a chain of layers with weight and bias, two at least"
+            )
+        before = 0
+        for weight, bias in pairs:
+            if len(weight) < 2 or bias != weight[:1] or (before and weight[1] % before):
+                raise PlanError(
+                    f"a weight of shape {weight} with a bias of shape {bias} does not follow "
+                    f"{before or 'the'} inputs: rolling blocks need a chain of layers"
+                )
+            before = weight[0]
+
+    @property
+    def part(self) -> float:
+        """The share of every hidden layer."""
+        return 1 / self.count if self.share is None else self.share
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Units of the hidden layers."""
+        return tuple(weight[0] for weight in self.shapes[:-2:2])
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of a window in each hidden layer."""
+        return tuple(max(1, round(self.part * units)) for units in self.hidden)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """See `Blocks.lengths`: all windows are of one size."""
+        return (sum(map(math.prod, self.inner)),) * self.count
+
+    @property
+    def sends_part(self) -> bool:
+        """Yes: the smaller network is all that a client needs."""
+        return True
+
+    def windows(self, block: int, round_index: int) -> list[NDArray[np.int64]]:
+        """The units of each hidden layer that a block holds in a round."""
+        ways = math.ceil(1 / self.part)
+        rounds = math.ceil(ways / self.count)  # until the blocks of a round have passed all units
+        turn = round_index // rounds
+        found: list[NDArray[np.int64]] = []
+        for depth, (units, width) in enumerate(zip(self.hidden, self.widths, strict=True)):
+            first = block * units // self.count + width * (round_index + depth * turn)
+            first += (turn // ways) * (
+                width < units
+            )  # then one unit on: windows of other neighbours
+            found.append((first + np.arange(width, dtype=np.int64)) % units)
+        return found
+
+    def coordinates(self, block: int, round_index: int) -> NDArray[np.int64]:
+        """See `Blocks.coordinates`; in the order of the smaller network's own vector."""
+        windows = self.windows(block, round_index)
+        pieces: list[NDArray[np.int64]] = []
+        start, before = 0, 0
+        inputs = np.arange(self.shapes[0][1], dtype=np.int64)
+        for depth, weight in enumerate(self.shapes[::2]):
+            out, into, *kernel = weight
+            if depth:
+                fan = into // before  # places of a channel that is flattened
+                inputs = (windows[depth - 1][:, None] * fan + np.arange(fan)).ravel()
+            last = depth == len(windows)
+            outputs = np.arange(out, dtype=np.int64) if last else windows[depth]
+            taps = math.prod(kernel)
+            grid = (outputs[:, None] * into + inputs).ravel()
+            pieces.append(start + (grid[:, None] * taps + np.arange(taps)).ravel())
+            pieces.append(start + math.prod(weight) + outputs)
+            start += math.prod(weight) + out
+            before = out
+        return np.concatenate(pieces)
+
+    def factors(self) -> NDArray[np.float64]:
+        """float64[lengths[0]]: what a parameter is multiplied by while the smaller network trains.
+
+        A unit sees fewer units below it, so weights from a window of w of H units count H/w times: with
+        one hidden layer, the whole network is then the mean of those of disjoint windows, exactly.
+        """
+        factors: list[NDArray[np.float64]] = []
+        for depth, (weight, bias) in enumerate(zip(self.inner[::2], self.inner[1::2], strict=True)):
+            more = self.hidden[depth - 1] / self.widths[depth - 1] if depth else 1.0
+            factors += [np.full(math.prod(weight), more), np.ones(math.prod(bias))]
+        return np.concatenate(factors)
+
+    @property
+    def inner(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the smaller network."""
+        found: list[tuple[int, ...]] = []
+        before = self.shapes[0][1]
+        for depth, weight in enumerate(self.shapes[::2]):
+            out = self.widths[depth] if depth < len(self.widths) else weight[0]
+            found += [(out, before, *weight[2:]), (out,)]
+            if depth < len(self.widths):
+                before = out * (self.shapes[2 * depth + 2][1] // weight[0])
+        return tuple(found)
+
+    def check(self, vector_length: int) -> None:
+        """See `Blocks.check`."""
+        check_length(sum(map(math.prod, self.shapes)), vector_length)

@@ -1,0 +1,1 @@
+"""Audits: canary clients that try to refute a plan's claim."""

@@ -1,0 +1,354 @@
+"""Audit of a plan on the federation's own mechanism: canary clients join its rounds, an attack seeks them.
+
+For simulations.  Every canary tosses a fair coin.  Those that come out in enrol as clients and send one
+random direction, ten clip norms long, through the client's own clipping, encoding, noise and sum.  The
+attack sees every release and, as differential privacy grants it, all that the other clients sent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dp.audit import (
+    NoiseCheck,
+    canary_scores,
+    check_noise,
+    claim_p_value,
+    fair_coins,
+    one_run,
+    one_shot,
+    plan_guesses,
+    unit_canaries,
+)
+from fedavg.algorithms.scaffold import joins_controls
+from fedavg.audits.claim import epsilon_added, family_bound, gaussian_like, profile
+from fedavg.audits.clients import AuditedPopulation, InTheClear
+from fedavg.errors import PlanError
+from fedavg.federation.federation import Federation
+from fedavg.plan.plan import Budget
+from fedavg.simulation.population import Faults, InProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.data.tasks import Dataset
+    from fedavg.federation.federation import RoundResult
+    from fedavg.models.spec import ModelSpec
+    from fedavg.plan.plan import Plan
+    from fedavg.plan.resolution import Resolution
+
+__all__ = ["PlanAudit", "audit_plan"]
+
+_FALSE_ALARM = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class PlanAudit:
+    """What canaries showed of a plan, beside what it claims.
+
+    Args:
+        epsilon_low: lower bound on the release's ε, wrong with probability at most 1 − confidence.
+        confidence: of both lower bounds.
+        epsilon_low_family: a lower bound for whoever grants that the mechanism is the plan's own at some
+            strength of noise: less is refuted.  It says nothing of other mechanisms.
+        epsilon_estimate: what a Gaussian fitted to the canaries that joined suggests; no bound.
+        epsilon_claimed: what the accountant states for these rounds.
+        epsilon_added: what it would state for the noise of a round that nobody leaves and nobody
+            betrays: a distributed noise claims less than it adds.
+        delta: at which each ε is stated.
+        canaries, included, guesses, correct: coins tossed, come out in, guessed, guessed right.
+        claim_p_value: probability of so many right guesses, at most, if the claim holds.
+        rounds: rounds that gave a release.
+        noise: strength and freshness of the noise in the releases, against what the plan adds.
+        longest: largest norm that any client sent ÷ the sensitivity that the noise is scaled to.
+    """
+
+    epsilon_low: float
+    confidence: float
+    epsilon_low_family: float
+    epsilon_estimate: float
+    epsilon_claimed: float
+    epsilon_added: float
+    delta: float
+    canaries: int
+    included: int
+    guesses: int
+    correct: int
+    claim_p_value: float
+    rounds: int
+    noise: NoiseCheck
+    longest: float
+
+    @property
+    def ratio(self) -> float:
+        """Lower bound ÷ claim."""
+        return self.epsilon_low / self.epsilon_claimed if self.epsilon_claimed > 0 else math.inf
+
+    @property
+    def refutations(self) -> tuple[str, ...]:
+        """What the claim cannot explain; each check errs with probability 1e-6 at most."""
+        found: list[str] = []
+        if self.claim_p_value <= _FALSE_ALARM:
+            found.append(
+                f"the attack was right {self.correct} of {self.guesses} times, which the claimed "
+                f"privacy allows with probability {self.claim_p_value:.0e} at most"
+            )
+        if self.noise.too_weak:
+            found.append(
+                f"the releases' noise has a standard deviation of {self.noise.measured:.4g} grid units "
+                f"where {self.noise.stddev:.4g} are planned"
+            )
+        if self.noise.repeated:
+            found.append(
+                f"two rounds' noise has a correlation of {self.noise.correlation:.3g}: it was not "
+                "drawn afresh"
+            )
+        if self.longest > 1 + 1e-9:
+            found.append(
+                f"a client sent a vector {self.longest:.3g} times as long as the sensitivity that "
+                "the noise is scaled to"
+            )
+        return tuple(found)
+
+    @property
+    def verdict(self) -> str:
+        """For people, in a sentence or two."""
+        if self.refutations:
+            return "REFUTED: " + "; ".join(self.refutations) + "."
+        return (
+            f"Consistent with the claim. With {self.confidence:.0%} confidence epsilon is at least "
+            f"{self.epsilon_low:.2f}, {self.ratio:.0%} of the claimed {self.epsilon_claimed:.2f}. "
+            "An audit can refute a claim, it cannot prove one."
+        )
+
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """Names and figures, for a table."""
+        noise = self.noise.measured / self.noise.stddev
+        return (
+            ("epsilon claimed", f"{self.epsilon_claimed:.3f} (delta {self.delta:g})"),
+            (f"lower bound, {self.confidence:.0%} confidence", f"{self.epsilon_low:.3f}"),
+            ("lower bound / claim", f"{self.ratio:.2f}"),
+            (
+                "lower bound, if only the noise's strength is in doubt",
+                f"{self.epsilon_low_family:.3f}",
+            ),
+            ("estimate, no bound", f"{self.epsilon_estimate:.3f}"),
+            ("epsilon of the noise as added", f"{self.epsilon_added:.3f}"),
+            ("p-value of the claim", f"{self.claim_p_value:.2g}"),
+            ("coins guessed right", f"{self.correct:,} of {self.guesses:,}"),
+            ("canaries", f"{self.canaries:,}, of which {self.included:,} joined"),
+            ("rounds", f"{self.rounds:,}"),
+            ("noise measured / planned", f"{noise:.3f}"),
+            ("longest vector / sensitivity", f"{self.longest:.6f}"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Every figure, with the verdict."""
+        figures = asdict(self) | {"ratio": self.ratio}
+        return {name: _finite(figure) for name, figure in figures.items()} | {
+            "refuted": bool(self.refutations),
+            "verdict": self.verdict,
+        }
+
+
+def _finite(figure: object) -> object:
+    """JSON has no infinity: it becomes null, as in "no bound"."""
+    return None if isinstance(figure, float) and not math.isfinite(figure) else figure
+
+
+def audit_plan(
+    model: nn.Module | ModelSpec,
+    clients: Mapping[int, Dataset],
+    plan: Plan,
+    num_rounds: int,
+    *,
+    canaries: int | None = None,
+    confidence: float = 0.95,
+    in_the_clear: bool = True,
+    faults: Faults | None = None,
+    seed: int = 0,
+    on_round: Callable[[RoundResult], None] | None = None,
+) -> PlanAudit:
+    """Run a plan with canaries among its clients, and judge its claim by what they show.
+
+    The training is a simulation of its own: its model is thrown away.
+
+    Args:
+        model: as for `Federation`.
+        clients: as for `Federation`; the canaries join them.
+        plan: with a noise.
+        num_rounds: rounds to run, and to claim for.
+        canaries: coins to toss, ≥ 40 and at most as many as the model has parameters; about half of
+            them join.  None takes 1,000, or half as many as there are parameters.
+        confidence: of the lower bound.
+        in_the_clear: add vectors without masks or encryption, which gives the same integers sooner;
+            the shares of noise stay those of the plan's own sum.
+        faults: simulated drop-outs.
+        seed: public seed of the order of examples.
+        on_round: told of every round.
+
+    Raises:
+        PlanError: a plan without noise, too many or few canaries, or one that its client refused.
+        PlanError and the packages' own errors: a plan that does not add up with these clients.
+    """
+    if plan.noise is None:
+        raise PlanError("without noise there is no epsilon to audit: choose a noise")
+    if joins_controls(plan):
+        raise PlanError(
+            "canaries are updates of the model's length, and these clients send control variates beside "
+            "them: audit a plan with LocalTraining(steps=…)"
+        )
+    if plan.compression is not None:
+        raise PlanError(
+            "canaries are directions over all parameters, and random-k would show a part of each: "
+            "audit the plan without compression, whose releases cost no less"
+        )
+    if plan.blocks is not None:
+        raise PlanError(
+            "canaries are directions in the whole model and each client sends one block of it: audit the "
+            "plan without blocks, whose multiplier is the same"
+        )
+    audited = _Audited(model, clients, _unlimited(plan, in_the_clear=in_the_clear), faults, seed)
+    parameters = audited.layout.size
+    count = min(1000, parameters // 2) if canaries is None else canaries
+    if not 40 <= count <= parameters:
+        raise PlanError(
+            f"{count} canaries do not fit: between 40 and {parameters}, one for each parameter, do"
+        )
+    coins = fair_coins(count)
+    directions = unit_canaries(count, parameters)
+    audited.enter(directions[coins])
+    for result in audited.run(num_rounds):
+        audited.take(result)
+        if on_round is not None:
+            on_round(result)
+    if not audited.noise:
+        raise PlanError("no round gave a release: there is nothing to audit")
+    return _judge(audited, audited.resolve(num_rounds), directions, coins, confidence)
+
+
+def _unlimited(plan: Plan, *, in_the_clear: bool) -> Plan:
+    """The plan without a limit that the canaries' number could trip, and with the sum to use."""
+    sums = InTheClear(plan.secure_sum) if in_the_clear else plan.secure_sum
+    personal = plan.personalization
+    if personal is not None and not personal.head:  # what is never sent is no part of an attack
+        personal = None
+    return replace(
+        plan,
+        budget=Budget(delta=plan.budget.delta),
+        secure_sum=sums,
+        personalization=personal,
+    )
+
+
+class _Audited(Federation):
+    """A federation that hands canaries to its population and collects what an attacker sees."""
+
+    def __init__(
+        self,
+        model: nn.Module | ModelSpec,
+        clients: Mapping[int, Dataset],
+        plan: Plan,
+        faults: Faults | None,
+        seed: int,
+    ) -> None:
+        super().__init__(model, clients, plan, faults=faults, seed=seed)
+        self.seen = np.zeros(self.layout.size)
+        self.noise: list[NDArray[np.float64]] = []
+        self.longest = 0.0
+        self._canaries: dict[int, NDArray[np.float32]] = {}
+        self._population: AuditedPopulation | None = None
+
+    def enter(self, directions: NDArray[np.float32]) -> None:
+        """Let canaries enrol, under ids of their own and with an example that is never looked at."""
+        first = max(self._clients) + 1
+        self._canaries = {first + k: row for k, row in enumerate(directions)}
+        example = next(iter(self._clients.values())).subset(np.array([0]))
+        self._clients |= dict.fromkeys(self._canaries, example)
+        self._sizes |= dict.fromkeys(self._canaries, len(example))
+        self._participations |= dict.fromkeys(self._canaries, 0)
+
+    def _transport(self) -> InProcess:
+        self._population = AuditedPopulation(self._clients, self._faults, self._canaries)
+        return InProcess(self._population)
+
+    def take(self, result: RoundResult) -> None:
+        """Add one release to what the attacker sees, in clip norms, and set its noise aside.
+
+        Raises:
+            PlanError: a canary's own client refused its update, so that the audit would see nothing.
+        """
+        refused = sorted(set(result.failures) & set(self._canaries))
+        if refused:
+            raise PlanError(
+                "a canary's client refused what its own clipping made of the update: "
+                f"{result.failures[refused[0]]}"
+            )
+        if result.skipped is not None:
+            return
+        released, summed, population = self.last_update, self.last_sum, self._population
+        if released is None or summed is None or population is None:
+            raise PlanError("the round left nothing to look at")
+        resolution = population.resolution
+        encoding = resolution.encoding_at(result.clip)
+        total = released * resolution.expected_cohort
+        sent = population.sent(summed.survivors)
+        length = encoding.encoded_length(resolution.update_length)
+
+        def decoded(ids: set[int]) -> NDArray[np.float64]:
+            grid = np.zeros(length, dtype=np.int64)
+            for client in ids:
+                grid += sent[client][:length]
+            return encoding.decode(grid, resolution.update_length)
+
+        others = decoded(set(sent) - set(self._canaries))
+        canaries = decoded(set(sent) & set(self._canaries))
+        self.seen += (total - others) / encoding.clip
+        self.noise.append((total - others - canaries) * encoding.grid_units(total.size))
+        norms = [float(np.linalg.norm(vector.astype(np.float64))) for vector in sent.values()]
+        self.longest = max(self.longest, max(norms, default=0.0) / resolution.sensitivity.l2)
+
+
+def _judge(
+    audited: _Audited,
+    resolution: Resolution,
+    directions: NDArray[np.float32],
+    coins: NDArray[np.bool_],
+    confidence: float,
+) -> PlanAudit:
+    delta, claimed = resolution.plan.budget.delta, resolution.epsilon_at_end()
+    rounds, added = len(audited.noise), resolution.noise_multiplier_added or 0.0
+    rate = min(resolution.expected_cohort / resolution.num_clients, 1.0)
+    stddev = added * math.sqrt(rounds) / (rate * rounds)
+    scores = canary_scores(audited.seen / (rate * rounds), directions, stddev=stddev)
+    mu = gaussian_like(claimed, delta)
+    guesses = plan_guesses(len(coins), mu, delta=delta, confidence=confidence)
+    found = one_run(scores, coins, delta=delta, confidence=confidence, guesses=guesses)
+    return PlanAudit(
+        epsilon_low=found.epsilon_low,
+        confidence=confidence,
+        epsilon_low_family=family_bound(
+            resolution, len(coins), found.guesses, found.correct, 1 - confidence
+        ),
+        epsilon_estimate=one_shot(audited.seen, directions[coins], delta=delta).epsilon_estimate,
+        epsilon_claimed=claimed,
+        epsilon_added=epsilon_added(resolution),
+        delta=delta,
+        canaries=len(coins),
+        included=int(coins.sum()),
+        guesses=found.guesses,
+        correct=found.correct,
+        claim_p_value=claim_p_value(scores, coins, profile(resolution), guesses=guesses),
+        rounds=rounds,
+        noise=check_noise(
+            np.stack(audited.noise), added * resolution.sensitivity.l2, false_alarm=_FALSE_ALARM
+        ),
+        longest=audited.longest,
+    )

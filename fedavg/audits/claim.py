@@ -1,0 +1,107 @@
+"""What a plan claims, in the forms that an audit tests: its privacy curve, and its kin at other noises."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from scipy.optimize import brentq
+
+from dp import Accountant, DpError, gaussian_epsilon
+from dp.audit import ProfileCurve, refutes
+from fedavg.errors import PlanError
+from fedavg.plan.resolution import replace_multiplier
+
+if TYPE_CHECKING:
+    from fedavg.plan.resolution import Resolution
+
+__all__ = ["epsilon_added", "family_bound", "gaussian_like", "profile"]
+
+_PARTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5)  # of the claimed ε
+_LEAST_MU, _LARGEST_MU = 0.05, 20.0
+_WIDEST = 32.0  # times the noise, or a part of it
+
+
+def profile(resolution: Resolution) -> ProfileCurve:
+    """The claimed curve: certified upper δ at several ε, over all rounds.
+
+    Raises:
+        PlanError: a plan without noise.
+    """
+    event = resolution.release_event()
+    if event is None:
+        raise PlanError("without noise there is no epsilon to audit: choose a noise")
+    run = Accountant().compose(event, resolution.num_rounds)
+    run = run.compose(resolution.failure(), resolution.num_rounds)
+    claimed = run.epsilon(resolution.plan.budget.delta).high
+    if not math.isfinite(claimed):
+        raise PlanError("this plan claims nothing: its epsilon is infinite at this delta")
+    return ProfileCurve(tuple((part * claimed, run.delta(part * claimed).high) for part in _PARTS))
+
+
+def _at_noise(resolution: Resolution, multiplier: float) -> Resolution:
+    noise = resolution.plan.noise
+    if noise is None:
+        raise PlanError("without noise there is no epsilon to audit: choose a noise")
+    plan = replace(resolution.plan, noise=replace_multiplier(noise, multiplier))
+    return replace(resolution, plan=plan)
+
+
+def epsilon_added(resolution: Resolution) -> float:
+    """ε for the noise as it is added: claims leave out what drop-outs and colluders could take away."""
+    claimed, added = resolution.noise_multiplier or 0.0, resolution.noise_multiplier_added or 0.0
+    if added <= claimed:
+        return resolution.epsilon_at_end()
+    return _at_noise(resolution, added).epsilon_at_end()
+
+
+def gaussian_like(epsilon: float, delta: float) -> float:
+    """The μ of a Gaussian mechanism with this ε, within what canaries can tell; for planning only."""
+    ends = [gaussian_epsilon(1 / mu, delta) for mu in (_LEAST_MU, _LARGEST_MU)]
+    if not ends[0] < epsilon < ends[1]:
+        return _LEAST_MU if epsilon <= ends[0] else _LARGEST_MU
+    return float(
+        brentq(
+            lambda mu: gaussian_epsilon(1 / mu, delta) - epsilon, _LEAST_MU, _LARGEST_MU, xtol=1e-3
+        )
+    )
+
+
+def family_bound(
+    resolution: Resolution, canaries: int, guesses: int, correct: int, tau: float
+) -> float:
+    """Largest claimed ε, over noises of other strength in the same plan, that the guesses refute.
+
+    Args:
+        resolution: the plan as audited.
+        canaries: coins tossed.
+        guesses: coins guessed.
+        correct: of them, rightly.
+        tau: probability of a wrong refutation.
+
+    Returns:
+        To 1 % in the noise; 0 when not even 32 times the noise is refuted.
+    """
+    base = resolution.noise_multiplier or 0.0
+
+    def refuted(scale: float) -> bool:
+        try:
+            curve = profile(_at_noise(resolution, base * scale))
+        except (DpError, PlanError):  # so little noise that nothing is claimed: nothing to refute
+            return False
+        return refutes(canaries, guesses, correct, curve, tau)
+
+    low, high = 1.0, 1.0  # `low` is not refuted, `high` is
+    if refuted(1.0):
+        while low > 1 / _WIDEST and refuted(low):
+            low, high = low / 2, low
+    else:
+        while not refuted(high):
+            low, high = high, 2 * high
+            if high > _WIDEST:
+                return 0.0
+    while high > 1.01 * low:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if refuted(middle) else (middle, high)
+    return _at_noise(resolution, base * high).epsilon_at_end()

@@ -1,0 +1,189 @@
+"""Canary clients, and the population of an audit that looks into every client of its simulation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from fedavg.client.client import Client, Probe
+from fedavg.client.update import Prepared, Workbench, encode_update, encoding_for
+from fedavg.errors import LocalProtocolError
+from fedavg.simulation.population import Faults, Population
+from fedavg.sums.plain import InsecurePlain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.algorithms.state import ClientStore
+    from fedavg.data.tasks import Dataset
+    from fedavg.models.layout import Layout
+    from fedavg.plan.resolution import Resolution
+    from fedavg.protocol.messages import RoundStart
+    from fedavg.sums.interface import ClientSide, Provision, SecureSum, ServerSide, SumSpec
+    from secagg import Identity
+
+__all__ = ["AuditedPopulation", "CanaryClient", "InTheClear"]
+
+_LENGTH = 10.0  # clip norms of a canary's update before it is clipped
+
+
+class CanaryClient(Client):
+    """A client whose every update is one direction, too long on purpose: clipping must do its work.
+
+    Args:
+        client_id: its id in the directory.
+        dataset: any; it is not looked at.
+        identity: its long-term signing key.
+        bench: what it shares with others of its process.
+        direction: float32[d], of norm 1.
+    """
+
+    def __init__(
+        self,
+        client_id: int,
+        dataset: Dataset,
+        identity: Identity,
+        bench: Workbench,
+        direction: NDArray[np.float32],
+    ) -> None:
+        super().__init__(client_id, dataset, identity, bench)
+        self._direction = direction.astype(np.float64)
+
+    def _prepare(self, start: RoundStart) -> Prepared:
+        resolution = self._bench.resolution
+        encoding = encoding_for(resolution, start.clip)
+        update = self._direction * (_LENGTH * encoding.clip)
+        return Prepared(encode_update(resolution, encoding, update, len(self._dataset)), {})
+
+
+class AuditedPopulation(Population):
+    """A population with canaries, whose clients all carry a probe.
+
+    Args:
+        datasets: of all clients, canaries included.
+        faults: simulated drop-outs.
+        canaries: directions by client id.
+    """
+
+    def __init__(
+        self,
+        datasets: Mapping[int, Dataset],
+        faults: Faults,
+        canaries: Mapping[int, NDArray[np.float32]],
+    ) -> None:
+        super().__init__(datasets, faults)
+        self._canaries = dict(canaries)
+        self._resolution: Resolution | None = None
+
+    @property
+    def resolution(self) -> Resolution:
+        """As the clients were equipped with it."""
+        if self._resolution is None:
+            raise LocalProtocolError("the clients are not equipped yet")
+        return self._resolution
+
+    def equip(
+        self,
+        resolution: Resolution,
+        model: nn.Module,
+        layout: Layout,
+        material: bytes,
+        seed: int,
+        store: ClientStore | None = None,
+    ) -> None:
+        """See `Population.equip`; canaries take their seats."""
+        super().equip(resolution, model, layout, material, seed, store)
+        self._resolution = resolution
+        side = resolution.plan.secure_sum.client_side(material)
+        bench = Workbench(resolution, model, layout, side, seed)
+        for client, direction in self._canaries.items():
+            self._clients[client] = CanaryClient(
+                client, self._datasets[client], self._identities[client], bench, direction
+            )
+        for client in self._clients.values():
+            client.probe = Probe()
+
+    def sent(self, survivors: Sequence[int]) -> dict[int, NDArray[np.int64]]:
+        """Encoded updates, before noise, of a round's survivors."""
+        encoded = {client: self.seen(client) for client in survivors}
+        if any(vectors is None for vectors in encoded.values()):
+            raise LocalProtocolError("a survivor's probe saw no update")
+        return {client: vectors[0] for client, vectors in encoded.items() if vectors is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class InTheClear:
+    """Another sum's shares of noise, added without hiding anything: the same integers, sooner.
+
+    Args:
+        like: the secure sum whose drop-outs and colluders the noise is sized for.
+    """
+
+    like: SecureSum
+    kind: ClassVar[str] = "insecure-plain"
+    hides_updates: ClassVar[bool] = False
+
+    @property
+    def dropout_rate(self) -> float:
+        """Of the sum that it stands in for."""
+        return self.like.dropout_rate
+
+    @property
+    def threat_model(self) -> str:
+        """None."""
+        return self._plain.threat_model
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Complete trust."""
+        return self._plain.assumptions
+
+    @property
+    def _plain(self) -> InsecurePlain:
+        return InsecurePlain(self.like.dropout_rate)
+
+    def smallest_cohort(self) -> int:
+        """Of the sum that it stands in for."""
+        return self.like.smallest_cohort()
+
+    def min_survivors(self, roster_size: int) -> int:
+        """Of the sum that it stands in for."""
+        return self.like.min_survivors(roster_size)
+
+    def colluders(self, roster_size: int) -> int:
+        """Of the sum that it stands in for."""
+        return self.like.colluders(roster_size)
+
+    def check(self, spec: SumSpec) -> None:
+        """Sums must fit int64."""
+        self._plain.check(spec)
+
+    def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
+        """Nothing to hand out."""
+        return self._plain.provision(spec, directory)
+
+    def server_side(self, material: bytes) -> ServerSide:
+        """Open the server's side."""
+        return self._plain.server_side(material)
+
+    def client_side(self, material: bytes) -> ClientSide:
+        """Open the clients' side."""
+        return self._plain.client_side(material)
+
+    def key_holder_side(self, material: bytes) -> NoReturn:
+        """There is no key."""
+        self._plain.key_holder_side(material)
+
+    def describe(self, message: bytes) -> str:
+        """Name a message."""
+        return self._plain.describe(message)
+
+    def uploaded(self, message: bytes) -> NDArray[np.int64] | NDArray[np.uint64] | None:
+        """The update itself."""
+        return self._plain.uploaded(message)

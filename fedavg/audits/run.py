@@ -1,0 +1,92 @@
+"""An audit of a configuration or of a run's plan, with progress on the way, and its JSON file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fedavg.audits.audit import audit_plan
+from fedavg.config.build import build_job, load_config
+from fedavg.errors import ConfigError, ReportError
+from fedavg.simulation.population import Faults
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedavg.audits.audit import PlanAudit
+
+__all__ = ["audit_configured"]
+
+
+def audit_configured(
+    source: Path | None,
+    console: Console,
+    *,
+    canaries: int | None = None,
+    rounds: int | None = None,
+    confidence: float = 0.95,
+    protected: bool = False,
+    out: Path | None = None,
+) -> tuple[PlanAudit, Path]:
+    """Audit what a configuration, or a run directory's resolved one, describes.
+
+    Args:
+        source: a TOML file or a run directory; None for the built-in example.
+        console: where progress goes.
+        canaries: see `fedavg.audits.audit.audit_plan`.
+        rounds: None takes the configured ones.
+        confidence: see `fedavg.audits.audit.audit_plan`.
+        protected: run the configured secure sum, not its stand-in in the clear.
+        out: JSON file; None writes audit.json into the run directory, or into the working directory.
+
+    Returns:
+        The audit, and the file that it was written to.
+
+    Raises:
+        ConfigError: no run directory, or a bad configuration.
+        ReportError: the file cannot be written.
+        PlanError and the packages' own errors: a plan that does not add up, or has no noise.
+    """
+    config_path, path = source, out or Path("audit.json")
+    if source is not None and source.is_dir():
+        config_path = source / "config.toml"
+        if not config_path.is_file():
+            raise ConfigError(f"{source} is no run directory: it holds no config.toml")
+        path = out or source / "audit.json"
+    config = load_config(config_path, {} if rounds is None else {"rounds": rounds})
+    job = build_job(config)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    with bar as progress:
+        task = progress.add_task("rounds with canaries", total=config.rounds)
+        found = audit_plan(
+            job.model,
+            job.clients,
+            job.plan,
+            config.rounds,
+            canaries=canaries,
+            confidence=confidence,
+            in_the_clear=not protected,
+            faults=Faults(config.simulation.dropout, config.seed),
+            seed=config.seed,
+            on_round=lambda _: progress.advance(task),
+        )
+    _write(path, found)
+    return found, path
+
+
+def _write(path: Path, found: PlanAudit) -> None:
+    temporary = path.with_suffix(".json.part")
+    try:
+        temporary.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except (OSError, ValueError) as error:
+        raise ReportError(f"cannot write {path}: {error}") from error

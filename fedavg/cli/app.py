@@ -1,0 +1,286 @@
+"""The command line: run, resume, report, the list of built-in data, and the commands of other modules."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dp import DpError
+from fedavg.cli.privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_HELP, audit, budget
+from fedavg.cli.studies import SWEEP_EPILOG, SWEEP_HELP, sweep
+from fedavg.errors import FedAvgError
+from he import HeError
+from secagg import SecAggError
+
+if TYPE_CHECKING:
+    from fedavg.runs.run import Outcome
+
+__all__ = ["app", "main"]
+
+_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
+
+app = typer.Typer(
+    name="fedavg",
+    help="Federated averaging in which the server only ever sees aggregated or encrypted updates.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # a traceback with local variables would print secrets
+)
+data_app = typer.Typer(help="Built-in data.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+_console = Console()
+_errors = Console(stderr=True)
+
+
+def _fail(error: Exception) -> NoReturn:
+    _errors.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+    raise typer.Exit(2) from error
+
+
+_RUN_EPILOG = """Examples:
+
+fedavg run                                             the built-in example, about three minutes
+
+fedavg run --epsilon 2 --rounds 30                     more privacy, noise calibrated to it
+
+fedavg run --secure-sum bfv --noise skellam            encrypted sums, another noise
+
+fedavg run --noise none --data digits                  exact averaging, weights stay private
+
+fedavg run CONFIG.toml --out runs/mine                 all settings from a file
+"""
+
+
+@app.command(epilog=_RUN_EPILOG)
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(help="TOML configuration; the built-in example without one.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds to train.")] = None,
+    secure_sum: Annotated[
+        str | None,
+        typer.Option(help="secagg | ckks | bfv | encrypted-secagg | selective | insecure-plain"),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(help="gaussian | skellam | discrete-gaussian | central-gaussian | none"),
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Privacy budget of the released models; noise is calibrated to it."),
+    ] = None,
+    delta: Annotated[
+        float | None, typer.Option(help="The delta at which epsilon is stated.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Built-in name (see 'fedavg data list'), or PATH.npz, .csv, .parquet"),
+    ] = None,
+    clients: Annotated[int | None, typer.Option(help="Clients to spread the data over.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory to create.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Public seed: split, partition, initial weights.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; -1 for one a core, 0 for none.")
+    ] = None,
+    baseline: Annotated[
+        bool | None,
+        typer.Option("--baseline/--no-baseline", help="Also train without any protection."),
+    ] = None,
+) -> None:
+    """Train a model on clients whose updates the server never sees.
+
+    CONFIG is a TOML file; without one, the built-in example runs. Options lie over the file.
+    """
+    overrides: dict[str, object] = {
+        "rounds": rounds,
+        "secure_sum.kind": secure_sum,
+        "privacy.noise": noise,
+        "privacy.epsilon": epsilon,
+        "privacy.delta": delta,
+        "data.name": data,
+        "data.clients": clients,
+        "seed": seed,
+        "simulation.workers": workers,
+        "baseline": baseline,
+    }
+    chosen = {key: value for key, value in overrides.items() if value is not None}
+    from fedavg.runs.run import execute  # noqa: PLC0415 - loads torch
+
+    try:
+        outcome = execute(config, chosen, out or _default_out(), _console)
+    except _ERRORS as error:
+        _fail(error)
+    _close(outcome)
+
+
+@app.command(epilog="Example:\n\nfedavg resume runs/20260101-120000")
+def resume(
+    run_directory: Annotated[Path, typer.Argument(help="A run directory.")],
+) -> None:
+    """Go on with a run that was interrupted or killed.
+
+    At most the round that was running is lost. What was charged to the privacy budget stays charged.
+    """
+    from fedavg.runs.run import resume as go_on  # noqa: PLC0415 - loads torch
+
+    try:
+        outcome = go_on(run_directory, _console)
+    except _ERRORS as error:
+        _fail(error)
+    _close(outcome)
+
+
+def _close(outcome: Outcome) -> None:
+    _closing_table(outcome)
+    if outcome.summary["stopped"] == "interrupted":
+        _console.print(f"Go on with: fedavg resume {outcome.directory}", highlight=False)
+        raise typer.Exit(130)
+
+
+def _default_out() -> Path:
+    return Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+
+
+def _closing_table(outcome: Outcome) -> None:
+    summary = outcome.summary
+    table = Table(title="Result", show_header=False, title_justify="left")
+    rows = [
+        ("accuracy", _percent(summary["accuracy"])),
+        ("accuracy without protection", _percent(summary["baseline_accuracy"])),
+        ("epsilon, for whoever sees the models", _number(summary["epsilon_release"])),
+        ("epsilon, for the server", _number(summary["epsilon_server"])),
+        ("delta", f"{summary['delta']:g}" if summary["noise"] != "none" else "–"),
+        ("noise multiplier, claimed / added", _noise(summary)),
+        ("secure sum", f"{summary['secure_sum']} ({summary['threat_model']})"),
+        ("rounds", f"{summary['rounds']} of {summary['rounds_planned']}, {summary['stopped']}"),
+        ("report", str(outcome.report)),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    _console.print(table)
+    if summary["personalization"] is not None:
+        _personal_table(summary["personalization"])
+    if summary["stopped"] == "budget":
+        _console.print(
+            "The next round would have exceeded the privacy budget; everything so far is kept."
+        )
+
+
+def _personal_table(personal: dict[str, Any]) -> None:
+    """Accuracy over the clients, each on its own examples."""
+    title = f"{personal['kind']}: accuracy of {personal['clients']:,} clients"
+    table = Table(
+        "model", "mean", "worst", "10 %", "median", "90 %", title=title, title_justify="left"
+    )
+    for name, key in (("released", "shared"), ("each client's own", "personal")):
+        spread = personal[key]
+        if spread is not None:
+            shown = (spread[part] for part in ("mean", "worst", "q10", "median", "q90"))
+            table.add_row(name, *(f"{value:.1%}" for value in shown))
+    _console.print(table)
+    _console.print(
+        "These are private to each client, and no epsilon covers them: personal.jsonl has them one by one.",
+        highlight=False,
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None) -> str:
+    return "no bound" if value is None else f"{value:.2f}"
+
+
+def _noise(summary: dict[str, object]) -> str:
+    claimed, added = summary["noise_multiplier"], summary["noise_multiplier_added"]
+    if not isinstance(claimed, float) or not isinstance(added, float):
+        return "none"
+    return f"{summary['noise']} {claimed:.3f} / {added:.3f}"
+
+
+@app.command(epilog="Example:\n\nfedavg report runs/20260101-120000 --public")
+def report(
+    run_directory: Annotated[Path, typer.Argument(help="A run directory.")],
+    public: Annotated[  # noqa: FBT002 - a command-line flag
+        bool, typer.Option("--public", help="Only the part that may be published.")
+    ] = False,
+) -> None:
+    """Write report.html anew from a run directory."""
+    from fedavg.reports.run import write_report  # noqa: PLC0415 - loads plotly
+
+    try:
+        path = write_report(run_directory, public=public)
+    except FedAvgError as error:
+        _fail(error)
+    _console.print(str(path))
+
+
+app.command(help=AUDIT_HELP, epilog=AUDIT_EPILOG)(audit)
+app.command(help=BUDGET_HELP, epilog=BUDGET_EPILOG)(budget)
+app.command(help=SWEEP_HELP, epilog=SWEEP_EPILOG)(sweep)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the built-in data sets and the extra that each one needs."""
+    from fedavg.data.tasks import available_tasks  # noqa: PLC0415 - reads file headers
+
+    table = Table("name", "examples", "classes", "shape", "needs", "description")
+    for task in available_tasks():
+        shape = "×".join(str(n) for n in task.shape)
+        extra = task.extra or "nothing"
+        needs = extra if task.available else f"{extra} (missing)"
+        table.add_row(
+            task.name, f"{task.examples:,}", str(task.classes), shape, needs, task.description
+        )
+    _console.print(table)
+
+
+@data_app.command("show", epilog="Example:\n\nfedavg data show digits --partition dirichlet")
+def data_show(
+    name: Annotated[str, typer.Argument(help="Built-in name, or PATH.npz, .csv, .parquet")],
+    partition: Annotated[
+        str, typer.Option(help="iid | dirichlet | shards | noisy-sort | quantity | natural")
+    ] = "iid",
+    clients: Annotated[int, typer.Option(help="Clients to spread the data over.")] = 100,
+    alpha: Annotated[float, typer.Option(help="Of dirichlet and quantity; small is skewed.")] = 0.5,
+    target: Annotated[str, typer.Option(help="Column of a table with the classes.")] = "",
+    client: Annotated[str, typer.Option(help="Column that says whose row it is.")] = "",
+    seed: Annotated[int, typer.Option(help="Public seed: split, partition.")] = 0,
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("partition.html"),
+) -> None:
+    """Draw who would hold what: a simulation's privilege, since it looks at every client's labels."""
+    from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch
+    from fedavg.data.placement import pieces_of, task_of  # noqa: PLC0415 - as above
+    from fedavg.reports.partition import holdings, write_partition_page  # noqa: PLC0415 - loads plotly
+
+    chosen: dict[str, object] = {"name": name, "partition": partition, "clients": clients}
+    chosen |= {"alpha": alpha, "target": target, "client": client}
+    try:
+        data = load_config(None, {f"data.{key}": value for key, value in chosen.items()}).data
+        task = task_of(data)
+        pieces = pieces_of(task, data, seed=seed)
+    except _ERRORS as error:
+        _fail(error)
+    counts = holdings(task.train.labels, pieces, task.num_classes)
+    write_partition_page(out, counts, f"{task.name}: {len(pieces):,} clients, {partition}")
+    _console.print(str(out))
+
+
+def main() -> None:
+    """Entry point of the `fedavg` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""The command line's privacy side: `fedavg budget` and `fedavg audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dp import DpError
+from fedavg.errors import FedAvgError
+from he import HeError
+from secagg import SecAggError
+
+if TYPE_CHECKING:
+    from fedavg.plan.planner import Answer, Setting
+
+__all__ = ["AUDIT_EPILOG", "AUDIT_HELP", "BUDGET_EPILOG", "BUDGET_HELP", "audit", "budget"]
+
+_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
+_console = Console()
+_errors = Console(stderr=True)
+
+BUDGET_HELP = (
+    "Plan a privacy budget: epsilon from noise, or noise from epsilon.\n\n"
+    "Give --epsilon or --noise, one of them. Nothing is trained, and no data is needed.\n\n"
+    "Two epsilons come out, since two kinds of observers differ in what they know. Whoever sees the "
+    "models does not know who took part in a round, and learns less from each. The server knows who "
+    "takes part, and sees each round's noisy sum; for it, only a client's own rounds count."
+)
+BUDGET_EPILOG = """Examples:
+
+fedavg budget --epsilon 5                              noise for the built-in example
+
+fedavg budget --noise 1.3 --rate 0.15 --rounds 40      what that noise costs
+
+fedavg budget --epsilon 2 --clients 100000 --rate 0.01 --rounds 500
+
+fedavg budget --epsilon 8 --sampling none --rounds 10  everybody, every round
+
+fedavg budget --epsilon 5 --picture budget.html        the curves as a page
+"""
+AUDIT_HELP = (
+    "Attack a plan with canaries, and compare what they show with what it claims.\n\n"
+    "Trains once more with canary clients among the others: each tosses a coin, and those that join send "
+    "one random direction. An attacker who sees every release guesses the coins. Many right guesses "
+    "prove that epsilon is at least so large; too many refute the claim.\n\n"
+    "An audit can refute a claim, it cannot prove one."
+)
+AUDIT_EPILOG = """Examples:
+
+fedavg audit runs/20260101-120000            the plan of a run; writes audit.json into it
+
+fedavg audit CONFIG.toml --rounds 10         a shorter one, claimed for ten rounds
+
+fedavg audit CONFIG.toml --protected         through the masks or ciphertexts, not in the clear
+"""
+
+
+def fail(error: Exception) -> NoReturn:
+    """Print a typed error and leave with code 2."""
+    _errors.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+    raise typer.Exit(2) from error
+
+
+def budget(
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Find the least noise that keeps the released models' epsilon."),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(help="Find epsilon of this noise multiplier: standard deviation / clip norm."),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Share of the clients asked each round.", show_default="0.2"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Rounds whose models are released.")] = 60,
+    clients: Annotated[int, typer.Option(help="Clients in all.")] = 1000,
+    delta: Annotated[
+        float | None,
+        typer.Option(
+            help="Probability that epsilon may fail with.", show_default="1 / (100 x clients)"
+        ),
+    ] = None,
+    sampling: Annotated[
+        str,
+        typer.Option(
+            help="poisson (a coin for each client) | fixed (the same number each round) | none"
+        ),
+    ] = "poisson",
+    mechanism: Annotated[
+        str,
+        typer.Option(help="gaussian | skellam | discrete-gaussian | central-gaussian"),
+    ] = "gaussian",
+    participations: Annotated[
+        int | None,
+        typer.Option(
+            help="Rounds that one client takes part in at most; decides the server's epsilon.",
+            show_default="mean + 3 standard deviations",
+        ),
+    ] = None,
+    parameters: Annotated[
+        int, typer.Option(help="Parameters of the model; matters to skellam and discrete-gaussian.")
+    ] = 1970,
+    picture: Annotated[
+        Path | None, typer.Option(help="Write both curves as an HTML page that needs no network.")
+    ] = None,
+) -> None:
+    """Plan a privacy budget: see `BUDGET_HELP`."""
+    try:
+        _budget(
+            epsilon,
+            noise,
+            picture,
+            rate=(1.0 if sampling == "none" else 0.2) if rate is None else rate,
+            rounds=rounds,
+            clients=clients,
+            delta=delta,
+            sampling=sampling,
+            mechanism="gaussian" if mechanism == "distributed-gaussian" else mechanism,
+            participations=participations,
+            parameters=parameters,
+        )
+    except _ERRORS as error:
+        fail(error)
+
+
+def _budget(
+    epsilon: float | None, noise: float | None, picture: Path | None, **options: object
+) -> None:
+    from fedavg.errors import PlanError  # noqa: PLC0415 - beside it
+    from fedavg.plan.planner import Setting, answer, noise_for, tradeoff  # noqa: PLC0415 - loads scipy
+
+    if (epsilon is None) == (noise is None):
+        raise PlanError("give either --epsilon or --noise, one of them")
+    setting = Setting(**options)  # pyright: ignore[reportArgumentType] - the options above, by name
+    multiplier = noise_for(setting, epsilon) if epsilon is not None else noise
+    found = answer(setting, multiplier or 0.0)
+    by_noise, by_round = tradeoff(setting, found.noise_multiplier)
+    _console.print(_answer_table(found))
+    _explain(found)
+    _console.print(_curve_table("By noise", "noise multiplier", by_noise))
+    _console.print(_curve_table("By rounds, with this noise", "rounds", by_round))
+    if picture is not None:
+        from fedavg.reports.budget import write_budget_page  # noqa: PLC0415 - loads plotly
+
+        write_budget_page(picture, found, by_noise, by_round)
+        _console.print(str(picture))
+
+
+def _answer_table(found: Answer) -> Table:
+    setting = found.setting
+    table = Table(title="Privacy budget", show_header=False, title_justify="left")
+    rows = [
+        ("noise multiplier", f"{found.noise_multiplier:.4f} ({setting.mechanism})"),
+        ("epsilon, for whoever sees the models", number(found.release.high)),
+        ("epsilon, for the server", number(found.server)),
+        ("delta", f"{setting.delta_used:g}"),
+        ("rounds", f"{setting.rounds:,}"),
+        ("clients", f"{setting.clients:,}, {_sampled(setting)}"),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def _sampled(setting: Setting) -> str:
+    if setting.sampling == "none":
+        return "all of them in every round"
+    about = "about " if setting.sampling == "poisson" else "exactly "
+    return f"{about}{setting.cohort:,} a round"
+
+
+def _explain(found: Answer) -> None:
+    setting = found.setting
+    lines = [
+        "What the models tell about one client is the same, up to a factor of e^epsilon, as if that "
+        "client had stayed away."
+        + ("" if setting.sampling == "none" else " It holds while cohort sizes stay secret.")
+    ]
+    if found.server is not None:
+        lines.append(
+            "The server knows who takes part. Its epsilon counts a client's own rounds, at most "
+            f"{setting.most_participations:,} of {setting.rounds:,}, and the noise of other clients only."
+        )
+    elif setting.mechanism == "central-gaussian":
+        lines.append("The server adds the noise itself, so nothing bounds what it learns.")
+    else:
+        lines.append("Too little noise of other clients is left to bound what the server learns.")
+    for line in lines:
+        _console.print(line, highlight=False)
+
+
+def _curve_table(title: str, first: str, answers: tuple[Answer, ...]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in (first, "epsilon, models", "epsilon, server"):
+        table.add_column(name, justify="right")
+    for found in answers:
+        x = f"{found.setting.rounds:,}" if first == "rounds" else f"{found.noise_multiplier:.3f}"
+        table.add_row(x, number(found.release.high), number(found.server))
+    return table
+
+
+def number(value: float | None) -> str:
+    """An epsilon for people; beyond 10,000 it is as good as none."""
+    return "no bound" if value is None or value > 1e4 else f"{value:.3f}"
+
+
+def audit(
+    config_or_run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG_OR_RUN]",
+            help="A run directory or a TOML configuration; the built-in example without one.",
+        ),
+    ] = None,
+    canaries: Annotated[
+        int | None,
+        typer.Option(
+            help="Coins to toss; half of them join.",
+            show_default="1000, or half the model's parameters",
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds to run and to claim for.", show_default="configured")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the lower bound.")] = 0.95,
+    protected: Annotated[  # noqa: FBT002 - a command-line flag
+        bool,
+        typer.Option(
+            "--protected", help="Run the configured secure sum; the same integers, more slowly."
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="JSON file to write.", show_default="audit.json, in the run directory"),
+    ] = None,
+) -> None:
+    """Audit a plan: see `AUDIT_HELP`."""
+    from fedavg.audits.run import audit_configured  # noqa: PLC0415 - loads torch
+
+    try:
+        found, path = audit_configured(
+            config_or_run,
+            _console,
+            canaries=canaries,
+            rounds=rounds,
+            confidence=confidence,
+            protected=protected,
+            out=out,
+        )
+    except _ERRORS as error:
+        fail(error)
+    table = Table(title="Audit", show_header=False, title_justify="left")
+    for name, value in found.rows():
+        table.add_row(name, value)
+    _console.print(table)
+    _console.print(found.verdict, highlight=False)
+    _console.print(str(path))
+    if found.refutations:
+        raise typer.Exit(1)

@@ -1,0 +1,166 @@
+"""The command line's studies: `fedavg sweep`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dp import DpError
+from fedavg.cli.privacy import fail, number
+from fedavg.errors import FedAvgError
+from he import HeError
+from secagg import SecAggError
+
+if TYPE_CHECKING:
+    from fedavg.studies.runner import Outlook, Swept
+
+__all__ = ["SWEEP_EPILOG", "SWEEP_HELP", "sweep"]
+
+_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
+_MOST_REASONS = 10
+_console = Console()
+
+SWEEP_HELP = (
+    "Run a study: one training for each combination of settings, on several processes.\n\n"
+    "Writes cells.csv, cells.json and study.html, a page of accuracy against epsilon and bytes. A finished "
+    "cell is never run again: the same command goes on after Ctrl-C or a crash, and a changed study runs "
+    "only what is new. Status 1 means that cells failed; they are tried again the next time.\n\n"
+    "Every cell is a release. Sweep over public or simulated data, or account for the sum of all cells."
+)
+SWEEP_EPILOG = r"""Examples:
+
+fedavg sweep                             the built-in study: 80 cells
+
+fedavg sweep STUDY.toml --dry-run        its cells, checked, and nothing run
+
+fedavg sweep STUDY.toml --out studies/mine --jobs 4
+
+A study:
+
+\[base]                                   as a run's configuration; or base = "config.toml"
+
+data.name = "digits"
+
+\[grid]                                   every combination; several \[\[grid]] are joined
+
+"privacy.noise" = \["gaussian", "none"]
+
+"privacy.epsilon" = \[1, 2, 4, 8]         without noise, one cell a seed
+
+seed = \[0, 1, 2]
+
+\[\[exclude]]                              leave out what matches all of these
+
+"privacy.epsilon" = 8
+
+seed = \[1, 2]
+"""
+
+
+def sweep(
+    study: Annotated[
+        Path | None,
+        typer.Argument(metavar="[STUDY.toml]", help="The study; the built-in one without a file."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the study.", show_default="studies/NAME"),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Processes, each with a cell of its own.", show_default="one a core"),
+    ] = None,
+    dry_run: Annotated[  # noqa: FBT002 - a command-line flag
+        bool, typer.Option("--dry-run", help="Check and list the cells; run and write nothing.")
+    ] = False,
+) -> None:
+    """Run a study: see `SWEEP_HELP`."""
+    from fedavg.studies.runner import look_ahead  # noqa: PLC0415 - as above
+    from fedavg.studies.runner import sweep as run_study  # noqa: PLC0415 - as above
+    from fedavg.studies.study import read_study  # noqa: PLC0415 - loads torch
+
+    folder = out or Path("studies") / ("built-in" if study is None else study.stem)
+    processes = (os.cpu_count() or 1) if jobs is None else jobs
+    try:
+        asked = read_study(study)
+        if dry_run:
+            _list(look_ahead(asked, folder, processes, _console))
+            return
+        swept = run_study(asked, study, folder, processes, _console)
+    except _ERRORS as error:
+        fail(error)
+    except KeyboardInterrupt as error:
+        _console.print("Interrupted. The same command goes on with what is missing.")
+        raise typer.Exit(130) from error
+    _close(swept)
+
+
+def _list(outlook: Outlook) -> None:
+    from fedavg.studies.figures import label_of  # noqa: PLC0415 - as above
+    from fedavg.studies.study import flatten  # noqa: PLC0415 - loads torch
+    from fedavg.studies.table import table_of  # noqa: PLC0415 - as above
+
+    varied = table_of(outlook.study, outlook.records, outlook.refused).varied
+    table = Table("cell", "setting", "seed", "noise multiplier", "", title_justify="left")
+    for cell, derived, done in outlook.cells():
+        settings = flatten(cell.config)
+        multiplier = derived.noise_multiplier
+        table.add_row(
+            cell.id[:8],
+            label_of({key: settings[key] for key in varied}),
+            str(cell.config.seed),
+            "–" if multiplier is None else f"{multiplier:.3f}",
+            "done" if done else "to run",
+        )
+    _console.print(table)
+    total = len(outlook.done) + len(outlook.ready)
+    _console.print(
+        f"{total} cells: {len(outlook.done)} done, {len(outlook.ready)} to run; "
+        f"{len(outlook.refused)} refused, {outlook.study.excluded} excluded.",
+        highlight=False,
+    )
+    _reasons([refusal.reason for refusal in outlook.refused])
+
+
+def _reasons(reasons: list[str]) -> None:
+    counts = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
+    for reason, count in list(counts.items())[:_MOST_REASONS]:
+        _console.print(f"refused, {count} times: {reason}", highlight=False, markup=False)
+
+
+def _close(swept: Swept) -> None:
+    from fedavg.studies.figures import label_of  # noqa: PLC0415 - loads plotly's neighbours late
+    from fedavg.studies.table import groups_of  # noqa: PLC0415 - as above
+
+    table = Table(title=swept.table.title, title_justify="left")
+    table.add_column("setting")
+    for name in ("seeds", "accuracy", "lowest to highest", "epsilon, models", "epsilon, server"):
+        table.add_column(name, justify="right")
+    for group in groups_of(swept.table):
+        table.add_row(
+            label_of(group.settings),
+            str(len(group.rows)),
+            f"{group.accuracy:.1%}",
+            f"{min(group.accuracies):.1%} to {max(group.accuracies):.1%}",
+            number(group.epsilon),
+            number(group.epsilon_server),
+        )
+    _console.print(table)
+    _reasons([row.reason for row in swept.table.rows if row.state == "refused"])
+    failed = swept.table.count("failed")
+    _console.print(
+        f"{swept.ran} cells run now, {swept.found} found finished, {failed} failed, "
+        f"{swept.table.count('refused')} refused, {swept.table.excluded} excluded.",
+        highlight=False,
+    )
+    _console.print(str(swept.page))
+    if swept.interrupted:
+        _console.print("Go on with the same command.")
+        raise typer.Exit(130)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,331 @@
+"""From a broadcast model to the integers that a client adds to the sum: train, clip or weigh, encode.
+
+Run by the client.  Server and clients share every step that is public; what is private stays in the
+client's own state (`fedavg.algorithms.state`).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dp import l2_clip, l2_norm
+from fedavg.algorithms.scaffold import variates
+from fedavg.algorithms.state import MemoryStore
+from fedavg.client.blocks import part_to_train, resolution_for, sent_layout
+from fedavg.encoding.broadcast import ModelCodec
+from fedavg.errors import LocalProtocolError, NonFiniteError
+from fedavg.training.fast.stacked import stackable
+from fedavg.training.loop import local_update, local_updates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.algorithms.scaffold import Variates
+    from fedavg.algorithms.state import ClientState, ClientStore
+    from fedavg.data.tasks import Dataset
+    from fedavg.encoding.fixed_point import Encoding
+    from fedavg.models.layout import Layout
+    from fedavg.plan.resolution import Resolution
+    from fedavg.protocol.messages import RoundStart
+    from fedavg.sums.interface import ClientSide
+
+__all__ = [
+    "Prepared",
+    "Workbench",
+    "contribution",
+    "encode_update",
+    "encoding_for",
+    "prepare",
+    "train",
+]
+
+_LEAST_CLIP = 1e-100
+_RESIDUAL = "residual"  # float32[d] of a client's state
+_AT_ONCE = (
+    1 << 24
+)  # numbers, 128 MB, of updates that wait for their clients' turn; others train alone
+_ROUNDING = 1  # apart from the order of examples, which the same seed and round give
+_LOG = logging.getLogger(__name__)  # the client's own: never sent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workbench:
+    """What the clients of one process share: plan, model to train with, secure sum, where states are kept.
+
+    Args:
+        resolution: the plan as agreed at enrolment.
+        model: a module whose parameters are overwritten before each use.
+        layout: its parameters as one vector.
+        side: the clients' material of the secure sum.
+        seed: public seed of the order of examples.
+        store: where each client keeps what it needs in later rounds.
+        trained: in a simulation, updates that another process has computed: client to round and Δ.
+    """
+
+    resolution: Resolution
+    model: nn.Module
+    layout: Layout
+    side: ClientSide
+    seed: int
+    store: ClientStore = field(default_factory=MemoryStore)
+    trained: dict[int, tuple[int, NDArray[np.float64]]] = field(
+        default_factory=dict[int, "tuple[int, NDArray[np.float64]]"]
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A client's contribution to one round, before its noise share.
+
+    Args:
+        encoded: int64[d'], within the encoding's bound.
+        state: what the client keeps once the contribution has left; {} for nothing.
+        complaint: why training failed, when nothing was learned and zeros are sent (under DP).
+    """
+
+    encoded: NDArray[np.int64]
+    state: ClientState
+    complaint: str | None = None
+
+
+def prepare(
+    bench: Workbench, client_id: int, dataset: Dataset, start: RoundStart, state: ClientState
+) -> Prepared:
+    """Train on one client's examples and encode what came of it.
+
+    Args:
+        bench: what the clients of this process share.
+        client_id: whose examples they are.
+        dataset: its own examples.
+        start: the server's message.
+        state: what the client kept from an earlier round.
+
+    Raises:
+        LocalProtocolError: a model, a block or a clip norm that does not fit the plan.
+        NonFiniteError, CapacityError: (without DP) an update that cannot be encoded.
+    """
+    resolution = resolution_for(bench.resolution, client_id, start)
+    plan = resolution.plan
+    encoding = encoding_for(resolution, start.clip)
+    controls = variates(resolution, start, state, len(dataset))
+    correction = None if controls is None else controls.correction
+    held = bench.trained.pop(client_id, None)
+    if held is not None and held[0] == start.round and correction is None:
+        update = held[1]
+    else:
+        update = train(bench, client_id, dataset, start, correction)
+    if plan.noise is None and not bool(np.isfinite(update).all()):
+        raise NonFiniteError(
+            f"client {client_id}'s update holds NaN or infinity; lower the learning rate"
+        )
+    if plan.noise is None:  # no secret rests on this rounding, and runs agree to the bit
+        encoding = encoding.seeded((bench.seed + client_id, start.round, _ROUNDING))
+    if controls is None:
+        return contribution(resolution, encoding, update, len(dataset), start.round, state)
+    return _with_controls(resolution, encoding, controls, update, len(dataset))
+
+
+def _with_controls(
+    resolution: Resolution,
+    encoding: Encoding,
+    controls: Variates,
+    update: NDArray[np.float64],
+    examples: int,
+) -> Prepared:
+    joined = controls.joined(update)
+    encoded = encode_update(resolution, encoding, joined, examples)
+    grid = encoded[: encoding.encoded_length(joined.size)]
+    return Prepared(encoded, controls.kept(encoding.decode(grid, joined.size)))
+
+
+def prepare_nothing(
+    bench: Workbench,
+    client_id: int,
+    dataset: Dataset,
+    start: RoundStart,
+    state: ClientState,
+    error: Exception,
+) -> Prepared:
+    """Zeros in place of an update that could not be computed, under DP, as NaN becomes zeros.
+
+    Silence that depends on a client's data would tell about them.  What is the server's doing, and what
+    happens without noise, is raised as it was.
+
+    Args:
+        bench: what the clients of this process share.
+        client_id: whose examples they are.
+        dataset: its own examples.
+        start: the server's message.
+        state: what the client kept from an earlier round.
+        error: what its training raised.
+    """
+    resolution = resolution_for(bench.resolution, client_id, start)
+    if resolution.plan.noise is None or isinstance(error, LocalProtocolError):
+        raise error
+    encoding = encoding_for(resolution, start.clip)
+    controls = variates(resolution, start, state, len(dataset))
+    if controls is None:
+        zeros = np.zeros(resolution.update_length)
+        prepared = Prepared(encode_update(resolution, encoding, zeros, len(dataset)), {})
+    else:
+        zeros = np.zeros(resolution.vector_length)
+        prepared = _with_controls(resolution, encoding, controls, zeros, len(dataset))
+    return replace(
+        prepared, complaint=f"{type(error).__name__}: {error}; zeros were sent in its place"
+    )
+
+
+def train(
+    bench: Workbench,
+    client_id: int,
+    dataset: Dataset,
+    start: RoundStart,
+    correction: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Δ, float64[d], of one client's examples: a function of these arguments alone.
+
+    Raises:
+        LocalProtocolError: a model or a block that does not fit the plan.
+        DataError, PlanError: see `local_update`.
+    """
+    resolution = resolution_for(bench.resolution, client_id, start)
+    plan = resolution.plan
+    vector = ModelCodec(plan.download, sent_layout(plan.blocks, bench.layout)).decode(start.model)
+    with part_to_train(resolution, bench.model, bench.layout, vector) as part:
+        trained = local_update(
+            part.model,
+            part.layout,
+            part.vector,
+            dataset,
+            plan.local_training,
+            round_index=start.round,
+            num_rounds=resolution.num_rounds,
+            seed=bench.seed + client_id,
+            correction=correction,
+        )
+    return part.in_model(trained)
+
+
+def train_together(
+    bench: Workbench, clients: Mapping[int, Dataset], start: RoundStart
+) -> dict[int, NDArray[np.float64]]:
+    """Δ of those whose models can be stacked, the same as `train` gives each of them.
+
+    Args:
+        bench: what the clients of this process share.
+        clients: who is sent this message, with their examples.
+        start: the server's message.
+    """
+    resolution, plan = bench.resolution, bench.resolution.plan
+    if plan.scaffold or plan.blocks is not None or plan.personalization is not None:
+        return {}
+    alike: dict[int, list[int]] = {}
+    most = max(1, _AT_ONCE // bench.layout.size)
+    for client, data in islice(clients.items(), most):
+        if stackable(bench.model, bench.layout, data, plan.local_training):
+            alike.setdefault(len(data), []).append(client)
+    found: dict[int, NDArray[np.float64]] = {}
+    if not alike:
+        return found
+    vector = ModelCodec(plan.download, bench.layout).decode(start.model)
+    for members in alike.values():
+        updates = local_updates(
+            bench.layout,
+            vector,
+            [(clients[client], bench.seed + client) for client in members],
+            plan.local_training,
+            round_index=start.round,
+            num_rounds=resolution.num_rounds,
+        )
+        found.update(zip(members, updates, strict=True))
+    return found
+
+
+def contribution(
+    resolution: Resolution,
+    encoding: Encoding,
+    update: NDArray[np.float64],
+    examples: int,
+    round_index: int,
+    state: ClientState,
+) -> Prepared:
+    """Add what earlier rounds left out, choose the round's places, encode, and keep what is left out now.
+
+    Error feedback (Seide et al. 2014; Karimireddy et al. 2019, Algorithm 1): the residual is what was
+    meant less what the server can decode of it.
+
+    Args:
+        resolution: the plan.
+        encoding: of this round.
+        update: float64[d].
+        examples: the client's private weight.
+        round_index: counts from 0.
+        state: what the client kept.
+    """
+    plan = resolution.plan
+    meant = update
+    if plan.error_feedback and _RESIDUAL in state:
+        meant = update + state[_RESIDUAL]
+    places: NDArray[np.int64] | slice = slice(None)
+    if plan.compression is not None:
+        places = plan.compression.places(meant.size, round_index)
+    chosen = meant[places]
+    if plan.noise is None and _LOG.isEnabledFor(logging.INFO):
+        outside = encoding.clamped(chosen)
+        _LOG.info("round %d: %d of %d coordinates clamped", round_index, outside, chosen.size)
+    encoded = encode_update(resolution, encoding, chosen, examples)
+    if not plan.error_feedback:
+        return Prepared(encoded, {})
+    own = encoded[: encoding.encoded_length(chosen.size)]
+    if plan.weighted:
+        own = own // examples
+    residual = meant.copy()
+    residual[places] -= encoding.decode(own, chosen.size)
+    return Prepared(encoded, {_RESIDUAL: residual.astype(np.float32)})
+
+
+def encoding_for(resolution: Resolution, clip: float | None) -> Encoding:
+    """The round's encoding; noise and sensitivity are in grid units, so any clip norm is safe."""
+    if (clip is None) != (resolution.plan.clipping is None):
+        raise LocalProtocolError("the server and this client's plan disagree about clipping")
+    if clip is not None and not _LEAST_CLIP <= clip <= 1 / _LEAST_CLIP:
+        raise LocalProtocolError(f"the server sent the clip norm {clip!r}")
+    return resolution.encoding_at(clip)
+
+
+def encode_update(
+    resolution: Resolution, encoding: Encoding, update: NDArray[np.float64], examples: int
+) -> NDArray[np.int64]:
+    """Clip (under DP) or weigh (without), and encode.
+
+    Args:
+        resolution: the plan.
+        encoding: of this round.
+        update: float64[m], m = `resolution.update_length`.
+        examples: the client's private weight.
+
+    Returns:
+        int64[d'], d' = `resolution.encoded_length`.
+    """
+    plan, bit = resolution.plan, resolution.bit_units
+    if plan.noise is not None:
+        encoded = encoding.encode(l2_clip(update, encoding.clip))
+        if not bit:
+            return encoded
+        within = l2_norm(update) <= encoding.clip
+        return np.append(encoded, np.int64(bit if within else -bit))
+    encoded = encoding.encode(update)
+    if not plan.weighted:
+        return encoded
+    weighed = np.empty(encoded.size + 1, np.int64)
+    np.multiply(encoded, np.int64(examples), out=weighed[:-1])
+    weighed[-1] = examples
+    return weighed

@@ -1,0 +1,1 @@
+"""Configurations: TOML to typed values, and from there to a plan."""

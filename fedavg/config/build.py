@@ -1,0 +1,303 @@
+"""Run configurations: TOML to the structs of `fedavg.config.settings`, then to a task, clients and a plan.
+
+An unknown key is an error that names the key and the nearest right one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fedavg.algorithms.personal import personalization_of
+from fedavg.client.personal import set_apart
+from fedavg.config.blocks import blocks_of
+from fedavg.config.encoding import build_compression, build_encoding
+from fedavg.config.settings import (
+    ClippingConfig,
+    CohortConfig,
+    Config,
+    PrivacyConfig,
+    SumConfig,
+    section,
+)
+from fedavg.config.training import learning_schedule, local_training, server_optimizer
+from fedavg.data.placement import place
+from fedavg.errors import ConfigError, PlanError
+from fedavg.models.spec import spec_of
+from fedavg.models.zoo import count_parameters
+from fedavg.optimizers.server import AveragedIterates
+from fedavg.plan.plan import Budget, Plan, calibrated
+from fedavg.privacy.clipping import AdaptiveClipping
+from fedavg.privacy.noise import (
+    CentralGaussian,
+    DistributedDiscreteGaussian,
+    DistributedGaussian,
+    DistributedSkellam,
+)
+from fedavg.privacy.sampling import FixedCohort, PoissonCohort
+from fedavg.sums.encrypted import Bfv, Ckks
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.masked_encrypted import EncryptedSecAgg
+from fedavg.sums.plain import InsecurePlain
+from fedavg.sums.selective.map import UNCOUNTED, SensitivityMap
+from fedavg.sums.selective.sum import Selective
+from fedavg.training.sensitivity import client_scores, label_sensitivity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.data.tasks import Dataset, Task
+    from fedavg.models.spec import ModelSpec
+    from fedavg.privacy.noise import Noise
+    from fedavg.privacy.sampling import Cohort
+    from fedavg.sums.interface import SecureSum
+
+__all__ = ["Config", "Job", "build_job", "load_config"]
+
+_DEFAULT_EPSILON = 5.0
+
+
+def load_config(path: Path | None, overrides: dict[str, object] | None = None) -> Config:
+    """Read a TOML configuration, or the built-in example, with options laid over it.
+
+    Args:
+        path: a TOML file; None for the built-in example.
+        overrides: dotted keys to values, such as ``{"privacy.noise": "none"}``.
+
+    Raises:
+        ConfigError: an unreadable file, an unknown key (the nearest right one is named), a bad value.
+    """
+    raw: dict[str, object] = {}
+    if path is not None:
+        raw = _read(path)
+    for key, value in (overrides or {}).items():
+        *tables, last = key.split(".")
+        table = raw
+        for name in tables:
+            inner = table.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{name} must be a table")
+            table = inner
+        table[last] = value
+    try:
+        return msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), path)) from error
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return msgspec.toml.decode(text, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+
+
+def _explain(message: str, path: Path | None) -> str:
+    where = "" if path is None else f"{path}: "
+    unknown = re.search(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?", message)
+    if unknown is None:
+        place = re.search(r"^(.*) - at `\$\.([^`]*)`$", message)
+        return where + (f"{place[2]}: {place[1]}" if place else message)
+    key, table = unknown[1], unknown[2] or ""
+    known = list(section(table).__struct_fields__)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    full = f"{table}.{key}" if table else key
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+    return f"{where}unknown key {full!r}; {hint}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A configuration made real: data on clients, a model, a plan.
+
+    `parameters` are those that are trained and sent, `unsent` those that are frozen or stay at the clients.
+    """
+
+    config: Config
+    task: Task
+    clients: dict[int, Dataset]
+    model: ModelSpec
+    parameters: int
+    unsent: int
+    plan: Plan
+
+    @property
+    def size(self) -> str:
+        """What is trained and sent, and what is not."""
+        rest = f" ({self.unsent:,} more are frozen or stay at the clients)" if self.unsent else ""
+        return f"{self.parameters:,} parameters{rest}"
+
+    @property
+    def workers(self) -> int:
+        """Processes to spread the clients over."""
+        wanted = self.config.simulation.workers
+        return (os.cpu_count() or 1) if wanted < 0 else wanted
+
+
+def build_job(config: Config) -> Job:
+    """Load the data, lay it on clients, build the plan, and calibrate its noise.
+
+    Raises:
+        DataError, ConfigError, PlanError, and the packages' own errors: what does not add up.
+    """
+    statistics = _statistics(config.secure_sum) if config.privacy.noise == "none" else None
+    task, clients = place(config.data, statistics, seed=config.seed)
+    shape = tuple(int(n) for n in task.train.features.shape[1:])
+    model = spec_of(config.model, shape, task.num_classes, seed=config.seed)
+    built, training = model.build(), local_training(config.local)
+    set_apart(built, personalization_of(config.personalization, training))
+    parameters = count_parameters(built)
+    blocks = blocks_of(config.blocks, config.local, built)
+    sensitivity = _sensitivity(config, task, clients, built, parameters)
+    plan = build_plan(config, parameters, sensitivity, blocks)
+    if plan.noise is not None and config.privacy.noise_multiplier is None:
+        plan = calibrated(
+            plan,
+            num_clients=len(clients),
+            vector_length=parameters,
+            num_rounds=config.rounds,
+            largest_client=max(len(data) for data in clients.values()),
+        )
+    unsent = sum(part.numel() for part in built.parameters()) - parameters
+    return Job(config, task, clients, model, parameters, unsent, plan)
+
+
+def _statistics(sums: SumConfig) -> SecureSum:
+    """What adds a table's statistics: the run's own sum; of "selective", its encryption for all."""
+    kind = sums.scheme if sums.kind == "selective" else sums.kind
+    return _secure_sum(msgspec.structs.replace(sums, kind=kind), None)
+
+
+def _sensitivity(
+    config: Config, task: Task, clients: dict[int, Dataset], model: nn.Module, parameters: int
+) -> SensitivityMap | None:
+    """Which coordinates "selective" encrypts; the held-out examples belong to the server.
+
+    Scores of the clients' own are summed here, before any round; under noise nobody is asked for them.
+    """
+    sums = config.secure_sum
+    if sums.kind != "selective":
+        return None
+    if sums.choice == "random":
+        return SensitivityMap.random(parameters, sums.share, seed=config.seed)
+    if sums.choice == "clients":
+        if config.privacy.noise != "none":
+            raise PlanError(f"secure_sum.choice = 'clients': {UNCOUNTED}")
+        scores = client_scores(model, clients, seed=config.seed)
+        return SensitivityMap.from_clients(scores, sums.share, _statistics(sums))
+    return SensitivityMap.from_scores(label_sensitivity(model, task.test), sums.share)
+
+
+def build_plan(
+    config: Config,
+    parameters: int,
+    sensitivity: SensitivityMap | None = None,
+    blocks: Blocks | None = None,
+) -> Plan:
+    """The plan of a configuration, its noise not yet calibrated when no multiplier is given.
+
+    Args:
+        config: the configuration.
+        parameters: d, of its model.
+        sensitivity: what "selective" encrypts.
+        blocks: what each client trains, where it is not all of the model.
+
+    Raises:
+        ConfigError, PlanError: what does not add up.
+    """
+    privacy = config.privacy
+    noise = _noise(privacy)
+    epsilon = math.inf
+    if noise is not None:
+        default = math.inf if privacy.noise_multiplier is not None else _DEFAULT_EPSILON
+        epsilon = default if privacy.epsilon is None else privacy.epsilon
+    tail, training = config.server.average_tail, local_training(config.local)
+    averaging = AveragedIterates(tail) if tail else None
+    return Plan(
+        cohort=_cohort(config.cohort),
+        encoding=build_encoding(config, parameters if blocks is None else max(blocks.lengths)),
+        noise=noise,
+        secure_sum=_secure_sum(config.secure_sum, sensitivity),
+        local_training=training,
+        server_optimizer=server_optimizer(config.server),
+        budget=Budget(epsilon, privacy.delta),
+        averaging=averaging,
+        weighting=None if config.server.weighting == "auto" else config.server.weighting,
+        max_participations=privacy.max_participations if noise is not None else None,
+        clipping=_clipping(config.clipping),
+        personalization=personalization_of(config.personalization, training),
+        server_schedule=learning_schedule(config.server),
+        scaffold=config.local.scaffold,
+        compression=build_compression(config),
+        error_feedback=config.compression.error_feedback,
+        download=config.download.format,
+        blocks=blocks,
+        retries=config.cohort.retries,
+    )
+
+
+def _cohort(config: CohortConfig) -> Cohort:
+    return PoissonCohort(config.rate) if config.kind == "poisson" else FixedCohort(config.size)
+
+
+def _clipping(config: ClippingConfig) -> AdaptiveClipping | None:
+    if config.kind == "fixed":
+        return None
+    return AdaptiveClipping(
+        quantile=config.quantile, learning_rate=config.learning_rate, bit_stddev=config.bit_stddev
+    )
+
+
+def _noise(privacy: PrivacyConfig) -> Noise | None:
+    multiplier = 1.0 if privacy.noise_multiplier is None else privacy.noise_multiplier
+    match privacy.noise:
+        case "none":
+            return None
+        case "gaussian":
+            return DistributedGaussian(multiplier)
+        case "skellam":
+            return DistributedSkellam(multiplier)
+        case "discrete-gaussian":
+            return DistributedDiscreteGaussian(multiplier)
+        case "central-gaussian":
+            return CentralGaussian(multiplier)
+
+
+def _secure_sum(config: SumConfig, sensitivity: SensitivityMap | None) -> SecureSum:
+    match config.kind:
+        case "secagg":
+            return SecAgg(config.dropout_rate, config.corrupt_rate, config.threat_model)
+        case "ckks":
+            return Ckks(config.dropout_rate, config.corrupt_rate)
+        case "bfv":
+            return Bfv(config.dropout_rate, config.corrupt_rate)
+        case "encrypted-secagg":
+            rates = (config.dropout_rate, config.corrupt_rate)
+            return EncryptedSecAgg(*rates, config.threat_model, config.scheme, config.key_at)
+        case "selective":
+            return _selective(config, sensitivity)
+        case "insecure-plain":
+            return InsecurePlain(config.dropout_rate)
+
+
+def _selective(config: SumConfig, sensitivity: SensitivityMap | None) -> Selective:
+    if sensitivity is None:
+        raise ConfigError("secure_sum.kind 'selective' needs a SensitivityMap of the model")
+    rates = (config.dropout_rate, config.corrupt_rate)
+    encrypted = Ckks(*rates) if config.scheme == "ckks" else Bfv(*rates)
+    if config.rest == "insecure-plain":
+        return Selective(encrypted, InsecurePlain(config.dropout_rate), sensitivity)
+    return Selective(encrypted, SecAgg(*rates, config.threat_model), sensitivity)

@@ -1,0 +1,299 @@
+"""What a run configuration may say: typed, frozen structs with a default for everything.
+
+The defaults are the built-in example.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from fedavg.encoding.random_k import TOP_K_REFUSED
+
+__all__ = [
+    "BlocksConfig",
+    "ClippingConfig",
+    "CohortConfig",
+    "CompressionConfig",
+    "Config",
+    "DataConfig",
+    "DownloadConfig",
+    "EncodingConfig",
+    "LocalConfig",
+    "ModelConfig",
+    "PersonalizationConfig",
+    "PrivacyConfig",
+    "ServerConfig",
+    "SimulationConfig",
+    "SumConfig",
+    "section",
+]
+
+NoiseName = Literal["gaussian", "skellam", "discrete-gaussian", "central-gaussian", "none"]
+PartitionName = Literal["noisy-sort", "iid", "shards", "dirichlet", "quantity", "natural"]
+SumName = Literal["secagg", "ckks", "bfv", "encrypted-secagg", "selective", "insecure-plain"]
+
+
+class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which examples, and how they lie on the clients.
+
+    `classes` keeps these labels only, numbered anew in the order given; () keeps all.
+    Of tables: `target` holds the classes, `client` says whose row it is (partition "natural"); `bounds` and
+    `vocabulary` are public knowledge of columns; text without a vocabulary is hashed into `buckets`.
+    """
+
+    name: str = "mnist-14x14"
+    classes: tuple[int, ...] = ()
+    target: str = ""
+    client: str = ""
+    bounds: dict[str, tuple[float, float]] = msgspec.field(
+        default_factory=dict[str, tuple[float, float]]
+    )
+    vocabulary: dict[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
+    buckets: int = 16
+    clients: int = 1000
+    partition: PartitionName = "noisy-sort"
+    feature_skew: Literal["none", "affine", "rotation", "noise"] = "none"
+    feature_strength: float = 0.3
+    spread: float = 2.0
+    alpha: float = 0.5
+    shards_per_client: int = 2
+    test_fraction: float = 0.2
+    split_seed: int = 0
+
+
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A built-in name or an import path, and what it starts from.
+
+    `hidden` are widths of hidden layers. `file` is a safetensors file to start from, such as an earlier run's
+    model.safetensors; tensors that match a pattern of `fresh` begin anew. Parameters that match `freeze` are
+    never trained and never sent. `digest` is the file's SHA-256: a run writes it down, and is resumed with no
+    other file.
+    """
+
+    name: str = "softmax"
+    hidden: tuple[int, ...] = ()
+    file: str = ""
+    digest: str = ""
+    freeze: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+
+
+class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Poisson with a rate, or fixed with a size; a round without a sum is tried again `retries` times.
+
+    Left out, retries are 2 without noise, and 0 with it, where there can be none.
+    """
+
+    kind: Literal["poisson", "fixed"] = "poisson"
+    rate: float = 0.2
+    size: int = 100
+    retries: int | None = None
+
+
+class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Training at a client; batch_size 0 is the full batch, steps 0 leaves them to the epochs.
+
+    Milestones are shares of the rounds after the warm-up, which is in rounds; clip_gradient 0 is none.
+    """
+
+    epochs: int = 4
+    batch_size: int = 0
+    steps: int = 0
+    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "sgd"
+    lr: float = 1.0
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+    warmup: int = 0
+    step_decay: float = 1.0
+    l1: float = 0.0
+    l2: float = 0.0
+    proximal: float = 0.0
+    momentum: float = 0.9
+    nesterov: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    weight_decay: float | None = None
+    clip_gradient: float = 0.0
+    scaffold: bool = False
+
+
+class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The server's step; average_tail > 0 releases the mean of the last rounds' models.
+
+    Without beta1: 0.9, and 0 for "adagrad". The schedule is as in [local]. `weighting` "auto" weighs
+    clients by their examples without noise, and equally with it.
+    """
+
+    optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
+    lr: float = 3.0
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+    warmup: int = 0
+    momentum: float = 0.8
+    beta1: float | None = None
+    beta2: float = 0.99
+    tau: float = 1e-3
+    average_tail: float = 0.2
+    weighting: Literal["auto", "examples", "equal"] = "auto"
+
+
+class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Noise and budget. Without noise_multiplier, it is calibrated to epsilon over all rounds."""
+
+    noise: NoiseName = "gaussian"
+    epsilon: float | None = None
+    delta: float = 1e-5
+    noise_multiplier: float | None = None
+    clip: float = 0.5
+    max_participations: int | None = None
+
+
+class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Integers: bits 0 chooses; `range` bounds a coordinate (rotated: the norm) when there is no noise.
+
+    Without noise, `rounding` "auto" is "nearest", or "stochastic" where `rotate` or one bit needs it:
+    unbiased, and what lies beyond the range is clamped.
+    """
+
+    bits: int = 0
+    rotate: bool = False
+    rounding: Literal["auto", "nearest", "stochastic"] = "auto"
+    range: float = 8.0
+
+
+class CompressionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Random-k sends the same `fraction` of the places for all; clients may keep what was left out."""
+
+    kind: Literal["none", "random-k", "top-k"] = "none"
+    fraction: float = 0.1
+    error_feedback: bool = False
+
+
+class DownloadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the model travels to the clients; integers have a scale for each output channel."""
+
+    format: Literal["float32", "float16", "int8", "int4"] = "float32"
+
+
+class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the integers are added, and what is assumed of the clients.
+
+    Of "encrypted-secagg": `scheme` encrypts, and `key_at` can decrypt. Of "selective": `scheme` encrypts a
+    `share` of the coordinates, chosen by `choice` (from the held-out examples, which are the server's
+    own; at random; or from the clients' own examples, by scores that `scheme` adds under encryption
+    before the first round, without noise only), and `rest` adds the others.
+    """
+
+    kind: SumName = "secagg"
+    scheme: Literal["bfv", "ckks"] = "bfv"
+    key_at: Literal["holder", "clients"] = "holder"
+    share: float = 0.2
+    choice: Literal["public", "random", "clients"] = "public"
+    rest: Literal["secagg", "insecure-plain"] = "secagg"
+    threat_model: Literal["malicious", "malicious-local", "semi-honest"] = "malicious"
+    dropout_rate: float = 0.1
+    corrupt_rate: float = 0.1
+
+
+class PersonalizationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Models of the clients' own, none of which is ever sent.
+
+    "finetune" trains the released model at each client after the last round; "ditto" trains a model beside
+    the shared one, drawn to it by `strength`; "fedrep" keeps the parameters that match `head` at the client.
+    Each client keeps `test_fraction` of its examples to score both models on. `epochs` and `lr` are of the
+    personal training; 0 takes those of [local].
+    """
+
+    kind: Literal["none", "finetune", "ditto", "fedrep"] = "none"
+    epochs: int = 0
+    lr: float = 0.0
+    strength: float = 0.1
+    head: tuple[str, ...] = ()
+    test_fraction: float = 0.2
+
+
+class ClippingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A clip norm that stays privacy.clip, or starts there and follows a quantile of the norms."""
+
+    kind: Literal["fixed", "adaptive"] = "fixed"
+    quantile: float = 0.5
+    learning_rate: float = 0.2
+    bit_stddev: float | None = None
+
+
+class BlocksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Model parallelism over clients: each trains and sends one block.  Nothing here: the whole model.
+
+    `kind` "layers" cuts between tensors: into `count` blocks, into blocks whose gradients and optimiser
+    state fit `memory` ("2MB"), or by `patterns` of names, a list a block.  "rolling" cuts within layers:
+    `count` windows of a `share` (1/count) of the hidden units, which move on with the rounds.
+    """
+
+    count: int = 0
+    kind: Literal["layers", "rolling"] = "layers"
+    share: float | None = None
+    memory: str = ""
+    patterns: list[list[str]] = msgspec.field(default_factory=list[list[str]])
+    seed: int = 0
+
+
+class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """This machine: worker processes (-1: one a core), and simulated drop-outs."""
+
+    workers: int = -1
+    dropout: float = 0.03
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole run."""
+
+    rounds: int = 60
+    seed: int = 0
+    baseline: bool = True
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    cohort: CohortConfig = CohortConfig()
+    local: LocalConfig = LocalConfig()
+    server: ServerConfig = ServerConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    clipping: ClippingConfig = ClippingConfig()
+    encoding: EncodingConfig = EncodingConfig()
+    compression: CompressionConfig = CompressionConfig()
+    download: DownloadConfig = DownloadConfig()
+    secure_sum: SumConfig = SumConfig()
+    blocks: BlocksConfig = BlocksConfig()
+    personalization: PersonalizationConfig = PersonalizationConfig()
+    simulation: SimulationConfig = SimulationConfig()
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds must be at least 1, not {self.rounds}")
+        if self.privacy.noise == "none" and self.privacy.epsilon is not None:
+            raise ValueError(
+                "privacy.epsilon needs noise: choose privacy.noise, or leave epsilon out"
+            )
+        if self.privacy.noise == "none" and self.clipping.kind == "adaptive":
+            raise ValueError(
+                "clipping.kind = 'adaptive' needs noise: without it nothing is clipped, and the "
+                "counts that it learns from would be private data in the clear"
+            )
+        if self.compression.kind == "top-k":
+            raise ValueError(f"compression.kind: {TOP_K_REFUSED}")
+        _check_budget(self.privacy)
+
+
+def _check_budget(privacy: PrivacyConfig) -> None:
+    if privacy.epsilon is not None and not privacy.epsilon > 0:
+        raise ValueError(f"privacy.epsilon must be positive, not {privacy.epsilon}")
+    if not 0 < privacy.delta < 1:
+        raise ValueError(f"privacy.delta must lie between 0 and 1, not {privacy.delta}")
+
+
+def section(table: str) -> type[msgspec.Struct]:
+    """The struct of a table, by its name; the whole configuration for any other name."""
+    default: object = getattr(Config(), table, None)
+    return type(default) if isinstance(default, msgspec.Struct) else Config

@@ -1,0 +1,367 @@
+"""Real vectors to integers on a public grid and back; owns the growth of the norm that rounding causes.
+
+The waist of the whole pipeline is an exact sum of integers.  A real update is (optionally) rotated,
+multiplied by a public scale and rounded; the sum of such vectors is decoded by the same steps
+backwards.  Stochastic rounding is *conditional* (Kairouz, Liu, Steinke 2021, Section 4.2): it is
+repeated until the rounded norm obeys a bound that every client obeys always, and that bound is the
+sensitivity which noise is calibrated against.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+import numpy as np
+
+from dp import random_uniform
+from fedavg.errors import CapacityError, NonFiniteError, PlanError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Encoding",
+    "FixedPoint",
+    "bits_for",
+    "decode_grid",
+    "hadamard",
+    "rotate_signs",
+    "rotated_length",
+]
+
+_TRIES = 64  # each succeeds with probability ≥ 1 − e^(−1/2); all fail with probability < 1e-13
+_LOG_INVERSE_BETA = 0.5  # β = e^(−1/2), the paper's choice
+_BAND = 1 << 14  # coordinates rounded at a time, in cache
+_ROUNDING_SLACK = 1 + 1e-9  # float64 arithmetic on norms stays far inside this
+
+
+def hadamard(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the orthonormal Walsh–Hadamard transform of a vector of length 2^k.
+
+    Args:
+        vector: float64[2^k].
+
+    Returns:
+        float64[2^k] of the same Euclidean norm; the transform is its own inverse.
+
+    Raises:
+        PlanError: the length is no power of two.
+
+    Example:
+        >>> hadamard(np.array([1.0, 1.0])).round(6).tolist()
+        [1.414214, 0.0]
+    """
+    length = vector.size
+    if length == 0 or length & (length - 1):
+        raise PlanError(f"a Walsh–Hadamard transform needs a length 2^k, not {length}")
+    out = np.array(vector, dtype=np.float64)
+    half = 1
+    while half < length:
+        pairs = out.reshape(-1, 2, half)
+        out = np.stack((pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]), axis=1).reshape(-1)
+        half *= 2
+    return out / math.sqrt(length)
+
+
+def bits_for(vector_length: int) -> int:
+    """Return the smallest bit width at which stochastic rounding costs about 1 % of the norm.
+
+    That is clip·scale ≥ 3.5·√d, where clip·scale = 2^(bits−1) − 1.
+
+    Example:
+        >>> bits_for(1970)
+        9
+    """
+    return 1 + math.ceil(math.log2(3.5 * math.sqrt(max(vector_length, 1)) + 1))
+
+
+class Encoding(Protocol):
+    """Real vectors to integers and back: `FixedPoint`, or without noise `Quantised`."""
+
+    @property
+    def clip(self) -> float:
+        """Public bound on the input."""
+        ...
+
+    @property
+    def bits(self) -> int:
+        """Width of one encoded coordinate."""
+        ...
+
+    @property
+    def rotate(self) -> bool:
+        """Whether the vector is rotated first."""
+        ...
+
+    @property
+    def bounded(self) -> bool:
+        """Whether encoded vectors have a bound on their norm that noise can be calibrated against."""
+        ...
+
+    def at(self, clip: float) -> Self:
+        """The same encoding with another clip."""
+        ...
+
+    def seeded(self, seed: tuple[int, ...]) -> Self:
+        """The same encoding, whose rounding follows a public seed where nothing rests on its secrecy."""
+        ...
+
+    def encoded_length(self, vector_length: int) -> int:
+        """d', the length of an encoded vector."""
+        ...
+
+    def max_abs(self, vector_length: int) -> int:
+        """Bound on the magnitude of any one encoded coordinate, in grid units."""
+        ...
+
+    def l2_sensitivity(self, vector_length: int) -> float:
+        """Bound on the Euclidean norm of an encoded vector, in grid units."""
+        ...
+
+    def l1_sensitivity(self, vector_length: int) -> float:
+        """Bound on the L1 norm of an encoded vector, in grid units."""
+        ...
+
+    def grid_units(self, vector_length: int) -> float:
+        """Grid units in one real unit."""
+        ...
+
+    def clamped(self, vector: NDArray[np.float64]) -> int:
+        """How many coordinates lie outside the range."""
+        ...
+
+    def encode(self, vector: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Map float64[d] to int64[d'].  Run by the client."""
+        ...
+
+    def decode(
+        self, total: NDArray[np.int64], vector_length: int | None = None
+    ) -> NDArray[np.float64]:
+        """Map a sum of encoded vectors back to float64[d].  Run by the server."""
+        ...
+
+
+def rotated_length(vector_length: int, *, rotate: bool) -> int:
+    """Length of an encoded vector: the same, or the next power of two when rotated.
+
+    Raises:
+        PlanError: no coordinate.
+    """
+    if vector_length < 1:
+        raise PlanError(f"a vector needs at least one coordinate, not {vector_length}")
+    return 1 << (vector_length - 1).bit_length() if rotate else vector_length
+
+
+def rotate_signs(vector: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """The randomised Hadamard rotation of float64[d], padded to float64[2^k].
+
+    Args:
+        vector: float64[d].
+        seed: public, of the random signs.
+    """
+    padded = np.zeros(rotated_length(vector.size, rotate=True))
+    padded[: vector.size] = vector
+    return hadamard(padded * _signs(padded.size, seed))
+
+
+def decode_grid(
+    real: NDArray[np.float64], vector_length: int | None, rotation_seed: int | None
+) -> NDArray[np.float64]:
+    """Undo a rotation, if there was one, and cut its padding off."""
+    if rotation_seed is not None:
+        real = hadamard(real) * _signs(real.size, rotation_seed)
+    return real if vector_length is None else real[:vector_length]
+
+
+@functools.lru_cache(
+    maxsize=2
+)  # the clients of one process, and its server, turn by the same signs
+def _signs(length: int, seed: int) -> NDArray[np.float64]:
+    generator = np.random.default_rng(seed)  # noqa: TID251 - public seed
+    signs = generator.integers(0, 2, length).astype(np.float64) * 2 - 1
+    signs.flags.writeable = False
+    return signs
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPoint:
+    """Fixed-point encoding with scale (2^(bits−1) − 1) ÷ clip.
+
+    With ``rounding="stochastic"`` (needed under differential privacy) `clip` is a bound on the
+    Euclidean norm of the input and rounding is unbiased and conditional.  With
+    ``rounding="nearest"`` (for exact averaging without privacy noise) `clip` is a bound on every
+    coordinate; it is deterministic, so that runs under different secure sums agree to the bit.
+
+    Args:
+        clip: bound on the input, > 0.
+        bits: signed bits of one encoded coordinate, 2 … 40.
+        rotate: spread the vector by a randomised Hadamard rotation first (pads to 2^k).
+        rounding: "stochastic" or "nearest".
+        rotation_seed: public seed of the rotation's signs; the same for all clients and the server.
+
+    Example:
+        >>> encoding = FixedPoint(clip=1.0, bits=8, rounding="nearest")
+        >>> encoding.encode(np.array([0.5, -1.0])).tolist()
+        [64, -127]
+        >>> encoding.decode(np.array([127, -127])).tolist()
+        [1.0, -1.0]
+    """
+
+    clip: float
+    bits: int
+    rotate: bool = False
+    rounding: Literal["stochastic", "nearest"] = "stochastic"
+    rotation_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.clip) and self.clip > 0):
+            raise PlanError(f"clip must be a positive finite number, not {self.clip!r}")
+        if not 2 <= self.bits <= 40:
+            raise PlanError(
+                f"bits must lie in 2 … 40, not {self.bits!r}; without noise, Quantised takes 1 as well"
+            )
+        if self.rounding not in ("stochastic", "nearest"):
+            raise PlanError(f"rounding must be 'stochastic' or 'nearest', not {self.rounding!r}")
+        if self.rotate and self.rounding == "nearest":
+            raise PlanError(
+                "a rotated vector has no coordinate bound: use rounding='stochastic' with rotate=True, "
+                "or without noise Quantised, which clamps"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Grid units in `clip`: 2^(bits−1) − 1."""
+        return (1 << (self.bits - 1)) - 1
+
+    @property
+    def scale(self) -> float:
+        """Grid units in one real unit."""
+        return self.steps / self.clip
+
+    @property
+    def bounded(self) -> bool:
+        """Whether encoded vectors have a bound on their norm that noise can be calibrated against."""
+        return self.rounding == "stochastic"
+
+    def at(self, clip: float) -> FixedPoint:
+        """The same encoding with another clip."""
+        return replace(self, clip=clip)
+
+    def seeded(self, seed: tuple[int, ...]) -> FixedPoint:
+        """Itself: "nearest" needs no seed, and under noise rounding is drawn in secret."""
+        del seed
+        return self
+
+    def grid_units(self, vector_length: int) -> float:
+        """`scale`, whatever the length."""
+        del vector_length
+        return self.scale
+
+    def clamped(self, vector: NDArray[np.float64]) -> int:
+        """None: nothing is clamped here."""
+        del vector
+        return 0
+
+    def encoded_length(self, vector_length: int) -> int:
+        """Length of the encoded vector: the same, or the next power of two when rotated."""
+        return rotated_length(vector_length, rotate=self.rotate)
+
+    def max_abs(self, vector_length: int) -> int:
+        """Bound on the magnitude of any one encoded coordinate, in grid units."""
+        if self.rounding == "nearest":
+            return self.steps
+        return math.floor(self.l2_sensitivity(vector_length))
+
+    def l2_sensitivity(self, vector_length: int) -> float:
+        """Bound on the Euclidean norm of an encoded vector, in grid units, rounding included.
+
+        Kairouz, Liu, Steinke 2021, Theorem 1: √min{(c+√d)², c²+d/4+√(2 ln 1/β)(c+√d/2)} with
+        c = clip·scale; for rounding to nearest c + √d/2, which holds for inputs of norm ≤ clip.
+
+        Example:
+            >>> round(FixedPoint(clip=0.5, bits=9).l2_sensitivity(1970), 1)
+            256.5
+        """
+        length = self.encoded_length(vector_length)
+        c, root = float(self.steps), math.sqrt(length)
+        if self.rounding == "nearest":
+            return c + root / 2
+        tail = math.sqrt(2 * _LOG_INVERSE_BETA) * (c + root / 2)
+        return math.sqrt(min((c + root) ** 2, c * c + length / 4 + tail))
+
+    def l1_sensitivity(self, vector_length: int) -> float:
+        """Bound on the L1 norm of an encoded vector: min(√d·Δ₂, Δ₂²), since it is integral."""
+        l2 = self.l2_sensitivity(vector_length)
+        return min(math.sqrt(self.encoded_length(vector_length)) * l2, l2 * l2)
+
+    def encode(self, vector: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Map a real vector to integers.  Run by the client.
+
+        Args:
+            vector: float64[d], of Euclidean norm ≤ clip (stochastic) or coordinates within ±clip.
+
+        Returns:
+            int64[d'], of norm ≤ `l2_sensitivity(d)`, always (stochastic), or coordinates ≤ `steps`.
+
+        Raises:
+            NonFiniteError: NaN or infinity in the vector.
+            CapacityError: the vector exceeds the bound.
+        """
+        vector = np.asarray(vector, dtype=np.float64)
+        if vector.ndim != 1 or vector.size == 0:
+            raise CapacityError(f"expected a vector, got an array of shape {vector.shape}")
+        if self.rounding == "nearest":
+            return self._encode_nearest(vector)
+        if not bool(np.isfinite(vector).all()):
+            raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
+        if float(np.linalg.norm(vector)) > self.clip * _ROUNDING_SLACK:
+            raise CapacityError(f"the update's norm exceeds clip={self.clip}; clip it first")
+        return self._round_conditionally(self._rotated(vector), vector.size)
+
+    def _encode_nearest(self, vector: NDArray[np.float64]) -> NDArray[np.int64]:
+        if not (-self.clip <= float(vector.min()) and float(vector.max()) <= self.clip):
+            if not bool(np.isfinite(vector).all()):
+                raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
+            raise CapacityError(
+                f"a coordinate of the update exceeds the encoding's range ±{self.clip}: "
+                "raise [encoding] clip (or lower the learning rate)"
+            )
+        grid = vector * self.scale
+        return np.rint(grid, out=grid).astype(np.int64)
+
+    def _round_conditionally(
+        self, real: NDArray[np.float64], vector_length: int
+    ) -> NDArray[np.int64]:
+        bound, scale = self.l2_sensitivity(vector_length) ** 2, self.scale
+        rounded = np.empty(real.size, np.int64)
+        for _ in range(_TRIES):
+            squares = 0.0
+            for start in range(0, real.size, _BAND):
+                part = real[start : start + _BAND] * scale
+                np.floor(np.add(part, random_uniform(part.size), out=part), out=part)
+                squares += float(part @ part)
+                rounded[start : start + _BAND] = part
+            if squares * _ROUNDING_SLACK <= bound:
+                return rounded
+        return np.trunc(real * scale).astype(np.int64)  # never longer than its input
+
+    def decode(
+        self, total: NDArray[np.int64], vector_length: int | None = None
+    ) -> NDArray[np.float64]:
+        """Map a sum of encoded vectors back to reals.  Run by the server.
+
+        Args:
+            total: int64[d'] (a sum) or float64[d'] (a mean) in grid units.
+            vector_length: d, to cut a rotation's padding off.
+
+        Returns:
+            float64[d], or float64[d'] when `vector_length` is not given.
+        """
+        real = np.asarray(total, dtype=np.float64) / self.scale
+        return decode_grid(real, vector_length, self.rotation_seed if self.rotate else None)
+
+    def _rotated(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        return rotate_signs(vector, self.rotation_seed) if self.rotate else vector

@@ -1,0 +1,173 @@
+"""Few-bit integers for runs without differential privacy: unbiased rounding, one bit included.
+
+A coordinate within ±range goes to one of the two grid points beside it, with the probability that makes
+the mean right (Alistarh et al. 2017, §3.1; Suresh et al. 2017, §2 and §3 for one bit and for the
+rotation).  What travels are integers, so that Σ stays exact under every secure sum, and the decoder needs
+the sum alone: for n_k·x the integers are multiplied by n_k, and Σ n_k divides.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dp import random_uniform
+from fedavg.encoding.fixed_point import decode_grid, rotate_signs, rotated_length
+from fedavg.errors import CapacityError, NonFiniteError, PlanError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Quantised"]
+
+_SPREAD = 3.0  # standard deviations of a rotated coordinate that the range covers
+_LEAST_CLIP, _LARGEST_CLIP = 1e-100, 1e100
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """Stochastic rounding to 2^bits − 1 levels with zero among them, or to the two levels ±range of one bit.
+
+    The range is ±clip for each coordinate.  With a rotation, clip bounds the Euclidean norm instead: a
+    rotated vector of that norm has coordinates of standard deviation clip ÷ √d', and the range is three
+    of them (all of clip where that is less).  What lies outside is clamped, never refused: the
+    client's error feedback, where the plan has it, makes up for it in later rounds.
+
+    A sum of one-bit and of two-bit values over n clients has the same 3n residues, and two bits
+    (three levels) have the smaller variance at every x: one bit pays where bits travel alone.
+
+    No bound on the norm of a rounded vector is promised, so a plan with noise refuses this encoding:
+    `FixedPoint` rounds conditionally.
+
+    Args:
+        clip: bound on every coordinate; with `rotate`, on the norm; in [1e-100, 1e100].
+        bits: 1 … 32.
+        rotate: spread the vector by a randomised Hadamard rotation first (pads to 2^k).
+        rotation_seed: public seed of the rotation's signs; the same for all clients and the server.
+        rounding_seed: public seed of the rounding, see `seeded`; None draws from the operating system.
+
+    Example:
+        >>> one = Quantised(clip=0.5, bits=1).seeded((7, 0, 3))
+        >>> one.encode(np.array([0.5, -0.5, 9.0])).tolist()
+        [1, -1, 1]
+        >>> one.decode(np.array([3, -1, 1])).tolist()  # of three clients
+        [1.5, -0.5, 0.5]
+    """
+
+    clip: float
+    bits: int
+    rotate: bool = False
+    rotation_seed: int = 0
+    rounding_seed: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.clip) and _LEAST_CLIP <= self.clip <= _LARGEST_CLIP):
+            raise PlanError(f"clip must lie in 1e-100 … 1e100, not {self.clip!r}")
+        if not 1 <= self.bits <= 32:
+            raise PlanError(f"bits must lie in 1 … 32, not {self.bits!r}")
+
+    @property
+    def bounded(self) -> bool:
+        """Whether encoded vectors have a bound on their norm that noise can be calibrated against."""
+        return False
+
+    @property
+    def steps(self) -> int:
+        """Grid units in the range: 2^(bits−1) − 1, or 1 for one bit."""
+        return max(1, (1 << (self.bits - 1)) - 1)
+
+    def range(self, vector_length: int) -> float:
+        """Largest magnitude of a coordinate, after a rotation, that is not clamped."""
+        if not self.rotate:
+            return self.clip
+        return self.clip * min(1.0, _SPREAD / math.sqrt(self.encoded_length(vector_length)))
+
+    def at(self, clip: float) -> Quantised:
+        """The same encoding with another clip."""
+        return replace(self, clip=clip)
+
+    def seeded(self, seed: tuple[int, ...]) -> Quantised:
+        """The same encoding with rounding from a public seed: no secret rests on it without noise.
+
+        Two runs, and two secure sums, then agree to the bit.
+        """
+        return replace(self, rounding_seed=seed)
+
+    def encoded_length(self, vector_length: int) -> int:
+        """Length of the encoded vector: the same, or the next power of two when rotated."""
+        return rotated_length(vector_length, rotate=self.rotate)
+
+    def max_abs(self, vector_length: int) -> int:
+        """Bound on the magnitude of any one encoded coordinate, in grid units."""
+        del vector_length
+        return self.steps
+
+    def l2_sensitivity(self, vector_length: int) -> float:
+        """What the range allows, √d'·steps: far too much for any noise."""
+        return math.sqrt(self.encoded_length(vector_length)) * self.steps
+
+    def l1_sensitivity(self, vector_length: int) -> float:
+        """What the range allows, d'·steps."""
+        return float(self.encoded_length(vector_length) * self.steps)
+
+    def grid_units(self, vector_length: int) -> float:
+        """Grid units in one real unit: steps ÷ range."""
+        return self.steps / self.range(vector_length)
+
+    def clamped(self, vector: NDArray[np.float64]) -> int:
+        """How many coordinates lie outside the range: for the client's own log."""
+        turned = rotate_signs(vector, self.rotation_seed) if self.rotate else vector
+        return int((np.abs(turned) > self.range(vector.size)).sum())
+
+    def encode(self, vector: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Map a real vector to integers; unbiased within the range.  Run by the client.
+
+        Args:
+            vector: float64[d].
+
+        Returns:
+            int64[d'], within ±`steps`; odd for one bit.
+
+        Raises:
+            NonFiniteError: NaN or infinity in the vector.
+            CapacityError: no vector.
+        """
+        vector = np.asarray(vector, dtype=np.float64)
+        if vector.ndim != 1 or vector.size == 0:
+            raise CapacityError(f"expected a vector, got an array of shape {vector.shape}")
+        if not bool(np.isfinite(vector).all()):
+            raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
+        turned = rotate_signs(vector, self.rotation_seed) if self.rotate else vector
+        unit = np.clip(turned / self.range(vector.size), -1.0, 1.0)
+        if self.bits == 1:
+            return 2 * self._round((unit + 1) / 2) - 1
+        return self._round(unit * self.steps)
+
+    def _round(self, grid: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Up with the probability of the fractional part: a grid point stays what it is."""
+        low = np.floor(grid)
+        return low.astype(np.int64) + (self._uniform(grid.size) < grid - low)
+
+    def _uniform(self, size: int) -> NDArray[np.float64]:
+        if self.rounding_seed is None:
+            return random_uniform(size)
+        return np.random.default_rng(self.rounding_seed).random(size)  # noqa: TID251 - public seed
+
+    def decode(
+        self, total: NDArray[np.int64], vector_length: int | None = None
+    ) -> NDArray[np.float64]:
+        """Map a sum of encoded vectors back to reals.  Run by the server; by a client on its own vector.
+
+        Args:
+            total: int64[d'] (a sum, weighted or not) or float64[d'] (a mean) in grid units.
+            vector_length: d, to cut a rotation's padding off; needed with `rotate` unless d = d'.
+
+        Returns:
+            float64[d], or float64[d'] when `vector_length` is not given.
+        """
+        length = total.size if vector_length is None else vector_length
+        real = np.asarray(total, dtype=np.float64) / self.grid_units(length)
+        return decode_grid(real, vector_length, self.rotation_seed if self.rotate else None)

@@ -1,0 +1,1 @@
+"""A federation: the loop over rounds, and its checkpoints."""

@@ -1,0 +1,351 @@
+"""Checkpoints: what a run needs to go on after a crash, and the order in which it reaches the disk.
+
+A round is charged, and the charge is on disk, before any client is asked; the checkpoint is replaced whole
+after it.  A round that was charged but has no checkpoint stays charged, whatever became of it.  These files
+name the clients of a round, so they are for the server's operator only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from dp import DpError, Ledger
+from fedavg.errors import FedAvgError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fedavg.models.layout import Layout
+    from fedavg.optimizers.server import State
+    from fedavg.plan.plan import Budget
+    from fedavg.plan.resolution import Resolution
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "Journal",
+    "Restart",
+    "RunJournal",
+    "fingerprint",
+    "replace_file",
+]
+
+_FORMAT = "fedavg checkpoint 1"
+_CHECKPOINT, _LEDGER, _ROUND = "checkpoint.safetensors", "ledger.json", "round.json"
+
+
+class CheckpointError(FedAvgError):
+    """A run that cannot go on: its files are damaged, belong to another plan, or show too little spent."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A run between two rounds.
+
+    Args:
+        fingerprint: of the plan, see `fingerprint`.
+        rounds_done: rounds that are over, those without a model included.
+        vector: float64[d], the model that training goes on from.
+        released: float64[d], the model as released last.
+        optimizer: the server optimiser's state.
+        averaging: state of the average of iterates, or None without one.
+        clip: the clip norm of the next round, when it adapts.
+        participations: rounds in which each client sent a masked update.
+        ledger: `dp.Ledger.state_dict` at that time.
+        last: the last round's figures, or None before the first.
+        arrays: float64[d] each, whatever else the server keeps from round to round, by name.
+        voided: numbers of the sums that came to nothing, where clients keep a state.
+
+    Raises:
+        CheckpointError: values that no run can have.
+
+    Example:
+        >>> zeros = np.zeros(2)
+        >>> Checkpoint("00", 1, zeros, zeros, {}, None, None, {0: 1}, {}, None).rounds_done
+        1
+    """
+
+    fingerprint: str
+    rounds_done: int
+    vector: NDArray[np.float64]
+    released: NDArray[np.float64]
+    optimizer: State
+    averaging: State | None
+    clip: float | None
+    participations: Mapping[int, int]
+    ledger: Mapping[str, Any]
+    last: Mapping[str, Any] | None
+    arrays: Mapping[str, NDArray[np.float64]] = field(
+        default_factory=dict[str, "NDArray[np.float64]"]
+    )
+    voided: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        if self.vector.ndim != 1 or self.vector.shape != self.released.shape:
+            raise CheckpointError("the checkpoint's two models are not vectors of one length")
+        if not all(
+            bool(np.isfinite(array).all())
+            for array in (self.vector, self.released, *self.arrays.values())
+        ):
+            raise CheckpointError("the checkpoint's model holds NaN or infinity")
+        if any(array.shape != self.vector.shape for array in self.arrays.values()):
+            raise CheckpointError("the checkpoint's arrays are not of the model's length")
+        if self.rounds_done < 0 or min(self.participations.values(), default=0) < 0:
+            raise CheckpointError("the checkpoint counts fewer than no rounds")
+        if self.clip is not None and not self.clip > 0:
+            raise CheckpointError(f"the checkpoint's clip norm is {self.clip!r}, not positive")
+
+    def to_bytes(self) -> bytes:
+        """A safetensors file: arrays as tensors, everything else as JSON in its header."""
+        tensors = {"vector": self.vector, "released": self.released}
+        tensors |= {f"arrays.{name}": array for name, array in self.arrays.items()}
+        numbers: dict[str, dict[str, float] | None] = {"optimizer": None, "averaging": None}
+        for part, state in (("optimizer", self.optimizer), ("averaging", self.averaging)):
+            if state is None:
+                continue
+            arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+            tensors |= {f"{part}.{key}": value for key, value in arrays.items()}
+            numbers[part] = {
+                key: value for key, value in state.items() if not isinstance(value, np.ndarray)
+            }
+        header = {
+            "fingerprint": self.fingerprint,
+            "rounds_done": self.rounds_done,
+            "numbers": numbers,
+            "clip": self.clip,
+            "participations": list(self.participations.items()),
+            "ledger": self.ledger,
+            "last": self.last,
+            "voided": list(self.voided),
+        }
+        contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        return save(contiguous, {"format": _FORMAT, "state": json.dumps(header)})
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read what `to_bytes` wrote; no code in it is ever run.
+
+        Raises:
+            CheckpointError: the file holds no checkpoint.
+        """
+        try:
+            with safe_open(str(path), "numpy") as file:
+                meta = dict(file.metadata() or {})
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            if meta.get("format") != _FORMAT:
+                raise CheckpointError(f"{path} is no checkpoint of this version")
+            state = json.loads(meta["state"])
+            return cls(
+                fingerprint=str(state["fingerprint"]),
+                rounds_done=int(state["rounds_done"]),
+                vector=tensors.pop("vector"),
+                released=tensors.pop("released"),
+                optimizer=_part("optimizer", state["numbers"], tensors) or {},
+                averaging=_part("averaging", state["numbers"], tensors),
+                clip=state["clip"],
+                participations={int(client): int(n) for client, n in state["participations"]},
+                ledger=state["ledger"],
+                last=state["last"],
+                arrays=_arrays("arrays", tensors),
+                voided=[int(number) for number in state.get("voided", ())],
+            )
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged, the run cannot go on: {error}") from error
+
+
+def _part(
+    name: str,
+    numbers: Mapping[str, Mapping[str, float] | None],
+    tensors: Mapping[str, NDArray[np.float64]],
+) -> State | None:
+    plain = numbers[name]
+    if plain is None:
+        return None
+    return {**plain, **_arrays(name, tensors)}
+
+
+def _arrays(
+    name: str, tensors: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
+
+
+def fingerprint(resolution: Resolution, layout: Layout, seed: int) -> str:
+    """SHA-256, in hex, of what has to be the same before and after: plan, sizes, model, public seed."""
+    # a resolved configuration names the cap that a plan may leave open
+    plan = replace(resolution.plan, max_participations=resolution.max_participations)
+    agreed = replace(resolution, plan=plan).digest
+    return hashlib.sha256(agreed + f"\n{layout!r}\n{seed}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restart:
+    """A checkpoint with what was spent since.
+
+    Args:
+        checkpoint: the last finished round.
+        ledger: what was charged, rounds that never finished included.
+        asked: clients that were asked in the round that was running, by the round's index; each may have
+            sent a masked update.
+    """
+
+    checkpoint: Checkpoint
+    ledger: Ledger
+    asked: Mapping[int, tuple[int, ...]]
+
+    @property
+    def lost(self) -> int:
+        """Rounds that were charged and never finished: the ledger's first entry is no round."""
+        return max(len(self.ledger.history) - 1 - self.checkpoint.rounds_done, 0)
+
+    def check(self, mark: str, size: int, clients: AbstractSet[int], budget: Budget) -> None:
+        """Refuse what another run left behind.
+
+        Args:
+            mark: fingerprint of the run that is to go on.
+            size: d, of its model.
+            clients: its population.
+            budget: its budget.
+
+        Raises:
+            CheckpointError: one of them differs.
+        """
+        point = self.checkpoint
+        ours = (mark, size, clients, budget.epsilon, budget.delta)
+        theirs = (point.fingerprint, point.vector.size, point.participations.keys())
+        if ours != (*theirs, self.ledger.epsilon, self.ledger.delta):
+            raise CheckpointError(
+                "the checkpoint belongs to another plan, model, population or seed: go on with the "
+                "configuration and the data that the run began with"
+            )
+
+
+class Journal(Protocol):
+    """Told by a federation what must be on disk before it goes on."""
+
+    def charged(self, ledger: Ledger, round_index: int, asked: Sequence[int]) -> None:
+        """A round is charged; its clients are asked when this returns."""
+        ...
+
+    def finished(self, checkpoint: Checkpoint, ledger: Ledger) -> None:
+        """A round is over; its figures are given out when this returns."""
+        ...
+
+
+class RunJournal:
+    """A journal in a run directory: `ledger.json`, `round.json` and `checkpoint.safetensors`.
+
+    Args:
+        folder: an existing directory, held by one process at a time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def charged(self, ledger: Ledger, round_index: int, asked: Sequence[int]) -> None:
+        """Put the charge on disk, then who is about to be asked."""
+        self._save(ledger)
+        text = json.dumps({"round_index": round_index, "asked": list(asked)})
+        self._replace(_ROUND, text.encode())
+
+    def finished(self, checkpoint: Checkpoint, ledger: Ledger) -> None:
+        """Replace the checkpoint."""
+        self._save(ledger)
+        self._replace(_CHECKPOINT, checkpoint.to_bytes())
+
+    def load(self) -> Restart | None:
+        """What to go on from; None when nothing was charged or released yet.
+
+        Raises:
+            CheckpointError: damaged files, or a ledger that shows less than the checkpoint's.
+        """
+        path = self._folder / _CHECKPOINT
+        ledger = self._ledger()
+        if not path.exists():
+            if ledger is not None and ledger.history:
+                raise CheckpointError(
+                    f"{path} is missing, but {_LEDGER} shows releases: restore it"
+                )
+            return None
+        checkpoint = Checkpoint.load(path)
+        try:
+            before = Ledger.from_state_dict(checkpoint.ledger)
+        except DpError as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from error
+        if (
+            ledger is None
+            or (ledger.epsilon, ledger.delta) != (before.epsilon, before.delta)
+            or ledger.history[: len(before.history)] != before.history
+        ):
+            raise CheckpointError(
+                f"{self._folder / _LEDGER} shows less spent than was released, or another budget: put "
+                "the run's own ledger back"
+            )
+        return Restart(checkpoint, ledger, self._asked())
+
+    def _ledger(self) -> Ledger | None:
+        path = self._folder / _LEDGER
+        try:
+            return Ledger.load(path) if path.exists() else None
+        except DpError as error:
+            raise CheckpointError(
+                f"{path} is damaged, so what was spent is unknown: {error}"
+            ) from error
+
+    def _asked(self) -> dict[int, tuple[int, ...]]:
+        path = self._folder / _ROUND
+        if not path.exists():
+            return {}
+        try:
+            state = json.loads(path.read_bytes())
+            return {int(state["round_index"]): tuple(int(client) for client in state["asked"])}
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from error
+
+    def _save(self, ledger: Ledger) -> None:
+        try:
+            ledger.save(self._folder / _LEDGER)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write the ledger: {error}; nothing is released"
+            ) from error
+
+    def _replace(self, name: str, data: bytes) -> None:
+        try:
+            replace_file(self._folder / name, data, mode=0o600)
+        except OSError as error:
+            raise CheckpointError(f"cannot write {name}: {error}; nothing is released") from error
+
+
+def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a file whole or not at all; it is on the disk when this returns.
+
+    Args:
+        path: the file, replaced when it exists.
+        data: all of it.
+        mode: permissions, less the umask.
+    """
+    temporary = path.with_name(f"{path.name}.part")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

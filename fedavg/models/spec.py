@@ -1,0 +1,96 @@
+"""How every process of a simulation builds the same model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedavg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fedavg.config.settings import ModelConfig
+
+__all__ = ["ModelSpec", "spec_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """How every process builds the same model.
+
+    Args:
+        name: a built-in name or an import path "package.module:factory".
+        input_shape: shape of one example.
+        num_classes: outputs.
+        seed: public seed of the initial weights.
+        hidden: widths of hidden layers, of models that let choose; () for their own.
+        file: a safetensors file to start from; "" for the initial weights.
+        digest: SHA-256 of that file, in hex; "" takes it from the file as it is now.
+        freeze: patterns of parameters that are never trained and never sent.
+        fresh: patterns of tensors that the file does not overwrite.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    num_classes: int
+    seed: int = 0
+    hidden: tuple[int, ...] = ()
+    file: str = ""
+    digest: str = ""
+    freeze: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.file and not self.digest:
+            from fedavg.models.files import file_digest  # noqa: PLC0415 - loads torch
+
+            object.__setattr__(self, "digest", file_digest(self.file))
+
+    def build(self) -> nn.Module:
+        """Build the module.
+
+        Raises:
+            ConfigError: a name, a width, a pattern or a file that does not fit.
+            DataError: a file that has changed, or holds no model.
+        """
+        from fedavg.models import files as transfer  # noqa: PLC0415 - loads torch
+        from fedavg.models.zoo import build_model  # noqa: PLC0415 - as above
+
+        model = build_model(
+            self.name, self.input_shape, self.num_classes, seed=self.seed, hidden=self.hidden
+        )
+        if self.file:
+            tensors = transfer.read_tensors(self.file, self.digest)
+            transfer.start(model, tensors, self.fresh, self.file)
+        elif self.fresh:
+            raise ConfigError("model.fresh needs model.file: without one, all weights are fresh")
+        transfer.freeze(model, self.freeze)
+        return model
+
+
+def spec_of(
+    config: ModelConfig, input_shape: tuple[int, ...], num_classes: int, *, seed: int
+) -> ModelSpec:
+    """A configuration's model.
+
+    Args:
+        config: the table [model].
+        input_shape: shape of one example.
+        num_classes: outputs.
+        seed: public seed of the initial weights.
+    """
+    return ModelSpec(
+        config.name,
+        input_shape,
+        num_classes,
+        seed,
+        hidden=config.hidden,
+        file=config.file,
+        digest=config.digest,
+        freeze=config.freeze,
+        fresh=config.fresh,
+    )

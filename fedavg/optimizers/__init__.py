@@ -1,0 +1,1 @@
+"""Optimisers: values that say how clients and server step, without torch."""

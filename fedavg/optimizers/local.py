@@ -1,0 +1,144 @@
+"""How a client trains: the settings, without torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from fedavg.errors import ConfigError
+from fedavg.optimizers.schedule import CONSTANT, Schedule
+
+__all__ = ["LocalTraining"]
+
+_ADAMW_DECAY = 0.01  # what torch's AdamW takes
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTraining:
+    """How a client trains.
+
+    One step: the gradient of the mean loss, plus that of the penalties; its clipping; weight decay; the
+    optimiser's step, whose memory is fresh in every round.
+
+    Args:
+        epochs: passes over its examples.
+        batch_size: examples a step; None takes all of them.
+        optimizer: plain SGD, SGD with momentum, Adam, or AdamW (Loshchilov and Hutter 2019, Algorithm 2).
+        lr: learning rate, before its schedule.
+        schedule: of the learning rate over server rounds.
+        l1, l2: penalties l1·‖w‖₁ and l2/2·‖w‖₂², in the gradient.
+        proximal: FedProx's μ, the penalty μ/2·‖w − w₀‖₂² (Li et al. 2020, eq. 2).
+        momentum: of optimizer "momentum".
+        max_steps: at most so many steps a round, however many examples there are.
+        steps: exactly so many steps a round for every client, in place of epochs.
+        nesterov: of optimizer "momentum": look ahead, as torch does.
+        weight_decay: decoupled, w ← (1 − lr·weight_decay)·w before each step, and never part of a gradient
+            or of a moment.  None is 0.01 for AdamW and 0 for the others; Adam takes none: use l2, or AdamW.
+        clip_gradient: largest Euclidean norm of a step's whole gradient, penalties included.
+        beta1, beta2: decay of Adam's moments.
+        step_decay: the learning rate is multiplied by it after each step, and starts anew every round.
+
+    Raises:
+        ConfigError: a value outside its range, by name.
+
+    Example:
+        >>> LocalTraining(lr=0.1, schedule=Schedule("step")).lr_at(50, 100)
+        0.010000000000000002
+    """
+
+    epochs: int = 1
+    batch_size: int | None = None
+    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "sgd"
+    lr: float = 0.1
+    schedule: Schedule = CONSTANT
+    l1: float = 0.0
+    l2: float = 0.0
+    proximal: float = 0.0
+    momentum: float = 0.9
+    max_steps: int | None = None
+    steps: int | None = None
+    nesterov: bool = False
+    weight_decay: float | None = None
+    clip_gradient: float | None = None
+    beta1: float = 0.9
+    beta2: float = 0.999
+    step_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "max_steps", "steps"):
+            count: int | None = getattr(self, name)
+            if count is None and name != "epochs":
+                continue
+            if not isinstance(count, int) or count < 1:
+                raise ConfigError(f"{name} must be a whole number from 1 up, not {count!r}")
+        self._check_numbers()
+        if not isinstance(self.schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+            raise ConfigError(f"schedule must be a Schedule(…), not {self.schedule!r}")
+        self._check_optimizer()
+
+    def _check_numbers(self) -> None:
+        for name in ("l1", "l2", "proximal", "weight_decay"):
+            penalty: float | None = getattr(self, name)
+            if penalty is not None and not (math.isfinite(penalty) and penalty >= 0):
+                raise ConfigError(f"{name} must be zero or positive, not {penalty!r}")
+        for name in ("lr", "clip_gradient"):
+            size: float | None = getattr(self, name)
+            if size is not None and not (math.isfinite(size) and size > 0):
+                raise ConfigError(f"{name} must be positive, not {size!r}")
+        for name in ("momentum", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must lie in [0, 1), not {getattr(self, name)!r}")
+        if not 0 < self.step_decay <= 1:
+            raise ConfigError(f"step_decay must lie in (0, 1], not {self.step_decay!r}")
+
+    def _check_optimizer(self) -> None:
+        if self.optimizer not in {"sgd", "momentum", "adam", "adamw"}:
+            raise ConfigError(f"optimizer {self.optimizer!r} is none of sgd, momentum, adam, adamw")
+        if self.nesterov and self.optimizer != "momentum":
+            raise ConfigError("nesterov goes with optimizer 'momentum'")
+        if self.optimizer == "adam" and self.weight_decay:
+            raise ConfigError(
+                "weight_decay with optimizer 'adam': use 'adamw' (decoupled), or l2 (in the gradient)"
+            )
+        if self.steps is not None and self.max_steps is not None:
+            raise ConfigError("steps says how many steps there are: leave max_steps out")
+
+    @property
+    def decay(self) -> float:
+        """The weight decay that applies."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return _ADAMW_DECAY if self.optimizer == "adamw" else 0.0
+
+    @property
+    def penalised(self) -> bool:
+        """Whether any penalty applies."""
+        return bool(self.l1 or self.l2 or self.proximal)
+
+    @property
+    def plain(self) -> bool:
+        """Whether a step is w ← w − lr·∇loss and nothing else."""
+        free = not self.penalised and not self.decay and self.clip_gradient is None
+        return free and self.optimizer == "sgd"
+
+    def lr_at(self, round_index: int, num_rounds: int) -> float:
+        """Learning rate of a round's first step.
+
+        Args:
+            round_index: counts from 0.
+            num_rounds: length of the run.
+        """
+        return self.lr * self.schedule.at(round_index, num_rounds)
+
+    def steps_for(self, count: int) -> int:
+        """Steps a round of a client with so many examples.
+
+        Example:
+            >>> LocalTraining(epochs=2, batch_size=5).steps_for(12)
+            6
+        """
+        if self.steps is not None:
+            return self.steps
+        steps = self.epochs * math.ceil(count / (self.batch_size or count))
+        return steps if self.max_steps is None else min(steps, self.max_steps)

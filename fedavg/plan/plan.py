@@ -1,0 +1,376 @@
+"""Plan: the one coupling of cohort, encoding, noise, secure sum and accounting.
+
+Nothing here is typed in twice: the sensitivity comes from the encoding, the sampling scheme from the
+cohort, the guaranteed shares of noise from the secure sum, and the event that the ledger is charged
+with from all three.  What does not add up cannot be constructed, or is refused when the population
+and the model are known (`Plan.resolve`), before any client is asked.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from dp import Accountant
+from fedavg.algorithms.blocks.deal import dealt_bounds
+from fedavg.algorithms.scaffold import check_scaffold
+from fedavg.encoding.random_k import check_traffic
+from fedavg.errors import PlanError
+from fedavg.optimizers.schedule import CONSTANT, Schedule
+from fedavg.plan.resolution import Resolution, replace_multiplier
+from fedavg.sums.selective.map import UNCOUNTED
+from fedavg.sums.selective.sum import Selective
+
+if TYPE_CHECKING:
+    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.algorithms.personal import Personalization
+    from fedavg.encoding.broadcast import DownloadFormat
+    from fedavg.encoding.fixed_point import Encoding
+    from fedavg.encoding.random_k import RandomK
+    from fedavg.optimizers.local import LocalTraining
+    from fedavg.optimizers.server import AveragedIterates, ServerOptimizer
+    from fedavg.privacy.clipping import AdaptiveClipping
+    from fedavg.privacy.noise import Noise
+    from fedavg.privacy.sampling import Cohort, CohortBounds
+    from fedavg.sums.interface import SecureSum
+
+__all__ = ["Budget", "Plan", "calibrated"]
+
+_REMEMBERS = (
+    "remember earlier cohorts, and in cohorts of fixed size whoever was drawn says something about all "
+    "others: no theorem that we know covers both; use PoissonCohort"
+)
+_COHORT_TAIL = 1e-12  # per round; enters δ
+_RETRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The privacy budget of a run, for whoever sees the released models.
+
+    Args:
+        epsilon: bound that no round may pass; infinite to account without a limit.
+        delta: the δ at which ε is stated.
+    """
+
+    epsilon: float = math.inf
+    delta: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not self.epsilon > 0:
+            raise PlanError(f"epsilon must be positive, not {self.epsilon!r}")
+        if not 0 < self.delta < 1:
+            raise PlanError(f"delta must lie between 0 and 1, not {self.delta!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a run does to protect its clients, and how they train.
+
+    Args:
+        cohort: who is asked each round.
+        encoding: real updates to integers, `FixedPoint` or without noise `Quantised`; its clip is the
+            clip norm under DP.
+        noise: None for no differential privacy.
+        secure_sum: how the integers are added.
+        local_training: what a client does with the model.
+        server_optimizer: what the server does with the mean update.
+        budget: ε and δ.
+        averaging: release an average of the iterates instead of the last one (post-processing).
+        weighting: "examples" (FedAvg: n_k·Δ with n_k as one more, private, coordinate) or "equal";
+            None chooses "equal" under DP, where nothing else is sound, and with SCAFFOLD; else "examples".
+        max_examples: public bound on a client's weight, for "examples"; None takes the largest
+            client of a simulation.
+        max_participations: rounds in which one client sends a masked update at most; None chooses
+            three standard deviations above the mean.  It bounds the server's view.  With cohorts of
+            fixed size there is none.
+        clipping: lets the clip norm follow a quantile of the updates' norms; None keeps it.
+        personalization: models of the clients' own (`fedavg.algorithms.personal`); None for none.
+        server_schedule: of the server's learning rate over the rounds.
+        scaffold: control variates against the drift of local steps (`fedavg.algorithms.scaffold`).
+        compression: sends the same few places of every update; None sends all.
+        error_feedback: a client keeps what its encoding and the choice of places left out, and adds
+            it to its next update.
+        download: format of the broadcast model; the server keeps full precision.
+        blocks: cuts the model into blocks, of which each client trains and sends one; None for all of it.
+        retries: how often a round without a sum is tried again with a new cohort; None chooses 2 without
+            noise, and 0 under DP, where it cannot be more.
+
+    Raises:
+        PlanError: parts that do not add up.
+    """
+
+    cohort: Cohort
+    encoding: Encoding
+    noise: Noise | None
+    secure_sum: SecureSum
+    local_training: LocalTraining
+    server_optimizer: ServerOptimizer
+    budget: Budget = Budget()
+    averaging: AveragedIterates | None = None
+    weighting: Literal["examples", "equal"] | None = None
+    max_examples: int | None = None
+    max_participations: int | None = None
+    clipping: AdaptiveClipping | None = None
+    personalization: Personalization | None = None
+    server_schedule: Schedule = CONSTANT
+    scaffold: bool = False
+    compression: RandomK | None = None
+    error_feedback: bool = False
+    download: DownloadFormat = "float32"
+    blocks: Blocks | None = None
+    retries: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.noise is None:
+            self._check_without_noise()
+        else:
+            self._check_with_noise()
+        if isinstance(self.secure_sum, Selective):
+            self._check_selective(self.secure_sum)
+        if self.scaffold:
+            check_scaffold(self)
+        check_traffic(self)
+        if self.blocks is not None:
+            self._check_blocks()
+        for name in ("max_examples", "max_participations"):
+            value: int | None = getattr(self, name)
+            if value is not None and value < 1:
+                raise PlanError(f"{name} must be at least 1, not {value!r}")
+        if self.retries is not None and self.retries < 0:
+            raise PlanError(f"retries must be 0 or more, not {self.retries!r}")
+
+    def _check_with_noise(self) -> None:
+        if self.weighting == "examples":
+            raise PlanError(
+                "weights by example counts have no bounded sensitivity: under differential privacy "
+                "use weighting='equal'"
+            )
+        if not self.encoding.bounded:
+            raise PlanError(
+                "under differential privacy encode with FixedPoint and rounding='stochastic': noise is "
+                "calibrated against its bound on the rounded norm"
+            )
+        if not self.cohort.independent:
+            self._check_memoryless()
+        if self.retries:
+            raise PlanError(
+                "under differential privacy a round is not tried again: sampling amplifies privacy only for "
+                "cohorts that are drawn once, and a draw that is repeated because too few came is another "
+                "distribution; a skipped round stays skipped and charged (retries=0)"
+            )
+
+    def _check_memoryless(self) -> None:
+        """What clients add must not depend on earlier draws: see docs/privacy.md §7."""
+        kind = None if self.personalization is None else self.personalization.kind
+        if self.scaffold or kind == "fedrep":
+            what = "SCAFFOLD's control variates" if self.scaffold else "FedRep's heads"
+            raise PlanError(f"{what} {_REMEMBERS}")
+
+    def _check_without_noise(self) -> None:
+        if math.isfinite(self.budget.epsilon):
+            raise PlanError(
+                f"a budget of epsilon={self.budget.epsilon} needs noise: choose one, or drop the budget"
+            )
+        if self.clipping is not None:
+            raise PlanError(
+                "adaptive clipping needs noise: without it nothing is clipped, and the counts that it "
+                "learns from would be private data in the clear; choose a noise, or drop clipping"
+            )
+        if self.encoding.bounded:
+            raise PlanError(
+                "without noise, encode with rounding='nearest' (a range per coordinate), or with "
+                "Quantised for stochastic rounding"
+            )
+
+    def _check_selective(self, sums: Selective) -> None:
+        if self.encoding.rotate:
+            raise PlanError(
+                "rotation mixes all parameters, so that no coordinate is worth more than another: "
+                "encode with rotate=False, or encrypt everything"
+            )
+        if self.noise is not None and sums.chosen.source == "clients":
+            raise PlanError(UNCOUNTED)
+
+    def _check_blocks(self) -> None:
+        if self.personalization is not None and self.personalization.kind != "finetune":
+            raise PlanError(
+                "a client of blocks trains one block a round, and a model of its own would be trained "
+                "whole: personalise by fine-tuning after the last round, or drop the blocks"
+            )
+        if self.compression is not None or self.error_feedback:
+            raise PlanError(
+                "a block is a part of the model already, another one each round: random-k and error "
+                "feedback do not go with blocks (few-bit encodings and downloads do)"
+            )
+        if self.scaffold:
+            raise PlanError(
+                "SCAFFOLD's control variates are means over all clients of the whole model, and a client "
+                "trains one block: use SCAFFOLD or blocks"
+            )
+        if self.clipping is not None:
+            raise PlanError(
+                "adaptive clipping follows the norm of one update of the whole model, and blocks differ "
+                "in theirs: give the blocks one clip norm that stays"
+            )
+        if isinstance(self.secure_sum, Selective):
+            raise PlanError(
+                "a map of what to encrypt is of the whole model and each client sends one block: "
+                "encrypt everything, or drop the blocks"
+            )
+
+    @property
+    def weighted(self) -> bool:
+        """Whether updates are weighted by example counts."""
+        return self.noise is None and self.weighting != "equal" and not self.scaffold
+
+    @property
+    def retry_limit(self) -> int:
+        """Attempts at a round beyond the first."""
+        if self.retries is not None:
+            return self.retries
+        return _RETRIES if self.noise is None else 0
+
+    def sequence(self, round_index: int, attempt: int) -> int:
+        """The number of an attempt in the order of the run, from 0."""
+        return round_index * (1 + self.retry_limit) + attempt
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether clients keep something from round to round."""
+        return self.scaffold or self.error_feedback
+
+    def resolve(
+        self,
+        *,
+        num_clients: int,
+        vector_length: int,
+        num_rounds: int,
+        largest_client: int,
+        rest: str = "",
+    ) -> Resolution:
+        """Fix every derived number for one population, model and length of run.
+
+        Args:
+            num_clients: size of the population.
+            vector_length: d, parameters of the model.
+            num_rounds: rounds that the budget has to last for.
+            largest_client: most examples that any client holds.
+            rest: digest of what the model holds beside the vector (`fedavg.models.files.rest_digest`).
+
+        Raises:
+            PlanError: a cohort too small for the threat model, or too little honest noise.
+            secagg.UnsafeParametersError, he.CapacityError, …: the secure sum has no such parameters.
+            dp.UnsupportedEventError: a sampling or noise that no theorem covers.
+        """
+        if min(num_clients, vector_length, num_rounds, largest_client) < 1:
+            raise PlanError("a run needs clients, parameters, rounds and examples, one at least")
+        cap = self.max_participations
+        capped = self.noise is not None and cap is not None and cap < num_rounds
+        if capped and not self.cohort.independent:
+            raise PlanError(f"clients with max_participations={cap} {_REMEMBERS}")
+        if self.blocks is not None:
+            self.blocks.check(vector_length)
+        bounds = self._bounds(num_clients, num_rounds)
+        weight = (self.max_examples or largest_client) if self.weighted else 1
+        if self.weighted and largest_client > weight:
+            raise PlanError(f"a client holds {largest_client} examples, max_examples is {weight}")
+        resolution = Resolution(
+            plan=self,
+            num_clients=num_clients,
+            vector_length=vector_length,
+            num_rounds=num_rounds,
+            max_weight=weight,
+            bounds=bounds,
+            honest_fraction=self._honest_fraction(bounds, 0),
+            server_fraction=self._honest_fraction(bounds, 1),
+            rest=rest,
+        )
+        self.secure_sum.check(resolution.spec(bounds.cap, b""))
+        self.secure_sum.check(resolution.spec(max(bounds.floor, 1), b""))
+        event = resolution.release_event()
+        if event is not None:  # an event that no theorem covers is refused here, not after training
+            Accountant().compose(event).quick_epsilon(self.budget.delta)
+        return resolution
+
+    def _bounds(self, num_clients: int, num_rounds: int) -> CohortBounds:
+        floor = self.secure_sum.smallest_cohort()
+        if self.noise is not None and self.noise.distributed:
+            floor = max(floor, self._smallest_with_honest_noise())
+        count = 1 if self.blocks is None else self.blocks.count
+        expected = self.cohort.expected_size(num_clients) / count
+        if expected < floor:
+            what = "cohorts" if self.blocks is None else f"rosters of one block of {count}"
+            raise PlanError(
+                f"{what} of about {expected:g} are too small: {self.secure_sum.kind} under its threat "
+                f"model needs at least {floor} clients a round; raise the rate or the number of "
+                "clients, or assume fewer drop-outs and colluders"
+            )
+        attendance = 1 - self.secure_sum.dropout_rate
+        if self.blocks is None:
+            bounds = self.cohort.bounds(num_clients, floor, _COHORT_TAIL, attendance)
+        else:
+            bounds = dealt_bounds(self.cohort, count, num_clients, floor, _COHORT_TAIL, attendance)
+        if self.noise is not None and bounds.outside * num_rounds > self.budget.delta / 100:
+            raise PlanError(
+                f"a roster falls outside {bounds.floor} … {bounds.cap} with probability "
+                f"{bounds.outside:.1e} a round, too much for delta={self.budget.delta:g}: "
+                "raise the rate or the number of clients"
+            )
+        return bounds
+
+    def _smallest_with_honest_noise(self) -> int:
+        for n in range(1, 4096):
+            if self.secure_sum.min_survivors(n) - self.secure_sum.colluders(n) - 1 >= 1:
+                return n
+        raise PlanError("with so many drop-outs and colluders no honest noise is left")
+
+    def _honest_fraction(self, bounds: CohortBounds, fewer: int) -> float:
+        """Guaranteed honest survivors ÷ roster, the least over all cohort sizes of the run."""
+        sums = self.secure_sum
+        return min(
+            max(sums.min_survivors(n) - sums.colluders(n) - fewer, 0) / n
+            for n in range(max(bounds.floor, 1), bounds.cap + 1)
+        )
+
+
+def calibrated(
+    plan: Plan, *, num_clients: int, vector_length: int, num_rounds: int, largest_client: int = 1
+) -> Plan:
+    """Return the plan with the smallest noise multiplier that its budget allows for all rounds.
+
+    Args:
+        plan: with a finite budget and a noise of any strength.
+        num_clients: see `Plan.resolve`.
+        vector_length: see `Plan.resolve`.
+        num_rounds: see `Plan.resolve`.
+        largest_client: see `Plan.resolve`.
+
+    Raises:
+        PlanError: no noise or no budget to calibrate for.
+    """
+    noise = plan.noise
+    if noise is None or not math.isfinite(plan.budget.epsilon):
+        raise PlanError("calibration needs a noise and a finite epsilon")
+
+    def spent(multiplier: float) -> float:
+        candidate = replace(plan, noise=replace_multiplier(noise, multiplier))
+        return candidate.resolve(
+            num_clients=num_clients,
+            vector_length=vector_length,
+            num_rounds=num_rounds,
+            largest_client=largest_client,
+        ).epsilon_at_end()
+
+    low, high = 0.3, 1.0
+    while spent(high) > plan.budget.epsilon:
+        low, high = high, high * 2
+        if high > 1e6:
+            raise PlanError(
+                f"epsilon={plan.budget.epsilon} is out of reach with this cohort and delta"
+            )
+    while high - low > 1e-4 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if spent(middle) > plan.budget.epsilon else (low, middle)
+    return replace(plan, noise=replace_multiplier(noise, high))

@@ -1,0 +1,290 @@
+"""A plan with its population, model and length: every derived number, and what each part owes to it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dp import SAMPLER_TV_ERROR, Accountant, FailureEvent, NoSampling
+from fedavg.algorithms.scaffold import joins_controls
+from fedavg.errors import PlanError
+from fedavg.privacy.noise import Sensitivity, Shares, guaranteed_variance, share_stddev
+from fedavg.sums.interface import SumSpec
+
+if TYPE_CHECKING:
+    from fedavg.encoding.fixed_point import Encoding
+    from fedavg.plan.plan import Plan
+    from fedavg.privacy.noise import Event, Noise
+    from fedavg.privacy.sampling import CohortBounds
+
+__all__ = ["Resolution", "noise_to_signal", "replace_multiplier"]
+
+_WRAP_BITS = 30  # a wrap of the sum has probability ≤ 2^−30 a round
+_RATIO_WARNING = 2.0  # noise norm ÷ largest possible signal norm, per round
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A plan with its population, model and length: every derived number in one place.
+
+    `rest` is a digest of what the model holds beside the vector: whoever has frozen layers of other weights
+    does not enter the same sum.
+    """
+
+    plan: Plan
+    num_clients: int
+    vector_length: int
+    num_rounds: int
+    max_weight: int
+    bounds: CohortBounds
+    honest_fraction: float
+    server_fraction: float
+    rest: str = ""
+    block: int | None = None
+    """The block that this concerns, where the model is cut into some; None for all of them."""
+
+    @property
+    def encoded_length(self) -> int:
+        """Length of the vectors that are summed: encoding's, and one for the private weight or bit."""
+        return self._encoded_length(self.update_length)
+
+    def _encoded_length(self, update_length: int) -> int:
+        length = self.plan.encoding.encoded_length(update_length)
+        return length + 1 if self.plan.weighted or self.plan.clipping is not None else length
+
+    @property
+    def update_length(self) -> int:
+        """Length of the real vectors that are encoded; without a block, of the longest."""
+        return self._longest if self.block is None else self._lengths[self.block]
+
+    @property
+    def _lengths(self) -> tuple[int, ...]:
+        blocks = self.plan.blocks
+        if blocks is not None:
+            return blocks.lengths
+        if self.plan.compression is not None:  # random-k's k
+            return (self.plan.compression.length(self.vector_length),)
+        return (self.vector_length * (2 if joins_controls(self.plan) else 1),)
+
+    @property
+    def _longest(self) -> int:
+        return max(self._lengths)
+
+    def of_block(self, block: int) -> Resolution:
+        """The same plan for the sum of one block.
+
+        Sensitivity, noise and ring are those of all blocks, sized for the longest: a client may be dealt any
+        of them, and each carries the full noise.
+        """
+        return replace(self, block=block)
+
+    @property
+    def expected_cohort(self) -> float:
+        """Public expected cohort size."""
+        return self.plan.cohort.expected_size(self.num_clients)
+
+    @property
+    def expected_roster(self) -> float:
+        """Public expected size of what one sum is taken over: the cohort, or its part in one block."""
+        return self.expected_cohort / len(self._lengths)
+
+    @property
+    def sensitivity(self) -> Sensitivity:
+        """What one client can add, in grid units: to one block's sum, and nothing to the others."""
+        encoding, d, bit = self.plan.encoding, self._longest, self.bit_units
+        return Sensitivity(
+            math.hypot(encoding.l2_sensitivity(d), bit),
+            encoding.l1_sensitivity(d) + bit,
+            sum(map(self._encoded_length, self._lengths)),
+        )
+
+    @property
+    def bit_units(self) -> int:
+        """Grid units of a client's "within the clip norm" under adaptive clipping; else 0."""
+        clipping, noise = self.plan.clipping, self.plan.noise
+        if clipping is None or noise is None:
+            return 0
+        l2 = self.plan.encoding.l2_sensitivity(self._longest)
+        return clipping.bit_units(l2, noise.noise_multiplier, self.expected_cohort)
+
+    def encoding_at(self, clip: float | None) -> Encoding:
+        """The encoding of a round: its scale follows the round's public clip norm.
+
+        In grid units nothing changes, so that noise and sensitivity hold whatever clip norm a server names.
+        """
+        return self.plan.encoding if clip is None else self.plan.encoding.at(clip)
+
+    @property
+    def noise_multiplier(self) -> float | None:
+        """Claimed: what the accountant counts on."""
+        return None if self.plan.noise is None else self.plan.noise.noise_multiplier
+
+    @property
+    def noise_multiplier_added(self) -> float | None:
+        """In a round without drop-outs and colluders."""
+        noise = self.plan.noise
+        if noise is None:
+            return None
+        if not noise.distributed:
+            return noise.noise_multiplier
+        added = guaranteed_variance(noise, self.sensitivity) / self.honest_fraction
+        return math.sqrt(added) / self.sensitivity.l2
+
+    def share_stddev(self, roster: int) -> float:
+        """Standard deviation of one client's noise share, grid units."""
+        if self.plan.noise is None or not self.plan.noise.distributed:
+            raise PlanError("this plan's clients add no noise")
+        return share_stddev(self.plan.noise, self.sensitivity, self.honest_fraction, roster)
+
+    def server_stddev(self, roster: int, survivors: int) -> float:
+        """Standard deviation of what the server adds before it releases, grid units.
+
+        Central noise, or the shares of those who left: a release then carries the same noise
+        whatever the roster and the survivors.  0 when it adds none.
+        """
+        noise = self.plan.noise
+        if noise is None or (noise.distributed and survivors >= roster):
+            return 0.0
+        if noise.distributed:
+            return self.share_stddev(roster) * math.sqrt(roster - survivors)
+        return math.sqrt(guaranteed_variance(noise, self.sensitivity))
+
+    @property
+    def ring_bits(self) -> int | None:
+        """Modulus bits under DP: the smallest at which a wrap has probability ≤ 2^−30; None without DP."""
+        noise = self.plan.noise
+        if noise is None:
+            return None
+        each = max(self.plan.encoding.max_abs(self._longest), self.bit_units)
+        largest = self.bounds.cap * each
+        if noise.distributed:
+            variance = guaranteed_variance(noise, self.sensitivity) / self.honest_fraction
+            log_probability = _WRAP_BITS * math.log(2) + math.log(self.sensitivity.dimension)
+            largest += math.ceil(noise.tail(variance, log_probability))
+        return largest.bit_length() + 1
+
+    @property
+    def wrap_probability(self) -> float:
+        """Bound on the probability that a round's sum wraps."""
+        return 0.0 if self.plan.noise is None else 2.0**-_WRAP_BITS
+
+    def spec(self, roster: int, context: bytes) -> SumSpec:
+        """The secure sum of one round."""
+        bits = self.ring_bits
+        bound = self.plan.encoding.max_abs(self._longest) * self.max_weight
+        return SumSpec(
+            vector_length=self.encoded_length,
+            max_abs=max(bound, self.max_weight) if bits is None else None,
+            ring_bits=bits,
+            roster_size=roster,
+            context=context,
+        )
+
+    @property
+    def shares(self) -> Shares:
+        """The noise shares that the accountant may count on."""
+        return Shares(self.honest_fraction, self.bounds.cap)
+
+    def release_event(self) -> Event | None:
+        """What one release costs whoever sees the models; None without DP."""
+        noise = self.plan.noise
+        if noise is None:
+            return None
+        scheme = self.plan.cohort.scheme(self.num_clients)
+        return noise.event(self.sensitivity, self.shares, scheme)
+
+    def failure(self) -> FailureEvent:
+        """Probability per round of what lies outside the theorems: cohort sizes, sampler tables."""
+        draws = (self.bounds.cap + 1) * self.sensitivity.dimension  # the server's share, too
+        return FailureEvent(self.bounds.outside + draws * SAMPLER_TV_ERROR)
+
+    def server_epsilon(self, participations: int) -> float | None:
+        """ε for the server, who knows each cohort: zero-out adjacency, no amplification.
+
+        Counts the noise of the *other* honest clients only, composed over the rounds in which one
+        client sent a masked update; None when the server sees more than a noisy sum.
+        """
+        noise = self.plan.noise
+        if noise is None or not noise.distributed or not self.plan.secure_sum.hides_updates:
+            return None
+        if participations == 0:
+            return 0.0
+        part = self.server_fraction / self.honest_fraction
+        visible = guaranteed_variance(noise, self.sensitivity) * part - noise.held_back
+        if visible <= 0:
+            raise PlanError("the shares are too small for this noise; raise [encoding] bits")
+        seen = replace_multiplier(noise, math.sqrt(visible) / self.sensitivity.l2)
+        event = seen.event(self.sensitivity, self.shares, NoSampling())
+        accountant = Accountant().compose(event, participations)
+        return (
+            accountant.compose(self._sampler_failure(), participations)
+            .epsilon(self.plan.budget.delta)
+            .high
+        )
+
+    def _sampler_failure(self) -> FailureEvent:
+        return FailureEvent(self.bounds.cap * self.sensitivity.dimension * SAMPLER_TV_ERROR)
+
+    @property
+    def max_participations(self) -> int | None:
+        """Rounds in which one client sends a masked update at most; None without DP."""
+        if self.plan.noise is None:
+            return None
+        if self.plan.max_participations is not None:
+            return self.plan.max_participations
+        if not self.plan.cohort.independent:
+            return self.num_rounds
+        rate = min(self.expected_cohort / self.num_clients, 1.0)
+        mean = rate * self.num_rounds
+        spread = 3 * math.sqrt(mean * (1 - rate))
+        return min(self.num_rounds, math.ceil(mean + spread))
+
+    def epsilon_at_end(self) -> float:
+        """Certified ε of the whole run for whoever sees the models; infinite without DP."""
+        event = self.release_event()
+        if event is None:
+            return math.inf
+        accountant = Accountant().compose(event, self.num_rounds)
+        accountant = accountant.compose(self.failure(), self.num_rounds)
+        return accountant.upper_epsilon(self.plan.budget.delta)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What will disappoint although it is sound."""
+        ratio = noise_to_signal(self)
+        found: list[str] = []
+        if ratio > _RATIO_WARNING:
+            found.append(
+                f"the noise is {ratio:.1f} times as long as the longest mean update "
+                f"({self.vector_length:,} parameters, cohorts of about {self.expected_cohort:.0f}): "
+                "client-level privacy needs many clients or a small model, this one will hardly learn"
+            )
+        if self.plan.noise is None and self.bounds.outside > 0.01:
+            found.append(f"{self.bounds.outside:.0%} of the rounds will be skipped as too small")
+        return tuple(found)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of everything that clients and server must agree on."""
+        sizes = f"{self.num_clients} {self.vector_length} {self.num_rounds} {self.max_weight}"
+        text = f"fedavg plan v1\n{self.plan!r}\n{sizes}" + (f"\n{self.rest}" if self.rest else "")
+        return hashlib.sha256(text.encode()).digest()
+
+
+def replace_multiplier(noise: Noise, multiplier: float) -> Noise:
+    """The same noise at another strength."""
+    return replace(noise, noise_multiplier=multiplier)  # pyright: ignore[reportArgumentType] - every Noise is a dataclass
+
+
+def noise_to_signal(resolution: Resolution) -> float:
+    """Noise norm ÷ norm of the longest possible sum of one round, or of its longest block: √d·z ÷ roster.
+
+    Example: 1,970 parameters, z = 1.45 and 150 clients give 0.43; 199,210 parameters and 10 clients
+    give 65.
+    """
+    added = resolution.noise_multiplier_added
+    if added is None:
+        return 0.0
+    return math.sqrt(resolution.encoded_length) * added / resolution.expected_roster

@@ -1,0 +1,1 @@
+"""Privacy parts of a plan: noise, adaptive clipping, and how clients are sampled."""

@@ -1,0 +1,1 @@
+"""The protocol around a secure sum: messages, the driver of a round, the transcript and the result."""

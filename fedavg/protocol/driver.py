@@ -1,0 +1,113 @@
+"""Drives one round: carries bytes between a server and its parties until the sum stands."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from dp import DpError
+from fedavg.errors import FedAvgError
+from he import HeError
+from secagg import SecAggError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from fedavg.protocol.transcript import Transcript
+    from fedavg.server.round import RoundServer
+    from fedavg.sums.interface import SumResult
+
+__all__ = ["Delivery", "RoundTraffic", "Transport", "run_round"]
+
+PROTOCOL_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
+"""What a peer's or a caller's fault raises, in any of the packages below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One party's answer to what it was sent: messages, or (in a simulation) why there are none."""
+
+    party: int
+    messages: Sequence[bytes]
+    failure: str | None = None
+
+
+class Transport(Protocol):
+    """Carries messages to parties and yields their answers as they come."""
+
+    def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
+        """Deliver; a party that stays silent yields nothing."""
+        ...
+
+
+@dataclass(slots=True)
+class RoundTraffic:
+    """Bytes, seconds and refusals of one round, for the server's operator."""
+
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    refused: dict[int, str] = field(default_factory=dict[int, str])
+    failures: dict[int, str] = field(default_factory=dict[int, str])
+    masked_inputs: set[int] = field(default_factory=set[int])
+
+
+def run_round(
+    server: RoundServer,
+    transport: Transport,
+    traffic: RoundTraffic,
+    transcript: Transcript | None = None,
+) -> SumResult:
+    """Run every stage of one round.
+
+    Args:
+        server: the round's server, not yet opened.
+        transport: carries the bytes.
+        traffic: filled in as the round goes, also when it aborts.
+        transcript: records every byte that the server saw, when given.
+
+    Raises:
+        RoundAbortedError, secagg.Aborted, he.HeError: no sum, nothing revealed.
+    """
+    outgoing: Mapping[int, Sequence[bytes]] = server.open()
+    while True:
+        started, stage = time.perf_counter(), server.stage
+        try:
+            _carry(server, transport, traffic, transcript, outgoing)
+            outgoing = server.advance()
+        finally:
+            spent = time.perf_counter() - started
+            traffic.seconds[stage] = traffic.seconds.get(stage, 0.0) + spent
+        if not outgoing:
+            break
+    return server.result()
+
+
+def _carry(
+    server: RoundServer,
+    transport: Transport,
+    traffic: RoundTraffic,
+    transcript: Transcript | None,
+    outgoing: Mapping[int, Sequence[bytes]],
+) -> None:
+    stage = server.stage
+    for party, messages in outgoing.items():
+        for message in messages:
+            traffic.bytes_down += len(message)
+            if transcript is not None:
+                transcript.record(stage, "down", party, message)
+    for delivery in transport.exchange(outgoing):
+        if delivery.failure is not None:
+            traffic.failures[delivery.party] = delivery.failure
+        for message in delivery.messages:
+            traffic.bytes_up += len(message)
+            if transcript is not None:
+                transcript.record(stage, "up", delivery.party, message)
+            try:
+                server.receive(delivery.party, message)
+            except PROTOCOL_ERRORS as error:
+                traffic.refused[delivery.party] = str(error)
+                break
+            if stage in ("masked_input", "encrypt", "upload"):
+                traffic.masked_inputs.add(delivery.party)

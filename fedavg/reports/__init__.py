@@ -1,0 +1,1 @@
+"""Reports: from a run directory to pages that open without a network."""

@@ -1,0 +1,161 @@
+"""A picture of a privacy budget: one offline page with ε against noise, and ε along the rounds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from fedavg.errors import ReportError
+from fedavg.reports.page import payload, render_page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fedavg.plan.planner import Answer, Setting
+
+__all__ = ["write_budget_page"]
+
+_RED, _PINK, _GREY = (
+    "#D55E00",
+    "#CC79A7",
+    "#8A8F98",
+)  # the report's colours for the same two figures
+_TICKS = (1, 2, 5)
+
+
+def write_budget_page(
+    path: Path, found: Answer, by_noise: Sequence[Answer], by_round: Sequence[Answer]
+) -> None:
+    """Write the page: the answer, both curves, and their numbers as tables.
+
+    Args:
+        path: the HTML file, replaced when it exists.
+        found: the answer in the middle.
+        by_noise: answers along the noise.
+        by_round: answers along the rounds.
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
+    page = render_page(
+        "budget.html.j2",
+        found=found,
+        setting=found.setting,
+        facts=_facts(found.setting),
+        by_noise=by_noise,
+        by_round=by_round,
+        noise_figure=payload(_noise_figure(found, by_noise)),
+        round_figure=payload(_round_figure(by_round)),
+    )
+    temporary = path.with_suffix(".html.part")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _facts(setting: Setting) -> list[tuple[str, str]]:
+    samplings = {
+        "poisson": f"each client joins a round by its own coin, with probability {setting.rate:g}",
+        "fixed": f"exactly {setting.cohort:,} of {setting.clients:,} clients join a round",
+        "none": "every client joins every round",
+    }
+    return [
+        ("Clients", f"{setting.clients:,}, about {setting.cohort:,} a round"),
+        ("Sampling", samplings[setting.sampling]),
+        ("Rounds", f"{setting.rounds:,}"),
+        ("Mechanism", setting.mechanism),
+        ("Delta", f"{setting.delta_used:g}"),
+        ("One client takes part in", f"at most {setting.most_participations:,} rounds"),
+    ]
+
+
+def _line(
+    name: str, x: Sequence[float], y: Sequence[float | None], colour: str, dash: str
+) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": name,
+        "x": [float(f"{value:.4g}") for value in x],
+        "y": [
+            None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
+            for value in y
+        ],
+        "line": {"color": colour, "width": 2.5, "dash": dash},
+        "marker": {"size": 6},
+        "hovertemplate": "%{y:.3g}",
+    }
+
+
+def _curves(
+    answers: Sequence[Answer], x: Sequence[float], *, title: str, logarithmic: bool
+) -> dict[str, Any]:
+    release = [answer.release.high for answer in answers]
+    server = [answer.server for answer in answers]
+    data = [_line("whoever sees the models", x, release, _RED, "solid")]
+    if any(value is not None for value in server):
+        data.append(_line("the server", x, server, _PINK, "dot"))
+    values = [value for value in [*release, *server] if value is not None and math.isfinite(value)]
+    axis: dict[str, Any] = {"title": {"text": "Epsilon"}, "zeroline": False}
+    axis |= _logarithmic(values) if logarithmic else {"rangemode": "tozero"}
+    layout = {
+        "height": 400,
+        "margin": {"l": 62, "r": 16, "t": 30, "b": 48},
+        "dragmode": False,
+        "hovermode": "x unified",
+        "showlegend": len(data) > 1,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "xaxis": {"title": {"text": title}, "zeroline": False}
+        | (_logarithmic(x) if logarithmic else {"rangemode": "tozero"}),
+        "yaxis": axis,
+        "shapes": [],
+    }
+    return {"data": data, "layout": layout}
+
+
+def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
+    """An axis with ticks at 1, 2 and 5 of every decade that it shows."""
+    low, high = min(values), max(values)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [tick * 10.0**decade for decade in decades for tick in _TICKS]
+    return {
+        "type": "log",
+        "range": [math.log10(low) - 0.06, math.log10(high) + 0.06],
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
+def _noise_figure(found: Answer, answers: Sequence[Answer]) -> dict[str, Any]:
+    x = [answer.noise_multiplier for answer in answers]
+    figure = _curves(
+        answers, x, title="Noise multiplier: standard deviation ÷ clip norm", logarithmic=True
+    )
+    figure["layout"]["shapes"].append(
+        {
+            "type": "line",
+            "xref": "x",
+            "x0": found.noise_multiplier,
+            "x1": found.noise_multiplier,
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": _GREY, "width": 1.5, "dash": "dash"},
+            "label": {
+                "text": f"{found.noise_multiplier:.3g}",
+                "textposition": "end",
+                "textangle": 0,
+                "xanchor": "left",
+                "padding": 4,
+            },
+        }
+    )
+    return figure
+
+
+def _round_figure(answers: Sequence[Answer]) -> dict[str, Any]:
+    x = [float(answer.setting.rounds) for answer in answers]
+    return _curves(answers, x, title="Rounds released", logarithmic=False)

@@ -1,0 +1,345 @@
+"""Turns a run directory into one offline HTML page: what came out, what it cost, what the server saw."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedavg.errors import ReportError
+from fedavg.reports import figures
+from fedavg.reports.data import read_run
+from fedavg.reports.page import payload, render_page
+from fedavg.reports.personal import personal_part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from fedavg.reports.data import Run, ServerRound, ServerView, Summary
+
+__all__ = ["write_report"]
+
+_NO_VALUE = "–"
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def write_report(run_dir: Path, *, public: bool = False) -> Path:
+    """Write a run directory's report: one HTML file that needs no network.
+
+    Args:
+        run_dir: a folder written by `fedavg run`, finished or interrupted.
+        public: leave out all that only the server's operator may know (cohorts, bytes, seconds, what
+            the server saw, its epsilon), and the accuracy without protection, which no epsilon covers.
+
+    Returns:
+        The file written: `report.html`, or `report-public.html`.
+
+    Raises:
+        ReportError: `run_dir` is no run directory, is damaged, or cannot be written to.
+
+    Example:
+        >>> from pathlib import Path
+        >>> write_report(Path("no-such-run"))
+        Traceback (most recent call last):
+            ...
+        fedavg.errors.ReportError: no-such-run is no run directory: it holds neither summary.json ...
+    """
+    run = read_run(run_dir)
+    page = _render(run, public=public)
+    path = run_dir / ("report-public.html" if public else "report.html")
+    temporary = path.with_suffix(".html.part")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _render(run: Run, *, public: bool) -> str:
+    return render_page(
+        "report.html.j2",
+        public=public,
+        private=run.summary.noise != "none",
+        summary=run.summary,
+        title=run.summary.task[:1].upper() + run.summary.task[1:],
+        state=_state(run),
+        tiles=_tiles(run.summary, public=public),
+        setting=_setting(run.summary),
+        metrics=run.metrics,
+        outcome=_payload(_outcome(run, public=public)),
+        config=run.config,
+        operator=None if public else _operator(run),
+    )
+
+
+def _payload(figure: dict[str, Any] | None) -> str | None:
+    return None if figure is None else payload(figure)
+
+
+def _outcome(run: Run, *, public: bool) -> dict[str, Any] | None:
+    baseline = None if public else run.summary.baseline_accuracy
+    return figures.privacy_utility(run.metrics, baseline, run.budget)
+
+
+def _state(run: Run) -> str | None:
+    """Why the run is shorter than planned, or None."""
+    summary = run.summary
+    done = f"{summary.rounds} of {summary.rounds_planned or _NO_VALUE} rounds"
+    if summary.stopped == "finished":
+        return None
+    if summary.stopped == "budget":
+        return f"Stopped after {done}: the next one would have exceeded the privacy budget."
+    return f"Interrupted, or still running: {done} are done. Everything below counts these only."
+
+
+def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
+    """Headline figures: name, value, and one sentence on what it means."""
+    tiles = [
+        ("Accuracy", _percent(summary.accuracy), _accuracy_note(summary, public=public)),
+        (
+            "Epsilon for whoever sees the models",
+            _epsilon(summary.epsilon_release) if summary.rounds else _NO_VALUE,
+            _release_note(summary),
+        ),
+    ]
+    if not public:
+        note = _server_note(summary)
+        tiles.append(
+            (
+                "Epsilon for the server",
+                _epsilon(summary.epsilon_server) if summary.rounds else _NO_VALUE,
+                note,
+            )
+        )
+    if summary.noise != "none":
+        delta = _NO_VALUE if summary.delta is None else _scientific(summary.delta)
+        note = "The probability that an epsilon is allowed to fail with. It should be below 1 ÷ clients."
+        tiles.append(("Delta", delta, note))
+    return tiles
+
+
+def _accuracy_note(summary: Summary, *, public: bool) -> str:
+    if summary.accuracy is None and summary.personalization is not None and summary.rounds:
+        return "The classifying layers stayed at the clients, so there is no shared model to score."
+    if summary.accuracy is None:
+        return "No round was scored."
+    if public or summary.baseline_accuracy is None:
+        return "On held-out examples, after the last round."
+    gap = 100 * (summary.baseline_accuracy - summary.accuracy)
+    verdict = (
+        f"protection costs {gap:.1f} points" if gap >= 0.05 else "protection costs nothing here"
+    )
+    return f"{summary.baseline_accuracy:.1%} without clipping, noise and masks: {verdict}."
+
+
+def _release_note(summary: Summary) -> str:
+    if summary.noise == "none":
+        return (
+            "No noise was added, so the models themselves may give away what they were trained on."
+        )
+    if summary.rounds == 0:
+        return "Nothing was released yet."
+    if summary.epsilon_release is None:
+        return "The noise is too small for a finite bound."
+    return (
+        "Holds for one client's whole data, against anyone who neither runs the server nor took part, "
+        "as long as cohort sizes stay secret."
+    )
+
+
+def _server_note(summary: Summary) -> str:
+    if summary.rounds == 0:
+        return "The server saw no update yet."
+    if summary.epsilon_server is not None:
+        return "The server knows who took part, so sampling does not help. It sees noisy sums only."
+    if summary.secure_sum == "insecure-plain":
+        return "The server read every update in the clear: nothing protects a client from it."
+    if summary.secure_sum == "selective-insecure-plain":
+        return "The server read the coordinates that are not encrypted in the clear."
+    if summary.noise == "none":
+        return "The server learns each round's exact sum, and no single update."
+    return "The server adds the noise itself, so it sees each sum without it."
+
+
+def _unsent(summary: Summary) -> str:
+    if not summary.unsent:
+        return ""
+    return f"; {summary.unsent:,} more are frozen, or stay at the clients"
+
+
+def _setting(summary: Summary) -> list[tuple[str, str]]:
+    """How it was trained and protected; all of it is fixed before the first round."""
+    clients = _NO_VALUE if summary.clients is None else f"{summary.clients:,}"
+    rows = [
+        ("Task", summary.task),
+        ("Model", f"{summary.model}, {_count(summary.parameters)} parameters{_unsent(summary)}"),
+        ("Clients", f"{clients}, about {_count(summary.expected_cohort)} asked a round"),
+        ("Secure sum", f"{summary.secure_sum} ({summary.threat_model})"),
+    ]
+    if summary.blocks:
+        part = max(summary.blocks) / (summary.parameters or sum(summary.blocks))
+        held = f"{len(summary.blocks)} side by side: a client trains and sends at most {part:.1%}"
+        rows.append(("Blocks", held))
+    if summary.noise_multiplier is not None and summary.noise_multiplier_added is not None:
+        added = summary.noise_multiplier_added
+        rows += [
+            ("Noise", f"{summary.noise}, multiplier {summary.noise_multiplier:.3f} claimed"),
+            ("Noise added", f"{added:.3f}: more than claimed, against drop-outs and colluders"),
+            ("Clip norm", _NO_VALUE if summary.clip is None else f"{summary.clip:g}"),
+        ]
+    else:
+        rows.append(("Noise", "none"))
+    if summary.personalization is not None:
+        rows.append(("Personalisation", f"{summary.personalization['kind']}, at the clients"))
+    if summary.wrap_probability:
+        exponent = math.floor(math.log2(summary.wrap_probability))
+        rows.append(
+            (
+                "Sum wraps with probability",
+                f"about {_power(2, exponent)} a round; privacy is unaffected",
+            )
+        )
+    return rows
+
+
+def _operator(run: Run) -> dict[str, Any]:
+    return {
+        "facts": _traffic_facts(run),
+        "epsilon": _payload(figures.server_epsilon(run.server)),
+        "cohorts": _payload(figures.cohorts(run.server)),
+        "traffic": _payload(figures.traffic(run.server)),
+        "seconds": _payload(figures.seconds_by_stage(run.server)),
+        "stages": _stages(run.server),
+        "rounds": [
+            (row, _bytes(row.bytes_up), _bytes(row.bytes_down), f"{sum(row.seconds.values()):.2f}")
+            for row in run.server
+        ],
+        "view": None if run.view is None else _view(run.view),
+        "personal": personal_part(run),
+    }
+
+
+def _traffic_facts(run: Run) -> list[str]:
+    rows = [row for row in run.server if row.survivors and not row.skipped]
+    facts: list[str] = []
+    if rows:
+        up = sum(row.bytes_up for row in rows) / sum(row.survivors for row in rows)
+        text = f"A client uploads {_bytes(up)} a round"
+        if run.summary.parameters:
+            what = "the whole model" if run.summary.blocks else "its update"
+            text += f", {up / (4 * run.summary.parameters):.2f} times {what} as plain float32"
+        facts.append(text + ".")
+    skipped = sum(row.skipped for row in run.server)
+    if skipped:
+        facts.append(f"{skipped} of {len(run.server)} rounds gave no new model.")
+    if run.summary.seconds:
+        facts.append(f"The whole run took {run.summary.seconds:,.0f} s.")
+    return facts
+
+
+def _stages(server: Sequence[ServerRound]) -> list[tuple[str, str, str]]:
+    """Stage, mean seconds a round, share of the whole."""
+    names = list(dict.fromkeys(stage for row in server for stage in row.seconds))
+    totals = {name: sum(row.seconds.get(name, 0.0) for row in server) for name in names}
+    everything = sum(totals.values()) or 1.0
+    return [
+        (name.replace("_", " "), f"{total / len(server):.3f}", f"{total / everything:.0%}")
+        for name, total in totals.items()
+    ]
+
+
+_CAPTIONS = {
+    "update": (
+        "One client's update",
+        "Encoded as integers, before noise. It never leaves the client; only a simulation can show it.",
+    ),
+    "masked": ("What the server received of it", ""),
+    "aggregate": (
+        "What the server learns: the mean",
+        "Over everybody in the round, after decoding.",
+    ),
+}
+
+
+def _view(view: ServerView) -> dict[str, Any]:
+    clear = view.backend.endswith("insecure-plain")
+    captions = dict(_CAPTIONS)
+    received = "The same coordinates under pairwise masks: each is uniform on the whole ring."
+    if view.backend in ("ckks", "bfv"):
+        received = "The words of its ciphertext: without the secret key they are uniform noise."
+    elif view.backend == "encrypted-secagg":
+        received = (
+            "The words of a ciphertext: uniform noise without the secret key, and with it a vector "
+            "under pairwise masks, uniform as well."
+        )
+    elif view.backend.startswith("selective"):
+        received = (
+            "The coordinates that are not encrypted, in the clear: this sum hides only the others."
+            if clear
+            else "The coordinates that are not encrypted, under pairwise masks: uniform on the ring."
+        )
+    elif clear:
+        received = (
+            "The update itself, with its noise share if it added one. This sum hides nothing."
+        )
+    captions["masked"] = (captions["masked"][0], received)
+    return {
+        "round": view.round,
+        "in_clear": clear,
+        "backend": view.backend,
+        "messages": [
+            (row, _bytes(row.bytes), _bytes(row.bytes / row.count))
+            for row in view.messages
+            if row.count
+        ],
+        "pictures": [
+            (name, *captions[name], _payload(figure)) for name, figure in figures.views(view)
+        ],
+        "shown": len(view.aggregate),
+        "noise": _noise_length(view),
+    }
+
+
+def _noise_length(view: ServerView) -> str | None:
+    """How long a client's noise share is beside its update."""
+    if view.client is None:
+        return None
+    update, noised = figures.finite(view.client.update), figures.finite(view.client.noised)
+    if update.shape != noised.shape or not update.any() or np.array_equal(update, noised):
+        return None
+    return f"{np.linalg.norm(noised - update) / np.linalg.norm(update):.2g}"
+
+
+def _percent(value: float | None) -> str:
+    return _NO_VALUE if value is None else f"{value:.1%}"
+
+
+def _epsilon(value: float | None) -> str:
+    return "no bound" if value is None else f"{value:.2f}"
+
+
+def _power(base: int, exponent: int) -> str:
+    return f"{base}{str(exponent).translate(_SUPERSCRIPT)}"
+
+
+def _scientific(value: float) -> str:
+    """1e-05 as 10⁻⁵, 2.5e-06 as 2.5·10⁻⁶, and 0.01 as it is."""
+    mantissa, _, exponent = f"{value:g}".partition("e")
+    if not exponent:
+        return mantissa
+    power = _power(10, int(exponent))
+    return power if mantissa == "1" else f"{mantissa}·{power}"
+
+
+def _count(value: float | None) -> str:
+    return _NO_VALUE if value is None else f"{value:,.0f}"
+
+
+def _bytes(count: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} B"

@@ -1,0 +1,1 @@
+"""Runs: a directory, its progress, and how it is resumed."""

@@ -1,0 +1,186 @@
+"""A run directory: written as the run goes, so that whatever ends it leaves something to read.
+
+`metrics.jsonl` may be published.  `server.jsonl` and `server_view.json` are for the server's operator
+only: published cohort sizes void `epsilon_release`.  `clients/` and `personal.jsonl` hold what is private to
+each client, which only a simulation has in one place.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fedavg.errors import ConfigError
+from fedavg.federation.checkpoint import replace_file
+from fedavg.files import held
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
+
+    from fedavg.config.build import Config
+    from fedavg.protocol.result import RoundResult
+
+__all__ = ["RunDirectory", "config_to_toml"]
+
+
+def config_to_toml(config: Config) -> bytes:
+    """A configuration as TOML; what is unset stays out."""
+    return msgspec.toml.encode(_without_none(msgspec.to_builtins(config)))
+
+
+def _without_none(value: Any) -> Any:  # noqa: ANN401 - builtins of any depth
+    if isinstance(value, dict):
+        return {key: _without_none(part) for key, part in value.items() if part is not None}
+    return value
+
+
+class RunDirectory:
+    """Creates a new run directory and appends to it.
+
+    Args:
+        path: a folder that does not exist yet, or is empty.
+
+    Raises:
+        ConfigError: the folder holds something, or cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            occupied = any(path.iterdir())
+        except OSError as error:
+            raise ConfigError(f"cannot use {path} as a run directory: {error.strerror}") from error
+        if occupied:
+            raise ConfigError(f"{path} is not empty: choose another --out, or remove it")
+
+    @classmethod
+    def reopen(cls, path: Path) -> RunDirectory:
+        """A run directory that is there already.
+
+        Raises:
+            ConfigError: it holds no config.toml.
+        """
+        if not (path / "config.toml").is_file():
+            raise ConfigError(f"{path} is no run directory: it holds no config.toml")
+        found = cls.__new__(cls)
+        found.path = path
+        return found
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keep other processes from running this directory (POSIX only); falls with the process.
+
+        Two at once would each charge a ledger of their own.
+
+        Raises:
+            ConfigError: another process runs it.
+        """
+        with held(self.path / "run.lock", f"another process is running {self.path}: wait for it"):
+            yield
+
+    def write_config(self, config: Config) -> None:
+        """Write the resolved configuration."""
+        self._replace("config.toml", config_to_toml(config))
+        for name in ("metrics.jsonl", "server.jsonl"):
+            (self.path / name).touch()
+
+    def append(self, result: RoundResult) -> None:
+        """Append one round: its public part and its operator's part, to their own files."""
+        for name, row in _rows(result).items():
+            self._append(name, row)
+
+    def settle(self, last: RoundResult | None) -> None:
+        """Make both logs end with the last finished round: a torn line goes, a missing one comes."""
+        for name, row in ({} if last is None else _rows(last)).items():
+            kept = [line for line in _whole_lines(self.path / name) if line["round"] < row["round"]]
+            text = "".join(json.dumps(line) + "\n" for line in [*kept, _finite(row)])
+            self._replace(name, text.encode())
+
+    def read_summary(self) -> dict[str, Any]:
+        """What summary.json says so far; {} when the run broke off before it."""
+        try:
+            summary = json.loads((self.path / "summary.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return summary if isinstance(summary, dict) else {}
+
+    def write_json(self, name: str, value: object) -> None:
+        """Write one JSON file whole or not at all."""
+        text = json.dumps(_finite(value), indent=1, allow_nan=False)
+        self._replace(name, text.encode())
+
+    def write_private(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write a file of one line a row, whole or not at all, that its owner alone can read."""
+        text = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)
+        replace_file(self.path / name, text.encode(), mode=0o600)
+
+    def write_model(self, data: bytes) -> None:
+        """Write the released model whole or not at all."""
+        self._replace("model.safetensors", data)
+
+    def _append(self, name: str, row: dict[str, object]) -> None:
+        line = json.dumps(_finite(row), allow_nan=False) + "\n"
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _replace(self, name: str, data: bytes) -> None:
+        replace_file(self.path / name, data)
+
+
+def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
+    """One round's public part and its operator's part, by the file that each belongs to."""
+    public: dict[str, Any] = {
+        "round": result.round,
+        "accuracy": result.accuracy,
+        "loss": result.loss,
+        "epsilon_release": result.epsilon_release,
+    }
+    if result.clip is not None:
+        public["clip"] = result.clip
+    if result.accuracy_as_sent is not None:
+        public["accuracy_as_sent"] = result.accuracy_as_sent
+    operator: dict[str, Any] = {
+        "round": result.round,
+        "cohort": result.cohort,
+        "survivors": result.survivors,
+        "skipped": result.skipped is not None,
+        "reason": result.skipped,
+        "attempts": 1 + len(result.aborted),
+        "epsilon_server": result.epsilon_server,
+        "bytes_up": result.bytes_up,
+        "bytes_down": result.bytes_down,
+        **({"skipped_blocks": list(result.skipped_blocks)} if result.skipped_blocks else {}),
+        "seconds": {stage: round(spent, 4) for stage, spent in result.seconds.items()},
+    }
+    return {"metrics.jsonl": public, "server.jsonl": operator}
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """What can be read: a process that was killed may have left half a line at the end."""
+    found: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - builtins of any depth
+    """JSON has no infinity: it becomes null, as in "no bound"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value

@@ -1,0 +1,396 @@
+"""One whole run: configuration in, run directory with report out, progress on the way."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from fedavg.algorithms.personal import summary_of
+from fedavg.config.build import build_job, load_config
+from fedavg.encoding.fixed_point import FixedPoint
+from fedavg.errors import ConfigError
+from fedavg.federation.checkpoint import CheckpointError, RunJournal
+from fedavg.federation.federation import Federation
+from fedavg.plan.plan import Budget
+from fedavg.protocol.result import RoundResult
+from fedavg.protocol.transcript import Transcript
+from fedavg.reports.run import write_report
+from fedavg.runs.directory import RunDirectory
+from fedavg.runs.server_view import server_view
+from fedavg.simulation.fork_server import start_early
+from fedavg.simulation.population import Faults
+from fedavg.sums.plain import InsecurePlain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedavg.config.build import Config, Job
+    from fedavg.federation.checkpoint import Restart
+    from fedavg.plan.resolution import Resolution
+
+__all__ = ["Outcome", "execute", "resume"]
+
+_RECORDED = 0  # index of the round whose bytes a report shows
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run left behind."""
+
+    directory: Path
+    report: Path
+    summary: dict[str, Any]
+
+
+def _job(config: Config) -> Job:
+    """What a configuration asks for; workers load while data are read and noise is calibrated."""
+    if config.simulation.workers:
+        start_early()
+    return build_job(config)
+
+
+def execute(
+    config_path: Path | None, overrides: dict[str, object], out: Path, console: Console
+) -> Outcome:
+    """Run a configuration to its end, its budget's end, or an interruption.
+
+    Args:
+        config_path: TOML file, or None for the built-in example.
+        overrides: dotted keys laid over it.
+        out: run directory to create.
+        console: where progress goes.
+
+    Raises:
+        The packages' typed errors, before anything is written, for what does not add up.
+    """
+    job = _job(load_config(config_path, overrides))
+    resolution = _federation(job).resolve(job.config.rounds)
+    _announce(job, resolution, console)
+    directory = RunDirectory(out)
+    with directory.held():
+        directory.write_config(_resolved(job, resolution))
+        return _carry_out(job, directory, console, None)
+
+
+def resume(run: Path, console: Console) -> Outcome:
+    """Go on with a run that was interrupted or killed.
+
+    Without noise it ends as it would have ended, as far as that does not depend on who was drawn.  Under DP
+    the round that was running stays charged and gives no model; plan and budget are the same.
+
+    Args:
+        run: its run directory.
+        console: where progress goes.
+
+    Raises:
+        ConfigError: no run directory, one that another process runs, or one that is finished.
+        CheckpointError: a run that cannot go on.
+    """
+    directory = RunDirectory.reopen(run)
+    with directory.held():
+        if directory.read_summary().get("stopped") in ("finished", "budget"):
+            if (run / "report.html").exists():
+                raise ConfigError(f"{run} is finished: there is nothing to resume")
+            console.print("All rounds were done; what is missing is the report.")
+        restart = RunJournal(run).load()
+        job = _job(load_config(run / "config.toml"))
+        done = 0 if restart is None else restart.checkpoint.rounds_done
+        console.print(f"Going on after round {done} of {job.config.rounds}.", highlight=False)
+        return _carry_out(job, directory, console, restart)
+
+
+def _carry_out(
+    job: Job, directory: RunDirectory, console: Console, restart: Restart | None
+) -> Outcome:
+    config, path = job.config, directory.path
+    federation = _federation(job, RunJournal(path), restart, path / "clients")
+    resolution = federation.resolve(config.rounds)
+    before = float(directory.read_summary().get("seconds") or 0.0)
+    clock = _Clock(time.perf_counter() - before)
+    last = None if restart is None else _last(restart)
+    directory.settle(last)
+    summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
+    directory.write_json("summary.json", summary)
+    last = _train(job, federation, resolution, directory, console, clock, restart)
+    summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
+    if job.plan.personalization is not None and federation.scores:
+        directory.write_private("personal.jsonl", [asdict(score) for score in federation.scores])
+        kind = job.plan.personalization.kind
+        summary["personalization"] = summary_of(kind, federation.scores)
+    directory.write_json("summary.json", summary)
+    if config.baseline and federation.stopped != "interrupted":
+        summary["baseline_accuracy"] = _baseline(job, console)
+    summary["seconds"] = clock.seconds
+    directory.write_json("summary.json", summary)
+    return Outcome(directory.path, write_report(directory.path), summary)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Wall time of a run, over all its starts."""
+
+    began: float
+
+    @property
+    def seconds(self) -> float:
+        return round(time.perf_counter() - self.began, 2)
+
+
+def _last(restart: Restart) -> RoundResult | None:
+    """The last finished round, as its checkpoint holds it."""
+    row = restart.checkpoint.last
+    if row is None:
+        return None
+    try:
+        failures = {int(client): str(why) for client, why in row["failures"].items()}
+        parts: dict[str, Any] = {**row, "failures": failures}
+        return RoundResult(**parts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the checkpoint's last round is damaged: {error}") from error
+
+
+def _resolved(job: Job, resolution: Resolution) -> Config:
+    """The configuration with what was derived filled in: running it again derives the same."""
+    config, plan = job.config, job.plan
+    encoding = msgspec.structs.replace(config.encoding, bits=plan.encoding.bits)
+    model = config.model
+    if model.file:
+        file, digest = str(Path(model.file).resolve()), job.model.digest
+        model = msgspec.structs.replace(model, file=file, digest=digest)
+    privacy = config.privacy
+    if plan.noise is not None:
+        privacy = msgspec.structs.replace(
+            privacy,
+            noise_multiplier=plan.noise.noise_multiplier,
+            epsilon=plan.budget.epsilon if math.isfinite(plan.budget.epsilon) else None,
+            max_participations=resolution.max_participations,
+        )
+    return msgspec.structs.replace(config, encoding=encoding, privacy=privacy, model=model)
+
+
+def _federation(
+    job: Job,
+    journal: RunJournal | None = None,
+    restart: Restart | None = None,
+    client_store: Path | None = None,
+) -> Federation:
+    recorded = _RECORDED if restart is None else restart.checkpoint.rounds_done
+    return Federation(
+        job.model,
+        job.clients,
+        job.plan,
+        evaluate=job.task.test,
+        workers=job.workers,
+        faults=Faults(job.config.simulation.dropout, job.config.seed),
+        seed=job.config.seed,
+        transcript=Transcript(frozenset({recorded})),
+        journal=journal,
+        client_store=client_store,
+    )
+
+
+def _announce(job: Job, resolution: Resolution, console: Console) -> None:
+    plan = job.plan
+    console.print(
+        f"[bold]{job.task.description}[/]: {len(job.clients):,} clients, "
+        f"{job.size}, cohorts of about {resolution.expected_cohort:.0f}, "
+        f"{plan.secure_sum.kind} ({plan.secure_sum.threat_model})",
+        highlight=False,
+    )
+    if plan.compression is not None or plan.error_feedback or plan.download != "float32":
+        console.print(
+            f"{resolution.update_length:,} places of {plan.encoding.bits} bits go up a round"
+            f"{', what is left out waits for a later one' if plan.error_feedback else ''}; "
+            f"the model comes down as {plan.download}",
+            highlight=False,
+        )
+    if plan.noise is not None:
+        console.print(
+            f"{plan.noise.kind} noise, multiplier {plan.noise.noise_multiplier:.3f} claimed, "
+            f"{resolution.noise_multiplier_added:.3f} added for drop-outs and colluders; "
+            f"a client sends at most {resolution.max_participations} masked updates",
+            highlight=False,
+        )
+    if plan.blocks is not None:
+        largest, whole = max(plan.blocks.lengths), job.parameters
+        console.print(
+            f"{plan.blocks.count} blocks side by side: a client trains and sends at most "
+            f"{largest:,} of {whole:,} parameters ({largest / whole:.1%})",
+            highlight=False,
+        )
+    for warning in resolution.warnings:
+        console.print(f"[yellow]Warning:[/] {warning}", highlight=False)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _status(result: RoundResult) -> str:
+    parts: list[str] = []
+    if result.accuracy is not None:
+        parts.append(f"accuracy {result.accuracy:.1%}")
+    if result.epsilon_release is not None:
+        parts.append(f"epsilon {result.epsilon_release:.2f}")
+    return "  ".join(parts)
+
+
+def _train(
+    job: Job,
+    federation: Federation,
+    resolution: Resolution,
+    directory: RunDirectory,
+    console: Console,
+    clock: _Clock,
+    restart: Restart | None,
+) -> RoundResult | None:
+    last = None if restart is None else _last(restart)
+    total, done = job.config.rounds, 0 if last is None else last.round
+    if restart is not None:
+        directory.write_model(federation.model_file(restart.checkpoint.released))
+    view_written = (directory.path / "server_view.json").exists()
+    rounds = federation.run(total, restart)
+    with _progress(console) as progress:
+        bar = progress.add_task(
+            "protected", total=total, completed=done, status="enrolling clients"
+        )
+        try:
+            for result in rounds:
+                last = result
+                directory.append(result)
+                directory.write_model(federation.model_file())
+                summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
+                directory.write_json("summary.json", summary)
+                view_written = view_written or _write_view(
+                    federation, resolution, directory, result
+                )
+                for client, reason in result.failures.items():
+                    console.print(f"round {result.round}: client {client}: {reason}")
+                for reason in result.skipped_blocks:
+                    console.print(f"round {result.round} left out {reason}")
+                for reason in result.aborted:
+                    console.print(f"round {result.round} was tried again: {reason}")
+                if result.skipped is not None:
+                    console.print(f"round {result.round} gave no model: {result.skipped}")
+                own = job.plan.personalization is not None and result.round == total
+                status = "clients train and score" if own else _status(result)
+                progress.update(bar, advance=1, status=status)
+        except KeyboardInterrupt:
+            console.print("Interrupted: everything up to the last finished round is kept.")
+            rounds.close()
+            federation.stopped = "interrupted"
+    return last
+
+
+def _write_view(
+    federation: Federation, resolution: Resolution, directory: RunDirectory, result: RoundResult
+) -> bool:
+    """Write what the server saw in the recorded round; without a sum in it, record the next one."""
+    record = federation.transcript
+    if record is None:
+        return True
+    view = None if result.skipped is not None else server_view(federation, resolution)
+    if view is None:
+        record.entries.clear()
+        record.rounds = frozenset({result.round})  # the next round's index: results count from 1
+        return False
+    directory.write_json("server_view.json", view)
+    record.entries.clear()
+    return True
+
+
+def _baseline(job: Job, console: Console) -> float | None:
+    """Accuracy of the same training without clipping, noise or masks."""
+    plan = replace(
+        job.plan,
+        encoding=FixedPoint(job.config.encoding.range, 20, rounding="nearest"),
+        noise=None,
+        secure_sum=InsecurePlain(),
+        budget=Budget(delta=job.plan.budget.delta),
+        max_participations=None,
+        clipping=None,
+        compression=None,
+        error_feedback=False,
+        download="float32",
+        personalization=None,
+    )
+    federation = Federation(
+        job.model,
+        job.clients,
+        plan,
+        evaluate=job.task.test,
+        workers=job.workers,
+        seed=job.config.seed,
+    )
+    accuracy: float | None = None
+    with _progress(console) as progress:
+        bar = progress.add_task("unprotected", total=job.config.rounds, status="")
+        try:
+            for result in federation.run(job.config.rounds):
+                accuracy = result.accuracy
+                progress.update(bar, advance=1, status=_status(result))
+        except KeyboardInterrupt:
+            console.print("Interrupted: no unprotected accuracy.")
+            return None
+    return accuracy
+
+
+def _summary(
+    job: Job, resolution: Resolution, federation: Federation, last: RoundResult | None
+) -> dict[str, Any]:
+    plan = job.plan
+    return {
+        "task": job.task.description,
+        "model": job.config.model.name,
+        "parameters": job.parameters,
+        "unsent": job.unsent,
+        "clients": len(job.clients),
+        "secure_sum": plan.secure_sum.kind,
+        "local_optimizer": plan.local_training.optimizer,
+        "scaffold": plan.scaffold,
+        "threat_model": plan.secure_sum.threat_model,
+        "noise": "none" if plan.noise is None else plan.noise.kind,
+        "noise_multiplier": resolution.noise_multiplier,
+        "noise_multiplier_added": resolution.noise_multiplier_added,
+        "sampling_rate": resolution.expected_cohort / resolution.num_clients,
+        "expected_cohort": resolution.expected_cohort,
+        "clip": plan.encoding.clip,
+        "bits": plan.encoding.bits,
+        "sent_fraction": resolution.update_length / resolution.vector_length,
+        "download": plan.download,
+        "rounds": 0 if last is None else last.round,
+        "rounds_planned": job.config.rounds,
+        "accuracy": None if last is None else last.accuracy,
+        "accuracy_as_sent": None if last is None else last.accuracy_as_sent,
+        "baseline_accuracy": None,
+        "epsilon_release": None if last is None else last.epsilon_release,
+        "epsilon_server": None if last is None else last.epsilon_server,
+        "delta": plan.budget.delta,
+        "stopped": federation.stopped,
+        "personalization": None,
+        "assumptions": list(plan.secure_sum.assumptions),
+        "blocks": None if plan.blocks is None else list(plan.blocks.lengths),
+        "wrap_probability": resolution.wrap_probability,
+        "seconds": 0.0,
+    }

@@ -1,0 +1,1 @@
+"""The server: one round, the global model, and rounds that are tried again."""

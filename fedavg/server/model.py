@@ -1,0 +1,197 @@
+"""The server's model and what changes with it: its optimiser, its average, its clip norm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedavg.algorithms.scaffold import control_bytes, next_control
+from fedavg.encoding.broadcast import ModelCodec
+from fedavg.errors import RoundAbortedError
+from fedavg.protocol.messages import RoundStart
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dp import AdaptiveClipper
+    from fedavg.federation.checkpoint import Checkpoint
+    from fedavg.models.layout import Layout
+    from fedavg.optimizers.server import State
+    from fedavg.plan.plan import Plan
+    from fedavg.plan.resolution import Resolution
+    from fedavg.sums.interface import SumResult
+
+__all__ = ["GlobalModel", "Opened"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A decoded sum.
+
+    Args:
+        total: float64[m], in real units.
+        divisor: what makes a mean of it: the survivors' weights, or the public expected number.
+        clipper: what the sum says of the next round's clip norm, when it adapts.
+    """
+
+    total: NDArray[np.float64]
+    divisor: float
+    clipper: AdaptiveClipper | None = None
+
+
+class GlobalModel:
+    """Starts rounds and applies their sums.
+
+    Args:
+        plan: how it is trained.
+        vector: float64[d], the initial model.
+        layout: of that vector.
+    """
+
+    def __init__(self, plan: Plan, vector: NDArray[np.float64], layout: Layout) -> None:
+        self._plan = plan
+        self.codec = ModelCodec(plan.download, layout)
+        self.vector = vector
+        self.released = vector.copy()
+        self.optimizer = plan.server_optimizer.init(vector.size)
+        self.averaging = None if plan.averaging is None else plan.averaging.init(vector.size)
+        start = plan.encoding.clip
+        self.clipper = None if plan.clipping is None else plan.clipping.clipper(start)
+        self.control = np.zeros(vector.size) if plan.scaffold else None
+        self.voided: tuple[int, ...] = ()
+
+    @property
+    def clip(self) -> float | None:
+        """The clip norm of the next round, when it adapts."""
+        return None if self.clipper is None else self.clipper.clip_norm
+
+    def restore(self, point: Checkpoint) -> None:
+        """Go on from a checkpoint that was found to fit."""
+        self.vector, self.released = point.vector.copy(), point.released.copy()
+        self.optimizer, self.averaging = point.optimizer, point.averaging
+        if self.clipper is not None and point.clip is not None:
+            self.clipper = replace(self.clipper, clip_norm=point.clip)
+        if self.control is not None:
+            self.control = point.arrays["control"].copy()
+        self.voided = tuple(point.voided)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """What a checkpoint keeps beside the model and the optimiser's state."""
+        return {} if self.control is None else {"control": self.control}
+
+    def void(self, round_index: int, attempt: int = 0) -> None:
+        """An attempt came to nothing after updates may have left: what clients kept of it is void."""
+        if self._plan.keeps_state:
+            self.voided = (*self.voided, self._plan.sequence(round_index, attempt))
+
+    def start(self, round_index: int, attempt: int = 0) -> RoundStart:
+        """What the round's clients are sent."""
+        return RoundStart(
+            round_index,
+            self.codec.encode(self.vector),
+            self.clip,
+            control=control_bytes(self.control),
+            attempt=attempt,
+            voided=self.voided,
+        )
+
+    def apply(
+        self, resolution: Resolution, result: SumResult, round_index: int, roster: int
+    ) -> NDArray[np.float64]:
+        """Add the server's noise, decode the sum, divide, and take the server's step.
+
+        Args:
+            resolution: the plan.
+            result: the round's sum.
+            round_index: counts from 0.
+            roster: clients among whom the sum was taken.
+
+        Returns:
+            float64[d], the mean update; under random-k zero where nothing was sent.
+
+        Raises:
+            RoundAbortedError: weights that sum to zero; the model stays as it was.
+        """
+        opened = self.open(resolution, result, roster)
+        mean, control = opened.total / opened.divisor, self.control
+        if control is not None:
+            control = next_control(resolution, control, mean, opened.divisor, round_index)
+            mean = mean[: self.vector.size]
+        if self._plan.compression is not None:
+            mean = self._plan.compression.scatter(
+                mean, self.vector.size, round_index, unbiased=not self._plan.error_feedback
+            )
+        self.step(mean, round_index, resolution.num_rounds)
+        self.clipper, self.control = opened.clipper, control
+        return mean
+
+    def open(self, resolution: Resolution, result: SumResult, roster: int) -> Opened:
+        """Add the server's noise to one sum and decode it; the model stays as it is.
+
+        Args:
+            resolution: the plan, of the sum's block where there are some.
+            result: the sum.
+            roster: clients among whom it was taken.
+
+        Raises:
+            RoundAbortedError: weights that sum to zero.
+        """
+        total = result.total
+        stddev = resolution.server_stddev(roster, len(result.survivors))
+        if stddev and self._plan.noise is not None:
+            total = total + self._plan.noise.sample(stddev, total.size)
+        encoding, divisor, clipper = self._plan.encoding, resolution.expected_roster, self.clipper
+        if clipper is not None:
+            count = float(total[-1]) / (2 * resolution.bit_units)
+            encoding, total = resolution.encoding_at(clipper.clip_norm), total[:-1]
+            clipper = clipper.update(count, divisor)
+        if self._plan.weighted:
+            total, divisor = total[:-1], float(total[-1])
+        elif self._plan.noise is None:
+            divisor = float(len(result.survivors))
+        if divisor <= 0:
+            raise RoundAbortedError("the survivors' weights sum to zero")
+        return Opened(encoding.decode(total, resolution.update_length), divisor, clipper)
+
+    def step(
+        self,
+        mean: NDArray[np.float64],
+        round_index: int,
+        num_rounds: int,
+        touched: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Take the server's step and release.
+
+        Args:
+            mean: float64[d], the mean update; anything where nothing was summed.
+            round_index: counts from 0.
+            num_rounds: length of the run.
+            touched: bool[d], what has a mean; the rest keeps model and optimiser state.  None for all.
+        """
+        rate = self._plan.server_schedule.at(round_index, num_rounds)
+        vector, state = self._plan.server_optimizer.step(self.vector, mean, self.optimizer)
+        if rate != 1.0:  # every rule's step is proportional to its learning rate
+            vector = self.vector + rate * (vector - self.vector)
+        if touched is not None:
+            vector = np.where(touched, vector, self.vector)
+            state = _kept(state, self.optimizer, touched)
+        self.vector, self.optimizer = vector, state
+        self.released = self.vector
+        if self._plan.averaging is not None and self.averaging is not None:
+            self.averaging = self._plan.averaging.update(
+                self.averaging, self.vector, round_index, num_rounds
+            )
+            self.released = self._plan.averaging.value(self.averaging)
+
+
+def _kept(state: State, before: State, touched: NDArray[np.bool_]) -> State:
+    """The next state where a coordinate had an update, the one before where it had none."""
+    kept = dict(state)
+    for name, value in state.items():
+        old = before.get(name)
+        if isinstance(value, np.ndarray) and isinstance(old, np.ndarray):
+            kept[name] = np.where(touched, value, old)
+    return kept

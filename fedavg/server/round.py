@@ -1,0 +1,197 @@
+"""The server of one round, and the key holder beside it: bytes in, bytes out, no reference to a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedavg.errors import LocalProtocolError, RoundAbortedError
+from fedavg.protocol.messages import (
+    OpenRequest,
+    Ready,
+    RoundStart,
+    SumMessage,
+    SumOpen,
+    decode,
+    encode,
+    round_context,
+    start_digest,
+)
+from fedavg.sums.interface import KEY_HOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedavg.plan.resolution import Resolution
+    from fedavg.sums.interface import KeyHolderSide, ServerSession, ServerSide, SumResult
+
+__all__ = ["KeyHolder", "RoundServer"]
+
+
+class RoundServer:
+    """One round at the server: ask a cohort to train, then sum over those who are ready.
+
+    Args:
+        resolution: the plan, its population and model.
+        side: the server's material of the secure sum.
+        start: what the cohort is sent; each index of a round is used once.
+        cohort: the clients drawn for this round.
+    """
+
+    def __init__(
+        self,
+        resolution: Resolution,
+        side: ServerSide,
+        *,
+        start: RoundStart,
+        cohort: Sequence[int],
+    ) -> None:
+        self._resolution = resolution
+        self._side = side
+        self._round, self._attempt = start.round, start.attempt
+        self._start = start
+        self._digest = start_digest(start)
+        self._cohort = frozenset(cohort)
+        self._ready: set[int] = set()
+        self._session: ServerSession | None = None
+        self._asked: frozenset[int] = frozenset()
+        self._done = False
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage whose messages are awaited."""
+        return "train" if self._session is None else self._session.stage
+
+    def open(self) -> dict[int, Sequence[bytes]]:
+        """First messages: the model, to every client of the cohort."""
+        message = encode(self._start)
+        return dict.fromkeys(sorted(self._cohort), (message,))
+
+    def receive(self, sender: int, message: bytes) -> None:
+        """Take one message.
+
+        Raises:
+            WireFormatError, LocalProtocolError: no message, or one that is not awaited.
+            secagg.RemoteProtocolError, he.HeError: the secure sum refuses it; the sender counts
+                as silent from here on.
+        """
+        decoded = decode(message)
+        ours = isinstance(decoded, (Ready, SumMessage)) and self._is_ours(decoded)
+        if ours and isinstance(decoded, Ready) and self._session is None:
+            if sender not in self._cohort:
+                raise LocalProtocolError(f"client {sender} was not asked this round")
+            self._ready.add(sender)
+        elif ours and isinstance(decoded, SumMessage) and self._session:
+            self._session.receive(sender, decoded.payload)
+        else:
+            raise LocalProtocolError(f"party {sender} sent a message that is not awaited now")
+
+    def _is_ours(self, message: Ready | SumMessage) -> bool:
+        return (message.round, message.attempt) == (self._round, self._attempt)
+
+    def advance(self) -> dict[int, Sequence[bytes]]:
+        """Close the stage and return the next messages; {} when the sum stands.
+
+        Raises:
+            RoundAbortedError, secagg.Aborted, he.HeError: no sum, nothing revealed.
+        """
+        if self._session is None:
+            return self._begin_sum()
+        outgoing = self._session.advance()
+        if not outgoing:
+            self._done = True
+        return {party: self._wrap(party, data) for party, data in outgoing.items()}
+
+    def _begin_sum(self) -> dict[int, Sequence[bytes]]:
+        roster = sorted(self._ready)
+        bounds = self._resolution.bounds
+        if not bounds.floor <= len(roster) <= bounds.cap:
+            raise RoundAbortedError(
+                f"{len(roster)} clients are ready; a round takes {bounds.floor} … {bounds.cap}"
+            )
+        context = round_context(self._resolution.digest, self._round, len(roster), self._digest)
+        self._session = self._side.session(self._resolution.spec(len(roster), context), roster)
+        if not roster:  # an empty Poisson draw: the sum of no one, released as noise alone
+            self._session.advance()
+            self._done = True
+            return {}
+        return {
+            client: tuple(
+                encode(SumOpen(self._round, len(roster), data, self._attempt)) for data in messages
+            )
+            for client, messages in self._session.open().items()
+        }
+
+    def _wrap(self, party: int, messages: Sequence[bytes]) -> Sequence[bytes]:
+        if party != KEY_HOLDER:
+            return tuple(encode(SumMessage(self._round, data, self._attempt)) for data in messages)
+        request = OpenRequest(
+            self._round, len(self._ready), self._digest, tuple(messages), self._attempt
+        )
+        return (encode(request),)
+
+    @property
+    def roster(self) -> tuple[int, ...]:
+        """The clients among whom the sum was taken: those who were ready."""
+        return tuple(sorted(self._ready))
+
+    def result(self) -> SumResult:
+        """The sum over the survivors; raises before the end."""
+        if self._session is None or not self._done:
+            raise LocalProtocolError("the round is still open")
+        return self._session.result()
+
+
+class KeyHolder:
+    """Opens one encrypted sum a round, once, after its checks.  Sees sums, never an update.
+
+    Args:
+        resolution: the plan as agreed at enrolment.
+        side: the key holder's material.
+    """
+
+    def __init__(self, resolution: Resolution, side: KeyHolderSide) -> None:
+        self._resolution = resolution
+        self._side = side
+        self._round = -1
+        self._tried: set[bytes] = set()
+        self._opened = 0  # sums of this round
+
+    def handle(self, message: bytes) -> Sequence[bytes]:
+        """Answer the server's request to open a sum.
+
+        Raises:
+            LocalProtocolError: a second request for an attempt, one for a round that was opened, or a roster
+                outside the plan.
+            he.HeError: a forged, foreign or too small sum.
+        """
+        request = decode(message)
+        if not isinstance(request, OpenRequest):
+            raise LocalProtocolError("the key holder only opens sums")
+        blocks = self._resolution.plan.blocks
+        count, limit = blocks.count if blocks else 1, self._resolution.plan.retry_limit
+        begun = request.round == self._round
+        tried, opened = (self._tried, self._opened) if begun else (set[bytes](), 0)
+        # one sum a block and round; an update lies under one first message, since it leaves once a round
+        spent = opened >= count or len(tried) >= count * (1 + limit)
+        if request.round < self._round or request.start_digest in tried or spent:
+            raise LocalProtocolError(f"the sum of round {request.round} was asked for before")
+        if not 0 <= request.attempt <= limit:
+            raise LocalProtocolError(f"the plan has no attempt {request.attempt} at a round")
+        bounds = self._resolution.bounds
+        if not bounds.floor <= request.roster_size <= bounds.cap:
+            raise LocalProtocolError(
+                f"a round among {request.roster_size} clients lies outside the plan's "
+                f"{bounds.floor} … {bounds.cap}"
+            )
+        self._round, self._tried, self._opened = (
+            request.round,
+            tried | {request.start_digest},
+            opened,
+        )
+        context = round_context(
+            self._resolution.digest, request.round, request.roster_size, request.start_digest
+        )
+        session = self._side.session(self._resolution.spec(request.roster_size, context))
+        answers = session.receive(request.chunks)
+        self._opened += 1
+        return tuple(encode(SumMessage(request.round, data, request.attempt)) for data in answers)

@@ -1,0 +1,169 @@
+"""What a pool and its worker processes say to each other: msgpack, no pickle of data or keys."""
+
+from __future__ import annotations
+
+import msgspec
+
+from fedavg.algorithms.personal import Score  # noqa: TC001 - read by msgspec
+from fedavg.models.spec import ModelSpec  # noqa: TC001 - read by msgspec
+from fedavg.simulation.shared_memory import Place  # noqa: TC001 - read by msgspec
+
+__all__ = [
+    "Answers",
+    "Done",
+    "Enrol",
+    "Equip",
+    "Exchange",
+    "Failed",
+    "Holding",
+    "Lend",
+    "Publics",
+    "Reply",
+    "Request",
+    "ScoreAll",
+    "Scores",
+    "See",
+    "Seen",
+    "Taken",
+    "Trained",
+    "Watch",
+    "decode_reply",
+    "decode_request",
+    "encode",
+]
+
+
+class Holding(msgspec.Struct, frozen=True, array_like=True):
+    """One client's own examples."""
+
+    client: int
+    shape: list[int]
+    features: bytes | Place
+    labels: bytes | Place
+
+
+class Enrol(msgspec.Struct, frozen=True, array_like=True, tag="enrol"):
+    """Generate identities for these clients."""
+
+    holdings: list[Holding]
+    fault_rate: float
+    fault_seed: int
+
+
+class Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):
+    """Build the plan, the model and the secure sum's material."""
+
+    plan: bytes
+    num_clients: int
+    num_rounds: int
+    largest_client: int
+    model: ModelSpec
+    material: bytes
+    seed: int
+    store: str | None
+
+    def __repr__(self) -> str:
+        return "Equip(<redacted>)"  # the material may hold a secret key
+
+
+class Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
+    """Let these clients answer; some have been trained elsewhere, their Δ float64[d]."""
+
+    round: int
+    outgoing: list[tuple[int, list[bytes | Place]]]
+    trained: dict[int, bytes | Place] = {}
+    attempt: int = 0
+
+
+class Lend(msgspec.Struct, frozen=True, array_like=True, tag="lend"):
+    """Train another process's client, whose own process is busy."""
+
+    holding: Holding
+    start: bytes | Place
+
+
+class Taken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):
+    """One batch of answers, or one update, has been read off the worker's board."""
+
+
+class Watch(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
+    """Put a probe into a client."""
+
+    client: int
+
+
+class See(msgspec.Struct, frozen=True, array_like=True, tag="see"):
+    """Show what a client's probe holds."""
+
+    client: int
+
+
+class ScoreAll(msgspec.Struct, frozen=True, array_like=True, tag="score"):
+    """Let every client score this model, float32, and its own."""
+
+    model: bytes
+
+
+class Scores(msgspec.Struct, frozen=True, array_like=True, tag="scores"):
+    """The clients' own figures."""
+
+    scores: list[Score]
+
+
+class Publics(msgspec.Struct, frozen=True, array_like=True, tag="publics"):
+    """The clients' public identities."""
+
+    publics: dict[int, bytes]
+
+
+class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
+    """What some clients answered, or why they fell silent."""
+
+    deliveries: list[tuple[int, list[bytes | Place], str | None]]
+    last: bool
+
+
+class Trained(msgspec.Struct, frozen=True, array_like=True, tag="trained"):
+    """A lent client's Δ, or None."""
+
+    client: int
+    update: bytes | Place | None
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen"):
+    """A probe's vectors."""
+
+    encoded: bytes
+    noised: bytes
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
+    """It is done."""
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
+    """It cannot be done."""
+
+    reason: str
+
+
+Request = Enrol | Equip | Exchange | Lend | Taken | Watch | See | ScoreAll
+Reply = Publics | Answers | Trained | Seen | Scores | Done | Failed
+_ENCODER = msgspec.msgpack.Encoder()
+_REQUESTS = msgspec.msgpack.Decoder(Request)
+_REPLIES = msgspec.msgpack.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """A message's bytes."""
+    return _ENCODER.encode(message)
+
+
+def decode_request(data: bytes) -> Request:
+    """What the pool asks."""
+    return _REQUESTS.decode(data)
+
+
+def decode_reply(data: bytes) -> Reply:
+    """What a worker answers."""
+    return _REPLIES.decode(data)

@@ -1,0 +1,342 @@
+"""Clients spread over worker processes: the same bytes, one intra-op thread a process.
+
+Where the system can (Linux), processes are forked from a server (`fedavg.simulation.fork_server`): a
+fresh interpreter that has loaded torch and nothing else, so that no secret, thread or lock of the calling
+process is inherited, and torch is loaded once for all workers.  Elsewhere they are spawned.
+
+What crosses a pipe is msgpack; what is long lies on boards (`fedavg.simulation.shared_memory`).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter, deque
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from fedavg.errors import LocalProtocolError
+from fedavg.protocol.driver import Delivery
+from fedavg.simulation.fork_server import FORKS, deaf_to_interrupts, start_early
+from fedavg.simulation.messages import (
+    Answers,
+    Enrol,
+    Equip,
+    Exchange,
+    Failed,
+    Holding,
+    Lend,
+    Publics,
+    ScoreAll,
+    Scores,
+    See,
+    Seen,
+    Taken,
+    Trained,
+    Watch,
+    decode_reply,
+    encode,
+)
+from fedavg.simulation.population import Faults, Party, ask
+from fedavg.simulation.shared_memory import Board, Boards, send_boards
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from multiprocessing.process import BaseProcess
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fedavg.algorithms.personal import Score
+    from fedavg.data.tasks import Dataset
+    from fedavg.models.spec import ModelSpec
+    from fedavg.plan.resolution import Resolution
+    from fedavg.simulation.messages import Reply, Request
+    from fedavg.simulation.shared_memory import Pipe, Place
+
+__all__ = ["WorkerPool"]
+
+_SHARES = os.name == "posix"  # open files can be handed to another process
+_DATA, _SERVER = 0, 1  # boards; worker w writes number 2 + w
+
+
+def _serve(pipe: Pipe, boards: int, own: int) -> None:
+    from fedavg.simulation.worker import serve  # noqa: PLC0415 - loads torch, in the worker
+
+    serve(pipe, boards, own)
+
+
+_Sent: TypeAlias = "tuple[int, list[bytes | Place]]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Loan:
+    """A client trained away from home.
+
+    Args:
+        worker: who trains it.
+        sent: the client and what it was sent.
+    """
+
+    worker: int
+    sent: _Sent
+
+
+class WorkerPool:
+    """A transport to clients in `workers` processes, client i in process i mod workers.
+
+    A round's draw rarely meets all processes alike: those with little to do train clients of the others.
+
+    Args:
+        datasets: each client's own examples; copied to the workers, not kept here.
+        spec: how every process builds its model.
+        workers: processes, at least one.
+        faults: simulated drop-outs.
+    """
+
+    def __init__(
+        self, datasets: Mapping[int, Dataset], spec: ModelSpec, *, workers: int, faults: Faults
+    ) -> None:
+        if workers < 1:
+            raise LocalProtocolError(f"a pool needs at least one worker, not {workers}")
+        start_early()
+        self._spec = spec
+        self._parties: dict[int, Party] = {}
+        self._round, self._attempt = -1, 0
+        self._pipes: list[Pipe] = []
+        self._processes: list[BaseProcess] = []
+        self._waiting: Counter[Pipe] = Counter()  # last answers and updates that are to come
+        self._starts = False  # whether the next exchange begins a round
+        self._balances = False
+        self._lent: dict[int, _Loan] = {}
+        self._home = {client: i % workers for i, client in enumerate(sorted(datasets))}
+        boards = [Board.create() for _ in range(2 + workers)] if _SHARES else []
+        self._boards = Boards(boards, _SERVER)
+        self._holdings = {holding.client: holding for holding in self._deposit(datasets)}
+        forks = FORKS and multiprocessing.get_context("forkserver")
+        context = forks or multiprocessing.get_context("spawn")
+        for worker in range(workers):
+            near, far = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(far, len(boards), 2 + worker), daemon=True
+            )
+            with deaf_to_interrupts():
+                process.start()
+            far.close()
+            self._pipes.append(near)
+            self._processes.append(process)
+            send_boards(near, process.pid or 0, boards)
+            mine = [held for client, held in self._holdings.items() if self._home[client] == worker]
+            self._send(worker, Enrol(mine, faults.rate, faults.seed))
+
+    def _deposit(self, datasets: Mapping[int, Dataset]) -> list[Holding]:
+        return [
+            Holding(
+                client,
+                list(data.features.shape),
+                self._boards.deposit(data.features, _DATA),
+                self._boards.deposit(data.labels, _DATA),
+            )
+            for client, data in sorted(datasets.items())
+        ]
+
+    def publics(self) -> dict[int, bytes]:
+        """Public identities of all clients, generated in their processes."""
+        publics: dict[int, bytes] = {}
+        for worker in range(len(self._pipes)):
+            reply = self._receive(worker)
+            if isinstance(reply, Publics):
+                publics.update(reply.publics)
+        return publics
+
+    def equip(self, resolution: Resolution, material: bytes, seed: int, store: Path | None) -> None:
+        """Let every process build the plan, the model and the secure sum's material.
+
+        Args:
+            resolution: the plan.
+            material: the clients', of the secure sum; may be secret.
+            seed: public seed of the order of examples.
+            store: folder for the clients' own states; None keeps them in memory.
+        """
+        from fedavg.plan.codec import plan_to_bytes  # noqa: PLC0415 - imports every part of a plan
+
+        request = Equip(
+            plan=plan_to_bytes(resolution.plan),
+            num_clients=resolution.num_clients,
+            num_rounds=resolution.num_rounds,
+            largest_client=resolution.max_weight if resolution.plan.weighted else 1,
+            model=self._spec,
+            material=material,
+            seed=seed,
+            store=None if store is None else str(store),
+        )
+        self._balances = not resolution.plan.scaffold  # whose steps need what a client keeps
+        for worker in range(len(self._pipes)):
+            self._send(worker, request)
+        for worker in range(len(self._pipes)):
+            self._receive(worker)
+
+    def add_party(self, address: int, party: Party) -> None:
+        """Attach a party that lives in this process, such as the key holder."""
+        self._parties[address] = party
+
+    def begin_round(self, round_index: int, attempt: int = 0) -> None:
+        """Tell the simulation (not the clients) which round's faults apply."""
+        self._round, self._attempt, self._starts = round_index, attempt, True
+
+    def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
+        """Deliver to all processes at once and yield answers as they come."""
+        self._drain()
+        self._boards.wipe()
+        posted: dict[int, bytes | Place] = {}  # by identity: one copy for all who are sent the same
+        portions: list[list[_Sent]] = [[] for _ in self._pipes]
+        for address, messages in outgoing.items():
+            if address in self._parties:
+                yield ask(address, self._parties[address], messages)
+                continue
+            for message in messages:
+                if id(message) not in posted:
+                    posted[id(message)] = self._boards.post(message)
+            places = [posted[id(message)] for message in messages]
+            portions[self._home[address]].append((address, places))
+        loans = self._even_out(portions) if self._starts and self._balances else []
+        self._starts = False
+        for worker, portion in enumerate(portions):
+            if portion:
+                self._ask(worker, Exchange(self._round, portion, attempt=self._attempt))
+        for loan in loans:
+            client, places = loan.sent
+            self._lent[client] = loan
+            self._ask(loan.worker, Lend(self._holdings[client], places[0]))
+        yield from self._collect()
+
+    def _even_out(self, portions: list[list[_Sent]]) -> list[_Loan]:
+        """Take clients from long portions for idle workers to train: a draw seldom meets all alike.
+
+        The client itself stays where it lives, with its keys and its state; its update comes back
+        to it.
+        """
+        loans: list[_Loan] = []
+        lengths = [len(portion) for portion in portions]
+        while max(lengths) - min(lengths) > 1:
+            longest, shortest = lengths.index(max(lengths)), lengths.index(min(lengths))
+            loans.append(_Loan(shortest, portions[longest].pop()))
+            lengths[longest] -= 1
+            lengths[shortest] += 1
+        return loans
+
+    def _ask(self, worker: int, request: Exchange | Lend) -> None:
+        self._send(worker, request)
+        self._waiting[self._pipes[worker]] += 1
+
+    def _drain(self) -> None:
+        """Drop what an exchange that was broken off left unread: it answers nothing asked later."""
+        deque(self._collect(), maxlen=0)
+
+    def _collect(self) -> Iterator[Delivery]:
+        while self._waiting:
+            for ready in wait(list(self._waiting)):
+                worker = next(w for w, pipe in enumerate(self._pipes) if pipe is ready)
+                reply = self._receive(worker)
+                if isinstance(reply, Trained):
+                    self._heard(worker)
+                    self._return(reply)
+                elif isinstance(reply, Answers):
+                    yield from self._deliver(worker, reply)
+                else:
+                    raise LocalProtocolError("a worker gave an answer that was not asked for")
+
+    def _heard(self, worker: int) -> None:
+        pipe = self._pipes[worker]
+        self._waiting[pipe] -= 1
+        if not self._waiting[pipe]:
+            del self._waiting[pipe]
+
+    def _return(self, trained: Trained) -> None:
+        """Hand a lent client's update to its own process, which has the client answer with it."""
+        loan = self._lent.get(trained.client)
+        if loan is None:  # its own process has failed meanwhile
+            return
+        update = {} if trained.update is None else {trained.client: trained.update}
+        if not update:
+            del self._lent[trained.client]
+        home = self._home[trained.client]
+        self._ask(home, Exchange(self._round, [loan.sent], update, self._attempt))
+
+    def _deliver(self, worker: int, answers: Answers) -> list[Delivery]:
+        if answers.last:
+            self._heard(worker)
+        deliveries = [
+            Delivery(address, [self._boards.read(message) for message in messages], failure)
+            for address, messages, failure in answers.deliveries
+        ]
+        self._send(worker, Taken())
+        self._settle([delivery.party for delivery in deliveries])
+        return deliveries
+
+    def _settle(self, clients: Sequence[int]) -> None:
+        """Tell who trained them that their own process has read the updates."""
+        for loan in [self._lent.pop(client) for client in clients if client in self._lent]:
+            self._send(loan.worker, Taken())
+
+    def watch(self, client_id: int) -> None:
+        """Put a probe into one client, for a report's pictures."""
+        self._drain()
+        worker = self._home[client_id]
+        self._send(worker, Watch(client_id))
+        self._receive(worker)
+
+    def seen(self, client_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """What the probe of one client holds: its encoded update, before and after its noise."""
+        self._drain()
+        worker = self._home[client_id]
+        self._send(worker, See(client_id))
+        reply = self._receive(worker)
+        if not isinstance(reply, Seen):
+            return None
+        encoded, noised = (np.frombuffer(part, np.int64) for part in (reply.encoded, reply.noised))
+        return encoded, noised
+
+    def score(self, vector: NDArray[np.float32]) -> list[Score]:
+        """Let every client score the released model and its own, all processes at once.
+
+        Args:
+            vector: float32[d], the released model.
+        """
+        self._drain()
+        for worker in range(len(self._pipes)):
+            self._send(worker, ScoreAll(vector.astype("<f4").tobytes()))
+        replies = [self._receive(worker) for worker in range(len(self._pipes))]
+        scores = [s for reply in replies if isinstance(reply, Scores) for s in reply.scores]
+        return sorted(scores, key=lambda score: score.client)
+
+    def _send(self, worker: int, request: Request) -> None:
+        try:
+            self._pipes[worker].send_bytes(encode(request))
+        except (BrokenPipeError, ConnectionError) as error:
+            raise LocalProtocolError(f"worker process {worker} has died") from error
+
+    def _receive(self, worker: int) -> Reply:
+        try:
+            reply = decode_reply(self._pipes[worker].recv_bytes())
+        except (EOFError, ConnectionError) as error:
+            raise LocalProtocolError(f"worker process {worker} has died") from error
+        if isinstance(reply, Failed):
+            del self._waiting[self._pipes[worker]]
+            self._settle([client for client in self._lent if self._home[client] == worker])
+            raise LocalProtocolError(f"worker process {worker}: {reply.reason}")
+        return reply
+
+    def close(self) -> None:
+        """End the processes that this pool started."""
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join(timeout=5)
+            if process.is_alive():
+                process.terminate()
+                process.join()
+        self._boards.close()

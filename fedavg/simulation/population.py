@@ -1,0 +1,286 @@
+"""Many clients on one machine: enrolment, faults, and a transport that carries only bytes.
+
+The server's code never holds a client.  In one process (`InProcess`) or in several
+(`fedavg.simulation.pool.WorkerPool`) the parties live behind a transport; what crosses it is what would cross
+a network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fedavg.algorithms.state import MemoryStore
+from fedavg.client.client import Client, Probe
+from fedavg.client.personal import divided
+from fedavg.client.update import Workbench, train, train_together
+from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.protocol.driver import PROTOCOL_ERRORS, Delivery
+from fedavg.protocol.messages import RoundStart, decode, is_start
+from secagg import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.algorithms.personal import Score
+    from fedavg.algorithms.state import ClientStore
+    from fedavg.data.tasks import Dataset
+    from fedavg.models.layout import Layout
+    from fedavg.plan.resolution import Resolution
+
+__all__ = ["Faults", "InProcess", "Party", "Population"]
+
+_STAGES = 7  # train, then at most six messages of a secure sum
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Simulated drop-outs: a client falls silent for the rest of a round, at any stage.
+
+    Args:
+        rate: probability per client and round.
+        seed: public seed; drop-outs do not depend on data.
+
+    Example:
+        >>> Faults(rate=0.0).silent_from(client_id=1, round_index=0) is None
+        True
+    """
+
+    rate: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise PlanError(f"a drop-out rate must lie in [0, 1), not {self.rate!r}")
+
+    def silent_from(self, *, client_id: int, round_index: int, attempt: int = 0) -> int | None:
+        """Stage (0 … 6) from which the client is silent in this attempt at the round, or None."""
+        if self.rate == 0:
+            return None
+        place = (self.seed, client_id, round_index, *([attempt] if attempt else ()))
+        public = np.random.default_rng(place)  # noqa: TID251 - public seed
+        return int(public.integers(_STAGES)) if public.random() < self.rate else None
+
+
+class Party(Protocol):
+    """Whoever answers messages: a client or the key holder."""
+
+    def handle(self, message: bytes) -> Sequence[bytes]:
+        """Answer one message."""
+        ...
+
+
+@dataclass(slots=True)
+class _Attendance:
+    session: tuple[int, int] = (-1, 0)
+    stage: int = -1
+    silent: bool = False
+
+
+class Population:
+    """The clients of one process: enrolled, then answering messages, with simulated faults.
+
+    Args:
+        datasets: each client's own examples.
+        faults: simulated drop-outs.
+    """
+
+    def __init__(self, datasets: Mapping[int, Dataset], faults: Faults) -> None:
+        self._datasets = dict(datasets)
+        self._faults = faults
+        self._identities = {client: Identity.generate() for client in self._datasets}
+        self._clients: dict[int, Client] = {}
+        self._bench: Workbench | None = None
+        self._attendance = {client: _Attendance() for client in self._datasets}
+
+    def publics(self) -> dict[int, bytes]:
+        """Public identities, for the directory."""
+        return {client: identity.public for client, identity in self._identities.items()}
+
+    def equip(
+        self,
+        resolution: Resolution,
+        model: nn.Module,
+        layout: Layout,
+        material: bytes,
+        seed: int,
+        store: ClientStore | None = None,
+    ) -> None:
+        """Hand every client the plan, a model to train with and the secure sum's material."""
+        side = resolution.plan.secure_sum.client_side(material)
+        kept = MemoryStore() if store is None else store
+        bench = self._bench = Workbench(resolution, model, layout, side, seed, kept)
+        self._clients = {
+            client: Client(client, data, self._identities[client], bench)
+            for client, data in self._datasets.items()
+        }
+
+    def train(self, client_id: int, dataset: Dataset, start: bytes) -> NDArray[np.float64] | None:
+        """Compute the update of a client that lives in another process; None when it cannot be done.
+
+        That client's own process then meets the same obstacle, and says what it is.
+        """
+        if self._bench is None:
+            raise LocalProtocolError("no client is equipped yet")
+        personal = self._bench.resolution.plan.personalization
+        if personal is not None and personal.head:
+            return None  # the body is trained under a head that only the client's own process has
+        try:
+            told, (own, _) = decode(start), divided(self._bench, client_id, dataset)
+            return train(self._bench, client_id, own, told) if type(told) is RoundStart else None
+        except Exception:  # noqa: BLE001 - a user's module and data may raise anything
+            return None
+
+    def train_together(self, outgoing: Mapping[int, Sequence[bytes]]) -> None:
+        """Where many clients are about to train a small model, train them at once; each answers later.
+
+        Whatever stands in the way shows again, and is told, when each client trains alone.
+        """
+        bench, asked = self._bench, list(outgoing.items())
+        if bench is None or len(asked) < 2 or not is_start(b"".join(asked[0][1][:1])):
+            return
+        with contextlib.suppress(Exception):  # a user's data may raise anything
+            start = decode(asked[0][1][0])
+            clients = {
+                client: self._datasets[client]
+                for client, messages in asked
+                if messages[:1] == asked[0][1][:1] and client not in bench.trained
+            }
+            if isinstance(start, RoundStart):
+                for client, update in train_together(bench, clients, start).items():
+                    bench.trained[client] = (start.round, update)
+
+    def take(self, client_id: int, round_index: int, update: NDArray[np.float64]) -> None:
+        """Give a client of this process the update that another one has computed for it."""
+        if self._bench is not None:
+            self._bench.trained[client_id] = (round_index, update)
+
+    def deliver(
+        self, round_index: int, client_id: int, messages: Sequence[bytes], attempt: int = 0
+    ) -> Delivery:
+        """Let one client answer; whatever it raises becomes its silence, with the reason noted."""
+        client = self._clients.get(client_id)
+        if client is None:
+            raise LocalProtocolError(f"client {client_id} does not live here or is not equipped")
+        if self._is_silent((round_index, attempt), client_id):
+            return Delivery(client_id, ())
+        replies: list[bytes] = []
+        try:
+            for message in messages:
+                replies.extend(client.handle(message))
+        except Exception as error:  # noqa: BLE001 - a user's module and data may raise anything
+            self._attendance[client_id].silent = True
+            return Delivery(client_id, tuple(replies), f"{type(error).__name__}: {error}")
+        return Delivery(client_id, tuple(replies), client.complaint())
+
+    def _is_silent(self, session: tuple[int, int], client_id: int) -> bool:
+        seat = self._attendance[client_id]
+        if seat.session != session:
+            seat.session, seat.stage, seat.silent = session, -1, False
+        seat.stage += 1
+        silent_from = self._faults.silent_from(
+            client_id=client_id, round_index=session[0], attempt=session[1]
+        )
+        seat.silent = seat.silent or (silent_from is not None and seat.stage >= silent_from)
+        return seat.silent
+
+    def score(self, vector: NDArray[np.float32]) -> list[Score]:
+        """Let every client score the released model and its own: a simulation's privilege.
+
+        Args:
+            vector: float32[d], the released model.
+        """
+        scores: list[Score] = []
+        for client in self._clients.values():
+            with contextlib.suppress(Exception):  # a user's module and data may raise anything
+                score = client.score(vector)
+                scores += [] if score is None else [score]
+        return scores
+
+    def watch(self, client_id: int) -> None:
+        """Put a probe into one client, for a report's pictures."""
+        self._clients[client_id].probe = Probe()
+
+    def seen(self, client_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """What the probe of one client holds: its encoded update, before and after its noise."""
+        probe = self._clients[client_id].probe
+        if probe is None or probe.encoded is None or probe.noised is None:
+            return None
+        return probe.encoded, probe.noised
+
+
+class InProcess:
+    """A transport to a population and other parties in this process."""
+
+    def __init__(self, population: Population) -> None:
+        self._population = population
+        self._parties: dict[int, Party] = {}
+        self.round_index, self.attempt = -1, 0
+
+    def publics(self) -> dict[int, bytes]:
+        """Public identities of all clients."""
+        return self._population.publics()
+
+    def equip(
+        self,
+        resolution: Resolution,
+        model: nn.Module,
+        layout: Layout,
+        material: bytes,
+        seed: int,
+        store: ClientStore | None = None,
+    ) -> None:
+        """See `Population.equip`."""
+        self._population.equip(resolution, model, layout, material, seed, store)
+
+    def add_party(self, address: int, party: Party) -> None:
+        """Attach a party that is no client, such as the key holder."""
+        self._parties[address] = party
+
+    def begin_round(self, round_index: int, attempt: int = 0) -> None:
+        """Tell the simulation (not the clients) which round's faults apply."""
+        self.round_index, self.attempt = round_index, attempt
+
+    def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
+        """Deliver to one party after the other."""
+        self._population.train_together(
+            {address: told for address, told in outgoing.items() if address not in self._parties}
+        )
+        for address, messages in outgoing.items():
+            party = self._parties.get(address)
+            if party is None:
+                yield self._population.deliver(self.round_index, address, messages, self.attempt)
+            else:
+                yield ask(address, party, messages)
+
+    def score(self, vector: NDArray[np.float32]) -> list[Score]:
+        """See `Population.score`."""
+        return self._population.score(vector)
+
+    def watch(self, client_id: int) -> None:
+        """See `Population.watch`."""
+        self._population.watch(client_id)
+
+    def seen(self, client_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """See `Population.seen`."""
+        return self._population.seen(client_id)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def ask(address: int, party: Party, messages: Sequence[bytes]) -> Delivery:
+    """Let a party that is no client answer."""
+    replies: list[bytes] = []
+    try:
+        for message in messages:
+            replies.extend(party.handle(message))
+    except PROTOCOL_ERRORS as error:
+        return Delivery(address, (), f"{type(error).__name__}: {error}")
+    return Delivery(address, tuple(replies))

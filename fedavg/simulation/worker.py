@@ -1,0 +1,212 @@
+"""The far end of a pool's pipe: one process, its clients, one intra-op thread.
+
+Identities are generated here and their private halves never leave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import signal
+import sys
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from fedavg.algorithms.state import FolderStore, MemoryStore
+from fedavg.client.personal import set_apart
+from fedavg.data.tasks import Dataset
+from fedavg.errors import FedAvgError, LocalProtocolError
+from fedavg.models.files import rest_digest
+from fedavg.models.layout import Layout
+from fedavg.plan.codec import plan_from_bytes
+from fedavg.protocol.messages import is_start
+from fedavg.simulation.messages import (
+    Answers,
+    Done,
+    Enrol,
+    Equip,
+    Exchange,
+    Failed,
+    Lend,
+    Publics,
+    ScoreAll,
+    Scores,
+    Seen,
+    Taken,
+    Trained,
+    Watch,
+    decode_request,
+    encode,
+)
+from fedavg.simulation.population import Faults, Population
+from fedavg.simulation.shared_memory import Boards, receive_boards
+
+if TYPE_CHECKING:
+    from fedavg.simulation.messages import Holding, Reply, Request
+    from fedavg.simulation.shared_memory import Pipe, Place
+
+__all__ = ["serve"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+_BATCH = 8  # answers that a worker gathers before it sends them
+_BOARD = 1 << 26  # bytes of answers that may lie unread
+
+
+class _Worker:
+    def __init__(self, pipe: Pipe, boards: Boards) -> None:
+        self._pipe = pipe
+        self._boards = boards
+        self._population: Population | None = None
+        self._untaken = 0  # batches and updates on the board that nobody has read yet
+        self._later: deque[Request] = deque()
+
+    def serve(self) -> None:
+        with contextlib.suppress(
+            EOFError, OSError
+        ):  # the main process has gone, or closed the pipe
+            while True:
+                request = self._later.popleft() if self._later else self._receive()
+                try:
+                    self._answer(request)
+                except FedAvgError as error:
+                    self._send(Failed(f"{type(error).__name__}: {error}"))
+
+    def _receive(self) -> Request:
+        return decode_request(self._pipe.recv_bytes())
+
+    def _send(self, reply: Reply) -> None:
+        self._pipe.send_bytes(encode(reply))
+
+    def _answer(self, request: Request) -> None:
+        if isinstance(request, Taken):
+            self._untaken -= 1
+            return
+        if isinstance(request, Enrol):
+            self._enrol(request)
+            return
+        population = self._population
+        if population is None:
+            raise LocalProtocolError("enrolment comes first")
+        if isinstance(request, Equip):
+            _equip(population, request)
+            self._send(Done())
+        elif isinstance(request, Exchange):
+            self._exchange(population, request)
+        elif isinstance(request, Lend):
+            self._lend(population, request)
+        elif isinstance(request, Watch):
+            population.watch(request.client)
+            self._send(Done())
+        elif isinstance(request, ScoreAll):
+            vector = np.frombuffer(request.model, dtype="<f4")
+            self._send(Scores(population.score(vector)))
+        else:
+            seen = population.seen(request.client)
+            self._send(Done() if seen is None else Seen(seen[0].tobytes(), seen[1].tobytes()))
+
+    def _enrol(self, request: Enrol) -> None:
+        datasets = {holding.client: self._dataset(holding) for holding in request.holdings}
+        faults = Faults(request.fault_rate, request.fault_seed)
+        self._population = Population(datasets, faults)
+        self._send(Publics(self._population.publics()))
+
+    def _dataset(self, holding: Holding) -> Dataset:
+        features = self._boards.array(holding.features, np.float32, holding.shape)
+        return Dataset(features, self._boards.array(holding.labels, np.int64, holding.shape[:1]))
+
+    def _lend(self, population: Population, request: Lend) -> None:
+        client, dataset = request.holding.client, self._dataset(request.holding)
+        update = population.train(client, dataset, self._boards.read(request.start))
+        if update is None:
+            self._send(Trained(client, None))
+            return
+        self._make_room(update.nbytes, pending=False)
+        self._untaken += 1
+        self._send(Trained(client, self._boards.post(update.tobytes())))
+
+    def _exchange(self, population: Population, request: Exchange) -> None:
+        for client, place in request.trained.items():
+            update = np.frombuffer(self._boards.read(place), np.float64)
+            population.take(client, request.round, update)
+        read: dict[Place | bytes, bytes] = {}  # one copy of what several clients are sent
+        first = self._boards.read(request.outgoing[0][1][0])
+        if is_start(first):
+            place = request.outgoing[0][1][0]
+            read[place] = first
+            told = {client: (first,) for client, sent in request.outgoing if sent[0] == place}
+            population.train_together(told)
+        batch: list[tuple[int, list[bytes | Place], str | None]] = []
+        for client, messages in request.outgoing:
+            for message in messages:
+                if message not in read:
+                    read[message] = self._boards.read(message)
+            delivery = population.deliver(
+                request.round, client, [read[message] for message in messages], request.attempt
+            )
+            size = sum(map(len, delivery.messages))
+            if batch and (len(batch) == _BATCH or self._boards.written + size > _BOARD):
+                self._hand_in(batch, last=False)
+                batch = []
+            self._make_room(size, pending=bool(batch))
+            posted = [self._boards.post(message) for message in delivery.messages]
+            batch.append((client, posted, delivery.failure))
+        self._hand_in(batch, last=True)
+
+    def _hand_in(
+        self, batch: list[tuple[int, list[bytes | Place], str | None]], *, last: bool
+    ) -> None:
+        self._untaken += 1
+        self._send(Answers(batch, last=last))
+
+    def _make_room(self, size: int, *, pending: bool) -> None:
+        """Wipe the board once everything on it has been read; wait for that when it is full."""
+        while self._untaken > 0 and self._boards.written + size > _BOARD:
+            request = self._receive()
+            if isinstance(request, Taken):
+                self._untaken -= 1
+            else:
+                self._later.append(request)
+        if self._untaken <= 0 and not pending:
+            self._boards.wipe()
+
+
+def _equip(population: Population, request: Equip) -> None:
+    model, plan = request.model.build(), plan_from_bytes(request.plan)
+    set_apart(model, plan.personalization)
+    layout = Layout.of(model)
+    resolution = plan.resolve(
+        num_clients=request.num_clients,
+        vector_length=layout.size,
+        num_rounds=request.num_rounds,
+        largest_client=request.largest_client,
+        rest=rest_digest(model),
+    )
+    store = MemoryStore() if request.store is None else FolderStore(Path(request.store))
+    population.equip(resolution, model, layout, request.material, request.seed, store)
+
+
+def _keep_freed_memory() -> None:
+    """Let vectors be freed and taken again without asking the system for fresh pages each time."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another libc has another allocator
+            allocator = ctypes.CDLL(None)
+            allocator.mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+            allocator.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
+def serve(pipe: Pipe, boards: int, own: int) -> None:
+    """Run a worker until its pipe closes.
+
+    Args:
+        pipe: to the pool.
+        boards: open files that it sends first.
+        own: number of the one that this process writes.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _keep_freed_memory()
+    _Worker(pipe, Boards(receive_boards(pipe, boards), own)).serve()

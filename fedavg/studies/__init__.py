@@ -1,0 +1,1 @@
+"""Studies: grids of runs over processes, their tables and pages."""

@@ -1,0 +1,175 @@
+"""One cell of a study, from its configuration to its figures, inside a worker process."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dp import DpError
+from fedavg.config.build import build_job
+from fedavg.errors import FedAvgError
+from fedavg.federation.federation import Federation
+from fedavg.simulation.population import Faults
+from he import HeError
+from secagg import SecAggError
+
+if TYPE_CHECKING:
+    from fedavg.config.build import Config, Job
+    from fedavg.plan.resolution import Resolution
+    from fedavg.protocol.result import RoundResult
+
+__all__ = ["REFUSALS", "Derived", "Measured", "check", "measure"]
+
+REFUSALS = (FedAvgError, SecAggError, HeError, DpError)
+
+
+class Derived(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What follows from a configuration before any training.
+
+    Args:
+        noise_multiplier: calibrated or given; what the accountant counts on.
+        noise_multiplier_added: what a round without drop-outs and colluders carries.
+        epsilon_budget: limit of `epsilon_release`; None without one.
+        encoding_bits, ring_bits: of one encoded value, and of the sum's modulus.
+        warnings: what will disappoint although it is sound.
+    """
+
+    task: str
+    clients: int
+    parameters: int
+    expected_cohort: float
+    noise_multiplier: float | None
+    noise_multiplier_added: float | None
+    epsilon_budget: float | None
+    encoding_bits: int
+    ring_bits: int
+    hides_updates: bool
+    warnings: tuple[str, ...]
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one finished run gave.
+
+    Args:
+        accuracy, loss: of the last released model, on held-out examples.
+        accuracy_as_sent: of that model in the format of the broadcast, when that is no float32.
+        epsilon_release, epsilon_server: at the end; None for no bound.
+        rounds, skipped_rounds: done, and among them those without a new model.
+        bytes_up, bytes_down: a client and round, mean over all clients drawn.
+        client_failures: clients that could not answer for a reason other than a drawn drop-out.
+        seconds, cpu_seconds: of the run: data, rounds, and an evaluation after each; not of the calibration.
+    """
+
+    accuracy: float | None
+    loss: float | None
+    accuracy_as_sent: float | None
+    epsilon_release: float | None
+    epsilon_server: float | None
+    delta: float
+    rounds: int
+    skipped_rounds: int
+    stopped: str
+    bytes_up: float | None
+    bytes_down: float | None
+    client_failures: int
+    seconds: float
+    cpu_seconds: float
+
+
+def check(config: Config) -> Derived:
+    """Build a cell without running it: load the data, make the plan, calibrate its noise.
+
+    Raises:
+        The packages' typed errors: what does not add up.
+    """
+    job = build_job(config)
+    return _derived(job, _federation(job).resolve(config.rounds))
+
+
+def measure(config: Config, derived: Derived) -> Measured:
+    """Run a cell to its end, or to the end of its budget.
+
+    Args:
+        config: the cell's.
+        derived: what its check gave; the noise is not calibrated again.
+
+    Raises:
+        The packages' typed errors.
+    """
+    wall, cpu = time.perf_counter(), time.process_time()
+    job = build_job(_calibrated(config, derived))
+    federation = _federation(job)
+    results = list(federation.run(config.rounds))
+    return _measured(
+        job,
+        results,
+        stopped=federation.stopped,
+        seconds=round(time.perf_counter() - wall, 3),
+        cpu_seconds=round(time.process_time() - cpu, 3),
+    )
+
+
+def _calibrated(config: Config, derived: Derived) -> Config:
+    if derived.noise_multiplier is None:
+        return config
+    privacy = msgspec.structs.replace(
+        config.privacy,
+        noise_multiplier=derived.noise_multiplier,
+        epsilon=derived.epsilon_budget,
+    )
+    return msgspec.structs.replace(config, privacy=privacy)
+
+
+def _federation(job: Job) -> Federation:
+    config = job.config
+    return Federation(
+        job.model,
+        job.clients,
+        job.plan,
+        evaluate=job.task.test,
+        faults=Faults(config.simulation.dropout, config.seed),
+        seed=config.seed,
+    )
+
+
+def _derived(job: Job, resolution: Resolution) -> Derived:
+    plan = job.plan
+    return Derived(
+        task=job.task.description,
+        clients=len(job.clients),
+        parameters=job.parameters,
+        expected_cohort=resolution.expected_cohort,
+        noise_multiplier=resolution.noise_multiplier,
+        noise_multiplier_added=resolution.noise_multiplier_added,
+        epsilon_budget=plan.budget.epsilon if math.isfinite(plan.budget.epsilon) else None,
+        encoding_bits=plan.encoding.bits,
+        ring_bits=resolution.spec(resolution.bounds.cap, b"").modulus_bits,
+        hides_updates=plan.secure_sum.hides_updates,
+        warnings=resolution.warnings,
+    )
+
+
+def _measured(
+    job: Job, results: list[RoundResult], *, stopped: str, seconds: float, cpu_seconds: float
+) -> Measured:
+    last = results[-1] if results else None
+    drawn = sum(result.cohort for result in results)
+    return Measured(
+        accuracy=None if last is None else last.accuracy,
+        loss=None if last is None else last.loss,
+        accuracy_as_sent=None if last is None else last.accuracy_as_sent,
+        epsilon_release=None if last is None else last.epsilon_release,
+        epsilon_server=None if last is None else last.epsilon_server,
+        delta=job.plan.budget.delta,
+        rounds=len(results),
+        skipped_rounds=sum(result.skipped is not None for result in results),
+        stopped=stopped,
+        bytes_up=sum(result.bytes_up for result in results) / drawn if drawn else None,
+        bytes_down=sum(result.bytes_down for result in results) / drawn if drawn else None,
+        client_failures=sum(len(result.failures) for result in results),
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+    )

@@ -1,0 +1,291 @@
+"""A study's pictures as Plotly figures in plain JSON-ready values, and the legends that stand beside them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedavg.studies.table import pareto_front
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fedavg.studies.table import Group
+
+__all__ = ["Key", "Picture", "accuracy_by_bytes", "accuracy_by_epsilon", "front_of", "label_of"]
+
+# Okabe and Ito (2008): told apart with every common colour blindness, on white and on near-black.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8F98")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
+_DASHES = ("solid", "dot", "longdash")
+_GREY = "#8A8F98"
+_STRENGTH = ("privacy.epsilon", "privacy.noise_multiplier")
+_TRAFFIC = ("secure_sum.", "encoding.", "compression.")
+_PLAIN = ("secure_sum.kind", "data.name", "model.name", "data.partition", "server.optimizer")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One entry of a legend."""
+
+    label: str
+    colour: str
+    symbol: str | None
+    dash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure, its legend, what of the settings it holds fixed, and whether it leaves groups out."""
+
+    figure: dict[str, Any]
+    legend: tuple[Key, ...]
+    fixed: str = ""
+    partial: bool = False
+
+
+def label_of(settings: dict[str, Any]) -> str:
+    """Some settings in a few words.
+
+    Example:
+        >>> label_of({"privacy.noise": "gaussian", "encoding.bits": 8, "local.lr": 0.5})
+        'gaussian noise, 8 bits, local.lr 0.5'
+    """
+    parts = [_words(key, value) for key, value in settings.items() if value is not None]
+    return ", ".join(part for part in parts if part) or "all cells"
+
+
+def _words(key: str, value: object) -> str:
+    if key == "privacy.noise":
+        return "no noise" if value == "none" else f"{value} noise"
+    if key == "encoding.bits":
+        return f"{value} bits" if value else "bits chosen"
+    if key == "privacy.epsilon":
+        return f"epsilon {value:g}"
+    if key == "rounds":
+        return f"{value} rounds"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if key in _PLAIN else f"{key} {text}"
+
+
+def front_of(groups: Sequence[Group]) -> set[int]:
+    """Indices of the groups that no other beats in accuracy and epsilon; no bound counts as infinite."""
+    points = [(math.inf if g.epsilon is None else g.epsilon, g.accuracy) for g in groups]
+    return set(pareto_front(points))
+
+
+def accuracy_by_epsilon(groups: Sequence[Group]) -> Picture | None:
+    """One line for each combination of the other settings; groups without an epsilon are level lines."""
+    private = [group for group in groups if group.epsilon is not None]
+    if not private:
+        return None
+    low, high = _ends(group.epsilon or 0.0 for group in private)
+    data: list[dict[str, Any]] = []
+    legend: list[Key] = []
+    best = [private[index] for index in sorted(front_of(private))]
+    front: list[tuple[float, Group]] = []
+    lines = _drawn(_by(private, _STRENGTH))
+    for index, line in enumerate(lines):
+        line.sort(key=lambda group: group.epsilon or 0.0)
+        shift = 1.025 ** (index - (len(lines) - 1) / 2)  # so that bars do not cover one another
+        x = [(group.epsilon or 0.0) * shift for group in line]
+        key = _key(index, label_of(_less(line[0].settings, _STRENGTH)))
+        data.append(_line(line, x, key))
+        legend.append(key)
+        front += [(at, group) for at, group in zip(x, line, strict=True) if group in best]
+    open_ = [group for group in groups if group.epsilon is None]
+    for index, group in enumerate(open_, start=len(lines)):
+        key = _key(index, label_of(group.settings), level=True)
+        data.append(_level(group, [low, high], key))
+        legend.append(key)
+    data.append(_front(front))
+    ticks = sorted({float(f"{group.epsilon:.2g}") for group in private if group.epsilon})
+    axis = {
+        "title": {"text": "Epsilon of the released models (logarithmic)"},
+        "type": "log",
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": _apart(ticks),
+        "ticktext": [f"{tick:g}" for tick in _apart(ticks)],
+        "zeroline": False,
+    }
+    partial = sum(map(len, lines)) < len(private)
+    return Picture(_figure(data, axis, groups), (*legend, _front_key()), partial=partial)
+
+
+def _drawn(lines: list[list[Group]]) -> list[list[Group]]:
+    """Without lone points beside lines: what was tried at one epsilon shows nothing along epsilon."""
+    long = [line for line in lines if len({f"{group.epsilon:.2g}" for group in line}) > 1]
+    return long or lines
+
+
+def accuracy_by_bytes(groups: Sequence[Group]) -> Picture | None:
+    """What secure sums and bits cost, all else fixed where most of them were tried; None without two."""
+    sets = _by(groups, _TRAFFIC)
+    best = max(sets, key=lambda part: (len(part), part[0].epsilon or 0.0), default=[])
+    if len(best) < 2:
+        return None
+    best.sort(key=lambda group: group.bytes_up)
+    data: list[dict[str, Any]] = []
+    legend: list[Key] = []
+    places = _separated([group.bytes_up for group in best])
+    for index, (place, group) in enumerate(zip(places, best, strict=True)):
+        chosen = {k: value for k, value in group.settings.items() if k.startswith(_TRAFFIC)}
+        key = _key(index, label_of(chosen), line=False)
+        data.append(_line([group], [place], key))
+        legend.append(key)
+    front = pareto_front([(group.bytes_up, group.accuracy) for group in best])
+    data.append(_front([(places[index], best[index]) for index in front]))
+    low, high = _ends(places)
+    ticks = _decade_ticks(low, high)
+    axis = {
+        "title": {"text": "Sent by a client in a round (logarithmic)"},
+        "type": "log",
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": ticks,
+        "ticktext": [f"{tick / 1000:g} kB" for tick in ticks],
+        "zeroline": False,
+    }
+    fixed = label_of(_less(best[0].settings, _TRAFFIC))
+    return Picture(_figure(data, axis, best), (*legend, _front_key()), fixed)
+
+
+def _by(groups: Iterable[Group], left_out: tuple[str, ...]) -> list[list[Group]]:
+    """Groups that agree in all settings but some."""
+    found: dict[str, list[Group]] = {}
+    for group in groups:
+        found.setdefault(repr(_less(group.settings, left_out)), []).append(group)
+    return list(found.values())
+
+
+def _less(settings: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
+    """Settings without those that begin so."""
+    return {key: value for key, value in settings.items() if not key.startswith(left_out)}
+
+
+def _ends(values: Iterable[float]) -> tuple[float, float]:
+    known = [value for value in values if value > 0] or [1.0]
+    low, high = min(known), max(known)
+    room = max((high / low) ** 0.06, 1.08)
+    return low / room, high * room
+
+
+def _separated(values: Sequence[float]) -> list[float]:
+    """Rising values, those that would cover their neighbour moved two hundredths on."""
+    places: list[float] = []
+    for value in values:
+        places.append(max(value, 1.02 * places[-1]) if places else value)
+    return places
+
+
+def _apart(ticks: Sequence[float]) -> list[float]:
+    """Ticks at least a quarter apart, so that their labels do not meet."""
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or tick >= 1.25 * kept[-1]:
+            kept.append(tick)
+    return kept
+
+
+def _decade_ticks(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high / low < 200 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _key(index: int, label: str, *, level: bool = False, line: bool = True) -> Key:
+    colour = _COLOURS[index % len(_COLOURS)]
+    if level:
+        return Key(label, colour, None, "dash")
+    dash = _DASHES[index // len(_COLOURS) % len(_DASHES)] if line else None
+    return Key(label, colour, _SYMBOLS[index % len(_SYMBOLS)], dash)
+
+
+def _front_key() -> Key:
+    return Key("on the Pareto front", _GREY, "circle-open", None)
+
+
+def _line(groups: Sequence[Group], x: Sequence[float], key: Key) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if len(groups) > 1 else "markers",
+        "name": key.label,
+        "x": [float(f"{value:.5g}") for value in x],
+        "y": [group.accuracy for group in groups],
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [max(group.accuracies) - group.accuracy for group in groups],
+            "arrayminus": [group.accuracy - min(group.accuracies) for group in groups],
+            "thickness": 1.5,
+            "width": 4,
+        },
+        "line": {"color": key.colour, "width": 2, "dash": key.dash or "solid"},
+        "marker": {"size": 8, "symbol": key.symbol, "color": key.colour},
+        "text": [_hover(group) for group in groups],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _level(group: Group, x: Sequence[float], key: Key) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": key.label,
+        "x": list(x),
+        "y": [group.accuracy] * len(x),
+        "line": {"color": key.colour, "width": 2, "dash": "dash"},
+        "text": [_hover(group)] * len(x),
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _front(points: Sequence[tuple[float, Group]]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "Pareto front",
+        "x": [float(f"{place:.5g}") for place, _ in points],
+        "y": [group.accuracy for _, group in points],
+        "marker": {
+            "size": 17,
+            "symbol": "circle-open",
+            "color": _GREY,
+            "line": {"width": 2, "color": _GREY},
+        },
+        "hoverinfo": "skip",
+    }
+
+
+def _hover(group: Group) -> str:
+    spread = f"{min(group.accuracies):.1%} to {max(group.accuracies):.1%}"
+    epsilon = "no bound" if group.epsilon is None else f"{group.epsilon:.3g}"
+    return (
+        f"{label_of(group.settings)}<br>accuracy {group.accuracy:.1%}, {spread}, n = {len(group.rows)}"
+        f"<br>epsilon {epsilon}, {group.bytes_up / 1000:.2f} kB up"
+    )
+
+
+def _figure(
+    data: list[dict[str, Any]], axis: dict[str, Any], groups: Sequence[Group]
+) -> dict[str, Any]:
+    low = min(min(group.accuracies) for group in groups)
+    high = max(max(group.accuracies) for group in groups)
+    room = max(0.06 * (high - low), 0.005)
+    layout = {
+        "height": 420,
+        "margin": {"l": 62, "r": 16, "t": 10, "b": 48},
+        "dragmode": False,
+        "hovermode": "closest",
+        "showlegend": False,
+        "xaxis": axis,
+        "yaxis": {
+            "title": {"text": "Accuracy"},
+            "tickformat": ".0%" if high - low > 0.06 else ".1%",
+            "range": [low - room, high + room],
+            "zeroline": False,
+        },
+        "shapes": [],
+    }
+    return {"data": data, "layout": layout}

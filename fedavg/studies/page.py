@@ -1,0 +1,242 @@
+"""A study as one offline page: what accuracy costs in privacy and in bytes, and what the study spends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fedavg.errors import ReportError
+from fedavg.reports.page import payload, render_page
+from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, front_of, label_of
+from fedavg.studies.table import groups_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from fedavg.studies.directory import StudyDirectory
+    from fedavg.studies.figures import Key, Picture
+    from fedavg.studies.table import Group, Row, Table
+
+__all__ = ["write_study_page"]
+
+_NO_VALUE = "–"
+_DASH_ARRAYS = {"dot": "2 3", "dash": "6 4", "longdash": "10 4"}
+
+
+def write_study_page(directory: StudyDirectory, table: Table) -> Path:
+    """Write `study.html`: both pictures, the groups, every cell, and how to read them.
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
+    page = render_page("study.html.j2", **_content(table))
+    try:
+        directory.write("study.html", page.encode())
+    except OSError as error:
+        raise ReportError(f"cannot write {directory.path}: {error.strerror}") from error
+    return directory.path / "study.html"
+
+
+def _content(table: Table) -> dict[str, Any]:
+    groups = groups_of(table)
+    by_epsilon, by_bytes = accuracy_by_epsilon(groups), accuracy_by_bytes(groups)
+    done = [row for row in table.rows if row.state == "done"]
+    seeds = sorted({len(group.rows) for group in groups})
+    return {
+        "title": table.title,
+        "tiles": _tiles(table, groups, done),
+        "by_epsilon": _payload(by_epsilon),
+        "epsilon_legend": _legend(by_epsilon),
+        "by_bytes": _payload(by_bytes),
+        "bytes_legend": _legend(by_bytes),
+        "bytes_fixed": "" if by_bytes is None else by_bytes.fixed,
+        "plain": any(not row.values["hides_updates"] for row in done),
+        "central": any(row.settings.get("privacy.noise") == "central-gaussian" for row in done),
+        "ceiling": any(row.settings.get("privacy.noise") == "none" for row in done),
+        "lone": by_epsilon is not None and by_epsilon.partial,
+        "seeds": _seeds(seeds),
+        "several_seeds": bool(seeds) and seeds[-1] > 1,
+        "groups": _group_rows(groups),
+        "varied": _varied(table),
+        "held": _held(table),
+        "spent": _spent(done),
+        "cells": [_cell_row(row) for row in table.rows if row.state in ("done", "missing")],
+        "troubles": [
+            (row.state, _trouble(row), row.reason)
+            for row in table.rows
+            if row.state in ("failed", "refused")
+        ],
+        "excluded": table.excluded,
+        "missing": table.count("missing"),
+        "warnings": [
+            (label_of(group.settings), text)
+            for group in groups
+            for text in group.rows[0].values["warnings"]
+        ],
+    }
+
+
+def _payload(picture: Picture | None) -> str | None:
+    return None if picture is None else payload(picture.figure)
+
+
+def _legend(picture: Picture | None) -> list[dict[str, Any]]:
+    return [] if picture is None else [_swatch(key) for key in picture.legend]
+
+
+def _swatch(key: Key) -> dict[str, Any]:
+    return {
+        "label": key.label,
+        "colour": key.colour,
+        "symbol": key.symbol,
+        "line": key.dash is not None,
+        "dashes": _DASH_ARRAYS.get(key.dash or "", "none"),
+    }
+
+
+def _tiles(
+    table: Table, groups: Sequence[Group], done: Sequence[Row]
+) -> list[tuple[str, str, str]]:
+    other = [
+        f"{table.count(state)} {state}"
+        for state in ("failed", "refused", "missing")
+        if table.count(state)
+    ]
+    others = f" Besides them: {', '.join(other)}." if other else ""
+    tiles = [("Cells", f"{len(done):,}", f"Runs that finished.{others}")]
+    private = [group for group in groups if group.epsilon is not None]
+    for name, group in (
+        ("Best accuracy at the least epsilon", _best(private, min)),
+        ("Best accuracy at the largest epsilon", _best(private, max)),
+    ):
+        if group is not None and len(private) > 1:
+            tiles.append((name, f"{group.accuracy:.1%}", _note(group)))
+    exact = [group for group in groups if group.settings.get("privacy.noise") == "none"]
+    if exact:
+        best = max(exact, key=lambda group: group.accuracy)
+        tiles.append(("Accuracy without noise", f"{best.accuracy:.1%}", _note(best)))
+    return tiles
+
+
+def _best(groups: Sequence[Group], end: Callable[[Iterable[float]], float]) -> Group | None:
+    """The most accurate group at the least or largest epsilon, as it was asked for."""
+    if not groups:
+        return None
+    rounded = [float(f"{group.epsilon or 0.0:.3g}") for group in groups]
+    at = end(rounded)
+    there = [group for group, epsilon in zip(groups, rounded, strict=True) if epsilon == at]
+    return max(there, key=lambda group: group.accuracy)
+
+
+def _note(group: Group) -> str:
+    settings = {key: value for key, value in group.settings.items() if key != "privacy.epsilon"}
+    size = f"mean of {len(group.rows)} seeds" if len(group.rows) > 1 else "one seed"
+    epsilon = "no epsilon" if group.epsilon is None else f"epsilon {group.epsilon:.3g}"
+    return f"{epsilon}: {label_of(settings)}, {size}."
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return "no" if not seeds else "to".join(f" {n} " for n in sorted({seeds[0], seeds[-1]})).strip()
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "no bound" if value is None else f"{value:.{digits}g}"
+
+
+def _group_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    front = front_of(groups)
+    return [
+        {
+            "label": label_of(group.settings),
+            "n": len(group.rows),
+            "accuracy": f"{group.accuracy:.1%}",
+            "spread": f"{min(group.accuracies):.1%} to {max(group.accuracies):.1%}",
+            "stddev": _NO_VALUE if group.stddev is None else f"{100 * group.stddev:.1f}",
+            "epsilon": _number(group.epsilon),
+            "server": _number(group.epsilon_server),
+            "bytes": f"{group.bytes_up / 1000:.2f} kB",
+            "cpu": f"{group.cpu_seconds:.1f}",
+            "front": index in front,
+        }
+        for index, group in enumerate(groups)
+    ]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return _NO_VALUE
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _cells(table: Table) -> list[Row]:
+    return [row for row in table.rows if row.state != "refused" and row.id]
+
+
+def _varied(table: Table) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key in (*table.varied, "seed"):
+        values = [row.settings.get(key) for row in _cells(table)]
+        names = list(dict.fromkeys(_text(value) for value in values if value is not None))
+        found.append((key, ", ".join(names) or _NO_VALUE))
+    return found
+
+
+def _held(table: Table) -> list[tuple[str, str]]:
+    cells = _cells(table)
+    if not cells:
+        return []
+    rows = [row for row in cells if row.settings.get("privacy.noise") != "none"] or cells
+    settings = rows[0].settings
+    return [
+        (key, _text(value))
+        for key, value in settings.items()
+        if key not in (*table.varied, "seed") and value not in (None, "", {})
+    ]
+
+
+def _spent(done: Sequence[Row]) -> dict[str, Any]:
+    """What all cells cost together under basic composition: their epsilons and deltas add up."""
+    known = [row for row in done if row.values["epsilon_release"] is not None]
+    return {
+        "cells": len(known),
+        "epsilon": f"{sum(row.values['epsilon_release'] for row in known):.4g}",
+        "delta": f"{sum(row.values['delta'] for row in known):.2g}",
+        "unbounded": len(done) - len(known),
+    }
+
+
+def _cell_row(row: Row) -> dict[str, Any]:
+    value = row.values
+    multiplier = value.get("noise_multiplier")
+    figures = value.get("accuracy") is not None
+    return {
+        "id": row.id[:8],
+        "label": label_of({k: v for k, v in _short(row).items() if v is not None}),
+        "seed": row.settings.get("seed"),
+        "accuracy": f"{value['accuracy']:.1%}" if figures else _NO_VALUE,
+        "loss": f"{value['loss']:.3f}" if value.get("loss") is not None else _NO_VALUE,
+        "epsilon": _number(value.get("epsilon_release"), 4) if value else _NO_VALUE,
+        "server": _number(value.get("epsilon_server"), 4) if value else _NO_VALUE,
+        "multiplier": _NO_VALUE if multiplier is None else f"{multiplier:.3f}",
+        "ring": _text(value.get("ring_bits")),
+        "rounds": _rounds(value),
+        "bytes": f"{value['bytes_up'] / 1000:.2f}" if value.get("bytes_up") else _NO_VALUE,
+        "cpu": f"{value['cpu_seconds']:.1f}" if value else _NO_VALUE,
+    }
+
+
+def _rounds(value: dict[str, Any]) -> str:
+    if not value:
+        return _NO_VALUE
+    skipped = f" ({value['skipped_rounds']} skipped)" if value["skipped_rounds"] else ""
+    return f"{value['rounds']}{skipped}{', budget spent' if value['stopped'] == 'budget' else ''}"
+
+
+def _short(row: Row) -> dict[str, Any]:
+    names = ("privacy.noise", "privacy.epsilon", "secure_sum.kind", "encoding.bits")
+    return {key: row.settings.get(key) for key in names}
+
+
+def _trouble(row: Row) -> str:
+    settings = row.settings if not row.id else _short(row) | {"seed": row.settings.get("seed")}
+    return label_of(settings)

@@ -1,0 +1,248 @@
+"""Runs a study's cells over processes: checked first, each finished cell kept at once, none run twice."""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fedavg.errors import ConfigError
+from fedavg.studies.directory import Record, StudyDirectory, environment
+from fedavg.studies.page import write_study_page
+from fedavg.studies.study import DEFAULT_STUDY, Cell, Refusal, Study, flatten
+from fedavg.studies.table import table_of, write_tables
+from fedavg.studies.workers import Request, Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from fedavg.studies.cell import Derived, Measured
+    from fedavg.studies.table import Table
+    from fedavg.studies.workers import Answer
+
+__all__ = ["Outlook", "Swept", "look_ahead", "sweep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a study would do.
+
+    Args:
+        records: of the study's cells, from earlier sweeps; the finished ones are `done`.
+        ready: cells to run, by id, with what their check gave.
+        refused: combinations that do not add up.
+    """
+
+    study: Study
+    records: Mapping[str, Record]
+    ready: Mapping[str, Derived]
+    refused: tuple[Refusal, ...]
+
+    @property
+    def done(self) -> dict[str, Record]:
+        """Cells whose results are there already."""
+        return _finished(self.records)
+
+    def cells(self) -> Iterable[tuple[Cell, Derived, bool]]:
+        """Every cell that has or will have a result, and whether it has one."""
+        for cell in self.study.cells:
+            if cell.id in self.done:
+                yield cell, self.done[cell.id].derived, True
+            elif cell.id in self.ready:
+                yield cell, self.ready[cell.id], False
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep left behind.
+
+    Args:
+        ran: cells that were finished now.
+        found: cells that had been finished before.
+        interrupted: whether cells are left to run.
+    """
+
+    directory: Path
+    page: Path
+    table: Table
+    ran: int
+    found: int
+    interrupted: bool
+
+
+def look_ahead(study: Study, out: Path, jobs: int, console: Console) -> Outlook:
+    """Check every cell of a study without running or writing anything.
+
+    Raises:
+        ConfigError: a folder that is no study, or a study none of whose cells adds up.
+    """
+    directory = StudyDirectory(out) if out.exists() else None
+    with closing(Workers(jobs)) as workers:
+        return _outlook(study, directory, workers, console)
+
+
+def sweep(study: Study, path: Path | None, out: Path, jobs: int, console: Console) -> Swept:
+    """Run what is missing of a study, and write its tables and its page.
+
+    Ctrl-C or a kill loses the cells that were running; the next call goes on with the others.
+
+    Args:
+        study: what `read_study` gave.
+        path: its file, kept beside the results; None for the built-in study.
+        out: the study's directory, made when it is not there.
+        jobs: processes.
+        console: where progress goes.
+
+    Raises:
+        ConfigError: another process sweeps there, the folder is no study, or no cell adds up.
+    """
+    directory = StudyDirectory(out)
+    with directory.held(), closing(Workers(jobs)) as workers:
+        outlook = _outlook(study, directory, workers, console)
+        directory.keep_study((path or DEFAULT_STUDY).read_bytes())
+        work = _Work(outlook, directory, jobs, console)
+        interrupted = work.run(workers)
+        records = _records(
+            study, directory
+        )  # an interrupt may come between a file and its note here
+        table = table_of(study, records, outlook.refused)
+        write_tables(directory, table)
+        page = write_study_page(directory, table)
+    ran = len(_finished(records).keys() - outlook.done.keys())
+    return Swept(out, page, table, ran, len(outlook.done), interrupted)
+
+
+def _outlook(
+    study: Study, directory: StudyDirectory | None, workers: Workers, console: Console
+) -> Outlook:
+    records = {} if directory is None else _records(study, directory)
+    done = _finished(records)
+    missing = {cell.id: cell for cell in study.cells if cell.id not in done}
+    ready: dict[str, Derived] = {}
+    refused = list(study.refused)
+    with _progress(console) as progress:
+        bar = progress.add_task("checked", total=len(missing), left="")
+        for answer in workers.work(Request(id=c.id, config=c.config) for c in missing.values()):
+            progress.advance(bar)
+            if answer.derived is not None:
+                ready[answer.id] = answer.derived
+            else:
+                settings = flatten(missing[answer.id].config)
+                broken = answer.outcome == "failed"
+                refused.append(Refusal(settings, answer.reason, answer.id, broken=broken))
+    if not done and not ready:
+        reason = refused[0].reason if refused else "everything is excluded"
+        raise ConfigError(f"no cell of this study adds up; the first: {reason}")
+    return Outlook(study, records, ready, tuple(refused))
+
+
+def _records(study: Study, directory: StudyDirectory) -> dict[str, Record]:
+    found = ((cell.id, directory.read(cell.id)) for cell in study.cells)
+    return {key: record for key, record in found if record is not None}
+
+
+def _finished(records: Mapping[str, Record]) -> dict[str, Record]:
+    return {key: record for key, record in records.items() if record.state == "done"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The cells that are run now."""
+
+    outlook: Outlook
+    directory: StudyDirectory
+    jobs: int
+    console: Console
+
+    def run(self, workers: Workers) -> bool:
+        """Run all that is ready; True when interrupted."""
+        cells = {c.id: c for c in self.outlook.study.cells if c.id in self.outlook.ready}
+        requests = [
+            Request(id=cell.id, config=cell.config, derived=self.outlook.ready[cell.id])
+            for cell in cells.values()
+        ]
+        left = _TimeLeft(self.jobs, {c.id: _kind(c) for c in self.outlook.study.cells})
+        for key, record in self.outlook.done.items():
+            left.note(key, record.measured)
+        began = environment()
+        missing = set(cells)
+        with _progress(self.console) as progress:
+            bar = progress.add_task("cells", total=len(requests), left="")
+            try:
+                for answer in workers.work(requests):
+                    record = _record(cells[answer.id], self.outlook.ready, answer, began)
+                    self.directory.keep(record)
+                    self._say(cells[answer.id], record)
+                    left.note(answer.id, record.measured)
+                    missing.remove(answer.id)
+                    progress.update(bar, advance=1, left=left.text(missing))
+            except KeyboardInterrupt:
+                self.console.print("Interrupted: every finished cell is kept.")
+                return True
+        return False
+
+    def _say(self, cell: Cell, record: Record) -> None:
+        if record.state == "failed":
+            self.console.print(
+                f"cell {cell.id[:8]} failed: {record.reason}", highlight=False, markup=False
+            )
+
+
+def _record(
+    cell: Cell, ready: Mapping[str, Derived], answer: Answer, began: dict[str, str]
+) -> Record:
+    return Record(
+        id=cell.id,
+        state="done" if answer.outcome == "done" else "failed",
+        config=cell.config,
+        derived=ready[cell.id],
+        measured=answer.measured,
+        reason=answer.reason,
+        environment=began,
+    )
+
+
+def _kind(cell: Cell) -> tuple[object, ...]:
+    """Cells of a kind take about as long."""
+    config = cell.config
+    sums, data = config.secure_sum.kind, (config.data.name, config.data.clients)
+    return sums, config.rounds, config.model.name, data, config.cohort
+
+
+class _TimeLeft:
+    """Guesses the time left from the cells that are finished, each kind by its own mean."""
+
+    def __init__(self, jobs: int, kinds: Mapping[str, tuple[object, ...]]) -> None:
+        self._jobs = jobs
+        self._kinds = kinds
+        self._spent: dict[tuple[object, ...], list[float]] = {}
+
+    def note(self, cell_id: str, measured: Measured | None) -> None:
+        if measured is not None:
+            self._spent.setdefault(self._kinds[cell_id], []).append(measured.seconds)
+
+    def text(self, open_cells: Iterable[str]) -> str:
+        known = [seconds for spent in self._spent.values() for seconds in spent]
+        if not known:
+            return ""
+        total = sum(fmean(self._spent.get(self._kinds[cell], known)) for cell in open_cells)
+        minutes, seconds = divmod(math.ceil(total / self._jobs), 60)
+        return f"about {minutes // 60}:{minutes % 60:02}:{seconds:02} left"
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+    )

@@ -1,0 +1,259 @@
+"""A study's results as a table of cells, as groups over seeds, and the fronts that nothing beats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fedavg.config.settings import Config
+from fedavg.studies.directory import environment
+from fedavg.studies.study import Settings, code_version, flatten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from fedavg.studies.directory import Record, StudyDirectory
+    from fedavg.studies.study import Refusal, Study
+
+__all__ = ["Group", "Row", "Table", "groups_of", "pareto_front", "table_of", "write_tables"]
+
+_STRENGTH = ("privacy.epsilon", "privacy.noise_multiplier")
+_NOISE_ONLY = ("privacy.", "clipping.")
+_DERIVED = (
+    *("task", "clients", "parameters", "expected_cohort", "noise_multiplier"),
+    *("noise_multiplier_added", "epsilon_budget", "encoding_bits", "ring_bits", "hides_updates"),
+)
+_MEASURED = (
+    *("accuracy", "loss", "accuracy_as_sent", "epsilon_release", "epsilon_server", "delta"),
+    *("rounds", "skipped_rounds", "stopped", "bytes_up", "bytes_down", "client_failures"),
+    *("seconds", "cpu_seconds"),
+)
+_FIXED = ("baseline", "simulation.workers")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One cell of a table.
+
+    Args:
+        id: of the cell; "" for settings that are no cell.
+        state: "done", "failed", "refused" or "missing".
+        reason: why there are no figures.
+        settings: as asked for; what a cell cannot vary is left out.
+        values: what follows from the settings and what was measured, by name; None where there is none.
+    """
+
+    id: str
+    state: str
+    reason: str
+    settings: Settings
+    values: dict[str, Any]
+
+    def flat(self) -> dict[str, Any]:
+        """Everything by column, in the order of the columns."""
+        head = {"id": self.id, "state": self.state, "reason": self.reason}
+        settings = {key: self.settings.get(key) for key in _settings_keys()}
+        return head | settings | {key: self.values.get(key) for key in (*_DERIVED, *_MEASURED)}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A study's rows.
+
+    Args:
+        excluded: combinations that the study takes out.
+        varied: settings with more than one value among the cells, without the seed.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    excluded: int
+    varied: tuple[str, ...]
+
+    def count(self, state: str) -> int:
+        """Rows in a state."""
+        return sum(row.state == state for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Finished cells that differ in their seed only.
+
+    Args:
+        settings: the study's varied settings, without the seed; None where a setting changes nothing.
+        accuracies: one a seed.
+        epsilon, epsilon_server: the largest over the seeds; None for no bound.
+        bytes_up: a client and round, mean.
+    """
+
+    settings: Settings
+    rows: tuple[Row, ...]
+    accuracies: tuple[float, ...]
+    epsilon: float | None
+    epsilon_server: float | None
+    bytes_up: float
+    cpu_seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the seeds."""
+        return fmean(self.accuracies)
+
+    @property
+    def stddev(self) -> float | None:
+        """Of the seeds, with n − 1; None for one seed."""
+        return stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+
+def _settings_keys() -> list[str]:
+    return [key for key in flatten(Config()) if key not in _FIXED]
+
+
+def table_of(study: Study, records: Mapping[str, Record], refused: Iterable[Refusal]) -> Table:
+    """Lay a study's results out, its cells in the study's order, then what was refused."""
+    refused = tuple(refused)
+    turned_down = {refusal.cell_id for refusal in refused}
+    rows: list[Row] = []
+    for cell in study.cells:
+        settings = _shown(flatten(cell.config))
+        record = records.get(cell.id)
+        if record is not None:
+            rows.append(_row(record, settings))
+        elif cell.id not in turned_down:
+            rows.append(Row(cell.id, "missing", "not run yet", settings, {}))
+    varied = _varied([row.settings for row in rows])
+    for refusal in refused:
+        state = "failed" if refusal.broken else "refused"
+        shown = _shown(refusal.settings)
+        rows.append(Row(refusal.cell_id, state, refusal.reason, shown, {}))
+    return Table(study.title, tuple(rows), study.excluded, varied)
+
+
+def _row(record: Record, settings: Settings) -> Row:
+    values: dict[str, Any] = msgspec.to_builtins(record.derived)
+    if record.measured is not None:
+        values |= msgspec.to_builtins(record.measured)
+    return Row(record.id, record.state, record.reason, settings, _finite(values))
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity and no NaN: they become None, as in "no bound"."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
+
+
+def _shown(settings: Settings) -> Settings:
+    return _finite({key: value for key, value in settings.items() if key not in _FIXED})
+
+
+def _effective(settings: Settings) -> Settings:
+    """Settings without what only noise uses, where there is none."""
+    if settings.get("privacy.noise") != "none":
+        return settings
+    return {
+        key: None if key.startswith(_NOISE_ONLY) and key != "privacy.noise" else value
+        for key, value in settings.items()
+    }
+
+
+def _varied(all_settings: Sequence[Settings]) -> tuple[str, ...]:
+    """Settings with several values; those of noise are compared among cells that have it."""
+    found: list[str] = []
+    for key in _settings_keys():
+        values = [_effective(settings).get(key) for settings in all_settings]
+        if key.startswith(_NOISE_ONLY) and key != "privacy.noise":
+            values = [
+                settings.get(key)
+                for settings in all_settings
+                if settings.get("privacy.noise") != "none"
+            ]
+        if key != "seed" and len({json.dumps(value, sort_keys=True) for value in values}) > 1:
+            found.append(key)
+    return tuple(found)
+
+
+def groups_of(table: Table) -> tuple[Group, ...]:
+    """Finished cells with an accuracy, those together that differ in their seed only."""
+    found: dict[str, list[Row]] = {}
+    for row in table.rows:
+        if row.state == "done" and row.values["accuracy"] is not None:
+            found.setdefault(json.dumps(_chosen(table, row), sort_keys=True), []).append(row)
+    return tuple(_group(table, rows) for rows in found.values())
+
+
+def _chosen(table: Table, row: Row) -> Settings:
+    settings = _effective(row.settings)
+    return {key: settings.get(key) for key in table.varied}
+
+
+def _group(table: Table, rows: list[Row]) -> Group:
+    return Group(
+        settings=_chosen(table, rows[0]),
+        rows=tuple(rows),
+        accuracies=tuple(row.values["accuracy"] for row in rows),
+        epsilon=_largest(row.values["epsilon_release"] for row in rows),
+        epsilon_server=_largest(row.values["epsilon_server"] for row in rows),
+        bytes_up=fmean(row.values["bytes_up"] or 0.0 for row in rows),
+        cpu_seconds=fmean(row.values["cpu_seconds"] for row in rows),
+    )
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    known: list[float] = []
+    for value in values:
+        if value is None:
+            return None
+        known.append(value)
+    return max(known)
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the (cost, value) pairs that no other beats, cheapest first.
+
+    A pair beats another when it costs no more, is worth no less, and differs.
+
+    Example:
+        >>> pareto_front([(1.0, 0.7), (2.0, 0.9), (2.0, 0.8), (4.0, 0.9)])
+        [0, 1]
+    """
+    order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
+    front: list[int] = []
+    for index in order:
+        best = points[front[-1]] if front else (0.0, -math.inf)
+        if points[index][1] > best[1] or points[index] == best:
+            front.append(index)
+    return front
+
+
+def write_tables(directory: StudyDirectory, table: Table) -> None:
+    """Write `cells.csv` and `cells.json`: every cell, every setting, every figure."""
+    rows = [row.flat() for row in table.rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(Row("", "", "", {}, {}).flat()))
+    writer.writeheader()
+    writer.writerows({key: _csv_value(value) for key, value in row.items()} for row in rows)
+    directory.write("cells.csv", text.getvalue().encode())
+    whole = {
+        "title": table.title,
+        "code": code_version(),
+        "environment": environment(),
+        "excluded": table.excluded,
+        "cells": rows,
+    }
+    directory.write("cells.json", json.dumps(whole, indent=1, allow_nan=False).encode())
+
+
+def _csv_value(value: object) -> str:
+    """A text as it is, nothing for None, anything else as JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -1,0 +1,199 @@
+"""Worker processes of a study: one request at a time each; whoever dies fails its request and is replaced.
+
+Processes are spawned, have one thread for arithmetic, and end with the process that started them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from fedavg.config.settings import Config  # noqa: TC001 - msgspec reads the annotations
+from fedavg.errors import ConfigError
+from fedavg.studies.cell import REFUSALS, Derived, Measured, check, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+    from multiprocessing.connection import Connection, PipeConnection
+    from multiprocessing.process import BaseProcess
+    from typing import TypeAlias
+
+    _Pipe: TypeAlias = Connection | PipeConnection
+
+__all__ = ["Answer", "Request", "Workers"]
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_GRACE = 5.0  # seconds that an idle process has to end by itself
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell to check, or, with what its check gave, to run."""
+
+    id: str
+    config: Config
+    derived: Derived | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request.
+
+    Args:
+        outcome: "refused" when the packages' own errors say so; "failed" for anything else.
+        reason: of a refusal or failure.
+    """
+
+    id: str
+    outcome: Literal["done", "refused", "failed"]
+    derived: Derived | None = None
+    measured: Measured | None = None
+    reason: str = ""
+
+
+_REQUESTS = msgspec.msgpack.Decoder(Request)
+_ANSWERS = msgspec.msgpack.Decoder(Answer)
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def _answer(request: Request) -> Answer:
+    try:
+        if request.derived is None:
+            return Answer(id=request.id, outcome="done", derived=check(request.config))
+        measured = measure(request.config, request.derived)
+        return Answer(id=request.id, outcome="done", derived=request.derived, measured=measured)
+    except REFUSALS as error:
+        return Answer(id=request.id, outcome="refused", reason=str(error))
+    except Exception as error:  # noqa: BLE001 - a defect in one cell, or in a model of the user's, ends that cell only
+        return Answer(id=request.id, outcome="failed", reason=f"{type(error).__name__}: {error}")
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _serve(pipe: _Pipe) -> None:
+    """Run a worker until its pipe closes."""
+    import torch  # noqa: PLC0415 - the worker's own start-up
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    while True:
+        try:
+            request = _REQUESTS.decode(pipe.recv_bytes())
+            pipe.send_bytes(_ENCODER.encode(_answer(request)))
+        except (EOFError, ConnectionError):
+            return
+
+
+@contextlib.contextmanager
+def _children_start() -> Generator[None]:
+    """What children inherit: an ignored SIGINT (the main process decides), and one thread each."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    try:
+        yield
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Worker:
+    process: BaseProcess
+    pipe: _Pipe
+
+    @classmethod
+    def start(cls) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        near, far = context.Pipe()
+        process = context.Process(target=_serve, args=(far,), daemon=True)
+        with _children_start():
+            process.start()
+        far.close()
+        return cls(process, near)
+
+    def died(self) -> str:
+        """Wait for a process that has closed its pipe, and say how it ended."""
+        self.pipe.close()
+        self.process.join(_GRACE)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"its process was killed by {signal.Signals(-code).name}"
+        return f"its process ended with status {code}"
+
+
+class Workers:
+    """Processes that work on requests; started when first needed, and until `close`.
+
+    Args:
+        jobs: processes at most.
+
+    Raises:
+        ConfigError: fewer than one.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        if jobs < 1:
+            raise ConfigError(f"a study needs at least one process, not {jobs}")
+        self._jobs = jobs
+        self._idle: list[_Worker] = []
+        self._busy: dict[_Pipe, tuple[_Worker, Request]] = {}
+
+    def work(self, requests: Iterable[Request]) -> Generator[Answer]:
+        """Work on all requests, several at once, and yield each answer when it comes."""
+        waiting = list(reversed(list(requests)))
+        while waiting or self._busy:
+            while waiting and len(self._busy) < self._jobs:
+                self._hand(waiting.pop())
+            for pipe in wait(list(self._busy)):
+                worker, request = self._busy.pop(pipe)  # pyright: ignore[reportArgumentType] - one of its keys
+                yield self._take(worker, request)
+
+    def close(self) -> None:
+        """End all processes; what they were working on is lost."""
+        busy = [worker for worker, _ in self._busy.values()]
+        for worker in busy:
+            worker.process.kill()
+        for worker in [*busy, *self._idle]:
+            worker.pipe.close()
+            worker.process.join(_GRACE)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        self._busy.clear()
+        self._idle.clear()
+
+    def _hand(self, request: Request) -> None:
+        worker = self._idle.pop() if self._idle else _Worker.start()
+        if not worker.process.is_alive():
+            worker.pipe.close()
+            worker = _Worker.start()
+        with contextlib.suppress(ConnectionError):  # a dead one is found when its answer is awaited
+            worker.pipe.send_bytes(_ENCODER.encode(request))
+        self._busy[worker.pipe] = (worker, request)
+
+    def _take(self, worker: _Worker, request: Request) -> Answer:
+        try:
+            answer = _ANSWERS.decode(worker.pipe.recv_bytes())
+        except (EOFError, ConnectionError):
+            return Answer(id=request.id, outcome="failed", reason=worker.died())
+        self._idle.append(worker)
+        return answer

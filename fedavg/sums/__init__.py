@@ -1,0 +1,1 @@
+"""Secure sums: how a plan adds integer vectors that the server must not see one by one."""

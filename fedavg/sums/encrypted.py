@@ -1,0 +1,267 @@
+"""Ckks and Bfv: homomorphically encrypted sums, opened by a key holder, as secure sums."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+import he
+from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
+from fedavg.sums.interface import KEY_HOLDER, Provision
+from fedavg.sums.opening import OPENED, KeyHolderSession, OpenedSum, read_opened
+from fedavg.sums.upload import UploadSession, check_opening, openings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fedavg.sums.interface import SumSpec
+    from secagg import Identity
+
+__all__ = ["Bfv", "Ckks", "HeServerSession", "HeServerSide"]
+
+_OPENING = b"HEO1"
+
+
+class _Material(msgspec.Struct, frozen=True, array_like=True):
+    """Parameters and the secret key, for those who may hold it."""
+
+    params: bytes
+    secret_key: bytes
+
+    def __repr__(self) -> str:
+        return "_Material(<redacted>)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Encrypted:
+    """What both schemes share; a user names one of them."""
+
+    dropout_rate: float = 0.1
+    corrupt_rate: float = 0.1
+
+    kind = ""
+    hides_updates = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
+            raise PlanError("dropout_rate and corrupt_rate must lie in [0, 1)")
+
+    @property
+    def threat_model(self) -> str:
+        """What the server is assumed to do."""
+        return "honest but curious server that no client helps"
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What encrypted averaging rests on."""
+        return (
+            "The server follows the protocol and only looks; forged sums are refused by the key holder.",
+            "Every client holds the one secret key: the server together with any client reads every update.",
+            f"At most {self.dropout_rate:.0%} of each cohort fall silent; beyond, nothing is opened.",
+        )
+
+    def smallest_cohort(self) -> int:
+        """Three: with two, each learns the other's update from the sum."""
+        return 3
+
+    def min_survivors(self, roster_size: int) -> int:
+        """All but the assumed drop-outs, never below three."""
+        return max(3, roster_size - math.ceil(self.dropout_rate * roster_size))
+
+    def colluders(self, roster_size: int) -> int:
+        """The corrupt share, at least one."""
+        return max(1, math.ceil(self.corrupt_rate * roster_size))
+
+    def params(self, spec: SumSpec) -> he.Params:
+        """Encryption parameters for sums of up to this roster."""
+        return he.Params.for_sum(
+            max(spec.roster_size, 2),
+            max_abs=spec.input_bound,
+            scheme="ckks" if self.kind == "ckks" else "bfv",
+        )
+
+    def check(self, spec: SumSpec) -> None:
+        """Raises he.CapacityError or he.UnsafeParametersError when no parameters exist."""
+        self.params(spec)
+
+    def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
+        """Generate the key; clients and key holder get it, the server the public context."""
+        del directory
+        params = self.params(spec)
+        secret = he.SecretContext.generate(params)
+        material = msgspec.msgpack.encode(_Material(params.to_bytes(), secret.export_secret_key()))
+        return Provision(server=secret.public().to_bytes(), clients=material, key_holder=material)
+
+    def server_side(self, material: bytes) -> HeServerSide:
+        """Open the server's side: a context without a secret key."""
+        return HeServerSide(he.PublicContext.from_bytes(material), self)
+
+    def client_side(self, material: bytes) -> _HeClientSide:
+        """Open the clients' side."""
+        return _HeClientSide(_secret_context(material))
+
+    def key_holder_side(self, material: bytes) -> _HeKeyHolderSide:
+        """Open the key holder's side."""
+        return _HeKeyHolderSide(_secret_context(material), self)
+
+    def describe(self, message: bytes) -> str:
+        """Name a message."""
+        if message[:4] == _OPENING:
+            return "opening"
+        if message[:4] == OPENED:
+            return "opened sum"
+        return {"upload": "encrypted update", "sum": "encrypted sum"}[he.envelope_kind(message)]
+
+    def uploaded(self, message: bytes) -> NDArray[np.uint64] | None:
+        """An encrypted update's ciphertext words."""
+        if not message or self.describe(message) != "encrypted update":
+            return None
+        return he.ciphertext_coefficients(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Ckks(_Encrypted):
+    """Exact integer sums under CKKS; every client holds the secret key, the server never does.
+
+    Args:
+        dropout_rate: share of a roster that may fall silent.
+        corrupt_rate: share of a roster whose noise shares are assumed to be known to others.
+
+    Example:
+        >>> Ckks().kind
+        'ckks'
+    """
+
+    kind = "ckks"
+
+
+@dataclass(frozen=True, slots=True)
+class Bfv(_Encrypted):
+    """Exact integer sums under BFV; every client holds the secret key, the server never does.
+
+    Args:
+        dropout_rate: share of a roster that may fall silent.
+        corrupt_rate: share of a roster whose noise shares are assumed to be known to others.
+
+    Example:
+        >>> Bfv().kind
+        'bfv'
+    """
+
+    kind = "bfv"
+
+
+def _secret_context(material: bytes) -> he.SecretContext:
+    decoded = msgspec.msgpack.decode(material, type=_Material)
+    return he.SecretContext.from_secret_key(
+        he.Params.from_bytes(decoded.params), decoded.secret_key
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeServerSide:
+    """The server's side: a context without a secret key."""
+
+    public: he.PublicContext
+    config: _Encrypted
+
+    def session(self, spec: SumSpec, roster: Sequence[int]) -> HeServerSession:
+        """Begin one sum over a roster."""
+        server = he.Server(self.public, context=spec.context)
+        return HeServerSession(server, spec, roster, self.config.min_survivors(len(roster)))
+
+
+class HeServerSession:
+    """Two stages: uploads are added, and the key holder opens the sum."""
+
+    def __init__(
+        self, server: he.Server, spec: SumSpec, roster: Sequence[int], min_survivors: int
+    ) -> None:
+        self._server = server
+        self._spec = spec
+        self._roster = frozenset(roster)
+        self._min_survivors = min_survivors
+        self._stage = "encrypt"
+        self._opened: OpenedSum | None = None
+
+    @property
+    def stage(self) -> str:
+        """One of "encrypt", "open", "done"."""
+        return self._stage
+
+    @property
+    def contributors(self) -> tuple[int, ...]:
+        """Whose uploads are whole and in the sum."""
+        return self._server.contributors
+
+    def open(self) -> dict[int, Sequence[bytes]]:
+        """First messages."""
+        return openings(_OPENING, self._spec, self._roster)
+
+    def receive(self, sender: int, message: bytes) -> None:
+        """Take a chunk of an upload, or the key holder's answer.
+
+        Raises:
+            LocalProtocolError, he.HeError: it is refused; nothing has changed.
+        """
+        if sender == KEY_HOLDER and self._stage == "open" and self._opened is None:
+            self._opened = read_opened(message, self._spec.vector_length, self.contributors)
+        elif sender in self._roster and self._stage == "encrypt":
+            self._server.receive(sender, message)
+        else:
+            raise LocalProtocolError(f"no message of party {sender} is awaited now")
+
+    def advance(self) -> dict[int, Sequence[bytes]]:
+        """Close the stage.
+
+        Raises:
+            RoundAbortedError: too few uploads are whole, or the sum was not opened.
+        """
+        if self._stage == "open":
+            if self._opened is None:
+                raise RoundAbortedError("the key holder did not open the sum")
+            self._stage = "done"
+            return {}
+        if len(self.contributors) < self._min_survivors:
+            raise RoundAbortedError(
+                f"{len(self.contributors)} clients answered and {self._min_survivors} are needed"
+            )
+        self._stage = "open"
+        return {KEY_HOLDER: tuple(self._server.result())}
+
+    def result(self) -> OpenedSum:
+        """The sum; raises before it is open."""
+        if self._opened is None or self._stage != "done":
+            raise LocalProtocolError("the sum is still closed")
+        return OpenedSum(self._spec.settle(self._opened.total), self._opened.survivors)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeClientSide:
+    secret: he.SecretContext
+
+    def session(
+        self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
+    ) -> UploadSession:
+        del identity
+        check_opening(_OPENING, spec, opening)
+        client = he.Client(self.secret, client_id, context=spec.context)
+        return UploadSession(spec, client.encrypt)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeKeyHolderSide:
+    secret: he.SecretContext
+    config: _Encrypted
+
+    def session(self, spec: SumSpec) -> KeyHolderSession:
+        minimum = self.config.min_survivors(spec.roster_size)
+        return KeyHolderSession(
+            he.KeyHolder(self.secret, min_clients=minimum, context=spec.context)
+        )

@@ -1,0 +1,264 @@
+"""SecAgg: pairwise-mask secure aggregation as a secure sum."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+import msgspec
+import numpy as np
+
+import secagg
+from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.sums.interface import Provision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedavg.sums.interface import SumSpec
+
+__all__ = ["STAGES", "SecAgg", "SecAggClientSide"]
+
+STAGES = {
+    secagg.Phase.ADVERTISE_KEYS: "advertise_keys",
+    secagg.Phase.SHARE_KEYS: "share_keys",
+    secagg.Phase.CHECK_SHARES: "check_shares",
+    secagg.Phase.MASKED_INPUT: "masked_input",
+    secagg.Phase.CONSISTENCY: "consistency",
+    secagg.Phase.UNMASK: "unmask",
+}
+"""Names of the phases in which a client's message is awaited."""
+
+_SLACK = 1e-9  # shares of a roster, as secagg counts them: 0.34 of 300 are 102
+
+
+@dataclass(frozen=True, slots=True)
+class SecAgg:
+    """Pairwise masks that cancel in the sum (Bonawitz et al. 2017, Bell et al. 2020).
+
+    Args:
+        dropout_rate: share of a roster that may fall silent at any time.
+        corrupt_rate: share of a roster that may collude with the server.
+        threat_model: "malicious" (an actively lying server, up to 2,000 clients a round),
+            "malicious-local" (more clients; the server may learn several sums, each over about a quarter
+            of the round) or "semi-honest".
+
+    Example:
+        >>> SecAgg().kind
+        'secagg'
+    """
+
+    dropout_rate: float = 0.1
+    corrupt_rate: float = 0.1
+    threat_model: Literal["malicious", "semi-honest", "malicious-local"] = "malicious"
+
+    kind = "secagg"
+    hides_updates = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
+            raise PlanError("dropout_rate and corrupt_rate must lie in [0, 1)")
+        if self.threat_model not in ("malicious", "semi-honest", "malicious-local"):
+            raise PlanError("threat_model must be 'malicious', 'malicious-local' or 'semi-honest'")
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the protocol's guarantee rests on."""
+        server = {
+            "malicious": "may lie, drop and replay messages at will",
+            "malicious-local": "may lie at will, and learn sums over parts of a cohort",
+            "semi-honest": "follows the protocol and only looks",
+        }[self.threat_model]
+        return (
+            f"The server {server}; at most {self.corrupt_rate:.0%} of each cohort collude with it.",
+            f"At most {self.dropout_rate:.0%} of each cohort fall silent; beyond, a round ends empty.",
+            "Every client knows the identity keys of all clients beforehand (a pinned directory).",
+        )
+
+    def smallest_cohort(self) -> int:
+        """Fewest clients for which parameters exist from there on."""
+        return secagg.Params.smallest_cohort(
+            dropout_rate=self.dropout_rate,
+            corrupt_rate=self.corrupt_rate,
+            threat_model=self.threat_model,
+        )
+
+    def min_survivors(self, roster_size: int) -> int:
+        """All but the assumed drop-outs, never below three nor the protocol's quorum."""
+        if self.threat_model == "malicious-local":
+            rates = (self.dropout_rate, self.corrupt_rate)
+            return secagg.requirements(roster_size, *rates, self.threat_model).min_survivors
+        corrupt = math.ceil(self.corrupt_rate * roster_size - _SLACK)
+        lying = corrupt if self.threat_model == "malicious" else 0
+        quorum = (roster_size + lying) // 2 + 1
+        silent = math.ceil(self.dropout_rate * roster_size - _SLACK)
+        return max(3, roster_size - silent, quorum, corrupt + 2)
+
+    def colluders(self, roster_size: int) -> int:
+        """The corrupt share, at least one: an observing client knows its own noise."""
+        return max(1, math.ceil(self.corrupt_rate * roster_size))
+
+    def check(self, spec: SumSpec) -> None:
+        """Raises secagg.UnsafeParametersError or secagg.CapacityError when no parameters exist."""
+        self.params(spec)
+
+    def params(self, spec: SumSpec) -> secagg.Params:
+        """The protocol parameters of one roster."""
+        return _params(
+            spec.roster_size,
+            spec.vector_length,
+            spec.max_abs,
+            spec.ring_bits,
+            self,
+        )
+
+    def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
+        """Everyone gets the directory of public identities; there is no secret in it."""
+        del spec
+        packed = msgspec.msgpack.encode(dict(directory))
+        return Provision(server=packed, clients=packed, key_holder=None)
+
+    def server_side(self, material: bytes) -> _SecAggServerSide:
+        """Open the server's side: the directory, to turn foreign identities away at the door."""
+        return _SecAggServerSide(self, _directory(material))
+
+    def client_side(self, material: bytes) -> SecAggClientSide:
+        """Open the clients' side: the pinned directory."""
+        return SecAggClientSide(self, _directory(material))
+
+    def key_holder_side(self, material: bytes) -> NoReturn:
+        """There is no key holder."""
+        del material
+        raise LocalProtocolError("secagg has no key holder")
+
+    def describe(self, message: bytes) -> str:
+        """Name a message by its header."""
+        return secagg.message_kind(message)
+
+    def uploaded(self, message: bytes) -> NDArray[np.uint64] | None:
+        """A masked vector's ring elements."""
+        if not message or secagg.message_kind(message) != "masked_input":
+            return None
+        return secagg.masked_vector(message).astype(np.uint64)
+
+
+def _directory(material: bytes) -> secagg.Directory:
+    return secagg.Directory(msgspec.msgpack.decode(material, type=dict[int, bytes]))
+
+
+@functools.lru_cache(maxsize=1024)
+def _params(
+    roster_size: int,
+    vector_length: int,
+    max_abs: int | None,
+    ring_bits: int | None,
+    config: SecAgg,
+) -> secagg.Params:
+    return secagg.Params.for_cohort(
+        roster_size,
+        vector_length,
+        max_abs=max_abs,
+        ring_bits=ring_bits,
+        dropout_rate=config.dropout_rate,
+        corrupt_rate=config.corrupt_rate,
+        threat_model=config.threat_model,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _SecAggServerSide:
+    config: SecAgg
+    directory: secagg.Directory
+
+    def server(self, spec: SumSpec) -> secagg.Server:
+        return secagg.Server(
+            self.config.params(spec), context=spec.context, directory=self.directory
+        )
+
+    def session(self, spec: SumSpec, roster: Sequence[int]) -> _SecAggServerSession:
+        return _SecAggServerSession(self.server(spec), roster)
+
+
+class _SecAggServerSession:
+    def __init__(self, server: secagg.Server, roster: Sequence[int]) -> None:
+        self._server = server
+        self._roster = frozenset(roster)
+
+    @property
+    def stage(self) -> str:
+        return STAGES.get(self._server.phase, "done")
+
+    def open(self) -> dict[int, Sequence[bytes]]:
+        offer = self._server.offer()
+        return dict.fromkeys(self._roster, (offer,))
+
+    def receive(self, sender: int, message: bytes) -> None:
+        if sender not in self._roster:
+            raise LocalProtocolError(f"client {sender} is not on this round's roster")
+        self._server.receive(sender, message)
+
+    def advance(self) -> dict[int, Sequence[bytes]]:
+        return {client: (message,) for client, message in self._server.advance().items()}
+
+    def result(self) -> secagg.SumResult:
+        return self._server.result()
+
+
+@dataclass(frozen=True, slots=True)
+class SecAggClientSide:
+    """The clients' side: the plan's assumptions and the pinned directory."""
+
+    config: SecAgg
+    directory: secagg.Directory
+
+    def session(
+        self, spec: SumSpec, client_id: int, identity: secagg.Identity, opening: bytes
+    ) -> _SecAggClientSession:
+        """Join the session that the server offers, if it is the one that the plan derives.
+
+        Raises:
+            secagg.SecAggError: it is not.
+        """
+        policy = secagg.Policy(
+            allow_semi_honest=self.config.threat_model == "semi-honest",
+            allow_local=self.config.threat_model == "malicious-local",
+        )
+        client = secagg.Client.from_offer(
+            opening, client_id, identity, self.directory, context=spec.context, policy=policy
+        )
+        if client.params != self.config.params(spec):
+            raise secagg.UnsafeParametersError(
+                "the server offered other parameters than the plan derives for this cohort size"
+            )
+        return _SecAggClientSession(client)
+
+
+class _SecAggClientSession:
+    def __init__(self, client: secagg.Client) -> None:
+        self._client = client
+        self._left = False
+
+    @property
+    def roster_size(self) -> int:
+        return self._client.params.n_clients
+
+    @property
+    def left(self) -> bool:
+        return self._left
+
+    def set_input(self, vector: NDArray[np.int64]) -> None:
+        self._client.set_input(vector)
+
+    def start(self) -> Sequence[bytes]:
+        return (self._client.start(),)
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        reply = self._client.receive(message)
+        if reply is None:
+            return ()
+        self._left = self._left or secagg.message_kind(reply) == "masked_input"
+        return (reply,)

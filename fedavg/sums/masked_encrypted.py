@@ -1,0 +1,342 @@
+"""EncryptedSecAgg: pairwise masks under homomorphic encryption; to read an update takes breaking both.
+
+Clients run secagg to the letter, but their masked words leave encrypted.  The server adds ciphertexts,
+the key holder opens the sum of masked words, and the server removes the masks from it as ever.  What
+encryption adds to secagg's messages is a function of masked words and keys, hence nothing that a thief of
+every key can learn exceeds secagg's promise; and while the key stays closed, words whose masks
+were all known would still be hidden.  Ciphertexts are signed with the clients' secagg identities, and the key
+holder opens a sum only of clients that it knows and that signed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+
+import he
+import secagg
+from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
+from fedavg.sums.interface import KEY_HOLDER, Provision
+from fedavg.sums.masked import STAGES, SecAgg
+from fedavg.sums.opening import OPENED, KeyHolderSession, OpenedSum, read_opened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedavg.sums.interface import ClientSession, SumSpec
+    from fedavg.sums.masked import SecAggClientSide
+
+__all__ = ["EncryptedSecAgg"]
+
+_KEY_HOLDER = (
+    "The key holder is trusted with the sum's correctness, not with its content: it sees masked words "
+    "only, and could shift the sum blindly, as any client could."
+)
+_SIGNED = (
+    b"HEM1"  # and what a masked input is signed with, ahead of its words: of quorums of neighbours
+)
+_ENCRYPTED = {"upload": "encrypted masked input", "sum": "encrypted sum of masked words"}
+
+
+class _Material(msgspec.Struct, frozen=True, array_like=True):
+    """What one role holds: identities (public), and parameters with that role's part of the key."""
+
+    directory: bytes
+    params: bytes
+    keys: bytes
+
+    def __repr__(self) -> str:
+        return "_Material(<redacted>)"
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedSecAgg:
+    """Masked vectors (secagg) that are added under encryption (he): two locks, two sets of keys.
+
+    Args:
+        dropout_rate: share of a roster that may fall silent at any time.
+        corrupt_rate: share of a roster that may collude with the server *and* the key.
+        threat_model: of the masks; see `SecAgg`.
+        scheme: "bfv" or "ckks".
+        key_at: "holder" (clients encrypt with a public key, and no client can decrypt) or "clients" (all
+            hold the key: uploads of half the size or less, and the second lock falls with any client).
+
+    Example:
+        >>> EncryptedSecAgg().kind
+        'encrypted-secagg'
+    """
+
+    dropout_rate: float = 0.1
+    corrupt_rate: float = 0.1
+    threat_model: Literal["malicious", "semi-honest", "malicious-local"] = "malicious"
+    scheme: Literal["bfv", "ckks"] = "bfv"
+    key_at: Literal["holder", "clients"] = "holder"
+
+    kind = "encrypted-secagg"
+    hides_updates = True
+
+    def __post_init__(self) -> None:
+        if self.scheme not in ("bfv", "ckks"):
+            raise PlanError(f"scheme must be 'bfv' or 'ckks', not {self.scheme!r}")
+        if self.key_at not in ("holder", "clients"):
+            raise PlanError(f"key_at must be 'holder' or 'clients', not {self.key_at!r}")
+        self.masks  # noqa: B018 - its own checks of the rates and the model
+
+    @property
+    def masks(self) -> SecAgg:
+        """The inner secure sum."""
+        return SecAgg(self.dropout_rate, self.corrupt_rate, self.threat_model)
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the two locks rest on, each by itself."""
+        who = {
+            "holder": "Only the key holder can decrypt. As long as it does not help, a server that follows "
+            "the protocol reads no update even if it knows every mask.",
+            "clients": "Every client holds the one secret key: towards a server that a client helps, masks "
+            "alone protect.",
+        }[self.key_at]
+        return (
+            *self.masks.assumptions,
+            "All this holds whoever has the encryption key.",
+            who,
+            _KEY_HOLDER,
+        )
+
+    def smallest_cohort(self) -> int:
+        """As the masks need."""
+        return self.masks.smallest_cohort()
+
+    def min_survivors(self, roster_size: int) -> int:
+        """As the masks need."""
+        return self.masks.min_survivors(roster_size)
+
+    def colluders(self, roster_size: int) -> int:
+        """As for the masks."""
+        return self.masks.colluders(roster_size)
+
+    def params(self, spec: SumSpec) -> he.Params:
+        """Encryption parameters for sums of masked words of up to this roster."""
+        return he.Params.for_sum(
+            max(spec.roster_size, 2),
+            ring_bits=self.masks.params(spec).ring_bits,
+            scheme=self.scheme,
+            public_key=self.key_at == "holder",
+        )
+
+    def check(self, spec: SumSpec) -> None:
+        """Raises the errors of secagg and he when no parameters exist."""
+        self.params(spec)
+
+    def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
+        """Generate the key; the key holder gets it, clients what `key_at` says, the server neither."""
+        params = self.params(spec)
+        secret = he.SecretContext.generate(params)
+        pinned = self.masks.provision(spec, directory).clients
+        shared = secret.encryptor() if self.key_at == "holder" else secret
+
+        def material(keys: bytes) -> bytes:
+            return msgspec.msgpack.encode(_Material(pinned, params.to_bytes(), keys))
+
+        return Provision(
+            server=material(secret.public().to_bytes()),
+            clients=material(shared.export()),
+            key_holder=material(secret.export_secret_key()),
+        )
+
+    def server_side(self, material: bytes) -> _ServerSide:
+        """Open the server's side: identities and a context without a secret key."""
+        held = _read(material)
+        public = he.PublicContext.from_bytes(held.keys)
+        return _ServerSide(self, held.directory, public, _enrolled(held.directory))
+
+    def client_side(self, material: bytes) -> _ClientSide:
+        """Open the clients' side."""
+        held = _read(material)
+        params = he.Params.from_bytes(held.params)
+        if self.key_at == "holder":
+            keys = he.EncryptContext.from_encryption_keys(params, held.keys)
+        else:
+            keys = he.SecretContext.from_secret_key(params, held.keys)
+        return _ClientSide(self.masks.client_side(held.directory), keys)
+
+    def key_holder_side(self, material: bytes) -> _KeyHolderSide:
+        """Open the key holder's side."""
+        held = _read(material)
+        params = he.Params.from_bytes(held.params)
+        secret = he.SecretContext.from_secret_key(params, held.keys)
+        return _KeyHolderSide(self, secret, _enrolled(held.directory))
+
+    def describe(self, message: bytes) -> str:
+        """Name a message."""
+        if message[:4] == OPENED:
+            return "opened sum of masked words"
+        if message[:4] == _SIGNED:
+            return "signature of a masked input"
+        try:
+            return _ENCRYPTED[he.envelope_kind(message)]
+        except he.WireFormatError:
+            return secagg.message_kind(message)
+
+    def uploaded(self, message: bytes) -> NDArray[np.uint64] | None:
+        """The ciphertext words of an encrypted masked input."""
+        if not message or self.describe(message) != _ENCRYPTED["upload"]:
+            return None
+        return he.ciphertext_coefficients(message)
+
+
+def _read(material: bytes) -> _Material:
+    return msgspec.msgpack.decode(material, type=_Material)
+
+
+def _enrolled(directory: bytes) -> he.Directory:
+    """The identities that secagg pins also sign the ciphertexts."""
+    return he.Directory(msgspec.msgpack.decode(directory, type=dict[int, bytes]))
+
+
+@dataclass(frozen=True, slots=True)
+class _ServerSide:
+    config: EncryptedSecAgg
+    directory: bytes
+    public: he.PublicContext
+    enrolled: he.Directory
+
+    def session(self, spec: SumSpec, roster: Sequence[int]) -> _ServerSession:
+        masks = self.config.masks
+        params = masks.params(spec)
+        if params.ring_bits > self.public.params.ring_bits:
+            raise CapacityError("this round's masked words are wider than the keys were made for")
+        inner = masks.server_side(self.directory).server(spec)
+        adding = he.Server(self.public, context=spec.context, enrolled=self.enrolled)
+        return _ServerSession(inner, adding, roster, params)
+
+
+class _ServerSession:
+    """secagg's server, and in the phase of masked inputs one that adds ciphertexts in its place."""
+
+    def __init__(
+        self, masks: secagg.Server, adding: he.Server, roster: Sequence[int], params: secagg.Params
+    ) -> None:
+        self._masks = masks
+        self._adding = adding
+        self._roster = frozenset(roster)
+        self._params = params
+        self._partners: frozenset[int] = frozenset()
+        self._signatures: dict[int, bytes] = {}
+        self._opening = False
+        self._opened: OpenedSum | None = None
+
+    @property
+    def stage(self) -> str:
+        return "open" if self._opening else STAGES.get(self._masks.phase, "done")
+
+    def open(self) -> dict[int, Sequence[bytes]]:
+        return dict.fromkeys(self._roster, (self._masks.offer(),))
+
+    def receive(self, sender: int, message: bytes) -> None:
+        if self._opening:
+            self._take_opened(sender, message)
+        elif sender not in self._roster:
+            raise LocalProtocolError(f"party {sender} is not on this round's roster")
+        elif self._masks.phase is not secagg.Phase.MASKED_INPUT:
+            self._masks.receive(sender, message)
+        elif sender not in self._partners:
+            raise LocalProtocolError(f"client {sender} is no longer part of the session")
+        elif message[:4] == _SIGNED:
+            self._masks.check_apart(sender, message[4:])
+            self._signatures[sender] = message[4:]
+        elif self._params.local and sender not in self._signatures:
+            raise LocalProtocolError(f"client {sender} sent words without its input's signature")
+        else:
+            self._adding.receive(sender, message)
+
+    def _take_opened(self, sender: int, message: bytes) -> None:
+        if sender != KEY_HOLDER or self._opened is not None:
+            raise LocalProtocolError(f"no message of party {sender} is awaited now")
+        length = self._params.vector_length
+        self._opened = read_opened(message, length, self._adding.contributors)
+
+    def advance(self) -> dict[int, Sequence[bytes]]:
+        masked = self._masks.phase is secagg.Phase.MASKED_INPUT
+        enough = len(self._adding.contributors) >= self._params.min_survivors
+        if masked and enough and not self._opening:
+            self._opening = True
+            return {KEY_HOLDER: tuple(self._adding.result())}
+        if self._opening:
+            if self._opened is None:
+                raise RoundAbortedError("the key holder did not open the sum of masked words")
+            signed = {i: self._signatures.get(i, b"") for i in self._opened.survivors}
+            self._masks.receive_sum(signed, self._opened.total)
+            self._opening = False
+        messages = self._masks.advance()  # with too few inputs this ends the session, as it should
+        if self._masks.phase is secagg.Phase.MASKED_INPUT:
+            self._partners = frozenset(messages)
+        return {client: (message,) for client, message in messages.items()}
+
+    def result(self) -> secagg.SumResult:
+        return self._masks.result()
+
+
+@dataclass(frozen=True, slots=True)
+class _ClientSide:
+    masks: SecAggClientSide
+    keys: he.SecretContext | he.EncryptContext
+
+    def session(
+        self, spec: SumSpec, client_id: int, identity: secagg.Identity, opening: bytes
+    ) -> _ClientSession:
+        inner = self.masks.session(spec, client_id, identity, opening)
+        encrypting = he.Client(self.keys, client_id, context=spec.context, signing_key=identity)
+        return _ClientSession(inner, encrypting)
+
+
+class _ClientSession:
+    """secagg's client, whose masked input leaves as ciphertexts."""
+
+    def __init__(self, masks: ClientSession, encrypting: he.Client) -> None:
+        self._masks = masks
+        self._encrypting = encrypting
+
+    @property
+    def roster_size(self) -> int:
+        return self._masks.roster_size
+
+    @property
+    def left(self) -> bool:
+        return self._masks.left
+
+    def set_input(self, vector: NDArray[np.int64]) -> None:
+        self._masks.set_input(vector)
+
+    def start(self) -> Sequence[bytes]:
+        return self._masks.start()
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        replies = self._masks.receive(message)
+        if not replies or secagg.message_kind(replies[0]) != "masked_input":
+            return replies
+        (masked,) = replies
+        words = secagg.masked_vector(masked).astype(np.int64)
+        signature = secagg.input_signature(masked)
+        signed = (_SIGNED + signature,) if signature else ()
+        return (*signed, *self._encrypting.encrypt(words, copy=False))
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyHolderSide:
+    config: EncryptedSecAgg
+    secret: he.SecretContext
+    enrolled: he.Directory
+
+    def session(self, spec: SumSpec) -> KeyHolderSession:
+        minimum = self.config.min_survivors(spec.roster_size)
+        return KeyHolderSession(
+            he.KeyHolder(
+                self.secret, min_clients=minimum, context=spec.context, enrolled=self.enrolled
+            )
+        )

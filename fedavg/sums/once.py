@@ -1,0 +1,80 @@
+"""One secure sum by itself, all roles in one process: for what is summed once, outside of any round."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedavg.errors import PlanError
+from fedavg.sums.interface import KEY_HOLDER, SumSpec
+from secagg import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fedavg.sums.interface import ClientSession, KeyHolderSession, SecureSum, SumResult
+
+__all__ = ["sum_once"]
+
+
+def sum_once(
+    secure_sum: SecureSum,
+    vectors: Mapping[int, NDArray[np.int64]],
+    *,
+    max_abs: int,
+    context: bytes,
+    received: list[tuple[int, bytes]] | None = None,
+) -> SumResult:
+    """Sum vectors under a secure sum; only bytes pass between server, clients and key holder.
+
+    Args:
+        secure_sum: any backend.
+        vectors: client id to int64[d], within ±max_abs.
+        max_abs: bound on every coordinate.
+        context: names the sum; no two sums share one.
+        received: filled with (sender, message) for all that the server receives, when given.
+
+    Raises:
+        PlanError: no vectors.
+        CapacityError, RoundAbortedError, secagg.SecAggError, he.HeError: the sum refuses.
+
+    Example:
+        >>> import numpy as np
+        >>> from fedavg.sums.masked import SecAgg
+        >>> vectors = {i: np.array([i, 10 * i]) for i in range(1, 6)}
+        >>> sum_once(SecAgg(), vectors, max_abs=99, context=b"an example").total
+        array([ 15, 150])
+    """
+    if not vectors:
+        raise PlanError("a sum needs vectors")
+    length = len(next(iter(vectors.values())))
+    spec = SumSpec(length, max_abs, None, len(vectors), context)
+    secure_sum.check(spec)
+    identities = {client: Identity.generate() for client in vectors}
+    known = {client: identity.public for client, identity in identities.items()}
+    provision = secure_sum.provision(spec, known)
+    side = secure_sum.client_side(provision.clients)
+    server = secure_sum.server_side(provision.server).session(spec, sorted(vectors))
+    holder: KeyHolderSession | None = None
+    if provision.key_holder is not None:
+        holder = secure_sum.key_holder_side(provision.key_holder).session(spec)
+    sessions: dict[int, ClientSession] = {}
+    outgoing: Mapping[int, Sequence[bytes]] = server.open()
+    while outgoing:
+        for party, messages in outgoing.items():
+            if party == KEY_HOLDER and holder is not None:
+                replies = holder.receive(messages)
+            elif party in sessions:
+                replies = [r for message in messages for r in sessions[party].receive(message)]
+            else:
+                sessions[party] = side.session(spec, party, identities[party], messages[0])
+                sessions[party].set_input(vectors[party])
+                replies = sessions[party].start()
+            for reply in replies:
+                if received is not None:
+                    received.append((party, reply))
+                server.receive(party, reply)
+        outgoing = server.advance()
+    return server.result()

@@ -1,0 +1,192 @@
+"""InsecurePlain: the sum in the clear.  The server sees every update; for baselines and debugging."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedavg.sums.interface import SumSpec
+    from secagg import Identity
+
+from fedavg.sums.interface import Provision
+from fedavg.sums.upload import UploadSession, check_opening, openings
+
+__all__ = ["InsecurePlain", "PlainResult"]
+
+_OPENING = b"PLN1"
+_UPLOADS = {b"PLN2": 2, b"PLN4": 4, b"PLN8": 8}  # kinds, by bytes of a coordinate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainResult:
+    """The sum and whose vectors are in it."""
+
+    total: NDArray[np.int64]
+    survivors: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InsecurePlain:
+    """Adds int64 vectors that the server reads: no protection whatsoever.
+
+    Args:
+        dropout_rate: share of a roster that may fall silent before a round is given up.
+
+    Example:
+        >>> InsecurePlain().hides_updates
+        False
+    """
+
+    dropout_rate: float = 0.1
+
+    kind = "insecure-plain"
+    hides_updates = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout_rate < 1:
+            raise PlanError(f"dropout_rate must lie in [0, 1), not {self.dropout_rate!r}")
+
+    @property
+    def threat_model(self) -> str:
+        """None: the server is trusted with every update."""
+        return "none: the server reads every update"
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """The server is trusted completely."""
+        return ("The server sees every client's update in the clear and is trusted with it.",)
+
+    def smallest_cohort(self) -> int:
+        """A sum in the clear may be empty."""
+        return 0
+
+    def min_survivors(self, roster_size: int) -> int:
+        """All but the assumed drop-outs."""
+        return roster_size - math.ceil(self.dropout_rate * roster_size)
+
+    def colluders(self, roster_size: int) -> int:
+        """One: an observing client knows its own share of the noise."""
+        return min(1, roster_size)
+
+    def check(self, spec: SumSpec) -> None:
+        """Sums must fit int64."""
+        if spec.modulus_bits > 62:
+            raise CapacityError(
+                f"the sum needs {spec.modulus_bits} bits and 62 are to be had: "
+                "encode with fewer bits or smaller weights"
+            )
+
+    def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
+        """Nothing to hand out."""
+        del spec, directory
+        return Provision(server=b"", clients=b"", key_holder=None)
+
+    def server_side(self, material: bytes) -> _PlainServerSide:
+        """Open the server's side."""
+        del material
+        return _PlainServerSide(self)
+
+    def client_side(self, material: bytes) -> _PlainClientSide:
+        """Open the clients' side."""
+        del material
+        return _PlainClientSide()
+
+    def key_holder_side(self, material: bytes) -> NoReturn:
+        """There is no key."""
+        del material
+        raise LocalProtocolError("insecure-plain has no key holder")
+
+    def describe(self, message: bytes) -> str:
+        """Name a message."""
+        if message[:4] in _UPLOADS:
+            return "update in the clear"
+        return "opening" if message[:4] == _OPENING else "unknown"
+
+    def uploaded(self, message: bytes) -> NDArray[np.int64] | None:
+        """The update itself."""
+        width = _UPLOADS.get(message[:4])
+        return None if width is None else _vector_of(message, width)
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainServerSide:
+    config: InsecurePlain
+
+    def session(self, spec: SumSpec, roster: Sequence[int]) -> _PlainServerSession:
+        self.config.check(spec)
+        return _PlainServerSession(spec, roster, self.config.min_survivors(len(roster)))
+
+
+class _PlainServerSession:
+    def __init__(self, spec: SumSpec, roster: Sequence[int], min_survivors: int) -> None:
+        self._spec = spec
+        self._roster = frozenset(roster)
+        self._min_survivors = min_survivors
+        self._total = np.zeros(spec.vector_length, dtype=np.int64)
+        self._survivors: set[int] = set()
+        self._done = False
+
+    @property
+    def stage(self) -> str:
+        return "upload"
+
+    def open(self) -> dict[int, Sequence[bytes]]:
+        return openings(_OPENING, self._spec, self._roster)
+
+    def receive(self, sender: int, message: bytes) -> None:
+        if self._done or sender not in self._roster or sender in self._survivors:
+            raise LocalProtocolError(f"client {sender} is not awaited")
+        kind, width = _kind_of(self._spec)
+        if message[:4] != kind or len(message) != 4 + width * self._spec.vector_length:
+            raise CapacityError(f"client {sender} sent no vector of {self._spec.vector_length}")
+        self._total += self._spec.admit(_vector_of(message, width))
+        self._survivors.add(sender)
+
+    def advance(self) -> dict[int, Sequence[bytes]]:
+        self._done = True
+        if len(self._survivors) < self._min_survivors:
+            raise RoundAbortedError(
+                f"{len(self._survivors)} clients answered and {self._min_survivors} are needed"
+            )
+        return {}
+
+    def result(self) -> PlainResult:
+        if not self._done:
+            raise LocalProtocolError("the sum is still open")
+        return PlainResult(self._spec.settle(self._total), tuple(sorted(self._survivors)))
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainClientSide:
+    def session(
+        self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
+    ) -> UploadSession:
+        del client_id, identity
+        check_opening(_OPENING, spec, opening)
+        kind, width = _kind_of(spec)
+
+        def in_the_clear(vector: NDArray[np.int64]) -> tuple[bytes]:
+            return (b"".join((kind, vector.astype(f"<i{width}", copy=False).data)),)
+
+        return UploadSession(spec, in_the_clear)
+
+
+def _kind_of(spec: SumSpec) -> tuple[bytes, int]:
+    """The narrowest kind of upload whose coordinates hold every admitted input."""
+    bits = spec.ring_bits or spec.input_bound.bit_length() + 1
+    wide = (b"PLN8", 8)
+    return next((pair for pair in _UPLOADS.items() if bits <= 8 * pair[1]), wide)
+
+
+def _vector_of(message: bytes, width: int) -> NDArray[np.int64]:
+    return np.frombuffer(message, dtype=f"<i{width}", offset=4).astype(np.int64, copy=False)

@@ -1,0 +1,217 @@
+"""Selective: chosen coordinates are added under encryption, the rest under masks, or in the clear if said so.
+
+Selective encryption (Jin et al. 2023, FedML-HE) buys speed with exposure, and what it exposes has no bound:
+`examples/selective_encryption.py` reads images from the coordinates that were left open.  With masks for the
+rest nothing is open; that is the default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from fedavg.errors import PlanError
+from fedavg.sums.encrypted import Bfv, Ckks
+from fedavg.sums.interface import Provision
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.plain import InsecurePlain
+from fedavg.sums.selective.map import SensitivityMap
+from fedavg.sums.selective.roles import (
+    ENCRYPTED,
+    OPENING,
+    REST,
+    SelectiveClientSide,
+    SelectiveKeyHolderSide,
+    SelectiveServerSide,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from fedavg.sums.interface import SumSpec
+
+__all__ = ["Selective"]
+
+
+class _Pair(msgspec.Struct, frozen=True, array_like=True):
+    """One role's material for both sums."""
+
+    encrypted: bytes
+    rest: bytes
+
+    def __repr__(self) -> str:
+        return "_Pair(<redacted>)"
+
+
+@dataclass(frozen=True, slots=True)
+class Selective:
+    """Adds the coordinates of a `SensitivityMap` under encryption and all others another way.
+
+    Coordinates beyond the map, such as a private example count, are always encrypted.
+
+    Args:
+        encrypted: adds the chosen coordinates.
+        rest: adds the others: `SecAgg()`, or `InsecurePlain()`, which shows them to the server.
+        chosen: the public map.
+
+    Raises:
+        PlanError: parts that are not of these kinds.
+
+    Example:
+        >>> chosen = SensitivityMap.from_scores(np.array([5.0, 0.0, 3.0, 2.0]), 0.5)
+        >>> Selective(Bfv(), SecAgg(), chosen).hides_updates
+        True
+        >>> Selective(Bfv(), InsecurePlain(), chosen).hides_updates
+        False
+    """
+
+    encrypted: Ckks | Bfv
+    rest: SecAgg | InsecurePlain
+    chosen: SensitivityMap
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.encrypted, (Ckks, Bfv)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+            raise PlanError("the chosen coordinates are added by Ckks() or Bfv()")
+        if not isinstance(self.rest, (SecAgg, InsecurePlain)):  # pyright: ignore[reportUnnecessaryIsInstance] - the same
+            raise PlanError("the rest is added by SecAgg(), or by InsecurePlain() in the clear")
+        if not isinstance(self.chosen, SensitivityMap):  # pyright: ignore[reportUnnecessaryIsInstance] - the same
+            raise PlanError("chosen is a SensitivityMap")
+
+    @property
+    def kind(self) -> str:
+        """Its name; with a rest in the clear one that says so."""
+        return "selective" if self.hides_updates else "selective-insecure-plain"
+
+    @property
+    def hides_updates(self) -> bool:
+        """Whether the server learns nothing but the sum: not with a rest in the clear."""
+        return self.rest.hides_updates
+
+    @property
+    def dropout_rate(self) -> float:
+        """What both sums tolerate."""
+        return min(self.encrypted.dropout_rate, self.rest.dropout_rate)
+
+    @property
+    def threat_model(self) -> str:
+        """That of both parts."""
+        masked = self.rest.hides_updates
+        rest = f"under masks, {self.rest.threat_model}" if masked else "IN THE CLEAR"
+        share = f"{1 - self.chosen.exposed:.1%} of the coordinates"
+        return f"{share} under {self.encrypted.kind}, the rest {rest}"
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What both parts rest on, and what is left open."""
+        chosen, how = self.chosen, {"public": "scores on public data", "random": "a public seed"}
+        share = "" if chosen.covered is None else f", {chosen.covered:.1%} of all scores"
+        by = how.get(chosen.source, "the sum of clients' private scores")
+        size = f"{chosen.count:,} of {chosen.length:,}"
+        lines = [
+            f"{size} coordinates are encrypted{share}; chosen by {by}.",
+            *(f"Encrypted coordinates: {line}" for line in self.encrypted.assumptions),
+            *(f"The other coordinates: {line}" for line in self.rest.assumptions),
+        ]
+        if not self.hides_updates:
+            lines.insert(
+                1,
+                f"INSECURE: the server reads {chosen.exposed:.1%} of every update in the clear. That the "
+                "rest says little is a heuristic without proof.",
+            )
+        return tuple(lines)
+
+    def smallest_cohort(self) -> int:
+        """What both sums can do."""
+        return max(self.encrypted.smallest_cohort(), self.rest.smallest_cohort())
+
+    def min_survivors(self, roster_size: int) -> int:
+        """What both sums ask."""
+        return max(self.encrypted.min_survivors(roster_size), self.rest.min_survivors(roster_size))
+
+    def colluders(self, roster_size: int) -> int:
+        """The more of both."""
+        return max(self.encrypted.colluders(roster_size), self.rest.colluders(roster_size))
+
+    def places(self, vector_length: int) -> NDArray[np.bool_]:
+        """bool[vector_length]: what is encrypted; coordinates beyond the map are.
+
+        Raises:
+            PlanError: a vector shorter than the map, or with more than one coordinate beyond it.
+        """
+        beyond = vector_length - self.chosen.length
+        if beyond not in (0, 1):
+            raise PlanError(
+                f"the map is of {self.chosen.length} parameters and the vector has {vector_length} "
+                "coordinates: compute it for this model, without rotation"
+            )
+        return np.append(self.chosen.mask, np.ones(beyond, dtype=bool))
+
+    def parts(self, spec: SumSpec) -> tuple[SumSpec, SumSpec]:
+        """The two sums: of the encrypted coordinates, and of the others."""
+        length = int(self.places(spec.vector_length).sum())
+        return (
+            replace(spec, vector_length=length, context=_label(ENCRYPTED, spec.context)),
+            replace(
+                spec,
+                vector_length=spec.vector_length - length,
+                context=_label(REST, spec.context),
+            ),
+        )
+
+    def check(self, spec: SumSpec) -> None:
+        """Raises what either sum raises, or PlanError for a map of another model."""
+        encrypted, rest = self.parts(spec)
+        self.encrypted.check(encrypted)
+        self.rest.check(rest)
+
+    def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
+        """Material for both sums."""
+        specs = self.parts(spec)
+        encrypted = self.encrypted.provision(specs[0], directory)
+        rest = self.rest.provision(specs[1], directory)
+        return Provision(
+            server=msgspec.msgpack.encode(_Pair(encrypted.server, rest.server)),
+            clients=msgspec.msgpack.encode(_Pair(encrypted.clients, rest.clients)),
+            key_holder=encrypted.key_holder,
+        )
+
+    def server_side(self, material: bytes) -> SelectiveServerSide:
+        """Open the server's side: no secret key."""
+        pair = msgspec.msgpack.decode(material, type=_Pair)
+        encrypted = self.encrypted.server_side(pair.encrypted)
+        return SelectiveServerSide(self, encrypted, self.rest.server_side(pair.rest))
+
+    def client_side(self, material: bytes) -> SelectiveClientSide:
+        """Open the clients' side."""
+        pair = msgspec.msgpack.decode(material, type=_Pair)
+        encrypted = self.encrypted.client_side(pair.encrypted)
+        return SelectiveClientSide(self, encrypted, self.rest.client_side(pair.rest))
+
+    def key_holder_side(self, material: bytes) -> SelectiveKeyHolderSide:
+        """Open the key holder's side."""
+        return SelectiveKeyHolderSide(self, self.encrypted.key_holder_side(material))
+
+    def describe(self, message: bytes) -> str:
+        """Name a message."""
+        if message[:1] == OPENING:
+            return "opening of both sums"
+        if message[:1] == ENCRYPTED:
+            return self.encrypted.describe(message[1:])
+        if message[:1] == REST:
+            name = self.rest.describe(message[1:])
+            return name if self.hides_updates else f"{name}, in part"
+        return self.encrypted.describe(message)  # to and from the key holder
+
+    def uploaded(self, message: bytes) -> NDArray[np.int64] | NDArray[np.uint64] | None:
+        """The numbers of the rest: masked, or in the clear.  Ciphertexts show none."""
+        return self.rest.uploaded(message[1:]) if message[:1] == REST else None
+
+
+def _label(part: bytes, context: bytes) -> bytes:
+    return hashlib.sha256(b"selective sum" + part + context).digest()

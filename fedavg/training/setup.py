@@ -1,0 +1,84 @@
+"""What happens to a model before any round: what is personal is set apart, what cannot work is refused."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedavg.client.personal import set_apart
+from fedavg.data.tasks import Dataset
+from fedavg.errors import DataError
+from fedavg.models.layout import Layout
+from fedavg.optimizers.local import LocalTraining
+from fedavg.training.loop import local_update
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fedavg.algorithms.personal import Personalization
+
+__all__ = ["check_buffers", "set_up"]
+
+
+def set_up(
+    model: nn.Module, personal: Personalization | None, example_shape: tuple[int, ...]
+) -> tuple[nn.Module, Layout, frozenset[str]]:
+    """Make a module ready to be trained.
+
+    Args:
+        model: the caller's, left as it is when something has to be set apart in it.
+        personal: says what stays at the clients.
+        example_shape: of one example.
+
+    Returns:
+        The module to work with, the layout of what is sent, and names of what stays at the clients.
+
+    Raises:
+        ConfigError, PlanError: see `set_apart`, `Layout.of` and `check_buffers`.
+    """
+    kept: frozenset[str] = frozenset()
+    if personal is not None and personal.head:
+        model = copy.deepcopy(model)
+        kept = set_apart(model, personal)
+    layout = Layout.of(model)
+    check_buffers(model, layout, example_shape)
+    return model, layout, kept
+
+
+def check_buffers(model: nn.Module, layout: Layout, example_shape: tuple[int, ...]) -> None:
+    """Refuse a module whose training changes buffers, by one step on made-up examples.
+
+    A layer may still begin to change a buffer later, or on other examples: local training checks as well.
+
+    Args:
+        model: left as it was.
+        layout: of what is trained.
+        example_shape: of one example.
+
+    Raises:
+        PlanError: names the buffer, why it cannot work, and what does.
+    """
+    if not any(True for _ in model.buffers()):
+        return
+    before = {name: part.detach().clone() for name, part in model.named_buffers()}
+    mode = model.training
+    features = np.zeros((2, *example_shape), np.float32)
+    features[1] = 1.0  # codes of letters may not be negative; two equal examples have no variance
+    labels = np.zeros(2, np.int64)
+    start = layout.flatten(model)
+    try:
+        local_update(
+            *(model, layout, start, Dataset(features, labels), LocalTraining(lr=1e-6)),
+            round_index=0,
+            num_rounds=1,
+            seed=0,
+        )
+    except DataError:
+        return  # it may be the made-up examples that do not fit
+    finally:
+        layout.load_vector(model, start)
+        for name, part in model.named_buffers():
+            part.copy_(before[name])
+        model.train(mode)

@@ -1,0 +1,211 @@
+"""What one step of local training does with a gradient, on tensors in place: penalties, clipping, a rule.
+
+torch's own optimisers compute the same; importing them takes longer than ten rounds of a small model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedavg.optimizers.local import LocalTraining
+
+__all__ = ["Descent", "Pull", "StepRule", "step_rule"]
+
+_EPSILON = 1e-8  # Kingma and Ba 2015, Algorithm 1
+
+
+class StepRule(Protocol):
+    """Moves parameters by their gradients; keeps its own state from step to step."""
+
+    lr: float
+
+    def step(
+        self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+    ) -> None:
+        """Take one step in place; a parameter whose gradient is None stays."""
+        ...
+
+
+@dataclass(slots=True)
+class _Plain:
+    lr: float
+
+    def step(
+        self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+    ) -> None:
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                parameter.add_(gradient, alpha=-self.lr)
+
+
+@dataclass(slots=True)
+class _Momentum:
+    lr: float
+    momentum: float
+    nesterov: bool
+    velocity: dict[int, torch.Tensor] = field(default_factory=dict[int, torch.Tensor])
+
+    def step(
+        self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+    ) -> None:
+        for index, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+            if gradient is None:
+                continue
+            velocity = self.velocity.get(index)
+            if velocity is None:
+                velocity = self.velocity[index] = gradient.clone()
+            else:
+                velocity.mul_(self.momentum).add_(gradient)
+            ahead = gradient.add(velocity, alpha=self.momentum) if self.nesterov else velocity
+            parameter.add_(ahead, alpha=-self.lr)
+
+
+@dataclass(slots=True)
+class _Moments:
+    first: torch.Tensor
+    second: torch.Tensor
+    steps: int = 0
+
+
+@dataclass(slots=True)
+class _Adam:
+    lr: float
+    beta1: float
+    beta2: float
+    moments: dict[int, _Moments] = field(default_factory=dict[int, _Moments])
+
+    def step(
+        self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+    ) -> None:
+        for index, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+            if gradient is None:
+                continue
+            held = self.moments.get(index)
+            if held is None:
+                zero = torch.zeros_like(gradient)
+                held = self.moments[index] = _Moments(zero, zero.clone())
+            held.steps += 1
+            held.first.lerp_(gradient, 1 - self.beta1)
+            held.second.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
+            scale = math.sqrt(1 - self.beta2**held.steps)
+            spread = held.second.sqrt().div_(scale).add_(_EPSILON)
+            parameter.addcdiv_(held.first, spread, value=-self.lr / (1 - self.beta1**held.steps))
+
+
+def step_rule(training: LocalTraining, lr: float) -> StepRule:
+    """The rule of a client's optimiser, fresh as in every round.
+
+    Args:
+        training: names the optimiser.
+        lr: learning rate of this round.
+    """
+    match training.optimizer:
+        case "sgd":
+            return _Plain(lr)
+        case "momentum":
+            return _Momentum(lr, training.momentum, training.nesterov)
+        case "adam" | "adamw":
+            return _Adam(lr, training.beta1, training.beta2)
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A proximal term strength/2·‖w − targets‖² around a fixed model, as its exact step.
+
+    w ← (w + lr·strength·targets) ÷ (1 + lr·strength) is stable whatever the strength, and leads to the
+    targets themselves when it grows; a step along the term's gradient would fly apart beyond 2 ÷ lr.
+
+    Args:
+        targets: float32 tensors, one for each parameter.
+        strength: λ ≥ 0.
+    """
+
+    targets: Sequence[torch.Tensor]
+    strength: float
+
+    def step(self, parameters: Sequence[torch.Tensor], lr: float) -> None:
+        """Draw the parameters towards the targets, in place."""
+        weight = 1 - 1 / (1 + lr * self.strength)
+        for parameter, target in zip(parameters, self.targets, strict=True):
+            parameter.lerp_(target, weight)
+
+
+class Descent:
+    """One client's steps in one round.
+
+    Args:
+        training: penalties, clipping, optimiser.
+        lr: learning rate of the first step.
+        origin: the parameters that the round began with; read when there is a proximal penalty.
+        shifts: added to the gradients after their clipping, or None.
+        pull: towards a model of one's own choice, after each step.
+    """
+
+    def __init__(
+        self,
+        training: LocalTraining,
+        lr: float,
+        origin: Sequence[torch.Tensor] = (),
+        shifts: Sequence[torch.Tensor] | None = None,
+        pull: Pull | None = None,
+    ) -> None:
+        self._training = training
+        self._rule = step_rule(training, lr)
+        self._origin = origin
+        self._shifts = shifts
+        self._pull = pull
+
+    def step(
+        self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+    ) -> None:
+        """Take one step in place; the gradients are spent, and a parameter without one stays.
+
+        Args:
+            parameters: float32 tensors.
+            gradients: of the mean loss, of the same shapes.
+        """
+        training = self._training
+        if training.penalised:
+            self._add_penalties(parameters, gradients)
+        if training.clip_gradient is not None:
+            _clip([part for part in gradients if part is not None], training.clip_gradient)
+        if self._shifts is not None:
+            for gradient, shift in zip(gradients, self._shifts, strict=True):
+                if gradient is not None:
+                    gradient.add_(shift)
+        if training.decay:
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    parameter.mul_(1 - self._rule.lr * training.decay)
+        self._rule.step(parameters, gradients)
+        if self._pull is not None:
+            self._pull.step(parameters, self._rule.lr)
+        self._rule.lr *= training.step_decay
+
+    def _add_penalties(
+        self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+    ) -> None:
+        training = self._training
+        for index, (gradient, parameter) in enumerate(zip(gradients, parameters, strict=True)):
+            if gradient is None:
+                continue
+            if training.l2:
+                gradient.add_(parameter, alpha=training.l2)
+            if training.l1:
+                gradient.add_(parameter.sign(), alpha=training.l1)
+            if training.proximal:
+                gradient.add_(parameter - self._origin[index], alpha=training.proximal)
+
+
+def _clip(gradients: Sequence[torch.Tensor], largest: float) -> None:
+    norm = math.sqrt(sum(float(part.square().sum()) for part in gradients))
+    if norm > largest:
+        for part in gradients:
+            part.mul_(largest / norm)

@@ -1,0 +1,329 @@
+"""Checkpoints: what they hold, in which order they reach the disk, and what a restart refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from dp import GaussianEvent, Ledger
+from fedavg.encoding.fixed_point import FixedPoint
+from fedavg.federation.checkpoint import Checkpoint, CheckpointError, RunJournal, fingerprint
+from fedavg.optimizers.server import AveragedIterates, FedAdam, FedAvg, FedMomentum, FedYogi
+from fedavg.plan.plan import Budget
+from fedavg.privacy.clipping import AdaptiveClipping
+from fedavg.privacy.noise import CentralGaussian
+from fedavg.sums.plain import InsecurePlain
+from tests.e2e.small import LENGTH, federation
+
+PRIVATE = {
+    "encoding": FixedPoint(1.0, 16),
+    "noise": CentralGaussian(4.0),
+    "budget": Budget(math.inf, 1e-5),
+}
+
+
+def point(**changes) -> Checkpoint:
+    parts = {
+        "fingerprint": "ab",
+        "rounds_done": 2,
+        "vector": np.arange(3.0),
+        "released": np.arange(3.0) / 7,
+        "optimizer": {"velocity": np.full(3, 0.1)},
+        "averaging": {"mean": np.full(3, 0.2), "weight": 1.5, "updates": 2},
+        "clip": 0.3,
+        "participations": {0: 1, 5: 2},
+        "ledger": Ledger(2.0, 1e-5).state_dict(),
+        "last": {"round": 2, "loss": math.nan},
+    }
+    return Checkpoint(**(parts | changes))
+
+
+def federate(journal, *, changes=None, **options):
+    return federation(
+        InsecurePlain(), n=20, changes=PRIVATE if changes is None else changes, journal=journal
+    )
+
+
+def stop_in_round(model, journal, number, rounds=6):
+    """Run until a round is charged, and die before its end."""
+
+    class Killed(BaseException):
+        pass
+
+    def dying(*args):
+        raise Killed
+
+    run = model.run(rounds)
+    done = [next(run) for _ in range(number - 1)]
+    model._round = dying
+    with pytest.raises(Killed):
+        next(run)
+    return done
+
+
+@given(
+    vector=arrays(np.float64, 4, elements=st.floats(-1e300, 1e300)),
+    weight=st.floats(0, 1e9),
+    clip=st.none() | st.floats(1e-100, 1e100),
+    counts=st.dictionaries(st.integers(0, 10**6), st.integers(0, 10**6), max_size=5),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path_factory, vector, weight, clip, counts):
+    path = tmp_path_factory.mktemp("point") / "checkpoint.safetensors"
+    averaging = {"mean": vector[::-1], "weight": weight, "updates": 3}
+    state = {"first": vector, "second": vector[::-1]}
+    kept = point(
+        vector=vector,
+        released=vector[::-1],
+        optimizer=state,
+        averaging=averaging,
+        clip=clip,
+        participations=counts,
+    )
+    path.write_bytes(kept.to_bytes())
+    back = Checkpoint.load(path)
+    assert np.array_equal(back.vector, vector)
+    assert np.array_equal(back.released, vector[::-1])
+    assert all(np.array_equal(back.optimizer[name], state[name]) for name in state)
+    assert np.array_equal(back.averaging["mean"], averaging["mean"])
+    assert (back.averaging["weight"], back.averaging["updates"]) == (weight, 3)
+    assert (back.clip, back.participations, back.ledger) == (clip, counts, kept.ledger)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vector": np.zeros(2)},
+        {"released": np.array([0.0, np.nan, 0.0])},
+        {"rounds_done": -1},
+        {"participations": {0: -1}},
+        {"clip": 0.0},
+        {"clip": math.nan},
+    ],
+)
+def test_values_that_no_run_has_are_refused(changes):
+    with pytest.raises(CheckpointError, match="checkpoint"):
+        point(**changes)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 9, 200, -1])
+def test_half_a_checkpoint_is_refused(tmp_path, keep):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(point().to_bytes()[:keep])
+    with pytest.raises(CheckpointError, match=r"damaged|version"):
+        Checkpoint.load(path)
+
+
+def test_other_safetensors_files_are_refused(tmp_path):
+    from safetensors.numpy import save
+
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(save({"vector": np.zeros(3)}))
+    with pytest.raises(CheckpointError, match="no checkpoint of this version"):
+        Checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [FedAvg(1.0), FedMomentum(0.5, 0.9), FedAdam(0.3), FedYogi(0.3)],
+    ids=lambda r: type(r).__name__,
+)
+def test_without_noise_a_restart_ends_as_if_nothing_had_happened(tmp_path, rule):
+    changes = {"server_optimizer": rule, "averaging": AveragedIterates(0.5)}
+    whole = federate(None, changes=changes)
+    results = list(whole.run(6))
+    journal = RunJournal(tmp_path)
+    first = federate(journal, changes=changes)
+    stop_in_round(first, journal, 5)
+    second = federate(RunJournal(tmp_path), changes=changes)
+    rest = list(second.run(6, RunJournal(tmp_path).load()))
+    assert [r.round for r in rest] == [5, 6]
+    assert np.array_equal(second.released, whole.released)
+    assert [(r.accuracy, r.loss, r.survivors) for r in rest] == [
+        (r.accuracy, r.loss, r.survivors) for r in results[4:]
+    ]
+
+
+def test_under_dp_the_round_that_was_running_stays_charged_and_gives_no_model(tmp_path):
+    journal = RunJournal(tmp_path)
+    first = federate(journal)
+    done = stop_in_round(first, journal, 4)
+    restart = RunJournal(tmp_path).load()
+    assert restart.lost == 1
+    assert sorted(restart.asked) == [3]
+    second = federate(RunJournal(tmp_path))
+    rest = list(second.run(6, restart))
+    assert [r.round for r in rest] == [4, 5, 6]
+    assert "stays charged" in rest[0].skipped
+    assert rest[0].epsilon_release > done[-1].epsilon_release
+    assert all(r.skipped is None for r in rest[1:])
+    uninterrupted = federate(None)
+    last = list(uninterrupted.run(6))[-1]
+    assert rest[-1].epsilon_release == last.epsilon_release
+    assert second.ledger.state_dict() == uninterrupted.ledger.state_dict()
+
+
+def test_dying_again_and_again_never_gives_back_what_was_charged(tmp_path):
+    """Each start dies in its first round of its own: six rounds, six charges, no model."""
+    spent = []
+    restart = None
+    for number in range(1, 7):
+        journal = RunJournal(tmp_path)
+        model = federate(journal)
+        run, model._round = model.run(6, restart), None  # calling None is the crash
+        with pytest.raises(TypeError):
+            list(run)
+        restart = RunJournal(tmp_path).load()
+        assert len(restart.ledger.history) == number + 1
+        spent.append(restart.ledger.spent().high)
+    assert spent == sorted(spent)
+    last = list(federate(None).run(6, restart))
+    assert [r.round for r in last] == [6]
+    assert last[0].skipped is not None
+
+
+def test_the_charge_is_on_disk_before_a_client_is_asked(tmp_path):
+    seen = []
+    model = federate(RunJournal(tmp_path))
+    inner = model._round
+
+    def spying(*arguments):
+        seen.append(len(Ledger.load(tmp_path / "ledger.json").history))
+        return inner(*arguments)
+
+    model._round = spying
+    for result in model.run(3):
+        point_now = Checkpoint.load(tmp_path / "checkpoint.safetensors")
+        assert point_now.rounds_done == result.round
+        assert np.array_equal(point_now.released, model.released)
+    assert seen == [2, 3, 4]
+
+
+def test_the_adaptive_clip_norm_and_the_caps_go_on(tmp_path):
+    changes = PRIVATE | {
+        "clipping": AdaptiveClipping(quantile=0.3, bit_stddev=4.0),
+        "max_participations": 3,
+    }
+    journal = RunJournal(tmp_path)
+    stop_in_round(federate(journal, changes=changes), journal, 3)
+    restart = RunJournal(tmp_path).load()
+    assert restart.checkpoint.clip != 1.0
+    model = federate(RunJournal(tmp_path), changes=changes)
+    rest = list(model.run(6, restart))
+    assert rest[0].clip == rest[1].clip == restart.checkpoint.clip
+    # two rounds before, the lost one counts for all who were asked, so nobody is left
+    assert set(Checkpoint.load(tmp_path / "checkpoint.safetensors").participations.values()) == {3}
+    assert [r.survivors for r in rest] == [0, 0, 0, 0]
+
+
+def test_without_the_carried_count_a_restart_would_pass_the_cap(tmp_path, monkeypatch):
+    """The mutant: the simulation's new clients count from zero, and nobody else counts."""
+    changes = PRIVATE | {"max_participations": 3}
+    journal = RunJournal(tmp_path)
+    stop_in_round(federate(journal, changes=changes), journal, 3)
+    model = federate(None, changes=changes)
+    monkeypatch.setattr(model, "_asked", lambda resolution, cohort: cohort)
+    rest = list(model.run(6, RunJournal(tmp_path).load()))
+    assert [r.survivors > 0 for r in rest] == [False, True, True, True]
+
+
+def rolled_back(folder):
+    ledger = Ledger(math.inf, 1e-5)
+    ledger.save(folder / "ledger.json")
+
+
+def another_budget(folder):
+    state = json.loads((folder / "ledger.json").read_text())
+    (folder / "ledger.json").write_text(json.dumps(state | {"epsilon": 50.0}))
+
+
+def another_history(folder):
+    ledger = Ledger(math.inf, 1e-5)
+    for _ in range(9):
+        ledger.charge(GaussianEvent(100.0))
+    ledger.save(folder / "ledger.json")
+
+
+def gone(folder):
+    (folder / "ledger.json").unlink()
+
+
+def garbage(folder):
+    (folder / "ledger.json").write_text("{")
+
+
+@pytest.mark.parametrize("harm", [rolled_back, another_budget, another_history, gone, garbage])
+def test_a_ledger_that_shows_less_is_refused(tmp_path, harm):
+    journal = RunJournal(tmp_path)
+    stop_in_round(federate(journal), journal, 3)
+    assert RunJournal(tmp_path).load() is not None
+    harm(tmp_path)
+    with pytest.raises(CheckpointError, match=r"less spent|damaged"):
+        RunJournal(tmp_path).load()
+
+
+def test_a_checkpoint_that_went_missing_is_not_a_fresh_start(tmp_path):
+    journal = RunJournal(tmp_path)
+    assert journal.load() is None
+    stop_in_round(federate(journal), journal, 2)
+    (tmp_path / "checkpoint.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="shows releases"):
+        RunJournal(tmp_path).load()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"noise": CentralGaussian(3.0)},
+        {"budget": Budget(90.0, 1e-5)},
+        {"max_participations": 5},
+        {"server_optimizer": FedMomentum(1.0, 0.5)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_plan_is_refused_and_nothing_changes(tmp_path, other):
+    journal = RunJournal(tmp_path)
+    stop_in_round(federate(journal), journal, 3)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    model = federate(RunJournal(tmp_path), changes=PRIVATE | other)
+    with pytest.raises(CheckpointError, match="another plan"):
+        next(model.run(6, RunJournal(tmp_path).load()))
+    assert (model.stopped, model.ledger.history) == ("unstarted", ())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_another_length_or_population_is_refused(tmp_path):
+    journal = RunJournal(tmp_path)
+    stop_in_round(federate(journal), journal, 3)
+    with pytest.raises(CheckpointError, match="another plan"):
+        next(federate(None).run(7, RunJournal(tmp_path).load()))
+    fewer = federation(InsecurePlain(), n=19, changes=PRIVATE)
+    with pytest.raises(CheckpointError, match="another plan"):
+        next(fewer.run(6, RunJournal(tmp_path).load()))
+
+
+def test_an_open_cap_and_the_cap_that_it_resolves_to_are_one_plan():
+    model = federate(None)
+    resolution = model.resolve(6)
+    named = replace(resolution.plan, max_participations=resolution.max_participations)
+    assert resolution.digest != replace(resolution, plan=named).digest
+    marks = {fingerprint(r, model.layout, 0) for r in (resolution, replace(resolution, plan=named))}
+    assert len(marks) == 1
+    assert fingerprint(resolution, model.layout, 1) not in marks
+    assert model.layout.size == LENGTH
+
+
+def test_a_full_disk_stops_before_anything_is_asked(tmp_path):
+    asked = []
+    model = federate(RunJournal(tmp_path / "not there"))
+    model._round = asked.append
+    with pytest.raises(CheckpointError, match="nothing is released"):
+        next(model.run(3))
+    assert not asked

@@ -1,0 +1,119 @@
+"""The budget before a run: both epsilons, noise from epsilon, the curves, the page and the command."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from dp import Accountant, GaussianEvent, NoSampling, PoissonSampling, gaussian_epsilon
+from fedavg import PlanError, ReportError
+from fedavg.cli.app import app
+from fedavg.plan.planner import MECHANISMS, Setting, answer, noise_for, tradeoff
+from fedavg.reports.budget import write_budget_page
+
+ONCE = {"sampling": "none", "rate": 1.0, "rounds": 1}
+
+
+def test_a_central_release_costs_what_the_accountant_says():
+    setting = Setting(rate=0.15, rounds=40, mechanism="central-gaussian")
+    run = Accountant().compose(GaussianEvent(1.3, PoissonSampling(0.15)), 40)
+    assert answer(setting, 1.3).release == run.epsilon(1e-5)
+    assert answer(setting, 1.3).server is None
+
+
+def test_distributed_gaussian_noise_costs_what_one_gaussian_costs():
+    found = answer(Setting(**ONCE), 1.0)
+    assert found.release.high == pytest.approx(gaussian_epsilon(1.0, 1e-5), rel=1e-6)
+
+
+def test_the_server_counts_one_clients_rounds_and_the_noise_of_others():
+    setting = Setting(rate=0.2, rounds=60, participations=9)
+    others = 1 - 1 / (0.8 * 200)
+    expected = Accountant().compose(GaussianEvent(2.0 * others**0.5, NoSampling()), 9)
+    assert answer(setting, 2.0).server == pytest.approx(expected.epsilon(1e-5).high, rel=1e-4)
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_noise_from_epsilon_is_the_least_that_fits(mechanism):
+    setting = Setting(**{**ONCE, "rounds": 5, "mechanism": mechanism})
+    noise = noise_for(setting, 3.0)
+    assert answer(setting, noise, server=False).release.high <= 3.0
+    assert answer(setting, noise / 1.003, server=False).release.high > 3.0
+
+
+def test_fixed_cohorts_are_not_counted_as_poisson_ones():
+    fixed = answer(Setting(sampling="fixed", mechanism="central-gaussian"), 3.0, server=False)
+    poisson = answer(Setting(mechanism="central-gaussian"), 3.0, server=False)
+    assert fixed.release.high > 1.5 * poisson.release.high
+
+
+def test_curves_fall_with_noise_and_rise_with_rounds():
+    setting = Setting(**{**ONCE, "rounds": 7})
+    by_noise, by_round = tradeoff(setting, 2.0, points=5)
+    assert [round(a.noise_multiplier, 3) for a in by_noise] == [0.667, 1.155, 2.0, 3.464, 6.0]
+    epsilons = [a.release.high for a in by_noise]
+    assert epsilons == sorted(epsilons, reverse=True)
+    assert [a.setting.rounds for a in by_round] == list(range(1, 8))
+    assert by_round[-1].release == by_noise[2].release
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rounds": 0}, "rounds must be at least 1"),
+        ({"rate": 1.5}, "rate must lie above 0"),
+        ({"delta": 1.0}, "delta must lie between"),
+        ({"sampling": "shuffled"}, "none of poisson, fixed, none"),
+        ({"mechanism": "laplace"}, "none of gaussian, skellam"),
+        ({"sampling": "none"}, "leave the rate 0.2 out"),
+        ({"participations": 61}, "61 of 60 rounds"),
+        ({"rate": 1e-4}, "leaves no cohort"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(change, message):
+    with pytest.raises(PlanError, match=message):
+        Setting(**change)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_epsilon_out_of_range_is_refused(epsilon):
+    with pytest.raises(PlanError, match="epsilon must lie above 0"):
+        noise_for(Setting(), epsilon)
+
+
+def test_the_page_holds_the_curves_and_loads_nothing(tmp_path):
+    setting = Setting(**{**ONCE, "rounds": 3})
+    found = answer(setting, 2.0)
+    path = tmp_path / "budget.html"
+    write_budget_page(path, found, *tradeoff(setting, 2.0, points=3))
+    page = path.read_text(encoding="utf-8")
+    figures = [json.loads(text) for text in re.findall(r'data-for="[^"]+">([^<]+)<', page)]
+    assert [len(figure["data"]) for figure in figures] == [2, 2]
+    assert figures[0]["data"][0]["y"][1] == pytest.approx(found.release.high, rel=1e-3)
+    outside = page[: page.index("<script>/*")] if "<script>/*" in page else page
+    assert not re.search(r'(src|href)="https?:', outside)
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ReportError, match="cannot write"):
+        write_budget_page(tmp_path / "no" / "budget.html", found, (found,), (found,))
+
+
+def test_the_command_answers_both_ways(tmp_path):
+    picture = tmp_path / "budget.html"
+    arguments = ["--sampling", "none", "--rounds", "3", "--picture", str(picture)]
+    result = CliRunner().invoke(app, ["budget", "--noise", "2", *arguments])
+    assert result.exit_code == 0, result.output
+    epsilon = re.search(r"whoever sees the models │\s*([\d.]+)", result.output)[1]
+    assert picture.exists()
+    result = CliRunner().invoke(app, ["budget", "--epsilon", epsilon, *arguments[:4]])
+    assert re.search(r"noise multiplier\s*│ (2\.0|1\.99)", result.output)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--epsilon", "1", "--noise", "1"], ["--noise", "0"]])
+def test_the_command_refuses_in_one_line(arguments):
+    result = CliRunner().invoke(app, ["budget", *arguments])
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: ")
+    assert "Traceback" not in result.output

@@ -1,0 +1,61 @@
+"""The report's part on clients' own models: sentences, lines and table say the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fedavg.reports.data import Personal
+from fedavg.reports.personal import personal_accuracy, personal_part
+
+
+class Holding:
+    def __init__(self, rows):
+        self.personal = tuple(rows)
+
+
+def rows(*pairs):
+    return [
+        Personal(client=i, examples=4, shared=shared, personal=own)
+        for i, (shared, own) in enumerate(pairs)
+    ]
+
+
+def test_nothing_to_say_without_personal_models():
+    assert personal_part(Holding([])) is None
+
+
+def test_sentences_count_who_gains_and_who_loses():
+    part = personal_part(Holding(rows((0.5, 0.75), (0.5, 0.25), (1.0, 1.0), (0.0, 1.0))))
+    assert "2 are better off" in part["says"]
+    assert "1 are worse off, and for 1 it makes no difference" in part["says"]
+    assert part["rows"][0] == ("released model", ["50.0%", "0.0%", "15.0%", "50.0%", "85.0%"])
+    assert part["rows"][1][1][:2] == ["75.0%", "25.0%"]
+
+
+def test_clients_that_were_never_in_a_round_are_counted():
+    never = Personal(client=1, examples=2, shared=0.5, personal=0.5, trained=False)
+    assert "1 were never in a round" in personal_part(Holding([*rows((0.5, 1.0)), never]))["says"]
+
+
+def test_without_a_shared_head_there_is_one_line():
+    part = personal_part(Holding(rows((None, 0.5), (None, 1.0))))
+    assert "no shared model to compare with" in part["says"]
+    assert [name for name, _ in part["rows"]] == ["own model"]
+    assert len(json.loads(part["figure"])["data"]) == 1
+
+
+def test_each_line_is_ordered_by_itself():
+    figure = personal_accuracy(rows((1.0, 0.25), (0.5, 0.75)))
+    shared, own = figure["data"]
+    assert shared["y"] == [0.5, 1.0]
+    assert own["y"] == [0.25, 0.75]
+    assert shared["x"] == own["x"] == [0.25, 0.75]
+    assert shared["line"]["dash"] != own["line"]["dash"]  # told apart without colours
+
+
+@pytest.mark.parametrize(("count", "mode"), [(60, "lines+markers"), (61, "lines")])
+def test_many_clients_have_no_markers(count, mode):
+    data = personal_accuracy(rows(*[(0.5, 0.5)] * count))["data"]
+    assert {line["mode"] for line in data} == {mode}

@@ -1,0 +1,68 @@
+"""A tiny study for tests: blobs on forty clients, the same result every time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedavg.studies.workers import _answer
+from tests.e2e.small import examples
+
+GRID = '[grid]\n"local.lr" = [0.5, 0.2]\nseed = [0, 1]\n'
+
+
+def study_in(folder, extra=GRID, rounds=2):
+    """Write blobs and a study over them; returns the study's path."""
+    train, test = examples(400, 0), examples(200, 1)
+    np.savez(
+        folder / "blobs.npz",
+        x_train=train.features,
+        y_train=train.labels,
+        x_test=test.features,
+        y_test=test.labels,
+    )
+    path = folder / "tiny.toml"
+    path.write_text(
+        f"""title = "Tiny"
+[base]
+rounds = {rounds}
+data = {{name = "{folder / "blobs.npz"}", clients = 40}}
+cohort = {{rate = 1.0}}
+secure_sum = {{kind = "insecure-plain"}}
+privacy = {{noise = "none"}}
+{extra}
+"""
+    )
+    return path
+
+
+class OneProcess:
+    """Stands in for `Workers` and counts; `stop_after` interrupts before that many runs."""
+
+    def __init__(self, stop_after=None, broken=()):
+        self.checked, self.ran = [], []
+        self._stop_after = stop_after
+        self._broken = broken
+
+    def __call__(self, jobs):
+        return self
+
+    def work(self, requests):
+        for request in requests:
+            if request.derived is None:
+                self.checked.append(request.id)
+                yield _answer(request)
+                continue
+            if len(self.ran) == self._stop_after:
+                raise KeyboardInterrupt
+            self.ran.append(request.id)
+            yield self._run(request)
+
+    def _run(self, request):
+        if request.config.seed in self._broken:
+            from fedavg.studies.workers import Answer
+
+            return Answer(id=request.id, outcome="failed", reason="OSError: planted")
+        return _answer(request)
+
+    def close(self):
+        pass
