@@ -11,7 +11,7 @@ from secagg.errors import RemoteProtocolError, WireFormatError
 from secagg.graph import Graph
 from secagg.wire.bodies import ids_and_keys
 from secagg.wire.codec import decode
-from secagg.wire.messages import AdvertiseKeys, Roster
+from secagg.wire.messages import AdvertiseKeys, Advertisements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from secagg.crypto.keys import AgreementKey, Directory
     from secagg.params import Params
 
-__all__ = ["Cohort", "check_roster", "pair_seed", "self_seed"]
+__all__ = ["Roster", "check_roster", "pair_seed", "self_seed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Cohort:
+class Roster:
     """The clients of one session in ascending order of id; use `of`.
 
     Decoding, hashing and ordering a roster takes time in proportion to its length, so clients of one
@@ -48,14 +48,14 @@ class Cohort:
     graph: Graph
 
     @classmethod
-    def of(cls, message: bytes, params: Params, session: bytes) -> Cohort:
+    def of(cls, message: bytes, params: Params, session: bytes) -> Roster:
         """Derive order and neighbourhoods from the whole of message 2.
 
         Raises:
             RemoteProtocolError: too few or too many clients, or one X25519 key twice.
             WireFormatError: no roster.
         """
-        return _cohort(message, params, session)
+        return _roster(message, params, session)
 
     def neighbours(self, position: int) -> tuple[int, ...]:
         """Positions of a client's neighbours, ascending."""
@@ -67,47 +67,47 @@ class Cohort:
 
 
 @functools.lru_cache(maxsize=4)
-def _cohort(message: bytes, params: Params, session: bytes) -> Cohort:
-    _, roster = decode(message)
-    if not isinstance(roster, Roster):
+def _roster(message: bytes, params: Params, session: bytes) -> Roster:
+    _, advertised = decode(message)
+    if not isinstance(advertised, Advertisements):
         raise WireFormatError("expected a roster")
-    size = len(roster.entries)
+    size = len(advertised.entries)
     if not params.min_roster <= size <= params.n_clients:
         raise RemoteProtocolError(
             f"sent a roster of {size}; {params.min_roster}…{params.n_clients} may take part",
             "server",
         )
-    ids, keys = ids_and_keys(roster.entries)
+    ids, keys = ids_and_keys(advertised.entries)
     if len(set(keys)) != 2 * size:
         raise RemoteProtocolError("sent a roster in which one key stands twice", "server")
     root = digest(b"roster", message)
-    return Cohort(
+    return Roster(
         params=params,
         session=session,
         root=root,
-        entries=roster.entries,
+        entries=advertised.entries,
         ids=tuple(ids),
         positions={client_id: position for position, client_id in enumerate(ids)},
         graph=Graph.of_roster(ids, session, root, params.degree),
     )
 
 
-def check_roster(cohort: Cohort, neighbours: Sequence[int], directory: Directory) -> None:
+def check_roster(roster: Roster, neighbours: Sequence[int], directory: Directory) -> None:
     """Raise RemoteProtocolError unless a client with these neighbours may deal them shares.
 
     All identities must be known; where quorums are of neighbours, theirs only: whoever else stands on
     the roster neither holds this client's shares nor shares its masks.
     """
-    around = [cohort.entries[place] for place in neighbours]
-    for entry in around if cohort.params.local else cohort.entries:
+    around = [roster.entries[place] for place in neighbours]
+    for entry in around if roster.params.local else roster.entries:
         directory.check(entry.client_id, entry.identity)
     for entry in around:
-        if not directory.verify(entry.identity, entry.signature, entry.signed(cohort.session)):
+        if not directory.verify(entry.identity, entry.signature, entry.signed(roster.session)):
             raise RemoteProtocolError(f"forged the keys of client {entry.client_id}", "server")
 
 
 def pair_seed(
-    cohort: Cohort, partner_root: bytes, key: AgreementKey, own: int, other: int
+    roster: Roster, partner_root: bytes, key: AgreementKey, own: int, other: int
 ) -> bytes:
     """Seed of the mask of two positions; the lower position adds it, the higher subtracts it.
 
@@ -117,14 +117,14 @@ def pair_seed(
         ValueError: the other's mask key is of low order.
     """
     low, high = sorted((own, other))
-    pair = cohort.client_id(low).to_bytes(4, "little") + cohort.client_id(high).to_bytes(
+    pair = roster.client_id(low).to_bytes(4, "little") + roster.client_id(high).to_bytes(
         4, "little"
     )
-    agreed = key.agree(cohort.entries[other].mask_key)
-    return derive(agreed, b"pairwise mask", session=cohort.session, info=partner_root + pair)
+    agreed = key.agree(roster.entries[other].mask_key)
+    return derive(agreed, b"pairwise mask", session=roster.session, info=partner_root + pair)
 
 
-def self_seed(cohort: Cohort, partner_root: bytes, secret: bytes, position: int) -> bytes:
+def self_seed(roster: Roster, partner_root: bytes, secret: bytes, position: int) -> bytes:
     """Seed of a client's own mask."""
-    client = cohort.client_id(position).to_bytes(4, "little")
-    return derive(secret, b"self mask", session=cohort.session, info=partner_root + client)
+    client = roster.client_id(position).to_bytes(4, "little")
+    return derive(secret, b"self mask", session=roster.session, info=partner_root + client)

@@ -34,7 +34,7 @@ from secagg.errors import (
     SecAggError,
     WireFormatError,
 )
-from secagg.roster import Cohort, check_roster
+from secagg.roster import Roster, check_roster
 from secagg.state import CLIENT_AWAITS, Phase, next_phase
 from secagg.wire.codec import Kind, decode, encode, encode_chunk, read_header
 from secagg.wire.envelopes import open_inbox, routes, seal_envelope
@@ -89,7 +89,6 @@ class Client(Secret):
 
     __slots__ = (
         "_client_id",
-        "_cohort",
         "_directory",
         "_executor",
         "_neighbours",
@@ -99,6 +98,7 @@ class Client(Secret):
         "_partners",
         "_phase",
         "_process",
+        "_roster",
         "_secrets",
         "_session",
         "_signature",
@@ -123,7 +123,7 @@ class Client(Secret):
         self._secrets: Ephemeral | None = Ephemeral(identity)
         self._phase = Phase.ADVERTISE_KEYS
         self._own: AdvertiseKeys | None = None
-        self._cohort: Cohort | None = None
+        self._roster: Roster | None = None
         self._neighbours: tuple[int, ...] = ()
         self._partners: Partners | None = None
         self._partner_root = b""
@@ -270,12 +270,12 @@ class Client(Secret):
 
     def _share_keys(self, data: bytes, secrets: Ephemeral) -> ShareKeys:
         """Message 3: check who takes part, and deal shares to the neighbours."""
-        cohort = Cohort.of(data, self._params, self._session)
-        position = cohort.positions.get(self._client_id)
-        if position is None or cohort.entries[position] != self._own:
+        roster = Roster.of(data, self._params, self._session)
+        position = roster.positions.get(self._client_id)
+        if position is None or roster.entries[position] != self._own:
             raise RemoteProtocolError("left out or altered this client's own keys", "server")
-        neighbours = cohort.neighbours(position)
-        check_roster(cohort, neighbours, self._directory)
+        neighbours = roster.neighbours(position)
+        check_roster(roster, neighbours, self._directory)
         seed, mask, channel = (
             present(secrets.seed),
             present(secrets.mask),
@@ -287,23 +287,23 @@ class Client(Secret):
         secrets.own_share = table[0, 0].tobytes()
         envelopes: list[bytes] = []
         for place, shares in zip(neighbours, table[1:], strict=True):
-            sending, secrets.routes[place] = routes(cohort, channel, self._client_id, place)
-            holder = cohort.client_id(place)
-            envelope = seal_envelope(cohort, sending, shares.tobytes(), self._client_id, holder)
+            sending, secrets.routes[place] = routes(roster, channel, self._client_id, place)
+            holder = roster.client_id(place)
+            envelope = seal_envelope(roster, sending, shares.tobytes(), self._client_id, holder)
             envelopes.append(envelope)
         secrets.channel = None
-        self._cohort, self._neighbours = cohort, neighbours
+        self._roster, self._neighbours = roster, neighbours
         commitment = seed_commitment(self._session, self._client_id, seed)
         unsigned = ShareKeys(self._client_id, commitment, b"", envelopes)
-        signature = secrets.identity.sign(unsigned.signed(self._session, cohort.root))
+        signature = secrets.identity.sign(unsigned.signed(self._session, roster.root))
         return ShareKeys(self._client_id, commitment, signature, envelopes)
 
     def _open_shares(self, forwarded: ForwardedShares, secrets: Ephemeral) -> SharesOpened:
         """Message 5: open the neighbours' shares and say which did."""
-        cohort = present(self._cohort)
+        roster = present(self._roster)
         if len(forwarded.envelopes) != len(self._neighbours):
             raise RemoteProtocolError("forwarded shares for another neighbourhood", "server")
-        secrets.held = open_inbox(cohort, self._client_id, secrets.routes, forwarded.envelopes)
+        secrets.held = open_inbox(roster, self._client_id, secrets.routes, forwarded.envelopes)
         secrets.routes = {}
         if len(secrets.held) + 1 < self._params.threshold:
             raise Aborted(
@@ -315,16 +315,16 @@ class Client(Secret):
 
     def _masked_input(self, partners: Partners, secrets: Ephemeral) -> MaskedInput:
         """Message 7: mask with exactly the neighbours that are partners."""
-        cohort = present(self._cohort)
-        position = cohort.positions[self._client_id]
-        check_partners(partners, cohort, position, secrets.held.keys())
-        self._partners, root = partners, partners.root(self._session, cohort.root)
+        roster = present(self._roster)
+        position = roster.positions[self._client_id]
+        check_partners(partners, roster, position, secrets.held.keys())
+        self._partners, root = partners, partners.root(self._session, roster.root)
         self._partner_root = root
-        around = partners_of(partners, cohort, position)
+        around = partners_of(partners, roster, position)
         secrets.held = {place: secrets.held[place] for place in around}
         masked = mask_input(
             present(secrets.input),
-            cohort,
+            roster,
             root,
             position,
             around,
@@ -342,11 +342,11 @@ class Client(Secret):
 
     def _sign(self, survivors: Survivors, secrets: Ephemeral) -> ConsistencySignature:
         """Message 9: check the survivor set and sign it."""
-        cohort, partners = present(self._cohort), present(self._partners)
-        position = cohort.positions[self._client_id]
-        check_survivors(survivors, partners, cohort, position)
+        roster, partners = present(self._roster), present(self._partners)
+        position = roster.positions[self._client_id]
+        check_survivors(survivors, partners, roster, position)
         if self._params.local:
-            check_inputs(survivors, partners, cohort, position, self._directory)
+            check_inputs(survivors, partners, roster, position, self._directory)
         self._survivors = survivors
         signed = survivors.signed(self._session, self._partner_root)
         self._signature = secrets.identity.sign(signed)
@@ -360,9 +360,9 @@ class Client(Secret):
 
     def _unmask(self, request: Signatures, secrets: Ephemeral) -> UnmaskShares:
         """Message 11: once a quorum has signed the same set, one share of each partner's secrets."""
-        cohort, survivors = present(self._cohort), present(self._survivors)
-        own = (cohort.positions[self._client_id], self._signature)
-        check_quorum(request, survivors, self._partner_root, cohort, self._directory, own)
+        roster, survivors = present(self._roster), present(self._survivors)
+        own = (roster.positions[self._client_id], self._signature)
+        check_quorum(request, survivors, self._partner_root, roster, self._directory, own)
         return UnmaskShares(self._client_id, [secrets.own_share, *secrets.due.values()])
 
     def _living(self) -> Ephemeral:

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from secagg.crypto.keys import Directory
-    from secagg.roster import Cohort
+    from secagg.roster import Roster
     from secagg.wire.messages import Partners, Signatures, Survivors
 
 __all__ = ["check_inputs", "check_partners", "check_quorum", "check_survivors", "partners_of"]
 
 
-def partners_of(partners: Partners, cohort: Cohort, position: int) -> tuple[int, ...]:
+def partners_of(partners: Partners, roster: Roster, position: int) -> tuple[int, ...]:
     """The neighbours that a partner masks with, ascending."""
     members = partners.members
-    return tuple(place for place in cohort.neighbours(position) if members[place])
+    return tuple(place for place in roster.neighbours(position) if members[place])
 
 
 def check_partners(
-    partners: Partners, cohort: Cohort, position: int, opened: AbstractSet[int]
+    partners: Partners, roster: Roster, position: int, opened: AbstractSet[int]
 ) -> None:
     """Raise unless a client at `position` may mask with its neighbours among these partners.
 
@@ -36,38 +36,38 @@ def check_partners(
         RemoteProtocolError: not a set that an honest server could announce.
         Aborted: too few neighbours are left to hold this client's secrets.
     """
-    _check_members(partners.members, cohort, position, "give an input")
-    around = partners_of(partners, cohort, position)
+    _check_members(partners.members, roster, position, "give an input")
+    around = partners_of(partners, roster, position)
     for place in around:
         # otherwise the server could cut the graph of masks edge by edge, and the sum with it
         if place not in opened:
-            other = cohort.client_id(place)
+            other = roster.client_id(place)
             raise RemoteProtocolError(
                 f"counts client {other} in, whose shares never reached this client", "server"
             )
-    if len(around) + 1 < cohort.params.threshold:
+    if len(around) + 1 < roster.params.threshold:
         raise Aborted(
             AbortReason.TOO_FEW_SHARES,
-            f"{len(around)} neighbours are partners, {cohort.params.threshold - 1} needed",
+            f"{len(around)} neighbours are partners, {roster.params.threshold - 1} needed",
         )
 
 
 def check_survivors(
-    survivors: Survivors, partners: Partners, cohort: Cohort, position: int
+    survivors: Survivors, partners: Partners, roster: Roster, position: int
 ) -> None:
     """Raise RemoteProtocolError unless a client at `position` may sign this set."""
     members = survivors.members
-    _check_members(members, cohort, position, "unmask a sum of")
+    _check_members(members, roster, position, "unmask a sum of")
     if int.from_bytes(members) & ~int.from_bytes(partners.members):
         raise RemoteProtocolError("counts a client in that was no partner", "server")
-    if survivors.signatures and not cohort.params.local:
+    if survivors.signatures and not roster.params.local:
         raise RemoteProtocolError("shows signatures of inputs where none is signed", "server")
 
 
 def check_inputs(
     survivors: Survivors,
     partners: Partners,
-    cohort: Cohort,
+    roster: Roster,
     position: int,
     directory: Directory,
 ) -> None:
@@ -80,18 +80,18 @@ def check_inputs(
         RemoteProtocolError: an input of a neighbour is not shown.
         Aborted: too few neighbours are in the sum.
     """
-    alive = [place for place in partners_of(partners, cohort, position) if survivors.members[place]]
+    alive = [place for place in partners_of(partners, roster, position) if survivors.members[place]]
     if len(survivors.signatures) != len(alive):
         raise RemoteProtocolError("shows other inputs than those of the neighbours", "server")
-    if len(alive) + 1 < cohort.params.threshold:
+    if len(alive) + 1 < roster.params.threshold:
         raise Aborted(
             AbortReason.TOO_FEW_SURVIVORS,
-            f"{len(alive)} neighbours are in the sum, {cohort.params.threshold - 1} needed",
+            f"{len(alive)} neighbours are in the sum, {roster.params.threshold - 1} needed",
         )
-    root = partners.root(cohort.session, cohort.root)
+    root = partners.root(roster.session, roster.root)
     for place, signature in zip(alive, survivors.signatures, strict=True):
-        entry = cohort.entries[place]
-        signed = MaskedInput.signed(cohort.session, root, entry.client_id)
+        entry = roster.entries[place]
+        signed = MaskedInput.signed(roster.session, root, entry.client_id)
         if not directory.verify(entry.identity, signature, signed):
             raise RemoteProtocolError(
                 f"shows no input of client {entry.client_id} with these partners", "server"
@@ -102,7 +102,7 @@ def check_quorum(
     request: Signatures,
     survivors: Survivors,
     partner_root: bytes,
-    cohort: Cohort,
+    roster: Roster,
     directory: Directory,
     own: tuple[int, bytes],
 ) -> None:
@@ -112,25 +112,25 @@ def check_quorum(
         request: positions, strictly ascending, with signatures.
         survivors: what this client was told.
         partner_root: hash of roster and partners.
-        cohort: the roster.
+        roster: the roster.
         directory: keeps parsed keys.
         own: this client's position and signature, which it need not verify.
     """
-    shown, quorum = len(request.signatures), cohort.params.quorum
+    shown, quorum = len(request.signatures), roster.params.quorum
     if shown < quorum:
         raise RemoteProtocolError(
             f"shows {shown} signatures on the survivors; {quorum} are needed", "server"
         )
-    signed = survivors.signed(cohort.session, partner_root)
-    counting = frozenset(cohort.neighbours(own[0])) if cohort.params.local else None
+    signed = survivors.signed(roster.session, partner_root)
+    counting = frozenset(roster.neighbours(own[0])) if roster.params.local else None
     for position, signature in request.signatures:
-        if position >= len(cohort.entries) or not survivors.members[position]:
+        if position >= len(roster.entries) or not survivors.members[position]:
             raise RemoteProtocolError("shows a signature of somebody who is no survivor", "server")
         if counting is not None and position not in counting:
             raise RemoteProtocolError("shows a signature of somebody who is no neighbour", "server")
         if (position, signature) == own:
             continue
-        entry = cohort.entries[position]
+        entry = roster.entries[position]
         if not directory.verify(entry.identity, signature, signed):
             raise RemoteProtocolError(
                 f"shows a signature of client {entry.client_id} that does not hold for these survivors",
@@ -138,10 +138,10 @@ def check_quorum(
             )
 
 
-def _check_members(members: bytes, cohort: Cohort, position: int, purpose: str) -> None:
-    if len(members) != len(cohort.entries):
+def _check_members(members: bytes, roster: Roster, position: int, purpose: str) -> None:
+    if len(members) != len(roster.entries):
         raise RemoteProtocolError("named clients of another roster", "server")
-    count, least = members.count(1), cohort.params.min_survivors
+    count, least = members.count(1), roster.params.min_survivors
     if count < least:
         raise RemoteProtocolError(
             f"asks {count} clients to {purpose}; {least} are the least", "server"

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from secagg.crypto.keys import AgreementKey
     from secagg.crypto.ring import RingArray
-    from secagg.roster import Cohort
+    from secagg.roster import Roster
 
 __all__ = ["mask_input"]
 
 
 def mask_input(
     vector: NDArray[np.int64],
-    cohort: Cohort,
+    roster: Roster,
     partner_root: bytes,
     position: int,
     around: Iterable[int],
@@ -38,7 +38,7 @@ def mask_input(
 
     Args:
         vector: int64[d].
-        cohort: the roster.
+        roster: the roster.
         partner_root: hash of roster and partners.
         position: the client's.
         around: positions of its neighbours among the partners.
@@ -52,13 +52,13 @@ def mask_input(
     Raises:
         RemoteProtocolError: a neighbour's mask key is of low order.
     """
-    masked = ring.to_ring(vector, cohort.params.ring_bits)
-    plus, minus = [self_seed(cohort, partner_root, seed, position)], list[bytes]()
+    masked = ring.to_ring(vector, roster.params.ring_bits)
+    plus, minus = [self_seed(roster, partner_root, seed, position)], list[bytes]()
     for place in around:
         try:
-            pair = pair_seed(cohort, partner_root, key, position, place)
+            pair = pair_seed(roster, partner_root, key, position, place)
         except ValueError as error:
-            culprit = cohort.client_id(place)
+            culprit = roster.client_id(place)
             raise RemoteProtocolError("advertised a mask key of low order", culprit) from error
         (plus if position < place else minus).append(pair)
     add_masks(masked, plus, minus, executor=executor)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from secagg.crypto.keys import Directory
     from secagg.crypto.ring import RingArray
     from secagg.params import Params
-    from secagg.roster import Cohort
+    from secagg.roster import Roster
     from secagg.wire.messages import (
         AdvertiseKeys,
         ConsistencySignature,
@@ -67,18 +67,18 @@ def check_keys(
         raise RemoteProtocolError("advertised keys with a signature that does not hold", client_id)
 
 
-def check_dealt(message: ShareKeys, cohort: Cohort, directory: Directory) -> None:
+def check_dealt(message: ShareKeys, roster: Roster, directory: Directory) -> None:
     """Raise RemoteProtocolError unless there is an envelope for each neighbour, signed for."""
     client_id = message.client_id
-    _check_count(client_id, cohort, len(message.envelopes))
-    signed = message.signed(cohort.session, cohort.root)
-    identity = cohort.entries[cohort.positions[client_id]].identity
+    _check_count(client_id, roster, len(message.envelopes))
+    signed = message.signed(roster.session, roster.root)
+    identity = roster.entries[roster.positions[client_id]].identity
     if not directory.verify(identity, message.signature, signed):
         raise RemoteProtocolError("dealt shares with a signature that does not hold", client_id)
 
 
 def check_opened(
-    message: SharesOpened, cohort: Cohort, dealers: AbstractSet[int]
+    message: SharesOpened, roster: Roster, dealers: AbstractSet[int]
 ) -> frozenset[int]:
     """The neighbours whose shares a client opened.
 
@@ -86,27 +86,27 @@ def check_opened(
         RemoteProtocolError: somebody among them dealt none, or they are too few to go on.
     """
     client_id = message.client_id
-    _check_count(client_id, cohort, len(message.opened))
-    around = cohort.neighbours(cohort.positions[client_id])
+    _check_count(client_id, roster, len(message.opened))
+    around = roster.neighbours(roster.positions[client_id])
     opened = frozenset(compress(around, message.opened))
-    if not opened <= dealers or len(opened) + 1 < cohort.params.threshold:
+    if not opened <= dealers or len(opened) + 1 < roster.params.threshold:
         raise RemoteProtocolError("opened shares of clients that dealt none, or too few", client_id)
     return opened
 
 
 def check_input(
-    message: MaskedInput, cohort: Cohort, bits: int, partner_root: bytes, directory: Directory
+    message: MaskedInput, roster: Roster, bits: int, partner_root: bytes, directory: Directory
 ) -> None:
     """Raise RemoteProtocolError unless an input has the session's shape and, if due, a signature."""
-    client_id, params = message.client_id, cohort.params
+    client_id, params = message.client_id, roster.params
     if (message.length, message.bits) != (params.vector_length, bits):
         raise RemoteProtocolError("sent an input of another length or ring", client_id)
     if not params.local:
         if message.signature:
             raise RemoteProtocolError("signed an input where none is signed", client_id)
         return
-    identity = cohort.entries[cohort.positions[client_id]].identity
-    signed = MaskedInput.signed(cohort.session, partner_root, client_id)
+    identity = roster.entries[roster.positions[client_id]].identity
+    signed = MaskedInput.signed(roster.session, partner_root, client_id)
     if not directory.verify(identity, message.signature, signed):
         raise RemoteProtocolError("masked with other partners than it was told", client_id)
 
@@ -142,20 +142,20 @@ def check_sum(total: NDArray[np.int64], params: Params) -> RingArray:
 def check_signature(
     message: ConsistencySignature,
     survivors: Survivors,
-    cohort: Cohort,
+    roster: Roster,
     partner_root: bytes,
     directory: Directory,
 ) -> None:
     """Raise RemoteProtocolError unless a client signed the survivors that it was told."""
-    identity = cohort.entries[cohort.positions[message.client_id]].identity
-    signed = survivors.signed(cohort.session, partner_root)
+    identity = roster.entries[roster.positions[message.client_id]].identity
+    signed = survivors.signed(roster.session, partner_root)
     if not directory.verify(identity, message.signature, signed):
         raise RemoteProtocolError("signed other survivors than it was told", message.client_id)
 
 
 def check_shares(
     message: UnmaskShares,
-    cohort: Cohort,
+    roster: Roster,
     around: Sequence[int],
     promised: bytes,
     survivors: AbstractSet[int],
@@ -166,7 +166,7 @@ def check_shares(
 
     Args:
         message: its own share, then one of each partner around it.
-        cohort: the roster.
+        roster: the roster.
         around: positions of the sender's neighbours among the partners, ascending.
         promised: these partners' commitments to what they dealt the sender, joined: to a share of the
             self-mask for each survivor, of the mask key for others.
@@ -180,16 +180,16 @@ def check_shares(
     own, *others = message.shares
     if not canonical(own) or not all(map(canonical, others)):
         raise RemoteProtocolError("gave a share that is no share", holder)
-    dealers = [cohort.ids[place] for place in around]
+    dealers = [roster.ids[place] for place in around]
     kinds = [SELF_MASK if place in survivors else MASK_KEY for place in around]
-    given = share_commitments(cohort, dealers, holder, kinds, others)
+    given = share_commitments(roster, dealers, holder, kinds, others)
     if given != promised:
         differs = next(at for at, (a, b) in enumerate(zip(given, promised, strict=True)) if a != b)
         dealer = dealers[differs // COMMITMENT_SIZE]
         raise RemoteProtocolError(f"gave another share than client {dealer} dealt it", holder)
 
 
-def _check_count(client_id: int, cohort: Cohort, count: int) -> None:
-    expected = len(cohort.neighbours(cohort.positions[client_id]))
+def _check_count(client_id: int, roster: Roster, count: int) -> None:
+    expected = len(roster.neighbours(roster.positions[client_id]))
     if count != expected:
         raise RemoteProtocolError(f"sent {count} places for {expected} neighbours", client_id)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from secagg.roster import Cohort
+    from secagg.roster import Roster
     from secagg.wire.messages import UnmaskShares
 
 T = TypeVar("T")
@@ -30,20 +30,20 @@ __all__ = [
 ]
 
 
-def members_of(cohort: Cohort, chosen: Iterable[int]) -> bytes:
+def members_of(roster: Roster, chosen: Iterable[int]) -> bytes:
     """One byte for each place of the roster: 1 for the chosen positions."""
-    members = bytearray(len(cohort.entries))
+    members = bytearray(len(roster.entries))
     for position in chosen:
         members[position] = 1
     return bytes(members)
 
 
 def inboxes_of(
-    cohort: Cohort, dealt: Mapping[int, ShareKeys]
+    roster: Roster, dealt: Mapping[int, ShareKeys]
 ) -> Iterator[tuple[int, ForwardedShares]]:
     """For each dealer's position, ascending, the envelopes to it, in the order of its neighbours."""
     lists = {dealer: message.envelopes for dealer, message in dealt.items()}
-    for holder, envelopes in enumerate(_addressed(cohort, lists, None)):
+    for holder, envelopes in enumerate(_addressed(roster, lists, None)):
         if holder in dealt:
             yield holder, ForwardedShares(envelopes)
 
@@ -54,7 +54,7 @@ def commitments_of(message: ShareKeys) -> ShareKeys:
 
 
 def promises_to(
-    cohort: Cohort,
+    roster: Roster,
     dealt: Mapping[int, ShareKeys],
     partners: Iterable[int],
     survivors: AbstractSet[int],
@@ -69,7 +69,7 @@ def promises_to(
     }
     return {
         holder: b"".join(commitments)
-        for holder, commitments in enumerate(_addressed(cohort, lists, b""))
+        for holder, commitments in enumerate(_addressed(roster, lists, b""))
         if holder in survivors
     }
 
@@ -106,14 +106,14 @@ def shares_by_dealer(
 
 
 def _addressed(
-    cohort: Cohort, lists: Mapping[int, Iterable[T]], absent: T
+    roster: Roster, lists: Mapping[int, Iterable[T]], absent: T
 ) -> Iterator[tuple[T, ...]]:
     """For each position in turn, what its neighbours' lists hold for it; `absent` of who has none.
 
     A list goes by its owner's neighbours.  These ascend, and so do the positions here, hence what a list
     holds for the next of them is its next item: nothing is looked up.
     """
-    everyone = range(len(cohort.ids))
+    everyone = range(len(roster.ids))
     unread = [iter(lists[owner]) if owner in lists else repeat(absent) for owner in everyone]
     for position in everyone:
-        yield tuple(map(next, map(unread.__getitem__, cohort.neighbours(position))))
+        yield tuple(map(next, map(unread.__getitem__, roster.neighbours(position))))

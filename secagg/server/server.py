@@ -21,7 +21,7 @@ from secagg.errors import (
     RemoteProtocolError,
     WireFormatError,
 )
-from secagg.roster import Cohort
+from secagg.roster import Roster
 from secagg.server import admission
 from secagg.server.outbox import (
     commitments_of,
@@ -40,12 +40,12 @@ from secagg.wire.codec import decode, encode, read_header
 from secagg.wire.messages import (
     NONCE_SIZE,
     AdvertiseKeys,
+    Advertisements,
     ConsistencySignature,
     MaskedInput,
     Message,
     Offer,
     Partners,
-    Roster,
     ShareKeys,
     SharesOpened,
     Signatures,
@@ -102,7 +102,7 @@ class Server:
         self._answers: dict[int, Message] = {}
         self._taken: set[bytes] = set()  # X25519 keys that were advertised
         self._staging = Staging()
-        self._cohort: Cohort | None = None
+        self._roster: Roster | None = None
         self._dealt: dict[int, ShareKeys] = {}  # by position, like all below
         self._opened: dict[int, frozenset[int]] = {}
         self._partners = Partners(b"")
@@ -144,7 +144,7 @@ class Server:
             LocalProtocolError: the session is over.
         """
         self._check_sender(client_id)
-        limit = largest_message(self._phase, self._params)
+        limit = largest_message(SERVER_AWAITS[self._phase], self._params)
         whole = self._staging.take(client_id, chunk, session=self._session, limit=limit)
         if whole is not None:
             self._take(client_id, whole)
@@ -172,7 +172,7 @@ class Server:
         shape = (self._params.vector_length, self._params.ring_bits)
         message = MaskedInput(client_id, *shape, signature, b"")
         told = (shape[1], self._partner_root, self._directory)
-        admission.check_input(message, self._roster(), *told)
+        admission.check_input(message, self._known(), *told)
         return message
 
     def advance(self) -> dict[int, bytes]:
@@ -226,7 +226,7 @@ class Server:
         check_client_id(client_id)
         if self._phase is Phase.ADVERTISE_KEYS:
             if len(self._answers) >= self._params.n_clients and client_id not in self._answers:
-                raise RemoteProtocolError("came after the cohort was full", client_id)
+                raise RemoteProtocolError("came after the roster was full", client_id)
         elif client_id not in self._live:
             raise RemoteProtocolError("is not, or no longer, part of the session", client_id)
         if client_id in self._answers:
@@ -257,20 +257,20 @@ class Server:
                 admission.check_keys(content, self._taken, self._directory, self._session)
                 self._taken.update((content.channel_key, content.mask_key))
             case ShareKeys():
-                admission.check_dealt(content, self._roster(), self._directory)
+                admission.check_dealt(content, self._known(), self._directory)
             case SharesOpened():
-                opened = admission.check_opened(content, self._roster(), self._dealt.keys())
+                opened = admission.check_opened(content, self._known(), self._dealt.keys())
                 self._opened[self._position(client_id)] = opened
             case MaskedInput():
                 self._add(content)
                 return
             case ConsistencySignature():
-                told = (self._survivors, self._roster(), self._partner_root, self._directory)
+                told = (self._survivors, self._known(), self._partner_root, self._directory)
                 admission.check_signature(content, *told)
             case UnmaskShares():
                 position = self._position(client_id)
                 around, promised = self._masked_with[position], self._promised[position]
-                admission.check_shares(content, self._roster(), around, promised, self._alive)
+                admission.check_shares(content, self._known(), around, promised, self._alive)
             case _:  # the table of awaited kinds lets no other through
                 raise RemoteProtocolError("sent a message of the server's", client_id)
         self._answers[client_id] = content
@@ -278,7 +278,7 @@ class Server:
     def _add(self, message: MaskedInput) -> None:
         """Add an input to the sum; nothing of its vector is kept."""
         root, bits = self._partner_root, self._params.ring_bits
-        admission.check_input(message, self._roster(), bits, root, self._directory)
+        admission.check_input(message, self._known(), bits, root, self._directory)
         ring.add_packed(self._sum(), message.packed, bits)
         self._inputs[self._position(message.client_id)] = message.signature
         self._answers[message.client_id] = replace(message, packed=b"")
@@ -288,74 +288,74 @@ class Server:
     def _close_advertise_keys(self) -> dict[int, bytes]:
         self._need(len(self._answers), self._params.min_roster, AbortReason.TOO_FEW_KEYS)
         entries = [m for m in self._answers.values() if isinstance(m, AdvertiseKeys)]
-        roster = Roster(tuple(sorted(entries, key=lambda entry: entry.client_id)))
-        message = encode(roster, self._session)
-        self._cohort = Cohort.of(message, self._params, self._session)
+        advertised = Advertisements(tuple(sorted(entries, key=lambda entry: entry.client_id)))
+        message = encode(advertised, self._session)
+        self._roster = Roster.of(message, self._params, self._session)
         self._taken.clear()
         return dict.fromkeys(self._answers, message)
 
     def _close_share_keys(self) -> dict[int, bytes]:
         self._need(len(self._answers), self._params.min_survivors, AbortReason.TOO_FEW_SHARES)
-        cohort = self._roster()
+        roster = self._known()
         self._dealt = self._answered(ShareKeys)
         forwarded = {
-            cohort.client_id(holder): encode(inbox, self._session)
-            for holder, inbox in inboxes_of(cohort, self._dealt)
+            roster.client_id(holder): encode(inbox, self._session)
+            for holder, inbox in inboxes_of(roster, self._dealt)
         }
         for dealer, message in self._dealt.items():
             self._dealt[dealer] = commitments_of(message)
         return forwarded
 
     def _close_check_shares(self) -> dict[int, bytes]:
-        cohort = self._roster()
-        chosen = compatible(cohort, self._opened)
+        roster = self._known()
+        chosen = compatible(roster, self._opened)
         self._need(len(chosen), self._params.min_survivors, AbortReason.TOO_FEW_SHARES)
-        self._partners = Partners(members_of(cohort, chosen))
-        self._partner_root = self._partners.root(self._session, cohort.root)
+        self._partners = Partners(members_of(roster, chosen))
+        self._partner_root = self._partners.root(self._session, roster.root)
         for position in chosen:
-            around = cohort.neighbours(position)
+            around = roster.neighbours(position)
             self._masked_with[position] = tuple(filter(chosen.__contains__, around))
         self._opened = {}
         self._total = np.zeros(self._params.vector_length, ring.ring_dtype(self._params.ring_bits))
         message = encode(self._partners, self._session)
-        return dict.fromkeys(map(cohort.client_id, sorted(chosen)), message)
+        return dict.fromkeys(map(roster.client_id, sorted(chosen)), message)
 
     def _close_masked_input(self) -> dict[int, bytes]:
         self._need(len(self._inputs), self._params.min_survivors, AbortReason.TOO_FEW_SURVIVORS)
-        cohort, inputs, told = self._roster(), self._inputs, sorted(self._inputs)
+        roster, inputs, told = self._known(), self._inputs, sorted(self._inputs)
         self._alive = frozenset(told)
-        self._survivors = Survivors(members_of(cohort, told))
-        self._promised = promises_to(cohort, self._dealt, self._masked_with, self._alive)
+        self._survivors = Survivors(members_of(roster, told))
+        self._promised = promises_to(roster, self._dealt, self._masked_with, self._alive)
         self._dealt = {place: replace(self._dealt[place], envelopes=()) for place in told}
         if not self._params.local:
             message = encode(self._survivors, self._session)
-            return dict.fromkeys(map(cohort.client_id, told), message)
+            return dict.fromkeys(map(roster.client_id, told), message)
         shown = {p: inputs_around(self._survivors, inputs, self._masked_with[p]) for p in told}
-        return {cohort.client_id(p): encode(shown[p], self._session) for p in told}
+        return {roster.client_id(p): encode(shown[p], self._session) for p in told}
 
     def _close_consistency(self) -> dict[int, bytes]:
-        cohort, quorum = self._roster(), self._params.quorum
+        roster, quorum = self._known(), self._params.quorum
         answers = self._answered(ConsistencySignature)
         signed = {place: message.signature for place, message in answers.items()}
         if not self._params.local:
             self._need(len(signed), quorum, AbortReason.TOO_FEW_SIGNATURES)
             # exactly a quorum: every further signature costs each client a verification
             message = encode(Signatures(tuple(signed.items())[:quorum]), self._session)
-            return dict.fromkeys(map(cohort.client_id, signed), message)
+            return dict.fromkeys(map(roster.client_id, signed), message)
         requests: dict[int, bytes] = {}
         for place in signed:
             content = quorum_around(signed, self._masked_with[place], quorum)
             if content is not None:
-                requests[cohort.client_id(place)] = encode(content, self._session)
+                requests[roster.client_id(place)] = encode(content, self._session)
         self._need(len(requests), self._params.threshold, AbortReason.TOO_FEW_SIGNATURES)
         return requests
 
     def _close_unmask(self) -> dict[int, bytes]:
-        cohort, total = self._roster(), self._sum()
+        roster, total = self._known(), self._sum()
         commitments = {position: self._dealt[position].seed_commitment for position in self._alive}
         remove_masks(
             total,
-            cohort,
+            roster,
             self._partner_root,
             self._alive,
             self._masked_with,
@@ -365,7 +365,7 @@ class Server:
         )
         self._result = SumResult(
             ring.centre(total, self._params.ring_bits),
-            tuple(cohort.client_id(position) for position in sorted(self._alive)),
+            tuple(roster.client_id(position) for position in sorted(self._alive)),
         )
         return {}
 
@@ -379,12 +379,12 @@ class Server:
         return {self._position(client): m for client, m in answers if isinstance(m, kind)}
 
     def _position(self, client_id: int) -> int:
-        return self._roster().positions[client_id]
+        return self._known().positions[client_id]
 
-    def _roster(self) -> Cohort:
-        if self._cohort is None:
+    def _known(self) -> Roster:
+        if self._roster is None:
             raise LocalProtocolError("there is no roster yet")
-        return self._cohort
+        return self._roster
 
     def _sum(self) -> ring.RingArray:
         if self._total is None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from secagg.crypto.ring import RingArray
-    from secagg.roster import Cohort
+    from secagg.roster import Roster
 
 
 __all__ = ["SumResult", "compatible", "remove_masks"]
@@ -43,7 +43,7 @@ class SumResult:
     survivors: tuple[int, ...]
 
 
-def compatible(cohort: Cohort, opened: Mapping[int, AbstractSet[int]]) -> set[int]:
+def compatible(roster: Roster, opened: Mapping[int, AbstractSet[int]]) -> set[int]:
     """The largest-minded choice of clients in which all neighbours opened each other's shares.
 
     A client whose dealt shares do not open, or that claims so of others', is at odds with its
@@ -52,7 +52,7 @@ def compatible(cohort: Cohort, opened: Mapping[int, AbstractSet[int]]) -> set[in
     together have at most c·(1 + ln n) clients left out, themselves included; one liar costs one client.
 
     Args:
-        cohort: the roster.
+        roster: the roster.
         opened: position → neighbours' positions whose shares opened, for each client that answered.
 
     Returns:
@@ -60,7 +60,7 @@ def compatible(cohort: Cohort, opened: Mapping[int, AbstractSet[int]]) -> set[in
     """
     at_odds: dict[int, set[int]] = {}
     for position, peers in opened.items():
-        for other in set(cohort.neighbours(position)).difference(peers):
+        for other in set(roster.neighbours(position)).difference(peers):
             if other in opened:
                 at_odds.setdefault(position, set()).add(other)
                 at_odds.setdefault(other, set()).add(position)
@@ -77,7 +77,7 @@ def compatible(cohort: Cohort, opened: Mapping[int, AbstractSet[int]]) -> set[in
 
 def remove_masks(
     total: RingArray,
-    cohort: Cohort,
+    roster: Roster,
     partner_root: bytes,
     survivors: AbstractSet[int],
     masked_with: Mapping[int, Sequence[int]],
@@ -90,7 +90,7 @@ def remove_masks(
 
     Args:
         total: sum of the survivors' masked inputs; altered in place, and only when all is rebuilt.
-        cohort: the roster.
+        roster: the roster.
         partner_root: hash of roster and partners.
         survivors: positions whose inputs are in the sum.
         masked_with: position → neighbours it masked with.
@@ -110,23 +110,23 @@ def remove_masks(
         if position not in needed:
             continue
         needed.remove(position)
-        secret, client_id = _rebuilt(cohort, held, position), cohort.client_id(position)
+        secret, client_id = _rebuilt(roster, held, position), roster.client_id(position)
         if position in survivors:
             if (
                 secret is None
-                or seed_commitment(cohort.session, client_id, secret) != commitments[position]
+                or seed_commitment(roster.session, client_id, secret) != commitments[position]
             ):
                 raise _bad_dealer("self-mask seed", client_id)
-            added.append(self_seed(cohort, partner_root, secret, position))
+            added.append(self_seed(roster, partner_root, secret, position))
             continue
         key = None if secret is None else AgreementKey.from_private_bytes(secret)
-        if key is None or key.public != cohort.entries[position].mask_key:
+        if key is None or key.public != roster.entries[position].mask_key:
             raise _bad_dealer("mask key", client_id)
         for survivor in orphans[position]:
-            seed = pair_seed(cohort, partner_root, key, position, survivor)
+            seed = pair_seed(roster, partner_root, key, position, survivor)
             (added if survivor < position else subtracted).append(seed)
     for position in needed:
-        _rebuilt(cohort, {}, position)
+        _rebuilt(roster, {}, position)
     for start in range(0, max(len(added), len(subtracted)), SEEDS_AT_ONCE):
         part = slice(start, start + SEEDS_AT_ONCE)
         add_masks(total, subtracted[part], added[part], executor=executor)
@@ -149,12 +149,12 @@ def _orphans(
     return orphans
 
 
-def _rebuilt(cohort: Cohort, held: Mapping[int, bytes], dealer: int) -> bytes | None:
-    threshold = cohort.params.threshold
+def _rebuilt(roster: Roster, held: Mapping[int, bytes], dealer: int) -> bytes | None:
+    threshold = roster.params.threshold
     holders = sorted(held)[:threshold]
     if len(holders) < threshold:
         raise Aborted(
             AbortReason.TOO_FEW_UNMASK_SHARES,
-            f"{len(held)} shares of client {cohort.client_id(dealer)}'s secret, {threshold} needed",
+            f"{len(held)} shares of client {roster.client_id(dealer)}'s secret, {threshold} needed",
         )
     return rebuild([holder + 1 for holder in holders], [held[holder] for holder in holders])

@@ -22,12 +22,12 @@ from secagg.wire.messages import (
     ENVELOPE_SIZE,
     NONCE_SIZE,
     AdvertiseKeys,
+    Advertisements,
     ConsistencySignature,
     ForwardedShares,
     MaskedInput,
     Offer,
     Partners,
-    Roster,
     ShareKeys,
     SharesOpened,
     Signatures,
@@ -135,17 +135,17 @@ def _advertise_keys(body: memoryview) -> AdvertiseKeys:
     return _entry(bytes(body))
 
 
-def _put_roster(roster: Roster) -> bytes:
+def _put_roster(roster: Advertisements) -> bytes:
     return _U32.pack(len(roster.entries)) + b"".join(map(_put_entry, roster.entries))
 
 
-def _roster(body: memoryview) -> Roster:
+def _roster(body: memoryview) -> Advertisements:
     _exact(body, _U32.size + _count(body) * _ENTRY.size)
     words = np.frombuffer(body[_U32.size :], dtype="<u4")
     ids = words[:: ENTRY_SIZE // 4]  # an entry starts with its id
     if (ids[1:] <= ids[:-1]).any():
         raise WireFormatError("a roster is strictly ascending by client id")
-    return Roster(Records(bytes(body[_U32.size :]), _ENTRY.size, _entry))
+    return Advertisements(Records(bytes(body[_U32.size :]), _ENTRY.size, _entry))
 
 
 def ids_and_keys(entries: Sequence[AdvertiseKeys]) -> tuple[list[int], list[bytes]]:
@@ -278,7 +278,7 @@ def _unmask_shares(body: memoryview) -> UnmaskShares:
 ENCODERS: dict[type[Message], Callable[..., bytes]] = {
     Offer: _put_offer,
     AdvertiseKeys: _put_entry,
-    Roster: _put_roster,
+    Advertisements: _put_roster,
     ShareKeys: _put_share_keys,
     ForwardedShares: _put_forwarded,
     SharesOpened: _put_opened,
@@ -292,7 +292,7 @@ ENCODERS: dict[type[Message], Callable[..., bytes]] = {
 DECODERS: dict[type[Message], Callable[[memoryview], Message]] = {
     Offer: _offer,
     AdvertiseKeys: _advertise_keys,
-    Roster: _roster,
+    Advertisements: _roster,
     ShareKeys: _share_keys,
     ForwardedShares: _forwarded,
     SharesOpened: _opened,

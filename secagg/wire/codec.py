@@ -52,7 +52,7 @@ _CHUNK = struct.Struct("<II")
 _TYPES: dict[Kind, type[Message]] = {
     Kind.OFFER: messages.Offer,
     Kind.ADVERTISE_KEYS: messages.AdvertiseKeys,
-    Kind.ROSTER: messages.Roster,
+    Kind.ROSTER: messages.Advertisements,
     Kind.SHARE_KEYS: messages.ShareKeys,
     Kind.FORWARDED_SHARES: messages.ForwardedShares,
     Kind.SHARES_OPENED: messages.SharesOpened,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from secagg.crypto.sealed import open_sealed, route_keys, seal
 from secagg.crypto.shamir import SHARE_SIZE, canonical
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from secagg.crypto.keys import AgreementKey
-    from secagg.roster import Cohort
+    from secagg.wire.messages import AdvertiseKeys
 
 __all__ = [
     "MASK_KEY",
@@ -39,12 +39,35 @@ MASK_KEY = 1
 """The share of a mask key s: asked for clients that are not in the sum."""
 
 
+class Binding(Protocol):
+    """What envelopes are bound to, as far as they need to know it: a `secagg.roster.Roster`."""
+
+    @property
+    def session(self) -> bytes:
+        """The session's name."""
+        ...
+
+    @property
+    def root(self) -> bytes:
+        """Hash of the whole roster."""
+        ...
+
+    @property
+    def entries(self) -> Sequence[AdvertiseKeys]:
+        """The advertisements, by position."""
+        ...
+
+    def client_id(self, position: int, /) -> int:
+        """The id at a position."""
+        ...
+
+
 _PLACE = struct.Struct("<IIB")
 _LABEL = b"secagg v1 share\0"
 
 
 def share_commitments(
-    cohort: Cohort,
+    binding: Binding,
     dealers: Sequence[int],
     holder: int,
     kinds: Sequence[int],
@@ -55,7 +78,7 @@ def share_commitments(
     All parts have fixed sizes, so none can run into another.  No nonce: below the threshold each share
     has at least 251 bits that nobody else knows.
     """
-    start, place, sha256 = _LABEL + cohort.session, _PLACE.pack, hashlib.sha256
+    start, place, sha256 = _LABEL + binding.session, _PLACE.pack, hashlib.sha256
     return b"".join(
         [
             sha256(start + place(dealer, holder, kind) + share).digest()[:COMMITMENT_SIZE]
@@ -69,29 +92,29 @@ def committed(envelopes: Sequence[bytes], kind: int) -> Iterator[bytes]:
     return column(envelopes, kind * COMMITMENT_SIZE, (kind + 1) * COMMITMENT_SIZE)
 
 
-def seal_envelope(cohort: Cohort, key: bytes, shares: bytes, dealer: int, holder: int) -> bytes:
+def seal_envelope(binding: Binding, key: bytes, shares: bytes, dealer: int, holder: int) -> bytes:
     """Commit to two shares and seal them."""
-    public = _commitments(cohort, shares, dealer, holder)
-    return public + seal(key, shares, _route(cohort, dealer, holder) + public)
+    public = _commitments(binding, shares, dealer, holder)
+    return public + seal(key, shares, _route(binding, dealer, holder) + public)
 
 
 def open_envelope(
-    cohort: Cohort, key: bytes, envelope: bytes, dealer: int, holder: int
+    binding: Binding, key: bytes, envelope: bytes, dealer: int, holder: int
 ) -> bytes | None:
     """The two shares, or None unless they are what their dealer committed to for this holder."""
     public, sealed = envelope[:COMMITMENTS_SIZE], envelope[COMMITMENTS_SIZE:]
-    shares = open_sealed(key, sealed, _route(cohort, dealer, holder) + public)
-    if shares is None or _commitments(cohort, shares, dealer, holder) != public:
+    shares = open_sealed(key, sealed, _route(binding, dealer, holder) + public)
+    if shares is None or _commitments(binding, shares, dealer, holder) != public:
         return None
     halves = (shares[:SHARE_SIZE], shares[SHARE_SIZE:])
     return shares if all(map(canonical, halves)) else None
 
 
-def routes(cohort: Cohort, channel: AgreementKey, own: int, place: int) -> tuple[bytes, bytes]:
+def routes(binding: Binding, channel: AgreementKey, own: int, place: int) -> tuple[bytes, bytes]:
     """Keys of the envelopes to and from a neighbour.
 
     Args:
-        cohort: the roster.
+        binding: the roster.
         channel: this client's channel key.
         own: this client's id.
         place: the neighbour's position.
@@ -99,21 +122,21 @@ def routes(cohort: Cohort, channel: AgreementKey, own: int, place: int) -> tuple
     Raises:
         RemoteProtocolError: the neighbour's channel key is of low order.
     """
-    other = cohort.client_id(place)
+    other = binding.client_id(place)
     try:
-        agreed = channel.agree(cohort.entries[place].channel_key)
+        agreed = channel.agree(binding.entries[place].channel_key)
     except ValueError as error:
         raise RemoteProtocolError("advertised a channel key of low order", other) from error
-    return route_keys(agreed, session=cohort.session, root=cohort.root, own=own, other=other)
+    return route_keys(agreed, session=binding.session, root=binding.root, own=own, other=other)
 
 
 def open_inbox(
-    cohort: Cohort, own: int, keys: Mapping[int, bytes], inbox: Sequence[bytes | None]
+    binding: Binding, own: int, keys: Mapping[int, bytes], inbox: Sequence[bytes | None]
 ) -> dict[int, bytes]:
     """Neighbour's position → its two shares, for each envelope that opens.
 
     Args:
-        cohort: the roster.
+        binding: the roster.
         own: this client's id.
         keys: neighbour's position → key of its envelope, ascending.
         inbox: an envelope, or None, from each of these neighbours.
@@ -121,16 +144,16 @@ def open_inbox(
     held: dict[int, bytes] = {}
     for (place, key), envelope in zip(keys.items(), inbox, strict=True):
         if envelope is not None:
-            shares = open_envelope(cohort, key, envelope, cohort.client_id(place), own)
+            shares = open_envelope(binding, key, envelope, binding.client_id(place), own)
             if shares is not None:
                 held[place] = shares
     return held
 
 
-def _route(cohort: Cohort, dealer: int, holder: int) -> bytes:
-    return cohort.session + cohort.root + struct.pack("<II", dealer, holder)
+def _route(binding: Binding, dealer: int, holder: int) -> bytes:
+    return binding.session + binding.root + struct.pack("<II", dealer, holder)
 
 
-def _commitments(cohort: Cohort, shares: bytes, dealer: int, holder: int) -> bytes:
+def _commitments(binding: Binding, shares: bytes, dealer: int, holder: int) -> bytes:
     both = (shares[:SHARE_SIZE], shares[SHARE_SIZE:])
-    return share_commitments(cohort, (dealer, dealer), holder, (SELF_MASK, MASK_KEY), both)
+    return share_commitments(binding, (dealer, dealer), holder, (SELF_MASK, MASK_KEY), both)

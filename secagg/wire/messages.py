@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdvertiseKeys",
+    "Advertisements",
     "ConsistencySignature",
     "ForwardedShares",
     "MaskedInput",
     "Offer",
     "Partners",
-    "Roster",
     "ShareKeys",
     "SharesOpened",
     "Signatures",
@@ -71,7 +71,7 @@ class AdvertiseKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class Roster:
+class Advertisements:
     """Server → live clients: everyone's advertisement, ascending by id."""
 
     entries: Sequence[AdvertiseKeys]
@@ -183,7 +183,7 @@ class UnmaskShares:
 Message = (
     Offer
     | AdvertiseKeys
-    | Roster
+    | Advertisements
     | ShareKeys
     | ForwardedShares
     | SharesOpened

@@ -19,6 +19,7 @@ from secagg import (
     message_kind,
 )
 from secagg.params import Params
+from secagg.state import SERVER_AWAITS
 from secagg.testing import deterministic_entropy
 from secagg.wire.bounds import largest_message
 from secagg.wire.codec import decode, decode_chunk, encode, encode_chunk
@@ -114,7 +115,7 @@ def chunks(name, phase, data):
     """A length before each chunk: u16, little-endian. Never more is staged than one message."""
     stage = stages(name)
     at = stage.server(phase, credulous=True)
-    most = largest_message(at.phase, at._params)
+    most = largest_message(SERVER_AWAITS[at.phase], at._params)
     while data and stage.missing not in at._answers:
         size = int.from_bytes(data[:2], "little")
         part, data = data[2 : 2 + size], data[2 + size :]

@@ -137,21 +137,21 @@ def late_input():
     assert 60 not in lab.next_messages
     refused(lab, 60, late, "no longer")
     lab.run_to(Phase.UNMASK)
-    position, given = lab.cohort.positions[60], {}
+    position, given = lab.roster.positions[60], {}
     for holder in lab.ids[:-1]:
         reply = lab.reply(holder)
         lab.server.receive(holder, reply)
-        at = lab.cohort.positions[holder]
-        place = lab.cohort.neighbours(at).index(position)
+        at = lab.roster.positions[holder]
+        place = lab.roster.neighbours(at).index(position)
         given[at + 1] = decode(reply)[1].shares[1 + place]
     lab.server.advance()
     points = list(given)[: lab.params.threshold]
     secret = rebuild(points, [given[point] for point in points])
     key = AgreementKey.from_private_bytes(secret)
-    assert key.public == lab.cohort.entries[position].mask_key
+    assert key.public == lab.roster.entries[position].mask_key
     vector = masked_vector(late).copy()
     root = lab.partner_root
-    seeds = [pair_seed(lab.cohort, root, key, position, other) for other in range(position)]
+    seeds = [pair_seed(lab.roster, root, key, position, other) for other in range(position)]
     add_masks(vector, plus=seeds)  # the highest position subtracted them all
     return lab, ring.centre(vector, lab.params.ring_bits)
 
@@ -222,7 +222,7 @@ def test_s12_mutant_without_both_checks_is_wrong(monkeypatch):
     dealt = lab.server._dealt
     monkeypatch.setattr(
         "secagg.server.unmask.seed_commitment",
-        lambda _s, client, _b: dealt[lab.cohort.positions[client]].seed_commitment,
+        lambda _s, client, _b: dealt[lab.roster.positions[client]].seed_commitment,
     )
     assert not np.array_equal(with_a_wrong_share(lab), lab.total(lab.ids))
 
@@ -262,7 +262,7 @@ def bad_dealer(lab, *, count):
             message = decode(reply)[1]
             junk = tuple(bytes(len(e)) for e in message.envelopes[:count])
             forged = dataclasses.replace(message, envelopes=junk + message.envelopes[count:])
-            signed = forged.signed(lab.session, lab.cohort.root)
+            signed = forged.signed(lab.session, lab.roster.root)
             signature = lab.identities[10].sign(signed)
             reply = lab.encode(dataclasses.replace(forged, signature=signature))
         lab.server.receive(i, reply)
@@ -289,11 +289,11 @@ def test_a_liar_who_accuses_everybody_goes_alone():
     lab = Lab(8, dropout_rate=0.3).run_to(Phase.CONSISTENCY)
     everyone = set(range(8))
     masked_with = {p: everyone - {p} for p in range(8)}
-    assert compatible(lab.cohort, masked_with) == everyone
-    assert compatible(lab.cohort, masked_with | {3: set()}) == everyone - {3}
+    assert compatible(lab.roster, masked_with) == everyone
+    assert compatible(lab.roster, masked_with | {3: set()}) == everyone - {3}
     # two liars who accuse one another and two honest clients
     lying = masked_with | {3: everyone - {3, 5}, 5: everyone - {5, 3, 0, 1}}
-    assert compatible(lab.cohort, lying) == everyone - {5}
+    assert compatible(lab.roster, lying) == everyone - {5}
 
 
 # Inputs ----------------------------------------------------------------------------------------------
@@ -345,22 +345,22 @@ def test_s12_anyone_can_convict_a_bad_dealer():
     lab = Lab(5).run_to(Phase.SHARE_KEYS)
     lab.clients[20]._secrets.mask = AgreementKey.generate()
     lab.run_to(Phase.UNMASK, silent={20: Phase.MASKED_INPUT})
-    cohort, position = lab.cohort, lab.cohort.positions[20]
+    roster, position = lab.roster, lab.roster.positions[20]
     dealt = decode(lab.sent[Phase.SHARE_KEYS, 20])[1]
     identity = lab.directory
-    signed = dealt.signed(lab.session, cohort.root)
+    signed = dealt.signed(lab.session, roster.root)
     assert identity.verify(lab.identities[20].public, dealt.signature, signed)
     shares = {}
     for holder in (i for i in lab.ids if i != 20):
-        at = cohort.positions[holder]
-        share = decode(lab.reply(holder))[1].shares[1 + cohort.neighbours(at).index(position)]
-        envelope = dealt.envelopes[cohort.neighbours(position).index(at)]
+        at = roster.positions[holder]
+        share = decode(lab.reply(holder))[1].shares[1 + roster.neighbours(at).index(position)]
+        envelope = dealt.envelopes[roster.neighbours(position).index(at)]
         (promised,) = committed([envelope], MASK_KEY)
-        assert promised == share_commitments(cohort, [20], holder, [MASK_KEY], [share])
+        assert promised == share_commitments(roster, [20], holder, [MASK_KEY], [share])
         shares[at + 1] = share
     points = list(shares)[: lab.params.threshold]
     rebuilt = AgreementKey.from_private_bytes(rebuild(points, [shares[p] for p in points]))
-    assert rebuilt.public != cohort.entries[position].mask_key
+    assert rebuilt.public != roster.entries[position].mask_key
 
 
 def drop_with_another_key(lab):

@@ -48,16 +48,16 @@ def open_sum(lab, group, inputs, shares):
         inputs: client id to masked input message.
         shares: client id to its message of shares.
     """
-    cohort, t = lab.cohort, lab.params.threshold
+    roster, t = lab.roster, lab.params.threshold
     dtype = ring.ring_dtype(lab.params.ring_bits)
     total = np.zeros(lab.params.vector_length, dtype)
     seeds = []
     for place in group:
-        dealer = cohort.client_id(place)
+        dealer = roster.client_id(place)
         held = {}
         for holder, reply in shares.items():
-            client, at = lab.clients[holder], cohort.positions[holder]
-            around = [p for p in cohort.neighbours(at) if client._partners.members[p]]
+            client, at = lab.clients[holder], roster.positions[holder]
+            around = [p for p in roster.neighbours(at) if client._partners.members[p]]
             if at == place:
                 held[at + 1] = decode(reply)[1].shares[0]
             elif place in around and client._survivors.members[place]:
@@ -67,7 +67,7 @@ def open_sum(lab, group, inputs, shares):
         points = list(held)[:t]
         secret = rebuild(points, [held[point] for point in points])
         root = lab.clients[dealer]._partner_root
-        seeds.append(self_seed(cohort, root, secret, place))
+        seeds.append(self_seed(roster, root, secret, place))
         total += masked_vector(inputs[dealer]).astype(dtype)
     add_masks(total, [], seeds)
     return ring.centre(total, lab.params.ring_bits)
@@ -77,25 +77,25 @@ def split(lab, groups, *, told):
     """Tell each group that only it gives inputs; ask all to unmask `told`; one sum or None a group."""
     lab.run_to(Phase.MASKED_INPUT)
     size = len(lab.ids)
-    group_of = {lab.cohort.client_id(p): g for g in groups for p in g}
+    group_of = {lab.roster.client_id(p): g for g in groups for p in g}
     inputs, refused = tell(lab, lambda i: Partners(members_of(group_of[i], size)))
 
     def survivors(i):
-        alive = {p for p in told(group_of[i]) if lab.cohort.client_id(p) in inputs}
-        around = [p for p in lab.cohort.neighbours(lab.cohort.positions[i]) if p in alive]
+        alive = {p for p in told(group_of[i]) if lab.roster.client_id(p) in inputs}
+        around = [p for p in lab.roster.neighbours(lab.roster.positions[i]) if p in alive]
         if not lab.params.local:
             return Survivors(members_of(alive, size))
         near = [p for p in around if p in group_of[i]]
-        shown = [decode(inputs[lab.cohort.client_id(p)])[1].signature for p in near]
+        shown = [decode(inputs[lab.roster.client_id(p)])[1].signature for p in near]
         return Survivors(members_of(alive, size), shown)
 
     views = {i: survivors(i) for i in inputs}
     signed, more = tell(lab, views.__getitem__, inputs)
     refused |= more
-    pairs = {i: (lab.cohort.positions[i], decode(signed[i])[1].signature) for i in sorted(signed)}
+    pairs = {i: (lab.roster.positions[i], decode(signed[i])[1].signature) for i in sorted(signed)}
 
     def quorum(i):
-        near = lab.cohort.neighbours(lab.cohort.positions[i])
+        near = lab.roster.neighbours(lab.roster.positions[i])
         same = [pairs[j] for j in pairs if views[j].members == views[i].members]
         if lab.params.local:
             same = [pair for pair in same if pair[0] in near]
@@ -107,7 +107,7 @@ def split(lab, groups, *, told):
 
 
 def group_sums(lab, groups):
-    return [lab.total([lab.cohort.client_id(p) for p in group]) for group in groups]
+    return [lab.total([lab.roster.client_id(p) for p in group]) for group in groups]
 
 
 HALVES = ({0, 1, 2}, {3, 4, 5})
@@ -257,7 +257,7 @@ LOCAL = {"dropout_rate": 1 / 64, "corrupt_rate": 1 / 64, "threat_model": "malici
 
 def arcs_of(lab, length):
     """The ring in two: positions of `length` places in a row, and the rest."""
-    order = list(lab.cohort.graph._order)
+    order = list(lab.roster.graph._order)
     return set(order[:length]), set(order[length:])
 
 
@@ -274,7 +274,7 @@ def test_s2_an_arc_of_the_ring_cannot_be_cut_off():
     assert (lab.params.degree, lab.params.threshold, lab.params.min_survivors) == (8, 7, 30)
     _, sums, refused = cut_ring(lab, 44)
     assert sums == [None, None]
-    order = [lab.cohort.client_id(p) for p in lab.cohort.graph._order]
+    order = [lab.roster.client_id(p) for p in lab.roster.graph._order]
     for end in (*order[:4], *order[40:44]):
         assert isinstance(refused[end], Aborted)
 
@@ -293,7 +293,7 @@ def test_s2_mutant_with_a_threshold_of_half_gives_two_arcs(monkeypatch):
 def test_s5_arcs_below_the_floor_are_not_even_begun():
     lab = Lab(40, **LOCAL).run_to(Phase.MASKED_INPUT)
     small, _ = arcs_of(lab, lab.params.min_survivors - 1)
-    inside = lab.cohort.client_id(min(small))
+    inside = lab.roster.client_id(min(small))
     with pytest.raises(RemoteProtocolError, match="18 are the least"):
         lab.clients[inside].receive(lab.encode(Partners(members_of(small, 40))))
 
@@ -307,30 +307,30 @@ def test_s5_mutant_without_the_floor_begins_them(monkeypatch):
 def split_status(lab, victim, share):
     """A part of the victim's neighbours is told that it dropped; shares of each secret that are given."""
     lab.run_to(Phase.CONSISTENCY)
-    cohort, out = lab.cohort, lab.cohort.positions[victim]
-    around = cohort.neighbours(out)
-    blind = {cohort.client_id(p) for p in around[:share]}
+    roster, out = lab.roster, lab.roster.positions[victim]
+    around = roster.neighbours(out)
+    blind = {roster.client_id(p) for p in around[:share]}
     inputs = {i: decode(lab.sent[Phase.MASKED_INPUT, i])[1].signature for i in lab.ids}
 
     def survivors(i):
         alive = [p for p in range(len(lab.ids)) if i not in blind or p != out]
-        near = [p for p in cohort.neighbours(cohort.positions[i]) if p in alive]
-        shown = [inputs[cohort.client_id(p)] for p in near]
+        near = [p for p in roster.neighbours(roster.positions[i]) if p in alive]
+        shown = [inputs[roster.client_id(p)] for p in near]
         return Survivors(members_of(alive, len(lab.ids)), shown)
 
     signed, _ = tell(lab, survivors)
 
     def quorum(i):
         same = [
-            (cohort.positions[j], decode(signed[j])[1].signature)
+            (roster.positions[j], decode(signed[j])[1].signature)
             for j in lab.ids
             if j in signed and (j in blind) == (i in blind)
         ]
-        near = [pair for pair in same if pair[0] in cohort.neighbours(cohort.positions[i])]
+        near = [pair for pair in same if pair[0] in roster.neighbours(roster.positions[i])]
         return Signatures(tuple(near[: lab.params.quorum]))
 
     shares, refused = tell(lab, quorum, signed)
-    alive = sum(cohort.positions[i] in (*around, out) for i in shares if i not in blind)
+    alive = sum(roster.positions[i] in (*around, out) for i in shares if i not in blind)
     return alive, sum(i in blind for i in shares), refused
 
 
@@ -378,7 +378,7 @@ def test_s4_mutant_policy_joins_a_local_session_unasked(monkeypatch):
 
 def test_s5_clients_of_a_silent_neighbourhood_end_by_themselves():
     lab = Lab(40, **LOCAL).run_to(Phase.MASKED_INPUT)
-    around = lab.cohort.neighbours(0)
+    around = lab.roster.neighbours(0)
     members = bytes(p not in around[: 10 - lab.params.threshold] for p in range(40))
     with pytest.raises(Aborted) as caught:
         lab.clients[10].receive(lab.encode(Partners(members)))

@@ -25,7 +25,7 @@ from secagg.derivation import MODELS
 from secagg.params import bits_for
 from secagg.wire.codec import decode
 from secagg.wire.envelopes import open_envelope
-from secagg.wire.messages import Roster
+from secagg.wire.messages import Advertisements
 from tests.e2e.scanner import contains_vector
 from tests.hostile.mutants import FOUND, without
 from tests.hostile.test_secagg_masks import uniformity, uploads
@@ -67,12 +67,12 @@ def test_s5_mutant_with_two_clients_shows_each_the_other(monkeypatch):
 def shares_to_a_low_order_key(lab):
     """What the server reads of client 10's shares when client 20's channel key is of low order."""
     lab.run_to(Phase.SHARE_KEYS)
-    roster = tampered("low order", lab)
-    dealt = decode(lab.clients[10].receive(roster))[1]
-    cohort = secagg.client.client.Cohort.of(roster, lab.params, lab.session)
-    assert isinstance(decode(roster)[1], Roster)
-    key, _ = route_keys(bytes(32), session=lab.session, root=cohort.root, own=10, other=20)
-    return open_envelope(cohort, key, dealt.envelopes[0], 10, 20)
+    message = tampered("low order", lab)
+    dealt = decode(lab.clients[10].receive(message))[1]
+    assert isinstance(decode(message)[1], Advertisements)
+    roster = secagg.client.client.Roster.of(message, lab.params, lab.session)
+    key, _ = route_keys(bytes(32), session=lab.session, root=roster.root, own=10, other=20)
+    return open_envelope(roster, key, dealt.envelopes[0], 10, 20)
 
 
 def test_s6_no_share_is_sealed_to_a_key_of_low_order():

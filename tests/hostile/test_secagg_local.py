@@ -21,7 +21,7 @@ from secagg import (
 )
 from secagg.crypto.keys import AgreementKey, Directory
 from secagg.wire.codec import decode
-from secagg.wire.messages import Partners, Roster, Signatures
+from secagg.wire.messages import Advertisements, Partners, Signatures
 from tests.secagg.support.lab import CONTEXT, Lab
 from tests.secagg.test_simulate import PHASES
 
@@ -64,9 +64,9 @@ def fakes(lab, *, near):
         fake, key = Identity.generate(), AgreementKey.generate().public
         entry = dataclasses.replace(entries[place], identity=fake.public, channel_key=key)
         entry = dataclasses.replace(entry, signature=fake.sign(entry.signed(lab.session)))
-        message = lab.encode(Roster((*entries[:place], entry, *entries[place + 1 :])))
-        cohort = secagg.client.client.Cohort.of(message, lab.params, lab.session)
-        if (place in cohort.neighbours(0)) is near:
+        message = lab.encode(Advertisements((*entries[:place], entry, *entries[place + 1 :])))
+        roster = secagg.client.client.Roster.of(message, lab.params, lab.session)
+        if (place in roster.neighbours(0)) is near:
             return message
     raise AssertionError("no roster of that kind among these")
 
@@ -96,8 +96,8 @@ def altered_survivors(name, lab):
     lab.run_to(Phase.CONSISTENCY)
     honest = lab.message(10)
     signatures = list(honest.signatures)
-    other = Partners(b"\1" * (len(lab.ids) - 1) + b"\0").root(lab.session, lab.cohort.root)
-    neighbour = lab.cohort.client_id(lab.cohort.neighbours(0)[0])
+    other = Partners(b"\1" * (len(lab.ids) - 1) + b"\0").root(lab.session, lab.roster.root)
+    neighbour = lab.roster.client_id(lab.roster.neighbours(0)[0])
     unsigned = lab.sent[Phase.MASKED_INPUT, neighbour]
     signed = decode(unsigned)[1].signed(lab.session, other, neighbour)
     if name == "none":
@@ -132,7 +132,7 @@ def test_mutant_signs_without_seeing_them(name, monkeypatch):
 def test_too_few_neighbours_in_the_sum_end_it_for_a_client():
     lab = lab_of().run_to(Phase.CONSISTENCY)
     honest = lab.message(10)
-    members, around = bytearray(honest.members), lab.cohort.neighbours(0)
+    members, around = bytearray(honest.members), lab.roster.neighbours(0)
     left = lab.params.threshold - 2
     for place in around[left:]:
         members[place] = 0
@@ -159,8 +159,8 @@ def test_the_server_turns_away_an_input_signed_for_other_partners():
 def quorum(name, lab):
     lab.run_to(Phase.UNMASK)
     honest = list(lab.message(10).signatures)
-    positions = lab.cohort.positions
-    around = {*lab.cohort.neighbours(0), 0}
+    positions = lab.roster.positions
+    around = {*lab.roster.neighbours(0), 0}
     signed = {positions[i]: decode(lab.sent[Phase.CONSISTENCY, i])[1].signature for i in lab.ids}
     if name == "few":
         honest = honest[:-1]
@@ -192,10 +192,10 @@ def test_s2_mutant_gives_its_shares(name, monkeypatch):
 def test_a_client_without_a_quorum_around_it_is_left_in_the_sum_but_not_asked():
     """Its neighbours that signed are too few; the others still unmask what it gave."""
     lab = lab_of(40).run_to(Phase.CONSISTENCY)
-    around = lab.cohort.neighbours(0)
+    around = lab.roster.neighbours(0)
     silent = around[: len(around) - lab.params.quorum + 1]
     for i in lab.ids:
-        if lab.cohort.positions[i] not in silent:
+        if lab.roster.positions[i] not in silent:
             lab.answer(i)
     lab.next_messages = lab.server.advance()
     assert lab.ids[0] not in lab.next_messages

@@ -48,7 +48,7 @@ def test_s1_mutant_that_answers_at_any_time(monkeypatch):
     [
         ("few", "shown < quorum"),
         ("forged", "not directory.verify(entry.identity, signature, signed)"),
-        ("dead", "position >= len(cohort.entries) or not survivors.members[position]"),
+        ("dead", "position >= len(roster.entries) or not survivors.members[position]"),
     ],
 )
 def test_s2_mutant_that_takes_a_quorum_that_is_none(fault, check, monkeypatch):
@@ -107,14 +107,14 @@ def test_s5_mutant_that_goes_on_below_the_floor(monkeypatch):
             "own altered",
             Client,
             "_share_keys",
-            "position is None or cohort.entries[position] != self._own",
+            "position is None or roster.entries[position] != self._own",
             "position is None",
         ),
-        ("one key for two", secagg.roster, "_cohort", "len(set(keys)) != 2 * size", "False"),
+        ("one key for two", secagg.roster, "_roster", "len(set(keys)) != 2 * size", "False"),
         (
             "too few",
             secagg.roster,
-            "_cohort",
+            "_roster",
             "not params.min_roster <= size <= params.n_clients",
             "False",
         ),
@@ -195,13 +195,13 @@ def test_s10_mutant_that_goes_on_after_a_fork(monkeypatch):
         (
             clients.test_receipts_for_shares_that_cannot_be,
             "check_opened",
-            "not opened <= dealers or len(opened) + 1 < cohort.params.threshold",
+            "not opened <= dealers or len(opened) + 1 < roster.params.threshold",
             ((True,) * 5, "dealt none"),
         ),
         (
             clients.test_receipts_for_shares_that_cannot_be,
             "check_opened",
-            "not opened <= dealers or len(opened) + 1 < cohort.params.threshold",
+            "not opened <= dealers or len(opened) + 1 < roster.params.threshold",
             ((False,) * 5, "too few"),
         ),
         (

@@ -92,8 +92,8 @@ def test_s2_masks_under_other_partners_do_not_cancel():
     own, theirs = lab.clients[10]._partner_root, lab.clients[20]._partner_root
     key = AgreementKey.generate()
     assert own != theirs
-    assert pair_seed(lab.cohort, own, key, 0, 1) != pair_seed(lab.cohort, theirs, key, 0, 1)
-    assert self_seed(lab.cohort, own, bytes(32), 0) != self_seed(lab.cohort, theirs, bytes(32), 0)
+    assert pair_seed(lab.roster, own, key, 0, 1) != pair_seed(lab.roster, theirs, key, 0, 1)
+    assert self_seed(lab.roster, own, bytes(32), 0) != self_seed(lab.roster, theirs, bytes(32), 0)
 
 
 # S10: one object, one session, one process -------------------------------------------------------------

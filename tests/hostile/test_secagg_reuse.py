@@ -163,11 +163,11 @@ def seals(monkeypatch, least):
     assert lab.params.complete
     shares = bytes(2 * SHARE_SIZE)
     while len(pairs) < least:
-        cohort = lab.run_to(Phase.SHARE_KEYS).cohort
+        roster = lab.run_to(Phase.SHARE_KEYS).roster
         for i, client in lab.clients.items():
-            for place in cohort.neighbours(cohort.positions[i]):
-                sending, _ = secagg.wire.envelopes.routes(cohort, client._secrets.channel, i, place)
-                seal_envelope(cohort, sending, shares, i, cohort.client_id(place))
+            for place in roster.neighbours(roster.positions[i]):
+                sending, _ = secagg.wire.envelopes.routes(roster, client._secrets.channel, i, place)
+                seal_envelope(roster, sending, shares, i, roster.client_id(place))
         lab.server = Server(lab.params, context=CONTEXT)
         lab.clients, lab.next_messages = {i: lab.join(i) for i in lab.ids}, {}
     return pairs

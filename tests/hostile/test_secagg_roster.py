@@ -20,7 +20,7 @@ from secagg import (
     UnsafeParametersError,
 )
 from secagg.crypto.keys import AgreementKey
-from secagg.wire.messages import Roster
+from secagg.wire.messages import Advertisements
 from tests.secagg.support.lab import CONTEXT, Lab
 
 
@@ -66,7 +66,7 @@ def tampered(name, lab):
         own = Identity.generate()
         new = dataclasses.replace(entries[1], identity=own.public, channel_key=stranger)
         entries[1] = resign(lab, new, own)
-    return lab.encode(Roster(tuple(entries)))
+    return lab.encode(Advertisements(tuple(entries)))
 
 
 ROSTERS = [

@@ -36,7 +36,7 @@ from tests.secagg.support.lab import CONTEXT, SERVER_STEPS, Lab
 
 def without(lab, victim):
     """The survivor set with the victim taken out."""
-    out = lab.cohort.positions[victim]
+    out = lab.roster.positions[victim]
     return Survivors(bytes(p != out for p in range(len(lab.ids))))
 
 
@@ -46,34 +46,34 @@ def everyone(lab):
 
 def signatures(lab, replies):
     """A request to unmask from consistency replies."""
-    pairs = sorted((lab.cohort.positions[i], decode(r)[1].signature) for i, r in replies.items())
+    pairs = sorted((lab.roster.positions[i], decode(r)[1].signature) for i, r in replies.items())
     return Signatures(tuple(pairs))
 
 
 def unmask_shares(lab, holder, reply, dealer):
     """The share of `dealer` that a reply gives away."""
     message = decode(reply)[1]
-    at = lab.cohort.positions[holder]
+    at = lab.roster.positions[holder]
     if dealer == holder:
         return message.shares[0]
-    place = lab.cohort.neighbours(at).index(lab.cohort.positions[dealer])
+    place = lab.roster.neighbours(at).index(lab.roster.positions[dealer])
     return message.shares[1 + place]  # all neighbours are partners
 
 
 def steal(lab, victim, seed_shares, key_shares):
     """The victim's exact vector from t shares of each of its secrets."""
-    cohort, position = lab.cohort, lab.cohort.positions[victim]
-    points = {i: lab.cohort.positions[i] + 1 for i in lab.ids}
+    roster, position = lab.roster, lab.roster.positions[victim]
+    points = {i: lab.roster.positions[i] + 1 for i in lab.ids}
     t = lab.params.threshold
     seed = rebuild([points[i] for i in list(seed_shares)[:t]], list(seed_shares.values())[:t])
     secret = rebuild([points[i] for i in list(key_shares)[:t]], list(key_shares.values())[:t])
     key = AgreementKey.from_private_bytes(secret)
-    assert key.public == cohort.entries[position].mask_key
+    assert key.public == roster.entries[position].mask_key
     vector = masked_vector(lab.sent[Phase.MASKED_INPUT, victim]).copy()
     root = lab.partner_root
-    plus, minus = [self_seed(cohort, root, seed, position)], []
-    for other in cohort.neighbours(position):
-        (plus if position < other else minus).append(pair_seed(cohort, root, key, position, other))
+    plus, minus = [self_seed(roster, root, seed, position)], []
+    for other in roster.neighbours(position):
+        (plus if position < other else minus).append(pair_seed(roster, root, key, position, other))
     add_masks(vector, plus=minus, minus=plus)
     return ring.centre(vector, lab.params.ring_bits)
 
@@ -196,7 +196,7 @@ def lies():
 
 def lie(name, lab):
     lab.run_to(Phase.CONSISTENCY, silent={60: Phase.SHARE_KEYS})
-    members = lies()[name](lab, lab.cohort.positions[10], lab.cohort.positions[60])
+    members = lies()[name](lab, lab.roster.positions[10], lab.roster.positions[60])
     return lab.clients[10].receive(lab.encode(Survivors(bytes(members))))
 
 
@@ -430,10 +430,10 @@ def test_s12_a_dealer_that_seals_what_it_did_not_commit_to(lie):
     lab = Lab(5).run_to(Phase.CHECK_SHARES)
     key = lab.clients[10]._secrets.routes[1]
     shares = bytes(34) + b"\x01" + bytes(31) + (b"\x01\x00" if lie == "shares" else bytes(2))
-    public = _commitments(lab.cohort, shares, 20, 10)
+    public = _commitments(lab.roster, shares, 20, 10)
     if lie == "commitments":
         public = bytes(16) + public[16:]
-    envelope = public + seal(key, shares, _route(lab.cohort, 20, 10) + public)
+    envelope = public + seal(key, shares, _route(lab.roster, 20, 10) + public)
     inbox = (envelope, *lab.message(10).envelopes[1:])
     message = decode(lab.clients[10].receive(lab.encode(ForwardedShares(inbox))))[1]
     assert message.opened == (lie == "none", True, True, True)
@@ -443,6 +443,6 @@ def test_an_envelope_needs_its_own_key():
     lab = Lab(5).run_to(Phase.CHECK_SHARES)
     envelope = lab.message(10).envelopes[0]
     key = lab.clients[10]._secrets.routes[1]
-    assert open_envelope(lab.cohort, key, envelope, 20, 10) is not None
-    assert open_envelope(lab.cohort, bytes(16), envelope, 20, 10) is None
-    assert open_envelope(lab.cohort, key, envelope, 30, 10) is None
+    assert open_envelope(lab.roster, key, envelope, 20, 10) is not None
+    assert open_envelope(lab.roster, bytes(16), envelope, 20, 10) is None
+    assert open_envelope(lab.roster, key, envelope, 30, 10) is None

@@ -8,6 +8,7 @@ import pytest
 from secagg import Phase, RemoteProtocolError, Server, masked_vector
 from secagg.crypto import ring
 from secagg.server.staging import Staging
+from secagg.state import SERVER_AWAITS
 from secagg.wire.bounds import largest_message
 from secagg.wire.codec import encode_chunk
 from tests.hostile.mutants import FOUND, without
@@ -36,7 +37,7 @@ def test_uploads_come_in_parts_and_are_committed_whole(monkeypatch):
 
 def test_parts_without_end_are_bounded():
     lab = Lab(5).run_to(Phase.MASKED_INPUT)
-    bound = largest_message(lab.server.phase, lab.params)
+    bound = largest_message(SERVER_AWAITS[lab.server.phase], lab.params)
     with pytest.raises(RemoteProtocolError, match="beyond any message"):
         lab.server.receive_chunk(10, encode_chunk(lab.session, 0, 2**32 - 1, bytes(bound + 1)))
     assert not lab.server._staging

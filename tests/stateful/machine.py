@@ -34,9 +34,9 @@ from secagg.testing import deterministic_entropy
 from secagg.wire.codec import Kind, decode, encode, encode_chunk, read_header
 from secagg.wire.envelopes import MASK_KEY, SELF_MASK, committed, share_commitments
 from secagg.wire.messages import (
+    Advertisements,
     ForwardedShares,
     Partners,
-    Roster,
     SharesOpened,
     Signatures,
     Survivors,
@@ -96,10 +96,10 @@ def twisted(message, session, place, around=()):
     """
     content = decode(message)[1]
     match content:
-        case Roster():
+        case Advertisements():
             entries = list(content.entries)
             del entries[place % len(entries)]
-            content = Roster(tuple(entries))
+            content = Advertisements(tuple(entries))
         case ForwardedShares():
             envelopes = list(content.envelopes)
             envelopes[place % len(envelopes)] = None
@@ -400,8 +400,8 @@ class Sessions(RuleBasedStateMachine):
 
     def around(self, i):
         """Positions of a client's neighbours, as far as it knows them."""
-        cohort = self.lab.clients[i]._cohort
-        return cohort.neighbours(cohort.positions[i]) if cohort else ()
+        roster = self.lab.clients[i]._roster
+        return roster.neighbours(roster.positions[i]) if roster else ()
 
     @precondition(lambda self: self.lab and self.server.phase is Phase.CONSISTENCY)
     @rule(
@@ -449,20 +449,20 @@ class Sessions(RuleBasedStateMachine):
         client, kind = self.lab.clients[i], read_header(reply)[0]
         if kind is Kind.SIGNATURE:
             view = client._partner_root, client._survivors.members
-            at = client._cohort.positions[i]
+            at = client._roster.positions[i]
             self.signed.setdefault(view, {})[at] = decode(reply)[1].signature
         if kind is not Kind.UNMASK_SHARES:
             return
-        cohort = client._cohort
+        roster = client._roster
         self.unmasked[i] = client._partner_root, client._survivors.members
-        at = cohort.positions[i]
-        around = [p for p in cohort.neighbours(at) if client._partners.members[p]]
+        at = roster.positions[i]
+        around = [p for p in roster.neighbours(at) if client._partners.members[p]]
         for place, share in zip(around, decode(reply)[1].shares[1:], strict=True):
-            dealer = cohort.client_id(place)
-            envelope = self.dealt[dealer].envelopes[cohort.neighbours(place).index(at)]
+            dealer = roster.client_id(place)
+            envelope = self.dealt[dealer].envelopes[roster.neighbours(place).index(at)]
             for secret in (SELF_MASK, MASK_KEY):
                 (promised,) = committed([envelope], secret)
-                if promised == share_commitments(cohort, [dealer], i, [secret], [share]):
+                if promised == share_commitments(roster, [dealer], i, [secret], [share]):
                     self.given.setdefault((i, dealer), set()).add(secret)
 
     @invariant()

@@ -25,7 +25,7 @@ from secagg import (
 )
 from secagg.crypto import keys
 from secagg.crypto.ephemeral import present
-from secagg.roster import Cohort
+from secagg.roster import Roster
 from secagg.server.admission import somebody
 from secagg.server.unmask import compatible
 from secagg.testing import deterministic_entropy
@@ -41,11 +41,11 @@ def test_members_are_zeros_and_ones():
             encode(kind(b"\0\1\2"), bytes(32))
 
 
-def test_a_cohort_is_made_of_a_roster_only():
+def test_a_roster_is_made_of_advertisements_only():
     lab = Lab(5).run_to(Phase.UNMASK)
     for message in (lab.next_messages[10], lab.server.offer()):
         with pytest.raises(WireFormatError, match="roster"):
-            Cohort.of(message, lab.params, lab.session)
+            Roster.of(message, lab.params, lab.session)
 
 
 def test_what_is_gone_is_not_used():
@@ -146,7 +146,7 @@ def test_who_is_at_odds_with_two_goes_and_leaves_one_of_a_quarrel():
     opened = {place: set(range(6)) - {place} for place in range(6)}
     opened[0] -= {1, 2}
     opened[1] -= {2}
-    assert compatible(lab.cohort, opened) == {2, 3, 4, 5}
+    assert compatible(lab.roster, opened) == {2, 3, 4, 5}
 
 
 def test_the_tables_alone_do_not_decide(monkeypatch):
@@ -164,7 +164,7 @@ def test_the_tables_alone_do_not_decide(monkeypatch):
 def test_a_server_without_a_roster_or_total_says_so():
     server = Server(Params.for_cohort(3, 2, max_abs=9), context=CONTEXT)
     with pytest.raises(LocalProtocolError, match="roster"):
-        server._roster()
+        server._known()
     with pytest.raises(LocalProtocolError, match="no partners"):
         server._sum()
     with pytest.raises(LocalProtocolError, match="no result"):

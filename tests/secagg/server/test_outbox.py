@@ -23,23 +23,23 @@ def cohorts(draw):
     """A ring of some clients, complete when the degree is that large, and two subsets of it."""
     size = draw(st.integers(2, 12))
     graph = Graph(draw(st.permutations(range(size))), degree=2 * draw(st.integers(1, 6)))
-    cohort = SimpleNamespace(ids=tuple(range(100, 100 + size)), neighbours=graph.neighbours)
+    roster = SimpleNamespace(ids=tuple(range(100, 100 + size)), neighbours=graph.neighbours)
     dealers = draw(st.sets(st.integers(0, size - 1)))
-    return cohort, dealers, draw(st.sets(st.sampled_from(sorted(dealers)))) if dealers else set()
+    return roster, dealers, draw(st.sets(st.sampled_from(sorted(dealers)))) if dealers else set()
 
 
 def name(kind, dealer, holder):
     return f"{kind}: {dealer} to {holder}".ljust(COMMITMENT_SIZE).encode()
 
 
-def dealt_by(cohort, dealers):
+def dealt_by(roster, dealers):
     """Envelopes that say who wrote to whom."""
     return {
         dealer: ShareKeys(
-            cohort.ids[dealer],
+            roster.ids[dealer],
             b"",
             b"",
-            [name("b", dealer, to) + name("s", dealer, to) for to in cohort.neighbours(dealer)],
+            [name("b", dealer, to) + name("s", dealer, to) for to in roster.neighbours(dealer)],
         )
         for dealer in dealers
     }
@@ -47,41 +47,41 @@ def dealt_by(cohort, dealers):
 
 @given(cohorts())
 def test_an_inbox_is_what_neighbours_wrote(case):
-    cohort, dealers, _ = case
-    inboxes = list(inboxes_of(cohort, dealt_by(cohort, dealers)))
+    roster, dealers, _ = case
+    inboxes = list(inboxes_of(roster, dealt_by(roster, dealers)))
     assert [holder for holder, _ in inboxes] == sorted(dealers)
     for holder, inbox in inboxes:
         assert list(inbox.envelopes) == [
             name("b", dealer, holder) + name("s", dealer, holder) if dealer in dealers else None
-            for dealer in cohort.neighbours(holder)
+            for dealer in roster.neighbours(holder)
         ]
 
 
 @given(cohorts())
 def test_a_promise_is_the_share_that_is_due(case):
-    cohort, partners, survivors = case
-    dealt = dealt_by(cohort, range(len(cohort.ids)))  # some dealt that are no partners
+    roster, partners, survivors = case
+    dealt = dealt_by(roster, range(len(roster.ids)))  # some dealt that are no partners
     dealt = {dealer: commitments_of(message) for dealer, message in dealt.items()}
-    promises = promises_to(cohort, dealt, partners, survivors)
+    promises = promises_to(roster, dealt, partners, survivors)
     assert promises.keys() == survivors
     for holder, promised in promises.items():
         assert promised == b"".join(
             name("b" if dealer in survivors else "s", dealer, holder)
-            for dealer in cohort.neighbours(holder)
+            for dealer in roster.neighbours(holder)
             if dealer in partners
         )
 
 
 @given(cohorts())
 def test_shares_come_by_dealer(case):
-    cohort, partners, holders = case
+    roster, partners, holders = case
     masked_with = {
-        place: tuple(other for other in cohort.neighbours(place) if other in partners)
+        place: tuple(other for other in roster.neighbours(place) if other in partners)
         for place in partners
     }
     answers = {
         holder: UnmaskShares(
-            cohort.ids[holder], [(dealer, holder) for dealer in (holder, *masked_with[holder])]
+            roster.ids[holder], [(dealer, holder) for dealer in (holder, *masked_with[holder])]
         )
         for holder in holders
     }
@@ -98,13 +98,13 @@ def test_a_survivor_of_whom_nothing_came_is_not_passed_over():
     for i in lab.ids:
         lab.answer(i)
     server, total = lab.server, lab.server._total.copy()
-    answers = {lab.cohort.positions[i]: message for i, message in server._answers.items()}
+    answers = {lab.roster.positions[i]: message for i, message in server._answers.items()}
     shares = list(shares_by_dealer(answers, server._masked_with))
     commitments = {place: message.seed_commitment for place, message in server._dealt.items()}
 
     def removed(shares):
         words = total.copy()
-        told = (words, lab.cohort, lab.partner_root, server._alive, server._masked_with)
+        told = (words, lab.roster, lab.partner_root, server._alive, server._masked_with)
         remove_masks(*told, shares, commitments)
         return words
 
@@ -119,6 +119,6 @@ def test_what_stays_of_a_dealers_message_is_signed():
     lab.answer(10)
     whole = lab.server._answers[10]
     kept = commitments_of(whole)
-    told = lab.session, lab.cohort.root
+    told = lab.session, lab.roster.root
     assert kept.signed(*told) == whole.signed(*told)
     assert kept.signed(*told) != replace(kept, envelopes=kept.envelopes[1:]).signed(*told)

@@ -73,8 +73,8 @@ class Lab:
         return decode(self.server.offer())[0]
 
     @property
-    def cohort(self):
-        return self.server._cohort
+    def roster(self):
+        return self.server._roster
 
     @property
     def partner_root(self):

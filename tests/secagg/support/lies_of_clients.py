@@ -72,7 +72,7 @@ def _keys(book, phase, good):
 
 def _dealt(book, phase, good):
     session, own = book.session, decode(good)[1]
-    root = session.server._cohort.root
+    root = session.server._roster.root
 
     def signed(message):
         signature = session.identities[book.client].sign(message.signed(session.session, root))
@@ -165,8 +165,8 @@ def _input(book, phase, good):
 
 def _signature(book, phase, good):
     session = book.session
-    cohort, root = session.server._cohort, session.server._partner_root
-    others = Survivors(members_of(cohort, range(len(cohort.entries))))
+    roster, root = session.server._roster, session.server._partner_root
+    others = Survivors(members_of(roster, range(len(roster.entries))))
     forged = session.identities[book.client].sign(others.signed(session.session, root))
     book.server(phase, "a signature on other survivors", good[:44] + forged)
     book.server(phase, "a consistency signature altered", good[:-1] + bytes([good[-1] ^ 1]))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from secagg import Phase
 from secagg.wire.codec import decode, encode
-from secagg.wire.messages import ForwardedShares, Partners, Roster, Signatures, Survivors
+from secagg.wire.messages import Advertisements, ForwardedShares, Partners, Signatures, Survivors
 from tests.secagg.support.lies_of_clients import BAD_KEYS, BOMB
 
 WIRE = "WireFormatError"
@@ -93,7 +93,7 @@ def _roster(book, phase, good):
     place = next(at for at, entry in enumerate(entries) if entry.client_id == book.client)
 
     def roster(*entries):
-        return encode(Roster(entries), session.session)
+        return encode(Advertisements(entries), session.session)
 
     def signed(entry, **changes):
         entry = replace(entry, **changes)
@@ -198,7 +198,7 @@ def _partners(book, phase, good):
 
 def _members(book, phase, kind, name):
     session = book.session
-    ids = [entry.client_id for entry in session.server._cohort.entries]
+    ids = [entry.client_id for entry in session.server._roster.entries]
     place = ids.index(book.client)
 
     def members(*flags):
@@ -234,22 +234,22 @@ def _survivors(book, phase, good):
 def _signatures(book, phase, good):
     session = book.session
     pairs = list(decode(good)[1].signatures)
-    cohort, root = session.server._cohort, session.server._partner_root
-    gone = next(at for at in range(len(cohort.entries)) if at not in session.server._alive)
+    roster, root = session.server._roster, session.server._partner_root
+    gone = next(at for at in range(len(roster.entries)) if at not in session.server._alive)
 
     def request(*pairs):
         return encode(Signatures(pairs), session.session)
 
     def sign(place, what):
-        identity = session.identities[cohort.client_id(place)]
+        identity = session.identities[roster.client_id(place)]
         return place, identity.sign(what.signed(session.session, root))
 
     def placed(*pairs):
         return request(*sorted(pairs))
 
     told = session.server._survivors
-    everyone = Survivors(bytes([1] * len(cohort.entries)))
-    own = cohort.positions[book.client]
+    everyone = Survivors(bytes([1] * len(roster.entries)))
+    own = roster.positions[book.client]
     others = [pair for pair in pairs if pair[0] != own]
     book.hears(phase, "a signature too few", request(*pairs[:-1]))
     book.hears(phase, "no signatures", request())
@@ -259,7 +259,7 @@ def _signatures(book, phase, good):
     book.hears(
         phase,
         "a signature beyond the roster",
-        request(*pairs[1:], (len(cohort.entries), bytes(64))),
+        request(*pairs[1:], (len(roster.entries), bytes(64))),
     )
     book.hears(
         phase,
@@ -288,7 +288,7 @@ def lies_about_silence(book, phase, good):
     members = bytearray(decode(good)[1].members)
     left = "share_keys" if phase is Phase.MASKED_INPUT else "check_shares"
     silent = session.case["drop"][left][0]
-    members[session.server._cohort.positions[silent]] = 1
+    members[session.server._roster.positions[silent]] = 1
     kind = Partners if phase is Phase.MASKED_INPUT else Survivors
     name = (
         "a partner whose shares never came"
@@ -325,20 +325,22 @@ def _local_roster(book, phase, good):
     session = book.session
     entries = list(decode(good)[1].entries)
     bad = [replace(e, signature=bytes(64)) if e.client_id != book.client else e for e in entries]
-    book.hears(phase, "a roster of forgeries", encode(Roster(bad), session.session))
+    book.hears(phase, "a roster of forgeries", encode(Advertisements(bad), session.session))
     few = [e for e in entries if e.client_id == book.client or e.client_id > entries[3].client_id]
-    book.hears(phase, "a roster too small for its quorums", encode(Roster(few), session.session))
+    book.hears(
+        phase, "a roster too small for its quorums", encode(Advertisements(few), session.session)
+    )
 
 
 def _around(book):
-    cohort = book.session.server._cohort
-    own = cohort.positions[book.client]
-    return cohort, own, list(cohort.neighbours(own))
+    roster = book.session.server._roster
+    own = roster.positions[book.client]
+    return roster, own, list(roster.neighbours(own))
 
 
 def _local_partners(book, phase):
-    cohort, _, around = _around(book)
-    members = bytes(int(at not in around[:4]) for at in range(len(cohort.entries)))
+    roster, _, around = _around(book)
+    members = bytes(int(at not in around[:4]) for at in range(len(roster.entries)))
     book.hears(
         phase,
         "too few neighbours among the partners",
@@ -350,10 +352,10 @@ def _local_partners(book, phase):
 
 def _local_survivors(book, phase):
     session = book.session
-    cohort, _, around = _around(book)
+    roster, _, around = _around(book)
     gone = [at for at in around if at in session.server._inputs][:4]
     alive = set(session.server._inputs) - set(gone)
-    members = bytes(int(at in alive) for at in range(len(cohort.entries)))
+    members = bytes(int(at in alive) for at in range(len(roster.entries)))
     shown = [session.server._inputs[at] for at in around if at in alive]
     message = encode(Survivors(members, shown), session.session)
     book.hears(
@@ -363,11 +365,11 @@ def _local_survivors(book, phase):
 
 def _local_quorum(book, phase, good):
     session = book.session
-    cohort, own, around = _around(book)
+    roster, own, around = _around(book)
     pairs = list(decode(good)[1].signatures)
     told, root = session.server._survivors, session.server._partner_root
     far = next(at for at in session.server._alive if at not in around and at != own)
-    signature = session.identities[cohort.client_id(far)].sign(told.signed(session.session, root))
+    signature = session.identities[roster.client_id(far)].sign(told.signed(session.session, root))
 
     def request(*pairs):
         return encode(Signatures(tuple(sorted(pairs))), session.session)

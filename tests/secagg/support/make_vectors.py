@@ -142,35 +142,35 @@ def messages_of(session):
 
 def derived(session):
     """Values between the messages, by the package's own functions."""
-    cohort = cohort_of(session)
+    roster = cohort_of(session)
     partners, survivors = (
         decode(next(iter(session.told[phase].values())))[1]
         for phase in (Phase.MASKED_INPUT, Phase.CONSISTENCY)
     )
     assert isinstance(partners, Partners)
     assert isinstance(survivors, Survivors)
-    root = partners.root(session.session, cohort.root)
-    first = cohort.entries[0].client_id
+    root = partners.root(session.session, roster.root)
+    first = roster.entries[0].client_id
     return {
         "session": session.session.hex(),
-        "roster_root": cohort.root.hex(),
-        "ring_order": [cohort.client_id(place) for place in cohort.graph._order],
+        "roster_root": roster.root.hex(),
+        "ring_order": [roster.client_id(place) for place in roster.graph._order],
         "partner_root": root.hex(),
         "signed": {
-            "advertise": cohort.entries[0].signed(session.session).hex(),
+            "advertise": roster.entries[0].signed(session.session).hex(),
             "dealt": decode(session.said[Phase.SHARE_KEYS][first])[1]
-            .signed(session.session, cohort.root)
+            .signed(session.session, roster.root)
             .hex(),
             "input": MaskedInput.signed(session.session, root, first).hex(),
             "survivors": survivors.signed(session.session, root).hex(),
         },
-        "self": selves(session, cohort, root),
-        "pairs": pairs(session, cohort, root),
+        "self": selves(session, roster, root),
+        "pairs": pairs(session, roster, root),
     }
 
 
 def cohort_of(session):
-    return session.clients[max(session.said[Phase.UNMASK])]._cohort
+    return session.clients[max(session.said[Phase.UNMASK])]._roster
 
 
 def words(session, seed):
@@ -179,33 +179,33 @@ def words(session, seed):
     return vector.tolist()
 
 
-def selves(session, cohort, root):
+def selves(session, roster, root):
     """Self seed and first words of the mask, for each client of the roster."""
     out = {}
-    for place, entry in enumerate(cohort.entries):
-        seed = self_seed(cohort, root, session.secrets[entry.client_id]["self"], place)
+    for place, entry in enumerate(roster.entries):
+        seed = self_seed(roster, root, session.secrets[entry.client_id]["self"], place)
         out[str(entry.client_id)] = {"seed": seed.hex(), "mask": words(session, seed)}
     return out
 
 
-def pairs(session, cohort, root):
+def pairs(session, roster, root):
     """Keys, seed, mask and shares between the first client and its neighbours that dealt."""
-    own = cohort.entries[0].client_id
+    own = roster.entries[0].client_id
     held = session.secrets[own]
     channel, mask = (AgreementKey.from_private_bytes(held[name]) for name in ("channel", "mask"))
     out = {}
-    for place in cohort.neighbours(0):
-        entry, dealt = cohort.entries[place], session.said[Phase.SHARE_KEYS]
+    for place in roster.neighbours(0):
+        entry, dealt = roster.entries[place], session.said[Phase.SHARE_KEYS]
         other = entry.client_id
         if other not in dealt:
             continue
         agreed = channel.agree(entry.channel_key)
         there, back = route_keys(
-            agreed, session=session.session, root=cohort.root, own=own, other=other
+            agreed, session=session.session, root=roster.root, own=own, other=other
         )
-        seed = pair_seed(cohort, root, mask, 0, place)
-        envelope = decode(dealt[other])[1].envelopes[cohort.neighbours(place).index(0)]
-        both = open_envelope(cohort, back, envelope, other, own)
+        seed = pair_seed(roster, root, mask, 0, place)
+        envelope = decode(dealt[other])[1].envelopes[roster.neighbours(place).index(0)]
+        both = open_envelope(roster, back, envelope, other, own)
         out[str(other)] = {
             "key_to": there.hex(),
             "key_from": back.hex(),

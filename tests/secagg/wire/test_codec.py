@@ -28,12 +28,12 @@ from secagg.wire.codec import Kind, decode, decode_chunk, encode, encode_chunk, 
 from secagg.wire.messages import (
     ENVELOPE_SIZE,
     AdvertiseKeys,
+    Advertisements,
     ConsistencySignature,
     ForwardedShares,
     MaskedInput,
     Offer,
     Partners,
-    Roster,
     ShareKeys,
     SharesOpened,
     Signatures,
@@ -73,7 +73,7 @@ MESSAGES = st.one_of(
     st.builds(Offer, st.just(Params.for_cohort(20, 7, max_abs=5)), raw(32)),
     ENTRY,
     st.lists(ENTRY, max_size=4, unique_by=lambda e: e.client_id).map(
-        lambda entries: Roster(tuple(sorted(entries, key=lambda e: e.client_id)))
+        lambda entries: Advertisements(tuple(sorted(entries, key=lambda e: e.client_id)))
     ),
     st.builds(ShareKeys, IDS, raw(32), raw(64), st.lists(ENVELOPE, max_size=4).map(tuple)),
     st.lists(st.one_of(st.none(), ENVELOPE), max_size=9).map(lambda e: ForwardedShares(tuple(e))),
@@ -150,7 +150,7 @@ def test_length_bombs_allocate_nothing(kind):
 
 ENTRIES = tuple(AdvertiseKeys(i, bytes(32), bytes(32), bytes(32), bytes(64)) for i in range(3000))
 LARGE = [
-    Roster(ENTRIES),
+    Advertisements(ENTRIES),
     ShareKeys(1, bytes(32), bytes(64), (bytes(ENVELOPE_SIZE),) * 3000),
     ForwardedShares((bytes(ENVELOPE_SIZE),) * 3000),
     SharesOpened(1, (True,) * 10_000),
@@ -276,7 +276,7 @@ def test_chunks_take_at_most_twice_what_the_message_takes(message):
 def test_lists_out_of_order():
     entry = AdvertiseKeys(5, bytes(32), bytes(32), bytes(32), bytes(64))
     for message in (
-        Roster((entry, entry)),
+        Advertisements((entry, entry)),
         Signatures(((3, bytes(64)), (1, bytes(64)))),
         Signatures(((3, bytes(64)), (3, bytes(64)))),
     ):
