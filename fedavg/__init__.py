@@ -40,7 +40,8 @@ if TYPE_CHECKING:
         FedMomentum,
         FedYogi,
     )
-    from fedavg.plan.plan import Budget, Plan, calibrated
+    from fedavg.plan.calibration import calibrated
+    from fedavg.plan.plan import Budget, Plan
     from fedavg.plan.resolution import Resolution
     from fedavg.privacy.clipping import AdaptiveClipping
     from fedavg.privacy.noise import (
@@ -111,7 +112,7 @@ _HOME = {
     "SensitivityMap": "sums.selective.map",
     "Transcript": "protocol.transcript",
     "WireFormatError": "errors",
-    "calibrated": "plan.plan",
+    "calibrated": "plan.calibration",
     "gradient_times_weight": "training.sensitivity",
     "label_sensitivity": "training.sensitivity",
     "load_task": "data.tasks",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "CapacityError",
+    "CheckpointError",
     "ConfigError",
     "DataError",
     "FedAvgError",
@@ -18,6 +19,10 @@ __all__ = [
 
 class FedAvgError(Exception):
     """Root of every error that the orchestrator raises on purpose."""
+
+
+class CheckpointError(FedAvgError):
+    """A run that cannot go on: its files are damaged, belong to another plan, or show too little spent."""
 
 
 class ConfigError(FedAvgError):

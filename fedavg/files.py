@@ -1,4 +1,4 @@
-"""One process at a time in a directory; the lock falls with the process, however it ends."""
+"""Files: replaced whole or not at all, and a directory held by one process at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-__all__ = ["held"]
+__all__ = ["held", "replace_file"]
 
 
 @contextmanager
@@ -37,3 +37,24 @@ def held(path: Path, busy: str) -> Generator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a file whole or not at all; it is on the disk when this returns.
+
+    Args:
+        path: the file, replaced when it exists.
+        data: all of it.
+        mode: permissions, less the umask.
+    """
+    temporary = path.with_name(f"{path.name}.part")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

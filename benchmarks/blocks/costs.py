@@ -16,6 +16,7 @@ from fedavg.federation.federation import Federation
 from fedavg.models.layout import Layout
 from fedavg.optimizers.server import FedAvg
 from fedavg.plan.plan import Plan
+from fedavg.plan.resolution import resolve
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.server.blocks import block_start
 from fedavg.server.model import GlobalModel
@@ -89,8 +90,8 @@ def costs_of(
     up, down = _traffic(spec, blocks, training, data, people)
     model = spec.build()
     layout, plan = Layout.of(model), plan_of(blocks, training, InsecurePlain())
-    resolution = plan.resolve(
-        num_clients=people, vector_length=layout.size, num_rounds=1, largest_client=len(data)
+    resolution = resolve(
+        plan, num_clients=people, vector_length=layout.size, num_rounds=1, largest_client=len(data)
     )
     side = plan.secure_sum.client_side(b"")
     bench = Workbench(resolution, model, layout, side, 0)

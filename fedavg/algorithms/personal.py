@@ -7,20 +7,18 @@ no privacy, and no budget counts it.  The scores are the clients' private data.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from fedavg.errors import ConfigError
-from fedavg.optimizers.schedule import CONSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from fedavg.config.settings import PersonalizationConfig
     from fedavg.optimizers.local import LocalTraining
 
 __all__ = [
@@ -30,7 +28,6 @@ __all__ = [
     "Personalization",
     "Score",
     "held_out",
-    "personalization_of",
     "summary_of",
 ]
 
@@ -184,36 +181,6 @@ def held_out(
     order = np.random.default_rng(seed).permutation(count)  # noqa: TID251 - public seed
     held = min(max(round(fraction * count), 1), count - 1)
     return np.sort(order[held:]), np.sort(order[:held])
-
-
-def personalization_of(
-    config: PersonalizationConfig, local: LocalTraining
-) -> Personalization | None:
-    """A configuration's table [personalization].
-
-    Args:
-        config: the table.
-        local: training of the shared model, whose settings hold where the table is silent.
-
-    Raises:
-        ConfigError: a value outside its range, or one that goes with another kind.
-    """
-    if config.head and config.kind != "fedrep":
-        raise ConfigError("personalization.head goes with kind 'fedrep'")
-    training = replace(local, schedule=CONSTANT, proximal=0.0)
-    if config.epochs:
-        training = replace(training, epochs=config.epochs, steps=None)
-    if config.lr:
-        training = replace(training, lr=config.lr)
-    match config.kind:
-        case "none":
-            return None
-        case "finetune":
-            return FineTune(training, config.test_fraction)
-        case "ditto":
-            return Ditto(training, config.strength, config.test_fraction)
-        case "fedrep":
-            return FedRep(training, config.head, config.test_fraction)
 
 
 def summary_of(kind: str, scores: Sequence[Score]) -> dict[str, object]:

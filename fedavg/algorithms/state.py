@@ -14,7 +14,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from fedavg.federation.checkpoint import CheckpointError, replace_file
+from fedavg.errors import CheckpointError
+from fedavg.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping

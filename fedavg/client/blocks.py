@@ -48,18 +48,6 @@ def resolution_for(resolution: Resolution, client_id: int, start: RoundStart) ->
     return resolution.of_block(own)
 
 
-def sent_layout(blocks: Blocks | None, layout: Layout) -> Layout:
-    """What a client is sent: the whole model, or the smaller network of its window.
-
-    Args:
-        blocks: the plan's.
-        layout: of the whole model.
-    """
-    if not isinstance(blocks, RollingBlocks):
-        return layout
-    return Layout(layout.names, blocks.inner)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """A module with the vector of what is trained of it.
@@ -94,7 +82,7 @@ def part_to_train(
         resolution: of the client's block, see `resolution_for`.
         model: the whole module.
         layout: of the whole module.
-        vector: float64, the parameters that the server sent, of `sent_layout`.
+        vector: float64, the parameters that the server sent, of `Blocks.sent_layout`.
 
     Raises:
         PlanError: a module that cannot be cut this way.

@@ -16,7 +16,7 @@ import numpy as np
 from dp import l2_clip, l2_norm
 from fedavg.algorithms.scaffold import variates
 from fedavg.algorithms.state import MemoryStore
-from fedavg.client.blocks import part_to_train, resolution_for, sent_layout
+from fedavg.client.blocks import part_to_train, resolution_for
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import LocalProtocolError, NonFiniteError
 from fedavg.training.fast.stacked import stackable
@@ -198,7 +198,8 @@ def train(
     """
     resolution = resolution_for(bench.resolution, client_id, start)
     plan = resolution.plan
-    vector = ModelCodec(plan.download, sent_layout(plan.blocks, bench.layout)).decode(start.model)
+    sent = bench.layout if plan.blocks is None else plan.blocks.sent_layout(bench.layout)
+    vector = ModelCodec(plan.download, sent).decode(start.model)
     with part_to_train(resolution, bench.model, bench.layout, vector) as part:
         trained = local_update(
             part.model,

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fedavg.algorithms.personal import personalization_of
 from fedavg.client.personal import set_apart
 from fedavg.config.blocks import blocks_of
 from fedavg.config.encoding import build_compression, build_encoding
+from fedavg.config.models import personalization_of, spec_of
 from fedavg.config.settings import (
     ClippingConfig,
     CohortConfig,
@@ -29,10 +29,10 @@ from fedavg.config.settings import (
 from fedavg.config.training import learning_schedule, local_training, server_optimizer
 from fedavg.data.placement import place
 from fedavg.errors import ConfigError, PlanError
-from fedavg.models.spec import spec_of
 from fedavg.models.zoo import count_parameters
 from fedavg.optimizers.server import AveragedIterates
-from fedavg.plan.plan import Budget, Plan, calibrated
+from fedavg.plan.calibration import calibrated
+from fedavg.plan.plan import Budget, Plan
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import (
     CentralGaussian,

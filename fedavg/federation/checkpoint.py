@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,7 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from dp import DpError, Ledger
-from fedavg.errors import FedAvgError
+from fedavg.errors import CheckpointError
+from fedavg.files import replace_file
+from fedavg.server.model import ModelState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,20 +35,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint",
-    "CheckpointError",
     "Journal",
     "Restart",
     "RunJournal",
     "fingerprint",
-    "replace_file",
 ]
 
 _FORMAT = "fedavg checkpoint 1"
 _CHECKPOINT, _LEDGER, _ROUND = "checkpoint.safetensors", "ledger.json", "round.json"
-
-
-class CheckpointError(FedAvgError):
-    """A run that cannot go on: its files are damaged, belong to another plan, or show too little spent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,62 +52,51 @@ class Checkpoint:
     Args:
         fingerprint: of the plan, see `fingerprint`.
         rounds_done: rounds that are over, those without a model included.
-        vector: float64[d], the model that training goes on from.
-        released: float64[d], the model as released last.
-        optimizer: the server optimiser's state.
-        averaging: state of the average of iterates, or None without one.
-        clip: the clip norm of the next round, when it adapts.
+        model: the server's model and what changes with it.
         participations: rounds in which each client sent a masked update.
         ledger: `dp.Ledger.state_dict` at that time.
         last: the last round's figures, or None before the first.
-        arrays: float64[d] each, whatever else the server keeps from round to round, by name.
-        voided: numbers of the sums that came to nothing, where clients keep a state.
 
     Raises:
         CheckpointError: values that no run can have.
 
     Example:
         >>> zeros = np.zeros(2)
-        >>> Checkpoint("00", 1, zeros, zeros, {}, None, None, {0: 1}, {}, None).rounds_done
+        >>> state = ModelState(zeros, zeros, {}, None, None)
+        >>> Checkpoint("00", 1, state, {0: 1}, {}, None).rounds_done
         1
     """
 
     fingerprint: str
     rounds_done: int
-    vector: NDArray[np.float64]
-    released: NDArray[np.float64]
-    optimizer: State
-    averaging: State | None
-    clip: float | None
+    model: ModelState
     participations: Mapping[int, int]
     ledger: Mapping[str, Any]
     last: Mapping[str, Any] | None
-    arrays: Mapping[str, NDArray[np.float64]] = field(
-        default_factory=dict[str, "NDArray[np.float64]"]
-    )
-    voided: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        if self.vector.ndim != 1 or self.vector.shape != self.released.shape:
+        model = self.model
+        if model.vector.ndim != 1 or model.vector.shape != model.released.shape:
             raise CheckpointError("the checkpoint's two models are not vectors of one length")
         if not all(
             bool(np.isfinite(array).all())
-            for array in (self.vector, self.released, *self.arrays.values())
+            for array in (model.vector, model.released, *model.arrays.values())
         ):
             raise CheckpointError("the checkpoint's model holds NaN or infinity")
-        if any(array.shape != self.vector.shape for array in self.arrays.values()):
+        if any(array.shape != model.vector.shape for array in model.arrays.values()):
             raise CheckpointError("the checkpoint's arrays are not of the model's length")
         if self.rounds_done < 0 or min(self.participations.values(), default=0) < 0:
             raise CheckpointError("the checkpoint counts fewer than no rounds")
-        if self.clip is not None and not self.clip > 0:
-            raise CheckpointError(f"the checkpoint's clip norm is {self.clip!r}, not positive")
+        if model.clip is not None and not model.clip > 0:
+            raise CheckpointError(f"the checkpoint's clip norm is {model.clip!r}, not positive")
 
     def to_bytes(self) -> bytes:
         """A safetensors file: arrays as tensors, everything else as JSON in its header."""
-        tensors = {"vector": self.vector, "released": self.released}
-        tensors |= {f"arrays.{name}": array for name, array in self.arrays.items()}
+        model = self.model
+        tensors = {"vector": model.vector, "released": model.released}
+        tensors |= {f"arrays.{name}": array for name, array in model.arrays.items()}
         numbers: dict[str, dict[str, float] | None] = {"optimizer": None, "averaging": None}
-        for part, state in (("optimizer", self.optimizer), ("averaging", self.averaging)):
+        for part, state in (("optimizer", model.optimizer), ("averaging", model.averaging)):
             if state is None:
                 continue
             arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
@@ -124,11 +108,11 @@ class Checkpoint:
             "fingerprint": self.fingerprint,
             "rounds_done": self.rounds_done,
             "numbers": numbers,
-            "clip": self.clip,
+            "clip": model.clip,
             "participations": list(self.participations.items()),
             "ledger": self.ledger,
             "last": self.last,
-            "voided": list(self.voided),
+            "voided": list(model.voided),
         }
         contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
         return save(contiguous, {"format": _FORMAT, "state": json.dumps(header)})
@@ -147,19 +131,22 @@ class Checkpoint:
             if meta.get("format") != _FORMAT:
                 raise CheckpointError(f"{path} is no checkpoint of this version")
             state = json.loads(meta["state"])
-            return cls(
-                fingerprint=str(state["fingerprint"]),
-                rounds_done=int(state["rounds_done"]),
+            model = ModelState(
                 vector=tensors.pop("vector"),
                 released=tensors.pop("released"),
                 optimizer=_part("optimizer", state["numbers"], tensors) or {},
                 averaging=_part("averaging", state["numbers"], tensors),
                 clip=state["clip"],
+                arrays=_arrays("arrays", tensors),
+                voided=[int(number) for number in state.get("voided", ())],
+            )
+            return cls(
+                fingerprint=str(state["fingerprint"]),
+                rounds_done=int(state["rounds_done"]),
+                model=model,
                 participations={int(client): int(n) for client, n in state["participations"]},
                 ledger=state["ledger"],
                 last=state["last"],
-                arrays=_arrays("arrays", tensors),
-                voided=[int(number) for number in state.get("voided", ())],
             )
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged, the run cannot go on: {error}") from error
@@ -225,7 +212,7 @@ class Restart:
         """
         point = self.checkpoint
         ours = (mark, size, clients, budget.epsilon, budget.delta)
-        theirs = (point.fingerprint, point.vector.size, point.participations.keys())
+        theirs = (point.fingerprint, point.model.vector.size, point.participations.keys())
         if ours != (*theirs, self.ledger.epsilon, self.ledger.delta):
             raise CheckpointError(
                 "the checkpoint belongs to another plan, model, population or seed: go on with the "
@@ -328,24 +315,3 @@ class RunJournal:
             replace_file(self._folder / name, data, mode=0o600)
         except OSError as error:
             raise CheckpointError(f"cannot write {name}: {error}; nothing is released") from error
-
-
-def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a file whole or not at all; it is on the disk when this returns.
-
-    Args:
-        path: the file, replaced when it exists.
-        data: all of it.
-        mode: permissions, less the umask.
-    """
-    temporary = path.with_name(f"{path.name}.part")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -22,6 +22,7 @@ from fedavg.errors import DataError, LocalProtocolError
 from fedavg.federation.checkpoint import Checkpoint, fingerprint
 from fedavg.models.files import model_bytes, rest_digest
 from fedavg.models.spec import ModelSpec
+from fedavg.plan.resolution import resolve
 from fedavg.protocol.driver import PROTOCOL_ERRORS, RoundTraffic
 from fedavg.protocol.result import RoundResult
 from fedavg.server.model import GlobalModel
@@ -141,7 +142,8 @@ class Federation:
         if self.plan.blocks is not None:
             check_seats(self._sizes)
             check_model(self.plan.blocks, self._model)
-        return self.plan.resolve(
+        return resolve(
+            self.plan,
             num_clients=len(self._sizes),
             vector_length=self.layout.size,
             num_rounds=num_rounds,
@@ -203,7 +205,7 @@ class Federation:
         mark, point = fingerprint(resolution, self.layout, self._seed), restart.checkpoint
         restart.check(mark, self.layout.size, self._sizes.keys(), self.plan.budget)
         self.ledger = restart.ledger
-        self._global.restore(point)
+        self._global.restore(point.model)
         self._participations = dict(point.participations)
         if self._store is not None:
             FolderStore(self._store).rewind(self.plan.sequence(point.rounds_done, 0))
@@ -263,16 +265,10 @@ class Federation:
         point = Checkpoint(
             fingerprint=fingerprint(resolution, self.layout, self._seed),
             rounds_done=rounds_done,
-            vector=self._global.vector,
-            released=self._global.released,
-            optimizer=self._global.optimizer,
-            averaging=self._global.averaging,
-            clip=self._global.clip,
+            model=self._global.state,
             participations=self._participations,
             ledger=self.ledger.state_dict(),
             last=None if last is None else asdict(last),
-            arrays=self._global.arrays,
-            voided=self._global.voided,
         )
         self._journal.finished(point, self.ledger)
 

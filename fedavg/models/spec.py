@@ -10,9 +10,8 @@ from fedavg.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-    from fedavg.config.settings import ModelConfig
 
-__all__ = ["ModelSpec", "spec_of"]
+__all__ = ["ModelSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +69,3 @@ class ModelSpec:
             raise ConfigError("model.fresh needs model.file: without one, all weights are fresh")
         transfer.freeze(model, self.freeze)
         return model
-
-
-def spec_of(
-    config: ModelConfig, input_shape: tuple[int, ...], num_classes: int, *, seed: int
-) -> ModelSpec:
-    """A configuration's model.
-
-    Args:
-        config: the table [model].
-        input_shape: shape of one example.
-        num_classes: outputs.
-        seed: public seed of the initial weights.
-    """
-    return ModelSpec(
-        config.name,
-        input_shape,
-        num_classes,
-        seed,
-        hidden=config.hidden,
-        file=config.file,
-        digest=config.digest,
-        freeze=config.freeze,
-        fresh=config.fresh,
-    )

@@ -3,22 +3,19 @@
 Nothing here is typed in twice: the sensitivity comes from the encoding, the sampling scheme from the
 cohort, the guaranteed shares of noise from the secure sum, and the event that the ledger is charged
 with from all three.  What does not add up cannot be constructed, or is refused when the population
-and the model are known (`Plan.resolve`), before any client is asked.
+and the model are known (`fedavg.plan.resolution.resolve`), before any client is asked.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from dp import Accountant
-from fedavg.algorithms.blocks.deal import dealt_bounds
 from fedavg.algorithms.scaffold import check_scaffold
 from fedavg.encoding.random_k import check_traffic
 from fedavg.errors import PlanError
 from fedavg.optimizers.schedule import CONSTANT, Schedule
-from fedavg.plan.resolution import Resolution, replace_multiplier
 from fedavg.sums.selective.map import UNCOUNTED
 from fedavg.sums.selective.sum import Selective
 
@@ -32,16 +29,15 @@ if TYPE_CHECKING:
     from fedavg.optimizers.server import AveragedIterates, ServerOptimizer
     from fedavg.privacy.clipping import AdaptiveClipping
     from fedavg.privacy.noise import Noise
-    from fedavg.privacy.sampling import Cohort, CohortBounds
+    from fedavg.privacy.sampling import Cohort
     from fedavg.sums.interface import SecureSum
 
-__all__ = ["Budget", "Plan", "calibrated"]
+__all__ = ["Budget", "Plan"]
 
 _REMEMBERS = (
     "remember earlier cohorts, and in cohorts of fixed size whoever was drawn says something about all "
     "others: no theorem that we know covers both; use PoissonCohort"
 )
-_COHORT_TAIL = 1e-12  # per round; enters δ
 _RETRIES = 2
 
 
@@ -240,137 +236,3 @@ class Plan:
     def keeps_state(self) -> bool:
         """Whether clients keep something from round to round."""
         return self.scaffold or self.error_feedback
-
-    def resolve(
-        self,
-        *,
-        num_clients: int,
-        vector_length: int,
-        num_rounds: int,
-        largest_client: int,
-        rest: str = "",
-    ) -> Resolution:
-        """Fix every derived number for one population, model and length of run.
-
-        Args:
-            num_clients: size of the population.
-            vector_length: d, parameters of the model.
-            num_rounds: rounds that the budget has to last for.
-            largest_client: most examples that any client holds.
-            rest: digest of what the model holds beside the vector (`fedavg.models.files.rest_digest`).
-
-        Raises:
-            PlanError: a cohort too small for the threat model, or too little honest noise.
-            secagg.UnsafeParametersError, he.CapacityError, …: the secure sum has no such parameters.
-            dp.UnsupportedEventError: a sampling or noise that no theorem covers.
-        """
-        if min(num_clients, vector_length, num_rounds, largest_client) < 1:
-            raise PlanError("a run needs clients, parameters, rounds and examples, one at least")
-        cap = self.max_participations
-        capped = self.noise is not None and cap is not None and cap < num_rounds
-        if capped and not self.cohort.independent:
-            raise PlanError(f"clients with max_participations={cap} {_REMEMBERS}")
-        if self.blocks is not None:
-            self.blocks.check(vector_length)
-        bounds = self._bounds(num_clients, num_rounds)
-        weight = (self.max_examples or largest_client) if self.weighted else 1
-        if self.weighted and largest_client > weight:
-            raise PlanError(f"a client holds {largest_client} examples, max_examples is {weight}")
-        resolution = Resolution(
-            plan=self,
-            num_clients=num_clients,
-            vector_length=vector_length,
-            num_rounds=num_rounds,
-            max_weight=weight,
-            bounds=bounds,
-            honest_fraction=self._honest_fraction(bounds, 0),
-            server_fraction=self._honest_fraction(bounds, 1),
-            rest=rest,
-        )
-        self.secure_sum.check(resolution.spec(bounds.cap, b""))
-        self.secure_sum.check(resolution.spec(max(bounds.floor, 1), b""))
-        event = resolution.release_event()
-        if event is not None:  # an event that no theorem covers is refused here, not after training
-            Accountant().compose(event).quick_epsilon(self.budget.delta)
-        return resolution
-
-    def _bounds(self, num_clients: int, num_rounds: int) -> CohortBounds:
-        floor = self.secure_sum.smallest_cohort()
-        if self.noise is not None and self.noise.distributed:
-            floor = max(floor, self._smallest_with_honest_noise())
-        count = 1 if self.blocks is None else self.blocks.count
-        expected = self.cohort.expected_size(num_clients) / count
-        if expected < floor:
-            what = "cohorts" if self.blocks is None else f"rosters of one block of {count}"
-            raise PlanError(
-                f"{what} of about {expected:g} are too small: {self.secure_sum.kind} under its threat "
-                f"model needs at least {floor} clients a round; raise the rate or the number of "
-                "clients, or assume fewer drop-outs and colluders"
-            )
-        attendance = 1 - self.secure_sum.dropout_rate
-        if self.blocks is None:
-            bounds = self.cohort.bounds(num_clients, floor, _COHORT_TAIL, attendance)
-        else:
-            bounds = dealt_bounds(self.cohort, count, num_clients, floor, _COHORT_TAIL, attendance)
-        if self.noise is not None and bounds.outside * num_rounds > self.budget.delta / 100:
-            raise PlanError(
-                f"a roster falls outside {bounds.floor} … {bounds.cap} with probability "
-                f"{bounds.outside:.1e} a round, too much for delta={self.budget.delta:g}: "
-                "raise the rate or the number of clients"
-            )
-        return bounds
-
-    def _smallest_with_honest_noise(self) -> int:
-        for n in range(1, 4096):
-            if self.secure_sum.min_survivors(n) - self.secure_sum.colluders(n) - 1 >= 1:
-                return n
-        raise PlanError("with so many drop-outs and colluders no honest noise is left")
-
-    def _honest_fraction(self, bounds: CohortBounds, fewer: int) -> float:
-        """Guaranteed honest survivors ÷ roster, the least over all cohort sizes of the run."""
-        sums = self.secure_sum
-        return min(
-            max(sums.min_survivors(n) - sums.colluders(n) - fewer, 0) / n
-            for n in range(max(bounds.floor, 1), bounds.cap + 1)
-        )
-
-
-def calibrated(
-    plan: Plan, *, num_clients: int, vector_length: int, num_rounds: int, largest_client: int = 1
-) -> Plan:
-    """Return the plan with the smallest noise multiplier that its budget allows for all rounds.
-
-    Args:
-        plan: with a finite budget and a noise of any strength.
-        num_clients: see `Plan.resolve`.
-        vector_length: see `Plan.resolve`.
-        num_rounds: see `Plan.resolve`.
-        largest_client: see `Plan.resolve`.
-
-    Raises:
-        PlanError: no noise or no budget to calibrate for.
-    """
-    noise = plan.noise
-    if noise is None or not math.isfinite(plan.budget.epsilon):
-        raise PlanError("calibration needs a noise and a finite epsilon")
-
-    def spent(multiplier: float) -> float:
-        candidate = replace(plan, noise=replace_multiplier(noise, multiplier))
-        return candidate.resolve(
-            num_clients=num_clients,
-            vector_length=vector_length,
-            num_rounds=num_rounds,
-            largest_client=largest_client,
-        ).epsilon_at_end()
-
-    low, high = 0.3, 1.0
-    while spent(high) > plan.budget.epsilon:
-        low, high = high, high * 2
-        if high > 1e6:
-            raise PlanError(
-                f"epsilon={plan.budget.epsilon} is out of reach with this cohort and delta"
-            )
-    while high - low > 1e-4 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if spent(middle) > plan.budget.epsilon else (low, middle)
-    return replace(plan, noise=replace_multiplier(noise, high))

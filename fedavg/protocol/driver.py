@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from fedavg.protocol.transcript import Transcript
-    from fedavg.server.round import RoundServer
     from fedavg.sums.interface import SumResult
 
-__all__ = ["Delivery", "RoundTraffic", "Transport", "run_round"]
+__all__ = ["Delivery", "Round", "RoundTraffic", "Transport", "run_round"]
 
 PROTOCOL_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
 """What a peer's or a caller's fault raises, in any of the packages below."""
@@ -41,6 +40,31 @@ class Transport(Protocol):
         ...
 
 
+class Round(Protocol):
+    """The server's side of one round: bytes in, bytes out."""
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage whose messages are awaited."""
+        ...
+
+    def open(self) -> Mapping[int, Sequence[bytes]]:
+        """The first messages, by party."""
+        ...
+
+    def receive(self, sender: int, message: bytes) -> None:
+        """Take one message, or raise: the sender counts as silent from here on."""
+        ...
+
+    def advance(self) -> Mapping[int, Sequence[bytes]]:
+        """Close the stage and return the next messages; {} when the sum stands."""
+        ...
+
+    def result(self) -> SumResult:
+        """The sum over the survivors."""
+        ...
+
+
 @dataclass(slots=True)
 class RoundTraffic:
     """Bytes, seconds and refusals of one round, for the server's operator."""
@@ -54,7 +78,7 @@ class RoundTraffic:
 
 
 def run_round(
-    server: RoundServer,
+    server: Round,
     transport: Transport,
     traffic: RoundTraffic,
     transcript: Transcript | None = None,
@@ -85,7 +109,7 @@ def run_round(
 
 
 def _carry(
-    server: RoundServer,
+    server: Round,
     transport: Transport,
     traffic: RoundTraffic,
     transcript: Transcript | None,

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedavg.errors import ConfigError
-from fedavg.federation.checkpoint import replace_file
-from fedavg.files import held
+from fedavg.files import held, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

@@ -21,8 +21,8 @@ from rich.progress import (
 from fedavg.algorithms.personal import summary_of
 from fedavg.config.build import build_job, load_config
 from fedavg.encoding.fixed_point import FixedPoint
-from fedavg.errors import ConfigError
-from fedavg.federation.checkpoint import CheckpointError, RunJournal
+from fedavg.errors import CheckpointError, ConfigError
+from fedavg.federation.checkpoint import RunJournal
 from fedavg.federation.federation import Federation
 from fedavg.plan.plan import Budget
 from fedavg.protocol.result import RoundResult
@@ -268,7 +268,7 @@ def _train(
     last = None if restart is None else _last(restart)
     total, done = job.config.rounds, 0 if last is None else last.round
     if restart is not None:
-        directory.write_model(federation.model_file(restart.checkpoint.released))
+        directory.write_model(federation.model_file(restart.checkpoint.model.released))
     view_written = (directory.path / "server_view.json").exists()
     rounds = federation.run(total, restart)
     with _progress(console) as progress:

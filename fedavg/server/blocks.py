@@ -20,7 +20,6 @@ import msgspec
 import numpy as np
 
 from fedavg.algorithms.blocks.deal import dealt
-from fedavg.client.blocks import sent_layout
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import RoundAbortedError
 from fedavg.protocol.driver import PROTOCOL_ERRORS, run_round
@@ -156,6 +155,6 @@ def block_start(
     """
     sent = start.model
     if blocks.sends_part:
-        codec = ModelCodec(model.codec.kind, sent_layout(blocks, model.codec.layout))
+        codec = ModelCodec(model.codec.kind, blocks.sent_layout(model.codec.layout))
         sent = codec.encode(model.vector[places])
     return msgspec.structs.replace(start, model=sent, block=block)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,17 +13,43 @@ from fedavg.errors import RoundAbortedError
 from fedavg.protocol.messages import RoundStart
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from dp import AdaptiveClipper
-    from fedavg.federation.checkpoint import Checkpoint
     from fedavg.models.layout import Layout
     from fedavg.optimizers.server import State
     from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution
     from fedavg.sums.interface import SumResult
 
-__all__ = ["GlobalModel", "Opened"]
+__all__ = ["GlobalModel", "ModelState", "Opened"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelState:
+    """What the server keeps of the model from round to round.
+
+    Args:
+        vector: float64[d], the model that training goes on from.
+        released: float64[d], the model as released last.
+        optimizer: the server optimiser's state.
+        averaging: state of the average of iterates, or None without one.
+        clip: the clip norm of the next round, when it adapts.
+        arrays: float64[d] each, what client algorithms keep at the server, by name.
+        voided: numbers of the sums that came to nothing, where clients keep a state.
+    """
+
+    vector: NDArray[np.float64]
+    released: NDArray[np.float64]
+    optimizer: State
+    averaging: State | None
+    clip: float | None
+    arrays: Mapping[str, NDArray[np.float64]] = field(
+        default_factory=dict[str, "NDArray[np.float64]"]
+    )
+    voided: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +93,21 @@ class GlobalModel:
         """The clip norm of the next round, when it adapts."""
         return None if self.clipper is None else self.clipper.clip_norm
 
-    def restore(self, point: Checkpoint) -> None:
-        """Go on from a checkpoint that was found to fit."""
+    @property
+    def state(self) -> ModelState:
+        """What a checkpoint keeps."""
+        return ModelState(
+            vector=self.vector,
+            released=self.released,
+            optimizer=self.optimizer,
+            averaging=self.averaging,
+            clip=self.clip,
+            arrays=self.arrays,
+            voided=self.voided,
+        )
+
+    def restore(self, point: ModelState) -> None:
+        """Go on from a state that was found to fit."""
         self.vector, self.released = point.vector.copy(), point.released.copy()
         self.optimizer, self.averaging = point.optimizer, point.averaging
         if self.clipper is not None and point.clip is not None:

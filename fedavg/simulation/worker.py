@@ -23,6 +23,7 @@ from fedavg.errors import FedAvgError, LocalProtocolError
 from fedavg.models.files import rest_digest
 from fedavg.models.layout import Layout
 from fedavg.plan.codec import plan_from_bytes
+from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import is_start
 from fedavg.simulation.messages import (
     Answers,
@@ -178,7 +179,8 @@ def _equip(population: Population, request: Equip) -> None:
     model, plan = request.model.build(), plan_from_bytes(request.plan)
     set_apart(model, plan.personalization)
     layout = Layout.of(model)
-    resolution = plan.resolve(
+    resolution = resolve(
+        plan,
         num_clients=request.num_clients,
         vector_length=layout.size,
         num_rounds=request.num_rounds,

@@ -14,8 +14,7 @@ import msgspec
 
 from fedavg.config.settings import Config  # noqa: TC001 - msgspec reads the annotations
 from fedavg.errors import ConfigError
-from fedavg.federation.checkpoint import replace_file
-from fedavg.files import held
+from fedavg.files import held, replace_file
 from fedavg.studies.cell import Derived, Measured  # noqa: TC001 - as above
 
 if TYPE_CHECKING:

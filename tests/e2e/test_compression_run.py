@@ -16,6 +16,7 @@ from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
 from fedavg.encoding.random_k import RandomK
 from fedavg.errors import PlanError
+from fedavg.plan.resolution import resolve
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import CentralGaussian, DistributedGaussian
 from fedavg.protocol.messages import RoundStart, encode
@@ -201,8 +202,8 @@ def test_a_client_refuses_a_model_in_another_form(download):
     made = plan(sums, download=download)
     model = MODEL.build()
     layout = Layout.of(model)
-    resolution = made.resolve(
-        num_clients=20, vector_length=layout.size, num_rounds=3, largest_client=8
+    resolution = resolve(
+        made, num_clients=20, vector_length=layout.size, num_rounds=3, largest_client=8
     )
     population = Population(clients(20), Faults())
     spec = resolution.spec(20, resolution.digest)
@@ -298,6 +299,6 @@ def test_weights_by_examples_are_the_default_without_noise(tmp_path):
 def test_sums_of_one_bit_values_are_as_narrow_as_the_cohort_allows():
     made = plan(Bfv(), encoding=Quantised(1.0, 1), weighting="equal")
     sizes = {"num_clients": 10, "vector_length": 1000, "num_rounds": 1, "largest_client": 99}
-    assert made.resolve(**sizes).spec(10, b"").modulus_bits == 5  # 30 residues
+    assert resolve(made, **sizes).spec(10, b"").modulus_bits == 5  # 30 residues
     weighted = plan(Bfv(), encoding=Quantised(1.0, 1))
-    assert weighted.resolve(**sizes).spec(10, b"").modulus_bits == 11  # 10·(2·99 + 1)
+    assert resolve(weighted, **sizes).spec(10, b"").modulus_bits == 11  # 10·(2·99 + 1)

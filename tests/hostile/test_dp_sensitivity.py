@@ -12,7 +12,7 @@ from scipy.stats import beta
 from dp import Accountant, l2_clip
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
 from fedavg.plan.plan import Budget
-from fedavg.plan.resolution import Resolution
+from fedavg.plan.resolution import Resolution, resolve
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import CentralGaussian, DistributedGaussian, DistributedSkellam
 from fedavg.privacy.sampling import PoissonCohort
@@ -35,7 +35,9 @@ def resolved(noise, clipping=None) -> Resolution:
         clipping=clipping,
         budget=Budget(delta=DELTA),
     )
-    return private.resolve(num_clients=ROSTER, vector_length=LENGTH, num_rounds=1, largest_client=8)
+    return resolve(
+        private, num_clients=ROSTER, vector_length=LENGTH, num_rounds=1, largest_client=8
+    )
 
 
 def lower_bound(resolution: Resolution) -> float:

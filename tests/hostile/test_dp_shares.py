@@ -12,7 +12,7 @@ from dp import Event, FailureEvent, Ledger
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import PlanError, RoundAbortedError
 from fedavg.plan.plan import Budget
-from fedavg.plan.resolution import Resolution
+from fedavg.plan.resolution import Resolution, resolve
 from fedavg.privacy.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -43,8 +43,8 @@ def resolved(noise, *, rate=0.5, clients=200, rounds=5, sums=None, delta=1e-5) -
         encoding=FixedPoint(0.5, 9),
         budget=Budget(delta=delta),
     )
-    return private.resolve(
-        num_clients=clients, vector_length=LENGTH, num_rounds=rounds, largest_client=8
+    return resolve(
+        private, num_clients=clients, vector_length=LENGTH, num_rounds=rounds, largest_client=8
     )
 
 

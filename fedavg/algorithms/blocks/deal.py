@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedavg.models.layout import Layout
     from fedavg.privacy.sampling import Cohort
 
 __all__ = ["Blocks", "check_length", "check_seats", "check_seed", "dealt", "dealt_bounds"]
@@ -58,6 +59,10 @@ class Blocks(Protocol):
 
     def check(self, vector_length: int) -> None:
         """Raise PlanError unless the blocks are of a model of this length."""
+        ...
+
+    def sent_layout(self, layout: Layout) -> Layout:
+        """The layout of what a client is sent, where `layout` is that of the whole model."""
         ...
 
 

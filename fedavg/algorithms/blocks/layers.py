@@ -171,6 +171,10 @@ class LayerBlocks:
         owners = np.repeat(np.array(self.owners), np.array(self.sizes))
         return np.flatnonzero(owners == block).astype(np.int64)
 
+    def sent_layout(self, layout: Layout) -> Layout:
+        """The whole model's: see `Blocks.sent_layout`."""
+        return layout
+
     def check(self, vector_length: int) -> None:
         """See `Blocks.check`."""
         check_length(sum(self.sizes), vector_length)

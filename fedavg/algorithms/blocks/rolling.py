@@ -6,7 +6,7 @@ FedRolex (Alam et al. 2022), after HeteroFL (Diao et al. 2021).  For chains of d
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,8 @@ from fedavg.errors import PlanError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fedavg.models.layout import Layout
 
 __all__ = ["RollingBlocks"]
 
@@ -152,6 +154,10 @@ class RollingBlocks:
             if depth < len(self.widths):
                 before = out * (self.shapes[2 * depth + 2][1] // weight[0])
         return tuple(found)
+
+    def sent_layout(self, layout: Layout) -> Layout:
+        """That of the smaller network that a window spans: see `Blocks.sent_layout`."""
+        return replace(layout, shapes=self.inner)
 
     def check(self, vector_length: int) -> None:
         """See `Blocks.check`."""

@@ -25,6 +25,7 @@ from fedavg.models.layout import Layout
 from fedavg.models.spec import ModelSpec
 from fedavg.models.zoo import build_model
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
+from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import RoundStart, encode
 from fedavg.simulation.population import Faults, Population
 from fedavg.training.loop import LocalTraining, local_update
@@ -51,8 +52,8 @@ def bench_for(personal, spec=MLP, store=None, **changes):
     model = spec.build()
     set_apart(model, personal)
     layout = Layout.of(model)
-    resolution = whole.resolve(
-        num_clients=20, vector_length=layout.size, num_rounds=ROUNDS, largest_client=100
+    resolution = resolve(
+        whole, num_clients=20, vector_length=layout.size, num_rounds=ROUNDS, largest_client=100
     )
     material = sums.provision(resolution.spec(20, b""), {}).clients
     side = sums.client_side(material)

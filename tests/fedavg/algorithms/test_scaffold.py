@@ -20,6 +20,7 @@ from fedavg.federation.federation import Federation
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import Schedule
 from fedavg.optimizers.server import FedAvg
+from fedavg.plan.resolution import resolve
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import CentralGaussian, DistributedDiscreteGaussian, DistributedSkellam
 from fedavg.privacy.sampling import FixedCohort
@@ -226,8 +227,12 @@ PRIVATE = {"encoding": FixedPoint(0.5, 12), "noise": CentralGaussian(1.0), "scaf
 
 
 def _resolved(**changes):
-    return plan(InsecurePlain(), **(PRIVATE | changes)).resolve(
-        num_clients=20, vector_length=LENGTH, num_rounds=4, largest_client=8
+    return resolve(
+        plan(InsecurePlain(), **(PRIVATE | changes)),
+        num_clients=20,
+        vector_length=LENGTH,
+        num_rounds=4,
+        largest_client=8,
     )
 
 
@@ -385,8 +390,8 @@ def test_a_client_refuses_what_is_no_control_variate(control, word):
     resolution = _resolved(local_training=EVERY_STEP)
     with pytest.raises(LocalProtocolError, match=word):
         variates(resolution, RoundStart(0, b"", control=control), {}, 5)
-    without = plan(InsecurePlain()).resolve(
-        num_clients=20, vector_length=LENGTH, num_rounds=4, largest_client=8
+    without = resolve(
+        plan(InsecurePlain()), num_clients=20, vector_length=LENGTH, num_rounds=4, largest_client=8
     )
     with pytest.raises(LocalProtocolError, match="disagree"):
         variates(without, RoundStart(0, b"", control=b"\0" * 4 * LENGTH), {}, 5)

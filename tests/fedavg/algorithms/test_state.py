@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedavg.algorithms.state import FolderStore, MemoryStore
-from fedavg.federation.checkpoint import CheckpointError
+from fedavg.errors import CheckpointError
 
 
 @pytest.fixture(params=["memory", "folder"])

@@ -35,7 +35,7 @@ from fedavg.audits.clients import InTheClear
 from fedavg.audits.run import audit_configured
 from fedavg.cli.app import app
 from fedavg.client.client import Client
-from fedavg.plan.resolution import Resolution
+from fedavg.plan.resolution import Resolution, resolve
 from tests.e2e import small
 
 MODEL = ModelSpec("softmax", (12,), 100)  # 1,300 parameters, trained on small's three classes
@@ -98,15 +98,19 @@ def test_the_stand_in_adds_the_shares_of_the_sum_that_it_stands_for():
     plan = _plan(DistributedGaussian(2.0), secure_sum=SecAgg(0.1, 0.1))
     stand_in = replace(plan, secure_sum=InTheClear(plan.secure_sum))
     sizes = {"num_clients": 60, "vector_length": 99, "num_rounds": 3, "largest_client": 4}
-    original, other = plan.resolve(**sizes), stand_in.resolve(**sizes)
+    original, other = resolve(plan, **sizes), resolve(stand_in, **sizes)
     assert other.share_stddev(60) == original.share_stddev(60)
     assert other.bounds == original.bounds
     assert other.epsilon_at_end() == original.epsilon_at_end()
 
 
 def test_the_familys_bound_is_where_the_guesses_just_refute():
-    resolution = _plan(CentralGaussian(2.0)).resolve(
-        num_clients=100, vector_length=50, num_rounds=4, largest_client=1
+    resolution = resolve(
+        _plan(CentralGaussian(2.0)),
+        num_clients=100,
+        vector_length=50,
+        num_rounds=4,
+        largest_client=1,
     )  # μ = 1
     low = family_bound(resolution, 1000, 300, 230, 0.05)
     direct = _epsilon_low(1000, 300, 230, 0.05, 1e-5, "gaussian")
@@ -119,8 +123,8 @@ def test_the_familys_bound_is_where_the_guesses_just_refute():
 
 def test_epsilon_of_the_added_noise_is_less_than_claimed_for_shares():
     sizes = {"num_clients": 60, "vector_length": 99, "num_rounds": 3, "largest_client": 4}
-    shares = _plan(DistributedGaussian(2.0), secure_sum=SecAgg(0.1, 0.1)).resolve(**sizes)
-    central = _plan(CentralGaussian(2.0)).resolve(**sizes)
+    shares = resolve(_plan(DistributedGaussian(2.0), secure_sum=SecAgg(0.1, 0.1)), **sizes)
+    central = resolve(_plan(CentralGaussian(2.0)), **sizes)
     assert epsilon_added(shares) < 0.95 * shares.epsilon_at_end()
     assert epsilon_added(central) == central.epsilon_at_end()
 

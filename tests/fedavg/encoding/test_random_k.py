@@ -14,6 +14,7 @@ from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
 from fedavg.encoding.random_k import RandomK
 from fedavg.errors import CapacityError, PlanError
+from fedavg.plan.resolution import resolve
 from fedavg.privacy.noise import DistributedGaussian
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.masked import SecAgg
@@ -27,7 +28,7 @@ PRIVATE = {"encoding": FixedPoint(0.5, 9), "noise": DistributedGaussian(1.3)}
 
 def resolved(length=40, **changes):
     made = plan(InsecurePlain(), **changes)
-    return made.resolve(num_clients=20, vector_length=length, num_rounds=50, largest_client=8)
+    return resolve(made, num_clients=20, vector_length=length, num_rounds=50, largest_client=8)
 
 
 def test_places_are_distinct_sorted_and_change_with_the_round_and_the_seed():
@@ -231,4 +232,4 @@ def test_plans_differ_by_each_of_these():
         replace(plain, encoding=Quantised(1.0, 4)),
     ]
     sizes = {"num_clients": 20, "vector_length": 40, "num_rounds": 5, "largest_client": 8}
-    assert len({made.resolve(**sizes).digest for made in [plain, *others]}) == 5
+    assert len({resolve(made, **sizes).digest for made in [plain, *others]}) == 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -14,11 +14,13 @@ from hypothesis.extra.numpy import arrays
 
 from dp import GaussianEvent, Ledger
 from fedavg.encoding.fixed_point import FixedPoint
-from fedavg.federation.checkpoint import Checkpoint, CheckpointError, RunJournal, fingerprint
+from fedavg.errors import CheckpointError
+from fedavg.federation.checkpoint import Checkpoint, RunJournal, fingerprint
 from fedavg.optimizers.server import AveragedIterates, FedAdam, FedAvg, FedMomentum, FedYogi
 from fedavg.plan.plan import Budget
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import CentralGaussian
+from fedavg.server.model import ModelState
 from fedavg.sums.plain import InsecurePlain
 from tests.e2e.small import LENGTH, federation
 
@@ -42,7 +44,11 @@ def point(**changes) -> Checkpoint:
         "ledger": Ledger(2.0, 1e-5).state_dict(),
         "last": {"round": 2, "loss": math.nan},
     }
-    return Checkpoint(**(parts | changes))
+    parts |= changes
+    model = {
+        field.name: parts.pop(field.name) for field in fields(ModelState) if field.name in parts
+    }
+    return Checkpoint(model=ModelState(**model), **parts)
 
 
 def federate(journal, *, changes=None, **options):
@@ -89,12 +95,12 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path_factory, vector, weight, c
     )
     path.write_bytes(kept.to_bytes())
     back = Checkpoint.load(path)
-    assert np.array_equal(back.vector, vector)
-    assert np.array_equal(back.released, vector[::-1])
-    assert all(np.array_equal(back.optimizer[name], state[name]) for name in state)
-    assert np.array_equal(back.averaging["mean"], averaging["mean"])
-    assert (back.averaging["weight"], back.averaging["updates"]) == (weight, 3)
-    assert (back.clip, back.participations, back.ledger) == (clip, counts, kept.ledger)
+    assert np.array_equal(back.model.vector, vector)
+    assert np.array_equal(back.model.released, vector[::-1])
+    assert all(np.array_equal(back.model.optimizer[name], state[name]) for name in state)
+    assert np.array_equal(back.model.averaging["mean"], averaging["mean"])
+    assert (back.model.averaging["weight"], back.model.averaging["updates"]) == (weight, 3)
+    assert (back.model.clip, back.participations, back.ledger) == (clip, counts, kept.ledger)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +208,7 @@ def test_the_charge_is_on_disk_before_a_client_is_asked(tmp_path):
     for result in model.run(3):
         point_now = Checkpoint.load(tmp_path / "checkpoint.safetensors")
         assert point_now.rounds_done == result.round
-        assert np.array_equal(point_now.released, model.released)
+        assert np.array_equal(point_now.model.released, model.released)
     assert seen == [2, 3, 4]
 
 
@@ -214,10 +220,10 @@ def test_the_adaptive_clip_norm_and_the_caps_go_on(tmp_path):
     journal = RunJournal(tmp_path)
     stop_in_round(federate(journal, changes=changes), journal, 3)
     restart = RunJournal(tmp_path).load()
-    assert restart.checkpoint.clip != 1.0
+    assert restart.checkpoint.model.clip != 1.0
     model = federate(RunJournal(tmp_path), changes=changes)
     rest = list(model.run(6, restart))
-    assert rest[0].clip == rest[1].clip == restart.checkpoint.clip
+    assert rest[0].clip == rest[1].clip == restart.checkpoint.model.clip
     # two rounds before, the lost one counts for all who were asked, so nobody is left
     assert set(Checkpoint.load(tmp_path / "checkpoint.safetensors").participations.values()) == {3}
     assert [r.survivors for r in rest] == [0, 0, 0, 0]

@@ -13,6 +13,7 @@ from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import LocalProtocolError
 from fedavg.federation.federation import Federation
 from fedavg.models.spec import ModelSpec
+from fedavg.plan.resolution import resolve
 from fedavg.privacy.noise import CentralGaussian, DistributedGaussian
 from fedavg.protocol.messages import RoundStart, SumMessage, decode, encode
 from fedavg.simulation.population import InProcess, Population
@@ -128,7 +129,7 @@ def test_the_zeros_are_zeros_and_only_under_dp():
     sizes = {"num_clients": 20, "vector_length": LENGTH, "num_rounds": 2, "largest_client": 8}
     private, exact = (
         Workbench(
-            plan(InsecurePlain(), **changes).resolve(**sizes),
+            resolve(plan(InsecurePlain(), **changes), **sizes),
             model,
             layout,
             InsecurePlain().client_side(b""),
@@ -155,8 +156,12 @@ def test_zeros_keep_the_control_variates_in_step():
     from fedavg.optimizers.local import LocalTraining
 
     training = LocalTraining(steps=2, lr=0.5)
-    resolution = plan(InsecurePlain(), **PRIVATE, scaffold=True, local_training=training).resolve(
-        num_clients=20, vector_length=LENGTH, num_rounds=2, largest_client=8
+    resolution = resolve(
+        plan(InsecurePlain(), **PRIVATE, scaffold=True, local_training=training),
+        num_clients=20,
+        vector_length=LENGTH,
+        num_rounds=2,
+        largest_client=8,
     )
     model = Touchy(boom)
     side = InsecurePlain().client_side(b"")

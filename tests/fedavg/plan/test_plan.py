@@ -20,8 +20,9 @@ from fedavg.config.build import build_job, load_config
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CapacityError, PlanError
 from fedavg.optimizers.server import FedAvg
-from fedavg.plan.plan import Budget, Plan, calibrated
-from fedavg.plan.resolution import noise_to_signal
+from fedavg.plan.calibration import calibrated
+from fedavg.plan.plan import Budget, Plan
+from fedavg.plan.resolution import noise_to_signal, resolve
 from fedavg.privacy.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -89,14 +90,14 @@ def test_caps_below_one_are_refused(name):
 
 def test_a_cohort_too_small_for_the_threat_model_is_refused_with_the_remedy():
     with pytest.raises(PlanError, match="too small.*raise the rate"):
-        plan_with(cohort=PoissonCohort(0.002)).resolve(**POPULATION)
+        resolve(plan_with(cohort=PoissonCohort(0.002)), **POPULATION)
     with pytest.raises((PlanError, SecAggError)):
-        plan_with(cohort=FixedCohort(2), noise=CentralGaussian(1.0)).resolve(**POPULATION)
+        resolve(plan_with(cohort=FixedCohort(2), noise=CentralGaussian(1.0)), **POPULATION)
 
 
 def test_cohorts_that_often_fall_below_the_floor_are_refused_under_privacy():
     with pytest.raises(PlanError, match="falls outside"):
-        plan_with(cohort=PoissonCohort(0.1)).resolve(**(POPULATION | {"num_clients": 60}))
+        resolve(plan_with(cohort=PoissonCohort(0.1)), **(POPULATION | {"num_clients": 60}))
 
 
 def test_a_sum_that_no_backend_can_hold_is_refused():
@@ -107,23 +108,23 @@ def test_a_sum_that_no_backend_can_hold_is_refused():
         max_examples=2**30,
     )
     with pytest.raises(CapacityError, match="bits"):
-        huge.resolve(**POPULATION)
+        resolve(huge, **POPULATION)
 
 
 def test_a_client_heavier_than_the_public_bound_is_refused():
     plan = plan_with(noise=None, encoding=FixedPoint(1.0, 20, rounding="nearest"), max_examples=3)
     with pytest.raises(PlanError, match="max_examples"):
-        plan.resolve(**POPULATION)
+        resolve(plan, **POPULATION)
 
 
 def test_the_weight_is_one_more_coordinate_without_privacy_only():
     weighted = plan_with(noise=None, encoding=FixedPoint(1.0, 20, rounding="nearest"))
-    assert weighted.resolve(**POPULATION).encoded_length == 1971
-    assert plan_with().resolve(**POPULATION).encoded_length == 1970
+    assert resolve(weighted, **POPULATION).encoded_length == 1971
+    assert resolve(plan_with(), **POPULATION).encoded_length == 1970
 
 
 def test_the_total_noise_does_not_depend_on_the_cohort_size():
-    resolution = plan_with().resolve(**POPULATION)
+    resolution = resolve(plan_with(), **POPULATION)
     totals = [
         n * resolution.share_stddev(n) ** 2
         for n in range(resolution.bounds.floor, resolution.bounds.cap + 1)
@@ -136,7 +137,7 @@ def test_the_total_noise_does_not_depend_on_the_cohort_size():
 )
 def test_a_release_carries_the_same_noise_whoever_joined_and_whoever_left(noise):
     """Shares of the survivors and the server's own: their variances add up to one constant."""
-    resolution = plan_with(noise=noise).resolve(**POPULATION)
+    resolution = resolve(plan_with(noise=noise), **POPULATION)
     bounds, sums = resolution.bounds, resolution.plan.secure_sum
     totals = [
         left * resolution.share_stddev(n) ** 2 + resolution.server_stddev(n, left) ** 2
@@ -148,11 +149,11 @@ def test_a_release_carries_the_same_noise_whoever_joined_and_whoever_left(noise)
 
 
 def test_the_server_makes_up_for_no_one_when_all_stay():
-    assert plan_with().resolve(**POPULATION).server_stddev(150, 150) == 0.0
+    assert resolve(plan_with(), **POPULATION).server_stddev(150, 150) == 0.0
 
 
 def test_the_guaranteed_honest_survivors_carry_the_claimed_noise():
-    resolution = plan_with().resolve(**POPULATION)
+    resolution = resolve(plan_with(), **POPULATION)
     sums = resolution.plan.secure_sum
     claimed = (1.3 * resolution.sensitivity.l2) ** 2
     for n in range(resolution.bounds.floor, resolution.bounds.cap + 1):
@@ -162,7 +163,7 @@ def test_the_guaranteed_honest_survivors_carry_the_claimed_noise():
 
 def test_a_share_sized_for_the_whole_roster_would_fall_short():
     """The mutant without the honest-survivor factor: a third leave and the claim is gone."""
-    resolution = plan_with().resolve(**POPULATION)
+    resolution = resolve(plan_with(), **POPULATION)
     claimed = (1.3 * resolution.sensitivity.l2) ** 2
     mutant = replace(resolution, honest_fraction=1.0)
     n = 150
@@ -173,7 +174,7 @@ def test_a_share_sized_for_the_whole_roster_would_fall_short():
 
 def test_accounting_matches_the_plain_gaussian():
     """Discrete Gaussian shares cost what one Gaussian costs, to the width of the bracket."""
-    resolution = plan_with().resolve(**POPULATION)
+    resolution = resolve(plan_with(), **POPULATION)
     event_epsilon = resolution.epsilon_at_end()
     plain = Accountant().compose(GaussianEvent(1.3, sampling=PoissonSampling(0.15)), 40)
     assert event_epsilon == pytest.approx(plain.epsilon(1e-5).high, rel=2e-3)
@@ -181,15 +182,15 @@ def test_accounting_matches_the_plain_gaussian():
 
 
 def test_noise_is_ranked_as_the_theorems_rank_it():
-    gaussian = plan_with().resolve(**POPULATION).epsilon_at_end()
-    skellam = plan_with(noise=DistributedSkellam(1.3)).resolve(**POPULATION).epsilon_at_end()
-    discrete = plan_with(noise=DistributedDiscreteGaussian(1.3)).resolve(**POPULATION)
+    gaussian = resolve(plan_with(), **POPULATION).epsilon_at_end()
+    skellam = resolve(plan_with(noise=DistributedSkellam(1.3)), **POPULATION).epsilon_at_end()
+    discrete = resolve(plan_with(noise=DistributedDiscreteGaussian(1.3)), **POPULATION)
     assert gaussian < skellam < 20
     assert gaussian < discrete.epsilon_at_end() < 20
 
 
 def test_the_server_sees_more_than_the_public():
-    resolution = plan_with().resolve(**POPULATION)
+    resolution = resolve(plan_with(), **POPULATION)
     one, many = resolution.server_epsilon(1), resolution.server_epsilon(12)
     assert resolution.server_epsilon(0) == 0.0
     assert 0 < one < many
@@ -200,12 +201,12 @@ def test_the_server_sees_more_than_the_public():
     "changes", [{"noise": CentralGaussian(1.3)}, {"secure_sum": InsecurePlain()}]
 )
 def test_no_bound_is_claimed_where_the_server_sees_more_than_noisy_sums(changes):
-    assert plan_with(**changes).resolve(**POPULATION).server_epsilon(3) is None
+    assert resolve(plan_with(**changes), **POPULATION).server_epsilon(3) is None
 
 
 def test_a_wrap_is_as_unlikely_as_stated():
     """With the smallest modulus that the plan allows, half of it holds signal and 2^−30 of noise."""
-    resolution = plan_with().resolve(**POPULATION)
+    resolution = resolve(plan_with(), **POPULATION)
     half = 2 ** (resolution.ring_bits - 1)
     signal = resolution.bounds.cap * resolution.plan.encoding.max_abs(1970)
     sigma = resolution.noise_multiplier_added * resolution.sensitivity.l2
@@ -217,7 +218,7 @@ def test_a_wrap_is_as_unlikely_as_stated():
 def test_calibration_spends_the_budget_and_no_more():
     plan = plan_with(noise=DistributedGaussian(1.0), budget=Budget(epsilon=5.0))
     tuned = calibrated(plan, **POPULATION)
-    spent = tuned.resolve(**POPULATION).epsilon_at_end()
+    spent = resolve(tuned, **POPULATION).epsilon_at_end()
     assert 5.0 * (1 - 2e-3) <= spent <= 5.0
     assert 1.0 < tuned.noise.noise_multiplier < 1.4
 
@@ -230,8 +231,8 @@ def test_calibration_needs_a_budget():
 def test_a_fixed_cohort_is_never_accounted_as_poisson():
     """Its own bound, the shift-2 mixture, costs several times what the Poisson formula says."""
     plan = plan_with(cohort=FixedCohort(150), noise=CentralGaussian(1.3))
-    fixed = plan.resolve(**POPULATION).epsilon_at_end()
-    poisson = plan_with(noise=CentralGaussian(1.3)).resolve(**POPULATION).epsilon_at_end()
+    fixed = resolve(plan, **POPULATION).epsilon_at_end()
+    poisson = resolve(plan_with(noise=CentralGaussian(1.3)), **POPULATION).epsilon_at_end()
     assert fixed > 3 * poisson
 
 
@@ -239,11 +240,11 @@ def test_with_cohorts_of_fixed_size_nothing_may_depend_on_earlier_draws():
     """Others' states tell who was drawn before: the bound of one round does not compose (privacy.md §7)."""
     fixed = {"cohort": FixedCohort(150), "noise": CentralGaussian(1.3)}
     rounds, exact = POPULATION["num_rounds"], FixedPoint(1.0, 20, rounding="nearest")
-    assert plan_with(**fixed).resolve(**POPULATION).max_participations == rounds
-    plan_with(max_participations=rounds, **fixed).resolve(**POPULATION)
+    assert resolve(plan_with(**fixed), **POPULATION).max_participations == rounds
+    resolve(plan_with(max_participations=rounds, **fixed), **POPULATION)
     with pytest.raises(PlanError, match="max_participations=3 remember"):
-        plan_with(max_participations=3, **fixed).resolve(**POPULATION)
-    plan_with(max_participations=3, noise=CentralGaussian(1.3)).resolve(**POPULATION)
+        resolve(plan_with(max_participations=3, **fixed), **POPULATION)
+    resolve(plan_with(max_participations=3, noise=CentralGaussian(1.3)), **POPULATION)
     for memory in ({"scaffold": True}, {"personalization": FedRep(LocalTraining(), ("weight",))}):
         with pytest.raises(PlanError, match="remember earlier cohorts"):
             plan_with(**fixed, **memory)
@@ -252,11 +253,11 @@ def test_with_cohorts_of_fixed_size_nothing_may_depend_on_earlier_draws():
 
 
 def test_a_large_model_over_few_clients_warns():
-    small = plan_with().resolve(**POPULATION)
+    small = resolve(plan_with(), **POPULATION)
     assert small.warnings == ()
     assert noise_to_signal(small) < 0.6
-    large = plan_with(encoding=FixedPoint(0.5, 12)).resolve(
-        **(POPULATION | {"vector_length": 199_210})
+    large = resolve(
+        plan_with(encoding=FixedPoint(0.5, 12)), **(POPULATION | {"vector_length": 199_210})
     )
     assert "hardly learn" in large.warnings[0]
 
@@ -264,17 +265,17 @@ def test_a_large_model_over_few_clients_warns():
 def test_the_digest_follows_every_part():
     base = plan_with()
     digests = {
-        base.resolve(**POPULATION).digest,
-        plan_with(secure_sum=Bfv()).resolve(**POPULATION).digest,
-        plan_with(noise=DistributedGaussian(1.31)).resolve(**POPULATION).digest,
-        base.resolve(**(POPULATION | {"num_rounds": 41})).digest,
+        resolve(base, **POPULATION).digest,
+        resolve(plan_with(secure_sum=Bfv()), **POPULATION).digest,
+        resolve(plan_with(noise=DistributedGaussian(1.31)), **POPULATION).digest,
+        resolve(base, **(POPULATION | {"num_rounds": 41})).digest,
     }
     assert len(digests) == 4
 
 
 def test_shares_have_the_stated_deviation():
     """20,000 draws of one share: variance within 6 standard errors; false-alarm rate 2e-9."""
-    resolution = plan_with().resolve(**POPULATION)
+    resolution = resolve(plan_with(), **POPULATION)
     stddev = resolution.share_stddev(150)
     draws = resolution.plan.noise.sample(stddev, 20_000)
     expected = stddev**2
@@ -291,4 +292,4 @@ def test_what_publishing_cohort_sizes_costs():
 
 def test_a_sampling_that_no_theorem_covers_is_refused_before_any_round():
     with pytest.raises(UnsupportedEventError, match="no theorem"):
-        plan_with(cohort=FixedCohort(150), noise=DistributedSkellam(1.3)).resolve(**POPULATION)
+        resolve(plan_with(cohort=FixedCohort(150), noise=DistributedSkellam(1.3)), **POPULATION)

@@ -18,6 +18,7 @@ from fedavg.errors import ConfigError, LocalProtocolError, PlanError
 from fedavg.models.layout import Layout
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
 from fedavg.plan.plan import Budget
+from fedavg.plan.resolution import resolve
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import (
     CentralGaussian,
@@ -47,8 +48,12 @@ def private(**changes):
 
 
 def resolved(**changes):
-    return plan(SUMS["insecure-plain"], **private(**changes)).resolve(
-        num_clients=CLIENTS, vector_length=LENGTH, num_rounds=3, largest_client=8
+    return resolve(
+        plan(SUMS["insecure-plain"], **private(**changes)),
+        num_clients=CLIENTS,
+        vector_length=LENGTH,
+        num_rounds=3,
+        largest_client=8,
     )
 
 

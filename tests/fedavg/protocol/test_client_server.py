@@ -9,6 +9,7 @@ from fedavg.client.client import Client
 from fedavg.client.update import Workbench
 from fedavg.errors import LocalProtocolError, RoundAbortedError, WireFormatError
 from fedavg.models.layout import Layout
+from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import (
     OpenRequest,
     Ready,
@@ -28,8 +29,12 @@ MODEL_BYTES = np.zeros(LENGTH, dtype="<f4").tobytes()
 
 
 def resolution_of(name, n=20, **changes):
-    return plan(SUMS[name], **changes).resolve(
-        num_clients=n, vector_length=LENGTH, num_rounds=5, largest_client=8
+    return resolve(
+        plan(SUMS[name], **changes),
+        num_clients=n,
+        vector_length=LENGTH,
+        num_rounds=5,
+        largest_client=8,
     )
 
 

@@ -18,6 +18,7 @@ import pytest
 from fedavg.federation.federation import _one_thread
 from fedavg.models.layout import Layout
 from fedavg.models.spec import ModelSpec
+from fedavg.plan.resolution import resolve
 from fedavg.privacy.sampling import FixedCohort, PoissonCohort
 from fedavg.protocol import messages
 from fedavg.protocol.driver import Delivery, RoundTraffic, run_round
@@ -82,7 +83,7 @@ def test_a_full_board_waits_for_its_reader(monkeypatch: pytest.MonkeyPatch) -> N
 
 def _resolution(cohort: Cohort) -> Resolution:
     chosen = plan(SUMS["insecure-plain"], cohort=cohort)
-    return chosen.resolve(num_clients=6, vector_length=_LENGTH, num_rounds=3, largest_client=8)
+    return resolve(chosen, num_clients=6, vector_length=_LENGTH, num_rounds=3, largest_client=8)
 
 
 def _pool(count: int = 2, cohort: Cohort = PoissonCohort(1.0)) -> WorkerPool:  # noqa: B008 - frozen

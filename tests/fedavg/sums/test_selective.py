@@ -18,6 +18,7 @@ from fedavg.errors import (
     RoundAbortedError,
 )
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
+from fedavg.plan.resolution import resolve
 from fedavg.privacy.noise import DistributedGaussian
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.protocol.transcript import Transcript, uploaded_vector
@@ -285,14 +286,14 @@ def test_plans_refuse_what_makes_no_sense():
     with pytest.raises(PlanError, match="no ledger counts"):
         plan(Selective(Bfv(), SecAgg(), small_map(source="clients")), **PRIVATE)
     with pytest.raises(PlanError, match="compute it for this model"):
-        plan(Selective(Bfv(), SecAgg(), SensitivityMap.random(7, 0.5, seed=0))).resolve(
-            **POPULATION
+        resolve(
+            plan(Selective(Bfv(), SecAgg(), SensitivityMap.random(7, 0.5, seed=0))), **POPULATION
         )
 
 
 def test_no_bound_towards_a_server_that_reads_a_part():
-    masked = plan(Selective(Bfv(), SecAgg(), small_map()), **PRIVATE).resolve(**POPULATION)
-    clear = plan(Selective(Bfv(), InsecurePlain(), small_map()), **PRIVATE).resolve(**POPULATION)
+    masked = resolve(plan(Selective(Bfv(), SecAgg(), small_map()), **PRIVATE), **POPULATION)
+    clear = resolve(plan(Selective(Bfv(), InsecurePlain(), small_map()), **PRIVATE), **POPULATION)
     assert masked.server_epsilon(1) > 0
     assert clear.server_epsilon(1) is None
 
@@ -312,7 +313,7 @@ def test_plans_with_maps_survive_as_bytes_and_differ_by_their_maps():
     one = plan(Selective(Ckks(), SecAgg(), small_map()))
     two = plan(Selective(Ckks(), SecAgg(), SensitivityMap.random(LENGTH, 0.3, seed=1)))
     assert plan_from_bytes(plan_to_bytes(one)) == one
-    assert one.resolve(**POPULATION).digest != two.resolve(**POPULATION).digest
+    assert resolve(one, **POPULATION).digest != resolve(two, **POPULATION).digest
 
 
 def test_federations_run_and_show_what_they_say():

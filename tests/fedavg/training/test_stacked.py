@@ -12,6 +12,7 @@ from fedavg.client import update as steps
 from fedavg.data.tasks import Dataset
 from fedavg.models.layout import Layout
 from fedavg.models.zoo import build_model
+from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import RoundStart
 from fedavg.simulation.population import Faults, InProcess, Population
 from fedavg.training import loop as local
@@ -95,8 +96,8 @@ def test_a_population_trains_its_small_models_together(monkeypatch: pytest.Monke
 
     model = MODEL.build()
     layout, chosen = Layout.of(model), plan(SUMS["insecure-plain"])
-    resolution = chosen.resolve(
-        num_clients=6, vector_length=layout.size, num_rounds=3, largest_client=8
+    resolution = resolve(
+        chosen, num_clients=6, vector_length=layout.size, num_rounds=3, largest_client=8
     )
     stacks: list[int] = []
     train_stacked = local.train_stacked
@@ -122,8 +123,12 @@ def test_only_so_many_updates_wait_for_their_turn(monkeypatch: pytest.MonkeyPatc
     """Memory does not grow with the cohort; mutant: all are trained before the first one answers."""
     model = MODEL.build()
     layout, everyone = Layout.of(model), clients(6, sizes=(4,))
-    resolution = plan(SUMS["insecure-plain"]).resolve(
-        num_clients=6, vector_length=layout.size, num_rounds=3, largest_client=8
+    resolution = resolve(
+        plan(SUMS["insecure-plain"]),
+        num_clients=6,
+        vector_length=layout.size,
+        num_rounds=3,
+        largest_client=8,
     )
     side = SUMS["insecure-plain"].client_side(b"")
     bench = steps.Workbench(resolution, model, layout, side, 0)

@@ -1,0 +1,72 @@
+"""The tables [model] and [personalization]: from settings to values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fedavg.algorithms.personal import Ditto, FedRep, FineTune
+from fedavg.errors import ConfigError
+from fedavg.models.spec import ModelSpec
+from fedavg.optimizers.schedule import CONSTANT
+
+if TYPE_CHECKING:
+    from fedavg.algorithms.personal import Personalization
+    from fedavg.config.settings import ModelConfig, PersonalizationConfig
+    from fedavg.optimizers.local import LocalTraining
+
+__all__ = ["personalization_of", "spec_of"]
+
+
+def spec_of(
+    config: ModelConfig, input_shape: tuple[int, ...], num_classes: int, *, seed: int
+) -> ModelSpec:
+    """A configuration's model.
+
+    Args:
+        config: the table [model].
+        input_shape: shape of one example.
+        num_classes: outputs.
+        seed: public seed of the initial weights.
+    """
+    return ModelSpec(
+        config.name,
+        input_shape,
+        num_classes,
+        seed,
+        hidden=config.hidden,
+        file=config.file,
+        digest=config.digest,
+        freeze=config.freeze,
+        fresh=config.fresh,
+    )
+
+
+def personalization_of(
+    config: PersonalizationConfig, local: LocalTraining
+) -> Personalization | None:
+    """A configuration's table [personalization].
+
+    Args:
+        config: the table.
+        local: training of the shared model, whose settings hold where the table is silent.
+
+    Raises:
+        ConfigError: a value outside its range, or one that goes with another kind.
+    """
+    if config.head and config.kind != "fedrep":
+        raise ConfigError("personalization.head goes with kind 'fedrep'")
+    training = replace(local, schedule=CONSTANT, proximal=0.0)
+    if config.epochs:
+        training = replace(training, epochs=config.epochs, steps=None)
+    if config.lr:
+        training = replace(training, lr=config.lr)
+    match config.kind:
+        case "none":
+            return None
+        case "finetune":
+            return FineTune(training, config.test_fraction)
+        case "ditto":
+            return Ditto(training, config.strength, config.test_fraction)
+        case "fedrep":
+            return FedRep(training, config.head, config.test_fraction)

@@ -1,0 +1,57 @@
+"""The least noise that a budget allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fedavg.errors import PlanError
+from fedavg.plan.resolution import replace_multiplier, resolve
+
+if TYPE_CHECKING:
+    from fedavg.plan.plan import Plan
+
+__all__ = ["calibrated"]
+
+
+def calibrated(
+    plan: Plan, *, num_clients: int, vector_length: int, num_rounds: int, largest_client: int = 1
+) -> Plan:
+    """Return the plan with the smallest noise multiplier that its budget allows for all rounds.
+
+    Args:
+        plan: with a finite budget and a noise of any strength.
+        num_clients: see `resolve`.
+        vector_length: see `resolve`.
+        num_rounds: see `resolve`.
+        largest_client: see `resolve`.
+
+    Raises:
+        PlanError: no noise or no budget to calibrate for.
+    """
+    noise = plan.noise
+    if noise is None or not math.isfinite(plan.budget.epsilon):
+        raise PlanError("calibration needs a noise and a finite epsilon")
+
+    def spent(multiplier: float) -> float:
+        candidate = replace(plan, noise=replace_multiplier(noise, multiplier))
+        return resolve(
+            candidate,
+            num_clients=num_clients,
+            vector_length=vector_length,
+            num_rounds=num_rounds,
+            largest_client=largest_client,
+        ).epsilon_at_end()
+
+    low, high = 0.3, 1.0
+    while spent(high) > plan.budget.epsilon:
+        low, high = high, high * 2
+        if high > 1e6:
+            raise PlanError(
+                f"epsilon={plan.budget.epsilon} is out of reach with this cohort and delta"
+            )
+    while high - low > 1e-4 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if spent(middle) > plan.budget.epsilon else (low, middle)
+    return replace(plan, noise=replace_multiplier(noise, high))
