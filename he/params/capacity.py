@@ -21,8 +21,10 @@ MODULUS = 1152921504606830593
 """q, the largest 60-bit prime ≡ 1 mod 2N. The 128-bit limit at N = 4096 is log2 q ≤ 109."""
 
 MAX_FIELDS = 16
-MAX_LIMBS = 4
+MAX_LIMBS = 8
 WORD_BITS = 60
+
+_SHARE = math.lcm(*range(1, MAX_FIELDS + 1))  # so many integers fill whole slots in every layout
 
 # Error coefficients are centred binomials of 21 + 21 coins: |e| ≤ 21, variance 10.5. A sum of coins is
 # sub-Gaussian with its own variance as proxy, so 12 σ are exceeded with probability ≤ 2·e^-72 < 2^-102.
@@ -103,20 +105,31 @@ class SlotLayout:
 
 
 def choose_layout(demand: Demand) -> SlotLayout:
-    """The layout that sends the fewest bytes among those that cannot decode wrongly.
+    """The layout whose uploads have the fewest bytes; among equals the one whose sum has.
+
+    Every number of limbs is tried, each with as many fields to a slot as fit: an integer in two limbs
+    may take less room than one in a slot of its own, as limbs fill slots more closely. Slots with fewer
+    fields than fit are not tried. Where more low bits can then be dropped they save up to 9 % of an
+    upload, and need up to half as many ciphertexts again, which is time of every role.
 
     Raises:
-        CapacityError: none exists.
+        CapacityError: no layout holds such a sum.
     """
-    layout = _modular(demand) if demand.bfv and demand.ring_bits else None
-    for limbs in range(1, MAX_LIMBS + 1):
-        layout = layout or _plain(demand, limbs)
+    found = [_modular(demand)] if demand.bfv and demand.ring_bits else []
+    found += [_plain(demand, limbs) for limbs in range(1, MAX_LIMBS + 1)]
+    layout = min((one for one in found if one is not None), key=_cost, default=None)
     if layout is None:
         raise CapacityError(
             f"sums of {demand.n_clients} values of {demand.max_abs.bit_length() + 1} bits do not fit "
             f"{MAX_LIMBS} slots; reduce max_abs (fewer bits in the encoding) or n_clients"
         )
     return layout
+
+
+def _cost(layout: SlotLayout) -> tuple[int, int, int]:
+    """Bits that `_SHARE` integers take in an upload and in the sum; then the limbs, which cost time."""
+    slots = _SHARE * layout.limbs // layout.fields
+    return (WORD_BITS - layout.dropped_bits) * slots, WORD_BITS * slots, layout.limbs
 
 
 def _modular(demand: Demand) -> SlotLayout | None:

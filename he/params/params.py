@@ -22,7 +22,7 @@ MAX_RING_BITS = 62
 
 _SCHEMES: tuple[Scheme, ...] = ("ckks", "bfv")
 _LAYOUT = struct.Struct("<4sBBBIQ")
-_MAGIC = b"HEP2"
+_MAGIC = b"HEP3"
 
 
 @dataclass(frozen=True, slots=True)

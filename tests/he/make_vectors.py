@@ -16,9 +16,9 @@ import he
 from he.params import DEGREE, MODULUS
 from he.wire import sign_as_client
 
-PATH = Path(__file__).parent / "vectors" / "he-v2.json"
-ENROLLED = PATH.with_name("he-v2-enrolled.json")
-CONTEXT = b"he-v2 vector"
+PATH = Path(__file__).parent / "vectors" / "he-v3.json"
+ENROLLED = PATH.with_name("he-v3-enrolled.json")
+CONTEXT = b"he-v3 vector"
 VALUES = [0, 1, -1, 1000, -1000, 123]
 
 
@@ -30,7 +30,7 @@ def vector_key(label):
 
 def case(scheme):
     params = he.Params.for_sum(3, max_abs=1000, scheme=scheme)
-    secret = he.SecretContext(params, vector_key(b"he-v2 " + scheme.encode()))
+    secret = he.SecretContext(params, vector_key(b"he-v3 " + scheme.encode()))
     client = he.Client(secret, 7, context=CONTEXT)
     (chunk,) = client.encrypt(np.array(VALUES, np.int64))
     return {
@@ -41,10 +41,35 @@ def case(scheme):
     }
 
 
+def layouts():
+    """How parameters lay out integers: all parties derive it, so it may not change within a version."""
+    sizes = [(n, bits) for n in (2, 10, 47, 100, 1000) for bits in (2, 8, 13, 16, 20, 24, 30, 32)]
+    return [
+        layout(n, 0 if ring else 2 ** (bits - 1), scheme, public_key, bits if ring else 0)
+        for n, bits in sizes
+        for scheme in ("ckks", "bfv")
+        for public_key in (False, True)
+        for ring in (False, True)
+    ]
+
+
+def layout(n_clients, max_abs, scheme, public_key, ring_bits):
+    """One row: the arguments, then limbs, fields, bits of a word and the plain modulus."""
+    params = he.Params.for_sum(
+        n_clients,
+        max_abs=max_abs or None,
+        scheme=scheme,
+        public_key=public_key,
+        ring_bits=ring_bits,
+    )
+    derived = (params.limbs, params.fields, params.word_bits, params.plain_modulus)
+    return [n_clients, max_abs, scheme, public_key, ring_bits, *derived]
+
+
 def enrolled():
     """An enrolled client's upload in public-key mode, and what must be refused in its place."""
     params = he.Params.for_sum(3, max_abs=1000, scheme="bfv", public_key=True)
-    secret = he.SecretContext(params, vector_key(b"he-v2 enrolled"))
+    secret = he.SecretContext(params, vector_key(b"he-v3 enrolled"))
     seeds = {7: bytes(range(32)), 8: bytes(range(32, 64))}
     signers = {client: he.SigningKey.from_private_bytes(seed) for client, seed in seeds.items()}
     client = he.Client(secret.encryptor(), 7, context=CONTEXT, signing_key=signers[7])
@@ -103,8 +128,11 @@ def main():
         "n_clients": 3,
         "max_abs": 1000,
         "cases": [case("ckks"), case("bfv")],
+        "layouts": "LAYOUTS",
     }
-    PATH.write_text(json.dumps(document, indent=1) + "\n")
+    rows = ",\n  ".join(json.dumps(row) for row in layouts())
+    text = json.dumps(document, indent=1).replace('"LAYOUTS"', f"[\n  {rows}\n ]")
+    PATH.write_text(text + "\n")
 
 
 if __name__ == "__main__":

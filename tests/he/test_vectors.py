@@ -1,4 +1,4 @@
-"""Known answers of wire version 2, read by a second implementation that shares no code with `he`."""
+"""Known answers of parameters version 3, read by a second implementation that shares no code with `he`."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ from he.coding.words import restore_low_bits, unpack_words
 from he.crypto.context import hash_context
 from he.crypto.streams import uniform
 from he.wire import open_upload
-from tests.he.make_vectors import ENROLLED, PATH, vector_key
+from tests.he.make_vectors import ENROLLED, PATH, layout, vector_key
 
 Q = 1152921504606830593
 BFV_BITS = 56
@@ -60,18 +60,25 @@ def case(request):
 
 
 def material(case):
-    key = vector_key(b"he-v2 " + case["scheme"].encode())
+    key = vector_key(b"he-v3 " + case["scheme"].encode())
     return struct.pack("<4096Q", *key.tolist())
 
 
 def secret_of(case):
     params = he.Params.from_bytes(bytes.fromhex(case["params"]))
-    return he.SecretContext(params, vector_key(b"he-v2 " + case["scheme"].encode()))
+    return he.SecretContext(params, vector_key(b"he-v3 " + case["scheme"].encode()))
 
 
 def test_parameters_are_the_documented_octets(case):
     code = {"ckks": 0, "bfv": 1}[case["scheme"]]
-    assert case["params"] == struct.pack("<4sBBBIQ", b"HEP2", code, 0, 0, 3, 1000).hex()
+    assert case["params"] == struct.pack("<4sBBBIQ", b"HEP3", code, 0, 0, 3, 1000).hex()
+
+
+def test_layouts_are_those_of_this_version():
+    """Parties derive the layout each for itself: another one under one identifier would decode wrongly."""
+    stored = DOCUMENT["layouts"]
+    assert len(stored) == 320
+    assert [layout(*row[:5]) for row in stored] == stored
 
 
 def test_public_context_follows_from_the_key(case):

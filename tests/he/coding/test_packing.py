@@ -37,6 +37,27 @@ def test_extremes_do_not_carry():
         assert np.array_equal(opened, 100 * vector)
 
 
+@pytest.mark.parametrize(
+    ("n_clients", "max_abs", "scheme", "public_key", "layout"),
+    [
+        (10, 2**19, "ckks", False, (2, 3)),
+        (10, 2**15, "ckks", True, (2, 3)),
+        (2, 2**30, "bfv", True, (4, 5)),
+        (5, 2**29, "ckks", False, (1, 1)),
+    ],
+)
+def test_extremes_in_limbs_that_share_slots_do_not_carry(
+    n_clients, max_abs, scheme, public_key, layout
+):
+    params = Params.for_sum(n_clients, max_abs=max_abs, scheme=scheme, public_key=public_key)
+    assert (params.limbs, params.fields) == layout
+    size = params.values_per_ciphertext + 7
+    signs = np.where(np.arange(size) % 3, -1, 1)
+    for vector in (np.full(size, max_abs), np.full(size, -max_abs), max_abs * signs, 1 - signs):
+        opened = unpack(n_clients * pack(vector, params), params, contributors=n_clients)
+        assert np.array_equal(opened[:size], n_clients * vector)
+
+
 def test_values_beyond_what_contributors_may_send_are_refused():
     params = Params.for_sum(10, max_abs=100, scheme="bfv")
     packed = pack(np.full(5, 100), params)

@@ -34,7 +34,6 @@ def test_bfv_headroom_makes_a_wrong_digit_impossible(n_clients, bits):
 @pytest.mark.parametrize(("n_clients", "max_abs"), [(2, 2**30), (10, 2**15), (50, 127), (1000, 1)])
 def test_fields_of_the_sum_fit_their_slot(n_clients, max_abs, scheme, public_key):
     params = Params.for_sum(n_clients, max_abs=max_abs, scheme=scheme, public_key=public_key)
-    assert params.limbs == 1 or params.fields == 1
     if params.limbs == 1:
         assert params.radix == 2 * n_clients * max_abs + 1
     if scheme == "bfv":
@@ -57,6 +56,66 @@ def test_every_width_up_to_32_bits_has_parameters(n_clients, scheme, public_key)
         assert params.values_per_ciphertext >= DEGREE // 2
 
 
+def possible(n_clients, max_abs, scheme, *, public_key, limbs):
+    """(upload, download) bits of an integer in `limbs` limbs, from the formulas of docs/he.md."""
+    if limbs == 1:
+        bound = max_abs
+    else:  # balanced limbs of k bits; the last one takes the rest and a carry
+        k = math.ceil((max_abs.bit_length() + 1) / limbs)
+        bound = max(2 ** (k - 1), max_abs // 2 ** (k * (limbs - 1)) + 1)
+    digit = 2 * n_clients * bound + 1
+    variance = 10.5 * (2 * DEGREE + 1 if public_key else 1)
+    found = None
+    for fields in range(1, 17):
+        bits = None
+        if scheme == "bfv":
+            error = math.ceil(12 * variance**0.5) if public_key else 21
+            drops = (0,) if public_key else (28, 24, 20, 16, 12, 8, 4, 0)
+            fits = (
+                60 - d
+                for d in drops
+                if 2 * n_clients * (error + 1 + 2**d // 2) * digit**fields < MODULUS
+            )
+            bits = next(fits, None)
+        else:
+            bound = (digit**fields - 1) // 2
+            room = math.log2(MODULUS / 2) - 0.5 - math.log2(bound + 1)
+            if room >= 0:
+                scale = 2.0 ** min(30, math.floor(room))
+                noise = (12 * (variance * DEGREE / 2) ** 0.5 + DEGREE / math.pi) / scale
+                bits = 60 if n_clients * noise + bound * 2.0**-47 < 0.5 else None
+        if bits is not None:
+            found = bits * limbs / fields, 60 * limbs / fields
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["ckks", "bfv"])
+@pytest.mark.parametrize("public_key", [False, True])
+@pytest.mark.parametrize("n_clients", [2, 3, 10, 47, 100, 1000])
+def test_no_number_of_limbs_takes_fewer_bytes(n_clients, scheme, public_key):
+    for bits in range(2, 33):
+        options = (
+            possible(n_clients, 2 ** (bits - 1), scheme, public_key=public_key, limbs=limbs)
+            for limbs in range(1, 9)
+        )
+        least = min(option for option in options if option is not None)
+        params = Params.for_sum(
+            n_clients, max_abs=2 ** (bits - 1), scheme=scheme, public_key=public_key
+        )
+        share = params.limbs / params.fields
+        assert (params.word_bits * share, 60 * share) == pytest.approx(least)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "public_key", "upload"), [("ckks", False, 5.0), ("bfv", True, 10.0)]
+)
+def test_twenty_bits_share_slots_in_limbs(scheme, public_key, upload):
+    """One integer a slot would take 7.5 and 15 bytes."""
+    params = Params.for_sum(10, max_abs=2**19, scheme=scheme, public_key=public_key)
+    assert (params.limbs, params.fields) == (2, 3)
+    assert params.parts * params.word_bits * params.limbs / params.fields / 8 == upload
+
+
 @pytest.mark.parametrize(("scheme", "limbs"), [("ckks", 2), ("bfv", 1)])
 def test_integers_too_wide_for_a_slot_take_two(scheme, limbs):
     assert Params.for_sum(1000, max_abs=2**31, scheme=scheme).limbs == limbs
@@ -71,8 +130,10 @@ def test_sums_that_fit_nothing_are_refused_with_a_remedy():
 
 
 def test_public_key_mode_pays_with_room():
-    assert Params.for_sum(10, max_abs=2**19, scheme="bfv").fields == 2
-    assert Params.for_sum(10, max_abs=2**19, scheme="bfv", public_key=True).fields == 1
+    symmetric = Params.for_sum(10, max_abs=2**19, scheme="bfv")
+    public = Params.for_sum(10, max_abs=2**19, scheme="bfv", public_key=True)
+    assert (symmetric.limbs, symmetric.fields) == (1, 2)
+    assert (public.limbs, public.fields) == (2, 3)
 
 
 @pytest.mark.parametrize(("n_clients", "bits"), [(2, 16), (10, 24), (100, 40), (1000, 20)])
@@ -137,7 +198,7 @@ def test_bytes_round_trip(n_clients, max_abs, scheme, public_key):
 
 
 @given(
-    st.binary(min_size=0, max_size=30) | st.binary(min_size=15, max_size=15).map(b"HEP2".__add__)
+    st.binary(min_size=0, max_size=30) | st.binary(min_size=15, max_size=15).map(b"HEP3".__add__)
 )
 def test_any_bytes_are_parameters_or_a_wire_error(data):
     try:
