@@ -10,6 +10,7 @@ from dp.accounting import (
     SharedLedger,
     gaussian_delta,
     gaussian_epsilon,
+    register_event,
 )
 from dp.adaptive import AdaptiveClipper, bit_weight, update_noise_multiplier
 from dp.calibration import calibrate_noise_multiplier
@@ -35,6 +36,7 @@ from dp.events import (
     SkellamEvent,
     TruncatedPoissonSampling,
 )
+from dp.losses import ORDERS, Cost, MixturePair, Pair
 from dp.noise import (
     SAMPLER_TV_ERROR,
     random_uniform,
@@ -44,12 +46,14 @@ from dp.noise import (
 )
 
 __all__ = [
+    "ORDERS",
     "SAMPLER_TV_ERROR",
     "Accountant",
     "AdaptiveClipper",
     "Bracket",
     "BudgetExhaustedError",
     "Charge",
+    "Cost",
     "DiscreteGaussianSumEvent",
     "DpError",
     "Event",
@@ -58,9 +62,11 @@ __all__ = [
     "GaussianEvent",
     "InvalidParameterError",
     "Ledger",
+    "MixturePair",
     "NeighboringRelation",
     "NoSampling",
     "NonFiniteError",
+    "Pair",
     "PoissonSampling",
     "RoundedGaussianSumEvent",
     "Sampling",
@@ -75,6 +81,7 @@ __all__ = [
     "l2_clip",
     "l2_norm",
     "random_uniform",
+    "register_event",
     "sample_discrete_gaussian",
     "sample_rounded_gaussian",
     "sample_skellam",

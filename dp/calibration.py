@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING
 from scipy.optimize import brentq
 
 from dp._checks import fraction, positive, whole
-from dp.accounting import gaussian
 from dp.accounting.accountant import Accountant
 from dp.errors import InvalidParameterError
-from dp.events import (
-    FailureEvent,
-    FixedSizeSampling,
-    GaussianEvent,
-    NeighboringRelation,
-    NoSampling,
-)
+from dp.events import FailureEvent, GaussianEvent, NeighboringRelation
+from dp.losses import gaussian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +79,8 @@ def calibrate_noise_multiplier(
         return math.log(max(high, 1e-300) / epsilon) + 1.2 * tolerance
 
     # releases without sampling are known in closed form, others up to the mesh
-    tolerance = _EXACT if isinstance(sampling, NoSampling) else _TOLERANCE
+    exact = sampling.gaussian(1.0, relation).precision is not None
+    tolerance = _EXACT if exact else _TOLERANCE
     point = _solve(excess, _start(epsilon, delta, sampling, steps, relation), tolerance)
     while run(point).epsilon(delta).high > epsilon:
         point += tolerance / 2
@@ -101,19 +96,16 @@ def _start(
     log_delta = math.log(delta)
     most = math.sqrt(2 * epsilon) + math.sqrt(-2 * log_delta) + 40.0
     mu = float(brentq(lambda m: gaussian.log_delta(epsilon, m) - log_delta, 1e-12, most))
-    match sampling:
-        case FixedSizeSampling(size, dataset_size):
-            rate, distance = size / dataset_size, 2.0
-        case NoSampling():
-            rate, distance = 1.0, 1.0
-        case _:
-            rate, distance = sampling.rate, 1.0
-    if relation is NeighboringRelation.REPLACE_ONE:
-        distance = 2.0
-    precision = mu * mu / steps
-    if rate < 1:
-        precision = math.log1p(precision / rate / rate)
-    return math.log(distance) - 0.5 * math.log(precision)
+
+    def lacking(log_multiplier: float) -> float:
+        spread = sampling.gaussian(math.exp(log_multiplier), relation).spread
+        return math.log(spread * math.sqrt(steps) / mu)
+
+    # a spread falls as noise grows
+    low, high = -math.log(_LARGEST), math.log(_LARGEST)
+    if lacking(high) >= 0 or lacking(low) <= 0:
+        return high if lacking(high) >= 0 else low
+    return float(brentq(lacking, low, high, xtol=1e-3))
 
 
 def _solve(excess: Excess, start: float, tolerance: float) -> float:

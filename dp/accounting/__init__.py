@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dp.accounting.accountant import Accountant
 from dp.accounting.bracket import Bracket
-from dp.accounting.gaussian import gaussian_delta, gaussian_epsilon
 from dp.accounting.ledger import Charge, Ledger
+from dp.accounting.records import register_event
 from dp.accounting.shared import SharedLedger
+from dp.losses.gaussian import gaussian_delta, gaussian_epsilon
 
 __all__ = [
     "Accountant",
@@ -16,4 +17,5 @@ __all__ = [
     "SharedLedger",
     "gaussian_delta",
     "gaussian_epsilon",
+    "register_event",
 ]

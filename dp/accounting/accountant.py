@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp._checks import at_least, fraction, is_a, whole
-from dp.accounting import gaussian, rdp
 from dp.accounting.bracket import Bracket
 from dp.accounting.moments import pair_curve
-from dp.accounting.pairs import SwapPair
 from dp.accounting.pld import pld_delta, pld_epsilon
-from dp.accounting.terms import Counted, Terms, resolve
-from dp.errors import InvalidParameterError, UnsupportedEventError
+from dp.accounting.terms import Counted, Terms, check_event, resolve
+from dp.errors import InvalidParameterError
 from dp.events import Event, NeighboringRelation
+from dp.losses import renyi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from dp.losses.pairs import ExactCurve
 
 __all__ = ["Accountant"]
 
@@ -57,7 +58,7 @@ class Accountant:
                 f"relation must be a NeighboringRelation: {self.relation!r}"
             )
         for event, count in self.counts:
-            _check_event(event)
+            check_event(event)
             whole("count", count)
 
     def compose(self, event: Event, count: int = 1) -> Accountant:
@@ -67,7 +68,7 @@ class Accountant:
             UnsupportedEventError: no theorem covers the event under this relation.
             InvalidParameterError: the count is not a whole number of at least 1.
         """
-        _check_event(event)
+        check_event(event)
         whole("count", count)
         resolve(((event, 1),), self.relation)
         merged = dict(self.counts)
@@ -98,11 +99,6 @@ class Accountant:
         fraction("delta", delta)
         terms = resolve(self.counts, self.relation)
         return _with_failure(terms, float(delta), _quick_epsilon).high
-
-
-def _check_event(event: Event) -> None:
-    if not is_a(event, Event):
-        raise UnsupportedEventError(f"{type(event).__name__} is no event of this package")
 
 
 @lru_cache(maxsize=1024)
@@ -164,18 +160,33 @@ def _trivial_epsilon(terms: Terms, delta: float) -> Bracket | None:
     return None
 
 
-def _total_curve(terms: Terms) -> NDArray[np.float64]:
-    total = np.zeros(len(rdp.ORDERS)) if terms.curve is None else terms.curve
+def _total_curve(terms: Terms) -> tuple[NDArray[np.float64], float]:
+    """The run's Rényi curve, and the mass that it leaves out."""
+    total = np.zeros(len(renyi.ORDERS)) if terms.curve is None else terms.curve
+    missing = 0.0
     for pair, count in terms.pairs:
-        total = total + count * pair_curve(pair)
-    return total
+        curve, tail = pair_curve(pair)
+        total = total + count * curve
+        missing += count * tail
+    return total, missing
+
+
+def _renyi_epsilon(terms: Terms, log_delta: float) -> float:
+    """An upper bound on ε from Rényi curves alone, without slack and failure."""
+    curve, missing = _total_curve(terms)
+    if missing > 0:
+        left = math.exp(log_delta) - missing
+        if not left > 0:
+            return math.inf
+        log_delta = math.log(left)
+    return renyi.epsilon_bound(curve, log_delta)
 
 
 def _quick_epsilon(terms: Terms, delta: float) -> Bracket:
     trivial = _trivial_epsilon(terms, delta)
     if trivial is not None:
         return Bracket(0.0, trivial.high)
-    bound = rdp.epsilon_bound(_total_curve(terms), math.log(delta) - terms.slack)
+    bound = _renyi_epsilon(terms, math.log(delta) - terms.slack)
     return Bracket(0.0, bound + 2 * terms.slack)
 
 
@@ -200,23 +211,20 @@ def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
 def _pairs_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
     single = _single(terms)
     if single is not None:
-        exact = gaussian.sampled_epsilon(single[0], single[1], log_delta)
+        exact = single.epsilon(log_delta)
         return Bracket(exact * (1 - _EXACT), exact * (1 + _EXACT))
     bracket = pld_epsilon(terms.pairs, log_delta, both=both)
     if math.isfinite(bracket.high):
         return bracket
-    high = rdp.epsilon_bound(_total_curve(terms), log_delta)
+    high = _renyi_epsilon(terms, log_delta)
     return Bracket(min(bracket.low, high), high)
 
 
-def _single(terms: Terms) -> tuple[float, float] | None:
-    """μ and rate when everything is one release with a curve in closed form, else None."""
-    if len(terms.pairs) != 1:
+def _single(terms: Terms) -> ExactCurve | None:
+    """The curve in closed form, when everything is one release that has one."""
+    if len(terms.pairs) != 1 or terms.pairs[0][1] > 1:
         return None
-    pair, count = terms.pairs[0]
-    if count > 1 or isinstance(pair, SwapPair):
-        return None
-    return 1 / pair.stddev, pair.rate
+    return terms.pairs[0][0].exact
 
 
 def _base_delta(terms: Terms, epsilon: float) -> Bracket:
@@ -238,12 +246,13 @@ def _base_delta(terms: Terms, epsilon: float) -> Bracket:
 def _pairs_delta(terms: Terms, epsilon: float) -> Bracket:
     single = None if terms.curve is not None else _single(terms)
     if single is not None:
-        exact = math.exp(gaussian.sampled_log_delta(epsilon, *single))
+        exact = math.exp(single.log_delta(epsilon))
         return Bracket(exact * (1 - _EXACT), min(1.0, exact * (1 + _EXACT)))
-    log_renyi = rdp.log_delta_bound(_total_curve(terms), epsilon)
-    renyi = math.exp(log_renyi)
+    curve, missing = _total_curve(terms)
+    log_renyi = renyi.log_delta_bound(curve, epsilon)
+    bound = min(1.0, math.exp(log_renyi) + missing)
     if terms.curve is not None or log_renyi < _LOG_SMALLEST:
-        return Bracket(0.0, renyi)
+        return Bracket(0.0, bound)
     certified = pld_delta(terms.pairs, epsilon, log_renyi)
-    high = min(renyi, certified.high)
+    high = min(bound, certified.high)
     return Bracket(min(certified.low, high), high)

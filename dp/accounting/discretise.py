@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from dp.accounting.pairs import ExchangePair
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dp.accounting.pairs import MonotonePair, Pair
+    from dp.losses import Pair
 
 __all__ = ["GridLaw", "from_above", "from_below", "on_grid"]
 
@@ -66,17 +64,17 @@ def on_grid(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[Gr
         removing: the order of the pair.
 
     Returns:
-        Both laws; both on one grid for all pairs but ExchangePair.
+        A law above the pair's, and one below what some data attain: no mass where that is not known.
     """
-    if isinstance(pair, ExchangePair):
+    above, below = _both(pair, step, tail, removing=removing)
+    if pair.attained is None:
+        below = GridLaw(step, above.offset, above.first, np.zeros_like(above.mass), 0.0, 0.0)
+    elif pair.attained is not pair:
         below = _both(pair.attained, step, tail, removing=removing)[1]
-        return _exchanged(pair, step, tail), below
-    return _both(pair, step, tail, removing=removing)
+    return above, below
 
 
-def _both(
-    pair: MonotonePair, step: float, tail: float, *, removing: bool
-) -> tuple[GridLaw, GridLaw]:
+def _both(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[GridLaw, GridLaw]:
     offset = pair.offset(step, removing=removing)
     low, high = pair.range(tail, removing=removing)
     first, last = math.floor((low - offset) / step) - 1, math.ceil((high - offset) / step) + 1
@@ -99,22 +97,6 @@ def _both(
         GridLaw(step, offset, first, above, tail, rounding),
         GridLaw(step, offset, first, below, 0.0, rounding),
     )
-
-
-def _exchanged(pair: ExchangePair, step: float, tail: float) -> GridLaw:
-    """Connect the dots on a curve with a corner at 0, which is a point of this grid."""
-    mixture = pair.attained
-    rounding = mixture.rounding(tail)
-    low, high = pair.range(tail, removing=True)
-    bottom, top = math.floor(low / step) - 1, math.ceil(high / step) + 1
-    mass = np.zeros(top - bottom + 1)
-    for removing, first, last in ((False, bottom, 0), (True, 0, top)):
-        grid = step * np.arange(first, last + 1, dtype=np.float64)
-        p, r = mixture.cells(grid, removing=removing)
-        mass[first - bottom : last - bottom + 1] += from_above(p, r, grid, step, rounding)
-    mass[-bottom] += pair.atom()
-    mass[0] += tail
-    return GridLaw(step, 0.0, bottom, mass, tail, rounding)
 
 
 def from_above(

@@ -16,14 +16,13 @@ import numpy as np
 from dp.accounting.bracket import Bracket
 from dp.accounting.compose import Composed, Tilted, compose, log_moment, tilted, window
 from dp.accounting.discretise import GridLaw, on_grid
-from dp.accounting.pairs import ExchangePair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from dp.accounting.pairs import Pair
+    from dp.losses import Pair
 
     Laws = tuple[tuple[GridLaw, int], ...]
 
@@ -168,7 +167,7 @@ def _answer(
     finest = _finest(pairs, tail, removing=removing)
     spread = math.sqrt(sum(n * pair.spread**2 for pair, n in pairs) / releases)
     step = max(_FIRST_MESH * spread * (1 if removing else 3), finest)
-    if any(isinstance(pair, ExchangePair) for pair, _ in pairs):
+    if any(pair.attained is not pair for pair, _ in pairs):
         step = finest = max(_ONLY_MESH * spread, finest)  # the sides stay apart on any mesh
     best: _Answer | None = None
     aim = question

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dp.accounting.discretise import GridLaw, from_above, from_below, on_grid
-from dp.accounting.pairs import ExchangePair, MixturePair, SwapPair
+from dp.losses.pairs import ExchangePair, MixturePair, SwapPair
 
 TAIL = 1e-13
 

@@ -30,7 +30,6 @@ from dp import (
     calibrate_noise_multiplier,
     gaussian_epsilon,
 )
-from dp.accounting.terms import truncation_probability
 
 ADD, REPLACE = NeighboringRelation.ADD_REMOVE, NeighboringRelation.REPLACE_ONE
 
@@ -214,8 +213,8 @@ def test_hockey_stick_of_rounded_sums_is_below_the_claim(stddev, shares, epsilon
     """One dimension, exact convolution; shifts of one to three grid units; e^τ·δ(ε − 2τ)."""
     from scipy.special import ndtr
 
-    from dp.accounting.gaussian import log_delta
-    from dp.accounting.rdp import rounded_gaussian_tau
+    from dp.losses.gaussian import log_delta
+    from dp.losses.shares import rounded_gaussian_tau
 
     reach = math.ceil(14 * stddev) + 2
     edges = np.arange(-reach, reach + 2) - 0.5
@@ -253,14 +252,14 @@ def test_failure_costs_one_plus_e_to_epsilon():
 
 def test_truncation_is_poisson_plus_the_tail_of_the_binomial():
     sampling = TruncatedPoissonSampling(0.1, 1000, 150)
-    tail = truncation_probability(sampling)
+    tail = sampling.failure
     assert tail == pytest.approx(binom.sf(150, 1000, 0.1), rel=1e-6)
     cut = Accountant().compose(gaussian(1.5, sampling), 10).epsilon(1e-5)
     plain = Accountant().compose(gaussian(1.5, PoissonSampling(0.1)), 10)
     assert cut.high == pytest.approx(
         plain.compose(FailureEvent(tail), 10).epsilon(1e-5).high, rel=1e-9
     )
-    assert truncation_probability(TruncatedPoissonSampling(0.5, 10, 10)) == 0
+    assert TruncatedPoissonSampling(0.5, 10, 10).failure == 0
 
 
 @pytest.mark.parametrize(

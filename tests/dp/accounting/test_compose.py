@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from dp.accounting.compose import compose, log_moment, tilted, window
 from dp.accounting.discretise import GridLaw, on_grid
-from dp.accounting.gaussian import log_delta
-from dp.accounting.pairs import MixturePair, SwapPair
 from dp.accounting.pld import pld_epsilon
+from dp.losses.gaussian import log_delta
+from dp.losses.pairs import MixturePair, SwapPair
 
 
 def composed(law: GridLaw, t: float, count: int):

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaln, log_ndtr, logsumexp
 
-from dp.events import DiscreteGaussianSumEvent, SkellamEvent
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,15 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ORDERS",
-    "discrete_gaussian_curve",
-    "discrete_gaussian_tau",
+    "amplified_curve",
     "epsilon_bound",
     "gaussian_curve",
     "log_delta_bound",
     "poisson_gaussian_curve",
-    "poisson_general_curve",
-    "rounded_gaussian_tau",
-    "skellam_curve",
 ]
 
 _FRACTIONAL = np.array([1 + k / 10 for k in range(1, 100) if k % 10])
@@ -42,8 +36,6 @@ ORDERS: NDArray[np.float64] = np.concatenate([_FRACTIONAL, _INTEGER])
 _WHOLE = np.concatenate([np.zeros(len(_FRACTIONAL), bool), np.ones(len(_INTEGER), bool)])
 _TERMS = 600
 """Terms of the two series at fractional orders; the remainder is added, not neglected."""
-_SHARES = 100_000
-"""Shares summed one by one."""
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -122,84 +114,20 @@ def _log_moments_fractional(rate: float, z: float) -> NDArray[np.float64]:
         return np.where(usable & (total > 0), top + np.log(np.maximum(total, 1e-300)), np.inf)
 
 
-def discrete_gaussian_tau(local_stddev: float, shares: int) -> float:
-    """10·Σ_{k<n} e^(−2π²σ²k/(k+1)) (Kairouz, Liu, Steinke 2021, theorem 1)."""
-    return 10 * _sum_over_shares(lambda decay: decay, local_stddev, shares)
-
-
-def rounded_gaussian_tau(local_stddev: float, shares: int) -> float:
-    """Σ_{k<n} 2·atanh η_k, η_k = 2·Σ_m e^(−2π²σ²m²k/(k+1)): valid on every coset (docs/privacy.md §4)."""
-    return _sum_over_shares(_twice_atanh_eta, local_stddev, shares)
-
-
-def _twice_atanh_eta(decay: NDArray[np.float64]) -> NDArray[np.float64]:
-    if decay[0] >= 1 / 3:  # the decay falls with k; from here on the bound says nothing
-        return np.full_like(decay, np.inf)
-    return 2 * np.arctanh(2 * decay / (1 - decay))  # Σ_m x^(m²) ≤ Σ_m x^m
-
-
-def _sum_over_shares(
-    term: Callable[[NDArray[np.float64]], NDArray[np.float64]], local_stddev: float, shares: int
-) -> float:
-    if shares == 1:
-        return 0.0
-    k = np.arange(1, min(shares, _SHARES) + 0.0)
-    total = float(term(np.exp(-2 * math.pi**2 * local_stddev**2 * k / (k + 1))).sum())
-    # the terms fall with k: those left out are each at most the mean of those counted
-    return total * (1 + _EPS) * max(1.0, (shares - 1) / (_SHARES - 1))
-
-
-@lru_cache(maxsize=256)
-def skellam_curve(event: SkellamEvent, distance: float) -> NDArray[np.float64]:
-    """Agarwal, Kairouz and Liu (2021), theorem 3.5; integer orders."""
-    variance = (event.noise_multiplier * event.l2_sensitivity) ** 2
-    curve = np.full(len(ORDERS), np.inf)
-    curve[_WHOLE] = _skellam_at(event, distance, variance, ORDERS[_WHOLE])
-    return curve
-
-
-def _skellam_at(
-    event: SkellamEvent, distance: float, variance: float, orders: NDArray[np.float64]
+def amplified_curve(
+    divergence: Callable[[NDArray[np.float64]], NDArray[np.float64]], rate: float
 ) -> NDArray[np.float64]:
-    l1, l2sq = distance * event.l1_sensitivity, (distance * event.l2_sensitivity) ** 2
-    first = ((2 * orders - 1) * l2sq + 6 * l1) / (4 * variance**2)
-    return orders * l2sq / (2 * variance) + np.minimum(first, 3 * l1 / (2 * variance))
+    """Poisson amplification of any integer-order curve (Zhu and Wang 2019, theorem 5).
 
-
-@lru_cache(maxsize=256)
-def discrete_gaussian_curve(
-    event: DiscreteGaussianSumEvent, distance: float
-) -> NDArray[np.float64]:
-    """Kairouz, Liu and Steinke (2021), theorem 1 (concentrated DP, so every order)."""
-    return _discrete_gaussian_at(event, distance, ORDERS)
-
-
-def _discrete_gaussian_at(
-    event: DiscreteGaussianSumEvent, distance: float, orders: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    tau = discrete_gaussian_tau(event.local_stddev, event.shares)
-    d = event.dimension
-    l2 = distance / event.noise_multiplier
-    l1 = l2 * event.l1_sensitivity / event.l2_sensitivity
-    by_norms = min(l2**2 + 2 * l1 * tau + tau**2 * d, (l2 + math.sqrt(d) * tau) ** 2)
-    return np.minimum(orders * l2**2 / 2 + tau * d, orders / 2 * by_norms)
-
-
-@lru_cache(maxsize=256)
-def poisson_general_curve(
-    event: SkellamEvent | DiscreteGaussianSumEvent, rate: float
-) -> NDArray[np.float64]:
-    """Poisson amplification of any integer-order curve (Zhu and Wang 2019, theorem 5)."""
-    whole = np.arange(2, int(ORDERS.max()) + 1, dtype=np.float64)
-    if isinstance(event, SkellamEvent):
-        variance = (event.noise_multiplier * event.l2_sensitivity) ** 2
-        base = _skellam_at(event, 1.0, variance, whole)
-        plain = skellam_curve(event, 1.0)
-    else:
-        base = _discrete_gaussian_at(event, 1.0, whole)
-        plain = discrete_gaussian_curve(event, 1.0)
+    Args:
+        divergence: of the release without sampling, at given orders.
+        rate: of a client's coin.
+    """
+    plain = divergence(ORDERS)
     if rate == 1:
         return plain
+    whole = np.arange(2, int(ORDERS.max()) + 1, dtype=np.float64)
+    base = divergence(whole)
     stay, join = math.log1p(-rate), math.log(rate)
     curve = np.full(len(ORDERS), np.inf)
     for index in np.flatnonzero(_WHOLE):

@@ -9,30 +9,69 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
+
+from dp.losses.gaussian import SampledGaussian
+from dp.losses.renyi import poisson_gaussian_curve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Masses = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["ExchangePair", "MixturePair", "MonotonePair", "Pair", "SwapPair"]
+__all__ = ["ExactCurve", "ExchangePair", "MixturePair", "Pair", "SwapPair"]
 
 _EPS = float(np.finfo(np.float64).eps)
 _SERIES_WIDTH = 0.1
 _LARGE = 30.0
 
 
-class MonotonePair(Protocol):
-    """A pair whose loss is known as a function of one real output."""
+class ExactCurve(Protocol):
+    """A pair's δ(ε) in closed form, of one release, the worse of both orders, for ε ≥ 0."""
+
+    def log_delta(self, epsilon: float) -> float:
+        """Log δ at this ε."""
+        ...
+
+    def epsilon(self, log_delta: float) -> float:
+        """The smallest ε ≥ 0 at this log δ."""
+        ...
+
+
+@runtime_checkable
+class Pair(Protocol):
+    """A dominating pair of distributions, known through the law of its privacy loss log P/Q.
+
+    `removing` names the order of the pair: P is the distribution with the client's part, or, without,
+    the other one.  All methods but `attained` speak of upper bounds.
+    """
 
     @property
     def spread(self) -> float:
         """About the standard deviation of the loss: a first mesh follows from it, no bound does."""
+        ...
+
+    @property
+    def attained(self) -> Pair | None:
+        """A pair that some data attain in every release: itself, or a lesser one, or None if unknown."""
+        ...
+
+    @property
+    def exact(self) -> ExactCurve | None:
+        """The curve of a single release, where it is known in closed form."""
+        ...
+
+    @property
+    def precision(self) -> float | None:
+        """1/z² if the pair is N(1, z²) against N(0, z²), whose releases add up; else None."""
+        ...
+
+    def renyi(self) -> NDArray[np.float64] | None:
+        """Upper bound on the Rényi divergence in either order at every order of ORDERS, if it is known."""
         ...
 
     def range(self, tail: float, *, removing: bool) -> tuple[float, float]:
@@ -44,7 +83,7 @@ class MonotonePair(Protocol):
 
         Args:
             losses: float64[n + 1], increasing; may begin with −inf and end with inf.
-            removing: the first distribution is the one named first in the class; else they swap.
+            removing: the order of the pair.
 
         Returns:
             Two float64[n], each correct to a relative error of `rounding`.
@@ -68,12 +107,31 @@ class MixturePair:
     stddev: float
 
     @property
+    def attained(self) -> MixturePair:
+        """One client sends a vector of clip norm, the others nothing."""
+        return self
+
+    @property
+    def exact(self) -> SampledGaussian:
+        """See docs/privacy.md §2.2."""
+        return SampledGaussian(1 / self.stddev, self.rate)
+
+    @property
+    def precision(self) -> float | None:
+        """See Pair."""
+        return 1 / self.stddev / self.stddev if self.rate == 1 else None
+
+    @property
     def spread(self) -> float:
         """About the standard deviation of the loss."""
         inverse = 1 / self.stddev
         if self.rate == 1:
             return inverse
         return min(self.rate * math.sqrt(math.expm1(min(inverse**2, 30.0))), inverse)
+
+    def renyi(self) -> NDArray[np.float64]:
+        """See Mironov, Talwar and Zhang (2019, §3.3)."""
+        return poisson_gaussian_curve(self.rate, self.stddev)
 
     def loss(self, x: float) -> float:
         """Log P/Q at this output."""
@@ -93,13 +151,13 @@ class MixturePair:
         return np.maximum.accumulate(x)
 
     def range(self, tail: float, *, removing: bool) -> tuple[float, float]:
-        """See MonotonePair."""
+        """See Pair."""
         reach = -float(ndtri(tail)) * self.stddev
         low, high = self.loss(-reach), self.loss(1 + reach)
         return (low, high) if removing else (-high, -low)
 
     def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:
-        """See MonotonePair."""
+        """See Pair."""
         x = self.outputs(losses if removing else -losses[::-1])
         absent = _gaussian_masses(x, 0.0, self.stddev)
         joined = _gaussian_masses(x, 1.0, self.stddev)
@@ -132,7 +190,7 @@ class MixturePair:
         return (point if removing else -point) % step
 
     def rounding(self, tail: float) -> float:
-        """See MonotonePair."""
+        """See Pair."""
         reach = 1 / self.stddev - float(ndtri(tail))
         return 16 * _EPS * (8 + reach**2)
 
@@ -145,10 +203,26 @@ class SwapPair:
     stddev: float
 
     @property
+    def attained(self) -> SwapPair:
+        """Two opposite vectors of clip norm."""
+        return self
+
+    @property
+    def exact(self) -> None:
+        """Not known in closed form."""
+
+    @property
+    def precision(self) -> None:
+        """No plain Gaussian."""
+
+    @property
     def spread(self) -> float:
         """About the standard deviation of the loss."""
         inverse = 1 / self.stddev
         return 2 * min(self.rate * math.sqrt(math.expm1(min(inverse**2, 30.0))), inverse)
+
+    def renyi(self) -> None:
+        """Not known in closed form."""
 
     def loss(self, x: float) -> float:
         """Log P/Q at this output, an odd function."""
@@ -177,12 +251,12 @@ class SwapPair:
         return np.maximum.accumulate(x)
 
     def range(self, tail: float, *, removing: bool) -> tuple[float, float]:  # noqa: ARG002 - symmetric
-        """See MonotonePair."""
+        """See Pair."""
         high = self.loss(1 - float(ndtri(tail)) * self.stddev)
         return -high, high
 
     def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:  # noqa: ARG002 - symmetric
-        """See MonotonePair."""
+        """See Pair."""
         x = self.outputs(losses)
         still = (1 - self.rate) * _gaussian_masses(x, 0.0, self.stddev)
         up = _gaussian_masses(x, 1.0, self.stddev)
@@ -194,7 +268,7 @@ class SwapPair:
         return 0.0 * step
 
     def rounding(self, tail: float) -> float:
-        """See MonotonePair."""
+        """See Pair."""
         reach = 2 / self.stddev - float(ndtri(tail))
         return 16 * _EPS * (8 + reach**2)
 
@@ -220,23 +294,50 @@ class ExchangePair:
         return self.attained.rate
 
     @property
+    def exact(self) -> ExactCurve | None:
+        """Above ε = 0 the curve is the mixture's."""
+        return self.attained.exact
+
+    @property
+    def precision(self) -> None:
+        """No plain Gaussian."""
+
+    def renyi(self) -> None:
+        """Not known in closed form."""
+
+    @property
     def spread(self) -> float:
         """About the standard deviation of the loss."""
         return self.attained.spread
 
     def range(self, tail: float, *, removing: bool) -> tuple[float, float]:  # noqa: ARG002 - symmetric
-        """See MonotonePair."""
+        """See Pair."""
         low = self.attained.range(tail, removing=False)[0]
         return low, self.attained.range(tail, removing=True)[1]
+
+    def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:  # noqa: ARG002 - symmetric
+        """See Pair; one order's cells above 0, the other's below, the atom in the cell that begins at 0."""
+        parts = [
+            self.attained.cells(kept(losses, 0.0), removing=order)
+            for order, kept in ((True, np.maximum), (False, np.minimum))
+        ]
+        p, r = (above + below for above, below in zip(*parts, strict=True))
+        begins = (losses[:-1] <= 0) & (losses[1:] > 0)
+        return p + begins * self.atom(), r + begins * self.atom()
+
+    def offset(self, step: float, *, removing: bool) -> float:  # noqa: ARG002 - symmetric
+        """The curve has a corner at 0, which is a point of the grid."""
+        return 0.0 * step
+
+    def rounding(self, tail: float) -> float:
+        """See Pair."""
+        return self.attained.rounding(tail)
 
     def atom(self) -> float:
         """Mass at loss 0, where the curve passes from one order to the other; the same for P and Q."""
         # 1 − P(L > 0) − P(L < 0), the boundary between the orders being x = 1/2
         half = 0.5 / self.attained.stddev / math.sqrt(2)
         return (1 - self.attained.rate) * math.erf(half)
-
-
-Pair = MixturePair | SwapPair | ExchangePair
 
 
 def _gaussian_masses(x: NDArray[np.float64], mean: float, stddev: float) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dp import InvalidParameterError, NonFiniteError, gaussian_delta, gaussian_epsilon
-from dp.accounting.gaussian import log_delta, sampled_epsilon, sampled_log_delta
+from dp.losses.gaussian import log_delta, sampled_epsilon, sampled_log_delta
 
 
 def reference(epsilon: float, mu: float) -> mpmath.mpf:

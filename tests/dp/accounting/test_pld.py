@@ -12,9 +12,9 @@ from scipy.special import ndtr
 
 from dp import Accountant, FixedSizeSampling, GaussianEvent, NoSampling, PoissonSampling
 from dp.accounting.discretise import GridLaw, on_grid
-from dp.accounting.gaussian import epsilon_of_mu, log_delta
-from dp.accounting.pairs import MixturePair
 from dp.accounting.pld import pld_delta, pld_epsilon
+from dp.losses.gaussian import epsilon_of_mu, log_delta
+from dp.losses.pairs import MixturePair
 
 
 def poisson(rate: float, z: float, steps: int) -> Accountant:

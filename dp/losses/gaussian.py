@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
@@ -12,6 +13,7 @@ from dp._checks import at_least, fraction
 from dp.errors import InvalidParameterError
 
 __all__ = [
+    "SampledGaussian",
     "epsilon_of_mu",
     "gaussian_delta",
     "gaussian_epsilon",
@@ -134,3 +136,19 @@ def sampled_epsilon(mu: float, rate: float, target: float) -> float:
     if inner > _LARGE:
         return inner + math.log(rate) + math.log1p((1 - rate) / rate * math.exp(-inner))
     return math.log1p(rate * math.expm1(inner))
+
+
+@dataclass(frozen=True, slots=True)
+class SampledGaussian:
+    """The curve of one release that a coin of this rate decides about."""
+
+    mu: float
+    rate: float
+
+    def log_delta(self, epsilon: float) -> float:
+        """Log δ at this ε ≥ 0."""
+        return sampled_log_delta(epsilon, self.mu, self.rate)
+
+    def epsilon(self, log_delta: float) -> float:
+        """Smallest ε ≥ 0 at this log δ."""
+        return sampled_epsilon(self.mu, self.rate, log_delta)

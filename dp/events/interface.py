@@ -1,0 +1,88 @@
+"""What an accountant asks of an event, and which data sets count as neighbours.
+
+A new mechanism is one class with the method `cost`; nothing else in this package needs to know it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dp.losses import Cost, Pair
+
+    Divergence = Callable[[float, NDArray[np.float64]], NDArray[np.float64]]
+
+__all__ = ["Event", "NeighboringRelation", "Sampling"]
+
+
+class NeighboringRelation(Enum):
+    """Which two data sets an adversary must not tell apart."""
+
+    ADD_REMOVE = "add_remove"
+    """One client is there, or is not."""
+    REPLACE_ONE = "replace_one"
+    """One client's data is exchanged for other data; the number of clients is public."""
+
+
+@runtime_checkable
+class Event(Protocol):
+    """One release: a hashable value that knows what it costs.
+
+    Two equal events must cost the same, since an accountant counts them instead of keeping them apart.
+    Use a frozen dataclass.
+    """
+
+    def cost(self, relation: NeighboringRelation) -> Cost:
+        """Return what a theorem says that this release costs.
+
+        Args:
+            relation: what two neighbouring data sets are.
+
+        Raises:
+            UnsupportedEventError: no theorem covers the event under this relation.
+        """
+        ...
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """How a cohort is drawn, and what that does to the cost of a release.
+
+    Noise multipliers and distances are in clip norms.
+    """
+
+    @property
+    def exposure(self) -> float:
+        """Probability that a given client takes part."""
+        ...
+
+    @property
+    def failure(self) -> float:
+        """Probability of a draw that the other methods do not cover."""
+        ...
+
+    def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
+        """Return the dominating pair of a sum with Gaussian noise.
+
+        Raises:
+            UnsupportedEventError: no theorem covers it under this relation.
+        """
+        ...
+
+    def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
+        """Return the Rényi curve of a release that is known by its divergences only.
+
+        Args:
+            divergence: of two sums at this distance in clip norms, at these orders.
+            relation: what two neighbouring data sets are.
+
+        Raises:
+            UnsupportedEventError: no theorem covers it under this relation.
+        """
+        ...

@@ -1,0 +1,202 @@
+"""How cohorts are drawn, and what theorems say that does to a release (docs/privacy.md §2, §3, §5, §7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scipy.special import betainc
+
+from dp._checks import fraction, positive, whole
+from dp.errors import InvalidParameterError, UnsupportedEventError
+from dp.events.interface import NeighboringRelation
+from dp.losses.pairs import ExchangePair, MixturePair, SwapPair
+from dp.losses.renyi import ORDERS, amplified_curve
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dp.events.interface import Divergence
+    from dp.losses.pairs import Pair
+
+__all__ = ["FixedSizeSampling", "NoSampling", "PoissonSampling", "TruncatedPoissonSampling"]
+
+_COIN = 2.0**-53
+"""random_uniform's resolution: a coin of rate q lands with at most q + 2^-53."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoSampling:
+    """Every client takes part.
+
+    Also right for the server's own view of a sampled cohort: the server knows who takes part, so its
+    adjacency replaces one participating update by zero, and a client counts its own participations.
+    """
+
+    @property
+    def exposure(self) -> float:
+        """Probability that a given client takes part."""
+        return 1.0
+
+    @property
+    def failure(self) -> float:
+        """Nothing can go wrong."""
+        return 0.0
+
+    def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
+        """Two Gaussians at the clients' distance."""
+        return MixturePair(1.0, noise_multiplier / _distance(relation))
+
+    def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
+        """The divergences as they are."""
+        return divergence(_distance(relation), ORDERS)
+
+
+@dataclass(frozen=True, slots=True)
+class PoissonSampling:
+    """Each client joins by its own coin, independent of all others.
+
+    Args:
+        rate: probability of joining, in (0, 1].
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        fraction("rate", positive("rate", self.rate))
+
+    @property
+    def exposure(self) -> float:
+        """Probability that a given client takes part."""
+        return min(1.0, self.rate + _COIN)
+
+    @property
+    def failure(self) -> float:
+        """Nothing can go wrong."""
+        return 0.0
+
+    def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
+        """One Gaussian that the client's coin moves; two of them under REPLACE_ONE."""
+        if self.exposure == 1:
+            return NoSampling().gaussian(noise_multiplier, relation)
+        if relation is NeighboringRelation.REPLACE_ONE:
+            return SwapPair(self.exposure, noise_multiplier)
+        return MixturePair(self.exposure, noise_multiplier)
+
+    def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
+        """Amplification of any curve at integer orders (Zhu and Wang 2019)."""
+        return _amplified(self, divergence, relation)
+
+
+@dataclass(frozen=True, slots=True)
+class TruncatedPoissonSampling:
+    """Poisson sampling from at most `dataset_size` clients, of which at most `max_size` are kept.
+
+    Args:
+        rate: probability of joining, in (0, 1].
+        dataset_size: a public bound on the number of clients.
+        max_size: the largest cohort that is run.
+    """
+
+    rate: float
+    dataset_size: int
+    max_size: int
+
+    def __post_init__(self) -> None:
+        fraction("rate", positive("rate", self.rate))
+        whole("dataset_size", self.dataset_size)
+        whole("max_size", self.max_size)
+
+    @property
+    def exposure(self) -> float:
+        """Probability that a given client takes part, at most."""
+        return self._coins().exposure
+
+    @property
+    def failure(self) -> float:
+        """P[Bin(dataset_size, rate) > max_size], an upper bound up to the last digits."""
+        if self.max_size >= self.dataset_size:
+            return 0.0
+        k, n = self.max_size, self.dataset_size
+        tail = float(betainc(k + 1, n - k, self.rate))
+        return min(1.0, tail * (1 + 1e-9) + 1e-290)
+
+    def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
+        """As without the cap."""
+        return self._coins().gaussian(noise_multiplier, relation)
+
+    def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
+        """As without the cap."""
+        return _amplified(self, divergence, relation)
+
+    def _coins(self) -> PoissonSampling:
+        return PoissonSampling(self.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedSizeSampling:
+    """A cohort of exactly `size` of the `dataset_size` clients, uniform and fresh each round.
+
+    Args:
+        size: clients in the cohort.
+        dataset_size: clients in the data set, the larger one of two neighbours.
+    """
+
+    size: int
+    dataset_size: int
+
+    def __post_init__(self) -> None:
+        whole("size", self.size)
+        whole("dataset_size", self.dataset_size)
+        if self.size > self.dataset_size:
+            raise InvalidParameterError(
+                f"size {self.size} exceeds dataset_size {self.dataset_size}; lower the cohort size"
+            )
+
+    @property
+    def exposure(self) -> float:
+        """Probability that a given client takes part."""
+        return self.size / self.dataset_size
+
+    @property
+    def failure(self) -> float:
+        """Nothing can go wrong."""
+        return 0.0
+
+    def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
+        """The client displaces one of the cohort: a shift by two clip norms (docs/privacy.md §3)."""
+        mixture = MixturePair(self.exposure, noise_multiplier / 2)
+        if relation is NeighboringRelation.REPLACE_ONE and self.exposure < 1:
+            return ExchangePair(mixture)
+        return mixture
+
+    def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
+        """Known only where everyone takes part."""
+        if self.size == self.dataset_size and relation is NeighboringRelation.REPLACE_ONE:
+            return divergence(2.0, ORDERS)
+        raise _no_theorem(self, relation)
+
+
+def _amplified(
+    sampling: PoissonSampling | TruncatedPoissonSampling,
+    divergence: Divergence,
+    relation: NeighboringRelation,
+) -> NDArray[np.float64]:
+    if sampling.exposure == 1:
+        return NoSampling().renyi(divergence, relation)
+    if relation is NeighboringRelation.REPLACE_ONE:
+        raise _no_theorem(sampling, relation)
+    return amplified_curve(lambda orders: divergence(1.0, orders), sampling.exposure)
+
+
+def _distance(relation: NeighboringRelation) -> float:
+    """Between the sums of two neighbours, in clip norms, when the client takes part."""
+    return 2.0 if relation is NeighboringRelation.REPLACE_ONE else 1.0
+
+
+def _no_theorem(sampling: object, relation: NeighboringRelation) -> UnsupportedEventError:
+    return UnsupportedEventError(
+        f"{type(sampling).__name__} under {relation.name}: no theorem here bounds this sampling of a "
+        "release that is known by its Rényi curve; use PoissonSampling under ADD_REMOVE, or NoSampling"
+    )

@@ -1,0 +1,61 @@
+"""What a theorem says that one release costs, in the forms that an accountant can add up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dp._checks import fraction, is_a
+from dp.errors import InvalidParameterError
+from dp.losses.pairs import Pair
+from dp.losses.renyi import ORDERS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Cost"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cost:
+    """One release: its cost is all that is stated here, together.
+
+    Args:
+        pairs: dominating pairs; the release costs at most what releasing all of them costs.
+        curve: float64[len(ORDERS)], an upper bound on the Rényi divergence in either order of the two
+            neighbours, at each of `dp.ORDERS`; infinite where nothing is known; None for no curve.
+        slack: A, where the true δ(ε) is at most e^A·δ(ε − 2A) of the rest.
+        failure: probability, under either neighbour, of something outside the theorems.
+        exposed: probability that the release gives the client's part away.
+
+    Raises:
+        InvalidParameterError: a value has the wrong type, shape or range.
+
+    Example:
+        >>> from dp import MixturePair
+        >>> Cost(pairs=(MixturePair(0.1, 2.0),)).failure
+        0.0
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    curve: NDArray[np.float64] | None = None
+    slack: float = 0.0
+    failure: float = 0.0
+    exposed: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not is_a(self.pairs, tuple) or not all(is_a(pair, Pair) for pair in self.pairs):
+            raise InvalidParameterError("pairs must be a tuple of pairs (see dp.Pair)")
+        if self.curve is not None:
+            curve = np.asarray(self.curve, dtype=np.float64)
+            if curve.shape != ORDERS.shape or not (curve >= 0).all():
+                raise InvalidParameterError(
+                    f"curve must be {len(ORDERS)} numbers ≥ 0, one for each of dp.ORDERS; "
+                    f"it has shape {curve.shape}"
+                )
+        if not self.slack >= 0:
+            raise InvalidParameterError(f"slack must be at least 0, not {self.slack!r}")
+        fraction("failure", self.failure)
+        fraction("exposed", self.exposed)
