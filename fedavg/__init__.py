@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from fedavg.algorithms.blocks.layers import LayerBlocks
     from fedavg.algorithms.blocks.rolling import RollingBlocks
     from fedavg.algorithms.personal import Ditto, FedRep, FineTune
-    from fedavg.data.tasks import Dataset, load_task
+    from fedavg.data.dataset import Dataset
+    from fedavg.data.tasks import load_task
     from fedavg.encoding.fixed_point import FixedPoint
     from fedavg.encoding.quantised import Quantised
     from fedavg.encoding.random_k import RandomK
@@ -72,7 +73,7 @@ _HOME = {
     "Ckks": "sums.encrypted",
     "ConfigError": "errors",
     "DataError": "errors",
-    "Dataset": "data.tasks",
+    "Dataset": "data.dataset",
     "DistributedDiscreteGaussian": "privacy.noise",
     "DistributedGaussian": "privacy.noise",
     "DistributedSkellam": "privacy.noise",

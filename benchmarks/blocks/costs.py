@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fedavg.algorithms.blocks.deal import Blocks
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
     from fedavg.models.spec import ModelSpec
     from fedavg.optimizers.local import LocalTraining
     from fedavg.sums.interface import SecureSum

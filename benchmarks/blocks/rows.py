@@ -11,7 +11,8 @@ from benchmarks.blocks.costs import Costs, costs_of, plan_of
 from benchmarks.measure import Curve, Measure, Table
 from fedavg.algorithms.blocks.layers import LayerBlocks
 from fedavg.algorithms.blocks.rolling import RollingBlocks
-from fedavg.data.tasks import Dataset, load_task
+from fedavg.data.dataset import Dataset
+from fedavg.data.tasks import load_task
 from fedavg.errors import PlanError
 from fedavg.federation.federation import Federation
 from fedavg.models.layout import Layout

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
     from fedavg.federation.federation import RoundResult
     from fedavg.models.spec import ModelSpec
     from fedavg.plan.plan import Plan

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedavg.algorithms.state import ClientStore
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
     from fedavg.models.layout import Layout
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.messages import RoundStart

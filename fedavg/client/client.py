@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from fedavg.algorithms.personal import Score
     from fedavg.algorithms.state import ClientState
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
     from fedavg.sums.interface import ClientSession
     from secagg import Identity
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fedavg.algorithms.personal import Personalization
     from fedavg.algorithms.state import ClientState
     from fedavg.client.update import Workbench
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
     from fedavg.protocol.messages import RoundStart
 
 __all__ = ["divided", "prepare_personal", "score_client", "set_apart"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fedavg.algorithms.scaffold import Variates
     from fedavg.algorithms.state import ClientState, ClientStore
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
     from fedavg.encoding.fixed_point import Encoding
     from fedavg.models.layout import Layout
     from fedavg.plan.resolution import Resolution

@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedavg.algorithms.blocks.deal import Blocks
-    from fedavg.data.tasks import Dataset, Task
+    from fedavg.data.dataset import Dataset
+    from fedavg.data.tasks import Task
     from fedavg.models.spec import ModelSpec
     from fedavg.privacy.noise import Noise
     from fedavg.privacy.sampling import Cohort

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.config.settings import DataConfig
-    from fedavg.data.tasks import Dataset, Task
+    from fedavg.data.dataset import Dataset
+    from fedavg.data.tasks import Task
     from fedavg.sums.interface import SecureSum
 
 __all__ = ["pieces_of", "place", "task_of"]

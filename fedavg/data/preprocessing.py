@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedavg.data.tasks import Dataset
 from fedavg.errors import DataError, PlanError
 from fedavg.sums.once import sum_once
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedavg.data.dataset import Dataset
     from fedavg.data.tables import Column
     from fedavg.sums.interface import SecureSum
 
@@ -83,7 +83,7 @@ class Preprocessor:
         values = rows.features[:, self.source].astype(np.float64)
         scaled = (np.clip(values, self.low, self.high) - self.centre) / self.scale
         inputs = np.where(np.isnan(self.category), scaled, values == self.category)
-        return Dataset(inputs.astype(np.float32), rows.labels)
+        return rows.with_features(inputs)
 
 
 def public_preprocessor(columns: Sequence[Column]) -> Preprocessor:
@@ -98,6 +98,7 @@ def public_preprocessor(columns: Sequence[Column]) -> Preprocessor:
         PlanError: measurements without bounds, by name.
 
     Example:
+        >>> from fedavg.data.dataset import Dataset
         >>> from fedavg.data.tables import Column
         >>> public = public_preprocessor([Column("age", bounds=(0.0, 100.0)), Column("sex", 2)])
         >>> public.apply(Dataset(np.array([[75, 1]]), np.array([0]))).features

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.ndimage import rotate
 
-from fedavg.data.tasks import Dataset
 from fedavg.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from fedavg.data.dataset import Dataset
 
 __all__ = ["SkewName", "skew_features"]
 
@@ -41,6 +42,7 @@ def skew_features(
         DataError: a strength outside its range, or a rotation of what is no square image.
 
     Example:
+        >>> from fedavg.data.dataset import Dataset
         >>> one = Dataset(np.ones((1, 2)), np.array([0]))
         >>> skewed = skew_features({0: one, 1: one}, "noise", strength=1.0, seed=0)
         >>> skewed[0].features.tolist(), bool((skewed[1].features == 1).any())
@@ -54,7 +56,7 @@ def skew_features(
         return dict(clients)
     last = max(len(clients) - 1, 1)
     return {
-        client: Dataset(_skewed(data, kind, strength, rank / last, [seed, rank]), data.labels)
+        client: data.with_features(_skewed(data, kind, strength, rank / last, [seed, rank]))
         for rank, (client, data) in enumerate(sorted(clients.items()))
     }
 

@@ -1,4 +1,4 @@
-"""Labelled examples: the `Dataset` that a client holds, and the tasks that installed packages ship."""
+"""Tasks: examples to train on and to score on, from installed packages or from files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedavg.data.dataset import CLASSES, Dataset, numbers_of
 from fedavg.data.sources import SOURCES, columns_of
 from fedavg.data.tables import TableOptions, encode_table, read_table
 from fedavg.data.text import split_texts
@@ -17,130 +18,111 @@ from fedavg.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from fedavg.data.tables import Column, EncodedTable
 
-__all__ = ["Dataset", "Task", "TaskInfo", "available_tasks", "keep_classes", "load_task"]
+__all__ = ["Task", "TaskInfo", "available_tasks", "keep_classes", "load_task"]
 
 _NPZ_PAIRS = (("x", "y"), ("features", "labels"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Dataset:
-    """Examples with their classes.
-
-    Args:
-        features: float32[n, ...]; other real numbers are converted.
-        labels: int64[n], counted from 0; other integers are converted.
-
-    Raises:
-        DataError: no examples, unequal lengths, NaN or infinity, negative labels, no numbers.
-
-    Example:
-        >>> data = Dataset(np.zeros((3, 2), np.float32), np.array([0, 1, 1]))
-        >>> len(data), len(data.subset(np.array([2])))
-        (3, 1)
-    """
-
-    features: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        features, labels = _numbers(self.features, "features"), _classes(self.labels)
-        if features.ndim < 2 or len(features) != len(labels):
-            raise DataError(
-                f"features of shape {features.shape} do not go with labels of shape {labels.shape}: "
-                "give one row of features and one label an example"
-            )
-        if not features.size:
-            raise DataError("a data set needs at least one example with at least one feature")
-        if not bool(np.isfinite(features).all()):
-            raise DataError("features hold NaN or infinity; fill or drop those examples first")
-        object.__setattr__(self, "features", features)
-        object.__setattr__(self, "labels", labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def subset(self, indices: NDArray[np.int64]) -> Dataset:
-        """Return a copy of the examples at `indices`.
-
-        Args:
-            indices: int64[m], m ≥ 1, each in [0, n).
-
-        Raises:
-            DataError: an empty choice, or one outside the data set.
-        """
-        chosen = np.asarray(indices)
-        if chosen.ndim != 1 or not chosen.size or chosen.dtype.kind not in "iu":
-            raise DataError("a subset needs a non-empty vector of integer indices")
-        if int(chosen.min()) < 0 or int(chosen.max()) >= len(self):
-            raise DataError(f"an index of the subset lies outside 0 … {len(self) - 1}")
-        return Dataset(self.features[chosen], self.labels[chosen])
-
-
-def _numbers(values: ArrayLike, what: str) -> NDArray[np.float32]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"{what} of type {array.dtype} are no real numbers")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-        return np.require(array, np.float32, ["C", "W"])  # torch shares writeable memory only
-
-
-def _classes(values: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iub":
-        raise DataError(
-            f"labels must be a vector of integers, not {array.dtype} of shape {array.shape}: "
-            "number the classes from 0"
-        )
-    if array.size and int(array.min()) < 0:
-        raise DataError("labels are counted from 0; there is a negative one")
-    return np.require(array, np.int64, ["C", "W"])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """A classification task: examples to train on and examples to score on.
+    """Examples to train on and examples to score on, with the names that reports use.
+
+    What is to be predicted is `train.kind`: classes, numbers, or several labels at once.
 
     Args:
         name: as given to `load_task`.
-        train, test: disjoint examples of equal shape.
-        num_classes: K; labels lie in [0, K).
+        train, test: disjoint examples of equal shape, and of one kind of labels.
+        outputs: what a model for the task returns an example: K logits of classes, in which case labels lie
+            in [0, K); or as many numbers, or logits of labels, as the labels have columns.
         description, source, licence: for reports.
         columns: of a table whose features are not preprocessed yet; None for what needs none.
         owners: int64[n], whose training example each is, counted from 0; None when nobody's.
+        label_names: of the K classes in the order of their numbers, or of the columns of the labels; ()
+            when they have none.
+        feature_names: of the model's inputs; () when they have none.
+        label_centre, label_scale: of numbers that were brought to unit scale for training: a prediction
+            y stands for y·scale + centre in the table's own unit; () leaves them as they are.
 
     Raises:
-        DataError: fewer than two classes, a label outside them, or unequal shapes.
+        DataError: fewer than two classes, a label outside them, unequal shapes or kinds, or names that do
+            not pair up.
     """
 
     name: str
     train: Dataset
     test: Dataset
-    num_classes: int
+    outputs: int
     description: str
     source: str
     licence: str
     columns: tuple[Column, ...] | None = None
     owners: NDArray[np.int64] | None = None
+    label_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    label_centre: tuple[float, ...] = ()
+    label_scale: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.num_classes < 2:
-            raise DataError(f"{self.name} has {self.num_classes} class; a task needs two or more")
+        _check_labels(self)
+        _check_names(self)
         if self.train.features.shape[1:] != self.test.features.shape[1:]:
             raise DataError(
                 f"{self.name}: training examples have shape {self.train.features.shape[1:]}, "
                 f"test examples {self.test.features.shape[1:]}"
             )
-        highest = max(int(self.train.labels.max()), int(self.test.labels.max()))
-        if highest >= self.num_classes:
-            raise DataError(f"{self.name}: label {highest} lies outside {self.num_classes} classes")
         if self.columns is not None and self.train.features.shape[1:] != (len(self.columns),):
             raise DataError(f"{self.name}: a table needs one description for each of its columns")
-        if self.owners is not None and self.owners.shape != self.train.labels.shape:
+        if self.owners is not None and self.owners.shape != (len(self.train),):
             raise DataError(f"{self.name}: every training example needs one owner")
+
+    @property
+    def num_classes(self) -> int:
+        """K, where classes are predicted; the outputs of a model otherwise."""
+        return self.outputs
+
+
+def _check_labels(task: Task) -> None:
+    """Compare the labels with what a model for the task returns."""
+    train, test = task.train, task.test
+    if train.kind != test.kind:
+        raise DataError(
+            f"{task.name}: the labels to train on are {train.kind.name}, those to score on "
+            f"{test.kind.name}"
+        )
+    if train.kind.columns:
+        widths = (train.labels.shape[1], test.labels.shape[1])
+        if widths != (task.outputs, task.outputs):
+            raise DataError(
+                f"{task.name}: labels of {widths[0]} and {widths[1]} columns, for {task.outputs} outputs"
+            )
+        return
+    if task.outputs < 2:
+        raise DataError(f"{task.name} has {task.outputs} class; a task needs two or more")
+    highest = max(int(train.labels.max()), int(test.labels.max()))
+    if highest >= task.outputs:
+        raise DataError(f"{task.name}: label {highest} lies outside {task.outputs} classes")
+
+
+def _check_names(task: Task) -> None:
+    if task.label_names and len(task.label_names) != task.outputs:
+        raise DataError(
+            f"{task.name}: {len(task.label_names)} names do not go with {task.outputs} outputs"
+        )
+    inputs = task.train.features.shape[1:]
+    if task.feature_names and (len(task.feature_names),) != inputs:
+        raise DataError(
+            f"{task.name}: {len(task.feature_names)} names do not go with features of shape {inputs}"
+        )
+    if len(task.label_centre) != len(task.label_scale) or (
+        task.label_centre and len(task.label_centre) != task.outputs
+    ):
+        raise DataError(f"{task.name}: every output needs one centre and one scale, or none any")
+    if any(not scale > 0 for scale in task.label_scale):
+        raise DataError(f"{task.name}: the scale of a label must be positive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +221,10 @@ def keep_classes(task: Task, classes: Sequence[int]) -> Task:
         raise DataError(
             f"data.classes must name two labels or more, each once, not {list(classes)}"
         )
+    if task.train.kind != CLASSES:
+        raise DataError(
+            f"{task.name}: data.classes chooses classes, but {task.train.kind.name} are predicted here"
+        )
     kept: list[tuple[Dataset, NDArray[np.int64]]] = []
     for part in (task.train, task.test):
         absent = set(classes) - {int(label) for label in np.unique(part.labels)}
@@ -248,16 +234,24 @@ def keep_classes(task: Task, classes: Sequence[int]) -> Task:
                 f"labels go from 0 to {task.num_classes - 1}"
             )
         rows = np.flatnonzero(np.isin(part.labels, classes))
-        number = np.empty(task.num_classes, np.int64)
+        number = np.empty(task.outputs, np.int64)
         number[list(classes)] = np.arange(len(classes))
-        kept.append((Dataset(part.features[rows], number[part.labels[rows]]), rows))
+        chosen = part.subset(rows)
+        kept.append((replace(chosen, labels=number[chosen.labels]), rows))
     (train, rows), (test, _) = kept
     owners = None
     if task.owners is not None:  # who has no example left is no client
         owners = np.unique(task.owners[rows], return_inverse=True)[1].astype(np.int64)
     about = f"{task.description}, classes {', '.join(map(str, classes))}"
+    names = tuple(task.label_names[label] for label in classes) if task.label_names else ()
     return replace(
-        task, train=train, test=test, num_classes=len(classes), owners=owners, description=about
+        task,
+        train=train,
+        test=test,
+        outputs=len(classes),
+        owners=owners,
+        description=about,
+        label_names=names,
     )
 
 
@@ -280,7 +274,7 @@ def _load_built_in(name: str, options: TableOptions, test_fraction: float, seed:
         encoded = encode_table(columns_of(name), chosen)
         return _table_task(name, encoded, about, test_fraction, seed)
     columns = columns_of(name)
-    whole = Dataset(_numbers(columns["features"], "features"), _classes(columns["labels"]))
+    whole = Dataset(numbers_of(columns["features"], "features"), columns["labels"])
     owners = None
     if "owners" in columns:
         train, test = split_texts(columns, test_fraction)
@@ -294,7 +288,7 @@ def _load_built_in(name: str, options: TableOptions, test_fraction: float, seed:
 def _table_task(
     name: str, table: EncodedTable, about: tuple[str, str, str], test_fraction: float, seed: int
 ) -> Task:
-    whole = Dataset(_numbers(table.features, "features"), table.labels)
+    whole = Dataset(numbers_of(table.features, "features"), table.labels)
     train, test = _split(whole.labels, test_fraction, seed, name)
     owners = None
     if table.owners is not None:  # who has no training example is no client
@@ -307,6 +301,7 @@ def _table_task(
         *about,
         columns=table.columns,
         owners=owners,
+        label_names=table.classes,
     )
 
 
@@ -334,8 +329,8 @@ def _split(
 def _load_npz(path: Path, test_fraction: float, seed: int) -> Task:
     arrays = _read_npz(path)
     if {"x_train", "y_train", "x_test", "y_test"} <= arrays.keys():
-        train = Dataset(_pixels(arrays["x_train"]), _classes(arrays["y_train"]))
-        test = Dataset(_pixels(arrays["x_test"]), _classes(arrays["y_test"]))
+        train = Dataset(_pixels(arrays["x_train"]), arrays["y_train"])
+        test = Dataset(_pixels(arrays["x_test"]), arrays["y_test"])
     else:
         pair = next((pair for pair in _NPZ_PAIRS if set(pair) <= arrays.keys()), None)
         if pair is None:
@@ -344,7 +339,7 @@ def _load_npz(path: Path, test_fraction: float, seed: int) -> Task:
                 "x_train, y_train, x_test, y_test, or x, y, or features, labels"
             )
         features, labels = (arrays[key] for key in pair)
-        whole = Dataset(_pixels(features), _classes(labels))
+        whole = Dataset(_pixels(features), labels)
         chosen, held = _split(whole.labels, test_fraction, seed, str(path))
         train, test = whole.subset(chosen), whole.subset(held)
     classes = 1 + max(int(train.labels.max()), int(test.labels.max()))
@@ -352,7 +347,7 @@ def _load_npz(path: Path, test_fraction: float, seed: int) -> Task:
 
 
 def _pixels(array: NDArray[np.generic]) -> NDArray[np.float32]:
-    numbers = _numbers(array, "features")
+    numbers = numbers_of(array, "features")
     return numbers / np.float32(255.0) if array.dtype == np.uint8 else numbers
 
 

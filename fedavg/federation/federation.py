@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedavg.algorithms.personal import Score
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
     from fedavg.federation.checkpoint import Journal, Restart
     from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution

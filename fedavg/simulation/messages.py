@@ -34,12 +34,15 @@ __all__ = [
 
 
 class Holding(msgspec.Struct, frozen=True, array_like=True):
-    """One client's own examples."""
+    """One client's own examples: arrays with their shapes, and the kind of the labels by its name."""
 
     client: int
     shape: list[int]
     features: bytes | Place
+    labels_shape: list[int]
     labels: bytes | Place
+    target: str
+    weights: bytes | Place | None
 
 
 class Enrol(msgspec.Struct, frozen=True, array_like=True, tag="enrol"):

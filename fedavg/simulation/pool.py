@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.algorithms.personal import Score
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
     from fedavg.models.spec import ModelSpec
     from fedavg.plan.resolution import Resolution
     from fedavg.simulation.messages import Reply, Request
@@ -138,7 +138,10 @@ class WorkerPool:
                 client,
                 list(data.features.shape),
                 self._boards.deposit(data.features, _DATA),
+                list(data.labels.shape),
                 self._boards.deposit(data.labels, _DATA),
+                data.kind.name,
+                None if data.weights is None else self._boards.deposit(data.weights, _DATA),
             )
             for client, data in sorted(datasets.items())
         ]

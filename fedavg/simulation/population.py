@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fedavg.algorithms.personal import Score
     from fedavg.algorithms.state import ClientStore
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
     from fedavg.models.layout import Layout
     from fedavg.plan.resolution import Resolution
 

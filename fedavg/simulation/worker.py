@@ -18,7 +18,7 @@ import torch
 
 from fedavg.algorithms.state import FolderStore, MemoryStore
 from fedavg.client.personal import set_apart
-from fedavg.data.tasks import Dataset
+from fedavg.data.dataset import Dataset, target_kind
 from fedavg.errors import FedAvgError, LocalProtocolError
 from fedavg.models.files import rest_digest
 from fedavg.models.layout import Layout
@@ -117,7 +117,12 @@ class _Worker:
 
     def _dataset(self, holding: Holding) -> Dataset:
         features = self._boards.array(holding.features, np.float32, holding.shape)
-        return Dataset(features, self._boards.array(holding.labels, np.int64, holding.shape[:1]))
+        kind = target_kind(holding.target)
+        labels = self._boards.array(holding.labels, kind.dtype, holding.labels_shape)
+        weights = None
+        if holding.weights is not None:
+            weights = self._boards.array(holding.weights, np.float32, holding.shape[:1])
+        return Dataset(features, labels, kind, weights)
 
     def _lend(self, population: Population, request: Lend) -> None:
         client, dataset = request.holding.client, self._dataset(request.holding)

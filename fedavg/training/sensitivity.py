@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
 
 __all__ = ["client_scores", "gradient_times_weight", "label_sensitivity"]
 
@@ -45,7 +45,7 @@ def label_sensitivity(
         DataError: max_examples below 1.
 
     Example:
-        >>> from fedavg.data.tasks import Dataset
+        >>> from fedavg.data.dataset import Dataset
         >>> data = Dataset(np.array([[1.0, 0.0]], np.float32), np.array([0]))
         >>> label_sensitivity(torch.nn.Linear(2, 2), data)[[1, 3]].tolist()
         [0.0, 0.0]

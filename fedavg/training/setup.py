@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedavg.client.personal import set_apart
-from fedavg.data.tasks import Dataset
+from fedavg.data.dataset import Dataset
 from fedavg.errors import DataError
 from fedavg.models.layout import Layout
 from fedavg.optimizers.local import LocalTraining

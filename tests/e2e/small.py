@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedavg.data.tasks import Dataset
+from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.federation.federation import Federation
 from fedavg.models.spec import ModelSpec

@@ -133,7 +133,7 @@ def test_the_server_object_reaches_no_client_object():
     import gc
 
     from fedavg.client.client import Client
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
     from fedavg.server.round import RoundServer
     from secagg import Identity
 

@@ -17,7 +17,7 @@ from fedavg.client.personal import divided, prepare_personal, score_client, set_
 from fedavg.client.update import Workbench, prepare
 from fedavg.config.build import build_job, load_config
 from fedavg.config.settings import PersonalizationConfig
-from fedavg.data.tasks import Dataset
+from fedavg.data.dataset import Dataset
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import ConfigError, PlanError
 from fedavg.federation.federation import Federation

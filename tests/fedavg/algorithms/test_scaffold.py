@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fedavg.algorithms.scaffold import Variates, control_bytes, next_control, variates
 from fedavg.algorithms.state import FolderStore
 from fedavg.client.update import Prepared, Workbench, prepare
-from fedavg.data.tasks import Dataset
+from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.federation.federation import Federation

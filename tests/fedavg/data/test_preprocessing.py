@@ -5,9 +5,9 @@ import pytest
 
 from fedavg.config.build import build_job, load_config
 from fedavg.data import preprocessing
+from fedavg.data.dataset import Dataset
 from fedavg.data.preprocessing import Preprocessor, fit_preprocessor, public_preprocessor
 from fedavg.data.tables import Column
-from fedavg.data.tasks import Dataset
 from fedavg.errors import DataError, PlanError
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.masked import SecAgg

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from fedavg.data.dataset import Dataset
 from fedavg.data.skew import skew_features
-from fedavg.data.tasks import Dataset
 from fedavg.errors import DataError
 
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedavg.data import tasks as data_module
+from fedavg.data.dataset import Dataset
 from fedavg.data.sources import SOURCES
-from fedavg.data.tasks import Dataset, available_tasks, load_task
+from fedavg.data.tasks import available_tasks, load_task
 from fedavg.errors import DataError
 
 
@@ -22,58 +23,6 @@ def _save(path, **arrays):
 def _examples(count=20, classes=2, seed=0):
     rng = np.random.default_rng(seed)
     return rng.random((count, 3)), np.arange(count) % classes
-
-
-def test_numbers_are_converted_and_can_be_shared_with_torch():
-    dataset = Dataset(np.array([[1, 2]], np.uint8), np.array([3], np.uint8))
-    assert dataset.features.dtype == np.float32
-    assert dataset.labels.dtype == np.int64
-    frozen = np.frombuffer(np.ones(2, np.float32).tobytes(), np.float32).reshape(1, 2)
-    assert Dataset(frozen, np.zeros(1, np.int64)).features.flags.writeable
-
-
-@pytest.mark.parametrize(
-    ("features", "labels", "word"),
-    [
-        (np.zeros((0, 2)), np.zeros(0, int), "at least one example"),
-        (np.zeros((2, 0)), np.zeros(2, int), "at least one feature"),
-        (np.zeros((2, 2)), np.zeros(3, int), "do not go with"),
-        (np.zeros(2), np.zeros(2, int), "do not go with"),
-        (np.array([[np.nan]]), np.zeros(1, int), "NaN"),
-        (np.array([[np.inf]]), np.zeros(1, int), "NaN or infinity"),
-        (np.array([[1e300]]), np.zeros(1, int), "NaN or infinity"),
-        (np.array([["a"]]), np.zeros(1, int), "no real numbers"),
-        (np.array([[1j]]), np.zeros(1, int), "no real numbers"),
-        (np.array([[None]]), np.zeros(1, int), "no real numbers"),
-        (np.zeros((1, 1)), np.zeros(1), "integers"),
-        (np.zeros((1, 1)), np.zeros((1, 1), int), "vector of integers"),
-        (np.zeros((1, 1)), np.array([-1]), "negative"),
-    ],
-)
-def test_what_is_no_data_set(features, labels, word):
-    with pytest.raises(DataError, match=word):
-        Dataset(features, labels)
-
-
-def test_the_finite_check_is_what_refuses_nan(monkeypatch):
-    """Mutant: without it, NaN would enter training."""
-    monkeypatch.setattr(data_module.np, "isfinite", np.ones_like)
-    assert np.isnan(Dataset(np.array([[np.nan]]), np.zeros(1, int)).features).all()
-
-
-@pytest.mark.parametrize("indices", [[], [3], [-1], [[0]], [0.5]])
-def test_subset_refuses_what_it_cannot_choose(indices):
-    dataset = Dataset(np.zeros((3, 1)), np.arange(3))
-    with pytest.raises(DataError, match="subset"):
-        dataset.subset(np.asarray(indices))
-
-
-def test_a_subset_is_a_copy():
-    dataset = Dataset(np.zeros((3, 1)), np.arange(3))
-    part = dataset.subset(np.array([2, 0]))
-    part.features[:] = 5
-    assert part.labels.tolist() == [2, 0]
-    assert not dataset.features.any()
 
 
 @pytest.mark.parametrize("task", available_tasks(), ids=lambda task: task.name)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fedavg.client.update import Workbench, prepare, prepare_nothing
-from fedavg.data.tasks import Dataset
+from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import LocalProtocolError
 from fedavg.federation.federation import Federation

@@ -12,7 +12,7 @@ from fedavg.algorithms.blocks.deal import dealt
 from fedavg.algorithms.blocks.layers import LayerBlocks
 from fedavg.algorithms.blocks.rolling import RollingBlocks
 from fedavg.client.blocks import part_to_train
-from fedavg.data.tasks import Dataset
+from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
 from fedavg.errors import PlanError

@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 
+from fedavg.data.dataset import Dataset
 from fedavg.federation.federation import _one_thread
 from fedavg.models.layout import Layout
 from fedavg.models.spec import ModelSpec
@@ -26,7 +28,7 @@ from fedavg.protocol.messages import Ready, RoundStart
 from fedavg.server.round import RoundServer
 from fedavg.simulation import pool as workers
 from fedavg.simulation import worker as worker_process
-from fedavg.simulation.messages import Answers, Exchange, Taken, decode_reply, encode
+from fedavg.simulation.messages import Answers, Exchange, Holding, Taken, decode_reply, encode
 from fedavg.simulation.pool import WorkerPool
 from fedavg.simulation.population import Faults, InProcess, Population
 from fedavg.simulation.shared_memory import Board, Boards
@@ -259,3 +261,32 @@ def test_what_is_forked_has_one_thread_for_its_products_and_the_caller_keeps_its
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(Path(__file__).parents[3])}
     )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        Dataset(np.ones((3, 2)), np.arange(3)),
+        Dataset(np.ones((3, 2)), np.arange(6.0).reshape(3, 2), target="numbers"),
+        Dataset(np.ones((3, 2)), np.eye(3, dtype=bool), target="multi-label", weights=[1, 2, 3]),
+    ],
+    ids=lambda data: data.kind.name,
+)
+def test_labels_of_every_kind_and_weights_reach_the_workers(data):
+    """What a worker rebuilds from a holding is the data set that was deposited."""
+    boards = Boards([], 0)
+    pool = object.__new__(WorkerPool)
+    pool._boards = boards
+    (holding,) = pool._deposit({4: data})
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(holding), type=Holding)
+    worker = object.__new__(worker_process._Worker)
+    worker._boards = boards
+    rebuilt = worker._dataset(sent)
+    assert rebuilt.kind == data.kind
+    np.testing.assert_array_equal(rebuilt.features, data.features)
+    np.testing.assert_array_equal(rebuilt.labels, data.labels)
+    assert rebuilt.labels.dtype == data.labels.dtype
+    if data.weights is None:
+        assert rebuilt.weights is None
+    else:
+        np.testing.assert_array_equal(rebuilt.weights, data.weights)

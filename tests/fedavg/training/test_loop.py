@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fedavg.data.tasks import Dataset
+from fedavg.data.dataset import Dataset
 from fedavg.errors import ConfigError, DataError, LocalProtocolError, PlanError
 from fedavg.models.layout import Layout
 from fedavg.models.zoo import FeedForward, build_model

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedavg.client import update as steps
-from fedavg.data.tasks import Dataset
+from fedavg.data.dataset import Dataset
 from fedavg.models.layout import Layout
 from fedavg.models.zoo import build_model
 from fedavg.plan.resolution import resolve

@@ -1,0 +1,273 @@
+"""The examples that one client holds: features, labels of a stated kind, and weights.
+
+The conversions of arrays that come from outside stand here too, so that every public door refuses the same
+things.  Where examples come from is the business of `fedavg.data.tasks`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedavg.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["CLASSES", "MULTI_LABEL", "NUMBERS", "Dataset", "TargetKind", "target_kind"]
+
+_EXACT = 1 << 24  # every integer up to here is a float32
+
+
+@dataclass(frozen=True, slots=True)
+class TargetKind:
+    """What a label is, and so what a model predicts.
+
+    Args:
+        name: "classes", "numbers" or "multi-label".
+        dtype: of the labels of a `Dataset`.
+        columns: whether labels have a column for each output, [n, k], or are a vector, [n].
+        convert: turns an array into such labels, or raises `DataError`.
+
+    Example:
+        >>> target_kind("numbers").convert(np.array([0.5, 2.0])).tolist()
+        [[0.5], [2.0]]
+    """
+
+    name: str
+    dtype: type[np.generic]
+    columns: bool
+    convert: Callable[[NDArray[np.generic]], NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Examples with their labels.
+
+    Args:
+        features: float32[n, ...]; other real numbers are converted.
+        labels: as `target` says:
+
+            - "classes": int64[n], counted from 0; other integers are converted.
+            - "numbers" (regression): float32[n, k], one column an output; a vector [n] becomes [n, 1], so
+              that it never broadcasts against a model's outputs.
+            - "multi-label": int8[n, k] of 0 and 1, one column a label; booleans are converted.
+        target: the kind of the labels, by its name or as a `TargetKind`.
+        weights: float32[n], how much each example counts in the loss: finite, not negative, not all zero;
+            None counts all alike.
+
+    Raises:
+        DataError: no examples, unequal lengths, NaN or infinity, labels of another kind than `target`, and
+            integers that float32 cannot hold.
+
+    Example:
+        >>> data = Dataset(np.zeros((3, 2), np.float32), np.array([0, 1, 1]))
+        >>> len(data), len(data.subset(np.array([2])))
+        (3, 1)
+        >>> Dataset(np.zeros((2, 2)), np.array([4.5, 7.25]), target="numbers").labels.tolist()
+        [[4.5], [7.25]]
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[Any]
+    target: TargetKind | str = "classes"
+    weights: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        kind = target_kind(self.target)
+        features = numbers_of(self.features, "features")
+        labels = kind.convert(array_of(self.labels, "labels"))
+        if features.ndim < 2 or len(features) != len(labels):
+            raise DataError(
+                f"features of shape {features.shape} do not go with labels of shape {labels.shape}: "
+                "give one row of features and one label an example"
+            )
+        if not features.size:
+            raise DataError("a data set needs at least one example with at least one feature")
+        if not bool(np.isfinite(features).all()):
+            raise DataError("features hold NaN or infinity; fill or drop those examples first")
+        object.__setattr__(self, "target", kind)
+        object.__setattr__(self, "features", features)
+        object.__setattr__(self, "labels", labels)
+        if self.weights is not None:
+            object.__setattr__(self, "weights", _weights(self.weights, len(features)))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def kind(self) -> TargetKind:
+        """The kind of the labels, whichever way it was given."""
+        return target_kind(self.target)
+
+    def subset(self, indices: NDArray[np.int64]) -> Dataset:
+        """Return a copy of the examples at `indices`.
+
+        Args:
+            indices: int64[m], m ≥ 1, each in [0, n).
+
+        Raises:
+            DataError: an empty choice, one outside the data set, or one in which all weights are zero.
+        """
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or not chosen.size or chosen.dtype.kind not in "iu":
+            raise DataError("a subset needs a non-empty vector of integer indices")
+        if int(chosen.min()) < 0 or int(chosen.max()) >= len(self):
+            raise DataError(f"an index of the subset lies outside 0 … {len(self) - 1}")
+        weights = None if self.weights is None else self.weights[chosen]
+        return Dataset(self.features[chosen], self.labels[chosen], self.target, weights)
+
+    def with_features(self, features: NDArray[np.floating]) -> Dataset:
+        """Return the same labels and weights with other features.
+
+        Args:
+            features: real[n, ...], one row an example, in the order of these.
+
+        Raises:
+            DataError: as for any data set.
+        """
+        return Dataset(np.asarray(features, np.float32), self.labels, self.target, self.weights)
+
+
+def target_kind(kind: TargetKind | str) -> TargetKind:
+    """The kind of labels with this name; one that is none already is returned as it is.
+
+    Raises:
+        DataError: there is no such kind; the nearest one is named.
+    """
+    if isinstance(kind, TargetKind):
+        return kind
+    found = _KINDS.get(kind)
+    if found is None:
+        near = difflib.get_close_matches(str(kind), _KINDS, n=1, cutoff=0.3)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"labels are of a kind out of {', '.join(_KINDS)}, not {kind!r}{hint}")
+    return found
+
+
+def array_of(values: object, what: str) -> NDArray[np.generic]:
+    """An array of whatever numpy takes for one; tensors are detached and brought to the CPU first.
+
+    Args:
+        values: an array, tensor, data frame or list.
+        what: its name in messages.
+
+    Raises:
+        DataError: what is no array, or a masked array with masked elements.
+    """
+    for step in ("detach", "cpu"):
+        values = getattr(values, step, lambda same=values: same)()
+    if np.ma.is_masked(values):
+        count = int(np.ma.count_masked(values))  # pyright: ignore[reportArgumentType] - it is masked
+        raise DataError(
+            f"{what} have {count} masked elements, whose values mean nothing: fill them, or drop those "
+            "examples"
+        )
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{what} cannot be read as an array: {error}") from error
+
+
+def numbers_of(values: object, what: str) -> NDArray[np.float32]:
+    """Real numbers as float32, which is what models take.
+
+    Args:
+        values: as for `array_of`.
+        what: its name in messages.
+
+    Returns:
+        C-contiguous and writeable.
+
+    Raises:
+        DataError: no real numbers, or integers that float32 would round.
+    """
+    array = array_of(values, what)
+    if array.dtype.kind not in "fiub":
+        advice = ""
+        if array.dtype.kind in "OUS":
+            advice = "; code text as numbers first, or give a .csv or .parquet table with a schema"
+        raise DataError(f"{what} of type {array.dtype} are no real numbers{advice}")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        numbers = np.require(array, np.float32, ["C", "W"])  # torch shares writeable memory only
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 2 and array.size:
+        _refuse_rounded(array, numbers, what)
+    return numbers
+
+
+def _refuse_rounded(array: NDArray[np.generic], numbers: NDArray[np.float32], what: str) -> None:
+    """Refuse integers that float32 changes: two ids would become one."""
+    if int(array.max()) <= _EXACT and int(array.min()) >= -_EXACT:
+        return
+    changed = numbers.astype(np.float64) != array.astype(np.float64)
+    # Beyond 2**53 float64 cannot tell either; such integers are refused as well.
+    changed |= np.abs(numbers.astype(np.float64)) > float(1 << 53)
+    if bool(changed.any()):
+        first = array[tuple(index[0] for index in np.nonzero(changed))]
+        raise DataError(
+            f"{what} hold integers such as {first} that float32 cannot tell from their neighbours: leave "
+            "identifiers out, and scale counts first"
+        )
+
+
+def _class_numbers(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    if array.ndim != 1 or array.dtype.kind not in "iub":
+        advice = "number the classes from 0"
+        if array.dtype.kind == "f":
+            advice += ", or say target='numbers' to predict the numbers themselves"
+        elif array.ndim == 2 and array.dtype.kind in "iub":
+            advice += ", or say target='multi-label' if an example can have several labels"
+        raise DataError(
+            f"labels must be a vector of integers, not {array.dtype} of shape {array.shape}: {advice}"
+        )
+    if array.size and int(array.min()) < 0:
+        raise DataError("labels are counted from 0; there is a negative one")
+    if array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"label {array.max()} is no class: classes are counted from 0")
+    return np.require(array, np.int64, ["C", "W"])
+
+
+def _outputs(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    if array.ndim not in {1, 2} or (array.ndim == 2 and not array.shape[1]):
+        raise DataError(
+            f"labels of numbers must have the shape [n] or [n, k], not {list(array.shape)}"
+        )
+    numbers = numbers_of(array, "labels")
+    if not bool(np.isfinite(numbers).all()):
+        raise DataError("labels hold NaN or infinity; drop those examples first")
+    return numbers.reshape(len(numbers), -1)
+
+
+def _indicators(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    if array.ndim != 2 or not array.shape[1] or array.dtype.kind not in "fiub":
+        raise DataError(
+            f"multi-label targets are an array [n, k] of 0 and 1, not {array.dtype} of shape "
+            f"{list(array.shape)}"
+        )
+    if not bool(np.isin(array, (0, 1)).all()):
+        raise DataError("multi-label targets are 0 or 1 for each label; there are other values")
+    return np.require(array, np.int8, ["C", "W"])
+
+
+def _weights(values: ArrayLike, count: int) -> NDArray[np.float32]:
+    weights = numbers_of(values, "weights")
+    if weights.shape != (count,):
+        raise DataError(
+            f"weights of shape {weights.shape} do not go with {count} examples: give one number each"
+        )
+    if not bool(np.isfinite(weights).all()) or float(weights.min()) < 0:
+        raise DataError("weights of examples must be finite and not negative")
+    if not bool(weights.any()):
+        raise DataError("weights of examples are all zero: nothing would be learnt")
+    return weights
+
+
+CLASSES = TargetKind("classes", np.int64, columns=False, convert=_class_numbers)
+NUMBERS = TargetKind("numbers", np.float32, columns=True, convert=_outputs)
+MULTI_LABEL = TargetKind("multi-label", np.int8, columns=True, convert=_indicators)
+_KINDS = {kind.name: kind for kind in (CLASSES, NUMBERS, MULTI_LABEL)}
