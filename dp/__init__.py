@@ -20,6 +20,7 @@ from dp.errors import (
     DpError,
     InvalidParameterError,
     NonFiniteError,
+    UnassignedCompositionError,
     UnsupportedEventError,
 )
 from dp.events import (
@@ -73,6 +74,7 @@ __all__ = [
     "SharedLedger",
     "SkellamEvent",
     "TruncatedPoissonSampling",
+    "UnassignedCompositionError",
     "UnsupportedEventError",
     "bit_weight",
     "calibrate_noise_multiplier",

@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dp._checks import at_least, positive
+from dp.checks import assign, at_least, finite, positive, proper_fraction
 from dp.clipping import l2_norm
-from dp.errors import InvalidParameterError, NonFiniteError
+from dp.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +26,7 @@ _SMALLEST, _LARGEST = 1e-100, 1e100
 
 def _share_of_noise(noise_multiplier: float, bit_stddev: float) -> float:
     """Z ÷ 2σ_b: the part of the noise's precision that the count takes."""
-    part = at_least("noise_multiplier", noise_multiplier, 0) / (
-        2 * positive("bit_stddev", bit_stddev)
-    )
+    part = noise_multiplier / (2 * positive("bit_stddev", bit_stddev))
     if part >= 1:
         raise InvalidParameterError(
             f"bit_stddev {bit_stddev:g} is not above half the noise multiplier {noise_multiplier:g}: the "
@@ -51,7 +49,8 @@ def update_noise_multiplier(noise_multiplier: float, bit_stddev: float) -> float
         >>> round(update_noise_multiplier(1.0, 10.0), 5)
         1.00125
     """
-    return noise_multiplier / math.sqrt(1 - _share_of_noise(noise_multiplier, bit_stddev) ** 2)
+    z = at_least("noise_multiplier", noise_multiplier, 0)
+    return z / math.sqrt(1 - _share_of_noise(z, bit_stddev) ** 2)
 
 
 def bit_weight(noise_multiplier: float, bit_stddev: float) -> float:
@@ -72,7 +71,7 @@ def bit_weight(noise_multiplier: float, bit_stddev: float) -> float:
         >>> round((1 + a * a) ** 0.5 / (2 * a), 6)
         10.0
     """
-    part = _share_of_noise(noise_multiplier, bit_stddev)
+    part = _share_of_noise(at_least("noise_multiplier", noise_multiplier, 0), bit_stddev)
     return part / math.sqrt(1 - part**2)
 
 
@@ -99,12 +98,12 @@ class AdaptiveClipper:
     learning_rate: float = 0.2
 
     def __post_init__(self) -> None:
-        positive("clip_norm", self.clip_norm)
-        positive("learning_rate", self.learning_rate)
-        if not 0 < positive("quantile", self.quantile) < 1:
-            raise InvalidParameterError(
-                f"quantile must lie strictly between 0 and 1, not {self.quantile!r}"
-            )
+        assign(
+            self,
+            clip_norm=positive("clip_norm", self.clip_norm),
+            learning_rate=positive("learning_rate", self.learning_rate),
+            quantile=proper_fraction("quantile", self.quantile),
+        )
 
     def bit(self, vector: NDArray[np.float64]) -> float:
         """½ if the update is within the clip norm, else −½.  Run by a client; private until noised.
@@ -125,8 +124,7 @@ class AdaptiveClipper:
         Raises:
             NonFiniteError, InvalidParameterError: no finite sum, or no positive cohort.
         """
-        if not math.isfinite(noised_sum):
-            raise NonFiniteError(f"noised_sum must be finite, not {noised_sum!r}")
-        below = min(max(0.5 + noised_sum / positive("cohort", cohort), 0.0), 1.0)
+        share = finite("noised_sum", noised_sum) / positive("cohort", cohort)
+        below = min(max(0.5 + share, 0.0), 1.0)
         moved = self.clip_norm * math.exp(-self.learning_rate * (below - self.quantile))
         return replace(self, clip_norm=min(max(moved, _SMALLEST), _LARGEST))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from scipy.optimize import brentq
 
-from dp._checks import fraction, positive, whole
 from dp.accounting.accountant import Accountant
+from dp.checks import fraction, positive, proper_fraction, whole
 from dp.errors import InvalidParameterError
 from dp.events import FailureEvent, GaussianEvent, NeighboringRelation
 from dp.losses import gaussian
@@ -59,13 +59,12 @@ def calibrate_noise_multiplier(
         >>> round(calibrate_noise_multiplier(1.0, 1e-5, sampling=NoSampling(), steps=1), 2)
         3.73
     """
-    positive("epsilon", epsilon)
-    fraction("delta", positive("delta", delta))
-    whole("steps", steps)
-    fraction("failure_probability", failure_probability)
+    epsilon, delta = positive("epsilon", epsilon), proper_fraction("delta", delta)
+    steps = whole("steps", steps)
+    failure_probability = fraction("failure_probability", failure_probability)
 
     # refused by name before anything is searched for
-    Accountant(relation).compose(GaussianEvent(1.0, sampling))
+    Accountant(relation).check(GaussianEvent(1.0, sampling))
 
     def run(log_multiplier: float) -> Accountant:
         event = GaussianEvent(math.exp(log_multiplier), sampling)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp._checks import positive
+from dp.checks import plain_array, positive
 from dp.errors import InvalidParameterError
 
 if TYPE_CHECKING:
@@ -28,14 +28,15 @@ def l2_clip(vector: NDArray[np.float64], clip_norm: float) -> NDArray[np.float64
     anywhere becomes zero: refusing it would show outside that something in the data was odd.
 
     Args:
-        vector: float64[d], d ≥ 1.
+        vector: float64[d], d ≥ 1; entries of other real types are rounded to the nearest float64.
         clip_norm: > 0.
 
     Returns:
         A new float64[d].
 
     Raises:
-        InvalidParameterError: not a vector of real numbers, or the clip norm is not positive and finite.
+        InvalidParameterError: no plain array of real numbers (a masked one hides some of them), or a clip
+            norm that is not positive and finite.
 
     Example:
         >>> import numpy as np
@@ -69,10 +70,10 @@ def l2_norm(vector: NDArray[np.float64]) -> float:
 
 def _sent(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """A copy, or zeros in place of a vector that is not finite."""
-    given = np.asarray(vector)
-    if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "fiu":
+    given = plain_array("vector", vector)
+    if given.ndim != 1 or given.size == 0:
         raise InvalidParameterError(
-            f"an update must be a non-empty real vector, not {given.dtype} of shape {given.shape}"
+            f"a vector to clip must be one-dimensional and not empty, not of shape {given.shape}"
         )
     real = given.astype(np.float64)
     return real if bool(np.isfinite(real).all()) else np.zeros(real.size)

@@ -7,6 +7,7 @@ __all__ = [
     "DpError",
     "InvalidParameterError",
     "NonFiniteError",
+    "UnassignedCompositionError",
     "UnsupportedEventError",
 ]
 
@@ -25,6 +26,10 @@ class NonFiniteError(InvalidParameterError):
 
 class UnsupportedEventError(DpError):
     """No theorem implemented here bounds this event; the message names the part that is missing."""
+
+
+class UnassignedCompositionError(DpError):
+    """An accountant was asked although what `compose` returned was dropped; its answer would be too small."""
 
 
 class BudgetExhaustedError(DpError):

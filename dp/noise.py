@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from dp._checks import positive, whole
+from dp.checks import positive, whole
 from dp.errors import InvalidParameterError
 from dp.tables import Table, table
 
@@ -66,7 +66,7 @@ def random_uniform(size: int) -> NDArray[np.float64]:
     Returns:
         float64[size].
     """
-    whole("size", size, 0)
+    size = whole("size", size, 0)
     words, drawn = _words(), np.empty(size)
     for start in range(0, size, _CHUNK):  # in cache
         part = drawn[start : start + _CHUNK]
@@ -110,8 +110,8 @@ def sample_skellam(variance: float, size: int) -> NDArray[np.int64]:
     Returns:
         int64[size].
     """
-    exact = Fraction(positive("variance", variance))
-    whole("size", size, 0)
+    variance, size = positive("variance", variance), whole("size", size, 0)
+    exact = Fraction(variance)
     if not MIN_STDDEV**2 <= exact <= 2**28:
         raise InvalidParameterError(f"variance must lie in [1/16, 2^28], not {variance!r}")
     copies = math.ceil(exact / _ONE_TABLE**2)
@@ -124,8 +124,8 @@ def sample_skellam(variance: float, size: int) -> NDArray[np.int64]:
 
 
 def _gaussian(kind: str, stddev: float, size: int) -> NDArray[np.int64]:
-    exact = Fraction(positive("stddev", stddev))
-    whole("size", size, 0)
+    stddev, size = positive("stddev", stddev), whole("size", size, 0)
+    exact = Fraction(stddev)
     if not MIN_STDDEV <= exact <= MAX_STDDEV:
         raise InvalidParameterError(f"stddev must lie in [1/4, 2^24] grid units, not {stddev!r}")
     words = _words()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp._checks import at_least, fraction, is_a, whole
 from dp.accounting.bracket import Bracket
 from dp.accounting.moments import pair_curve
 from dp.accounting.pld import pld_delta, pld_epsilon
 from dp.accounting.terms import Counted, Terms, check_event, resolve
+from dp.accounting.use import Use
+from dp.checks import assign, at_least, fraction, is_a, whole
 from dp.errors import InvalidParameterError
 from dp.events import Event, NeighboringRelation
 from dp.losses import renyi
@@ -38,6 +39,9 @@ _LARGE = 700.0
 class Accountant:
     """An immutable multiset of events under one neighbouring relation.
 
+    `compose` returns a new accountant.  So that a result that was not assigned cannot go unnoticed, an
+    accountant without events refuses to answer, and so does one from which a composition was dropped unused.
+
     Args:
         relation: what two neighbouring data sets are.
         counts: events with their counts; built by compose.
@@ -51,15 +55,27 @@ class Accountant:
 
     relation: NeighboringRelation = NeighboringRelation.ADD_REMOVE
     counts: tuple[tuple[Event, int], ...] = ()
+    _use: Use = field(default_factory=Use, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not is_a(self.relation, NeighboringRelation):
             raise InvalidParameterError(
                 f"relation must be a NeighboringRelation: {self.relation!r}"
             )
-        for event, count in self.counts:
+        for event, _ in self.counts:
             check_event(event)
-            whole("count", count)
+        assign(self, counts=tuple((event, whole("count", count)) for event, count in self.counts))
+
+    def __copy__(self) -> Accountant:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Accountant:
+        return self
+
+    def __del__(self) -> None:
+        use: Use | None = getattr(self, "_use", None)  # absent when a check above has refused
+        if use is not None:
+            use.dropped()
 
     def compose(self, event: Event, count: int = 1) -> Accountant:
         """Return the accountant that has seen `count` more of this event.
@@ -68,37 +84,55 @@ class Accountant:
             UnsupportedEventError: no theorem covers the event under this relation.
             InvalidParameterError: the count is not a whole number of at least 1.
         """
-        check_event(event)
-        whole("count", count)
-        resolve(((event, 1),), self.relation)
+        count = whole("count", count)
+        self.check(event)
         merged = dict(self.counts)
         merged[event] = merged.get(event, 0) + count
-        return Accountant(self.relation, tuple(merged.items()))
+        grown = Accountant(self.relation, tuple(merged.items()))
+        grown._use.comes_from(self._use, f"{event!r}, {count} times")
+        return grown
+
+    def check(self, event: Event) -> None:
+        """Raise what `compose` would raise for this event, and do nothing else.
+
+        Raises:
+            UnsupportedEventError: no theorem covers the event under this relation.
+        """
+        check_event(event)
+        resolve(((event, 1),), self.relation)
 
     def epsilon(self, delta: float) -> Bracket:
         """Bracket the smallest ε at this δ; infinite where nothing is claimed.
 
         Args:
             delta: in [0, 1].
+
+        Raises:
+            UnassignedCompositionError: no events, or a composition was dropped; so for all questions.
         """
-        fraction("delta", delta)
-        return _epsilon(self.relation, self.counts, float(delta), both=True)
+        delta = fraction("delta", delta)
+        return _epsilon(self.relation, self._known(), delta, both=True)
 
     def delta(self, epsilon: float) -> Bracket:
         """Bracket the smallest δ at this ε ≥ 0."""
-        at_least("epsilon", epsilon, 0)
-        return _delta(self.relation, self.counts, float(epsilon))
+        epsilon = at_least("epsilon", epsilon, 0)
+        return _delta(self.relation, self._known(), epsilon)
 
     def upper_epsilon(self, delta: float) -> float:
         """Return the upper side of `epsilon` alone: half the work, and at most as tight."""
-        fraction("delta", delta)
-        return _epsilon(self.relation, self.counts, float(delta), both=False).high
+        delta = fraction("delta", delta)
+        return _epsilon(self.relation, self._known(), delta, both=False).high
 
     def quick_epsilon(self, delta: float) -> float:
         """Return a looser upper bound on ε, from Rényi curves alone: sound, and almost free."""
-        fraction("delta", delta)
-        terms = resolve(self.counts, self.relation)
-        return _with_failure(terms, float(delta), _quick_epsilon).high
+        delta = fraction("delta", delta)
+        terms = resolve(self._known(), self.relation)
+        return _with_failure(terms, delta, _quick_epsilon).high
+
+    def _known(self) -> Counted:
+        """The events, for an answer; refused where some may be missing."""
+        self._use.ask(empty=not self.counts)
+        return self.counts
 
 
 @lru_cache(maxsize=1024)

@@ -1,11 +1,17 @@
-"""JSON files that are written whole or not at all, and a lock between processes."""
+"""JSON files that are written whole or not at all, under one lock for all names of one file.
+
+A file that is replaced by rename has one name that counts: its own, in its own directory.  A symbolic link
+is followed to it before anything is read or written.  A second hard link, or a mount of the single file,
+would keep the old contents when the first name gets the new ones, so such files are refused.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +20,75 @@ from dp.errors import InvalidParameterError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["exclusive", "read_json", "write_json"]
+__all__ = ["exclusive", "only_name", "read_json", "write_json"]
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+def only_name(path: str | os.PathLike[str]) -> Path:
+    """Follow links to the file's own name, whether or not it exists yet.
+
+    Args:
+        path: absolute or relative, a file or a link to one.
+
+    Returns:
+        An absolute path without links.
+
+    Raises:
+        InvalidParameterError: the file has several names that cannot be replaced together (hard links, or a
+            mount of the single file), it was unlinked, it is no regular file, or its links form a circle.
+    """
+    try:
+        name = Path(os.path.realpath(path, strict=False))
+        if not os.path.lexists(name):
+            return name
+        found = name.lstat()
+    except (OSError, ValueError) as cause:
+        raise InvalidParameterError(f"{path} cannot be resolved: {cause}") from cause
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidParameterError(f"{path} is no regular file")
+    if found.st_nlink != 1:
+        raise InvalidParameterError(
+            f"{path} has {found.st_nlink} hard links; writing through one of them would leave the others "
+            "behind. Keep one name, and use a symbolic link for any other"
+        )
+    if _is_mounted(name):
+        raise InvalidParameterError(
+            f"{path} is mounted as a single file, which cannot be replaced: mount its directory instead"
+        )
+    return name
+
+
+def _is_mounted(name: Path) -> bool:
+    """Whether the file itself is a mount point, as far as the system tells (Linux)."""
+    try:
+        mounts = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return False
+    points = (fields[4] for line in mounts if len(fields := line.split(b" ")) > 4)
+    escaped = os.fsencode(name)
+    for byte in (b"\\", b" ", b"\t", b"\n"):  # the backslash first: it begins the others' codes
+        escaped = escaped.replace(byte, b"\\%03o" % byte[0])
+    return escaped in points
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:
-    """Replace the file: a temporary one beside it is flushed to the disk, then takes its name."""
-    target = Path(path)
+    """Replace the file: a temporary one beside it is flushed to the disk, then takes its name.
+
+    Permissions stay those of the file that is replaced; a new file is its owner's alone.
+
+    Raises:
+        InvalidParameterError: see `only_name`.
+    """
+    target = only_name(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(value, stream, allow_nan=False, indent=1)
             stream.flush()
+            _keep_access(target, stream.fileno())
             os.fsync(stream.fileno())
+        only_name(target)  # a name that was added while this one was written
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -37,31 +100,61 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
         os.close(folder)
 
 
+def _keep_access(target: Path, handle: int) -> None:
+    """Give a file the permissions, and where it may the group, of the one that it replaces."""
+    with suppress(FileNotFoundError):
+        found = target.stat()
+        with suppress(PermissionError):
+            os.fchown(handle, -1, found.st_gid)
+        os.fchmod(handle, stat.S_IMODE(found.st_mode))
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - the caller checks the shape
     """Read a file of JSON.
 
     Raises:
-        InvalidParameterError: it is not JSON.
+        InvalidParameterError: it is not JSON, or see `only_name`.
         FileNotFoundError: it does not exist.
     """
+    data = only_name(path).read_bytes()
     try:
-        return json.loads(Path(path).read_bytes())
+        return json.loads(data)
     except ValueError as cause:
         raise InvalidParameterError(f"{path} is not JSON: {cause}") from cause
 
 
 @contextmanager
-def exclusive(path: str | os.PathLike[str]) -> Generator[None]:
-    """Hold the lock of this path against all other threads and processes (flock, so POSIX only).
+def exclusive(path: str | os.PathLike[str]) -> Generator[Path]:
+    """Hold the lock of a file against all other threads and processes (flock, so POSIX only).
 
-    The lock is on a file beside it that is never replaced, and falls with the process that holds it.
+    The lock is on a file beside the file's own name that is never replaced, so that all links lead to one
+    lock.  It falls with the process that holds it.
+
+    Yields:
+        The file's own name.
+
+    Raises:
+        InvalidParameterError: see `only_name`.
+        FileNotFoundError: there is no such directory.
     """
     import fcntl  # noqa: PLC0415 - not on every platform
 
-    target = Path(path)
-    handle = os.open(target.with_name(target.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    while True:
+        name = only_name(path)
+        lock = name.with_name(name.name + ".lock")
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if _still_at(lock, handle) and only_name(path) == name:
+                yield name
+                return
+            # while this process waited, a link was turned to another file, or the lock was deleted
+        finally:
+            os.close(handle)
+
+
+def _still_at(lock: Path, handle: int) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        return os.path.samestat(os.fstat(handle), lock.lstat())
+    except FileNotFoundError:
+        return False

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dp._checks import fraction, is_a, positive
 from dp.accounting.accountant import Accountant
+from dp.accounting.bracket import Bracket
 from dp.accounting.durable import read_json, write_json
 from dp.accounting.records import decode_event, encode_event
+from dp.checks import assign, is_a, positive_or_infinite, proper_fraction, whole
 from dp.errors import BudgetExhaustedError, InvalidParameterError, NonFiniteError
 from dp.events import Event, NeighboringRelation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from os import PathLike
 
-    from dp.accounting.bracket import Bracket
 
 __all__ = ["Charge", "Ledger"]
 
-_VERSION = 2
+_VERSION = 3
 _KEYS = frozenset({"version", "epsilon", "delta", "relation", "events", "history"})
 
 
@@ -33,10 +33,17 @@ class Charge:
     Args:
         event: what was charged.
         count: how often.
+        label: for whom, such as a run's directory; for the reader of a ledger that several runs share.
     """
 
     event: Event
     count: int
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if type(self.label) is not str:
+            raise InvalidParameterError(f"label must be a str, not {type(self.label).__name__}")
+        assign(self, count=whole("count", self.count))
 
 
 class Ledger:
@@ -69,10 +76,8 @@ class Ledger:
         *,
         relation: NeighboringRelation = NeighboringRelation.ADD_REMOVE,
     ) -> None:
-        self._epsilon = math.inf if epsilon == math.inf else positive("epsilon", epsilon)
-        self._delta = fraction("delta", positive("delta", delta))
-        if self._delta == 1:
-            raise InvalidParameterError("delta 1 protects nobody; choose it far below 1/clients")
+        self._epsilon = positive_or_infinite("epsilon", epsilon)
+        self._delta = proper_fraction("delta", delta)
         self._accountant = Accountant(relation)
         self._history: tuple[Charge, ...] = ()
         self._lock = threading.Lock()
@@ -89,21 +94,27 @@ class Ledger:
 
     @property
     def accountant(self) -> Accountant:
-        """What has been charged so far; immutable."""
-        return self._accountant
+        """What has been charged so far; a copy, of which the ledger does not hear again."""
+        return replace(self._accountant)
 
     @property
     def history(self) -> tuple[Charge, ...]:
         """Every charge in order."""
         return self._history
 
-    def charge(self, event: Event, count: int = 1) -> None:
+    def charge(self, event: Event, count: int = 1, *, label: str = "") -> None:
         """Record `count` releases that are about to happen.
+
+        Args:
+            event: what is about to be released.
+            count: how often.
+            label: see `Charge`.
 
         Raises:
             BudgetExhaustedError: the certified upper ε would pass the budget; nothing was recorded.
             UnsupportedEventError: no theorem covers the event; nothing was recorded.
         """
+        entry = Charge(event, count, label)
         with self._lock:
             grown = self._accountant.compose(event, count)
             if self._over(grown):
@@ -112,26 +123,29 @@ class Ledger:
                     f"{self._epsilon:g} at δ = {self._delta:g}; stop here, or plan more noise"
                 )
             self._accountant = grown
-            self._history = (*self._history, Charge(event, count))
+            self._history = (*self._history, entry)
 
     def would_exceed(self, event: Event, count: int = 1) -> bool:
         """Whether charge would refuse; changes nothing."""
         return self._over(self._accountant.compose(event, count))
 
     def spent(self) -> Bracket:
-        """ε so far, from both sides."""
-        return self._accountant.epsilon(self._delta)
+        """ε so far, from both sides; 0 before the first charge."""
+        return self._spent(self._accountant)
 
     def spent_after(self, charges: int) -> Bracket:
         """ε after the first `charges` entries of the history, for a report of how it grew."""
-        if not 0 <= charges <= len(self._history):
+        history = self._history
+        if whole("charges", charges, 0) > len(history):
             raise InvalidParameterError(
-                f"the history has {len(self._history)} charges; {charges} is none of 0 … that"
+                f"the history has {len(history)} charges; {charges} is none of 0 … that"
             )
-        accountant = Accountant(self._accountant.relation)
-        for entry in self._history[:charges]:
-            accountant = accountant.compose(entry.event, entry.count)
-        return accountant.epsilon(self._delta)
+        return self._spent(_composed(self._accountant.relation, history[:charges]))
+
+    def spent_by(self, label: str) -> Bracket:
+        """ε of the charges with this label alone; those of different labels do not simply add up."""
+        chosen = [entry for entry in self._history if entry.label == label]
+        return self._spent(_composed(self._accountant.relation, chosen))
 
     def remaining(self) -> float:
         """Budget minus the certified upper ε spent."""
@@ -150,7 +164,7 @@ class Ledger:
             "events": [
                 {"event": encode_event(event), "count": count} for event, count in accountant.counts
             ],
-            "history": [[places[entry.event], entry.count] for entry in history],
+            "history": [[places[entry.event], entry.count, entry.label] for entry in history],
         }
 
     @classmethod
@@ -169,14 +183,14 @@ class Ledger:
             events = tuple(
                 (decode_event(entry["event"]), entry["count"]) for entry in state["events"]
             )
-            charges = tuple(Charge(events[place][0], n) for place, n in state["history"])
+            charges = tuple(
+                Charge(events[place][0], count, label) for place, count, label in state["history"]
+            )
         except (KeyError, IndexError, TypeError, ValueError) as cause:
             raise InvalidParameterError(f"not a ledger's state: {cause}") from cause
         epsilon = math.inf if state["epsilon"] is None else state["epsilon"]
         ledger = cls(epsilon, state["delta"], relation=relation)
-        accountant = Accountant(relation)
-        for entry in charges:
-            accountant = accountant.compose(entry.event, entry.count)
+        accountant = _composed(relation, charges)
         if accountant.counts != events:
             raise InvalidParameterError(
                 "not a ledger's state: the history does not add up to the events"
@@ -202,9 +216,10 @@ class Ledger:
         """
         return cls.from_state_dict(read_json(path))
 
+    def _spent(self, accountant: Accountant) -> Bracket:
+        return accountant.epsilon(self._delta) if accountant.counts else Bracket(0.0, 0.0)
+
     def _over(self, accountant: Accountant) -> bool:
-        if math.isinf(self._epsilon):
-            return False
         # The Rényi bound is valid and cheap: when it fits, nothing tighter is needed to say yes.
         if accountant.quick_epsilon(self._delta) <= self._epsilon:
             return False
@@ -212,3 +227,10 @@ class Ledger:
         if math.isnan(high):
             raise NonFiniteError("epsilon came out as NaN; refusing to release")
         return not high <= self._epsilon
+
+
+def _composed(relation: NeighboringRelation, charges: Iterable[Charge]) -> Accountant:
+    accountant = Accountant(relation)
+    for entry in charges:
+        accountant = accountant.compose(entry.event, entry.count)
+    return accountant

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dp._checks import is_a
+from dp.checks import is_a
 from dp.errors import InvalidParameterError, UnsupportedEventError
 from dp.events import (
     DiscreteGaussianSumEvent,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dp.accounting.durable import exclusive
+from dp.accounting.durable import exclusive, only_name
 from dp.accounting.ledger import Ledger
 from dp.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from os import PathLike
+    from pathlib import Path
 
     from dp.accounting.bracket import Bracket
     from dp.events import Event
@@ -21,11 +21,16 @@ __all__ = ["SharedLedger"]
 class SharedLedger:
     """A ledger in a file.  Each charge reads, checks, and writes it back before anyone else can.
 
+    All names that lead to the file through symbolic links or linked directories are one ledger.  A file with
+    names that cannot be kept together is refused.  A *copy* of the file is another ledger, of which this one
+    knows nothing: never charge both.
+
     Args:
         path: of a file that `Ledger.save` or `SharedLedger.create` wrote.
 
     Raises:
         FileNotFoundError: there is none; a budget is never invented.
+        InvalidParameterError: the file holds no ledger, has hard links, or is mounted as a single file.
 
     Example:
         >>> import tempfile, pathlib
@@ -40,8 +45,13 @@ class SharedLedger:
     __slots__ = ("_path",)
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self._path = Path(path)
+        self._path = only_name(path)  # absolute: the working directory may change
         self.read()
+
+    @property
+    def path(self) -> Path:
+        """The file's own name, absolute and without links."""
+        return self._path
 
     @classmethod
     def create(cls, path: str | PathLike[str], ledger: Ledger) -> SharedLedger:
@@ -50,23 +60,28 @@ class SharedLedger:
         Raises:
             InvalidParameterError: the file exists; what it holds may be spent.
         """
-        with exclusive(path):
-            if Path(path).exists():
+        with exclusive(path) as own_name:
+            if own_name.exists():
                 raise InvalidParameterError(f"{path} exists; open it with SharedLedger(path)")
-            ledger.save(path)
-        return cls(path)
+            ledger.save(own_name)
+        return cls(own_name)
 
-    def charge(self, event: Event, count: int = 1) -> None:
+    def charge(self, event: Event, count: int = 1, *, label: str = "") -> None:
         """Record releases that are about to happen; on the disk when this returns.
+
+        Args:
+            event: what is about to be released.
+            count: how often.
+            label: see `Charge`.
 
         Raises:
             BudgetExhaustedError: see Ledger.charge; the file is as it was.
             UnsupportedEventError: see Ledger.charge; the file is as it was.
         """
-        with exclusive(self._path):
-            ledger = Ledger.load(self._path)
-            ledger.charge(event, count)
-            ledger.save(self._path)
+        with exclusive(self._path) as own_name:
+            ledger = Ledger.load(own_name)
+            ledger.charge(event, count, label=label)
+            ledger.save(own_name)
 
     def read(self) -> Ledger:
         """A copy of the ledger as it is now; charging the copy spends nothing."""

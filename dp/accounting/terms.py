@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from dp._checks import is_a
+from dp.checks import is_a
 from dp.errors import UnsupportedEventError
 from dp.events import Event
 from dp.losses import Cost, MixturePair

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp._checks import positive, whole
+from dp.checks import plain_array, positive, real_array, whole
 from dp.errors import InvalidParameterError
 from dp.noise import random_uniform
 
@@ -54,8 +54,7 @@ def unit_canaries(count: int, dimension: int) -> NDArray[np.float32]:
         >>> bool(np.allclose(np.linalg.norm(unit_canaries(4, 50), axis=1), 1, atol=1e-6))
         True
     """
-    whole("count", count)
-    whole("dimension", dimension, 2)
+    count, dimension = whole("count", count), whole("dimension", dimension, 2)
     size = count * dimension
     normal = np.empty(size + size % 2, dtype=np.float32)
     for start in range(0, normal.size, _CHUNK):
@@ -103,7 +102,7 @@ def canary_scores(
         True
     """
     ridge = 4 * positive("stddev", stddev) ** 2
-    vector, rows = np.asarray(released, dtype=np.float64), np.asarray(canaries)
+    vector, rows = real_array("released", released), plain_array("canaries", canaries, "f")
     if vector.ndim != 1 or rows.ndim != 2 or rows.shape[1] != vector.size:
         raise InvalidParameterError(
             f"a released vector of shape {vector.shape} does not fit canaries of shape {rows.shape}"

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr
 from scipy.stats import chi2
 
-from dp._checks import fraction, positive
+from dp.checks import plain_array, proper_fraction, real_array
 from dp.errors import InvalidParameterError, NonFiniteError
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ def one_shot(
         >>> 0.5 < found.epsilon_estimate / gaussian_epsilon(1.0, 1e-5) < 2
         True
     """
-    fraction("delta", positive("delta", delta))
-    vector, rows = np.asarray(released, dtype=np.float64), np.asarray(canaries)
+    delta = proper_fraction("delta", delta)
+    vector, rows = real_array("released", released), plain_array("canaries", canaries, "f")
     if vector.ndim != 1 or rows.ndim != 2 or rows.shape[1] != vector.size or rows.shape[0] < 2:
         raise InvalidParameterError(
             f"one shot takes a vector and 2 or more canaries of its length, not {vector.shape} "

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from scipy.special import ndtr, ndtri_exp
 
-from dp._checks import at_least, fraction
+from dp.checks import assign, at_least, fraction
 from dp.errors import InvalidParameterError
 
 __all__ = ["Curve", "GaussianCurve", "ProfileCurve"]
@@ -44,7 +44,7 @@ class GaussianCurve:
     mu: float
 
     def __post_init__(self) -> None:
-        at_least("mu", self.mu, 0)
+        assign(self, mu=at_least("mu", self.mu, 0))
 
     def least(self, likely: float) -> float:
         """Φ(Φ⁻¹(likely) − μ)."""
@@ -76,9 +76,11 @@ class ProfileCurve:
     def __post_init__(self) -> None:
         if not self.points:
             raise InvalidParameterError("a privacy curve needs one (epsilon, delta) pair at least")
-        for epsilon, delta in self.points:
-            at_least("epsilon", epsilon, 0)
-            fraction("delta", delta)
+        points = tuple(
+            (at_least("epsilon", epsilon, 0), fraction("delta", delta))
+            for epsilon, delta in self.points
+        )
+        assign(self, points=points)
 
     def least(self, likely: float) -> float:
         """Largest of (y − δ)·e^−ε and its mirror 1 − δ − e^ε·(1 − y), over the pairs."""

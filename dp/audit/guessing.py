@@ -35,9 +35,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import bdtrc, ndtr
 
-from dp._checks import fraction, positive, whole
 from dp.accounting import gaussian_epsilon
 from dp.audit.curves import GaussianCurve, ProfileCurve
+from dp.checks import plain_array, positive, proper_fraction, real_array, whole
 from dp.errors import InvalidParameterError, NonFiniteError
 
 if TYPE_CHECKING:
@@ -123,14 +123,12 @@ def one_run(
         >>> found.correct, 3 < found.epsilon_low < 4
         (100, True)
     """
-    fraction("delta", positive("delta", delta))
-    tau = 1 - fraction("confidence", positive("confidence", confidence))
-    positive("1 - confidence", tau)
+    delta, confidence = proper_fraction("delta", delta), proper_fraction("confidence", confidence)
     if family not in ("any", "gaussian"):
         raise InvalidParameterError(f"family must be 'any' or 'gaussian', not {family!r}")
-    total, right = _right_guesses(scores, included, guesses)
-    low = _epsilon_low(len(scores), total, right, tau, delta, family)
-    return OneRun(low, delta, confidence, len(scores), total, right, family)
+    canaries, total, right = _right_guesses(scores, included, guesses)
+    low = _epsilon_low(canaries, total, right, 1 - confidence, delta, family)
+    return OneRun(low, delta, confidence, canaries, total, right, family)
 
 
 def plan_guesses(
@@ -157,9 +155,8 @@ def plan_guesses(
         >>> plan_guesses(4000, 1.0, delta=1e-5, family="gaussian")
         400
     """
-    whole("canaries", canaries, 2)
-    positive("mu", mu)
-    tau = 1 - confidence
+    canaries, mu = whole("canaries", canaries, 2), positive("mu", mu)
+    delta, tau = proper_fraction("delta", delta), 1 - proper_fraction("confidence", confidence)
     shares = np.array([0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8])
     best, best_low = 2, -1.0
     for total in np.unique(2 * np.ceil(canaries * shares / 2).astype(int)):
@@ -219,8 +216,8 @@ def claim_p_value(
         >>> claim_p_value(coins.astype(float), coins, ProfileCurve(((1.0, 0.0),)), guesses=100) < 1e-9
         True
     """
-    total, right = _right_guesses(scores, included, guesses)
-    return right_guesses_p_value(len(scores), total, right, claim)
+    canaries, total, right = _right_guesses(scores, included, guesses)
+    return right_guesses_p_value(canaries, total, right, claim)
 
 
 def right_guesses_p_value(canaries: int, guesses: int, correct: int, curve: Curve) -> float:
@@ -239,9 +236,8 @@ def right_guesses_p_value(canaries: int, guesses: int, correct: int, curve: Curv
         >>> round(right_guesses_p_value(10, 10, 10, ProfileCurve(((0.0, 0.0),))), 6)  # 2⁻¹⁰
         0.000977
     """
-    whole("canaries", canaries)
-    whole("guesses", guesses)
-    whole("correct", correct, 0)
+    canaries, guesses = whole("canaries", canaries), whole("guesses", guesses)
+    correct = whole("correct", correct, 0)
     if not correct <= guesses <= canaries:
         raise InvalidParameterError(
             f"{correct} right guesses of {guesses} among {canaries} canaries is not possible"
@@ -323,14 +319,13 @@ def _right_guesses(
     scores: NDArray[np.floating],
     included: NDArray[np.bool_],
     guesses: int | tuple[int, int] | None,
-) -> tuple[int, int]:
-    """How many coins were guessed, and how many of them rightly."""
-    values = np.asarray(scores, dtype=np.float64)
-    coins = np.asarray(included)
-    if values.ndim != 1 or values.size == 0 or coins.shape != values.shape or coins.dtype != bool:
+) -> tuple[int, int, int]:
+    """How many coins there are, how many were guessed, and how many of them rightly."""
+    values, coins = real_array("scores", scores), plain_array("included", included, "b")
+    if values.ndim != 1 or values.size == 0 or coins.shape != values.shape:
         raise InvalidParameterError(
-            f"an audit needs one score and one coin a canary, not {coins.dtype}{coins.shape} "
-            f"coins for scores of shape {values.shape}"
+            f"an audit needs one score and one coin a canary, not coins of shape {coins.shape} "
+            f"for scores of shape {values.shape}"
         )
     if not bool(np.isfinite(values).all()):
         raise NonFiniteError("a canary's score is NaN or infinite")
@@ -338,14 +333,17 @@ def _right_guesses(
     order = np.argsort(values, kind="stable")
     right = int(np.count_nonzero(~coins[order[:lowest]]))
     right += int(np.count_nonzero(coins[order[values.size - highest :]]))
-    return lowest + highest, right
+    return values.size, lowest + highest, right
 
 
 def _split(guesses: int | tuple[int, int] | None, canaries: int) -> tuple[int, int]:
     if guesses is None:
         guesses = max(1, canaries // 4)
-    parts = guesses if isinstance(guesses, tuple) else (guesses // 2, guesses - guesses // 2)
-    lowest, highest = (whole("guesses", part, 0) for part in parts)
+    if isinstance(guesses, tuple):
+        lowest, highest = (whole("guesses", part, 0) for part in guesses)
+    else:
+        total = whole("guesses", guesses)
+        lowest, highest = total // 2, total - total // 2
     if not 1 <= lowest + highest <= canaries:
         raise InvalidParameterError(
             f"{lowest + highest} guesses were asked for with {canaries} canaries; "

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import betaincinv
 from scipy.stats import chi2
 
-from dp._checks import fraction, positive
+from dp.checks import positive, proper_fraction, real_array
 from dp.errors import InvalidParameterError, NonFiniteError
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def check_noise(
         >>> found.too_weak, found.repeated
         (False, True)
     """
-    positive("stddev", stddev)
-    fraction("false_alarm", positive("false_alarm", false_alarm))
-    rows = np.asarray(residuals, dtype=np.float64)
+    stddev = positive("stddev", stddev)
+    false_alarm = proper_fraction("false_alarm", false_alarm)
+    rows = real_array("residuals", residuals)
     if rows.ndim != 2 or rows.shape[0] < 1 or rows.shape[1] < 16:
         raise InvalidParameterError(
             f"noise must come as [rounds, coordinates] with 16 coordinates or more, not {rows.shape}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import betaincinv
 
-from dp._checks import fraction, positive
+from dp.checks import fraction_below_one, proper_fraction, real_array
 from dp.errors import InvalidParameterError, NonFiniteError
 
 if TYPE_CHECKING:
@@ -63,10 +63,12 @@ def two_worlds(
         >>> 5 < found.epsilon_low < 6
         True
     """
-    fraction("delta", delta)
-    tail = (1 - fraction("confidence", positive("confidence", confidence))) / 2
-    positive("1 - confidence", tail)
-    worlds = [_checked(without), _checked(with_client)]
+    delta, confidence = (
+        fraction_below_one("delta", delta),
+        proper_fraction("confidence", confidence),
+    )
+    tail = (1 - confidence) / 2
+    worlds = [_checked("without", without), _checked("with_client", with_client)]
     first = [np.sort(world[: world.size // 2]) for world in worlds]
     second = [world[world.size // 2 :] for world in worlds]
     threshold, above, likely = _choose(first, delta, tail)
@@ -80,8 +82,8 @@ def two_worlds(
     return TwoWorlds(max(0.0, epsilon), delta, confidence, threshold)
 
 
-def _checked(scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    values = np.asarray(scores, dtype=np.float64)
+def _checked(name: str, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    values = real_array(name, scores)
     if values.ndim != 1 or values.size < 4:
         raise InvalidParameterError(f"each world needs 4 runs at least, not {values.shape}")
     if not bool(np.isfinite(values).all()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dp._checks import is_a, positive
+from dp.checks import is_a, positive
 from dp.errors import InvalidParameterError, UnsupportedEventError
 from dp.events.interface import Sampling
 
@@ -18,11 +18,12 @@ def check_sampling(sampling: Sampling) -> None:
         )
 
 
-def check_norms(l1: float, l2: float) -> None:
-    """Refuse sensitivities that are not positive, or that no vector has."""
-    positive("l2_sensitivity", l2)
-    positive("l1_sensitivity", l1)
+def check_norms(l1_sensitivity: float, l2_sensitivity: float) -> tuple[float, float]:
+    """Refuse sensitivities that are not positive, or that no vector has; return them as floats."""
+    l1 = positive("l1_sensitivity", l1_sensitivity)
+    l2 = positive("l2_sensitivity", l2_sensitivity)
     if l1 < l2 * (1 - 1e-12):
         raise InvalidParameterError(
             f"l1_sensitivity {l1:g} is below l2_sensitivity {l2:g}, which no vector allows"
         )
+    return l1, l2

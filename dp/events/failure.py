@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dp._checks import fraction
+from dp.checks import assign, fraction
 from dp.losses.cost import Cost
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class FailureEvent:
     probability: float
 
     def __post_init__(self) -> None:
-        fraction("probability", self.probability)
+        assign(self, probability=fraction("probability", self.probability))
 
     def cost(self, relation: NeighboringRelation) -> Cost:  # noqa: ARG002 - the same under any
         """See Event."""

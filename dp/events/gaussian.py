@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dp._checks import at_least, positive, whole
+from dp.checks import assign, at_least, positive, whole
 from dp.errors import UnsupportedEventError
 from dp.events.checks import check_sampling
 from dp.events.sampling import NoSampling
@@ -39,7 +39,7 @@ class GaussianEvent:
     sampling: Sampling = field(default_factory=NoSampling)
 
     def __post_init__(self) -> None:
-        at_least("noise_multiplier", self.noise_multiplier, 0)
+        assign(self, noise_multiplier=at_least("noise_multiplier", self.noise_multiplier, 0))
         check_sampling(self.sampling)
 
     def cost(self, relation: NeighboringRelation) -> Cost:
@@ -72,10 +72,13 @@ class RoundedGaussianSumEvent:
     sampling: Sampling = field(default_factory=NoSampling, kw_only=True)
 
     def __post_init__(self) -> None:
-        at_least("noise_multiplier", self.noise_multiplier, 0)
-        positive("local_stddev", self.local_stddev)
-        whole("shares", self.shares)
-        whole("dimension", self.dimension)
+        assign(
+            self,
+            noise_multiplier=at_least("noise_multiplier", self.noise_multiplier, 0),
+            local_stddev=positive("local_stddev", self.local_stddev),
+            shares=whole("shares", self.shares),
+            dimension=whole("dimension", self.dimension),
+        )
         check_sampling(self.sampling)
         if self.shares > 1 and self.local_stddev < MIN_LOCAL_STDDEV:
             raise UnsupportedEventError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp._checks import at_least, positive, whole
+from dp.checks import assign, at_least, positive, whole
 from dp.events.checks import check_norms, check_sampling
 from dp.events.sampling import NoSampling
 from dp.losses.cost import Cost
@@ -39,8 +39,9 @@ class SkellamEvent:
     sampling: Sampling = field(default_factory=NoSampling, kw_only=True)
 
     def __post_init__(self) -> None:
-        at_least("noise_multiplier", self.noise_multiplier, 0)
-        check_norms(self.l1_sensitivity, self.l2_sensitivity)
+        assign(self, noise_multiplier=at_least("noise_multiplier", self.noise_multiplier, 0))
+        l1, l2 = check_norms(self.l1_sensitivity, self.l2_sensitivity)
+        assign(self, l1_sensitivity=l1, l2_sensitivity=l2)
         check_sampling(self.sampling)
 
     def cost(self, relation: NeighboringRelation) -> Cost:
@@ -84,11 +85,15 @@ class DiscreteGaussianSumEvent:
     sampling: Sampling = field(default_factory=NoSampling, kw_only=True)
 
     def __post_init__(self) -> None:
-        at_least("noise_multiplier", self.noise_multiplier, 0)
-        positive("local_stddev", self.local_stddev)
-        whole("shares", self.shares)
-        whole("dimension", self.dimension)
-        check_norms(self.l1_sensitivity, self.l2_sensitivity)
+        assign(
+            self,
+            noise_multiplier=at_least("noise_multiplier", self.noise_multiplier, 0),
+            local_stddev=positive("local_stddev", self.local_stddev),
+            shares=whole("shares", self.shares),
+            dimension=whole("dimension", self.dimension),
+        )
+        l1, l2 = check_norms(self.l1_sensitivity, self.l2_sensitivity)
+        assign(self, l1_sensitivity=l1, l2_sensitivity=l2)
         check_sampling(self.sampling)
 
     def cost(self, relation: NeighboringRelation) -> Cost:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scipy.special import betainc
 
-from dp._checks import fraction, positive, whole
+from dp.checks import assign, positive_fraction, whole
 from dp.errors import InvalidParameterError, UnsupportedEventError
 from dp.events.interface import NeighboringRelation
 from dp.losses.pairs import ExchangePair, MixturePair, SwapPair
@@ -64,7 +64,7 @@ class PoissonSampling:
     rate: float
 
     def __post_init__(self) -> None:
-        fraction("rate", positive("rate", self.rate))
+        assign(self, rate=positive_fraction("rate", self.rate))
 
     @property
     def exposure(self) -> float:
@@ -104,9 +104,12 @@ class TruncatedPoissonSampling:
     max_size: int
 
     def __post_init__(self) -> None:
-        fraction("rate", positive("rate", self.rate))
-        whole("dataset_size", self.dataset_size)
-        whole("max_size", self.max_size)
+        assign(
+            self,
+            rate=positive_fraction("rate", self.rate),
+            dataset_size=whole("dataset_size", self.dataset_size),
+            max_size=whole("max_size", self.max_size),
+        )
 
     @property
     def exposure(self) -> float:
@@ -147,11 +150,11 @@ class FixedSizeSampling:
     dataset_size: int
 
     def __post_init__(self) -> None:
-        whole("size", self.size)
-        whole("dataset_size", self.dataset_size)
-        if self.size > self.dataset_size:
+        size, dataset_size = whole("size", self.size), whole("dataset_size", self.dataset_size)
+        assign(self, size=size, dataset_size=dataset_size)
+        if size > dataset_size:
             raise InvalidParameterError(
-                f"size {self.size} exceeds dataset_size {self.dataset_size}; lower the cohort size"
+                f"size {size} exceeds dataset_size {dataset_size}; lower the cohort size"
             )
 
     @property

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from dp._checks import fraction, is_a
+from dp.checks import assign, fraction, is_a, number, real_array
 from dp.errors import InvalidParameterError
 from dp.losses.pairs import Pair
 from dp.losses.renyi import ORDERS
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Cost"]
@@ -49,13 +48,19 @@ class Cost:
         if not is_a(self.pairs, tuple) or not all(is_a(pair, Pair) for pair in self.pairs):
             raise InvalidParameterError("pairs must be a tuple of pairs (see dp.Pair)")
         if self.curve is not None:
-            curve = np.asarray(self.curve, dtype=np.float64)
+            curve = real_array("curve", self.curve)
             if curve.shape != ORDERS.shape or not (curve >= 0).all():
                 raise InvalidParameterError(
                     f"curve must be {len(ORDERS)} numbers ≥ 0, one for each of dp.ORDERS; "
                     f"it has shape {curve.shape}"
                 )
-        if not self.slack >= 0:
-            raise InvalidParameterError(f"slack must be at least 0, not {self.slack!r}")
-        fraction("failure", self.failure)
-        fraction("exposed", self.exposed)
+            assign(self, curve=curve)
+        slack = number("slack", self.slack)
+        if not slack >= 0:
+            raise InvalidParameterError(f"slack must be at least 0, not {slack!r}")
+        assign(
+            self,
+            slack=slack,
+            failure=fraction("failure", self.failure),
+            exposed=fraction("exposed", self.exposed),
+        )

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr, ndtr
 
-from dp._checks import at_least, fraction
+from dp.checks import at_least, fraction
 from dp.errors import InvalidParameterError
 
 __all__ = [
@@ -73,8 +73,8 @@ def gaussian_delta(noise_multiplier: float, epsilon: float) -> float:
         >>> f"{gaussian_delta(1.0, 1.0):.12f}"
         '0.126936737507'
     """
-    at_least("noise_multiplier", noise_multiplier, 0)
-    at_least("epsilon", epsilon, 0)
+    noise_multiplier = at_least("noise_multiplier", noise_multiplier, 0)
+    epsilon = at_least("epsilon", epsilon, 0)
     return math.exp(log_delta(epsilon, 1 / noise_multiplier)) if noise_multiplier > 0 else 1.0
 
 
@@ -92,8 +92,8 @@ def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
         >>> f"{gaussian_epsilon(1.0, 1e-5):.9f}"
         '4.377178096'
     """
-    at_least("noise_multiplier", noise_multiplier, 0)
-    fraction("delta", delta)
+    noise_multiplier = at_least("noise_multiplier", noise_multiplier, 0)
+    delta = fraction("delta", delta)
     if delta == 1:
         return 0.0
     if delta == 0 or noise_multiplier == 0:

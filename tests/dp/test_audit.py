@@ -149,7 +149,7 @@ def test_one_run_needs_coins_and_guesses_that_fit():
     coins = np.arange(10) % 2 == 0
     with pytest.raises(InvalidParameterError, match="one score and one coin"):
         audit.one_run(np.zeros(9), coins, delta=DELTA)
-    with pytest.raises(InvalidParameterError, match="one score and one coin"):
+    with pytest.raises(InvalidParameterError, match="included must hold booleans"):
         audit.one_run(np.zeros(10), coins.astype(float), delta=DELTA)
     with pytest.raises(InvalidParameterError, match="11 guesses"):
         audit.one_run(np.zeros(10), coins, delta=DELTA, guesses=11)
@@ -256,7 +256,7 @@ def test_two_worlds_choose_on_one_half_only(monkeypatch):
             return self if isinstance(place, slice) else super().__getitem__(place)
 
     checked = worlds._checked
-    monkeypatch.setattr(worlds, "_checked", lambda scores: checked(scores).view(_Whole))
+    monkeypatch.setattr(worlds, "_checked", lambda *given: checked(*given).view(_Whole))
     monkeypatch.setattr(
         worlds, "_choose", lambda parts, *rest: chosen([np.asarray(p) for p in parts], *rest)
     )

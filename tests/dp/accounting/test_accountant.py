@@ -19,6 +19,7 @@ from dp import (
     FixedSizeSampling,
     GaussianEvent,
     InvalidParameterError,
+    Ledger,
     NeighboringRelation,
     NonFiniteError,
     NoSampling,
@@ -26,6 +27,7 @@ from dp import (
     RoundedGaussianSumEvent,
     SkellamEvent,
     TruncatedPoissonSampling,
+    UnassignedCompositionError,
     UnsupportedEventError,
     calibrate_noise_multiplier,
     gaussian_epsilon,
@@ -108,10 +110,17 @@ def test_no_noise_is_known_to_cost_everything():
     assert sampled.epsilon(0.2) == Bracket(0.0, math.inf)
 
 
-def test_no_events_cost_nothing():
-    assert Accountant().epsilon(1e-5) == Bracket(0, 0)
-    assert Accountant(REPLACE).epsilon(0.0) == Bracket(0, 0)
-    assert Accountant().delta(0.0) == Bracket(0, 0)
+def test_no_events_give_no_answer():
+    for ask in (
+        lambda: Accountant().epsilon(1e-5),
+        lambda: Accountant(REPLACE).epsilon(0.0),
+        lambda: Accountant().delta(0.0),
+        lambda: Accountant().quick_epsilon(1e-5),
+        lambda: Accountant().upper_epsilon(1e-5),
+    ):
+        with pytest.raises(UnassignedCompositionError, match="accountant = accountant.compose"):
+            ask()
+    assert Ledger(1.0, 1e-5).spent() == Bracket(0, 0)  # a ledger knows that nothing was released
 
 
 def test_unknown_events_and_samplings_are_refused():

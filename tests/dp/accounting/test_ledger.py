@@ -102,8 +102,8 @@ def test_restored_ledger_still_refuses():
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 1},
-        {"version": 3},
+        {"version": 2},
+        {"version": 4},
         {"history": [[0, 1]]},
         {"history": [[0]]},
         {"history": None},
