@@ -10,16 +10,18 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
 import numpy as np
 
 from fedavg.errors import ConfigError
+from fedavg.optimizers.local import LocalTraining
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from fedavg.optimizers.local import LocalTraining
 
 __all__ = [
     "Ditto",
@@ -37,8 +39,8 @@ def _check_fraction(fraction: float) -> None:
         raise ConfigError(f"personalization.test_fraction must lie in (0, 1), not {fraction!r}")
 
 
-@dataclass(frozen=True, slots=True)
-class FineTune:
+@register("personalization")
+class FineTune(Part, frozen=True, tag="finetune"):
     """After the last round, each client trains the released model on its own examples.
 
     Args:
@@ -53,6 +55,7 @@ class FineTune:
     test_fraction: float = 0.2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_fraction(self.test_fraction)
 
     @property
@@ -66,8 +69,8 @@ class FineTune:
         return ()
 
 
-@dataclass(frozen=True, slots=True)
-class Ditto:
+@register("personalization")
+class Ditto(Part, frozen=True, tag="ditto"):
     """A personal model beside the shared one, drawn to it (Li et al. 2021, Algorithm 1).
 
     It begins as the first model that the client is sent, and is trained each time that the client takes part.
@@ -87,6 +90,7 @@ class Ditto:
     test_fraction: float = 0.2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_fraction(self.test_fraction)
         if not (math.isfinite(self.strength) and self.strength >= 0):
             raise ConfigError(
@@ -104,8 +108,8 @@ class Ditto:
         return ()
 
 
-@dataclass(frozen=True, slots=True)
-class FedRep:
+@register("personalization")
+class FedRep(Part, frozen=True, tag="fedrep"):
     """Some layers stay at each client, the others are averaged (Collins et al. 2021, Algorithm 1).
 
     In a round, a client trains its head under the body that it was sent, then the body under that head, and
@@ -125,13 +129,16 @@ class FedRep:
     test_fraction: float = 0.2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_fraction(self.test_fraction)
         if isinstance(self.head, str) or not self.head:
             raise ConfigError(
                 "personalization.head must list patterns of the parameters that stay at the clients, "
                 "such as ['layers.1.*']"
             )
-        object.__setattr__(self, "head", tuple(self.head))  # plans come back from bytes with lists
+        msgspec.structs.force_setattr(
+            self, "head", tuple(self.head)
+        )  # plans come back from bytes with lists
 
     @property
     def kind(self) -> str:

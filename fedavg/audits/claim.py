@@ -11,7 +11,6 @@ from scipy.optimize import brentq
 from dp import Accountant, DpError, gaussian_epsilon
 from dp.audit import ProfileCurve, refutes
 from fedavg.errors import PlanError
-from fedavg.plan.resolution import replace_multiplier
 
 if TYPE_CHECKING:
     from fedavg.plan.resolution import Resolution
@@ -44,7 +43,7 @@ def _at_noise(resolution: Resolution, multiplier: float) -> Resolution:
     noise = resolution.plan.noise
     if noise is None:
         raise PlanError("without noise there is no epsilon to audit: choose a noise")
-    plan = replace(resolution.plan, noise=replace_multiplier(noise, multiplier))
+    plan = replace(resolution.plan, noise=noise.at(multiplier))
     return replace(resolution, plan=plan)
 
 

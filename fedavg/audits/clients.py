@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -10,7 +9,9 @@ import numpy as np
 from fedavg.client.client import Client, Probe
 from fedavg.client.update import Prepared, Workbench, encode_update, encoding_for
 from fedavg.errors import LocalProtocolError
+from fedavg.parts import Part, register
 from fedavg.simulation.population import Faults, Population
+from fedavg.sums.interface import SecureSum
 from fedavg.sums.plain import InsecurePlain
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from fedavg.models.layout import Layout
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.messages import RoundStart
-    from fedavg.sums.interface import ClientSide, Provision, SecureSum, ServerSide, SumSpec
+    from fedavg.sums.interface import ClientSide, Provision, ServerSide, SumSpec
     from secagg import Identity
 
 __all__ = ["AuditedPopulation", "CanaryClient", "InTheClear"]
@@ -117,8 +118,8 @@ class AuditedPopulation(Population):
         return {client: vectors[0] for client, vectors in encoded.items() if vectors is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class InTheClear:
+@register("secure_sum")
+class InTheClear(Part, frozen=True, tag="in-the-clear"):
     """Another sum's shares of noise, added without hiding anything: the same integers, sooner.
 
     Args:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from fedavg.algorithms.personal import Ditto, FedRep, FineTune
 from fedavg.errors import ConfigError
@@ -56,11 +57,11 @@ def personalization_of(
     """
     if config.head and config.kind != "fedrep":
         raise ConfigError("personalization.head goes with kind 'fedrep'")
-    training = replace(local, schedule=CONSTANT, proximal=0.0)
+    training = msgspec.structs.replace(local, schedule=CONSTANT, proximal=0.0)
     if config.epochs:
-        training = replace(training, epochs=config.epochs, steps=None)
+        training = msgspec.structs.replace(training, epochs=config.epochs, steps=None)
     if config.lr:
-        training = replace(training, lr=config.lr)
+        training = msgspec.structs.replace(training, lr=config.lr)
     match config.kind:
         case "none":
             return None

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
+import msgspec
 import numpy as np
 
 from dp import random_uniform
 from fedavg.errors import CapacityError, NonFiniteError, PlanError
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -186,8 +187,8 @@ def _signs(length: int, seed: int) -> NDArray[np.float64]:
     return signs
 
 
-@dataclass(frozen=True, slots=True)
-class FixedPoint:
+@register("encoding")
+class FixedPoint(Part, frozen=True, tag="fixed-point"):
     """Fixed-point encoding with scale (2^(bits−1) − 1) ÷ clip.
 
     With ``rounding="stochastic"`` (needed under differential privacy) `clip` is a bound on the
@@ -217,6 +218,7 @@ class FixedPoint:
     rotation_seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (math.isfinite(self.clip) and self.clip > 0):
             raise PlanError(f"clip must be a positive finite number, not {self.clip!r}")
         if not 2 <= self.bits <= 40:
@@ -248,7 +250,7 @@ class FixedPoint:
 
     def at(self, clip: float) -> FixedPoint:
         """The same encoding with another clip."""
-        return replace(self, clip=clip)
+        return msgspec.structs.replace(self, clip=clip)
 
     def seeded(self, seed: tuple[int, ...]) -> FixedPoint:
         """Itself: "nearest" needs no seed, and under noise rounding is drawn in secret."""

@@ -9,14 +9,15 @@ the sum alone: for n_k·x the integers are multiplied by n_k, and Σ n_k divides
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from dp import random_uniform
 from fedavg.encoding.fixed_point import decode_grid, rotate_signs, rotated_length
 from fedavg.errors import CapacityError, NonFiniteError, PlanError
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +28,8 @@ _SPREAD = 3.0  # standard deviations of a rotated coordinate that the range cove
 _LEAST_CLIP, _LARGEST_CLIP = 1e-100, 1e100
 
 
-@dataclass(frozen=True, slots=True)
-class Quantised:
+@register("encoding")
+class Quantised(Part, frozen=True, tag="quantised"):
     """Stochastic rounding to 2^bits − 1 levels with zero among them, or to the two levels ±range of one bit.
 
     The range is ±clip for each coordinate.  With a rotation, clip bounds the Euclidean norm instead: a
@@ -64,6 +65,7 @@ class Quantised:
     rounding_seed: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (math.isfinite(self.clip) and _LEAST_CLIP <= self.clip <= _LARGEST_CLIP):
             raise PlanError(f"clip must lie in 1e-100 … 1e100, not {self.clip!r}")
         if not 1 <= self.bits <= 32:
@@ -87,14 +89,14 @@ class Quantised:
 
     def at(self, clip: float) -> Quantised:
         """The same encoding with another clip."""
-        return replace(self, clip=clip)
+        return msgspec.structs.replace(self, clip=clip)
 
     def seeded(self, seed: tuple[int, ...]) -> Quantised:
         """The same encoding with rounding from a public seed: no secret rests on it without noise.
 
         Two runs, and two secure sums, then agree to the bit.
         """
-        return replace(self, rounding_seed=seed)
+        return msgspec.structs.replace(self, rounding_seed=seed)
 
     def encoded_length(self, vector_length: int) -> int:
         """Length of the encoded vector: the same, or the next power of two when rotated."""

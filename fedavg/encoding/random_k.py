@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedavg.encoding.broadcast import FORMATS
 from fedavg.errors import PlanError
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,8 +31,8 @@ TOP_K_REFUSED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RandomK:
+@register("stage")
+class RandomK(Part, frozen=True, tag="random-k"):
     """The same k = fraction·d places for all clients of a round.
 
     Args:
@@ -52,6 +52,7 @@ class RandomK:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (math.isfinite(self.fraction) and 0 < self.fraction <= 1):
             raise PlanError(f"random-k: fraction must lie in (0, 1], not {self.fraction!r}")
         if self.seed < 0:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 from fedavg.errors import ConfigError
 from fedavg.optimizers.schedule import CONSTANT, Schedule
+from fedavg.parts import Part
 
 __all__ = ["LocalTraining"]
 
 _ADAMW_DECAY = 0.01  # what torch's AdamW takes
 
 
-@dataclass(frozen=True, slots=True)
-class LocalTraining:
+class LocalTraining(Part, frozen=True, tag=False):
     """How a client trains.
 
     One step: the gradient of the mean loss, plus that of the penalties; its clipping; weight decay; the
@@ -66,6 +65,7 @@ class LocalTraining:
     step_decay: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("epochs", "batch_size", "max_steps", "steps"):
             count: int | None = getattr(self, name)
             if count is None and name != "epochs":

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from fedavg.errors import ConfigError
+from fedavg.parts import Part
 
 __all__ = ["CONSTANT", "Schedule"]
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Part, frozen=True, tag=False):
     """What a learning rate is multiplied by in each round: a linear rise, then a rule.
 
     Args:
@@ -39,7 +40,10 @@ class Schedule:
     warmup: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))  # lists come from files
+        super().__post_init__()
+        msgspec.structs.force_setattr(
+            self, "milestones", tuple(self.milestones)
+        )  # lists come from files
         if self.kind not in {"constant", "step", "cosine"}:
             raise ConfigError(f"schedule {self.kind!r} is none of constant, step, cosine")
         rising = sorted(set(self.milestones)) == list(self.milestones)

@@ -7,12 +7,12 @@ A state is a dict of arrays and numbers, so that a checkpoint can hold it as it 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from fedavg.errors import ConfigError, LocalProtocolError, NonFiniteError
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,8 +81,8 @@ def _moment(state: State, name: str, size: int) -> NDArray[np.float64]:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class FedAvg:
+@register("server_optimizer")
+class FedAvg(Part, frozen=True, tag="fedavg"):
     """w ← w + lr·Δ (McMahan et al. 2017, with the server learning rate of Reddi et al. 2021).
 
     Args:
@@ -97,6 +97,7 @@ class FedAvg:
     lr: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_positive(lr=self.lr)
 
     def init(self, size: int) -> State:
@@ -112,8 +113,8 @@ class FedAvg:
         return vector + self.lr * delta, state
 
 
-@dataclass(frozen=True, slots=True)
-class FedMomentum:
+@register("server_optimizer")
+class FedMomentum(Part, frozen=True, tag="momentum"):
     """v ← momentum·v + Δ, w ← w + lr·v (FedAvgM, Hsu et al. 2019, §3).
 
     Args:
@@ -125,6 +126,7 @@ class FedMomentum:
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_positive(lr=self.lr)
         _check_decay(momentum=self.momentum)
 
@@ -163,8 +165,8 @@ def _adaptive_step(
     return moved, {"first": first, "second": second}
 
 
-@dataclass(frozen=True, slots=True)
-class FedAdam:
+@register("server_optimizer")
+class FedAdam(Part, frozen=True, tag="adam"):
     """Adam at the server (Reddi et al. 2021, Algorithm 2; no bias correction, as there).
 
     Args:
@@ -180,6 +182,7 @@ class FedAdam:
     tau: float = 1e-3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_positive(lr=self.lr, tau=self.tau)
         _check_decay(beta1=self.beta1, beta2=self.beta2)
 
@@ -200,8 +203,8 @@ class FedAdam:
         return _adaptive_step(vector, delta, state, rule=self, accumulate=decayed)
 
 
-@dataclass(frozen=True, slots=True)
-class FedYogi:
+@register("server_optimizer")
+class FedYogi(Part, frozen=True, tag="yogi"):
     """Yogi at the server: the second moment moves by steps of bounded size (Algorithm 2).
 
     Args:
@@ -217,6 +220,7 @@ class FedYogi:
     tau: float = 1e-3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_positive(lr=self.lr, tau=self.tau)
         _check_decay(beta1=self.beta1, beta2=self.beta2)
 
@@ -235,8 +239,8 @@ class FedYogi:
         return _adaptive_step(vector, delta, state, rule=self, accumulate=nudged)
 
 
-@dataclass(frozen=True, slots=True)
-class FedAdagrad:
+@register("server_optimizer")
+class FedAdagrad(Part, frozen=True, tag="adagrad"):
     """Adagrad at the server: the second moment is the sum of all squares (Algorithm 2).
 
     Args:
@@ -250,6 +254,7 @@ class FedAdagrad:
     tau: float = 1e-3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_positive(lr=self.lr, tau=self.tau)
         _check_decay(beta1=self.beta1)
 
@@ -264,8 +269,7 @@ class FedAdagrad:
         return _adaptive_step(vector, delta, state, rule=self, accumulate=np.add)
 
 
-@dataclass(frozen=True, slots=True)
-class AveragedIterates:
+class AveragedIterates(Part, frozen=True, tag=False):
     """Release an average of the models instead of the last one.
 
     Post-processing: it costs no privacy and evens out the noise of single rounds.  The average is
@@ -290,6 +294,7 @@ class AveragedIterates:
     decay: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("tail", "decay"):
             value: float = getattr(self, name)
             if not 0 < value <= 1:

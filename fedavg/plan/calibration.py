@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedavg.errors import PlanError
-from fedavg.plan.resolution import replace_multiplier, resolve
+from fedavg.plan.resolution import resolve
 
 if TYPE_CHECKING:
     from fedavg.plan.plan import Plan
@@ -35,7 +35,7 @@ def calibrated(
         raise PlanError("calibration needs a noise and a finite epsilon")
 
     def spent(multiplier: float) -> float:
-        candidate = replace(plan, noise=replace_multiplier(noise, multiplier))
+        candidate = replace(plan, noise=noise.at(multiplier))
         return resolve(
             candidate,
             num_clients=num_clients,
@@ -54,4 +54,4 @@ def calibrated(
     while high - low > 1e-4 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if spent(middle) > plan.budget.epsilon else (low, middle)
-    return replace(plan, noise=replace_multiplier(noise, high))
+    return replace(plan, noise=noise.at(high))

@@ -1,130 +1,93 @@
-"""Plans as bytes: worker processes and checkpoints rebuild a plan from names and numbers, never from code."""
+"""Plans as bytes: one canonical form, for a plan's digest and for the worker processes that rebuild it.
+
+A part is written as its name and its fields (`fedavg.parts`), with the keys in order; a number that is
+declared as a float is always written as one.  So equal plans have equal bytes, and a field that a class does
+not print still counts.
+"""
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any
 
 import msgspec
 
-from fedavg.algorithms.blocks.layers import LayerBlocks
-from fedavg.algorithms.blocks.rolling import RollingBlocks
-from fedavg.algorithms.personal import Ditto, FedRep, FineTune
-from fedavg.encoding.fixed_point import FixedPoint
-from fedavg.encoding.quantised import Quantised
-from fedavg.encoding.random_k import RandomK
-from fedavg.errors import PlanError
+from fedavg.errors import ConfigError, PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import Schedule
-from fedavg.optimizers.server import (
-    AveragedIterates,
-    FedAdagrad,
-    FedAdam,
-    FedAvg,
-    FedMomentum,
-    FedYogi,
-)
-from fedavg.plan.plan import Budget, Plan
-from fedavg.privacy.clipping import AdaptiveClipping
-from fedavg.privacy.noise import (
-    CentralGaussian,
-    DistributedDiscreteGaussian,
-    DistributedGaussian,
-    DistributedSkellam,
-)
-from fedavg.privacy.sampling import FixedCohort, PoissonCohort
-from fedavg.sums.encrypted import Bfv, Ckks
-from fedavg.sums.masked import SecAgg
-from fedavg.sums.masked_encrypted import EncryptedSecAgg
-from fedavg.sums.plain import InsecurePlain
-from fedavg.sums.selective.map import SensitivityMap
-from fedavg.sums.selective.sum import Selective
+from fedavg.optimizers.server import AveragedIterates
+from fedavg.parts import Part, check_registered, load_plugins, modules_of, union
+from fedavg.plan import catalogue
+from fedavg.plan.plan import FAMILY_OF, Budget, Plan
 
-__all__ = ["plan_from_bytes", "plan_to_bytes"]
+__all__ = ["canonical", "plan_from_bytes", "plan_to_bytes"]
 
-_TYPES: dict[str, type[Any]] = {
-    part.__name__: part
-    for part in (
-        AdaptiveClipping,
-        AveragedIterates,
-        Bfv,
-        Budget,
-        CentralGaussian,
-        Ckks,
-        DistributedDiscreteGaussian,
-        DistributedGaussian,
-        DistributedSkellam,
-        Ditto,
-        EncryptedSecAgg,
-        FedAdagrad,
-        FedAdam,
-        FedAvg,
-        FedMomentum,
-        FedRep,
-        FedYogi,
-        FineTune,
-        FixedCohort,
-        FixedPoint,
-        InsecurePlain,
-        LayerBlocks,
-        LocalTraining,
-        Plan,
-        PoissonCohort,
-        Schedule,
-        Quantised,
-        RandomK,
-        RollingBlocks,
-        SecAgg,
-        Selective,
-        SensitivityMap,
-    )
+_VALUES: dict[str, type[Part]] = {
+    "local_training": LocalTraining,
+    "budget": Budget,
+    "averaging": AveragedIterates,
+    "server_schedule": Schedule,
 }
+OURS = catalogue.OURS  # imported so that every part of ours can be read
+_ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 
 
-def _to_builtins(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
-        name = type(value).__name__
-        if _TYPES.get(name) is not type(value):
-            raise PlanError(
-                f"{name} is not one of the built-in parts, so its plan cannot be sent to worker "
-                "processes: run with workers=0"
-            )
-        parts = {part.name: _to_builtins(getattr(value, part.name)) for part in fields(value)}
-        return {"type": name, **parts}
-    return value
+def canonical(plan: Plan) -> bytes:
+    """The bytes that stand for a plan's parts in its digest.
+
+    Raises:
+        PlanError: a part that is not registered, or holds what cannot be written.
+    """
+    parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
+    for name, part in parts.items():
+        if name in FAMILY_OF and part is not None:
+            check_registered(part)
+    return _encode(parts)
 
 
-def _from_builtins(value: object) -> Any:  # noqa: ANN401 - any part of a plan
-    if isinstance(value, list):
-        return tuple(_from_builtins(part) for part in value)
-    if not isinstance(value, dict):
-        return value
-    parts: dict[str, object] = {str(key): part for key, part in value.items()}
-    kind = _TYPES.get(str(parts.pop("type", "")))
-    if kind is None:
-        raise PlanError("these bytes hold no plan")
-    return kind(**{key: _from_builtins(part) for key, part in parts.items()})
+def _encode(value: object) -> bytes:
+    try:
+        return _ENCODER.encode(value)
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise PlanError(f"a part of the plan has a field that cannot be written: {error}") from None
+
+
+class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    modules: tuple[str, ...]
+    parts: dict[str, Any]
 
 
 def plan_to_bytes(plan: Plan) -> bytes:
-    """Return a plan's bytes.
+    """Return a plan's canonical bytes.
 
     Raises:
-        PlanError: a part that is not built in.
+        PlanError: a part that is not registered, or that another process cannot import.
     """
-    return msgspec.msgpack.encode(_to_builtins(plan))
+    parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
+    chosen = [part for name, part in parts.items() if name in FAMILY_OF and part is not None]
+    return _encode(_Wire(modules_of(chosen), parts))
 
 
 def plan_from_bytes(data: bytes) -> Plan:
     """Rebuild a plan; every part validates itself again.
 
     Raises:
-        PlanError: bytes that hold no plan.
+        PlanError: bytes that hold no plan, or parts of modules that cannot be imported here.
     """
     try:
-        plan = _from_builtins(msgspec.msgpack.decode(data))
+        wire = msgspec.msgpack.decode(data, type=_Wire)
+        load_plugins(wire.modules)
+        return Plan(**{name: _part(name, value) for name, value in wire.parts.items()})
     except (msgspec.MsgspecError, TypeError) as error:
-        raise PlanError("these bytes hold no plan") from error
-    if not isinstance(plan, Plan):
-        raise PlanError("these bytes hold no plan")
-    return plan
+        raise PlanError(f"these bytes hold no plan: {error}") from error
+    except ConfigError as error:
+        raise PlanError(str(error)) from error
+
+
+def _part(name: str, value: Any) -> Any:  # noqa: ANN401 - any field of a plan
+    if value is None:
+        return None
+    if name in FAMILY_OF:
+        return msgspec.convert(value, union(FAMILY_OF[name]))
+    kind = _VALUES.get(name)
+    return value if kind is None else msgspec.convert(value, kind)

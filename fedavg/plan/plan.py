@@ -16,6 +16,7 @@ from fedavg.algorithms.scaffold import check_scaffold
 from fedavg.encoding.random_k import check_traffic
 from fedavg.errors import PlanError
 from fedavg.optimizers.schedule import CONSTANT, Schedule
+from fedavg.parts import Part
 from fedavg.sums.selective.map import UNCOUNTED
 from fedavg.sums.selective.sum import Selective
 
@@ -27,12 +28,26 @@ if TYPE_CHECKING:
     from fedavg.encoding.random_k import RandomK
     from fedavg.optimizers.local import LocalTraining
     from fedavg.optimizers.server import AveragedIterates, ServerOptimizer
+    from fedavg.parts import Family
     from fedavg.privacy.clipping import AdaptiveClipping
     from fedavg.privacy.noise import Noise
     from fedavg.privacy.sampling import Cohort
     from fedavg.sums.interface import SecureSum
 
-__all__ = ["Budget", "Plan"]
+__all__ = ["FAMILY_OF", "Budget", "Plan"]
+
+FAMILY_OF: dict[str, Family] = {
+    "cohort": "cohort",
+    "encoding": "encoding",
+    "noise": "noise",
+    "secure_sum": "secure_sum",
+    "server_optimizer": "server_optimizer",
+    "clipping": "clipping",
+    "personalization": "personalization",
+    "compression": "stage",
+    "blocks": "blocks",
+}
+"""The fields of a plan that a registered part fills, and the family that it is of."""
 
 _REMEMBERS = (
     "remember earlier cohorts, and in cohorts of fixed size whoever was drawn says something about all "
@@ -41,8 +56,7 @@ _REMEMBERS = (
 _RETRIES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Part, frozen=True, tag=False):
     """The privacy budget of a run, for whoever sees the released models.
 
     Args:
@@ -54,6 +68,7 @@ class Budget:
     delta: float = 1e-5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.epsilon > 0:
             raise PlanError(f"epsilon must be positive, not {self.epsilon!r}")
         if not 0 < self.delta < 1:

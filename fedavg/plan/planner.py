@@ -16,7 +16,6 @@ from dp import (
 )
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
 from fedavg.errors import PlanError
-from fedavg.plan.resolution import replace_multiplier
 from fedavg.privacy.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -214,7 +213,7 @@ def _server_epsilon(setting: Setting, noise: Noise) -> float | None:
     if visible <= noise.held_back:
         return None
     multiplier = math.sqrt(visible - noise.held_back) / grid.l2
-    event = _event(setting, replace_multiplier(noise, multiplier), NoSampling())
+    event = _event(setting, noise.at(multiplier), NoSampling())
     return Accountant().compose(event, setting.most_participations).epsilon(setting.delta_used).high
 
 

@@ -11,17 +11,18 @@ from dp import SAMPLER_TV_ERROR, Accountant, FailureEvent, NoSampling
 from fedavg.algorithms.blocks.deal import dealt_bounds
 from fedavg.algorithms.scaffold import joins_controls
 from fedavg.errors import PlanError
+from fedavg.plan.codec import canonical
 from fedavg.privacy.noise import Sensitivity, Shares, guaranteed_variance, share_stddev
 from fedavg.sums.interface import SumSpec
 
 if TYPE_CHECKING:
     from fedavg.encoding.fixed_point import Encoding
     from fedavg.plan.plan import Plan
-    from fedavg.privacy.noise import Event, Noise
+    from fedavg.privacy.noise import Event
     from fedavg.privacy.sampling import CohortBounds
     from fedavg.sums.interface import SecureSum
 
-__all__ = ["Resolution", "noise_to_signal", "replace_multiplier", "resolve"]
+__all__ = ["Resolution", "noise_to_signal", "resolve"]
 
 _WRAP_BITS = 30  # a wrap of the sum has probability ≤ 2^−30 a round
 _REMEMBERS = (
@@ -222,7 +223,7 @@ class Resolution:
         visible = guaranteed_variance(noise, self.sensitivity) * part - noise.held_back
         if visible <= 0:
             raise PlanError("the shares are too small for this noise; raise [encoding] bits")
-        seen = replace_multiplier(noise, math.sqrt(visible) / self.sensitivity.l2)
+        seen = noise.at(math.sqrt(visible) / self.sensitivity.l2)
         event = seen.event(self.sensitivity, self.shares, NoSampling())
         accountant = Accountant().compose(event, participations)
         return (
@@ -276,8 +277,8 @@ class Resolution:
     def digest(self) -> bytes:
         """SHA-256 of everything that clients and server must agree on."""
         sizes = f"{self.num_clients} {self.vector_length} {self.num_rounds} {self.max_weight}"
-        text = f"fedavg plan v1\n{self.plan!r}\n{sizes}" + (f"\n{self.rest}" if self.rest else "")
-        return hashlib.sha256(text.encode()).digest()
+        text = f"fedavg plan v2\n{sizes}\n{self.rest}\n"
+        return hashlib.sha256(text.encode() + canonical(self.plan)).digest()
 
 
 def resolve(
@@ -375,11 +376,6 @@ def _honest_fraction(sums: SecureSum, bounds: CohortBounds, fewer: int) -> float
         max(sums.min_survivors(n) - sums.colluders(n) - fewer, 0) / n
         for n in range(max(bounds.floor, 1), bounds.cap + 1)
     )
-
-
-def replace_multiplier(noise: Noise, multiplier: float) -> Noise:
-    """The same noise at another strength."""
-    return replace(noise, noise_multiplier=multiplier)  # pyright: ignore[reportArgumentType] - every Noise is a dataclass
 
 
 def noise_to_signal(resolution: Resolution) -> float:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from dp import AdaptiveClipper, InvalidParameterError, bit_weight
 from fedavg.errors import PlanError
+from fedavg.parts import Part, register
 
 __all__ = ["AdaptiveClipping"]
 
 _COHORT_PER_STDDEV = 20  # Andrew et al. 2021, §3.1: noise on the count of a twentieth of the cohort
 
 
-@dataclass(frozen=True, slots=True)
-class AdaptiveClipping:
+@register("clipping")
+class AdaptiveClipping(Part, frozen=True, tag="adaptive"):
     """A clip norm that follows a quantile of the updates' norms (Andrew et al. 2021).
 
     Whether its update was within the clip norm is one more private coordinate of each client's vector:
@@ -38,6 +38,7 @@ class AdaptiveClipping:
     bit_stddev: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         try:
             self.clipper(1.0)
         except InvalidParameterError as error:

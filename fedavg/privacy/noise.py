@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+import msgspec
 
 from dp import (
     DiscreteGaussianSumEvent,
@@ -27,6 +29,7 @@ from dp import (
     sample_skellam,
 )
 from fedavg.errors import PlanError
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,6 +91,10 @@ class Noise(Protocol):
     held_back: ClassVar[float]
     """Variance in grid units that is added beyond the claimed one, because the theorem consumes it."""
 
+    def at(self, noise_multiplier: float) -> Noise:
+        """The same noise at another strength."""
+        ...
+
     def event(self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling) -> Event:
         """What one release costs, for the accountant."""
         ...
@@ -127,12 +134,40 @@ def _check(multiplier: float) -> None:
         raise PlanError(f"a noise multiplier must be positive and finite, not {multiplier!r}")
 
 
+class _Noise(Part, frozen=True):
+    """What every noise of ours has: its strength."""
+
+    noise_multiplier: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.noise_multiplier)
+
+    def at(self, noise_multiplier: float) -> Self:
+        """The same noise at another strength."""
+        return msgspec.structs.replace(self, noise_multiplier=noise_multiplier)
+
+
+class _DiscreteGaussianShares(_Noise, frozen=True):
+    """Noise that the clients draw from the discrete Gaussian."""
+
+    distributed: ClassVar[bool] = True
+
+    def sample(self, stddev: float, size: int) -> NDArray[np.int64]:
+        """Draw from the discrete Gaussian."""
+        return sample_discrete_gaussian(stddev, size)
+
+    def tail(self, variance: float, log_probability: float) -> float:
+        """A sum of discrete Gaussians is sub-Gaussian with its nominal variance."""
+        return _gaussian_tail(variance, log_probability)
+
+
 def _gaussian_tail(variance: float, log_probability: float) -> float:
     return math.sqrt(2 * variance * (log_probability + math.log(2)))
 
 
-@dataclass(frozen=True, slots=True)
-class DistributedGaussian:
+@register("noise")
+class DistributedGaussian(_DiscreteGaussianShares, frozen=True, tag="gaussian"):
     """Shares of discrete Gaussian noise, accounted as one Gaussian plus a proven slack.
 
     Any number of discrete Gaussian shares is within a factor e^(±τ) of one of their total variance,
@@ -143,13 +178,8 @@ class DistributedGaussian:
         'gaussian'
     """
 
-    noise_multiplier: float
     kind: ClassVar[str] = "gaussian"
-    distributed: ClassVar[bool] = True
     held_back: ClassVar[float] = _LEAST_STDDEV**2
-
-    def __post_init__(self) -> None:
-        _check(self.noise_multiplier)
 
     def event(
         self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling
@@ -168,26 +198,13 @@ class DistributedGaussian:
             sampling=sampling,
         )
 
-    def sample(self, stddev: float, size: int) -> NDArray[np.int64]:
-        """Draw from the discrete Gaussian."""
-        return sample_discrete_gaussian(stddev, size)
 
-    def tail(self, variance: float, log_probability: float) -> float:
-        """A sum of discrete Gaussians is sub-Gaussian with its nominal variance."""
-        return _gaussian_tail(variance, log_probability)
-
-
-@dataclass(frozen=True, slots=True)
-class DistributedDiscreteGaussian:
+@register("noise")
+class DistributedDiscreteGaussian(_DiscreteGaussianShares, frozen=True, tag="discrete-gaussian"):
     """The same shares, accounted by the published theorem (Kairouz, Liu, Steinke 2021)."""
 
-    noise_multiplier: float
     kind: ClassVar[str] = "discrete-gaussian"
-    distributed: ClassVar[bool] = True
     held_back: ClassVar[float] = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self.noise_multiplier)
 
     def event(
         self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling
@@ -203,26 +220,14 @@ class DistributedDiscreteGaussian:
             sampling=sampling,
         )
 
-    def sample(self, stddev: float, size: int) -> NDArray[np.int64]:
-        """Draw from the discrete Gaussian."""
-        return sample_discrete_gaussian(stddev, size)
 
-    def tail(self, variance: float, log_probability: float) -> float:
-        """A sum of discrete Gaussians is sub-Gaussian with its nominal variance."""
-        return _gaussian_tail(variance, log_probability)
-
-
-@dataclass(frozen=True, slots=True)
-class DistributedSkellam:
+@register("noise")
+class DistributedSkellam(_Noise, frozen=True, tag="skellam"):
     """Shares of Skellam noise, closed under sums (Agarwal, Kairouz, Liu 2021)."""
 
-    noise_multiplier: float
     kind: ClassVar[str] = "skellam"
     distributed: ClassVar[bool] = True
     held_back: ClassVar[float] = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self.noise_multiplier)
 
     def event(self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling) -> SkellamEvent:
         """The sum is a Skellam variable itself: shares do not matter."""
@@ -244,17 +249,13 @@ class DistributedSkellam:
         return log_term / 3 + math.sqrt((log_term / 3) ** 2 + 2 * variance * log_term)
 
 
-@dataclass(frozen=True, slots=True)
-class CentralGaussian:
+@register("noise")
+class CentralGaussian(_Noise, frozen=True, tag="central-gaussian"):
     """Rounded Gaussian noise added by the server to the sum; the server sees the sum without it."""
 
-    noise_multiplier: float
     kind: ClassVar[str] = "central-gaussian"
     distributed: ClassVar[bool] = False
     held_back: ClassVar[float] = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self.noise_multiplier)
 
     def event(self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling) -> GaussianEvent:
         """Rounding an integer plus a Gaussian is post-processing of the Gaussian mechanism."""

@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from dp import FixedSizeSampling, PoissonSampling, random_uniform
 from fedavg.errors import PlanError
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +65,8 @@ class Cohort(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PoissonCohort:
+@register("cohort")
+class PoissonCohort(Part, frozen=True, tag="poisson"):
     """Every client joins a round with probability `rate`, by its own coin.
 
     Example:
@@ -79,6 +80,7 @@ class PoissonCohort:
     independent: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (math.isfinite(self.rate) and 0 < self.rate <= 1):
             raise PlanError(f"a Poisson cohort's rate must lie in (0, 1], not {self.rate!r}")
 
@@ -120,8 +122,8 @@ class PoissonCohort:
         return tuple(client_ids[int(i)] for i in np.flatnonzero(joined))
 
 
-@dataclass(frozen=True, slots=True)
-class FixedCohort:
+@register("cohort")
+class FixedCohort(Part, frozen=True, tag="fixed"):
     """Exactly `size` clients a round, drawn without replacement.
 
     Accounting for it is not Poisson accounting; see `dp.FixedSizeSampling`.
@@ -135,6 +137,7 @@ class FixedCohort:
     independent: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size < 1:
             raise PlanError(f"a fixed cohort needs a size of at least 1, not {self.size!r}")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from fedavg.algorithms.personal import Score  # noqa: TC001 - read by msgspec
-from fedavg.models.spec import ModelSpec  # noqa: TC001 - read by msgspec
-from fedavg.simulation.shared_memory import Place  # noqa: TC001 - read by msgspec
+from fedavg.algorithms.personal import Score
+from fedavg.models.spec import ModelSpec
+from fedavg.simulation.shared_memory import Place
 
 __all__ = [
     "Answers",

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from fedavg.config.settings import Config  # noqa: TC001 - msgspec reads the annotations
+from fedavg.config.settings import Config
 from fedavg.errors import ConfigError
 from fedavg.files import held, replace_file
-from fedavg.studies.cell import Derived, Measured  # noqa: TC001 - as above
+from fedavg.studies.cell import Derived, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Generator

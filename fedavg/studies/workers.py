@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from fedavg.config.settings import Config  # noqa: TC001 - msgspec reads the annotations
+from fedavg.config.settings import Config
 from fedavg.errors import ConfigError
 from fedavg.studies.cell import REFUSALS, Derived, Measured, check, measure
 

@@ -10,6 +10,7 @@ import msgspec
 
 import he
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
+from fedavg.parts import Part, register
 from fedavg.sums.interface import KEY_HOLDER, Provision
 from fedavg.sums.opening import OPENED, KeyHolderSession, OpenedSum, read_opened
 from fedavg.sums.upload import UploadSession, check_opening, openings
@@ -38,8 +39,7 @@ class _Material(msgspec.Struct, frozen=True, array_like=True):
         return "_Material(<redacted>)"
 
 
-@dataclass(frozen=True, slots=True)
-class _Encrypted:
+class _Encrypted(Part, frozen=True):
     """What both schemes share; a user names one of them."""
 
     dropout_rate: float = 0.1
@@ -49,6 +49,7 @@ class _Encrypted:
     hides_updates = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
             raise PlanError("dropout_rate and corrupt_rate must lie in [0, 1)")
 
@@ -125,8 +126,8 @@ class _Encrypted:
         return he.ciphertext_coefficients(message)
 
 
-@dataclass(frozen=True, slots=True)
-class Ckks(_Encrypted):
+@register("secure_sum")
+class Ckks(_Encrypted, frozen=True, tag="ckks"):
     """Exact integer sums under CKKS; every client holds the secret key, the server never does.
 
     Args:
@@ -141,8 +142,8 @@ class Ckks(_Encrypted):
     kind = "ckks"
 
 
-@dataclass(frozen=True, slots=True)
-class Bfv(_Encrypted):
+@register("secure_sum")
+class Bfv(_Encrypted, frozen=True, tag="bfv"):
     """Exact integer sums under BFV; every client holds the secret key, the server never does.
 
     Args:

@@ -12,6 +12,7 @@ import numpy as np
 
 import secagg
 from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.parts import Part, register
 from fedavg.sums.interface import Provision
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ STAGES = {
 _SLACK = 1e-9  # shares of a roster, as secagg counts them: 0.34 of 300 are 102
 
 
-@dataclass(frozen=True, slots=True)
-class SecAgg:
+@register("secure_sum")
+class SecAgg(Part, frozen=True, tag="secagg"):
     """Pairwise masks that cancel in the sum (Bonawitz et al. 2017, Bell et al. 2020).
 
     Args:
@@ -60,6 +61,7 @@ class SecAgg:
     hides_updates = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
             raise PlanError("dropout_rate and corrupt_rate must lie in [0, 1)")
         if self.threat_model not in ("malicious", "semi-honest", "malicious-local"):

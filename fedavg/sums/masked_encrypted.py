@@ -19,6 +19,7 @@ import numpy as np
 import he
 import secagg
 from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
+from fedavg.parts import Part, register
 from fedavg.sums.interface import KEY_HOLDER, Provision
 from fedavg.sums.masked import STAGES, SecAgg
 from fedavg.sums.opening import OPENED, KeyHolderSession, OpenedSum, read_opened
@@ -54,8 +55,8 @@ class _Material(msgspec.Struct, frozen=True, array_like=True):
         return "_Material(<redacted>)"
 
 
-@dataclass(frozen=True, slots=True)
-class EncryptedSecAgg:
+@register("secure_sum")
+class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
     """Masked vectors (secagg) that are added under encryption (he): two locks, two sets of keys.
 
     Args:
@@ -81,6 +82,7 @@ class EncryptedSecAgg:
     hides_updates = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.scheme not in ("bfv", "ckks"):
             raise PlanError(f"scheme must be 'bfv' or 'ckks', not {self.scheme!r}")
         if self.key_at not in ("holder", "clients"):

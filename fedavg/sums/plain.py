@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +36,8 @@ class PlainResult:
     survivors: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class InsecurePlain:
+@register("secure_sum")
+class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
     """Adds int64 vectors that the server reads: no protection whatsoever.
 
     Args:
@@ -53,6 +54,7 @@ class InsecurePlain:
     hides_updates = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.dropout_rate < 1:
             raise PlanError(f"dropout_rate must lie in [0, 1), not {self.dropout_rate!r}")
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedavg.algorithms.blocks.deal import check_length, check_seed
 from fedavg.errors import PlanError
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["LayerBlocks"]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerBlocks:
+@register("blocks")
+class LayerBlocks(Part, frozen=True, tag="layers"):
     """Blocks of whole tensors: every coordinate lies in exactly one.
 
     Args:
@@ -51,6 +51,7 @@ class LayerBlocks:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not len(self.names) == len(self.sizes) == len(self.owners):
             raise PlanError("blocks need one size and one block for each tensor")
         if not self.owners or set(self.owners) != set(range(max(self.owners) + 1)):

@@ -6,13 +6,14 @@ FedRolex (Alam et al. 2022), after HeteroFL (Diao et al. 2021).  For chains of d
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedavg.algorithms.blocks.deal import check_length, check_seed
 from fedavg.errors import PlanError
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["RollingBlocks"]
 
 
-@dataclass(frozen=True, slots=True)
-class RollingBlocks:
+@register("blocks")
+class RollingBlocks(Part, frozen=True, tag="rolling"):
     """Windows of the hidden units: a client trains the smaller network that they span.
 
     Block b of round t takes ``round(share·H)`` neighbouring units of every hidden layer of H units.  The
@@ -52,6 +53,7 @@ class RollingBlocks:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.count < 1:
             raise PlanError(f"at least one block is trained in a round, not {self.count!r}")
         if not 0 < self.part <= 1:

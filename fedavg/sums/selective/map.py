@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import numpy as np
 
 from fedavg.errors import NonFiniteError, PlanError
+from fedavg.parts import Part
 from fedavg.sums.once import sum_once
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ Source = Literal["public", "clients", "random"]
 _SCORE_BITS = 16  # a client's scores are rounded to so many bits of its largest
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class SensitivityMap:
+class SensitivityMap(Part, frozen=True, tag=False):
     """A public choice among a model's d coordinates.
 
     Make it with `from_scores`, `from_clients` or `random`.
@@ -64,6 +64,7 @@ class SensitivityMap:
     covered: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.source not in ("public", "clients", "random"):
             raise PlanError(f"source must be 'public', 'clients' or 'random', not {self.source!r}")
         if self.length < 2 or len(self.packed) != -(-self.length // 8):
@@ -108,7 +109,7 @@ class SensitivityMap:
         mask = np.zeros(scores.size, dtype=bool)
         mask[order] = True
         chosen = cls(scores.size, np.packbits(mask).tobytes(), source)
-        return replace(chosen, covered=chosen.coverage(scores))
+        return msgspec.structs.replace(chosen, covered=chosen.coverage(scores))
 
     @classmethod
     def from_clients(

@@ -8,13 +8,14 @@ rest nothing is open; that is the default.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from fedavg.errors import PlanError
+from fedavg.parts import Part, register
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.interface import Provision
 from fedavg.sums.masked import SecAgg
@@ -49,8 +50,8 @@ class _Pair(msgspec.Struct, frozen=True, array_like=True):
         return "_Pair(<redacted>)"
 
 
-@dataclass(frozen=True, slots=True)
-class Selective:
+@register("secure_sum")
+class Selective(Part, frozen=True, tag="selective"):
     """Adds the coordinates of a `SensitivityMap` under encryption and all others another way.
 
     Coordinates beyond the map, such as a private example count, are always encrypted.
@@ -74,14 +75,6 @@ class Selective:
     encrypted: Ckks | Bfv
     rest: SecAgg | InsecurePlain
     chosen: SensitivityMap
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.encrypted, (Ckks, Bfv)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-            raise PlanError("the chosen coordinates are added by Ckks() or Bfv()")
-        if not isinstance(self.rest, (SecAgg, InsecurePlain)):  # pyright: ignore[reportUnnecessaryIsInstance] - the same
-            raise PlanError("the rest is added by SecAgg(), or by InsecurePlain() in the clear")
-        if not isinstance(self.chosen, SensitivityMap):  # pyright: ignore[reportUnnecessaryIsInstance] - the same
-            raise PlanError("chosen is a SensitivityMap")
 
     @property
     def kind(self) -> str:

@@ -85,9 +85,10 @@ def test_values_outside_their_range_are_named():
     for strength in (-1.0, float("inf"), float("nan")):
         with pytest.raises(ConfigError, match="strength"):
             Ditto(TRAINING, strength)
-    for head in ((), "layers.1.*"):
-        with pytest.raises(ConfigError, match="head must list patterns"):
-            FedRep(TRAINING, head)
+    with pytest.raises(ConfigError, match="head must list patterns"):
+        FedRep(TRAINING, ())
+    with pytest.raises(PlanError, match="head must be a tuple"):
+        FedRep(TRAINING, "layers.1.*")
 
 
 @pytest.mark.parametrize(

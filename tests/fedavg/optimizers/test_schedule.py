@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import Schedule
 from fedavg.optimizers.server import FedAdagrad, FedAdam, FedAvg, FedMomentum, FedYogi
@@ -53,7 +53,7 @@ def test_a_rate_is_positive_and_never_above_the_full_one(kind, warmup, rounds):
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
-        ({"kind": "linear"}, "none of"),
+        ({"kind": "linear"}, "one of"),
         ({"milestones": (0.5, 0.5)}, "milestones"),
         ({"milestones": (0.7, 0.5)}, "milestones"),
         ({"milestones": (0.0,)}, "milestones"),
@@ -65,7 +65,7 @@ def test_a_rate_is_positive_and_never_above_the_full_one(kind, warmup, rounds):
     ],
 )
 def test_values_outside_their_range_are_named(fields, word):
-    with pytest.raises(ConfigError, match=word):
+    with pytest.raises((ConfigError, PlanError), match=word):
         Schedule(**fields)
 
 
@@ -85,7 +85,7 @@ def test_a_client_multiplies_its_rate():
 )
 def test_the_server_multiplies_its_step_and_keeps_its_moments(rule):
     """Round by round against the rule with the multiplied rate, by hand."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     schedule = Schedule("step", milestones=(0.5,), factor=0.5, warmup=1)
     run = federation(

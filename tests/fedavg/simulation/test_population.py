@@ -85,12 +85,12 @@ def test_bytes_that_hold_no_plan_are_refused():
             plan_from_bytes(data)
 
 
-def test_a_part_of_ones_own_stays_in_its_process():
+def test_a_value_that_is_no_registered_part_has_no_bytes():
     @dataclass(frozen=True)
     class Own:
         rate: float = 1.0
 
-    with pytest.raises(PlanError, match="workers=0"):
+    with pytest.raises(PlanError, match="no registered part"):
         plan_to_bytes(replace(plan(SUMS["secagg"]), cohort=Own()))
 
 

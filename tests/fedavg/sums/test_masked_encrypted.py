@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import numpy as np
 import pytest
@@ -416,5 +414,5 @@ def test_assumptions_say_who_can_do_what():
     holder, clients = EncryptedSecAgg(), EncryptedSecAgg(key_at="clients")
     assert any("Only the key holder can decrypt" in line for line in holder.assumptions)
     assert any("masks alone protect" in line for line in clients.assumptions)
-    semi_honest = replace(holder, threat_model="semi-honest")
+    semi_honest = msgspec.structs.replace(holder, threat_model="semi-honest")
     assert "only looks" in semi_honest.assumptions[0]

@@ -1,0 +1,281 @@
+"""Parts: the values that a plan is made of, and the registry that knows them by name.
+
+A part is frozen, validates itself, and travels as itself: the same fields are its table in a configuration,
+its form in messages to worker processes, and what a plan's digest is computed from.  A stranger adds a part
+by deriving from `Part` and registering the class; nothing here is edited for it.  What the parts of a family
+do is said by the family's Protocol (`fedavg.sums.interface`, `fedavg.privacy.noise`, …).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import sys
+import types
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+import numpy as np
+
+from fedavg.errors import ConfigError, PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Part",
+    "Trait",
+    "check_registered",
+    "family_of",
+    "load_plugins",
+    "modules_of",
+    "named",
+    "names",
+    "register",
+    "registered",
+    "traits_of",
+    "union",
+]
+
+Family = Literal[
+    "cohort",
+    "encoding",
+    "noise",
+    "secure_sum",
+    "server_optimizer",
+    "clipping",
+    "personalization",
+    "blocks",
+    "stage",
+]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+_GROUP = "fedavg.parts"  # of entry points
+_PLAIN: set[object] = {int, float, bool, str, bytes, type(None)}
+
+
+class Trait(str):
+    """One thing that a part does and that another part may not stand; see `fedavg.plan.checks`."""
+
+    __slots__ = ()
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """A value of a plan.
+
+    Derive from it with ``frozen=True`` and a ``tag``, the part's name in configurations.  A part that checks
+    its own fields overrides `__post_init__` and calls this one first: it replaces numpy scalars by Python's
+    numbers, integers by floats where a float is declared, and refuses values of another type.
+
+    Raises:
+        PlanError: a field of another type, by name.
+
+    Example:
+        >>> class Half(Part, frozen=True, tag="half"):
+        ...     share: float = 0.5
+        >>> Half(np.float32(0.25)).share, Half(1)
+        (0.25, Half(share=1.0))
+    """
+
+    traits: ClassVar[frozenset[Trait]] = frozenset()
+    """What it does that other parts may not stand."""
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)):
+            given = getattr(self, name)
+            value = given.item() if isinstance(given, np.generic) else given
+            try:
+                value = msgspec.convert(value, hint)
+            except msgspec.ValidationError:
+                raise PlanError(
+                    f"{type(self).__name__}: {name} must be {_words(hint)}, not {given!r:.80}"
+                ) from None
+            if value is not given:
+                msgspec.structs.force_setattr(self, name, value)
+
+
+@functools.cache
+def _hints(kind: type[Part]) -> tuple[tuple[str, Any], ...]:
+    return tuple((f.name, f.type) for f in msgspec.structs.fields(kind) if _checkable(f.type))
+
+
+def _checkable(hint: object) -> bool:
+    """Whether a hint is made of numbers, texts, tuples and parts alone: the others are Protocols."""
+    origin = get_origin(hint)
+    if origin is Literal:
+        return True
+    if origin in (Union, types.UnionType, tuple):
+        return all(part is Ellipsis or _checkable(part) for part in get_args(hint))
+    return hint in _PLAIN or (isinstance(hint, type) and issubclass(hint, Part))
+
+
+_SAID: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "a text",
+    bytes: "bytes",
+    type(None): "None",
+}
+
+
+def _words(hint: object) -> str:
+    """A hint in words, for a message."""
+    origin = get_origin(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, get_args(hint)))
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_words, get_args(hint)))
+    if origin is tuple:
+        first, *_ = get_args(hint)
+        return f"a tuple, each of it {_words(first)}"
+    return _SAID.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def traits_of(part: object) -> frozenset[Trait]:
+    """The traits that a part declares; a value that declares none has none."""
+    declared: frozenset[Trait] = getattr(part, "traits", frozenset())
+    return declared
+
+
+_REGISTRY: dict[Family, dict[str, type[Part]]] = {family: {} for family in FAMILIES}
+
+T = TypeVar("T", bound=Part)
+
+
+def register(family: Family) -> Callable[[type[T]], type[T]]:
+    """Register a class of parts under its tag.
+
+    Args:
+        family: which of a plan's places it can take.
+
+    Raises:
+        ConfigError: a class without a tag, a family that is none, or a name that another class has.
+
+    Example:
+        >>> @register("cohort")
+        ... class EveryOther(Part, frozen=True, tag="every-other-example"):
+        ...     first: int = 0
+        >>> named("cohort", "every-other-example") is EveryOther
+        True
+    """
+    if family not in _REGISTRY:
+        raise ConfigError(
+            f"no family of parts is called {family!r}; there are {', '.join(FAMILIES)}"
+        )
+
+    def enter(kind: type[T]) -> type[T]:
+        tag = kind.__struct_config__.tag
+        if not isinstance(tag, str):
+            raise ConfigError(f'{kind.__name__} has no name: derive it with tag="…"')
+        known = _REGISTRY[family].get(tag)
+        if known is not None and _place(known) != _place(kind):
+            raise ConfigError(
+                f"two parts of family {family!r} are called {tag!r}: {'.'.join(_place(known))} and "
+                f"{'.'.join(_place(kind))}; rename one"
+            )
+        _REGISTRY[family][tag] = kind
+        return kind
+
+    return enter
+
+
+def _place(kind: type) -> tuple[str, str]:
+    return kind.__module__, kind.__qualname__
+
+
+def registered(family: Family) -> Mapping[str, type[Part]]:
+    """The classes of a family by name, in the order in which they were registered."""
+    return dict(_REGISTRY[family])
+
+
+def names(family: Family) -> tuple[str, ...]:
+    """The names of a family, for `--help` and messages."""
+    return tuple(_REGISTRY[family])
+
+
+def named(family: Family, name: str) -> type[Part]:
+    """The class that a name stands for.
+
+    Raises:
+        ConfigError: no such name; the message lists those that there are.
+    """
+    kind = _REGISTRY[family].get(name)
+    if kind is None:
+        raise ConfigError(
+            f"{family} {name!r} is unknown; there are {', '.join(names(family))}. A part of your own is "
+            "registered by its module: name that in [plugins] modules"
+        )
+    return kind
+
+
+def union(family: Family) -> Any:  # noqa: ANN401 - a type made at run time
+    """The type of all registered parts of a family, for decoding."""
+    return Union[tuple(_REGISTRY[family].values())]  # noqa: UP007 - made at run time
+
+
+def family_of(part: object) -> Family | None:
+    """The family in which the class of a part is registered, or None."""
+    for family, kinds in _REGISTRY.items():
+        if type(part) in kinds.values():
+            return family
+    return None
+
+
+def check_registered(part: object) -> None:
+    """Refuse a value that no configuration, digest or other process could name.
+
+    Raises:
+        PlanError: a value whose class is not registered in any family.
+    """
+    if family_of(part) is None:
+        raise PlanError(
+            f"{type(part).__name__} is no registered part: derive it from fedavg.parts.Part with a tag and "
+            "register it, so that plans with it have a digest and can be rebuilt elsewhere"
+        )
+
+
+def modules_of(parts: Iterable[object]) -> tuple[str, ...]:
+    """The modules that another process has to import before it can read these parts.
+
+    Raises:
+        PlanError: a part that is not registered, or that is defined in the program itself.
+    """
+    found: set[str] = set()
+    for part in parts:
+        check_registered(part)
+        kind = type(part)
+        if kind.__module__ == "__main__":
+            raise PlanError(
+                f"{kind.__name__} is defined in the program itself, where worker processes cannot import "
+                "it: move it into a module, or run with workers=0"
+            )
+        if kind.__module__.split(".")[0] != "fedavg":
+            found.add(kind.__module__)
+    return tuple(sorted(found))
+
+
+def load_plugins(modules: Iterable[str] = ()) -> None:
+    """Import the modules that register parts: installed ones by entry point, others by name.
+
+    Args:
+        modules: import paths, such as those that ``[plugins] modules`` names.
+
+    Raises:
+        ConfigError: a module that cannot be imported.
+    """
+    for point in importlib.metadata.entry_points(group=_GROUP):
+        _import(point.module)
+    for module in modules:
+        _import(module)
+
+
+def _import(module: str) -> None:
+    if module in sys.modules:
+        return
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(f"the plug-in {module!r} cannot be imported: {error}") from error

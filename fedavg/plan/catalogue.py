@@ -1,0 +1,32 @@
+"""The parts that ship with the package: importing this module registers all of them by name."""
+
+from __future__ import annotations
+
+from fedavg.algorithms import personal
+from fedavg.algorithms.blocks import layers, rolling
+from fedavg.encoding import fixed_point, quantised, random_k
+from fedavg.optimizers import server
+from fedavg.privacy import clipping, noise, sampling
+from fedavg.sums import encrypted, masked, masked_encrypted, plain
+from fedavg.sums.selective import sum as selective
+
+__all__ = ["OURS"]
+
+OURS = (
+    clipping,
+    encrypted,
+    fixed_point,
+    layers,
+    masked,
+    masked_encrypted,
+    noise,
+    personal,
+    plain,
+    quantised,
+    random_k,
+    rolling,
+    sampling,
+    selective,
+    server,
+)
+"""The modules that register parts."""
