@@ -3,7 +3,7 @@
 A watched client is measured as if it were alone in its process: it has a directory of its own, and what
 the package remembers of a session for many clients at once is forgotten before each of its calls.  A
 recording keeps every message whole but the masked vectors, all but one: a server does the same work
-whichever vector it is fed, so replays feed that one, and n uploads are never held.
+whichever vector it is fed, so replays feed that one, signed by each client, and n uploads are never held.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 import sys
 import tracemalloc
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +27,11 @@ from secagg import (
     Server,
     UnsafeParametersError,
 )
+from secagg.crypto.keys import digest
 from secagg.crypto.ring import packed_size
 from secagg.testing import deterministic_entropy
+from secagg.wire.codec import decode, encode
+from secagg.wire.messages import MaskedInput, Partners
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +179,7 @@ def record(
     values, size = vector(params.vector_length), _packed_size(params)
     server = _server(params, Directory(public))
     figures = {client: _Watched() for client in ids[:watched]}
-    offer, clients, packed = server.offer(), {}, b""
+    offer, clients, packed, roster = server.offer(), {}, b"", b""
     for client, identity in identities.items():
         directory = Directory(public) if client in figures else shared
         with figures.get(client, _Watched()).watch:
@@ -197,7 +200,12 @@ def record(
                 packed, reply = reply[-size:], reply[:-size]
                 tick()
             sent[client] = reply
+        if phase is Phase.MASKED_INPUT:
+            partners = pending[min(sent)]
+            kept[phase] = _signed(sent, packed, identities, roster=roster, partners=partners)
         pending = dict(server.advance())
+        if phase is Phase.ADVERTISE_KEYS:
+            roster = pending[min(pending)]
     _check(server.result(), values, len(ids) - silent)
     live = [figure for client, figure in figures.items() if client not in gone]
     return Recording(
@@ -210,6 +218,29 @@ def record(
         up=statistics.median(figure.up for figure in live),
         down=statistics.median(figure.down for figure in live),
     )
+
+
+def _signed(
+    heads: dict[int, bytes],
+    packed: bytes,
+    identities: dict[int, Identity],
+    *,
+    roster: bytes,
+    partners: bytes | None,
+) -> dict[int, bytes]:
+    """The heads of masked inputs, as if each client had sent the same vector: signed again for it."""
+    session, announced = decode(partners or b"")
+    if not isinstance(announced, Partners):
+        raise TypeError("the partners are announced before inputs are masked")
+    root = announced.root(session, digest(b"roster", roster))
+    signed = {}
+    for client, head in heads.items():
+        _, message = decode(head + packed)
+        if isinstance(message, MaskedInput):
+            signature = identities[client].sign(message.signed(session, root))
+            whole = encode(replace(message, signature=signature), session)
+            signed[client] = whole[: len(head)]
+    return signed
 
 
 def replay(

@@ -7,6 +7,7 @@ this client and drops its secrets; a wrong call by the program changes nothing.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -185,7 +186,7 @@ class Client(Secret):
         keys = (secrets.identity.public, channel.public, mask.public)
         unsigned = AdvertiseKeys(self._client_id, *keys, signature=b"")
         signature = secrets.identity.sign(unsigned.signed(self._session))
-        self._own = AdvertiseKeys(self._client_id, *keys, signature=signature)
+        self._own = replace(unsigned, signature=signature)
         self._phase = Phase.SHARE_KEYS
         return encode(self._own, self._session)
 
@@ -296,7 +297,7 @@ class Client(Secret):
         commitment = seed_commitment(self._session, self._client_id, seed)
         unsigned = ShareKeys(self._client_id, commitment, b"", envelopes)
         signature = secrets.identity.sign(unsigned.signed(self._session, roster.root))
-        return ShareKeys(self._client_id, commitment, signature, envelopes)
+        return replace(unsigned, signature=signature)
 
     def _open_shares(self, forwarded: ForwardedShares, secrets: Ephemeral) -> SharesOpened:
         """Message 5: open the neighbours' shares and say which did."""
@@ -311,7 +312,9 @@ class Client(Secret):
                 f"{len(secrets.held)} neighbours' shares opened, {self._params.threshold - 1} needed",
             )
         flags = tuple(place in secrets.held for place in self._neighbours)
-        return SharesOpened(self._client_id, flags)
+        receipt = SharesOpened(self._client_id, b"", flags)
+        signature = secrets.identity.sign(receipt.signed(self._session, roster.root))
+        return replace(receipt, signature=signature)
 
     def _masked_input(self, partners: Partners, secrets: Ephemeral) -> MaskedInput:
         """Message 7: mask with exactly the neighbours that are partners."""
@@ -333,12 +336,15 @@ class Client(Secret):
             executor=self._executor,
         )
         secrets.input = secrets.mask = secrets.seed = None
-        signature = b""
+        shown = b""
         if self._params.local:
-            signed = MaskedInput.signed(self._session, root, self._client_id)
-            signature = secrets.identity.sign(signed)
+            signed = MaskedInput.partners_signed(self._session, root, self._client_id)
+            shown = secrets.identity.sign(signed)
         bits, length = self._params.ring_bits, self._params.vector_length
-        return MaskedInput(self._client_id, length, bits, signature, ring.pack(masked, bits))
+        packed = ring.pack(masked, bits)
+        unsigned = MaskedInput(self._client_id, length, bits, shown, b"", packed)
+        signature = secrets.identity.sign(unsigned.signed(self._session, root))
+        return replace(unsigned, signature=signature)
 
     def _sign(self, survivors: Survivors, secrets: Ephemeral) -> ConsistencySignature:
         """Message 9: check the survivor set and sign it."""
@@ -363,7 +369,9 @@ class Client(Secret):
         roster, survivors = present(self._roster), present(self._survivors)
         own = (roster.positions[self._client_id], self._signature)
         check_quorum(request, survivors, self._partner_root, roster, self._directory, own)
-        return UnmaskShares(self._client_id, [secrets.own_share, *secrets.due.values()])
+        given = UnmaskShares(self._client_id, b"", [secrets.own_share, *secrets.due.values()])
+        told = survivors.signed(self._session, self._partner_root)
+        return replace(given, signature=secrets.identity.sign(given.signed(told)))
 
     def _living(self) -> Ephemeral:
         if self._process != os.getpid():

@@ -91,7 +91,7 @@ def check_inputs(
     root = partners.root(roster.session, roster.root)
     for place, signature in zip(alive, survivors.signatures, strict=True):
         entry = roster.entries[place]
-        signed = MaskedInput.signed(roster.session, root, entry.client_id)
+        signed = MaskedInput.partners_signed(roster.session, root, entry.client_id)
         if not directory.verify(entry.identity, signature, signed):
             raise RemoteProtocolError(
                 f"shows no input of client {entry.client_id} with these partners", "server"

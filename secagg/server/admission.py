@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         ConsistencySignature,
         ShareKeys,
         SharesOpened,
-        Survivors,
         UnmaskShares,
     )
 
@@ -38,6 +37,7 @@ __all__ = [
     "check_dealt",
     "check_due",
     "check_input",
+    "check_input_apart",
     "check_keys",
     "check_opened",
     "check_shares",
@@ -69,23 +69,22 @@ def check_keys(
 
 def check_dealt(message: ShareKeys, roster: Roster, directory: Directory) -> None:
     """Raise RemoteProtocolError unless there is an envelope for each neighbour, signed for."""
-    client_id = message.client_id
-    _check_count(client_id, roster, len(message.envelopes))
     signed = message.signed(roster.session, roster.root)
-    identity = roster.entries[roster.positions[client_id]].identity
-    if not directory.verify(identity, message.signature, signed):
-        raise RemoteProtocolError("dealt shares with a signature that does not hold", client_id)
+    _check_signature(message, roster, directory, signed)
+    _check_count(message.client_id, roster, len(message.envelopes))
 
 
 def check_opened(
-    message: SharesOpened, roster: Roster, dealers: AbstractSet[int]
+    message: SharesOpened, roster: Roster, dealers: AbstractSet[int], directory: Directory
 ) -> frozenset[int]:
     """The neighbours whose shares a client opened.
 
     Raises:
-        RemoteProtocolError: somebody among them dealt none, or they are too few to go on.
+        RemoteProtocolError: not signed, or somebody among them dealt none, or they are too few to go on.
     """
     client_id = message.client_id
+    signed = message.signed(roster.session, roster.root)
+    _check_signature(message, roster, directory, signed)
     _check_count(client_id, roster, len(message.opened))
     around = roster.neighbours(roster.positions[client_id])
     opened = frozenset(compress(around, message.opened))
@@ -97,17 +96,25 @@ def check_opened(
 def check_input(
     message: MaskedInput, roster: Roster, bits: int, partner_root: bytes, directory: Directory
 ) -> None:
-    """Raise RemoteProtocolError unless an input has the session's shape and, if due, a signature."""
+    """Raise RemoteProtocolError unless an input has the session's shape and its signatures."""
+    _check_signature(message, roster, directory, message.signed(roster.session, partner_root))
+    check_input_apart(message, roster, bits, partner_root, directory)
+
+
+def check_input_apart(
+    message: MaskedInput, roster: Roster, bits: int, partner_root: bytes, directory: Directory
+) -> None:
+    """Check an input as `check_input` does, but for the signature on the vector, which is elsewhere."""
     client_id, params = message.client_id, roster.params
     if (message.length, message.bits) != (params.vector_length, bits):
         raise RemoteProtocolError("sent an input of another length or ring", client_id)
     if not params.local:
-        if message.signature:
-            raise RemoteProtocolError("signed an input where none is signed", client_id)
+        if message.partner_signature:
+            raise RemoteProtocolError("signed its partners where nobody is shown that", client_id)
         return
     identity = roster.entries[roster.positions[client_id]].identity
-    signed = MaskedInput.signed(roster.session, partner_root, client_id)
-    if not directory.verify(identity, message.signature, signed):
+    signed = MaskedInput.partners_signed(roster.session, partner_root, client_id)
+    if not directory.verify(identity, message.partner_signature, signed):
         raise RemoteProtocolError("masked with other partners than it was told", client_id)
 
 
@@ -140,39 +147,37 @@ def check_sum(total: NDArray[np.int64], params: Params) -> RingArray:
 
 
 def check_signature(
-    message: ConsistencySignature,
-    survivors: Survivors,
-    roster: Roster,
-    partner_root: bytes,
-    directory: Directory,
+    message: ConsistencySignature, roster: Roster, told: bytes, directory: Directory
 ) -> None:
     """Raise RemoteProtocolError unless a client signed the survivors that it was told."""
-    identity = roster.entries[roster.positions[message.client_id]].identity
-    signed = survivors.signed(roster.session, partner_root)
-    if not directory.verify(identity, message.signature, signed):
-        raise RemoteProtocolError("signed other survivors than it was told", message.client_id)
+    _check_signature(message, roster, directory, told)
 
 
 def check_shares(
     message: UnmaskShares,
     roster: Roster,
+    told: bytes,
+    directory: Directory,
     around: Sequence[int],
     promised: bytes,
     survivors: AbstractSet[int],
 ) -> None:
     """Raise RemoteProtocolError unless each share is the one that its dealer committed to.
 
-    A client's share of its own secret has no commitment: a wrong one spoils only its dealer, itself.
+    A client's share of its own secret has no commitment: it is used where no other is left.
 
     Args:
         message: its own share, then one of each partner around it.
         roster: the roster.
+        told: what the consistency signatures cover.
+        directory: keeps parsed keys.
         around: positions of the sender's neighbours among the partners, ascending.
         promised: these partners' commitments to what they dealt the sender, joined: to a share of the
             self-mask for each survivor, of the mask key for others.
         survivors: positions in the sum.
     """
     holder = message.client_id
+    _check_signature(message, roster, directory, message.signed(told))
     if len(message.shares) != len(around) + 1:
         raise RemoteProtocolError(
             f"gave {len(message.shares)} shares, {len(around) + 1} are due", holder
@@ -187,6 +192,26 @@ def check_shares(
         differs = next(at for at, (a, b) in enumerate(zip(given, promised, strict=True)) if a != b)
         dealer = dealers[differs // COMMITMENT_SIZE]
         raise RemoteProtocolError(f"gave another share than client {dealer} dealt it", holder)
+
+
+def _check_signature(
+    message: ShareKeys | SharesOpened | MaskedInput | ConsistencySignature | UnmaskShares,
+    roster: Roster,
+    directory: Directory,
+    signed: bytes,
+) -> None:
+    """Raise RemoteProtocolError unless a message is what its sender signed.
+
+    This check comes before the others: what fails them has then been said by the client itself, and not
+    by somebody who speaks in its name.
+    """
+    identity = roster.entries[roster.positions[message.client_id]].identity
+    if not directory.verify(identity, message.signature, signed):
+        raise RemoteProtocolError(
+            "sent a message whose signature does not hold: it was altered on its way, or somebody else "
+            "wrote it, or the client was told something else",
+            message.client_id,
+        )
 
 
 def _check_count(client_id: int, roster: Roster, count: int) -> None:

@@ -110,6 +110,7 @@ class Server:
         self._masked_with: dict[int, tuple[int, ...]] = {}
         self._inputs: dict[int, bytes] = {}  # of those already in the total: their signatures
         self._survivors = Survivors(b"")
+        self._told = b""  # what signatures on the survivors cover
         self._alive: frozenset[int] = frozenset()
         self._promised: dict[int, bytes] = {}  # commitments to the shares that a survivor must give
         self._total: ring.RingArray | None = None
@@ -162,17 +163,22 @@ class Server:
         words = admission.check_sum(total, self._params)
         np.add(self._sum(), words, out=self._sum())
         for message in inputs:
-            self._inputs[self._position(message.client_id)] = message.signature
+            self._inputs[self._position(message.client_id)] = message.partner_signature
             self._answers[message.client_id] = message
 
     def check_apart(self, client_id: int, signature: bytes) -> MaskedInput:
-        """Check all of a masked input but its words, which come in a sum. Raises as `receive` does."""
+        """Check all of a masked input but its words, which come in a sum. Raises as `receive` does.
+
+        Args:
+            client_id: the sender.
+            signature: on its partners, where quorums are of neighbours; else b"".
+        """
         self._check_sender(client_id)
         admission.check_due(self._phase)
         shape = (self._params.vector_length, self._params.ring_bits)
-        message = MaskedInput(client_id, *shape, signature, b"")
+        message = MaskedInput(client_id, *shape, signature, b"", b"")
         told = (shape[1], self._partner_root, self._directory)
-        admission.check_input(message, self._known(), *told)
+        admission.check_input_apart(message, self._known(), *told)
         return message
 
     def advance(self) -> dict[int, bytes]:
@@ -259,18 +265,19 @@ class Server:
             case ShareKeys():
                 admission.check_dealt(content, self._known(), self._directory)
             case SharesOpened():
-                opened = admission.check_opened(content, self._known(), self._dealt.keys())
+                dealers = self._dealt.keys()
+                opened = admission.check_opened(content, self._known(), dealers, self._directory)
                 self._opened[self._position(client_id)] = opened
             case MaskedInput():
                 self._add(content)
                 return
             case ConsistencySignature():
-                told = (self._survivors, self._known(), self._partner_root, self._directory)
-                admission.check_signature(content, *told)
+                admission.check_signature(content, self._known(), self._told, self._directory)
             case UnmaskShares():
                 position = self._position(client_id)
                 around, promised = self._masked_with[position], self._promised[position]
-                admission.check_shares(content, self._known(), around, promised, self._alive)
+                told = (self._known(), self._told, self._directory)
+                admission.check_shares(content, *told, around, promised, self._alive)
             case _:  # the table of awaited kinds lets no other through
                 raise RemoteProtocolError("sent a message of the server's", client_id)
         self._answers[client_id] = content
@@ -280,7 +287,7 @@ class Server:
         root, bits = self._partner_root, self._params.ring_bits
         admission.check_input(message, self._known(), bits, root, self._directory)
         ring.add_packed(self._sum(), message.packed, bits)
-        self._inputs[self._position(message.client_id)] = message.signature
+        self._inputs[self._position(message.client_id)] = message.partner_signature
         self._answers[message.client_id] = replace(message, packed=b"")
 
     # What closes a phase ----------------------------------------------------------------------------
@@ -325,6 +332,7 @@ class Server:
         roster, inputs, told = self._known(), self._inputs, sorted(self._inputs)
         self._alive = frozenset(told)
         self._survivors = Survivors(members_of(roster, told))
+        self._told = self._survivors.signed(self._session, self._partner_root)
         self._promised = promises_to(roster, self._dealt, self._masked_with, self._alive)
         self._dealt = {place: replace(self._dealt[place], envelopes=()) for place in told}
         if not self._params.local:

@@ -58,7 +58,7 @@ _COLUMNS = np.dtype(
 _DEALT = struct.Struct(f"<I32s{SIGNATURE_SIZE}sI")
 _VECTOR = struct.Struct("<IIBB")
 _SIGNED = struct.Struct(f"<I{SIGNATURE_SIZE}s")
-_OPENED = struct.Struct("<II")
+_COUNTED = struct.Struct(f"<I{SIGNATURE_SIZE}sI")
 
 
 def pack_flags(flags: Sequence[bool]) -> bytes:
@@ -188,14 +188,15 @@ def _forwarded(body: memoryview) -> ForwardedShares:
 
 
 def _put_opened(message: SharesOpened) -> bytes:
-    return _OPENED.pack(message.client_id, len(message.opened)) + pack_flags(message.opened)
+    head = _COUNTED.pack(message.client_id, message.signature, len(message.opened))
+    return head + pack_flags(message.opened)
 
 
 def _opened(body: memoryview) -> SharesOpened:
-    flags, end = _flags(body, _U32.size)
+    flags, end = _flags(body, _SIGNED.size)
     _exact(body, end)
-    (client_id,) = _U32.unpack_from(body)
-    return SharesOpened(client_id, _bools(flags))
+    client_id, signature = _SIGNED.unpack_from(body)
+    return SharesOpened(client_id, signature, _bools(flags))
 
 
 def _put_partners(message: Partners) -> bytes:
@@ -209,20 +210,25 @@ def _partners(body: memoryview) -> Partners:
 
 
 def _put_masked_input(message: MaskedInput) -> bytes:
-    head = _VECTOR.pack(message.client_id, message.length, message.bits, bool(message.signature))
-    return b"".join((head, message.signature, message.packed))
+    partners = message.partner_signature
+    head = _VECTOR.pack(message.client_id, message.length, message.bits, bool(partners))
+    return b"".join((head, partners, message.signature, message.packed))
 
 
 def _masked_input(body: memoryview) -> MaskedInput:
     if len(body) < _VECTOR.size:
         raise WireFormatError("message ends before its vector")
-    client_id, length, bits, signed = _VECTOR.unpack_from(body)
-    if signed > 1 or not 1 <= length <= MAX_LENGTH or not 2 <= bits <= MAX_RING_BITS:
+    client_id, length, bits, partners = _VECTOR.unpack_from(body)
+    if partners > 1 or not 1 <= length <= MAX_LENGTH or not 2 <= bits <= MAX_RING_BITS:
         raise WireFormatError("a vector of such a shape is in no session")
-    start = _VECTOR.size + signed * SIGNATURE_SIZE
+    signed = _VECTOR.size + partners * SIGNATURE_SIZE
+    start = signed + SIGNATURE_SIZE
+    if len(body) < start:
+        raise WireFormatError("message ends within its signatures")
     packed = cast("bytes", body[start:])  # a view: the vector is not copied
     check_packed(packed, length, bits)
-    return MaskedInput(client_id, length, bits, bytes(body[_VECTOR.size : start]), packed)
+    signatures = bytes(body[_VECTOR.size : signed]), bytes(body[signed:start])
+    return MaskedInput(client_id, length, bits, *signatures, packed)
 
 
 def _put_survivors(message: Survivors) -> bytes:
@@ -266,13 +272,15 @@ def _signatures(body: memoryview) -> Signatures:
 
 
 def _put_unmask(message: UnmaskShares) -> bytes:
-    return _OPENED.pack(message.client_id, len(message.shares)) + b"".join(message.shares)
+    head = _COUNTED.pack(message.client_id, message.signature, len(message.shares))
+    return head + b"".join(message.shares)
 
 
 def _unmask_shares(body: memoryview) -> UnmaskShares:
-    _exact(body, _OPENED.size + _count(body, _U32.size) * SHARE_SIZE)
-    (client_id,) = _U32.unpack_from(body)
-    return UnmaskShares(client_id, Records(bytes(body[_OPENED.size :]), SHARE_SIZE, bytes))
+    _exact(body, _COUNTED.size + _count(body, _SIGNED.size) * SHARE_SIZE)
+    client_id, signature = _SIGNED.unpack_from(body)
+    shares = Records(bytes(body[_COUNTED.size :]), SHARE_SIZE, bytes)
+    return UnmaskShares(client_id, signature, shares)
 
 
 ENCODERS: dict[type[Message], Callable[..., bytes]] = {

@@ -42,7 +42,7 @@ class Kind(enum.IntEnum):
 
 
 MAGIC = b"SAGG"
-VERSION = 1
+VERSION = 2
 SUITE = 1
 """X25519, Ed25519, HKDF-SHA256, AES-128-GCM, AES-128-CTR, Shamir over F_65537."""
 SESSION_SIZE = 32
@@ -114,7 +114,9 @@ def masked_vector(data: bytes) -> RingArray:
 
 
 def input_signature(data: bytes) -> bytes:
-    """What a masked-input message is signed with: 64 bytes where quorums are of neighbours, else b"".
+    """A masked-input message's signature on its partners: 64 bytes where quorums are of neighbours, else b"".
+
+    It does not cover the vector, so it may go where the vector must not be recognised.
 
     Raises:
         WireFormatError: not a masked-input message.
@@ -122,7 +124,7 @@ def input_signature(data: bytes) -> bytes:
     _, message = decode(data)
     if not isinstance(message, MaskedInput):
         raise WireFormatError("only a masked-input message carries such a signature")
-    return message.signature
+    return message.partner_signature
 
 
 def encode(message: Message, session: bytes) -> bytes:

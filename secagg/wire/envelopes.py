@@ -63,7 +63,7 @@ class Binding(Protocol):
 
 
 _PLACE = struct.Struct("<IIB")
-_LABEL = b"secagg v1 share\0"
+_LABEL = b"secagg v2 share\0"
 
 
 def share_commitments(

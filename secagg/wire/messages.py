@@ -6,13 +6,14 @@ neighbours in ascending position. Flags say yes or no for each place of such a l
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secagg.crypto.keys import digest
 from secagg.crypto.sealed import TAG_SIZE
 from secagg.crypto.shamir import SHARE_SIZE
-from secagg.wire.records import column
+from secagg.wire.records import column, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,9 @@ COMMITMENT_SIZE = 16
 COMMITMENTS_SIZE = 2 * COMMITMENT_SIZE
 """At the head of each envelope: its dealer's commitments to the two shares inside."""
 ENVELOPE_SIZE = COMMITMENTS_SIZE + 2 * SHARE_SIZE + TAG_SIZE
+
+
+_OWN_AND_OTHERS = slice(SHARE_SIZE), slice(SHARE_SIZE, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,30 @@ class ShareKeys:
 
     def signed(self, session: bytes, root: bytes) -> bytes:
         """What the signature covers: all that a third party needs to convict a bad dealer."""
-        client = self.client_id.to_bytes(4, "little")
-        return digest(b"dealt", session, root, client, self.seed_commitment, self.commitments())
+        columns = (self.commitments(0, COMMITMENT_SIZE), self.commitments(COMMITMENT_SIZE))
+        hashes = [hashlib.sha256(column).digest() for column in columns]
+        return self.statement(session, root, self.client_id, self.seed_commitment, hashes)
 
-    def commitments(self) -> bytes:
-        """The heads of all envelopes."""
-        return b"".join(column(self.envelopes, 0, COMMITMENTS_SIZE))
+    @staticmethod
+    def statement(
+        session: bytes, root: bytes, client_id: int, seed_commitment: bytes, hashes: Sequence[bytes]
+    ) -> bytes:
+        """The statement that a dealer signs.
+
+        Args:
+            session: its name.
+            root: hash of the whole roster.
+            client_id: the dealer.
+            seed_commitment: to its self-mask seed.
+            hashes: SHA-256 of its commitments to the shares of the self-mask seed, joined, and of those
+                to the shares of the mask key. Evidence about one of the secrets need not show the other.
+        """
+        client = client_id.to_bytes(4, "little")
+        return digest(b"dealt", session, root, client, seed_commitment, *hashes)
+
+    def commitments(self, start: int = 0, end: int = COMMITMENTS_SIZE) -> bytes:
+        """The heads of all envelopes, or the same bytes of each, joined."""
+        return b"".join(column(self.envelopes, start, end))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +127,16 @@ class ForwardedShares:
 
 @dataclass(frozen=True, slots=True)
 class SharesOpened:
-    """Client → server: which neighbours' envelopes opened."""
+    """Client → server: which neighbours' envelopes opened; signed."""
 
     client_id: int
+    signature: bytes
     opened: tuple[bool, ...]
+
+    def signed(self, session: bytes, root: bytes) -> bytes:
+        """What the signature covers: an accusation is its sender's own."""
+        client = self.client_id.to_bytes(4, "little")
+        return digest(b"opened", session, root, client, bytes(self.opened))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +156,35 @@ class Partners:
 
 @dataclass(frozen=True, slots=True)
 class MaskedInput:
-    """Client → server: the masked vector; signed where quorums are of neighbours, else b""."""
+    """Client → server: the masked vector, signed.
+
+    Args:
+        client_id: the sender.
+        length: coordinates of the vector.
+        bits: of each.
+        partner_signature: where quorums are of neighbours, the sender's signature on the partners that it
+            masked with, which the server shows to the neighbours; else b"".
+        signature: on all of the input.
+        packed: the masked vector.
+    """
 
     client_id: int
     length: int
     bits: int
+    partner_signature: bytes
     signature: bytes
     packed: bytes
 
     @staticmethod
-    def signed(session: bytes, partner_root: bytes, client_id: int) -> bytes:
-        """What the signature covers: with whom the client masked."""
+    def partners_signed(session: bytes, partner_root: bytes, client_id: int) -> bytes:
+        """What the signature on the partners covers."""
         return digest(b"input", session, partner_root, client_id.to_bytes(4, "little"))
+
+    def signed(self, session: bytes, partner_root: bytes) -> bytes:
+        """What the signature covers: the vector too, so that it is the sender's own."""
+        client, length = self.client_id.to_bytes(4, "little"), self.length.to_bytes(4, "little")
+        shape = length + self.bits.to_bytes(1, "little")
+        return digest(b"masked vector", session, partner_root, client, shape, self.packed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +222,30 @@ class UnmaskShares:
     """Client → server: its own self-mask share, then one share for each neighbour that is a partner."""
 
     client_id: int
+    signature: bytes
     shares: Sequence[bytes]
+
+    def signed(self, survivors: bytes) -> bytes:
+        """What the signature covers.
+
+        Args:
+            survivors: what the consistency signatures cover, so that the answer is to one request.
+        """
+        own, others = (memoryview(joined(self.shares))[s] for s in _OWN_AND_OTHERS)
+        hashed = hashlib.sha256(others).digest()
+        return self.statement(survivors, self.client_id, bytes(own), hashed)
+
+    @staticmethod
+    def statement(survivors: bytes, client_id: int, own: bytes, others: bytes) -> bytes:
+        """The statement that a client signs.
+
+        Args:
+            survivors: what the consistency signatures cover.
+            client_id: the sender.
+            own: the share of its own self-mask seed.
+            others: SHA-256 of its other shares, joined. Evidence about its own need not show them.
+        """
+        return digest(b"unmask", survivors, client_id.to_bytes(4, "little"), own, others)
 
 
 Message = (

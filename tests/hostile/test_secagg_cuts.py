@@ -86,7 +86,7 @@ def split(lab, groups, *, told):
         if not lab.params.local:
             return Survivors(members_of(alive, size))
         near = [p for p in around if p in group_of[i]]
-        shown = [decode(inputs[lab.roster.client_id(p)])[1].signature for p in near]
+        shown = [decode(inputs[lab.roster.client_id(p)])[1].partner_signature for p in near]
         return Survivors(members_of(alive, size), shown)
 
     views = {i: survivors(i) for i in inputs}
@@ -175,7 +175,7 @@ def accuse(lab, liar, count):
         if i == liar:
             message = decode(reply)[1]
             opened = tuple(at >= count and flag for at, flag in enumerate(message.opened))
-            reply = lab.encode(dataclasses.replace(message, opened=opened))
+            reply = lab.signed(dataclasses.replace(message, opened=opened))
         lab.server.receive(i, reply)
     lab.next_messages = lab.server.advance()
     lab.run_to(Phase.DONE)
@@ -214,13 +214,13 @@ def comes_back(lab):
         if i == 50:
             message = decode(reply)[1]
             opened = tuple(at > 2 for at in range(len(message.opened)))
-            reply = lab.encode(dataclasses.replace(message, opened=opened))
+            reply = lab.signed(dataclasses.replace(message, opened=opened))
         lab.server.receive(i, reply)
     lab.next_messages = lab.server.advance()
     assert 50 not in lab.next_messages
     bits, length = lab.params.ring_bits, lab.params.vector_length
     vector = ring.pack(np.full(length, 5, ring.ring_dtype(bits)), bits)
-    lab.server.receive(50, lab.encode(MaskedInput(50, length, bits, b"", vector)))
+    lab.server.receive(50, lab.signed(MaskedInput(50, length, bits, b"", b"", vector)))
     return lab
 
 
@@ -310,7 +310,8 @@ def split_status(lab, victim, share):
     roster, out = lab.roster, lab.roster.positions[victim]
     around = roster.neighbours(out)
     blind = {roster.client_id(p) for p in around[:share]}
-    inputs = {i: decode(lab.sent[Phase.MASKED_INPUT, i])[1].signature for i in lab.ids}
+    sent = {i: decode(lab.sent[Phase.MASKED_INPUT, i])[1] for i in lab.ids}
+    inputs = {i: message.partner_signature for i, message in sent.items()}
 
     def survivors(i):
         alive = [p for p in range(len(lab.ids)) if i not in blind or p != out]

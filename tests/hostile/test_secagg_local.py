@@ -99,7 +99,7 @@ def altered_survivors(name, lab):
     other = Partners(b"\1" * (len(lab.ids) - 1) + b"\0").root(lab.session, lab.roster.root)
     neighbour = lab.roster.client_id(lab.roster.neighbours(0)[0])
     unsigned = lab.sent[Phase.MASKED_INPUT, neighbour]
-    signed = decode(unsigned)[1].signed(lab.session, other, neighbour)
+    signed = decode(unsigned)[1].partners_signed(lab.session, other, neighbour)
     if name == "none":
         signatures = []
     elif name == "one less":
@@ -145,7 +145,7 @@ def test_the_server_turns_away_an_input_signed_for_other_partners():
     lab = lab_of().run_to(Phase.MASKED_INPUT)
     message = decode(reply := lab.reply(10))[1]
     for signature in (b"", bytes(64)):
-        bad = lab.encode(dataclasses.replace(message, signature=signature))
+        bad = lab.signed(dataclasses.replace(message, partner_signature=signature))
         with pytest.raises(RemoteProtocolError, match="other partners") as caught:
             lab.server.receive(10, bad)
         assert caught.value.culprit == 10

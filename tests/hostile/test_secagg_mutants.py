@@ -188,7 +188,7 @@ def test_s10_mutant_that_goes_on_after_a_fork(monkeypatch):
     [
         (
             clients.test_shares_with_a_signature_that_does_not_hold,
-            "check_dealt",
+            "_check_signature",
             "not directory.verify(identity, message.signature, signed)",
             (),
         ),
@@ -206,7 +206,7 @@ def test_s10_mutant_that_goes_on_after_a_fork(monkeypatch):
         ),
         (
             clients.test_a_signature_over_other_survivors,
-            "check_signature",
+            "_check_signature",
             "not directory.verify(identity, message.signature, signed)",
             (),
         ),
@@ -226,7 +226,7 @@ def test_s12_mutant_servers(test, function, check, arguments, monkeypatch):
 def test_o1_mutant_that_sums_other_shapes(monkeypatch):
     """The ring's own check of sizes stands behind, and does not know whom to name."""
     check = "(message.length, message.bits) != (params.vector_length, bits)"
-    without(monkeypatch, admission, "check_input", check)
+    without(monkeypatch, admission, "check_input_apart", check)
     with pytest.raises(WireFormatError):
         clients.test_o1_inputs_of_another_shape({"length": 3, "packed": bytes(6)}, "another length")
 

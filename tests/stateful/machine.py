@@ -27,6 +27,7 @@ from secagg import (
     LocalProtocolError,
     Phase,
     RemoteProtocolError,
+    SecAggError,
     masked_vector,
 )
 from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
@@ -36,6 +37,7 @@ from secagg.wire.envelopes import MASK_KEY, SELF_MASK, committed, share_commitme
 from secagg.wire.messages import (
     Advertisements,
     ForwardedShares,
+    MaskedInput,
     Partners,
     SharesOpened,
     Signatures,
@@ -122,6 +124,10 @@ def twisted(message, session, place, around=()):
             at = place % len(shares)
             shares[at] = bytes([shares[at][0] ^ 1]) + shares[at][1:]
             content = dataclasses.replace(content, shares=tuple(shares))
+        case MaskedInput():
+            packed = bytearray(content.packed)
+            packed[0] ^= 1  # the lowest bit of the first coordinate: padding is at the other end
+            content = dataclasses.replace(content, packed=bytes(packed))
         case _:
             return message
     return encode(content, session)
@@ -283,6 +289,7 @@ class Sessions(RuleBasedStateMachine):
             assert decode(message)[1].client_id == i
             assert i not in self.answered
             self.taken(i, message)
+        return error
 
     def taken(self, i, message):
         """The server has accepted a message."""
@@ -297,13 +304,18 @@ class Sessions(RuleBasedStateMachine):
         if self.server.phase is Phase.SHARE_KEYS:
             self.dealt[i] = content
 
-    @rule(target=messages, place=PLACES, spot=SPOTS, flip=st.integers(0, 255))
-    def lies(self, place, spot, flip):
+    @rule(target=messages, place=PLACES, spot=SPOTS, flip=st.integers(0, 255), own=st.booleans())
+    def lies(self, place, spot, flip, own):
+        """Damage on the way, which the signature shows, or a client's own, which it signs."""
         self.compose(i := self.client_at(place))
         if i not in self.replies:
             return multiple()
         message = damaged(self.replies[i], spot, flip)
-        self.push(i, message)
+        message = self.own(i, message) if own else message
+        due = self.replies[i]
+        taken = self.push(i, message) is None
+        # nobody but a neighbour can look into an envelope; all else is signed for
+        assert own or not taken or message == due or read_header(due)[0] is Kind.SHARE_KEYS
         return message
 
     @rule(target=messages, place=PLACES, at=PLACES)
@@ -311,9 +323,20 @@ class Sessions(RuleBasedStateMachine):
         self.compose(i := self.client_at(place))
         if i not in self.replies:
             return multiple()
-        message = twisted(self.replies[i], self.lab.session, at)
+        message = self.own(i, twisted(self.replies[i], self.lab.session, at))
         self.push(i, message)
         return message
+
+    def own(self, i, message):
+        """A client's message with a signature of its own, where it may say what it likes."""
+        try:
+            kind, content = read_header(message)[0], decode(message)[1]
+        except SecAggError:
+            return message
+        phase = self.server.phase
+        if self.over or phase is Phase.ADVERTISE_KEYS or kind is not SERVER_AWAITS[phase]:
+            return message
+        return self.lab.signed(content) if content.client_id == i else message
 
     @rule(place=PLACES, message=messages)
     def replays(self, place, message):

@@ -70,6 +70,15 @@ MUTANTS = {
         Phase.CONSISTENCY,
         (secagg.client.client, "check_quorum", "shown < quorum"),
     ),
+    "vectors that nobody signed are added": (
+        Phase.MASKED_INPUT,
+        (
+            secagg.server.admission,
+            "check_input",
+            "_check_signature(message, roster, directory, message.signed(roster.session, partner_root))",
+            "None",
+        ),
+    ),
     "chunks come in any order": (
         Phase.UNMASK,
         (Staging, "add", "index != upload.taken or parts != upload.parts"),
@@ -104,8 +113,8 @@ LOCAL_MUTANTS = {
         Phase.MASKED_INPUT,
         (
             secagg.server.admission,
-            "check_input",
-            "not directory.verify(identity, message.signature, signed)",
+            "check_input_apart",
+            "not directory.verify(identity, message.partner_signature, signed)",
         ),
     ),
 }

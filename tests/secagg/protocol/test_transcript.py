@@ -50,11 +50,16 @@ def test_a_second_reader_derives_the_same_values(case):
     assert found["roster_root"] == reader.root.hex()
     assert found["ring_order"] == reader.order
     assert found["partner_root"] == reader.partner_root.hex()
+    speaker = min(reader.answers["unmask"])
     assert found["signed"] == {
-        "advertise": reader.advertise_digest(first).hex(),
-        "dealt": reader.dealt_digest(first).hex(),
-        "input": reader.input_digest(first).hex(),
+        "speaker": speaker,
+        "advertise": reader.advertise_digest(speaker).hex(),
+        "dealt": reader.dealt_digest(speaker).hex(),
+        "opened": reader.opened_digest(speaker).hex(),
+        "input": reader.input_digest(speaker).hex(),
+        "masked vector": reader.vector_digest(speaker).hex(),
         "survivors": reader.survivors_digest().hex(),
+        "unmask": reader.unmask_digest(speaker).hex(),
     }
     for client, value in found["self"].items():
         seed = reader.self_seed(int(client), reader.secrets[int(client)]["self"])

@@ -81,7 +81,7 @@ def test_shares_come_by_dealer(case):
     }
     answers = {
         holder: UnmaskShares(
-            roster.ids[holder], [(dealer, holder) for dealer in (holder, *masked_with[holder])]
+            roster.ids[holder], b"", [(dealer, holder) for dealer in (holder, *masked_with[holder])]
         )
         for holder in holders
     }

@@ -6,6 +6,7 @@ import numpy as np
 
 from secagg import Client, Directory, Identity, Params, Phase, Policy, Server
 from secagg.wire.codec import decode, encode
+from tests.secagg.support.signing import signed
 
 CONTEXT = b"lab"
 SERVER_STEPS = (
@@ -86,6 +87,10 @@ class Lab:
 
     def encode(self, message):
         return encode(message, self.session)
+
+    def signed(self, message):
+        """The bytes of a client's message, signed by that client."""
+        return self.encode(signed(message, self.identities[message.client_id], self.server))
 
     def total(self, survivors):
         return sum(self.inputs[i] for i in survivors)

@@ -10,6 +10,7 @@ from secagg.crypto.shamir import SHARE_SIZE
 from secagg.server.outbox import members_of
 from secagg.wire.codec import decode, encode, encode_chunk
 from secagg.wire.messages import MaskedInput, Survivors
+from tests.secagg.support import signing
 
 P25519 = 2**255 - 19
 WIRE = "WireFormatError"
@@ -125,30 +126,49 @@ def _chunks(book, phase, good):
     book.chunks(phase, "a chunk in a chunk", chunk(name, 0, 1, chunk(name, 0, 1, a)))
 
 
+def _signer(book, good):
+    """Encodes an altered answer with a signature that holds."""
+    session, own = book.session, decode(good)[1]
+    identity = session.identities[book.client]
+
+    def signed(**changes):
+        message = signing.signed(replace(own, **changes), identity, session.server)
+        return encode(message, session.session)
+
+    return signed
+
+
 def _opened(book, phase, good):
-    flags = good[48:]
+    own, flags = decode(good)[1], good[112:]
+    signed = _signer(book, good)
+    book.server(phase, "flags for another neighbourhood", signed(opened=own.opened[:3]))
+    book.server(phase, "padding after the flags", good[:112] + bytes([flags[0] | 16]), alone=WIRE)
     book.server(
-        phase,
-        "flags for another neighbourhood",
-        good[:44] + struct.pack("<I", 3) + bytes([flags[0] & 7]),
+        phase, "10,001 flags", good[:108] + struct.pack("<I", 10_001) + b"\xff" * 1251, alone=WIRE
     )
-    book.server(phase, "padding after the flags", good[:48] + bytes([flags[0] | 16]), alone=WIRE)
-    book.server(
-        phase, "10,001 flags", good[:44] + struct.pack("<I", 10_001) + b"\xff" * 1251, alone=WIRE
-    )
-    book.server(phase, "too few shares opened", good[:48] + b"\1")
+    few = (True,) + (False,) * (len(own.opened) - 1)
+    book.server(phase, "too few shares opened", signed(opened=few))
+    fewer = encode(replace(own, opened=(False, *own.opened[1:])), book.session.session)
+    book.server(phase, "a receipt altered after signing", fewer)
+    book.server(phase, "a receipt's signature altered", _bit(good, 44))
+
+
+def _bit(message, at):
+    return message[:at] + bytes([message[at] ^ 1]) + message[at + 1 :]
 
 
 def _input(book, phase, good):
     own, session = decode(good)[1], book.session
+    signed = _signer(book, good)
 
     def message(**changes):
         return encode(replace(own, **changes), session.session)
 
-    book.server(phase, "a shorter vector", message(length=4, packed=bytes(12)))
-    book.server(phase, "another ring", message(bits=16, packed=bytes(10)))
-    book.server(phase, "a signature where none is", message(signature=bytes(64)))
-    book.server(phase, "two signatures", good[:49] + b"\2" + bytes(128) + good[50:], alone=WIRE)
+    book.server(phase, "a shorter vector", signed(length=4, packed=bytes(12)))
+    book.server(phase, "another ring", signed(bits=16, packed=bytes(10)))
+    book.server(phase, "a signature where none is", signed(partner_signature=bytes(64)))
+    book.server(phase, "three signatures", good[:49] + b"\2" + bytes(128) + good[50:], alone=WIRE)
+    book.server(phase, "half a signature", good[:80], alone=WIRE)
     book.server(phase, "no coordinates", message(length=0, packed=b""), alone=WIRE)
     book.server(phase, "2^28 + 1 coordinates", message(length=2**28 + 1), alone=WIRE)
     book.server(phase, "one bit a coordinate", message(bits=1, packed=b"\0"), alone=WIRE)
@@ -156,6 +176,8 @@ def _input(book, phase, good):
     book.server(
         phase, "padding after the vector", message(bits=13, packed=bytes(8) + b"\2"), alone=WIRE
     )
+    book.server(phase, "a vector altered after signing", _bit(good, 114))
+    book.server(phase, "a vector's signature altered", _bit(good, 50))
     book.chunks(
         phase,
         "an input beyond its size, in chunks",
@@ -173,11 +195,11 @@ def _signature(book, phase, good):
 
 
 def _shares(book, phase, good):
-    own, session = decode(good)[1], book.session
-    shares = list(own.shares)
+    session, shares = book.session, list(decode(good)[1].shares)
+    signed = _signer(book, good)
 
     def message(*shares):
-        return encode(replace(own, shares=shares), session.session)
+        return signed(shares=shares)
 
     both = session.client_shares(book.client)
     gone = next(place for place in both if place not in session.server._alive)
@@ -202,7 +224,10 @@ def _shares(book, phase, good):
     book.server(phase, "an own share that is none", message(bad, *shares[1:]))
     book.server(phase, "a share that is none", message(shares[0], bad, *shares[2:]))
     book.server(phase, "a share off by one", message(shares[0], _next(shares[1]), *shares[2:]))
-    book.server(phase, "2^32 − 1 shares", good[:44] + BOMB + good[48:], alone=WIRE)
+    book.server(phase, "2^32 − 1 shares", good[:108] + BOMB + good[112:], alone=WIRE)
+    book.server(phase, "an own share altered after signing", _bit(good, 112))
+    book.server(phase, "another's share altered after signing", _bit(good, 112 + SHARE_SIZE))
+    book.server(phase, "the signature of an answer altered", _bit(good, 44))
 
 
 def _next(share):
@@ -213,7 +238,8 @@ def lies_after_silence(book, phase, good):
     """A session in which one client dealt nothing, another never said what it opened."""
     session, gone = book.session, {i for ids in session_drops(book) for i in ids}
     if phase is Phase.CHECK_SHARES:
-        every = good[:48] + b"\xff\1"
+        everyone = (True,) * len(decode(good)[1].opened)
+        every = _signer(book, good)(opened=everyone)
         book.server(phase, "shares opened of who dealt none", every)
     if phase is Phase.MASKED_INPUT:
         dropped = session.case["drop"]["check_shares"][0]
@@ -231,13 +257,14 @@ def lies_of_local_clients(book, phase, good):
     """Inputs are signed where quorums are of neighbours."""
     if phase is not Phase.MASKED_INPUT:
         return
-    session, own = book.session, decode(good)[1]
+    session = book.session
+    signed = _signer(book, good)
 
     def message(signature):
-        return encode(replace(own, signature=signature), session.session)
+        return signed(partner_signature=signature)
 
     identity = session.identities[book.client]
-    other = MaskedInput.signed(session.session, bytes(32), book.client)
-    book.server(phase, "an input that is not signed", message(b""))
+    other = MaskedInput.partners_signed(session.session, bytes(32), book.client)
+    book.server(phase, "partners that are not signed", message(b""))
     book.server(phase, "an input signed for other partners", message(identity.sign(other)))
-    book.server(phase, "an input whose signature is noise", message(bytes(range(64))))
+    book.server(phase, "partners whose signature is noise", message(bytes(range(64))))

@@ -1,4 +1,4 @@
-"""Writes tests/vectors/secagg-v1.json, once a wire version: `python -m tests.secagg.support.make_vectors`.
+"""Writes tests/vectors/secagg-v2.json, once a wire version: `python -m tests.secagg.support.make_vectors`.
 
 Everything comes from injected entropy, so a second run writes the same bytes.  What is derived between the
 messages is computed here by the package's own functions; tests/secagg/protocol/test_transcript.py computes
@@ -25,14 +25,14 @@ from secagg.wire.messages import MaskedInput, Partners, Survivors
 from tests.secagg.support.recorder import CONTEXT, STEPS, Session
 from tests.secagg.support.refusals import refusals
 
-PATH = Path(__file__).parents[2] / "vectors" / "secagg-v1.json"
+PATH = Path(__file__).parents[2] / "vectors" / "secagg-v2.json"
 WORDS = 4
 """So many words of each mask stand in the file."""
 
 ABOUT = {
     "source": "made by tests/secagg/support/make_vectors.py of this repository; licence as the repository",
     "generator": "python -m tests.secagg.support.make_vectors",
-    "protocol": "docs/protocol.md, version 1, suite 1",
+    "protocol": "docs/protocol.md, version 2, suite 1",
     "checked_by": "tests/secagg/protocol/test_transcript.py (the package, and a reader with no code of it)",
     "conventions": (
         "bytes are hexadecimal; inputs are int64; 'entropy': draw number c, from 1, is SHAKE-256(entropy ‖ "
@@ -150,19 +150,26 @@ def derived(session):
     assert isinstance(partners, Partners)
     assert isinstance(survivors, Survivors)
     root = partners.root(session.session, roster.root)
-    first = roster.entries[0].client_id
+    speaker = min(session.said[Phase.UNMASK])
+    told = survivors.signed(session.session, root)
+
+    def said(phase):
+        return decode(session.said[phase][speaker])[1]
+
     return {
         "session": session.session.hex(),
         "roster_root": roster.root.hex(),
         "ring_order": [roster.client_id(place) for place in roster.graph._order],
         "partner_root": root.hex(),
         "signed": {
-            "advertise": roster.entries[0].signed(session.session).hex(),
-            "dealt": decode(session.said[Phase.SHARE_KEYS][first])[1]
-            .signed(session.session, roster.root)
-            .hex(),
-            "input": MaskedInput.signed(session.session, root, first).hex(),
-            "survivors": survivors.signed(session.session, root).hex(),
+            "speaker": speaker,
+            "advertise": said(Phase.ADVERTISE_KEYS).signed(session.session).hex(),
+            "dealt": said(Phase.SHARE_KEYS).signed(session.session, roster.root).hex(),
+            "opened": said(Phase.CHECK_SHARES).signed(session.session, roster.root).hex(),
+            "input": MaskedInput.partners_signed(session.session, root, speaker).hex(),
+            "masked vector": said(Phase.MASKED_INPUT).signed(session.session, root).hex(),
+            "survivors": told.hex(),
+            "unmask": said(Phase.UNMASK).signed(told).hex(),
         },
         "self": selves(session, roster, root),
         "pairs": pairs(session, roster, root),

@@ -72,7 +72,7 @@ class Book:
             "has only its header": good[:40],
             "has half a header": good[:20],
             "has another magic": header(0, ord("s")),
-            "has another version": header(4, 2),
+            "has another version": header(4, 1),
             "has another suite": header(5, 2),
             "has a reserved byte set": header(7, 1),
             "has an unknown kind": header(6, 13),

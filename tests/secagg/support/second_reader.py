@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tests.secagg.support.second_wire import PARAM_NAMES, PARAMS, read, require, u32, write
+from tests.secagg.support.second_wire import PARAM_NAMES, PARAMS, read, require, u32, words, write
 
 P = 65_537
 PHASES = (
@@ -24,12 +24,12 @@ PHASES = (
 
 
 def d(label, *parts):
-    data = b"secagg v1 " + label + b"\0"
+    data = b"secagg v2 " + label + b"\0"
     return hashlib.sha256(data + b"".join(len(p).to_bytes(8, "little") + p for p in parts)).digest()
 
 
 def k(secret, label, session, info, size=16):
-    info = b"secagg v1 " + label + b"\0" + info
+    info = b"secagg v2 " + label + b"\0" + info
     return HKDF(hashes.SHA256(), size, session, info).derive(secret)
 
 
@@ -182,7 +182,7 @@ class Reader:
 
     def commitment(self, dealer, holder, kind, share):
         place = u32(dealer) + u32(holder) + bytes([kind])
-        return hashlib.sha256(b"secagg v1 share\0" + self.session + place + share).digest()[:16]
+        return hashlib.sha256(b"secagg v2 share\0" + self.session + place + share).digest()[:16]
 
     def opened(self, dealer, holder):
         """The shares of b and of s that a dealer sealed for a holder."""
@@ -221,8 +221,12 @@ class Reader:
 
     def dealt_digest(self, dealer):
         fields = self.answers["share_keys"][dealer]
-        heads = b"".join(envelope[:32] for envelope in fields["envelopes"])
-        return d(b"dealt", self.session, self.root, u32(dealer), fields["seed_commitment"], heads)
+        columns = [
+            b"".join(envelope[at : at + 16] for envelope in fields["envelopes"]) for at in (0, 16)
+        ]
+        hashes = [hashlib.sha256(column).digest() for column in columns]
+        commitment = fields["seed_commitment"]
+        return d(b"dealt", self.session, self.root, u32(dealer), commitment, *hashes)
 
     def check_forwarded(self):
         dealt = self.answers["share_keys"]
@@ -237,6 +241,11 @@ class Reader:
         for client, fields in self.answers["check_shares"].items():
             expected = [int(dealer in dealt) for dealer in self.around(client)]
             require(fields["opened"] == expected, "all that came did open")
+            self.signed(client, fields["signature"], self.opened_digest(client))
+
+    def opened_digest(self, client):
+        flags = bytes(self.answers["check_shares"][client]["opened"])
+        return d(b"opened", self.session, self.root, u32(client), flags)
 
     # Masks -------------------------------------------------------------------------------------------
 
@@ -250,6 +259,12 @@ class Reader:
 
     def input_digest(self, client):
         return d(b"input", self.session, self.partner_root, u32(client))
+
+    def vector_digest(self, client):
+        fields = self.answers["masked_input"][client]
+        shape = u32(len(fields["vector"])) + bytes([fields["bits"]])
+        about = (self.session, self.partner_root, u32(client), shape)
+        return d(b"masked vector", *about, words(fields))
 
     def check_inputs(self):
         """Each masked vector is the input and its masks, made again from the injected secrets."""
@@ -268,10 +283,11 @@ class Reader:
                 mask = keystream(seed, length, self.bits)
                 vector = [x + sign * word for x, word in zip(vector, mask, strict=True)]
             require([x % 2**self.bits for x in vector] == fields["vector"], f"input of {client}")
+            self.signed(client, fields["signature"], self.vector_digest(client))
             if self.local:
-                self.signed(client, fields["signature"], self.input_digest(client))
+                self.signed(client, fields["partner_signature"], self.input_digest(client))
             else:
-                require(not fields["signature"], "no signature")
+                require(not fields["partner_signature"], "no signature on the partners")
 
     # The survivors -----------------------------------------------------------------------------------
 
@@ -285,7 +301,7 @@ class Reader:
             shown = [i for i in self.masked_with(client) if i in inputs] if self.local else []
             fields = {
                 "members": list(self.members(self.survivors)),
-                "signatures": [inputs[i]["signature"] for i in shown],
+                "signatures": [inputs[i]["partner_signature"] for i in shown],
             }
             self.server_said("consistency", client, "survivors", fields)
         for client, fields in signed.items():
@@ -305,11 +321,17 @@ class Reader:
         for client, fields in self.answers["unmask"].items():
             dealers = [client, *self.masked_with(client)]
             require(len(dealers) == len(fields["shares"]), "a share for each")
+            self.signed(client, fields["signature"], self.unmask_digest(client))
             for dealer, share in zip(dealers, fields["shares"], strict=True):
                 kind = int(dealer not in self.survivors)
                 require(dealer == client or share == self.opened(dealer, client)[kind], "share")
                 out[dealer][self.point(client)] = share
         return out
+
+    def unmask_digest(self, client):
+        own, *others = self.answers["unmask"][client]["shares"]
+        rest = hashlib.sha256(b"".join(others)).digest()
+        return d(b"unmask", self.survivors_digest(), u32(client), own, rest)
 
     def rebuilt(self, shares, dealer):
         require(len(shares[dealer]) >= self.t, f"shares of {dealer}")

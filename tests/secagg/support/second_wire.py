@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-HEADER = b"SAGG\1\1"
+HEADER = b"SAGG\2\1"
 MOST_CLIENTS = 10_000
 MOST_COORDINATES = 2**28
 PARAMS = struct.Struct("<IIBBQIIIddB")
@@ -89,7 +89,7 @@ def _forwarded_shares(c):
 
 
 def _shares_opened(c):
-    return {"id": c.u32(), "opened": c.flags(c.count())}
+    return {"id": c.u32(), "signature": c.take(64), "opened": c.flags(c.count())}
 
 
 def _partners(c):
@@ -100,7 +100,7 @@ def _masked_input(c):
     out = {"id": c.u32()}
     d, b, s = c.u32(), c.u8(), c.u8()
     require(1 <= d <= MOST_COORDINATES and 2 <= b <= 62 and s <= 1, "shape of a vector")
-    out["signature"] = c.take(64 * s)
+    out |= {"partner_signature": c.take(64 * s), "signature": c.take(64)}
     string = int.from_bytes(c.take((d * b + 7) // 8), "little")
     require(string >> (d * b) == 0, "padding bits")
     out["vector"] = [string >> (b * i) & (2**b - 1) for i in range(d)]
@@ -124,7 +124,11 @@ def _signatures(c):
 
 
 def _unmask_shares(c):
-    return {"id": c.u32(), "shares": [c.take(34) for _ in range(c.count())]}
+    return {
+        "id": c.u32(),
+        "signature": c.take(64),
+        "shares": [c.take(34) for _ in range(c.count())],
+    }
 
 
 def _chunk(c):
@@ -175,9 +179,15 @@ def counted(items):
 
 def vector(fields):
     d, b = len(fields["vector"]), fields["bits"]
+    head = u32(fields["id"]) + u32(d) + bytes([b, len(fields["partner_signature"]) // 64])
+    return head + fields["partner_signature"] + fields["signature"] + words(fields)
+
+
+def words(fields):
+    """The vector as one bit string."""
+    d, b = len(fields["vector"]), fields["bits"]
     string = sum(value << (b * i) for i, value in enumerate(fields["vector"]))
-    head = u32(fields["id"]) + u32(d) + bytes([b, len(fields["signature"]) // 64])
-    return head + fields["signature"] + string.to_bytes((d * b + 7) // 8, "little")
+    return string.to_bytes((d * b + 7) // 8, "little")
 
 
 WRITERS = {
@@ -191,13 +201,13 @@ WRITERS = {
         flags([int(e is not None) for e in f["envelopes"]])
         + b"".join(e for e in f["envelopes"] if e)
     ),
-    "shares_opened": lambda f: u32(f["id"]) + flags(f["opened"]),
+    "shares_opened": lambda f: u32(f["id"]) + f["signature"] + flags(f["opened"]),
     "partners": lambda f: flags(f["members"]),
     "masked_input": vector,
     "survivors": lambda f: flags(f["members"]) + counted(f["signatures"]),
     "signature": lambda f: u32(f["id"]) + f["signature"],
     "signatures": lambda f: counted([u32(place) + signature for place, signature in f["pairs"]]),
-    "unmask_shares": lambda f: u32(f["id"]) + counted(f["shares"]),
+    "unmask_shares": lambda f: u32(f["id"]) + f["signature"] + counted(f["shares"]),
     "chunk": lambda f: u32(f["index"]) + u32(f["count"]) + f["part"],
 }
 

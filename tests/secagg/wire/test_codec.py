@@ -58,7 +58,7 @@ ENTRY = st.builds(AdvertiseKeys, IDS, raw(32), raw(32), raw(32), raw(64))
 
 @st.composite
 def unmask(draw):
-    return UnmaskShares(draw(IDS), tuple(draw(st.lists(raw(34), max_size=20))))
+    return UnmaskShares(draw(IDS), draw(raw(64)), tuple(draw(st.lists(raw(34), max_size=20))))
 
 
 @st.composite
@@ -66,7 +66,8 @@ def masked(draw):
     bits = draw(st.integers(2, 62))
     words = draw(st.lists(st.integers(0, 2**bits - 1), min_size=1, max_size=20))
     packed = ring.pack(np.array(words, dtype=ring.ring_dtype(bits)), bits)
-    return MaskedInput(draw(IDS), len(words), bits, draw(st.sampled_from([b"", bytes(64)])), packed)
+    partners = draw(st.sampled_from([b"", bytes(64)]))
+    return MaskedInput(draw(IDS), len(words), bits, partners, draw(raw(64)), packed)
 
 
 MESSAGES = st.one_of(
@@ -78,7 +79,7 @@ MESSAGES = st.one_of(
     st.builds(ShareKeys, IDS, raw(32), raw(64), st.lists(ENVELOPE, max_size=4).map(tuple)),
     st.lists(st.one_of(st.none(), ENVELOPE), max_size=9).map(lambda e: ForwardedShares(tuple(e))),
     masked(),
-    st.builds(SharesOpened, IDS, FLAGS),
+    st.builds(SharesOpened, IDS, raw(64), FLAGS),
     st.builds(Partners, MEMBERS),
     st.builds(Survivors, MEMBERS, st.lists(raw(64), max_size=4).map(tuple)),
     st.builds(ConsistencySignature, IDS, raw(64)),
@@ -153,12 +154,12 @@ LARGE = [
     Advertisements(ENTRIES),
     ShareKeys(1, bytes(32), bytes(64), (bytes(ENVELOPE_SIZE),) * 3000),
     ForwardedShares((bytes(ENVELOPE_SIZE),) * 3000),
-    SharesOpened(1, (True,) * 10_000),
+    SharesOpened(1, bytes(64), (True,) * 10_000),
     Partners(b"\1" * 10_000),
-    MaskedInput(1, 100_000, 23, b"", bytes(287_500)),
+    MaskedInput(1, 100_000, 23, b"", bytes(64), bytes(287_500)),
     Survivors(b"\1" * 10_000, (bytes(64),) * 3000),
     Signatures(tuple((i, bytes(64)) for i in range(3000))),
-    UnmaskShares(1, (bytes(34),) * 10_000),
+    UnmaskShares(1, bytes(64), (bytes(34),) * 10_000),
 ]
 
 
