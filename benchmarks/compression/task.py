@@ -13,6 +13,7 @@ import fedavg
 from fedavg.data.partition import dirichlet
 from fedavg.models.layout import Layout
 from fedavg.sums.interface import KEY_HOLDER
+from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ class Setting:
         start = layout.flatten(model)
         updates = [
             local_update(
-                model, layout, start, data, _TRAINING, round_index=0, num_rounds=rounds, seed=i
+                TrainingJob(
+                    model, layout, start, data, _TRAINING, round_index=0, num_rounds=rounds, seed=i
+                )
             )
             for i, data in blank._clients(_PILOT).items()
         ]

@@ -93,7 +93,7 @@ def _plan(task: Task) -> Plan:
 
 def _accuracy(task: Task, federation: Federation) -> float:
     from fedavg import Dataset, ModelSpec  # noqa: PLC0415 - as above
-    from fedavg.training.loop import evaluate  # noqa: PLC0415 - as above
+    from fedavg.training.evaluation import evaluate  # noqa: PLC0415 - as above
 
     images, labels = read_images(task.data, "test")
     model = ModelSpec(_FACTORIES[task.model], (784,), 10).build()

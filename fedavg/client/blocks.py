@@ -6,21 +6,19 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
-
 from fedavg.algorithms.blocks.deal import dealt
 from fedavg.algorithms.blocks.layers import LayerBlocks
 from fedavg.algorithms.blocks.rolling import RollingBlocks
-from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.errors import LocalProtocolError
 from fedavg.models.layout import Layout
-from fedavg.models.zoo import FeedForward, McMahanCNN, channels_last
+from fedavg.training.cutting import check_layers, check_narrowable, held_still, narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     import numpy as np
     from numpy.typing import NDArray
+    from torch import nn
 
     from fedavg.algorithms.blocks.deal import Blocks
     from fedavg.plan.resolution import Resolution
@@ -93,39 +91,13 @@ def part_to_train(
         shapes = dict(zip(layout.names, layout.shapes, strict=True))
         layout.load_vector(model, vector)
         mine = vector[blocks.coordinates(block, 0)]
-        with _held_still(model, set(layout.names) - set(names)):
+        with held_still(model, set(layout.names) - set(names)):
             yield Part(model, Layout(names, tuple(shapes[name] for name in names)), mine)
     elif isinstance(blocks, RollingBlocks):
-        smaller, factors = _smaller(model, blocks), blocks.factors()
+        smaller, factors = narrowed(model, blocks.widths), blocks.factors()
         yield Part(smaller, Layout.of(smaller), vector * factors, factors)
     else:
         yield Part(model, layout, vector)
-
-
-@contextlib.contextmanager
-def _held_still(model: nn.Module, names: set[str]) -> Generator[None]:
-    """Parameters without gradients: none is computed, and none below the lowest that has one."""
-    still = [part for name, part in model.named_parameters() if name in names]
-    for part in still:
-        part.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for part in still:
-            part.requires_grad_(True)
-
-
-def _smaller(model: nn.Module, blocks: RollingBlocks) -> nn.Module:
-    """The network that a window spans, its parameters not yet set."""
-    classes = blocks.shapes[-1][0]
-    with torch.device("meta"):  # no memory and no random numbers before it is filled
-        if type(model) is FeedForward:
-            smaller: nn.Module = FeedForward((blocks.shapes[0][1], *blocks.widths, classes))
-        elif type(model) is McMahanCNN:
-            smaller = McMahanCNN(classes, blocks.widths)
-        else:
-            raise _uncuttable(model)
-    return channels_last(smaller.to_empty(device="cpu"))
 
 
 def check_model(blocks: Blocks, model: nn.Module) -> None:
@@ -134,24 +106,7 @@ def check_model(blocks: Blocks, model: nn.Module) -> None:
     Raises:
         PlanError: see above.
     """
-    layout, fits = Layout.of(model), False
     if isinstance(blocks, LayerBlocks):
-        fits = blocks.names == layout.names
+        check_layers(model, blocks.names)
     elif isinstance(blocks, RollingBlocks):
-        if type(model) not in (FeedForward, McMahanCNN):
-            raise _uncuttable(model)
-        if not all(part.requires_grad for part in model.parameters()):
-            raise PlanError(
-                "rolling blocks cut all layers alike and some of this model are frozen: choose kind "
-                "'layers', or train all of it"
-            )
-        fits = blocks.shapes == layout.shapes
-    if not fits:
-        raise PlanError("the blocks were cut from another model's layout")
-
-
-def _uncuttable(model: nn.Module) -> PlanError:
-    return PlanError(
-        f"rolling blocks are known of the built-in 'mlp', '2nn' and 'cnn', not of "
-        f"{type(model).__name__}: choose kind 'layers', which cuts any model"
-    )
+        check_narrowable(model, blocks.shapes)

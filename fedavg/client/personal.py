@@ -13,7 +13,9 @@ from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import ConfigError
 from fedavg.models.files import matching
 from fedavg.models.layout import Layout
-from fedavg.training.loop import evaluate, local_update
+from fedavg.training.evaluation import evaluate
+from fedavg.training.job import TrainingJob
+from fedavg.training.loop import local_update
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Mapping
@@ -28,32 +30,9 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset
     from fedavg.protocol.messages import RoundStart
 
-__all__ = ["divided", "prepare_personal", "score_client", "set_apart"]
+__all__ = ["divided", "prepare_personal", "score_client"]
 
 _MODEL, _HEAD = "personal.model", "personal.head"  # float32, in a client's state
-
-
-def set_apart(model: nn.Module, personal: Personalization | None) -> frozenset[str]:
-    """Take what stays at the clients out of the vector, and return its names.
-
-    Raises:
-        ConfigError: a pattern that matches nothing or a frozen parameter, or patterns that leave no body.
-    """
-    if personal is None or not personal.head:
-        return frozenset()
-    parameters = dict(model.named_parameters())
-    names = matching(personal.head, parameters, "personalization.head")
-    frozen = sorted(name for name in names if not parameters[name].requires_grad)
-    if frozen:
-        raise ConfigError(
-            f"personalization.head: {', '.join(frozen)} is frozen, so that no client can train it: "
-            "take it out of model.freeze"
-        )
-    if all(name in names for name, part in parameters.items() if part.requires_grad):
-        raise ConfigError("personalization.head leaves nothing to average: name fewer parameters")
-    for name in names:
-        parameters[name].requires_grad = False
-    return names
 
 
 def divided(bench: Workbench, client_id: int, dataset: Dataset) -> tuple[Dataset, Dataset | None]:
@@ -150,7 +129,7 @@ class _Client:
         towards: tuple[NDArray[np.floating], float] | None = None,
     ) -> NDArray[np.float64]:
         """How far the parameters move from `start`."""
-        return local_update(
+        job = TrainingJob(
             self._bench.model,
             layout or self._bench.layout,
             start,
@@ -161,6 +140,7 @@ class _Client:
             seed=self._seed,
             towards=towards,
         )
+        return local_update(job)
 
     def drawn(
         self, personal: Ditto, state: ClientState, vector: NDArray[np.float64]

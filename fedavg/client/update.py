@@ -19,8 +19,8 @@ from fedavg.algorithms.state import MemoryStore
 from fedavg.client.blocks import part_to_train, resolution_for
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import LocalProtocolError, NonFiniteError
-from fedavg.training.fast.stacked import stackable
-from fedavg.training.loop import local_update, local_updates
+from fedavg.training.job import TrainingJob
+from fedavg.training.loop import local_update, local_updates, stackable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -201,7 +201,7 @@ def train(
     sent = bench.layout if plan.blocks is None else plan.blocks.sent_layout(bench.layout)
     vector = ModelCodec(plan.download, sent).decode(start.model)
     with part_to_train(resolution, bench.model, bench.layout, vector) as part:
-        trained = local_update(
+        job = TrainingJob(
             part.model,
             part.layout,
             part.vector,
@@ -212,7 +212,7 @@ def train(
             seed=bench.seed + client_id,
             correction=correction,
         )
-    return part.in_model(trained)
+        return part.in_model(local_update(job))
 
 
 def train_together(
@@ -228,25 +228,27 @@ def train_together(
     resolution, plan = bench.resolution, bench.resolution.plan
     if plan.scaffold or plan.blocks is not None or plan.personalization is not None:
         return {}
-    alike: dict[int, list[int]] = {}
     most = max(1, _AT_ONCE // bench.layout.size)
+    vector: NDArray[np.float64] | None = None
+    alike: dict[int, dict[int, TrainingJob]] = {}  # by number of examples
     for client, data in islice(clients.items(), most):
-        if stackable(bench.model, bench.layout, data, plan.local_training):
-            alike.setdefault(len(data), []).append(client)
-    found: dict[int, NDArray[np.float64]] = {}
-    if not alike:
-        return found
-    vector = ModelCodec(plan.download, bench.layout).decode(start.model)
-    for members in alike.values():
-        updates = local_updates(
+        if vector is None:
+            vector = ModelCodec(plan.download, bench.layout).decode(start.model)
+        job = TrainingJob(
+            bench.model,
             bench.layout,
             vector,
-            [(clients[client], bench.seed + client) for client in members],
+            data,
             plan.local_training,
             round_index=start.round,
             num_rounds=resolution.num_rounds,
+            seed=bench.seed + client,
         )
-        found.update(zip(members, updates, strict=True))
+        if stackable(job):
+            alike.setdefault(len(data), {})[client] = job
+    found: dict[int, NDArray[np.float64]] = {}
+    for jobs in alike.values():
+        found.update(zip(jobs, local_updates(list(jobs.values())), strict=True))
     return found
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fedavg.client.personal import set_apart
 from fedavg.config.blocks import blocks_of
 from fedavg.config.encoding import build_compression, build_encoding
 from fedavg.config.models import personalization_of, spec_of
@@ -48,6 +47,7 @@ from fedavg.sums.plain import InsecurePlain
 from fedavg.sums.selective.map import UNCOUNTED, SensitivityMap
 from fedavg.sums.selective.sum import Selective
 from fedavg.training.sensitivity import client_scores, label_sensitivity
+from fedavg.training.setup import set_apart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,7 +159,8 @@ def build_job(config: Config) -> Job:
     shape = tuple(int(n) for n in task.train.features.shape[1:])
     model = spec_of(config.model, shape, task.num_classes, seed=config.seed)
     built, training = model.build(), local_training(config.local)
-    set_apart(built, personalization_of(config.personalization, training))
+    personal = personalization_of(config.personalization, training)
+    set_apart(built, () if personal is None else personal.head)
     parameters = count_parameters(built)
     blocks = blocks_of(config.blocks, config.local, built)
     sensitivity = _sensitivity(config, task, clients, built, parameters)

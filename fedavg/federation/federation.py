@@ -32,7 +32,7 @@ from fedavg.simulation.fork_server import start_early
 from fedavg.simulation.pool import WorkerPool
 from fedavg.simulation.population import Faults, InProcess, Population
 from fedavg.sums.interface import KEY_HOLDER
-from fedavg.training.loop import evaluate
+from fedavg.training.evaluation import evaluate
 from fedavg.training.setup import set_up
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.transcript import Transcript
     from fedavg.sums.interface import Provision, ServerSide, SumResult
-    from fedavg.training.loop import Evaluation
+    from fedavg.training.evaluation import Evaluation
 
 __all__ = ["Federation", "RoundResult"]
 
@@ -115,7 +115,8 @@ class Federation:
         self._spec = model if isinstance(model, ModelSpec) else None
         built = model.build() if isinstance(model, ModelSpec) else model
         shape = next(iter(clients.values())).features.shape[1:]
-        self._model, self.layout, self._kept = set_up(built, plan.personalization, shape)
+        head = () if plan.personalization is None else plan.personalization.head
+        self._model, self.layout, self._kept = set_up(built, head, shape)
         self._rest = rest_digest(self._model)
         self._sizes = {client: len(data) for client, data in clients.items()}
         self._clients = dict(clients)  # until they are handed to the clients

@@ -47,6 +47,11 @@ class FeedForward(nn.Module):
         """Return the layers, inputs first."""
         return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
+    def narrowed(self, widths: Sequence[int]) -> FeedForward:
+        """Return such a module with other numbers of hidden units, inputs first."""
+        dense = self.dense()
+        return FeedForward((dense[0].in_features, *widths, dense[-1].out_features))
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits float32[n, classes] of float32[n, ...]."""
         hidden = inputs.flatten(1)
@@ -73,6 +78,10 @@ class McMahanCNN(nn.Module):
         self.conv2 = nn.Conv2d(first, second, 5, padding=2)
         self.dense = nn.Linear(second * 7 * 7, dense)
         self.output = nn.Linear(dense, num_classes)
+
+    def narrowed(self, widths: Sequence[int]) -> McMahanCNN:
+        """Return such a module with other channels and dense units."""
+        return McMahanCNN(self.output.out_features, widths)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits float32[n, classes] of images float32[n, 784] or [n, (1,) 28, 28]."""

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from fedavg.algorithms.state import FolderStore, MemoryStore
-from fedavg.client.personal import set_apart
 from fedavg.data.dataset import Dataset, target_kind
 from fedavg.errors import FedAvgError, LocalProtocolError
 from fedavg.models.files import rest_digest
@@ -45,6 +44,7 @@ from fedavg.simulation.messages import (
 )
 from fedavg.simulation.population import Faults, Population
 from fedavg.simulation.shared_memory import Boards, receive_boards
+from fedavg.training.setup import set_apart
 
 if TYPE_CHECKING:
     from fedavg.simulation.messages import Holding, Reply, Request
@@ -182,7 +182,8 @@ class _Worker:
 
 def _equip(population: Population, request: Equip) -> None:
     model, plan = request.model.build(), plan_from_bytes(request.plan)
-    set_apart(model, plan.personalization)
+    personal = plan.personalization
+    set_apart(model, () if personal is None else personal.head)
     layout = Layout.of(model)
     resolution = resolve(
         plan,

@@ -7,29 +7,58 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedavg.client.personal import set_apart
 from fedavg.data.dataset import Dataset
-from fedavg.errors import DataError
+from fedavg.errors import ConfigError, DataError
+from fedavg.models.files import matching
 from fedavg.models.layout import Layout
 from fedavg.optimizers.local import LocalTraining
+from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
-    from fedavg.algorithms.personal import Personalization
+__all__ = ["check_buffers", "set_apart", "set_up"]
 
-__all__ = ["check_buffers", "set_up"]
+
+def set_apart(model: nn.Module, patterns: Sequence[str]) -> frozenset[str]:
+    """Take the parameters that stay at the clients out of the vector, and return their names.
+
+    Args:
+        model: its matching parameters no longer require gradients afterwards.
+        patterns: glob patterns of parameter names; () for none.
+
+    Raises:
+        ConfigError: a pattern that matches nothing or a frozen parameter, or patterns that leave nothing
+            to average.
+    """
+    if not patterns:
+        return frozenset()
+    parameters = dict(model.named_parameters())
+    names = matching(patterns, parameters, "personalization.head")
+    frozen = sorted(name for name in names if not parameters[name].requires_grad)
+    if frozen:
+        raise ConfigError(
+            f"personalization.head: {', '.join(frozen)} is frozen, so that no client can train it: "
+            "take it out of model.freeze"
+        )
+    if all(name in names for name, part in parameters.items() if part.requires_grad):
+        raise ConfigError("personalization.head leaves nothing to average: name fewer parameters")
+    for name in names:
+        parameters[name].requires_grad = False
+    return names
 
 
 def set_up(
-    model: nn.Module, personal: Personalization | None, example_shape: tuple[int, ...]
+    model: nn.Module, head: Sequence[str], example_shape: tuple[int, ...]
 ) -> tuple[nn.Module, Layout, frozenset[str]]:
     """Make a module ready to be trained.
 
     Args:
         model: the caller's, left as it is when something has to be set apart in it.
-        personal: says what stays at the clients.
+        head: patterns of the parameters that stay at the clients; () for none.
         example_shape: of one example.
 
     Returns:
@@ -39,9 +68,9 @@ def set_up(
         ConfigError, PlanError: see `set_apart`, `Layout.of` and `check_buffers`.
     """
     kept: frozenset[str] = frozenset()
-    if personal is not None and personal.head:
+    if head:
         model = copy.deepcopy(model)
-        kept = set_apart(model, personal)
+        kept = set_apart(model, head)
     layout = Layout.of(model)
     check_buffers(model, layout, example_shape)
     return model, layout, kept
@@ -69,12 +98,8 @@ def check_buffers(model: nn.Module, layout: Layout, example_shape: tuple[int, ..
     labels = np.zeros(2, np.int64)
     start = layout.flatten(model)
     try:
-        local_update(
-            *(model, layout, start, Dataset(features, labels), LocalTraining(lr=1e-6)),
-            round_index=0,
-            num_rounds=1,
-            seed=0,
-        )
+        data = Dataset(features, labels)
+        local_update(TrainingJob(model, layout, start, data, LocalTraining(lr=1e-6)))
     except DataError:
         return  # it may be the made-up examples that do not fit
     finally:

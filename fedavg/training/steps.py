@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from fedavg.optimizers.local import LocalTraining
+    from fedavg.training.job import TrainingJob
 
-__all__ = ["Descent", "Pull", "StepRule", "step_rule"]
+__all__ = ["Descent", "Pull", "StepRule", "forces", "step_rule"]
 
 _EPSILON = 1e-8  # Kingma and Ba 2015, Algorithm 1
 
@@ -135,6 +139,19 @@ class Pull:
         weight = 1 - 1 / (1 + lr * self.strength)
         for parameter, target in zip(parameters, self.targets, strict=True):
             parameter.lerp_(target, weight)
+
+
+def forces(
+    split: Callable[[NDArray[np.floating]], list[torch.Tensor]], job: TrainingJob
+) -> tuple[list[torch.Tensor] | None, Pull | None]:
+    """What acts on each step of a job beside the gradient, for `Descent`.
+
+    Args:
+        split: turns a vector, float64[d], into tensors of the shapes that are trained.
+        job: whose correction and pull are meant.
+    """
+    shifts = None if job.correction is None else split(job.correction)
+    return shifts, None if job.towards is None else Pull(split(job.towards[0]), job.towards[1])
 
 
 class Descent:

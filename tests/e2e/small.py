@@ -8,6 +8,7 @@ from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.federation.federation import Federation
 from fedavg.models.spec import ModelSpec
+from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
 from fedavg.plan.plan import Plan
 from fedavg.privacy.sampling import PoissonCohort
@@ -15,7 +16,6 @@ from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.plain import InsecurePlain
-from fedavg.training.loop import LocalTraining
 
 SUMS = {
     "insecure-plain": InsecurePlain(),

@@ -154,6 +154,7 @@ def test_drop_outs_leave_a_model():
 def test_updates_start_from_what_was_received_and_the_server_keeps_full_precision():
     """The second round by hand: w + mean of (trained from the received model − the received model)."""
     from fedavg.models.layout import Layout
+    from fedavg.training.job import TrainingJob
     from fedavg.training.loop import local_update
 
     run = federation(InsecurePlain(), changes={"download": "int4", "weighting": "equal"})
@@ -169,7 +170,9 @@ def test_updates_start_from_what_was_received_and_the_server_keeps_full_precisio
     training = run.plan.local_training
     updates = [
         local_update(
-            model, layout, received, data, training, round_index=1, num_rounds=2, seed=client
+            TrainingJob(
+                model, layout, received, data, training, round_index=1, num_rounds=2, seed=client
+            )
         )
         for client, data in population.items()
     ]

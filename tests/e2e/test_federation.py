@@ -45,6 +45,7 @@ def test_every_secure_sum_trains_the_same_model_to_the_bit(name, unprotected):
 def test_the_weighted_mean_is_federated_averaging(unprotected):
     """One round by hand: w + Σ n_k·Δ_k ÷ Σ n_k, to the encoding's grid."""
     from fedavg.models.layout import Layout
+    from fedavg.training.job import TrainingJob
     from fedavg.training.loop import local_update
 
     run = federation(SUMS["insecure-plain"])
@@ -54,7 +55,9 @@ def test_the_weighted_mean_is_federated_averaging(unprotected):
     start = layout.flatten(model)
     training = run.plan.local_training
     updates = {
-        c: local_update(model, layout, start, data, training, round_index=0, num_rounds=1, seed=c)
+        c: local_update(
+            TrainingJob(model, layout, start, data, training, round_index=0, num_rounds=1, seed=c)
+        )
         for c, data in population.items()
     }
     total = sum(len(population[c]) for c in population)
@@ -120,7 +123,7 @@ def test_the_aggregate_carries_the_noise_that_was_claimed():
     Its variance must be at least the claimed one and near the added one: within 6 standard
     errors (false-alarm rate 2e-9).
     """
-    from fedavg.training.loop import LocalTraining
+    from fedavg.optimizers.local import LocalTraining
 
     run = federation(
         SUMS["insecure-plain"],

@@ -18,6 +18,7 @@ from fedavg.data.tasks import load_task
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.federation.federation import Federation
 from fedavg.models.spec import ModelSpec
+from fedavg.optimizers.local import LocalTraining
 from fedavg.privacy.noise import (
     DistributedDiscreteGaussian,
     DistributedGaussian,
@@ -25,7 +26,6 @@ from fedavg.privacy.noise import (
 )
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.protocol.transcript import Transcript
-from fedavg.training.loop import LocalTraining
 from tests.e2e.scanner import contains_vector
 from tests.e2e.small import SUMS, examples, plan
 from tests.e2e.test_resume import killed_and_resumed
@@ -163,9 +163,11 @@ def test_a_client_that_sends_its_head_would_be_found(tmp_path, monkeypatch, what
     from fedavg.client import update
     from fedavg.training.loop import local_update
 
-    def sending(model, layout, start, dataset, training, **options):
-        moved = local_update(model, layout, start, dataset, training, **options)
-        parameters = {name: part for name, part in model.named_parameters() if "layers.1" in name}
+    def sending(job):
+        moved = local_update(job)
+        parameters = {
+            name: part for name, part in job.model.named_parameters() if "layers.1" in name
+        }
         head = np.concatenate([part.detach().numpy().ravel() for part in parameters.values()])
         begun = np.concatenate(
             [MLP.build().get_parameter(name).detach().numpy().ravel() for name in parameters]

@@ -12,7 +12,9 @@ from scipy.stats import chi2
 from fedavg.models.layout import Layout
 from fedavg.protocol.messages import SumMessage, decode
 from fedavg.protocol.transcript import Transcript, describe, uploaded_vector
-from fedavg.training.loop import evaluate, local_update
+from fedavg.training.evaluation import evaluate
+from fedavg.training.job import TrainingJob
+from fedavg.training.loop import local_update
 from tests.e2e.scanner import contains_number, contains_vector
 from tests.e2e.small import LENGTH, MODEL, SUMS, clients, federation
 
@@ -32,14 +34,16 @@ def first_round_secrets(run, population):
     start = layout.flatten(model)
     for client, data in population.items():
         update = local_update(
-            model,
-            layout,
-            start,
-            data,
-            run.plan.local_training,
-            round_index=0,
-            num_rounds=2,
-            seed=client,
+            TrainingJob(
+                model,
+                layout,
+                start,
+                data,
+                run.plan.local_training,
+                round_index=0,
+                num_rounds=2,
+                seed=client,
+            )
         )
         encoded = run.plan.encoding.encode(update) * len(data)
         loss = evaluate(model, layout, start + update, data).loss

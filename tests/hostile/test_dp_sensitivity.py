@@ -11,13 +11,13 @@ from scipy.stats import beta
 
 from dp import Accountant, l2_clip
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
+from fedavg.optimizers.local import LocalTraining
 from fedavg.plan.plan import Budget
 from fedavg.plan.resolution import Resolution, resolve
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import CentralGaussian, DistributedGaussian, DistributedSkellam
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.sums.plain import InsecurePlain
-from fedavg.training.loop import LocalTraining
 from tests.e2e.small import federation, plan
 
 LENGTH, ROSTER, TRIALS = 64, 20, 20_000

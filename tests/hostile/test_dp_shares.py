@@ -11,6 +11,7 @@ from scipy.stats import binom
 from dp import Event, FailureEvent, Ledger
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import PlanError, RoundAbortedError
+from fedavg.optimizers.local import LocalTraining
 from fedavg.plan.plan import Budget
 from fedavg.plan.resolution import Resolution, resolve
 from fedavg.privacy.noise import (
@@ -24,7 +25,6 @@ from fedavg.server.round import RoundServer
 from fedavg.simulation.population import Faults
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
-from fedavg.training.loop import LocalTraining
 from secagg import Identity
 from tests.e2e.small import LENGTH, federation, plan
 from tests.hostile.mutants import FOUND, without

@@ -1,1 +1,17 @@
-"""Training without a tape: dense and convolutional models, and many small clients at once."""
+"""Fast paths: gradients by hand for the models that are trained most often, tried in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedavg.training.fast.convolutional import ConvolutionalPath
+from fedavg.training.fast.dense import DensePath
+from fedavg.training.fast.stacked import StackedPath
+
+if TYPE_CHECKING:
+    from fedavg.training.fast.interface import FastPath
+
+__all__ = ["FAST_PATHS", "STACKED"]
+
+STACKED = StackedPath()
+FAST_PATHS: list[FastPath] = [STACKED, DensePath(), ConvolutionalPath()]

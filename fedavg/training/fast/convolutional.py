@@ -9,14 +9,24 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from fedavg.models.zoo import McMahanCNN
+from fedavg.training.batches import served
 from fedavg.training.fast.dense import DenseNet, through_relu
+from fedavg.training.fast.interface import unhooked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ConvNet"]
+    from numpy.typing import NDArray
+
+    from fedavg.training.job import TrainingJob
+
+__all__ = ["ConvNet", "ConvolutionalPath"]
+
+_PIXELS = 28 * 28
 
 _CONVOLUTIONS = 2
 _POOL = (2, 2)
@@ -95,3 +105,32 @@ class ConvNet:
         """Write the convolutions back into the vector."""
         for stored, weight in zip(self._stored[0::2], self._weights, strict=True):
             stored.copy_(weight)
+
+
+class ConvolutionalPath:
+    """Plain SGD on McMahan's CNN, all of whose parameters are trained."""
+
+    def takes(self, job: TrainingJob) -> bool:
+        """See `FastPath.takes`."""
+        model, data = job.model, job.dataset
+        if type(model) is not McMahanCNN or not job.plain or not unhooked(model):
+            return False
+        if data.features[0].size != _PIXELS or int(data.labels.max()) >= model.output.out_features:
+            return False
+        return all(
+            part.requires_grad and part.dtype == torch.float32 for part in model.parameters()
+        )
+
+    @torch.inference_mode()
+    def run(self, job: TrainingJob) -> NDArray[np.float64]:
+        """See `FastPath.run`."""
+        begun, lr = job.layout.as_float32(job.start), job.lr
+        flat = torch.empty(begun.size).copy_(torch.from_numpy(begun))
+        net = ConvNet(flat, job.layout.shapes)
+        images = torch.from_numpy(job.dataset.features).reshape(-1, 1, 28, 28)
+        targets = net.targets(torch.from_numpy(job.dataset.labels))
+        for inputs, wanted in served(images, targets, job.batches()):
+            net.descend(inputs, wanted, lr)
+            lr *= job.training.step_decay
+        net.store()
+        return np.subtract(flat.numpy(), begun, dtype=np.float64)

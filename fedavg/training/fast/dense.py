@@ -7,19 +7,27 @@ W ← W − lr·(δᵀx)/n, one product that adds in place, and there is no tape
 from __future__ import annotations
 
 import math
-from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
+from fedavg.models.zoo import FeedForward
+from fedavg.training.batches import served
+from fedavg.training.fast.interface import unhooked
+from fedavg.training.steps import Descent, forces
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["DenseNet", "passed", "served", "through_relu"]
+    from numpy.typing import NDArray
 
-_ALIGNED = 64  # bytes at whose multiples products round alike, whatever process holds the examples
-_GATHERED = 256  # examples copied at a time: small enough to stay in cache beside the weights
+    from fedavg.training.job import TrainingJob
+
+__all__ = ["DenseNet", "DensePath", "known", "passed", "through_relu"]
+
 through_relu = torch.ops.aten.threshold_backward  # δ where the unit was active, else 0: one pass
 
 
@@ -142,27 +150,55 @@ def passed(features: torch.Tensor, layers: Sequence[torch.Tensor]) -> torch.Tens
     return features
 
 
-def served(
-    features: torch.Tensor, targets: torch.Tensor, batches: Iterator[torch.Tensor | None]
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield each step's examples; several steps' worth is copied at once.
+def known(job: TrainingJob) -> FeedForward | None:
+    """The job's model, where it is dense layers in float32 that fit the examples; else None.
 
-    Args:
-        features: [n, ...].
-        targets: [n, ...].
-        batches: each step's indices, all of one size but for the last of an epoch; None for all.
+    A job that does not fit goes to the autograd loop, which says what is wrong.
     """
-    for first in batches:
-        if first is None:
-            if features.data_ptr() % _ALIGNED:
-                features = features.clone()
-            yield features, targets
-            continue
-        chunk = [first, *islice(batches, max(_GATHERED // len(first) - 1, 0))]
-        sizes = [len(batch) for batch in chunk if batch is not None]
-        order = torch.cat([batch for batch in chunk if batch is not None])
-        yield from zip(
-            features.index_select(0, order).split(sizes),
-            targets.index_select(0, order).split(sizes),
-            strict=True,
-        )
+    model, data = job.model, job.dataset
+    if type(model) is not FeedForward or not unhooked(model):
+        return None
+    layers = model.dense()
+    if any(type(layer) is not nn.Linear for layer in layers):  # such as a parametrised one
+        return None
+    if any(part.dtype != torch.float32 for part in model.parameters()):
+        return None
+    inputs, outputs = layers[0].in_features, layers[-1].out_features
+    fits = data.features[0].size == inputs and int(data.labels.max()) < outputs
+    return model if fits else None
+
+
+class DensePath:
+    """Dense layers with ReLU between them, some of them frozen: gradients without a tape."""
+
+    def takes(self, job: TrainingJob) -> bool:
+        """See `FastPath.takes`."""
+        return known(job) is not None
+
+    @torch.inference_mode()
+    def run(self, job: TrainingJob) -> NDArray[np.float64]:
+        """See `FastPath.run`; all parameters are views of one vector."""
+        held = [None if part.requires_grad else part.detach() for part in job.model.parameters()]
+        lowest = held.index(None) // 2 * 2  # below it nothing moves, and no gradient is needed
+        below = [part for part in held[:lowest] if part is not None]
+        held = held[lowest:]
+        begun = job.layout.as_float32(job.start)
+        flat = torch.empty(begun.size).copy_(torch.from_numpy(begun))
+        net = DenseNet(flat, job.layout.shapes, held)
+        features = passed(torch.from_numpy(job.dataset.features).flatten(1), below)
+        targets = net.targets(torch.from_numpy(job.dataset.labels))
+        examples = served(features, targets, job.batches())
+        if job.plain:
+            lr = job.lr
+            for inputs, wanted in examples:
+                net.descend(inputs, wanted, lr)
+                lr *= job.training.step_decay
+        else:
+            acting = forces(lambda v: [torch.from_numpy(job.layout.as_float32(v))], job)
+            descent = Descent(job.training, job.lr, [torch.from_numpy(begun)], *acting)
+            slope = torch.empty_like(flat)
+            into = DenseNet(slope, job.layout.shapes, held)
+            for inputs, wanted in examples:
+                net.gradient(inputs, wanted, into)
+                descent.step([flat], [slope])
+        return np.subtract(flat.numpy(), begun, dtype=np.float64)

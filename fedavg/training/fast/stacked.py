@@ -13,35 +13,57 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from fedavg.models.zoo import FeedForward
-from fedavg.training.fast.dense import through_relu
+from fedavg.training.fast.dense import known, through_relu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from torch import nn
 
     from fedavg.data.dataset import Dataset
-    from fedavg.models.layout import Layout
     from fedavg.optimizers.local import LocalTraining
+    from fedavg.training.job import TrainingJob
 
-__all__ = ["stackable", "train_stacked"]
+__all__ = ["StackedPath"]
 
 _LARGEST_MODEL = 8192  # parameters
 _LARGEST_COPY = 1 << 18  # numbers that one client's examples make over all steps
 _STACK = 1 << 20  # numbers of all examples of a stack
 
 
-def stackable(model: nn.Module, layout: Layout, dataset: Dataset, training: LocalTraining) -> bool:
-    """Whether a client is trained this way; the same in every process and company, as rounding must be."""
-    if type(model) is not FeedForward or layout.size > _LARGEST_MODEL or not training.plain:
-        return False
-    dense = model.dense()
-    inputs, outputs = dense[0].in_features, dense[-1].out_features
-    trained = all(part.requires_grad and part.dtype == torch.float32 for part in model.parameters())
-    right = dataset.features[0].size == inputs and int(dataset.labels.max()) < outputs
-    return trained and right and _numbers(dataset, training) <= _LARGEST_COPY
+class StackedPath:
+    """Small dense models under plain SGD, alone or many clients at once."""
+
+    def takes(self, job: TrainingJob) -> bool:
+        """See `FastPath.takes`: the same in every process and company, as rounding must be."""
+        if job.layout.size > _LARGEST_MODEL or not job.plain:
+            return False
+        model = known(job)
+        if model is None or not all(part.requires_grad for part in model.parameters()):
+            return False
+        return _numbers(job.dataset, job.training) <= _LARGEST_COPY
+
+    def run(self, job: TrainingJob) -> NDArray[np.float64]:
+        """See `FastPath.run`."""
+        return self.run_together([job])[0]
+
+    @torch.inference_mode()
+    def run_together(self, jobs: Sequence[TrainingJob]) -> list[NDArray[np.float64]]:
+        """Train clients that are sent one model and have equally many examples each.
+
+        Args:
+            jobs: at least one, each of them taken; they differ in their examples and seeds only.
+
+        Returns:
+            Δ, float64[d], for each client; it does not depend on who else is in the stack.
+        """
+        begun = jobs[0].layout.as_float32(jobs[0].start)
+        height = max(1, _STACK // _numbers(jobs[0].dataset, jobs[0].training))
+        updates: list[NDArray[np.float64]] = []
+        for low in range(0, len(jobs), height):
+            flat = _descend(begun, jobs[low : low + height])
+            updates += list(np.subtract(flat.numpy(), begun, dtype=np.float64))
+        return updates
 
 
 def _numbers(dataset: Dataset, training: LocalTraining) -> int:
@@ -49,46 +71,9 @@ def _numbers(dataset: Dataset, training: LocalTraining) -> int:
     return training.steps_for(len(dataset)) * batch * dataset.features[0].size
 
 
-@torch.inference_mode()
-def train_stacked(
-    layout: Layout,
-    start: NDArray[np.floating],
-    datasets: Sequence[Dataset],
-    orders: Sequence[Sequence[torch.Tensor | None]],
-    training: LocalTraining,
-    lr: float,
-) -> list[NDArray[np.float64]]:
-    """Plain SGD of clients that have equally many examples each.
-
-    Args:
-        layout: of the model.
-        start: float64[d] or float32[d], the broadcast model.
-        datasets: one for each client, `stackable`.
-        orders: each client's steps: indices, or None for all examples.
-        training: how to train.
-        lr: learning rate of the first step.
-
-    Returns:
-        Δ, float64[d], for each client; it does not depend on who else is in the stack.
-    """
-    begun = layout.as_float32(start)
-    height = max(1, _STACK // _numbers(datasets[0], training))
-    updates: list[NDArray[np.float64]] = []
-    for low in range(0, len(datasets), height):
-        some = slice(low, low + height)
-        flat = _descend(layout, begun, datasets[some], orders[some], training, lr)
-        updates += list(np.subtract(flat.numpy(), begun, dtype=np.float64))
-    return updates
-
-
-def _descend(
-    layout: Layout,
-    begun: NDArray[np.float32],
-    datasets: Sequence[Dataset],
-    orders: Sequence[Sequence[torch.Tensor | None]],
-    training: LocalTraining,
-    lr: float,
-) -> torch.Tensor:
+def _descend(begun: NDArray[np.float32], jobs: Sequence[TrainingJob]) -> torch.Tensor:
+    datasets, layout, lr = [job.dataset for job in jobs], jobs[0].layout, jobs[0].lr
+    orders = [list(job.batches()) for job in jobs]
     flat = torch.from_numpy(begun).repeat(len(datasets), 1)
     pieces = flat.split([math.prod(shape) for shape in layout.shapes], dim=1)
     weights = [
@@ -116,7 +101,7 @@ def _descend(
     targets = functional.one_hot(labels, biases[-1].shape[-1]).float()
     for batch, truth in zip(inputs.split(sizes, 1), targets.split(sizes, 1), strict=True):
         _step(weights, biases, batch, truth, lr)
-        lr *= training.step_decay
+        lr *= jobs[0].training.step_decay
     return flat
 
 

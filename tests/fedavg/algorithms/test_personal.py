@@ -13,7 +13,7 @@ from fedavg.algorithms.blocks.layers import LayerBlocks
 from fedavg.algorithms.personal import Ditto, FedRep, FineTune, Score, held_out, summary_of
 from fedavg.algorithms.state import MemoryStore
 from fedavg.client import personal as personal_training
-from fedavg.client.personal import divided, prepare_personal, score_client, set_apart
+from fedavg.client.personal import divided, prepare_personal, score_client
 from fedavg.client.update import Workbench, prepare
 from fedavg.config.build import build_job, load_config
 from fedavg.config.settings import PersonalizationConfig
@@ -24,11 +24,14 @@ from fedavg.federation.federation import Federation
 from fedavg.models.layout import Layout
 from fedavg.models.spec import ModelSpec
 from fedavg.models.zoo import build_model
+from fedavg.optimizers.local import LocalTraining
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
 from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import RoundStart, encode
 from fedavg.simulation.population import Faults, Population
-from fedavg.training.loop import LocalTraining, local_update
+from fedavg.training.job import TrainingJob
+from fedavg.training.loop import local_update
+from fedavg.training.setup import set_apart
 from tests.e2e.small import SUMS, examples, plan
 
 MLP = ModelSpec("mlp", (12,), 3, seed=4, hidden=(8,))
@@ -50,7 +53,7 @@ def bench_for(personal, spec=MLP, store=None, **changes):
     sums = SUMS["insecure-plain"]
     whole = plan(sums, personalization=personal, **changes)
     model = spec.build()
-    set_apart(model, personal)
+    set_apart(model, personal.head if personal else ())
     layout = Layout.of(model)
     resolution = resolve(
         whole, num_clients=20, vector_length=layout.size, num_rounds=ROUNDS, largest_client=100
@@ -112,7 +115,7 @@ def test_mistakes_in_the_table_are_named(table, said):
 def test_a_frozen_head_is_refused():
     model = ModelSpec("mlp", (12,), 3, hidden=(8,), freeze=("layers.1.bias",)).build()
     with pytest.raises(ConfigError, match=r"layers.1.bias is frozen"):
-        set_apart(model, FedRep(TRAINING, HEAD))
+        set_apart(model, HEAD)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +157,7 @@ def test_silent_settings_are_those_of_local_training():
 @pytest.mark.parametrize("fast", [True, False])
 def test_ditto_without_strength_is_training_alone(name, fast, monkeypatch):
     if not fast:
-        monkeypatch.setattr("fedavg.training.loop._fits", lambda *_: False)
-        monkeypatch.setattr("fedavg.training.loop.stackable", lambda *_: False)
+        monkeypatch.setattr("fedavg.training.loop.FAST_PATHS", [])
     bench = bench_for(Ditto(TRAINING, 0.0), ModelSpec(name, (12,), 3, seed=2))
     data, state = examples(30, 9), {}
     alone = bench.layout.flatten(bench.model)
@@ -164,10 +166,12 @@ def test_ditto_without_strength_is_training_alone(name, fast, monkeypatch):
         sent = rng.normal(size=bench.layout.size) if index else alone.copy()
         state = prepare_personal(bench, 5, data, start_of(bench, index, sent), state).state
         alone = alone + local_update(
-            *(bench.model, bench.layout, alone, data, TRAINING),
-            round_index=index,
-            num_rounds=ROUNDS,
-            seed=5,
+            TrainingJob(
+                *(bench.model, bench.layout, alone, data, TRAINING),
+                round_index=index,
+                num_rounds=ROUNDS,
+                seed=5,
+            )
         )
     np.testing.assert_allclose(state["personal.model"], alone, atol=1e-6)
 
@@ -175,8 +179,7 @@ def test_ditto_without_strength_is_training_alone(name, fast, monkeypatch):
 @pytest.mark.parametrize("fast", [True, False])
 def test_ditto_of_endless_strength_is_the_shared_model(fast, monkeypatch):
     if not fast:
-        monkeypatch.setattr("fedavg.training.loop._fits", lambda *_: False)
-        monkeypatch.setattr("fedavg.training.loop.stackable", lambda *_: False)
+        monkeypatch.setattr("fedavg.training.loop.FAST_PATHS", [])
     sent = np.random.default_rng(1).normal(size=MLP_SIZE)
     distances = []
     for strength in (0.0, 1.0, 100.0, 1e12):
@@ -222,7 +225,7 @@ def test_fedrep_sends_the_body_trained_under_its_own_head_and_restores_the_modul
     for name, part in model.named_parameters():
         part.requires_grad = name.startswith("layers.1")
     common = {"round_index": 0, "num_rounds": ROUNDS, "seed": 5}
-    moved = local_update(model, head, head.flatten(model), data, TRAINING, **common)
+    moved = local_update(TrainingJob(model, head, head.flatten(model), data, TRAINING, **common))
     own = (head.flatten(initial) + moved).astype(np.float32)
     np.testing.assert_array_equal(prepared.state["personal.head"], own)
     head.load_vector(model, own)
@@ -230,7 +233,7 @@ def test_fedrep_sends_the_body_trained_under_its_own_head_and_restores_the_modul
         part.requires_grad = name.startswith("layers.0")
     vector = body.flatten(initial)
     training = bench.resolution.plan.local_training
-    update = local_update(model, body, vector, data, training, **common)
+    update = local_update(TrainingJob(model, body, vector, data, training, **common))
     encoded = bench.resolution.plan.encoding.encode(update) * len(data)
     np.testing.assert_array_equal(prepared.encoded, np.append(encoded, len(data)))
     for name, part in bench.model.named_parameters():
@@ -279,7 +282,7 @@ def trained_on(bench, data):
     start = bench.layout.flatten(bench.model)
     training = LocalTraining(epochs=40, lr=0.5)
     common = {"round_index": 0, "num_rounds": 1, "seed": 0}
-    moved = local_update(bench.model, bench.layout, start, data, training, **common)
+    moved = local_update(TrainingJob(bench.model, bench.layout, start, data, training, **common))
     return (start + moved).astype(np.float32)
 
 
@@ -311,9 +314,9 @@ def test_examples_held_out_are_never_trained_on(monkeypatch):
     seen = {}
     original = local_update
 
-    def spying(model, layout, start, dataset, training, **options):
-        seen.setdefault(options["seed"], []).append(dataset.features)
-        return original(model, layout, start, dataset, training, **options)
+    def spying(job):
+        seen.setdefault(job.seed, []).append(job.dataset.features)
+        return original(job)
 
     monkeypatch.setattr("fedavg.client.update.local_update", spying)
     monkeypatch.setattr(personal_training, "local_update", spying)

@@ -30,7 +30,7 @@ from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
 from fedavg.sums.selective.map import SensitivityMap
 from fedavg.sums.selective.sum import Selective
-from fedavg.training.loop import _batches
+from fedavg.training.job import TrainingJob
 from tests.e2e.small import LENGTH, MODEL, SUMS, clients, examples, federation, plan
 
 FINE = FixedPoint(
@@ -63,7 +63,8 @@ def _reference(start, population, rounds, training, cohorts, server_lr=1.0):
         moves, changes = [], []
         for i in cohorts[r]:
             y, rates, data = x.copy(), [], population[i]
-            for s, batch in enumerate(_batches(len(data), training, [i, r])):
+            job = TrainingJob(None, None, start, data, training, seed=i, round_index=r)
+            for s, batch in enumerate(job.batches()):
                 rows = slice(None) if batch is None else batch.numpy()
                 rates.append(training.lr_at(r, rounds) * training.step_decay**s)
                 y -= rates[-1] * (_gradient(y, data, rows, training.l2) - own[i] + c)
@@ -199,13 +200,11 @@ def test_nothing_more_is_sent_where_steps_are_equal():
 
 
 def test_the_plain_loop_corrects_as_the_fast_path_does(monkeypatch):
-    from fedavg.training import loop as local
 
     runs = []
     for fits in (True, False):
         if not fits:
-            monkeypatch.setattr(local, "_fits", lambda *_: False)
-            monkeypatch.setattr(local, "stackable", lambda *_: False)
+            monkeypatch.setattr("fedavg.training.loop.FAST_PATHS", [])
         runs.append(
             federation(InsecurePlain(), changes={"scaffold": True, "local_training": EVERY_STEP})
         )

@@ -19,6 +19,7 @@ from fedavg.algorithms.personal import FedRep
 from fedavg.config.build import build_job, load_config
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CapacityError, PlanError
+from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
 from fedavg.plan.calibration import calibrated
 from fedavg.plan.plan import Budget, Plan
@@ -33,7 +34,6 @@ from fedavg.privacy.sampling import FixedCohort, PoissonCohort
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
-from fedavg.training.loop import LocalTraining
 from secagg import SecAggError
 
 POPULATION = {"num_clients": 1000, "vector_length": 1970, "num_rounds": 40, "largest_client": 4}

@@ -66,8 +66,8 @@ def norm_of(client: int) -> float:
 def known_norms(monkeypatch):
     """Every client's update points one way, with a length of its own, whatever the model."""
 
-    def update(*_args, seed, **_options):
-        return DIRECTION * norm_of(seed)
+    def update(job):
+        return DIRECTION * norm_of(job.seed)
 
     monkeypatch.setattr(fedavg.client.update, "local_update", update)
     monkeypatch.setattr(fedavg.client.update, "stackable", lambda *_: False)

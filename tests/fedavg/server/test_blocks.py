@@ -22,6 +22,7 @@ from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAdam, FedMomentum
 from fedavg.privacy.noise import DistributedGaussian, guaranteed_variance
 from fedavg.simulation.population import Faults
+from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update
 from tests.e2e.small import SUMS, clients, examples, federation
 from tests.fedavg.support.block_plans import CUTS, LAYOUT, MODEL, resolution_with
@@ -61,14 +62,16 @@ def test_one_block_of_the_cnn_is_the_plain_client_to_the_bit(kind):
         ) as part:
             updates.append(
                 local_update(
-                    part.model,
-                    part.layout,
-                    part.vector,
-                    data,
-                    LocalTraining(batch_size=3),
-                    round_index=0,
-                    num_rounds=1,
-                    seed=0,
+                    TrainingJob(
+                        part.model,
+                        part.layout,
+                        part.vector,
+                        data,
+                        LocalTraining(batch_size=3),
+                        round_index=0,
+                        num_rounds=1,
+                        seed=0,
+                    )
                 )
             )
     assert np.array_equal(*updates)
@@ -156,14 +159,16 @@ def test_overlapping_windows_are_averaged_by_the_examples_of_all_who_trained_a_p
         with part_to_train(resolution.of_block(block), model, LAYOUT, begun[places]) as part:
             update = part.in_model(
                 local_update(
-                    part.model,
-                    part.layout,
-                    part.vector,
-                    data,
-                    run.plan.local_training,
-                    round_index=0,
-                    num_rounds=1,
-                    seed=client,
+                    TrainingJob(
+                        part.model,
+                        part.layout,
+                        part.vector,
+                        data,
+                        run.plan.local_training,
+                        round_index=0,
+                        num_rounds=1,
+                        seed=client,
+                    )
                 )
             )
         total[places] += len(data) * update

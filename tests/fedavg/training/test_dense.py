@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from fedavg.models.layout import Layout
 from fedavg.models.zoo import FeedForward, McMahanCNN
-from fedavg.training.fast import dense
+from fedavg.training import batches as batches_module
+from fedavg.training.batches import served
 from fedavg.training.fast.convolutional import ConvNet
-from fedavg.training.fast.dense import DenseNet, served
+from fedavg.training.fast.dense import DenseNet
 
 
 def _flat(model: torch.nn.Module) -> torch.Tensor:
@@ -82,7 +83,7 @@ def test_examples_are_served_as_the_batches_say(
     targets = torch.arange(count)
     batches = [part for _ in range(epochs) for part in torch.randperm(count).split(size)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dense, "_GATHERED", gathered)
+        patch.setattr(batches_module, "_GATHERED", gathered)
         found = list(served(features, targets, iter(batches)))
     assert len(found) == len(batches)
     for (inputs, classes), batch in zip(found, batches, strict=True):

@@ -13,9 +13,13 @@ from fedavg.data.dataset import Dataset
 from fedavg.errors import ConfigError, DataError, LocalProtocolError, PlanError
 from fedavg.models.layout import Layout
 from fedavg.models.zoo import FeedForward, build_model
+from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import Schedule
 from fedavg.training import loop as local
-from fedavg.training.loop import LocalTraining, evaluate, local_update
+from fedavg.training.evaluation import evaluate
+from fedavg.training.fast.convolutional import ConvolutionalPath
+from fedavg.training.job import TrainingJob
+from fedavg.training.loop import local_update
 
 
 def _dataset(count=12, features=6, classes=3, seed=0):
@@ -26,14 +30,16 @@ def _dataset(count=12, features=6, classes=3, seed=0):
 def _update(model, training, dataset, *, start=None, round_index=0, num_rounds=10, seed=0):
     layout = Layout.of(model)
     return local_update(
-        model,
-        layout,
-        layout.flatten(model) if start is None else start,
-        dataset,
-        training,
-        round_index=round_index,
-        num_rounds=num_rounds,
-        seed=seed,
+        TrainingJob(
+            model,
+            layout,
+            layout.flatten(model) if start is None else start,
+            dataset,
+            training,
+            round_index=round_index,
+            num_rounds=num_rounds,
+            seed=seed,
+        )
     )
 
 
@@ -82,15 +88,14 @@ def test_the_fast_path_equals_the_plain_loop(
     dataset = _dataset(seed=seed)
     fast = _update(model, training, dataset, start=start, seed=seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "_fits", lambda *_: False)
-        patch.setattr(local, "stackable", lambda *_: False)
+        patch.setattr("fedavg.training.loop.FAST_PATHS", [])
         plain = _update(model, training, dataset, start=start, seed=seed)
     assert np.abs(plain).max() > 1e-4
     np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=5e-6)
 
 
 def test_the_fast_path_is_taken(monkeypatch):
-    monkeypatch.setattr(local, "_train_any", lambda *_: pytest.fail("plain loop"))
+    monkeypatch.setattr(local, "train_by_autograd", lambda *_: pytest.fail("plain loop"))
     for name in ("softmax", "mlp", "2nn"):
         for optimizer in ("sgd", "momentum", "adam"):
             training = LocalTraining(optimizer=optimizer)
@@ -101,8 +106,7 @@ def test_the_fast_path_is_taken(monkeypatch):
 def test_adam_on_both_paths(plain, monkeypatch):
     """Adam divides by gradients, so that paths part where those are tiny: on a softmax none is."""
     if plain:
-        monkeypatch.setattr(local, "_fits", lambda *_: False)
-        monkeypatch.setattr(local, "stackable", lambda *_: False)
+        monkeypatch.setattr("fedavg.training.loop.FAST_PATHS", [])
     start, training = np.zeros(21), LocalTraining(epochs=5, optimizer="adam", lr=0.01)
     update = _update(build_model("softmax", (6,), 3, seed=0), training, _dataset(), start=start)
     weights = torch.zeros(3, 7, dtype=torch.float64, requires_grad=True)
@@ -133,8 +137,7 @@ def _as_matrix(vector, classes=3, features=6):
 def test_steps_by_hand(plain, monkeypatch):
     """Two full-batch steps in float64 with all three penalties."""
     if plain:
-        monkeypatch.setattr(local, "_fits", lambda *_: False)
-        monkeypatch.setattr(local, "stackable", lambda *_: False)
+        monkeypatch.setattr("fedavg.training.loop.FAST_PATHS", [])
     dataset, model = _dataset(), build_model("softmax", (6,), 3, seed=0)
     start = np.random.default_rng(1).normal(size=21).astype(np.float32).astype(float)
     training = LocalTraining(epochs=2, lr=0.3, l1=0.02, l2=0.1, proximal=0.7)
@@ -196,13 +199,11 @@ def test_the_cnn_by_hand_equals_the_plain_loop(batch, decay, monkeypatch):
     start = Layout.of(model).flatten(model)
     training = LocalTraining(epochs=2, batch_size=batch, lr=0.05, step_decay=decay)
     taken = []
-    by_hand = local._train_convolutions
-    monkeypatch.setattr(
-        local, "_train_convolutions", lambda *args: taken.append(1) or by_hand(*args)
-    )
+    by_hand = ConvolutionalPath.run
+    monkeypatch.setattr(ConvolutionalPath, "run", lambda *args: taken.append(1) or by_hand(*args))
     fast = _update(model, training, dataset, start=start)
     assert taken == [1]
-    monkeypatch.setattr(local, "_takes", lambda *_: False)
+    monkeypatch.setattr(local, "FAST_PATHS", [])
     plain = _update(model, training, dataset, start=start)
     assert taken == [1]
     assert np.abs(plain).max() > 1e-4
@@ -242,8 +243,7 @@ def test_frozen_parameters_stay_and_the_fast_path_goes_round_them(trained, optim
     for index, part in enumerate(model.parameters()):
         assert index in trained or torch.equal(part, before[index])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "_fits", lambda *_: False)
-        patch.setattr(local, "stackable", lambda *_: False)
+        patch.setattr("fedavg.training.loop.FAST_PATHS", [])
         plain = _update(model, training, _dataset())
     assert fast.size == sum(before[index].numel() for index in trained)
     assert np.abs(plain).max() > 1e-4
@@ -298,7 +298,9 @@ def test_examples_that_the_model_does_not_take(name):
     ],
 )
 def test_steps_and_batches(training, steps):
-    batches = list(local._batches(12, training, [0, 0]))
+    model = build_model("softmax", (6,), 3, seed=0)
+    job = TrainingJob(model, Layout.of(model), np.zeros(21), _dataset(), training)
+    batches = list(job.batches())
     assert len(batches) == steps
     if training.batch_size == 5:
         assert sorted(torch.cat(batches[:3]).tolist()) == list(range(12))
@@ -416,7 +418,7 @@ def test_evaluation_in_batches_is_the_whole(monkeypatch):
     layout = Layout.of(model)
     dataset, vector = _dataset(count=50), Layout.of(model).flatten(model)
     whole = evaluate(model, layout, vector, dataset)
-    monkeypatch.setattr(local, "_EVALUATION_BATCH", 7)
+    monkeypatch.setattr("fedavg.training.evaluation._EVALUATION_BATCH", 7)
     parts = evaluate(model, layout, vector, dataset)
     assert parts.accuracy == whole.accuracy
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
@@ -435,15 +437,14 @@ def test_evaluation_switches_dropout_off():
 def test_a_pull_is_the_exact_step_of_its_proximal_term(fast, monkeypatch):
     """One step: argmin over v of strength/2·‖v − w‖² + ‖v − u‖²/(2·lr), u being plain SGD's step."""
     if not fast:
-        monkeypatch.setattr(local, "_fits", lambda *_: False)
-        monkeypatch.setattr(local, "stackable", lambda *_: False)
+        monkeypatch.setattr("fedavg.training.loop.FAST_PATHS", [])
     model, dataset = build_model("mlp", (6,), 3, seed=0), _dataset()
     layout = Layout.of(model)
     start = layout.flatten(model)
     target = np.random.default_rng(5).normal(size=layout.size)
     training, common = LocalTraining(lr=0.3), {"round_index": 0, "num_rounds": 1, "seed": 0}
-    alone = start + local_update(model, layout, start, dataset, training, **common)
+    alone = start + local_update(TrainingJob(model, layout, start, dataset, training, **common))
     drawn = start + local_update(
-        model, layout, start, dataset, training, **common, towards=(target, 2.0)
+        TrainingJob(model, layout, start, dataset, training, **common, towards=(target, 2.0))
     )
     np.testing.assert_allclose(drawn, (alone + 0.6 * target) / 1.6, atol=1e-6)

@@ -85,6 +85,6 @@ def test_a_model_without_buffers_is_not_run():
         def forward(self, inputs):
             raise AssertionError
 
-    model, layout, kept = set_up(Untouchable(12, 3), None, (12,))
+    model, layout, kept = set_up(Untouchable(12, 3), (), (12,))
     assert (layout.size, kept) == (39, frozenset())
     assert isinstance(model, Untouchable)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,13 +14,14 @@ from fedavg.client import update as steps
 from fedavg.data.dataset import Dataset
 from fedavg.models.layout import Layout
 from fedavg.models.zoo import build_model
+from fedavg.optimizers.local import LocalTraining
 from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import RoundStart
 from fedavg.simulation.population import Faults, InProcess, Population
-from fedavg.training import loop as local
 from fedavg.training.fast import stacked
-from fedavg.training.fast.stacked import stackable
-from fedavg.training.loop import LocalTraining, local_update, local_updates
+from fedavg.training.fast.stacked import StackedPath
+from fedavg.training.job import TrainingJob
+from fedavg.training.loop import local_update, local_updates, stackable
 from tests.e2e.small import MODEL, SUMS, clients, plan
 
 
@@ -60,34 +63,40 @@ def test_a_client_is_trained_alike_alone_and_in_company(
     layout = Layout.of(model)
     start = layout.flatten(model)
     training = LocalTraining(epochs=epochs, batch_size=batch, lr=0.2, step_decay=decay)
-    members = [(_dataset(count, seed, features), seed) for seed in range(company)]
-    assert all(stackable(model, layout, data, training) for data, _ in members)
+    options = {"round_index": 2, "num_rounds": 9}
+    jobs = [
+        TrainingJob(
+            model, layout, start, _dataset(count, seed, features), training, **options, seed=seed
+        )
+        for seed in range(company)
+    ]
+    assert all(stackable(job) for job in jobs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacked, "_STACK", height)
-        together = local_updates(layout, start, members, training, round_index=2, num_rounds=9)
-    for update, (data, seed) in zip(together, members, strict=True):
-        options = {"round_index": 2, "num_rounds": 9, "seed": seed}
-        alone = local_update(model, layout, start, data, training, **options)
+        together = local_updates(jobs)
+    for update, job in zip(together, jobs, strict=True):
+        alone = local_update(job)
         assert (update == alone).all()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(local, "stackable", lambda *_: False)
-            patch.setattr(local, "_fits", lambda *_: False)
-            plain = local_update(model, layout, start, data, training, **options)
+            patch.setattr("fedavg.training.loop.FAST_PATHS", [])
+            plain = local_update(job)
         np.testing.assert_allclose(update, plain, atol=2e-6)
 
 
 def test_what_is_stacked_does_not_depend_on_company() -> None:
     small, training = build_model("softmax", (6,), 3, seed=0), LocalTraining()
     layout, data = Layout.of(small), _dataset(5, 0)
-    assert stackable(small, layout, data, training)
+    job = TrainingJob(small, layout, np.zeros(layout.size), data, training)
+    assert stackable(job)
     large = build_model("2nn", (6,), 3, seed=0)
-    assert not stackable(large, Layout.of(large), data, training)
-    assert not stackable(small, layout, data, LocalTraining(optimizer="adam"))
-    assert not stackable(small, layout, data, LocalTraining(l2=0.1))
-    assert not stackable(small, layout, _dataset(5, 0, features=5), training)
-    assert not stackable(small, layout, _dataset(50_000, 0), training)
+    assert not stackable(replace(job, model=large, layout=Layout.of(large)))
+    assert not stackable(replace(job, training=LocalTraining(optimizer="adam")))
+    assert not stackable(replace(job, training=LocalTraining(l2=0.1)))
+    assert not stackable(replace(job, correction=np.ones(layout.size)))
+    assert not stackable(replace(job, dataset=_dataset(5, 0, features=5)))
+    assert not stackable(replace(job, dataset=_dataset(50_000, 0)))
     small.dense()[0].bias.requires_grad_(False)
-    assert not stackable(small, layout, data, training)
+    assert not stackable(job)
 
 
 def test_a_population_trains_its_small_models_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,13 +109,13 @@ def test_a_population_trains_its_small_models_together(monkeypatch: pytest.Monke
         chosen, num_clients=6, vector_length=layout.size, num_rounds=3, largest_client=8
     )
     stacks: list[int] = []
-    train_stacked = local.train_stacked
+    run_together = StackedPath.run_together
 
-    def spy(layout: object, start: object, datasets: list[Dataset], *rest: object) -> object:
-        stacks.append(len(datasets))
-        return train_stacked(layout, start, datasets, *rest)
+    def spy(path: StackedPath, jobs: list[TrainingJob]) -> object:
+        stacks.append(len(jobs))
+        return run_together(path, jobs)
 
-    monkeypatch.setattr(local, "train_stacked", spy)
+    monkeypatch.setattr(StackedPath, "run_together", spy)
     sums = []
     for together in (True, False):
         transport = InProcess(Population(clients(6, sizes=(4, 4, 4)), Faults()))

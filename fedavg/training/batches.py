@@ -1,0 +1,42 @@
+"""Examples in the order in which a client's steps use them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["served"]
+
+_ALIGNED = 64  # bytes at whose multiples products round alike, whatever process holds the examples
+_GATHERED = 256  # examples copied at a time: small enough to stay in cache beside the weights
+
+
+def served(
+    features: torch.Tensor, targets: torch.Tensor, batches: Iterator[torch.Tensor | None]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield each step's examples; several steps' worth is copied at once.
+
+    Args:
+        features: [n, ...].
+        targets: [n, ...].
+        batches: each step's indices, all of one size but for the last of an epoch; None for all.
+    """
+    for first in batches:
+        if first is None:
+            if features.data_ptr() % _ALIGNED:
+                features = features.clone()
+            yield features, targets
+            continue
+        chunk = [first, *islice(batches, max(_GATHERED // len(first) - 1, 0))]
+        sizes = [len(batch) for batch in chunk if batch is not None]
+        order = torch.cat([batch for batch in chunk if batch is not None])
+        yield from zip(
+            features.index_select(0, order).split(sizes),
+            targets.index_select(0, order).split(sizes),
+            strict=True,
+        )

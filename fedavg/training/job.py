@@ -1,0 +1,90 @@
+"""One client's training in one round, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.data.dataset import Dataset
+    from fedavg.models.layout import Layout
+    from fedavg.optimizers.local import LocalTraining
+
+__all__ = ["TrainingJob"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingJob:
+    """Everything that determines one client's update in one round.
+
+    Args:
+        model: a module to work with; its parameters may be overwritten.
+        layout: the `Layout` of `model`.
+        start: float64[d] or float32[d], the broadcast model.
+        dataset: the client's examples.
+        training: how to train.
+        round_index: counts from 0.
+        num_rounds: length of the run, for the learning-rate schedule.
+        seed: public seed of the order of examples and of dropout masks.
+        correction: float64[d], added to every gradient after its clipping (SCAFFOLD's c − cᵢ).
+        towards: a model, float64[d], and how strongly each step is drawn to it
+            (`fedavg.training.steps.Pull`).
+
+    Example:
+        >>> from fedavg.data.dataset import Dataset
+        >>> from fedavg.models.layout import Layout
+        >>> from fedavg.optimizers.local import LocalTraining
+        >>> model, data = torch.nn.Linear(2, 3), Dataset(np.ones((5, 2)), np.arange(5) % 3)
+        >>> job = TrainingJob(model, Layout.of(model), np.zeros(9), data, LocalTraining(batch_size=2))
+        >>> [len(batch) for batch in job.batches()]
+        [2, 2, 1]
+    """
+
+    model: nn.Module
+    layout: Layout
+    start: NDArray[np.floating]
+    dataset: Dataset
+    training: LocalTraining
+    round_index: int = field(default=0, kw_only=True)
+    num_rounds: int = field(default=1, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+    correction: NDArray[np.float64] | None = field(default=None, kw_only=True)
+    towards: tuple[NDArray[np.floating], float] | None = field(default=None, kw_only=True)
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the first step."""
+        return self.training.lr_at(self.round_index, self.num_rounds)
+
+    @property
+    def plain(self) -> bool:
+        """Whether each step is w ← w − lr·∇loss and nothing else."""
+        return self.training.plain and self.correction is None and self.towards is None
+
+    @property
+    def order(self) -> list[int]:
+        """Public seed of this round's order of examples."""
+        return [self.seed, self.round_index]
+
+    def batches(self) -> Iterator[torch.Tensor | None]:
+        """Yield the indices of each step's examples, int64[batch]; None stands for all examples."""
+        count, training = len(self.dataset), self.training
+        size, steps = training.batch_size or count, training.steps_for(count)
+        if size >= count:
+            yield from (None for _ in range(steps))
+            return
+        rng = np.random.default_rng(self.order)  # noqa: TID251 - public seed
+        done = 0
+        while done < steps:
+            order = torch.from_numpy(rng.permutation(count))
+            for batch in order.split(size)[: steps - done]:
+                yield batch
+                done += 1
