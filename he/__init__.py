@@ -32,6 +32,7 @@ from he.errors import (
     UnsafeParametersError,
     WireFormatError,
 )
+from he.journal import Journal
 from he.keyholder import KeyHolder, SumResult
 from he.parallel import encrypt_chunks
 from he.params import Params
@@ -46,6 +47,7 @@ __all__ = [
     "Directory",
     "EncryptContext",
     "HeError",
+    "Journal",
     "KeyHolder",
     "LocalProtocolError",
     "Params",

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from he._checks import check_client_id, check_type
 from he.coding.packing import check_vector, pack
 from he.coding.plaintexts import encode
 from he.coding.words import drop_low_bits, pack_words, restore_low_bits
@@ -13,7 +14,7 @@ from he.crypto.context import EncryptContext, SecretContext, hash_context
 from he.crypto.tags import UploadName
 from he.errors import LocalProtocolError
 from he.params import BLOCK
-from he.wire import UploadChunk, check_client_id, encode_upload, sign_as_client
+from he.wire import UploadChunk, encode_upload, sign_as_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ class Client:
         [24753]
     """
 
-    __slots__ = ("_client_id", "_context", "_keys", "_signer", "_used")
+    __slots__ = ("_client_id", "_context", "_keys", "_signer", "_unused")
 
     def __init__(
         self,
@@ -84,14 +85,15 @@ class Client:
         context: bytes,
         signing_key: Signer | None = None,
     ) -> None:
-        if not isinstance(keys, (SecretContext, EncryptContext)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-            raise LocalProtocolError("a client needs a SecretContext or an EncryptContext")
-        check_client_id(client_id)
-        self._keys = keys
-        self._client_id = client_id
+        self._keys = check_type("keys", keys, SecretContext, EncryptContext)
+        self._client_id = check_client_id(client_id)
         self._context = hash_context(context)
+        if signing_key is not None and not callable(getattr(signing_key, "sign", None)):
+            raise LocalProtocolError(
+                f"signing_key must be a SigningKey or sign like one, not {type(signing_key).__name__}"
+            )
         self._signer = signing_key
-        self._used = False
+        self._unused = [True]  # popped once: two threads cannot both do it
 
     @property
     def keys(self) -> SecretContext | EncryptContext:
@@ -105,12 +107,13 @@ class Client:
             CapacityError: a value out of range.
             LocalProtocolError: no such vector, or a second call.
         """
-        if self._used:
+        check_vector(vector, self._keys.params)
+        try:
+            self._unused.pop()
+        except IndexError:
             raise LocalProtocolError(
                 "this client encrypted already; a new round needs a new Client"
-            )
-        check_vector(vector, self._keys.params)
-        self._used = True
+            ) from None
         nonce = secrets.token_bytes(32)
         name = UploadName(self._context, self._client_id, nonce, vector.size)
         return Upload(name, self._signer is not None)

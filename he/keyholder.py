@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from he.coding.packing import unpack
+from he._checks import check_type, integer, octets
+from he.coding.packing import clear_padding, unpack
 from he.coding.plaintexts import decode
 from he.coding.residues import bands
 from he.coding.words import unpack_words
 from he.crypto.context import SecretContext, hash_context
+from he.crypto.enrolment import Directory
 from he.errors import (
     AuthenticationError,
     LocalProtocolError,
     RemoteProtocolError,
     WireFormatError,
 )
+from he.params import check_length
 from he.params.capacity import DEGREE, WORD_BITS
 from he.wire import check_proof, open_sum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from he.crypto.enrolment import Directory
     from he.crypto.tags import UploadName
+    from he.journal import Journal
     from he.wire import SumChunk
 
 __all__ = ["KeyHolder", "SumResult"]
@@ -52,19 +56,26 @@ class KeyHolder:
     What it opens is exactly a sum of ciphertexts that clients of the group made for this round, one from
     each contributor and all their chunks: the linear tag says so, and the server cannot make one. Two
     sums of a round would show a client's input as their difference, so the second is refused, also
-    by another `KeyHolder` of the same `SecretContext`; across processes the caller has to see to that.
+    by another `KeyHolder` of the same `SecretContext`. A `journal` extends this over the end of the
+    process: key holders that share it, in any process, open a round once.
+
+    The round counts as opened from the moment before the sum is decrypted, also if it then turns out
+    that a client sent values out of range: whether an opening fails may depend on the inputs, so another
+    sum of the same inputs must not be tried.
 
     Args:
         secret: the secret context.
         min_clients: fewest contributors of a sum that is opened, at least 2.
         context: non-empty bytes that name the round, the same at every party.
+        vector_length: integers in the sum, where it is known; a sum of another length stays closed.
         enrolled: clients' own keys: each contributor must then have signed an upload of this round.
+        journal: where opened rounds are recorded, such as a `fedavg.FileJournal`.
 
     Raises:
-        LocalProtocolError: an argument of the wrong kind or out of range.
+        LocalProtocolError: an argument of the wrong type or out of range.
     """
 
-    __slots__ = ("_context", "_enrolled", "_min_clients", "_secret")
+    __slots__ = ("_context", "_enrolled", "_journal", "_min_clients", "_secret", "_vector_length")
 
     def __init__(
         self,
@@ -72,18 +83,25 @@ class KeyHolder:
         *,
         min_clients: int,
         context: bytes,
+        vector_length: int | None = None,
         enrolled: Directory | None = None,
+        journal: Journal | None = None,
     ) -> None:
-        if not isinstance(secret, SecretContext):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-            raise LocalProtocolError("only a SecretContext can open a sum")
-        if not 2 <= min_clients <= secret.params.n_clients:
+        if type(secret) is not SecretContext:
             raise LocalProtocolError(
-                f"min_clients must lie in 2 … {secret.params.n_clients}: a sum of one is its input"
+                f"only a SecretContext can open a sum, not {type(secret).__name__}"
             )
         self._secret = secret
-        self._min_clients = min_clients
+        # a sum of one is its input
+        self._min_clients = integer("min_clients", min_clients, 2, secret.params.n_clients)
         self._context = hash_context(context)
-        self._enrolled = enrolled
+        self._vector_length = None if vector_length is None else check_length(vector_length)
+        self._enrolled = None if enrolled is None else check_type("enrolled", enrolled, Directory)
+        if journal is not None and not callable(getattr(journal, "add", None)):
+            raise LocalProtocolError(
+                f"journal must have add(fact), as he.Journal says, not be {type(journal).__name__}"
+            )
+        self._journal = journal
 
     def __repr__(self) -> str:
         return f"KeyHolder(<redacted>, min_clients={self._min_clients})"
@@ -99,26 +117,38 @@ class KeyHolder:
             ContextMismatchError: made for another round, under other parameters or another key.
             AuthenticationError: not the sum of what the named clients sent; or one of them is not
                 enrolled, or signed no upload of this name.
-            RemoteProtocolError: too few or too many contributors; values that no honest client sends.
-            LocalProtocolError: a sum of this round was opened already.
+            RemoteProtocolError: too few or too many contributors, or another vector length than is
+                declared; after the round counts as opened: values that no honest client sends.
+            LocalProtocolError: a sum of this round was opened already; `chunks` are no chunks.
         """
         sums: list[NDArray[np.uint64]] = []
         first: SumChunk | None = None
         params = self._secret.params
-        for data in chunks:
+        for data in _messages(chunks):
             enrolled = self._enrolled is not None
             chunk = open_sum(data, self._secret.public(), self._context, enrolled=enrolled)
             first = first or chunk
             _check_order(chunk, first, len(sums))
             if chunk is first:
+                self._check_length(first)
                 self._check_contributors(first)
             words = unpack_words(chunk.body, WORD_BITS).reshape(params.parts, -1, DEGREE)
             self._check_tags(chunk, words, first.contributors)
             sums.append(words)
         if first is None or len(sums) != params.chunks(first.vector_length):
             raise WireFormatError("chunks of the sum are missing; hand in all of Server.result()")
-        self._secret.claim_opening(self._context)
+        self._claim()
         return self._open(first, sums)
+
+    def _claim(self) -> None:
+        """Note that the round is being opened, in this process and then durably."""
+        self._secret.claim_opening(self._context)
+        fact = b"he opened" + self._secret.public().fingerprint + self._context
+        if self._journal is not None and not self._journal.add(fact):
+            raise LocalProtocolError(
+                "the journal says that a sum of this round was opened already, or may have been; "
+                "a second one is refused"
+            )
 
     def _open(self, first: SumChunk, sums: list[NDArray[np.uint64]]) -> SumResult:
         contributors, length = len(first.contributors), first.vector_length
@@ -131,14 +161,20 @@ class KeyHolder:
                 phase = phases.next(parts)
                 for band in bands(len(phase)):
                     slots = decode(phase[band], params, contributors=contributors)
+                    clear_padding(slots, params, length - place)
                     values = unpack(slots, params, contributors=contributors)
                     room = total[place : place + values.size]
                     room[:] = values[: room.size]
-                    if bool(values[room.size :].any()):
-                        raise RemoteProtocolError("a client filled the padding behind its vector")
                     place += values.size
         survivors = tuple(name.client_id for name in first.contributors)
         return SumResult(total, survivors)
+
+    def _check_length(self, first: SumChunk) -> None:
+        if self._vector_length not in (None, first.vector_length):
+            raise RemoteProtocolError(
+                f"the sum is one of vectors of {first.vector_length} integers, not of "
+                f"{self._vector_length}; it stays closed"
+            )
 
     def _check_contributors(self, first: SumChunk) -> None:
         contributors = first.contributors
@@ -168,6 +204,16 @@ class KeyHolder:
                 f"chunk {chunk.index} is not the sum of what the named clients sent; "
                 "the server, or the way from it, changed it"
             )
+
+
+def _messages(chunks: object) -> Iterator[bytes]:
+    """The chunks, each as bytes."""
+    if isinstance(chunks, (str, bytes, bytearray, memoryview)) or not isinstance(chunks, Iterable):
+        raise LocalProtocolError(
+            f"chunks must be the messages of Server.result() in their order, not {type(chunks).__name__}"
+        )
+    for data in cast("Iterable[object]", chunks):
+        yield octets("a chunk of the sum", data)
 
 
 def _check_order(chunk: SumChunk, first: SumChunk, index: int) -> None:

@@ -9,7 +9,8 @@ from dataclasses import astuple
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from he.client import Upload
+from he._checks import check_type, integer
+from he.client import Client, Upload
 from he.crypto.context import EncryptContext, SecretContext, read_exported
 from he.crypto.tags import UploadName
 from he.errors import LocalProtocolError
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from he.client import Client
-
 __all__ = ["encrypt_chunks"]
 
+_MOST_PROCESSES = 1024
 _AHEAD = 2  # chunks in hand for each worker: what bounds the memory
 
 _keys: list[SecretContext | EncryptContext] = []  # of a worker process, one
@@ -59,8 +59,10 @@ def encrypt_chunks(
         CapacityError: a value out of range.
         LocalProtocolError: no such vector, no worker, a second call; while iterating, a worker died.
     """
-    if processes < 1:
-        raise LocalProtocolError("processes must be 1 or more")
+    check_type("client", client, Client)
+    processes = integer("processes", processes, 1, _MOST_PROCESSES)
+    if progress is not None and not callable(progress):
+        raise LocalProtocolError("progress must be called with two numbers, or left out")
     upload = client.begin(vector)
     return _chunks(client, upload, vector, processes, progress or _ignore)
 

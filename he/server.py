@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from he._checks import check_client_id, check_type, octets
 from he.coding.residues import reduce
 from he.coding.words import pack_words, restore_low_bits, unpack_words
 from he.crypto.context import PublicContext, hash_context
-from he.crypto.enrolment import Proof
+from he.crypto.enrolment import Directory, Proof
+from he.crypto.tags import UploadName
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError, UnsafeParametersError
+from he.params import check_length
 from he.params.capacity import DEGREE, MODULUS, WORD_BITS
-from he.wire import SumChunk, UploadChunk, check_client_id, encode_sum, open_upload
+from he.wire import SumChunk, UploadChunk, encode_sum, open_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from he.crypto.enrolment import Directory
-    from he.crypto.tags import UploadName
 
 __all__ = ["Server"]
 
@@ -49,25 +51,52 @@ class _Partial:
     proofs: list[Proof] = field(default_factory=list[Proof])  # of chunk 0, of enrolled clients
 
 
+@dataclass(slots=True)
+class _Sum:
+    """The complete uploads of one vector length, added up chunk by chunk."""
+
+    totals: list[_Tagged] = field(default_factory=list[_Tagged])
+    names: dict[int, UploadName] = field(default_factory=dict[int, UploadName])
+    proofs: dict[int, Proof] = field(default_factory=dict[int, Proof])
+
+    def add(self, partial: _Partial, chunks: dict[int, _Tagged]) -> None:
+        """Add a complete upload in place: nothing can be refused any more."""
+        fresh = [chunks[index] for index in range(len(chunks))]
+        if self.totals:
+            fresh = [total.add(chunk) for total, chunk in zip(self.totals, fresh, strict=True)]
+        self.totals = fresh
+        client_id = partial.name.client_id
+        self.names[client_id] = partial.name
+        for proof in partial.proofs:
+            self.proofs[client_id] = proof
+
+
 class Server:
     """Collects uploads and adds them. It holds no secret and takes none.
 
     A client counts when all its chunks have arrived, and not before: a broken-off upload never touches
-    the sum. A refused chunk changes nothing.
+    the sum. A refused chunk changes nothing. Several threads may call one server.
+
+    All vectors of a sum have one length. Declare it: a client that sends another length is then refused
+    by name, whenever it sends. Without `vector_length` no client's length has precedence either: uploads
+    are added apart by length, and the sum is that of the length that most clients sent; `outvoted` names
+    the others.
 
     Args:
         public: the public context, exactly; anything that holds a key is refused.
         context: non-empty bytes that name the round, the same at every party.
+        vector_length: integers in each vector, 1 … 2^32.
         enrolled: clients' own keys: each then signs with its own, and nobody else is let in.
 
     Raises:
         UnsafeParametersError: `public` is no `PublicContext`.
+        LocalProtocolError: another argument of the wrong type or out of range.
 
     Example:
         >>> import numpy as np
         >>> from he import Client, KeyHolder, Params, SecretContext
         >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100))
-        >>> server = Server(secret.public(), context=b"round 1")
+        >>> server = Server(secret.public(), context=b"round 1", vector_length=2)
         >>> for client_id in (4, 9):
         ...     for chunk in Client(secret, client_id, context=b"round 1").encrypt(np.array([1, -2])):
         ...         server.receive(client_id, chunk)
@@ -80,15 +109,21 @@ class Server:
         "_closed",
         "_context",
         "_enrolled",
-        "_names",
+        "_lock",
         "_partial",
-        "_proofs",
         "_public",
         "_sums",
+        "_vector_length",
+        "_whole",
     )
 
     def __init__(
-        self, public: PublicContext, *, context: bytes, enrolled: Directory | None = None
+        self,
+        public: PublicContext,
+        *,
+        context: bytes,
+        vector_length: int | None = None,
+        enrolled: Directory | None = None,
     ) -> None:
         if type(public) is not PublicContext:
             raise UnsafeParametersError(
@@ -96,17 +131,33 @@ class Server:
             )
         self._public = public
         self._context = hash_context(context)
-        self._enrolled = enrolled
-        self._proofs: dict[int, Proof] = {}
+        self._vector_length = None if vector_length is None else check_length(vector_length)
+        self._enrolled = None if enrolled is None else check_type("enrolled", enrolled, Directory)
         self._partial: dict[int, _Partial] = {}
-        self._names: dict[int, UploadName] = {}
-        self._sums: list[_Tagged] = []
+        self._sums: dict[int, _Sum] = {}  # by vector length; one where it is declared
+        self._whole: set[int] = set()  # clients with a complete upload, of whatever length
         self._closed = False
+        self._lock = Lock()
 
     @property
     def contributors(self) -> tuple[int, ...]:
         """The clients whose uploads are in the sum, ascending."""
-        return tuple(sorted(self._names))
+        leading = self._leading()
+        return () if leading is None else tuple(sorted(leading.names))
+
+    @property
+    def outvoted(self) -> Mapping[int, int]:
+        """Clients whose complete uploads are not in the sum, as most others sent another length.
+
+        Client id to its vector's length; always empty where `vector_length` is declared.
+        """
+        leading = self._leading()
+        return {
+            client_id: name.vector_length
+            for one in self._sums.values()
+            if one is not leading
+            for client_id, name in sorted(one.names.items())
+        }
 
     def receive(self, client_id: int, chunk: bytes) -> None:
         """Take one chunk of a client's upload, in any order.
@@ -120,13 +171,18 @@ class Server:
             ContextMismatchError: made for another round, under other parameters or another key.
             AuthenticationError: damaged, or not signed by the group; with a directory, by this client.
             RemoteProtocolError: another client's chunk, a duplicate, a second upload, chunks of two
-                uploads, another vector length than the rest of the cohort's.
+                uploads, another vector length than is declared.
             CapacityError: more clients than the parameters allow.
-            LocalProtocolError: the sum was taken already.
+            LocalProtocolError: the sum was taken already; no client's number, or no bytes.
         """
+        client_id = check_client_id(client_id)
+        chunk = octets("chunk", chunk)
+        with self._lock:
+            self._receive(client_id, chunk)
+
+    def _receive(self, client_id: int, chunk: bytes) -> None:
         if self._closed:
             raise LocalProtocolError("the sum was taken already; no more chunks are added to it")
-        check_client_id(client_id)
         upload = open_upload(
             chunk, self._public, self._context, sender=client_id, enrolled=self._enrolled
         )
@@ -141,36 +197,58 @@ class Server:
         tagged = self._read(upload)
         if upload.proof is not None and not upload.index:
             partial.proofs.append(upload.proof)
-        if len(partial.chunks) + 1 == self._public.params.chunks(upload.name.vector_length):
-            self._commit(partial, {**partial.chunks, upload.index: tagged})
+        length = upload.name.vector_length
+        if len(partial.chunks) + 1 == self._public.params.chunks(length):
+            chunks = {**partial.chunks, upload.index: tagged}
+            self._sums.setdefault(length, _Sum()).add(partial, chunks)
+            self._whole.add(client_id)
+            self._partial.pop(client_id, None)
         else:
             partial.chunks[upload.index] = tagged
             self._partial[client_id] = partial
 
     def drop(self, client_id: int) -> None:
         """Discard what a client sent of an upload that is not complete; a complete one stays."""
-        self._partial.pop(client_id, None)
+        client_id = check_client_id(client_id)
+        with self._lock:
+            self._partial.pop(client_id, None)
 
     def result(self) -> Iterator[bytes]:
         """Close the sum and hand it out, as chunks for the key holder.
 
         Raises:
-            LocalProtocolError: no upload is complete.
+            LocalProtocolError: no upload is complete; or, where no vector length is declared, no length
+                was sent by most clients.
         """
-        if not self._sums:
-            raise LocalProtocolError("no upload is complete: there is no sum")
-        self._closed = True
-        self._partial.clear()
-        return self._chunks()
+        with self._lock:
+            if not self._sums:
+                raise LocalProtocolError("no upload is complete: there is no sum")
+            leading = self._leading()
+            if leading is None:
+                lengths = ", ".join(map(str, sorted(self._sums)))
+                raise LocalProtocolError(
+                    f"as many clients sent vectors of one length as of another ({lengths}); declare "
+                    "the right one with Server(..., vector_length=...)"
+                )
+            self._closed = True
+            self._partial.clear()
+        return self._chunks(leading)
 
-    def _chunks(self) -> Iterator[bytes]:
-        names = tuple(self._names[client_id] for client_id in sorted(self._names))
-        for index, total in enumerate(self._sums):
+    def _leading(self) -> _Sum | None:
+        """The sum of the length that most clients sent, if one length is ahead."""
+        ranked = sorted(self._sums.values(), key=lambda one: len(one.names), reverse=True)
+        if not ranked or (len(ranked) > 1 and len(ranked[0].names) == len(ranked[1].names)):
+            return None
+        return ranked[0]
+
+    def _chunks(self, leading: _Sum) -> Iterator[bytes]:
+        names = tuple(leading.names[client_id] for client_id in sorted(leading.names))
+        for index, total in enumerate(leading.totals):
             body = pack_words(total.parts, WORD_BITS)
             roster = () if index else names
             proofs = None
             if self._enrolled is not None:
-                proofs = tuple(self._proofs[name.client_id] for name in roster)
+                proofs = tuple(leading.proofs[name.client_id] for name in roster)
             chunk = SumChunk(index, names[0].vector_length, roster, total.tags, body, proofs)
             yield encode_sum(chunk, self._public, self._context)
 
@@ -186,32 +264,16 @@ class Server:
             raise RemoteProtocolError(
                 f"client {client_id} sent a chunk of client {upload.name.client_id}"
             )
-        if client_id in self._names:
+        if self._vector_length not in (None, upload.name.vector_length):
+            raise RemoteProtocolError(
+                f"client {client_id} sent a vector of {upload.name.vector_length} integers; "
+                f"this sum is one of vectors of {self._vector_length}"
+            )
+        if client_id in self._whole:
             raise RemoteProtocolError(f"client {client_id} has contributed already")
-        known = self._names.keys() | self._partial.keys()
-        if client_id not in known and len(known) >= self._public.params.n_clients:
+        seats = len(self._whole) + len(self._partial)
+        if client_id not in self._partial and seats >= self._public.params.n_clients:
             raise CapacityError(
                 f"client {client_id} is one more than the {self._public.params.n_clients} declared; "
                 "drop a client that fell silent, or choose parameters for more"
             )
-        others = next(iter(self._names.values()), None) or self._any_partial()
-        if others is not None and others.vector_length != upload.name.vector_length:
-            raise RemoteProtocolError(
-                f"client {client_id} sent a vector of {upload.name.vector_length} integers "
-                f"where others sent {others.vector_length}"
-            )
-
-    def _any_partial(self) -> UploadName | None:
-        return next((partial.name for partial in self._partial.values()), None)
-
-    def _commit(self, partial: _Partial, chunks: dict[int, _Tagged]) -> None:
-        """Add a complete upload, chunk by chunk and in place: nothing can be refused any more."""
-        fresh = [chunks[index] for index in range(len(chunks))]
-        if self._sums:
-            fresh = [total.add(chunk) for total, chunk in zip(self._sums, fresh, strict=True)]
-        self._sums = fresh
-        client_id = partial.name.client_id
-        self._names[client_id] = partial.name
-        for proof in partial.proofs:
-            self._proofs[client_id] = proof
-        self._partial.pop(client_id, None)

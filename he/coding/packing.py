@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from he._checks import is_int64_array
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError
+from he.params import MAX_VECTOR_LENGTH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from he.params import Params
 
-__all__ = ["check_vector", "pack", "unpack"]
-
-MAX_VECTOR_LENGTH = 1 << 32
+__all__ = ["check_vector", "clear_padding", "pack", "unpack"]
 
 
 def check_vector(vector: NDArray[np.int64], params: Params) -> None:
@@ -27,11 +27,14 @@ def check_vector(vector: NDArray[np.int64], params: Params) -> None:
         params: the parameters of the sum.
 
     Raises:
-        LocalProtocolError: not an int64 vector of such a length.
+        LocalProtocolError: not an int64 vector of such a length; a masked array or another subclass.
         CapacityError: a value out of range.
     """
-    if not isinstance(vector, np.ndarray) or vector.dtype != np.int64 or vector.ndim != 1:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-        raise LocalProtocolError("the vector must be a one-dimensional numpy array of int64")
+    if not is_int64_array(vector):
+        raise LocalProtocolError(
+            f"the vector must be a one-dimensional numpy array of int64, not {_describe(vector)}; "
+            "convert it with np.asarray(vector, dtype=np.int64) once no entry is masked or fractional"
+        )
     if not 1 <= vector.size <= MAX_VECTOR_LENGTH:
         raise LocalProtocolError(f"the vector must hold 1 … {MAX_VECTOR_LENGTH} integers")
     lowest = 0 if params.ring_bits else -params.max_abs
@@ -67,7 +70,11 @@ def pack(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
         >>> unpack(slots, params, contributors=1)[:4].tolist()
         [1, -2, 3, 0]
     """
-    rows = _digits(values, params)
+    return _join(_digits(values, params), params)
+
+
+def _join(rows: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
+    """Slots from their fields, int64[ciphertexts, fields, slots]."""
     packed = rows[:, -1].copy()
     for field in range(params.fields - 2, -1, -1):  # Horner, over fields, never over coordinates
         packed *= params.radix
@@ -116,6 +123,44 @@ def unpack(packed: NDArray[np.int64], params: Params, *, contributors: int) -> N
     limit = contributors * params.max_abs
     _check_range(values, -limit, limit)
     return values.reshape(-1)
+
+
+def clear_padding(packed: NDArray[np.int64], params: Params, integers: int) -> None:
+    """Set to zero, in place, what opened slots hold behind the integers of the sum.
+
+    A client can fill the end of its last ciphertext. That part belongs to no coordinate, so it must
+    neither be read nor fail the sum.
+
+    Args:
+        packed: int64[ciphertexts, slots] of consecutive ciphertexts, as `decode` gives them.
+        params: the parameters of the sum.
+        integers: how many integers of the sum begin with these ciphertexts; more than they hold is fine.
+    """
+    size, layout = params.values_per_ciphertext, params.layout
+    whole, rest = divmod(max(0, integers), size)
+    if whole >= len(packed):
+        return
+    packed[whole + (rest > 0) :] = 0
+    if not rest:
+        return
+    last = packed[whole : whole + 1]
+    rows = np.empty((1, params.fields, params.slots), np.int64)
+    if layout.modular:
+        _split_bits(last, rows, params)
+    else:
+        _split_digits(last + params.slot_bound, rows, params)
+    digits = rows.reshape(-1)
+    for limb in range(layout.limbs):
+        digits[limb * size + rest : (limb + 1) * size] = 0
+    digits[layout.limbs * size :] = 0
+    packed[whole] = _join(rows, params)[0]
+
+
+def _describe(value: object) -> str:
+    kind = type(value).__name__
+    if not isinstance(value, np.ndarray):
+        return kind
+    return f"{kind} of {value.dtype.str} in {value.ndim} dimensions"
 
 
 def _digits(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:

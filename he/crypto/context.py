@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from he._checks import check_type, octets
 from he.crypto.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
 from he.crypto.tags import TagKey
 from he.errors import (
@@ -50,7 +51,7 @@ def hash_context(context: bytes) -> bytes:
     """
     if not isinstance(context, bytes) or not context:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         raise LocalProtocolError("context must be non-empty bytes that name this round")
-    return hashlib.sha256(b"he context" + context).digest()
+    return hashlib.sha256(b"he context" + bytes(context)).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class PublicContext:
     fingerprint: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_type("params", self.params, Params)
+        object.__setattr__(self, "verify_key", octets("verify_key", self.verify_key))
         if len(self.verify_key) != 32:
             raise UnsafeParametersError("an Ed25519 public key takes 32 bytes")
         digest = hashlib.sha256(b"he fingerprint" + self.params.to_bytes() + self.verify_key)
@@ -89,7 +92,7 @@ class PublicContext:
         """
         try:
             key = Ed25519PublicKey.from_public_bytes(self.verify_key)
-            key.verify(signature, _digest(message))
+            key.verify(octets("signature", signature), _digest(octets("message", message)))
         except (InvalidSignature, ValueError) as error:
             raise AuthenticationError(
                 "the signature does not hold: damaged, or not sent by this group"
@@ -108,6 +111,7 @@ class PublicContext:
         Raises:
             WireFormatError: these bytes are no public context.
         """
+        data = octets("a public context", data)
         if len(data) != _PUBLIC.size:
             raise WireFormatError(f"a public context takes {_PUBLIC.size} bytes, not {len(data)}")
         magic, params, verify_key, fingerprint = cast(
@@ -182,6 +186,8 @@ class SecretContext(_Member):
     __slots__ = ("_decryptor", "_opened", "_secret_key")
 
     def __init__(self, params: Params, secret_key: NDArray[np.uint64]) -> None:
+        check_type("params", params, Params)
+        _check_key(secret_key, DEGREE)
         material = secret_key.astype("<u8", copy=False).tobytes()
         seeds = [_derive(material, params, label) for label in (b"sign", b"tag")]
         encryptor: Encryptor = SymmetricEncryptor(secret_key)
@@ -190,11 +196,16 @@ class SecretContext(_Member):
         super().__init__(params, _Group(params, *seeds), encryptor)
         self._decryptor = Decryptor(secret_key)
         self._secret_key = secret_key
-        self._opened: set[bytes] = set()
+        self._opened: dict[bytes, object] = {}
 
     @classmethod
     def generate(cls, params: Params) -> SecretContext:
-        """Draw a key from the operating system's randomness."""
+        """Draw a key from the operating system's randomness.
+
+        Raises:
+            LocalProtocolError: `params` are no `Params`.
+        """
+        check_type("params", params, Params)
         return cls(params, the_ring().generate_key())
 
     def encryptor(self) -> EncryptContext:
@@ -245,11 +256,12 @@ class SecretContext(_Member):
         Raises:
             LocalProtocolError: a sum of this round was opened already.
         """
-        if context_hash in self._opened:
+        if (
+            self._opened.setdefault(context_hash, claim := object()) is not claim
+        ):  # one step for threads
             raise LocalProtocolError(
                 "a sum of this round was opened already; a second one is refused"
             )
-        self._opened.add(context_hash)
 
 
 class EncryptContext(_Member):
@@ -271,6 +283,8 @@ class EncryptContext(_Member):
     __slots__ = ("_public_key",)
 
     def __init__(self, params: Params, public_key: NDArray[np.uint64], group: _Group) -> None:
+        check_type("params", params, Params)
+        _check_key(public_key, 2 * DEGREE)
         super().__init__(params, group, PublicKeyEncryptor(public_key))
         self._public_key = public_key
 
@@ -302,7 +316,7 @@ def read_exported(params: Params, data: bytes) -> SecretContext | EncryptContext
         WireFormatError: these bytes are no exported keys.
         ContextMismatchError: keys for other parameters.
     """
-    if data[:4] == _ENCRYPT_MAGIC:
+    if octets("exported keys", data)[:4] == _ENCRYPT_MAGIC:
         return EncryptContext.from_encryption_keys(params, data)
     return SecretContext.from_secret_key(params, data)
 
@@ -315,6 +329,17 @@ def _digest(message: bytes) -> bytes:
 def _derive(material: bytes, params: Params, label: bytes) -> bytes:
     info = b"he group key " + label + b" " + params.to_bytes()
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(material)
+
+
+def _check_key(key: object, size: int) -> None:
+    """Raises LocalProtocolError: no uint64[size] of words below q. The key itself is in no message."""
+    if type(key) is not np.ndarray or key.dtype != np.uint64 or key.shape != (size,):
+        raise LocalProtocolError(
+            f"a key is a numpy array of {size} uint64; use SecretContext.generate(params), or what "
+            "export_secret_key() gave with from_secret_key()"
+        )
+    if bool((key >= np.uint64(MODULUS)).any()):
+        raise LocalProtocolError("a coefficient of the key is not below q")
 
 
 def _octets(words: NDArray[np.uint64]) -> bytes:
@@ -335,6 +360,8 @@ def _seal(magic: bytes, params: Params, content: bytes) -> bytes:
 
 def _unseal(magic: bytes, params: Params, data: bytes, size: int) -> bytes:
     """The content of exported keys, whole: the checksum is against damage, not against forgery."""
+    check_type("params", params, Params)
+    data = octets("exported keys", data)
     if len(data) != 20 + size + 32 or data[:4] != magic:
         raise WireFormatError("these bytes are no exported keys of this kind")
     if not hmac.compare_digest(hashlib.sha256(data[:-32]).digest(), data[-32:]):

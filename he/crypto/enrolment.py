@@ -8,17 +8,16 @@ with a client's help. What does not follow is in `EncryptContext`: contents stil
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from he._checks import check_client_id, octets
 from he.errors import AuthenticationError, LocalProtocolError
 from he.secrecy import Secret
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["Directory", "Proof", "Signer", "SigningKey"]
 
@@ -71,6 +70,7 @@ class SigningKey(Secret):
         Raises:
             LocalProtocolError: not 32 bytes.
         """
+        data = octets("a signing key", data)
         if len(data) != _KEY_BYTES:
             raise LocalProtocolError(f"a signing key takes {_KEY_BYTES} bytes, not {len(data)}")
         return cls(Ed25519PrivateKey.from_private_bytes(data))
@@ -115,9 +115,17 @@ class Directory:
     keys: Mapping[int, bytes] = field(repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.keys, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+            raise LocalProtocolError(
+                f"a directory maps client ids to keys; it cannot be {type(self.keys).__name__}"
+            )
         if not self.keys:
             raise LocalProtocolError("a directory without clients lets nobody in")
-        object.__setattr__(self, "keys", {client: bytes(key) for client, key in self.keys.items()})
+        keys = {
+            check_client_id(client): octets(f"client {client}'s key", key)
+            for client, key in self.keys.items()
+        }
+        object.__setattr__(self, "keys", keys)
         for client, key in self.keys.items():
             _check_key(client, key)
         if len(set(self.keys.values())) != len(self.keys):

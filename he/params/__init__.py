@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 from he.params.capacity import SlotLayout
-from he.params.params import BLOCK, DEGREE, MODULUS, Params, Scheme
+from he.params.params import (
+    BLOCK,
+    DEGREE,
+    MAX_VECTOR_LENGTH,
+    MODULUS,
+    Params,
+    Scheme,
+    check_length,
+)
 
-__all__ = ["BLOCK", "DEGREE", "MODULUS", "Params", "Scheme", "SlotLayout"]
+__all__ = [
+    "BLOCK",
+    "DEGREE",
+    "MAX_VECTOR_LENGTH",
+    "MODULUS",
+    "Params",
+    "Scheme",
+    "SlotLayout",
+    "check_length",
+]

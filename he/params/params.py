@@ -7,10 +7,19 @@ import struct
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
+from he._checks import flag, integer, octets
 from he.errors import CapacityError, UnsafeParametersError, WireFormatError
 from he.params.capacity import DEGREE, MODULUS, Demand, SlotLayout, choose_layout
 
-__all__ = ["BLOCK", "DEGREE", "MODULUS", "Params", "Scheme"]
+__all__ = [
+    "BLOCK",
+    "DEGREE",
+    "MAX_VECTOR_LENGTH",
+    "MODULUS",
+    "Params",
+    "Scheme",
+    "check_length",
+]
 
 Scheme = Literal["ckks", "bfv"]
 
@@ -18,6 +27,8 @@ BLOCK = 16
 """Most ciphertexts in one chunk: 0.4 MB, and what one call into SEAL multiplies."""
 
 MAX_CLIENTS = 1 << 20
+MAX_VECTOR_LENGTH = 1 << 32
+MAX_ABS = (1 << 62) - 1
 MAX_RING_BITS = 62
 
 _SCHEMES: tuple[Scheme, ...] = ("ckks", "bfv")
@@ -55,7 +66,7 @@ class Params:
 
     Raises:
         CapacityError: no layout holds such a sum.
-        UnsafeParametersError: a value outside the ranges above.
+        UnsafeParametersError: a value of another type, or outside the ranges above.
     """
 
     n_clients: int
@@ -66,14 +77,18 @@ class Params:
     layout: SlotLayout = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.scheme not in _SCHEMES:
+        if not isinstance(self.scheme, str) or self.scheme not in _SCHEMES:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
             raise UnsafeParametersError(f"scheme {self.scheme!r} is unknown; use 'ckks' or 'bfv'")
-        if not _is_integer(self.n_clients) or not 2 <= self.n_clients <= MAX_CLIENTS:
-            raise UnsafeParametersError(f"n_clients must lie in 2 … {MAX_CLIENTS}")
-        if not _is_integer(self.max_abs) or not 1 <= self.max_abs < 1 << 62:
-            raise UnsafeParametersError("max_abs must lie in 1 … 2^62 − 1")
-        if not _is_integer(self.ring_bits) or self.ring_bits not in (0, *range(2, 63)):
-            raise UnsafeParametersError(f"ring_bits must be 0 or lie in 2 … {MAX_RING_BITS}")
+        refused = UnsafeParametersError
+        checked = {
+            "scheme": str(self.scheme),
+            "n_clients": integer("n_clients", self.n_clients, 2, MAX_CLIENTS, refused),
+            "max_abs": integer("max_abs", self.max_abs, 1, MAX_ABS, refused),
+            "public_key": flag("public_key", self.public_key, refused),
+            "ring_bits": _ring_bits(self.ring_bits),
+        }
+        for name, value in checked.items():  # numpy's integers become Python's
+            object.__setattr__(self, name, value)
         if self.ring_bits and self.max_abs != (1 << self.ring_bits) - 1:
             raise UnsafeParametersError("with ring_bits, max_abs is 2^ring_bits − 1")
         demand = Demand(
@@ -111,10 +126,11 @@ class Params:
             >>> Params.for_sum(10, ring_bits=22, scheme="bfv").plain_modulus == 2**48
             True
         """
+        ring_bits = _ring_bits(ring_bits)
         if max_abs is None:
             if not ring_bits:
                 raise UnsafeParametersError("give max_abs, or ring_bits for inputs modulo 2^b")
-            max_abs = (1 << ring_bits) - 1 if _is_integer(ring_bits) and 0 < ring_bits < 63 else 1
+            max_abs = (1 << ring_bits) - 1
         return cls(n_clients, max_abs, scheme, public_key, ring_bits)
 
     @property
@@ -178,15 +194,29 @@ class Params:
         return hashlib.sha256(b"he parameters" + self.to_bytes()).digest()[:16]
 
     def ciphertexts(self, vector_length: int) -> int:
-        """Ciphertexts for a vector of `vector_length` integers."""
+        """Ciphertexts for a vector of `vector_length` integers.
+
+        Raises:
+            LocalProtocolError: no length of a vector, 1 … 2^32.
+        """
+        vector_length = check_length(vector_length)
         return -(-vector_length // self.values_per_ciphertext)
 
     def chunks(self, vector_length: int) -> int:
-        """Chunks of up to `BLOCK` ciphertexts for a vector of `vector_length` integers."""
+        """Chunks of up to `BLOCK` ciphertexts for a vector of `vector_length` integers.
+
+        Raises:
+            LocalProtocolError: no length of a vector, 1 … 2^32.
+        """
         return -(-self.ciphertexts(vector_length) // BLOCK)
 
     def ciphertexts_in_chunk(self, index: int, vector_length: int) -> int:
-        """Ciphertexts in one chunk: `BLOCK`, and in the last one the rest."""
+        """Ciphertexts in one chunk: `BLOCK`, and in the last one the rest.
+
+        Raises:
+            LocalProtocolError: such a vector has no chunk of this index.
+        """
+        index = integer("index", index, 0, self.chunks(vector_length) - 1)
         return min(BLOCK, self.ciphertexts(vector_length) - index * BLOCK)
 
     def to_bytes(self) -> bytes:
@@ -209,6 +239,7 @@ class Params:
         Raises:
             WireFormatError: these bytes are not the canonical form of valid parameters.
         """
+        data = octets("parameters", data)
         if len(data) != _LAYOUT.size:
             raise WireFormatError(f"parameters take {_LAYOUT.size} bytes, not {len(data)}")
         magic, code, public_key, ring_bits, n_clients, max_abs = cast(
@@ -222,5 +253,18 @@ class Params:
             raise WireFormatError(f"parameters that cannot exist: {error}") from error
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def check_length(value: object, name: str = "vector_length") -> int:
+    """The length of a vector, 1 … 2^32.
+
+    Raises:
+        LocalProtocolError: no such integer.
+    """
+    return integer(name, value, 1, MAX_VECTOR_LENGTH)
+
+
+def _ring_bits(value: object) -> int:
+    """0, or 2 … 62; raises UnsafeParametersError."""
+    bits = integer("ring_bits", value, 0, MAX_RING_BITS, UnsafeParametersError)
+    if bits == 1:
+        raise UnsafeParametersError(f"ring_bits must be 0 or lie in 2 … {MAX_RING_BITS}, not 1")
+    return bits

@@ -8,7 +8,7 @@ carries what they signed.
 
 from __future__ import annotations
 
-from he.wire.headers import ChunkHeader, check_client_id, envelope_kind
+from he.wire.headers import ChunkHeader, envelope_kind
 from he.wire.sums import SumChunk, encode_sum, open_sum
 from he.wire.uploads import (
     UploadChunk,
@@ -23,7 +23,6 @@ __all__ = [
     "ChunkHeader",
     "SumChunk",
     "UploadChunk",
-    "check_client_id",
     "check_proof",
     "ciphertext_coefficients",
     "encode_sum",

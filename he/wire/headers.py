@@ -6,9 +6,9 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from he.coding.packing import MAX_VECTOR_LENGTH
-from he.errors import ContextMismatchError, LocalProtocolError, WireFormatError
-from he.params import MODULUS
+from he._checks import octets
+from he.errors import ContextMismatchError, WireFormatError
+from he.params import MAX_VECTOR_LENGTH, MODULUS
 
 if TYPE_CHECKING:
     from he.crypto.context import PublicContext
@@ -23,7 +23,6 @@ __all__ = [
     "TAG_BYTES",
     "UPLOAD",
     "ChunkHeader",
-    "check_client_id",
     "check_origin",
     "check_place",
     "envelope_kind",
@@ -54,20 +53,14 @@ class ChunkHeader:
     vector_length: int
 
 
-def check_client_id(client_id: int) -> None:
-    """Raises LocalProtocolError: not an integer in 0 … 2^63 − 1."""
-    if isinstance(client_id, bool) or not isinstance(client_id, int):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-        raise LocalProtocolError("client_id must be an integer")
-    if not 0 <= client_id < 1 << 63:
-        raise LocalProtocolError("client_id must lie in 0 … 2^63 − 1")
-
-
 def envelope_kind(data: bytes) -> str:
     """Name a message of this package for a report: "upload" or "sum".
 
     Raises:
         WireFormatError: it is neither.
+        LocalProtocolError: no bytes.
     """
+    data = octets("message", data)
     if len(data) < HEADER.size or data[:4] != MAGIC or data[4] not in _KINDS:
         raise WireFormatError("these bytes are no envelope of an encrypted sum")
     return _KINDS[data[4]]

@@ -6,10 +6,16 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from he._checks import octets
 from he.coding.words import body_bytes, restore_low_bits, unpack_words
 from he.crypto.enrolment import Directory, Proof, Signer
 from he.crypto.tags import UploadName
-from he.errors import AuthenticationError, RemoteProtocolError, WireFormatError
+from he.errors import (
+    AuthenticationError,
+    LocalProtocolError,
+    RemoteProtocolError,
+    WireFormatError,
+)
 from he.params import BLOCK
 from he.params.capacity import WORD_BITS
 from he.wire.headers import (
@@ -77,9 +83,16 @@ def encode_upload(chunk: UploadChunk, public: PublicContext, *, enrolled: bool =
 
 
 def sign_as_client(message: bytes, signer: Signer) -> bytes:
-    """Complete an enrolled client's chunk."""
+    """Complete an enrolled client's chunk.
+
+    Raises:
+        LocalProtocolError: the signer returned no signature.
+    """
     head, body = message[:_UPLOAD_START], memoryview(message)[_UPLOAD_START:]
-    return message + signer.sign(_statement(head, hashlib.sha256(body).digest()))
+    signature = signer.sign(_statement(head, hashlib.sha256(body).digest()))
+    if not isinstance(signature, bytes) or len(signature) != _SIGNATURE_BYTES:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+        raise LocalProtocolError("the signing key gave no Ed25519 signature, which is 64 bytes")
+    return message + signature
 
 
 def open_upload(
@@ -153,6 +166,7 @@ def ciphertext_coefficients(chunk: bytes) -> NDArray[np.uint64]:
 
     Raises:
         WireFormatError: no upload chunk.
+        LocalProtocolError: no bytes.
 
     Example:
         >>> import numpy as np
@@ -162,6 +176,7 @@ def ciphertext_coefficients(chunk: bytes) -> NDArray[np.uint64]:
         >>> ciphertext_coefficients(chunk).shape
         (4096,)
     """
+    chunk = octets("chunk", chunk)
     read_header(chunk, UPLOAD, ENROLLED_UPLOAD)
     # c ciphertexts take 8·c bytes of tags and 512·c for each bit of their words, c ≤ 16
     size = len(chunk) - _UPLOAD_START - _SIGNATURE_BYTES

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from he import (
     Server,
     UnsafeParametersError,
 )
-from tests.he.rounds import fresh_context, keys
+from tests.he.rounds import fresh_context, keys, uploads
 
 LONG = 17 * keys(3, 2**25).params.values_per_ciphertext  # two chunks
 
@@ -93,13 +95,65 @@ def test_one_client_too_many_is_refused(ongoing):
     check_unharmed(ongoing)
 
 
-def test_another_vector_length_is_refused_while_anyone_is_counted(ongoing):
-    ongoing.server.receive(1, ongoing.upload(1, length=LONG - 1)[0])
-    with pytest.raises(RemoteProtocolError, match="client 7 sent a vector of"):
-        ongoing.add(7)
-    ongoing.server.drop(1)
+def test_a_declared_length_refuses_others_by_name_whenever_they_send(ongoing):
+    ongoing.server = Server(ongoing.secret.public(), context=ongoing.context, vector_length=LONG)
+    with pytest.raises(RemoteProtocolError, match=f"client 1 sent a vector of {LONG - 1} integers"):
+        ongoing.server.receive(1, ongoing.upload(1, length=LONG - 1)[0])
     ongoing.add(7)
-    check_unharmed(ongoing)
+    ongoing.add(8)
+    with pytest.raises(RemoteProtocolError, match=f"this sum is one of vectors of {LONG}"):
+        ongoing.add(9, length=LONG + 1)
+    assert ongoing.server.contributors == (7, 8)
+    assert ongoing.server.outvoted == {}
+    assert ongoing.opened().total.tolist() == [2] * LONG
+
+
+def test_without_a_declared_length_the_one_that_most_sent_is_summed(ongoing):
+    ongoing.add(1, length=5)
+    assert ongoing.server.contributors == (1,)
+    ongoing.add(7)
+    assert ongoing.server.contributors == ()  # one each: nobody is ahead
+    with pytest.raises(LocalProtocolError, match=rf"\(5, {LONG}\); declare the right one"):
+        ongoing.server.result()
+    ongoing.add(8)
+    assert ongoing.server.contributors == (7, 8)
+    assert ongoing.server.outvoted == {1: 5}
+    result = ongoing.opened()
+    assert result.survivors == (7, 8)
+    assert result.total.tolist() == [2] * LONG
+
+
+def test_clients_of_every_length_take_one_seat_and_one_turn(ongoing):
+    ongoing.add(1, length=5)
+    with pytest.raises(RemoteProtocolError, match="client 1 has contributed already"):
+        ongoing.add(1)
+    ongoing.add(7)
+    ongoing.add(8)
+    with pytest.raises(CapacityError, match="client 9 is one more than the 3 declared"):
+        ongoing.add(9)
+
+
+def test_the_key_holder_refuses_another_length_before_the_round_counts_as_opened(ongoing):
+    ongoing.add(7)
+    ongoing.add(8)
+    chunks = list(ongoing.server.result())
+    secret, context = ongoing.secret, ongoing.context
+    with pytest.raises(RemoteProtocolError, match=f"vectors of {LONG} integers, not of 5"):
+        KeyHolder(secret, min_clients=2, context=context, vector_length=5).decrypt(chunks)
+    holder = KeyHolder(secret, min_clients=2, context=context, vector_length=LONG)
+    assert holder.decrypt(chunks).survivors == (7, 8)
+
+
+def test_threads_may_share_a_server(ongoing):
+    """Sixteen clients from eight threads: every tag of the sum still holds."""
+    secret = keys(16, 1000)
+    server = Server(secret.public(), context=ongoing.context)
+    sent = uploads(secret, np.arange(16 * 9000).reshape(16, 9000) % 1000, ongoing.context)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda one: [server.receive(one[0], c) for c in one[1]], sent.items()))
+    holder = KeyHolder(secret, min_clients=16, context=ongoing.context)
+    expected = (np.arange(16 * 9000).reshape(16, 9000) % 1000).sum(axis=0)
+    assert np.array_equal(holder.decrypt(server.result()).total, expected)
 
 
 def test_a_complete_upload_is_no_longer_held_in_pieces(ongoing):

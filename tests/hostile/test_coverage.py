@@ -42,6 +42,8 @@ ATTACKS = {
     "C5": "decryption as an oracle",
     "C6": "a shared key and one traitor",
     "C7": "weak lattice parameters",
+    "C8": "a first sender that decides for all",
+    "C9": "one round, two openings over a restart",
     "D1": "a wrong sensitivity",
     "D2": "classical calibration beyond its range",
     "D3": "sampling that was not done",

@@ -356,17 +356,49 @@ def test_without_both_checks_a_sum_wraps_silently(scheme, monkeypatch):
     assert not np.array_equal(opened[:10], np.full(10, 7000))
 
 
-def test_filled_padding_is_refused(monkeypatch):
-    """A member hides values behind the end of its vector."""
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("behind", [7, 1400, -2900])
+@pytest.mark.parametrize("length", [10, 4090, 9000])
+def test_filled_padding_is_no_part_of_the_sum(scheme, behind, length, monkeypatch):
+    """C5: a member hides values behind the end of its vector. It cannot spoil the round by that."""
+    vectors = random_vectors(2, length, 1000)
+    filled_by(monkeypatch, {length: behind})
+    attack = Round(keys(3, 1000, scheme), vectors)
+    assert np.array_equal(attack.open(attack.chunks).total, vectors.sum(axis=0))
+
+
+def test_residues_with_filled_padding_open_to_their_sum(monkeypatch):
+    """The same where the plain modulus wraps."""
+    secret = he.SecretContext.generate(he.Params.for_sum(3, ring_bits=20, scheme="bfv"))
+    assert secret.params.layout.modular
+    vectors = np.abs(random_vectors(2, 5000, 2**20 - 1))
+    filled_by(monkeypatch, {5000: 2**20 - 1})
+    attack = Round(secret, vectors)
+    total = attack.open(attack.chunks).total
+    assert np.array_equal(total % 2**20, vectors.sum(axis=0) % 2**20)
+
+
+def test_mutant_that_reads_padding_lets_any_member_spoil_the_round(monkeypatch):
+    """Without the clearing, values out of range behind the vector fail the opening, which names nobody."""
+    monkeypatch.setattr(keyholder_module, "clear_padding", lambda *_: None)
+    filled_by(monkeypatch, {10: 1400})
+    attack = Round(keys(3, 1000), random_vectors(2, 10, 1000))
+    with pytest.raises(he.RemoteProtocolError, match="beyond what its contributors"):
+        attack.open(attack.chunks)
+
+
+def filled_by(monkeypatch, behind):
+    """Clients put a value behind vectors of these lengths, into every place that is left."""
     honest = he.client.pack
 
     def filled(values, params):
-        return honest(np.concatenate((values, [7])), params)
+        value = behind.get(len(values))
+        if value is None:
+            return honest(values, params)
+        size = params.ciphertexts(len(values)) * params.values_per_ciphertext
+        return honest(np.concatenate((values, np.full(size - len(values), value))), params)
 
     monkeypatch.setattr("he.client.pack", filled)
-    attack = Round(keys(3, 1000), random_vectors(2, 10, 1000))
-    with pytest.raises(he.RemoteProtocolError, match="padding"):
-        attack.open(attack.chunks)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -1,0 +1,87 @@
+"""The door for public arguments: exact type first, then value; every refusal is an error of this package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import numpy as np
+
+from he.errors import HeError, LocalProtocolError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["check_client_id", "check_type", "flag", "integer", "is_int64_array", "octets"]
+
+_T = TypeVar("_T")
+
+
+def integer(
+    name: str, value: object, low: int, high: int, error: type[HeError] = LocalProtocolError
+) -> int:
+    """An int within low … high; numpy's integers are integers, truth values are not.
+
+    Example:
+        >>> integer("min_clients", np.int64(3), 2, 10)
+        3
+    """
+    if isinstance(value, np.integer) and not isinstance(value, np.timedelta64):
+        value = int(value)
+    if type(value) is not int:
+        raise error(f"{name} must be an integer, not {type(value).__name__}")
+    if not low <= value <= high:
+        raise error(f"{name} must lie in {_power(low)} … {_power(high)}, not {value}")
+    return value
+
+
+def flag(name: str, value: object, error: type[HeError] = LocalProtocolError) -> bool:
+    """A bool; numpy's are bools, the integers 0 and 1 are not."""
+    if not isinstance(value, (bool, np.bool)):
+        raise error(f"{name} must be True or False, not {type(value).__name__}")
+    return bool(value)
+
+
+def octets(name: str, value: object) -> bytes:
+    """Bytes; a bytearray or a memoryview is copied, text is refused."""
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise LocalProtocolError(f"{name} must be bytes, not {type(value).__name__}")
+    return bytes(value)
+
+
+def check_type(name: str, value: _T, *kinds: type) -> _T:
+    """The value itself, if it is of one of these types and of no subclass.
+
+    Raises:
+        LocalProtocolError: it is not.
+    """
+    if type(value) not in kinds:
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise LocalProtocolError(f"{name} must be {expected}, not {type(value).__name__}")
+    return value
+
+
+def check_client_id(client_id: object) -> int:
+    """A client's number, 0 … 2^63 − 1.
+
+    Raises:
+        LocalProtocolError: no such integer.
+    """
+    return integer("client_id", client_id, 0, (1 << 63) - 1)
+
+
+def is_int64_array(value: object, dimensions: int = 1) -> bool:
+    """Whether a value is numpy's own array of int64 in this machine's byte order, perhaps in a mapped file.
+
+    Subclasses change what an array's operations mean: a masked array would hide entries from a check
+    that the encryption then reads.
+    """
+    if type(value) not in (np.ndarray, np.memmap):
+        return False
+    array = cast("NDArray[np.int64]", value)
+    return array.dtype == np.int64 and array.ndim == dimensions
+
+
+def _power(value: int) -> str:
+    """2^b − 1 is easier to read than twenty digits."""
+    bits = value.bit_length()
+    return f"2^{bits} − 1" if bits > 30 and value == (1 << bits) - 1 else str(value)
