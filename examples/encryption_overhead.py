@@ -17,7 +17,7 @@ def encrypted(vectors: dict[int, np.ndarray], scheme: str) -> tuple[int, np.ndar
     """Upload bytes of one client, and the sum, under CKKS or BFV."""
     params = he.Params.for_sum(len(vectors), max_abs=2**15, scheme=scheme)
     secret = he.SecretContext.generate(params)
-    server = he.Server(secret.public(), context=b"one round")
+    server = he.Server(secret.public(), context=b"one round", vector_length=len(vectors[0]))
     size = 0
     for client_id, vector in vectors.items():
         for chunk in he.Client(secret, client_id, context=b"one round").encrypt(vector):

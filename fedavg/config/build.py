@@ -279,16 +279,17 @@ def _noise(privacy: PrivacyConfig) -> Noise | None:
 
 
 def _secure_sum(config: SumConfig, sensitivity: SensitivityMap | None) -> SecureSum:
+    rates = (config.dropout_rate, config.corrupt_rate)
     match config.kind:
         case "secagg":
             return SecAgg(config.dropout_rate, config.corrupt_rate, config.threat_model)
         case "ckks":
-            return Ckks(config.dropout_rate, config.corrupt_rate)
+            return Ckks(*rates, config.key_at or "clients")
         case "bfv":
-            return Bfv(config.dropout_rate, config.corrupt_rate)
+            return Bfv(*rates, config.key_at or "clients")
         case "encrypted-secagg":
-            rates = (config.dropout_rate, config.corrupt_rate)
-            return EncryptedSecAgg(*rates, config.threat_model, config.scheme, config.key_at)
+            key_at = config.key_at or "holder"
+            return EncryptedSecAgg(*rates, config.threat_model, config.scheme, key_at)
         case "selective":
             return _selective(config, sensitivity)
         case "insecure-plain":
@@ -299,7 +300,8 @@ def _selective(config: SumConfig, sensitivity: SensitivityMap | None) -> Selecti
     if sensitivity is None:
         raise ConfigError("secure_sum.kind 'selective' needs a SensitivityMap of the model")
     rates = (config.dropout_rate, config.corrupt_rate)
-    encrypted = Ckks(*rates) if config.scheme == "ckks" else Bfv(*rates)
+    key_at = config.key_at or "clients"
+    encrypted = Ckks(*rates, key_at) if config.scheme == "ckks" else Bfv(*rates, key_at)
     if config.rest == "insecure-plain":
         return Selective(encrypted, InsecurePlain(config.dropout_rate), sensitivity)
     return Selective(encrypted, SecAgg(*rates, config.threat_model), sensitivity)

@@ -182,7 +182,9 @@ class DownloadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the integers are added, and what is assumed of the clients.
 
-    Of "encrypted-secagg": `scheme` encrypts, and `key_at` can decrypt. Of "selective": `scheme` encrypts a
+    Of "encrypted-secagg": `scheme` encrypts. There, and of "ckks", "bfv" and "selective", `key_at` can
+    decrypt: the key holder alone, or all clients, which sends half the bytes or less; left out, it is
+    the key holder under "encrypted-secagg" and the clients elsewhere. Of "selective": `scheme` encrypts a
     `share` of the coordinates, chosen by `choice` (from the held-out examples, which are the server's
     own; at random; or from the clients' own examples, by scores that `scheme` adds under encryption
     before the first round, without noise only), and `rest` adds the others.
@@ -190,7 +192,7 @@ class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     kind: SumName = "secagg"
     scheme: Literal["bfv", "ckks"] = "bfv"
-    key_at: Literal["holder", "clients"] = "holder"
+    key_at: Literal["holder", "clients"] | None = None
     share: float = 0.2
     choice: Literal["public", "random", "clients"] = "public"
     rest: Literal["secagg", "insecure-plain"] = "secagg"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
@@ -27,13 +27,19 @@ if TYPE_CHECKING:
 __all__ = ["Bfv", "Ckks", "HeServerSession", "HeServerSide"]
 
 _OPENING = b"HEO1"
+_KEY_AT = {
+    "clients": "Every client holds the one secret key: the server together with any client reads every "
+    "update.",
+    "holder": "Only the key holder can decrypt, and it is shown sums only: the server together with the key "
+    "holder reads every update, clients that only look read none.",
+}
 
 
 class _Material(msgspec.Struct, frozen=True, array_like=True):
-    """Parameters and the secret key, for those who may hold it."""
+    """Parameters, and one role's keys: the secret key, or what encrypts under the public one."""
 
     params: bytes
-    secret_key: bytes
+    keys: bytes
 
     def __repr__(self) -> str:
         return "_Material(<redacted>)"
@@ -44,14 +50,18 @@ class _Encrypted(Part, frozen=True):
 
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1
+    key_at: Literal["clients", "holder"] = "clients"
 
     kind = ""
+    scheme: ClassVar[Literal["bfv", "ckks"]]
     hides_updates = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
             raise PlanError("dropout_rate and corrupt_rate must lie in [0, 1)")
+        if self.key_at not in ("clients", "holder"):
+            raise PlanError(f"key_at must be 'clients' or 'holder', not {self.key_at!r}")
 
     @property
     def threat_model(self) -> str:
@@ -63,7 +73,7 @@ class _Encrypted(Part, frozen=True):
         """What encrypted averaging rests on."""
         return (
             "The server follows the protocol and only looks; forged sums are refused by the key holder.",
-            "Every client holds the one secret key: the server together with any client reads every update.",
+            _KEY_AT[self.key_at],
             f"At most {self.dropout_rate:.0%} of each cohort fall silent; beyond, nothing is opened.",
         )
 
@@ -84,7 +94,8 @@ class _Encrypted(Part, frozen=True):
         return he.Params.for_sum(
             max(spec.roster_size, 2),
             max_abs=spec.input_bound,
-            scheme="ckks" if self.kind == "ckks" else "bfv",
+            scheme=self.scheme,
+            public_key=self.key_at == "holder",
         )
 
     def check(self, spec: SumSpec) -> None:
@@ -92,12 +103,20 @@ class _Encrypted(Part, frozen=True):
         self.params(spec)
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
-        """Generate the key; clients and key holder get it, the server the public context."""
+        """Generate the key: the key holder gets it, clients what `key_at` says, the server neither."""
         del directory
         params = self.params(spec)
         secret = he.SecretContext.generate(params)
-        material = msgspec.msgpack.encode(_Material(params.to_bytes(), secret.export_secret_key()))
-        return Provision(server=secret.public().to_bytes(), clients=material, key_holder=material)
+        shared = secret.encryptor() if self.key_at == "holder" else secret
+
+        def material(keys: bytes) -> bytes:
+            return msgspec.msgpack.encode(_Material(params.to_bytes(), keys))
+
+        return Provision(
+            server=secret.public().to_bytes(),
+            clients=material(shared.export()),
+            key_holder=material(secret.export_secret_key()),
+        )
 
     def server_side(self, material: bytes) -> HeServerSide:
         """Open the server's side: a context without a secret key."""
@@ -105,7 +124,11 @@ class _Encrypted(Part, frozen=True):
 
     def client_side(self, material: bytes) -> _HeClientSide:
         """Open the clients' side."""
-        return _HeClientSide(_secret_context(material))
+        if self.key_at == "clients":
+            return _HeClientSide(_secret_context(material))
+        held = msgspec.msgpack.decode(material, type=_Material)
+        params = he.Params.from_bytes(held.params)
+        return _HeClientSide(he.EncryptContext.from_encryption_keys(params, held.keys))
 
     def key_holder_side(self, material: bytes) -> _HeKeyHolderSide:
         """Open the key holder's side."""
@@ -128,11 +151,13 @@ class _Encrypted(Part, frozen=True):
 
 @register("secure_sum")
 class Ckks(_Encrypted, frozen=True, tag="ckks"):
-    """Exact integer sums under CKKS; every client holds the secret key, the server never does.
+    """Exact integer sums under CKKS; the server never holds the secret key.
 
     Args:
         dropout_rate: share of a roster that may fall silent.
         corrupt_rate: share of a roster whose noise shares are assumed to be known to others.
+        key_at: "clients" (all hold the key, and uploads are small) or "holder" (clients encrypt with a
+            public key, and no client can decrypt: both parts of a ciphertext travel).
 
     Example:
         >>> Ckks().kind
@@ -140,15 +165,18 @@ class Ckks(_Encrypted, frozen=True, tag="ckks"):
     """
 
     kind = "ckks"
+    scheme = "ckks"
 
 
 @register("secure_sum")
 class Bfv(_Encrypted, frozen=True, tag="bfv"):
-    """Exact integer sums under BFV; every client holds the secret key, the server never does.
+    """Exact integer sums under BFV; the server never holds the secret key.
 
     Args:
         dropout_rate: share of a roster that may fall silent.
         corrupt_rate: share of a roster whose noise shares are assumed to be known to others.
+        key_at: "clients" (all hold the key, and uploads are small) or "holder" (clients encrypt with a
+            public key, and no client can decrypt: both parts of a ciphertext travel).
 
     Example:
         >>> Bfv().kind
@@ -156,13 +184,12 @@ class Bfv(_Encrypted, frozen=True, tag="bfv"):
     """
 
     kind = "bfv"
+    scheme = "bfv"
 
 
 def _secret_context(material: bytes) -> he.SecretContext:
     decoded = msgspec.msgpack.decode(material, type=_Material)
-    return he.SecretContext.from_secret_key(
-        he.Params.from_bytes(decoded.params), decoded.secret_key
-    )
+    return he.SecretContext.from_secret_key(he.Params.from_bytes(decoded.params), decoded.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +201,7 @@ class HeServerSide:
 
     def session(self, spec: SumSpec, roster: Sequence[int]) -> HeServerSession:
         """Begin one sum over a roster."""
-        server = he.Server(self.public, context=spec.context)
+        server = he.Server(self.public, context=spec.context, vector_length=spec.vector_length)
         return HeServerSession(server, spec, roster, self.config.min_survivors(len(roster)))
 
 
@@ -245,14 +272,14 @@ class HeServerSession:
 
 @dataclass(frozen=True, slots=True)
 class _HeClientSide:
-    secret: he.SecretContext
+    keys: he.SecretContext | he.EncryptContext
 
     def session(
         self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
     ) -> UploadSession:
         del identity
         check_opening(_OPENING, spec, opening)
-        client = he.Client(self.secret, client_id, context=spec.context)
+        client = he.Client(self.keys, client_id, context=spec.context)
         return UploadSession(spec, client.encrypt)
 
 
@@ -264,5 +291,10 @@ class _HeKeyHolderSide:
     def session(self, spec: SumSpec) -> KeyHolderSession:
         minimum = self.config.min_survivors(spec.roster_size)
         return KeyHolderSession(
-            he.KeyHolder(self.secret, min_clients=minimum, context=spec.context)
+            he.KeyHolder(
+                self.secret,
+                min_clients=minimum,
+                context=spec.context,
+                vector_length=spec.vector_length,
+            )
         )

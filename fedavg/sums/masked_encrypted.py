@@ -214,7 +214,12 @@ class _ServerSide:
         if params.ring_bits > self.public.params.ring_bits:
             raise CapacityError("this round's masked words are wider than the keys were made for")
         inner = masks.server_side(self.directory).server(spec)
-        adding = he.Server(self.public, context=spec.context, enrolled=self.enrolled)
+        adding = he.Server(
+            self.public,
+            context=spec.context,
+            vector_length=params.vector_length,
+            enrolled=self.enrolled,
+        )
         return _ServerSession(inner, adding, roster, params)
 
 
@@ -339,6 +344,10 @@ class _KeyHolderSide:
         minimum = self.config.min_survivors(spec.roster_size)
         return KeyHolderSession(
             he.KeyHolder(
-                self.secret, min_clients=minimum, context=spec.context, enrolled=self.enrolled
+                self.secret,
+                min_clients=minimum,
+                context=spec.context,
+                vector_length=self.config.masks.params(spec).vector_length,
+                enrolled=self.enrolled,
             )
         )

@@ -37,7 +37,7 @@ def sum_once(
         received: filled with (sender, message) for all that the server receives, when given.
 
     Raises:
-        PlanError: no vectors.
+        PlanError: no vectors, or vectors of different lengths.
         CapacityError, RoundAbortedError, secagg.SecAggError, he.HeError: the sum refuses.
 
     Example:
@@ -49,7 +49,7 @@ def sum_once(
     """
     if not vectors:
         raise PlanError("a sum needs vectors")
-    length = len(next(iter(vectors.values())))
+    length = _common_length(vectors)
     spec = SumSpec(length, max_abs, None, len(vectors), context)
     secure_sum.check(spec)
     identities = {client: Identity.generate() for client in vectors}
@@ -78,3 +78,18 @@ def sum_once(
                 server.receive(party, reply)
         outgoing = server.advance()
     return server.result()
+
+
+def _common_length(vectors: Mapping[int, NDArray[np.int64]]) -> int:
+    """The length of all vectors; no client's has precedence."""
+    lengths: dict[int, list[int]] = {}
+    for client, vector in vectors.items():
+        lengths.setdefault(len(vector), []).append(client)
+    if len(lengths) > 1:
+        found = "; ".join(
+            f"{length} of {'client' if len(who) == 1 else 'clients'} {', '.join(map(str, who[:3]))}"
+            + (f" and {len(who) - 3} more" if len(who) > 3 else "")
+            for length, who in sorted(lengths.items())
+        )
+        raise PlanError(f"all vectors of a sum have one length, but there are {found}")
+    return next(iter(lengths))

@@ -22,6 +22,8 @@ BACKENDS = {
     "secagg": SecAgg(dropout_rate=0.34, corrupt_rate=0.0),
     "ckks": Ckks(**RATES),
     "bfv": Bfv(**RATES),
+    "ckks, the holder's key": Ckks(**RATES, key_at="holder"),
+    "bfv, the holder's key": Bfv(**RATES, key_at="holder"),
     "encrypted-secagg": EncryptedSecAgg(**RATES),
     "encrypted-secagg, all hold the key": EncryptedSecAgg(**RATES, scheme="ckks", key_at="clients"),
 }

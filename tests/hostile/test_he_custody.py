@@ -65,6 +65,8 @@ def test_c6_mutant_that_hands_the_key_to_clients_is_read(monkeypatch):
 BACKENDS = {
     "ckks": (Ckks(), True),
     "bfv": (Bfv(), True),
+    "ckks, the holder's": (Ckks(key_at="holder"), False),
+    "bfv, the holder's": (Bfv(key_at="holder"), False),
     "all hold the key, under masks": (EncryptedSecAgg(key_at="clients"), True),
     "the key holder's, under masks": (EncryptedSecAgg(), False),
 }
