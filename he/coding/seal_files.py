@@ -23,6 +23,7 @@ __all__ = ["SealFiles", "file_version", "stored_content"]
 # SEAL 4's file header: magic, its own size, version, compression, reserved, size with the header.
 _HEADER = struct.Struct("<HB2sBHQ")
 _MAGIC = 0xA15E
+_OLDEST_MINOR = 3
 _STORED, _ZSTD = 0, 2
 _ZSTD_MAGIC = 0xFD2FB528
 _ZSTD_SIZE_BYTES = (0, 2, 4, 8)
@@ -39,8 +40,11 @@ class SealFiles:
     version: bytes
 
     def __post_init__(self) -> None:
-        if len(self.version) != 2 or self.version[0] != 4:
-            raise UnsafeParametersError("only files of SEAL 4 are known; install tenseal 0.3.16 …")
+        if len(self.version) != 2 or self.version[0] != 4 or self.version[1] < _OLDEST_MINOR:
+            raise UnsafeParametersError(
+                f"this tenseal carries SEAL {'.'.join(map(str, self.version))}, and SEAL 4.3 or a later 4 is "
+                "needed: install tenseal 0.3.17 or newer"
+            )
 
     def file(self, *content: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
         """A file with stored content, in pieces that are to be written one after the other."""

@@ -4,10 +4,11 @@ import pytest
 
 from he import UnsafeParametersError, WireFormatError
 from he.coding.seal_files import SealFiles, stored_content
+from he.scheme import the_ring
 
 
 def zstd_file(frame):
-    return struct.pack("<HB2sBHQ", 0xA15E, 16, b"\x04\x01", 2, 0, 16 + len(frame)) + frame
+    return struct.pack("<HB2sBHQ", 0xA15E, 16, b"\x04\x03", 2, 0, 16 + len(frame)) + frame
 
 
 def test_zstd_frames_with_stored_blocks_are_read():
@@ -30,10 +31,17 @@ def test_squeezed_or_foreign_frames_are_left_to_seal():
 
 def test_files_with_another_size_than_they_say_are_refused():
     with pytest.raises(WireFormatError):
-        stored_content(b"".join(SealFiles(b"\x04\x01").file(b"abc")) + b"d")
-    assert stored_content(b"".join(SealFiles(b"\x04\x01").file(b"abc"))) == b"abc"
+        stored_content(b"".join(SealFiles(b"\x04\x03").file(b"abc")) + b"d")
+    assert stored_content(b"".join(SealFiles(b"\x04\x03").file(b"abc"))) == b"abc"
 
 
-def test_only_seal_4_is_known():
-    with pytest.raises(UnsafeParametersError, match="SEAL 4"):
-        SealFiles(b"\x03\x07")
+@pytest.mark.parametrize(
+    "version", [b"\x03\x07", b"\x04\x01", b"\x04\x02", b"\x05\x03", b"", b"\x04"]
+)
+def test_an_older_or_a_later_seal_is_refused_with_the_release_to_install(version):
+    with pytest.raises(UnsafeParametersError, match=r"SEAL 4\.3 .* tenseal 0\.3\.17"):
+        SealFiles(version)
+
+
+def test_the_installed_seal_is_known():
+    assert SealFiles(the_ring()._files.version).version[0] == 4

@@ -1,4 +1,4 @@
-# The part of SEAL that tenseal.sealapi exposes and he/scheme.py uses (tenseal 0.3.18).
+# The part of SEAL that tenseal.sealapi exposes and he/scheme.py uses (tenseal 0.3.17 and 0.3.18).
 import enum
 from collections.abc import Sequence
 from typing import overload
