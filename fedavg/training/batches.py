@@ -10,10 +10,22 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["served"]
+__all__ = ["aligned", "served"]
 
 _ALIGNED = 64  # bytes at whose multiples products round alike, whatever process holds the examples
 _GATHERED = 256  # examples copied at a time: small enough to stay in cache beside the weights
+
+
+def aligned(examples: torch.Tensor) -> torch.Tensor:
+    """Return the same numbers where products round alike in every process, as a copy if need be.
+
+    MKL chooses its kernels by alignment.  torch's own memory begins at multiples of 64 bytes; numpy's begins
+    at multiples of 16, and at which of them differs from process to process.
+
+    Args:
+        examples: [n, ...].
+    """
+    return examples.clone() if examples.data_ptr() % _ALIGNED else examples
 
 
 def served(
@@ -28,8 +40,7 @@ def served(
     """
     for first in batches:
         if first is None:
-            if features.data_ptr() % _ALIGNED:
-                features = features.clone()
+            features = aligned(features)
             yield features, targets
             continue
         chunk = [first, *islice(batches, max(_GATHERED // len(first) - 1, 0))]

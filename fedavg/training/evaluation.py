@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from fedavg.errors import DataError
+from fedavg.training.batches import aligned
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +61,7 @@ def evaluate(
         features.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), strict=True
     ):
         try:
-            logits = model(inputs)
+            logits = model(aligned(inputs))
             loss += float(functional.cross_entropy(logits, classes, reduction="sum"))
         except (RuntimeError, IndexError) as error:
             raise DataError(f"the model does not take these examples: {error}") from error

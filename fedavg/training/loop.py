@@ -54,10 +54,16 @@ def stackable(job: TrainingJob) -> bool:
 
 
 def local_updates(jobs: Sequence[TrainingJob]) -> list[NDArray[np.float64]]:
-    """`local_update` of many clients at once, to the bit.
+    """Train many clients at once.
+
+    Each client's Δ is the one that `local_update` returns for this client alone, to the bit: its arithmetic
+    does not depend on the number of clients (see `fedavg.training.fast.stacked`).
 
     Args:
         jobs: each of them `stackable`, with equally many examples; they differ in examples and seeds only.
+
+    Returns:
+        Δ, float64[d], for each job.
     """
     return STACKED.run_together(jobs)
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from fedavg.models.zoo import FeedForward
-from fedavg.training.batches import served
+from fedavg.training.batches import aligned, served
 from fedavg.training.fast.interface import unhooked
 from fedavg.training.steps import Descent, forces
 
@@ -63,7 +63,7 @@ class DenseNet:
 
     def targets(self, labels: torch.Tensor) -> torch.Tensor:
         """One-hot float32[n, classes]."""
-        return functional.one_hot(labels, len(self.biases[-1])).float()
+        return functional.one_hot(labels, len(self.biases[-1])).to(self.biases[-1].dtype)
 
     def errors(
         self, inputs: torch.Tensor, targets: torch.Tensor
@@ -145,6 +145,7 @@ def passed(features: torch.Tensor, layers: Sequence[torch.Tensor]) -> torch.Tens
         features: float32[n, inputs].
         layers: weight, bias, weight, bias, …, inputs first.
     """
+    features = aligned(features)
     for weight, bias in zip(layers[0::2], layers[1::2], strict=True):
         features = torch.addmm(bias, features, weight.mT).relu_()
     return features

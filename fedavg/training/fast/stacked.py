@@ -1,22 +1,27 @@
-"""Small models of many clients trained at once: parameters stacked, products batched.
+"""Small models of many clients trained at once: each call of numpy computes for a whole stack of clients.
 
-A step of a few thousand parameters is mostly what surrounds its products, and that is spent once for all
-clients of a stack.  Larger models do not gain: a stack of them leaves the cache.
+A step of a few thousand parameters spends most of its time around its products, and a stack spends that time
+once for all of its clients.  Larger models do not gain: a stack of them leaves the cache.
+
+A client's result does not depend on the number of clients, to the bit.  Libraries choose the kernel that
+computes a number, and so how it is rounded, by shape, strides and alignment; torch's batched products
+choose by the number of clients as well.  Here `numpy.matmul` calls BLAS once for each client, with the same
+shapes and strides.  Each client's arrays begin at a multiple of 64 bytes: alignment is the same for all
+clients, and no vector register of an elementwise loop holds numbers of two of them.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch.nn import functional
 
-from fedavg.training.fast.dense import known, through_relu
+from fedavg.training.fast.dense import known
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,18 +29,23 @@ if TYPE_CHECKING:
     from fedavg.optimizers.local import LocalTraining
     from fedavg.training.job import TrainingJob
 
+    _Floats = NDArray[np.float32]
+
 __all__ = ["StackedPath"]
 
 _LARGEST_MODEL = 8192  # parameters
 _LARGEST_COPY = 1 << 18  # numbers that one client's examples make over all steps
-_STACK = 1 << 20  # numbers of all examples of a stack
+_STACK = 1 << 20  # numbers of all examples, and of all parameters, of a stack
+_PRODUCT = 1 << 18  # multiplications in one call of BLAS: up to here OpenBLAS uses one thread
+_ALIGNED = 64  # bytes: of a cache line, and of the widest vector register
+_FLOAT = np.float32  # that models are trained in
 
 
 class StackedPath:
     """Small dense models under plain SGD, alone or many clients at once."""
 
     def takes(self, job: TrainingJob) -> bool:
-        """See `FastPath.takes`: the same in every process and company, as rounding must be."""
+        """See `FastPath.takes`; no other client matters, since other paths round differently."""
         if job.layout.size > _LARGEST_MODEL or not job.plain:
             return False
         model = known(job)
@@ -47,7 +57,6 @@ class StackedPath:
         """See `FastPath.run`."""
         return self.run_together([job])[0]
 
-    @torch.inference_mode()
     def run_together(self, jobs: Sequence[TrainingJob]) -> list[NDArray[np.float64]]:
         """Train clients that are sent one model and have equally many examples each.
 
@@ -55,14 +64,14 @@ class StackedPath:
             jobs: at least one, each of them taken; they differ in their examples and seeds only.
 
         Returns:
-            Δ, float64[d], for each client; it does not depend on who else is in the stack.
+            Δ, float64[d], for each client.  To the bit, it does not depend on the other clients.
         """
         begun = jobs[0].layout.as_float32(jobs[0].start)
-        height = max(1, _STACK // _numbers(jobs[0].dataset, jobs[0].training))
+        largest = max(_numbers(jobs[0].dataset, jobs[0].training), jobs[0].layout.size)
+        height = max(1, _STACK // largest)
         updates: list[NDArray[np.float64]] = []
         for low in range(0, len(jobs), height):
-            flat = _descend(begun, jobs[low : low + height])
-            updates += list(np.subtract(flat.numpy(), begun, dtype=np.float64))
+            updates += _descend(begun, jobs[low : low + height])
         return updates
 
 
@@ -71,56 +80,137 @@ def _numbers(dataset: Dataset, training: LocalTraining) -> int:
     return training.steps_for(len(dataset)) * batch * dataset.features[0].size
 
 
-def _descend(begun: NDArray[np.float32], jobs: Sequence[TrainingJob]) -> torch.Tensor:
-    datasets, layout, lr = [job.dataset for job in jobs], jobs[0].layout, jobs[0].lr
-    orders = [list(job.batches()) for job in jobs]
-    flat = torch.from_numpy(begun).repeat(len(datasets), 1)
-    pieces = flat.split([math.prod(shape) for shape in layout.shapes], dim=1)
-    weights = [
-        piece.view(-1, *shape)
-        for piece, shape in zip(pieces[0::2], layout.shapes[0::2], strict=True)
+class _Stack:
+    """One array for each client, each in a block of its own that begins at a multiple of 64 bytes.
+
+    Args:
+        clients: how many.
+        shape: of each client's array.
+
+    Attributes:
+        flat: float32[·], all blocks, zeros at first; the numbers that pad a block stay finite.
+        each: float32[clients, *shape], a view.
+    """
+
+    def __init__(self, clients: int, *shape: int) -> None:
+        size, lanes = math.prod(shape), _ALIGNED // np.dtype(_FLOAT).itemsize
+        block = -(-size // lanes) * lanes
+        room = np.zeros(clients * block + lanes, _FLOAT)
+        first = -room.ctypes.data % _ALIGNED // room.itemsize
+        self.flat = room[first : first + clients * block]
+        self.each: _Floats = self.flat.reshape(clients, block)[:, :size].reshape(clients, *shape)
+
+
+class _Layer:
+    """Parameters of one dense layer, and the last step's gradient.
+
+    Args:
+        weight: float32[outputs, inputs], where each client begins.
+        bias: float32[outputs].
+        clients: how many.
+    """
+
+    def __init__(self, weight: _Floats, bias: _Floats, clients: int) -> None:
+        self.weight, self.slope = _Stack(clients, *weight.shape), _Stack(clients, *weight.shape)
+        self.bias = _Stack(clients, 1, *bias.shape)
+        self.weight.each[:], self.bias.each[:] = weight, bias
+
+
+class _Pass:
+    """What a step computes between the layers, for batches of one size.
+
+    Args:
+        layers: of the model, inputs first.
+        clients: how many.
+        batch: examples of each client.
+    """
+
+    def __init__(self, layers: Sequence[_Layer], clients: int, batch: int) -> None:
+        self._layers = layers
+        widths = [layer.weight.each.shape[1] for layer in layers]
+        self._outputs = [_Stack(clients, batch, width) for width in widths]
+        self._errors = [_Stack(clients, batch, width) for width in widths]
+
+    def step(self, inputs: _Floats, targets: _Floats, lr: float) -> None:
+        """One step of plain SGD, in place, as `dense.DenseNet.descend`.
+
+        Args:
+            inputs: float32[clients, batch, features].
+            targets: float32[clients, batch, classes], one-hot.
+            lr: learning rate.
+        """
+        layers, outputs, errors = self._layers, self._outputs, self._errors
+        values = [inputs, *(output.each for output in outputs[:-1])]
+        for layer, value, output in zip(layers, values, outputs, strict=True):
+            _multiply(value, layer.weight.each.mT, output.each)
+            output.each += layer.bias.each
+            if output is not outputs[-1]:
+                np.maximum(output.flat, 0, out=output.flat)
+        logits, error = outputs[-1], errors[-1]
+        logits.each -= logits.each.max(2, keepdims=True)
+        np.exp(logits.flat, out=error.flat)
+        error.each /= error.each.sum(2, keepdims=True)
+        error.each -= targets
+        error.flat *= _FLOAT(lr / inputs.shape[1])
+        for index in range(len(layers) - 1, 0, -1):
+            below, output = errors[index - 1], outputs[index - 1]
+            _multiply(errors[index].each, layers[index].weight.each, below.each)
+            below.flat *= output.flat > 0
+        for layer, value, error in zip(layers, values, errors, strict=True):
+            _multiply(error.each.mT, value, layer.slope.each)
+            layer.weight.flat -= layer.slope.flat
+            layer.bias.each -= error.each.sum(1, keepdims=True)
+
+
+def _multiply(left: _Floats, right: _Floats, out: _Floats) -> None:
+    """`left @ right` for each client, in bands of rows that BLAS multiplies on one thread."""
+    band = max(1, _PRODUCT // (right.shape[1] * right.shape[2]))
+    for low in range(0, left.shape[1], band):
+        rows = slice(low, low + band)
+        np.matmul(left[:, rows], right, out=out[:, rows])
+
+
+@np.errstate(all="ignore")  # a model that diverges ends as NaN, which the client refuses by name
+def _descend(begun: _Floats, jobs: Sequence[TrainingJob]) -> list[NDArray[np.float64]]:
+    starts, lr = _pieces(begun, jobs[0].layout.shapes), jobs[0].lr
+    layers = [
+        _Layer(weight, bias, len(jobs))
+        for weight, bias in zip(starts[0::2], starts[1::2], strict=True)
     ]
-    biases = [piece.unsqueeze(1) for piece in pieces[1::2]]
-    everything = torch.arange(len(datasets[0]))
-    chosen = [
-        torch.cat([everything if batch is None else batch for batch in order]) for order in orders
-    ]
-    sizes = [len(everything) if batch is None else len(batch) for batch in orders[0]]
-    inputs = torch.stack(
-        [
-            torch.from_numpy(data.features).flatten(1).index_select(0, order)
-            for data, order in zip(datasets, chosen, strict=True)
-        ]
-    )
-    labels = torch.stack(
-        [
-            torch.from_numpy(data.labels).index_select(0, order)
-            for data, order in zip(datasets, chosen, strict=True)
-        ]
-    )
-    targets = functional.one_hot(labels, biases[-1].shape[-1]).float()
-    for batch, truth in zip(inputs.split(sizes, 1), targets.split(sizes, 1), strict=True):
-        _step(weights, biases, batch, truth, lr)
+    passes: dict[int, _Pass] = {}
+    for inputs, targets in _examples(jobs, classes=starts[-1].size):
+        batch = inputs.shape[1]
+        if batch not in passes:
+            passes[batch] = _Pass(layers, len(jobs), batch)
+        passes[batch].step(inputs, targets, lr)
         lr *= jobs[0].training.step_decay
-    return flat
+    trained = [part for layer in layers for part in (layer.weight.each, layer.bias.each)]
+    moved = np.concatenate([part.reshape(len(jobs), -1) for part in trained], axis=1)
+    return list(np.subtract(moved, begun, dtype=np.float64))
 
 
-def _step(
-    weights: Sequence[torch.Tensor],
-    biases: Sequence[torch.Tensor],
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
-    lr: float,
-) -> None:
-    """As `dense.DenseNet.descend`, for all clients: [clients, n, width]."""
-    values = [inputs]
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        values.append(torch.baddbmm(bias, values[-1], weight.mT).relu_())
-    logits = torch.baddbmm(biases[-1], values[-1], weights[-1].mT)
-    errors = [torch.softmax(logits, 2).sub_(targets)]
-    for weight, value in zip(weights[:0:-1], values[:0:-1], strict=True):
-        errors.append(through_relu(torch.bmm(errors[-1], weight), value, 0))
-    scale = -lr / inputs.shape[1]
-    for weight, bias, value, error in zip(weights, biases, values, errors[::-1], strict=True):
-        weight.baddbmm_(error.mT, value, alpha=scale)
-        bias.add_(error.sum(1, keepdim=True), alpha=scale)
+def _pieces(flat: _Floats, shapes: Sequence[tuple[int, ...]]) -> list[_Floats]:
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    return [
+        piece.reshape(shape) for piece, shape in zip(np.split(flat, ends[:-1]), shapes, strict=True)
+    ]
+
+
+def _examples(jobs: Sequence[TrainingJob], classes: int) -> Iterator[tuple[_Floats, _Floats]]:
+    """Yield each step's inputs and one-hot targets; all are copied once, in the order of their use."""
+    count, width = len(jobs[0].dataset), jobs[0].dataset.features[0].size
+    orders = [list(job.batches()) for job in jobs]
+    sizes = [count if batch is None else len(batch) for batch in orders[0]]
+    whole = orders[0][0] is None  # then every step takes the same examples
+    rows = np.arange(count if whole else sum(sizes))
+    inputs = _Stack(len(jobs), len(rows), width).each
+    targets = _Stack(len(jobs), len(rows), classes).each
+    for client, (job, order) in enumerate(zip(jobs, orders, strict=True)):
+        parts = [batch.numpy() for batch in order if batch is not None]
+        chosen = np.concatenate(parts) if parts else rows
+        features = job.dataset.features.reshape(count, width)
+        np.take(features, chosen, 0, out=inputs[client], mode="clip")  # "raise" would copy twice
+        targets[client, rows, job.dataset.labels[chosen]] = 1
+    ends = sizes if whole else list(accumulate(sizes))
+    for end, size in zip(ends, sizes, strict=True):
+        yield inputs[:, end - size : end], targets[:, end - size : end]

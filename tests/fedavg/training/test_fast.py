@@ -18,6 +18,7 @@ from fedavg.training.fast import FAST_PATHS
 from fedavg.training.fast.convolutional import ConvolutionalPath
 from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update, train_by_autograd
+from tests.fedavg.support.float64 import assert_same_formula, doubled, in_float64
 from tests.fedavg.support.reference import Trajectory, tolerance
 
 
@@ -107,9 +108,8 @@ def test_the_cnn_by_hand_is_the_autograd_loop(batch, decay):
     job = TrainingJob(model, layout, layout.flatten(model), data, training)
     (path,) = [path for path in FAST_PATHS if path.takes(job)]
     assert isinstance(path, ConvolutionalPath)
-    plain = train_by_autograd(job)
-    assert np.abs(plain).max() > 1e-4
-    np.testing.assert_allclose(path.run(job), plain, atol=1e-6)
+    with in_float64():
+        assert_same_formula(path.run(doubled(job)), train_by_autograd(doubled(job)))
 
 
 def test_what_a_fast_path_does_not_know_goes_to_the_autograd_loop():
