@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fedavg.algorithms.blocks.layers import LayerBlocks
     from fedavg.algorithms.blocks.rolling import RollingBlocks
+    from fedavg.algorithms.error_feedback import ErrorFeedback
     from fedavg.algorithms.personal import Ditto, FedRep, FineTune
+    from fedavg.algorithms.random_k import RandomK
+    from fedavg.algorithms.scaffold import Scaffold
     from fedavg.data.dataset import Dataset
     from fedavg.data.tasks import load_task
     from fedavg.encoding.fixed_point import FixedPoint
     from fedavg.encoding.quantised import Quantised
-    from fedavg.encoding.random_k import RandomK
     from fedavg.errors import (
         CapacityError,
         ConfigError,
@@ -78,6 +80,7 @@ _HOME = {
     "DistributedGaussian": "privacy.noise",
     "DistributedSkellam": "privacy.noise",
     "Ditto": "algorithms.personal",
+    "ErrorFeedback": "algorithms.error_feedback",
     "EncryptedSecAgg": "sums.masked_encrypted",
     "Faults": "simulation.population",
     "FedAdagrad": "optimizers.server",
@@ -101,12 +104,13 @@ _HOME = {
     "PlanError": "errors",
     "PoissonCohort": "privacy.sampling",
     "Quantised": "encoding.quantised",
-    "RandomK": "encoding.random_k",
+    "RandomK": "algorithms.random_k",
     "ReportError": "errors",
     "Resolution": "plan.resolution",
     "RollingBlocks": "algorithms.blocks.rolling",
     "RoundAbortedError": "errors",
     "RoundResult": "federation.federation",
+    "Scaffold": "algorithms.scaffold",
     "Schedule": "optimizers.schedule",
     "SecAgg": "sums.masked",
     "Selective": "sums.selective.sum",
@@ -136,6 +140,7 @@ __all__ = [
     "DistributedSkellam",
     "Ditto",
     "EncryptedSecAgg",
+    "ErrorFeedback",
     "Faults",
     "FedAdagrad",
     "FedAdam",
@@ -164,6 +169,7 @@ __all__ = [
     "RollingBlocks",
     "RoundAbortedError",
     "RoundResult",
+    "Scaffold",
     "Schedule",
     "SecAgg",
     "Selective",

@@ -13,7 +13,8 @@ import importlib
 import importlib.metadata
 import sys
 import types
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -56,10 +57,34 @@ _GROUP = "fedavg.parts"  # of entry points
 _PLAIN: set[object] = {int, float, bool, str, bytes, type(None)}
 
 
-class Trait(str):
-    """One thing that a part does and that another part may not stand; see `fedavg.plan.checks`."""
+class Trait(Enum):
+    """One thing that a part does and that another part may not stand.
 
-    __slots__ = ()
+    `fedavg.plan.checks` has the table of pairs that do not go together, with the reason of each.
+    """
+
+    NOISE = "adds noise for differential privacy"
+    NO_NOISE = "adds no noise"
+    FINITE_BUDGET = "has a finite budget of epsilon"
+    DEPENDENT_DRAWS = "draws cohorts of fixed size"
+    REMEMBERS_ROUNDS = "remembers earlier rounds"
+    BOUNDED_NORM = "bounds the norm of an encoded vector"
+    UNBOUNDED_NORM = "does not bound the norm of an encoded vector"
+    MIXES_COORDINATES = "mixes all coordinates"
+    PARTIAL_VECTOR = "sends other places of the vector each round"
+    EXTRA_VECTOR = "sends more than the update"
+    BLOCKS = "cuts the model into blocks"
+    COORDINATE_MAP = "names coordinates of the whole model"
+    CLIENT_MAP = "was chosen by clients' private scores"
+    RESIDUAL = "sends later what it left out"
+    READS_GRADIENT = "reads a client's mean gradient off its update"
+    STATEFUL_STEPS = "takes steps that are not proportional to the gradient"
+    PROXIMAL = "adds a proximal term to the loss"
+    EXAMPLE_WEIGHTS = "weighs clients by their examples"
+    EQUAL_WEIGHTS = "needs clients of equal weight"
+    ADAPTS_CLIP = "follows the norms of whole updates"
+    OWN_MODEL = "trains a model of the client's own in each round"
+    RETRIES = "tries a round again"
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -79,8 +104,10 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
         (0.25, Half(share=1.0))
     """
 
-    traits: ClassVar[frozenset[Trait]] = frozenset()
-    """What it does that other parts may not stand."""
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """What it does that other parts may not stand."""
+        return frozenset()
 
     def __post_init__(self) -> None:
         for name, hint in _hints(type(self)):

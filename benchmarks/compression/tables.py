@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.compression.task import CLIENTS, Outcome, Setting, Traffic
 from benchmarks.measure import Curve, Measure, Table
+from fedavg.algorithms.error_feedback import ErrorFeedback
+from fedavg.algorithms.random_k import RandomK
 from fedavg.encoding.broadcast import FORMATS
 from fedavg.encoding.quantised import Quantised
-from fedavg.encoding.random_k import RandomK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,18 +31,22 @@ def cases(setting: Setting, bits: tuple[int, ...]) -> dict[str, dict[str, Any]]:
         encoding = Quantised(clip, width, rotate)
         found[_name(width, rotate=rotate, feedback=feedback)] = {
             "encoding": encoding,
-            "error_feedback": feedback,
+            "stages": _stages(feedback=feedback),
         }
     for percent, feedback in product((1, 10, 50), (False, True)):
         name = f"random {percent} %{', feedback' if feedback else ''}"
-        found[name] = {"compression": RandomK(percent / 100), "error_feedback": feedback}
+        found[name] = {"stages": _stages(RandomK(percent / 100), feedback=feedback)}
     found["random 10 %, 4 bits, rotated"] = {
-        "compression": RandomK(0.1),
+        "stages": (RandomK(0.1),),
         "encoding": Quantised(setting.norm * 0.1**0.5, 4, rotate=True),
     }
     for kind in FORMATS[1:]:
         found[f"download {kind}"] = {"download": kind}
     return found
+
+
+def _stages(*chosen: RandomK, feedback: bool) -> tuple[ErrorFeedback | RandomK, ...]:
+    return (ErrorFeedback(), *chosen) if feedback else chosen
 
 
 def _name(bits: int, *, rotate: bool, feedback: bool) -> str:
@@ -127,7 +132,7 @@ def _wide(bench: Bench, setting: Setting, bits: tuple[int, ...]) -> None:
         changes[_name(width, rotate=False, feedback=False)] = {"encoding": Quantised(1.0, width)}
     changes["random 10 %, 2 bits"] = {
         "encoding": Quantised(1.0, 2),
-        "compression": RandomK(0.1),
+        "stages": (RandomK(0.1),),
     }
     ups: dict[str, dict[str, float]] = {}
     with bench.progress("a million parameters", 2 * len(changes)) as tick:

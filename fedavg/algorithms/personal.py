@@ -15,7 +15,7 @@ import numpy as np
 
 from fedavg.errors import ConfigError
 from fedavg.optimizers.local import LocalTraining
-from fedavg.parts import Part, register
+from fedavg.parts import Part, Trait, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +89,11 @@ class Ditto(Part, frozen=True, tag="ditto"):
     strength: float = 0.1
     test_fraction: float = 0.2
 
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """It trains a model of the client's own beside the shared one."""
+        return frozenset({Trait.OWN_MODEL})
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_fraction(self.test_fraction)
@@ -127,6 +132,11 @@ class FedRep(Part, frozen=True, tag="fedrep"):
     training: LocalTraining
     head: tuple[str, ...]
     test_fraction: float = 0.2
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """It keeps a head at each client from round to round."""
+        return frozenset({Trait.OWN_MODEL, Trait.REMEMBERS_ROUNDS})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,84 +18,35 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.errors import LocalProtocolError
+from fedavg.parts import Part, Trait, register
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from fedavg.algorithms.interface import RoundFacts, Vector
     from fedavg.algorithms.state import ClientState
     from fedavg.optimizers.local import LocalTraining
-    from fedavg.plan.plan import Plan
-    from fedavg.plan.resolution import Resolution
-    from fedavg.protocol.messages import RoundStart
 
-__all__ = [
-    "Variates",
-    "check_scaffold",
-    "control_bytes",
-    "joins_controls",
-    "next_control",
-    "variates",
-]
+__all__ = ["Scaffold", "Variates"]
 
 _KEY = "control"
 
 
-def check_scaffold(plan: Plan) -> None:
-    """Refuse what option II is no mean of gradients under.
-
-    Raises:
-        PlanError: the reason.
-    """
-    training = plan.local_training
-    if training.optimizer != "sgd":
-        raise PlanError(
-            f"SCAFFOLD reads a client's mean gradient off its update, which {training.optimizer!r} does "
-            "not allow: use optimizer='sgd' at the clients (the server's is free)"
-        )
-    if training.proximal:
-        raise PlanError(
-            "a proximal term would enter the control variates, although it is no gradient of a client's "
-            "loss: use SCAFFOLD or FedProx"
-        )
-    if plan.weighting == "examples":
-        raise PlanError(
-            "SCAFFOLD's control variates are an unweighted mean over all clients, and so must be the "
-            "updates (Karimireddy et al. 2020, Algorithm 1): use weighting='equal' or leave it out"
-        )
-    if joins_controls(plan) and plan.secure_sum.kind.startswith("selective"):
-        raise PlanError(
-            "clients with different numbers of steps send twice the model's length, and the map of what "
-            "to encrypt is of one length: give LocalTraining(steps=…), or encrypt everything"
-        )
-
-
-def joins_controls(plan: Plan) -> bool:
-    """Whether a change of the client's control variate is sent beside the update."""
-    return plan.scaffold and plan.local_training.steps is None
-
-
-def control_bytes(control: NDArray[np.float64] | None) -> bytes | None:
-    """As broadcast: float32, little endian."""
-    return None if control is None else control.astype("<f4").tobytes()
-
-
-def _travelled(resolution: Resolution, round_index: int, steps: int) -> float:
+def _travelled(facts: RoundFacts, steps: int) -> float:
     """The sum of so many steps' learning rates in a round."""
-    training = resolution.plan.local_training
-    rate, decay = training.lr_at(round_index, resolution.num_rounds), training.step_decay
+    training = facts.training
+    rate, decay = training.lr_at(facts.round_index, facts.num_rounds), training.step_decay
     return rate * (steps if decay == 1 else (1 - decay**steps) / (1 - decay))
 
 
-def _unit(resolution: Resolution, round_index: int) -> float:
+def _unit(facts: RoundFacts) -> float:
     """What joined changes are multiplied by: no client takes fewer steps."""
-    training: LocalTraining = resolution.plan.local_training
+    training = facts.training
     fewest = min(training.epochs, training.max_steps or training.epochs)
-    return _travelled(resolution, round_index, fewest)
+    return _travelled(facts, fewest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,93 +60,106 @@ class Variates:
         unit: factor of the change that joins the update; None when nothing does.
     """
 
-    control: NDArray[np.float64]
-    own: NDArray[np.float64]
+    control: Vector
+    own: Vector
     travelled: float
     unit: float | None
 
     @property
-    def correction(self) -> NDArray[np.float64]:
+    def correction(self) -> Vector:
         """float64[d], added to every gradient: c − cᵢ."""
         return self.control - self.own
 
-    def _change(self, update: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _change(self, update: Vector) -> Vector:
         return -self.control - update / self.travelled
 
-    def joined(self, update: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What is encoded: the update, and the change of cᵢ where the server cannot compute its sum."""
+    def sent(self, update: Vector) -> Vector:
+        """The update, and the change of cᵢ where the server cannot compute its sum."""
         if self.unit is None:
             return update
         return np.concatenate([update, self.unit * self._change(update)])
 
-    def kept(self, sent: NDArray[np.float64]) -> ClientState:
-        """What the client keeps.
+    def arrived(self, sent: Vector) -> Vector:
+        """The part that is the update."""
+        return sent[: self.own.size]
 
-        Args:
-            sent: its contribution as decoded, without noise.
-        """
+    def keep(self, sent: Vector, arrived: Vector) -> ClientState:
+        """The next cᵢ, from what the server can decode: so c stays the mean of all cᵢ."""
+        del sent
         if self.unit is None:
-            return {_KEY: self.own + self._change(sent)}
-        return {_KEY: self.own + sent[self.own.size :] / self.unit}
+            return {_KEY: self.own + self._change(arrived)}
+        return {_KEY: self.own + arrived[self.own.size :] / self.unit}
 
 
-def variates(
-    resolution: Resolution, start: RoundStart, state: ClientState, examples: int
-) -> Variates | None:
-    """A client's control variates, or None without SCAFFOLD.
+@register("stage")
+class Scaffold(Part, frozen=True, tag="scaffold"):
+    """Control variates against the drift of local steps, under any secure sum and noise.
 
-    Args:
-        resolution: the plan.
-        start: the server's message.
-        state: what the client kept.
-        examples: how many it holds.
+    The clients' optimiser is plain SGD, whose update shows a client's mean gradient; the server's is free.
+    Clients count equally, since c is a mean over clients.
 
-    Raises:
-        LocalProtocolError: the server and the plan disagree, or what it sent is no vector of the model.
+    Example:
+        >>> from fedavg.optimizers.local import LocalTraining
+        >>> Scaffold().sent_length(10, LocalTraining(steps=5)), Scaffold().sent_length(10, LocalTraining())
+        (10, 20)
     """
-    plan, length = resolution.plan, resolution.vector_length
-    if (start.control is None) == plan.scaffold:
-        raise LocalProtocolError("the server and this client's plan disagree about SCAFFOLD")
-    if start.control is None:
-        return None
-    if len(start.control) != 4 * length:
-        raise LocalProtocolError(f"the server sent a control variate that is not of {length}")
-    control = np.frombuffer(start.control, dtype="<f4").astype(np.float64)
-    if not bool(np.isfinite(control).all()):
-        raise LocalProtocolError("the server sent a control variate with NaN or infinity")
-    own = np.asarray(state.get(_KEY, np.zeros(length)), dtype=np.float64)
-    steps = plan.local_training.steps_for(examples)
-    unit = _unit(resolution, start.round) if joins_controls(plan) else None
-    return Variates(control, own, _travelled(resolution, start.round, steps), unit)
 
+    kind: ClassVar[str] = "scaffold"
+    remembers: ClassVar[bool] = True
+    corrects: ClassVar[bool] = True
 
-def next_control(
-    resolution: Resolution,
-    control: NDArray[np.float64],
-    mean: NDArray[np.float64],
-    divisor: float,
-    round_index: int,
-) -> NDArray[np.float64]:
-    """The server's c ← c + ΣΔcᵢ/N.
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """It reads gradients off updates, keeps one at each client, and takes an unweighted mean."""
+        return frozenset({Trait.READS_GRADIENT, Trait.REMEMBERS_ROUNDS, Trait.EQUAL_WEIGHTS})
 
-    Under differential privacy `mean` is noisy and `divisor` the public expected cohort: post-processing of
-    the release, which the number of survivors never enters.
+    def sent_length(self, length: int, training: LocalTraining) -> int:
+        """Twice the length where clients take different numbers of steps."""
+        return length if training.steps is not None else 2 * length
 
-    Args:
-        resolution: the plan.
-        control: float64[d], c.
-        mean: float64[update_length], the decoded sum ÷ divisor.
-        divisor: clients in the sum, or their public expected number.
-        round_index: counts from 0.
+    def client(self, facts: RoundFacts, extra: bytes | None, kept: ClientState) -> Variates:
+        """See `UpdateStage.client`.
 
-    Returns:
-        float64[d].
-    """
-    share = divisor / resolution.num_clients
-    if joins_controls(resolution.plan):
-        return control + share * mean[control.size :] / _unit(resolution, round_index)
-    steps = resolution.plan.local_training.steps
-    if steps is None or not math.isfinite(share):
-        raise LocalProtocolError("this plan's server cannot compute control variates")
-    shown = control.astype(np.float32).astype(np.float64)  # what the clients subtracted
-    return control - share * (shown + mean / _travelled(resolution, round_index, steps))
+        Raises:
+            LocalProtocolError: no control variate, or one that is no vector of the model.
+        """
+        length = facts.vector_length
+        if extra is None:
+            raise LocalProtocolError(
+                "the server and this client's plan disagree about SCAFFOLD: it sent no control variate"
+            )
+        if len(extra) != 4 * length:
+            raise LocalProtocolError(f"the server sent a control variate that is not of {length}")
+        control = np.frombuffer(extra, dtype="<f4").astype(np.float64)
+        if not bool(np.isfinite(control).all()):
+            raise LocalProtocolError("the server sent a control variate with NaN or infinity")
+        own = np.asarray(kept.get(_KEY, np.zeros(length)), dtype=np.float64)
+        steps = facts.training.steps_for(facts.examples)
+        unit = None if facts.training.steps is not None else _unit(facts)
+        return Variates(control, own, _travelled(facts, steps), unit)
+
+    def init(self, length: int) -> Vector:
+        """C = 0."""
+        return np.zeros(length)
+
+    def broadcast(self, state: Vector | None) -> bytes | None:
+        """C as float32, little endian."""
+        return None if state is None else state.astype("<f4").tobytes()
+
+    def received(
+        self, facts: RoundFacts, mean: Vector, divisor: float, state: Vector | None
+    ) -> tuple[Vector, Vector | None]:
+        """The server's c ← c + ΣΔcᵢ/N.
+
+        Under differential privacy `mean` is noisy and `divisor` the public expected cohort: post-processing
+        of the release, which the number of survivors never enters.
+        """
+        control = np.zeros(facts.vector_length) if state is None else state
+        share, update = divisor / facts.num_clients, mean[: control.size]
+        if facts.training.steps is None:
+            return update, control + share * mean[control.size :] / _unit(facts)
+        if not math.isfinite(share):
+            raise LocalProtocolError("this plan's server cannot compute control variates")
+        shown = control.astype(np.float32).astype(np.float64)  # what the clients subtracted
+        travelled = _travelled(facts, facts.training.steps)
+        return update, control - share * (shown + mean / travelled)

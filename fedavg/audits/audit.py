@@ -24,7 +24,7 @@ from dp.audit import (
     plan_guesses,
     unit_canaries,
 )
-from fedavg.algorithms.scaffold import joins_controls
+from fedavg.algorithms.chain import sent_length
 from fedavg.audits.claim import epsilon_added, family_bound, gaussian_like, profile
 from fedavg.audits.clients import AuditedPopulation, InTheClear
 from fedavg.errors import PlanError
@@ -200,16 +200,6 @@ def audit_plan(
     """
     if plan.noise is None:
         raise PlanError("without noise there is no epsilon to audit: choose a noise")
-    if joins_controls(plan):
-        raise PlanError(
-            "canaries are updates of the model's length, and these clients send control variates beside "
-            "them: audit a plan with LocalTraining(steps=…)"
-        )
-    if plan.compression is not None:
-        raise PlanError(
-            "canaries are directions over all parameters, and random-k would show a part of each: "
-            "audit the plan without compression, whose releases cost no less"
-        )
     if plan.blocks is not None:
         raise PlanError(
             "canaries are directions in the whole model and each client sends one block of it: audit the "
@@ -217,6 +207,7 @@ def audit_plan(
         )
     audited = _Audited(model, clients, _unlimited(plan, in_the_clear=in_the_clear), faults, seed)
     parameters = audited.layout.size
+    _check_length(plan, parameters)
     count = min(1000, parameters // 2) if canaries is None else canaries
     if not 40 <= count <= parameters:
         raise PlanError(
@@ -232,6 +223,22 @@ def audit_plan(
     if not audited.noise:
         raise PlanError("no round gave a release: there is nothing to audit")
     return _judge(audited, audited.resolve(num_rounds), directions, coins, confidence)
+
+
+def _check_length(plan: Plan, parameters: int) -> None:
+    """Canaries are directions over all parameters: a stage that sends others would show a part or more."""
+    sent = sent_length(plan.stages, parameters, plan.local_training)
+    if sent > parameters:
+        raise PlanError(
+            f"canaries are updates of the model's length, {parameters:,}, and the stages of this plan send "
+            f"{sent:,} numbers: audit a plan that sends the update alone; SCAFFOLD does with "
+            "LocalTraining(steps=…)"
+        )
+    if sent < parameters:
+        raise PlanError(
+            f"canaries are directions over all {parameters:,} parameters, and the stages of this plan send "
+            f"{sent:,} of them: audit the plan without random-k, whose releases cost no less"
+        )
 
 
 def _unlimited(plan: Plan, *, in_the_clear: bool) -> Plan:

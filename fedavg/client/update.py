@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp import l2_clip, l2_norm
-from fedavg.algorithms.scaffold import variates
+from fedavg.algorithms.chain import ClientChain
 from fedavg.algorithms.state import MemoryStore
 from fedavg.client.blocks import part_to_train, resolution_for
 from fedavg.encoding.broadcast import ModelCodec
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from fedavg.algorithms.scaffold import Variates
     from fedavg.algorithms.state import ClientState, ClientStore
     from fedavg.data.dataset import Dataset
     from fedavg.encoding.fixed_point import Encoding
@@ -48,7 +47,6 @@ __all__ = [
 ]
 
 _LEAST_CLIP = 1e-100
-_RESIDUAL = "residual"  # float32[d] of a client's state
 _AT_ONCE = (
     1 << 24
 )  # numbers, 128 MB, of updates that wait for their clients' turn; others train alone
@@ -115,8 +113,8 @@ def prepare(
     resolution = resolution_for(bench.resolution, client_id, start)
     plan = resolution.plan
     encoding = encoding_for(resolution, start.clip)
-    controls = variates(resolution, start, state, len(dataset))
-    correction = None if controls is None else controls.correction
+    chain = _chain(resolution, start, state, len(dataset))
+    correction = chain.correction
     held = bench.trained.pop(client_id, None)
     if held is not None and held[0] == start.round and correction is None:
         update = held[1]
@@ -128,22 +126,15 @@ def prepare(
         )
     if plan.noise is None:  # no secret rests on this rounding, and runs agree to the bit
         encoding = encoding.seeded((bench.seed + client_id, start.round, _ROUNDING))
-    if controls is None:
-        return contribution(resolution, encoding, update, len(dataset), start.round, state)
-    return _with_controls(resolution, encoding, controls, update, len(dataset))
+    return contribution(resolution, encoding, chain, update, len(dataset))
 
 
-def _with_controls(
-    resolution: Resolution,
-    encoding: Encoding,
-    controls: Variates,
-    update: NDArray[np.float64],
-    examples: int,
-) -> Prepared:
-    joined = controls.joined(update)
-    encoded = encode_update(resolution, encoding, joined, examples)
-    grid = encoded[: encoding.encoded_length(joined.size)]
-    return Prepared(encoded, controls.kept(encoding.decode(grid, joined.size)))
+def _chain(
+    resolution: Resolution, start: RoundStart, state: ClientState, examples: int
+) -> ClientChain:
+    """The plan's stages at this client in this round."""
+    facts = replace(resolution.facts(start.round), examples=examples)
+    return ClientChain(resolution.plan.stages, facts, start.extras, state)
 
 
 def prepare_nothing(
@@ -171,13 +162,10 @@ def prepare_nothing(
     if resolution.plan.noise is None or isinstance(error, LocalProtocolError):
         raise error
     encoding = encoding_for(resolution, start.clip)
-    controls = variates(resolution, start, state, len(dataset))
-    if controls is None:
-        zeros = np.zeros(resolution.update_length)
-        prepared = Prepared(encode_update(resolution, encoding, zeros, len(dataset)), {})
-    else:
-        zeros = np.zeros(resolution.vector_length)
-        prepared = _with_controls(resolution, encoding, controls, zeros, len(dataset))
+    chain = _chain(resolution, start, state, len(dataset))
+    blocks = resolution.plan.blocks
+    zeros = np.zeros(resolution.vector_length if blocks is None else resolution.update_length)
+    prepared = contribution(resolution, encoding, chain, zeros, len(dataset))
     return replace(
         prepared, complaint=f"{type(error).__name__}: {error}; zeros were sent in its place"
     )
@@ -226,7 +214,8 @@ def train_together(
         start: the server's message.
     """
     resolution, plan = bench.resolution, bench.resolution.plan
-    if plan.scaffold or plan.blocks is not None or plan.personalization is not None:
+    corrected = any(stage.corrects for stage in plan.stages)
+    if corrected or plan.blocks is not None or plan.personalization is not None:
         return {}
     most = max(1, _AT_ONCE // bench.layout.size)
     vector: NDArray[np.float64] | None = None
@@ -255,44 +244,32 @@ def train_together(
 def contribution(
     resolution: Resolution,
     encoding: Encoding,
+    chain: ClientChain,
     update: NDArray[np.float64],
     examples: int,
-    round_index: int,
-    state: ClientState,
 ) -> Prepared:
-    """Add what earlier rounds left out, choose the round's places, encode, and keep what is left out now.
-
-    Error feedback (Seide et al. 2014; Karimireddy et al. 2019, Algorithm 1): the residual is what was
-    meant less what the server can decode of it.
+    """Apply the plan's stages, encode what comes out, and say what the client keeps of it.
 
     Args:
         resolution: the plan.
         encoding: of this round.
+        chain: the stages at this client in this round.
         update: float64[d].
         examples: the client's private weight.
-        round_index: counts from 0.
-        state: what the client kept.
     """
     plan = resolution.plan
-    meant = update
-    if plan.error_feedback and _RESIDUAL in state:
-        meant = update + state[_RESIDUAL]
-    places: NDArray[np.int64] | slice = slice(None)
-    if plan.compression is not None:
-        places = plan.compression.places(meant.size, round_index)
-    chosen = meant[places]
+    sent = chain.sent(update)
     if plan.noise is None and _LOG.isEnabledFor(logging.INFO):
-        outside = encoding.clamped(chosen)
-        _LOG.info("round %d: %d of %d coordinates clamped", round_index, outside, chosen.size)
-    encoded = encode_update(resolution, encoding, chosen, examples)
-    if not plan.error_feedback:
+        outside = encoding.clamped(sent)
+        index = chain.facts.round_index
+        _LOG.info("round %d: %d of %d coordinates clamped", index, outside, sent.size)
+    encoded = encode_update(resolution, encoding, sent, examples)
+    if not chain.remembers:
         return Prepared(encoded, {})
-    own = encoded[: encoding.encoded_length(chosen.size)]
+    own = encoded[: encoding.encoded_length(sent.size)]
     if plan.weighted:
         own = own // examples
-    residual = meant.copy()
-    residual[places] -= encoding.decode(own, chosen.size)
-    return Prepared(encoded, {_RESIDUAL: residual.astype(np.float32)})
+    return Prepared(encoded, chain.keep(encoding.decode(own, sent.size)))
 
 
 def encoding_for(resolution: Resolution, clip: float | None) -> Encoding:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fedavg.config.blocks import blocks_of
-from fedavg.config.encoding import build_compression, build_encoding
+from fedavg.config.encoding import build_encoding, build_stages
 from fedavg.config.models import personalization_of, spec_of
 from fedavg.config.settings import (
     ClippingConfig,
@@ -242,9 +242,7 @@ def build_plan(
         clipping=_clipping(config.clipping),
         personalization=personalization_of(config.personalization, training),
         server_schedule=learning_schedule(config.server),
-        scaffold=config.local.scaffold,
-        compression=build_compression(config),
-        error_feedback=config.compression.error_feedback,
+        stages=build_stages(config),
         download=config.download.format,
         blocks=blocks,
         retries=config.cohort.retries,

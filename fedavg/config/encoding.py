@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedavg.algorithms.chain import sent_length
+from fedavg.algorithms.error_feedback import ErrorFeedback
+from fedavg.algorithms.random_k import RandomK
+from fedavg.algorithms.scaffold import Scaffold
+from fedavg.config.training import local_training
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
 from fedavg.encoding.quantised import Quantised
-from fedavg.encoding.random_k import RandomK
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fedavg.algorithms.interface import UpdateStage
     from fedavg.config.settings import Config
     from fedavg.encoding.fixed_point import Encoding
 
-__all__ = ["build_compression", "build_encoding"]
+__all__ = ["build_encoding", "build_stages"]
 
 
-def build_compression(config: Config) -> RandomK | None:
-    """The places that are sent, from `[compression]`; None for all."""
-    if config.compression.kind == "none":
-        return None
-    return RandomK(config.compression.fraction, config.seed)
+def build_stages(config: Config) -> tuple[UpdateStage, ...]:
+    """What changes an update on its way, from `[local] scaffold` and `[compression]`, in order."""
+    stages: list[UpdateStage] = []
+    if config.local.scaffold:
+        stages.append(Scaffold())
+    if config.compression.error_feedback:
+        stages.append(ErrorFeedback())
+    if config.compression.kind == "random-k":
+        stages.append(RandomK(config.compression.fraction, config.seed))
+    return tuple(stages)
 
 
 def build_encoding(config: Config, parameters: int) -> Encoding:
@@ -41,9 +51,7 @@ def build_encoding(config: Config, parameters: int) -> Encoding:
                 "encoding.rounding = 'nearest' does not go with noise: its bound is on the norm of a "
                 "stochastically rounded vector; leave it at 'auto'"
             )
-        sent = build_compression(config)
-        joined = config.local.scaffold and not config.local.steps  # see fedavg.algorithms.scaffold
-        length = parameters * (2 if joined else 1) if sent is None else sent.length(parameters)
+        length = sent_length(build_stages(config), parameters, local_training(config.local))
         bits = encoding.bits or bits_for(length)
         return FixedPoint(config.privacy.clip, bits, encoding.rotate, rotation_seed=config.seed)
     if encoding.rounding == "nearest" and (encoding.rotate or encoding.bits == 1):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from fedavg.encoding.random_k import TOP_K_REFUSED
+from fedavg.algorithms.random_k import TOP_K_REFUSED
 
 __all__ = [
     "BlocksConfig",

@@ -2,6 +2,5 @@
 
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
 from fedavg.encoding.quantised import Quantised
-from fedavg.encoding.random_k import RandomK
 
-__all__ = ["FixedPoint", "Quantised", "RandomK", "bits_for"]
+__all__ = ["FixedPoint", "Quantised", "bits_for"]

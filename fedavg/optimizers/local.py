@@ -7,7 +7,7 @@ from typing import Literal
 
 from fedavg.errors import ConfigError
 from fedavg.optimizers.schedule import CONSTANT, Schedule
-from fedavg.parts import Part
+from fedavg.parts import Part, Trait
 
 __all__ = ["LocalTraining"]
 
@@ -63,6 +63,18 @@ class LocalTraining(Part, frozen=True, tag=False):
     beta1: float = 0.9
     beta2: float = 0.999
     step_decay: float = 1.0
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """What other parts may not stand: steps with a memory, and the proximal term."""
+        return frozenset(
+            trait
+            for trait, holds in (
+                (Trait.STATEFUL_STEPS, self.optimizer != "sgd"),
+                (Trait.PROXIMAL, bool(self.proximal)),
+            )
+            if holds
+        )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fedavg.algorithms import personal
+from fedavg.algorithms import error_feedback, personal, random_k, scaffold
 from fedavg.algorithms.blocks import layers, rolling
-from fedavg.encoding import fixed_point, quantised, random_k
+from fedavg.encoding import fixed_point, quantised
 from fedavg.optimizers import server
 from fedavg.privacy import clipping, noise, sampling
 from fedavg.sums import encrypted, masked, masked_encrypted, plain
@@ -15,6 +15,7 @@ __all__ = ["OURS"]
 OURS = (
     clipping,
     encrypted,
+    error_feedback,
     fixed_point,
     layers,
     masked,
@@ -26,6 +27,7 @@ OURS = (
     random_k,
     rolling,
     sampling,
+    scaffold,
     selective,
     server,
 )

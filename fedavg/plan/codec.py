@@ -39,10 +39,15 @@ def canonical(plan: Plan) -> bytes:
         PlanError: a part that is not registered, or holds what cannot be written.
     """
     parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    for name, part in parts.items():
-        if name in FAMILY_OF and part is not None:
-            check_registered(part)
+    for part in _chosen(plan):
+        check_registered(part)
     return _encode(parts)
+
+
+def _chosen(plan: Plan) -> list[object]:
+    """The registered parts of a plan."""
+    parts = [getattr(plan, name) for name in FAMILY_OF]
+    return [part for part in (*parts, *plan.stages) if part is not None]
 
 
 def _encode(value: object) -> bytes:
@@ -64,8 +69,7 @@ def plan_to_bytes(plan: Plan) -> bytes:
         PlanError: a part that is not registered, or that another process cannot import.
     """
     parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    chosen = [part for name, part in parts.items() if name in FAMILY_OF and part is not None]
-    return _encode(_Wire(modules_of(chosen), parts))
+    return _encode(_Wire(modules_of(_chosen(plan)), parts))
 
 
 def plan_from_bytes(data: bytes) -> Plan:
@@ -87,6 +91,8 @@ def plan_from_bytes(data: bytes) -> Plan:
 def _part(name: str, value: Any) -> Any:  # noqa: ANN401 - any field of a plan
     if value is None:
         return None
+    if name == "stages":
+        return tuple(msgspec.convert(stage, union("stage")) for stage in value)
     if name in FAMILY_OF:
         return msgspec.convert(value, union(FAMILY_OF[name]))
     kind = _VALUES.get(name)

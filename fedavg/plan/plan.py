@@ -12,20 +12,19 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from fedavg.algorithms.scaffold import check_scaffold
-from fedavg.encoding.random_k import check_traffic
+from fedavg.algorithms.chain import sent_length
+from fedavg.encoding.broadcast import FORMATS
 from fedavg.errors import PlanError
 from fedavg.optimizers.schedule import CONSTANT, Schedule
-from fedavg.parts import Part
-from fedavg.sums.selective.map import UNCOUNTED
-from fedavg.sums.selective.sum import Selective
+from fedavg.parts import Part, Trait, traits_of
+from fedavg.plan.checks import Claim, check_together
 
 if TYPE_CHECKING:
     from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.algorithms.interface import UpdateStage
     from fedavg.algorithms.personal import Personalization
     from fedavg.encoding.broadcast import DownloadFormat
     from fedavg.encoding.fixed_point import Encoding
-    from fedavg.encoding.random_k import RandomK
     from fedavg.optimizers.local import LocalTraining
     from fedavg.optimizers.server import AveragedIterates, ServerOptimizer
     from fedavg.parts import Family
@@ -44,15 +43,11 @@ FAMILY_OF: dict[str, Family] = {
     "server_optimizer": "server_optimizer",
     "clipping": "clipping",
     "personalization": "personalization",
-    "compression": "stage",
     "blocks": "blocks",
 }
 """The fields of a plan that a registered part fills, and the family that it is of."""
 
-_REMEMBERS = (
-    "remember earlier cohorts, and in cohorts of fixed size whoever was drawn says something about all "
-    "others: no theorem that we know covers both; use PoissonCohort"
-)
+_PROBE = 1000  # a length; whether stages send more is the same for any
 _RETRIES = 2
 
 
@@ -99,10 +94,7 @@ class Plan:
         clipping: lets the clip norm follow a quantile of the updates' norms; None keeps it.
         personalization: models of the clients' own (`fedavg.algorithms.personal`); None for none.
         server_schedule: of the server's learning rate over the rounds.
-        scaffold: control variates against the drift of local steps (`fedavg.algorithms.scaffold`).
-        compression: sends the same few places of every update; None sends all.
-        error_feedback: a client keeps what its encoding and the choice of places left out, and adds
-            it to its next update.
+        stages: what changes an update on its way, in order: `Scaffold()`, `ErrorFeedback()`, `RandomK(0.1)`.
         download: format of the broadcast model; the server keeps full precision.
         blocks: cuts the model into blocks, of which each client trains and sends one; None for all of it.
         retries: how often a round without a sum is tried again with a new cohort; None chooses 2 without
@@ -126,115 +118,58 @@ class Plan:
     clipping: AdaptiveClipping | None = None
     personalization: Personalization | None = None
     server_schedule: Schedule = CONSTANT
-    scaffold: bool = False
-    compression: RandomK | None = None
-    error_feedback: bool = False
+    stages: tuple[UpdateStage, ...] = ()
     download: DownloadFormat = "float32"
     blocks: Blocks | None = None
     retries: int | None = None
 
     def __post_init__(self) -> None:
-        if self.noise is None:
-            self._check_without_noise()
-        else:
-            self._check_with_noise()
-        if isinstance(self.secure_sum, Selective):
-            self._check_selective(self.secure_sum)
-        if self.scaffold:
-            check_scaffold(self)
-        check_traffic(self)
-        if self.blocks is not None:
-            self._check_blocks()
+        if self.download not in FORMATS:
+            raise PlanError(f"a download is one of {', '.join(FORMATS)}, not {self.download!r}")
+        object.__setattr__(self, "stages", tuple(self.stages))
+        kinds = [stage.kind for stage in self.stages]
+        if len(set(kinds)) < len(kinds):
+            raise PlanError(f"each stage stands in a plan once, not {', '.join(kinds)}")
         for name in ("max_examples", "max_participations"):
             value: int | None = getattr(self, name)
             if value is not None and value < 1:
                 raise PlanError(f"{name} must be at least 1, not {value!r}")
         if self.retries is not None and self.retries < 0:
             raise PlanError(f"retries must be 0 or more, not {self.retries!r}")
+        check_together(self._claims())
 
-    def _check_with_noise(self) -> None:
-        if self.weighting == "examples":
-            raise PlanError(
-                "weights by example counts have no bounded sensitivity: under differential privacy "
-                "use weighting='equal'"
-            )
-        if not self.encoding.bounded:
-            raise PlanError(
-                "under differential privacy encode with FixedPoint and rounding='stochastic': noise is "
-                "calibrated against its bound on the rounded norm"
-            )
-        if not self.cohort.independent:
-            self._check_memoryless()
-        if self.retries:
-            raise PlanError(
-                "under differential privacy a round is not tried again: sampling amplifies privacy only for "
-                "cohorts that are drawn once, and a draw that is repeated because too few came is another "
-                "distribution; a skipped round stays skipped and charged (retries=0)"
-            )
-
-    def _check_memoryless(self) -> None:
-        """What clients add must not depend on earlier draws: see docs/privacy.md §7."""
-        kind = None if self.personalization is None else self.personalization.kind
-        if self.scaffold or kind == "fedrep":
-            what = "SCAFFOLD's control variates" if self.scaffold else "FedRep's heads"
-            raise PlanError(f"{what} {_REMEMBERS}")
-
-    def _check_without_noise(self) -> None:
-        if math.isfinite(self.budget.epsilon):
-            raise PlanError(
-                f"a budget of epsilon={self.budget.epsilon} needs noise: choose one, or drop the budget"
-            )
-        if self.clipping is not None:
-            raise PlanError(
-                "adaptive clipping needs noise: without it nothing is clipped, and the counts that it "
-                "learns from would be private data in the clear; choose a noise, or drop clipping"
-            )
-        if self.encoding.bounded:
-            raise PlanError(
-                "without noise, encode with rounding='nearest' (a range per coordinate), or with "
-                "Quantised for stochastic rounding"
-            )
-
-    def _check_selective(self, sums: Selective) -> None:
-        if self.encoding.rotate:
-            raise PlanError(
-                "rotation mixes all parameters, so that no coordinate is worth more than another: "
-                "encode with rotate=False, or encrypt everything"
-            )
-        if self.noise is not None and sums.chosen.source == "clients":
-            raise PlanError(UNCOUNTED)
-
-    def _check_blocks(self) -> None:
-        if self.personalization is not None and self.personalization.kind != "finetune":
-            raise PlanError(
-                "a client of blocks trains one block a round, and a model of its own would be trained "
-                "whole: personalise by fine-tuning after the last round, or drop the blocks"
-            )
-        if self.compression is not None or self.error_feedback:
-            raise PlanError(
-                "a block is a part of the model already, another one each round: random-k and error "
-                "feedback do not go with blocks (few-bit encodings and downloads do)"
-            )
-        if self.scaffold:
-            raise PlanError(
-                "SCAFFOLD's control variates are means over all clients of the whole model, and a client "
-                "trains one block: use SCAFFOLD or blocks"
-            )
-        if self.clipping is not None:
-            raise PlanError(
-                "adaptive clipping follows the norm of one update of the whole model, and blocks differ "
-                "in theirs: give the blocks one clip norm that stays"
-            )
-        if isinstance(self.secure_sum, Selective):
-            raise PlanError(
-                "a map of what to encrypt is of the whole model and each client sends one block: "
-                "encrypt everything, or drop the blocks"
-            )
+    def _claims(self) -> list[Claim]:
+        """Every part with its traits, and what the plan's own settings amount to."""
+        named = (getattr(self, name) for name in (*FAMILY_OF, "local_training"))
+        parts = [part for part in (*named, *self.stages) if part is not None]
+        claims = [Claim(type(part).__name__, traits_of(part)) for part in parts]
+        longer = sent_length(self.stages, _PROBE, self.local_training) > _PROBE
+        settings = (
+            (Trait.NO_NOISE, self.noise is None, "a plan without noise"),
+            (Trait.NOISE, self.noise is not None, type(self.noise).__name__),
+            (
+                Trait.FINITE_BUDGET,
+                math.isfinite(self.budget.epsilon),
+                f"epsilon={self.budget.epsilon}",
+            ),
+            (Trait.EXAMPLE_WEIGHTS, self.weighting == "examples", "weighting='examples'"),
+            (Trait.BOUNDED_NORM, self.encoding.bounded, type(self.encoding).__name__),
+            (Trait.UNBOUNDED_NORM, not self.encoding.bounded, type(self.encoding).__name__),
+            (Trait.MIXES_COORDINATES, self.encoding.rotate, "rotate=True"),
+            (Trait.DEPENDENT_DRAWS, not self.cohort.independent, type(self.cohort).__name__),
+            (Trait.RETRIES, bool(self.retries), f"retries={self.retries}"),
+            (Trait.BLOCKS, self.blocks is not None, type(self.blocks).__name__),
+            (Trait.EXTRA_VECTOR, longer, "a stage that sends more than the update"),
+        )
+        return claims + [
+            Claim(name, frozenset({trait})) for trait, holds, name in settings if holds
+        ]
 
     @property
     def weighted(self) -> bool:
         """Whether updates are weighted by example counts."""
-        return self.noise is None and self.weighting != "equal" and not self.scaffold
+        equal = any(Trait.EQUAL_WEIGHTS in traits_of(stage) for stage in self.stages)
+        return self.noise is None and self.weighting != "equal" and not equal
 
     @property
     def retry_limit(self) -> int:
@@ -250,4 +185,4 @@ class Plan:
     @property
     def keeps_state(self) -> bool:
         """Whether clients keep something from round to round."""
-        return self.scaffold or self.error_feedback
+        return any(stage.remembers for stage in self.stages)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from dp import SAMPLER_TV_ERROR, Accountant, FailureEvent, NoSampling
 from fedavg.algorithms.blocks.deal import dealt_bounds
-from fedavg.algorithms.scaffold import joins_controls
+from fedavg.algorithms.chain import sent_length
+from fedavg.algorithms.interface import RoundFacts
 from fedavg.errors import PlanError
+from fedavg.parts import Trait, traits_of
 from fedavg.plan.codec import canonical
 from fedavg.privacy.noise import Sensitivity, Shares, guaranteed_variance, share_stddev
 from fedavg.sums.interface import SumSpec
@@ -72,9 +74,7 @@ class Resolution:
         blocks = self.plan.blocks
         if blocks is not None:
             return blocks.lengths
-        if self.plan.compression is not None:  # random-k's k
-            return (self.plan.compression.length(self.vector_length),)
-        return (self.vector_length * (2 if joins_controls(self.plan) else 1),)
+        return (sent_length(self.plan.stages, self.vector_length, self.plan.local_training),)
 
     @property
     def _longest(self) -> int:
@@ -116,6 +116,17 @@ class Resolution:
             return 0
         l2 = self.plan.encoding.l2_sensitivity(self._longest)
         return clipping.bit_units(l2, noise.noise_multiplier, self.expected_cohort)
+
+    def facts(self, round_index: int) -> RoundFacts:
+        """What the stages may know of a round, as the server knows it."""
+        return RoundFacts(
+            round_index=round_index,
+            num_rounds=self.num_rounds,
+            num_clients=self.num_clients,
+            vector_length=self.vector_length,
+            training=self.plan.local_training,
+            keeps_residual=any(Trait.RESIDUAL in traits_of(stage) for stage in self.plan.stages),
+        )
 
     def encoding_at(self, clip: float | None) -> Encoding:
         """The encoding of a round: its scale follows the round's public clip norm.

@@ -6,7 +6,7 @@ import math
 
 from dp import AdaptiveClipper, InvalidParameterError, bit_weight
 from fedavg.errors import PlanError
-from fedavg.parts import Part, register
+from fedavg.parts import Part, Trait, register
 
 __all__ = ["AdaptiveClipping"]
 
@@ -36,6 +36,11 @@ class AdaptiveClipping(Part, frozen=True, tag="adaptive"):
     quantile: float = 0.5
     learning_rate: float = 0.2
     bit_stddev: float | None = None
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """It follows the norms of whole updates."""
+        return frozenset({Trait.ADAPTS_CLIP})
 
     def __post_init__(self) -> None:
         super().__post_init__()

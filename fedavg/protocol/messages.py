@@ -26,7 +26,7 @@ __all__ = [
 class RoundStart(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     """Server → client: train on this model (float32, little endian), clip to this if it adapts.
 
-    `control` is SCAFFOLD's c (float32, little endian).
+    `extras` holds what the stages of the plan send beside the model, by their kind.
     `block` is the part that is trained, where the model is cut into blocks.
     `attempt` counts from 0 within a round; `voided` names sums that came to nothing (`Plan.sequence`), so
     that what clients kept of them is forgotten.
@@ -35,7 +35,7 @@ class RoundStart(msgspec.Struct, frozen=True, array_like=True, tag="start"):
     round: int
     model: bytes
     clip: float | None = None
-    control: bytes | None = None
+    extras: dict[str, bytes] = msgspec.field(default_factory=dict[str, bytes])
     block: int | None = None
     attempt: int = 0
     voided: tuple[int, ...] = ()
@@ -78,7 +78,7 @@ class SumMessage(msgspec.Struct, frozen=True, array_like=True, tag="sum"):
 Message = RoundStart | Ready | SumOpen | OpenRequest | SumMessage
 
 _LONG = 1 << 16  # bytes; from here on a payload has msgpack's longest head
-_ENCODER = msgspec.msgpack.Encoder()
+_ENCODER = msgspec.msgpack.Encoder(order="deterministic")  # one form for extras, too
 _DECODER = msgspec.msgpack.Decoder(Message)
 
 

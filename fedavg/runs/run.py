@@ -24,6 +24,7 @@ from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CheckpointError, ConfigError
 from fedavg.federation.checkpoint import RunJournal
 from fedavg.federation.federation import Federation
+from fedavg.parts import Trait, traits_of
 from fedavg.plan.plan import Budget
 from fedavg.protocol.result import RoundResult
 from fedavg.protocol.transcript import Transcript
@@ -37,8 +38,10 @@ from fedavg.sums.plain import InsecurePlain
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fedavg.algorithms.interface import UpdateStage
     from fedavg.config.build import Config, Job
     from fedavg.federation.checkpoint import Restart
+    from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution
 
 __all__ = ["Outcome", "execute", "resume"]
@@ -210,10 +213,12 @@ def _announce(job: Job, resolution: Resolution, console: Console) -> None:
         f"{plan.secure_sum.kind} ({plan.secure_sum.threat_model})",
         highlight=False,
     )
-    if plan.compression is not None or plan.error_feedback or plan.download != "float32":
+    shortened = resolution.update_length < resolution.vector_length
+    waits = any(Trait.RESIDUAL in traits_of(stage) for stage in plan.stages)
+    if shortened or waits or plan.download != "float32":
         console.print(
             f"{resolution.update_length:,} places of {plan.encoding.bits} bits go up a round"
-            f"{', what is left out waits for a later one' if plan.error_feedback else ''}; "
+            f"{', what is left out waits for a later one' if waits else ''}; "
             f"the model comes down as {plan.download}",
             highlight=False,
         )
@@ -330,8 +335,7 @@ def _baseline(job: Job, console: Console) -> float | None:
         budget=Budget(delta=job.plan.budget.delta),
         max_participations=None,
         clipping=None,
-        compression=None,
-        error_feedback=False,
+        stages=_uncompressed(job.plan),
         download="float32",
         personalization=None,
     )
@@ -356,6 +360,12 @@ def _baseline(job: Job, console: Console) -> float | None:
     return accuracy
 
 
+def _uncompressed(plan: Plan) -> tuple[UpdateStage, ...]:
+    """The stages that train, without those that leave something out."""
+    less = {Trait.PARTIAL_VECTOR, Trait.RESIDUAL}
+    return tuple(stage for stage in plan.stages if not less & traits_of(stage))
+
+
 def _summary(
     job: Job, resolution: Resolution, federation: Federation, last: RoundResult | None
 ) -> dict[str, Any]:
@@ -368,7 +378,7 @@ def _summary(
         "clients": len(job.clients),
         "secure_sum": plan.secure_sum.kind,
         "local_optimizer": plan.local_training.optimizer,
-        "scaffold": plan.scaffold,
+        "stages": [stage.kind for stage in plan.stages],
         "threat_model": plan.secure_sum.threat_model,
         "noise": "none" if plan.noise is None else plan.noise.kind,
         "noise_multiplier": resolution.noise_multiplier,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedavg.algorithms.scaffold import control_bytes, next_control
+from fedavg.algorithms.chain import ServerChain
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import RoundAbortedError
 from fedavg.protocol.messages import RoundStart
@@ -85,7 +85,7 @@ class GlobalModel:
         self.averaging = None if plan.averaging is None else plan.averaging.init(vector.size)
         start = plan.encoding.clip
         self.clipper = None if plan.clipping is None else plan.clipping.clipper(start)
-        self.control = np.zeros(vector.size) if plan.scaffold else None
+        self.stages = ServerChain(plan.stages, vector.size)
         self.voided: tuple[int, ...] = ()
 
     @property
@@ -102,7 +102,7 @@ class GlobalModel:
             optimizer=self.optimizer,
             averaging=self.averaging,
             clip=self.clip,
-            arrays=self.arrays,
+            arrays=self.stages.arrays,
             voided=self.voided,
         )
 
@@ -112,14 +112,8 @@ class GlobalModel:
         self.optimizer, self.averaging = point.optimizer, point.averaging
         if self.clipper is not None and point.clip is not None:
             self.clipper = replace(self.clipper, clip_norm=point.clip)
-        if self.control is not None:
-            self.control = point.arrays["control"].copy()
+        self.stages.restore(point.arrays)
         self.voided = tuple(point.voided)
-
-    @property
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """What a checkpoint keeps beside the model and the optimiser's state."""
-        return {} if self.control is None else {"control": self.control}
 
     def void(self, round_index: int, attempt: int = 0) -> None:
         """An attempt came to nothing after updates may have left: what clients kept of it is void."""
@@ -132,7 +126,7 @@ class GlobalModel:
             round_index,
             self.codec.encode(self.vector),
             self.clip,
-            control=control_bytes(self.control),
+            extras=self.stages.extras,
             attempt=attempt,
             voided=self.voided,
         )
@@ -155,16 +149,11 @@ class GlobalModel:
             RoundAbortedError: weights that sum to zero; the model stays as it was.
         """
         opened = self.open(resolution, result, roster)
-        mean, control = opened.total / opened.divisor, self.control
-        if control is not None:
-            control = next_control(resolution, control, mean, opened.divisor, round_index)
-            mean = mean[: self.vector.size]
-        if self._plan.compression is not None:
-            mean = self._plan.compression.scatter(
-                mean, self.vector.size, round_index, unbiased=not self._plan.error_feedback
-            )
+        facts = resolution.facts(round_index)
+        mean, states = self.stages.received(facts, opened.total / opened.divisor, opened.divisor)
         self.step(mean, round_index, resolution.num_rounds)
-        self.clipper, self.control = opened.clipper, control
+        self.clipper = opened.clipper
+        self.stages.commit(states)
         return mean
 
     def open(self, resolution: Resolution, result: SumResult, roster: int) -> Opened:

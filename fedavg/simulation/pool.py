@@ -176,7 +176,8 @@ class WorkerPool:
             seed=seed,
             store=None if store is None else str(store),
         )
-        self._balances = not resolution.plan.scaffold  # whose steps need what a client keeps
+        # steps that are corrected need what a client keeps, and so its own process
+        self._balances = not any(stage.corrects for stage in resolution.plan.stages)
         for worker in range(len(self._pipes)):
             self._send(worker, request)
         for worker in range(len(self._pipes)):

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from fedavg.algorithms.error_feedback import ErrorFeedback
+from fedavg.algorithms.random_k import RandomK
 from fedavg.audits.audit import audit_plan
 from fedavg.cli.app import app
 from fedavg.config.build import build_job, load_config
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
-from fedavg.encoding.random_k import RandomK
 from fedavg.errors import PlanError
 from fedavg.plan.resolution import resolve
 from fedavg.privacy.clipping import AdaptiveClipping
@@ -32,8 +33,7 @@ from tests.e2e.test_resume import config_in, killed_and_resumed, lines
 runner = CliRunner()
 FEW_BYTES = {
     "encoding": Quantised(4.0, 2, rotate=True, rotation_seed=5),
-    "compression": RandomK(0.5, 3),
-    "error_feedback": True,
+    "stages": (ErrorFeedback(), RandomK(0.5, 3)),
     "download": "int8",
 }
 TABLES = """
@@ -72,7 +72,7 @@ def test_every_secure_sum_trains_the_same_model_to_the_bit(name, in_the_clear):
 @pytest.mark.parametrize("rest", [SecAgg(), InsecurePlain()])
 def test_a_partly_encrypted_sum_trains_it_too(rest):
     """A map names parameters, so neither a rotation nor random places."""
-    changes = FEW_BYTES | {"encoding": Quantised(0.5, 2), "compression": None}
+    changes = FEW_BYTES | {"encoding": Quantised(0.5, 2), "stages": (ErrorFeedback(),)}
     runs = [
         federation(sums, changes=changes)
         for sums in (Selective(Bfv(), rest, SensitivityMap.random(LENGTH, 0.3, seed=1)), rest)
@@ -131,7 +131,7 @@ def test_random_k_under_noise_fills_the_chosen_places_only(noise, clipping, rota
         "encoding": FixedPoint(0.5, 9, rotate=rotate),
         "noise": noise,
         "clipping": clipping,
-        "compression": RandomK(0.25, 3),
+        "stages": (RandomK(0.25, 3),),
         "download": "float16",
     }
     run = federation(SecAgg(), changes=changes)
@@ -226,9 +226,9 @@ def test_an_audit_wants_whole_updates():
     changes = {
         "encoding": FixedPoint(0.5, 9),
         "noise": DistributedGaussian(1.0),
-        "compression": RandomK(0.5),
+        "stages": (RandomK(0.5),),
     }
-    with pytest.raises(PlanError, match="without compression"):
+    with pytest.raises(PlanError, match="without random-k"):
         audit_plan(MODEL, clients(20), plan(InsecurePlain(), **changes), 2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedavg.algorithms.scaffold import Scaffold
 from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.optimizers.local import LocalTraining
@@ -98,7 +99,7 @@ def test_twins_learn_what_one_of_them_learns():
         ),
         ({"server_optimizer": FedMomentum(1.0, 0.0)}, {"server_optimizer": FedAvg(1.0)}),
         (
-            {"scaffold": True, "local_training": LocalTraining(steps=1, lr=0.3)},
+            {"stages": (Scaffold(),), "local_training": LocalTraining(steps=1, lr=0.3)},
             {"weighting": "equal", "local_training": LocalTraining(steps=1, lr=0.3)},
         ),
     ],
@@ -116,7 +117,7 @@ def test_a_special_case_is_the_simpler_algorithm(general, special):
         {"local_training": LocalTraining(**SEVERAL, optimizer="momentum", momentum=0.5)},
         {"local_training": LocalTraining(**SEVERAL, clip_gradient=0.1)},
         {"server_optimizer": FedMomentum(1.0, 0.5), "local_training": LocalTraining(**SEVERAL)},
-        {"scaffold": True, "local_training": LocalTraining(**SEVERAL)},
+        {"stages": (Scaffold(),), "local_training": LocalTraining(**SEVERAL)},
     ],
     ids=["fedprox", "momentum", "clipping", "fedavgm", "scaffold"],
 )
@@ -127,6 +128,6 @@ def test_the_general_case_is_not(changes):
 
 def test_the_first_round_of_scaffold_is_federated_averaging():
     training = LocalTraining(steps=6, batch_size=2, lr=0.3)
-    first = _trained(1, local_training=training, scaffold=True)
+    first = _trained(1, local_training=training, stages=(Scaffold(),))
     averaged = _trained(1, local_training=training, weighting="equal")
     np.testing.assert_allclose(first, averaged, atol=1e-6)

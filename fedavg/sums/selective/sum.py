@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from fedavg.errors import PlanError
-from fedavg.parts import Part, register
+from fedavg.parts import Part, Trait, register
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.interface import Provision
 from fedavg.sums.masked import SecAgg
@@ -75,6 +75,12 @@ class Selective(Part, frozen=True, tag="selective"):
     encrypted: Ckks | Bfv
     rest: SecAgg | InsecurePlain
     chosen: SensitivityMap
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """It names coordinates of the whole model."""
+        private = self.chosen.source == "clients"
+        return frozenset({Trait.COORDINATE_MAP} | ({Trait.CLIENT_MAP} if private else set()))
 
     @property
     def kind(self) -> str:

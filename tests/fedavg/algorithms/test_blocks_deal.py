@@ -12,8 +12,10 @@ from scipy.stats import binom, hypergeom
 
 from fedavg.algorithms.blocks.deal import check_seats, dealt, dealt_bounds
 from fedavg.algorithms.blocks.layers import LayerBlocks
+from fedavg.algorithms.error_feedback import ErrorFeedback
+from fedavg.algorithms.random_k import RandomK
+from fedavg.algorithms.scaffold import Scaffold
 from fedavg.encoding.fixed_point import FixedPoint
-from fedavg.encoding.random_k import RandomK
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import (
@@ -145,11 +147,11 @@ def test_what_does_not_go_with_blocks_is_refused_with_the_reason():
     sums = Selective(Bfv(), SecAgg(), SensitivityMap.random(LAYOUT.size, 0.5, seed=0))
     with pytest.raises(PlanError, match="map of what to encrypt"):
         plan(sums, blocks=CUTS["layers"])
-    for traffic in ({"compression": RandomK(0.5)}, {"error_feedback": True}):
+    for traffic in ({"stages": (RandomK(0.5),)}, {"stages": (ErrorFeedback(),)}):
         with pytest.raises(PlanError, match="random-k and error feedback"):
             plan(SUMS["secagg"], blocks=CUTS["layers"], **traffic)
     with pytest.raises(PlanError, match="SCAFFOLD or blocks"):
-        plan(SUMS["secagg"], blocks=CUTS["layers"], scaffold=True)
+        plan(SUMS["secagg"], blocks=CUTS["layers"], stages=(Scaffold(),))
     with pytest.raises(PlanError, match="this one has 40"):
         resolution_with(CUTS["layers"], length=40)
 

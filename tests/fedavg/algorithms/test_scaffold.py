@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedavg.algorithms.scaffold import Variates, control_bytes, next_control, variates
+from fedavg.algorithms.chain import ClientChain
+from fedavg.algorithms.scaffold import Scaffold, Variates
 from fedavg.algorithms.state import FolderStore
 from fedavg.client.update import Prepared, Workbench, prepare
 from fedavg.data.dataset import Dataset
@@ -93,7 +94,7 @@ class Watched(Federation):
 
 
 def _watched(training, rounds, cohort=6, n=10, **changes):
-    parts = {"encoding": FINE, "local_training": training, "scaffold": True} | changes
+    parts = {"encoding": FINE, "local_training": training, "stages": (Scaffold(),)} | changes
     cohort = FixedCohort(cohort)
     run = Watched(MODEL, clients(n), plan(InsecurePlain(), cohort=cohort, **parts))
     start = run.released.copy()
@@ -108,9 +109,9 @@ def test_rounds_are_algorithm_1(training):
     assert len({frozenset(cohort) for cohort in cohorts}) > 1
     x, c, own = _reference(start, clients(10), 7, training, cohorts, 0.7)
     np.testing.assert_allclose(_matrix(run.released), x, atol=3e-6)
-    np.testing.assert_allclose(_matrix(run._global.control), c, atol=2e-5)
+    np.testing.assert_allclose(_matrix(run._global.stages.arrays["scaffold"]), c, atol=2e-5)
     for client in range(10):
-        kept = _stores(run).load(client, 10**6).get("control", np.zeros(LENGTH))
+        kept = _stores(run).load(client, 10**6).get("scaffold.control", np.zeros(LENGTH))
         np.testing.assert_allclose(_matrix(kept), own[client], atol=2e-5)
     assert np.abs(c).max() > 0.005  # whoever was drawn; far beyond the tolerance above
 
@@ -120,25 +121,33 @@ def test_the_servers_variate_is_the_mean_of_the_clients(training):
     """On a coarse grid of 8/2^11, since a client counts what it sent: to 1e-9, not to the grid."""
     coarse = FixedPoint(8.0, 12, rounding="nearest")
     run, _, _ = _watched(training, 6, encoding=coarse)
-    kept = [_stores(run).load(i, 10**6).get("control", np.zeros(LENGTH)) for i in range(10)]
-    np.testing.assert_allclose(run._global.control, np.mean(kept, axis=0), atol=1e-9)
+    kept = [
+        _stores(run).load(i, 10**6).get("scaffold.control", np.zeros(LENGTH)) for i in range(10)
+    ]
+    np.testing.assert_allclose(
+        run._global.stages.arrays["scaffold"], np.mean(kept, axis=0), atol=1e-9
+    )
 
 
 def test_the_mutant_that_counts_what_it_wanted_to_send_drifts_off(monkeypatch):
     coarse = FixedPoint(8.0, 12, rounding="nearest")
     exact = {}
 
-    def joined(self, update):
+    def sent(self, update):
         exact[id(self)] = update
         return update
 
-    monkeypatch.setattr(Variates, "joined", joined)
+    monkeypatch.setattr(Variates, "sent", sent)
     monkeypatch.setattr(
-        Variates, "kept", lambda self, _: {"control": self.own + self._change(exact[id(self)])}
+        Variates,
+        "keep",
+        lambda self, *_: {"control": self.own + self._change(exact[id(self)])},
     )
     run, _, _ = _watched(EVERY_STEP, 6, encoding=coarse)
-    kept = [_stores(run).load(i, 10**6).get("control", np.zeros(LENGTH)) for i in range(10)]
-    assert np.abs(run._global.control - np.mean(kept, axis=0)).max() > 1e-5
+    kept = [
+        _stores(run).load(i, 10**6).get("scaffold.control", np.zeros(LENGTH)) for i in range(10)
+    ]
+    assert np.abs(run._global.stages.arrays["scaffold"] - np.mean(kept, axis=0)).max() > 1e-5
 
 
 def _split_by_label():
@@ -166,7 +175,9 @@ def test_it_reaches_the_optimum_that_federated_averaging_drifts_from(scaffolded,
     training = LocalTraining(steps=25, lr=0.4, l2=0.05)
     changes = {"encoding": FINE, "local_training": training, "weighting": "equal"}
     run = Federation(
-        MODEL, population, plan(InsecurePlain(), **(changes | {"scaffold": scaffolded}))
+        MODEL,
+        population,
+        plan(InsecurePlain(), **(changes | {"stages": (Scaffold(),) if scaffolded else ()})),
     )
     best = _optimum(population, 0.05)
     begun = np.linalg.norm(_matrix(run.released) - best)
@@ -178,19 +189,25 @@ def test_it_reaches_the_optimum_that_federated_averaging_drifts_from(scaffolded,
 @pytest.mark.parametrize("training", [EVERY_STEP, BY_EPOCHS], ids=["computed", "joined"])
 @pytest.mark.parametrize("name", [name for name in SUMS if name != "insecure-plain"])
 def test_every_secure_sum_trains_the_same_model_to_the_bit(name, training):
-    changes = {"scaffold": True, "local_training": training}
+    changes = {"stages": (Scaffold(),), "local_training": training}
     plain, masked = (federation(SUMS[kind], changes=changes) for kind in ("insecure-plain", name))
     for run in (plain, masked):
         assert all(result.skipped is None for result in run.run(2))
     assert np.array_equal(plain.released, masked.released)
-    assert np.array_equal(plain._global.control, masked._global.control)
+    assert np.array_equal(
+        plain._global.stages.arrays["scaffold"], masked._global.stages.arrays["scaffold"]
+    )
 
 
 def test_nothing_more_is_sent_where_steps_are_equal():
     bytes_up = {}
     for name, training in (("equal", EVERY_STEP), ("unequal", BY_EPOCHS)):
         for scaffolded in (False, True):
-            changes = {"local_training": training, "scaffold": scaffolded, "weighting": "equal"}
+            changes = {
+                "local_training": training,
+                "stages": (Scaffold(),) if scaffolded else (),
+                "weighting": "equal",
+            }
             run = federation(InsecurePlain(), changes=changes)
             (result,) = run.run(1)
             bytes_up[name, scaffolded] = result.bytes_up
@@ -206,23 +223,27 @@ def test_the_plain_loop_corrects_as_the_fast_path_does(monkeypatch):
         if not fits:
             monkeypatch.setattr("fedavg.training.loop.FAST_PATHS", [])
         runs.append(
-            federation(InsecurePlain(), changes={"scaffold": True, "local_training": EVERY_STEP})
+            federation(
+                InsecurePlain(), changes={"stages": (Scaffold(),), "local_training": EVERY_STEP}
+            )
         )
         list(runs[-1].run(3))
     np.testing.assert_allclose(runs[0].released, runs[1].released, atol=1e-4)
-    assert np.abs(runs[0]._global.control).max() > 0.05
+    assert np.abs(runs[0]._global.stages.arrays["scaffold"]).max() > 0.05
 
 
 def test_worker_processes_give_the_same_model():
-    changes = {"scaffold": True, "local_training": BY_EPOCHS}
+    changes = {"stages": (Scaffold(),), "local_training": BY_EPOCHS}
     here, there = (federation(InsecurePlain(), changes=changes, workers=n) for n in (0, 2))
     for run in (here, there):
         list(run.run(3))
     assert np.array_equal(here.released, there.released)
-    assert np.array_equal(here._global.control, there._global.control)
+    assert np.array_equal(
+        here._global.stages.arrays["scaffold"], there._global.stages.arrays["scaffold"]
+    )
 
 
-PRIVATE = {"encoding": FixedPoint(0.5, 12), "noise": CentralGaussian(1.0), "scaffold": True}
+PRIVATE = {"encoding": FixedPoint(0.5, 12), "noise": CentralGaussian(1.0), "stages": (Scaffold(),)}
 
 
 def _resolved(**changes):
@@ -263,8 +284,8 @@ def test_whatever_a_client_holds_it_stays_within_the_sensitivity(training, size,
     layout = Layout.of(model)
     bench = Workbench(resolution, model, layout, InsecurePlain().client_side(b""), 0)
     control = (rng.standard_normal(LENGTH) * other).astype("<f4")
-    start = RoundStart(0, np.zeros(LENGTH, "<f4").tobytes(), control=control.tobytes())
-    state = {"control": rng.standard_normal(LENGTH) * other}
+    start = RoundStart(0, np.zeros(LENGTH, "<f4").tobytes(), extras={"scaffold": control.tobytes()})
+    state = {"scaffold.control": rng.standard_normal(LENGTH) * other}
     with pytest.MonkeyPatch.context() as patch:
         drawn = rng.standard_normal(LENGTH) * size
         patch.setattr(module, "local_update", lambda *_, **__: drawn)
@@ -272,7 +293,7 @@ def test_whatever_a_client_holds_it_stays_within_the_sensitivity(training, size,
     assert isinstance(prepared, Prepared)
     norm = np.linalg.norm(prepared.encoded.astype(float))
     assert norm <= resolution.sensitivity.l2 * (1 + 1e-9)
-    assert np.isfinite(prepared.state["control"]).all()
+    assert np.isfinite(prepared.state["scaffold.control"]).all()
 
 
 def test_under_dp_the_servers_variate_is_a_function_of_what_was_released():
@@ -280,7 +301,8 @@ def test_under_dp_the_servers_variate_is_a_function_of_what_was_released():
     resolution = _resolved(local_training=EVERY_STEP)
     rng = np.random.default_rng(0)
     control, mean = rng.standard_normal((2, LENGTH))
-    after = next_control(resolution, control, mean, resolution.expected_cohort, 1)
+    facts, expected = resolution.facts(1), resolution.expected_cohort
+    _, after = Scaffold().received(facts, mean, expected, control)
     shown = control.astype(np.float32)
     np.testing.assert_allclose(
         after, control - shown - mean / (0.2 * 5), rtol=1e-12
@@ -288,7 +310,7 @@ def test_under_dp_the_servers_variate_is_a_function_of_what_was_released():
     run = federation(InsecurePlain(), n=30, changes=PRIVATE | {"local_training": EVERY_STEP})
     results = list(run.run(3))
     assert all(result.skipped is None for result in results)
-    assert np.abs(run._global.control).max() > 0
+    assert np.abs(run._global.stages.arrays["scaffold"]).max() > 0
 
 
 @pytest.mark.parametrize("noise", [DistributedSkellam(1.0), DistributedDiscreteGaussian(1.0)])
@@ -297,11 +319,13 @@ def test_under_masks_and_noise_epsilon_is_that_of_the_plan_without(noise, clippi
     spent = {}
     for scaffolded in (False, True):
         changes = PRIVATE | {"noise": noise, "clipping": clipping, "local_training": BY_EPOCHS}
-        run = federation(SecAgg(), n=30, changes=changes | {"scaffold": scaffolded})
+        run = federation(
+            SecAgg(), n=30, changes=changes | {"stages": (Scaffold(),) if scaffolded else ()}
+        )
         results = list(run.run(2))
         assert all(result.skipped is None for result in results)
         spent[scaffolded] = results[-1].epsilon_release
-    assert run._global.control.any()
+    assert run._global.stages.arrays["scaffold"].any()
     assert spent[True] == pytest.approx(
         spent[False], rel=0.02
     )  # a wider vector rounds a little more
@@ -312,7 +336,7 @@ def test_a_checkpoint_holds_the_servers_variate(tmp_path):
     from tests.fedavg.federation.test_checkpoint import stop_in_round
 
     for name, training in (("computed", EVERY_STEP), ("joined", BY_EPOCHS)):
-        changes = {"scaffold": True, "local_training": training}
+        changes = {"stages": (Scaffold(),), "local_training": training}
         whole = federation(InsecurePlain(), changes=changes)
         list(whole.run(5))
         folder = tmp_path / name
@@ -323,7 +347,9 @@ def test_a_checkpoint_holds_the_servers_variate(tmp_path):
         second = federation(InsecurePlain(), journal=RunJournal(folder), **options)
         list(second.run(5, RunJournal(folder).load()))
         assert np.array_equal(second.released, whole.released)
-        assert np.array_equal(second._global.control, whole._global.control)
+        assert np.array_equal(
+            second._global.stages.arrays["scaffold"], whole._global.stages.arrays["scaffold"]
+        )
 
 
 def test_what_a_round_left_behind_that_broke_off_is_forgotten(tmp_path, monkeypatch):
@@ -335,7 +361,7 @@ def test_what_a_round_left_behind_that_broke_off_is_forgotten(tmp_path, monkeypa
 
     draws = iter([(0, 1, 2, 3), (0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 0, 4)])
     monkeypatch.setattr(FixedCohort, "draw", lambda *_: next(draws))
-    changes = {"scaffold": True, "local_training": EVERY_STEP, "cohort": FixedCohort(4)}
+    changes = {"stages": (Scaffold(),), "local_training": EVERY_STEP, "cohort": FixedCohort(4)}
     options = {"n": 10, "changes": changes, "client_store": tmp_path / "clients"}
     broken = federation(InsecurePlain(), journal=RunJournal(tmp_path), **options).run(3)
     next(broken)
@@ -346,8 +372,10 @@ def test_what_a_round_left_behind_that_broke_off_is_forgotten(tmp_path, monkeypa
     second = federation(InsecurePlain(), journal=RunJournal(tmp_path), **options)
     assert len(list(second.run(3, RunJournal(tmp_path).load()))) == 2
     store, none = FolderStore(tmp_path / "clients"), np.zeros(LENGTH)
-    kept = [store.load(client, 10**6).get("control", none) for client in range(10)]
-    np.testing.assert_allclose(second._global.control, np.mean(kept, axis=0), atol=1e-7)
+    kept = [store.load(client, 10**6).get("scaffold.control", none) for client in range(10)]
+    np.testing.assert_allclose(
+        second._global.stages.arrays["scaffold"], np.mean(kept, axis=0), atol=1e-7
+    )
 
 
 @pytest.mark.parametrize(
@@ -359,22 +387,28 @@ def test_what_a_round_left_behind_that_broke_off_is_forgotten(tmp_path, monkeypa
         ({"weighting": "examples"}, "unweighted mean"),
         (
             {"secure_sum": Selective(Bfv(), SecAgg(), SensitivityMap.random(LENGTH, 0.5, seed=0))},
-            "steps=",
+            "other places or lengths",
         ),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes, word):
     with pytest.raises(PlanError, match=word):
-        replace(plan(InsecurePlain()), scaffold=True, **changes)
+        replace(plan(InsecurePlain()), stages=(Scaffold(),), **changes)
 
 
 def test_encrypting_in_part_goes_with_equal_steps():
     sums = Selective(Bfv(), SecAgg(), SensitivityMap.random(LENGTH, 0.5, seed=0))
-    changes = {"scaffold": True, "local_training": EVERY_STEP}
+    changes = {"stages": (Scaffold(),), "local_training": EVERY_STEP}
     runs = [federation(kind, changes=changes) for kind in (sums, InsecurePlain())]
     for run in runs:
         list(run.run(2))
     assert np.array_equal(runs[0].released, runs[1].released)
+
+
+def _chain(resolution, control):
+    extras = {} if control is None else {"scaffold": control}
+    facts = replace(resolution.facts(0), examples=5)
+    return ClientChain(resolution.plan.stages, facts, extras, {})
 
 
 @pytest.mark.parametrize(
@@ -388,15 +422,17 @@ def test_encrypting_in_part_goes_with_equal_steps():
 def test_a_client_refuses_what_is_no_control_variate(control, word):
     resolution = _resolved(local_training=EVERY_STEP)
     with pytest.raises(LocalProtocolError, match=word):
-        variates(resolution, RoundStart(0, b"", control=control), {}, 5)
+        _chain(resolution, control)
     without = resolve(
         plan(InsecurePlain()), num_clients=20, vector_length=LENGTH, num_rounds=4, largest_client=8
     )
     with pytest.raises(LocalProtocolError, match="disagree"):
-        variates(without, RoundStart(0, b"", control=b"\0" * 4 * LENGTH), {}, 5)
+        _chain(without, b"\0" * 4 * LENGTH)
 
 
 def test_the_variate_is_bound_into_the_rounds_context():
-    starts = [RoundStart(0, b"m", control=c) for c in (None, b"a", b"b")]
-    assert len({start_digest(start) for start in starts}) == 3
-    assert control_bytes(None) is None
+    starts = [
+        RoundStart(0, b"m", extras=extras)
+        for extras in ({}, {"scaffold": b"a"}, {"scaffold": b"b"}, {"another": b"a"})
+    ]
+    assert len({start_digest(start) for start in starts}) == 4

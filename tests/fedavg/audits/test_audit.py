@@ -29,6 +29,7 @@ from fedavg import (
     PoissonCohort,
     SecAgg,
 )
+from fedavg.algorithms.scaffold import Scaffold
 from fedavg.audits.audit import audit_plan
 from fedavg.audits.claim import epsilon_added, family_bound
 from fedavg.audits.clients import InTheClear
@@ -243,8 +244,8 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path):
 
 def test_control_variates_are_audited_where_they_cost_nothing():
     with pytest.raises(PlanError, match="steps="):
-        _audit(CentralGaussian(5.6), changes={"scaffold": True})
+        _audit(CentralGaussian(5.6), changes={"stages": (Scaffold(),)})
     steps = LocalTraining(lr=0.5, steps=2)
-    found = _audit(CentralGaussian(5.6), changes={"scaffold": True, "local_training": steps})
+    found = _audit(CentralGaussian(5.6), changes={"stages": (Scaffold(),), "local_training": steps})
     assert found.refutations == ()
     assert found.rounds == ROUNDS

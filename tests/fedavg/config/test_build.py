@@ -167,7 +167,7 @@ def test_retries_reach_the_plan_and_noise_refuses_them():
 def test_scaffold_widens_the_grid_where_control_variates_are_sent():
     sent = build_plan(load_config(None, {"local.scaffold": True}), 5000)
     computed = build_plan(load_config(None, {"local.scaffold": True, "local.steps": 4}), 5000)
-    assert sent.scaffold
-    assert computed.scaffold
+    assert [stage.kind for stage in sent.stages] == ["scaffold"]
+    assert computed.stages == sent.stages
     assert sent.encoding.bits == computed.encoding.bits + 1 == 10
     assert plan_from_bytes(plan_to_bytes(sent)) == sent

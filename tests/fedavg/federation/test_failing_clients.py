@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from fedavg.algorithms.scaffold import Scaffold
 from fedavg.client.update import Workbench, prepare, prepare_nothing
 from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
@@ -157,7 +158,7 @@ def test_zeros_keep_the_control_variates_in_step():
 
     training = LocalTraining(steps=2, lr=0.5)
     resolution = resolve(
-        plan(InsecurePlain(), **PRIVATE, scaffold=True, local_training=training),
+        plan(InsecurePlain(), **PRIVATE, stages=(Scaffold(),), local_training=training),
         num_clients=20,
         vector_length=LENGTH,
         num_rounds=2,
@@ -167,11 +168,11 @@ def test_zeros_keep_the_control_variates_in_step():
     side = InsecurePlain().client_side(b"")
     bench = Workbench(resolution, model, Layout.of(model), side, 0)
     control = np.full(LENGTH, 0.25, "<f4")
-    start = RoundStart(0, np.zeros(LENGTH, "<f4").tobytes(), control=control.tobytes())
-    state = {"control": np.ones(LENGTH)}
+    start = RoundStart(0, np.zeros(LENGTH, "<f4").tobytes(), extras={"scaffold": control.tobytes()})
+    state = {"scaffold.control": np.ones(LENGTH)}
     prepared = prepare_nothing(bench, SICK, population()[SICK], start, state, ValueError("no"))
     assert not prepared.encoded.any()
-    np.testing.assert_array_equal(prepared.state["control"], 0.75)
+    np.testing.assert_array_equal(prepared.state["scaffold.control"], 0.75)
 
 
 class Liar(Population):

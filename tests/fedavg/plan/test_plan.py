@@ -16,6 +16,7 @@ from dp import (
     UnsupportedEventError,
 )
 from fedavg.algorithms.personal import FedRep
+from fedavg.algorithms.scaffold import Scaffold
 from fedavg.config.build import build_job, load_config
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CapacityError, PlanError
@@ -245,8 +246,11 @@ def test_with_cohorts_of_fixed_size_nothing_may_depend_on_earlier_draws():
     with pytest.raises(PlanError, match="max_participations=3 remember"):
         resolve(plan_with(max_participations=3, **fixed), **POPULATION)
     resolve(plan_with(max_participations=3, noise=CentralGaussian(1.3)), **POPULATION)
-    for memory in ({"scaffold": True}, {"personalization": FedRep(LocalTraining(), ("weight",))}):
-        with pytest.raises(PlanError, match="remember earlier cohorts"):
+    for memory in (
+        {"stages": (Scaffold(),)},
+        {"personalization": FedRep(LocalTraining(), ("weight",))},
+    ):
+        with pytest.raises(PlanError, match="clients remember of earlier rounds"):
             plan_with(**fixed, **memory)
         plan_with(noise=CentralGaussian(1.3), **memory)
         plan_with(cohort=FixedCohort(150), noise=None, encoding=exact, **memory)

@@ -29,7 +29,7 @@ messages = st.one_of(
         rounds,
         st.binary(max_size=64),
         st.none() | st.floats(allow_nan=False),
-        control=st.none() | st.binary(max_size=8),
+        extras=st.dictionaries(st.text(max_size=8), st.binary(max_size=8), max_size=3),
         attempt=attempts,
         voided=st.lists(rounds, max_size=3).map(tuple),
     ),

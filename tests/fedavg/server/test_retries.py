@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedavg.algorithms.scaffold import Scaffold
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.federation import federation as federation_module
@@ -276,7 +277,7 @@ def test_a_negative_number_of_retries_is_refused():
 
 
 CONTROLS = {
-    "scaffold": True,
+    "stages": (Scaffold(),),
     "local_training": LocalTraining(steps=3, batch_size=2, lr=0.3),
     "encoding": FixedPoint(8.0, 12, rounding="nearest"),
 }
@@ -291,7 +292,7 @@ def variates_of(run):
     bench = next(iter(run._population._clients.values()))._bench
     point = bench.store.load(0, 10**6)
     assert point
-    return np.mean([bench.store.load(i, 10**6)["control"] for i in range(20)], axis=0)
+    return np.mean([bench.store.load(i, 10**6)["scaffold.control"] for i in range(20)], axis=0)
 
 
 class Held(Federation):
@@ -310,7 +311,7 @@ def test_what_clients_kept_of_a_lost_sum_is_forgotten(monkeypatch):
     results = list(run.run(4))
     assert [result.skipped is None for result in results] == [True, False, True, True]
     assert run._global.voided == (3,)
-    np.testing.assert_allclose(run._global.control, variates_of(run), atol=1e-9)
+    np.testing.assert_allclose(run._global.stages.arrays["scaffold"], variates_of(run), atol=1e-9)
 
 
 def test_the_mutant_that_keeps_it_drifts_off(monkeypatch):
@@ -318,7 +319,7 @@ def test_the_mutant_that_keeps_it_drifts_off(monkeypatch):
     run = Held(MODEL, clients(20), plan(InsecurePlain(), **CONTROLS))
     run._global.void = lambda *_: None
     list(run.run(4))
-    assert np.abs(run._global.control - variates_of(run)).max() > 1e-3
+    assert np.abs(run._global.stages.arrays["scaffold"] - variates_of(run)).max() > 1e-3
 
 
 def test_a_resumed_run_retries_and_forgets_as_an_undisturbed_one(tmp_path, monkeypatch):
@@ -341,7 +342,9 @@ def test_a_resumed_run_retries_and_forgets_as_an_undisturbed_one(tmp_path, monke
     rest = list(second.run(5, RunJournal(tmp_path).load()))
     assert [tuple(r.aborted) for r in rest] == [tuple(r.aborted) for r in results[3:]]
     assert np.array_equal(second.released, whole.released)
-    assert np.array_equal(second._global.control, whole._global.control)
+    assert np.array_equal(
+        second._global.stages.arrays["scaffold"], whole._global.stages.arrays["scaffold"]
+    )
     assert second._global.voided == whole._global.voided
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import msgspec
 import pytest
 
+from fedavg.algorithms.error_feedback import ErrorFeedback
+from fedavg.algorithms.random_k import RandomK
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
-from fedavg.encoding.random_k import RandomK
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.models.spec import ModelSpec
 from fedavg.optimizers.server import AveragedIterates, FedAdam, FedMomentum
@@ -63,8 +64,8 @@ def test_a_stranger_is_not_asked():
         PRIVATE | {"noise": DistributedSkellam(1.3), "max_participations": 3},
         PRIVATE | {"noise": DistributedDiscreteGaussian(1.3), "server_optimizer": FedAdam()},
         PRIVATE | {"noise": CentralGaussian(1.3), "averaging": AveragedIterates(0.2)},
-        {"encoding": Quantised(0.5, 1, rotate=True), "compression": RandomK(0.1, 3)},
-        {"error_feedback": True, "download": "int4"},
+        {"encoding": Quantised(0.5, 1, rotate=True), "stages": (RandomK(0.1, 3),)},
+        {"stages": (ErrorFeedback(),), "download": "int4"},
         {"server_optimizer": FedMomentum(0.5, 0.8), "weighting": "equal"},
     ],
 )
@@ -89,6 +90,7 @@ def test_a_value_that_is_no_registered_part_has_no_bytes():
     @dataclass(frozen=True)
     class Own:
         rate: float = 1.0
+        independent = True
 
     with pytest.raises(PlanError, match="no registered part"):
         plan_to_bytes(replace(plan(SUMS["secagg"]), cohort=Own()))

@@ -9,26 +9,45 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fedavg.encoding.broadcast import FORMATS
+from fedavg.algorithms.interface import PlainHalf
 from fedavg.errors import PlanError
-from fedavg.parts import Part, register
+from fedavg.parts import Part, Trait, register
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fedavg.plan.plan import Plan
+    from fedavg.algorithms.interface import RoundFacts, Vector
+    from fedavg.algorithms.state import ClientState
+    from fedavg.optimizers.local import LocalTraining
 
-__all__ = ["TOP_K_REFUSED", "RandomK", "check_traffic"]
+__all__ = ["TOP_K_REFUSED", "RandomK"]
 
 TOP_K_REFUSED = (
     "top-k is refused: its indices tell which parameters a client's data moved most, outside of what the "
     "sum hides, and indices that differ by client do not add up; take 'random-k', whose places are public "
     "and the same for all, without noise with error_feedback = true"
 )
+
+
+class _Places(PlainHalf):
+    """One client's choice of places in one round: that of all clients."""
+
+    def __init__(self, rule: RandomK, facts: RoundFacts) -> None:
+        self._rule, self._facts = rule, facts
+        self._length = facts.vector_length
+
+    def sent(self, update: Vector) -> Vector:
+        """float64[k]: the round's places."""
+        self._length = update.size
+        return self._rule.select(update, self._facts.round_index)
+
+    def arrived(self, sent: Vector) -> Vector:
+        """float64[d]: zero where nothing was sent."""
+        return self._rule.scatter(sent, self._length, self._facts.round_index, unbiased=False)
 
 
 @register("stage")
@@ -50,6 +69,15 @@ class RandomK(Part, frozen=True, tag="random-k"):
 
     fraction: float
     seed: int = 0
+
+    kind: ClassVar[str] = "random-k"
+    remembers: ClassVar[bool] = False
+    corrects: ClassVar[bool] = False
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """It sends a part of the vector."""
+        return frozenset({Trait.PARTIAL_VECTOR})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,6 +119,30 @@ class RandomK(Part, frozen=True, tag="random-k"):
         out[self.places(vector_length, round_index)] = values
         return out * (vector_length / values.size) if unbiased else out
 
+    def sent_length(self, length: int, training: LocalTraining) -> int:
+        """k: see `length`."""
+        del training
+        return self.length(length)
+
+    def client(self, facts: RoundFacts, extra: bytes | None, kept: ClientState) -> _Places:
+        """See `UpdateStage.client`; nothing is broadcast and nothing kept."""
+        del extra, kept
+        return _Places(self, facts)
+
+    def init(self, length: int) -> None:
+        """The server keeps nothing: the places follow from the seed."""
+
+    def broadcast(self, state: Vector | None) -> None:
+        """Nothing is broadcast."""
+
+    def received(
+        self, facts: RoundFacts, mean: Vector, divisor: float, state: Vector | None
+    ) -> tuple[Vector, Vector | None]:
+        """The places filled, and scaled by d/k unless a residual will bring the others later."""
+        del divisor
+        unbiased = not facts.keeps_residual
+        return self.scatter(mean, facts.vector_length, facts.round_index, unbiased=unbiased), state
+
 
 @functools.lru_cache(maxsize=4)  # the clients of one process ask for the same places
 def _places(seed: int, round_index: int, vector_length: int, count: int) -> NDArray[np.int64]:
@@ -98,28 +150,3 @@ def _places(seed: int, round_index: int, vector_length: int, count: int) -> NDAr
     chosen = np.sort(public.choice(vector_length, count, replace=False))
     chosen.flags.writeable = False
     return chosen
-
-
-def check_traffic(plan: Plan) -> None:
-    """Refuse a choice of places, a feedback or a download that does not go with the rest of a plan.
-
-    Raises:
-        PlanError: the reason.
-    """
-    if plan.download not in FORMATS:
-        raise PlanError(f"a download is one of {', '.join(FORMATS)}, not {plan.download!r}")
-    if plan.error_feedback and plan.noise is not None:
-        raise PlanError(
-            "under differential privacy error feedback gathers what clipping cuts off and sends stale "
-            "directions in its place: measured, it costs accuracy (docs/algorithms.md); leave it out"
-        )
-    if plan.compression is not None and plan.secure_sum.kind.startswith("selective"):
-        raise PlanError(
-            "the map of a selective sum names parameters, and random-k sends other ones each round: "
-            "send all, or encrypt everything"
-        )
-    if plan.scaffold and (plan.compression is not None or plan.error_feedback):
-        raise PlanError(
-            "SCAFFOLD reads each client's mean gradient off all of its newest update, which random-k and "
-            "error feedback do not send: leave them out, or SCAFFOLD (few-bit encodings go with it)"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from dataclasses import replace
@@ -9,10 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedavg.client.update import contribution
+from fedavg.algorithms.chain import ClientChain
+from fedavg.algorithms.error_feedback import ErrorFeedback
+from fedavg.algorithms.random_k import RandomK
+from fedavg.algorithms.scaffold import Scaffold
+from fedavg.client import update as module
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
-from fedavg.encoding.random_k import RandomK
 from fedavg.errors import CapacityError, PlanError
 from fedavg.plan.resolution import resolve
 from fedavg.privacy.noise import DistributedGaussian
@@ -29,6 +33,17 @@ PRIVATE = {"encoding": FixedPoint(0.5, 9), "noise": DistributedGaussian(1.3)}
 def resolved(length=40, **changes):
     made = plan(InsecurePlain(), **changes)
     return resolve(made, num_clients=20, vector_length=length, num_rounds=50, largest_client=8)
+
+
+def stages_of(compression, *, feedback):
+    return (*([ErrorFeedback()] if feedback else []), *([compression] if compression else []))
+
+
+def contribution(resolution, encoding, update, examples, round_index, state):
+    """What a client of this plan makes of an update in a round."""
+    facts = dataclasses.replace(resolution.facts(round_index), examples=examples)
+    chain = ClientChain(resolution.plan.stages, facts, {}, state)
+    return module.contribution(resolution, encoding, chain, update, examples)
 
 
 def test_places_are_distinct_sorted_and_change_with_the_round_and_the_seed():
@@ -77,20 +92,20 @@ def test_meaningless_choices_cannot_be_made(options):
 
 def test_every_number_of_a_plan_follows_the_places_that_are_sent():
     whole = resolved(1000, **PRIVATE)
-    part = resolved(1000, **PRIVATE, compression=RandomK(0.1))
+    part = resolved(1000, **PRIVATE, stages=(RandomK(0.1),))
     assert part.update_length == 100
     assert part.sensitivity.dimension == part.encoded_length == 100
     assert part.sensitivity.l2 == FixedPoint(0.5, 9).l2_sensitivity(100) < whole.sensitivity.l2
     assert part.spec(20, b"").vector_length == 100
     rotated = resolved(1000, encoding=FixedPoint(0.5, 9, rotate=True), noise=PRIVATE["noise"])
     assert rotated.encoded_length == 1024
-    weighted = resolved(1000, compression=RandomK(0.1))
+    weighted = resolved(1000, stages=(RandomK(0.1),))
     assert weighted.encoded_length == 101
 
 
 def test_under_noise_clipping_follows_the_selection():
     """A long update whose chosen part is short passes whole; a long chosen part is cut to the clip."""
-    resolution = resolved(**PRIVATE, compression=RandomK(0.25))
+    resolution = resolved(**PRIVATE, stages=(RandomK(0.25),))
     places = RandomK(0.25).places(40, 3)
     elsewhere = np.full(40, 100.0)
     elsewhere[places] = 0.1
@@ -122,7 +137,7 @@ def test_the_test_of_clipping_catches_longer_vectors(monkeypatch, mutant):
 )
 def test_what_was_sent_and_what_is_kept_add_up_to_what_was_meant(compression, weighting, encoding):
     resolution = resolved(
-        encoding=encoding, weighting=weighting, compression=compression, error_feedback=True
+        encoding=encoding, weighting=weighting, stages=stages_of(compression, feedback=True)
     )
     rng, state, meant, sent = np.random.default_rng(0), {}, np.zeros(40), np.zeros(40)
     for index in range(12):
@@ -137,12 +152,12 @@ def test_what_was_sent_and_what_is_kept_add_up_to_what_was_meant(compression, we
         else:
             sent += compression.scatter(own, 40, index, unbiased=False)
         state = prepared.state
-        assert np.allclose(sent + state["residual"], meant, atol=1e-6)
+        assert np.allclose(sent + state["error-feedback.residual"], meant, atol=1e-6)
 
 
 def test_what_lies_outside_is_clamped_counted_in_the_log_and_sent_later(caplog):
     encoding = Quantised(1.0, 4)
-    resolution = resolved(4, encoding=encoding, weighting="equal", error_feedback=True)
+    resolution = resolved(4, encoding=encoding, weighting="equal", stages=(ErrorFeedback(),))
     update, state, sent = np.array([2.5, 0.0, -1.0, 0.0]), {}, np.zeros(4)
     with caplog.at_level(logging.INFO, logger="fedavg.client.update"):
         for index in range(3):
@@ -165,7 +180,7 @@ def test_without_noise_only_and_with_noise_nothing_is_logged(caplog):
 def quadratic(encoding, compression, *, feedback, rounds=600):
     """How far ten clients, each with its own optimum, end from their common one after steps of 0.02."""
     resolution = resolved(
-        encoding=encoding, weighting="equal", compression=compression, error_feedback=feedback
+        encoding=encoding, weighting="equal", stages=stages_of(compression, feedback=feedback)
     )
     centres = np.random.default_rng(1).standard_normal((10, 40))
     model, states = np.zeros(40), [{} for _ in centres]
@@ -201,12 +216,12 @@ def test_one_bit_stalls_alone_and_goes_on_with_feedback(compression):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (PRIVATE | {"error_feedback": True}, "clipping cuts off"),
+        (PRIVATE | {"stages": (ErrorFeedback(),)}, "clipping cuts off"),
         (PRIVATE | {"encoding": Quantised(0.5, 8)}, "FixedPoint"),
         ({"encoding": FixedPoint(0.5, 9)}, "Quantised"),
         ({"download": "int2"}, "int2"),
-        ({"scaffold": True, "compression": RandomK(0.5)}, "SCAFFOLD"),
-        ({"scaffold": True, "error_feedback": True}, "SCAFFOLD"),
+        ({"stages": (Scaffold(), RandomK(0.5))}, "Scaffold does not go with RandomK"),
+        ({"stages": (Scaffold(), ErrorFeedback())}, "Scaffold does not go with ErrorFeedback"),
     ],
 )
 def test_plans_that_do_not_add_up_are_refused(changes, said):
@@ -216,9 +231,9 @@ def test_plans_that_do_not_add_up_are_refused(changes, said):
 
 def test_a_map_of_parameters_does_not_go_with_changing_places():
     sums = Selective(Bfv(), SecAgg(), SensitivityMap.random(40, 0.2, seed=0))
-    assert plan(sums).compression is None
-    with pytest.raises(PlanError, match="random-k"):
-        plan(sums, compression=RandomK(0.5))
+    assert plan(sums).stages == ()
+    with pytest.raises(PlanError, match="RandomK"):
+        plan(sums, stages=(RandomK(0.5),))
     with pytest.raises(PlanError, match="rotation"):
         plan(sums, encoding=Quantised(1.0, 4, rotate=True))
 
@@ -226,8 +241,8 @@ def test_a_map_of_parameters_does_not_go_with_changing_places():
 def test_plans_differ_by_each_of_these():
     plain = plan(InsecurePlain())
     others = [
-        replace(plain, compression=RandomK(0.5)),
-        replace(plain, error_feedback=True),
+        replace(plain, stages=(RandomK(0.5),)),
+        replace(plain, stages=(ErrorFeedback(),)),
         replace(plain, download="int8"),
         replace(plain, encoding=Quantised(1.0, 4)),
     ]
