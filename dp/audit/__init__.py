@@ -7,7 +7,7 @@ attains.  Read each figure by its label:
 - `claim_p_value`: how surprising one training is if the claimed privacy curve holds; tiny refutes it.
 - `one_shot`: an estimate of ε from one released update; no bound in either direction.
 - `two_worlds`: a lower bound on ε from many runs of a mechanism on two neighbouring inputs.
-- `check_noise`: whether noise in hand is as strong as stated, and fresh in every round.
+- `check_noise`: whether noise in hand is as strong as stated, fresh in every entry, and of the right shape.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from dp.audit.guessing import (
     refutes,
     right_guesses_p_value,
 )
-from dp.audit.residual import NoiseCheck, check_noise
+from dp.audit.residual import NoiseCheck, NoiseFault, NoiseFinding, check_noise
 from dp.audit.worlds import TwoWorlds, two_worlds
 
 __all__ = [
     "Family",
     "GaussianCurve",
     "NoiseCheck",
+    "NoiseFault",
+    "NoiseFinding",
     "OneRun",
     "OneShot",
     "ProfileCurve",

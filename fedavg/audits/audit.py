@@ -66,7 +66,7 @@ class PlanAudit:
         canaries, included, guesses, correct: coins tossed, come out in, guessed, guessed right.
         claim_p_value: probability of so many right guesses, at most, if the claim holds.
         rounds: rounds that gave a release.
-        noise: strength and freshness of the noise in the releases, against what the plan adds.
+        noise: strength, freshness and shape of the noise in the releases, against what the plan adds.
         longest: largest norm that any client sent ÷ the sensitivity that the noise is scaled to.
     """
 
@@ -100,16 +100,7 @@ class PlanAudit:
                 f"the attack was right {self.correct} of {self.guesses} times, which the claimed "
                 f"privacy allows with probability {self.claim_p_value:.0e} at most"
             )
-        if self.noise.too_weak:
-            found.append(
-                f"the releases' noise has a standard deviation of {self.noise.measured:.4g} grid units "
-                f"where {self.noise.stddev:.4g} are planned"
-            )
-        if self.noise.repeated:
-            found.append(
-                f"two rounds' noise has a correlation of {self.noise.correlation:.3g}: it was not "
-                "drawn afresh"
-            )
+        found.extend(finding.text for finding in self.noise.findings)
         if self.longest > 1 + 1e-9:
             found.append(
                 f"a client sent a vector {self.longest:.3g} times as long as the sensitivity that "

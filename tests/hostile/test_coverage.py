@@ -55,6 +55,7 @@ ATTACKS = {
     "D9": "an empty cohort",
     "D10": "samplers that are not exact",
     "D12": "a ledger by another name",
+    "D13": "noise that is wrong in its pattern",
     "O1": "bytes from hell",
     "O2": "a crafted but consistent model",
     "O3": "secrets where they should not be",
