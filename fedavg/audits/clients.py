@@ -129,6 +129,7 @@ class InTheClear(Part, frozen=True, tag="in-the-clear"):
     like: SecureSum
     kind: ClassVar[str] = "insecure-plain"
     hides_updates: ClassVar[bool] = False
+    upload_word_bits: ClassVar[int | None] = None
 
     @property
     def dropout_rate(self) -> float:

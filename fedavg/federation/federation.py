@@ -322,7 +322,7 @@ class Federation:
             self.last_sum, self.last_update = taken.sums, taken.update
             survivors, missing = len(taken.sums.survivors), taken.missing
 
-        spent = traffic.masked_inputs
+        spent = traffic.contributed
         tried = persevere(resolution, sorted(self._sizes), cohort, spent, attempt)
         for client in spent:
             self._participations[client] += 1

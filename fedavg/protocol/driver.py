@@ -48,6 +48,11 @@ class Round(Protocol):
         """Name of the stage whose messages are awaited."""
         ...
 
+    @property
+    def collecting(self) -> bool:
+        """Whether the messages awaited now carry the clients' vectors."""
+        ...
+
     def open(self) -> Mapping[int, Sequence[bytes]]:
         """The first messages, by party."""
         ...
@@ -74,7 +79,8 @@ class RoundTraffic:
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     refused: dict[int, str] = field(default_factory=dict[int, str])
     failures: dict[int, str] = field(default_factory=dict[int, str])
-    masked_inputs: set[int] = field(default_factory=set[int])
+    contributed: set[int] = field(default_factory=set[int])
+    """Clients whose vector has left towards a sum of this round, accepted or refused."""
 
 
 def run_round(
@@ -115,7 +121,7 @@ def _carry(
     transcript: Transcript | None,
     outgoing: Mapping[int, Sequence[bytes]],
 ) -> None:
-    stage = server.stage
+    stage, collecting = server.stage, server.collecting
     for party, messages in outgoing.items():
         for message in messages:
             traffic.bytes_down += len(message)
@@ -128,10 +134,10 @@ def _carry(
             traffic.bytes_up += len(message)
             if transcript is not None:
                 transcript.record(stage, "up", delivery.party, message)
+            if collecting:  # refused or not, the vector has left its client
+                traffic.contributed.add(delivery.party)
             try:
                 server.receive(delivery.party, message)
             except PROTOCOL_ERRORS as error:
                 traffic.refused[delivery.party] = str(error)
                 break
-            if stage in ("masked_input", "encrypt", "upload"):
-                traffic.masked_inputs.add(delivery.party)

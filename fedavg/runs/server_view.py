@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["server_view"]
 
 _SHOWN = 4096  # coordinates that a picture needs
-_CIPHERTEXTS = ("ckks", "bfv", "encrypted-secagg")  # sums whose uploads are words of ciphertexts
 
 
 def server_view(federation: Federation, resolution: Resolution) -> dict[str, Any] | None:
@@ -69,7 +68,7 @@ def _client(federation: Federation, resolution: Resolution) -> dict[str, Any] | 
             "update": _shown(seen[0]),
             "noised": _shown(seen[1]),
             "masked": _shown(masked),
-            "modulus_bits": 64 if sums.kind in _CIPHERTEXTS else bits,
+            "modulus_bits": sums.upload_word_bits or bits,
         }
     return None
 

@@ -61,6 +61,11 @@ class RoundServer:
         """Name of the stage whose messages are awaited."""
         return "train" if self._session is None else self._session.stage
 
+    @property
+    def collecting(self) -> bool:
+        """Whether the messages awaited now carry the clients' vectors."""
+        return self._session is not None and self._session.collecting
+
     def open(self) -> dict[int, Sequence[bytes]]:
         """First messages: the model, to every client of the cohort."""
         message = encode(self._start)

@@ -55,6 +55,7 @@ class _Encrypted(Part, frozen=True):
     kind = ""
     scheme: ClassVar[Literal["bfv", "ckks"]]
     hides_updates = True
+    upload_word_bits = 64  # words of ciphertexts
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -222,6 +223,16 @@ class HeServerSession:
     def stage(self) -> str:
         """One of "encrypt", "open", "done"."""
         return self._stage
+
+    @property
+    def opening(self) -> bool:
+        """Whether the key holder's answer is awaited."""
+        return self._stage == "open"
+
+    @property
+    def collecting(self) -> bool:
+        """Whether ciphertexts are awaited."""
+        return self._stage == "encrypt"
 
     @property
     def contributors(self) -> tuple[int, ...]:

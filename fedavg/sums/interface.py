@@ -134,7 +134,16 @@ class ServerSession(Protocol):
 
     @property
     def stage(self) -> str:
-        """Name of the stage whose messages are awaited."""
+        """Name of the stage whose messages are awaited, for reports: nothing is decided by it."""
+        ...
+
+    @property
+    def collecting(self) -> bool:
+        """Whether the messages awaited now carry the clients' vectors.
+
+        From what arrives while this holds, the server counts whose vector has left towards this sum.  Such a
+        client is not asked again in the round, and the round counts in its part of the privacy budget.
+        """
         ...
 
     def open(self) -> Mapping[int, Sequence[bytes]]:
@@ -235,6 +244,11 @@ class SecureSum(Protocol):
     @property
     def kind(self) -> str:
         """Its name in configurations and reports."""
+        ...
+
+    @property
+    def upload_word_bits(self) -> int | None:
+        """Width of the numbers that `uploaded` shows; None for that of the sum's modulus."""
         ...
 
     @property

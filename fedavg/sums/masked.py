@@ -59,6 +59,7 @@ class SecAgg(Part, frozen=True, tag="secagg"):
 
     kind = "secagg"
     hides_updates = True
+    upload_word_bits = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -193,6 +194,10 @@ class _SecAggServerSession:
     @property
     def stage(self) -> str:
         return STAGES.get(self._server.phase, "done")
+
+    @property
+    def collecting(self) -> bool:
+        return self._server.phase is secagg.Phase.MASKED_INPUT
 
     def open(self) -> dict[int, Sequence[bytes]]:
         offer = self._server.offer()

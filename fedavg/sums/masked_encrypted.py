@@ -80,6 +80,7 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
 
     kind = "encrypted-secagg"
     hides_updates = True
+    upload_word_bits = 64  # words of ciphertexts
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -241,6 +242,10 @@ class _ServerSession:
     @property
     def stage(self) -> str:
         return "open" if self._opening else STAGES.get(self._masks.phase, "done")
+
+    @property
+    def collecting(self) -> bool:
+        return not self._opening and self._masks.phase is secagg.Phase.MASKED_INPUT
 
     def open(self) -> dict[int, Sequence[bytes]]:
         return dict.fromkeys(self._roster, (self._masks.offer(),))

@@ -52,6 +52,7 @@ class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
 
     kind = "insecure-plain"
     hides_updates = False
+    upload_word_bits = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,6 +142,10 @@ class _PlainServerSession:
     @property
     def stage(self) -> str:
         return "upload"
+
+    @property
+    def collecting(self) -> bool:
+        return not self._done
 
     def open(self) -> dict[int, Sequence[bytes]]:
         return openings(_OPENING, self._spec, self._roster)

@@ -46,9 +46,6 @@ __all__ = [
 OPENING, ENCRYPTED, REST = b"S", b"E", b"R"
 """What a message begins with; those to and from the key holder have no such byte."""
 
-_CARRYING = ("masked_input", "upload")  # stages of the rest in which its coordinates arrive
-_CARRIERS = ("masked_input", "update in the clear")  # and the messages that bring them
-
 
 class _Openings(msgspec.Struct, frozen=True, array_like=True):
     encrypted: bytes
@@ -102,8 +99,9 @@ class SelectiveServerSession:
         return self._encrypted.stage if self._rest_done else self._rest.stage
 
     @property
-    def _carrying(self) -> bool:
-        return not self._rest_done and self._rest.stage in _CARRYING
+    def collecting(self) -> bool:
+        """Whether the coordinates of the rest are awaited: the ciphertexts come with them."""
+        return not self._rest_done and self._rest.collecting
 
     def open(self) -> Mapping[int, Sequence[bytes]]:
         """The openings of both sums in one message."""
@@ -123,7 +121,7 @@ class SelectiveServerSession:
         part, content = message[:1], message[1:]
         if sender == KEY_HOLDER:
             self._encrypted.receive(sender, message)
-        elif part == ENCRYPTED and self._carrying and sender not in self._carried:
+        elif part == ENCRYPTED and self.collecting and sender not in self._carried:
             held = self._held.pop(sender, None)
             if held is not None:
                 self._encrypted.receive(sender, held)
@@ -134,7 +132,7 @@ class SelectiveServerSession:
             raise LocalProtocolError(f"no such message of party {sender} is awaited now")
 
     def _take_rest(self, sender: int, content: bytes) -> None:
-        carrying = self._carrying
+        carrying = self.collecting
         if carrying and sender not in self._held:
             raise LocalProtocolError(f"client {sender} sent no encrypted coordinates")
         self._rest.receive(sender, content)
@@ -149,12 +147,12 @@ class SelectiveServerSession:
             RoundAbortedError: a client is in one sum only, too few are left, or nobody opened.
         """
         outgoing: dict[int, Sequence[bytes]] = {}
-        if self._carrying:
+        if self.collecting:
             if self._carried != set(self._encrypted.contributors):
                 torn = sorted(self._carried ^ set(self._encrypted.contributors))
                 raise RoundAbortedError(f"clients {torn} are in one of the two sums only")
             outgoing |= self._encrypted.advance()
-        elif self._encrypted.stage == "open":
+        elif self._encrypted.opening:
             self._encrypted.advance()
         if not self._rest_done:
             following = self._rest.advance()
@@ -244,18 +242,20 @@ class SelectiveClientSession:
 
     def start(self) -> Sequence[bytes]:
         """First messages."""
-        return self._outgoing(self._rest.start())
+        before = self._rest.left
+        return self._outgoing(self._rest.start(), before=before)
 
     def receive(self, message: bytes) -> Sequence[bytes]:
         """Answer one message of the server."""
         if message[:1] != REST:
             raise LocalProtocolError("the server sent no message of this sum")
-        return self._outgoing(self._rest.receive(message[1:]))
+        before = self._rest.left
+        return self._outgoing(self._rest.receive(message[1:]), before=before)
 
-    def _outgoing(self, replies: Sequence[bytes]) -> Sequence[bytes]:
+    def _outgoing(self, replies: Sequence[bytes], *, before: bool) -> Sequence[bytes]:
         """Frame the replies of the rest; ciphertexts precede the one that carries its coordinates."""
         framed = _framed(REST, replies)
-        if framed and self._config.describe(framed[0]).startswith(_CARRIERS):
+        if self._rest.left and not before:
             return (*_framed(ENCRYPTED, self._encrypted.start()), *framed)
         return framed
 

@@ -88,6 +88,11 @@ class Selective(Part, frozen=True, tag="selective"):
         return "selective" if self.hides_updates else "selective-insecure-plain"
 
     @property
+    def upload_word_bits(self) -> int | None:
+        """That of the rest, whose numbers `uploaded` shows."""
+        return self.rest.upload_word_bits
+
+    @property
     def hides_updates(self) -> bool:
         """Whether the server learns nothing but the sum: not with a rest in the clear."""
         return self.rest.hides_updates

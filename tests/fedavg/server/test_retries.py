@@ -90,13 +90,13 @@ class Watched(Federation):
 
     def _round(self, *args):
         def noting(model, resolution, side, transport, traffic, start, asked, transcript):
-            before = set(traffic.masked_inputs)
+            before = set(traffic.contributed)
             try:
                 return take_sum(
                     model, resolution, side, transport, traffic, start, asked, transcript
                 )
             finally:
-                self.uploads.append((set(asked), traffic.masked_inputs - before))
+                self.uploads.append((set(asked), traffic.contributed - before))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(federation_module, "take_sum", noting)
