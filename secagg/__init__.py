@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from secagg.client.client import Client
 from secagg.client.policy import Policy
+from secagg.conviction import Conviction, Offence
 from secagg.crypto.keys import Directory, Identity, TrustServerDirectory
 from secagg.errors import (
     Aborted,
@@ -22,6 +23,7 @@ from secagg.params import Params, Requirements, requirements
 from secagg.server.server import Server, SumResult
 from secagg.simulate import simulate
 from secagg.state import Phase
+from secagg.verdicts.evidence import check_conviction
 from secagg.wire.codec import input_signature, masked_vector, message_kind
 
 __all__ = [
@@ -29,9 +31,11 @@ __all__ = [
     "Aborted",
     "CapacityError",
     "Client",
+    "Conviction",
     "Directory",
     "Identity",
     "LocalProtocolError",
+    "Offence",
     "Params",
     "Phase",
     "Policy",
@@ -43,6 +47,7 @@ __all__ = [
     "TrustServerDirectory",
     "UnsafeParametersError",
     "WireFormatError",
+    "check_conviction",
     "input_signature",
     "masked_vector",
     "message_kind",

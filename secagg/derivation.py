@@ -128,6 +128,19 @@ def colluders_of(n: int, corrupt: float) -> int:
     return _up(corrupt, n)
 
 
+def colluders_around(n: int, corrupt: float, degree: int, min_roster: int) -> int:
+    """Most of one client's neighbours that can be corrupt.
+
+    At most c. On a sparse graph that more are, around any of n clients of the smallest roster, is as rare
+    as what the degree is chosen against: 2^−105.
+    """
+    colluders = colluders_of(n, corrupt)
+    if degree >= min_roster - 1:
+        return colluders
+    bits = _GUARDED_BITS + math.log2(n)
+    return min(colluders, _first_rare(min_roster - 1, colluders, degree, bits) - 1)
+
+
 @functools.lru_cache(maxsize=256)
 def smallest_from_here(dropout: float, corrupt: float, model: ThreatModel) -> int:
     """Smallest n from which on, up to 2,000, every cohort has safe parameters.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from secagg.conviction import Conviction
 
 __all__ = [
     "AbortReason",
@@ -67,17 +70,29 @@ class Aborted(SecAggError):  # noqa: N818 - the name of an outcome, as the liter
     Args:
         reason: why, for programs.
         detail: the figures, for people.
-        culprit: the client at fault, to be left out of a retry; None where nobody's is proven.
+        culprit: a client that was shown to cheat, the first of `convictions`; None where there is none.
+        convictions: all such clients, with the evidence: leave them out of a retry, and from then on.
+        disputes: (holder, dealer) where the one says that the other's shares did not open: one of the two
+            cheats.
 
     Example:
         >>> Aborted(AbortReason.BAD_DEALER, "the mask key of client 7", 7).culprit
         7
     """
 
-    def __init__(self, reason: AbortReason, detail: str, culprit: int | None = None) -> None:
-        super().__init__(reason, detail, culprit)
+    def __init__(
+        self,
+        reason: AbortReason,
+        detail: str,
+        culprit: int | None = None,
+        convictions: tuple[Conviction, ...] = (),
+        disputes: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        super().__init__(reason, detail, culprit, convictions, disputes)  # all: it may be pickled
         self.reason: AbortReason = reason
         self.culprit: int | None = culprit
+        self.convictions: tuple[Conviction, ...] = convictions
+        self.disputes: tuple[tuple[int, int], ...] = disputes
 
     def __str__(self) -> str:
         return f"{self.reason.value}: {self.args[1]}"

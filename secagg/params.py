@@ -17,6 +17,7 @@ from secagg.derivation import (
     Requirements,
     ThreatModel,
     check_domain,
+    colluders_around,
     colluders_of,
     feasible,
     requirements,
@@ -152,6 +153,11 @@ class Params:
     def colluders(self) -> int:
         """Clients (c = ⌈γ·n⌉) assumed to share what they know with the server."""
         return colluders_of(self.n_clients, self.corrupt_rate)
+
+    @property
+    def colluders_around(self) -> int:
+        """Most of one client's neighbours that can be among them; fewer than c on a sparse graph."""
+        return colluders_around(self.n_clients, self.corrupt_rate, self.degree, self.min_roster)
 
     @property
     def quorum(self) -> int:

@@ -371,7 +371,7 @@ class Client(Secret):
         check_quorum(request, survivors, self._partner_root, roster, self._directory, own)
         given = UnmaskShares(self._client_id, b"", [secrets.own_share, *secrets.due.values()])
         told = survivors.signed(self._session, self._partner_root)
-        return replace(given, signature=secrets.identity.sign(given.signed(told)))
+        return replace(given, signature=secrets.identity.sign(given.signed(self._session, told)))
 
     def _living(self) -> Ephemeral:
         if self._process != os.getpid():

@@ -77,7 +77,7 @@ def check_dealt(message: ShareKeys, roster: Roster, directory: Directory) -> Non
 def check_opened(
     message: SharesOpened, roster: Roster, dealers: AbstractSet[int], directory: Directory
 ) -> frozenset[int]:
-    """The neighbours whose shares a client opened.
+    """The neighbours of whose shares a client says that they did not open.
 
     Raises:
         RemoteProtocolError: not signed, or somebody among them dealt none, or they are too few to go on.
@@ -90,7 +90,7 @@ def check_opened(
     opened = frozenset(compress(around, message.opened))
     if not opened <= dealers or len(opened) + 1 < roster.params.threshold:
         raise RemoteProtocolError("opened shares of clients that dealt none, or too few", client_id)
-    return opened
+    return frozenset(around) & dealers - opened
 
 
 def check_input(
@@ -177,7 +177,7 @@ def check_shares(
         survivors: positions in the sum.
     """
     holder = message.client_id
-    _check_signature(message, roster, directory, message.signed(told))
+    _check_signature(message, roster, directory, message.signed(roster.session, told))
     if len(message.shares) != len(around) + 1:
         raise RemoteProtocolError(
             f"gave {len(message.shares)} shares, {len(around) + 1} are due", holder

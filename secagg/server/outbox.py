@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from itertools import repeat
 from typing import TYPE_CHECKING, TypeVar
 
+from secagg.verdicts.evidence import Dealing
 from secagg.wire.envelopes import MASK_KEY, SELF_MASK, committed
-from secagg.wire.messages import COMMITMENTS_SIZE, ForwardedShares, ShareKeys, Signatures, Survivors
+from secagg.wire.messages import (
+    COMMITMENT_SIZE,
+    COMMITMENTS_SIZE,
+    ForwardedShares,
+    ShareKeys,
+    Signatures,
+    Survivors,
+)
 from secagg.wire.records import Records
 
 if TYPE_CHECKING:
@@ -27,6 +36,7 @@ __all__ = [
     "promises_to",
     "quorum_around",
     "shares_by_dealer",
+    "whole_dealing",
 ]
 
 
@@ -58,20 +68,64 @@ def promises_to(
     dealt: Mapping[int, ShareKeys],
     partners: Iterable[int],
     survivors: AbstractSet[int],
-) -> dict[int, bytes]:
-    """Survivor's position → what its partners committed to: the one share of each that it must give.
+) -> tuple[dict[int, bytes], dict[int, Dealing]]:
+    """What the partners committed to, of the one secret of each that is asked for.
 
-    Of the self-mask for a survivor, of the mask key for others; in the order of the partners, joined.
+    Of the self-mask for a survivor, of the mask key for others.
+
+    Returns:
+        Survivor's position → commitments to the shares that it must give, in the order of the partners,
+        joined.  And partner's position → what it signed, where the column is of its other holders alone:
+        `whole_dealing` puts it together, when it is needed.
     """
-    lists = {
-        dealer: committed(dealt[dealer].envelopes, SELF_MASK if dealer in survivors else MASK_KEY)
-        for dealer in partners
+    kinds = {dealer: SELF_MASK if dealer in survivors else MASK_KEY for dealer in partners}
+    lists = {dealer: committed(dealt[dealer].envelopes, kind) for dealer, kind in kinds.items()}
+    promises: dict[int, bytes] = {}
+    others: dict[int, list[bytes]] = {dealer: [] for dealer in kinds}
+    for holder, commitments in enumerate(_addressed(roster, lists, b"")):
+        if holder in survivors:
+            promises[holder] = b"".join(commitments)
+            continue
+        for dealer, commitment in zip(roster.neighbours(holder), commitments, strict=True):
+            if commitment:
+                others[dealer].append(commitment)
+    return promises, {
+        dealer: _dealing(dealt[dealer], kind, b"".join(others[dealer]))
+        for dealer, kind in kinds.items()
     }
-    return {
-        holder: b"".join(commitments)
-        for holder, commitments in enumerate(_addressed(roster, lists, b""))
-        if holder in survivors
-    }
+
+
+def _dealing(message: ShareKeys, kind: int, column: bytes) -> Dealing:
+    about = (message.client_id, message.seed_commitment, message.signature)
+    other = hashlib.sha256(b"".join(committed(message.envelopes, 1 - kind))).digest()
+    return Dealing(*about, kind, other, column)
+
+
+def whole_dealing(
+    roster: Roster,
+    dealer: int,
+    dealing: Dealing,
+    promises: Mapping[int, bytes],
+    masked_with: Mapping[int, Sequence[int]],
+) -> Dealing:
+    """What a dealer signed, with its whole column.
+
+    Args:
+        roster: the roster.
+        dealer: its position.
+        dealing: what `promises_to` left of its message.
+        promises: what `promises_to` found.
+        masked_with: partner's position → the partners around it.
+    """
+    rest = iter(Records(dealing.column, COMMITMENT_SIZE, bytes))
+    column: list[bytes] = []
+    for holder in roster.neighbours(dealer):
+        if holder in promises:
+            start = masked_with[holder].index(dealer) * COMMITMENT_SIZE
+            column.append(promises[holder][start : start + COMMITMENT_SIZE])
+        else:
+            column.append(next(rest))
+    return replace(dealing, column=b"".join(column))
 
 
 def inputs_around(

@@ -23,6 +23,7 @@ from secagg.errors import (
 )
 from secagg.roster import Roster
 from secagg.server import admission
+from secagg.server.blame import convict_dealers, settle
 from secagg.server.outbox import (
     commitments_of,
     inboxes_of,
@@ -33,7 +34,7 @@ from secagg.server.outbox import (
     shares_by_dealer,
 )
 from secagg.server.staging import Staging
-from secagg.server.unmask import SumResult, compatible, remove_masks
+from secagg.server.unmask import SumResult, find_masks, remove_masks
 from secagg.state import SERVER_AWAITS, Phase, next_phase
 from secagg.wire.bounds import largest_message
 from secagg.wire.codec import decode, encode, read_header
@@ -54,13 +55,15 @@ from secagg.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
 
     from numpy.typing import NDArray
 
+    from secagg.conviction import Conviction
     from secagg.crypto.keys import Directory
     from secagg.params import Params
+    from secagg.verdicts.evidence import Dealing
 
 M = TypeVar("M", bound=Message)
 
@@ -103,8 +106,12 @@ class Server:
         self._taken: set[bytes] = set()  # X25519 keys that were advertised
         self._staging = Staging()
         self._roster: Roster | None = None
+        self._announced = b""  # the roster's message
+        self._convictions: tuple[Conviction, ...] = ()
+        self._disputes: tuple[tuple[int, int], ...] = ()
         self._dealt: dict[int, ShareKeys] = {}  # by position, like all below
-        self._opened: dict[int, frozenset[int]] = {}
+        self._dealings: dict[int, Dealing] = {}
+        self._accusations: dict[int, frozenset[int]] = {}
         self._partners = Partners(b"")
         self._partner_root = b""
         self._masked_with: dict[int, tuple[int, ...]] = {}
@@ -120,6 +127,16 @@ class Server:
     def phase(self) -> Phase:
         """The phase whose messages are awaited."""
         return self._phase
+
+    @property
+    def convictions(self) -> tuple[Conviction, ...]:
+        """Clients that have been shown to cheat so far, with the evidence."""
+        return self._convictions
+
+    @property
+    def disputes(self) -> tuple[tuple[int, int], ...]:
+        """(holder, dealer) where the one said that the other's shares did not open: one of the two cheats."""
+        return self._disputes
 
     def offer(self) -> bytes:
         """Message 0, the same for every client."""
@@ -197,12 +214,9 @@ class Server:
             Phase.CONSISTENCY: self._close_consistency,
             Phase.UNMASK: self._close_unmask,
         }
-        try:
-            messages = steps[self._phase]()
-        except Aborted:
-            self._forget()
-            self._phase = Phase.ABORTED
-            raise
+        messages, failure = self._closed(steps[self._phase])
+        if failure is not None:  # raised here: the first error's traceback leads to secrets
+            raise failure
         self._phase = next_phase(self._phase)
         self._live = set(messages)
         self._answers = {}
@@ -210,6 +224,19 @@ class Server:
         if self._phase is Phase.DONE:
             self._forget()
         return messages
+
+    def _closed(
+        self, close: Callable[[], dict[int, bytes]]
+    ) -> tuple[dict[int, bytes], Aborted | None]:
+        """What a phase ends with: messages, or the end of the session with all that is known of why."""
+        try:
+            return close(), None
+        except Aborted as error:
+            reason, detail = error.reason, error.args[1]
+        self._forget()
+        self._phase = Phase.ABORTED
+        culprit = self._convictions[0].client_id if self._convictions else None
+        return {}, Aborted(reason, detail, culprit, self._convictions, self._disputes)
 
     def result(self) -> SumResult:
         """The sum.
@@ -266,8 +293,8 @@ class Server:
                 admission.check_dealt(content, self._known(), self._directory)
             case SharesOpened():
                 dealers = self._dealt.keys()
-                opened = admission.check_opened(content, self._known(), dealers, self._directory)
-                self._opened[self._position(client_id)] = opened
+                accused = admission.check_opened(content, self._known(), dealers, self._directory)
+                self._accusations[self._position(client_id)] = accused
             case MaskedInput():
                 self._add(content)
                 return
@@ -298,6 +325,7 @@ class Server:
         advertised = Advertisements(tuple(sorted(entries, key=lambda entry: entry.client_id)))
         message = encode(advertised, self._session)
         self._roster = Roster.of(message, self._params, self._session)
+        self._announced = message
         self._taken.clear()
         return dict.fromkeys(self._answers, message)
 
@@ -315,14 +343,16 @@ class Server:
 
     def _close_check_shares(self) -> dict[int, bytes]:
         roster = self._known()
-        chosen = compatible(roster, self._opened)
+        settled = settle(roster, self._accusations, self._answered(SharesOpened), self._messages())
+        self._convictions, self._disputes = settled.convictions, settled.disputes
+        chosen = set(self._accusations) - settled.gone
         self._need(len(chosen), self._params.min_survivors, AbortReason.TOO_FEW_SHARES)
         self._partners = Partners(members_of(roster, chosen))
         self._partner_root = self._partners.root(self._session, roster.root)
         for position in chosen:
             around = roster.neighbours(position)
             self._masked_with[position] = tuple(filter(chosen.__contains__, around))
-        self._opened = {}
+        self._accusations = {}
         self._total = np.zeros(self._params.vector_length, ring.ring_dtype(self._params.ring_bits))
         message = encode(self._partners, self._session)
         return dict.fromkeys(map(roster.client_id, sorted(chosen)), message)
@@ -333,8 +363,9 @@ class Server:
         self._alive = frozenset(told)
         self._survivors = Survivors(members_of(roster, told))
         self._told = self._survivors.signed(self._session, self._partner_root)
-        self._promised = promises_to(roster, self._dealt, self._masked_with, self._alive)
-        self._dealt = {place: replace(self._dealt[place], envelopes=()) for place in told}
+        partners = self._masked_with.keys()
+        self._promised, self._dealings = promises_to(roster, self._dealt, partners, self._alive)
+        self._dealt = {}
         if not self._params.local:
             message = encode(self._survivors, self._session)
             return dict.fromkeys(map(roster.client_id, told), message)
@@ -359,21 +390,31 @@ class Server:
         return requests
 
     def _close_unmask(self) -> dict[int, bytes]:
-        roster, total = self._known(), self._sum()
-        commitments = {position: self._dealt[position].seed_commitment for position in self._alive}
-        remove_masks(
-            total,
+        roster, total, answers = self._known(), self._sum(), self._answered(UnmaskShares)
+        masks = find_masks(
             roster,
             self._partner_root,
             self._alive,
             self._masked_with,
-            shares_by_dealer(self._answered(UnmaskShares), self._masked_with),
-            commitments,
-            executor=self._executor,
+            shares_by_dealer(answers, self._masked_with),
+            self._dealings,
         )
+        if masks.bad:
+            given = self._promised, self._masked_with
+            about = (self._dealings, given, answers, self._told, self._messages())
+            self._convictions += convict_dealers(roster, masks.bad, *about)
+            secrets = {True: "self-mask seed", False: "mask key"}
+            whose = (
+                f"the {secrets[p in self._alive]} of client {roster.client_id(p)}"
+                for p in masks.bad
+            )
+            raise Aborted(AbortReason.BAD_DEALER, ", ".join(whose))
+        remove_masks(total, masks, executor=self._executor)
         self._result = SumResult(
             ring.centre(total, self._params.ring_bits),
             tuple(roster.client_id(position) for position in sorted(self._alive)),
+            self._convictions,
+            self._disputes,
         )
         return {}
 
@@ -394,13 +435,17 @@ class Server:
             raise LocalProtocolError("there is no roster yet")
         return self._roster
 
+    def _messages(self) -> tuple[bytes, bytes]:
+        """Offer and roster, with which evidence starts."""
+        return self.offer(), self._announced
+
     def _sum(self) -> ring.RingArray:
         if self._total is None:
             raise LocalProtocolError("no partners have been announced")
         return self._total
 
     def _forget(self) -> None:
-        self._answers, self._dealt, self._opened = {}, {}, {}
+        self._answers, self._dealt, self._dealings, self._accusations = {}, {}, {}, {}
         self._masked_with, self._inputs, self._promised = {}, {}, {}
         self._taken, self._live = set(), set()
         self._staging.clear()

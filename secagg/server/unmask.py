@@ -1,4 +1,4 @@
-"""What the server settles: which clients go together, and the removal of every mask from their sum."""
+"""How the server gets from a sum of masked inputs to the sum: it rebuilds and removes every mask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from secagg.crypto.masks import add_masks
 from secagg.crypto.shamir import rebuild
 from secagg.errors import Aborted, AbortReason
 from secagg.roster import pair_seed, self_seed
-from secagg.wire.messages import seed_commitment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from secagg.conviction import Conviction
     from secagg.crypto.ring import RingArray
     from secagg.roster import Roster
+    from secagg.verdicts.evidence import Dealing
 
 
-__all__ = ["SumResult", "compatible", "remove_masks"]
+__all__ = ["Masks", "SumResult", "find_masks", "remove_masks"]
 
 SEEDS_AT_ONCE = 1024
 """Ciphers alive at a time while masks are removed."""
@@ -37,104 +38,88 @@ class SumResult:
     Args:
         total: int64[d], the survivors' sum modulo 2^b, centred.
         survivors: ids of those whose inputs are in it, ascending.
+        convictions: clients that were shown to cheat on the way, with the evidence.
+        disputes: (holder, dealer) where the one says that the other's shares did not open: one of the two
+            cheats, and at least one of them is not in the sum.
     """
 
     total: NDArray[np.int64]
     survivors: tuple[int, ...]
+    convictions: tuple[Conviction, ...] = ()
+    disputes: tuple[tuple[int, int], ...] = ()
 
 
-def compatible(roster: Roster, opened: Mapping[int, AbstractSet[int]]) -> set[int]:
-    """The largest-minded choice of clients in which all neighbours opened each other's shares.
-
-    A client whose dealt shares do not open, or that claims so of others', is at odds with its
-    neighbours.  Whoever is at odds with most goes first, so that one liar who accuses many goes alone.
-    Honest clients are at odds with liars only: this is the greedy vertex cover, so c liars who work
-    together have at most c·(1 + ln n) clients left out, themselves included; one liar costs one client.
+@dataclass(frozen=True, slots=True, repr=False)
+class Masks:
+    """What has to be taken out of a sum of masked inputs.
 
     Args:
-        roster: the roster.
-        opened: position → neighbours' positions whose shares opened, for each client that answered.
-
-    Returns:
-        The positions that may give an input.
+        added: seeds of masks that the sum holds.
+        subtracted: seeds of masks that it holds with a minus.
+        bad: position of a dealer whose shares rebuild another secret than it announced → those shares.
     """
-    at_odds: dict[int, set[int]] = {}
-    for position, peers in opened.items():
-        for other in set(roster.neighbours(position)).difference(peers):
-            if other in opened:
-                at_odds.setdefault(position, set()).add(other)
-                at_odds.setdefault(other, set()).add(position)
-    chosen = set(opened)
-    while at_odds:
-        worst = max(at_odds, key=lambda position: (len(at_odds[position]), -position))
-        chosen.discard(worst)
-        for other in at_odds.pop(worst):
-            at_odds[other].discard(worst)
-            if not at_odds[other]:
-                del at_odds[other]
-    return chosen
+
+    added: list[bytes]
+    subtracted: list[bytes]
+    bad: dict[int, dict[int, bytes]]
 
 
-def remove_masks(
-    total: RingArray,
+def find_masks(
     roster: Roster,
     partner_root: bytes,
     survivors: AbstractSet[int],
     masked_with: Mapping[int, Sequence[int]],
     shares: Iterable[tuple[int, Mapping[int, bytes]]],
-    commitments: Mapping[int, bytes],
-    *,
-    executor: Executor | None = None,
-) -> None:
-    """Subtract every survivor's self-mask, and the masks it shares with those who are not survivors.
+    dealings: Mapping[int, Dealing],
+) -> Masks:
+    """Every survivor's self-mask, and the masks it shares with those who are not survivors.
 
     Args:
-        total: sum of the survivors' masked inputs; altered in place, and only when all is rebuilt.
         roster: the roster.
         partner_root: hash of roster and partners.
         survivors: positions whose inputs are in the sum.
         masked_with: position → neighbours it masked with.
         shares: for each partner's position: holder's position → share, of the self-mask for survivors
             and of the mask key for others, checked against the commitments.
-        commitments: survivors' commitments to their self-mask seeds.
-        executor: of threads, to use more cores.
+        dealings: for each partner's position: what it announced.
 
     Raises:
-        Aborted: too few shares for a secret that is needed, or they rebuild another one.
+        Aborted: too few shares for a secret that is needed.
     """
-    added: list[bytes] = []
-    subtracted: list[bytes] = []
+    masks = Masks([], [], {})
     orphans = _orphans(survivors, masked_with)
     needed = {*survivors, *orphans}
     for position, held in shares:
         if position not in needed:
             continue
         needed.remove(position)
-        secret, client_id = _rebuilt(roster, held, position), roster.client_id(position)
-        if position in survivors:
-            if (
-                secret is None
-                or seed_commitment(roster.session, client_id, secret) != commitments[position]
-            ):
-                raise _bad_dealer("self-mask seed", client_id)
-            added.append(self_seed(roster, partner_root, secret, position))
-            continue
-        key = None if secret is None else AgreementKey.from_private_bytes(secret)
-        if key is None or key.public != roster.entries[position].mask_key:
-            raise _bad_dealer("mask key", client_id)
-        for survivor in orphans[position]:
-            seed = pair_seed(roster, partner_root, key, position, survivor)
-            (added if survivor < position else subtracted).append(seed)
+        secret, used = _rebuilt(roster, held, position, dealings[position])
+        if secret is None:
+            masks.bad[position] = used
+        elif position in survivors:
+            masks.added.append(self_seed(roster, partner_root, secret, position))
+        else:
+            key = AgreementKey.from_private_bytes(secret)
+            for survivor in orphans[position]:
+                seed = pair_seed(roster, partner_root, key, position, survivor)
+                (masks.added if survivor < position else masks.subtracted).append(seed)
     for position in needed:
-        _rebuilt(roster, {}, position)
+        _check_enough(roster, {}, position)
+    return masks
+
+
+def remove_masks(total: RingArray, masks: Masks, *, executor: Executor | None = None) -> None:
+    """Take masks out of a sum.
+
+    Args:
+        total: sum of the survivors' masked inputs; altered in place.
+        masks: what `find_masks` found, with no bad dealer.
+        executor: of threads, to use more cores.
+    """
+    added, subtracted = masks.added, masks.subtracted
     for start in range(0, max(len(added), len(subtracted)), SEEDS_AT_ONCE):
         part = slice(start, start + SEEDS_AT_ONCE)
         add_masks(total, subtracted[part], added[part], executor=executor)
-
-
-def _bad_dealer(secret: str, client_id: int) -> Aborted:
-    detail = f"the {secret} of client {client_id}"
-    return Aborted(AbortReason.BAD_DEALER, detail, client_id)
 
 
 def _orphans(
@@ -149,12 +134,31 @@ def _orphans(
     return orphans
 
 
-def _rebuilt(roster: Roster, held: Mapping[int, bytes], dealer: int) -> bytes | None:
+def _rebuilt(
+    roster: Roster, held: Mapping[int, bytes], dealer: int, dealing: Dealing
+) -> tuple[bytes | None, dict[int, bytes]]:
+    """A dealer's secret, and the shares it was rebuilt from; None where they rebuild another one.
+
+    The dealer's share of its own seed has no commitment.  If the shares with it do not fit, it is left
+    out, so that it costs nothing where there are enough without it.
+    """
+    _check_enough(roster, held, dealer)
+    ways = [sorted(held), sorted(held.keys() - {dealer})]
     threshold = roster.params.threshold
-    holders = sorted(held)[:threshold]
-    if len(holders) < threshold:
+    used: dict[int, bytes] = {}
+    for holders in ways:
+        if len(holders) >= threshold:
+            used = {holder: held[holder] for holder in holders[:threshold]}
+            secret = rebuild([holder + 1 for holder in used], list(used.values()))
+            if dealing.is_of(secret, roster):
+                return secret, used
+    return None, used
+
+
+def _check_enough(roster: Roster, held: Mapping[int, bytes], dealer: int) -> None:
+    threshold = roster.params.threshold
+    if len(held) < threshold:
         raise Aborted(
             AbortReason.TOO_FEW_UNMASK_SHARES,
             f"{len(held)} shares of client {roster.client_id(dealer)}'s secret, {threshold} needed",
         )
-    return rebuild([holder + 1 for holder in holders], [held[holder] for holder in holders])

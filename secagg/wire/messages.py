@@ -43,9 +43,6 @@ COMMITMENTS_SIZE = 2 * COMMITMENT_SIZE
 ENVELOPE_SIZE = COMMITMENTS_SIZE + 2 * SHARE_SIZE + TAG_SIZE
 
 
-_OWN_AND_OTHERS = slice(SHARE_SIZE), slice(SHARE_SIZE, None)
-
-
 @dataclass(frozen=True, slots=True)
 class Offer:
     """Server → all: the parameters, and a nonce that makes the session's name new."""
@@ -225,27 +222,35 @@ class UnmaskShares:
     signature: bytes
     shares: Sequence[bytes]
 
-    def signed(self, survivors: bytes) -> bytes:
+    def signed(self, session: bytes, survivors: bytes) -> bytes:
         """What the signature covers.
 
         Args:
+            session: its name.
             survivors: what the consistency signatures cover, so that the answer is to one request.
         """
-        own, others = (memoryview(joined(self.shares))[s] for s in _OWN_AND_OTHERS)
-        hashed = hashlib.sha256(others).digest()
-        return self.statement(survivors, self.client_id, bytes(own), hashed)
+        own = b"".join(self.shares[:1])
+        return self.statement(session, survivors, self.client_id, own, self.others())
+
+    def others(self) -> bytes:
+        """SHA-256 of all shares but its own, joined."""
+        return hashlib.sha256(memoryview(joined(self.shares))[SHARE_SIZE:]).digest()
 
     @staticmethod
-    def statement(survivors: bytes, client_id: int, own: bytes, others: bytes) -> bytes:
+    def statement(
+        session: bytes, survivors: bytes, client_id: int, own: bytes, others: bytes
+    ) -> bytes:
         """The statement that a client signs.
 
         Args:
+            session: its name.
             survivors: what the consistency signatures cover.
             client_id: the sender.
             own: the share of its own self-mask seed.
             others: SHA-256 of its other shares, joined. Evidence about its own need not show them.
         """
-        return digest(b"unmask", survivors, client_id.to_bytes(4, "little"), own, others)
+        client = client_id.to_bytes(4, "little")
+        return digest(b"unmask", session, survivors, client, own, others)
 
 
 Message = (

@@ -18,10 +18,12 @@ from he import wire
 from he.crypto.enrolment import Proof
 from he.crypto.tags import UploadName
 from secagg import Phase
+from secagg.testing import deterministic_entropy
 from secagg.wire.codec import encode_chunk
 from tests.fuzz.envelopes import CONTEXT, PUBLIC, TRUSTING
 from tests.fuzz.stages import SESSIONS, stages
 from tests.fuzz.targets import run, seed
+from tests.secagg.support.cheats import many_disputes, wrong_own_share, wrong_seed
 from tests.secagg.support.make_vectors import PATH as VECTORS
 from tests.secagg.support.recorder import STEPS
 
@@ -106,9 +108,17 @@ def encrypted():
     yield seed("he public context", PUBLIC.to_bytes())
 
 
+def convicting():
+    """Evidence of a bad dealer and of disputes, which holds."""
+    with deterministic_entropy(b"evidence"):
+        for make in (wrong_seed, wrong_own_share, many_disputes):
+            (conviction,) = make()[1].convictions
+            yield seed(f"evidence {conviction.offence.name}", conviction.evidence)
+
+
 def always():
     """What an honest session says: kept whatever it adds."""
-    return sorted({*honest(), *uploads(), *encrypted()})
+    return sorted({*honest(), *uploads(), *encrypted(), *convicting()})
 
 
 def steps_of(data):

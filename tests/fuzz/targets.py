@@ -11,10 +11,14 @@ from functools import partial
 from secagg import (
     Aborted,
     CapacityError,
+    Conviction,
+    Directory,
+    Offence,
     Phase,
     RemoteProtocolError,
     UnsafeParametersError,
     WireFormatError,
+    check_conviction,
     masked_vector,
     message_kind,
 )
@@ -25,6 +29,7 @@ from secagg.wire.bounds import largest_message
 from secagg.wire.codec import decode, decode_chunk, encode, encode_chunk
 from tests.fuzz.envelopes import TARGETS as HE_TARGETS
 from tests.fuzz.stages import stages
+from tests.secagg.support.lab import CONTEXT
 from tests.secagg.support.recorder import STEPS
 from tests.secagg.support.second_wire import Refused, read
 from tests.secagg.support.snapshots import state_of
@@ -149,6 +154,25 @@ def offer(data):
     decode(joined.start())
 
 
+class _Credulous(Directory):
+    """Knows everyone, and finds that every signature holds."""
+
+    def check(self, client_id, public):
+        """Everyone is known."""
+
+    def verify(self, public, signature, message):
+        return True
+
+
+def evidence(offence, data):
+    """Evidence holds or is refused."""
+    conviction = Conviction(20, offence, data)
+    try:
+        check_conviction(conviction, context=CONTEXT, directory=_Credulous({}))
+    except (RemoteProtocolError, WireFormatError):
+        return
+
+
 _ROLES = [
     (
         f"{role} {name} {phase.value}{' credulous' * credulous}",
@@ -178,6 +202,7 @@ TARGETS = dict(
         *_ROLES,
         *_UPLOADS,
         *HE_TARGETS,
+        *((f"evidence {offence.name}", partial(evidence, offence)) for offence in Offence),
     ]
 )
 NAMES = list(TARGETS)

@@ -25,9 +25,11 @@ from secagg import (
     Aborted,
     AbortReason,
     LocalProtocolError,
+    Offence,
     Phase,
     RemoteProtocolError,
     SecAggError,
+    check_conviction,
     masked_vector,
 )
 from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
@@ -44,7 +46,7 @@ from secagg.wire.messages import (
     Survivors,
     UnmaskShares,
 )
-from tests.secagg.support.lab import Lab
+from tests.secagg.support.lab import CONTEXT, Lab
 from tests.secagg.support.snapshots import state_of
 
 PLACES = st.integers(0, 11)
@@ -264,15 +266,25 @@ class Sessions(RuleBasedStateMachine):
         self.replies, self.answered = {}, set()
         if self.server.phase is Phase.DONE:
             self.result = self.server.result()
+            self.judge_convictions(self.result.convictions)
 
     def judge_end(self, phase, error):
         """A session ends for want of answers, or by a liar's fault: never an honest client's."""
-        assert error.culprit is None or error.culprit in self.liars
         assert error.culprit or error.reason is not AbortReason.BAD_DEALER
+        assert error.culprit in {None, *(c.client_id for c in error.convictions)}
+        self.judge_convictions(error.convictions)
         params = self.lab.params
         least = params.min_roster if phase is Phase.ADVERTISE_KEYS else params.min_survivors
         late = {Phase.UNMASK, Phase.CONSISTENCY} if params.local else {Phase.UNMASK}
         assert len(self.answered) < least or self.liars or phase in late
+
+    def judge_convictions(self, convictions):
+        """A bad dealer's shares convict it; accusations do if no more clients lie than are assumed to."""
+        few = len(self.liars) <= self.lab.params.colluders
+        for conviction in convictions:
+            if few or conviction.offence is Offence.BAD_DEALER:
+                assert conviction.client_id in self.liars
+            check_conviction(conviction, context=CONTEXT, directory=self.lab.directory)
 
     # Lies to the server --------------------------------------------------------------------------
 

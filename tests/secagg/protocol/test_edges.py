@@ -27,7 +27,6 @@ from secagg.crypto import keys
 from secagg.crypto.ephemeral import present
 from secagg.roster import Roster
 from secagg.server.admission import somebody
-from secagg.server.unmask import compatible
 from secagg.testing import deterministic_entropy
 from secagg.wire.codec import Kind, encode
 from secagg.wire.messages import Partners, Survivors
@@ -138,15 +137,6 @@ def test_records_are_whole_and_equal_by_their_items():
     assert two == (b"ab", b"cd")
     assert two != (b"ab",)
     assert two != 5
-
-
-def test_who_is_at_odds_with_two_goes_and_leaves_one_of_a_quarrel():
-    """0 accuses 1 and 2, which accuse each other: 0 goes first (lower position), then 1."""
-    lab = Lab(6, dropout_rate=0.4).run_to(Phase.SHARE_KEYS)
-    opened = {place: set(range(6)) - {place} for place in range(6)}
-    opened[0] -= {1, 2}
-    opened[1] -= {2}
-    assert compatible(lab.roster, opened) == {2, 3, 4, 5}
 
 
 def test_the_tables_alone_do_not_decide(monkeypatch):

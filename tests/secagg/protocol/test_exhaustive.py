@@ -122,7 +122,7 @@ def test_every_pattern_of_drop_outs(n, dropout, corrupt):
     ("name", "check", "instead"),
     [
         ("_orphans", "if other not in survivors", "if False"),
-        ("_rebuilt", "len(holders) < threshold", "False"),
+        ("_check_enough", "len(held) < threshold", "False"),
     ],
 )
 def test_a_mutant_that_settles_wrongly_is_found(monkeypatch, name, check, instead):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,8 +13,14 @@ from hypothesis import strategies as st
 
 from secagg import Aborted, AbortReason, Phase
 from secagg.graph import Graph
-from secagg.server.outbox import commitments_of, inboxes_of, promises_to, shares_by_dealer
-from secagg.server.unmask import remove_masks
+from secagg.server.outbox import (
+    commitments_of,
+    inboxes_of,
+    promises_to,
+    shares_by_dealer,
+    whole_dealing,
+)
+from secagg.server.unmask import find_masks, remove_masks
 from secagg.wire.messages import COMMITMENT_SIZE, ShareKeys, UnmaskShares
 from tests.secagg.support.lab import Lab
 
@@ -62,7 +69,7 @@ def test_a_promise_is_the_share_that_is_due(case):
     roster, partners, survivors = case
     dealt = dealt_by(roster, range(len(roster.ids)))  # some dealt that are no partners
     dealt = {dealer: commitments_of(message) for dealer, message in dealt.items()}
-    promises = promises_to(roster, dealt, partners, survivors)
+    promises, dealings = promises_to(roster, dealt, partners, survivors)
     assert promises.keys() == survivors
     for holder, promised in promises.items():
         assert promised == b"".join(
@@ -70,6 +77,18 @@ def test_a_promise_is_the_share_that_is_due(case):
             for dealer in roster.neighbours(holder)
             if dealer in partners
         )
+    masked_with = {
+        place: tuple(other for other in roster.neighbours(place) if other in partners)
+        for place in partners
+    }
+    assert dealings.keys() == set(partners)
+    for dealer, dealing in dealings.items():
+        whole = whole_dealing(roster, dealer, dealing, promises, masked_with)
+        here, there = "bs" if dealer in survivors else "sb"
+        around = roster.neighbours(dealer)
+        assert whole.column == b"".join(name(here, dealer, holder) for holder in around)
+        others = b"".join(name(there, dealer, holder) for holder in around)
+        assert whole.other == hashlib.sha256(others).digest()
 
 
 @given(cohorts())
@@ -100,12 +119,11 @@ def test_a_survivor_of_whom_nothing_came_is_not_passed_over():
     server, total = lab.server, lab.server._total.copy()
     answers = {lab.roster.positions[i]: message for i, message in server._answers.items()}
     shares = list(shares_by_dealer(answers, server._masked_with))
-    commitments = {place: message.seed_commitment for place, message in server._dealt.items()}
 
     def removed(shares):
         words = total.copy()
-        told = (words, lab.roster, lab.partner_root, server._alive, server._masked_with)
-        remove_masks(*told, shares, commitments)
+        told = (lab.roster, lab.partner_root, server._alive, server._masked_with)
+        remove_masks(words, find_masks(*told, shares, server._dealings))
         return words
 
     with pytest.raises(Aborted) as caught:

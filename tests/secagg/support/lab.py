@@ -46,15 +46,19 @@ class Lab:
             policy=policy or Policy(allow_semi_honest=True, allow_local=True),
         )
 
-    def run_to(self, phase, *, silent=None):
-        """Play honestly until the server awaits `phase`; silent: client → first phase it misses."""
+    def run_to(self, phase, *, silent=None, lies=None):
+        """Play honestly until the server awaits `phase`.
+
+        silent: client → first phase it misses; lies: client → phase → its message → what it says instead,
+        which it signs.
+        """
         order = list(Phase)
         while self.server.phase is not phase:
             now = self.server.phase
             for i in self.next_messages or self.ids:
                 left = (silent or {}).get(i)
                 if left is None or order.index(now) < order.index(left):
-                    self.answer(i)
+                    self.answer(i, (lies or {}).get(i, {}).get(now))
             self.next_messages = self.server.advance()
         return self
 
@@ -64,8 +68,10 @@ class Lab:
             return self.clients[client_id].start()
         return self.clients[client_id].receive(self.next_messages[client_id])
 
-    def answer(self, client_id):
+    def answer(self, client_id, lie=None):
         reply = self.reply(client_id)
+        if lie is not None:
+            reply = self.signed(lie(decode(reply)[1]))
         self.sent[self.server.phase, client_id] = reply
         self.server.receive(client_id, reply)
 

@@ -169,7 +169,7 @@ def derived(session):
             "input": MaskedInput.partners_signed(session.session, root, speaker).hex(),
             "masked vector": said(Phase.MASKED_INPUT).signed(session.session, root).hex(),
             "survivors": told.hex(),
-            "unmask": said(Phase.UNMASK).signed(told).hex(),
+            "unmask": said(Phase.UNMASK).signed(session.session, told).hex(),
         },
         "self": selves(session, roster, root),
         "pairs": pairs(session, roster, root),

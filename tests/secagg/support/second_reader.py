@@ -331,7 +331,7 @@ class Reader:
     def unmask_digest(self, client):
         own, *others = self.answers["unmask"][client]["shares"]
         rest = hashlib.sha256(b"".join(others)).digest()
-        return d(b"unmask", self.survivors_digest(), u32(client), own, rest)
+        return d(b"unmask", self.session, self.survivors_digest(), u32(client), own, rest)
 
     def rebuilt(self, shares, dealer):
         require(len(shares[dealer]) >= self.t, f"shares of {dealer}")

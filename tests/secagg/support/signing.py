@@ -28,7 +28,7 @@ def signed(message, identity, server):
         ShareKeys: (server._session, roster),
         SharesOpened: (server._session, roster),
         MaskedInput: (server._session, server._partner_root),
-        UnmaskShares: (server._told,),
+        UnmaskShares: (server._session, server._told),
     }
     if isinstance(message, ConsistencySignature):
         return replace(message, signature=identity.sign(server._told))

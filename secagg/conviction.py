@@ -1,0 +1,37 @@
+"""What a client is convicted of, and the evidence: values only; `secagg.evidence` makes and checks them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+__all__ = ["Conviction", "Offence"]
+
+
+class Offence(enum.Enum):
+    """What a client has been shown to do."""
+
+    BAD_DEALER = "dealt shares that rebuild another secret than it announced"
+    DISPUTES = "disputes shares with more clients than can be corrupt"
+
+
+@dataclass(frozen=True, slots=True)
+class Conviction:
+    """A client that has been shown to cheat: leave it out from now on.
+
+    Args:
+        client_id: the client.
+        offence: what it did.
+        evidence: signed messages that show it, for `secagg.check_conviction`.
+
+    Example:
+        >>> str(Conviction(7, Offence.BAD_DEALER, b"long"))
+        'client 7 dealt shares that rebuild another secret than it announced'
+    """
+
+    client_id: int
+    offence: Offence
+    evidence: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"client {self.client_id} {self.offence.value}"

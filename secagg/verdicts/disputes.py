@@ -1,0 +1,74 @@
+"""Disputes over shares: who is proven to lie, from how many clients can be corrupt.
+
+A dispute is a pair of neighbours one of which says that the other's shares did not open.  Either the
+dealer sealed something else, or the holder lies; which of them, the server cannot see.  But one of the two
+is corrupt, so the corrupt clients are a *vertex cover* of the graph of disputes: at least one end of each.
+An honest client disputes with corrupt clients only.  Hence a client is corrupt that disputes with more
+clients than can be corrupt, and with those proven corrupt left out, with more than the others that can.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from secagg.params import Params
+
+__all__ = ["graph_of", "proven"]
+
+
+def graph_of(accusations: Mapping[int, AbstractSet[int]]) -> dict[int, set[int]]:
+    """Position → positions that it is at odds with, among those who said which shares opened.
+
+    Args:
+        accusations: position → neighbours whose shares it says did not open, for each that answered.
+    """
+    graph: dict[int, set[int]] = {}
+    for holder in sorted(accusations):
+        for dealer in accusations[holder]:
+            if dealer in accusations:
+                graph.setdefault(holder, set()).add(dealer)
+                graph.setdefault(dealer, set()).add(holder)
+    return graph
+
+
+def proven(graph: Mapping[int, AbstractSet[int]], params: Params) -> set[int]:
+    """Positions that must be corrupt if at most `params.colluders` of all clients are.
+
+    On a sparse graph, also those at odds with more than `params.colluders_around` of their neighbours.
+    If these would be more clients than can be corrupt, the assumption is false, and nothing is proven.
+
+    Args:
+        graph: the disputes.
+        params: of the session.
+    """
+    corrupt, around = params.colluders, params.colluders_around
+    left = {position: len(others) for position, others in graph.items()}
+    convicted = {position for position, count in left.items() if count > around}
+    for position in convicted:
+        _forget(position, graph, left)
+    waiting = [(-count, position) for position, count in left.items()]
+    heapq.heapify(waiting)
+    while waiting and len(convicted) <= corrupt:
+        count, position = heapq.heappop(waiting)
+        if position in convicted or -count != left[position]:
+            continue
+        if left[position] <= corrupt - len(convicted):
+            break
+        convicted.add(position)
+        for other in _forget(position, graph, left):
+            heapq.heappush(waiting, (-left[other], other))
+    return convicted if len(convicted) <= corrupt else set()
+
+
+def _forget(
+    position: int, graph: Mapping[int, AbstractSet[int]], left: dict[int, int]
+) -> Iterable[int]:
+    """Count a client's disputes no longer against its opponents; these."""
+    for other in graph[position]:
+        left[other] -= 1
+    return graph[position]
