@@ -1,82 +1,68 @@
-"""The command: `python -m benchmarks SUITE [--quick | --full] [--out FOLDER] [--check]`."""
+"""The command: `python -m benchmarks SUITE`, or `python -m benchmarks document` for the page of results."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import importlib
+import importlib.util
+import pkgutil
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from benchmarks.suites import available, load, own_command
+import benchmarks
+from benchmarks.kit import document
+from benchmarks.kit.command import begin, finish, set_environment
+from benchmarks.kit.options import add_common
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-# one core a contestant, and no peer phones home; before numpy or a peer is loaded
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "FLWR_TELEMETRY_ENABLED": "0",
-}
+__all__ = ["available", "main"]
+
+_Command = "Callable[[Sequence[str]], int]"
+
+
+def available() -> tuple[str, ...]:
+    """Names of the suites: all packages of this folder but the kit.
+
+    Example:
+        >>> "secagg" in available(), "kit" in available()
+        (True, False)
+    """
+    found = pkgutil.iter_modules(benchmarks.__path__)
+    return tuple(sorted(part.name for part in found if part.ispkg and part.name != "kit"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a suite's own command where it has one, else the suite."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    """Run a suite's own command where it has one, else the suite; or rewrite the page of results."""
+    set_environment()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    own = own_command(given[0]) if given else None
-    return own(given[1:]) if own else run_suite(given)
+    if given[:1] == ["document"]:
+        return document.main(given[1:])
+    own = _own_command(given[0]) if given else None
+    return own(given[1:]) if own else _run(given)
 
 
-def run_suite(arguments: Sequence[str]) -> int:
-    """Run one suite; 0 also when a bar is missed, unless --check is given."""
-    options = _parser().parse_args(arguments)
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-    from rich.console import Console  # noqa: PLC0415 - after the environment is set
-
-    from benchmarks.bench import Bench  # noqa: PLC0415 - the same
-    from benchmarks.machine import facts  # noqa: PLC0415 - the same
-    from benchmarks.report import last_line, print_tables, write_files  # noqa: PLC0415 - the same
-
-    machine = facts()
-    bench = Bench(options.suite, options.size, Console(stderr=True))
-    load(options.suite)(bench)
-    console = Console() if sys.stdout.isatty() else Console(width=150)
-    print_tables(bench, console)
-    for path in write_files(bench, options.out, machine):
-        console.print(f"wrote {path}", markup=False)
-    print(last_line(bench))
-    return int(options.check and any(m.met is False for m in bench.measures))
+def _own_command(suite: str) -> Callable[[Sequence[str]], int] | None:
+    name = f"benchmarks.{suite}.__main__"
+    if suite not in available() or not importlib.util.find_spec(name):
+        return None
+    return cast("_Command", importlib.import_module(name).main)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure a suite against its bars, and against the peers that are installed. "
         "The last line printed is one JSON object with the ratios.",
+        epilog="`python -m benchmarks document` writes results into docs/benchmarks.md.",
     )
     parser.add_argument("suite", choices=available())
-    sizes = parser.add_mutually_exclusive_group()
-    for size, text in (
-        ("quick", "small sizes: under two minutes"),
-        ("full", "the largest cohorts as well"),
-    ):
-        sizes.add_argument(f"--{size}", dest="size", action="store_const", const=size, help=text)
-    parser.set_defaults(size="default")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("bench-results"),
-        metavar="FOLDER",
-        help="where SUITE.json and SUITE.html go (default: %(default)s)",
-    )
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed")
-    return parser
+    add_common(parser)
+    options = parser.parse_args(arguments)
+    bench = begin(options.suite, options)
+    importlib.import_module(f"benchmarks.{options.suite}").run(bench)
+    return finish(bench, options)
 
 
 if __name__ == "__main__":

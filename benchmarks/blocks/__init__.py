@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

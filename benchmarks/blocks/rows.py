@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks.blocks.costs import Costs, costs_of, plan_of
-from benchmarks.measure import Curve, Measure, Table
+from benchmarks.kit.measure import Curve, Measure, Table
 from fedavg.algorithms.blocks.layers import LayerBlocks
 from fedavg.algorithms.blocks.rolling import RollingBlocks
 from fedavg.data.dataset import Dataset
@@ -24,7 +24,7 @@ from fedavg.sums.plain import InsecurePlain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
     from fedavg.algorithms.blocks.deal import Blocks
     from fedavg.data.tasks import Task
 

@@ -8,7 +8,7 @@ from benchmarks.compression import tables
 from benchmarks.compression.task import Setting
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

@@ -6,7 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.compression.task import CLIENTS, Outcome, Setting, Traffic
-from benchmarks.measure import Curve, Measure, Table
+from benchmarks.kit.measure import Curve, Measure, Table
 from fedavg.algorithms.error_feedback import ErrorFeedback
 from fedavg.algorithms.random_k import RandomK
 from fedavg.encoding.broadcast import FORMATS
@@ -15,7 +15,7 @@ from fedavg.encoding.quantised import Quantised
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["cases", "run"]
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from benchmarks.measure import Curve, Measure, Table
+from benchmarks.kit.measure import Curve, Measure, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
     from fedavg import Dataset
 
 __all__ = ["CASES", "Case", "divide", "rounds_to", "run", "small"]
@@ -129,7 +129,7 @@ def run(bench: Bench, data: str | None = None, workers: int | None = None) -> No
     if data is None:
         _small(bench, cores)
         return
-    from benchmarks.simulation.task import read_images  # noqa: PLC0415 - as above
+    from benchmarks.kit.images import read_images  # noqa: PLC0415 - as above
     from fedavg import Dataset  # noqa: PLC0415 - as above
 
     train, test = (Dataset(*read_images(data, part)) for part in ("train", "test"))

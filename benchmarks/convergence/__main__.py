@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks.__main__ import _ENVIRONMENT
-from benchmarks.options import add_common
+from benchmarks.kit.command import begin, finish
+from benchmarks.kit.options import add_common
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,22 +18,11 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Count rounds; 0 also when a target is missed, unless --check is given."""
     options = _parser().parse_args(arguments)
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    from rich.console import Console  # noqa: PLC0415 - after the environment is set
+    bench = begin("convergence", options)
+    from benchmarks import convergence  # noqa: PLC0415 - after the environment is set
 
-    from benchmarks import convergence  # noqa: PLC0415 - the same
-    from benchmarks.bench import Bench  # noqa: PLC0415 - the same
-    from benchmarks.machine import facts  # noqa: PLC0415 - the same
-    from benchmarks.report import last_line, print_tables, write_files  # noqa: PLC0415 - the same
-
-    machine, bench = facts(), Bench("convergence", options.size, Console(stderr=True))
     convergence.run(bench, options.data, options.workers)
-    print_tables(bench, Console() if sys.stdout.isatty() else Console(width=150))
-    for path in write_files(bench, options.out, machine):
-        print(f"wrote {path}")
-    print(last_line(bench))
-    return int(options.check and any(m.met is False for m in bench.measures))
+    return finish(bench, options)
 
 
 def _parser() -> argparse.ArgumentParser:

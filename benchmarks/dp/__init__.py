@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.dp import audits, grid, peers, samplers
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

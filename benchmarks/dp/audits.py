@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.measure import Bar, Measure, Table
-from benchmarks.timing import Timing
+from benchmarks.kit.measure import Bar, Measure, Table
+from benchmarks.kit.timing import Timing
 from dp import audit, gaussian_epsilon
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

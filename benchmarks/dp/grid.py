@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from benchmarks.dp.cases import GRID
 from benchmarks.dp.child import ask
-from benchmarks.measure import Bar, Measure, Table
-from benchmarks.timing import Timing
+from benchmarks.kit.measure import Bar, Measure, Table
+from benchmarks.kit.timing import Timing
 from dp import NoSampling, PoissonSampling, calibrate_noise_multiplier
 from dp.accounting import gaussian_epsilon
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench
     from benchmarks.dp.child import Answer
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["calibrate", "run"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks.dp.cases import SHORT
 from benchmarks.dp.child import Answer, ask
-from benchmarks.measure import Bar, Measure, Table
+from benchmarks.kit.measure import Bar, Measure, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.bench import Bench
     from benchmarks.dp.cases import Case
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

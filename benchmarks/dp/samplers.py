@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.measure import Bar, Curve, Measure
+from benchmarks.kit.measure import Bar, Curve, Measure
 from dp import sample_discrete_gaussian, sample_rounded_gaussian, sample_skellam
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

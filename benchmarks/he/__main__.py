@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.__main__ import _ENVIRONMENT, run_suite
 from benchmarks.he.model import ModelFileError, tensor_sizes
-from benchmarks.options import add_common
+from benchmarks.kit.command import begin, finish
+from benchmarks.kit.options import add_common
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.he.play import Round
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["main"]
 
@@ -30,40 +30,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 also when a bar is missed, unless --check is given; 2 for a model that cannot be measured."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    from benchmarks.he.picture import draw  # noqa: PLC0415 - after the environment is set
+    bench = begin("he", options)
+    from benchmarks import he as suite  # noqa: PLC0415 - after the environment is set
+    from benchmarks.he.picture import draw  # noqa: PLC0415 - the same
     from he import CapacityError, UnsafeParametersError  # noqa: PLC0415 - the same
 
-    status = 0
     if options.params is None and options.model is None:
         if (options.clients, options.bits, options.scheme) != (None, None, None):
             parser.error("--clients, --bits and --scheme go with --params or --model")
-        size = [f"--{options.size}"] if options.size != "default" else []
-        check = ["--check"] if options.check else []
-        status = run_suite(["he", *size, *check, "--out", str(options.out)])
+        suite.run(bench)
     else:
         try:
-            _own(options)
+            _own(bench, options)
         except (ModelFileError, CapacityError, UnsafeParametersError, ValueError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+    status = finish(bench, options)
     picture = options.out / "he-parts.html"
     draw(options.out / "he.json", picture)
     print(f"wrote {picture}", file=sys.stderr)
     return status
 
 
-def _own(options: argparse.Namespace) -> None:
-    """One round for the user's model: tables and files, no bars."""
-    from rich.console import Console  # noqa: PLC0415 - after the environment is set
-
-    from benchmarks.bench import Bench  # noqa: PLC0415 - the same
-    from benchmarks.he.against import beside, contest, tables  # noqa: PLC0415 - the same
+def _own(bench: Bench, options: argparse.Namespace) -> None:
+    """One round for the user's model: tables, no bars."""
+    from benchmarks.he.against import beside, contest, tables  # noqa: PLC0415 - after the environment is set
     from benchmarks.he.ours import label, ours  # noqa: PLC0415 - the same
     from benchmarks.he.play import play  # noqa: PLC0415 - the same
-    from benchmarks.machine import facts  # noqa: PLC0415 - the same
-    from benchmarks.report import last_line, print_tables, write_files  # noqa: PLC0415 - the same
     from he import Params  # noqa: PLC0415 - the same
 
     what, bits = _round(options), options.bits or 20
@@ -71,7 +64,6 @@ def _own(options: argparse.Namespace) -> None:
     for scheme in schemes:  # what fits nothing is refused before anything is measured
         Params.for_sum(what.clients, max_abs=(1 << (bits - 1)) - 1, scheme=scheme)
     contestants = {label(scheme, bits): ours(scheme, bits) for scheme in schemes}
-    machine, bench = facts(), Bench("he", options.size, Console(stderr=True))
     if what.length <= _PEERS_BELOW:
         played = contest(bench, what, contestants, peer=bench.peer("nvflare") is not None)
     else:
@@ -80,10 +72,6 @@ def _own(options: argparse.Namespace) -> None:
             played = play(what, contestants, tick=tick)
     bench.add(*beside(played))
     bench.add(*tables(played, f"n={what.clients}, {what.length:,} parameters, {bits} bits"))
-    print_tables(bench, Console() if sys.stdout.isatty() else Console(width=150))
-    for path in write_files(bench, options.out, machine):
-        print(f"wrote {path}")
-    print(last_line(bench))
 
 
 def _round(options: argparse.Namespace) -> Round:

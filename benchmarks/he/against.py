@@ -8,14 +8,14 @@ from benchmarks.he.flare import Flare
 from benchmarks.he.ours import label, ours
 from benchmarks.he.peers import Floats, Tutorial
 from benchmarks.he.play import Played, Round, play
-from benchmarks.measure import Measure, Table
+from benchmarks.kit.measure import Measure, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from benchmarks.bench import Bench
     from benchmarks.he.play import System
-    from benchmarks.timing import Timing
+    from benchmarks.kit.bench import Bench
+    from benchmarks.kit.timing import Timing
 
 __all__ = ["FLARE", "FLOATS", "TUTORIAL", "beside", "contest", "run", "tables"]
 

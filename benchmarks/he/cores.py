@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.measure import Measure
-from benchmarks.timing import Cost, Stopwatch, Timing
+from benchmarks.kit.measure import Measure
+from benchmarks.kit.timing import Cost, Stopwatch, Timing
 from he import Client, Params, SecretContext, encrypt_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.he.stages import Stages
-    from benchmarks.timing import Timing
+    from benchmarks.kit.timing import Timing
 
 __all__ = ["CLIP", "Played", "Round", "System", "play"]
 

@@ -9,13 +9,13 @@ from benchmarks.he.flare import Flare
 from benchmarks.he.ours import label, ours
 from benchmarks.he.peers import Floats, Tutorial
 from benchmarks.he.play import Round, play
-from benchmarks.measure import Curve, Table
+from benchmarks.kit.measure import Curve, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from benchmarks.bench import Bench
     from benchmarks.he.play import Played, System
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.timing import Timing
+from benchmarks.kit.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from benchmarks.he.ours import label, ours
 from benchmarks.he.play import Round, play
-from benchmarks.measure import Table
+from benchmarks.kit.measure import Table
 from he import Params
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.bench import Bench
     from benchmarks.he.ours import Ours
     from benchmarks.he.play import Played
+    from benchmarks.kit.bench import Bench
     from he.params import Scheme
 
 __all__ = ["run"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.secagg import growth, large, paper, primitives, rounds
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

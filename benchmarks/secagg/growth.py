@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.measure import Curve, Measure, Table
+from benchmarks.kit.measure import Curve, Measure, Table
+from benchmarks.kit.timing import Cost, Stopwatch
 from benchmarks.secagg.session import MAX_ABS, record, replay
-from benchmarks.timing import Cost, Stopwatch
 from secagg import Params
 from secagg.crypto.masks import SEED_SIZE, add_masks
 from secagg.crypto.ring import packed_size
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
     from benchmarks.secagg.session import Recording
 
 __all__ = ["run"]

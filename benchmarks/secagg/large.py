@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.measure import Measure
+from benchmarks.kit.measure import Measure
+from benchmarks.kit.timing import Timing
 from benchmarks.secagg.session import MAX_ABS, Recording, record, replay
-from benchmarks.timing import Timing
 from secagg import Params
 from secagg.crypto.ring import add_packed, ring_dtype
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run", "ten_thousand"]
 

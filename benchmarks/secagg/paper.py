@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Table
+from benchmarks.kit.measure import Table
 from secagg import UnsafeParametersError
 from secagg.derivation import requirements
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
     from secagg.derivation import ThreatModel
 
 __all__ = ["run"]

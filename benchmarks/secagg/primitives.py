@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from benchmarks.measure import Measure
+from benchmarks.kit.measure import Measure
+from benchmarks.kit.timing import Stopwatch, Timing
 from benchmarks.secagg import flower
-from benchmarks.timing import Stopwatch, Timing
 from secagg.crypto.masks import SEED_SIZE, add_masks
 from secagg.crypto.shamir import deal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 

@@ -6,14 +6,14 @@ import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Measure
+from benchmarks.kit.measure import Measure
+from benchmarks.kit.timing import Timing
 from benchmarks.secagg import flower
 from benchmarks.secagg.session import Recording, like_for_like, record, replay
-from benchmarks.timing import Timing
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench
-    from benchmarks.measure import Bar
+    from benchmarks.kit.bench import Bench
+    from benchmarks.kit.measure import Bar
     from benchmarks.secagg.flower import FlowerRound
 
 __all__ = ["run"]

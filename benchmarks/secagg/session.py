@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.timing import Stopwatch
+from benchmarks.kit.timing import Stopwatch
 from secagg import (
     Client,
     Directory,

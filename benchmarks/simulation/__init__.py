@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
 
 __all__ = ["run"]
 
@@ -21,8 +21,8 @@ def run(bench: Bench, data: str | None = None, workers: int | None = None) -> No
         data: an NPZ file of MNIST; None for images of its shape, which train at the same speed.
         workers: processes; None for one a core.
     """
+    from benchmarks.kit.images import write_synthetic  # noqa: PLC0415 - the same
     from benchmarks.simulation import rows  # noqa: PLC0415 - the command sets the environment
-    from benchmarks.simulation.task import write_synthetic  # noqa: PLC0415 - the same
 
     with tempfile.TemporaryDirectory() as folder:
         path = data or str(Path(folder) / "images.npz")

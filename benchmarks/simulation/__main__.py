@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.__main__ import _ENVIRONMENT
-from benchmarks.options import add_common
+from benchmarks.kit.command import begin, finish
+from benchmarks.kit.options import add_common
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
     from benchmarks.simulation.task import Task
 
 __all__ = ["main"]
@@ -26,37 +24,22 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 also when a bar is missed, unless --check is given; 2 for a peer that is not installed."""
     options = _parser().parse_args(arguments)
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    from rich.console import Console  # noqa: PLC0415 - after the environment is set
+    bench = begin("simulation", options)
+    from benchmarks import simulation  # noqa: PLC0415 - after the environment is set
 
-    from benchmarks import simulation  # noqa: PLC0415 - the same
-    from benchmarks.bench import Bench  # noqa: PLC0415 - the same
-    from benchmarks.machine import facts  # noqa: PLC0415 - the same
-    from benchmarks.report import last_line, print_tables, write_files  # noqa: PLC0415 - the same
-
-    machine, bench = facts(), Bench("simulation", options.size, Console(stderr=True))
-    ratio: float | None = None
     if options.baseline is None:
         simulation.run(bench, options.data, options.workers)
-    else:
-        ratio = _against(bench, options)
-        if ratio is None:
-            return 2
-    print_tables(bench, Console() if sys.stdout.isatty() else Console(width=150))
-    for path in write_files(bench, options.out, machine):
-        print(f"wrote {path}")
-    last = json.loads(last_line(bench))
-    print(json.dumps(last if ratio is None else {**last, "ratio": float(f"{ratio:.4g}")}))
-    return int(options.check and any(m.met is False for m in bench.measures))
+        return finish(bench, options)
+    ratio = _against(bench, options)
+    return 2 if ratio is None else finish(bench, options, ratio=ratio)
 
 
 def _against(bench: Bench, options: argparse.Namespace) -> float | None:
     """One model against one baseline: seconds per round, theirs over ours."""
-    from benchmarks.measure import Measure  # noqa: PLC0415 - after the environment is set
+    from benchmarks.kit.images import write_synthetic  # noqa: PLC0415 - the same
+    from benchmarks.kit.measure import Measure  # noqa: PLC0415 - after the environment is set
     from benchmarks.simulation import rows  # noqa: PLC0415 - the same
     from benchmarks.simulation.contest import compete  # noqa: PLC0415 - the same
-    from benchmarks.simulation.task import write_synthetic  # noqa: PLC0415 - the same
 
     peer = rows.PEERS.get(options.baseline)
     if peer is not None and bench.peer(peer[0]) is None:

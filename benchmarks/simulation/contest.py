@@ -13,9 +13,9 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from benchmarks.kit.timing import Timing
 from benchmarks.simulation.processes import cpu_seconds, descendants, peak_resident, proportional
 from benchmarks.simulation.turns import MARK
-from benchmarks.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

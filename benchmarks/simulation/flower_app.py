@@ -14,8 +14,9 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping, FedAvg
 
+from benchmarks.kit.images import read_images
 from benchmarks.simulation.modules import accuracy, build, train
-from benchmarks.simulation.task import CLIP, MULTIPLIER, Task, read_images
+from benchmarks.simulation.task import CLIP, MULTIPLIER, Task
 from benchmarks.simulation.turns import Turns
 
 __all__ = ["TASK", "client", "server"]

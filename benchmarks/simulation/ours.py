@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.simulation.task import CLIP, MULTIPLIER, read_bytes, read_images, scaled
+from benchmarks.kit.images import read_bytes, read_images, scaled
+from benchmarks.simulation.task import CLIP, MULTIPLIER
 from fedavg.simulation.fork_server import start_early
 
 if TYPE_CHECKING:

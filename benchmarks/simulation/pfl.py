@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from benchmarks.kit.images import read_images
 from benchmarks.simulation.modules import accuracy, build
-from benchmarks.simulation.task import CLIP, MULTIPLIER, read_images
+from benchmarks.simulation.task import CLIP, MULTIPLIER
 
 if TYPE_CHECKING:
     from benchmarks.simulation.task import Task

@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.kit.images import read_images
 from benchmarks.simulation.modules import accuracy, build
-from benchmarks.simulation.task import CLIP, MULTIPLIER, read_images
+from benchmarks.simulation.task import CLIP, MULTIPLIER
 
 if TYPE_CHECKING:
     from torch import nn

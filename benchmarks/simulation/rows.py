@@ -6,15 +6,15 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Measure, Table
+from benchmarks.kit.measure import Measure, Table
+from benchmarks.kit.timing import Timing
 from benchmarks.simulation.contest import cold_start, compete
 from benchmarks.simulation.task import Task
-from benchmarks.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchmarks.bench import Bench
+    from benchmarks.kit.bench import Bench
     from benchmarks.simulation.contest import Result
 
 __all__ = [

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import convergence
 from benchmarks.convergence import __main__ as own
-from fedavg.training import loop as local
+from fedavg.training.fast import dense
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,19 +35,19 @@ def test_the_2nn_learns_digits() -> None:
 def test_broken_training_misses_the_target(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the test above would report if an update were lost, or labels did not go with images."""
     monkeypatch.setattr(convergence, "_SMALL_MOST", 20)
-    descend, served = local.DenseNet.descend, local.served
+    descend, served = dense.DenseNet.descend, dense.served
     if mutant == "stands still":
-        monkeypatch.setattr(local.DenseNet, "descend", lambda *_: None)
+        monkeypatch.setattr(dense.DenseNet, "descend", lambda *_: None)
     else:
         monkeypatch.setattr(
-            local,
+            dense,
             "served",
             lambda features, targets, batches: served(features, targets.flip(0), batches),
         )
     needed, reached = convergence.small(workers=0)
     assert needed is None
     assert max(reached) < 0.5
-    assert local.DenseNet.descend is not descend or local.served is not served
+    assert dense.DenseNet.descend is not descend or dense.served is not served
 
 
 def test_shards_hold_two_pieces_of_the_sorted_images() -> None:
@@ -78,7 +78,6 @@ def test_the_command_counts_rounds_as_published(
         tick()
         return (60, [0.5, 0.98]) if most == 200 else (None, [0.4, 0.9])
 
-    monkeypatch.setattr(own, "_ENVIRONMENT", {})
     monkeypatch.setattr(convergence, "rounds_to", fake)
     assert own.main(["--data", str(data), "--check", "--out", str(tmp_path)]) == 1
     told = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -11,7 +11,7 @@ from benchmarks import Bench
 from benchmarks.dp import audits, grid, peers, samplers
 from benchmarks.dp.cases import GRID, SHORT, Case
 from benchmarks.dp.child import Answer, ask
-from benchmarks.report import last_line
+from benchmarks.kit.report import last_line
 
 
 def _bench() -> Bench:

@@ -14,7 +14,6 @@ import torch
 from safetensors.numpy import save_file
 
 from benchmarks import Bench
-from benchmarks import __main__ as command
 from benchmarks.he import __main__ as own
 from benchmarks.he import against, cores, stages, widths
 from benchmarks.he.flare import Flare
@@ -42,12 +41,6 @@ def _collections_are_short() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_ENVIRONMENT", {})
-    monkeypatch.setattr(own, "_ENVIRONMENT", {})
 
 
 def _spin(seconds: float) -> None:

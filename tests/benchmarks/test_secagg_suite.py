@@ -208,7 +208,6 @@ def test_our_side_alone_reports_every_section(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _tiny(monkeypatch)
-    monkeypatch.setattr(command, "_ENVIRONMENT", {})
     monkeypatch.setattr(Bench, "peer", lambda *_: None)
     assert command.main(["secagg", "--quick", "--out", str(tmp_path)]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])

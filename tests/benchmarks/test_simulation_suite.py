@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from benchmarks import Bench
-from benchmarks import __main__ as command
+from benchmarks.kit.images import read_images, write_synthetic
 from benchmarks.simulation import __main__ as own
 from benchmarks.simulation import contest, processes, rows
 from benchmarks.simulation.contest import Contestant, Result, cold_start, compete
-from benchmarks.simulation.task import Task, read_images, write_synthetic
+from benchmarks.simulation.task import Task
 from benchmarks.simulation.turns import MARK, Turns
 
 if TYPE_CHECKING:
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_ENVIRONMENT", {})
-    monkeypatch.setattr(own, "_ENVIRONMENT", {})
 
 
 @pytest.fixture(scope="module")

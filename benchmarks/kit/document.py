@@ -1,4 +1,4 @@
-"""Results into the documents: `python -m benchmarks.document [FOLDER]` rewrites docs/benchmarks.md.
+"""Results into the documents: `python -m benchmarks document [FOLDER]` rewrites docs/benchmarks.md.
 
 Between `<!-- results: SUITE -->` and `<!-- /results -->` stands what FOLDER/SUITE.json says; suites without
 a file there keep what they have.
@@ -57,7 +57,7 @@ def results(told: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite the page; prints which suites changed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.document", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks document", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("bench-results"))
     parser.add_argument("--page", type=Path, default=_PAGE, help="default: %(default)s")
     options = parser.parse_args(arguments)
@@ -114,7 +114,3 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - whatever a table holds
 def _rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [headings, ["---"] * len(headings), *rows]
     return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

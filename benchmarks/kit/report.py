@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
 
-from benchmarks.measure import middle
-from benchmarks.plot import write_plot
-from benchmarks.timing import Timing
+from benchmarks.kit.measure import middle
+from benchmarks.kit.plot import write_plot
+from benchmarks.kit.timing import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
 
-    from benchmarks.bench import Bench
-    from benchmarks.measure import Measure
+    from benchmarks.kit.bench import Bench
+    from benchmarks.kit.measure import Measure
 
-__all__ = ["last_line", "print_tables", "progress_bar", "write_files"]
-
-
-@contextlib.contextmanager
-def progress_bar(console: Console, title: str, total: int) -> Generator[Callable[[], None]]:
-    """A progress bar for `total` steps."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as shown:
-        task = shown.add_task(title, total=total)
-        yield lambda: shown.advance(task)
+__all__ = ["last_line", "print_tables", "write_files"]
 
 
 def print_tables(bench: Bench, console: Console) -> None:
@@ -75,14 +59,14 @@ def _measure_row(m: Measure) -> tuple[str, ...]:
     return (m.name, *figures, str(m.bar or ""), reach, verdict)
 
 
-def write_files(bench: Bench, folder: Path, machine: Mapping[str, object]) -> tuple[Path, Path]:
+def write_files(bench: Bench, folder: Path) -> tuple[Path, Path]:
     """Write SUITE.json and SUITE.html into `folder`, which is made when it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     results, picture = folder / f"{bench.suite}.json", folder / f"{bench.suite}.html"
     content = {
         "suite": bench.suite,
         "size": bench.size,
-        "machine": dict(machine),
+        "machine": bench.machine,
         "peers": bench.versions,
         "absent_peers": bench.absent,
         "measures": [{**asdict(m), "met": m.met} for m in bench.measures],
@@ -94,8 +78,8 @@ def write_files(bench: Bench, folder: Path, machine: Mapping[str, object]) -> tu
     return results, picture
 
 
-def last_line(bench: Bench) -> str:
-    """One JSON object on one line: ratios, our own figures, and the bars that were not met."""
+def last_line(bench: Bench, **more: float) -> str:
+    """One JSON object on one line: ratios, our own figures, the bars that were not met, and more figures."""
     return json.dumps(
         {
             "suite": bench.suite,
@@ -104,6 +88,7 @@ def last_line(bench: Bench) -> str:
             "ours": {m.key: _short(middle(m.ours)) for m in bench.measures},
             "missed": [m.key for m in bench.measures if m.met is False],
             "unmeasured": [m.key for m in bench.measures if unmeasured(m)],
+            **{name: _short(figure) for name, figure in more.items()},
         }
     )
 

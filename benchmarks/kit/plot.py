@@ -10,8 +10,8 @@ from plotly.subplots import make_subplots
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.bench import Bench
-    from benchmarks.measure import Curve, Measure
+    from benchmarks.kit.bench import Bench
+    from benchmarks.kit.measure import Curve, Measure
 
 __all__ = ["write_plot"]
 

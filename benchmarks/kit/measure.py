@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from benchmarks.timing import Timing
+from benchmarks.kit.timing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

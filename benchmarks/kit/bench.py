@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.measure import Bar, Curve, Measure
-from benchmarks.report import progress_bar
-from benchmarks.timing import contest
+from benchmarks.kit.machine import facts
+from benchmarks.kit.measure import Bar, Curve, Measure
+from benchmarks.kit.timing import contest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Generator, Mapping
     from types import ModuleType
 
     from rich.console import Console
 
-    from benchmarks.measure import Table
-    from benchmarks.timing import Timing
+    from benchmarks.kit.measure import Table
+    from benchmarks.kit.timing import Timing
 
 __all__ = ["PEERS_COMMAND", "Bench", "Size"]
 
@@ -41,6 +42,9 @@ class Bench:
         size: how long it may take; `pick` chooses by it.
         say: where progress is told; never standard output, whose last line is for programs.
 
+    Attributes:
+        machine: what it was measured on, and how busy that was when the run began.
+
     Example:
         >>> from rich.console import Console
         >>> bench = Bench("demo", "quick", Console(stderr=True, quiet=True))
@@ -53,6 +57,7 @@ class Bench:
     def __init__(self, suite: str, size: Size, say: Console) -> None:
         self.suite = suite
         self.size: Size = size
+        self.machine = facts()
         self.measures: list[Measure] = []
         self.curves: list[Curve] = []
         self.tables: list[Table] = []
@@ -110,7 +115,7 @@ class Bench:
         min_seconds: float = 0.0,
         children: bool = False,
     ) -> dict[str, Timing]:
-        """`benchmarks.timing.contest` with a progress bar; a contestant that is None stays away."""
+        """`benchmarks.kit.timing.contest` with a progress bar; a contestant that is None stays away."""
         there = {name: call for name, call in contestants.items() if call is not None}
         with self.progress(title, rounds * len(there)) as tick:
             return contest(
@@ -122,9 +127,18 @@ class Bench:
                 tick=tick,
             )
 
-    def progress(self, title: str, total: int) -> AbstractContextManager[Callable[[], None]]:
+    @contextlib.contextmanager
+    def progress(self, title: str, total: int) -> Generator[Callable[[], None]]:
         """A progress bar; call what the block is given after each of `total` steps."""
-        return progress_bar(self._say, title, total)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self._say) as shown:
+            task = shown.add_task(title, total=total)
+            yield lambda: shown.advance(task)
 
     def say(self, text: str) -> None:
         """A line for people, in rich's markup, beside the results."""

@@ -1,0 +1,1 @@
+"""Tests of the benchmarks' harness and suites, at tiny sizes."""
