@@ -9,8 +9,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from secagg._checks import octets, whole
 from secagg.crypto.ring import MAX_RING_BITS, bits_for
 from secagg.derivation import (
+    LARGEST_SESSION,
     LOCAL,
     MODELS,
     SMALLEST,
@@ -27,7 +29,7 @@ from secagg.errors import CapacityError, UnsafeParametersError, WireFormatError
 
 __all__ = ["MAX_CLIENTS", "MAX_LENGTH", "Params", "Requirements", "ThreatModel", "requirements"]
 
-MAX_CLIENTS = 10_000
+MAX_CLIENTS = LARGEST_SESSION
 """Largest session."""
 MAX_LENGTH = 1 << 28
 """Coordinates in one session."""
@@ -57,6 +59,7 @@ class Params:
     Raises:
         UnsafeParametersError: weaker or other values than the derivation gives.
         CapacityError: a ring that does not hold the sum, or of more than 62 bits.
+        LocalProtocolError: an argument of another type.
     """
 
     n_clients: int
@@ -71,7 +74,7 @@ class Params:
     threat_model: ThreatModel
 
     def __post_init__(self) -> None:
-        _check_domain(self.n_clients, self.dropout_rate, self.corrupt_rate, self.threat_model)
+        self._settle()
         if not 1 <= self.vector_length <= MAX_LENGTH:
             raise CapacityError(
                 f"vector_length must lie in 1…{MAX_LENGTH}, not {self.vector_length}"
@@ -85,6 +88,22 @@ class Params:
                     f"{name}={getattr(self, name)} is not the {value} that {self.n_clients} clients "
                     f"need under these rates; build parameters with Params.for_cohort"
                 )
+
+    def _settle(self) -> None:
+        """Put each field into its one form: equal parameters are equal bytes, and one key of a cache."""
+        rates = (self.dropout_rate, self.corrupt_rate)
+        n, dropout, corrupt, model = _check_domain(self.n_clients, *rates, self.threat_model)
+        settled: dict[str, object] = {
+            "n_clients": n,
+            "dropout_rate": dropout,
+            "corrupt_rate": corrupt,
+            "threat_model": model,
+            "max_abs": None if self.max_abs is None else whole("max_abs", self.max_abs),
+        }
+        for name in ("vector_length", "ring_bits", "threshold", "degree", "min_survivors"):
+            settled[name] = whole(name, getattr(self, name))
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def for_cohort(
@@ -106,6 +125,7 @@ class Params:
         Raises:
             UnsafeParametersError: no safe parameters exist; the message names the smallest n that has.
             CapacityError: the sum needs more than 62 bits, or ring_bits is not in 2…62.
+            LocalProtocolError: an argument of another type; NumPy's numbers are numbers, bools are none.
 
         Example:
             >>> params = Params.for_cohort(100, 5, max_abs=1000)
@@ -114,22 +134,23 @@ class Params:
         """
         if (max_abs is None) == (ring_bits is None):
             raise UnsafeParametersError("give exactly one of max_abs and ring_bits")
-        _check_domain(n_clients, dropout_rate, corrupt_rate, threat_model)
-        safe = requirements(n_clients, dropout_rate, corrupt_rate, threat_model)
+        domain = _check_domain(n_clients, dropout_rate, corrupt_rate, threat_model)
+        n, safe = domain[0], requirements(*domain)
         if max_abs is not None:
+            max_abs = whole("max_abs", max_abs)
             if max_abs < 0:
                 raise CapacityError(f"max_abs must not be negative, as {max_abs} is")
-            ring_bits = max(2, bits_for(n_clients, max_abs))
+            ring_bits = max(2, bits_for(n, max_abs))
         return cls(
-            n_clients=n_clients,
+            n_clients=n,
             vector_length=vector_length,
             max_abs=max_abs,
-            ring_bits=ring_bits or 0,
+            ring_bits=0 if ring_bits is None else ring_bits,
             threshold=safe.threshold,
             degree=safe.degree,
             min_survivors=safe.min_survivors,
-            dropout_rate=float(dropout_rate),
-            corrupt_rate=float(corrupt_rate),
+            dropout_rate=dropout_rate,
+            corrupt_rate=corrupt_rate,
             threat_model=threat_model,
         )
 
@@ -137,17 +158,21 @@ class Params:
     def smallest_cohort(
         *, dropout_rate: float, corrupt_rate: float, threat_model: ThreatModel = "malicious"
     ) -> int:
-        """Smallest n from which on, up to 2,000, every cohort has safe parameters.
+        """Smallest n from which on every cohort that a session may have has safe parameters.
+
+        Up to 2,000 clients against a "malicious" server, else up to 10,000.  A smaller cohort may have
+        some as well, since rates are rounded to whole clients.
 
         Raises:
             UnsafeParametersError: there is none: the rates leave no majority that answers.
+            LocalProtocolError: an argument of another type.
 
         Example:
             >>> Params.smallest_cohort(dropout_rate=0.1, corrupt_rate=0.1)
             3
         """
-        check_domain(SMALLEST, dropout_rate, corrupt_rate, threat_model)
-        return smallest_from_here(dropout_rate, corrupt_rate, threat_model)
+        _, *rates_and_model = check_domain(SMALLEST, dropout_rate, corrupt_rate, threat_model)
+        return smallest_from_here(*rates_and_model)
 
     @property
     def colluders(self) -> int:
@@ -197,8 +222,8 @@ class Params:
             self.threshold,
             self.degree,
             self.min_survivors,
-            self.dropout_rate + 0.0,  # −0.0 is 0.0
-            self.corrupt_rate + 0.0,
+            self.dropout_rate,
+            self.corrupt_rate,
             MODELS.index(self.threat_model),
         )
 
@@ -210,6 +235,7 @@ class Params:
             WireFormatError: not the canonical form.
             UnsafeParametersError, CapacityError: as the constructor.
         """
+        data = octets("data", data)
         if len(data) != _LAYOUT.size:
             raise WireFormatError(f"parameters take {_LAYOUT.size} bytes, not {len(data)}")
         n, length, bits, bounded, bound, threshold, degree, survivors, drop, corrupt, model = (
@@ -241,10 +267,13 @@ class Params:
 PARAMS_SIZE = _LAYOUT.size
 
 
-def _check_domain(n_clients: int, dropout: float, corrupt: float, model: str) -> None:
-    check_domain(n_clients, dropout, corrupt, model)
-    if n_clients > MAX_CLIENTS:
-        raise UnsafeParametersError(f"at most {MAX_CLIENTS} clients a session, not {n_clients}")
+def _check_domain(
+    n_clients: object, dropout: object, corrupt: object, model: object
+) -> tuple[int, float, float, ThreatModel]:
+    settled = check_domain(n_clients, dropout, corrupt, model)
+    if settled[0] > MAX_CLIENTS:
+        raise UnsafeParametersError(f"at most {MAX_CLIENTS} clients a session, not {settled[0]}")
+    return settled
 
 
 def _check_ring(n_clients: int, max_abs: int | None, ring_bits: int) -> None:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-RATES = {"dropout_rate": 0.34, "corrupt_rate": 0.0}
+RATES = {"dropout_rate": 0.33, "corrupt_rate": 0.0}
 BACKENDS = {
-    "insecure-plain": InsecurePlain(dropout_rate=0.34),
-    "secagg": SecAgg(dropout_rate=0.34, corrupt_rate=0.0),
+    "insecure-plain": InsecurePlain(dropout_rate=0.33),
+    "secagg": SecAgg(dropout_rate=0.33, corrupt_rate=0.0),
     "ckks": Ckks(**RATES),
     "bfv": Bfv(**RATES),
     "ckks, the holder's key": Ckks(**RATES, key_at="holder"),

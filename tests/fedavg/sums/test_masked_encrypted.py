@@ -28,7 +28,7 @@ from tests.contract.sums import IDENTITIES, secure_sum, spec_for
 from tests.hostile.mutants import without
 
 N, LENGTH, BOUND = 5, 4000, 1000
-RATES = {"dropout_rate": 0.34, "corrupt_rate": 0.0}
+RATES = {"dropout_rate": 0.33, "corrupt_rate": 0.0}
 MODES = [{}, {"key_at": "clients"}, {"scheme": "ckks", "key_at": "clients"}]
 
 

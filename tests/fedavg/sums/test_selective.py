@@ -35,7 +35,7 @@ from tests.contract.test_secure_sums import REFUSALS, vectors_of
 from tests.e2e.scanner import contains_vector
 from tests.e2e.small import LENGTH, MODEL, clients, federation, plan
 
-RATES = {"dropout_rate": 0.34, "corrupt_rate": 0.0}
+RATES = {"dropout_rate": 0.33, "corrupt_rate": 0.0}
 RESTS = {"secagg": SecAgg(**RATES), "plain": InsecurePlain(0.34)}
 SCHEMES = {"bfv": Bfv(**RATES), "ckks": Ckks(**RATES)}
 

@@ -116,7 +116,7 @@ def test_the_smallest_cohort_when_all_can():
 
 
 def test_no_cohort_is_large_enough_for_quorums_of_neighbours():
-    with pytest.raises(UnsafeParametersError, match="up to 1000000"):
+    with pytest.raises(UnsafeParametersError, match="up to 10000 is"):
         Params.smallest_cohort(dropout_rate=0.3, corrupt_rate=0.3, threat_model="malicious-local")
 
 

@@ -63,7 +63,7 @@ def derived(n, delta, gamma, model):
             return t, k, u, quorum, roster
         x = first_rare(roster - 1, c, k, 105, n) - 1
         windows = (roster - k - 1) // (3 * k // 2) + 1
-        return t, k, max(3, (t - x) * windows), k + x + 1 - t, roster
+        return t, k, max(3, (t - x) * windows), max(2, k + x + 1 - t), roster
     t = max(quorum, c + 1)
     return t, n - 1, max(u, t), quorum, max(u, t)
 

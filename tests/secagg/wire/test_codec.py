@@ -18,6 +18,7 @@ from secagg import (
     RemoteProtocolError,
     UnsafeParametersError,
     WireFormatError,
+    degrees,
     derivation,
     masked_vector,
     message_kind,
@@ -242,7 +243,7 @@ def test_offers_that_cannot_be_cost_no_search_for_others(data, monkeypatch):
 
     monkeypatch.setattr(derivation, "smallest_from_here", search)
     derivation._derive.cache_clear()
-    derivation._log_factorials.cache_clear()
+    degrees._log_factorials.cache_clear()
     _, peak = peak_of(refuse)
     assert peak <= 512 * 1024
 

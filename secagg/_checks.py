@@ -1,0 +1,131 @@
+"""The door for arguments of the public interface: the exact type first, then the value.
+
+Each check returns the value as the rest of the package knows it: a Python int for NumPy's integers, bytes
+for any buffer, an array that shares nothing with the caller's.  What an argument may be stands in
+docs/protocol.md, "Arguments".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import numpy as np
+
+from secagg.errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
+    from secagg.errors import SecAggError
+
+__all__ = ["boolean", "executor_of", "instance", "number", "octets", "text", "vector", "whole"]
+
+T = TypeVar("T")
+
+_LONGEST = 1024  # bits: a longer number is no count, id or bound, and Python may refuse to print it
+_PLAIN: frozenset[type] = frozenset({np.ndarray, np.memmap})
+
+
+def whole(name: str, value: object) -> int:
+    """An integer: Python's or NumPy's, no bool and no float.
+
+    Example:
+        >>> whole("n_clients", np.int16(7))
+        7
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise LocalProtocolError(f"{name} must be an integer, not {_kind(value)}")
+    exact = int(value)
+    if exact.bit_length() > _LONGEST:
+        raise LocalProtocolError(f"{name} is a number of {exact.bit_length()} bits")
+    return exact
+
+
+def number(name: str, value: object) -> float:
+    """A real number, as a float that may be infinite or no number: its range is the caller's to check.
+
+    Example:
+        >>> number("dropout_rate", np.float32(0.5)), number("dropout_rate", 0)
+        (0.5, 0.0)
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise LocalProtocolError(f"{name} must be a number, not {_kind(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def boolean(name: str, value: object) -> bool:
+    """True or False, Python's or NumPy's; a number is neither."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise LocalProtocolError(f"{name} must be True or False, not {_kind(value)}")
+    return bool(value)
+
+
+def text(name: str, value: object) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise LocalProtocolError(f"{name} must be a string, not {_kind(value)}")
+    return str(value)
+
+
+def octets(name: str, value: object) -> bytes:
+    """Bytes, copied from any other buffer, so that what is done with that later does not matter.
+
+    Example:
+        >>> octets("context", bytearray(b"round 1"))
+        b'round 1'
+    """
+    if type(value) is bytes:
+        return value
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        encode = "; encode it" if isinstance(value, str) else ""
+        raise LocalProtocolError(f"{name} must be bytes, not {_kind(value)}{encode}")
+    return memoryview(value).tobytes()
+
+
+def instance(name: str, value: object, kind: type[T]) -> T:
+    """An object of a class of this package."""
+    if not isinstance(value, kind):
+        raise LocalProtocolError(f"{name} must be a {kind.__name__}, not {_kind(value)}")
+    return value
+
+
+def executor_of(value: object) -> Executor | None:
+    """An executor, or None for the calling thread alone."""
+    if value is not None and not callable(getattr(value, "submit", None)):
+        raise LocalProtocolError(f"executor must have a method submit, which {_kind(value)} lacks")
+    return cast("Executor | None", value)
+
+
+def vector(
+    name: str, value: object, length: int, error: type[SecAggError] = LocalProtocolError
+) -> NDArray[np.int64]:
+    """A copy of an array int64[length].
+
+    A subclass of NumPy's array may mean other values than it holds, as a masked array does, and is
+    refused; an array mapped from a file is an array.
+
+    Raises:
+        error: anything else.
+    """
+    if type(value) not in _PLAIN:
+        told = _kind(value)
+        if isinstance(value, np.ndarray):
+            told += ", whose values may not be what it holds: give numpy.asarray of what you mean"
+        raise error(f"{name} must be a NumPy array int64[{length}], not {told}")
+    array = cast("NDArray[np.int64]", value)
+    if array.dtype != np.int64 or array.shape != (length,):
+        raise error(f"{name} must be int64[{length}], not {array.dtype}{list(array.shape)}")
+    return np.array(array, dtype=np.int64, copy=True, subok=False)
+
+
+def _kind(value: object) -> str:
+    """What a value is called in a message: never itself, which may be long, or secret."""
+    return "None" if value is None else f"a {type(value).__name__}"
