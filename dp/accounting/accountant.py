@@ -33,6 +33,9 @@ _EXACT = 1e-9
 _LOG_SMALLEST = -640.0
 """Below this log δ only the Rényi bound is used."""
 _LARGE = 700.0
+_SMALLEST = 1e-250
+"""Below this δ, releases whose losses are bounded are answered by their bound."""
+_LARGER = (1e-50, 1e-20, 1e-12, 1e-8, 1e-5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,7 @@ def _trivial_epsilon(terms: Terms, delta: float) -> Bracket | None:
         return Bracket(0.0, 0.0)
     if terms.exposed > 0:
         return Bracket(math.inf if delta < terms.exposed else 0.0, math.inf)
-    if delta <= 0:
+    if delta <= 0 and math.isinf(terms.pure):
         return Bracket(0.0, math.inf)
     return None
 
@@ -220,8 +223,9 @@ def _quick_epsilon(terms: Terms, delta: float) -> Bracket:
     trivial = _trivial_epsilon(terms, delta)
     if trivial is not None:
         return Bracket(0.0, trivial.high)
-    bound = _renyi_epsilon(terms, math.log(delta) - terms.slack)
-    return Bracket(0.0, bound + 2 * terms.slack)
+    bound = _renyi_epsilon(terms, math.log(max(delta, _SMALLEST)) - terms.slack)
+    bound = bound + 2 * terms.slack if delta >= _SMALLEST else math.inf
+    return Bracket(0.0, min(bound, terms.pure))
 
 
 def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
@@ -229,11 +233,25 @@ def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
     trivial = _trivial_epsilon(terms, delta)
     if trivial is not None:
         return trivial
-    log_delta = math.log(delta)
+    if math.isinf(terms.pure):
+        return _composed_epsilon(terms, math.log(delta), both=both)
+    bracket = Bracket(0.0, math.inf)
+    if delta > _SMALLEST:
+        bracket = _composed_epsilon(terms, math.log(delta), both=both)
+    if both and bracket.low == 0 and terms.curve is None:
+        # close to the largest loss a mesh may claim nothing from below; ε at a larger δ is smaller
+        larger = (other for other in _LARGER if other > delta)
+        lows = (_composed_epsilon(terms, math.log(other), both=True).low for other in larger)
+        low = next((low for low in lows if low > 0), 0.0)
+        bracket = Bracket(min(low, bracket.high), bracket.high)
+    return Bracket(min(bracket.low, terms.pure), min(bracket.high, terms.pure))
+
+
+def _composed_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
     if not math.isfinite(terms.slack):
         return Bracket(0.0, math.inf)
     if terms.curve is not None:
-        return _quick_epsilon(terms, delta)
+        return _quick_epsilon(terms, math.exp(log_delta))
     bracket = _pairs_epsilon(terms, log_delta - terms.slack, both=both)
     if terms.slack == 0:
         return bracket
@@ -267,6 +285,8 @@ def _base_delta(terms: Terms, epsilon: float) -> Bracket:
         return Bracket(0.0, 0.0)
     if terms.exposed > 0:
         return Bracket(terms.exposed, 1.0)
+    if epsilon >= terms.pure:
+        return Bracket(0.0, 0.0)
     if terms.slack == 0:
         return _pairs_delta(terms, epsilon)
     inner = epsilon - 2 * terms.slack

@@ -6,18 +6,22 @@ Kinds are found by name among those registered, never by import, so that a file 
 from __future__ import annotations
 
 from dataclasses import fields
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dp.checks import is_a
 from dp.errors import InvalidParameterError, UnsupportedEventError
 from dp.events import (
     DiscreteGaussianSumEvent,
+    DiscreteLaplaceEvent,
     Event,
     FailureEvent,
     FixedSizeSampling,
     GaussianEvent,
+    LaplaceEvent,
     NoSampling,
     PoissonSampling,
+    RenyiEvent,
     RoundedGaussianSumEvent,
     Sampling,
     SkellamEvent,
@@ -38,6 +42,9 @@ _KINDS: dict[str, type[Any]] = {
         RoundedGaussianSumEvent,
         SkellamEvent,
         DiscreteGaussianSumEvent,
+        LaplaceEvent,
+        DiscreteLaplaceEvent,
+        RenyiEvent,
         FailureEvent,
         NoSampling,
         PoissonSampling,
@@ -51,7 +58,8 @@ def register_event(kind: Kind) -> Kind:
     """Let ledgers write an event or a sampling of this class to files, and read it back.
 
     Args:
-        kind: a dataclass whose fields are numbers, strings, or a sampling.  Register it again in every
+        kind: a dataclass whose fields are numbers, strings, lists or enumerations of them, or a sampling.
+            Its checks see lists and values where it had tuples and members.  Register it again in every
             process that reads such a file.
 
     Returns:
@@ -102,8 +110,15 @@ def _encoded(value: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass, which
         )
     return {
         "kind": kind.__name__,
-        **{part.name: getattr(value, part.name) for part in fields(kind)},
+        **{part.name: _plain(getattr(value, part.name)) for part in fields(kind)},
     }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a field
+    """As JSON gives it back: an enumeration's member by its value, a tuple as a list."""
+    if isinstance(value, Enum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def decode_event(values: Mapping[str, Any]) -> Event:

@@ -34,6 +34,7 @@ class Terms:
         slack: A, where the true δ(ε) is at most e^A·δ(ε − 2A) of the rest.
         failure: total probability of what lies outside the theorems.
         exposed: largest probability that a single release gives the client's part away.
+        pure: an ε at which all of it, but for failure, is private with δ = 0.
     """
 
     pairs: tuple[tuple[Pair, int], ...]
@@ -41,6 +42,7 @@ class Terms:
     slack: float
     failure: float
     exposed: float
+    pure: float
 
 
 def check_event(event: object) -> None:
@@ -87,7 +89,7 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
     """
     pairs: dict[Pair, int] = {}
     curve: NDArray[np.float64] | None = None
-    slack = failure = exposed = 0.0
+    slack = failure = exposed = pure = 0.0
     for event, count in counts:
         cost = cost_of(event, relation)
         for pair in cost.pairs:
@@ -97,7 +99,8 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
         slack += count * cost.slack
         failure += count * cost.failure
         exposed = max(exposed, cost.exposed)
-    return Terms(_merged(pairs), curve, slack, failure, exposed)
+        pure += count * cost.pure
+    return Terms(_merged(pairs), curve, slack, failure, exposed, pure)
 
 
 def _merged(pairs: dict[Pair, int]) -> tuple[tuple[Pair, int], ...]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dp.events.failure import FailureEvent
 from dp.events.gaussian import GaussianEvent, RoundedGaussianSumEvent
 from dp.events.interface import Event, NeighboringRelation, Sampling
+from dp.events.laplace import DiscreteLaplaceEvent, LaplaceEvent
 from dp.events.lattice import DiscreteGaussianSumEvent, SkellamEvent
+from dp.events.renyi import RenyiEvent
 from dp.events.sampling import (
     FixedSizeSampling,
     NoSampling,
@@ -20,13 +22,16 @@ from dp.events.sampling import (
 
 __all__ = [
     "DiscreteGaussianSumEvent",
+    "DiscreteLaplaceEvent",
     "Event",
     "FailureEvent",
     "FixedSizeSampling",
     "GaussianEvent",
+    "LaplaceEvent",
     "NeighboringRelation",
     "NoSampling",
     "PoissonSampling",
+    "RenyiEvent",
     "RoundedGaussianSumEvent",
     "Sampling",
     "SkellamEvent",

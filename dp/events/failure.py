@@ -32,4 +32,4 @@ class FailureEvent:
 
     def cost(self, relation: NeighboringRelation) -> Cost:  # noqa: ARG002 - the same under any
         """See Event."""
-        return Cost(failure=self.probability)
+        return Cost(failure=self.probability, pure=0.0)

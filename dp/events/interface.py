@@ -75,6 +75,17 @@ class Sampling(Protocol):
         """
         ...
 
+    def mixture(self, relation: NeighboringRelation) -> tuple[float, float]:
+        """Return the rate q and the distance d of a dominating pair of a sum with any symmetric noise N.
+
+        The pair is (1−q)·N + q·(N moved by d) against N.  It must be sound for each noise whose curves grow
+        with the distance and are those of their mirror images.
+
+        Raises:
+            UnsupportedEventError: no theorem covers it under this relation.
+        """
+        ...
+
     def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
         """Return the Rényi curve of a release that is known by its divergences only.
 

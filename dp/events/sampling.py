@@ -48,6 +48,10 @@ class NoSampling:
         """Two Gaussians at the clients' distance."""
         return MixturePair(1.0, noise_multiplier / _distance(relation))
 
+    def mixture(self, relation: NeighboringRelation) -> tuple[float, float]:
+        """The noise moved by the clients' distance."""
+        return 1.0, _distance(relation)
+
     def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
         """The divergences as they are."""
         return divergence(_distance(relation), ORDERS)
@@ -83,6 +87,14 @@ class PoissonSampling:
         if relation is NeighboringRelation.REPLACE_ONE:
             return SwapPair(self.exposure, noise_multiplier)
         return MixturePair(self.exposure, noise_multiplier)
+
+    def mixture(self, relation: NeighboringRelation) -> tuple[float, float]:
+        """The client's coin moves the noise; under REPLACE_ONE no theorem here covers every noise."""
+        if self.exposure == 1:
+            return NoSampling().mixture(relation)
+        if relation is NeighboringRelation.REPLACE_ONE:
+            raise _no_theorem(self, relation)
+        return self.exposure, 1.0
 
     def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
         """Amplification of any curve at integer orders (Zhu and Wang 2019)."""
@@ -129,6 +141,10 @@ class TruncatedPoissonSampling:
         """As without the cap."""
         return self._coins().gaussian(noise_multiplier, relation)
 
+    def mixture(self, relation: NeighboringRelation) -> tuple[float, float]:
+        """As without the cap."""
+        return self._coins().mixture(relation)
+
     def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
         """As without the cap."""
         return _amplified(self, divergence, relation)
@@ -174,6 +190,12 @@ class FixedSizeSampling:
             return ExchangePair(mixture)
         return mixture
 
+    def mixture(self, relation: NeighboringRelation) -> tuple[float, float]:
+        """The client displaces one of the cohort; under REPLACE_ONE known only where everyone takes part."""
+        if relation is NeighboringRelation.REPLACE_ONE and self.exposure < 1:
+            raise _no_theorem(self, relation)
+        return self.exposure, 2.0
+
     def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
         """Known only where everyone takes part."""
         if self.size == self.dataset_size and relation is NeighboringRelation.REPLACE_ONE:
@@ -201,5 +223,5 @@ def _distance(relation: NeighboringRelation) -> float:
 def _no_theorem(sampling: object, relation: NeighboringRelation) -> UnsupportedEventError:
     return UnsupportedEventError(
         f"{type(sampling).__name__} under {relation.name}: no theorem here bounds this sampling of a "
-        "release that is known by its Rényi curve; use PoissonSampling under ADD_REMOVE, or NoSampling"
+        "release whose noise is not Gaussian; use PoissonSampling under ADD_REMOVE, or NoSampling"
     )

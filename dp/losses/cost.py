@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ class Cost:
         slack: A, where the true δ(ε) is at most e^A·δ(ε − 2A) of the rest.
         failure: probability, under either neighbour, of something outside the theorems.
         exposed: probability that the release gives the client's part away.
+        pure: an ε at which the release is private with δ = 0; infinite where none is known.
 
     Raises:
         InvalidParameterError: a value has the wrong type, shape or range.
@@ -43,6 +45,7 @@ class Cost:
     slack: float = 0.0
     failure: float = 0.0
     exposed: float = 0.0
+    pure: float = math.inf
 
     def __post_init__(self) -> None:
         if not is_a(self.pairs, tuple) or not all(is_a(pair, Pair) for pair in self.pairs):
@@ -55,12 +58,15 @@ class Cost:
                     f"it has shape {curve.shape}"
                 )
             assign(self, curve=curve)
-        slack = number("slack", self.slack)
-        if not slack >= 0:
-            raise InvalidParameterError(f"slack must be at least 0, not {slack!r}")
+        slack, pure = number("slack", self.slack), number("pure", self.pure)
+        if not min(slack, pure) >= 0:
+            raise InvalidParameterError(
+                f"slack and pure must be at least 0, not {slack!r} and {pure!r}"
+            )
         assign(
             self,
             slack=slack,
+            pure=pure,
             failure=fraction("failure", self.failure),
             exposed=fraction("exposed", self.exposed),
         )

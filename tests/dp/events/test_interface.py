@@ -66,6 +66,9 @@ class HalfTheClients:
     def gaussian(self, noise_multiplier, relation):
         return PoissonSampling(0.5).gaussian(noise_multiplier, relation)
 
+    def mixture(self, relation):
+        return PoissonSampling(0.5).mixture(relation)
+
     def renyi(self, divergence, relation):
         return NoSampling().renyi(divergence, relation)
 
