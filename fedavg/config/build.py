@@ -168,7 +168,7 @@ def build_job(config: Config) -> Job:
     if plan.noise is not None and config.privacy.noise_multiplier is None:
         plan = calibrated(
             plan,
-            num_clients=len(clients),
+            num_clients=config.privacy.population or len(clients),
             vector_length=parameters,
             num_rounds=config.rounds,
             largest_client=max(len(data) for data in clients.values()),

@@ -142,7 +142,11 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Noise and budget. Without noise_multiplier, it is calibrated to epsilon over all rounds."""
+    """Noise and budget. Without noise_multiplier, it is calibrated to epsilon over all rounds.
+
+    `population` is N, the declared and public number of enrolled clients, of whom some may never answer; left
+    out, it is the number of clients that hold data.
+    """
 
     noise: NoiseName = "gaussian"
     epsilon: float | None = None
@@ -150,6 +154,7 @@ class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     noise_multiplier: float | None = None
     clip: float = 0.5
     max_participations: int | None = None
+    population: int | None = None
 
 
 class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

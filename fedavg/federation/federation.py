@@ -6,13 +6,11 @@ Every release is charged to the ledger before it is made.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from dp import BudgetExhaustedError, Ledger
 from fedavg.algorithms.blocks.deal import check_seats
@@ -34,6 +32,7 @@ from fedavg.simulation.population import Faults, InProcess, Population
 from fedavg.sums.interface import KEY_HOLDER
 from fedavg.training.evaluation import evaluate
 from fedavg.training.setup import set_up
+from fedavg.training.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -53,18 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Federation", "RoundResult"]
 
+_EMPTY = -2  # ids from here down stand for enrolled clients that are not here; -1 is the key holder
 _WATCHED = 3  # clients with a probe in a recorded round: one of them surely stays to its end
-
-
-@contextlib.contextmanager
-def _one_thread() -> Generator[None]:
-    """Small products are many times slower on several threads; processes use the cores instead."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Federation:
@@ -81,6 +70,12 @@ class Federation:
         transcript: records what the server sees, when given.
         journal: keeps what a crash must not lose, when given.
         client_store: folder for what the clients keep between rounds; None keeps it in memory.
+        population: N, the declared number of enrolled clients, which is public; None declares as many as
+            there are.  Noise, divisor and cohort sizes follow from N alone: epsilon compares a run with
+            one in which one enrolled client never answers.
+
+    Raises:
+        DataError: no clients, or more of them than were declared.
 
     With personalisation, `scores` holds each client's own figures when a run has ended.
 
@@ -100,9 +95,14 @@ class Federation:
         transcript: Transcript | None = None,
         journal: Journal | None = None,
         client_store: Path | None = None,
+        population: int | None = None,
     ) -> None:
         if not clients:
             raise DataError("a federation needs clients")
+        if (population or len(clients)) < len(clients):
+            raise DataError(
+                f"{len(clients)} clients are here, and a population of {population} was declared"
+            )
         if workers and not isinstance(model, ModelSpec):
             raise LocalProtocolError("worker processes build their own models: give a ModelSpec")
         if workers:
@@ -119,6 +119,7 @@ class Federation:
         self._model, self.layout, self._kept = set_up(built, head, shape)
         self._rest = rest_digest(self._model)
         self._sizes = {client: len(data) for client, data in clients.items()}
+        self.population = population or len(clients)
         self._clients = dict(clients)  # until they are handed to the clients
         self._evaluate = evaluate
         self._workers = workers
@@ -145,7 +146,7 @@ class Federation:
             check_model(self.plan.blocks, self._model)
         return resolve(
             self.plan,
-            num_clients=len(self._sizes),
+            num_clients=self.population,
             vector_length=self.layout.size,
             num_rounds=num_rounds,
             largest_client=max(self._sizes.values()),
@@ -188,7 +189,7 @@ class Federation:
         try:
             yield from self._rounds(resolution, transport, restart)
             if self.plan.personalization is not None:
-                with _one_thread():
+                with one_thread():
                     self.scores = tuple(transport.score(self.released.astype(np.float32)))
         except (KeyboardInterrupt, GeneratorExit):
             self.stopped = "interrupted"
@@ -235,14 +236,20 @@ class Federation:
                 except BudgetExhaustedError:
                     self.stopped = "budget"
                     return
-            cohort = self.plan.cohort.draw(ids)
+            cohort = self._draw(ids)
             if event is not None and self._journal is not None:
                 self._journal.charged(self.ledger, index, self._asked(resolution, cohort))
-            with _one_thread():
+            with one_thread():
                 result = self._round(resolution, transport, side, index, cohort)
             self._record(resolution, index + 1, result)
             yield result
         self.stopped = "finished"
+
+    def _draw(self, ids: list[int]) -> tuple[int, ...]:
+        """A cohort among all enrolled; whoever is enrolled and not here never answers."""
+        empty = range(_EMPTY, _EMPTY - (self.population - len(ids)), -1)
+        drawn = self.plan.cohort.draw([*ids, *empty])
+        return tuple(client for client in drawn if client > _EMPTY)
 
     def _asked(self, resolution: Resolution, cohort: tuple[int, ...]) -> tuple[int, ...]:
         """Those below their cap: a client keeps count itself, but not beyond a restart of the simulation."""

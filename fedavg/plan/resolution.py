@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dp import SAMPLER_TV_ERROR, Accountant, FailureEvent, NoSampling
-from fedavg.algorithms.blocks.deal import dealt_bounds
 from fedavg.algorithms.chain import sent_length
 from fedavg.algorithms.interface import RoundFacts
 from fedavg.errors import PlanError
 from fedavg.parts import Trait, traits_of
 from fedavg.plan.codec import canonical
+from fedavg.plan.feasibility import check_drawable, cohort_bounds, honest_fraction
 from fedavg.privacy.noise import Sensitivity, Shares, guaranteed_variance, share_stddev
 from fedavg.sums.interface import SumSpec
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from fedavg.plan.plan import Plan
     from fedavg.privacy.noise import Event
     from fedavg.privacy.sampling import CohortBounds
-    from fedavg.sums.interface import SecureSum
 
 __all__ = ["Resolution", "noise_to_signal", "resolve"]
 
@@ -31,7 +30,6 @@ _REMEMBERS = (
     "remember earlier cohorts, and in cohorts of fixed size whoever was drawn says something about all "
     "others: no theorem that we know covers both; use PoissonCohort"
 )
-_COHORT_TAIL = 1e-12  # per round; enters δ
 _RATIO_WARNING = 2.0  # noise norm ÷ largest possible signal norm, per round
 
 
@@ -324,7 +322,7 @@ def resolve(
         raise PlanError(f"clients with max_participations={cap} {_REMEMBERS}")
     if plan.blocks is not None:
         plan.blocks.check(vector_length)
-    bounds = _bounds(plan, num_clients, num_rounds)
+    bounds = cohort_bounds(plan, num_clients, num_rounds)
     weight = (plan.max_examples or largest_client) if plan.weighted else 1
     if plan.weighted and largest_client > weight:
         raise PlanError(f"a client holds {largest_client} examples, max_examples is {weight}")
@@ -335,58 +333,17 @@ def resolve(
         num_rounds=num_rounds,
         max_weight=weight,
         bounds=bounds,
-        honest_fraction=_honest_fraction(plan.secure_sum, bounds, 0),
-        server_fraction=_honest_fraction(plan.secure_sum, bounds, 1),
+        honest_fraction=honest_fraction(plan.secure_sum, bounds, 0),
+        server_fraction=honest_fraction(plan.secure_sum, bounds, 1),
         rest=rest,
     )
     plan.secure_sum.check(resolution.spec(bounds.cap, b""))
     plan.secure_sum.check(resolution.spec(max(bounds.floor, 1), b""))
+    check_drawable(resolution)
     event = resolution.release_event()
     if event is not None:  # an event that no theorem covers is refused here, not after training
         Accountant().compose(event).quick_epsilon(plan.budget.delta)
     return resolution
-
-
-def _bounds(plan: Plan, num_clients: int, num_rounds: int) -> CohortBounds:
-    floor = plan.secure_sum.smallest_cohort()
-    if plan.noise is not None and plan.noise.distributed:
-        floor = max(floor, _smallest_with_honest_noise(plan.secure_sum))
-    count = 1 if plan.blocks is None else plan.blocks.count
-    expected = plan.cohort.expected_size(num_clients) / count
-    if expected < floor:
-        what = "cohorts" if plan.blocks is None else f"rosters of one block of {count}"
-        raise PlanError(
-            f"{what} of about {expected:g} are too small: {plan.secure_sum.kind} under its threat "
-            f"model needs at least {floor} clients a round; raise the rate or the number of "
-            "clients, or assume fewer drop-outs and colluders"
-        )
-    attendance = 1 - plan.secure_sum.dropout_rate
-    if plan.blocks is None:
-        bounds = plan.cohort.bounds(num_clients, floor, _COHORT_TAIL, attendance)
-    else:
-        bounds = dealt_bounds(plan.cohort, count, num_clients, floor, _COHORT_TAIL, attendance)
-    if plan.noise is not None and bounds.outside * num_rounds > plan.budget.delta / 100:
-        raise PlanError(
-            f"a roster falls outside {bounds.floor} … {bounds.cap} with probability "
-            f"{bounds.outside:.1e} a round, too much for delta={plan.budget.delta:g}: "
-            "raise the rate or the number of clients"
-        )
-    return bounds
-
-
-def _smallest_with_honest_noise(sums: SecureSum) -> int:
-    for n in range(1, 4096):
-        if sums.min_survivors(n) - sums.colluders(n) - 1 >= 1:
-            return n
-    raise PlanError("with so many drop-outs and colluders no honest noise is left")
-
-
-def _honest_fraction(sums: SecureSum, bounds: CohortBounds, fewer: int) -> float:
-    """Guaranteed honest survivors ÷ roster, the least over all cohort sizes of the run."""
-    return min(
-        max(sums.min_survivors(n) - sums.colluders(n) - fewer, 0) / n
-        for n in range(max(bounds.floor, 1), bounds.cap + 1)
-    )
 
 
 def noise_to_signal(resolution: Resolution) -> float:

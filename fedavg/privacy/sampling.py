@@ -64,6 +64,10 @@ class Cohort(Protocol):
         """Draw one round's roster from operating-system entropy."""
         ...
 
+    def again(self, left: Sequence[int], expected: float) -> tuple[int, ...] | None:
+        """Draw a round once more among those who are left; None where they are too few for `expected`."""
+        ...
+
 
 @register("cohort")
 class PoissonCohort(Part, frozen=True, tag="poisson"):
@@ -121,6 +125,15 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
         joined = random_uniform(len(client_ids)) < self.rate
         return tuple(client_ids[int(i)] for i in np.flatnonzero(joined))
 
+    def again(self, left: Sequence[int], expected: float) -> tuple[int, ...]:
+        """One coin for each client that is left, at a rate that gives the expected size.
+
+        Example:
+            >>> PoissonCohort(0.1).again([3, 4], 2.0)
+            (3, 4)
+        """
+        return PoissonCohort(min(expected / len(left), 1.0)).draw(left)
+
 
 @register("cohort")
 class FixedCohort(Part, frozen=True, tag="fixed"):
@@ -163,6 +176,15 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
             )
         least = max(floor, math.floor(self.size * attendance))
         return CohortBounds(least, self.size, 0.0)
+
+    def again(self, left: Sequence[int], expected: float) -> tuple[int, ...] | None:
+        """As many as the first time, or None where fewer are left.
+
+        Example:
+            >>> FixedCohort(2).again([3, 4], 2.0), FixedCohort(2).again([4], 2.0)
+            ((3, 4), None)
+        """
+        return self.draw(left) if expected <= len(left) else None
 
     def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
         """The `size` clients with the smallest of independent uniform keys."""

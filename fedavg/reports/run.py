@@ -145,8 +145,9 @@ def _release_note(summary: Summary) -> str:
     if summary.epsilon_release is None:
         return "The noise is too small for a finite bound."
     return (
-        "Holds for one client's whole data, against anyone who neither runs the server nor took part, "
-        "as long as cohort sizes stay secret."
+        "Compares the run with one in which one enrolled client never answers, for anyone who neither runs "
+        "the server nor took part, as long as cohort sizes stay secret. How many clients are enrolled is "
+        "public."
     )
 
 

@@ -198,6 +198,7 @@ def _federation(
         evaluate=job.task.test,
         workers=job.workers,
         faults=Faults(job.config.simulation.dropout, job.config.seed),
+        population=job.config.privacy.population,
         seed=job.config.seed,
         transcript=Transcript(frozenset({recorded})),
         journal=journal,
@@ -226,7 +227,8 @@ def _announce(job: Job, resolution: Resolution, console: Console) -> None:
         console.print(
             f"{plan.noise.kind} noise, multiplier {plan.noise.noise_multiplier:.3f} claimed, "
             f"{resolution.noise_multiplier_added:.3f} added for drop-outs and colluders; "
-            f"a client sends at most {resolution.max_participations} masked updates",
+            f"a client sends at most {resolution.max_participations} masked updates; epsilon is for one of "
+            f"{resolution.num_clients:,} enrolled clients, a public number, that never answers",
             highlight=False,
         )
     if plan.blocks is not None:
@@ -345,6 +347,7 @@ def _baseline(job: Job, console: Console) -> float | None:
         plan,
         evaluate=job.task.test,
         workers=job.workers,
+        population=job.config.privacy.population,
         seed=job.config.seed,
     )
     accuracy: float | None = None
@@ -376,6 +379,7 @@ def _summary(
         "parameters": job.parameters,
         "unsent": job.unsent,
         "clients": len(job.clients),
+        "population": resolution.num_clients,
         "secure_sum": plan.secure_sum.kind,
         "local_optimizer": plan.local_training.optimizer,
         "stages": [stage.kind for stage in plan.stages],

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedavg.privacy.sampling import PoissonCohort
 from fedavg.protocol.driver import PROTOCOL_ERRORS, run_round
 from fedavg.server.blocks import run_blocks
 from fedavg.server.round import RoundServer
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.plan.resolution import Resolution
-    from fedavg.privacy.sampling import Cohort
     from fedavg.protocol.driver import RoundTraffic, Transport
     from fedavg.protocol.messages import RoundStart
     from fedavg.protocol.transcript import Transcript
@@ -89,7 +87,7 @@ def persevere(
             reason = str(error)
         else:
             return Tried(cohort, tuple(aborted), None)
-        again = redraw(plan.cohort, clients, spent, least)
+        again = redraw(resolution, clients, spent, least)
         if again is None or len(aborted) >= plan.retry_limit:
             return Tried(cohort, tuple(aborted), reason)
         aborted.append(reason)
@@ -135,29 +133,19 @@ def take_sum(
 
 
 def redraw(
-    cohort: Cohort, clients: Sequence[int], spent: Container[int], least: int
+    resolution: Resolution, clients: Sequence[int], spent: Container[int], least: int
 ) -> tuple[int, ...] | None:
     """Another cohort, of the same expected size, for a round that gave no sum; None when too few are left.
 
     Without differential privacy only: who came decides whether there is a second draw.
 
     Args:
-        cohort: how the first one was drawn.
-        clients: the population.
+        resolution: the plan.
+        clients: those who are here.
         spent: those whose update of this round has left; it enters no second sum.
         least: fewest clients worth another attempt.
-
-    Example:
-        >>> from fedavg.privacy.sampling import FixedCohort
-        >>> redraw(FixedCohort(2), range(5), {0, 1, 2}, 2)
-        (3, 4)
-        >>> redraw(FixedCohort(2), range(5), {0, 1, 2, 3}, 1) is None
-        True
     """
     left = [client for client in clients if client not in spent]
-    expected = cohort.expected_size(len(clients))
     if len(left) < max(least, 1):
         return None
-    if isinstance(cohort, PoissonCohort):
-        return PoissonCohort(min(expected / len(left), 1.0)).draw(left)
-    return cohort.draw(left) if expected <= len(left) else None
+    return resolution.plan.cohort.again(left, resolution.expected_cohort)

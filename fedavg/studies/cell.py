@@ -132,6 +132,7 @@ def _federation(job: Job) -> Federation:
         evaluate=job.task.test,
         faults=Faults(config.simulation.dropout, config.seed),
         seed=config.seed,
+        population=config.privacy.population,
     )
 
 

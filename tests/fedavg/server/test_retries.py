@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,8 @@ from fedavg.protocol.messages import (
     decode,
     encode,
 )
-from fedavg.server.retries import redraw, take_sum
+from fedavg.server import retries
+from fedavg.server.retries import take_sum
 from fedavg.server.round import RoundServer
 from fedavg.simulation.population import Faults
 from fedavg.sums.masked import SecAgg
@@ -132,6 +135,14 @@ def test_too_few_who_have_not_uploaded_end_the_round(monkeypatch):
     (result,) = federation(InsecurePlain()).run(1)
     assert "15 clients answered" in result.skipped
     assert tuple(result.aborted) == ()
+
+
+def redraw(cohort, clients, spent, least):
+    """Another cohort of a population that is here as a whole."""
+    resolution = SimpleNamespace(
+        plan=SimpleNamespace(cohort=cohort), expected_cohort=cohort.expected_size(len(clients))
+    )
+    return retries.redraw(resolution, clients, spent, least)
 
 
 def test_another_cohort_has_the_expected_size():
