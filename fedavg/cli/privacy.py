@@ -186,7 +186,7 @@ def _explain(found: Answer) -> None:
     if found.server is not None:
         lines.append(
             "The server knows who takes part. Its epsilon counts a client's own rounds, at most "
-            f"{setting.most_participations:,} of {setting.rounds:,}, and the noise of other clients only."
+            f"{found.participations:,} of {setting.rounds:,}, and the noise of other clients only."
         )
     elif setting.mechanism == "central-gaussian":
         lines.append("The server adds the noise itself, so nothing bounds what it learns.")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dp import (
-    Accountant,
     DpError,
     FixedSizeSampling,
     NoSampling,
@@ -16,35 +15,31 @@ from dp import (
 )
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
 from fedavg.errors import PlanError
-from fedavg.privacy.noise import (
-    CentralGaussian,
-    DistributedDiscreteGaussian,
-    DistributedGaussian,
-    DistributedSkellam,
-    Sensitivity,
-    Shares,
-    guaranteed_variance,
-    share_stddev,
-)
+from fedavg.optimizers.local import LocalTraining
+from fedavg.optimizers.server import FedAvg
+from fedavg.parts import named, names
+from fedavg.plan import catalogue
+from fedavg.plan.plan import Budget, Plan
+from fedavg.plan.resolution import resolve
+from fedavg.privacy.sampling import FixedCohort, PoissonCohort
+from fedavg.sums.masked import SecAgg
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dp import Bracket
-    from fedavg.privacy.noise import Event, Noise, Sampling
+    from fedavg.plan.resolution import Resolution
+    from fedavg.privacy.noise import Noise, Sampling
+    from fedavg.privacy.sampling import Cohort
+    from fedavg.sums.interface import SecureSum
 
 __all__ = ["MECHANISMS", "SAMPLINGS", "Answer", "Setting", "answer", "noise_for", "tradeoff"]
 
-_Kind = DistributedGaussian | DistributedSkellam | DistributedDiscreteGaussian | CentralGaussian
-_NOISES: dict[str, type[_Kind]] = {
-    "gaussian": DistributedGaussian,
-    "skellam": DistributedSkellam,
-    "discrete-gaussian": DistributedDiscreteGaussian,
-    "central-gaussian": CentralGaussian,
-}
-MECHANISMS = tuple(_NOISES)
+OURS = catalogue.OURS  # imported so that every noise of ours has its name
+MECHANISMS = names("noise")
 SAMPLINGS = ("poisson", "fixed", "none")
 _LARGEST_EPSILON, _LARGEST_NOISE = 1e4, 1e6
+_FINEST = 40  # bits of an encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +56,15 @@ class Setting:
         participations: rounds in which one client sends an update at most, for the server's view; None
             takes three standard deviations above the mean.
         parameters: of the model; noise on a grid depends on it a little.
-        honest_fraction: share of a cohort that stays to the end and does not collude.
+        secure_sum: how updates are added: its drop-outs and colluders decide how much noise the server may
+            not count on.
 
     Raises:
         PlanError: a value out of range, by name.
 
     Example:
-        >>> Setting(rate=0.2, rounds=60).delta_used, Setting(rate=0.2, rounds=60).most_participations
-        (1e-05, 22)
+        >>> Setting(rate=0.2, rounds=60).delta_used, Setting(rate=0.2, rounds=60).cohort
+        (1e-05, 200)
     """
 
     rate: float = 0.2
@@ -79,17 +75,15 @@ class Setting:
     mechanism: str = "gaussian"
     participations: int | None = None
     parameters: int = 1970
-    honest_fraction: float = 0.8
+    secure_sum: SecureSum = SecAgg()
 
     def __post_init__(self) -> None:
         for name in ("rounds", "clients", "participations", "parameters"):
             value: int | None = getattr(self, name)
             if value is not None and value < 1:
                 raise PlanError(f"{name} must be at least 1, not {value}")
-        for name in ("rate", "honest_fraction"):
-            share: float = getattr(self, name)
-            if not 0 < share <= 1:
-                raise PlanError(f"{name} must lie above 0 and at most at 1, not {share:g}")
+        if not 0 < self.rate <= 1:
+            raise PlanError(f"rate must lie above 0 and at most at 1, not {self.rate:g}")
         if self.delta is not None and not 0 < self.delta < 1:
             raise PlanError(f"delta must lie between 0 and 1, not {self.delta:g}")
         _known("sampling", self.sampling, SAMPLINGS)
@@ -125,18 +119,9 @@ class Setting:
         return FixedSizeSampling(self.cohort, self.clients)
 
     @property
-    def most_participations(self) -> int:
-        """Rounds in which one client takes part, nearly certainly at most."""
-        if self.participations is not None:
-            return self.participations
-        mean = self.rate * self.rounds
-        return min(self.rounds, math.ceil(mean + 3 * math.sqrt(mean * (1 - self.rate))))
-
-    @property
-    def shares(self) -> Shares:
-        """How the noise is cut: cohorts vary by six standard deviations at most."""
-        spread = 6 * math.sqrt(self.cohort) if self.sampling == "poisson" else 0.0
-        return Shares(self.honest_fraction, min(self.clients, math.ceil(self.cohort + spread)))
+    def sampler(self) -> Cohort:
+        """How a round's clients are drawn."""
+        return FixedCohort(self.cohort) if self.sampling == "fixed" else PoissonCohort(self.rate)
 
 
 def _known(name: str, value: str, names: Sequence[str]) -> None:
@@ -153,12 +138,14 @@ class Answer:
         noise_multiplier: standard deviation of the noise in a sum ÷ clip norm.
         release: ε for whoever sees the models, between proven bounds; the upper one is the claim.
         server: ε for the server, which knows each cohort; None when it sees sums without noise.
+        participations: rounds in which one client sends an update at most; decides the server's ε.
     """
 
     setting: Setting
     noise_multiplier: float
     release: Bracket
     server: float | None
+    participations: int
 
 
 def answer(setting: Setting, noise_multiplier: float, *, server: bool = True) -> Answer:
@@ -178,43 +165,44 @@ def answer(setting: Setting, noise_multiplier: float, *, server: bool = True) ->
         >>> 4.36 < found.release.high < 4.4, found.server
         (True, None)
     """
-    noise = _NOISES[setting.mechanism](noise_multiplier)
-    run = Accountant().compose(_event(setting, noise, setting.scheme), setting.rounds)
-    seen = _server_epsilon(setting, noise) if server else None
-    return Answer(setting, noise_multiplier, run.epsilon(setting.delta_used), seen)
+    make: Callable[[float], Noise] = named("noise", setting.mechanism)  # pyright: ignore[reportAssignmentType] - of the family
+    resolved = _resolved(setting, make(noise_multiplier))
+    most = resolved.max_participations or setting.rounds
+    seen = resolved.server_epsilon(most) if server else None
+    return Answer(setting, noise_multiplier, resolved.release_epsilon(), seen, most)
 
 
-def _grid(setting: Setting, noise: Noise) -> Sensitivity:
-    """The coarsest grid on which every share of this noise is large enough for its theorem."""
-    d = setting.parameters
-    for bits in range(bits_for(d), 41):
-        encoding = FixedPoint(1.0, bits)
-        grid = Sensitivity(encoding.l2_sensitivity(d), encoding.l1_sensitivity(d), d)
-        shares = setting.shares
-        if (
-            not noise.distributed
-            or share_stddev(noise, grid, shares.honest_fraction, shares.cap) >= 2
-        ):
-            return grid
-    raise PlanError("so little noise among so many clients needs a finer grid than there is")
+def _resolved(setting: Setting, noise: Noise) -> Resolution:
+    """The plan that a run with this setting would have, on the coarsest grid on which its theorems hold.
 
-
-def _event(setting: Setting, noise: Noise, scheme: Sampling) -> Event:
-    return noise.event(_grid(setting, noise), setting.shares, scheme)
-
-
-def _server_epsilon(setting: Setting, noise: Noise) -> float | None:
-    """The server knows who takes part, and a client's own share does not protect it from the server."""
-    if not noise.distributed:
-        return None
-    honest = setting.honest_fraction * setting.cohort
-    grid = _grid(setting, noise)
-    visible = guaranteed_variance(noise, grid) * (1 - 1 / honest) if honest > 1 else 0.0
-    if visible <= noise.held_back:
-        return None
-    multiplier = math.sqrt(visible - noise.held_back) / grid.l2
-    event = _event(setting, noise.at(multiplier), NoSampling())
-    return Accountant().compose(event, setting.most_participations).epsilon(setting.delta_used).high
+    Raises:
+        PlanError, dp.DpError: what such a run would be refused with.
+    """
+    refused: DpError | None = None
+    for bits in range(bits_for(setting.parameters), _FINEST + 1):
+        plan = Plan(
+            cohort=setting.sampler,
+            encoding=FixedPoint(1.0, bits),
+            noise=noise,
+            secure_sum=setting.secure_sum,
+            local_training=LocalTraining(),
+            server_optimizer=FedAvg(),
+            budget=Budget(delta=setting.delta_used),
+            max_participations=setting.participations,
+        )
+        try:
+            return resolve(
+                plan,
+                num_clients=setting.clients,
+                vector_length=setting.parameters,
+                num_rounds=setting.rounds,
+                largest_client=1,
+            )
+        except DpError as error:  # shares of less than two grid units: a finer grid may do
+            refused = error
+    raise refused or PlanError(
+        "so little noise among so many clients needs a finer grid than there is"
+    )
 
 
 def noise_for(setting: Setting, epsilon: float) -> float:

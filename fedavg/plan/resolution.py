@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dp import SAMPLER_TV_ERROR, Accountant, FailureEvent, NoSampling
+from dp import SAMPLER_TV_ERROR, Accountant, Bracket, FailureEvent, NoSampling
 from fedavg.algorithms.chain import sent_length
 from fedavg.algorithms.interface import RoundFacts
 from fedavg.errors import PlanError
@@ -257,6 +257,14 @@ class Resolution:
         mean = rate * self.num_rounds
         spread = 3 * math.sqrt(mean * (1 - rate))
         return min(self.num_rounds, math.ceil(mean + spread))
+
+    def release_epsilon(self) -> Bracket:
+        """ε of the whole run for whoever sees the models, between proven bounds; infinite without DP."""
+        event = self.release_event()
+        if event is None:
+            return Bracket(math.inf, math.inf)
+        accountant = Accountant().compose(event, self.num_rounds)
+        return accountant.compose(self.failure(), self.num_rounds).epsilon(self.plan.budget.delta)
 
     def epsilon_at_end(self) -> float:
         """Certified ε of the whole run for whoever sees the models; infinite without DP."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from fedavg.plan.planner import Answer, Setting
+    from fedavg.plan.planner import Answer
 
 __all__ = ["write_budget_page"]
 
@@ -42,7 +42,7 @@ def write_budget_page(
         "budget.html.j2",
         found=found,
         setting=found.setting,
-        facts=_facts(found.setting),
+        facts=_facts(found),
         by_noise=by_noise,
         by_round=by_round,
         noise_figure=payload(_noise_figure(found, by_noise)),
@@ -56,7 +56,8 @@ def write_budget_page(
         raise ReportError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _facts(setting: Setting) -> list[tuple[str, str]]:
+def _facts(found: Answer) -> list[tuple[str, str]]:
+    setting = found.setting
     samplings = {
         "poisson": f"each client joins a round by its own coin, with probability {setting.rate:g}",
         "fixed": f"exactly {setting.cohort:,} of {setting.clients:,} clients join a round",
@@ -68,7 +69,7 @@ def _facts(setting: Setting) -> list[tuple[str, str]]:
         ("Rounds", f"{setting.rounds:,}"),
         ("Mechanism", setting.mechanism),
         ("Delta", f"{setting.delta_used:g}"),
-        ("One client takes part in", f"at most {setting.most_participations:,} rounds"),
+        ("One client takes part in", f"at most {found.participations:,} rounds"),
     ]
 
 

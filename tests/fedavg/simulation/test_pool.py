@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from fedavg.data.dataset import Dataset
-from fedavg.federation.federation import _one_thread
 from fedavg.models.layout import Layout
 from fedavg.models.spec import ModelSpec
 from fedavg.plan.resolution import resolve
@@ -32,6 +31,7 @@ from fedavg.simulation.messages import Answers, Exchange, Holding, Taken, decode
 from fedavg.simulation.pool import WorkerPool
 from fedavg.simulation.population import Faults, InProcess, Population
 from fedavg.simulation.shared_memory import Board, Boards
+from fedavg.training.threads import one_thread
 from tests.e2e.small import SUMS, clients, plan
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def test_idle_workers_train_clients_of_the_others(monkeypatch: pytest.MonkeyPatc
     alone = InProcess(Population(clients(6), Faults()))
     model = _MODEL.build()
     alone.equip(resolution, model, Layout.of(model), b"", 0)
-    with _one_thread():
+    with one_thread():
         expected = [_sum_over(alone, resolution, index) for index in range(2)]
     pool = _pool(2, FixedCohort(3))
     try:
