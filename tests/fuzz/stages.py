@@ -45,7 +45,7 @@ class Stages:
         """A server that has heard everyone else in this phase."""
         server = fork_server(self.servers[phase])
         if credulous:
-            server._directory = Credulous()
+            server._tally.directory = Credulous()
         return server
 
     def client(self, phase, *, credulous):

@@ -79,7 +79,7 @@ def test_s6_low_order_points_of_wycheproof():
 
 def test_s7_with_a_directory_the_server_turns_away_foreign_identities():
     lab = Lab(5)
-    lab.server._directory = lab.directory
+    lab.server._tally.directory = lab.directory
     foreign = Identity.generate()
     honest = decode(lab.clients[10].start())[1]
     bad = dataclasses.replace(honest, identity=foreign.public)

@@ -237,7 +237,7 @@ def test_s11_mutant_that_hears_it_adds_its_vector(monkeypatch):
         monkeypatch, secagg.server.server.Server, "_check_sender", "client_id not in self._live"
     )
     lab = comes_back(Lab(9, dropout_rate=0.3))
-    assert lab.server._total.tolist() == [5] * 4
+    assert lab.server._tally.total.tolist() == [5] * 4
 
 
 def test_s3_it_finds_no_ear_at_the_honest_either():

@@ -149,7 +149,7 @@ def test_the_server_turns_away_an_input_signed_for_other_partners():
         with pytest.raises(RemoteProtocolError, match="other partners") as caught:
             lab.server.receive(10, bad)
         assert caught.value.culprit == 10
-        assert not lab.server._total.any()
+        assert not lab.server._tally.total.any()
     lab.server.receive(10, reply)
 
 

@@ -21,6 +21,7 @@ from secagg import (
 from secagg.crypto.keys import AgreementKey
 from secagg.server import admission
 from secagg.server.staging import Staging
+from secagg.server.tally import Tally
 from secagg.wire.bodies import DECODERS
 from secagg.wire.messages import Signatures
 from tests.hostile import test_secagg_client as clients
@@ -94,7 +95,7 @@ def test_s4_mutant_policies(check, monkeypatch):
 
 
 def test_s5_mutant_that_goes_on_below_the_floor(monkeypatch):
-    without(monkeypatch, Server, "_need", "count < least")
+    without(monkeypatch, Tally, "_need", "count < least")
     for phase in (Phase.ADVERTISE_KEYS, Phase.SHARE_KEYS, Phase.CHECK_SHARES, Phase.MASKED_INPUT):
         with pytest.raises((*FOUND, RemoteProtocolError)):  # clients refuse, in the end
             offers.test_s5_too_few_survivors_give_no_sum(phase)

@@ -63,7 +63,7 @@ def test_a_partial_upload_never_touches_the_sum(monkeypatch):
     parts = list(lab.clients[60].chunks(lab.reply(60)))
     for part in parts[:-1]:
         lab.server.receive_chunk(60, part)
-    assert not lab.server._total.any()
+    assert not lab.server._tally.total.any()
     lab.run_to(Phase.DONE, silent={60: Phase.MASKED_INPUT})
     assert np.array_equal(lab.server.result().total, lab.total(lab.ids[:-1]))
 
@@ -76,7 +76,9 @@ def test_the_server_keeps_no_input():
     assert all(not answer.packed for answer in lab.server._answers.values())
     vectors = [masked_vector(lab.sent[Phase.MASKED_INPUT, i]) for i in lab.ids]
     bits = lab.params.ring_bits
-    assert np.array_equal(ring.centre(lab.server._total, bits), ring.centre(sum(vectors), bits))
+    assert np.array_equal(
+        ring.centre(lab.server._tally.total, bits), ring.centre(sum(vectors), bits)
+    )
 
 
 def test_parts_of_another_count_change_nothing():

@@ -154,9 +154,9 @@ def test_the_tables_alone_do_not_decide(monkeypatch):
 def test_a_server_without_a_roster_or_total_says_so():
     server = Server(Params.for_cohort(3, 2, max_abs=9), context=CONTEXT)
     with pytest.raises(LocalProtocolError, match="roster"):
-        server._known()
+        server._tally.known()
     with pytest.raises(LocalProtocolError, match="no partners"):
-        server._sum()
+        server._tally._sum()
     with pytest.raises(LocalProtocolError, match="no result"):
         server.result()
 

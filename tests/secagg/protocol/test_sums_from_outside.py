@@ -63,19 +63,19 @@ def test_nobody_is_in_a_sum_twice():
     lab = Lab(6).run_to(Phase.MASKED_INPUT)
     total = added(lab, lab.ids)
     lab.server.receive_sum(unsigned(lab.ids), total)
-    before = lab.server._total.copy()
+    before = lab.server._tally.total.copy()
     with pytest.raises(RemoteProtocolError, match="second message"):
         lab.server.receive_sum(unsigned(lab.ids[:1]), total)
-    assert np.array_equal(lab.server._total, before)
+    assert np.array_equal(lab.server._tally.total, before)
 
 
 def test_only_partners_are_in_a_sum():
     lab = Lab(6).run_to(Phase.MASKED_INPUT, silent={60: Phase.SHARE_KEYS})
     total = added(lab, lab.ids[:5])
-    before = lab.server._total.copy()
+    before = lab.server._tally.total.copy()
     with pytest.raises(RemoteProtocolError, match="no longer, part"):
         lab.server.receive_sum(unsigned(lab.ids), total)
-    assert np.array_equal(lab.server._total, before)
+    assert np.array_equal(lab.server._tally.total, before)
     lab.server.receive_sum(unsigned(lab.ids[:5]), total)
     assert np.array_equal(finish(lab).total, sum(lab.inputs[i] for i in lab.ids[:5]))
 
@@ -136,7 +136,7 @@ def test_a_sum_with_an_input_that_is_not_signed_is_refused(wrong):
         "another's": signed[other],
         "damaged": bytes([signed[culprit][0] ^ 1]) + signed[culprit][1:],
     }[wrong]
-    before = lab.server._total.copy()
+    before = lab.server._tally.total.copy()
     for refused in (
         lambda: lab.server.check_apart(culprit, signed[culprit]),
         lambda: lab.server.receive_sum(signed, total),
@@ -144,7 +144,7 @@ def test_a_sum_with_an_input_that_is_not_signed_is_refused(wrong):
         with pytest.raises(RemoteProtocolError, match="masked with other partners") as caught:
             refused()
         assert caught.value.culprit == culprit
-    assert np.array_equal(lab.server._total, before)
+    assert np.array_equal(lab.server._tally.total, before)
     assert not lab.server._answers
 
 

@@ -116,14 +116,14 @@ def test_a_survivor_of_whom_nothing_came_is_not_passed_over():
     lab = Lab(5).run_to(Phase.UNMASK)
     for i in lab.ids:
         lab.answer(i)
-    server, total = lab.server, lab.server._total.copy()
+    server, total = lab.server, lab.server._tally.total.copy()
     answers = {lab.roster.positions[i]: message for i, message in server._answers.items()}
-    shares = list(shares_by_dealer(answers, server._masked_with))
+    shares = list(shares_by_dealer(answers, server._tally.masked_with))
 
     def removed(shares):
         words = total.copy()
-        told = (lab.roster, lab.partner_root, server._alive, server._masked_with)
-        remove_masks(words, find_masks(*told, shares, server._dealings))
+        told = (lab.roster, lab.partner_root, server._tally.alive, server._tally.masked_with)
+        remove_masks(words, find_masks(*told, shares, server._tally.dealings))
         return words
 
     with pytest.raises(Aborted) as caught:

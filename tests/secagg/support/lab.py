@@ -81,11 +81,11 @@ class Lab:
 
     @property
     def roster(self):
-        return self.server._roster
+        return self.server._tally.roster
 
     @property
     def partner_root(self):
-        return self.server._partner_root
+        return self.server._tally.partner_root
 
     def message(self, client_id):
         """The next message for a client, decoded."""

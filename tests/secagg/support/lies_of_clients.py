@@ -73,7 +73,7 @@ def _keys(book, phase, good):
 
 def _dealt(book, phase, good):
     session, own = book.session, decode(good)[1]
-    root = session.server._roster.root
+    root = session.server._tally.roster.root
 
     def signed(message):
         signature = session.identities[book.client].sign(message.signed(session.session, root))
@@ -187,7 +187,7 @@ def _input(book, phase, good):
 
 def _signature(book, phase, good):
     session = book.session
-    roster, root = session.server._roster, session.server._partner_root
+    roster, root = session.server._tally.roster, session.server._tally.partner_root
     others = Survivors(members_of(roster, range(len(roster.entries))))
     forged = session.identities[book.client].sign(others.signed(session.session, root))
     book.server(phase, "a signature on other survivors", good[:44] + forged)
@@ -202,7 +202,7 @@ def _shares(book, phase, good):
         return signed(shares=shares)
 
     both = session.client_shares(book.client)
-    gone = next(place for place in both if place not in session.server._alive)
+    gone = next(place for place in both if place not in session.server._tally.alive)
     at = 1 + list(both).index(gone)
     book.server(
         phase,
@@ -210,7 +210,7 @@ def _shares(book, phase, good):
         message(*shares[:at], both[gone][:SHARE_SIZE], *shares[at + 1 :]),
     )
     book.server(phase, "both shares of a drop-out", message(*shares, both[gone][:SHARE_SIZE]))
-    alive = next(place for place in both if place in session.server._alive)
+    alive = next(place for place in both if place in session.server._tally.alive)
     at = 1 + list(both).index(alive)
     book.server(
         phase,

@@ -198,7 +198,7 @@ def _partners(book, phase, good):
 
 def _members(book, phase, kind, name):
     session = book.session
-    ids = [entry.client_id for entry in session.server._roster.entries]
+    ids = [entry.client_id for entry in session.server._tally.roster.entries]
     place = ids.index(book.client)
 
     def members(*flags):
@@ -234,8 +234,8 @@ def _survivors(book, phase, good):
 def _signatures(book, phase, good):
     session = book.session
     pairs = list(decode(good)[1].signatures)
-    roster, root = session.server._roster, session.server._partner_root
-    gone = next(at for at in range(len(roster.entries)) if at not in session.server._alive)
+    roster, root = session.server._tally.roster, session.server._tally.partner_root
+    gone = next(at for at in range(len(roster.entries)) if at not in session.server._tally.alive)
 
     def request(*pairs):
         return encode(Signatures(pairs), session.session)
@@ -247,7 +247,7 @@ def _signatures(book, phase, good):
     def placed(*pairs):
         return request(*sorted(pairs))
 
-    told = session.server._survivors
+    told = session.server._tally.survivors
     everyone = Survivors(bytes([1] * len(roster.entries)))
     own = roster.positions[book.client]
     others = [pair for pair in pairs if pair[0] != own]
@@ -288,7 +288,7 @@ def lies_about_silence(book, phase, good):
     members = bytearray(decode(good)[1].members)
     left = "share_keys" if phase is Phase.MASKED_INPUT else "check_shares"
     silent = session.case["drop"][left][0]
-    members[session.server._roster.positions[silent]] = 1
+    members[session.server._tally.roster.positions[silent]] = 1
     kind = Partners if phase is Phase.MASKED_INPUT else Survivors
     name = (
         "a partner whose shares never came"
@@ -333,7 +333,7 @@ def _local_roster(book, phase, good):
 
 
 def _around(book):
-    roster = book.session.server._roster
+    roster = book.session.server._tally.roster
     own = roster.positions[book.client]
     return roster, own, list(roster.neighbours(own))
 
@@ -353,10 +353,10 @@ def _local_partners(book, phase):
 def _local_survivors(book, phase):
     session = book.session
     roster, _, around = _around(book)
-    gone = [at for at in around if at in session.server._inputs][:4]
-    alive = set(session.server._inputs) - set(gone)
+    gone = [at for at in around if at in session.server._tally.inputs][:4]
+    alive = set(session.server._tally.inputs) - set(gone)
     members = bytes(int(at in alive) for at in range(len(roster.entries)))
-    shown = [session.server._inputs[at] for at in around if at in alive]
+    shown = [session.server._tally.inputs[at] for at in around if at in alive]
     message = encode(Survivors(members, shown), session.session)
     book.hears(
         phase, "too few neighbours among the survivors", message, error=ABORTED, culprit=None
@@ -367,8 +367,8 @@ def _local_quorum(book, phase, good):
     session = book.session
     roster, own, around = _around(book)
     pairs = list(decode(good)[1].signatures)
-    told, root = session.server._survivors, session.server._partner_root
-    far = next(at for at in session.server._alive if at not in around and at != own)
+    told, root = session.server._tally.survivors, session.server._tally.partner_root
+    far = next(at for at in session.server._tally.alive if at not in around and at != own)
     signature = session.identities[roster.client_id(far)].sign(told.signed(session.session, root))
 
     def request(*pairs):

@@ -22,14 +22,14 @@ def signed(message, identity, server):
         identity: whose signature it gets.
         server: knows what the session has come to.
     """
-    roster = server._roster and server._roster.root
+    roster = server._tally.roster and server._tally.roster.root
     told = {
         AdvertiseKeys: (server._session,),
         ShareKeys: (server._session, roster),
         SharesOpened: (server._session, roster),
-        MaskedInput: (server._session, server._partner_root),
-        UnmaskShares: (server._session, server._told),
+        MaskedInput: (server._session, server._tally.partner_root),
+        UnmaskShares: (server._session, server._tally.told),
     }
     if isinstance(message, ConsistencySignature):
-        return replace(message, signature=identity.sign(server._told))
+        return replace(message, signature=identity.sign(server._tally.told))
     return replace(message, signature=identity.sign(message.signed(*told[type(message)])))

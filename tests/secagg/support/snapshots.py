@@ -13,6 +13,7 @@ import numpy as np
 from secagg import Client, Server
 from secagg.crypto.ephemeral import Ephemeral
 from secagg.server.staging import Staging
+from secagg.server.tally import Tally
 
 
 def fork_client(client):
@@ -40,6 +41,10 @@ def state_of(server):
 
 
 def _own(value):
+    if isinstance(value, Tally):
+        twin = object.__new__(Tally)
+        twin.__dict__.update({name: _own(held) for name, held in vars(value).items()})
+        return twin
     if isinstance(value, Staging):
         twin = Staging()
         twin._uploads = copy.deepcopy(value._uploads)
@@ -50,6 +55,8 @@ def _own(value):
 
 
 def _plain(value):
+    if isinstance(value, Tally):
+        return {name: _plain(held) for name, held in vars(value).items()}
     if isinstance(value, Staging):
         return {i: (u.parts, u.taken, bytes(u.data)) for i, u in value._uploads.items()}
     if isinstance(value, np.ndarray):

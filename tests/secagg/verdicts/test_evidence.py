@@ -113,16 +113,18 @@ def answered(lab):
 def case_against(lab, position, holders, *, own=None, shares=None):
     """Evidence from what these holders gave of an honest dealer's seed."""
     server, answers = answered(lab)
-    told = (server._dealings[position], server._promised, server._masked_with)
+    told = (server._tally.dealings[position], server._tally.promised, server._tally.masked_with)
     dealing = whole_dealing(lab.roster, position, *told)
     found = {}
     for holder in holders:
-        at = 0 if holder == position else 1 + server._masked_with[holder].index(position)
+        at = 0 if holder == position else 1 + server._tally.masked_with[holder].index(position)
         found[holder] = answers[holder].shares[at]
     if own is None and position in holders:
         message = answers[position]
-        own = OwnShare(server._told, message.others(), message.signature)
-    evidence = of_dealing(*server._messages(), dealing, found | (shares or {}), own)
+        own = OwnShare(server._tally.told, message.others(), message.signature)
+    evidence = of_dealing(
+        server._tally.offer, server._tally.announced, dealing, found | (shares or {}), own
+    )
     return Conviction(lab.roster.client_id(position), Offence.BAD_DEALER, evidence)
 
 
@@ -155,7 +157,7 @@ def test_an_own_share_of_another_session_convicts_nobody():
     for i, client in other.clients.items():
         client.set_input(other.inputs[i])
     server, answers = answered(other)
-    own = OwnShare(server._told, answers[1].others(), answers[1].signature)
+    own = OwnShare(server._tally.told, answers[1].others(), answers[1].signature)
     t = lab.params.threshold
     conviction = case_against(lab, 1, range(t), own=own, shares={1: answers[1].shares[0]})
     refused(lab, conviction, "a signature of 20")
