@@ -1,11 +1,19 @@
-"""Hypothesis profiles, and helpers whose assertions must hold under `python -O` as well."""
+"""Hypothesis profiles, and helpers whose assertions must hold under `python -O` as well.
+
+No test is about time: a busy machine must not fail one.  Examples therefore have no deadline, and may be slow
+to draw.
+"""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite(
     "tests.secagg.support.lab", "tests.secagg.support.snapshots", "tests.stateful.machine"
 )
-settings.register_profile("long", max_examples=500, stateful_step_count=50, deadline=None)
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
+settings.register_profile("long", max_examples=500, stateful_step_count=50)

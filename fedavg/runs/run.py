@@ -30,6 +30,7 @@ from fedavg.protocol.result import RoundResult
 from fedavg.protocol.transcript import Transcript
 from fedavg.reports.run import write_report
 from fedavg.runs.directory import RunDirectory
+from fedavg.runs.interrupts import postponed_interrupts
 from fedavg.runs.server_view import server_view
 from fedavg.simulation.fork_server import start_early
 from fedavg.simulation.population import Faults
@@ -284,14 +285,15 @@ def _train(
         )
         try:
             for result in rounds:
-                last = result
-                directory.append(result)
-                directory.write_model(federation.model_file())
-                summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
-                directory.write_json("summary.json", summary)
-                view_written = view_written or _write_view(
-                    federation, resolution, directory, result
-                )
+                with postponed_interrupts():  # a round is in all of these files, or in none
+                    last = result
+                    directory.append(result)
+                    directory.write_model(federation.model_file())
+                    summary = _summary(job, resolution, federation, last)
+                    directory.write_json("summary.json", summary | {"seconds": clock.seconds})
+                    view_written = view_written or _write_view(
+                        federation, resolution, directory, result
+                    )
                 for client, reason in result.failures.items():
                     console.print(f"round {result.round}: client {client}: {reason}")
                 for reason in result.skipped_blocks:

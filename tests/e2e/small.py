@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fedavg.data.dataset import Dataset
@@ -16,6 +18,9 @@ from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.plain import InsecurePlain
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUMS = {
     "insecure-plain": InsecurePlain(),
@@ -39,6 +44,15 @@ def examples(n: int, seed: int) -> Dataset:
 
 def clients(n: int, *, sizes=(3, 5, 8)) -> dict[int, Dataset]:
     return {i: examples(sizes[i % len(sizes)], 100 + i) for i in range(n)}
+
+
+def blobs_in(folder: Path, *, train: int = 400) -> Path:
+    """Write blobs.npz, with 200 test examples, for configurations to name; returns its path."""
+    path = folder / "blobs.npz"
+    parts = {"train": examples(train, 0), "test": examples(200, 1)}
+    arrays = {f"x_{part}": data.features for part, data in parts.items()}
+    np.savez(path, **arrays, **{f"y_{part}": data.labels for part, data in parts.items()})
+    return path
 
 
 def plan(secure_sum, **changes) -> Plan:

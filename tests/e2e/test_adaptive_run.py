@@ -5,24 +5,15 @@ from __future__ import annotations
 import io
 import json
 
-import numpy as np
 from rich.console import Console
 
 from fedavg.config.build import load_config
 from fedavg.runs.run import execute
-from tests.e2e.small import examples
+from tests.e2e.small import blobs_in
 
 
 def test_a_run_learns_its_clip_norm_and_says_so(tmp_path):
-    train, test = examples(600, 0), examples(200, 1)
-    data = tmp_path / "blobs.npz"
-    np.savez(
-        data,
-        x_train=train.features,
-        y_train=train.labels,
-        x_test=test.features,
-        y_test=test.labels,
-    )
+    data = blobs_in(tmp_path, train=600)
     config = tmp_path / "run.toml"
     config.write_text(
         f"""

@@ -27,7 +27,7 @@ from fedavg.privacy.noise import (
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.protocol.transcript import Transcript
 from tests.e2e.scanner import contains_vector
-from tests.e2e.small import SUMS, examples, plan
+from tests.e2e.small import SUMS, blobs_in, examples, plan
 from tests.e2e.test_resume import killed_and_resumed
 
 runner = CliRunner()
@@ -207,17 +207,9 @@ EXACT = '[privacy]\nnoise = "none"\n'
 
 
 def config_in(folder, kind, extra=EXACT, *, rounds=4, baseline="false"):
-    train, test = examples(400, 0), examples(200, 1)
-    np.savez(
-        folder / "blobs.npz",
-        x_train=train.features,
-        y_train=train.labels,
-        x_test=test.features,
-        y_test=test.labels,
-    )
     head = 'head = ["layers.1.*"]\n' if kind == "fedrep" else ""
     path = folder / f"{kind}.toml"
-    filled = {"data": folder / "blobs.npz", "kind": kind, "extra": head + extra}
+    filled = {"data": blobs_in(folder), "kind": kind, "extra": head + extra}
     path.write_text(CONFIG.format(rounds=rounds, baseline=baseline, **filled))
     return path
 

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from fedavg.cli.app import app
 from fedavg.config.build import build_job
 from fedavg.studies import runner as study_run
 from fedavg.studies.study import read_study
+from tests.e2e.processes import PATIENCE, command, interrupted, wait_until
 from tests.fedavg.support.studies import OneProcess, study_in
 
 runner = CliRunner()
@@ -39,14 +39,6 @@ def records(out):
         except FileNotFoundError:  # renamed meanwhile
             continue
     return found
-
-
-def wait_for(condition, process):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, "the sweep ended before"
-        assert time.monotonic() < deadline, "the sweep does not get on"
-        time.sleep(0.01)
 
 
 def children(pid):
@@ -74,8 +66,8 @@ def alive(pid):
 
 
 def outlived(pids):
-    """Those that are still there after two minutes, or [] as soon as none is."""
-    deadline = time.monotonic() + 120
+    """Those that are still there when patience ends, or [] as soon as none is."""
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and any(alive(pid) for pid in pids):
         time.sleep(0.02)
     return [pid for pid in pids if alive(pid)]
@@ -88,9 +80,10 @@ ENDLESS = "[[grid]]\nrounds = [1_000_000]\nseed = [0, 1]\n"
 @contextlib.contextmanager
 def sweeping(path, out):
     """A sweep in a process of its own, with three workers; whatever is left of it is killed at the end."""
-    command = [sys.executable, "-m", "fedavg.cli", "sweep", str(path), "--out", str(out)]
     process = subprocess.Popen(
-        [*command, "--jobs", "3"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command("sweep", path, "--out", out, "--jobs", 3),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield process
@@ -101,7 +94,7 @@ def sweeping(path, out):
 
 def lose_a_worker(process, out):
     """Kill one worker at a cell, at most one of the endless ones; gives the processes that are left."""
-    wait_for(lambda: records(out) if (out / "cells").exists() else None, process)
+    wait_until(lambda: records(out) if (out / "cells").exists() else None, process)
     failed = False
     while not failed:  # one that was just between two cells fails none
         workers = children(process.pid)
@@ -156,25 +149,10 @@ def test_killed_workers_and_sweeps_lose_only_what_was_running(tmp_path, monkeypa
 def test_ctrl_c_ends_with_a_table_of_what_is_done(tmp_path):
     path = study_in(tmp_path, "[grid]\nseed = [0, 1, 2]\n", rounds=20)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "fedavg.cli", "sweep", str(path), "--out", str(out)]
-    process = subprocess.Popen(
-        [*command, "--jobs", "1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        # a shell's background jobs, and so their children, ignore SIGINT unless told otherwise
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+    output = interrupted(
+        ["sweep", path, "--out", out, "--jobs", 1],
+        lambda: records(out) if (out / "cells").exists() else None,
     )
-    try:
-        wait_for(lambda: records(out) if (out / "cells").exists() else None, process)
-        os.killpg(process.pid, signal.SIGINT)
-        output = process.communicate(timeout=60)[0].decode()
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    assert process.returncode == 130, output
-    assert "Traceback" not in output
     assert "Go on with the same command" in output
     states = [row["state"] for row in cells(out)]
     assert set(states) == {"done", "missing"}

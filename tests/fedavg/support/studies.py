@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fedavg.studies.workers import _answer
-from tests.e2e.small import examples
+from tests.e2e.small import blobs_in
 
 GRID = '[grid]\n"local.lr" = [0.5, 0.2]\nseed = [0, 1]\n'
 
 
 def study_in(folder, extra=GRID, rounds=2):
     """Write blobs and a study over them; returns the study's path."""
-    train, test = examples(400, 0), examples(200, 1)
-    np.savez(
-        folder / "blobs.npz",
-        x_train=train.features,
-        y_train=train.labels,
-        x_test=test.features,
-        y_test=test.labels,
-    )
     path = folder / "tiny.toml"
     path.write_text(
         f"""title = "Tiny"
 [base]
 rounds = {rounds}
-data = {{name = "{folder / "blobs.npz"}", clients = 40}}
+data = {{name = "{blobs_in(folder)}", clients = 40}}
 cohort = {{rate = 1.0}}
 secure_sum = {{kind = "insecure-plain"}}
 privacy = {{noise = "none"}}

@@ -1,0 +1,47 @@
+"""Ctrl-C that waits until what belongs together is written."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import FrameType
+
+__all__ = ["postponed_interrupts"]
+
+
+@contextmanager
+def postponed_interrupts() -> Generator[None]:
+    """Hold an interrupt (SIGINT) back until the block is done, then handle it as ever.
+
+    Python allows the main thread alone to receive signals; in other threads the block simply runs.
+
+    Raises:
+        KeyboardInterrupt: after the block, where an interrupt came within it and is handled by default.
+
+    Example:
+        >>> written = []
+        >>> try:
+        ...     with postponed_interrupts():
+        ...         signal.raise_signal(signal.SIGINT)
+        ...         written.append("both files")
+        ... except KeyboardInterrupt:
+        ...     print(written)
+        ['both files']
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    arrived: list[FrameType | None] = []
+    signal.signal(signal.SIGINT, lambda _, frame: arrived.append(frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if arrived:
+        before(signal.SIGINT, arrived[-1])
