@@ -1,6 +1,8 @@
-"""Commands of suites run in this process, whose environment they leave as it is."""
+"""Commands of suites run in this process, whose environment they leave as it is; a clock that tests set."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,3 +10,22 @@ import pytest
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.kit.command._ENVIRONMENT", {})
+
+
+class Clock:
+    """CPU seconds that pass when a test says so, and not while a busy machine does other things."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def spend(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    told = Clock()
+    instead = SimpleNamespace(process_time=lambda: told.now, perf_counter=lambda: told.now)
+    monkeypatch.setattr("benchmarks.kit.timing.time", instead)
+    monkeypatch.setattr("benchmarks.he.stages.time", instead)
+    return told

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.benchmarks.conftest import Clock
+
 _SMALL = Round((3_000, 2_000), 3)
 
 needs_flare = pytest.mark.skipif(
@@ -43,25 +44,18 @@ def _collections_are_short() -> Iterator[None]:
     gc.unfreeze()
 
 
-def _spin(seconds: float) -> None:
-    start = time.process_time()
-    while time.process_time() - start < seconds:
-        pass
-
-
-def test_stages_do_not_overlap_and_add_up_to_the_call() -> None:
+def test_stages_do_not_overlap_and_add_up_to_the_call(clock: Clock) -> None:
     taken = Stages()
     with taken.call("role"):
         with taken.stage("outer"):
-            _spin(0.02)
+            clock.spend(0.02)
             with taken.stage("inner"):
-                _spin(0.04)
-            _spin(0.02)
-        _spin(0.01)
+                clock.spend(0.04)
+            clock.spend(0.02)
+        clock.spend(0.01)
     parts = taken.parts("role")
     assert sum(parts.values()) == pytest.approx(taken.seconds("role")[0])
-    for part, seconds in {"outer": 0.04, "inner": 0.04, "other": 0.01}.items():
-        assert seconds <= parts[part] < seconds + 0.01
+    assert parts == pytest.approx({"outer": 0.04, "inner": 0.04, "other": 0.01})
 
 
 def test_a_call_that_raises_leaves_nothing_and_the_next_counts() -> None:
@@ -150,18 +144,18 @@ def test_a_sum_that_is_off_by_one_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
     assert played["ours"].difference == 1
 
 
-def test_what_the_server_spends_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_server_spends_is_its_own(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """A slow server shows in its own figure, result shared among clients, and in nobody else's."""
     result = Server.result
 
     def slow(self):
-        _spin(0.3)
+        clock.spend(0.3)
         return result(self)
 
     monkeypatch.setattr(Server, "result", slow)
     played = play(_SMALL, {"ours": ours("bfv", 8)}, openings=1, warm_up=False)["ours"]
-    assert played.server.median > 0.1
-    assert played.client.median < 0.1
+    assert played.server.median == pytest.approx(0.3 / _SMALL.clients)
+    assert played.client.median == 0
 
 
 def test_rounds_are_of_two_clients_and_real_tensors() -> None:

@@ -6,7 +6,6 @@ import functools
 import importlib.util
 import io
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +19,8 @@ from secagg.crypto.ring import packed_size
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.benchmarks.conftest import Clock
 
 _N, _LENGTH, _SILENT, _WATCHED = 10, 400, 1, 3
 
@@ -63,16 +64,19 @@ def test_a_replayed_server_goes_through_all_phases(recording: session.Recording)
 
 
 def test_only_the_servers_calls_are_timed(
-    recording: session.Recording, monkeypatch: pytest.MonkeyPatch
+    recording: session.Recording, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setattr(Server, "offer", lambda self: time.sleep(0) or _spin(0.2))
-    assert session.replay(recording).seconds < 0.15
+    receive = Server.receive
 
+    def slow(self: Server, client_id: int, message: bytes) -> None:
+        clock.spend(0.5)
+        receive(self, client_id, message)
 
-def _spin(seconds: float) -> None:
-    start = time.process_time()
-    while time.process_time() - start < seconds:
-        pass
+    monkeypatch.setattr(Server, "offer", lambda _: clock.spend(0.2))  # replayed, not asked for
+    assert session.replay(recording).seconds == 0
+    monkeypatch.setattr(Server, "receive", slow)
+    received = sum(len(phase) for phase in recording.messages.values())
+    assert session.replay(recording).seconds == pytest.approx(0.5 * received)
 
 
 def test_what_the_server_holds_is_counted_beyond_one_upload(recording: session.Recording) -> None:
