@@ -136,21 +136,21 @@ class Checks:
         """Refuse a number outside (0, 1]."""
         result = self.finite(name, value)
         if not 0 < result <= 1:
-            raise self.out_of_range(f"{name} must be above 0 and at most 1, not {result!r}")
+            raise self.out_of_range(f"{name} must lie in (0, 1], not {result!r}")
         return result
 
     def fraction_below_one(self, name: str, value: object) -> float:
         """Refuse a number outside [0, 1)."""
         result = self.finite(name, value)
         if not 0 <= result < 1:
-            raise self.out_of_range(f"{name} must be at least 0 and below 1, not {result!r}")
+            raise self.out_of_range(f"{name} must lie in [0, 1), not {result!r}")
         return result
 
     def proper_fraction(self, name: str, value: object) -> float:
         """Refuse a number outside (0, 1)."""
         result = self.finite(name, value)
         if not 0 < result < 1:
-            raise self.out_of_range(f"{name} must lie strictly between 0 and 1, not {result!r}")
+            raise self.out_of_range(f"{name} must lie in (0, 1), not {result!r}")
         return result
 
     def whole(self, name: str, value: object, floor: int = 1) -> int:

@@ -6,13 +6,13 @@ no privacy, and no budget counts it.  The scores are the clients' private data.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 import numpy as np
 
+from fedavg import checks
 from fedavg.errors import ConfigError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.parts import Part, Trait, register
@@ -35,8 +35,7 @@ __all__ = [
 
 
 def _check_fraction(fraction: float) -> None:
-    if not 0 < fraction < 1:
-        raise ConfigError(f"personalization.test_fraction must lie in (0, 1), not {fraction!r}")
+    checks.config.proper_fraction("personalization.test_fraction", fraction)
 
 
 @register("personalization")
@@ -97,10 +96,7 @@ class Ditto(Part, frozen=True, tag="ditto"):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_fraction(self.test_fraction)
-        if not (math.isfinite(self.strength) and self.strength >= 0):
-            raise ConfigError(
-                f"personalization.strength must be zero or positive, not {self.strength!r}"
-            )
+        checks.config.at_least("personalization.strength", self.strength, 0)
 
     @property
     def kind(self) -> str:

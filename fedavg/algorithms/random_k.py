@@ -8,13 +8,12 @@ most tells about its data, and places that differ from client to client do not a
 from __future__ import annotations
 
 import functools
-import math
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from fedavg import checks
 from fedavg.algorithms.interface import PlainHalf
-from fedavg.errors import PlanError
 from fedavg.parts import Part, Trait, register
 
 if TYPE_CHECKING:
@@ -81,10 +80,8 @@ class RandomK(Part, frozen=True, tag="random-k"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.fraction) and 0 < self.fraction <= 1):
-            raise PlanError(f"random-k: fraction must lie in (0, 1], not {self.fraction!r}")
-        if self.seed < 0:
-            raise PlanError(f"random-k: a seed counts from 0, not {self.seed!r}")
+        checks.plan.positive_fraction("random-k: fraction", self.fraction)
+        checks.plan.whole("random-k: seed", self.seed, 0)
 
     def length(self, vector_length: int) -> int:
         """k: at least one place."""

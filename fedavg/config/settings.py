@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from fedavg import checks
 from fedavg.algorithms.random_k import TOP_K_REFUSED
 
 __all__ = [
@@ -277,8 +278,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     simulation: SimulationConfig = SimulationConfig()
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ValueError(f"rounds must be at least 1, not {self.rounds}")
+        checks.value.whole("rounds", self.rounds)
         if self.privacy.noise == "none" and self.privacy.epsilon is not None:
             raise ValueError(
                 "privacy.epsilon needs noise: choose privacy.noise, or leave epsilon out"
@@ -294,10 +294,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def _check_budget(privacy: PrivacyConfig) -> None:
-    if privacy.epsilon is not None and not privacy.epsilon > 0:
-        raise ValueError(f"privacy.epsilon must be positive, not {privacy.epsilon}")
-    if not 0 < privacy.delta < 1:
-        raise ValueError(f"privacy.delta must lie between 0 and 1, not {privacy.delta}")
+    if privacy.epsilon is not None:
+        checks.value.positive_or_infinite("privacy.epsilon", privacy.epsilon)
+    checks.value.proper_fraction("privacy.delta", privacy.delta)
 
 
 def section(table: str) -> type[msgspec.Struct]:

@@ -6,11 +6,11 @@ examples, none is empty, and they are a function of the public seed.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedavg import checks
 from fedavg.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ __all__ = ["dirichlet", "iid", "natural", "noisy_sort", "quantity", "shards"]
 def _check(labels: NDArray[np.int64], clients: int, *, pieces: int = 1) -> None:
     if labels.ndim != 1:
         raise DataError(f"labels must be a vector, not an array of shape {labels.shape}")
-    if clients < 1 or pieces < 1:
-        raise DataError(f"a partition needs at least one client and one piece, not {clients}")
+    checks.data.whole("clients", clients)
+    checks.data.whole("pieces", pieces)
     if clients * pieces > len(labels):
         raise DataError(
             f"{len(labels)} examples do not fill {clients} clients with {pieces} or more each; "
@@ -139,8 +139,7 @@ def noisy_sort(
         DataError: more clients than examples, or a negative spread.
     """
     _check(labels, clients)
-    if not (math.isfinite(spread) and spread >= 0):
-        raise DataError(f"the spread must be zero or positive, not {spread}")
+    spread = checks.data.at_least("spread", spread, 0)
     rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
     return _pieces(
         np.argsort(labels + rng.normal(0.0, spread, len(labels)), kind="stable"), clients
@@ -194,5 +193,4 @@ def natural(owners: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _check_concentration(alpha: float) -> None:
-    if not (math.isfinite(alpha) and alpha > 0):
-        raise DataError(f"the Dirichlet concentration alpha must be positive, not {alpha}")
+    checks.data.positive("the Dirichlet concentration alpha", alpha)

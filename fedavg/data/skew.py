@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.ndimage import rotate
 
+from fedavg import checks
 from fedavg.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def skew_features(
         >>> skewed[0].features.tolist(), bool((skewed[1].features == 1).any())
         ([[1.0, 1.0]], False)
     """
-    if not (math.isfinite(strength) and strength >= 0):
-        raise DataError(f"the strength of a feature skew must be zero or positive, not {strength}")
+    strength = checks.data.at_least("the strength of a feature skew", strength, 0)
     if kind == "rotation" and strength > 1:
         raise DataError(f"a rotation's strength is a share of 90°, at most 1, not {strength}")
     if kind == "none" or not strength:

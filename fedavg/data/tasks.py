@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedavg import checks
 from fedavg.data.dataset import CLASSES, Dataset, numbers_of
 from fedavg.data.sources import SOURCES, columns_of
 from fedavg.data.tables import TableOptions, encode_table, read_table
@@ -191,8 +192,7 @@ def load_task(
     Raises:
         DataError: unknown name, missing file or extra, arrays or columns that are no examples.
     """
-    if not 0 < test_fraction < 1:
-        raise DataError(f"test_fraction must lie between 0 and 1, not {test_fraction}")
+    test_fraction = checks.data.proper_fraction("test_fraction", test_fraction)
     options, path = table or TableOptions(), Path(name_or_path)
     if path.suffix.lower() in {".csv", ".parquet"}:
         encoded = encode_table(read_table(path), options)

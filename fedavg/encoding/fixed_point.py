@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from dp import random_uniform
+from fedavg import checks
 from fedavg.errors import CapacityError, NonFiniteError, PlanError
 from fedavg.parts import Part, register
 
@@ -151,8 +152,7 @@ def rotated_length(vector_length: int, *, rotate: bool) -> int:
     Raises:
         PlanError: no coordinate.
     """
-    if vector_length < 1:
-        raise PlanError(f"a vector needs at least one coordinate, not {vector_length}")
+    vector_length = checks.plan.whole("vector_length", vector_length)
     return 1 << (vector_length - 1).bit_length() if rotate else vector_length
 
 
@@ -219,8 +219,7 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.clip) and self.clip > 0):
-            raise PlanError(f"clip must be a positive finite number, not {self.clip!r}")
+        checks.plan.positive("clip", self.clip)
         if not 2 <= self.bits <= 40:
             raise PlanError(
                 f"bits must lie in 2 … 40, not {self.bits!r}; without noise, Quantised takes 1 as well"

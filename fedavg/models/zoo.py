@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from fedavg import checks
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -227,8 +228,8 @@ def _check_widths(name: str, hidden: tuple[int, ...]) -> None:
         raise ConfigError(
             f"model {name!r} has its own widths: leave out hidden, or choose {' or '.join(_WIDTHS)}"
         )
-    if min(hidden) < 1:
-        raise ConfigError(f"hidden widths are whole numbers from 1 up, not {list(hidden)}")
+    for width in hidden:
+        checks.config.whole("a hidden width", width)
 
 
 def _built_in(name: str) -> Callable[[tuple[int, ...], int], nn.Module]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from fedavg import checks
 from fedavg.errors import ConfigError
 from fedavg.optimizers.schedule import CONSTANT, Schedule
 from fedavg.parts import Part, Trait
@@ -80,10 +81,8 @@ class LocalTraining(Part, frozen=True, tag=False):
         super().__post_init__()
         for name in ("epochs", "batch_size", "max_steps", "steps"):
             count: int | None = getattr(self, name)
-            if count is None and name != "epochs":
-                continue
-            if not isinstance(count, int) or count < 1:
-                raise ConfigError(f"{name} must be a whole number from 1 up, not {count!r}")
+            if count is not None or name == "epochs":
+                checks.config.whole(name, count)
         self._check_numbers()
         if not isinstance(self.schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
             raise ConfigError(f"schedule must be a Schedule(…), not {self.schedule!r}")
@@ -92,17 +91,15 @@ class LocalTraining(Part, frozen=True, tag=False):
     def _check_numbers(self) -> None:
         for name in ("l1", "l2", "proximal", "weight_decay"):
             penalty: float | None = getattr(self, name)
-            if penalty is not None and not (math.isfinite(penalty) and penalty >= 0):
-                raise ConfigError(f"{name} must be zero or positive, not {penalty!r}")
+            if penalty is not None:
+                checks.config.at_least(name, penalty, 0)
         for name in ("lr", "clip_gradient"):
             size: float | None = getattr(self, name)
-            if size is not None and not (math.isfinite(size) and size > 0):
-                raise ConfigError(f"{name} must be positive, not {size!r}")
+            if size is not None:
+                checks.config.positive(name, size)
         for name in ("momentum", "beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must lie in [0, 1), not {getattr(self, name)!r}")
-        if not 0 < self.step_decay <= 1:
-            raise ConfigError(f"step_decay must lie in (0, 1], not {self.step_decay!r}")
+            checks.config.fraction_below_one(name, getattr(self, name))
+        checks.config.positive_fraction("step_decay", self.step_decay)
 
     def _check_optimizer(self) -> None:
         if self.optimizer not in {"sgd", "momentum", "adam", "adamw"}:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from fedavg import checks
 from fedavg.errors import ConfigError
 from fedavg.parts import Part
 
@@ -51,10 +52,8 @@ class Schedule(Part, frozen=True, tag=False):
             raise ConfigError(
                 f"milestones must be rising shares of the run in (0, 1), not {self.milestones!r}"
             )
-        if not 0 < self.factor <= 1:
-            raise ConfigError(f"the schedule's factor must lie in (0, 1], not {self.factor!r}")
-        if not isinstance(self.warmup, int) or self.warmup < 0:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-            raise ConfigError(f"warmup must be a whole number from 0 up, not {self.warmup!r}")
+        checks.config.positive_fraction("the schedule's factor", self.factor)
+        checks.config.whole("warmup", self.warmup, 0)
 
     def at(self, round_index: int, num_rounds: int) -> float:
         """The multiplier of one round.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from fedavg.errors import ConfigError, LocalProtocolError, NonFiniteError
+from fedavg import checks
+from fedavg.errors import LocalProtocolError, NonFiniteError
 from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
@@ -52,14 +53,12 @@ class ServerOptimizer(Protocol):
 
 def _check_positive(**values: float) -> None:
     for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"the server's {name} must be positive, not {value!r}")
+        checks.config.positive(f"the server's {name}", value)
 
 
 def _check_decay(**values: float) -> None:
     for name, value in values.items():
-        if not 0 <= value < 1:
-            raise ConfigError(f"the server's {name} must lie in [0, 1), not {value!r}")
+        checks.config.fraction_below_one(f"the server's {name}", value)
 
 
 def _check_step(vector: NDArray[np.float64], delta: NDArray[np.float64]) -> None:
@@ -296,9 +295,7 @@ class AveragedIterates(Part, frozen=True, tag=False):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("tail", "decay"):
-            value: float = getattr(self, name)
-            if not 0 < value <= 1:
-                raise ConfigError(f"the averaging {name} must lie in (0, 1], not {value!r}")
+            checks.config.positive_fraction(f"the averaging {name}", getattr(self, name))
 
     def init(self, size: int) -> State:
         """Return the state before the first model."""

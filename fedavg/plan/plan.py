@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from fedavg import checks
 from fedavg.algorithms.chain import sent_length
 from fedavg.encoding.broadcast import FORMATS
 from fedavg.errors import PlanError
@@ -64,10 +65,8 @@ class Budget(Part, frozen=True, tag=False):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.epsilon > 0:
-            raise PlanError(f"epsilon must be positive, not {self.epsilon!r}")
-        if not 0 < self.delta < 1:
-            raise PlanError(f"delta must lie between 0 and 1, not {self.delta!r}")
+        checks.plan.positive_or_infinite("epsilon", self.epsilon)
+        checks.plan.proper_fraction("delta", self.delta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +129,10 @@ class Plan:
         kinds = [stage.kind for stage in self.stages]
         if len(set(kinds)) < len(kinds):
             raise PlanError(f"each stage stands in a plan once, not {', '.join(kinds)}")
-        for name in ("max_examples", "max_participations"):
+        for name, least in (("max_examples", 1), ("max_participations", 1), ("retries", 0)):
             value: int | None = getattr(self, name)
-            if value is not None and value < 1:
-                raise PlanError(f"{name} must be at least 1, not {value!r}")
-        if self.retries is not None and self.retries < 0:
-            raise PlanError(f"retries must be 0 or more, not {self.retries!r}")
+            if value is not None:
+                object.__setattr__(self, name, checks.plan.whole(name, value, least))
         check_together(self._claims())
 
     def _claims(self) -> list[Claim]:

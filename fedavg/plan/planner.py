@@ -13,6 +13,8 @@ from dp import (
     PoissonSampling,
     calibrate_noise_multiplier,
 )
+from dp.checks import assign
+from fedavg import checks
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
 from fedavg.errors import PlanError
 from fedavg.optimizers.local import LocalTraining
@@ -78,14 +80,18 @@ class Setting:
     secure_sum: SecureSum = SecAgg()
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "clients", "participations", "parameters"):
-            value: int | None = getattr(self, name)
-            if value is not None and value < 1:
-                raise PlanError(f"{name} must be at least 1, not {value}")
-        if not 0 < self.rate <= 1:
-            raise PlanError(f"rate must lie above 0 and at most at 1, not {self.rate:g}")
-        if self.delta is not None and not 0 < self.delta < 1:
-            raise PlanError(f"delta must lie between 0 and 1, not {self.delta:g}")
+        plan = checks.plan
+        assign(
+            self,
+            rounds=plan.whole("rounds", self.rounds),
+            clients=plan.whole("clients", self.clients),
+            parameters=plan.whole("parameters", self.parameters),
+            rate=plan.positive_fraction("rate", self.rate),
+        )
+        if self.participations is not None:
+            assign(self, participations=plan.whole("participations", self.participations))
+        if self.delta is not None:
+            assign(self, delta=plan.proper_fraction("delta", self.delta))
         _known("sampling", self.sampling, SAMPLINGS)
         _known("mechanism", self.mechanism, MECHANISMS)
         if self.sampling == "none" and self.rate != 1:
@@ -216,10 +222,8 @@ def noise_for(setting: Setting, epsilon: float) -> float:
         >>> round(noise_for(Setting(sampling="none", rate=1.0, rounds=1), 1.0), 2)
         3.73
     """
-    if not 0 < epsilon <= _LARGEST_EPSILON:
-        raise PlanError(
-            f"epsilon must lie above 0 and at most at {_LARGEST_EPSILON:g}, not {epsilon:g}"
-        )
+    if checks.plan.positive("epsilon", epsilon) > _LARGEST_EPSILON:
+        raise PlanError(f"epsilon must be at most {_LARGEST_EPSILON:g}, not {epsilon:g}")
 
     def fits(multiplier: float) -> bool:
         return answer(setting, multiplier, server=False).release.high <= epsilon

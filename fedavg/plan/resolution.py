@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dp import SAMPLER_TV_ERROR, Accountant, Bracket, FailureEvent, NoSampling
+from fedavg import checks
 from fedavg.algorithms.chain import sent_length
 from fedavg.algorithms.interface import RoundFacts
 from fedavg.errors import PlanError
@@ -322,8 +323,10 @@ def resolve(
         secagg.UnsafeParametersError, he.CapacityError, …: the secure sum has no such parameters.
         dp.UnsupportedEventError: a sampling or noise that no theorem covers.
     """
-    if min(num_clients, vector_length, num_rounds, largest_client) < 1:
-        raise PlanError("a run needs clients, parameters, rounds and examples, one at least")
+    num_clients = checks.plan.whole("num_clients", num_clients)
+    vector_length = checks.plan.whole("vector_length", vector_length)
+    num_rounds = checks.plan.whole("num_rounds", num_rounds)
+    largest_client = checks.plan.whole("largest_client", largest_client)
     cap = plan.max_participations
     capped = plan.noise is not None and cap is not None and cap < num_rounds
     if capped and not plan.cohort.independent:

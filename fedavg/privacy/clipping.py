@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from dp import AdaptiveClipper, InvalidParameterError, bit_weight
+from fedavg import checks
 from fedavg.errors import PlanError
 from fedavg.parts import Part, Trait, register
 
@@ -48,9 +47,8 @@ class AdaptiveClipping(Part, frozen=True, tag="adaptive"):
             self.clipper(1.0)
         except InvalidParameterError as error:
             raise PlanError(f"adaptive clipping: {error}") from error
-        stddev = self.bit_stddev
-        if stddev is not None and not (math.isfinite(stddev) and stddev > 0):
-            raise PlanError(f"bit_stddev must be positive and finite, not {stddev!r}")
+        if self.bit_stddev is not None:
+            checks.plan.positive("bit_stddev", self.bit_stddev)
 
     def clipper(self, default: float) -> AdaptiveClipper:
         """The clipper of the first round."""

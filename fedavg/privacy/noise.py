@@ -28,7 +28,7 @@ from dp import (
     sample_rounded_gaussian,
     sample_skellam,
 )
-from fedavg.errors import PlanError
+from fedavg import checks
 from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
@@ -124,14 +124,12 @@ def share_stddev(
         honest_fraction: guaranteed honest survivors ÷ roster, public.
         roster: clients offered this round, as bound into the round's session.
     """
-    if roster < 1:
-        raise PlanError(f"a roster needs at least one client, not {roster}")
+    roster = checks.plan.whole("the roster's size", roster)
     return math.sqrt(guaranteed_variance(noise, sensitivity) / (honest_fraction * roster))
 
 
 def _check(multiplier: float) -> None:
-    if not (math.isfinite(multiplier) and multiplier > 0):
-        raise PlanError(f"a noise multiplier must be positive and finite, not {multiplier!r}")
+    checks.plan.positive("a noise multiplier", multiplier)
 
 
 class _Noise(Part, frozen=True):

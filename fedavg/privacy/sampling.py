@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import binom
 
 from dp import FixedSizeSampling, PoissonSampling, random_uniform
+from fedavg import checks
 from fedavg.errors import PlanError
 from fedavg.parts import Part, register
 
@@ -85,8 +86,7 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.rate) and 0 < self.rate <= 1):
-            raise PlanError(f"a Poisson cohort's rate must lie in (0, 1], not {self.rate!r}")
+        checks.plan.positive_fraction("a Poisson cohort's rate", self.rate)
 
     def scheme(self, num_clients: int) -> PoissonSampling:
         """Poisson sampling does not depend on the population."""
@@ -151,8 +151,7 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.size < 1:
-            raise PlanError(f"a fixed cohort needs a size of at least 1, not {self.size!r}")
+        checks.plan.whole("a fixed cohort's size", self.size)
 
     def scheme(self, num_clients: int) -> FixedSizeSampling:
         """Fixed-size sampling from `num_clients`."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from fedavg import checks
 from fedavg.errors import LocalProtocolError
 from fedavg.protocol.driver import Delivery
 from fedavg.simulation.fork_server import FORKS, deaf_to_interrupts, start_early
@@ -100,8 +101,7 @@ class WorkerPool:
     def __init__(
         self, datasets: Mapping[int, Dataset], spec: ModelSpec, *, workers: int, faults: Faults
     ) -> None:
-        if workers < 1:
-            raise LocalProtocolError(f"a pool needs at least one worker, not {workers}")
+        workers = checks.usage.whole("workers", workers)
         start_early()
         self._spec = spec
         self._parties: dict[int, Party] = {}

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from dp.checks import assign
+from fedavg import checks
 from fedavg.algorithms.state import MemoryStore
 from fedavg.client.client import Client, Probe
 from fedavg.client.personal import divided
 from fedavg.client.update import Workbench, train, train_together
-from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.errors import LocalProtocolError
 from fedavg.protocol.driver import PROTOCOL_ERRORS, Delivery
 from fedavg.protocol.messages import RoundStart, decode, is_start
 from secagg import Identity
@@ -56,8 +58,8 @@ class Faults:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
-            raise PlanError(f"a drop-out rate must lie in [0, 1), not {self.rate!r}")
+        rate = checks.plan.fraction_below_one("the drop-out rate", self.rate)
+        assign(self, rate=rate, seed=checks.plan.whole("seed", self.seed, 0))
 
     def silent_from(self, *, client_id: int, round_index: int, attempt: int = 0) -> int | None:
         """Stage (0 … 6) from which the client is silent in this attempt at the round, or None."""

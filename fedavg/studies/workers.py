@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from fedavg import checks
 from fedavg.config.settings import Config
-from fedavg.errors import ConfigError
 from fedavg.studies.cell import REFUSALS, Derived, Measured, check, measure
 
 if TYPE_CHECKING:
@@ -151,9 +151,7 @@ class Workers:
     """
 
     def __init__(self, jobs: int) -> None:
-        if jobs < 1:
-            raise ConfigError(f"a study needs at least one process, not {jobs}")
-        self._jobs = jobs
+        self._jobs = checks.config.whole("jobs", jobs)
         self._idle: list[_Worker] = []
         self._busy: dict[_Pipe, tuple[_Worker, Request]] = {}
 

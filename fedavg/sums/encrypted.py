@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 
 import he
+from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.parts import Part, register
 from fedavg.sums.interface import KEY_HOLDER, Provision
@@ -59,8 +60,8 @@ class _Encrypted(Part, frozen=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
-            raise PlanError("dropout_rate and corrupt_rate must lie in [0, 1)")
+        checks.plan.fraction_below_one("dropout_rate", self.dropout_rate)
+        checks.plan.fraction_below_one("corrupt_rate", self.corrupt_rate)
         if self.key_at not in ("clients", "holder"):
             raise PlanError(f"key_at must be 'clients' or 'holder', not {self.key_at!r}")
 

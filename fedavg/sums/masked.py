@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 import secagg
+from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Part, register
 from fedavg.sums.interface import Provision
@@ -63,8 +64,8 @@ class SecAgg(Part, frozen=True, tag="secagg"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.dropout_rate < 1 or not 0 <= self.corrupt_rate < 1:
-            raise PlanError("dropout_rate and corrupt_rate must lie in [0, 1)")
+        checks.plan.fraction_below_one("dropout_rate", self.dropout_rate)
+        checks.plan.fraction_below_one("corrupt_rate", self.corrupt_rate)
         if self.threat_model not in ("malicious", "semi-honest", "malicious-local"):
             raise PlanError("threat_model must be 'malicious', 'malicious-local' or 'semi-honest'")
 

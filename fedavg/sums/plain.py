@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
+from fedavg import checks
+from fedavg.errors import CapacityError, LocalProtocolError, RoundAbortedError
 from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.dropout_rate < 1:
-            raise PlanError(f"dropout_rate must lie in [0, 1), not {self.dropout_rate!r}")
+        checks.plan.fraction_below_one("dropout_rate", self.dropout_rate)
 
     @property
     def threat_model(self) -> str:

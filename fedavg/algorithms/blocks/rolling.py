@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedavg import checks
 from fedavg.algorithms.blocks.deal import check_length, check_seed
 from fedavg.errors import PlanError
 from fedavg.parts import Part, register
@@ -54,10 +55,8 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.count < 1:
-            raise PlanError(f"at least one block is trained in a round, not {self.count!r}")
-        if not 0 < self.part <= 1:
-            raise PlanError(f"a block's share lies in (0, 1], not {self.share!r}")
+        checks.plan.whole("the number of blocks", self.count)
+        checks.plan.positive_fraction("a block's share", self.part)
         check_seed(self.seed)
         pairs = list(zip(self.shapes[::2], self.shapes[1::2], strict=False))
         if len(self.shapes) % 2 or len(pairs) < 2:

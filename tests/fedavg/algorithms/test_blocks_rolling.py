@@ -106,7 +106,7 @@ def test_the_whole_network_is_the_mean_of_its_windows_with_one_hidden_layer():
         (((4, 3), (4,)), {}, "two at least"),
         (((4, 3), (4,), (2, 5), (2,)), {}, "does not follow 4 inputs"),
         (((4, 3), (4,), (2, 4), (3,)), {}, "with a bias"),
-        (dense(3, [4], 2), {"count": 0}, "at least one block"),
+        (dense(3, [4], 2), {"count": 0}, "number of blocks must be at least 1"),
         (dense(3, [4], 2), {"share": 1.5}, "share"),
         (dense(3, [4], 2), {"seed": -1}, "seed"),
     ],

@@ -85,7 +85,7 @@ def test_noisy_sort_goes_from_one_class_to_even_in_equal_pieces():
 def test_too_many_clients_are_refused_with_the_possible_number(scheme):
     with pytest.raises(DataError, match=r"at most [13] clients"):
         scheme(np.zeros(3, int), 4, seed=0)
-    with pytest.raises(DataError, match="at least one client"):
+    with pytest.raises(DataError, match="clients must be at least 1"):
         scheme(np.zeros(3, int), 0, seed=0)
     with pytest.raises(DataError, match="vector"):
         scheme(np.zeros((3, 1), int), 1, seed=0)

@@ -179,7 +179,7 @@ def test_what_is_no_vector_is_refused():
     for shape in ((2, 2), (0,)):
         with pytest.raises(CapacityError, match="shape"):
             Quantised(1.0, 4).encode(np.zeros(shape))
-    with pytest.raises(PlanError, match="one coordinate"):
+    with pytest.raises(PlanError, match="vector_length must be at least 1"):
         Quantised(1.0, 4).encoded_length(0)
 
 

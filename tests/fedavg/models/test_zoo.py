@@ -109,5 +109,5 @@ def test_widths_of_the_mlp_can_be_chosen_and_others_keep_theirs():
     for name in ("softmax", "2nn", "cnn", f"{__name__}:tiny"):
         with pytest.raises(ConfigError, match="has its own widths"):
             build_model(name, (784,), 2, seed=0, hidden=(8,))
-    with pytest.raises(ConfigError, match="from 1 up"):
+    with pytest.raises(ConfigError, match="a hidden width must be at least 1"):
         build_model("mlp", (10,), 2, seed=0, hidden=(8, 0))

@@ -97,8 +97,8 @@ def test_curves_fall_with_noise_and_rise_with_rounds():
     ("change", "message"),
     [
         ({"rounds": 0}, "rounds must be at least 1"),
-        ({"rate": 1.5}, "rate must lie above 0"),
-        ({"delta": 1.0}, "delta must lie between"),
+        ({"rate": 1.5}, "rate must lie in"),
+        ({"delta": 1.0}, "delta must lie in"),
         ({"sampling": "shuffled"}, "none of poisson, fixed, none"),
         ({"mechanism": "laplace"}, "none of gaussian"),
         ({"sampling": "none"}, "leave the rate 0.2 out"),
@@ -113,7 +113,7 @@ def test_settings_that_mean_nothing_are_refused(change, message):
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_epsilon_out_of_range_is_refused(epsilon):
-    with pytest.raises(PlanError, match="epsilon must lie above 0"):
+    with pytest.raises(PlanError, match="epsilon must be"):
         noise_for(Setting(), epsilon)
 
 

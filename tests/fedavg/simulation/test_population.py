@@ -108,7 +108,7 @@ def test_workers_report_what_they_cannot_do():
             pool.watch(0)
     finally:
         pool.close()
-    with pytest.raises(LocalProtocolError, match="at least one"):
+    with pytest.raises(LocalProtocolError, match="workers must be at least 1"):
         WorkerPool(clients(4), MODEL, workers=0, faults=Faults())
 
 

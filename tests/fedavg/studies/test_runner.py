@@ -229,7 +229,7 @@ def measured(seconds):
 
 
 def test_a_study_needs_a_process():
-    with pytest.raises(ConfigError, match="at least one process"):
+    with pytest.raises(ConfigError, match="jobs must be at least 1"):
         Workers(0)
 
 
