@@ -9,6 +9,7 @@ import difflib
 import math
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import msgspec
 from fedavg.config.blocks import blocks_of
 from fedavg.config.encoding import build_encoding, build_stages
 from fedavg.config.models import personalization_of, spec_of
+from fedavg.config.parts import check_names, part_of, stages_of
 from fedavg.config.settings import (
     ClippingConfig,
     CohortConfig,
@@ -30,19 +32,12 @@ from fedavg.data.placement import place
 from fedavg.errors import ConfigError, PlanError
 from fedavg.models.zoo import count_parameters
 from fedavg.optimizers.server import AveragedIterates
+from fedavg.parts import load_plugins
 from fedavg.plan.calibration import calibrated
 from fedavg.plan.plan import Budget, Plan
 from fedavg.privacy.clipping import AdaptiveClipping
-from fedavg.privacy.noise import (
-    CentralGaussian,
-    DistributedDiscreteGaussian,
-    DistributedGaussian,
-    DistributedSkellam,
-)
-from fedavg.privacy.sampling import FixedCohort, PoissonCohort
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
-from fedavg.sums.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.plain import InsecurePlain
 from fedavg.sums.selective.map import UNCOUNTED, SensitivityMap
 from fedavg.sums.selective.sum import Selective
@@ -90,9 +85,17 @@ def load_config(path: Path | None, overrides: dict[str, object] | None = None) -
             table = inner
         table[last] = value
     try:
-        return msgspec.convert(raw, Config)
+        config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(str(error), path)) from error
+    if path is not None and str(path.resolve().parent) not in sys.path:
+        sys.path.append(str(path.resolve().parent))  # modules of the user's own lie beside the file
+    try:
+        load_plugins(config.plugins.modules)
+        check_names(config)
+    except ConfigError as error:
+        raise ConfigError(f"{'' if path is None else f'{path}: '}{error}") from error
+    return config
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -242,7 +245,7 @@ def build_plan(
         clipping=_clipping(config.clipping),
         personalization=personalization_of(config.personalization, training),
         server_schedule=learning_schedule(config.server),
-        stages=build_stages(config),
+        stages=(*build_stages(config), *stages_of(config.stages)),
         download=config.download.format,
         blocks=blocks,
         retries=config.cohort.retries,
@@ -250,7 +253,8 @@ def build_plan(
 
 
 def _cohort(config: CohortConfig) -> Cohort:
-    return PoissonCohort(config.rate) if config.kind == "poisson" else FixedCohort(config.size)
+    settings = {"rate": config.rate, "size": config.size}
+    return part_of("cohort", config.kind, settings, config.options)
 
 
 def _clipping(config: ClippingConfig) -> AdaptiveClipping | None:
@@ -262,36 +266,18 @@ def _clipping(config: ClippingConfig) -> AdaptiveClipping | None:
 
 
 def _noise(privacy: PrivacyConfig) -> Noise | None:
+    if privacy.noise == "none":
+        return None
     multiplier = 1.0 if privacy.noise_multiplier is None else privacy.noise_multiplier
-    match privacy.noise:
-        case "none":
-            return None
-        case "gaussian":
-            return DistributedGaussian(multiplier)
-        case "skellam":
-            return DistributedSkellam(multiplier)
-        case "discrete-gaussian":
-            return DistributedDiscreteGaussian(multiplier)
-        case "central-gaussian":
-            return CentralGaussian(multiplier)
+    return part_of("noise", privacy.noise, {"noise_multiplier": multiplier}, privacy.options)
 
 
 def _secure_sum(config: SumConfig, sensitivity: SensitivityMap | None) -> SecureSum:
-    rates = (config.dropout_rate, config.corrupt_rate)
-    match config.kind:
-        case "secagg":
-            return SecAgg(config.dropout_rate, config.corrupt_rate, config.threat_model)
-        case "ckks":
-            return Ckks(*rates, config.key_at or "clients")
-        case "bfv":
-            return Bfv(*rates, config.key_at or "clients")
-        case "encrypted-secagg":
-            key_at = config.key_at or "holder"
-            return EncryptedSecAgg(*rates, config.threat_model, config.scheme, key_at)
-        case "selective":
-            return _selective(config, sensitivity)
-        case "insecure-plain":
-            return InsecurePlain(config.dropout_rate)
+    if config.kind == "selective":  # made of two sums and a map of the model, which no table holds
+        return _selective(config, sensitivity)
+    names = ("dropout_rate", "corrupt_rate", "threat_model", "scheme", "key_at")
+    settings = {name: getattr(config, name) for name in names}
+    return part_of("secure_sum", config.kind, settings, config.options)
 
 
 def _selective(config: SumConfig, sensitivity: SensitivityMap | None) -> Selective:

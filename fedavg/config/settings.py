@@ -5,7 +5,7 @@ The defaults are the built-in example.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,6 +24,7 @@ __all__ = [
     "LocalConfig",
     "ModelConfig",
     "PersonalizationConfig",
+    "PluginsConfig",
     "PrivacyConfig",
     "ServerConfig",
     "SimulationConfig",
@@ -31,9 +32,7 @@ __all__ = [
     "section",
 ]
 
-NoiseName = Literal["gaussian", "skellam", "discrete-gaussian", "central-gaussian", "none"]
 PartitionName = Literal["noisy-sort", "iid", "shards", "dirichlet", "quantity", "natural"]
-SumName = Literal["secagg", "ckks", "bfv", "encrypted-secagg", "selective", "insecure-plain"]
 
 
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -87,10 +86,11 @@ class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     Left out, retries are 2 without noise, and 0 with it, where there can be none.
     """
 
-    kind: Literal["poisson", "fixed"] = "poisson"
+    kind: str = "poisson"
     rate: float = 0.2
     size: int = 100
     retries: int | None = None
+    options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -128,7 +128,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     clients by their examples without noise, and equally with it.
     """
 
-    optimizer: Literal["fedavg", "momentum", "adam", "yogi", "adagrad"] = "momentum"
+    optimizer: str = "momentum"
     lr: float = 3.0
     schedule: Literal["constant", "step", "cosine"] = "constant"
     milestones: tuple[float, ...] = (0.5, 0.75)
@@ -140,6 +140,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     tau: float = 1e-3
     average_tail: float = 0.2
     weighting: Literal["auto", "examples", "equal"] = "auto"
+    options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -149,13 +150,14 @@ class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     out, it is the number of clients that hold data.
     """
 
-    noise: NoiseName = "gaussian"
+    noise: str = "gaussian"
     epsilon: float | None = None
     delta: float = 1e-5
     noise_multiplier: float | None = None
     clip: float = 0.5
     max_participations: int | None = None
     population: int | None = None
+    options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -196,7 +198,7 @@ class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     before the first round, without noise only), and `rest` adds the others.
     """
 
-    kind: SumName = "secagg"
+    kind: str = "secagg"
     scheme: Literal["bfv", "ckks"] = "bfv"
     key_at: Literal["holder", "clients"] | None = None
     share: float = 0.2
@@ -205,6 +207,7 @@ class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     threat_model: Literal["malicious", "malicious-local", "semi-honest"] = "malicious"
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1
+    options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class PersonalizationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -249,6 +252,16 @@ class BlocksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     seed: int = 0
 
 
+class PluginsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Modules of the user's own that register parts; they may lie beside the configuration.
+
+    Such a part is named where one of ours could be (`privacy.noise`, `secure_sum.kind`, `server.optimizer`,
+    `cohort.kind`, `stages`), and its own fields are given in the table's `options`.
+    """
+
+    modules: tuple[str, ...] = ()
+
+
 class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """This machine: worker processes (-1: one a core), and simulated drop-outs."""
 
@@ -257,7 +270,11 @@ class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole run."""
+    """A whole run.
+
+    `stages` lists what changes an update beside [local] scaffold and [compression], a table each with its
+    kind.
+    """
 
     rounds: int = 60
     seed: int = 0
@@ -276,6 +293,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     blocks: BlocksConfig = BlocksConfig()
     personalization: PersonalizationConfig = PersonalizationConfig()
     simulation: SimulationConfig = SimulationConfig()
+    plugins: PluginsConfig = PluginsConfig()
+    stages: list[dict[str, Any]] = msgspec.field(default_factory=list[dict[str, Any]])
 
     def __post_init__(self) -> None:
         checks.value.whole("rounds", self.rounds)

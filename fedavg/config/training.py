@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedavg.config.parts import part_of
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import Schedule
-from fedavg.optimizers.server import FedAdagrad, FedAdam, FedAvg, FedMomentum, FedYogi
 
 if TYPE_CHECKING:
     from fedavg.config.settings import LocalConfig, ServerConfig
@@ -56,15 +56,6 @@ def server_optimizer(config: ServerConfig) -> ServerOptimizer:
     Raises:
         ConfigError: a value outside its range.
     """
-    first = 0.9 if config.beta1 is None else config.beta1
-    match config.optimizer:
-        case "fedavg":
-            return FedAvg(config.lr)
-        case "momentum":
-            return FedMomentum(config.lr, config.momentum)
-        case "adam":
-            return FedAdam(config.lr, first, config.beta2, config.tau)
-        case "yogi":
-            return FedYogi(config.lr, first, config.beta2, config.tau)
-        case "adagrad":
-            return FedAdagrad(config.lr, config.beta1 or 0.0, config.tau)
+    names = ("lr", "momentum", "beta1", "beta2", "tau")
+    settings = {name: getattr(config, name) for name in names}
+    return part_of("server_optimizer", config.optimizer, settings, config.options)

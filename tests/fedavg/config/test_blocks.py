@@ -64,7 +64,7 @@ def test_rolling_needs_a_model_that_it_knows():
     from torch import nn
 
     model = nn.Sequential(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 3))
-    with pytest.raises(PlanError, match="not of Sequential"):
+    with pytest.raises(PlanError, match="Sequential has no method narrowed"):
         cut(model, kind="rolling", count=2)
     with pytest.raises(PlanError, match="two at least"):
         cut(build_model("softmax", (12,), 3, seed=0), kind="rolling", count=2)

@@ -1,0 +1,89 @@
+"""From the name of a registered part and a table of settings to the part itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fedavg.errors import ConfigError
+from fedavg.parts import named, names, union
+from fedavg.plan import catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fedavg.algorithms.interface import UpdateStage
+    from fedavg.config.settings import Config
+    from fedavg.parts import Family
+
+__all__ = ["OURS", "check_names", "part_of", "stages_of"]
+
+OURS = catalogue.OURS  # imported so that every part of ours has its name
+
+
+def part_of(
+    family: Family, name: str, settings: Mapping[str, object], options: Mapping[str, object]
+) -> Any:  # noqa: ANN401 - any part of the family
+    """Make a part by name.
+
+    Args:
+        family: which place of a plan it takes.
+        name: its name in the registry.
+        settings: the keys of the table that parts of the family share; those that this part does not have,
+            and those that are None, are left out.
+        options: fields of this part alone.
+
+    Raises:
+        ConfigError: an unknown name, or an option that the part does not have.
+        PlanError: a value that the part refuses.
+
+    Example:
+        >>> import fedavg.plan.catalogue
+        >>> part_of("server_optimizer", "momentum", {"lr": 2.0, "tau": 1e-3}, {"momentum": 0.5})
+        FedMomentum(lr=2.0, momentum=0.5)
+    """
+    kind = named(family, name)
+    fields = kind.__struct_fields__
+    unknown = options.keys() - set(fields)
+    if unknown:
+        raise ConfigError(
+            f"{family} {name!r} has no option {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(fields) or 'none'}"
+        )
+    shared = {key: value for key, value in settings.items() if key in fields and value is not None}
+    return kind(**(shared | dict(options)))
+
+
+def check_names(config: Config) -> None:
+    """Refuse names that no part has, before any data is read.
+
+    Raises:
+        ConfigError: names the key, and the names that there are.
+    """
+    chosen: tuple[tuple[str, Family, str, tuple[str, ...]], ...] = (
+        ("privacy.noise", "noise", config.privacy.noise, ("none",)),
+        ("secure_sum.kind", "secure_sum", config.secure_sum.kind, ()),
+        ("server.optimizer", "server_optimizer", config.server.optimizer, ()),
+        ("cohort.kind", "cohort", config.cohort.kind, ()),
+    )
+    for key, family, name, also in chosen:
+        known = (*names(family), *also)
+        if name not in known:
+            raise ConfigError(
+                f"{key}: there is no {name!r}; there are {', '.join(known)}. The module of a part of your "
+                "own is named in [plugins] modules"
+            )
+    stages_of(config.stages)
+
+
+def stages_of(tables: Sequence[Mapping[str, object]]) -> tuple[UpdateStage, ...]:
+    """The stages that a configuration lists, each a table with its `kind`.
+
+    Raises:
+        ConfigError: a kind that is not registered, or a field that it does not have.
+    """
+    try:
+        return tuple(msgspec.convert(dict(table), union("stage")) for table in tables)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"stages: {error}") from error
