@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ConfigError,
         DataError,
         FedAvgError,
+        JournalError,
         LocalProtocolError,
         NonFiniteError,
         PlanError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         WireFormatError,
     )
     from fedavg.federation.federation import Federation, RoundResult
+    from fedavg.files import FileJournal
     from fedavg.models.spec import ModelSpec
     from fedavg.optimizers.local import LocalTraining
     from fedavg.optimizers.schedule import Schedule
@@ -91,10 +93,12 @@ _HOME = {
     "FedRep": "algorithms.personal",
     "FedYogi": "optimizers.server",
     "Federation": "federation.federation",
+    "FileJournal": "files",
     "FineTune": "algorithms.personal",
     "FixedCohort": "privacy.sampling",
     "FixedPoint": "encoding.fixed_point",
     "InsecurePlain": "sums.plain",
+    "JournalError": "errors",
     "LayerBlocks": "algorithms.blocks.layers",
     "LocalProtocolError": "errors",
     "LocalTraining": "optimizers.local",
@@ -150,10 +154,12 @@ __all__ = [
     "FedRep",
     "FedYogi",
     "Federation",
+    "FileJournal",
     "FineTune",
     "FixedCohort",
     "FixedPoint",
     "InsecurePlain",
+    "JournalError",
     "LayerBlocks",
     "LocalProtocolError",
     "LocalTraining",

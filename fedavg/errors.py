@@ -8,6 +8,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "FedAvgError",
+    "JournalError",
     "LocalProtocolError",
     "NonFiniteError",
     "PlanError",
@@ -43,6 +44,10 @@ class CapacityError(FedAvgError):
 
 class NonFiniteError(FedAvgError):
     """NaN or infinity where a number was needed."""
+
+
+class JournalError(FedAvgError):
+    """A journal of facts that cannot be kept: damaged, replaced, or on a disk that refuses to write."""
 
 
 class LocalProtocolError(FedAvgError):

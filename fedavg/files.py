@@ -1,18 +1,25 @@
-"""Files: replaced whole or not at all, and a directory held by one process at a time."""
+"""Files: replaced whole or not at all, held by one process at a time, or facts that are added once."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
+import zlib
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
-__all__ = ["held", "replace_file"]
+__all__ = ["FileJournal", "held", "replace_file"]
+
+_TITLE = b"fedavg journal 1\n"
+_DIGEST, _CHECK = 64, 8  # hexadecimal digits of a line: SHA-256 of a fact, CRC-32 of those
+_LINE = _DIGEST + _CHECK + 2  # with a space and an end
 
 
 @contextmanager
@@ -53,8 +60,160 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Put a folder's entries on the disk."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+class FileJournal:
+    """Facts in a file: each is recorded once, and is on the disk when `add` returns (POSIX only).
+
+    It is a `Journal` of `he` and of `secagg`: key holders that share one open each round once, clients
+    that share one join each session once, whatever process they live in and however it ended. Any number
+    of threads and processes may use one file. What cannot be noticed is an older copy of the file put
+    back in its place: keep it out of snapshots.
+
+    The file holds the SHA-256 of each fact and a checksum, a line each. A last line that a crash left
+    unfinished belongs to an `add` that never returned, and is removed.
+
+    Args:
+        path: the file; it is made when it is not there. Links are resolved here, once.
+
+    Raises:
+        JournalError: no regular file, damaged, or it cannot be opened.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     journal = FileJournal(Path(folder) / "opened")
+        ...     again = FileJournal(Path(folder) / "opened")
+        ...     journal.add(b"round 1"), again.add(b"round 1"), again.add(b"round 2")
+        (True, False, True)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+            raise JournalError(f"a journal needs the path of its file, not {type(path).__name__}")
+        self._path = Path(path).resolve()
+        self._facts: set[bytes] = set()
+        self._read_to = 0
+        self._file: tuple[int, int] | None = None  # device and inode
+        with self._locked(os.O_CREAT) as handle:
+            found = os.fstat(handle)
+            self._file = found.st_dev, found.st_ino
+            if _TITLE.startswith(_read(handle, 0, found.st_size)):  # new, or a crash left it so
+                self._append(handle, _TITLE, 0)
+                _sync_folder(self._path.parent)
+            self._catch_up(handle)
+
+    def __repr__(self) -> str:
+        return f"FileJournal({str(self._path)!r})"
+
+    def add(self, fact: bytes, /) -> bool:
+        """Record a fact.
+
+        Args:
+            fact: any bytes; equal bytes are the same fact.
+
+        Returns:
+            True when it was not recorded before, by anyone; it is on the disk then.
+
+        Raises:
+            JournalError: the file is damaged, gone, another one, or cannot be written; nothing may be
+                done that rests on the fact.
+        """
+        if not isinstance(fact, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+            raise JournalError(f"a fact is bytes, not {type(fact).__name__}")
+        digest = hashlib.sha256(fact).hexdigest().encode()
+        with self._locked() as handle:
+            self._catch_up(handle)
+            if digest in self._facts:
+                return False
+            self._append(handle, _line(digest), self._read_to)
+            self._read_to += _LINE
+            self._facts.add(digest)
+        return True
+
+    @contextmanager
+    def _locked(self, flags: int = 0) -> Generator[int]:
+        """The file, opened anew and locked: of threads and of forked processes one at a time."""
+        import fcntl  # noqa: PLC0415 - not on every platform
+
+        handle = -1
+        try:
+            handle = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            self._check_file(handle)
+            yield handle
+        except OSError as error:
+            raise JournalError(
+                f"the journal {self._path} cannot be used: {error.strerror}; nothing was done"
+            ) from error
+        finally:
+            if handle >= 0:
+                os.close(handle)
+
+    def _check_file(self, handle: int) -> None:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise JournalError(f"the journal {self._path} is no regular file")
+        if not found.st_nlink or self._file not in (None, (found.st_dev, found.st_ino)):
+            raise JournalError(
+                f"the journal {self._path} was removed or replaced while it was in use: put it back"
+            )
+
+    def _catch_up(self, handle: int) -> None:
+        """Read what others have added, and cut off what nobody has finished."""
+        size = os.fstat(handle).st_size
+        if size < self._read_to:
+            raise JournalError(f"the journal {self._path} was shortened: facts are missing")
+        if size == self._read_to:
+            return
+        data = _read(handle, self._read_to, size)
+        if not self._read_to:
+            if not data.startswith(_TITLE):
+                raise JournalError(f"{self._path} is no journal of this version")
+            self._read_to, data = len(_TITLE), data[len(_TITLE) :]
+        for start in range(0, len(data), _LINE):
+            line = data[start : start + _LINE]
+            if line != _line(line[:_DIGEST]):
+                if start + _LINE < len(data):
+                    raise JournalError(
+                        f"the journal {self._path} is damaged at byte {self._read_to}: put back a copy "
+                        "that is not older, or treat all that it guards as used"
+                    )
+                os.ftruncate(handle, self._read_to)
+                os.fsync(handle)
+                return
+            self._facts.add(line[:_DIGEST])
+            self._read_to += _LINE
+
+    def _append(self, handle: int, data: bytes, place: int) -> None:
+        """Write at the end, durably; what cannot be written whole is taken back."""
+        try:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(handle, data[written:], place + written)
+            os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, place)
+            raise
+
+
+def _line(digest: bytes) -> bytes:
+    return b"%b %08x\n" % (digest, zlib.crc32(digest))
+
+
+def _read(handle: int, start: int, end: int) -> bytes:
+    parts: list[bytes] = []
+    while start < end and (part := os.pread(handle, end - start, start)):
+        parts.append(part)
+        start += len(part)
+    return b"".join(parts)
