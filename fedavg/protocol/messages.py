@@ -58,13 +58,14 @@ class SumOpen(msgspec.Struct, frozen=True, array_like=True, tag="open"):
 
 
 class OpenRequest(msgspec.Struct, frozen=True, array_like=True, tag="request"):
-    """Server → key holder: open the encrypted sum of this round, whose chunks follow."""
+    """Server → key holder: open the encrypted sum of this round, or of one block, whose chunks follow."""
 
     round: int
     roster_size: int
     start_digest: bytes
     chunks: tuple[bytes, ...]
     attempt: int = 0
+    block: int | None = None
 
 
 class SumMessage(msgspec.Struct, frozen=True, array_like=True, tag="sum"):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fedavg.plan.resolution import Resolution
     from fedavg.sums.interface import KeyHolderSide, ServerSession, ServerSide, SumResult
+    from he import Journal
 
 __all__ = ["KeyHolder", "RoundServer"]
 
@@ -130,7 +131,12 @@ class RoundServer:
         if party != KEY_HOLDER:
             return tuple(encode(SumMessage(self._round, data, self._attempt)) for data in messages)
         request = OpenRequest(
-            self._round, len(self._ready), self._digest, tuple(messages), self._attempt
+            self._round,
+            len(self._ready),
+            self._digest,
+            tuple(messages),
+            self._attempt,
+            self._start.block,
         )
         return (encode(request),)
 
@@ -152,11 +158,16 @@ class KeyHolder:
     Args:
         resolution: the plan as agreed at enrolment.
         side: the key holder's material.
+        journal: where it records what it is about to open, so that it opens nothing twice after a restart
+            either, whatever key it then has and whatever the server asks; None forgets at the end.
     """
 
-    def __init__(self, resolution: Resolution, side: KeyHolderSide) -> None:
+    def __init__(
+        self, resolution: Resolution, side: KeyHolderSide, journal: Journal | None = None
+    ) -> None:
         self._resolution = resolution
         self._side = side
+        self._journal = journal
         self._round = -1
         self._tried: set[bytes] = set()
         self._opened = 0  # sums of this round
@@ -165,8 +176,9 @@ class KeyHolder:
         """Answer the server's request to open a sum.
 
         Raises:
-            LocalProtocolError: a second request for an attempt, one for a round that was opened, or a roster
-                outside the plan.
+            LocalProtocolError: a second request for an attempt, one for a round that was opened, also before
+                a restart, or a roster outside the plan.
+            JournalError: what is about to be opened cannot be recorded.
             he.HeError: a forged, foreign or too small sum.
         """
         request = decode(message)
@@ -182,6 +194,7 @@ class KeyHolder:
             raise LocalProtocolError(f"the sum of round {request.round} was asked for before")
         if not 0 <= request.attempt <= limit:
             raise LocalProtocolError(f"the plan has no attempt {request.attempt} at a round")
+        resolution = self._of_block(request)
         bounds = self._resolution.bounds
         if not bounds.floor <= request.roster_size <= bounds.cap:
             raise LocalProtocolError(
@@ -193,10 +206,30 @@ class KeyHolder:
             tried | {request.start_digest},
             opened,
         )
+        self._record(request)
         context = round_context(
             self._resolution.digest, request.round, request.roster_size, request.start_digest
         )
-        session = self._side.session(self._resolution.spec(request.roster_size, context))
+        session = self._side.session(resolution.spec(request.roster_size, context))
         answers = session.receive(request.chunks)
         self._opened += 1
         return tuple(encode(SumMessage(request.round, data, request.attempt)) for data in answers)
+
+    def _of_block(self, request: OpenRequest) -> Resolution:
+        """The plan of the sum that is to be opened: blocks have vectors of different lengths."""
+        blocks, block = self._resolution.plan.blocks, request.block
+        if blocks is None and block is None:
+            return self._resolution
+        if blocks is None or block is None or not 0 <= block < blocks.count:
+            raise LocalProtocolError(f"the plan has no sum of block {block}")
+        return self._resolution.of_block(block)
+
+    def _record(self, request: OpenRequest) -> None:
+        """What was asked under one first message may be one client's updates: it is opened once."""
+        if self._journal is None:
+            return
+        fact = b"fedavg opening" + self._resolution.digest + request.start_digest
+        if not self._journal.add(fact):
+            raise LocalProtocolError(
+                f"the sum of round {request.round} may have been opened before the restart"
+            )

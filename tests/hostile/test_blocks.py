@@ -118,7 +118,7 @@ def opened_too_often():
             for reply in people[who].handle(encode(SumOpen(0, len(mine), messages[0]))):
                 session.receive(who, decode(reply).payload)
         ((_, chunks),) = session.advance().items()
-        requests.append(OpenRequest(0, len(mine), digest, tuple(chunks)))
+        requests.append(OpenRequest(0, len(mine), digest, tuple(chunks), block=block))
     for request in requests:
         (answer,) = holder.handle(encode(request))
         assert isinstance(decode(answer), SumMessage)
@@ -198,3 +198,14 @@ def test_without_blocks_a_round_still_has_one_sum():
         holder.handle(encode(OpenRequest(0, N, b"one", (b"no sum",))))
     with pytest.raises(LocalProtocolError, match="was asked for before"):
         holder.handle(encode(OpenRequest(0, N, b"two", (b"no sum",))))
+
+
+def test_the_key_holder_opens_no_sum_of_a_block_that_is_not_there():
+    """Each block has vectors of its own length; a request that names none, or another, is refused."""
+    cut, whole = enrolled("bfv")[0], resolution_with(None, name="bfv", n=N, retries=0)
+    for resolution, blocks in ((cut, (None, 2, -1)), (whole, (0,))):
+        provision = SUMS["bfv"].provision(resolution.spec(N, b"x" * 32), {})
+        holder = KeyHolder(resolution, SUMS["bfv"].key_holder_side(provision.key_holder))
+        for block in blocks:
+            with pytest.raises(LocalProtocolError, match=f"no sum of block {block}"):
+                holder.handle(encode(OpenRequest(0, 12, b"one", (), block=block)))

@@ -42,6 +42,7 @@ messages = st.one_of(
         st.binary(min_size=32, max_size=32),
         st.lists(st.binary(max_size=16), max_size=3).map(tuple),
         attempts,
+        st.none() | st.integers(0, 99),
     ),
     st.builds(SumMessage, rounds, st.binary(max_size=64), attempts),
 )
