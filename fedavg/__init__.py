@@ -9,15 +9,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fedavg.algorithms.blocks.deal import Blocks
     from fedavg.algorithms.blocks.layers import LayerBlocks
     from fedavg.algorithms.blocks.rolling import RollingBlocks
     from fedavg.algorithms.error_feedback import ErrorFeedback
-    from fedavg.algorithms.personal import Ditto, FedRep, FineTune
+    from fedavg.algorithms.interface import UpdateStage
+    from fedavg.algorithms.personal import Ditto, FedRep, FineTune, Personalization
     from fedavg.algorithms.random_k import RandomK
     from fedavg.algorithms.scaffold import Scaffold
     from fedavg.data.dataset import Dataset
     from fedavg.data.tasks import load_task
-    from fedavg.encoding.fixed_point import FixedPoint
+    from fedavg.encoding.fixed_point import Encoding, FixedPoint
     from fedavg.encoding.quantised import Quantised
     from fedavg.errors import (
         CapacityError,
@@ -44,21 +46,25 @@ if TYPE_CHECKING:
         FedAvg,
         FedMomentum,
         FedYogi,
+        ServerOptimizer,
     )
+    from fedavg.parts import Part, Trait, register
     from fedavg.plan.calibration import calibrated
     from fedavg.plan.plan import Budget, Plan
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import Resolution, resolve
     from fedavg.privacy.clipping import AdaptiveClipping
     from fedavg.privacy.noise import (
         CentralGaussian,
         DistributedDiscreteGaussian,
         DistributedGaussian,
         DistributedSkellam,
+        Noise,
     )
-    from fedavg.privacy.sampling import FixedCohort, PoissonCohort
+    from fedavg.privacy.sampling import Cohort, FixedCohort, PoissonCohort
     from fedavg.protocol.transcript import Transcript
     from fedavg.simulation.population import Faults
     from fedavg.sums.encrypted import Bfv, Ckks
+    from fedavg.sums.interface import SecureSum
     from fedavg.sums.masked import SecAgg
     from fedavg.sums.masked_encrypted import EncryptedSecAgg
     from fedavg.sums.once import sum_once
@@ -71,10 +77,12 @@ _HOME = {
     "AdaptiveClipping": "privacy.clipping",
     "AveragedIterates": "optimizers.server",
     "Bfv": "sums.encrypted",
+    "Blocks": "algorithms.blocks.deal",
     "Budget": "plan.plan",
     "CapacityError": "errors",
     "CentralGaussian": "privacy.noise",
     "Ckks": "sums.encrypted",
+    "Cohort": "privacy.sampling",
     "ConfigError": "errors",
     "DataError": "errors",
     "Dataset": "data.dataset",
@@ -82,8 +90,9 @@ _HOME = {
     "DistributedGaussian": "privacy.noise",
     "DistributedSkellam": "privacy.noise",
     "Ditto": "algorithms.personal",
-    "ErrorFeedback": "algorithms.error_feedback",
+    "Encoding": "encoding.fixed_point",
     "EncryptedSecAgg": "sums.masked_encrypted",
+    "ErrorFeedback": "algorithms.error_feedback",
     "Faults": "simulation.population",
     "FedAdagrad": "optimizers.server",
     "FedAdam": "optimizers.server",
@@ -103,7 +112,10 @@ _HOME = {
     "LocalProtocolError": "errors",
     "LocalTraining": "optimizers.local",
     "ModelSpec": "models.spec",
+    "Noise": "privacy.noise",
     "NonFiniteError": "errors",
+    "Part": "parts",
+    "Personalization": "algorithms.personal",
     "Plan": "plan.plan",
     "PlanError": "errors",
     "PoissonCohort": "privacy.sampling",
@@ -117,14 +129,20 @@ _HOME = {
     "Scaffold": "algorithms.scaffold",
     "Schedule": "optimizers.schedule",
     "SecAgg": "sums.masked",
+    "SecureSum": "sums.interface",
     "Selective": "sums.selective.sum",
     "SensitivityMap": "sums.selective.map",
+    "ServerOptimizer": "optimizers.server",
+    "Trait": "parts",
     "Transcript": "protocol.transcript",
+    "UpdateStage": "algorithms.interface",
     "WireFormatError": "errors",
     "calibrated": "plan.calibration",
     "gradient_times_weight": "training.sensitivity",
     "label_sensitivity": "training.sensitivity",
     "load_task": "data.tasks",
+    "register": "parts",
+    "resolve": "plan.resolution",
     "sum_once": "sums.once",
 }
 
@@ -132,10 +150,12 @@ __all__ = [
     "AdaptiveClipping",
     "AveragedIterates",
     "Bfv",
+    "Blocks",
     "Budget",
     "CapacityError",
     "CentralGaussian",
     "Ckks",
+    "Cohort",
     "ConfigError",
     "DataError",
     "Dataset",
@@ -143,6 +163,7 @@ __all__ = [
     "DistributedGaussian",
     "DistributedSkellam",
     "Ditto",
+    "Encoding",
     "EncryptedSecAgg",
     "ErrorFeedback",
     "Faults",
@@ -164,7 +185,10 @@ __all__ = [
     "LocalProtocolError",
     "LocalTraining",
     "ModelSpec",
+    "Noise",
     "NonFiniteError",
+    "Part",
+    "Personalization",
     "Plan",
     "PlanError",
     "PoissonCohort",
@@ -178,14 +202,20 @@ __all__ = [
     "Scaffold",
     "Schedule",
     "SecAgg",
+    "SecureSum",
     "Selective",
     "SensitivityMap",
+    "ServerOptimizer",
+    "Trait",
     "Transcript",
+    "UpdateStage",
     "WireFormatError",
     "calibrated",
     "gradient_times_weight",
     "label_sensitivity",
     "load_task",
+    "register",
+    "resolve",
     "sum_once",
 ]
 

@@ -1,0 +1,65 @@
+"""Every part of docs/extending.md is complete: it runs in a federation, from a module of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.arch.tree import ROOT
+
+_PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+_PARTS = dict(
+    re.findall(r"^## ([^\n]+)\n.*?^```python\n(.*?)^```", _PAGE, flags=re.MULTILINE | re.DOTALL)
+)
+_USE = {
+    "A stage: what changes an update": "stages=(SquareRoot(),)",
+    "A noise": "noise=TwiceAtTheServer(1.0), encoding=fedavg.FixedPoint(1.0, 12)",
+    "A secure sum": "secure_sum=Careful(at_least=12)",
+    "A sampler of cohorts": "cohort=Weekday(1.0)",
+    "An optimiser of the server": "server_optimizer=SignStep()",
+    "An encoding": "encoding=Coarse(8.0, 16, rounding='nearest')",
+}
+_RUN = """
+import numpy as np, torch, fedavg
+from my_part import *
+from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
+rng = np.random.default_rng(0)
+x = rng.standard_normal((200, 5)).astype(np.float32)
+data = fedavg.Dataset(x, (x[:, 0] > 0).astype(np.int64))
+clients = {{i: data.subset(np.arange(10 * i, 10 * i + 10)) for i in range(20)}}
+parts = dict(cohort=fedavg.PoissonCohort(1.0), encoding=fedavg.FixedPoint(8.0, 20, rounding="nearest"),
+    noise=None, secure_sum=fedavg.SecAgg(), local_training=fedavg.LocalTraining(lr=0.5),
+    server_optimizer=fedavg.FedAvg())
+plan = fedavg.Plan(**(parts | dict({use})))
+assert plan_from_bytes(plan_to_bytes(plan)) == plan
+results = list(fedavg.Federation(torch.nn.Linear(5, 2), clients, plan, evaluate=data).run(2))
+assert all(result.skipped is None for result in results), results
+print("ran", len(results))
+"""
+
+
+def test_every_family_of_the_page_is_used() -> None:
+    assert set(_USE) == set(_PARTS)
+
+
+@pytest.mark.parametrize("title", _USE)
+def test_a_part_of_the_page_runs(title, tmp_path) -> None:
+    source = _PARTS[title]
+    assert len(source.splitlines()) < 40
+    (tmp_path / "my_part.py").write_text(source)
+    (tmp_path / "run.py").write_text(_RUN.format(use=_USE[title]))
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "run.py")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "ran 2" in done.stdout
