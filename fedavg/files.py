@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -10,12 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dp import DpError
+from dp.accounting.durable import only_name
 from fedavg.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["FileJournal", "held", "replace_file"]
+__all__ = ["FileJournal", "held", "refuse_other_names", "replace_file"]
 
 _TITLE = b"fedavg journal 1\n"
 _DIGEST, _CHECK = 64, 8  # hexadecimal digits of a line: SHA-256 of a fact, CRC-32 of those
@@ -46,21 +49,53 @@ def held(path: Path, busy: str) -> Generator[None]:
         os.close(handle)
 
 
-def replace_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+def replace_file(path: Path, data: bytes, *, mode: int = 0o666, sole: bool = False) -> None:
     """Write a file whole or not at all; it is on the disk when this returns.
+
+    A symbolic link stays one: the file that it leads to is replaced.
 
     Args:
         path: the file, replaced when it exists.
         data: all of it.
         mode: permissions, less the umask.
+        sole: the file is state that must not fork, so it may have no other name: a symbolic link, a hard
+            link, or a mount of the single file is refused, and nothing is written.
+
+    Raises:
+        OSError: the file cannot be written, or has another name and `sole` was asked for.
     """
-    temporary = path.with_name(f"{path.name}.part")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+    if sole:
+        refuse_other_names(path)
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f"{target.name}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync_folder(path.parent)
+    temporary.replace(target)
+    _sync_folder(target.parent)
+
+
+def refuse_other_names(path: Path) -> None:
+    """Refuse a file that can be reached, and replaced, under a name of its own elsewhere.
+
+    Linked directories are no other name: all paths through them lead to one entry.
+
+    Raises:
+        OSError: it is a symbolic link, has hard links, or is mounted as a single file.
+    """
+    if path.is_symlink():
+        raise OSError(
+            errno.ELOOP,
+            "it is a symbolic link, and two runs that share a file would overwrite each other's state; put "
+            "the file itself here",
+            str(path),
+        )
+    try:
+        only_name(path)
+    except DpError as error:
+        raise OSError(errno.EMLINK, str(error), str(path)) from error
 
 
 def _sync_folder(path: Path) -> None:

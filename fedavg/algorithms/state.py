@@ -113,7 +113,7 @@ class FolderStore:
         path = self._path(client_id, number)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_file(path, save(arrays), mode=0o600)
+            replace_file(path, save(arrays), mode=0o600, sole=True)
             for old in self._numbers(client_id)[:-_KEPT]:
                 self._path(client_id, old).unlink(missing_ok=True)
         except OSError as error:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fedavg.audits.audit import audit_plan
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError, ReportError
+from fedavg.files import replace_file
 from fedavg.simulation.population import Faults
 
 if TYPE_CHECKING:
@@ -84,9 +85,7 @@ def audit_configured(
 
 
 def _write(path: Path, found: PlanAudit) -> None:
-    temporary = path.with_suffix(".json.part")
     try:
-        temporary.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, (json.dumps(found.to_json(), indent=1) + "\n").encode())
     except (OSError, ValueError) as error:
         raise ReportError(f"cannot write {path}: {error}") from error

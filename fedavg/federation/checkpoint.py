@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from dp import DpError, Ledger
 from fedavg.errors import CheckpointError
-from fedavg.files import replace_file
+from fedavg.files import refuse_other_names, replace_file
 from fedavg.server.model import ModelState
 
 if TYPE_CHECKING:
@@ -259,6 +259,8 @@ class RunJournal:
         Raises:
             CheckpointError: damaged files, or a ledger that shows less than the checkpoint's.
         """
+        for name in (_LEDGER, _CHECKPOINT, _ROUND):
+            self._refuse_other_names(name)
         path = self._folder / _CHECKPOINT
         ledger = self._ledger()
         if not path.exists():
@@ -302,16 +304,23 @@ class RunJournal:
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
 
+    def _refuse_other_names(self, name: str) -> None:
+        try:
+            refuse_other_names(self._folder / name)
+        except OSError as error:
+            raise CheckpointError(f"cannot use {name}: {error}") from error
+
     def _save(self, ledger: Ledger) -> None:
         try:
+            refuse_other_names(self._folder / _LEDGER)
             ledger.save(self._folder / _LEDGER)
-        except OSError as error:
+        except (OSError, DpError) as error:
             raise CheckpointError(
                 f"cannot write the ledger: {error}; nothing is released"
             ) from error
 
     def _replace(self, name: str, data: bytes) -> None:
         try:
-            replace_file(self._folder / name, data, mode=0o600)
+            replace_file(self._folder / name, data, mode=0o600, sole=True)
         except OSError as error:
             raise CheckpointError(f"cannot write {name}: {error}; nothing is released") from error

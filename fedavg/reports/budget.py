@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fedavg.errors import ReportError
+from fedavg.files import replace_file
 from fedavg.reports.page import payload, render_page
 
 if TYPE_CHECKING:
@@ -48,10 +49,8 @@ def write_budget_page(
         noise_figure=payload(_noise_figure(found, by_noise)),
         round_figure=payload(_round_figure(by_round)),
     )
-    temporary = path.with_suffix(".html.part")
     try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, page.encode())
     except OSError as error:
         raise ReportError(f"cannot write {path}: {error.strerror}") from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedavg.errors import ReportError
+from fedavg.files import replace_file
 from fedavg.reports import figures
 from fedavg.reports.data import read_run
 from fedavg.reports.page import payload, render_page
@@ -49,10 +50,8 @@ def write_report(run_dir: Path, *, public: bool = False) -> Path:
     run = read_run(run_dir)
     page = _render(run, public=public)
     path = run_dir / ("report-public.html" if public else "report.html")
-    temporary = path.with_suffix(".html.part")
     try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, page.encode())
     except OSError as error:
         raise ReportError(f"cannot write {path}: {error.strerror}") from error
     return path

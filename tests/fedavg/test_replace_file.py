@@ -1,0 +1,84 @@
+"""Files that are replaced whole: under links, with other names, and when writing fails."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from fedavg import files
+from fedavg.errors import ConfigError
+from fedavg.files import held, refuse_other_names, replace_file
+
+
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
+    path = tmp_path / "report.html"
+    replace_file(path, b"one")
+    replace_file(path, b"two", mode=0o600)
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_one_and_its_target_is_replaced(tmp_path):
+    target, link = tmp_path / "big disk" / "model", tmp_path / "model"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    replace_file(link, b"one")
+    replace_file(link, b"two")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"two"
+    assert [path.name for path in target.parent.iterdir()] == ["model"]
+
+
+def test_state_under_another_name_is_refused_and_stays_as_it_was(tmp_path):
+    path = tmp_path / "ledger.json"
+    replace_file(path, b"one", sole=True)
+    link, hard = tmp_path / "link", tmp_path / "hard"
+    link.symlink_to(path)
+    with pytest.raises(OSError, match="symbolic link"):
+        replace_file(link, b"two", sole=True)
+    os.link(path, hard)
+    for name in (path, hard):
+        with pytest.raises(OSError, match="2 hard links"):
+            replace_file(name, b"two", sole=True)
+    assert path.read_bytes() == b"one"
+    replace_file(path, b"two")  # what is no state may keep a backup's name
+    assert hard.read_bytes() == b"one"
+    refuse_other_names(tmp_path / "not there yet")
+
+
+def test_a_planted_link_in_place_of_the_temporary_file_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / "model.part").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        replace_file(tmp_path / "model", b"one")
+    assert victim.read_bytes() == b"precious"
+
+
+def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    replace_file(path, b"one")
+
+    def full(_handle):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        replace_file(path, b"two")
+    assert path.read_bytes() == b"one"
+
+
+def test_a_directory_has_one_lock_under_all_its_names(tmp_path):
+    folder, link = tmp_path / "run", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    with (
+        held(folder / "run.lock", "busy"),
+        pytest.raises(ConfigError, match="busy"),
+        held(link / "run.lock", "busy"),
+    ):
+        pytest.fail("both hold it")
+    with held(link / "run.lock", "busy"):
+        assert (folder / "run.lock").exists()
