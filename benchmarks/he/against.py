@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.he.flare import Flare
 from benchmarks.he.ours import label, ours
 from benchmarks.he.peers import Floats, Tutorial
-from benchmarks.he.play import Played, Round, play
+from benchmarks.he.play import COSTS, Played, Round, play
 from benchmarks.kit.measure import Measure, Table
 
 if TYPE_CHECKING:
@@ -162,24 +162,11 @@ def beside(played: Mapping[str, Played]) -> list[Measure]:
 
 def tables(played: Mapping[str, Played], name: str) -> list[Table]:
     """A round's figures, and where time and bytes went: one column a system."""
-    columns = (
-        "system",
-        "up B/param",
-        "down B/param",
-        "client sends, CPU s",
-        "server a client, CPU s",
-        "opening, CPU s",
-        "integers off by",
-        "mean off by",
-    )
+    columns = ("system", *COSTS, "integers off by", "mean off by")
     rows: list[tuple[object, ...]] = [
         (
             system,
-            p.up / p.params,
-            p.down / p.params,
-            p.client.median,
-            p.server.median,
-            p.opening.median,
+            *p.costs,
             "–" if p.difference is None else p.difference,
             f"{p.error:.1e}",
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.he.stages import Stages
     from benchmarks.kit.timing import Timing
 
-__all__ = ["CLIP", "Played", "Round", "System", "play"]
+__all__ = ["CLIP", "COSTS", "Played", "Round", "System", "play"]
 
 CLIP = 0.25
 """Bound on the magnitude of an update's values."""
@@ -96,6 +96,16 @@ class System(Protocol):
         ...
 
 
+COSTS = (
+    "up B/param",
+    "down B/param",
+    "client sends, CPU s",
+    "server a client, CPU s",
+    "opening, CPU s",
+)
+"""Headings of `Played.costs`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Played:
     """What a round cost.
@@ -125,6 +135,12 @@ class Played:
     difference: int | None
     time: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
     size: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """A table's cells, one for each of `COSTS`."""
+        roles = (self.client, self.server, self.opening)
+        return (self.up / self.params, self.down / self.params, *(role.median for role in roles))
 
 
 def play(

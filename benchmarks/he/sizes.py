@@ -8,7 +8,7 @@ from benchmarks.he.against import FLARE, FLOATS, TUTORIAL
 from benchmarks.he.flare import Flare
 from benchmarks.he.ours import label, ours
 from benchmarks.he.peers import Floats, Tutorial
-from benchmarks.he.play import Round, play
+from benchmarks.he.play import COSTS, Round, play
 from benchmarks.kit.measure import Curve, Table
 
 if TYPE_CHECKING:
@@ -62,24 +62,12 @@ def _curves(rounds: Sequence[Mapping[str, Played]], clients: int, fit_from: int)
 def _rows(
     rounds: Sequence[Mapping[str, Played]],
 ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    columns = (
-        "parameters",
-        "system",
-        "up B/param",
-        "down B/param",
-        "client, CPU s",
-        "server a client, CPU s",
-        "opening, CPU s",
-    )
+    columns = ("parameters", "system", *COSTS)
     rows: list[tuple[object, ...]] = [
         (
             f"{p.params:,}",
             name,
-            p.up / p.params,
-            p.down / p.params,
-            p.client.median,
-            p.server.median,
-            p.opening.median,
+            *p.costs,
         )
         for played in rounds
         for name, p in played.items()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,54 +16,15 @@ from fedavg.reports import data as report_data
 from fedavg.reports import figures as report_figures
 from fedavg.reports import page as page_module
 from fedavg.reports.run import write_report
+from tests.fedavg.support.pages import Page
 from tests.fedavg.support.run_directories import write_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_VOID = {"meta", "link", "img", "br", "hr", "input"}
 
-
-class _Page(HTMLParser):
-    """Tags, attributes and visible text; raises on tags that do not nest."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.scripts: list[str] = []
-        self.feed(source)
-        self.close()
-        if self.open:
-            raise AssertionError(f"left open: {self.open}")
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "script":
-            self.scripts.append(data)
-        elif self.open and self.open[-1] != "style":
-            self.text.append(data)
-
-    @property
-    def words(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.text))
-
-    def figures(self) -> dict[str, dict[str, Any]]:
-        sources = [attrs for tag, attrs in self.tags if tag == "script"]
-        named = zip(sources, self.scripts, strict=True)
-        return {str(a["data-for"]): json.loads(text) for a, text in named if "data-for" in a}
-
-
-def _page(run: Path, *, public: bool = False) -> _Page:
-    return _Page(write_report(run, public=public).read_text(encoding="utf-8"))
+def _page(run: Path, *, public: bool = False) -> Page:
+    return Page(write_report(run, public=public).read_text(encoding="utf-8"))
 
 
 def test_headline_shows_accuracy_both_epsilons_delta_and_assumptions(tmp_path: Path) -> None:
@@ -114,13 +74,10 @@ def test_seconds_stack_to_the_recorded_total(tmp_path: Path) -> None:
 def test_the_page_is_one_offline_file_under_six_megabytes(tmp_path: Path) -> None:
     path = write_report(write_run(tmp_path / "run", rounds=300))
     source = path.read_text(encoding="utf-8")
-    page = _Page(source)
+    page = Page(source)
     assert path.stat().st_size < 6_000_000
     assert source.count("plotly.js v") == 1
-    assert not [a for _, a in page.tags if {"src", "href", "srcset", "data"} & set(a)]
-    policy = next(a for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
-    assert str(policy["content"]).startswith("default-src 'none'")
-    assert "script-src 'sha256-" in str(policy["content"])
+    page.assert_offline()
 
 
 @pytest.mark.parametrize(
@@ -200,7 +157,7 @@ def test_text_from_a_run_is_escaped_everywhere(tmp_path: Path) -> None:
     rows[0]["seconds"][_HOSTILE] = 1.0
     (run / "server.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = write_report(run).read_text(encoding="utf-8")
-    page = _Page(source)
+    page = Page(source)
     assert _HOSTILE not in source
     assert html.escape("<img src=x") in source
     assert "img" not in {tag for tag, _ in page.tags}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 
 import pytest
 
@@ -12,6 +10,7 @@ from fedavg.studies.directory import StudyDirectory
 from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, label_of
 from fedavg.studies.page import write_study_page
 from fedavg.studies.table import Row, Table, groups_of
+from tests.fedavg.support.pages import Page
 
 SUMS = {"secagg": 6000.0, "insecure-plain": 5000.0}
 
@@ -58,15 +57,8 @@ def page(tmp_path_factory):
     return write_study_page(directory, table()).read_text()
 
 
-def text_of(page):
-    body = re.sub(r"<(script|style).*?</\1>", " ", page, flags=re.DOTALL)
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
-
-
 def test_the_page_is_offline_and_escapes_what_it_shows(page):
-    head = page.split("<script>")[0]
-    assert "default-src 'none'" in head
-    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", head)
+    Page(page).assert_offline()
     assert page.count("plotly.js v") == 1
     assert "<b>why</b>" not in page
     assert "A &lt;study&gt;" in page
@@ -101,7 +93,7 @@ def test_without_two_sums_there_is_no_picture_of_bytes():
 
 
 def test_the_text_says_what_the_bars_are_and_what_the_study_costs(page):
-    text = text_of(page)
+    text = Page(page).words
     assert "means over 3 seeds" in text
     assert "from the lowest to the highest seed" in text
     assert "the 12 cells with an epsilon come to at most 33, at a delta of 0.00012" in text
@@ -114,7 +106,7 @@ def test_the_text_says_what_the_bars_are_and_what_the_study_costs(page):
 
 
 def test_held_and_varied_settings_are_all_there(page):
-    text = text_of(page)
+    text = Page(page).words
     assert "privacy.epsilon 1, 2, 4" in text
     assert "local.lr 0.5" in text
 
