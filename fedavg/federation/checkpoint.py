@@ -20,6 +20,7 @@ from dp import DpError, Ledger
 from fedavg.errors import CheckpointError
 from fedavg.files import refuse_other_names, replace_file
 from fedavg.server.model import ModelState
+from fedavg.sums.interface import Conviction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +57,7 @@ class Checkpoint:
         participations: rounds in which each client sent a masked update.
         ledger: `dp.Ledger.state_dict` at that time.
         last: the last round's figures, or None before the first.
+        convictions: of clients that are asked no more.
 
     Raises:
         CheckpointError: values that no run can have.
@@ -73,6 +75,7 @@ class Checkpoint:
     participations: Mapping[int, int]
     ledger: Mapping[str, Any]
     last: Mapping[str, Any] | None
+    convictions: Sequence[Conviction] = ()
 
     def __post_init__(self) -> None:
         model = self.model
@@ -113,6 +116,10 @@ class Checkpoint:
             "ledger": self.ledger,
             "last": self.last,
             "voided": list(model.voided),
+            "convictions": [
+                [found.client, found.reason, found.context.hex(), found.evidence.hex()]
+                for found in self.convictions
+            ],
         }
         contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
         return save(contiguous, {"format": _FORMAT, "state": json.dumps(header)})
@@ -147,6 +154,10 @@ class Checkpoint:
                 participations={int(client): int(n) for client, n in state["participations"]},
                 ledger=state["ledger"],
                 last=state["last"],
+                convictions=[
+                    Conviction(int(client), str(reason), *map(bytes.fromhex, parts))
+                    for client, reason, *parts in state.get("convictions", ())
+                ],
             )
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged, the run cannot go on: {error}") from error

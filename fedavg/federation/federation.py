@@ -18,6 +18,7 @@ from fedavg.algorithms.state import FolderStore
 from fedavg.client.blocks import check_model
 from fedavg.errors import DataError, LocalProtocolError
 from fedavg.federation.checkpoint import Checkpoint, fingerprint
+from fedavg.federation.scoring import Scoring
 from fedavg.models.files import model_bytes, rest_digest
 from fedavg.models.spec import ModelSpec
 from fedavg.plan.resolution import resolve
@@ -30,7 +31,6 @@ from fedavg.simulation.fork_server import start_early
 from fedavg.simulation.pool import WorkerPool
 from fedavg.simulation.population import Faults, InProcess, Population
 from fedavg.sums.interface import KEY_HOLDER
-from fedavg.training.evaluation import evaluate
 from fedavg.training.setup import set_up
 from fedavg.training.threads import one_thread
 
@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.transcript import Transcript
-    from fedavg.sums.interface import Provision, ServerSide, SumResult
-    from fedavg.training.evaluation import Evaluation
+    from fedavg.sums.interface import Conviction, Provision, ServerSide, SumResult
 
 __all__ = ["Federation", "RoundResult"]
 
@@ -121,7 +120,7 @@ class Federation:
         self._sizes = {client: len(data) for client, data in clients.items()}
         self.population = population or len(clients)
         self._clients = dict(clients)  # until they are handed to the clients
-        self._evaluate = evaluate
+        self._scoring = Scoring(self._model, self.layout, evaluate, apart=bool(self._kept))
         self._workers = workers
         self._faults = faults or Faults()
         self._seed = seed
@@ -129,6 +128,7 @@ class Federation:
         self._store = client_store
         self._global = GlobalModel(plan, self.layout.flatten(self._model), self.layout)
         self._participations: dict[int, int] = dict.fromkeys(self._sizes, 0)
+        self._convicted: dict[int, Conviction] = {}
         self._server_epsilon: dict[int, float | None] = {}
         self.last_sum: SumResult | None = None
         self.last_update: NDArray[np.float64] | None = None
@@ -138,6 +138,11 @@ class Federation:
     def released(self) -> NDArray[np.float64]:
         """float64[d]: the model as released last."""
         return self._global.released
+
+    @property
+    def convictions(self) -> tuple[Conviction, ...]:
+        """Clients that were shown to cheat in this run, with the evidence: none of them is asked again."""
+        return tuple(self._convicted.values())
 
     def resolve(self, num_rounds: int) -> Resolution:
         """The plan with every derived number, as `run` would use it."""
@@ -209,6 +214,7 @@ class Federation:
         self.ledger = restart.ledger
         self._global.restore(point.model)
         self._participations = dict(point.participations)
+        self._convicted = {found.client: found for found in point.convictions}
         if self._store is not None:
             FolderStore(self._store).rewind(self.plan.sequence(point.rounds_done, 0))
 
@@ -252,11 +258,16 @@ class Federation:
         return tuple(client for client in drawn if client > _EMPTY)
 
     def _asked(self, resolution: Resolution, cohort: tuple[int, ...]) -> tuple[int, ...]:
-        """Those below their cap: a client keeps count itself, but not beyond a restart of the simulation."""
-        cap = resolution.max_participations
-        if cap is None:
-            return cohort
-        return tuple(client for client in cohort if self._participations[client] < cap)
+        """Those below their cap, and not convicted; the others are as if they never answered.
+
+        A client keeps count itself, but not beyond a restart of the simulation.
+        """
+        cap = resolution.max_participations or math.inf
+        return tuple(
+            client
+            for client in cohort
+            if self._participations[client] < cap and client not in self._convicted
+        )
 
     def _lost(self, resolution: Resolution, index: int, asked: tuple[int, ...]) -> RoundResult:
         """A round that was charged before the run broke off: whoever was asked may have sent an update."""
@@ -276,6 +287,7 @@ class Federation:
             model=self._global.state,
             participations=self._participations,
             ledger=self.ledger.state_dict(),
+            convictions=self.convictions,
             last=None if last is None else asdict(last),
         )
         self._journal.finished(point, self.ledger)
@@ -313,19 +325,13 @@ class Federation:
             self._watch(transport, index, asked)
             start = self._global.start(index, number)
             try:
-                taken = take_sum(
-                    self._global,
-                    resolution,
-                    side,
-                    transport,
-                    traffic,
-                    start,
-                    asked,
-                    self.transcript,
-                )
+                parts = (self._global, resolution, side, transport, traffic)
+                taken = take_sum(*parts, start, asked, self.transcript)
             except PROTOCOL_ERRORS:
                 self._global.void(index, number)
                 raise
+            finally:
+                self._convicted |= traffic.convictions
             self.last_sum, self.last_update = taken.sums, taken.update
             survivors, missing = len(taken.sums.survivors), taken.missing
 
@@ -364,7 +370,7 @@ class Federation:
         survivors: int,
         skipped: str | None,
     ) -> RoundResult:
-        score = self._score()
+        score = self._scoring.of(self.released)
         private = self.plan.noise is not None
         release = self.ledger.spent().high if private else math.inf
         return RoundResult(
@@ -380,21 +386,9 @@ class Federation:
             bytes_down=traffic.bytes_down,
             seconds=traffic.seconds,
             failures=traffic.refused | traffic.failures,
-            accuracy_as_sent=self._score_as_sent(),
+            convicted={client: found.reason for client, found in traffic.convictions.items()},
+            accuracy_as_sent=self._scoring.as_sent(self.released, self._global.codec),
         )
-
-    def _score(self) -> Evaluation | None:
-        if self._evaluate is None or self._kept:  # the body alone classifies nothing
-            return None
-        return evaluate(self._model, self.layout, self.released, self._evaluate)
-
-    def _score_as_sent(self) -> float | None:
-        """Of the released model as a client would receive it."""
-        if self._evaluate is None or self.plan.download == "float32":
-            return None
-        codec = self._global.codec
-        received = codec.decode(codec.encode(self.released))
-        return evaluate(self._model, self.layout, received, self._evaluate).accuracy
 
     def _epsilon_server(self, resolution: Resolution) -> float | None:
         most = max(self._participations.values())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from fedavg.protocol.transcript import Transcript
-    from fedavg.sums.interface import SumResult
+    from fedavg.sums.interface import Conviction, SumResult
 
 __all__ = ["Delivery", "Round", "RoundTraffic", "Transport", "run_round"]
 
@@ -53,6 +53,11 @@ class Round(Protocol):
         """Whether the messages awaited now carry the clients' vectors."""
         ...
 
+    @property
+    def convictions(self) -> Sequence[Conviction]:
+        """Clients that the sum has shown to cheat so far."""
+        ...
+
     def open(self) -> Mapping[int, Sequence[bytes]]:
         """The first messages, by party."""
         ...
@@ -81,6 +86,8 @@ class RoundTraffic:
     failures: dict[int, str] = field(default_factory=dict[int, str])
     contributed: set[int] = field(default_factory=set[int])
     """Clients whose vector has left towards a sum of this round, accepted or refused."""
+    convictions: dict[int, Conviction] = field(default_factory=dict[int, "Conviction"])
+    """Clients that a sum of this round has shown to cheat."""
 
 
 def run_round(
@@ -109,6 +116,7 @@ def run_round(
         finally:
             spent = time.perf_counter() - started
             traffic.seconds[stage] = traffic.seconds.get(stage, 0.0) + spent
+            traffic.convictions |= {found.client: found for found in server.convictions}
         if not outgoing:
             break
     return server.result()

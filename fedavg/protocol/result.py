@@ -33,6 +33,7 @@ class RoundResult:
         failures: clients that gave nothing, with the reason: what the server refused of them, or, in a
             simulation, why they fell silent; a real server would only see the silence.
         accuracy_as_sent: of the released model in the format of the broadcast, when that is no float32.
+        convicted: clients that were shown to cheat in this round, with the reason; they are asked no more.
         aborted: why earlier attempts at this round gave no sum; one that was not tried again has none.
     """
 
@@ -52,3 +53,4 @@ class RoundResult:
     failures: Mapping[int, str] = field(default_factory=dict[int, str])
     accuracy_as_sent: float | None = None
     aborted: Sequence[str] = ()
+    convicted: Mapping[int, str] = field(default_factory=dict[int, str])

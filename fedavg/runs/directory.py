@@ -157,6 +157,7 @@ def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
         "epsilon_server": result.epsilon_server,
         "bytes_up": result.bytes_up,
         "bytes_down": result.bytes_down,
+        **({"convicted": dict(result.convicted)} if result.convicted else {}),
         **({"skipped_blocks": list(result.skipped_blocks)} if result.skipped_blocks else {}),
         "seconds": {stage: round(spent, 4) for stage, spent in result.seconds.items()},
     }

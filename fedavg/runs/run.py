@@ -159,8 +159,10 @@ def _last(restart: Restart) -> RoundResult | None:
     if row is None:
         return None
     try:
-        failures = {int(client): str(why) for client, why in row["failures"].items()}
-        parts: dict[str, Any] = {**row, "failures": failures}
+        parts: dict[str, Any] = dict(row)
+        for name in ("failures", "convicted"):  # JSON makes words of the clients' numbers
+            named = row.get(name, {})
+            parts[name] = {int(client): str(why) for client, why in named.items()}
         return RoundResult(**parts)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint's last round is damaged: {error}") from error
@@ -296,6 +298,8 @@ def _train(
                     )
                 for client, reason in result.failures.items():
                     console.print(f"round {result.round}: client {client}: {reason}")
+                for reason in result.convicted.values():
+                    console.print(f"round {result.round}: {reason}; it is asked no more")
                 for reason in result.skipped_blocks:
                     console.print(f"round {result.round} left out {reason}")
                 for reason in result.aborted:

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fedavg.plan.resolution import Resolution
-    from fedavg.sums.interface import KeyHolderSide, ServerSession, ServerSide, SumResult
+    from fedavg.sums.interface import (
+        Conviction,
+        KeyHolderSide,
+        ServerSession,
+        ServerSide,
+        SumResult,
+    )
     from he import Journal
 
 __all__ = ["KeyHolder", "RoundServer"]
@@ -66,6 +72,11 @@ class RoundServer:
     def collecting(self) -> bool:
         """Whether the messages awaited now carry the clients' vectors."""
         return self._session is not None and self._session.collecting
+
+    @property
+    def convictions(self) -> Sequence[Conviction]:
+        """Clients that the sum has shown to cheat so far."""
+        return () if self._session is None else self._session.convictions
 
     def open(self) -> dict[int, Sequence[bytes]]:
         """First messages: the model, to every client of the cohort."""

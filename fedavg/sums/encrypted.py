@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fedavg.sums.interface import SumSpec
+    from fedavg.sums.interface import Conviction, SumSpec
     from secagg import Identity
 
 __all__ = ["Bfv", "Ckks", "HeServerSession", "HeServerSide"]
@@ -234,6 +234,11 @@ class HeServerSession:
     def collecting(self) -> bool:
         """Whether ciphertexts are awaited."""
         return self._stage == "encrypt"
+
+    @property
+    def convictions(self) -> tuple[Conviction, ...]:
+        """None: whatever a client sends, the group's key may have sent."""
+        return ()
 
     @property
     def contributors(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ holder.  Each role is a *side* that opens one *session* a round.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = [
     "KEY_HOLDER",
     "ClientSession",
     "ClientSide",
+    "Conviction",
     "KeyHolderSession",
     "KeyHolderSide",
     "Provision",
@@ -129,6 +130,23 @@ class SumResult(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Conviction:
+    """A client that a sum has shown to cheat: it is asked no more in the run.
+
+    Args:
+        client: its id.
+        reason: what it did, as a sentence.
+        context: of the sum (`SumSpec.context`), which the evidence is about.
+        evidence: what shows it; after a masked sum `secagg.check_conviction` checks it.
+    """
+
+    client: int
+    reason: str
+    context: bytes
+    evidence: bytes = field(repr=False)
+
+
 class ServerSession(Protocol):
     """The server's part of one sum."""
 
@@ -144,6 +162,11 @@ class ServerSession(Protocol):
         From what arrives while this holds, the server counts whose vector has left towards this sum.  Such a
         client is not asked again in the round, and the round counts in its part of the privacy budget.
         """
+        ...
+
+    @property
+    def convictions(self) -> Sequence[Conviction]:
+        """Clients that have been shown to cheat so far, also when there is no sum."""
         ...
 
     def open(self) -> Mapping[int, Sequence[bytes]]:

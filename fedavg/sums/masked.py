@@ -14,7 +14,7 @@ import secagg
 from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Part, register
-from fedavg.sums.interface import Provision
+from fedavg.sums.interface import Conviction, Provision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fedavg.sums.interface import SumSpec
 
-__all__ = ["STAGES", "SecAgg", "SecAggClientSide"]
+__all__ = ["STAGES", "SecAgg", "SecAggClientSide", "convictions_of"]
 
 STAGES = {
     secagg.Phase.ADVERTISE_KEYS: "advertise_keys",
@@ -184,12 +184,18 @@ class _SecAggServerSide:
         )
 
     def session(self, spec: SumSpec, roster: Sequence[int]) -> _SecAggServerSession:
-        return _SecAggServerSession(self.server(spec), roster)
+        return _SecAggServerSession(self.server(spec), roster, spec.context)
+
+
+def convictions_of(server: secagg.Server, context: bytes) -> tuple[Conviction, ...]:
+    """Whom the session of a context has convicted."""
+    return tuple(Conviction(c.client_id, str(c), context, c.evidence) for c in server.convictions)
 
 
 class _SecAggServerSession:
-    def __init__(self, server: secagg.Server, roster: Sequence[int]) -> None:
+    def __init__(self, server: secagg.Server, roster: Sequence[int], context: bytes) -> None:
         self._server = server
+        self._context = context
         self._roster = frozenset(roster)
 
     @property
@@ -199,6 +205,10 @@ class _SecAggServerSession:
     @property
     def collecting(self) -> bool:
         return self._server.phase is secagg.Phase.MASKED_INPUT
+
+    @property
+    def convictions(self) -> tuple[Conviction, ...]:
+        return convictions_of(self._server, self._context)
 
     def open(self) -> dict[int, Sequence[bytes]]:
         offer = self._server.offer()

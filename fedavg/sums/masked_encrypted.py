@@ -21,7 +21,7 @@ import secagg
 from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.parts import Part, register
 from fedavg.sums.interface import KEY_HOLDER, Provision
-from fedavg.sums.masked import STAGES, SecAgg
+from fedavg.sums.masked import STAGES, SecAgg, convictions_of
 from fedavg.sums.opening import OPENED, KeyHolderSession, OpenedSum, read_opened
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.sums.interface import ClientSession, SumSpec
+    from fedavg.sums.interface import ClientSession, Conviction, SumSpec
     from fedavg.sums.masked import SecAggClientSide
 
 __all__ = ["EncryptedSecAgg"]
@@ -221,19 +221,20 @@ class _ServerSide:
             vector_length=params.vector_length,
             enrolled=self.enrolled,
         )
-        return _ServerSession(inner, adding, roster, params)
+        return _ServerSession(inner, adding, roster, spec.context)
 
 
 class _ServerSession:
     """secagg's server, and in the phase of masked inputs one that adds ciphertexts in its place."""
 
     def __init__(
-        self, masks: secagg.Server, adding: he.Server, roster: Sequence[int], params: secagg.Params
+        self, masks: secagg.Server, adding: he.Server, roster: Sequence[int], context: bytes
     ) -> None:
         self._masks = masks
         self._adding = adding
         self._roster = frozenset(roster)
-        self._params = params
+        self._params = masks.params
+        self._context = context
         self._partners: frozenset[int] = frozenset()
         self._signatures: dict[int, bytes] = {}
         self._opening = False
@@ -246,6 +247,10 @@ class _ServerSession:
     @property
     def collecting(self) -> bool:
         return not self._opening and self._masks.phase is secagg.Phase.MASKED_INPUT
+
+    @property
+    def convictions(self) -> tuple[Conviction, ...]:
+        return convictions_of(self._masks, self._context)
 
     def open(self) -> dict[int, Sequence[bytes]]:
         return dict.fromkeys(self._roster, (self._masks.offer(),))

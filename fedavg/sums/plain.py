@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.sums.interface import SumSpec
+    from fedavg.sums.interface import Conviction, SumSpec
     from secagg import Identity
 
 from fedavg.sums.interface import Provision
@@ -146,6 +146,10 @@ class _PlainServerSession:
     @property
     def collecting(self) -> bool:
         return not self._done
+
+    @property
+    def convictions(self) -> tuple[Conviction, ...]:
+        return ()
 
     def open(self) -> dict[int, Sequence[bytes]]:
         return openings(_OPENING, self._spec, self._roster)

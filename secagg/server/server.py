@@ -78,6 +78,11 @@ class Server:
         return self._phase
 
     @property
+    def params(self) -> Params:
+        """The parameters of the session."""
+        return self._params
+
+    @property
     def convictions(self) -> tuple[Conviction, ...]:
         """Clients that have been shown to cheat so far, with the evidence."""
         return self._tally.convictions

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fedavg.sums.interface import (
         ClientSession,
         ClientSide,
+        Conviction,
         KeyHolderSession,
         KeyHolderSide,
         ServerSession,
@@ -102,6 +103,11 @@ class SelectiveServerSession:
     def collecting(self) -> bool:
         """Whether the coordinates of the rest are awaited: the ciphertexts come with them."""
         return not self._rest_done and self._rest.collecting
+
+    @property
+    def convictions(self) -> Sequence[Conviction]:
+        """Those of both sums."""
+        return (*self._encrypted.convictions, *self._rest.convictions)
 
     def open(self) -> Mapping[int, Sequence[bytes]]:
         """The openings of both sums in one message."""

@@ -21,6 +21,7 @@ from fedavg.plan.plan import Budget
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import CentralGaussian
 from fedavg.server.model import ModelState
+from fedavg.sums.interface import Conviction
 from fedavg.sums.plain import InsecurePlain
 from tests.e2e.small import LENGTH, federation
 
@@ -49,6 +50,14 @@ def point(**changes) -> Checkpoint:
         field.name: parts.pop(field.name) for field in fields(ModelState) if field.name in parts
     }
     return Checkpoint(model=ModelState(**model), **parts)
+
+
+def test_convictions_come_back(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    found = (Conviction(5, "client 5 cheats", b"context", bytes(range(256))),)
+    path.write_bytes(point(convictions=found).to_bytes())
+    assert tuple(Checkpoint.load(path).convictions) == found
+    assert "evidence" not in repr(found)
 
 
 def federate(journal, *, changes=None, **options):
