@@ -10,6 +10,7 @@ __all__ = [
     "FedAvgError",
     "JournalError",
     "LocalProtocolError",
+    "MissingExtraError",
     "NonFiniteError",
     "PlanError",
     "ReportError",
@@ -32,6 +33,10 @@ class ConfigError(FedAvgError):
 
 class DataError(FedAvgError):
     """Data that is missing, malformed, or too small for what was asked."""
+
+
+class MissingExtraError(FedAvgError):
+    """A package that an optional feature needs is not installed; the message says how to get it."""
 
 
 class PlanError(FedAvgError):

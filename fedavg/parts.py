@@ -29,8 +29,11 @@ __all__ = [
     "Family",
     "Part",
     "Trait",
+    "check_path",
     "check_registered",
     "family_of",
+    "function_path",
+    "imported",
     "load_plugins",
     "modules_of",
     "named",
@@ -51,6 +54,10 @@ Family = Literal[
     "personalization",
     "blocks",
     "stage",
+    "loss",
+    "training_step",
+    "client_loop",
+    "metric",
 ]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 _GROUP = "fedavg.parts"  # of entry points
@@ -306,3 +313,74 @@ def _import(module: str) -> None:
         importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(f"the plug-in {module!r} cannot be imported: {error}") from error
+
+
+def check_path(path: str, what: str) -> None:
+    """Refuse a text that cannot be an import path "package.module:name".
+
+    Args:
+        path: the text.
+        what: whose path it is, for the message.
+
+    Raises:
+        ConfigError: no module, no name, or a character that neither can have.
+    """
+    module, colon, name = path.partition(":")
+    parts = (*module.split("."), *name.split("."))
+    if not colon or not all(part.isidentifier() for part in parts):
+        raise ConfigError(f"{what} {path!r} is no import path such as 'package.module:name'")
+
+
+def imported(path: str, what: str) -> object:
+    """What an import path stands for; importing runs that module's code.
+
+    Args:
+        path: "package.module:name".
+        what: whose path it is, for the message.
+
+    Raises:
+        ConfigError: a module that cannot be imported, or one that has no such name.
+
+    Example:
+        >>> imported("math:sqrt", "loss")(9.0)
+        3.0
+    """
+    check_path(path, what)
+    module, _, name = path.partition(":")
+    try:
+        found: object = sys.modules.get(module) or importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{what} {path!r} cannot be imported: {error}") from error
+    return found
+
+
+def function_path(function: object, what: str) -> str:
+    """The import path of a function or class, so that a plan can name it.
+
+    Args:
+        function: defined at the level of a module; one of the program itself ("__main__") serves in this
+            process alone.
+        what: what it is for, for the message.
+
+    Raises:
+        ConfigError: a lambda, a function inside of a function, or what is no function.
+
+    Example:
+        >>> import math
+        >>> function_path(math.sqrt, "loss")
+        'math:sqrt'
+    """
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    path = f"{module}:{name}"
+    if callable(function) and module and all(part.isidentifier() for part in name.split(".")):
+        try:
+            if imported(path, what) is function:
+                return path
+        except ConfigError:
+            pass
+    raise ConfigError(
+        f"{what} {function!r:.80} has no import path: define it with def (or class) at the level of a "
+        "module, so that a plan can name it"
+    )

@@ -157,7 +157,7 @@ Personalization: TypeAlias = FineTune | Ditto | FedRep
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One client's accuracies on examples that it never trained on; private to it.
+    """One client's figures on examples that it never trained on; private to it, and covered by no epsilon.
 
     Args:
         client: its id.
@@ -165,6 +165,8 @@ class Score:
         shared: of the released model; None where there is no such model.
         personal: of its own model.
         trained: whether that is its own: a client that was never in a round of Ditto has the released one.
+        figure: what `shared` and `personal` are: "accuracy" of classes and labels, "rmse" of numbers.
+        greater_is_better: whether a larger figure is a better one.
     """
 
     client: int
@@ -172,6 +174,8 @@ class Score:
     shared: float | None
     personal: float
     trained: bool
+    figure: str = "accuracy"
+    greater_is_better: bool = True
 
 
 def held_out(
@@ -205,25 +209,27 @@ def summary_of(kind: str, scores: Sequence[Score]) -> dict[str, object]:
     """
     shared = [score.shared for score in scores if score.shared is not None]
     personal = [score.personal for score in scores]
-    pairs = [(s.shared, s.personal) for s in scores if s.shared is not None]
+    sign = 1 if all(score.greater_is_better for score in scores) else -1
+    gains = [sign * (s.personal - s.shared) for s in scores if s.shared is not None]
     return {
         "kind": kind,
+        "figure": scores[0].figure if scores else "accuracy",
         "clients": len(scores),
         "untrained": sum(not score.trained for score in scores),
-        "shared": _spread(shared),
-        "personal": _spread(personal),
-        "better": sum(own > common for common, own in pairs),
-        "worse": sum(own < common for common, own in pairs),
+        "shared": _spread(shared, sign),
+        "personal": _spread(personal, sign),
+        "better": sum(gain > 0 for gain in gains),
+        "worse": sum(gain < 0 for gain in gains),
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float] | None:
+def _spread(values: Sequence[float], sign: int) -> dict[str, float] | None:
     if not values:
         return None
     low, middle, high = (float(q) for q in np.quantile(values, (0.1, 0.5, 0.9)))
     return {
         "mean": float(np.mean(values)),
-        "worst": min(values),
+        "worst": min(values, key=lambda value: sign * value),
         "q10": low,
         "median": middle,
         "q90": high,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import ConfigError
 from fedavg.models.files import matching
 from fedavg.models.layout import Layout
-from fedavg.training.evaluation import evaluate
+from fedavg.training.evaluation import Scoring, evaluate
 from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fedavg.algorithms.state import ClientState
     from fedavg.client.update import Workbench
     from fedavg.data.dataset import Dataset
+    from fedavg.metrics.interface import Figure
     from fedavg.protocol.messages import RoundStart
 
 __all__ = ["divided", "prepare_personal", "score_client"]
@@ -93,16 +95,42 @@ def score_client(
     if isinstance(personal, FedRep):
         head = client.head(personal, state, vector)
         with _standing(bench.model, head):
-            own_accuracy = evaluate(bench.model, bench.layout, vector, held).accuracy
-        return Score(client_id, len(held), None, own_accuracy, trained=True)
-    shared = evaluate(bench.model, bench.layout, vector, held).accuracy
+            own_figure = client_figure(bench, vector, held)
+        return _score(client_id, len(held), None, own_figure, trained=True)
+    shared = client_figure(bench, vector, held)
     if isinstance(personal, FineTune):
         model = vector + client.trained(personal, vector)
     else:
         model = state.get(_MODEL, vector)
-    own_accuracy = evaluate(bench.model, bench.layout, model, held).accuracy
+    own_figure = client_figure(bench, model, held)
     trained = isinstance(personal, FineTune) or _MODEL in state
-    return Score(client_id, len(held), shared, own_accuracy, trained=trained)
+    return _score(client_id, len(held), shared, own_figure, trained=trained)
+
+
+def client_figure(bench: Workbench, vector: NDArray[np.floating], held: Dataset) -> Figure:
+    """The figure by which clients are compared, of a model on one client's own examples."""
+    headline = held.kind.suite.by_client
+    loss = bench.resolution.plan.local_training.loss
+    scoring = Scoring(headline=headline, loss=loss, compute=bench.compute)
+    return evaluate(bench.model, bench.layout, vector, held, scoring).headline
+
+
+def _score(
+    client_id: int, examples: int, shared: Figure | None, personal: Figure, *, trained: bool
+) -> Score:
+    better = personal.greater_is_better
+    worst = (
+        -math.inf if better else math.inf
+    )  # in place of a figure that is not defined: NaN outputs
+    return Score(
+        client_id,
+        examples,
+        None if shared is None else worst if shared.value is None else shared.value,
+        worst if personal.value is None else personal.value,
+        trained,
+        personal.name,
+        better,
+    )
 
 
 class _Client:
@@ -139,6 +167,7 @@ class _Client:
             num_rounds=self._bench.resolution.num_rounds + 1,  # one more, after the last
             seed=self._seed,
             towards=towards,
+            compute=self._bench.compute,
         )
         return local_update(job)
 

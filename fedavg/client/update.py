@@ -19,6 +19,7 @@ from fedavg.algorithms.state import MemoryStore
 from fedavg.client.blocks import part_to_train, resolution_for
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import LocalProtocolError, NonFiniteError
+from fedavg.training.compute import CPU
 from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update, local_updates, stackable
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.messages import RoundStart
     from fedavg.sums.interface import ClientSide
+    from fedavg.training.compute import Compute
 
 __all__ = [
     "Prepared",
@@ -66,6 +68,7 @@ class Workbench:
         seed: public seed of the order of examples.
         store: where each client keeps what it needs in later rounds.
         trained: in a simulation, updates that another process has computed: client to round and Δ.
+        compute: where models are trained and scored, and in which precision.
     """
 
     resolution: Resolution
@@ -77,6 +80,7 @@ class Workbench:
     trained: dict[int, tuple[int, NDArray[np.float64]]] = field(
         default_factory=dict[int, "tuple[int, NDArray[np.float64]]"]
     )
+    compute: Compute = CPU
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,6 +203,7 @@ def train(
             num_rounds=resolution.num_rounds,
             seed=bench.seed + client_id,
             correction=correction,
+            compute=bench.compute,
         )
         return part.in_model(local_update(job))
 
@@ -232,6 +237,7 @@ def train_together(
             round_index=start.round,
             num_rounds=resolution.num_rounds,
             seed=bench.seed + client,
+            compute=bench.compute,
         )
         if stackable(job):
             alike.setdefault(len(data), {})[client] = job

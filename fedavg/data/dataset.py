@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedavg.errors import DataError
+from fedavg.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+from fedavg.metrics import CLASS_FIGURES, LABEL_FIGURES, NUMBER_FIGURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
+
+    from fedavg.losses import Loss
+    from fedavg.metrics import Suite
 
 __all__ = ["CLASSES", "MULTI_LABEL", "NUMBERS", "Dataset", "TargetKind", "target_kind"]
 
@@ -33,6 +38,8 @@ class TargetKind:
         dtype: of the labels of a `Dataset`.
         columns: whether labels have a column for each output, [n, k], or are a vector, [n].
         convert: turns an array into such labels, or raises `DataError`.
+        loss: what is descended where a plan names no other.
+        suite: which metrics fit, and what the constant prediction is.
 
     Example:
         >>> target_kind("numbers").convert(np.array([0.5, 2.0])).tolist()
@@ -43,6 +50,8 @@ class TargetKind:
     dtype: type[np.generic]
     columns: bool
     convert: Callable[[NDArray[np.generic]], NDArray[np.generic]]
+    loss: Loss
+    suite: Suite
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,7 +276,9 @@ def _weights(values: ArrayLike, count: int) -> NDArray[np.float32]:
     return weights
 
 
-CLASSES = TargetKind("classes", np.int64, columns=False, convert=_class_numbers)
-NUMBERS = TargetKind("numbers", np.float32, columns=True, convert=_outputs)
-MULTI_LABEL = TargetKind("multi-label", np.int8, columns=True, convert=_indicators)
+CLASSES = TargetKind("classes", np.int64, False, _class_numbers, CrossEntropy(), CLASS_FIGURES)
+NUMBERS = TargetKind("numbers", np.float32, True, _outputs, MeanSquaredError(), NUMBER_FIGURES)
+MULTI_LABEL = TargetKind(
+    "multi-label", np.int8, True, _indicators, BinaryCrossEntropy(), LABEL_FIGURES
+)
 _KINDS = {kind.name: kind for kind in (CLASSES, NUMBERS, MULTI_LABEL)}

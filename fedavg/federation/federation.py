@@ -16,9 +16,12 @@ from dp import BudgetExhaustedError, Ledger
 from fedavg.algorithms.blocks.deal import check_seats
 from fedavg.algorithms.state import FolderStore
 from fedavg.client.blocks import check_model
+from fedavg.client.trial import Trial, try_out
 from fedavg.errors import DataError, LocalProtocolError
 from fedavg.federation.checkpoint import Checkpoint, fingerprint
-from fedavg.federation.scoring import Scoring
+from fedavg.federation.entry import check_evaluation, enrolled
+from fedavg.federation.provision import provision_all
+from fedavg.federation.scoring import Scorer
 from fedavg.models.files import model_bytes, rest_digest
 from fedavg.models.spec import ModelSpec
 from fedavg.plan.resolution import resolve
@@ -26,11 +29,11 @@ from fedavg.protocol.driver import PROTOCOL_ERRORS, RoundTraffic
 from fedavg.protocol.result import RoundResult
 from fedavg.server.model import GlobalModel
 from fedavg.server.retries import persevere, take_sum
-from fedavg.server.round import KeyHolder
 from fedavg.simulation.fork_server import start_early
 from fedavg.simulation.pool import WorkerPool
 from fedavg.simulation.population import Faults, InProcess, Population
-from fedavg.sums.interface import KEY_HOLDER
+from fedavg.training.compute import Compute
+from fedavg.training.evaluation import Scoring
 from fedavg.training.setup import set_up
 from fedavg.training.threads import one_thread
 
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.transcript import Transcript
-    from fedavg.sums.interface import Conviction, Provision, ServerSide, SumResult
+    from fedavg.sums.interface import Conviction, ServerSide, SumResult
 
 __all__ = ["Federation", "RoundResult"]
 
@@ -60,9 +63,12 @@ class Federation:
 
     Args:
         model: a module (clients then live in this process) or a `ModelSpec`.
-        clients: each client's own examples, by id.
+        clients: each client's own examples, by id; a list numbers them from 0.
         plan: how it is protected and trained.
         evaluate: held-out examples on which each released model is scored.
+        scoring: metrics, headline and whether the held-out rows are public; None takes what fits the labels.
+        device: of training and scoring: "cpu", "cuda", "mps" or "auto"; protocol and noise stay on the CPU.
+        precision: "float32", or "bfloat16" or "float16" for mixed precision (`torch.autocast`).
         workers: processes to spread the clients over; 0 keeps them in this one. Needs a `ModelSpec`.
         faults: simulated drop-outs.
         seed: public seed of the order of local examples.
@@ -84,7 +90,7 @@ class Federation:
     def __init__(
         self,
         model: nn.Module | ModelSpec,
-        clients: Mapping[int, Dataset],
+        clients: Mapping[int, Dataset] | Sequence[Dataset],
         plan: Plan,
         *,
         evaluate: Dataset | None = None,
@@ -95,9 +101,11 @@ class Federation:
         journal: Journal | None = None,
         client_store: Path | None = None,
         population: int | None = None,
+        scoring: Scoring | None = None,
+        device: str = "cpu",
+        precision: str = "float32",
     ) -> None:
-        if not clients:
-            raise DataError("a federation needs clients")
+        clients = enrolled(clients)
         if (population or len(clients)) < len(clients):
             raise DataError(
                 f"{len(clients)} clients are here, and a population of {population} was declared"
@@ -113,14 +121,25 @@ class Federation:
         self.watched: tuple[int, ...] = ()
         self._spec = model if isinstance(model, ModelSpec) else None
         built = model.build() if isinstance(model, ModelSpec) else model
-        shape = next(iter(clients.values())).features.shape[1:]
         head = () if plan.personalization is None else plan.personalization.head
-        self._model, self.layout, self._kept = set_up(built, head, shape)
+        self._model, self.layout, self._kept = set_up(built, head)
+        self._compute = Compute(device, precision)
         self._rest = rest_digest(self._model)
         self._sizes = {client: len(data) for client, data in clients.items()}
         self.population = population or len(clients)
         self._clients = dict(clients)  # until they are handed to the clients
-        self._scoring = Scoring(self._model, self.layout, evaluate, apart=bool(self._kept))
+        self._scorer = Scorer(
+            self._model,
+            self.layout,
+            evaluate,
+            apart=bool(self._kept),
+            scoring=replace(
+                scoring or Scoring(), loss=plan.local_training.loss, compute=self._compute
+            ),
+        )
+        if evaluate is not None:
+            check_evaluation(evaluate, clients)
+        self._tried = False
         self._workers = workers
         self._faults = faults or Faults()
         self._seed = seed
@@ -149,7 +168,7 @@ class Federation:
         if self.plan.blocks is not None:
             check_seats(self._sizes)
             check_model(self.plan.blocks, self._model)
-        return resolve(
+        resolution = resolve(
             self.plan,
             num_clients=self.population,
             vector_length=self.layout.size,
@@ -157,6 +176,19 @@ class Federation:
             largest_client=max(self._sizes.values()),
             rest=self._rest,
         )
+        self._try_out(resolution)
+        return resolution
+
+    def _try_out(self, resolution: Resolution) -> None:
+        """Let one client of each kind take a step, and score the initial model, before any charge."""
+        if self._tried:
+            return
+        start = self._global.start(0)
+        trial = Trial(resolution, self._model, self.layout, start, self._seed, self._compute)
+        with one_thread():
+            try_out(trial, self._clients)
+            self._scorer.try_out(self._global.vector)
+        self._tried = True
 
     def model_file(self, vector: NDArray[np.float64] | None = None) -> bytes:
         """A model, whole, as a safetensors file: any run may start from it.
@@ -205,8 +237,9 @@ class Federation:
     def _transport(self) -> InProcess | WorkerPool:
         datasets, self._clients = self._clients, {}
         if self._workers and self._spec is not None:
-            return WorkerPool(datasets, self._spec, workers=self._workers, faults=self._faults)
-        return InProcess(Population(datasets, self._faults))
+            options = {"workers": self._workers, "faults": self._faults}
+            return WorkerPool(datasets, self._spec, compute=self._compute, **options)
+        return InProcess(Population(datasets, self._faults, self._compute))
 
     def _restore(self, resolution: Resolution, restart: Restart) -> None:
         mark, point = fingerprint(resolution, self.layout, self._seed), restart.checkpoint
@@ -221,7 +254,9 @@ class Federation:
     def _rounds(
         self, resolution: Resolution, transport: InProcess | WorkerPool, restart: Restart | None
     ) -> Generator[RoundResult]:
-        provision = self._enrol(resolution, transport)
+        provision = provision_all(
+            resolution, transport, (self._model, self.layout), self._seed, self._store
+        )
         side = self.plan.secure_sum.server_side(provision.server)
         event, ids = resolution.release_event(), sorted(self._sizes)
         done = 0 if restart is None else restart.checkpoint.rounds_done
@@ -292,21 +327,6 @@ class Federation:
         )
         self._journal.finished(point, self.ledger)
 
-    def _enrol(self, resolution: Resolution, transport: InProcess | WorkerPool) -> Provision:
-        sums = self.plan.secure_sum
-        largest = resolution.spec(resolution.bounds.cap, resolution.digest)
-        provision = sums.provision(largest, transport.publics())
-        if isinstance(transport, WorkerPool):
-            transport.equip(resolution, provision.clients, self._seed, self._store)
-        else:
-            store = None if self._store is None else FolderStore(self._store)
-            material = provision.clients
-            transport.equip(resolution, self._model, self.layout, material, self._seed, store)
-        if provision.key_holder is not None:
-            side = sums.key_holder_side(provision.key_holder)
-            transport.add_party(KEY_HOLDER, KeyHolder(resolution, side))
-        return provision
-
     def _round(
         self,
         resolution: Resolution,
@@ -370,7 +390,7 @@ class Federation:
         survivors: int,
         skipped: str | None,
     ) -> RoundResult:
-        score = self._scoring.of(self.released)
+        score = self._scorer.of(self.released)
         private = self.plan.noise is not None
         release = self.ledger.spent().high if private else math.inf
         return RoundResult(
@@ -387,7 +407,7 @@ class Federation:
             seconds=traffic.seconds,
             failures=traffic.refused | traffic.failures,
             convicted={client: found.reason for client, found in traffic.convictions.items()},
-            accuracy_as_sent=self._scoring.as_sent(self.released, self._global.codec),
+            accuracy_as_sent=self._scorer.as_sent(self.released, self._global.codec),
         )
 
     def _epsilon_server(self, resolution: Resolution) -> float | None:

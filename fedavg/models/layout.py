@@ -55,9 +55,7 @@ class Layout:
         A module's frozen parameters (``requires_grad=False``) stay out: they never change.
 
         Raises:
-            PlanError: integer or complex tensors, or layers that change buffers while training,
-                such as BatchNorm: their statistics are no gradient step and would leave a client
-                unclipped and without noise.
+            PlanError: integer or complex tensors.
         """
         tensors = _parts(source)
         for name, tensor in tensors.items():
@@ -65,8 +63,6 @@ class Layout:
                 raise PlanError(
                     f"{name} holds {tensor.dtype}; only floating-point tensors can be averaged"
                 )
-        if isinstance(source, nn.Module):
-            _refuse_running_statistics(source)
         return cls(tuple(tensors), tuple(tuple(tensor.shape) for tensor in tensors.values()))
 
     @property
@@ -148,13 +144,3 @@ def _parts(source: nn.Module | Mapping[str, torch.Tensor]) -> Mapping[str, torch
     if isinstance(source, nn.Module):
         return {name: part for name, part in source.named_parameters() if part.requires_grad}
     return source
-
-
-def _refuse_running_statistics(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if getattr(module, "track_running_stats", False) and dict(module.named_buffers()):
-            raise PlanError(
-                f"{name or 'the model'} ({type(module).__name__}) keeps running statistics of its "
-                "inputs, which cannot be clipped or averaged like an update: use GroupNorm or "
-                "LayerNorm, or track_running_stats=False"
-            )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
 
 from fedavg import checks
 from fedavg.errors import ConfigError
+from fedavg.losses.choice import loss_of
+from fedavg.optimizers.custom import loop_of, step_of
 from fedavg.optimizers.schedule import CONSTANT, Schedule
 from fedavg.parts import Part, Trait
 
@@ -23,7 +26,8 @@ class LocalTraining(Part, frozen=True, tag=False):
 
     Args:
         epochs: passes over its examples.
-        batch_size: examples a step; None takes all of them.
+        batch_size: examples a step; None takes all of them.  A single example that is left over joins the
+            last batch.
         optimizer: plain SGD, SGD with momentum, Adam, or AdamW (Loshchilov and Hutter 2019, Algorithm 2).
         lr: learning rate, before its schedule.
         schedule: of the learning rate over server rounds.
@@ -38,6 +42,14 @@ class LocalTraining(Part, frozen=True, tag=False):
         clip_gradient: largest Euclidean norm of a step's whole gradient, penalties included.
         beta1, beta2: decay of Adam's moments.
         step_decay: the learning rate is multiplied by it after each step, and starts anew every round.
+        loss: what the steps descend (`fedavg.losses`): a value, a name such as "mse", an import path
+            "package.module:function", or such a function.  None takes cross-entropy for classes, the mean
+            squared error for numbers, and binary cross-entropy for several labels.
+        step: computes the loss of a batch in one's own way (`fedavg.optimizers.custom.TrainingStep`); all
+            other settings apply.
+        loop: trains a client in one's own way (`fedavg.optimizers.custom.ClientLoop`).  It takes of the
+            other settings what it likes; penalties, clipping and decay of ours do not apply and are
+            refused.
 
     Raises:
         ConfigError: a value outside its range, by name.
@@ -64,6 +76,9 @@ class LocalTraining(Part, frozen=True, tag=False):
     beta1: float = 0.9
     beta2: float = 0.999
     step_decay: float = 1.0
+    loss: Any = None
+    step: Any = None
+    loop: Any = None
 
     @property
     def traits(self) -> frozenset[Trait]:
@@ -71,7 +86,7 @@ class LocalTraining(Part, frozen=True, tag=False):
         return frozenset(
             trait
             for trait, holds in (
-                (Trait.STATEFUL_STEPS, self.optimizer != "sgd"),
+                (Trait.STATEFUL_STEPS, self.optimizer != "sgd" or self.loop is not None),
                 (Trait.PROXIMAL, bool(self.proximal)),
             )
             if holds
@@ -83,6 +98,8 @@ class LocalTraining(Part, frozen=True, tag=False):
             count: int | None = getattr(self, name)
             if count is not None or name == "epochs":
                 checks.config.whole(name, count)
+        for name, door in (("loss", loss_of), ("step", step_of), ("loop", loop_of)):
+            msgspec.structs.force_setattr(self, name, door(getattr(self, name)))
         self._check_numbers()
         if not isinstance(self.schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
             raise ConfigError(f"schedule must be a Schedule(…), not {self.schedule!r}")
@@ -112,6 +129,23 @@ class LocalTraining(Part, frozen=True, tag=False):
             )
         if self.steps is not None and self.max_steps is not None:
             raise ConfigError("steps says how many steps there are: leave max_steps out")
+        if self.loop is not None:
+            self._check_loop()
+
+    def _check_loop(self) -> None:
+        ours = {
+            "step": self.step is not None,
+            "l1, l2, proximal": self.penalised,
+            "weight_decay": bool(self.weight_decay),
+            "clip_gradient": self.clip_gradient is not None,
+            "step_decay": self.step_decay != 1.0,
+        }
+        given = [name for name, is_given in ours.items() if is_given]
+        if given:
+            raise ConfigError(
+                f"a client loop of your own takes its steps itself, so that {', '.join(given)} would be "
+                "left out without a word: leave them out, and do in the loop what they would do"
+            )
 
     @property
     def decay(self) -> float:
@@ -129,7 +163,12 @@ class LocalTraining(Part, frozen=True, tag=False):
     def plain(self) -> bool:
         """Whether a step is w ← w − lr·∇loss and nothing else."""
         free = not self.penalised and not self.decay and self.clip_gradient is None
-        return free and self.optimizer == "sgd"
+        return free and self.optimizer == "sgd" and not self.custom
+
+    @property
+    def custom(self) -> bool:
+        """Whether a step or a loop of one's own takes the place of ours."""
+        return self.step is not None or self.loop is not None
 
     def lr_at(self, round_index: int, num_rounds: int) -> float:
         """Learning rate of a round's first step.
@@ -140,6 +179,27 @@ class LocalTraining(Part, frozen=True, tag=False):
         """
         return self.lr * self.schedule.at(round_index, num_rounds)
 
+    def batch_sizes(self, count: int) -> list[int]:
+        """Sizes of an epoch's batches for a client with so many examples.
+
+        A single example that is left over joins the last batch: a batch of one has no statistics, and its
+        step is as large as those of all others.
+
+        Example:
+            >>> LocalTraining(batch_size=8).batch_sizes(20), LocalTraining(batch_size=8).batch_sizes(17)
+            ([8, 8, 4], [8, 9])
+        """
+        size = self.batch_size or count
+        if size >= count:
+            return [count]
+        full, left = divmod(count, size)
+        sizes = [size] * full
+        if left == 1:
+            sizes[-1] += 1
+        elif left:
+            sizes.append(left)
+        return sizes
+
     def steps_for(self, count: int) -> int:
         """Steps a round of a client with so many examples.
 
@@ -149,5 +209,5 @@ class LocalTraining(Part, frozen=True, tag=False):
         """
         if self.steps is not None:
             return self.steps
-        steps = self.epochs * math.ceil(count / (self.batch_size or count))
+        steps = self.epochs * len(self.batch_sizes(count))
         return steps if self.max_steps is None else min(steps, self.max_steps)

@@ -51,6 +51,8 @@ class Enrol(msgspec.Struct, frozen=True, array_like=True, tag="enrol"):
     holdings: list[Holding]
     fault_rate: float
     fault_seed: int
+    device: str = "cpu"
+    precision: str = "float32"
 
 
 class Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from fedavg.plan.resolution import Resolution
     from fedavg.simulation.messages import Reply, Request
     from fedavg.simulation.shared_memory import Pipe, Place
+    from fedavg.training.compute import Compute
 
 __all__ = ["WorkerPool"]
 
@@ -96,10 +97,17 @@ class WorkerPool:
         spec: how every process builds its model.
         workers: processes, at least one.
         faults: simulated drop-outs.
+        compute: where models are trained and scored, and in which precision.
     """
 
     def __init__(
-        self, datasets: Mapping[int, Dataset], spec: ModelSpec, *, workers: int, faults: Faults
+        self,
+        datasets: Mapping[int, Dataset],
+        spec: ModelSpec,
+        *,
+        workers: int,
+        faults: Faults,
+        compute: Compute | None = None,
     ) -> None:
         workers = checks.usage.whole("workers", workers)
         start_early()
@@ -130,7 +138,9 @@ class WorkerPool:
             self._processes.append(process)
             send_boards(near, process.pid or 0, boards)
             mine = [held for client, held in self._holdings.items() if self._home[client] == worker]
-            self._send(worker, Enrol(mine, faults.rate, faults.seed))
+            device = "cpu" if compute is None else compute.device
+            precision = "float32" if compute is None else compute.precision
+            self._send(worker, Enrol(mine, faults.rate, faults.seed, device, precision))
 
     def _deposit(self, datasets: Mapping[int, Dataset]) -> list[Holding]:
         return [

@@ -22,6 +22,7 @@ from fedavg.client.update import Workbench, train, train_together
 from fedavg.errors import LocalProtocolError
 from fedavg.protocol.driver import PROTOCOL_ERRORS, Delivery
 from fedavg.protocol.messages import RoundStart, decode, is_start
+from fedavg.training.compute import CPU
 from secagg import Identity
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset
     from fedavg.models.layout import Layout
     from fedavg.plan.resolution import Resolution
+    from fedavg.training.compute import Compute
 
 __all__ = ["Faults", "InProcess", "Party", "Population"]
 
@@ -91,9 +93,13 @@ class Population:
     Args:
         datasets: each client's own examples.
         faults: simulated drop-outs.
+        compute: where models are trained and scored, and in which precision.
     """
 
-    def __init__(self, datasets: Mapping[int, Dataset], faults: Faults) -> None:
+    def __init__(
+        self, datasets: Mapping[int, Dataset], faults: Faults, compute: Compute = CPU
+    ) -> None:
+        self._compute = compute
         self._datasets = dict(datasets)
         self._faults = faults
         self._identities = {client: Identity.generate() for client in self._datasets}
@@ -117,7 +123,9 @@ class Population:
         """Hand every client the plan, a model to train with and the secure sum's material."""
         side = resolution.plan.secure_sum.client_side(material)
         kept = MemoryStore() if store is None else store
-        bench = self._bench = Workbench(resolution, model, layout, side, seed, kept)
+        bench = self._bench = Workbench(
+            resolution, model, layout, side, seed, kept, compute=self._compute
+        )
         self._clients = {
             client: Client(client, data, self._identities[client], bench)
             for client, data in self._datasets.items()

@@ -44,6 +44,7 @@ from fedavg.simulation.messages import (
 )
 from fedavg.simulation.population import Faults, Population
 from fedavg.simulation.shared_memory import Boards, receive_boards
+from fedavg.training.compute import Compute
 from fedavg.training.setup import set_apart
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class _Worker:
     def _enrol(self, request: Enrol) -> None:
         datasets = {holding.client: self._dataset(holding) for holding in request.holdings}
         faults = Faults(request.fault_rate, request.fault_seed)
-        self._population = Population(datasets, faults)
+        compute = Compute(request.device, request.precision)
+        self._population = Population(datasets, faults, compute)
         self._send(Publics(self._population.publics()))
 
     def _dataset(self, holding: Holding) -> Dataset:

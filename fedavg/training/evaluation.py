@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch.nn import functional
 
-from fedavg.errors import DataError
+from fedavg.errors import ConfigError
+from fedavg.metrics.choice import metric_of
+from fedavg.metrics.interface import Predictions
+from fedavg.metrics.suite import figures
+from fedavg.optimizers.custom import Batch
+from fedavg.training.autograd import blamed, outputs_of
 from fedavg.training.batches import aligned
+from fedavg.training.compute import CPU, in_mode
+from fedavg.training.job import chosen_loss
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import nn
 
-    from fedavg.data.tasks import Dataset
+    from fedavg.data.dataset import Dataset
+    from fedavg.losses.interface import Loss
+    from fedavg.metrics.interface import Figure, Metric
     from fedavg.models.layout import Layout
+    from fedavg.training.compute import Compute
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "Scoring", "evaluate", "predict"]
 
 _EVALUATION_BATCH = 2048
+_FEW_OUTPUTS = 1024  # up to here predictions are computed in float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +41,88 @@ class Evaluation:
     """A model's figures on held-out examples.
 
     Args:
-        accuracy: share of examples whose largest logit is their class's.
-        loss: mean cross-entropy in nats.
+        loss: weighted mean of the plan's loss, in float64.
+        figures: of the metrics asked for; the headline comes first.
+        examples: how many there are.
     """
 
-    accuracy: float
     loss: float
+    figures: tuple[Figure, ...]
+    examples: int
+
+    @property
+    def headline(self) -> Figure:
+        """The figure that says most about the task, with its baseline."""
+        return self.figures[0]
+
+    @property
+    def accuracy(self) -> float | None:
+        """The figure of that name, if it was asked for."""
+        return next((figure.value for figure in self.figures if figure.name == "accuracy"), None)
 
 
-@torch.no_grad()
+@dataclass(frozen=True, slots=True, eq=False)
+class Scoring:
+    """How models are scored.
+
+    Args:
+        metrics: computed after every round, beside the headline: names ("roc_auc"), import paths, functions
+            of labels and predictions, or metrics (`fedavg.metrics.metric_of`).
+        headline: the figure that stands first; None takes accuracy for classes, the AUC where one class has
+            more than 80 % of the evaluation rows, the RMSE for numbers, and the average precision for several
+            labels.
+        public_rows: whether the evaluation rows are public.  If they are not, no figure on them is covered
+            by the run's epsilon.
+        loss: the plan's; None takes the one that fits the labels.
+        compute: device and precision.
+
+    Raises:
+        ConfigError: something that is no metric.
+
+    Example:
+        >>> [metric.name for metric in Scoring(("roc_auc", "calibration-error")).metrics]
+        ['roc_auc', 'calibration_error']
+    """
+
+    metrics: Sequence[object] = ()
+    headline: object = None
+    public_rows: bool = False
+    loss: Loss | None = None
+    compute: Compute = field(default=CPU)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.metrics, str):
+            raise ConfigError(f"metrics is a list of metrics: write [{self.metrics!r}]")
+        object.__setattr__(self, "metrics", tuple(metric_of(given) for given in self.metrics))
+        if self.headline is not None:
+            object.__setattr__(self, "headline", metric_of(self.headline))
+
+    def on(self, dataset: Dataset) -> list[Metric]:
+        """The metrics for these examples, the headline first; accuracy is always among those of classes.
+
+        Raises:
+            ConfigError: a metric that is not defined for labels of this kind.
+        """
+        kind = dataset.kind
+        first = self.headline or kind.suite.headline(dataset.labels)
+        chosen = [metric_of(given) for given in (first, *kind.suite.every_round, *self.metrics)]
+        found: dict[str, Metric] = {}
+        for metric in chosen:
+            if kind.name not in metric.targets:
+                raise ConfigError(
+                    f"the metric {metric.name!r} is of labels of kind {' or '.join(sorted(metric.targets))}, "
+                    f"and the evaluation set has {kind.name}"
+                )
+            found.setdefault(metric.name, metric)
+        return list(found.values())
+
+
 def evaluate(
-    model: nn.Module, layout: Layout, vector: NDArray[np.floating], dataset: Dataset
+    model: nn.Module,
+    layout: Layout,
+    vector: NDArray[np.floating],
+    dataset: Dataset,
+    scoring: Scoring | None = None,
 ) -> Evaluation:
     """Score the model with parameters `vector` on held-out examples.
 
@@ -48,22 +131,70 @@ def evaluate(
         layout: the `Layout` of `model`.
         vector: float64[d] or float32[d].
         dataset: the examples.
+        scoring: metrics, loss and device; None takes what fits the labels, on the CPU.
 
     Raises:
         LocalProtocolError: the vector or the module does not fit the layout.
-        DataError: examples that the module does not take.
+        DataError: examples that the module, the loss or a metric does not take.
+        MissingExtraError: a metric needs a package that is not installed.
     """
+    chosen = scoring or Scoring()
+    metrics = chosen.on(dataset)
+    loss, predictions = predict(model, layout, vector, dataset, chosen)
+    found = figures(dataset.kind.suite, metrics, predictions, public_rows=chosen.public_rows)
+    return Evaluation(loss, found, len(dataset))
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    layout: Layout,
+    vector: NDArray[np.floating],
+    dataset: Dataset,
+    scoring: Scoring,
+) -> tuple[float, Predictions]:
+    """The mean loss, and what the model with parameters `vector` says about each example.
+
+    Args:
+        model: a module to work with; its parameters are overwritten.
+        layout: the `Layout` of `model`.
+        vector: float64[d] or float32[d].
+        dataset: the examples.
+        scoring: loss and device.
+
+    Raises:
+        LocalProtocolError, DataError: as `evaluate`.
+    """
+    compute, loss = scoring.compute, chosen_loss(scoring.loss, dataset.kind)
+    compute.place(model)
     layout.load_vector(model, vector)
-    model.eval()
-    right, loss = 0, 0.0
-    features, labels = torch.from_numpy(dataset.features), torch.from_numpy(dataset.labels)
-    for inputs, classes in zip(
-        features.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), strict=True
-    ):
-        try:
-            logits = model(aligned(inputs))
-            loss += float(functional.cross_entropy(logits, classes, reduction="sum"))
-        except (RuntimeError, IndexError) as error:
-            raise DataError(f"the model does not take these examples: {error}") from error
-        right += int((logits.argmax(1) == classes).sum())
-    return Evaluation(accuracy=right / len(dataset), loss=loss / len(dataset))
+    by_label = loss.label_weights(dataset.labels)
+    losses: list[NDArray[np.float64]] = []
+    said: list[NDArray[np.float64]] = []
+    # Parts of nearly one size: a last part of one example would have no batch statistics.
+    parts = np.array_split(np.arange(len(dataset)), -(-len(dataset) // _EVALUATION_BATCH))
+    with in_mode(model, training=False):
+        for part in parts:
+            rows = slice(int(part[0]), int(part[-1]) + 1)
+            features = aligned(torch.from_numpy(dataset.features[rows])).to(compute.torch_device)
+            labels = torch.from_numpy(dataset.labels[rows]).to(compute.torch_device)
+            batch = Batch(features, labels, None, loss)
+            with blamed(batch), compute.autocast():
+                outputs = outputs_of(model, batch, None if losses else dataset.labels)
+            with blamed(batch):
+                losses.append(loss.each(outputs, labels).cpu().double().numpy())
+                outputs = outputs.cpu()
+                exact = outputs.double() if outputs.shape[1] <= _FEW_OUTPUTS else outputs
+                said.append(loss.predictions(exact, dataset.kind.name).double().numpy())
+    each = np.concatenate(losses)
+    for weights in (dataset.weights, by_label):
+        each = each if weights is None else each * weights
+    return float(each.mean()), Predictions(dataset.labels, _both(said, dataset), dataset.weights)
+
+
+def _both(said: Sequence[NDArray[np.float64]], dataset: Dataset) -> NDArray[np.float64]:
+    """Predictions with a column for each class, also where one output stands for two classes."""
+    predicted = np.concatenate(said)
+    if not dataset.kind.columns and predicted.shape[1] == 1:
+        return np.hstack([1 - predicted, predicted])
+    return predicted

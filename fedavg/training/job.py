@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from fedavg.errors import DataError
+from fedavg.training.compute import CPU
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
     from torch import nn
 
-    from fedavg.data.dataset import Dataset
+    from fedavg.data.dataset import Dataset, TargetKind
+    from fedavg.losses.interface import Loss
     from fedavg.models.layout import Layout
     from fedavg.optimizers.local import LocalTraining
+    from fedavg.training.compute import Compute
 
-__all__ = ["TrainingJob"]
+__all__ = ["TrainingJob", "chosen_loss"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +42,10 @@ class TrainingJob:
         correction: float64[d], added to every gradient after its clipping (SCAFFOLD's c − cᵢ).
         towards: a model, float64[d], and how strongly each step is drawn to it
             (`fedavg.training.steps.Pull`).
+        compute: device and precision.
+
+    Raises:
+        DataError: the plan's loss is not defined for labels of this kind.
 
     Example:
         >>> from fedavg.data.dataset import Dataset
@@ -45,7 +54,7 @@ class TrainingJob:
         >>> model, data = torch.nn.Linear(2, 3), Dataset(np.ones((5, 2)), np.arange(5) % 3)
         >>> job = TrainingJob(model, Layout.of(model), np.zeros(9), data, LocalTraining(batch_size=2))
         >>> [len(batch) for batch in job.batches()]
-        [2, 2, 1]
+        [2, 3]
     """
 
     model: nn.Module
@@ -58,6 +67,24 @@ class TrainingJob:
     seed: int = field(default=0, kw_only=True)
     correction: NDArray[np.float64] | None = field(default=None, kw_only=True)
     towards: tuple[NDArray[np.floating], float] | None = field(default=None, kw_only=True)
+    compute: Compute = field(default=CPU, kw_only=True)
+
+    @property
+    def loss(self) -> Loss:
+        """The plan's loss, or the one that fits the kind of the labels.
+
+        Raises:
+            DataError: the plan's loss is not defined for labels of this kind.
+        """
+        return chosen_loss(self.training.loss, self.dataset.kind)
+
+    @property
+    def weights(self) -> NDArray[np.float32] | None:
+        """float32[n]: how much each example counts, by its own weight and its label's; None for all alike."""
+        own, by_label = self.dataset.weights, self.loss.label_weights(self.dataset.labels)
+        if own is None or by_label is None:
+            return by_label if own is None else own
+        return own * by_label
 
     @property
     def lr(self) -> float:
@@ -77,14 +104,34 @@ class TrainingJob:
     def batches(self) -> Iterator[torch.Tensor | None]:
         """Yield the indices of each step's examples, int64[batch]; None stands for all examples."""
         count, training = len(self.dataset), self.training
-        size, steps = training.batch_size or count, training.steps_for(count)
-        if size >= count:
+        sizes, steps = training.batch_sizes(count), training.steps_for(count)
+        if len(sizes) == 1:
             yield from (None for _ in range(steps))
             return
         rng = np.random.default_rng(self.order)  # noqa: TID251 - public seed
         done = 0
         while done < steps:
             order = torch.from_numpy(rng.permutation(count))
-            for batch in order.split(size)[: steps - done]:
+            for batch in order.split(sizes)[: steps - done]:
                 yield batch
                 done += 1
+
+
+def chosen_loss(given: Loss | None, kind: TargetKind) -> Loss:
+    """The loss that is descended on labels of a kind.
+
+    Args:
+        given: the plan's, or None for the one that fits the kind.
+        kind: of the labels.
+
+    Raises:
+        DataError: the given loss is not defined for labels of this kind.
+    """
+    if given is None:
+        return kind.loss
+    if kind.name not in given.targets:
+        raise DataError(
+            f"the loss {given.kind!r} is of labels of kind {' or '.join(sorted(given.targets))}, and these "
+            f"are of kind {kind.name}: choose another loss, or leave it out for {kind.loss.kind!r}"
+        )
+    return given

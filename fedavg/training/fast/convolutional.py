@@ -16,12 +16,14 @@ from fedavg.models.zoo import McMahanCNN
 from fedavg.training.batches import served
 from fedavg.training.fast.dense import DenseNet, through_relu
 from fedavg.training.fast.interface import unhooked
+from fedavg.training.fast.slopes import SOFTMAX, fits, output_slope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from fedavg.training.fast.slopes import Slope
     from fedavg.training.job import TrainingJob
 
 __all__ = ["ConvNet", "ConvolutionalPath"]
@@ -41,9 +43,15 @@ class ConvNet:
     Args:
         flat: float32[d], the parameters; `descend` overwrites the dense layers' part, `store` the rest.
         shapes: of weight and bias of each layer, inputs first.
+        slope: see `DenseNet`.
     """
 
-    def __init__(self, flat: torch.Tensor, shapes: Sequence[tuple[int, ...]]) -> None:
+    def __init__(
+        self,
+        flat: torch.Tensor,
+        shapes: Sequence[tuple[int, ...]],
+        slope: Slope = SOFTMAX,
+    ) -> None:
         first, rest = shapes[: 2 * _CONVOLUTIONS], shapes[2 * _CONVOLUTIONS :]
         sizes = [math.prod(shape) for shape in first]
         *pieces, tail = flat.split([*sizes, flat.numel() - sum(sizes)])
@@ -52,18 +60,14 @@ class ConvNet:
             weight.to(memory_format=torch.channels_last, copy=True) for weight in self._stored[0::2]
         ]
         self._biases = self._stored[1::2]
-        self._dense = DenseNet(tail, rest)
-
-    def targets(self, labels: torch.Tensor) -> torch.Tensor:
-        """One-hot float32[n, classes]."""
-        return self._dense.targets(labels)
+        self._dense = DenseNet(tail, rest, slope=slope)
 
     def descend(self, images: torch.Tensor, targets: torch.Tensor, lr: float) -> None:
         """One step of plain SGD.
 
         Args:
             images: float32[n, 1, 28, 28].
-            targets: float32[n, classes].
+            targets: float32[n, m], what `slope` compares outputs with.
             lr: learning rate.
         """
         passed: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
@@ -115,7 +119,7 @@ class ConvolutionalPath:
         model, data = job.model, job.dataset
         if type(model) is not McMahanCNN or not job.plain or not unhooked(model):
             return False
-        if data.features[0].size != _PIXELS or int(data.labels.max()) >= model.output.out_features:
+        if data.features[0].size != _PIXELS or not fits(job, model.output.out_features):
             return False
         return all(
             part.requires_grad and part.dtype == torch.float32 for part in model.parameters()
@@ -126,9 +130,9 @@ class ConvolutionalPath:
         """See `FastPath.run`."""
         begun, lr = job.layout.as_float32(job.start), job.lr
         flat = torch.empty(begun.size).copy_(torch.from_numpy(begun))
-        net = ConvNet(flat, job.layout.shapes)
+        targets, slope = output_slope(job, job.layout.shapes[-1][0])
+        net = ConvNet(flat, job.layout.shapes, slope)
         images = torch.from_numpy(job.dataset.features).reshape(-1, 1, 28, 28)
-        targets = net.targets(torch.from_numpy(job.dataset.labels))
         for inputs, wanted in served(images, targets, job.batches()):
             net.descend(inputs, wanted, lr)
             lr *= job.training.step_decay

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from fedavg.models.zoo import FeedForward
 from fedavg.training.batches import aligned, served
 from fedavg.training.fast.interface import unhooked
+from fedavg.training.fast.slopes import SOFTMAX, fits, output_slope
 from fedavg.training.steps import Descent, forces
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedavg.training.fast.slopes import Slope
     from fedavg.training.job import TrainingJob
 
 __all__ = ["DenseNet", "DensePath", "known", "passed", "through_relu"]
@@ -39,6 +40,8 @@ class DenseNet:
         shapes: of the trained parameters, inputs first; a weight, then its bias.
         held: one entry for each parameter of the net: itself, where it is not trained, else None; () where
             all are.
+        slope: the derivative of each example's loss by the outputs (`output_slope`); that of cross-entropy
+            if it is not given.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class DenseNet:
         flat: torch.Tensor,
         shapes: Sequence[tuple[int, ...]],
         held: Sequence[torch.Tensor | None] = (),
+        slope: Slope = SOFTMAX,
     ) -> None:
+        self._slope = slope
         pieces = flat.split([math.prod(shape) for shape in shapes])
         moved = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
         self._moves = [part is None for part in held] or [True] * len(moved)
@@ -61,10 +66,6 @@ class DenseNet:
         layers = zip(range(len(self.weights)), self.weights, self.biases, moves, strict=True)
         self._upwards = list(layers)[::-1]
 
-    def targets(self, labels: torch.Tensor) -> torch.Tensor:
-        """One-hot float32[n, classes]."""
-        return functional.one_hot(labels, len(self.biases[-1])).to(self.biases[-1].dtype)
-
     def errors(
         self, inputs: torch.Tensor, targets: torch.Tensor
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -72,13 +73,13 @@ class DenseNet:
 
         Args:
             inputs: float32[n, features].
-            targets: float32[n, classes].
+            targets: float32[n, m], what `slope` compares outputs with.
         """
         values = [inputs]
         for turned, bias in zip(self._turned[:-1], self.biases[:-1], strict=True):
             values.append(torch.addmm(bias, values[-1], turned).relu_())
         logits = torch.addmm(self.biases[-1], values[-1], self._turned[-1])
-        errors = [torch.softmax(logits, 1).sub_(targets)]
+        errors = [self._slope(logits, targets)]
         for weight, value in zip(self.weights[:0:-1], values[:0:-1], strict=True):
             errors.append(through_relu(torch.mm(errors[-1], weight), value, 0))
         return values, errors[::-1]
@@ -93,7 +94,7 @@ class DenseNet:
             hidden = torch.addmm(bias, hidden, turned).relu_()
             values.append(hidden)
         turned, bias = self._last
-        error = torch.softmax(torch.addmm(bias, hidden, turned), 1).sub_(targets)
+        error = self._slope(torch.addmm(bias, hidden, turned), targets)
         for layer, weight, bias, (both, alone) in self._upwards:
             value, over = values[layer], error.mT
             if layer:
@@ -152,11 +153,8 @@ def passed(features: torch.Tensor, layers: Sequence[torch.Tensor]) -> torch.Tens
 
 
 def known(job: TrainingJob) -> FeedForward | None:
-    """The job's model, where it is dense layers in float32 that fit the examples; else None.
-
-    A job that does not fit goes to the autograd loop, which says what is wrong.
-    """
-    model, data = job.model, job.dataset
+    """The job's model, where it is dense layers in float32 that fit the examples; else None."""
+    model = job.model
     if type(model) is not FeedForward or not unhooked(model):
         return None
     layers = model.dense()
@@ -164,9 +162,14 @@ def known(job: TrainingJob) -> FeedForward | None:
         return None
     if any(part.dtype != torch.float32 for part in model.parameters()):
         return None
-    inputs, outputs = layers[0].in_features, layers[-1].out_features
-    fits = data.features[0].size == inputs and int(data.labels.max()) < outputs
-    return model if fits else None
+    if job.dataset.features[0].size != layers[0].in_features:
+        return None
+    return model if fits(job, layers[-1].out_features) else None
+
+
+def _outputs(model: nn.Module) -> int:
+    *_, last = model.parameters()  # its bias
+    return last.numel()
 
 
 class DensePath:
@@ -185,9 +188,9 @@ class DensePath:
         held = held[lowest:]
         begun = job.layout.as_float32(job.start)
         flat = torch.empty(begun.size).copy_(torch.from_numpy(begun))
-        net = DenseNet(flat, job.layout.shapes, held)
+        targets, slope_of = output_slope(job, _outputs(job.model))
+        net = DenseNet(flat, job.layout.shapes, held, slope_of)
         features = passed(torch.from_numpy(job.dataset.features).flatten(1), below)
-        targets = net.targets(torch.from_numpy(job.dataset.labels))
         examples = served(features, targets, job.batches())
         if job.plain:
             lr = job.lr

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedavg.losses.classification import CrossEntropy
 from fedavg.training.fast.dense import known
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _STACK = 1 << 20  # numbers of all examples, and of all parameters, of a stack
 _PRODUCT = 1 << 18  # multiplications in one call of BLAS: up to here OpenBLAS uses one thread
 _ALIGNED = 64  # bytes: of a cache line, and of the widest vector register
 _FLOAT = np.float32  # that models are trained in
+_LOSS = CrossEntropy()  # whose derivative a step has written out
 
 
 class StackedPath:
@@ -47,6 +49,8 @@ class StackedPath:
     def takes(self, job: TrainingJob) -> bool:
         """See `FastPath.takes`; no other client matters, since other paths round differently."""
         if job.layout.size > _LARGEST_MODEL or not job.plain:
+            return False
+        if job.loss != _LOSS or job.weights is not None:
             return False
         model = known(job)
         if model is None or not all(part.requires_grad for part in model.parameters()):

@@ -7,7 +7,6 @@ import copy
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from fedavg.training.steps import Descent, forces
 
@@ -26,8 +25,7 @@ class Trajectory:
 
     Attributes:
         update: float64[d].
-        margin: the smallest absolute input of any ReLU, and with an l1 penalty the smallest absolute
-            parameter; kinks are at zero.
+        margin: how near the trajectory came to a kink: of a ReLU, of an l1 penalty, or of the loss.
     """
 
     def __init__(self, job, noise=0.0, seed=0):
@@ -46,10 +44,15 @@ class Trajectory:
         descent = Descent(job.training, job.lr, begun, *forces(split, job))
         features = torch.from_numpy(job.dataset.features).double()
         labels = torch.from_numpy(job.dataset.labels)
+        labels = labels.double() if labels.is_floating_point() else labels
+        weights = None if job.weights is None else torch.from_numpy(job.weights).double()
         for batch in job.batches():
             rows = slice(None) if batch is None else batch
-            loss = functional.cross_entropy(model(features[rows]), labels[rows])
+            outputs = model(features[rows])
+            each = job.loss.each(outputs, labels[rows])
+            loss = (each if weights is None else each * weights[rows]).mean()
             gradients = torch.autograd.grad(loss, parameters)
+            self.margin = min(self.margin, self._kinks(job, outputs.detach(), labels[rows]))
             self._look(parameters, job.training.l1)
             with torch.no_grad():
                 for part in (*gradients, *parameters):
@@ -58,6 +61,14 @@ class Trajectory:
                 descent.step(parameters, gradients)
         moved = [(part - old).flatten() for part, old in zip(parameters, begun, strict=True)]
         self.update = torch.cat(moved).detach().numpy()
+
+    @staticmethod
+    def _kinks(job, outputs, labels):
+        """How near the outputs come to a kink of the loss: mae has one at 0, huber at delta."""
+        places = {"mae": 0.0, "huber": getattr(job.loss, "delta", 0.0)}
+        if job.loss.kind not in places:
+            return np.inf
+        return float(((outputs - labels).abs() - places[job.loss.kind]).abs().min())
 
     def _look(self, parameters, l1):
         near = [*self._inputs, *(parameters if l1 else [])]

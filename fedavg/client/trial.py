@@ -1,0 +1,179 @@
+"""One trial step before anything is charged: what cannot train is refused with the reason.
+
+In a simulation the operator holds all data, so that one client of each kind can try: a forward pass, the
+loss, a backward pass, one step, and the encoding of what it gave, on a copy of the model.  Nothing of it is
+kept.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from fedavg.algorithms.blocks.deal import dealt
+from fedavg.algorithms.chain import ClientChain
+from fedavg.client.blocks import part_to_train
+from fedavg.client.update import contribution, encoding_for
+from fedavg.errors import DataError, FedAvgError, PlanError
+from fedavg.training.autograd import number_of_outputs
+from fedavg.training.compute import CPU
+from fedavg.training.job import TrainingJob, chosen_loss
+from fedavg.training.loop import local_update
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.data.dataset import Dataset
+    from fedavg.models.layout import Layout
+    from fedavg.optimizers.local import LocalTraining
+    from fedavg.plan.resolution import Resolution
+    from fedavg.protocol.messages import RoundStart
+    from fedavg.training.compute import Compute
+
+__all__ = ["Trial", "try_out"]
+
+_MOST_EXAMPLES = 256  # of a full batch: a trial needs a real batch, not the largest one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """What a trial needs beside the clients.
+
+    Args:
+        resolution: the plan with every derived number.
+        model: a module with its initial parameters; it is copied, and stays as it is.
+        layout: the `Layout` of `model`.
+        start: the first message of round 0.
+        seed: public seed.
+        compute: device and precision.
+    """
+
+    resolution: Resolution
+    model: nn.Module
+    layout: Layout
+    start: RoundStart
+    seed: int = 0
+    compute: Compute = CPU
+
+
+def try_out(trial: Trial, clients: Mapping[int, Dataset]) -> None:
+    """Let one client of each kind take one step, and check the labels of all of them.
+
+    Clients are of one kind if their examples have one shape and one kind of labels, if their smallest batches
+    all hold one example or all hold more, and if they train the same block.
+
+    Args:
+        trial: the plan, the model and the first message.
+        clients: every client's own examples, by id.
+
+    Raises:
+        DataError, PlanError: what cannot train, with the client, the reason and the remedy.
+        CapacityError, NonFiniteError: an update that the encoding does not take.
+    """
+    model = copy.deepcopy(trial.model)
+    alike: dict[Hashable, list[int]] = {}
+    for client, data in clients.items():
+        alike.setdefault(_kind(trial, client, data), []).append(client)
+    for same in alike.values():
+        chosen = same[0]
+        try:
+            _one_step(replace(trial, model=model), chosen, clients[chosen])
+        except FedAvgError as error:
+            others = f" (and {len(same) - 1:,} more like it)" if len(same) > 1 else ""
+            raise type(error)(
+                f"client {chosen}{others} cannot train, so nothing was charged or sent: {error}"
+            ) from error
+    _check_labels(trial, clients)
+
+
+def _kind(trial: Trial, client: int, data: Dataset) -> Hashable:
+    """What decides whether a client can train: two clients of one kind both can, or neither."""
+    sizes = trial.resolution.plan.local_training.batch_sizes(len(data))
+    return (
+        data.features.shape[1:],
+        data.kind.name,
+        data.labels.shape[1:],
+        data.weights is None,
+        min(sizes) == 1,
+        _block(trial, client),
+    )
+
+
+def _block(trial: Trial, client: int) -> int | None:
+    """The block that the client trains in round 0, or None for all of the model."""
+    blocks = trial.resolution.plan.blocks
+    if blocks is None:
+        return None
+    return dealt(blocks, client, 0, trial.resolution.num_clients)
+
+
+def _one_step(trial: Trial, client: int, data: Dataset) -> None:
+    block = _block(trial, client)
+    resolution = trial.resolution if block is None else trial.resolution.of_block(block)
+    plan, start = resolution.plan, trial.start
+    vector = _sent_vector(resolution, trial)
+    batch = _one_batch(data, min(plan.local_training.batch_sizes(len(data))))
+    with part_to_train(resolution, trial.model, trial.layout, vector) as part:
+        job = TrainingJob(
+            part.model,
+            part.layout,
+            part.vector,
+            batch,
+            _one_of(plan.local_training),
+            num_rounds=resolution.num_rounds,
+            seed=trial.seed + client,
+            compute=trial.compute,
+        )
+        personal = plan.personalization
+        if personal is not None and not personal.head:
+            local_update(replace(job, training=_one_of(personal.training)))
+        update = part.in_model(local_update(job))
+    if not bool(np.isfinite(update).all()):
+        raise PlanError(
+            f"one step with the learning rate {plan.local_training.lr:g} gives NaN or infinity: lower it, "
+            "or scale the features to about 1"
+        )
+    facts = replace(resolution.facts(0), examples=len(data))
+    chain = ClientChain(plan.stages, facts, start.extras, {})
+    contribution(resolution, encoding_for(resolution, start.clip), chain, update, len(data))
+
+
+def _one_of(training: LocalTraining) -> LocalTraining:
+    """The same training, for one step."""
+    return msgspec.structs.replace(training, epochs=1, steps=None, max_steps=1)
+
+
+def _sent_vector(resolution: Resolution, trial: Trial) -> NDArray[np.float64]:
+    """What a client is sent of the initial model."""
+    whole = trial.layout.flatten(trial.model)
+    blocks, block = resolution.plan.blocks, resolution.block
+    if blocks is None or block is None or not blocks.sends_part:
+        return whole
+    return whole[blocks.coordinates(block, 0)]
+
+
+def _one_batch(data: Dataset, size: int) -> Dataset:
+    return data.subset(np.arange(min(size, _MOST_EXAMPLES)))
+
+
+def _check_labels(trial: Trial, clients: Mapping[int, Dataset]) -> None:
+    """Check every client's labels against the outputs that the model turned out to have.
+
+    A step on a part of one client's examples has not seen the others' labels.
+    """
+    training = trial.resolution.plan.local_training
+    if training.custom:
+        return
+    outputs = number_of_outputs(trial.model, next(iter(clients.values())), trial.compute)
+    for client, data in clients.items():
+        try:
+            chosen_loss(training.loss, data.kind).check(data.labels, outputs)
+        except DataError as error:
+            raise DataError(f"client {client} cannot train: {error}") from error

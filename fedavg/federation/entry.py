@@ -1,0 +1,103 @@
+"""The door of a federation: clients' ids and data, checked once for every secure sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from fedavg.data.dataset import Dataset
+from fedavg.errors import DataError
+
+if TYPE_CHECKING:
+    from fedavg.data.dataset import TargetKind
+
+__all__ = ["check_evaluation", "enrolled"]
+
+_LARGEST_ID = 2**32 - 1  # four bytes on the wire
+
+
+def enrolled(clients: object) -> dict[int, Dataset]:
+    """The clients by id.
+
+    Args:
+        clients: a mapping from ids to data sets, or a list of data sets, whose ids are then 0, 1, 2, ….
+            Ids are whole numbers from 0 to 2^32 − 1; numpy's count as Python's.
+
+    Raises:
+        DataError: no clients, an id that is none, what is no data set, or labels of several kinds.
+
+    Example:
+        >>> data = Dataset(np.zeros((3, 2)), np.array([0, 1, 1]))
+        >>> list(enrolled({np.int64(7): data})), list(enrolled([data, data]))
+        ([7], [0, 1])
+    """
+    if isinstance(clients, Mapping):
+        given = list(cast("Mapping[object, object]", clients).items())
+    elif isinstance(clients, Sequence) and not isinstance(clients, str | bytes):
+        given = list(enumerate(cast("Sequence[object]", clients)))
+    else:
+        raise DataError(
+            f"clients are a mapping from ids to data sets, or a list of data sets, not a "
+            f"{type(clients).__name__}"
+        )
+    if not given:
+        raise DataError("a federation needs clients")
+    found: dict[int, Dataset] = {}
+    for name, data in given:
+        client = _id(name)
+        if client in found:
+            raise DataError(f"two clients have the id {client}: give each an id of its own")
+        if not isinstance(data, Dataset):
+            raise DataError(
+                f"client {client} holds a {type(data).__name__}, not a Dataset: make one with "
+                "fedavg.Dataset(features, labels)"
+            )
+        found[client] = data
+    _one_kind(found)
+    return found
+
+
+def _id(name: object) -> int:
+    if isinstance(name, bool | np.bool_) or not isinstance(name, int | np.integer):
+        raise DataError(
+            f"client ids are whole numbers, not {name!r:.40} ({type(name).__name__}): number the clients, "
+            "for example with list(clients.values()), and keep the names beside"
+        )
+    if not 0 <= int(name) <= _LARGEST_ID:
+        raise DataError(f"client ids lie in 0 … {_LARGEST_ID}, and {int(name)} does not")
+    return int(name)
+
+
+def _one_kind(clients: Mapping[int, Dataset]) -> None:
+    """One model serves all clients, so that their labels must be of one kind and width."""
+    first, kind = next((client, _labels(data)) for client, data in clients.items())
+    for client, data in clients.items():
+        if _labels(data) != kind:
+            raise DataError(
+                f"client {client} has {_words(_labels(data))}, and client {first} has {_words(kind)}: one "
+                "model predicts one kind of labels"
+            )
+
+
+def check_evaluation(evaluate: Dataset, clients: Mapping[int, Dataset]) -> None:
+    """Refuse an evaluation set whose labels are of another kind than the clients'.
+
+    Raises:
+        DataError: another kind, or another number of columns.
+    """
+    kind = _labels(next(iter(clients.values())))
+    if _labels(evaluate) != kind:
+        raise DataError(
+            f"the evaluation set has {_words(_labels(evaluate))}, and the clients have {_words(kind)}"
+        )
+
+
+def _labels(data: Dataset) -> tuple[TargetKind, tuple[int, ...]]:
+    return data.kind, tuple(data.labels.shape[1:])
+
+
+def _words(kind: tuple[TargetKind, tuple[int, ...]]) -> str:
+    columns = f" with {kind[1][0]} columns" if kind[1] else ""
+    return f"labels of kind {kind[0].name!r}{columns}"

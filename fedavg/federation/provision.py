@@ -1,0 +1,52 @@
+"""Enrolment: every role of a simulation gets its material of the secure sum, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedavg.algorithms.state import FolderStore
+from fedavg.server.round import KeyHolder
+from fedavg.simulation.pool import WorkerPool
+from fedavg.sums.interface import KEY_HOLDER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from fedavg.models.layout import Layout
+    from fedavg.plan.resolution import Resolution
+    from fedavg.simulation.population import InProcess
+    from fedavg.sums.interface import Provision
+
+__all__ = ["provision_all"]
+
+
+def provision_all(
+    resolution: Resolution,
+    transport: InProcess | WorkerPool,
+    model: tuple[nn.Module, Layout],
+    seed: int,
+    store: Path | None,
+) -> Provision:
+    """Hand out keys and directories; after it, the roles exchange bytes only.
+
+    Args:
+        resolution: the plan.
+        transport: to the clients.
+        model: the module that clients of this process train with, and its layout.
+        seed: public seed of the order of local examples.
+        store: folder for what clients keep between rounds, or None for memory.
+    """
+    sums = resolution.plan.secure_sum
+    largest = resolution.spec(resolution.bounds.cap, resolution.digest)
+    provision = sums.provision(largest, transport.publics())
+    if isinstance(transport, WorkerPool):
+        transport.equip(resolution, provision.clients, seed, store)
+    else:
+        kept = None if store is None else FolderStore(store)
+        transport.equip(resolution, *model, provision.clients, seed, kept)
+    if provision.key_holder is not None:
+        side = sums.key_holder_side(provision.key_holder)
+        transport.add_party(KEY_HOLDER, KeyHolder(resolution, side))
+    return provision

@@ -1,0 +1,55 @@
+"""The one door by which a plan takes a loss: a value, a name, an import path, or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from fedavg.errors import ConfigError
+from fedavg.losses import classification, regression
+from fedavg.losses.imported import ImportedLoss
+from fedavg.parts import Part, check_registered, function_path, named, union
+
+__all__ = ["loss_of"]
+
+OURS = (classification, regression)
+"""The modules that register losses."""
+
+
+def loss_of(given: object) -> Any:  # noqa: ANN401 - a `Loss`, whose class the registry knows
+    """The loss that an argument stands for.
+
+    Args:
+        given: a registered value such as ``Focal(gamma=2.0)``; a name such as "mse"; a mapping with a `kind`
+            and its fields, as in a configuration; an import path "package.module:function"; or a function
+            that has one.  None stays None: the loss then follows from the kind of the labels.
+
+    Raises:
+        ConfigError: an unknown name, an unknown or ill-valued field, or a function without an import path.
+
+    Example:
+        >>> loss_of("huber"), loss_of({"kind": "huber", "delta": 2.0}), loss_of(None)
+        (Huber(delta=1.0), Huber(delta=2.0), None)
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return ImportedLoss(given) if ":" in given else _by_name(given)
+    if isinstance(given, Mapping):
+        try:
+            return msgspec.convert(dict(given), union("loss"))
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"loss: {error}") from error
+    if isinstance(given, Part):
+        check_registered(given)
+        return given
+    return ImportedLoss(function_path(given, "loss"))
+
+
+def _by_name(name: str) -> Part:
+    try:
+        return named("loss", name)()
+    except TypeError as error:
+        raise ConfigError(f"loss {name!r} needs its fields: {error}") from error

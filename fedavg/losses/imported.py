@@ -1,0 +1,93 @@
+"""A loss of one's own: a function, by its import path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
+
+from fedavg.errors import DataError
+from fedavg.parts import Part, check_path, imported, register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+__all__ = ["ImportedLoss"]
+
+_AUTO = {"classes": "softmax", "numbers": "identity", "multi-label": "sigmoid"}
+
+
+@register("loss")
+class ImportedLoss(Part, frozen=True, tag="imported"):
+    """A function of outputs and labels, imported where it is needed.
+
+    The function is called as function(outputs, labels) with tensors: outputs float[n, k]; labels int64[n] of
+    classes, float32[n, k] of numbers, or int8[n, k] of several labels.  It returns the loss of each example,
+    float[n].
+
+    Args:
+        path: "package.module:function".  Reading it runs that module's code, so take configurations only
+            from where you would take code.
+        link: what turns the model's outputs into predictions, for metrics; "auto" takes softmax for classes,
+            the logistic function for several labels, and the outputs themselves for numbers.
+
+    Raises:
+        ConfigError: a text that is no such path; when it is used, a module or a name that is not there.
+
+    Example:
+        >>> ImportedLoss("torch.nn.functional:cross_entropy").path
+        'torch.nn.functional:cross_entropy'
+    """
+
+    path: str
+    link: Literal["auto", "identity", "exp", "sigmoid", "softmax"] = "auto"
+
+    kind: ClassVar[str] = "imported"
+    targets: ClassVar[frozenset[str]] = frozenset({"classes", "numbers", "multi-label"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_path(self.path, "loss")
+
+    @property
+    def closed_form(self) -> None:
+        """None: only autograd can tell its derivative."""
+
+    def check(self, labels: NDArray[np.generic], outputs: int) -> None:
+        """See `Loss.check`: what the function takes is its own business."""
+        del labels, outputs
+
+    def label_weights(self, labels: NDArray[np.generic]) -> None:
+        """See `Loss.label_weights`: the function weighs as it likes."""
+        del labels
+
+    def each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See `Loss.each`.
+
+        Raises:
+            DataError: the function gives anything but one number an example.
+        """
+        function = cast(
+            "Callable[[torch.Tensor, torch.Tensor], object]", imported(self.path, "loss")
+        )
+        values = function(outputs, labels)
+        shape = getattr(values, "shape", None)
+        if shape is None or tuple(shape) != (len(labels),):
+            what = type(values).__name__ if shape is None else f"a tensor of shape {list(shape)}"
+            raise DataError(
+                f"the loss {self.path} gave {what} for {len(labels)} examples: it has to return the loss of "
+                "each example, float[n] (in torch, reduction='none'), so that weights apply"
+            )
+        return cast("torch.Tensor", values)
+
+    def predictions(self, outputs: torch.Tensor, target: str) -> torch.Tensor:
+        """See `Loss.predictions`."""
+        links: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+            "identity": lambda values: values,
+            "exp": lambda values: values.exp(),
+            "sigmoid": lambda values: values.sigmoid(),
+            "softmax": lambda values: values.softmax(-1),
+        }
+        return links[_AUTO[target] if self.link == "auto" else self.link](outputs)

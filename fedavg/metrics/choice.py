@@ -1,0 +1,72 @@
+"""The one door by which an evaluation takes a metric: a value, a name, an import path, or a function."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from fedavg.errors import ConfigError, MissingExtraError
+from fedavg.metrics import classification, regression
+from fedavg.metrics.foreign import (
+    FunctionMetric,
+    ImportedMetric,
+    ScikitLearnMetric,
+    StatefulMetric,
+)
+from fedavg.parts import named, names, union
+
+if TYPE_CHECKING:
+    from fedavg.metrics.interface import Metric
+
+__all__ = ["metric_of"]
+
+OURS = (classification, regression)
+"""The modules that register metrics."""
+
+
+def metric_of(given: object) -> Metric:
+    """The metric that an argument stands for.
+
+    Args:
+        given: a metric; the name of one, ours or a scorer of scikit-learn, with "-" or "_"; a mapping with a
+            `kind` and its fields, as in a configuration; an import path "package.module:function"; a
+            function(labels, predicted); or a metric of torchmetrics.
+
+    Raises:
+        ConfigError: none of these; the nearest name is given.
+
+    Example:
+        >>> metric_of("roc-auc").name, metric_of({"kind": "calibration_error", "bins": 5}).bins
+        ('roc_auc', 5)
+    """
+    if isinstance(given, str):
+        return ImportedMetric(given) if ":" in given else _by_name(given.replace("-", "_"))
+    if isinstance(given, Mapping):
+        try:
+            return msgspec.convert(dict(given), union("metric"))
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"metrics: {error}") from error
+    if all(hasattr(given, member) for member in ("name", "of", "greater_is_better")):
+        return cast("Metric", given)
+    if all(callable(getattr(given, member, None)) for member in ("reset", "update", "compute")):
+        return StatefulMetric(cast("Any", given))
+    if callable(given):
+        return FunctionMetric(given)
+    raise ConfigError(
+        f"a metric is a name, an import path, or a function of labels and predictions, not {given!r:.80}"
+    )
+
+
+def _by_name(name: str) -> Metric:
+    simple = [known for known in names("metric") if known not in {"imported", "scikit-learn"}]
+    if name in simple and name != "torchmetrics":
+        return cast("Any", named("metric", name))()
+    try:
+        return ScikitLearnMetric(name)
+    except (ConfigError, MissingExtraError) as error:
+        near = difflib.get_close_matches(name, simple, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"{error}; {hint}Ours are {', '.join(simple)}") from error

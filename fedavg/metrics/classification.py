@@ -1,0 +1,200 @@
+"""Metrics of classes and of several labels.
+
+Simple ones are computed here, so that a run without the extra `data` has its figures; ranking metrics are
+scikit-learn's, and loaded where they are used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from fedavg.errors import ConfigError
+from fedavg.metrics.interface import scikit_learn
+from fedavg.metrics.tables import recalls, reliability
+from fedavg.parts import Part, register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from fedavg.metrics.interface import Predictions
+
+__all__ = [
+    "Accuracy",
+    "AveragePrecision",
+    "BalancedAccuracy",
+    "CalibrationError",
+    "LogLoss",
+    "Recall",
+    "RocAuc",
+]
+
+_CLASSES = frozenset({"classes"})
+_BOTH = frozenset({"classes", "multi-label"})
+_LEAST = float(np.finfo(np.float64).eps)  # of a probability in a logarithm, as scikit-learn has it
+
+
+class _Named(Part, frozen=True):
+    """A metric whose name in results is its name in configurations."""
+
+    targets: ClassVar[frozenset[str]] = _BOTH
+    needs_scikit_learn: ClassVar[bool] = False
+
+    @property
+    def greater_is_better(self) -> bool:
+        """See `Metric.greater_is_better`."""
+        return True
+
+    @property
+    def name(self) -> str:
+        """See `Metric.name`."""
+        return str(type(self).__struct_config__.tag)
+
+
+@register("metric")
+class Accuracy(_Named, frozen=True, tag="accuracy"):
+    """Share of the examples whose most probable class is theirs; of several labels, share of right labels."""
+
+    def of(self, predictions: Predictions) -> float:
+        """See `Metric.of`."""
+        labels, predicted = predictions.labels, predictions.predicted
+        if labels.ndim == 1:
+            right = (predicted.argmax(1) == labels).astype(np.float64)
+        else:
+            right = ((predicted >= 0.5) == (labels != 0)).mean(1)
+        return float(np.average(right, weights=predictions.weights))
+
+
+@register("metric")
+class BalancedAccuracy(_Named, frozen=True, tag="balanced_accuracy"):
+    """Mean of the recalls of the classes that occur."""
+
+    targets: ClassVar[frozenset[str]] = _CLASSES
+
+    def of(self, predictions: Predictions) -> float:
+        """See `Metric.of`."""
+        found = recalls(predictions)
+        return float(np.nanmean(found)) if bool(np.isfinite(found).any()) else np.nan
+
+
+@register("metric")
+class Recall(_Named, frozen=True, tag="recall"):
+    """Share of each class's examples that are found, by class; NaN for a class that does not occur."""
+
+    targets: ClassVar[frozenset[str]] = _CLASSES
+
+    def of(self, predictions: Predictions) -> dict[str, float]:
+        """See `Metric.of`."""
+        return {str(label): float(value) for label, value in enumerate(recalls(predictions))}
+
+
+@register("metric")
+class RocAuc(_Named, frozen=True, tag="roc_auc"):
+    """Probability that an example of a class ranks above one of another class (area under the ROC curve).
+
+    Of two classes, of the second one; of more classes or of several labels, the mean over those that occur
+    and are not the only ones (one against the rest).
+    """
+
+    needs_scikit_learn: ClassVar[bool] = True
+
+    def of(self, predictions: Predictions) -> float:
+        """See `Metric.of`."""
+        score = scikit_learn("metrics", self.name).roc_auc_score
+        weights = predictions.weights
+        return _mean(
+            float(score(truth, column, sample_weight=weights))
+            for truth, column in _columns(predictions)
+        )
+
+
+@register("metric")
+class AveragePrecision(_Named, frozen=True, tag="average_precision"):
+    """Precision averaged over the recalls, which is what a rare class is judged by.
+
+    Of two classes, of the second one; of more classes or of several labels, the mean over those that occur
+    and are not the only ones.  A constant prediction reaches the share of the class.
+    """
+
+    needs_scikit_learn: ClassVar[bool] = True
+
+    def of(self, predictions: Predictions) -> float:
+        """See `Metric.of`."""
+        score = scikit_learn("metrics", self.name).average_precision_score
+        weights = predictions.weights
+        return _mean(
+            float(score(truth, column, sample_weight=weights))
+            for truth, column in _columns(predictions)
+        )
+
+
+@register("metric")
+class LogLoss(_Named, frozen=True, tag="log_loss"):
+    """Mean of −log of the probability given to the truth, in nats."""
+
+    @property
+    def greater_is_better(self) -> bool:
+        """See `Metric.greater_is_better`: an error."""
+        return False
+
+    def of(self, predictions: Predictions) -> float:
+        """See `Metric.of`."""
+        labels, predicted = predictions.labels, predictions.predicted
+        if labels.ndim == 1:
+            given = predicted[np.arange(len(labels)), labels.astype(np.int64)]
+        else:
+            given = np.where(labels != 0, predicted, 1 - predicted)
+        logs = -np.log(np.clip(given, _LEAST, 1))
+        each = logs if logs.ndim == 1 else logs.mean(1)
+        return float(np.average(each, weights=predictions.weights))
+
+
+@register("metric")
+class CalibrationError(_Named, frozen=True, tag="calibration_error"):
+    """How far confidence and accuracy are apart: the expected calibration error (Guo et al. 2017, eq. 3).
+
+    Confidence is the probability of the predicted class, or that of each label.
+
+    Args:
+        bins: of equal width.
+
+    Raises:
+        ConfigError: no bin.
+    """
+
+    bins: int = 15
+
+    @property
+    def greater_is_better(self) -> bool:
+        """See `Metric.greater_is_better`: an error."""
+        return False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bins < 1:
+            raise ConfigError(f"bins must be 1 or more, not {self.bins!r}")
+
+    def of(self, predictions: Predictions) -> float:
+        """See `Metric.of`."""
+        table = reliability(predictions, self.bins)
+        total = sum(row.weight for row in table)
+        return sum(row.weight * abs(row.confidence - row.accuracy) for row in table) / total
+
+
+def _columns(predictions: Predictions) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float64]]]:
+    """Each class or label that has examples and counter-examples: who has it, and its probability."""
+    labels, predicted = predictions.labels, predictions.predicted
+    classes = labels.ndim == 1
+    wanted = [1] if classes and predicted.shape[1] == 2 else range(predicted.shape[1])
+    for column in wanted:
+        truth = labels == column if classes else labels[:, column] != 0
+        if truth.any() and not truth.all():
+            yield truth, predicted[:, column]
+
+
+def _mean(values: Iterator[float]) -> float:
+    found = list(values)
+    return float(np.mean(found)) if found else np.nan

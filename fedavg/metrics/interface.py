@@ -1,0 +1,142 @@
+"""What a metric is, and the values that evaluations are made of.  No torch and no scikit-learn is loaded."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from fedavg.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Baseline", "Figure", "Metric", "Predictions", "scikit_learn"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What a model says about labelled examples.
+
+    Args:
+        labels: int64[n] of classes, float32[n, k] of numbers, or int8[n, k] of several labels.
+        predicted: float64[n, k]: probabilities of the k classes, numbers in the labels' units, or the
+            probability of each label.
+        weights: float32[n], how much each example counts; None counts all alike.
+    """
+
+    labels: NDArray[np.generic]
+    predicted: NDArray[np.float64]
+    weights: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Metric(Protocol):
+    """A figure of merit of predictions.
+
+    A metric of one's own derives from `fedavg.parts.Part` and registers in the family "metric"; or it is a
+    function(labels, predicted) that returns a number (`fedavg.metrics.choice`).
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in results."""
+        ...
+
+    @property
+    def greater_is_better(self) -> bool:
+        """Whether a larger value is a better one."""
+        ...
+
+    targets: ClassVar[frozenset[str]]
+    """Kinds of labels that it is defined for: names of `fedavg.data.dataset.TargetKind`."""
+
+    def of(self, predictions: Predictions) -> float | Mapping[str, float]:
+        """Its value, or several by name; NaN where it is not defined, such as the AUC of one class.
+
+        Raises:
+            MissingExtraError: a package that it needs is not installed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What predicting the same for every example would reach on the same rows: a bar that means something.
+
+    Args:
+        rule: the prediction, such as "majority class" or "mean".
+        value: the metric of it; None where it is not defined.
+    """
+
+    rule: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of an evaluation.
+
+    Args:
+        name: of the metric.
+        value: None where it is not defined on these rows.
+        baseline: of the trivial prediction on the same rows.
+        greater_is_better: whether a larger value is a better one.
+        covered_by_epsilon: whether publishing the figure costs nothing beyond the run's epsilon.  That is so
+            for a figure on public rows, which follows from the released model.  A figure on held-out rows of
+            people is a function of these rows, which no noise protects.
+
+    Example:
+        >>> Figure("accuracy", 0.967, Baseline("majority class", 0.967), True, False).beats_baseline
+        False
+    """
+
+    name: str
+    value: float | None
+    baseline: Baseline
+    greater_is_better: bool
+    covered_by_epsilon: bool
+
+    @property
+    def beats_baseline(self) -> bool | None:
+        """Whether the value is better than the baseline's; None where one of them is not defined."""
+        if self.value is None or self.baseline.value is None:
+            return None
+        if self.greater_is_better:
+            return self.value > self.baseline.value
+        return self.value < self.baseline.value
+
+
+def defined(value: float) -> float | None:
+    """A value for a `Figure`: None for NaN and infinity, which no report can show.
+
+    Example:
+        >>> defined(0.5), defined(float("nan"))
+        (0.5, None)
+    """
+    return float(value) if math.isfinite(value) else None
+
+
+def scikit_learn(module: str, what: str) -> Any:  # noqa: ANN401 - a module
+    """Import a module of scikit-learn where it is needed.
+
+    Args:
+        module: such as "metrics".
+        what: the metric that needs it, for the message.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return importlib.import_module(f"sklearn.{module}")
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the metric {what!r} is scikit-learn's, which is not installed: run "
+            "pip install 'secure-fedavg[data]'"
+        ) from error

@@ -1,0 +1,158 @@
+"""Which figures fit a kind of labels, which one is the headline, and what a constant prediction reaches."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedavg.metrics.choice import metric_of
+from fedavg.metrics.interface import Baseline, Figure, Predictions, defined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedavg.metrics.interface import Metric
+
+__all__ = ["CLASS_FIGURES", "LABEL_FIGURES", "NUMBER_FIGURES", "Suite", "figures", "metrics_at_end"]
+
+_COMMON = 0.8  # a class with a larger share makes accuracy say little
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The figures of one kind of labels.
+
+    Args:
+        rule: what the constant prediction is, in words.
+        constant: that prediction for every example: labels, number of outputs and weights to float64[n, k].
+        headline: the name of the figure that says most, given the labels.
+        every_round: names of the figures that every evaluation has beside the headline.
+        by_client: the name of a figure that is defined on a single row, for comparing clients.
+        at_end: names of all figures that a finished run shows.
+    """
+
+    rule: str
+    constant: Callable[[NDArray[np.generic], int, NDArray[np.float32] | None], NDArray[np.float64]]
+    headline: Callable[[NDArray[np.generic]], str]
+    every_round: tuple[str, ...]
+    by_client: str
+    at_end: tuple[str, ...]
+
+    def baseline(self, predictions: Predictions) -> Predictions:
+        """The constant prediction on the same rows.
+
+        It is fitted to these rows themselves, so that no constant prediction does better in its own metric
+        and nobody else's rows are looked at.
+        """
+        labels, weights = predictions.labels, predictions.weights
+        outputs = predictions.predicted.shape[1]
+        return Predictions(labels, self.constant(labels, outputs, weights), weights)
+
+
+def _class_shares(
+    labels: NDArray[np.generic], outputs: int, weights: NDArray[np.float32] | None
+) -> NDArray[np.float64]:
+    counts = np.bincount(labels.astype(np.int64), weights, outputs)
+    return np.tile(counts / counts.sum(), (len(labels), 1))
+
+
+def _means(
+    labels: NDArray[np.generic], outputs: int, weights: NDArray[np.float32] | None
+) -> NDArray[np.float64]:
+    del outputs  # as many as labels have columns
+    mean = np.average(labels.astype(np.float64), axis=0, weights=weights)
+    return np.tile(mean, (len(labels), 1))
+
+
+def _installed() -> bool:
+    return importlib.util.find_spec("sklearn") is not None
+
+
+def _headline_of_classes(labels: NDArray[np.generic]) -> str:
+    """The AUC when one class is common, since a model that always says that class looks accurate."""
+    share = np.bincount(labels.astype(np.int64)).max() / len(labels)
+    if not _COMMON < share < 1:
+        return "accuracy"
+    return "roc_auc" if _installed() else "balanced_accuracy"
+
+
+CLASS_FIGURES = Suite(
+    "majority class",
+    _class_shares,
+    _headline_of_classes,
+    ("accuracy",),
+    "accuracy",
+    (
+        "accuracy",
+        "balanced_accuracy",
+        "roc_auc",
+        "average_precision",
+        "log_loss",
+        "calibration_error",
+        "recall",
+    ),
+)
+NUMBER_FIGURES = Suite("mean", _means, lambda _: "rmse", (), "rmse", ("rmse", "mae", "r2"))
+LABEL_FIGURES = Suite(
+    "frequency of each label",
+    _means,
+    lambda _: "average_precision" if _installed() else "log_loss",
+    (),
+    "accuracy",
+    ("average_precision", "roc_auc", "accuracy", "log_loss", "calibration_error"),
+)
+
+
+def figures(
+    suite: Suite, metrics: Sequence[Metric], predictions: Predictions, *, public_rows: bool
+) -> tuple[Figure, ...]:
+    """Every metric of the predictions, beside the constant prediction's.
+
+    Args:
+        suite: of the labels' kind.
+        metrics: what to compute.
+        predictions: of the evaluation rows.
+        public_rows: whether the rows are public, so that a figure on them costs nothing.
+
+    Raises:
+        MissingExtraError: a metric needs a package that is not installed.
+        DataError: a metric that does not take these labels.
+    """
+    constant = suite.baseline(predictions)
+    found: list[Figure] = []
+    for metric in metrics:
+        values, bars = _named(metric, predictions), _named(metric, constant)
+        found += [
+            Figure(
+                name,
+                defined(value),
+                Baseline(suite.rule, defined(bars[name])),
+                metric.greater_is_better,
+                covered_by_epsilon=public_rows,
+            )
+            for name, value in values.items()
+        ]
+    return tuple(found)
+
+
+def _named(metric: Metric, predictions: Predictions) -> Mapping[str, float]:
+    found = metric.of(predictions)
+    if isinstance(found, float | int):
+        return {metric.name: found}
+    return {f"{metric.name}/{key}": value for key, value in found.items()}
+
+
+def metrics_at_end(suite: Suite) -> tuple[list[Metric], list[str]]:
+    """All metrics of a kind of labels that can be computed here, and the names of those that cannot."""
+    chosen = [metric_of(name) for name in suite.at_end]
+    there = [
+        metric
+        for metric in chosen
+        if not getattr(metric, "needs_scikit_learn", False) or _installed()
+    ]
+    return there, [metric.name for metric in chosen if metric not in there]

@@ -1,0 +1,240 @@
+"""Local training of one's own: a step that computes the loss of a batch, or a whole client loop.
+
+Both are parts of a plan, so that they have a name, a digest, and a form that worker processes can read:
+derive from `fedavg.parts.Part` and register in the family "training_step" or "client_loop", or give the
+import path of a function.  Whatever they do, the client measures how far the parameters moved, and clips,
+encodes, noises and masks that like any other update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+import msgspec
+
+from fedavg.errors import ConfigError, PlanError
+from fedavg.parts import (
+    Part,
+    check_path,
+    check_registered,
+    function_path,
+    imported,
+    register,
+    union,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from torch import nn
+
+    from fedavg.losses.interface import Loss
+    from fedavg.optimizers.local import LocalTraining
+
+__all__ = [
+    "Batch",
+    "ClientLoop",
+    "Examples",
+    "ImportedLoop",
+    "ImportedStep",
+    "LoopContext",
+    "TrainingStep",
+    "loop_of",
+    "step_of",
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """The examples of one step, on the device of the model.
+
+    Args:
+        features: float32[n, ...].
+        labels: int64[n] of classes, float32[n, k] of numbers, or int8[n, k] of several labels.
+        weights: float32[n], or None where all examples count alike.
+        loss: the plan's loss, or the one that fits the kind of the labels.
+    """
+
+    features: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor | None
+    loss: Loss
+
+    def mean(self, each: torch.Tensor) -> torch.Tensor:
+        """The weighted mean Σ wᵢ·ℓᵢ ÷ n of a loss an example, float[n], as a scalar."""
+        return each.mean() if self.weights is None else (each * self.weights).mean()
+
+
+class TrainingStep(Protocol):
+    """Computes the loss of one batch; the client's own optimiser steps along its gradient."""
+
+    def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Return a scalar that depends on the model's parameters.
+
+        Args:
+            model: in training mode.
+            batch: see `Batch`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """A client's whole data set, for a client loop.
+
+    Args:
+        features: float32[n, ...].
+        labels: see `Batch`.
+        weights: float32[n], or None.
+        loss: see `Batch`.
+    """
+
+    features: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor | None
+    loss: Loss
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, rows: torch.Tensor | slice) -> Batch:
+        """The examples at some rows.
+
+        Args:
+            rows: int64[m], or a slice.
+        """
+        weights = None if self.weights is None else self.weights[rows]
+        return Batch(self.features[rows], self.labels[rows], weights, self.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopContext:
+    """What a client loop may know of the round.
+
+    Args:
+        training: the plan's settings; a loop takes of them what it needs.
+        lr: the learning rate of this round, by the schedule.
+        round_index: counts from 0.
+        num_rounds: length of the run.
+        seed: public seed of this client in this round; torch's global generator has been seeded with it.
+        device: of the model and the examples.
+    """
+
+    training: LocalTraining
+    lr: float
+    round_index: int
+    num_rounds: int
+    seed: int
+    device: torch.device
+
+
+class ClientLoop(Protocol):
+    """Trains a model on one client's examples, with its own optimiser, loss and batches."""
+
+    def __call__(self, model: nn.Module, examples: Examples, context: LoopContext) -> None:
+        """Change the model's parameters in place.
+
+        Args:
+            model: holds the broadcast parameters, in training mode.
+            examples: the client's own.
+            context: see `LoopContext`.
+        """
+        ...
+
+
+class _Imported(Part, frozen=True):
+    """A function by its import path; what it does is its family's business."""
+
+    path: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_path(self.path, type(self).__name__)
+
+    def _function(self, what: str) -> Callable[..., Any]:
+        found = imported(self.path, what)
+        if not callable(found):
+            raise ConfigError(f"{what} {self.path!r} is a {type(found).__name__}, not a function")
+        return cast("Callable[..., Any]", found)
+
+
+@register("training_step")
+class ImportedStep(_Imported, frozen=True, tag="imported"):
+    """A training step by its import path: function(model, batch) returns the scalar to descend.
+
+    Args:
+        path: "package.module:function"; reading it runs that module's code.
+
+    Raises:
+        ConfigError: a text that is no such path; when it is used, a module or a name that is not there.
+
+    Example:
+        >>> ImportedStep("my_project.training:mixup").path
+        'my_project.training:mixup'
+    """
+
+    def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """See `TrainingStep`."""
+        return self._function("training step")(model, batch)
+
+
+@register("client_loop")
+class ImportedLoop(_Imported, frozen=True, tag="imported"):
+    """A client loop by its import path: function(model, examples, context) trains the model in place.
+
+    Args:
+        path: "package.module:function"; reading it runs that module's code.
+
+    Raises:
+        ConfigError: a text that is no such path; when it is used, a module or a name that is not there.
+
+    Example:
+        >>> ImportedLoop("my_project.training:epoch").path
+        'my_project.training:epoch'
+    """
+
+    def __call__(self, model: nn.Module, examples: Examples, context: LoopContext) -> None:
+        """See `ClientLoop`."""
+        self._function("client loop")(model, examples, context)
+
+
+def step_of(given: object) -> Any:  # noqa: ANN401 - a `TrainingStep`, whose class the registry knows
+    """The training step that an argument stands for: a registered value, an import path, or a function.
+
+    Raises:
+        ConfigError: a function without an import path, or an unknown kind.
+    """
+    return _door("training_step", given, ImportedStep)
+
+
+def loop_of(given: object) -> Any:  # noqa: ANN401 - a `ClientLoop`, whose class the registry knows
+    """The client loop that an argument stands for: a registered value, an import path, or a function.
+
+    Raises:
+        ConfigError: a function without an import path, or an unknown kind.
+    """
+    return _door("client_loop", given, ImportedLoop)
+
+
+def _door(
+    family: Literal["training_step", "client_loop"], given: object, of_path: type[_Imported]
+) -> Part | None:
+    if given is None:
+        return None
+    what = family.replace("_", " ")
+    if isinstance(given, str):
+        return of_path(given)
+    if isinstance(given, Mapping):
+        try:
+            return msgspec.convert(dict(given), union(family))
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{what}: {error}") from error
+    if isinstance(given, Part):
+        check_registered(given)
+        if not callable(given):
+            raise PlanError(f"{type(given).__name__} is no {what}: it cannot be called")
+        return given
+    return of_path(function_path(given, what))

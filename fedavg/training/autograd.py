@@ -1,0 +1,322 @@
+"""Local training of any module: autograd, one step after the other, or a loop of one's own.
+
+Whatever a module, a loss, a step or a loop of somebody else's raises becomes a `DataError` that says where it
+happened; the cause is attached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+
+from fedavg.errors import DataError, FedAvgError, PlanError
+from fedavg.optimizers.custom import Batch, Examples, LoopContext
+from fedavg.training.batches import served
+from fedavg.training.compute import in_mode
+from fedavg.training.steps import Descent, forces
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.data.dataset import Dataset
+    from fedavg.training.compute import Compute
+    from fedavg.training.job import TrainingJob
+
+__all__ = ["blamed", "number_of_outputs", "outputs_of", "train_by_autograd"]
+
+_HALF = (torch.float16, torch.bfloat16)
+_FIRST_SCALE, _LEAST_SCALE = 2.0**16, 1.0  # of a float16 loss, as torch.amp.GradScaler begins
+_GROWS_AFTER = 2000  # steps without an overflow
+
+
+def train_by_autograd(job: TrainingJob) -> NDArray[np.float64]:
+    """`fedavg.training.loop.local_update` of any module."""
+    job.compute.place(job.model)
+    job.layout.load_vector(job.model, job.start)
+    before = {name: _bits(buffer) for name, buffer in job.model.named_buffers()}
+    frozen = _frozen(job.model) if job.training.custom else {}
+    seed = int(np.random.SeedSequence(job.order).generate_state(1)[0])  # noqa: TID251 - public seed
+    with in_mode(job.model, training=True), job.compute.seeded(seed):
+        trained = _own_loop(job, seed) if job.training.loop is not None else _steps(job)
+    _check_buffers(job.model, before)
+    if job.training.custom and _frozen(job.model) != frozen:
+        raise PlanError(
+            "a training step or client loop of your own changed parameters that are frozen or stay at the "
+            "client: it may change those that require gradients only"
+        )
+    return trained
+
+
+def _frozen(model: nn.Module) -> dict[str, bytes]:
+    """The bytes of what is not trained."""
+    return {
+        name: _bits(part).numpy().tobytes()
+        for name, part in model.named_parameters()
+        if not part.requires_grad
+    }
+
+
+def _own_loop(job: TrainingJob, seed: int) -> NDArray[np.float64]:
+    """Let the plan's loop train the module; what it moved is measured here."""
+    before = job.layout.flatten(job.model)
+    data = Examples(*_on_device(job), job.loss)
+    device = job.compute.torch_device
+    told = LoopContext(job.training, job.lr, job.round_index, job.num_rounds, seed, device)
+    shapes = {name: part.shape for name, part in job.model.named_parameters()}
+    with blamed("the client loop"), job.compute.autocast():
+        job.training.loop(job.model, data, told)
+    if {name: part.shape for name, part in job.model.named_parameters()} != shapes:
+        raise PlanError(
+            "the client loop added, removed or reshaped parameters: it may change their values only"
+        )
+    return np.subtract(job.layout.flatten(job.model), before)
+
+
+def _on_device(job: TrainingJob) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    device, weights = job.compute.torch_device, job.weights
+    features = torch.from_numpy(job.dataset.features).to(device)
+    labels = torch.from_numpy(job.dataset.labels).to(device)
+    return features, labels, None if weights is None else torch.from_numpy(weights).to(device)
+
+
+def _steps(job: TrainingJob) -> NDArray[np.float64]:
+    """Our own steps; half-precision parameters have float32 copies, in which small steps are not lost."""
+    held = dict(job.model.named_parameters())
+    parameters = [held[name] for name in job.layout.names]
+    moved = _exact(job, parameters)
+    begun = [part.detach().clone() for part in moved]
+    acting = forces(lambda v: _like(job.layout.unflatten(v), moved), job)
+    descent = Descent(job.training, job.lr, begun, *acting)
+    scale = _Scale(on=job.compute.precision == "float16")
+    for index, batch in enumerate(_batches(job)):
+        gradients = _gradients(job, parameters, batch, scale.value, first=index == 0)
+        with torch.no_grad():
+            ready = _ready(gradients, moved, scale.value)
+            if scale.takes(ready):
+                descent.step(moved, ready)
+            for part, own in zip(parameters, moved, strict=True):
+                if part.dtype in _HALF:
+                    part.copy_(own)
+    names = job.layout.names
+    ends = job.layout.flatten(dict(zip(names, moved, strict=True)))
+    return np.subtract(ends, job.layout.flatten(dict(zip(names, begun, strict=True))))
+
+
+def _exact(job: TrainingJob, parameters: Sequence[nn.Parameter]) -> list[torch.Tensor]:
+    """What steps move: the parameters themselves, or float32 copies where those are in half precision."""
+    if not any(part.dtype in _HALF for part in parameters):
+        return [part.data for part in parameters]
+    starts = job.layout.unflatten(job.start).values()
+    return [
+        start.to(part.device) if part.dtype in _HALF else part.data
+        for part, start in zip(parameters, starts, strict=True)
+    ]
+
+
+def _like(parts: dict[str, torch.Tensor], others: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [part.to(other) for part, other in zip(parts.values(), others, strict=True)]
+
+
+def _ready(
+    gradients: Sequence[torch.Tensor | None], moved: Sequence[torch.Tensor], scale: float
+) -> list[torch.Tensor | None]:
+    """Gradients that a step may overwrite: of the right type, unscaled, and no two in one memory."""
+    ready: list[torch.Tensor | None] = []
+    seen: set[int] = set()
+    for part, own in zip(gradients, moved, strict=True):
+        if part is None:
+            ready.append(None)
+            continue
+        spread = any(
+            not step and size > 1 for step, size in zip(part.stride(), part.shape, strict=True)
+        )
+        shared = part.data_ptr() in seen
+        seen.add(part.data_ptr())
+        own_copy = part.clone() if shared or spread else part
+        exact = own_copy.to(own.dtype)
+        ready.append(exact if scale == 1.0 else exact.div(scale))
+    return ready
+
+
+class _Scale:
+    """The factor of a float16 loss, so that small gradients do not vanish: halved when one overflows.
+
+    Args:
+        on: whether there is one; else it is 1.
+    """
+
+    def __init__(self, *, on: bool) -> None:
+        self.value = _FIRST_SCALE if on else 1.0
+        self._on, self._calm = on, 0
+
+    def takes(self, gradients: Sequence[torch.Tensor | None]) -> bool:
+        """Whether a step can be taken; an overflow leaves it out and halves the factor."""
+        if not self._on:
+            return True
+        if all(bool(torch.isfinite(part).all()) for part in gradients if part is not None):
+            self._calm += 1
+            if self._calm % _GROWS_AFTER == 0:
+                self.value *= 2
+            return True
+        if self.value <= _LEAST_SCALE:
+            return True  # then it is the model that diverges, and its NaN is refused by name
+        self.value, self._calm = self.value / 2, 0
+        return False
+
+
+def _batches(job: TrainingJob) -> Iterator[Batch]:
+    """The batches of all steps, on the device; the generator of dropout is left alone."""
+    device, weights = job.compute.torch_device, job.weights
+    labels = torch.from_numpy(job.dataset.labels)
+    rows = torch.arange(len(labels)) if weights is not None else None
+    for features, chosen in served(
+        torch.from_numpy(job.dataset.features), labels if rows is None else rows, job.batches()
+    ):
+        own = None if weights is None else torch.from_numpy(weights)[chosen].to(device)
+        truth = chosen if rows is None else labels[chosen]
+        yield Batch(features.to(device), truth.to(device), own, job.loss)
+
+
+def _gradients(
+    job: TrainingJob,
+    parameters: Sequence[nn.Parameter],
+    batch: Batch,
+    scale: float,
+    *,
+    first: bool,
+) -> list[torch.Tensor | None]:
+    """The gradient of a batch's loss times `scale`; sparse ones are made dense, since updates are."""
+    with blamed(batch):
+        with job.compute.autocast():
+            if job.training.step is None:
+                outputs = outputs_of(job.model, batch, job.dataset.labels if first else None)
+                loss = batch.mean(batch.loss.each(outputs, batch.labels))
+            else:
+                loss = job.training.step(job.model, batch)
+        if loss.numel() != 1:
+            raise PlanError(
+                f"a training step returns one number to descend, not a tensor of shape {list(loss.shape)}"
+            )
+        if not loss.requires_grad:
+            raise PlanError(
+                "the loss does not depend on any parameter that is trained, so that nothing would be "
+                "learnt: check for torch.no_grad, .detach() and .item() in the model, and for frozen "
+                "parameters"
+            )
+        scaled = loss * scale if scale != 1.0 else loss
+        gradients = cast(
+            "tuple[torch.Tensor | None, ...]",
+            torch.autograd.grad(scaled, parameters, allow_unused=True),
+        )
+    return [
+        part.to_dense() if part is not None and part.layout != torch.strided else part
+        for part in gradients
+    ]
+
+
+def outputs_of(model: nn.Module, batch: Batch, labels: NDArray[np.generic] | None) -> torch.Tensor:
+    """A model's outputs for a batch, float[n, k], in float32 at least.
+
+    Args:
+        model: to be asked.
+        batch: the examples.
+        labels: what the number of outputs is checked against; None where that has been done.
+
+    Raises:
+        DataError: outputs of another shape, or labels that the loss is not defined for.
+    """
+    outputs = model(batch.features)
+    count = len(batch.labels)
+    if not isinstance(outputs, torch.Tensor):
+        raise DataError(
+            f"the model returns a {type(outputs).__name__}, not a tensor of outputs [n, k]: wrap it in a "
+            "module whose forward picks that tensor, or give a training step of your own"
+        )
+    if tuple(outputs.shape) == (count,):
+        outputs = outputs[:, None]
+    if outputs.ndim != 2 or len(outputs) != count:
+        raise DataError(
+            f"the model gave outputs of shape {list(outputs.shape)} for {count} examples; a loss takes "
+            "[n, k]. Wrap the model, or give a training step of your own"
+        )
+    if labels is not None:
+        batch.loss.check(labels, outputs.shape[1])
+    return outputs.float() if outputs.dtype in _HALF else outputs
+
+
+@torch.no_grad()
+def number_of_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> int:
+    """How many outputs a model has, by asking it about an example or two.
+
+    Raises:
+        DataError: the model does not take the examples, or has no outputs [n, k].
+    """
+    compute.place(model)
+    few = dataset.subset(np.arange(min(len(dataset), 2)))
+    features = torch.from_numpy(few.features).to(compute.torch_device)
+    batch = Batch(features, torch.from_numpy(few.labels), None, few.kind.loss)
+    with in_mode(model, training=False), blamed(batch), compute.autocast():
+        return outputs_of(model, batch, None).shape[1]
+
+
+@contextlib.contextmanager
+def blamed(what: Batch | str) -> Generator[None]:
+    """Turn what somebody else's code raises into a `DataError` that says whose it is.
+
+    Args:
+        what: the batch that the model has been given, or whose code it is.
+
+    Raises:
+        DataError: in place of any error that is not ours.
+    """
+    try:
+        yield
+    except FedAvgError:
+        raise
+    except Exception as error:
+        first, who = str(error).strip().splitlines(), what
+        if isinstance(what, Batch):
+            shape = "×".join(map(str, what.features.shape[1:]))
+            who = f"the model does not take a batch of {len(what.labels)} examples of shape {shape}: it"
+        raise DataError(
+            f"{who} raised {type(error).__name__}: {first[0] if first else 'without a message'}{_hint(error)}"
+        ) from error
+
+
+def _hint(error: Exception) -> str:
+    text = str(error)
+    if "same dtype" in text or "expected scalar type" in text or "expected m1 and m2" in text:
+        return "; features are float32: make the model float32 with model.float(), or cast in its forward"
+    if "more than 1 value per channel" in text:
+        return (
+            "; it takes statistics over a batch, which one example does not have: use GroupNorm or "
+            "LayerNorm, or leave out clients with one example and batches of one"
+        )
+    return ""
+
+
+def _bits(buffer: torch.Tensor) -> torch.Tensor:
+    """A copy as bytes, in which NaN equals itself."""
+    return buffer.detach().cpu().contiguous().reshape(-1).view(torch.uint8).clone()
+
+
+def _check_buffers(model: nn.Module, before: dict[str, torch.Tensor]) -> None:
+    """Refuse a module whose training changed, added or removed a buffer."""
+    after = {name: _bits(buffer) for name, buffer in model.named_buffers()}
+    for name in (*before, *after):
+        old, new = before.get(name), after.get(name)
+        if old is None or new is None or not torch.equal(old, new):
+            owner = model.get_submodule(name.rpartition(".")[0])
+            raise PlanError(
+                f"training changed the buffer {name!r} of {type(owner).__name__}, which is no parameter: "
+                "it would leave the client neither clipped nor averaged. Use a layer without such state "
+                "(GroupNorm or LayerNorm for BatchNorm, no spectral norm, no moving averages or counters); "
+                "a BatchNorm whose statistics are only to be read stays as it is when you call .eval() on "
+                "it and freeze its parameters"
+            )

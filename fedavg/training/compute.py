@@ -1,0 +1,143 @@
+"""Where a model is trained and scored, and in which precision.
+
+Only models and examples move to a device.  Updates come back to the CPU as float64; clipping, noise, encoding
+and the protocol never leave it, and no privacy claim depends on what stands here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+
+from fedavg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from contextlib import AbstractContextManager
+
+    from torch import nn
+
+__all__ = ["CPU", "Compute", "DeviceName", "Precision", "in_mode"]
+
+DeviceName = Literal["cpu", "cuda", "mps", "auto"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A device and a precision.
+
+    Args:
+        device: "cpu", "cuda", "mps", or "auto" for the first of cuda, mps and cpu that is there.  "cuda:1"
+            names one of several.
+        precision: "float32", or mixed precision: with "bfloat16" and "float16", `torch.autocast` runs the
+            operations of the model that bear it in that type, and parameters, losses and steps stay in
+            float32.
+
+    Raises:
+        ConfigError: an unknown device or precision, or a device that this machine does not have.
+
+    Example:
+        >>> Compute("cpu").torch_device, Compute().mixed
+        (device(type='cpu'), False)
+    """
+
+    device: str = "cpu"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise ConfigError(
+                f"precision must be one of {', '.join(get_args(Precision))}, not {self.precision!r}"
+            )
+        kind = str(self.device).partition(":")[0]
+        if kind not in get_args(DeviceName):
+            raise ConfigError(
+                f"device must be one of {', '.join(get_args(DeviceName))}, not {self.device!r}"
+            )
+        if kind == "auto":
+            object.__setattr__(self, "device", _best())
+        elif kind != "cpu" and not _is_there(kind):
+            raise ConfigError(
+                f"device {self.device!r} is not to be had: torch {torch.__version__} finds no {kind} here; "
+                "choose 'auto', which takes what there is, or 'cpu'"
+            )
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as torch names it."""
+        return torch.device(self.device)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether autocast is on."""
+        return self.precision != "float32"
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is the CPU in float32, which fast paths are written for."""
+        return self.torch_device.type == "cpu" and not self.mixed
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of a forward pass."""
+        if not self.mixed:
+            return contextlib.nullcontext()
+        kind: torch.dtype = getattr(torch, self.precision)
+        return torch.autocast(self.torch_device.type, dtype=kind)
+
+    def place(self, model: nn.Module) -> None:
+        """Move a module to the device, in place; nothing happens when it is there."""
+        if self.torch_device.type != "cpu" or any(not part.is_cpu for part in model.parameters()):
+            model.to(self.torch_device)
+
+    @contextlib.contextmanager
+    def seeded(self, seed: int) -> Generator[None]:
+        """Seed torch's generators for a while: dropout then follows a public seed.
+
+        Afterwards the generators of the CPU and of the device are as they were.
+        """
+        device = self.torch_device
+        held = [] if device.type == "cpu" else [device]
+        kind = "cuda" if device.type == "cpu" else device.type
+        with torch.random.fork_rng(devices=held, device_type=kind):
+            torch.manual_seed(seed)
+            yield
+
+
+def _is_there(kind: str) -> bool:
+    return torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
+
+
+def _best() -> str:
+    return next((kind for kind in ("cuda", "mps") if _is_there(kind)), "cpu")
+
+
+CPU = Compute()
+"""The CPU in float32."""
+
+
+@contextlib.contextmanager
+def in_mode(model: nn.Module, *, training: bool) -> Generator[None]:
+    """Put a module into training or evaluation mode for a while.
+
+    A part that was put into evaluation mode by its owner, inside of a module in training mode, stays in it:
+    that is how layers are frozen whose statistics are only read.
+
+    Args:
+        model: as its owner left it; its modes are restored afterwards.
+        training: whether to train it.
+    """
+    before = [(part, part.training) for part in model.modules()]
+    held = [part for part, was in before if not was] if model.training else []
+    try:
+        model.train(training)
+        if training:
+            for part in held:
+                part.training = False
+        yield
+    finally:
+        for part, was in before:
+            part.training = was

@@ -1,0 +1,253 @@
+"""One trial step: what cannot train is refused with the reason, before anything is charged or sent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from fedavg.algorithms.personal import Ditto, FedRep
+from fedavg.data.dataset import Dataset
+from fedavg.encoding.fixed_point import FixedPoint
+from fedavg.errors import CapacityError, DataError, FedAvgError, PlanError
+from fedavg.federation.federation import Federation
+from fedavg.losses import CrossEntropy
+from fedavg.models.layout import Layout
+from fedavg.optimizers.local import LocalTraining
+from fedavg.optimizers.server import FedAvg
+from fedavg.plan.plan import Plan
+from fedavg.privacy.noise import CentralGaussian
+from fedavg.privacy.sampling import PoissonCohort
+from fedavg.sums.plain import InsecurePlain
+from fedavg.training.job import TrainingJob
+from fedavg.training.loop import local_update
+from tests.e2e.small import SUMS, clients, examples, plan
+from tests.fedavg.support.block_plans import CUTS, MODEL
+
+
+class Counting(nn.Linear):
+    """Counts its forward passes in a buffer, as moving averages and schedules do."""
+
+    def __init__(self):
+        super().__init__(12, 3)
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, inputs):
+        if self.training:
+            self.calls += 1
+        return super().forward(inputs)
+
+
+class Detached(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs).detach()
+
+
+class Diverging(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs) * 1e39
+
+
+class Broken(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs).no_such_method()
+
+
+class Split(nn.Module):
+    """Batch statistics, and so no batch of one."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm = nn.Linear(12, 3), nn.BatchNorm1d(3, track_running_stats=False)
+
+    def forward(self, inputs):
+        return self.norm(self.a(inputs))
+
+
+def _private(**changes):
+    parts = {
+        "cohort": PoissonCohort(0.9),
+        "encoding": FixedPoint(1.0, 16),
+        "noise": CentralGaussian(2.0),
+        "secure_sum": InsecurePlain(),
+        "local_training": LocalTraining(lr=0.1),
+        "server_optimizer": FedAvg(),
+    }
+    return Plan(**(parts | changes))
+
+
+CASES = {
+    "BatchNorm": (
+        lambda: nn.Sequential(nn.Linear(12, 3), nn.BatchNorm1d(3)),
+        {},
+        r"'1.running_mean' of BatchNorm1d.*GroupNorm",
+    ),
+    "counter": (Counting, {}, "buffer 'calls' of Counting.*GroupNorm or LayerNorm"),
+    "spectral norm": (
+        lambda: nn.Sequential(parametrizations.spectral_norm(nn.Linear(12, 3))),
+        {},
+        r"buffer '0.parametrizations.weight.0._[uv]'.*no spectral norm",
+    ),
+    "detached": (lambda: Detached(12, 3), {}, "does not depend on any parameter"),
+    "diverging": (lambda: Diverging(12, 3), {}, "NaN or infinity: lower it"),
+    "broken": (lambda: Broken(12, 3), {}, "AttributeError"),
+    "too few outputs": (lambda: nn.Linear(12, 2), {}, "label 2.*2 outputs"),
+    "inputs": (lambda: nn.Linear(5, 3), {}, "examples of shape 12: it raised RuntimeError"),
+    "double": (lambda: nn.Linear(12, 3).double(), {}, r"model.float\(\)"),
+    "loss": (
+        lambda: nn.Linear(12, 3),
+        {"local_training": LocalTraining(loss="mse")},
+        "'mse' is of labels of kind numbers",
+    ),
+    "class weights": (
+        lambda: nn.Linear(12, 3),
+        {"local_training": LocalTraining(loss=CrossEntropy(class_weights=(1.0, 2.0)))},
+        "class_weights has 2 weights",
+    ),
+}
+
+
+@pytest.mark.parametrize("private", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_what_cannot_train_is_refused_before_any_charge(name, private):
+    """Mutant: without the trial every client fails alike, each round is charged, and the run "finishes"."""
+    make, changes, said = CASES[name]
+    model = make()
+    before = {key: part.clone() for key, part in model.state_dict().items()}
+    chosen = _private(**changes) if private else plan(SUMS["insecure-plain"], **changes)
+    run = Federation(model, clients(20), chosen)
+    with pytest.raises((DataError, PlanError), match=rf"(?s)client \d+.* cannot train.*{said}"):
+        next(run.run(2))
+    assert not run.ledger.history
+    assert run.stopped == "unstarted"
+    assert all(torch.equal(part, before[key]) for key, part in model.state_dict().items())
+
+
+def test_one_kind_of_client_that_cannot_train_is_found_among_the_others():
+    """Clients with one example, among twenty that have more."""
+    population = clients(20) | {20: examples(1, 5), 21: examples(1, 6)}
+    run = Federation(Split(), population, plan(SUMS["insecure-plain"]))
+    with pytest.raises(
+        DataError, match=r"client 20 \(and 1 more like it\).*statistics over a batch"
+    ):
+        run.resolve(1)
+    list(Federation(Split(), clients(20), plan(SUMS["insecure-plain"])).run(1))
+
+
+def test_a_last_batch_of_one_is_no_batch():
+    """41 examples in batches of 8: the one that is left joins the last eight."""
+    population = {client: examples(41, client) for client in range(10)}
+    training = LocalTraining(batch_size=8, lr=0.1)
+    run = Federation(Split(), population, plan(SUMS["insecure-plain"], local_training=training))
+    (result,) = run.run(1)
+    assert (result.survivors, result.failures) == (10, {})
+
+
+def test_one_label_beyond_the_outputs_is_found_wherever_it_is():
+    """The last example of the last client, which no trial step sees."""
+    population = clients(20)
+    last = population[19]
+    labels = last.labels.copy()
+    labels[-1] = 10**9
+    population[19] = Dataset(last.features, labels)
+    run = Federation(nn.Linear(12, 3), population, plan(SUMS["insecure-plain"]))
+    with pytest.raises(DataError, match="client 19 cannot train: there is a label 1000000000"):
+        run.resolve(1)
+
+
+def test_an_update_that_cannot_be_encoded_is_refused():
+    chosen = plan(SUMS["insecure-plain"], local_training=LocalTraining(lr=1e4))
+    run = Federation(nn.Linear(12, 3), clients(20), chosen)
+    with pytest.raises(CapacityError, match="client 0"):
+        run.resolve(1)
+
+
+def test_a_scoring_that_fails_is_refused_too():
+    class Moody(nn.Linear):
+        def forward(self, inputs):
+            if not self.training:
+                raise RuntimeError("not while scoring")
+            return super().forward(inputs)
+
+    chosen = _private()
+    run = Federation(Moody(12, 3), clients(20), chosen, evaluate=examples(30, 1))
+    with pytest.raises(DataError, match="not while scoring"):
+        next(run.run(1))
+    assert not run.ledger.history
+
+
+def test_sparse_embeddings_train_under_adam():
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = nn.Embedding(50, 4, sparse=True), nn.Linear(48, 3)
+
+        def forward(self, inputs):
+            return self.head(self.table((inputs.abs() * 10).long().clamp(0, 49)).flatten(1))
+
+    training = LocalTraining(lr=0.01, optimizer="adam")
+    run = Federation(Words(), clients(20), _private(local_training=training))
+    assert all(not result.failures for result in run.run(2))
+    assert (run.released != 0).any()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"personalization": Ditto(LocalTraining(lr=0.1), 0.5)},
+        {"personalization": FedRep(LocalTraining(lr=0.1), ("2.*",))},
+        {"clipping": None},
+    ],
+)
+def test_a_trial_leaves_no_trace_in_the_run(changes, monkeypatch):
+    """The same rounds with and without it: it neither moves the model nor draws what a round draws."""
+    model = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+    released = []
+    for tried in (True, False):
+        run = Federation(model, clients(20), plan(SUMS["insecure-plain"], **changes))
+        if not tried:
+            monkeypatch.setattr("fedavg.federation.federation.try_out", lambda *_: None)
+        list(run.run(2))
+        released.append(run.released)
+    np.testing.assert_array_equal(*released)
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_every_block_is_tried(name, monkeypatch):
+    tried = []
+
+    def spy(job):
+        tried.append(job.layout)
+        return local_update(job)
+
+    monkeypatch.setattr("fedavg.client.trial.local_update", spy)
+    Federation(MODEL, clients(24), plan(SUMS["insecure-plain"], blocks=CUTS[name])).resolve(2)
+    assert len(tried) == 2
+    assert (tried[0] == tried[1]) == (name != "layers")
+
+
+def test_the_callers_module_is_nobodys_workspace():
+    """After a private run it held one client's own model, neither clipped nor noised."""
+    torch.manual_seed(0)
+    model = nn.Linear(12, 3)
+    layout = Layout.of(model)
+    start = layout.flatten(model)
+    population = clients(10)
+    run = Federation(model, population, _private(local_training=LocalTraining(lr=0.5)))
+    list(run.run(1))
+    held = layout.flatten(model)
+    np.testing.assert_array_equal(held, start)
+    for data in population.values():
+        job = TrainingJob(nn.Linear(12, 3), layout, start, data, LocalTraining(lr=0.5))
+        assert not np.allclose(start + local_update(job), held, atol=1e-6)
+    assert (run.released != start).any()
+
+
+def test_an_error_of_the_trial_is_the_users_type():
+    """Refusals stay in the package's tree, so that a command line can print them without a traceback."""
+    run = Federation(Broken(12, 3), clients(6), plan(SUMS["insecure-plain"]))
+    with pytest.raises(FedAvgError) as caught:
+        run.resolve(1)
+    assert isinstance(caught.value.__cause__.__cause__, AttributeError)
