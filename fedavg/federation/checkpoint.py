@@ -1,15 +1,16 @@
 """Checkpoints: what a run needs to go on after a crash, and the order in which it reaches the disk.
 
 A round is charged, and the charge is on disk, before any client is asked; the checkpoint is replaced whole
-after it.  A round that was charged but has no checkpoint stays charged, whatever became of it.  These files
-name the clients of a round, so they are for the server's operator only.
+after it.  A round that was charged but has no checkpoint stays charged, whatever became of it.  Without
+noise nothing is charged; there it is on disk, before the sum of a round may be opened, whose updates are in
+it.  These files name the clients of a round, so they are for the server's operator only.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from safetensors.numpy import save
 
 from dp import DpError, Ledger
 from fedavg.errors import CheckpointError
-from fedavg.files import refuse_other_names, replace_file
+from fedavg.files import FileJournal, refuse_other_names, replace_file
 from fedavg.server.model import ModelState
 from fedavg.sums.interface import Conviction
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    import he
     from fedavg.models.layout import Layout
     from fedavg.optimizers.server import State
     from fedavg.plan.plan import Budget
@@ -44,6 +46,7 @@ __all__ = [
 
 _FORMAT = "fedavg checkpoint 1"
 _CHECKPOINT, _LEDGER, _ROUND = "checkpoint.safetensors", "ledger.json", "round.json"
+_OPENED = "opened.log"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +61,8 @@ class Checkpoint:
         ledger: `dp.Ledger.state_dict` at that time.
         last: the last round's figures, or None before the first.
         convictions: of clients that are asked no more.
+        spent: clients whose updates of the present model may be in an opened sum, where no noise covers
+            them; they are not asked again before the model has moved.
 
     Raises:
         CheckpointError: values that no run can have.
@@ -76,6 +81,7 @@ class Checkpoint:
     ledger: Mapping[str, Any]
     last: Mapping[str, Any] | None
     convictions: Sequence[Conviction] = ()
+    spent: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         model = self.model
@@ -120,6 +126,7 @@ class Checkpoint:
                 [found.client, found.reason, found.context.hex(), found.evidence.hex()]
                 for found in self.convictions
             ],
+            "spent": list(self.spent),
         }
         contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
         return save(contiguous, {"format": _FORMAT, "state": json.dumps(header)})
@@ -158,6 +165,7 @@ class Checkpoint:
                     Conviction(int(client), str(reason), *map(bytes.fromhex, parts))
                     for client, reason, *parts in state.get("convictions", ())
                 ],
+                spent=tuple(int(client) for client in state.get("spent", ())),
             )
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged, the run cannot go on: {error}") from error
@@ -198,11 +206,13 @@ class Restart:
         ledger: what was charged, rounds that never finished included.
         asked: clients that were asked in the round that was running, by the round's index; each may have
             sent a masked update.
+        opening: clients whose updates may be in an opened sum, by the index of the round that was running.
     """
 
     checkpoint: Checkpoint
     ledger: Ledger
     asked: Mapping[int, tuple[int, ...]]
+    opening: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
 
     @property
     def lost(self) -> int:
@@ -238,13 +248,22 @@ class Journal(Protocol):
         """A round is charged; its clients are asked when this returns."""
         ...
 
+    def opening(self, round_index: int, clients: Sequence[int]) -> None:
+        """The sum of these clients' updates may be opened when this returns."""
+        ...
+
     def finished(self, checkpoint: Checkpoint, ledger: Ledger) -> None:
         """A round is over; its figures are given out when this returns."""
         ...
 
+    @property
+    def opened(self) -> he.Journal:
+        """The key holder's: which sums it has opened, or may have."""
+        ...
+
 
 class RunJournal:
-    """A journal in a run directory: `ledger.json`, `round.json` and `checkpoint.safetensors`.
+    """A journal in a run directory: `ledger.json`, `round.json`, `checkpoint.safetensors`, `opened.log`.
 
     Args:
         folder: an existing directory, held by one process at a time.
@@ -252,6 +271,19 @@ class RunJournal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._opened: FileJournal | None = None
+
+    @property
+    def opened(self) -> FileJournal:
+        """The key holder's record, in `opened.log`."""
+        if self._opened is None:
+            self._opened = FileJournal(self._folder / _OPENED)
+        return self._opened
+
+    def opening(self, round_index: int, clients: Sequence[int]) -> None:
+        """Put on disk whose updates may be in an opened sum."""
+        text = json.dumps({"round_index": round_index, "opening": list(clients)})
+        self._replace(_ROUND, text.encode())
 
     def charged(self, ledger: Ledger, round_index: int, asked: Sequence[int]) -> None:
         """Put the charge on disk, then who is about to be asked."""
@@ -294,7 +326,7 @@ class RunJournal:
                 f"{self._folder / _LEDGER} shows less spent than was released, or another budget: put "
                 "the run's own ledger back"
             )
-        return Restart(checkpoint, ledger, self._asked())
+        return Restart(checkpoint, ledger, self._running("asked"), self._running("opening"))
 
     def _ledger(self) -> Ledger | None:
         path = self._folder / _LEDGER
@@ -305,13 +337,16 @@ class RunJournal:
                 f"{path} is damaged, so what was spent is unknown: {error}"
             ) from error
 
-    def _asked(self) -> dict[int, tuple[int, ...]]:
+    def _running(self, name: str) -> dict[int, tuple[int, ...]]:
+        """What `round.json` lists under a name, by the round's index; {} when it lists nothing there."""
         path = self._folder / _ROUND
         if not path.exists():
             return {}
         try:
             state = json.loads(path.read_bytes())
-            return {int(state["round_index"]): tuple(int(client) for client in state["asked"])}
+            if name not in state:
+                return {}
+            return {int(state["round_index"]): tuple(int(client) for client in state[name])}
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +19,19 @@ from fedavg.algorithms.state import FolderStore
 from fedavg.client.blocks import check_model
 from fedavg.client.trial import Trial, try_out
 from fedavg.errors import DataError, LocalProtocolError
+from fedavg.federation.broken_off import draw, draw_others, newly_spent, void_rounds
 from fedavg.federation.checkpoint import Checkpoint, fingerprint
 from fedavg.federation.entry import check_evaluation, enrolled
 from fedavg.federation.provision import provision_all
 from fedavg.federation.scoring import Scorer
+from fedavg.federation.watching import Recorded, Watch
 from fedavg.models.files import model_bytes, rest_digest
 from fedavg.models.spec import ModelSpec
 from fedavg.plan.resolution import resolve
 from fedavg.protocol.driver import PROTOCOL_ERRORS, RoundTraffic
 from fedavg.protocol.result import RoundResult
 from fedavg.server.model import GlobalModel
+from fedavg.server.openings import AnnouncedSide
 from fedavg.server.retries import persevere, take_sum
 from fedavg.simulation.fork_server import start_early
 from fedavg.simulation.pool import WorkerPool
@@ -54,9 +58,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Federation", "RoundResult"]
 
-_EMPTY = -2  # ids from here down stand for enrolled clients that are not here; -1 is the key holder
-_WATCHED = 3  # clients with a probe in a recorded round: one of them surely stays to its end
-
 
 class Federation:
     """A simulated federation.
@@ -75,12 +76,7 @@ class Federation:
         transcript: records what the server sees, when given.
         journal: keeps what a crash must not lose, when given.
         client_store: folder for what the clients keep between rounds; None keeps it in memory.
-        population: N, the declared number of enrolled clients, which is public; None declares as many as
-            there are.  Noise, divisor and cohort sizes follow from N alone: epsilon compares a run with
-            one in which one enrolled client never answers.
-
-    Raises:
-        DataError: no clients, or more of them than were declared.
+        population: N, the declared and public number of enrolled clients; None declares those that are here.
 
     With personalisation, `scores` holds each client's own figures when a run has ended.
 
@@ -118,7 +114,7 @@ class Federation:
         self.transcript = transcript
         self.ledger = Ledger(plan.budget.epsilon, plan.budget.delta)
         self.stopped = "unstarted"
-        self.watched: tuple[int, ...] = ()
+        self._watch = Watch()
         self._spec = model if isinstance(model, ModelSpec) else None
         built = model.build() if isinstance(model, ModelSpec) else model
         head = () if plan.personalization is None else plan.personalization.head
@@ -128,15 +124,9 @@ class Federation:
         self._sizes = {client: len(data) for client, data in clients.items()}
         self.population = population or len(clients)
         self._clients = dict(clients)  # until they are handed to the clients
-        self._scorer = Scorer(
-            self._model,
-            self.layout,
-            evaluate,
-            apart=bool(self._kept),
-            scoring=replace(
-                scoring or Scoring(), loss=plan.local_training.loss, compute=self._compute
-            ),
-        )
+        chosen = replace(scoring or Scoring(), loss=plan.local_training.loss, compute=self._compute)
+        apart = bool(self._kept)
+        self._scorer = Scorer(self._model, self.layout, evaluate, apart=apart, scoring=chosen)
         if evaluate is not None:
             check_evaluation(evaluate, clients)
         self._tried = False
@@ -148,6 +138,7 @@ class Federation:
         self._global = GlobalModel(plan, self.layout.flatten(self._model), self.layout)
         self._participations: dict[int, int] = dict.fromkeys(self._sizes, 0)
         self._convicted: dict[int, Conviction] = {}
+        self._spent: frozenset[int] = frozenset()  # see Checkpoint.spent
         self._server_epsilon: dict[int, float | None] = {}
         self.last_sum: SumResult | None = None
         self.last_update: NDArray[np.float64] | None = None
@@ -157,6 +148,15 @@ class Federation:
     def released(self) -> NDArray[np.float64]:
         """float64[d]: the model as released last."""
         return self._global.released
+
+    @property
+    def watched(self) -> tuple[int, ...]:
+        """Clients with a probe in the recorded round."""
+        return self._watch.clients
+
+    def probe(self, client: int) -> Recorded | None:
+        """A watched client's encoded update before and after its noise: a simulation's privilege."""
+        return self._watch.seen(client)
 
     @property
     def convictions(self) -> tuple[Conviction, ...]:
@@ -176,19 +176,14 @@ class Federation:
             largest_client=max(self._sizes.values()),
             rest=self._rest,
         )
-        self._try_out(resolution)
+        if not self._tried:
+            start = self._global.start(0)
+            trial = Trial(resolution, self._model, self.layout, start, self._seed, self._compute)
+            with one_thread():
+                try_out(trial, self._clients)
+                self._scorer.try_out(self._global.vector)
+            self._tried = True
         return resolution
-
-    def _try_out(self, resolution: Resolution) -> None:
-        """Let one client of each kind take a step, and score the initial model, before any charge."""
-        if self._tried:
-            return
-        start = self._global.start(0)
-        trial = Trial(resolution, self._model, self.layout, start, self._seed, self._compute)
-        with one_thread():
-            try_out(trial, self._clients)
-            self._scorer.try_out(self._global.vector)
-        self._tried = True
 
     def model_file(self, vector: NDArray[np.float64] | None = None) -> bytes:
         """A model, whole, as a safetensors file: any run may start from it.
@@ -208,11 +203,12 @@ class Federation:
 
         Args:
             num_rounds: length of the whole run.
-            restart: goes on from there.  Under DP a round that was charged and never finished gives no
-                model; without noise it is run again.
+            restart: goes on from there.  A round that was charged and never finished gives no model, and
+                without noise one whose sum may have been opened; see `fedavg.federation.broken_off`.
 
         Raises:
-            CheckpointError: a restart of another plan, model, population or seed.
+            CheckpointError: a restart of another plan, model, population or seed, or one that has too few
+                clients left.
             PlanError and the packages' own errors: a plan that does not add up, before any round.
             LocalProtocolError: a second run.
         """
@@ -248,15 +244,15 @@ class Federation:
         self._global.restore(point.model)
         self._participations = dict(point.participations)
         self._convicted = {found.client: found for found in point.convictions}
+        self._spent = frozenset(point.spent)
         if self._store is not None:
             FolderStore(self._store).rewind(self.plan.sequence(point.rounds_done, 0))
 
     def _rounds(
         self, resolution: Resolution, transport: InProcess | WorkerPool, restart: Restart | None
     ) -> Generator[RoundResult]:
-        provision = provision_all(
-            resolution, transport, (self._model, self.layout), self._seed, self._store
-        )
+        model, kept = (self._model, self.layout), (self._store, self._journal)
+        provision = provision_all(resolution, transport, model, self._seed, *kept)
         side = self.plan.secure_sum.server_side(provision.server)
         event, ids = resolution.release_event(), sorted(self._sizes)
         done = 0 if restart is None else restart.checkpoint.rounds_done
@@ -264,12 +260,9 @@ class Federation:
             self._record(resolution, done, None)
         if event is not None and not self.ledger.history:
             self.ledger.charge(resolution.failure(), resolution.num_rounds)
-        if restart is not None and event is not None:
-            for _ in range(min(restart.lost, resolution.num_rounds - done)):
-                result = self._lost(resolution, done, restart.asked.get(done, ()))
-                done += 1
-                self._record(resolution, done, result)
-                yield result
+        hidden = self.plan.secure_sum.hides_updates or provision.key_holder is not None
+        if restart is not None:
+            done = yield from self._void(resolution, restart, hidden=hidden)
         for index in range(done, resolution.num_rounds):
             if event is not None:
                 try:
@@ -277,41 +270,44 @@ class Federation:
                 except BudgetExhaustedError:
                     self.stopped = "budget"
                     return
-            cohort = self._draw(ids)
+            cohort = draw(resolution, ids, self.population, self._spent)
             if event is not None and self._journal is not None:
                 self._journal.charged(self.ledger, index, self._asked(resolution, cohort))
+            announced = side
+            if event is None and hidden and self._journal is not None:
+                announced = AnnouncedSide(side, partial(self._journal.opening, index))
             with one_thread():
-                result = self._round(resolution, transport, side, index, cohort)
+                result = self._round(resolution, transport, announced, index, cohort)
             self._record(resolution, index + 1, result)
             yield result
         self.stopped = "finished"
 
-    def _draw(self, ids: list[int]) -> tuple[int, ...]:
-        """A cohort among all enrolled; whoever is enrolled and not here never answers."""
-        empty = range(_EMPTY, _EMPTY - (self.population - len(ids)), -1)
-        drawn = self.plan.cohort.draw([*ids, *empty])
-        return tuple(client for client in drawn if client > _EMPTY)
-
     def _asked(self, resolution: Resolution, cohort: tuple[int, ...]) -> tuple[int, ...]:
-        """Those below their cap, and not convicted; the others are as if they never answered.
-
-        A client keeps count itself, but not beyond a restart of the simulation.
-        """
+        """Those below their cap, which clients do not count beyond a restart; none spent or convicted."""
         cap = resolution.max_participations or math.inf
-        return tuple(
-            client
-            for client in cohort
-            if self._participations[client] < cap and client not in self._convicted
-        )
+        out = self._spent | self._convicted.keys()
+        left = (client for client in cohort if client not in out)
+        return tuple(client for client in left if self._participations[client] < cap)
 
-    def _lost(self, resolution: Resolution, index: int, asked: tuple[int, ...]) -> RoundResult:
-        """A round that was charged before the run broke off: whoever was asked may have sent an update."""
-        for client in asked:
-            self._participations[client] += 1
-        self._global.void(index)
-        why = "the run broke off in it; it stays charged"
-        report = self._report(resolution, RoundTraffic(), index, len(asked), 0, why)
-        return replace(report, clip=self._global.clip)
+    def _void(
+        self, resolution: Resolution, restart: Restart, *, hidden: bool
+    ) -> Generator[RoundResult, None, int]:
+        """Rounds that broke off and give no model; refuses before anything is written."""
+        done = restart.checkpoint.rounds_done
+        void = void_rounds(resolution, restart, hidden=hidden)
+        self._spent |= set(newly_spent(resolution, restart, hidden=hidden))
+        if self._spent and done + len(void) < resolution.num_rounds:
+            draw_others(resolution, sorted(self._sizes), self._spent)
+        for clients, why in void:
+            for client in clients:  # each may have sent an update
+                self._participations[client] += 1
+            self._global.void(done)
+            report = self._report(resolution, RoundTraffic(), done, len(clients), 0, why)
+            result = replace(report, clip=self._global.clip)
+            done += 1
+            self._record(resolution, done, result)
+            yield result
+        return done
 
     def _record(self, resolution: Resolution, rounds_done: int, last: RoundResult | None) -> None:
         if self._journal is None:
@@ -324,6 +320,7 @@ class Federation:
             ledger=self.ledger.state_dict(),
             convictions=self.convictions,
             last=None if last is None else asdict(last),
+            spent=tuple(sorted(self._spent)),
         )
         self._journal.finished(point, self.ledger)
 
@@ -342,44 +339,29 @@ class Federation:
             nonlocal survivors, missing
             transport.begin_round(index, number)
             asked = self._asked(resolution, drawn)
-            self._watch(transport, index, asked)
+            self._watch.round(self.transcript, transport, index, asked)
             start = self._global.start(index, number)
             try:
-                parts = (self._global, resolution, side, transport, traffic)
-                taken = take_sum(*parts, start, asked, self.transcript)
+                parts = (side, transport, traffic, start, asked, self.transcript)
+                taken = take_sum(self._global, resolution, *parts)
             except PROTOCOL_ERRORS:
                 self._global.void(index, number)
                 raise
             finally:
                 self._convicted |= traffic.convictions
+            self._spent = frozenset()  # the model has moved
             self.last_sum, self.last_update = taken.sums, taken.update
             survivors, missing = len(taken.sums.survivors), taken.missing
 
         spent = traffic.contributed
-        tried = persevere(resolution, sorted(self._sizes), cohort, spent, attempt)
+        fresh = sorted(self._sizes.keys() - self._spent)
+        tried = persevere(resolution, fresh, cohort, spent, attempt)
         for client in spent:
             self._participations[client] += 1
         report = self._report(
             resolution, traffic, index, len(tried.cohort), survivors, tried.skipped
         )
         return replace(report, clip=clip, skipped_blocks=missing, aborted=tried.aborted)
-
-    def _watch(
-        self, transport: InProcess | WorkerPool, index: int, cohort: tuple[int, ...]
-    ) -> None:
-        record = self.transcript
-        if record is None:
-            return
-        record.round_index = index
-        if record.rounds is None or index in record.rounds:
-            self.watched = cohort[:_WATCHED]
-            for client in self.watched:
-                transport.watch(client)
-            self._seen = transport.seen
-
-    def probe(self, client: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """A watched client's encoded update before and after its noise: a simulation's privilege."""
-        return self._seen(client) if client in self.watched else None
 
     def _report(
         self,

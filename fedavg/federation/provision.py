@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from fedavg.federation.checkpoint import Journal
     from fedavg.models.layout import Layout
     from fedavg.plan.resolution import Resolution
     from fedavg.simulation.population import InProcess
@@ -28,6 +29,7 @@ def provision_all(
     model: tuple[nn.Module, Layout],
     seed: int,
     store: Path | None,
+    journal: Journal | None,
 ) -> Provision:
     """Hand out keys and directories; after it, the roles exchange bytes only.
 
@@ -37,6 +39,7 @@ def provision_all(
         model: the module that clients of this process train with, and its layout.
         seed: public seed of the order of local examples.
         store: folder for what clients keep between rounds, or None for memory.
+        journal: where the key holder writes down what it opens; None for nowhere.
     """
     sums = resolution.plan.secure_sum
     largest = resolution.spec(resolution.bounds.cap, resolution.digest)
@@ -48,5 +51,7 @@ def provision_all(
         transport.equip(resolution, *model, provision.clients, seed, kept)
     if provision.key_holder is not None:
         side = sums.key_holder_side(provision.key_holder)
-        transport.add_party(KEY_HOLDER, KeyHolder(resolution, side))
+        transport.add_party(
+            KEY_HOLDER, KeyHolder(resolution, side, None if journal is None else journal.opened)
+        )
     return provision

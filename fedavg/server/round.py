@@ -212,12 +212,13 @@ class KeyHolder:
                 f"a round among {request.roster_size} clients lies outside the plan's "
                 f"{bounds.floor} … {bounds.cap}"
             )
+        if not begun:
+            self._record(request.round)
         self._round, self._tried, self._opened = (
             request.round,
             tried | {request.start_digest},
             opened,
         )
-        self._record(request)
         context = round_context(
             self._resolution.digest, request.round, request.roster_size, request.start_digest
         )
@@ -235,12 +236,15 @@ class KeyHolder:
             raise LocalProtocolError(f"the plan has no sum of block {block}")
         return self._resolution.of_block(block)
 
-    def _record(self, request: OpenRequest) -> None:
-        """What was asked under one first message may be one client's updates: it is opened once."""
+    def _record(self, number: int) -> None:
+        """Write down that a round begins here; one that began before a restart may have been opened."""
         if self._journal is None:
             return
-        fact = b"fedavg opening" + self._resolution.digest + request.start_digest
+        fact = (
+            b"fedavg opening" + self._resolution.digest + number.to_bytes(8, "little", signed=True)
+        )
         if not self._journal.add(fact):
             raise LocalProtocolError(
-                f"the sum of round {request.round} may have been opened before the restart"
+                f"a sum of round {number} may have been opened before the key holder's restart; "
+                "the round is void"
             )

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import chi2
 
 from fedavg.errors import DataError
+from fedavg.federation.broken_off import draw
 from fedavg.federation.federation import Federation
 from fedavg.plan.resolution import resolve
 from fedavg.privacy.noise import DistributedGaussian, guaranteed_variance
@@ -61,7 +62,8 @@ def test_the_mutant_that_counts_who_exists_is_far_beyond_its_epsilon():
 
 def test_clients_that_are_enrolled_and_not_here_are_drawn_and_never_answer():
     run = Federation(MODEL, clients(30), plan(SecAgg(), cohort=FixedCohort(40)), population=45)
-    sizes = {len(run._draw(sorted(range(30)))) for _ in range(40)}
+    resolution = run.resolve(1)
+    sizes = {len(draw(resolution, range(30), 45, frozenset())) for _ in range(40)}
     assert min(sizes) >= 25  # 40 of 45 seats, 15 of them empty
     assert max(sizes) <= 30
     assert len(sizes) > 1

@@ -13,6 +13,7 @@ from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.federation import federation as federation_module
 from fedavg.federation.checkpoint import RunJournal
 from fedavg.federation.federation import Federation
+from fedavg.federation.provision import provision_all
 from fedavg.optimizers.local import LocalTraining
 from fedavg.privacy.noise import CentralGaussian
 from fedavg.privacy.sampling import FixedCohort, PoissonCohort
@@ -371,7 +372,8 @@ def test_attempts_have_faults_of_their_own_in_every_process(workers):
     transport = run._transport()
     answered = []
     try:
-        run._enrol(run.resolve(2), transport)
+        resolution = run.resolve(2)
+        provision_all(resolution, transport, (run._model, run.layout), 0, None, None)
         for attempt in (0, 1, 2):
             transport.begin_round(1, attempt)
             message = encode(run._global.start(1, attempt))
