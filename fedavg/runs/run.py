@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,29 +20,25 @@ from rich.progress import (
 
 from fedavg.algorithms.personal import summary_of
 from fedavg.config.build import build_job, load_config
-from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CheckpointError, ConfigError
 from fedavg.federation.checkpoint import RunJournal
 from fedavg.federation.federation import Federation
 from fedavg.parts import Trait, traits_of
-from fedavg.plan.plan import Budget
 from fedavg.protocol.result import RoundResult
 from fedavg.protocol.transcript import Transcript
 from fedavg.reports.run import write_report
+from fedavg.runs.baseline import unprotected
 from fedavg.runs.directory import RunDirectory
 from fedavg.runs.interrupts import postponed_interrupts
 from fedavg.runs.server_view import server_view
 from fedavg.simulation.fork_server import start_early
 from fedavg.simulation.population import Faults
-from fedavg.sums.plain import InsecurePlain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fedavg.algorithms.interface import UpdateStage
     from fedavg.config.build import Config, Job
     from fedavg.federation.checkpoint import Restart
-    from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution
 
 __all__ = ["Outcome", "execute", "resume"]
@@ -335,18 +331,7 @@ def _write_view(
 
 def _baseline(job: Job, console: Console) -> float | None:
     """Accuracy of the same training without clipping, noise or masks."""
-    plan = replace(
-        job.plan,
-        encoding=FixedPoint(job.config.encoding.range, 20, rounding="nearest"),
-        noise=None,
-        secure_sum=InsecurePlain(),
-        budget=Budget(delta=job.plan.budget.delta),
-        max_participations=None,
-        clipping=None,
-        stages=_uncompressed(job.plan),
-        download="float32",
-        personalization=None,
-    )
+    plan = unprotected(job.plan, job.config.encoding.range)
     federation = Federation(
         job.model,
         job.clients,
@@ -367,12 +352,6 @@ def _baseline(job: Job, console: Console) -> float | None:
             console.print("Interrupted: no unprotected accuracy.")
             return None
     return accuracy
-
-
-def _uncompressed(plan: Plan) -> tuple[UpdateStage, ...]:
-    """The stages that train, without those that leave something out."""
-    less = {Trait.PARTIAL_VECTOR, Trait.RESIDUAL}
-    return tuple(stage for stage in plan.stages if not less & traits_of(stage))
 
 
 def _summary(
