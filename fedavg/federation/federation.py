@@ -233,8 +233,9 @@ class Federation:
     def _transport(self) -> InProcess | WorkerPool:
         datasets, self._clients = self._clients, {}
         if self._workers and self._spec is not None:
-            options = {"workers": self._workers, "faults": self._faults}
-            return WorkerPool(datasets, self._spec, compute=self._compute, **options)
+            faults, compute = self._faults, self._compute
+            count = self._workers
+            return WorkerPool(datasets, self._spec, workers=count, faults=faults, compute=compute)
         return InProcess(Population(datasets, self._faults, self._compute))
 
     def _restore(self, resolution: Resolution, restart: Restart) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from fedavg.sums.interface import ServerSession, ServerSide, SumResult, SumSpec
+    from fedavg.sums.interface import Conviction, ServerSession, ServerSide, SumResult, SumSpec
 
 __all__ = ["AnnouncedSide"]
 
@@ -54,6 +54,10 @@ class _AnnouncedSession:
     @property
     def collecting(self) -> bool:
         return self._session.collecting
+
+    @property
+    def convictions(self) -> Sequence[Conviction]:
+        return self._session.convictions
 
     def open(self) -> Mapping[int, Sequence[bytes]]:
         return self._session.open()
