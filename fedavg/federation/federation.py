@@ -176,7 +176,7 @@ class Federation:
             largest_client=max(self._sizes.values()),
             rest=self._rest,
         )
-        if not self._tried:
+        if self._clients and not self._tried:
             start = self._global.start(0)
             trial = Trial(resolution, self._model, self.layout, start, self._seed, self._compute)
             with one_thread():

@@ -172,10 +172,8 @@ def test_a_client_that_reaches_its_cap_stays_silent():
 def test_nan_from_a_client_drops_it_without_privacy_and_counts_as_zero_with_it():
     poisoned = clients(60)
     run = federation(SUMS["insecure-plain"], clients=poisoned)
-    bad = Dataset.__new__(Dataset)
-    features = np.full((3, 12), 3e38, dtype=np.float32)
-    object.__setattr__(bad, "features", features)
-    object.__setattr__(bad, "labels", np.zeros(3, dtype=np.int64))
+    bad = Dataset(np.zeros((3, 12), dtype=np.float32), np.zeros(3, dtype=np.int64))
+    object.__setattr__(bad, "features", np.full((3, 12), 3e38, dtype=np.float32))
     run._clients[7] = bad
     result = next(run.run(1))
     assert result.survivors == 59

@@ -244,17 +244,16 @@ def test_the_key_holder_opens_one_sum_of_a_round_whatever_the_attempt():
         holder.handle(encode(OpenRequest(2, 20, starts[5], (), 1)))
 
 
-def test_an_opened_round_is_noted_by_the_key_holder():
+def test_an_opened_round_is_noted_by_the_key_holder(monkeypatch):
     run = federation(SUMS["bfv"])
     holders = []
-    enrol = run._enrol
 
-    def watched(resolution, transport):
-        provision = enrol(resolution, transport)
+    def watched(resolution, transport, *rest):
+        provision = provision_all(resolution, transport, *rest)
         holders.append(transport._parties[-1])
         return provision
 
-    run._enrol = watched
+    monkeypatch.setattr("fedavg.federation.federation.provision_all", watched)
     list(run.run(2))
     assert (holders[0]._round, holders[0]._opened) == (1, 1)
 
