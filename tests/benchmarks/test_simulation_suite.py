@@ -189,7 +189,7 @@ def test_the_suite_without_peers(
 ) -> None:
     _fake(monkeypatch)
     monkeypatch.setattr(Bench, "peer", lambda *_: None)
-    monkeypatch.setattr("benchmarks.simulation.task.write_synthetic", lambda *_: None)
+    monkeypatch.setattr("benchmarks.kit.images.write_synthetic", lambda *_: None)
     assert own.main(["--out", str(tmp_path)]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(told["ratios"]) == {"2nn_plain", "secagg", "secagg_skellam"}

