@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 
 from fedavg.cli.app import app
 from fedavg.errors import LocalProtocolError
+from fedavg.federation.federation import Federation
 from fedavg.models.files import model_bytes, rest_digest
 from fedavg.models.layout import Layout
 from fedavg.models.spec import ModelSpec
 from fedavg.simulation.population import Population
-from tests.e2e.small import SUMS, examples, federation
+from tests.e2e.small import SUMS, examples, federation, plan
 
 runner = CliRunner()
 TABLES = """
@@ -159,7 +160,7 @@ def test_workers_refuse_a_file_that_changed_after_set_up(base, tmp_path):
     own = tmp_path / "start.safetensors"
     own.write_bytes(base.read_bytes())
     spec = ModelSpec("mlp", (12,), 2, hidden=(16, 8), file=str(own), freeze=("layers.0.*",))
-    run = federation(SUMS["insecure-plain"], model=spec, workers=1, clients=two_classes(20))
+    run = Federation(spec, two_classes(20), plan(SUMS["insecure-plain"]), workers=1)
     own.write_bytes(own.read_bytes() + b" ")
     with pytest.raises(LocalProtocolError, match="has changed since the run was set up"):
         list(run.run(1))
