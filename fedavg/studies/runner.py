@@ -213,7 +213,7 @@ def _kind(cell: Cell) -> tuple[object, ...]:
     """Cells of a kind take about as long."""
     config = cell.config
     sums, data = config.secure_sum.kind, (config.data.name, config.data.clients)
-    return sums, config.rounds, config.model.name, data, config.cohort
+    return sums, config.rounds, config.model.name, data, repr(config.cohort)
 
 
 class _TimeLeft:
