@@ -272,6 +272,7 @@ class _Audited(Federation):
         self._clients |= dict.fromkeys(self._canaries, example)
         self._sizes |= dict.fromkeys(self._canaries, len(example))
         self._participations |= dict.fromkeys(self._canaries, 0)
+        self.population += len(self._canaries)
 
     def _transport(self) -> InProcess:
         self._population = AuditedPopulation(self._clients, self._faults, self._canaries)

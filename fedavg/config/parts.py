@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     from fedavg.config.settings import Config
     from fedavg.parts import Family
 
-__all__ = ["OURS", "check_names", "part_of", "stages_of"]
+__all__ = ["OURS", "check_name", "check_names", "part_of", "stages_of"]
 
 OURS = catalogue.OURS  # imported so that every part of ours has its name
+
+_NAMED: dict[
+    str, tuple[Family, tuple[str, ...]]
+] = {  # keys that name a part; names beside the registry's
+    "privacy.noise": ("noise", ("none",)),
+    "secure_sum.kind": ("secure_sum", ()),
+    "server.optimizer": ("server_optimizer", ()),
+    "cohort.kind": ("cohort", ()),
+}
 
 
 def part_of(
@@ -55,25 +64,36 @@ def part_of(
     return kind(**(shared | dict(options)))
 
 
+def check_name(key: str, name: object) -> None:
+    """Refuse the name of a part that is not registered.
+
+    Args:
+        key: dotted key of a configuration; one that names no part is left alone.
+        name: its value.
+
+    Raises:
+        ConfigError: names the key, and the names that there are.
+    """
+    if key not in _NAMED:
+        return
+    family, also = _NAMED[key]
+    known = (*names(family), *also)
+    if name not in known:
+        raise ConfigError(
+            f"{key}: there is no {name!r}; there are {', '.join(known)}. The module of a part of your "
+            "own is named in [plugins] modules"
+        )
+
+
 def check_names(config: Config) -> None:
     """Refuse names that no part has, before any data is read.
 
     Raises:
         ConfigError: names the key, and the names that there are.
     """
-    chosen: tuple[tuple[str, Family, str, tuple[str, ...]], ...] = (
-        ("privacy.noise", "noise", config.privacy.noise, ("none",)),
-        ("secure_sum.kind", "secure_sum", config.secure_sum.kind, ()),
-        ("server.optimizer", "server_optimizer", config.server.optimizer, ()),
-        ("cohort.kind", "cohort", config.cohort.kind, ()),
-    )
-    for key, family, name, also in chosen:
-        known = (*names(family), *also)
-        if name not in known:
-            raise ConfigError(
-                f"{key}: there is no {name!r}; there are {', '.join(known)}. The module of a part of your "
-                "own is named in [plugins] modules"
-            )
+    for key in _NAMED:
+        table, _, last = key.partition(".")
+        check_name(key, getattr(getattr(config, table), last))
     stages_of(config.stages)
 
 

@@ -14,6 +14,7 @@ import importlib.util
 import itertools
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedavg.config.build import load_config
+from fedavg.config.parts import check_name
 from fedavg.config.settings import Config, section
 from fedavg.errors import ConfigError
+from fedavg.parts import load_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -176,6 +179,10 @@ def _base(value: object, folder: Path) -> Settings:
         settings = _dotted(value)
     else:
         raise ConfigError("base must be a table, or the name of a configuration file")
+    modules = _typed("plugins.modules", settings.get("plugins.modules", []))
+    if str(folder.resolve()) not in sys.path:
+        sys.path.append(str(folder.resolve()))  # modules of the user's own lie beside the study
+    load_plugins(msgspec.convert(modules, list[str]))  # their parts' names are values of other keys
     return {key: _typed(key, part) for key, part in settings.items()}
 
 
@@ -191,9 +198,11 @@ def _typed(key: str, value: object) -> object:
         load_config(None, {key: value})  # refuses the key, and names the nearest
         raise ConfigError(f"unknown key {key!r}")
     try:
-        return msgspec.convert(value, known[name].type)
+        typed = msgspec.convert(value, known[name].type)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{key}: {error}") from error
+    check_name(key, typed)
+    return typed
 
 
 def _grid(table: dict[str, Any]) -> dict[str, list[object]]:

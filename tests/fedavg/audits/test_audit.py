@@ -14,6 +14,7 @@ from dp import l2_clip
 from dp.audit.guessing import _epsilon_low
 from fedavg import (
     Budget,
+    CapacityError,
     CentralGaussian,
     ConfigError,
     DistributedGaussian,
@@ -161,7 +162,9 @@ def test_clipping_by_layer_is_caught(monkeypatch):
         return np.concatenate([l2_clip(part, clip) for part in np.split(update, 4)])
 
     monkeypatch.setattr("fedavg.client.update.l2_clip", by_layer)
-    with pytest.raises(PlanError, match="exceeds clip"):  # the encoding refuses already
+    with pytest.raises(
+        CapacityError, match="exceeds clip"
+    ):  # the trial step's encoding refuses already
         _audit(CentralGaussian(5.6))
     monkeypatch.setattr(
         FixedPoint, "encode", lambda self, update: np.rint(update * self.scale).astype(np.int64)
@@ -176,7 +179,7 @@ def test_noise_drawn_once_and_used_again_is_caught(monkeypatch):
     monkeypatch.setattr(
         CentralGaussian,
         "sample",
-        lambda self, stddev, size: kept.setdefault("noise", right(self, stddev, size)),
+        lambda self, stddev, size: kept.setdefault(size, right(self, stddev, size)),
     )
     found = _audit(CentralGaussian(5.6), rounds=3)
     assert found.noise.repeated
