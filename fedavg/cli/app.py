@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dp import DpError
+from fedavg.cli.ledger import ledger_app
 from fedavg.cli.privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_HELP, audit, budget
 from fedavg.cli.studies import SWEEP_EPILOG, SWEEP_HELP, sweep
 from fedavg.errors import FedAvgError
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Built-in data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(ledger_app, name="ledger")
 _console = Console()
 _errors = Console(stderr=True)
 
@@ -79,6 +81,10 @@ def run(
     delta: Annotated[
         float | None, typer.Option(help="The delta at which epsilon is stated.")
     ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="A budget that runs share: also charge it (see 'fedavg ledger create')."),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(help="Built-in name (see 'fedavg data list'), or PATH.npz, .csv, .parquet"),
@@ -106,6 +112,7 @@ def run(
         "privacy.noise": noise,
         "privacy.epsilon": epsilon,
         "privacy.delta": delta,
+        "privacy.ledger": None if ledger is None else str(ledger),
         "data.name": data,
         "data.clients": clients,
         "seed": seed,

@@ -148,6 +148,8 @@ class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     `population` is N, the declared and public number of enrolled clients, of whom some may never answer; left
     out, it is the number of clients that hold data.
+
+    `ledger` is the file of a budget that several runs on the same clients share (`fedavg ledger create`).
     """
 
     noise: str = "gaussian"
@@ -157,6 +159,7 @@ class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     clip: float = 0.5
     max_participations: int | None = None
     population: int | None = None
+    ledger: str | None = None
     options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 

@@ -18,15 +18,17 @@ __all__ = ["check_evaluation", "enrolled"]
 _LARGEST_ID = 2**32 - 1  # four bytes on the wire
 
 
-def enrolled(clients: object) -> dict[int, Dataset]:
+def enrolled(clients: object, population: int | None = None) -> dict[int, Dataset]:
     """The clients by id.
 
     Args:
         clients: a mapping from ids to data sets, or a list of data sets, whose ids are then 0, 1, 2, ….
             Ids are whole numbers from 0 to 2^32 − 1; numpy's count as Python's.
+        population: how many clients were declared, if that was.
 
     Raises:
-        DataError: no clients, an id that is none, what is no data set, or labels of several kinds.
+        DataError: no clients, more of them than were declared, an id that is none, what is no data set, or
+            labels of several kinds.
 
     Example:
         >>> data = Dataset(np.zeros((3, 2)), np.array([0, 1, 1]))
@@ -44,6 +46,10 @@ def enrolled(clients: object) -> dict[int, Dataset]:
         )
     if not given:
         raise DataError("a federation needs clients")
+    if (population or len(given)) < len(given):
+        raise DataError(
+            f"{len(given)} clients are here, and a population of {population} was declared"
+        )
     found: dict[int, Dataset] = {}
     for name, data in given:
         client = _id(name)

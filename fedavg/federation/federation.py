@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp import BudgetExhaustedError, Ledger
+from dp import Ledger
 from fedavg.algorithms.blocks.deal import check_seats
 from fedavg.algorithms.state import FolderStore
 from fedavg.client.blocks import check_model
 from fedavg.client.trial import Trial, try_out
-from fedavg.errors import DataError, LocalProtocolError
+from fedavg.errors import LocalProtocolError
 from fedavg.federation.broken_off import draw, draw_others, newly_spent, void_rounds
 from fedavg.federation.checkpoint import Checkpoint, fingerprint
 from fedavg.federation.entry import check_evaluation, enrolled
 from fedavg.federation.provision import provision_all
 from fedavg.federation.scoring import Scorer
+from fedavg.federation.shared import charge_failure, charge_round
 from fedavg.federation.watching import Recorded, Watch
 from fedavg.models.files import model_bytes, rest_digest
 from fedavg.models.spec import ModelSpec
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from fedavg.algorithms.personal import Score
     from fedavg.data.dataset import Dataset
     from fedavg.federation.checkpoint import Journal, Restart
+    from fedavg.federation.shared import SharedBudget
     from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.transcript import Transcript
@@ -77,6 +79,7 @@ class Federation:
         journal: keeps what a crash must not lose, when given.
         client_store: folder for what the clients keep between rounds; None keeps it in memory.
         population: N, the declared and public number of enrolled clients; None declares those that are here.
+        shared: a budget of several runs, which every round is charged to as well.
 
     With personalisation, `scores` holds each client's own figures when a run has ended.
 
@@ -97,15 +100,12 @@ class Federation:
         journal: Journal | None = None,
         client_store: Path | None = None,
         population: int | None = None,
+        shared: SharedBudget | None = None,
         scoring: Scoring | None = None,
         device: str = "cpu",
         precision: str = "float32",
     ) -> None:
-        clients = enrolled(clients)
-        if (population or len(clients)) < len(clients):
-            raise DataError(
-                f"{len(clients)} clients are here, and a population of {population} was declared"
-            )
+        clients = enrolled(clients, population)
         if workers and not isinstance(model, ModelSpec):
             raise LocalProtocolError("worker processes build their own models: give a ModelSpec")
         if workers:
@@ -135,6 +135,7 @@ class Federation:
         self._seed = seed
         self._journal = journal
         self._store = client_store
+        self._shared = shared
         self._global = GlobalModel(plan, self.layout.flatten(self._model), self.layout)
         self._participations: dict[int, int] = dict.fromkeys(self._sizes, 0)
         self._convicted: dict[int, Conviction] = {}
@@ -259,18 +260,14 @@ class Federation:
         done = 0 if restart is None else restart.checkpoint.rounds_done
         if restart is None:
             self._record(resolution, done, None)
-        if event is not None and not self.ledger.history:
-            self.ledger.charge(resolution.failure(), resolution.num_rounds)
+        charge_failure(self.ledger, self._shared, resolution)
         hidden = self.plan.secure_sum.hides_updates or provision.key_holder is not None
         if restart is not None:
             done = yield from self._void(resolution, restart, hidden=hidden)
         for index in range(done, resolution.num_rounds):
-            if event is not None:
-                try:
-                    self.ledger.charge(event)
-                except BudgetExhaustedError:
-                    self.stopped = "budget"
-                    return
+            if event is not None and not charge_round(self.ledger, self._shared, event):
+                self.stopped = "budget"
+                return
             cohort = draw(resolution, ids, self.population, self._spent)
             if event is not None and self._journal is not None:
                 self._journal.charged(self.ledger, index, self._asked(resolution, cohort))

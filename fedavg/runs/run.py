@@ -23,10 +23,11 @@ from fedavg.config.build import build_job, load_config
 from fedavg.errors import CheckpointError, ConfigError
 from fedavg.federation.checkpoint import RunJournal
 from fedavg.federation.federation import Federation
-from fedavg.parts import Trait, traits_of
+from fedavg.federation.shared import SharedBudget
 from fedavg.protocol.result import RoundResult
 from fedavg.protocol.transcript import Transcript
 from fedavg.reports.run import write_report
+from fedavg.runs.announcement import announce
 from fedavg.runs.baseline import unprotected
 from fedavg.runs.directory import RunDirectory
 from fedavg.runs.interrupts import postponed_interrupts
@@ -78,11 +79,12 @@ def execute(
     """
     job = _job(load_config(config_path, overrides))
     resolution = _federation(job).resolve(job.config.rounds)
-    _announce(job, resolution, console)
+    shared = _shared(job, out)
+    announce(job, resolution, shared, console)
     directory = RunDirectory(out)
     with directory.held():
-        directory.write_config(_resolved(job, resolution))
-        return _carry_out(job, directory, console, None)
+        directory.write_config(_resolved(job, resolution, shared))
+        return _carry_out(job, directory, console, None, shared)
 
 
 def resume(run: Path, console: Console) -> Outcome:
@@ -109,14 +111,24 @@ def resume(run: Path, console: Console) -> Outcome:
         job = _job(load_config(run / "config.toml"))
         done = 0 if restart is None else restart.checkpoint.rounds_done
         console.print(f"Going on after round {done} of {job.config.rounds}.", highlight=False)
-        return _carry_out(job, directory, console, restart)
+        return _carry_out(job, directory, console, restart, _shared(job, run))
+
+
+def _shared(job: Job, run: Path) -> SharedBudget | None:
+    """The budget that the run shares with others, if it names one."""
+    ledger = job.config.privacy.ledger
+    return None if ledger is None else SharedBudget(Path(ledger), str(run.resolve()))
 
 
 def _carry_out(
-    job: Job, directory: RunDirectory, console: Console, restart: Restart | None
+    job: Job,
+    directory: RunDirectory,
+    console: Console,
+    restart: Restart | None,
+    shared: SharedBudget | None,
 ) -> Outcome:
     config, path = job.config, directory.path
-    federation = _federation(job, RunJournal(path), restart, path / "clients")
+    federation = _federation(job, RunJournal(path), restart, path / "clients", shared)
     resolution = federation.resolve(config.rounds)
     before = float(directory.read_summary().get("seconds") or 0.0)
     clock = _Clock(time.perf_counter() - before)
@@ -135,6 +147,8 @@ def _carry_out(
         summary["baseline_accuracy"] = _baseline(job, console)
     summary["seconds"] = clock.seconds
     directory.write_json("summary.json", summary)
+    if shared is not None:
+        console.print(shared.status(), highlight=False)
     return Outcome(directory.path, write_report(directory.path), summary)
 
 
@@ -164,7 +178,7 @@ def _last(restart: Restart) -> RoundResult | None:
         raise CheckpointError(f"the checkpoint's last round is damaged: {error}") from error
 
 
-def _resolved(job: Job, resolution: Resolution) -> Config:
+def _resolved(job: Job, resolution: Resolution, shared: SharedBudget | None) -> Config:
     """The configuration with what was derived filled in: running it again derives the same."""
     config, plan = job.config, job.plan
     encoding = msgspec.structs.replace(config.encoding, bits=plan.encoding.bits)
@@ -179,6 +193,7 @@ def _resolved(job: Job, resolution: Resolution) -> Config:
             noise_multiplier=plan.noise.noise_multiplier,
             epsilon=plan.budget.epsilon if math.isfinite(plan.budget.epsilon) else None,
             max_participations=resolution.max_participations,
+            ledger=None if shared is None else str(shared.path),
         )
     return msgspec.structs.replace(config, encoding=encoding, privacy=privacy, model=model)
 
@@ -188,6 +203,7 @@ def _federation(
     journal: RunJournal | None = None,
     restart: Restart | None = None,
     client_store: Path | None = None,
+    shared: SharedBudget | None = None,
 ) -> Federation:
     recorded = _RECORDED if restart is None else restart.checkpoint.rounds_done
     return Federation(
@@ -202,43 +218,8 @@ def _federation(
         transcript=Transcript(frozenset({recorded})),
         journal=journal,
         client_store=client_store,
+        shared=shared,
     )
-
-
-def _announce(job: Job, resolution: Resolution, console: Console) -> None:
-    plan = job.plan
-    console.print(
-        f"[bold]{job.task.description}[/]: {len(job.clients):,} clients, "
-        f"{job.size}, cohorts of about {resolution.expected_cohort:.0f}, "
-        f"{plan.secure_sum.kind} ({plan.secure_sum.threat_model})",
-        highlight=False,
-    )
-    shortened = resolution.update_length < resolution.vector_length
-    waits = any(Trait.RESIDUAL in traits_of(stage) for stage in plan.stages)
-    if shortened or waits or plan.download != "float32":
-        console.print(
-            f"{resolution.update_length:,} places of {plan.encoding.bits} bits go up a round"
-            f"{', what is left out waits for a later one' if waits else ''}; "
-            f"the model comes down as {plan.download}",
-            highlight=False,
-        )
-    if plan.noise is not None:
-        console.print(
-            f"{plan.noise.kind} noise, multiplier {plan.noise.noise_multiplier:.3f} claimed, "
-            f"{resolution.noise_multiplier_added:.3f} added for drop-outs and colluders; "
-            f"a client sends at most {resolution.max_participations} masked updates; epsilon is for one of "
-            f"{resolution.num_clients:,} enrolled clients, a public number, that never answers",
-            highlight=False,
-        )
-    if plan.blocks is not None:
-        largest, whole = max(plan.blocks.lengths), job.parameters
-        console.print(
-            f"{plan.blocks.count} blocks side by side: a client trains and sends at most "
-            f"{largest:,} of {whole:,} parameters ({largest / whole:.1%})",
-            highlight=False,
-        )
-    for warning in resolution.warnings:
-        console.print(f"[yellow]Warning:[/] {warning}", highlight=False)
 
 
 def _progress(console: Console) -> Progress:

@@ -10,7 +10,7 @@ import msgspec
 
 from dp import DpError
 from fedavg.config.build import build_job
-from fedavg.errors import FedAvgError
+from fedavg.errors import ConfigError, FedAvgError
 from fedavg.federation.federation import Federation
 from fedavg.simulation.population import Faults
 from he import HeError
@@ -85,6 +85,11 @@ def check(config: Config) -> Derived:
     Raises:
         The packages' typed errors: what does not add up.
     """
+    if config.privacy.ledger is not None:
+        raise ConfigError(
+            "privacy.ledger: a study charges no ledger, and its cells are releases of their own; sweep over "
+            "public or simulated data, and leave the ledger to the run that is kept"
+        )
     job = build_job(config)
     return _derived(job, _federation(job).resolve(config.rounds))
 

@@ -1,0 +1,152 @@
+"""One privacy budget for several runs on the same clients: a `dp.SharedLedger` beside a run's own ledger.
+
+Both are charged before a release, the shared one first: whatever breaks off in between has cost too much
+there, never too little.  A run's own ledger says what the run spent, and lets it go on after a crash.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dp import BudgetExhaustedError, DpError, NeighboringRelation, SharedLedger
+from fedavg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dp import Event, Ledger
+    from fedavg.plan.resolution import Resolution
+
+__all__ = ["SharedBudget", "charge_failure", "charge_round"]
+
+
+class SharedBudget:
+    """A run's access to a ledger in a file that other runs charge as well.
+
+    Args:
+        path: of the ledger.
+        label: says in the ledger which run a charge belongs to.
+
+    Raises:
+        ConfigError: there is no ledger, it cannot be used, or it counts under another relation.
+    """
+
+    def __init__(self, path: Path, label: str) -> None:
+        try:
+            self._ledger = SharedLedger(path)
+            relation = self._ledger.read().accountant.relation
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"there is no ledger at {path}: make one with "
+                f"'fedavg ledger create {path} --epsilon … --delta …'"
+            ) from error
+        except (OSError, DpError) as error:
+            raise ConfigError(f"the ledger {path} cannot be used: {error}") from error
+        if relation is not NeighboringRelation.ADD_REMOVE:
+            raise ConfigError(
+                f"the ledger {path} counts under {relation.name}, and runs count under ADD_REMOVE: "
+                "make one for runs"
+            )
+        self._label = label
+
+    @property
+    def path(self) -> Path:
+        """The ledger's own name, absolute and without links."""
+        return self._ledger.path
+
+    def check(self, resolution: Resolution) -> int:
+        """How many of a new run's rounds the ledger has room for; nothing is charged.
+
+        Raises:
+            ConfigError: a run without noise, or no room for a single round.
+        """
+        event = resolution.release_event()
+        if event is None:
+            raise ConfigError(
+                "privacy.ledger counts what noise costs, and this run has none: its releases cost more "
+                "than any budget; choose privacy.noise, or leave the ledger out"
+            )
+        ledger = self.read()
+        try:
+            ledger.charge(resolution.failure(), resolution.num_rounds)
+        except BudgetExhaustedError:
+            low = 0
+        else:
+            low = _fitting(ledger, event, resolution.num_rounds)
+        if low == 0:
+            raise ConfigError(
+                f"{self.status()} It has no room for a single round of this run: use more noise, or end here"
+            )
+        return low
+
+    def charge(self, event: Event, count: int = 1) -> None:
+        """Record what is about to be released.
+
+        Raises:
+            BudgetExhaustedError: it does not fit; the ledger is as it was.
+            ConfigError: the ledger cannot be read or written any more; nothing is released.
+        """
+        try:
+            self._ledger.charge(event, count, label=self._label)
+        except BudgetExhaustedError:
+            raise
+        except (OSError, DpError) as error:
+            raise ConfigError(
+                f"the ledger {self.path} cannot be charged: {error}; nothing is released"
+            ) from error
+
+    def read(self) -> Ledger:
+        """A copy of the ledger as it is now."""
+        try:
+            return self._ledger.read()
+        except (OSError, DpError) as error:
+            raise ConfigError(f"the ledger {self.path} cannot be read: {error}") from error
+
+    def status(self) -> str:
+        """For people: what all runs have spent."""
+        ledger = self.read()
+        return (
+            f"The ledger {self.path} stands at epsilon {ledger.spent().high:.3f} of {ledger.epsilon:g} "
+            f"(delta {ledger.delta:g}), over all its runs."
+        )
+
+
+def _fitting(ledger: Ledger, event: Event, most: int) -> int:
+    """The most releases, up to `most`, that fit."""
+    if not ledger.would_exceed(event, most):
+        return most
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if ledger.would_exceed(event, middle) else (middle, high)
+    return low
+
+
+def charge_failure(ledger: Ledger, shared: SharedBudget | None, resolution: Resolution) -> None:
+    """Charge what may go wrong in a run, once, at its beginning; a run without noise charges nothing.
+
+    Raises:
+        BudgetExhaustedError: no room for it; neither ledger has changed.
+    """
+    if resolution.release_event() is None or ledger.history:
+        return
+    failure, rounds = resolution.failure(), resolution.num_rounds
+    if shared is not None and not ledger.would_exceed(failure, rounds):
+        shared.charge(failure, rounds)
+    ledger.charge(failure, rounds)
+
+
+def charge_round(ledger: Ledger, shared: SharedBudget | None, event: Event) -> bool:
+    """Charge one round to the run's own ledger and to the shared one; False where either has no room.
+
+    Nothing is charged to either when the run's own budget is used up.
+    """
+    try:
+        if shared is not None:
+            if ledger.would_exceed(event):
+                return False
+            shared.charge(event)
+        ledger.charge(event)
+    except BudgetExhaustedError:
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""What a run says before it begins: the task, its protection and its cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedavg.parts import Trait, traits_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedavg.config.build import Job
+    from fedavg.federation.shared import SharedBudget
+    from fedavg.plan.resolution import Resolution
+
+__all__ = ["announce"]
+
+
+def announce(
+    job: Job, resolution: Resolution, shared: SharedBudget | None, console: Console
+) -> None:
+    """Say what is about to run, how it is protected, and what it costs.
+
+    Raises:
+        ConfigError: the shared budget has no room for a round.
+    """
+    plan = job.plan
+    console.print(
+        f"[bold]{job.task.description}[/]: {len(job.clients):,} clients, "
+        f"{job.size}, cohorts of about {resolution.expected_cohort:.0f}, "
+        f"{plan.secure_sum.kind} ({plan.secure_sum.threat_model})",
+        highlight=False,
+    )
+    shortened = resolution.update_length < resolution.vector_length
+    waits = any(Trait.RESIDUAL in traits_of(stage) for stage in plan.stages)
+    if shortened or waits or plan.download != "float32":
+        console.print(
+            f"{resolution.update_length:,} places of {plan.encoding.bits} bits go up a round"
+            f"{', what is left out waits for a later one' if waits else ''}; "
+            f"the model comes down as {plan.download}",
+            highlight=False,
+        )
+    if plan.noise is not None:
+        console.print(
+            f"{plan.noise.kind} noise, multiplier {plan.noise.noise_multiplier:.3f} claimed, "
+            f"{resolution.noise_multiplier_added:.3f} added for drop-outs and colluders; "
+            f"a client sends at most {resolution.max_participations} masked updates; epsilon is for one of "
+            f"{resolution.num_clients:,} enrolled clients, a public number, that never answers",
+            highlight=False,
+        )
+    if plan.blocks is not None:
+        largest, whole = max(plan.blocks.lengths), job.parameters
+        console.print(
+            f"{plan.blocks.count} blocks side by side: a client trains and sends at most "
+            f"{largest:,} of {whole:,} parameters ({largest / whole:.1%})",
+            highlight=False,
+        )
+    if shared is not None:
+        fits, planned = shared.check(resolution), resolution.num_rounds
+        room = "all rounds" if fits == planned else f"{fits} of {planned} rounds"
+        console.print(f"{shared.status()} It has room for {room}.", highlight=False)
+    for warning in resolution.warnings:
+        console.print(f"[yellow]Warning:[/] {warning}", highlight=False)
