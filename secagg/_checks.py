@@ -8,6 +8,8 @@ docs/protocol.md, "Arguments".
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
@@ -21,11 +23,22 @@ if TYPE_CHECKING:
 
     from secagg.errors import SecAggError
 
-__all__ = ["boolean", "executor_of", "instance", "number", "octets", "text", "vector", "whole"]
+__all__ = [
+    "boolean",
+    "executor_of",
+    "instance",
+    "mapping",
+    "number",
+    "octets",
+    "plain_vector",
+    "text",
+    "whole",
+]
 
 T = TypeVar("T")
 
 _LONGEST = 1024  # bits: a longer number is no count, id or bound, and Python may refuse to print it
+_NO_NUMBERS = (bool, np.bool_, np.timedelta64)  # though Python or NumPy derives them from integers
 _PLAIN: frozenset[type] = frozenset({np.ndarray, np.memmap})
 
 
@@ -36,9 +49,9 @@ def whole(name: str, value: object) -> int:
         >>> whole("n_clients", np.int16(7))
         7
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, (int, np.integer)):
         raise LocalProtocolError(f"{name} must be an integer, not {_kind(value)}")
-    exact = int(value)
+    exact = operator.index(value)
     if exact.bit_length() > _LONGEST:
         raise LocalProtocolError(f"{name} is a number of {exact.bit_length()} bits")
     return exact
@@ -51,9 +64,8 @@ def number(name: str, value: object) -> float:
         >>> number("dropout_rate", np.float32(0.5)), number("dropout_rate", 0)
         (0.5, 0.0)
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.integer, np.floating)
-    ):
+    numbers = (int, float, np.integer, np.floating)
+    if isinstance(value, _NO_NUMBERS) or not isinstance(value, numbers):
         raise LocalProtocolError(f"{name} must be a number, not {_kind(value)}")
     try:
         return float(value)
@@ -97,6 +109,13 @@ def instance(name: str, value: object, kind: type[T]) -> T:
     return value
 
 
+def mapping(name: str, value: object) -> list[tuple[object, object]]:
+    """The items of a mapping, as they are now."""
+    if not isinstance(value, Mapping):
+        raise LocalProtocolError(f"{name} must be a mapping, such as a dict, not {_kind(value)}")
+    return list(cast("Mapping[object, object]", value).items())
+
+
 def executor_of(value: object) -> Executor | None:
     """An executor, or None for the calling thread alone."""
     if value is not None and not callable(getattr(value, "submit", None)):
@@ -104,7 +123,7 @@ def executor_of(value: object) -> Executor | None:
     return cast("Executor | None", value)
 
 
-def vector(
+def plain_vector(
     name: str, value: object, length: int, error: type[SecAggError] = LocalProtocolError
 ) -> NDArray[np.int64]:
     """A copy of an array int64[length].
@@ -118,12 +137,12 @@ def vector(
     if type(value) not in _PLAIN:
         told = _kind(value)
         if isinstance(value, np.ndarray):
-            told += ", whose values may not be what it holds: give numpy.asarray of what you mean"
+            told += ", which may mean other values than it holds: make a plain array of them"
         raise error(f"{name} must be a NumPy array int64[{length}], not {told}")
     array = cast("NDArray[np.int64]", value)
     if array.dtype != np.int64 or array.shape != (length,):
         raise error(f"{name} must be int64[{length}], not {array.dtype}{list(array.shape)}")
-    return np.array(array, dtype=np.int64, copy=True, subok=False)
+    return np.array(array, copy=True, subok=False)
 
 
 def _kind(value: object) -> str:

@@ -62,6 +62,8 @@ class Requirements:
     min_roster: int
 
     def __post_init__(self) -> None:
+        for name in ("threshold", "degree", "quorum", "min_survivors", "min_roster"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
         if min(self.threshold, self.degree, self.quorum, self.min_survivors) < 2:
             raise UnsafeParametersError("a threshold, degree, quorum or sum of one protects nobody")
 
@@ -131,7 +133,7 @@ def check_domain(
 
 def colluders_of(n: int, corrupt: float) -> int:
     """Clients assumed to collude: c = ⌈γ·n⌉."""
-    return _up(corrupt, n)
+    return rounded_up(corrupt, n)
 
 
 def colluders_around(n: int, corrupt: float, degree: int, min_roster: int) -> int:
@@ -180,12 +182,12 @@ def _remedy(dropout: float, corrupt: float, model: ThreatModel) -> str:
     return f"every cohort of {smallest} to {largest} can{other}"
 
 
-def _up(rate: float, n: int) -> int:
-    # 0.1·30 is 3.0000000000000004 in binary: nudge, or one client too many is counted
+def rounded_up(rate: float, n: int) -> int:
+    """⌈rate·n⌉: 0.1·30, which is 3.0000000000000004 in binary, is 3."""
     return math.ceil(rate * n - 1e-9)
 
 
-def _down(rate: float, n: int) -> int:
+def rounded_down(rate: float, n: int) -> int:
     return math.floor(rate * n + 1e-9)
 
 
@@ -200,14 +202,14 @@ def _smallest_sum(n: int, dropout: float, corrupt: float, model: ThreatModel) ->
 
     A majority or more, and more than the colluders: as many shares rebuild a secret in the complete graph.
     """
-    colluders = _up(corrupt, n)
+    colluders = rounded_up(corrupt, n)
     quorum = _global_quorum(n, colluders, model)
-    return max(SMALLEST, n - _up(dropout, n), quorum, colluders + 2)
+    return max(SMALLEST, n - rounded_up(dropout, n), quorum, colluders + 2)
 
 
 def _feasible(n: int, dropout: float, corrupt: float, model: ThreatModel) -> bool:
     """Whether ⌊δ·n⌋ clients may fall silent, whoever they are and whenever."""
-    return _smallest_sum(n, dropout, corrupt, model) <= n - _down(dropout, n)
+    return _smallest_sum(n, dropout, corrupt, model) <= n - rounded_down(dropout, n)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -217,7 +219,7 @@ def _derive(n: int, dropout: float, corrupt: float, model: ThreatModel) -> Requi
         return _derive_local(n, dropout, corrupt)
     if not _feasible(n, dropout, corrupt, model):
         return None
-    colluders, silent = _up(corrupt, n), _up(dropout, n)
+    colluders, silent = rounded_up(corrupt, n), rounded_up(dropout, n)
     quorum = _global_quorum(n, colluders, model)
     survivors = _smallest_sum(n, dropout, corrupt, model)
     search = sparse_malicious if model == "malicious" else sparse_semi_honest
@@ -233,7 +235,7 @@ def _derive_local(n: int, dropout: float, corrupt: float) -> Requirements | None
     if found is None:
         return None
     degree, threshold = found
-    roster, colluders = n - _up(dropout, n), _up(corrupt, n)
+    roster, colluders = n - rounded_up(dropout, n), rounded_up(corrupt, n)
     worst = first_rare(roster - 1, colluders, degree, GUARDED_BITS + math.log2(n)) - 1
     # every window of k + 1 places around a member holds t − X members; one begins every 3k/2 places
     windows = (roster - degree - 1) // (3 * degree // 2) + 1
@@ -243,11 +245,11 @@ def _derive_local(n: int, dropout: float, corrupt: float) -> Requirements | None
 
 
 def _local_degree(n: int, dropout: float, corrupt: float) -> tuple[int, int] | None:
-    return smallest_degree(n - _up(dropout, n), _local_search(n, dropout, corrupt))
+    return smallest_degree(n - rounded_up(dropout, n), _local_search(n, dropout, corrupt))
 
 
 def _local_search(n: int, dropout: float, corrupt: float) -> Callable[[int], int | None]:
-    colluders, silent = _up(corrupt, n), _up(dropout, n)
+    colluders, silent = rounded_up(corrupt, n), rounded_up(dropout, n)
     return lambda k: sparse_local(n, n - silent, colluders, silent, k)
 
 
@@ -260,8 +262,8 @@ def _last_without_degree(largest: int, dropout: float, corrupt: float) -> int:
     """
     n, guess = largest, 0
     while n >= SMALLEST:
-        first = n
-        while first > SMALLEST and all(_up(r, first - 1) == _up(r, n) for r in (dropout, corrupt)):
+        first, alike = n, [rounded_up(rate, n) for rate in (dropout, corrupt)]
+        while first > SMALLEST and alike == [rounded_up(r, first - 1) for r in (dropout, corrupt)]:
             first -= 1
         guess = _some_degree(first, dropout, corrupt, guess)
         if guess and (guess <= LINEAR or guess.bit_count() == 1):
@@ -275,7 +277,7 @@ def _last_without_degree(largest: int, dropout: float, corrupt: float) -> int:
 
 def _some_degree(n: int, dropout: float, corrupt: float, guess: int) -> int:
     """A degree that n clients can have, the guess if possible; 0 if there is none."""
-    search, tried = _local_search(n, dropout, corrupt), list(steps(n - _up(dropout, n)))
+    search, tried = _local_search(n, dropout, corrupt), list(steps(n - rounded_up(dropout, n)))
     likely = [guess] if guess in tried else []
     likely += [k for k in tried if k >= LINEAR] + [k for k in reversed(tried) if k < LINEAR]
     return next((k for k in likely if search(k) is not None), 0)

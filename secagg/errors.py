@@ -13,6 +13,7 @@ __all__ = [
     "Aborted",
     "CapacityError",
     "Culprit",
+    "InternalError",
     "LocalProtocolError",
     "RemoteProtocolError",
     "SecAggError",
@@ -104,6 +105,14 @@ class WireFormatError(SecAggError):
 
 class UnsafeParametersError(SecAggError):
     """Parameters under which the protocol would not keep its promise."""
+
+
+class InternalError(SecAggError):
+    """A call failed beneath this package's own checks: memory, an executor, or a mistake of the package.
+
+    The session that it belongs to is over.  The message names the exception's type and place; what the
+    exception said is left out, since it may hold secrets.
+    """
 
 
 class CapacityError(SecAggError):

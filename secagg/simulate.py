@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, cast
 
+from secagg._calls import leaving_nothing
+from secagg._checks import instance, mapping
 from secagg.client.client import Client
 from secagg.client.policy import Policy
-from secagg.crypto.keys import Directory, Identity
-from secagg.errors import Aborted
+from secagg.crypto.keys import Directory, Identity, check_client_id
+from secagg.errors import Aborted, LocalProtocolError
+from secagg.params import Params
 from secagg.server.server import Server
 from secagg.state import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from secagg.params import Params
     from secagg.server.server import SumResult
 
 __all__ = ["simulate"]
 
 
+@leaving_nothing
 def simulate(
     inputs: Mapping[int, NDArray[np.int64]],
     params: Params,
@@ -42,11 +45,15 @@ def simulate(
         transcript: filled with (phase, client id, bytes) for all that the server receives.
         executor: of threads, for masks of long vectors on more cores.
 
+    The clients take the parameters as they are, whatever they stand: whoever calls this draws the cohort.
+
     Returns:
         The sum over the clients whose masked inputs arrived.
 
     Raises:
         Aborted: too few clients were left.
+        CapacityError: an input of another shape or type, or a coordinate out of range.
+        LocalProtocolError: not one input for each client, or an argument of another type.
 
     Example:
         >>> import numpy as np
@@ -55,6 +62,9 @@ def simulate(
         >>> simulate(inputs, Params.for_cohort(4, 3, max_abs=10)).total.tolist()
         [6, -6, 28]
     """
+    inputs, params, drop = _checked(inputs, params, drop)
+    if transcript is not None:
+        instance("transcript", transcript, list)
     context = b"secagg.simulate"
     silent: set[int] = set()
 
@@ -66,7 +76,10 @@ def simulate(
     server = Server(params, context=context, directory=directory, executor=executor)
     offer = server.offer()
     policy = Policy(
-        allow_semi_honest=params.threat_model == "semi-honest", allow_local=params.local
+        directory_corrupt_rate=0.0,
+        min_directory_share=0.0,
+        allow_semi_honest=params.threat_model == "semi-honest",
+        allow_local=params.local,
     )
     clients = {
         client: Client.from_offer(
@@ -89,7 +102,7 @@ def simulate(
     pending: dict[int, bytes | None] = dict.fromkeys(inputs)
     while server.phase is not Phase.DONE:
         phase = server.phase
-        silent |= (drop or {}).get(phase, set())
+        silent |= drop.get(phase, set())
         for client, message in pending.items():
             if client in silent:
                 continue
@@ -107,3 +120,23 @@ def simulate(
 
 def _answer(client: Client, message: bytes | None) -> bytes:
     return client.start() if message is None else client.receive(message) or b""
+
+
+def _checked(
+    inputs: object, params: object, drop: object
+) -> tuple[dict[int, NDArray[np.int64]], Params, dict[Phase, set[int]]]:
+    """The arguments by their exact types; of a drop-out that names nobody the caller would never hear."""
+    items = mapping("inputs", inputs)
+    vectors = {check_client_id(client): cast("NDArray[np.int64]", x) for client, x in items}
+    session = instance("params", params, Params)
+    if len(vectors) != session.n_clients:
+        raise LocalProtocolError(
+            f"params are for {session.n_clients} clients, and {len(vectors)} inputs are given"
+        )
+    silent: dict[Phase, set[int]] = {}
+    for phase, given in mapping("drop", {} if drop is None else drop):
+        clients = cast("AbstractSet[object]", instance("drop", given, AbstractSet))
+        silent[instance("drop", phase, Phase)] = {check_client_id(client) for client in clients}
+    if unknown := set().union(*silent.values()) - vectors.keys():
+        raise LocalProtocolError(f"client {min(unknown)} is to drop out, and has no input")
+    return vectors, session, silent

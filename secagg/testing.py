@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
+from secagg._checks import octets
 from secagg.crypto import keys
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def deterministic_entropy(seed: bytes) -> Generator[None]:
         ...     Identity.generate().public == first
         True
     """
-    counter = 0
+    seed, counter = octets("seed", seed), 0
 
     def draw(size: int) -> bytes:
         nonlocal counter

@@ -302,7 +302,8 @@ def _policy(params: Params) -> Policy:
         "semi-honest": {"allow_semi_honest": True},
         "malicious-local": {"allow_local": True},
     }
-    return Policy(**weaker.get(params.threat_model, {}))
+    drawn_here: dict[str, float] = {"directory_corrupt_rate": 0.0, "min_directory_share": 0.0}
+    return Policy(**drawn_here, **weaker.get(params.threat_model, {}))
 
 
 def _answer(

@@ -81,6 +81,7 @@ class SecAgg(Part, frozen=True, tag="secagg"):
             f"The server {server}; at most {self.corrupt_rate:.0%} of each cohort collude with it.",
             f"At most {self.dropout_rate:.0%} of each cohort fall silent; beyond, a round ends empty.",
             "Every client knows the identity keys of all clients beforehand (a pinned directory).",
+            "The server draws the cohorts, and nobody sees how: it must not draw more colluders than that.",
         )
 
     def smallest_cohort(self) -> int:
@@ -241,7 +242,11 @@ class SecAggClientSide:
         Raises:
             secagg.SecAggError: it is not.
         """
+        # The plan states a share of each cohort, and the size of cohorts, which the client checks: the
+        # floors that are relative to the directory would ask for more than it promises.
         policy = secagg.Policy(
+            directory_corrupt_rate=0.0,
+            min_directory_share=0.0,
             allow_semi_honest=self.config.threat_model == "semi-honest",
             allow_local=self.config.threat_model == "malicious-local",
         )

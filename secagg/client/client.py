@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-import numpy as np
-
+from secagg._calls import Turn, leaving_nothing
+from secagg._checks import executor_of, octets, plain_vector
 from secagg.client.consistency import (
     check_inputs,
     check_partners,
@@ -32,7 +33,6 @@ from secagg.errors import (
     CapacityError,
     LocalProtocolError,
     RemoteProtocolError,
-    SecAggError,
     WireFormatError,
 )
 from secagg.roster import Roster, check_roster
@@ -54,9 +54,10 @@ from secagg.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from secagg.crypto.keys import Directory, Identity
@@ -75,13 +76,16 @@ class Client(Secret):
     The calls in order: `start`, `receive` five times, and `set_input` at any time before the third
     `receive`. Each returns the bytes to send, until `receive` has answered the request to unmask.
 
-    One object serves one session in one process: a fork, a copy or a pickle of it refuses.
+    One object serves one session in one process: a fork, a copy or a pickle of it refuses. It makes one
+    call at a time: a second thread that calls meanwhile gets LocalProtocolError, and nothing changes.
+    After an error nothing in the frames of its traceback holds a key, a share or the input.
 
     Example:
         >>> from secagg import Directory, Identity, Params, Server
-        >>> server = Server(Params.for_cohort(3, 2, max_abs=9), context=b"round 1")
         >>> me = Identity.generate()
-        >>> known = Directory({5: me.public})
+        >>> known = Directory({5: me.public, 6: Identity.generate().public})
+        >>> params = Params.for_cohort(3, 2, max_abs=9)
+        >>> server = Server(params, context=b"round 1", directory=known)
         >>> client = Client.from_offer(server.offer(), 5, me, known, context=b"round 1")
         >>> server.receive(5, client.start())
         >>> client
@@ -104,6 +108,7 @@ class Client(Secret):
         "_session",
         "_signature",
         "_survivors",
+        "_turn",
     )
 
     def __init__(
@@ -115,6 +120,7 @@ class Client(Secret):
         directory: Directory,
         executor: Executor | None = None,
     ) -> None:
+        self._turn = Turn("this client")
         self._process = os.getpid()
         self._executor = executor
         self._params = params
@@ -132,6 +138,7 @@ class Client(Secret):
         self._signature = b""
 
     @classmethod
+    @leaving_nothing
     def from_offer(
         cls,
         offer: bytes,
@@ -158,10 +165,12 @@ class Client(Secret):
         Raises:
             UnsafeParametersError, CapacityError: the offer is unsafe; no key was made.
             RemoteProtocolError: no offer, another context, or a session joined before.
-            LocalProtocolError: the directory does not hold this identity under this id.
+            LocalProtocolError: the directory does not hold this identity under this id, or an argument
+                is of another type.
         """
-        session, params = accept_offer(offer, client_id, identity, directory, context, policy)
-        return cls(params, session, client_id, identity, directory, executor)
+        executor = executor_of(executor)
+        joined = accept_offer(offer, client_id, identity, directory, context, policy)
+        return cls(*joined, identity, directory, executor)
 
     @property
     def params(self) -> Params:
@@ -173,76 +182,101 @@ class Client(Secret):
         """The phase whose message this client sends next."""
         return self._phase
 
+    @leaving_nothing
     def start(self) -> bytes:
         """Message 1: the two ephemeral keys, signed.
 
         Raises:
             LocalProtocolError: called before.
         """
-        if self._phase is not Phase.ADVERTISE_KEYS:
-            raise LocalProtocolError("start() is the first call, once")
-        secrets = self._living()
-        channel, mask = present(secrets.channel), present(secrets.mask)
-        keys = (secrets.identity.public, channel.public, mask.public)
-        unsigned = AdvertiseKeys(self._client_id, *keys, signature=b"")
-        signature = secrets.identity.sign(unsigned.signed(self._session))
-        self._own = replace(unsigned, signature=signature)
-        self._phase = Phase.SHARE_KEYS
-        return encode(self._own, self._session)
+        with self._turn:
+            if self._phase is not Phase.ADVERTISE_KEYS:
+                raise LocalProtocolError("start() is the first call, once")
+            return self._acting(self._advertise, self._living())
 
+    def _advertise(self, secrets: Ephemeral) -> AdvertiseKeys:
+        channel, mask = present(secrets.channel), present(secrets.mask)
+        keys = (present(secrets.identity).public, channel.public, mask.public)
+        unsigned = AdvertiseKeys(self._client_id, *keys, signature=b"")
+        signature = secrets.sign(unsigned.signed(self._session))
+        self._own = replace(unsigned, signature=signature)
+        return self._own
+
+    @leaving_nothing
     def set_input(self, vector: NDArray[np.int64]) -> None:
         """Give the input, once.
 
         Args:
             vector: int64[vector_length]; within ±max_abs if the session has such a bound, else any.
+                Copied. A subclass of NumPy's array, such as a masked one, is no such array.
 
         Raises:
             CapacityError: another shape or type, or a coordinate out of range.
             LocalProtocolError: given before, or the masked input has left already.
         """
-        secrets = self._living()
-        if secrets.input is not None or self._phase in (Phase.CONSISTENCY, Phase.UNMASK):
-            raise LocalProtocolError("one input a session, before the partners are announced")
-        expected = (self._params.vector_length,)
-        if vector.dtype != np.int64 or vector.shape != expected:
-            raise CapacityError(
-                f"expected int64{list(expected)}, not {vector.dtype}{list(vector.shape)}"
-            )
-        bound = self._params.max_abs
-        if bound is not None and bool(((vector > bound) | (vector < -bound)).any()):
-            raise CapacityError(f"a coordinate lies beyond max_abs={bound}")
-        secrets.input = vector.copy()
+        with self._turn:
+            secrets = self._living()
+            if secrets.input is not None or self._phase in (Phase.CONSISTENCY, Phase.UNMASK):
+                raise LocalProtocolError("one input a session, before the partners are announced")
+            given = plain_vector("the input", vector, self._params.vector_length, CapacityError)
+            bound = self._params.max_abs
+            if bound is not None and bool(((given > bound) | (given < -bound)).any()):
+                raise CapacityError(f"a coordinate lies beyond max_abs={bound}")
+            secrets.input = given
 
+    @leaving_nothing
     def receive(self, message: bytes) -> bytes | None:
         """Answer one message of the server.
 
         Raises:
             RemoteProtocolError: it is not the awaited message, or a check failed. Final.
             Aborted: the session cannot go on, by nobody's proven fault. Final.
-            LocalProtocolError: start() or set_input() is due first, or this client has aborted.
+            InternalError: something failed beneath. Final.
+            LocalProtocolError: start() or set_input() is due first, another call is at work, the message
+                is not bytes, or this client has aborted. Nothing changes.
         """
-        if self._phase is Phase.DONE:
-            raise RemoteProtocolError("sent a message after the session", "server")
-        if self._phase is Phase.ADVERTISE_KEYS:
-            raise LocalProtocolError("call start() before receive()")
-        secrets = self._living()
-        if self._phase is Phase.MASKED_INPUT and secrets.input is None:
-            raise LocalProtocolError("call set_input() before the partners are announced")
+        data = octets("message", message)
+        with self._turn:
+            if self._phase is Phase.DONE:
+                raise RemoteProtocolError("sent a message after the session", "server")
+            if self._phase is Phase.ADVERTISE_KEYS:
+                raise LocalProtocolError("call start() before receive()")
+            secrets = self._living()
+            if self._phase is Phase.MASKED_INPUT and secrets.input is None:
+                raise LocalProtocolError("call set_input() before the partners are announced")
+            return self._acting(partial(self._answer, data), secrets)
+
+    def _acting(self, step: Callable[[Ephemeral], Message], secrets: Ephemeral) -> bytes:
+        """Take the step to the next phase.
+
+        Who acts takes the secrets away, and puts them back with the next phase only: whatever breaks off
+        an answer, there is no way to a second one.
+        """
+        self._secrets = None
         try:
-            reply = encode(self._answer(message, secrets), self._session)
-        except WireFormatError as error:
-            self._abort()
-            raise RemoteProtocolError(f"sent a malformed message: {error}", "server") from error
-        except SecAggError:
-            self._abort()
+            reply = encode(step(secrets), self._session)
+        except BaseException as error:
+            self._phase = Phase.ABORTED
+            secrets.forget()
+            if isinstance(error, WireFormatError):
+                raise RemoteProtocolError(f"sent a malformed message: {error}", "server") from error
             raise
         self._phase = next_phase(self._phase)
         if self._phase is Phase.DONE:
-            self._secrets = None
+            secrets.forget()
+        else:
+            self._secrets = secrets
         return reply
 
     def chunks(self, reply: bytes) -> Iterator[bytes]:
-        """Cut a reply into parts of 256 KiB for `Server.receive_chunk`."""
+        """Cut a reply into parts of 256 KiB for `Server.receive_chunk`.
+
+        Raises:
+            LocalProtocolError: the reply is not bytes.
+        """
+        return self._parts(octets("reply", reply))
+
+    def _parts(self, reply: bytes) -> Iterator[bytes]:
         count = -(-len(reply) // CHUNK_SIZE)
         for index in range(count):
             part = reply[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
@@ -296,7 +330,7 @@ class Client(Secret):
         self._roster, self._neighbours = roster, neighbours
         commitment = seed_commitment(self._session, self._client_id, seed)
         unsigned = ShareKeys(self._client_id, commitment, b"", envelopes)
-        signature = secrets.identity.sign(unsigned.signed(self._session, roster.root))
+        signature = secrets.sign(unsigned.signed(self._session, roster.root))
         return replace(unsigned, signature=signature)
 
     def _open_shares(self, forwarded: ForwardedShares, secrets: Ephemeral) -> SharesOpened:
@@ -313,7 +347,7 @@ class Client(Secret):
             )
         flags = tuple(place in secrets.held for place in self._neighbours)
         receipt = SharesOpened(self._client_id, b"", flags)
-        signature = secrets.identity.sign(receipt.signed(self._session, roster.root))
+        signature = secrets.sign(receipt.signed(self._session, roster.root))
         return replace(receipt, signature=signature)
 
     def _masked_input(self, partners: Partners, secrets: Ephemeral) -> MaskedInput:
@@ -339,11 +373,11 @@ class Client(Secret):
         shown = b""
         if self._params.local:
             signed = MaskedInput.partners_signed(self._session, root, self._client_id)
-            shown = secrets.identity.sign(signed)
+            shown = secrets.sign(signed)
         bits, length = self._params.ring_bits, self._params.vector_length
         packed = ring.pack(masked, bits)
         unsigned = MaskedInput(self._client_id, length, bits, shown, b"", packed)
-        signature = secrets.identity.sign(unsigned.signed(self._session, root))
+        signature = secrets.sign(unsigned.signed(self._session, root))
         return replace(unsigned, signature=signature)
 
     def _sign(self, survivors: Survivors, secrets: Ephemeral) -> ConsistencySignature:
@@ -355,7 +389,7 @@ class Client(Secret):
             check_inputs(survivors, partners, roster, position, self._directory)
         self._survivors = survivors
         signed = survivors.signed(self._session, self._partner_root)
-        self._signature = secrets.identity.sign(signed)
+        self._signature = secrets.sign(signed)
         # a survivor's self-mask, or a drop-out's mask key: the other can never be asked for
         secrets.due = {
             place: both[:SHARE_SIZE] if survivors.members[place] else both[SHARE_SIZE:]
@@ -371,7 +405,7 @@ class Client(Secret):
         check_quorum(request, survivors, self._partner_root, roster, self._directory, own)
         given = UnmaskShares(self._client_id, b"", [secrets.own_share, *secrets.due.values()])
         told = survivors.signed(self._session, self._partner_root)
-        return replace(given, signature=secrets.identity.sign(given.signed(self._session, told)))
+        return replace(given, signature=secrets.sign(given.signed(self._session, told)))
 
     def _living(self) -> Ephemeral:
         if self._process != os.getpid():
@@ -383,10 +417,6 @@ class Client(Secret):
                 f"this client is {self._phase.name}; join the next session anew"
             )
         return self._secrets
-
-    def _abort(self) -> None:
-        self._phase = Phase.ABORTED
-        self._secrets = None
 
     def __reduce__(self) -> NoReturn:
         raise LocalProtocolError(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from secagg.crypto.keys import check_client_id
+from secagg._checks import instance, octets
+from secagg.client.policy import Policy
+from secagg.crypto.keys import Directory, Identity, check_client_id
 from secagg.errors import LocalProtocolError, RemoteProtocolError, WireFormatError
 from secagg.wire.codec import decode
 from secagg.wire.messages import Offer
 
 if TYPE_CHECKING:
-    from secagg.client.policy import Policy
-    from secagg.crypto.keys import Directory, Identity
     from secagg.params import Params
 
 __all__ = ["accept_offer"]
@@ -24,17 +24,21 @@ def accept_offer(
     directory: Directory,
     context: bytes,
     policy: Policy,
-) -> tuple[bytes, Params]:
-    """The session's name and parameters; the identity remembers that it has joined.
+) -> tuple[Params, bytes, int]:
+    """Parameters, the session's name and the id, all checked; the identity remembers that it has joined.
 
     Raises:
         UnsafeParametersError, CapacityError: the offer is unsafe.
         RemoteProtocolError: no offer, another context, or a session joined before.
-        LocalProtocolError: the directory does not hold this identity under this id.
+        LocalProtocolError: the directory does not hold this identity under this id, or an argument is of
+            another type.
     """
-    check_client_id(client_id)
+    client_id, context = check_client_id(client_id), octets("context", context)
+    identity = instance("identity", identity, Identity)
+    directory = instance("directory", directory, Directory)
+    policy = instance("policy", policy, Policy)
     try:
-        session, message = decode(offer)
+        session, message = decode(octets("offer", offer))
     except WireFormatError as error:
         raise RemoteProtocolError(f"sent a malformed offer: {error}", "server") from error
     if not isinstance(message, Offer):
@@ -51,4 +55,4 @@ def accept_offer(
             f"the directory does not hold this identity for client {client_id}"
         ) from error
     identity.join(session, client_id)
-    return session, message.params
+    return message.params, session, client_id

@@ -35,7 +35,7 @@ class Ephemeral(Secret):
     )
 
     def __init__(self, identity: Identity) -> None:
-        self.identity = identity
+        self.identity: Identity | None = identity
         self.channel: AgreementKey | None = AgreementKey.generate()
         self.mask: AgreementKey | None = AgreementKey.generate()
         self.seed: bytes | None = entropy(SECRET_SIZE)
@@ -44,6 +44,15 @@ class Ephemeral(Secret):
         self.held: dict[int, bytes] = {}  # neighbour's position → its two shares
         self.due: dict[int, bytes] = {}  # and the one of them that the signed survivors ask for
         self.own_share = b""
+
+    def sign(self, message: bytes) -> bytes:
+        """A signature by the client's identity."""
+        return present(self.identity).sign(message)
+
+    def forget(self) -> None:
+        """Drop everything, for whoever may still hold this object."""
+        self.identity = self.channel = self.mask = self.seed = self.input = None
+        self.routes, self.held, self.due, self.own_share = {}, {}, {}, b""
 
 
 def present(value: _T | None) -> _T:

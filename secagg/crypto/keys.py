@@ -14,6 +14,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from secagg._calls import leaving_nothing
+from secagg._checks import instance, mapping, octets, whole
 from secagg.errors import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -109,23 +111,27 @@ class Identity(Secret):
 
     __slots__ = ("_joined", "_key", "public")
 
+    @leaving_nothing
     def __init__(self, key: Ed25519PrivateKey) -> None:
-        self._key = key
-        self._joined: set[tuple[bytes, int]] = set()
+        self._key = instance("key", key, Ed25519PrivateKey)
+        self._joined: dict[tuple[bytes, int], object] = {}
         self.public: bytes = key.public_key().public_bytes_raw()
 
     @classmethod
+    @leaving_nothing
     def generate(cls) -> Identity:
         """A fresh identity."""
         return cls.from_private_bytes(entropy(KEY_SIZE))
 
     @classmethod
+    @leaving_nothing
     def from_private_bytes(cls, data: bytes) -> Identity:
         """Restore what `private_bytes` exported.
 
         Raises:
             LocalProtocolError: not 32 bytes.
         """
+        data = octets("a private identity", data)
         if len(data) != KEY_SIZE:
             raise LocalProtocolError(f"a private identity takes {KEY_SIZE} bytes, not {len(data)}")
         return cls(Ed25519PrivateKey.from_private_bytes(data))
@@ -134,9 +140,10 @@ class Identity(Secret):
         """The private key itself: whoever has it can pose as this client."""
         return self._key.private_bytes_raw()
 
+    @leaving_nothing
     def sign(self, message: bytes) -> bytes:
         """Ed25519 signature, 64 bytes."""
-        return self._key.sign(message)
+        return self._key.sign(octets("message", message))
 
     def join(self, session: bytes, client_id: int) -> None:
         """Note that this client takes part in a session.
@@ -144,11 +151,11 @@ class Identity(Secret):
         Raises:
             RemoteProtocolError: it did before; the server announces an old session again.
         """
-        if (session, client_id) in self._joined:
+        mark, place = object(), (octets("session", session), check_client_id(client_id))
+        if self._joined.setdefault(place, mark) is not mark:  # one step: of two threads one joins
             raise RemoteProtocolError(
                 "announced a session that this client has joined before", "server"
             )
-        self._joined.add((session, client_id))
 
 
 class Directory:
@@ -161,7 +168,12 @@ class Directory:
         identities: client id (0 … 2^32 − 1) to 32-byte public key; no key twice.
 
     Raises:
-        LocalProtocolError: an id out of range, a key of another size, or one key for two ids.
+        LocalProtocolError: an id out of range, a key of another size, one key for two ids, or a value of
+            another type.
+
+    Example:
+        >>> len(Directory({5: Identity.generate().public}))
+        1
     """
 
     __slots__ = ("_held", "_identities", "_keys")
@@ -169,22 +181,29 @@ class Directory:
     pinned = True
 
     def __init__(self, identities: Mapping[int, bytes]) -> None:
-        for client_id, public in identities.items():
-            check_client_id(client_id)
+        self._identities: dict[int, bytes] = {}
+        for given, key in mapping("identities", identities):
+            client_id = check_client_id(given)
+            public = octets(f"client {client_id}'s identity", key)
             if len(public) != KEY_SIZE:
                 raise LocalProtocolError(
                     f"client {client_id}'s identity takes {KEY_SIZE} bytes, not {len(public)}"
                 )
-        if len(set(identities.values())) != len(identities):
+            self._identities[client_id] = public
+        if len(set(self._identities.values())) != len(self._identities):
             raise LocalProtocolError(
                 "two clients of the directory have one identity; each needs its own"
             )
-        self._identities = {client_id: bytes(public) for client_id, public in identities.items()}
         self._keys: dict[bytes, Ed25519PublicKey] = {}
         self._held: set[bytes] = set()
 
+    def __len__(self) -> int:
+        """Clients that it knows."""
+        return len(self._identities)
+
     def check(self, client_id: int, public: bytes) -> None:
         """Raise RemoteProtocolError unless `public` is the identity known for `client_id`."""
+        client_id, public = check_client_id(client_id), octets("public", public)
         known = self._identities.get(client_id)
         if known is None:
             raise RemoteProtocolError(
@@ -196,8 +215,12 @@ class Directory:
             )
 
     def verify(self, public: bytes, signature: bytes, message: bytes) -> bool:
-        """Whether a 64-byte signature by a 32-byte identity holds."""
-        fact = public + signature + message  # the first two have fixed sizes
+        """Whether a 64-byte signature by a 32-byte identity holds; one of another size does not."""
+        parts = octets("public", public), octets("signature", signature), octets("message", message)
+        public, signature, message = parts
+        if len(public) != KEY_SIZE or len(signature) != SIGNATURE_SIZE:
+            return False
+        fact = b"".join(parts)  # the first two have fixed sizes
         if fact in self._held:
             return True
         key = self._keys.get(public)
@@ -228,7 +251,9 @@ class TrustServerDirectory(Directory):
         super().__init__({})
 
     def check(self, client_id: int, public: bytes) -> None:
-        """Accept whatever the server says."""
+        """Accept any identity."""
+        check_client_id(client_id)
+        octets("public", public)
 
 
 class AgreementKey(Secret):
@@ -265,10 +290,12 @@ class AgreementKey(Secret):
         return self._key.exchange(X25519PublicKey.from_public_bytes(public))
 
 
-def check_client_id(client_id: int) -> None:
-    """Raise LocalProtocolError unless the id fits 32 bits."""
-    if not 0 <= client_id <= MAX_CLIENT_ID:
-        raise LocalProtocolError(f"client ids lie in 0…{MAX_CLIENT_ID}, not {client_id}")
+def check_client_id(client_id: object) -> int:
+    """The id, or LocalProtocolError unless it is an integer of 32 bits."""
+    exact = whole("a client id", client_id)
+    if not 0 <= exact <= MAX_CLIENT_ID:
+        raise LocalProtocolError(f"client ids lie in 0…{MAX_CLIENT_ID}, not {exact}")
+    return exact
 
 
 def acceptable_agreement_key(public: bytes) -> bool:

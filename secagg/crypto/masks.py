@@ -9,12 +9,13 @@ the two are close.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from secagg.crypto.keys import Secret
+from secagg.errors import LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +61,8 @@ def add_masks(
             this call is a task of, since it waits for its parts.
 
     Raises:
-        TypeError: an executor of processes, which would be sent seeds; the accumulator is as it was.
+        LocalProtocolError: an executor of processes, which would be sent seeds; the accumulator is as it
+            was.
 
     Example:
         >>> vector = np.zeros(3, dtype=np.uint16)
@@ -95,6 +97,11 @@ class _Streams(Secret):
     def __init__(self, plus: list[bytes], minus: list[bytes]) -> None:
         self._streams = [(_behind_head(seed), np.add) for seed in plus]
         self._streams += [(_behind_head(seed), np.subtract) for seed in minus]
+
+    def __reduce__(self) -> NoReturn:
+        raise LocalProtocolError(
+            "masks are made by threads: an executor of processes is sent no seed"
+        )
 
     def __call__(self, size: int, dtype: np.dtype[np.unsignedinteger]) -> RingArray:
         """The sum of the next words of all streams."""

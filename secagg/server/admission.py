@@ -5,10 +5,9 @@ from __future__ import annotations
 from itertools import compress
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from secagg._checks import mapping, octets, plain_vector
 from secagg.crypto import ring
-from secagg.crypto.keys import acceptable_agreement_key
+from secagg.crypto.keys import acceptable_agreement_key, check_client_id
 from secagg.crypto.shamir import canonical
 from secagg.errors import LocalProtocolError, RemoteProtocolError
 from secagg.state import Phase
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from secagg.crypto.keys import Directory
@@ -118,15 +118,17 @@ def check_input_apart(
         raise RemoteProtocolError("masked with other partners than it was told", client_id)
 
 
-def somebody(signatures: Mapping[int, bytes]) -> Mapping[int, bytes]:
+def somebody(signatures: Mapping[int, bytes]) -> dict[int, bytes]:
     """Whose masked inputs a sum holds.
 
     Raises:
         LocalProtocolError: nobody's, which would alter the total unseen.
     """
-    if not signatures:
+    of = mapping("signatures", signatures)
+    found = {check_client_id(client): octets("a signature", signed) for client, signed in of}
+    if not found:
         raise LocalProtocolError("a sum is of at least one client's masked input")
-    return signatures
+    return found
 
 
 def check_due(phase: Phase) -> None:
@@ -141,9 +143,8 @@ def check_sum(total: NDArray[np.int64], params: Params) -> RingArray:
     Raises:
         LocalProtocolError: another shape or type.
     """
-    if total.dtype != np.int64 or total.shape != (params.vector_length,):
-        raise LocalProtocolError(f"a sum of masked inputs is int64[{params.vector_length}]")
-    return ring.to_ring(total, params.ring_bits)
+    words = plain_vector("a sum of masked inputs", total, params.vector_length)
+    return ring.to_ring(words, params.ring_bits)
 
 
 def check_signature(

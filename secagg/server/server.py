@@ -8,10 +8,20 @@ the sum when it is complete, and not kept.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from secagg.crypto.keys import TrustServerDirectory, check_client_id, entropy
-from secagg.errors import Aborted, LocalProtocolError, RemoteProtocolError, WireFormatError
+from secagg._calls import Turn, leaving_nothing
+from secagg._checks import executor_of, instance, octets
+from secagg.crypto.keys import Directory, check_client_id, entropy
+from secagg.errors import (
+    Aborted,
+    LocalProtocolError,
+    RemoteProtocolError,
+    SecAggError,
+    WireFormatError,
+)
+from secagg.params import Params
 from secagg.server import admission
 from secagg.server.staging import Staging
 from secagg.server.tally import Tally
@@ -22,15 +32,13 @@ from secagg.wire.codec import decode, encode, read_header
 from secagg.wire.messages import NONCE_SIZE, Offer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from concurrent.futures import Executor
 
     import numpy as np
     from numpy.typing import NDArray
 
     from secagg.conviction import Conviction
-    from secagg.crypto.keys import Directory
-    from secagg.params import Params
     from secagg.wire.messages import MaskedInput, Message
 
 __all__ = ["Server", "SumResult"]
@@ -43,12 +51,20 @@ class Server:
         params: the session's parameters; `params.n_clients` clients may take part.
         context: what the inputs belong to; clients that were given another context do not join.
         directory: identities to compare advertisements with, so that one client with a foreign identity
-            is refused here instead of ending the session at all others. Optional: clients check anyway.
+            is refused here instead of ending the session at all others: the clients' own list. Where
+            clients take any identity from the server, a `TrustServerDirectory`.
         executor: of threads, to remove the masks of long vectors on more cores.
 
+    One call at a time: a second thread that calls meanwhile gets LocalProtocolError, and nothing changes.
+
+    Raises:
+        LocalProtocolError: an argument of another type.
+
     Example:
-        >>> from secagg.params import Params
-        >>> server = Server(Params.for_cohort(5, 8, max_abs=100), context=b"round 1")
+        >>> from secagg import Directory, Identity, Params
+        >>> known = Directory({i: Identity.generate().public for i in range(5)})
+        >>> params = Params.for_cohort(5, 8, max_abs=100)
+        >>> server = Server(params, context=b"round 1", directory=known)
         >>> server.phase.name
         'ADVERTISE_KEYS'
     """
@@ -58,15 +74,16 @@ class Server:
         params: Params,
         *,
         context: bytes,
-        directory: Directory | None = None,
+        directory: Directory,
         executor: Executor | None = None,
     ) -> None:
-        self._params = params
+        self._turn = Turn("this server")
+        self._params = instance("params", params, Params)
+        known, helper = instance("directory", directory, Directory), executor_of(executor)
         offer = Offer(params, entropy(NONCE_SIZE))
-        self._session = offer.session(context)
+        self._session = offer.session(octets("context", context))
         self._offer = encode(offer, self._session)
-        known = directory or TrustServerDirectory()
-        self._tally = Tally(params, self._session, self._offer, known, executor)
+        self._tally = Tally(params, self._session, self._offer, known, helper)
         self._phase = Phase.ADVERTISE_KEYS
         self._live: set[int] = set()  # ids that may speak in this phase; in the first, anyone may
         self._answers: dict[int, Message] = {}
@@ -96,31 +113,40 @@ class Server:
         """Message 0, the same for every client."""
         return self._offer
 
+    @leaving_nothing
     def receive(self, client_id: int, message: bytes) -> None:
         """Take a client's message of this phase; who the sender is, the transport knows.
 
         Raises:
             RemoteProtocolError: not an acceptable message; nothing has changed, and unless a good one
                 follows the client is out when the phase closes.
-            LocalProtocolError: the session is over.
+            LocalProtocolError: the session is over, another call is at work, or an argument is of another
+                type.
+            InternalError: something failed beneath; the session is over.
         """
-        self._check_sender(client_id)
-        self._take(client_id, message)
+        sender, data = check_client_id(client_id), octets("message", message)
+        with self._turn, self._unbroken():
+            self._check_sender(sender)
+            self._take(sender, data)
 
+    @leaving_nothing
     def receive_chunk(self, client_id: int, chunk: bytes) -> None:
         """Stage a part of a message; the last one commits the whole as `receive` does.
 
         Raises:
             RemoteProtocolError: not the next part (those before it stay), or the whole is not acceptable
                 (all parts of it are then forgotten).
-            LocalProtocolError: the session is over.
+            LocalProtocolError, InternalError: as `receive`.
         """
-        self._check_sender(client_id)
-        limit = largest_message(SERVER_AWAITS[self._phase], self._params)
-        whole = self._staging.take(client_id, chunk, session=self._session, limit=limit)
-        if whole is not None:
-            self._take(client_id, whole)
+        sender, data = check_client_id(client_id), octets("chunk", chunk)
+        with self._turn, self._unbroken():
+            self._check_sender(sender)
+            limit = largest_message(SERVER_AWAITS[self._phase], self._params)
+            whole = self._staging.take(sender, data, session=self._session, limit=limit)
+            if whole is not None:
+                self._take(sender, whole)
 
+    @leaving_nothing
     def receive_sum(self, signatures: Mapping[int, bytes], total: NDArray[np.int64]) -> None:
         """Take masked inputs as one sum modulo 2^b, int64[d], added under a second encryption.
 
@@ -129,12 +155,15 @@ class Server:
         Raises:
             RemoteProtocolError: see `check_apart`.
             LocalProtocolError: not the time or shape, or a sum of nobody.
+            InternalError: something failed beneath; the session is over.
         """
-        inputs = [self.check_apart(*pair) for pair in admission.somebody(signatures).items()]
-        self._tally.add_sum(inputs, total)
-        for message in inputs:
-            self._answers[message.client_id] = message
+        with self._turn, self._unbroken():
+            inputs = [self._apart(*pair) for pair in admission.somebody(signatures).items()]
+            self._tally.add_sum(inputs, total)
+            for message in inputs:
+                self._answers[message.client_id] = message
 
+    @leaving_nothing
     def check_apart(self, client_id: int, signature: bytes) -> MaskedInput:
         """Check all of a masked input but its words, which come in a sum. Raises as `receive` does.
 
@@ -142,18 +171,30 @@ class Server:
             client_id: the sender.
             signature: on its partners, where quorums are of neighbours; else b"".
         """
+        sender, signed = check_client_id(client_id), octets("signature", signature)
+        with self._turn, self._unbroken():
+            return self._apart(sender, signed)
+
+    def _apart(self, client_id: int, signature: bytes) -> MaskedInput:
         self._check_sender(client_id)
         admission.check_due(self._phase)
         return self._tally.check_apart(client_id, signature)
 
+    @leaving_nothing
     def advance(self) -> dict[int, bytes]:
         """Close the phase: the silent are out. Returns each live client's next message; {} at the end.
 
         Raises:
             Aborted: too few are left, or a mask cannot be removed; there is no sum.
-            LocalProtocolError: the session is over.
+            LocalProtocolError: the session is over, or another call is at work.
+            InternalError: something failed beneath; the session is over.
         """
-        self._check_running()
+        with self._turn:
+            self._check_running()
+            with self._unbroken(Aborted):
+                return self._advance()
+
+    def _advance(self) -> dict[int, bytes]:
         messages, failure = self._closed()
         if failure is not None:  # raised here: the first error's traceback leads to secrets
             raise failure
@@ -189,13 +230,24 @@ class Server:
 
     # What is acceptable -----------------------------------------------------------------------------
 
+    @contextmanager
+    def _unbroken(self, refusal: type[SecAggError] = SecAggError) -> Generator[None]:
+        """End the session when a call breaks off otherwise than by refusing: a sum may be half added."""
+        try:
+            yield
+        except refusal:
+            raise
+        except BaseException:
+            self._forget()
+            self._phase = Phase.ABORTED
+            raise
+
     def _check_running(self) -> None:
         if self._phase in (Phase.DONE, Phase.ABORTED):
             raise LocalProtocolError(f"the session is {self._phase.name}")
 
     def _check_sender(self, client_id: int) -> None:
         self._check_running()
-        check_client_id(client_id)
         if self._phase is Phase.ADVERTISE_KEYS:
             if len(self._answers) >= self._params.n_clients and client_id not in self._answers:
                 raise RemoteProtocolError("came after the roster was full", client_id)

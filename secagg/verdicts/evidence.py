@@ -13,8 +13,9 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from secagg._checks import instance, octets
 from secagg.conviction import Conviction, Offence
-from secagg.crypto.keys import SIGNATURE_SIZE, AgreementKey
+from secagg.crypto.keys import SIGNATURE_SIZE, AgreementKey, Directory, check_client_id
 from secagg.crypto.shamir import SHARE_SIZE, canonical, rebuild
 from secagg.errors import RemoteProtocolError, SecAggError, WireFormatError
 from secagg.roster import Roster
@@ -32,8 +33,6 @@ from secagg.wire.messages import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from secagg.crypto.keys import Directory
 
 __all__ = ["Dealing", "OwnShare", "check_conviction", "of_dealing", "of_disputes"]
 
@@ -139,12 +138,17 @@ def check_conviction(conviction: Conviction, *, context: bytes, directory: Direc
     Raises:
         RemoteProtocolError: it does not show that; the culprit is the server.
         WireFormatError: no evidence at all.
+        LocalProtocolError: an argument of another type.
     """
-    offer, message, *parts = _parted(conviction.evidence)
+    conviction = instance("conviction", conviction, Conviction)
+    offence = instance("offence", conviction.offence, Offence)
+    client_id = check_client_id(conviction.client_id)
+    directory, context = instance("directory", directory, Directory), octets("context", context)
+    offer, message, *parts = _parted(octets("evidence", conviction.evidence))
     try:
         roster = _roster_of(offer, message, context)
-        _require(conviction.client_id in roster.positions, "a roster with this client")
-        _SHOWN[conviction.offence](parts, roster, conviction.client_id, directory)
+        _require(client_id in roster.positions, "a roster with this client")
+        _SHOWN[offence](parts, roster, client_id, directory)
     except WireFormatError:
         raise
     except SecAggError as error:

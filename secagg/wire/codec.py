@@ -10,6 +10,7 @@ import enum
 import struct
 from typing import TYPE_CHECKING
 
+from secagg._checks import octets
 from secagg.crypto.ring import unpack
 from secagg.errors import WireFormatError
 from secagg.wire import messages
@@ -98,7 +99,7 @@ def message_kind(data: bytes) -> str:
         >>> message_kind(header(Kind.MASKED_INPUT, bytes(32)))
         'masked_input'
     """
-    return read_header(data)[0].name.lower()
+    return read_header(octets("data", data))[0].name.lower()
 
 
 def masked_vector(data: bytes) -> RingArray:
@@ -107,7 +108,7 @@ def masked_vector(data: bytes) -> RingArray:
     Raises:
         WireFormatError: not a masked-input message.
     """
-    _, message = decode(data)
+    _, message = decode(octets("data", data))
     if not isinstance(message, MaskedInput):
         raise WireFormatError("only a masked-input message carries a vector")
     return unpack(message.packed, message.length, message.bits)
@@ -121,7 +122,7 @@ def input_signature(data: bytes) -> bytes:
     Raises:
         WireFormatError: not a masked-input message.
     """
-    _, message = decode(data)
+    _, message = decode(octets("data", data))
     if not isinstance(message, MaskedInput):
         raise WireFormatError("only a masked-input message carries such a signature")
     return message.partner_signature

@@ -13,16 +13,16 @@ from secagg import (
     Identity,
     Params,
     Phase,
-    Policy,
     RemoteProtocolError,
     Server,
+    TrustServerDirectory,
     UnsafeParametersError,
     simulate,
 )
 from secagg.crypto.keys import AgreementKey, Directory
 from secagg.wire.codec import decode
 from secagg.wire.messages import Advertisements, Partners, Signatures
-from tests.secagg.support.lab import CONTEXT, Lab
+from tests.secagg.support.lab import ANY_OFFER, CONTEXT, Lab
 from tests.secagg.test_simulate import PHASES
 
 RATES = {"dropout_rate": 0.1, "corrupt_rate": 0.05, "threat_model": "malicious-local"}
@@ -48,10 +48,10 @@ def test_drop_outs_at_every_phase(phase, n):
 
 def test_it_must_be_asked_for_by_name():
     lab = lab_of()
-    offer = Server(lab.params, context=CONTEXT).offer()
+    offer = Server(lab.params, context=CONTEXT, directory=TrustServerDirectory()).offer()
     with pytest.raises(UnsafeParametersError, match="allow_local=True"):
-        lab.join(10, offer=offer, policy=Policy())
-    assert lab.join(10, offer=offer, policy=Policy(allow_local=True)).params.local
+        lab.join(10, offer=offer, policy=dataclasses.replace(ANY_OFFER, allow_local=False))
+    assert lab.join(10, offer=offer, policy=ANY_OFFER).params.local
 
 
 # The roster ------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from secagg import (
     Phase,
     Policy,
     Server,
+    TrustServerDirectory,
     UnsafeParametersError,
 )
 from secagg.crypto.keys import AgreementKey
@@ -72,7 +73,8 @@ def test_s4_mutant_joins(change, monkeypatch):
 
 def test_s4_a_clients_own_floors():
     def offer(**rates):
-        return Server(Params.for_cohort(30, 4, max_abs=9, **rates), context=CONTEXT).offer()
+        params = Params.for_cohort(30, 4, max_abs=9, **rates)
+        return Server(params, context=CONTEXT, directory=TrustServerDirectory()).offer()
 
     for policy in (
         Policy(min_survivors=29),

@@ -17,6 +17,7 @@ from secagg import (
     Policy,
     RemoteProtocolError,
     Server,
+    TrustServerDirectory,
     masked_vector,
     simulate,
 )
@@ -168,7 +169,7 @@ def seals(monkeypatch, least):
             for place in roster.neighbours(roster.positions[i]):
                 sending, _ = secagg.wire.envelopes.routes(roster, client._secrets.channel, i, place)
                 seal_envelope(roster, sending, shares, i, roster.client_id(place))
-        lab.server = Server(lab.params, context=CONTEXT)
+        lab.server = Server(lab.params, context=CONTEXT, directory=TrustServerDirectory())
         lab.clients, lab.next_messages = {i: lab.join(i) for i in lab.ids}, {}
     return pairs
 
@@ -219,7 +220,7 @@ def test_s14_what_a_client_can_insist_on():
     lab = Lab(5)
     with pytest.raises(Exception, match="4 inputs are offered, 5 are asked"):
         lab.join(10, policy=Policy(min_survivors=5, allow_semi_honest=True))
-    server = Server(lab.params, context=CONTEXT + b" again")
+    server = Server(lab.params, context=CONTEXT + b" again", directory=TrustServerDirectory())
     with pytest.raises(RemoteProtocolError, match="another context"):
         lab.join(10, offer=server.offer())
 

@@ -108,7 +108,7 @@ def test_s7_trusting_the_server_must_be_said_and_is_not_called_malicious():
     identity = Identity.generate()
     for model in ("malicious", "semi-honest"):
         params = Params.for_cohort(5, 1, max_abs=1, threat_model=model)
-        offer = Server(params, context=CONTEXT).offer()
+        offer = Server(params, context=CONTEXT, directory=TrustServerDirectory()).offer()
         arguments = (offer, 1, identity, TrustServerDirectory())
         policy = Policy(allow_semi_honest=True)
         if model == "malicious":

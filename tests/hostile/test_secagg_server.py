@@ -18,6 +18,7 @@ from secagg import (
     Phase,
     RemoteProtocolError,
     Server,
+    TrustServerDirectory,
     masked_vector,
 )
 from secagg.crypto import ring
@@ -303,7 +304,7 @@ def test_s13_mutant_sums_inputs_of_different_models(monkeypatch):
     honest = Offer.session
     monkeypatch.setattr(Offer, "session", lambda self, _: honest(self, b""))
     params = Params.for_cohort(5, 3, max_abs=10)
-    server = Server(params, context=b"suppressing model")
+    server = Server(params, context=b"suppressing model", directory=TrustServerDirectory())
     identities = [Identity.generate() for _ in range(5)]
     directory = Directory({i: x.public for i, x in enumerate(identities)})
     clients = [
@@ -370,7 +371,7 @@ def test_s9_the_input_is_due_before_the_partners():
     late = Identity.generate()
     lab.identities[10] = late
     lab.directory = Directory({i: x.public for i, x in lab.identities.items()})
-    lab.server = Server(lab.params, context=CONTEXT)
+    lab.server = Server(lab.params, context=CONTEXT, directory=TrustServerDirectory())
     lab.clients = {i: lab.join(i) for i in lab.ids}
     for i in lab.ids[1:]:
         lab.clients[i].set_input(lab.inputs[i])
@@ -388,13 +389,8 @@ def test_s9_the_input_is_due_before_the_partners():
 )
 def test_e3_shapes_and_types_of_inputs(vector):
     lab = Lab(5)
-    client = Client.from_offer(
-        Server(lab.params, context=CONTEXT).offer(),
-        10,
-        lab.identities[10],
-        lab.directory,
-        context=CONTEXT,
-    )
+    again = Server(lab.params, context=CONTEXT, directory=TrustServerDirectory())
+    client = lab.join(10, offer=again.offer())
     with pytest.raises(CapacityError, match="int64"):
         client.set_input(vector)
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from secagg.crypto import masks
 from secagg.crypto.masks import add_masks
+from secagg.errors import LocalProtocolError
 
 PLUS, MINUS = [b"a" * 16, b"b" * 16], [b"c" * 16]
 DTYPES = [np.uint16, np.uint32, np.uint64]
@@ -94,7 +95,7 @@ class OtherProcess:
 @pytest.mark.parametrize("size", [3, 9])
 def test_an_executor_of_processes_is_refused(size):
     vector = np.arange(size, dtype=np.uint32)
-    with pytest.raises(TypeError, match="pickled"):
+    with pytest.raises(LocalProtocolError, match="threads"):
         add_masks(vector, PLUS, MINUS, executor=OtherProcess())
     assert vector.tolist() == list(range(size))
 

@@ -18,6 +18,7 @@ from secagg import (
     Phase,
     RemoteProtocolError,
     Server,
+    TrustServerDirectory,
     UnsafeParametersError,
     WireFormatError,
     simulate,
@@ -60,7 +61,9 @@ def test_an_offer_is_the_only_way_in():
 
 
 def test_a_directory_that_does_not_hold_this_identity():
-    server = Server(Params.for_cohort(3, 2, max_abs=9), context=CONTEXT)
+    server = Server(
+        Params.for_cohort(3, 2, max_abs=9), context=CONTEXT, directory=TrustServerDirectory()
+    )
     me = Identity.generate()
     for known in (Directory({}), Directory({5: Identity.generate().public})):
         with pytest.raises(LocalProtocolError, match="client 5"):
@@ -152,7 +155,9 @@ def test_the_tables_alone_do_not_decide(monkeypatch):
 
 
 def test_a_server_without_a_roster_or_total_says_so():
-    server = Server(Params.for_cohort(3, 2, max_abs=9), context=CONTEXT)
+    server = Server(
+        Params.for_cohort(3, 2, max_abs=9), context=CONTEXT, directory=TrustServerDirectory()
+    )
     with pytest.raises(LocalProtocolError, match="roster"):
         server._tally.known()
     with pytest.raises(LocalProtocolError, match="no partners"):

@@ -358,6 +358,6 @@ def test_s5_sums_from_outside_are_of_somebody(recorded, named):
 
 
 def test_s5_mutant_takes_the_sum_of_nobody(recorded, monkeypatch):
-    without(monkeypatch, secagg.server.admission, "somebody", "not signatures")
+    without(monkeypatch, secagg.server.admission, "somebody", "not found")
     with pytest.raises(FOUND):
         test_s5_sums_from_outside_are_of_somebody(recorded, [])

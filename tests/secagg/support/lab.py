@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from secagg import Client, Directory, Identity, Params, Phase, Policy, Server
+from secagg import Client, Directory, Identity, Params, Phase, Policy, Server, TrustServerDirectory
 from secagg.wire.codec import decode, encode
 from tests.secagg.support.signing import signed
 
 CONTEXT = b"lab"
+ANY_OFFER = Policy(
+    directory_corrupt_rate=0.0, min_directory_share=0.0, allow_semi_honest=True, allow_local=True
+)
+"""Floors of a client that takes every offer whose parameters can exist."""
 SERVER_STEPS = (
     Phase.SHARE_KEYS,
     Phase.CHECK_SHARES,
@@ -27,7 +31,7 @@ class Lab:
         self.ids = [10 * (i + 1) for i in range(n)]
         self.identities = {i: Identity.generate() for i in self.ids}
         self.directory = Directory({i: x.public for i, x in self.identities.items()})
-        self.server = Server(self.params, context=CONTEXT)
+        self.server = Server(self.params, context=CONTEXT, directory=TrustServerDirectory())
         rng = np.random.default_rng(n)
         self.inputs = {i: rng.integers(-1000, 1001, self.params.vector_length) for i in self.ids}
         self.clients = {i: self.join(i) for i in self.ids}
@@ -43,7 +47,7 @@ class Lab:
             self.identities[client_id],
             self.directory,
             context=context,
-            policy=policy or Policy(allow_semi_honest=True, allow_local=True),
+            policy=policy or ANY_OFFER,
         )
 
     def run_to(self, phase, *, silent=None, lies=None):

@@ -6,13 +6,13 @@ import contextlib
 
 import numpy as np
 
-from secagg import Client, Directory, Identity, Params, Phase, Policy, Server
+from secagg import Client, Directory, Identity, Params, Phase, Server
 from secagg.testing import deterministic_entropy
 from secagg.wire.codec import decode
+from tests.secagg.support.lab import ANY_OFFER
 from tests.secagg.support.snapshots import fork_client, fork_server
 
 CONTEXT = b"secagg vectors: round 1 of model 0"
-POLICY = Policy(allow_semi_honest=True, allow_local=True)
 STEPS = (
     Phase.ADVERTISE_KEYS,
     Phase.SHARE_KEYS,
@@ -66,7 +66,7 @@ class Session:
             self.identities[client_id],
             self.directory,
             context=CONTEXT,
-            policy=POLICY,
+            policy=ANY_OFFER,
         )
 
     def _secrets(self, client_id):
