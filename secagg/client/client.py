@@ -20,13 +20,13 @@ from secagg.client.consistency import (
     check_survivors,
     partners_of,
 )
+from secagg.client.dealing import deal_to_neighbours
 from secagg.client.joining import accept_offer
 from secagg.client.masking import mask_input
 from secagg.client.policy import Policy
 from secagg.crypto import ring
 from secagg.crypto.ephemeral import Ephemeral, present
 from secagg.crypto.keys import Secret
-from secagg.crypto.shamir import SHARE_SIZE, deal
 from secagg.errors import (
     Aborted,
     AbortReason,
@@ -37,8 +37,8 @@ from secagg.errors import (
 )
 from secagg.roster import Roster, check_roster
 from secagg.state import CLIENT_AWAITS, Phase, next_phase
-from secagg.wire.codec import Kind, decode, encode, encode_chunk, read_header
-from secagg.wire.envelopes import open_inbox, routes, seal_envelope
+from secagg.wire.codec import Kind, decode, encode, in_chunks, read_header
+from secagg.wire.envelopes import open_inbox
 from secagg.wire.messages import (
     AdvertiseKeys,
     ConsistencySignature,
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-CHUNK_SIZE = 256 << 10
 _ACCEPT_DEFAULTS = Policy()
 
 
@@ -274,13 +273,7 @@ class Client(Secret):
         Raises:
             LocalProtocolError: the reply is not bytes.
         """
-        return self._parts(octets("reply", reply))
-
-    def _parts(self, reply: bytes) -> Iterator[bytes]:
-        count = -(-len(reply) // CHUNK_SIZE)
-        for index in range(count):
-            part = reply[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
-            yield encode_chunk(self._session, index, count, part)
+        return in_chunks(octets("reply", reply), self._session)
 
     def _answer(self, data: bytes, secrets: Ephemeral) -> Message:
         kind, session = read_header(data)
@@ -311,23 +304,9 @@ class Client(Secret):
             raise RemoteProtocolError("left out or altered this client's own keys", "server")
         neighbours = roster.neighbours(position)
         check_roster(roster, neighbours, self._directory)
-        seed, mask, channel = (
-            present(secrets.seed),
-            present(secrets.mask),
-            present(secrets.channel),
-        )
-        # own share first; a point is a position + 1, the same for every dealer
-        points = [place + 1 for place in (position, *neighbours)]
-        table = deal((seed, mask.private_bytes()), points, self._params.threshold)
-        secrets.own_share = table[0, 0].tobytes()
-        envelopes: list[bytes] = []
-        for place, shares in zip(neighbours, table[1:], strict=True):
-            sending, secrets.routes[place] = routes(roster, channel, self._client_id, place)
-            holder = roster.client_id(place)
-            envelope = seal_envelope(roster, sending, shares.tobytes(), self._client_id, holder)
-            envelopes.append(envelope)
-        secrets.channel = None
+        envelopes = deal_to_neighbours(roster, self._client_id, neighbours, secrets)
         self._roster, self._neighbours = roster, neighbours
+        seed = present(secrets.seed)
         commitment = seed_commitment(self._session, self._client_id, seed)
         unsigned = ShareKeys(self._client_id, commitment, b"", envelopes)
         signature = secrets.sign(unsigned.signed(self._session, roster.root))
@@ -390,12 +369,7 @@ class Client(Secret):
         self._survivors = survivors
         signed = survivors.signed(self._session, self._partner_root)
         self._signature = secrets.sign(signed)
-        # a survivor's self-mask, or a drop-out's mask key: the other can never be asked for
-        secrets.due = {
-            place: both[:SHARE_SIZE] if survivors.members[place] else both[SHARE_SIZE:]
-            for place, both in secrets.held.items()
-        }
-        secrets.held = {}
+        secrets.settle(survivors.members)
         return ConsistencySignature(self._client_id, self._signature)
 
     def _unmask(self, request: Signatures, secrets: Ephemeral) -> UnmaskShares:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from secagg.crypto.keys import AgreementKey, Secret, entropy
-from secagg.crypto.shamir import SECRET_SIZE
+from secagg.crypto.shamir import SECRET_SIZE, SHARE_SIZE
 from secagg.errors import LocalProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -48,6 +50,21 @@ class Ephemeral(Secret):
     def sign(self, message: bytes) -> bytes:
         """A signature by the client's identity."""
         return present(self.identity).sign(message)
+
+    def settle(self, survived: Sequence[int]) -> None:
+        """Keep of each pair of shares only the one that the signed survivors ask for.
+
+        That is a survivor's share of the self-mask's seed, or a drop-out's of the mask key. The other can
+        never be asked for.
+
+        Args:
+            survived: 1 for each position of the roster whose client did, else 0.
+        """
+        self.due = {
+            place: both[:SHARE_SIZE] if survived[place] else both[SHARE_SIZE:]
+            for place, both in self.held.items()
+        }
+        self.held = {}
 
     def forget(self) -> None:
         """Drop everything, for whoever may still hold this object."""

@@ -18,10 +18,14 @@ from secagg.wire.bodies import DECODERS, ENCODERS
 from secagg.wire.messages import MaskedInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from secagg.crypto.ring import RingArray
     from secagg.wire.messages import Message
 
 __all__ = ["Kind", "decode", "encode", "input_signature", "masked_vector", "message_kind"]
+
+CHUNK_SIZE = 256 << 10  # bytes
 
 
 class Kind(enum.IntEnum):
@@ -149,6 +153,14 @@ def decode(data: bytes | bytearray) -> tuple[bytes, Message]:
 def encode_chunk(session: bytes, index: int, count: int, payload: bytes) -> bytes:
     """Part `index` of `count` of a message."""
     return header(Kind.CHUNK, session) + _CHUNK.pack(index, count) + payload
+
+
+def in_chunks(message: bytes, session: bytes) -> Iterator[bytes]:
+    """Cut a message into parts of 256 KiB."""
+    count = -(-len(message) // CHUNK_SIZE)
+    for index in range(count):
+        part = message[index * CHUNK_SIZE : (index + 1) * CHUNK_SIZE]
+        yield encode_chunk(session, index, count, part)
 
 
 def decode_chunk(data: bytes) -> tuple[bytes, int, int, bytes]:

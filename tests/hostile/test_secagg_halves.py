@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 
 import secagg.client.client
-from secagg import Client, Phase
+from secagg import Phase
+from secagg.crypto.ephemeral import Ephemeral
 from secagg.crypto.shamir import SHARE_SIZE
 from secagg.wire.codec import decode
 from tests.hostile import mutants
 from tests.hostile.test_secagg_server import ask_twice, without
 from tests.secagg.support.lab import Lab
 
-DROPS_HALVES = "secrets.held = {}"
+DROPS_HALVES = "self.held = {}"
 VICTIM = 20
 
 
 def keeping_both(monkeypatch):
-    mutants.without(monkeypatch, Client, "_sign", DROPS_HALVES, "pass")
+    mutants.without(monkeypatch, Ephemeral, "settle", DROPS_HALVES, "pass")
 
 
 def answering_twice(monkeypatch):

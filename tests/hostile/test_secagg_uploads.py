@@ -17,7 +17,7 @@ from tests.secagg.support.snapshots import state_of
 
 
 def test_uploads_come_in_parts_and_are_committed_whole(monkeypatch):
-    monkeypatch.setattr("secagg.client.client.CHUNK_SIZE", 13)
+    monkeypatch.setattr("secagg.wire.codec.CHUNK_SIZE", 13)
     lab = Lab(5).run_to(Phase.MASKED_INPUT)
     parts = list(lab.clients[10].chunks(reply := lab.reply(10)))
     assert len(parts) == -(-len(reply) // 13) > 2
@@ -58,7 +58,7 @@ def test_parts_of_a_late_input_are_refused_unread():
 
 
 def test_a_partial_upload_never_touches_the_sum(monkeypatch):
-    monkeypatch.setattr("secagg.client.client.CHUNK_SIZE", 13)
+    monkeypatch.setattr("secagg.wire.codec.CHUNK_SIZE", 13)
     lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT)
     parts = list(lab.clients[60].chunks(lab.reply(60)))
     for part in parts[:-1]:
