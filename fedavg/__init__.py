@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fedavg.algorithms.random_k import RandomK
     from fedavg.algorithms.scaffold import Scaffold
     from fedavg.data.dataset import Dataset
+    from fedavg.data.placement import place
+    from fedavg.data.settings import DataConfig
+    from fedavg.data.tables.schema import Schema
     from fedavg.data.tasks import load_task
     from fedavg.encoding.fixed_point import Encoding, FixedPoint
     from fedavg.encoding.quantised import Quantised
@@ -84,6 +87,7 @@ _HOME = {
     "Ckks": "sums.encrypted",
     "Cohort": "privacy.sampling",
     "ConfigError": "errors",
+    "DataConfig": "data.settings",
     "DataError": "errors",
     "Dataset": "data.dataset",
     "DistributedDiscreteGaussian": "privacy.noise",
@@ -128,6 +132,7 @@ _HOME = {
     "RoundResult": "federation.federation",
     "Scaffold": "algorithms.scaffold",
     "Schedule": "optimizers.schedule",
+    "Schema": "data.tables.schema",
     "SecAgg": "sums.masked",
     "SecureSum": "sums.interface",
     "Selective": "sums.selective.sum",
@@ -141,6 +146,7 @@ _HOME = {
     "gradient_times_weight": "training.sensitivity",
     "label_sensitivity": "training.sensitivity",
     "load_task": "data.tasks",
+    "place": "data.placement",
     "register": "parts",
     "resolve": "plan.resolution",
     "sum_once": "sums.once",
@@ -157,6 +163,7 @@ __all__ = [
     "Ckks",
     "Cohort",
     "ConfigError",
+    "DataConfig",
     "DataError",
     "Dataset",
     "DistributedDiscreteGaussian",
@@ -201,6 +208,7 @@ __all__ = [
     "RoundResult",
     "Scaffold",
     "Schedule",
+    "Schema",
     "SecAgg",
     "SecureSum",
     "Selective",
@@ -214,6 +222,7 @@ __all__ = [
     "gradient_times_weight",
     "label_sensitivity",
     "load_task",
+    "place",
     "register",
     "resolve",
     "sum_once",

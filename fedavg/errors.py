@@ -15,6 +15,7 @@ __all__ = [
     "PlanError",
     "ReportError",
     "RoundAbortedError",
+    "SchemaError",
     "WireFormatError",
 ]
 
@@ -37,6 +38,10 @@ class DataError(FedAvgError):
 
 class MissingExtraError(FedAvgError):
     """A package that an optional feature needs is not installed; the message says how to get it."""
+
+
+class SchemaError(DataError, ValueError):
+    """A description of columns that contradicts itself; a ValueError too, so that msgspec adds the key."""
 
 
 class PlanError(FedAvgError):

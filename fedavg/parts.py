@@ -58,6 +58,7 @@ Family = Literal[
     "training_step",
     "client_loop",
     "metric",
+    "column",
 ]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 _GROUP = "fedavg.parts"  # of entry points
@@ -119,7 +120,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
     def __post_init__(self) -> None:
         for name, hint in _hints(type(self)):
             given = getattr(self, name)
-            value = given.item() if isinstance(given, np.generic) else given
+            value = _as_python(given)
             try:
                 value = msgspec.convert(value, hint)
             except msgspec.ValidationError:
@@ -128,6 +129,15 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
                 ) from None
             if value is not given:
                 msgspec.structs.force_setattr(self, name, value)
+
+
+def _as_python(value: object) -> object:
+    """Numpy's scalars as Python's, in tuples too."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple) and any(isinstance(part, np.generic) for part in value):
+        return tuple(_as_python(part) for part in value)
+    return value
 
 
 @functools.cache

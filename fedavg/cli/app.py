@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dp import DpError
+from fedavg.cli.data import data_app
 from fedavg.cli.ledger import ledger_app
 from fedavg.cli.privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_HELP, audit, budget
 from fedavg.cli.studies import SWEEP_EPILOG, SWEEP_HELP, sweep
@@ -34,7 +35,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,  # a traceback with local variables would print secrets
 )
-data_app = typer.Typer(help="Built-in data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
 _console = Console()
@@ -235,53 +235,6 @@ def report(
 app.command(help=AUDIT_HELP, epilog=AUDIT_EPILOG)(audit)
 app.command(help=BUDGET_HELP, epilog=BUDGET_EPILOG)(budget)
 app.command(help=SWEEP_HELP, epilog=SWEEP_EPILOG)(sweep)
-
-
-@data_app.command("list")
-def data_list() -> None:
-    """List the built-in data sets and the extra that each one needs."""
-    from fedavg.data.tasks import available_tasks  # noqa: PLC0415 - reads file headers
-
-    table = Table("name", "examples", "classes", "shape", "needs", "description")
-    for task in available_tasks():
-        shape = "×".join(str(n) for n in task.shape)
-        extra = task.extra or "nothing"
-        needs = extra if task.available else f"{extra} (missing)"
-        table.add_row(
-            task.name, f"{task.examples:,}", str(task.classes), shape, needs, task.description
-        )
-    _console.print(table)
-
-
-@data_app.command("show", epilog="Example:\n\nfedavg data show digits --partition dirichlet")
-def data_show(
-    name: Annotated[str, typer.Argument(help="Built-in name, or PATH.npz, .csv, .parquet")],
-    partition: Annotated[
-        str, typer.Option(help="iid | dirichlet | shards | noisy-sort | quantity | natural")
-    ] = "iid",
-    clients: Annotated[int, typer.Option(help="Clients to spread the data over.")] = 100,
-    alpha: Annotated[float, typer.Option(help="Of dirichlet and quantity; small is skewed.")] = 0.5,
-    target: Annotated[str, typer.Option(help="Column of a table with the classes.")] = "",
-    client: Annotated[str, typer.Option(help="Column that says whose row it is.")] = "",
-    seed: Annotated[int, typer.Option(help="Public seed: split, partition.")] = 0,
-    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("partition.html"),
-) -> None:
-    """Draw who would hold what: a simulation's privilege, since it looks at every client's labels."""
-    from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch
-    from fedavg.data.placement import pieces_of, task_of  # noqa: PLC0415 - as above
-    from fedavg.reports.partition import holdings, write_partition_page  # noqa: PLC0415 - loads plotly
-
-    chosen: dict[str, object] = {"name": name, "partition": partition, "clients": clients}
-    chosen |= {"alpha": alpha, "target": target, "client": client}
-    try:
-        data = load_config(None, {f"data.{key}": value for key, value in chosen.items()}).data
-        task = task_of(data)
-        pieces = pieces_of(task, data, seed=seed)
-    except _ERRORS as error:
-        _fail(error)
-    counts = holdings(task.train.labels, pieces, task.num_classes)
-    write_partition_page(out, counts, f"{task.name}: {len(pieces):,} clients, {partition}")
-    _console.print(str(out))
 
 
 def main() -> None:

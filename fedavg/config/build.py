@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 
     from fedavg.algorithms.blocks.deal import Blocks
     from fedavg.data.dataset import Dataset
-    from fedavg.data.tasks import Task
+    from fedavg.data.tables.propose import Proposal
+    from fedavg.data.task import Task
     from fedavg.models.spec import ModelSpec
     from fedavg.privacy.noise import Noise
     from fedavg.privacy.sampling import Cohort
@@ -127,7 +128,9 @@ def _explain(message: str, path: Path | None) -> str:
 class Job:
     """A configuration made real: data on clients, a model, a plan.
 
-    `parameters` are those that are trained and sent, `unsent` those that are frozen or stay at the clients.
+    `config` has all that was chosen for its data filled in; `proposal` gives the reasons, where a schema was
+    proposed.  `parameters` are those that are trained and sent, `unsent` those that are frozen or stay at
+    the clients.
     """
 
     config: Config
@@ -137,6 +140,7 @@ class Job:
     parameters: int
     unsent: int
     plan: Plan
+    proposal: Proposal | None = None
 
     @property
     def size(self) -> str:
@@ -158,9 +162,11 @@ def build_job(config: Config) -> Job:
         DataError, ConfigError, PlanError, and the packages' own errors: what does not add up.
     """
     statistics = _statistics(config.secure_sum) if config.privacy.noise == "none" else None
-    task, clients = place(config.data, statistics, seed=config.seed)
+    placed = place(config.data, statistics, seed=config.seed)
+    task, clients = placed.task, placed.clients
+    config = msgspec.structs.replace(config, data=placed.config)
     shape = tuple(int(n) for n in task.train.features.shape[1:])
-    model = spec_of(config.model, shape, task.num_classes, seed=config.seed)
+    model = spec_of(config.model, shape, task.outputs, seed=config.seed)
     built, training = model.build(), local_training(config.local)
     personal = personalization_of(config.personalization, training)
     set_apart(built, () if personal is None else personal.head)
@@ -177,7 +183,7 @@ def build_job(config: Config) -> Job:
             largest_client=max(len(data) for data in clients.values()),
         )
     unsent = sum(part.numel() for part in built.parameters()) - parameters
-    return Job(config, task, clients, model, parameters, unsent, plan)
+    return Job(config, task, clients, model, parameters, unsent, plan, placed.proposal)
 
 
 def _statistics(sums: SumConfig) -> SecureSum:

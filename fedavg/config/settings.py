@@ -11,6 +11,7 @@ import msgspec
 
 from fedavg import checks
 from fedavg.algorithms.random_k import TOP_K_REFUSED
+from fedavg.data.settings import DataConfig
 
 __all__ = [
     "BlocksConfig",
@@ -31,36 +32,6 @@ __all__ = [
     "SumConfig",
     "section",
 ]
-
-PartitionName = Literal["noisy-sort", "iid", "shards", "dirichlet", "quantity", "natural"]
-
-
-class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which examples, and how they lie on the clients.
-
-    `classes` keeps these labels only, numbered anew in the order given; () keeps all.
-    Of tables: `target` holds the classes, `client` says whose row it is (partition "natural"); `bounds` and
-    `vocabulary` are public knowledge of columns; text without a vocabulary is hashed into `buckets`.
-    """
-
-    name: str = "mnist-14x14"
-    classes: tuple[int, ...] = ()
-    target: str = ""
-    client: str = ""
-    bounds: dict[str, tuple[float, float]] = msgspec.field(
-        default_factory=dict[str, tuple[float, float]]
-    )
-    vocabulary: dict[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
-    buckets: int = 16
-    clients: int = 1000
-    partition: PartitionName = "noisy-sort"
-    feature_skew: Literal["none", "affine", "rotation", "noise"] = "none"
-    feature_strength: float = 0.3
-    spread: float = 2.0
-    alpha: float = 0.5
-    shards_per_client: int = 2
-    test_fraction: float = 0.2
-    split_seed: int = 0
 
 
 class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -323,5 +294,7 @@ def _check_budget(privacy: PrivacyConfig) -> None:
 
 def section(table: str) -> type[msgspec.Struct]:
     """The struct of a table, by its name; the whole configuration for any other name."""
-    default: object = getattr(Config(), table, None)
+    default: object = Config()
+    for part in table.split("."):
+        default = getattr(default, part, None)
     return type(default) if isinstance(default, msgspec.Struct) else Config

@@ -40,6 +40,9 @@ class TargetKind:
         convert: turns an array into such labels, or raises `DataError`.
         loss: what is descended where a plan names no other.
         suite: which metrics fit, and what the constant prediction is.
+        strata: int64[n] out of such labels, a class for each example by which partitions skew and pages
+            count: the class itself, the tenth of the range of ranks of the first number, or the
+            combination of labels.
 
     Example:
         >>> target_kind("numbers").convert(np.array([0.5, 2.0])).tolist()
@@ -52,6 +55,7 @@ class TargetKind:
     convert: Callable[[NDArray[np.generic]], NDArray[np.generic]]
     loss: Loss
     suite: Suite
+    strata: Callable[[NDArray[Any]], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,8 +218,8 @@ def _refuse_rounded(array: NDArray[np.generic], numbers: NDArray[np.float32], wh
     if int(array.max()) <= _EXACT and int(array.min()) >= -_EXACT:
         return
     changed = numbers.astype(np.float64) != array.astype(np.float64)
-    # Beyond 2**53 float64 cannot tell either; such integers are refused as well.
-    changed |= np.abs(numbers.astype(np.float64)) > float(1 << 53)
+    # From 2**53 on float64 cannot tell either; such integers are refused as well.
+    changed |= np.abs(numbers.astype(np.float64)) >= float(1 << 53)
     if bool(changed.any()):
         first = array[tuple(index[0] for index in np.nonzero(changed))]
         raise DataError(
@@ -276,9 +280,24 @@ def _weights(values: ArrayLike, count: int) -> NDArray[np.float32]:
     return weights
 
 
-CLASSES = TargetKind("classes", np.int64, False, _class_numbers, CrossEntropy(), CLASS_FIGURES)
-NUMBERS = TargetKind("numbers", np.float32, True, _outputs, MeanSquaredError(), NUMBER_FIGURES)
+def _tenths(labels: NDArray[Any]) -> NDArray[np.int64]:
+    order = np.argsort(labels.reshape(len(labels), -1)[:, 0], kind="stable")
+    tenths = np.empty(len(labels), np.int64)
+    tenths[order] = np.arange(len(labels)) * 10 // len(labels)
+    return tenths
+
+
+def _combinations(labels: NDArray[Any]) -> NDArray[np.int64]:
+    return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+CLASSES = TargetKind(
+    "classes", np.int64, False, _class_numbers, CrossEntropy(), CLASS_FIGURES, lambda labels: labels
+)
+NUMBERS = TargetKind(
+    "numbers", np.float32, True, _outputs, MeanSquaredError(), NUMBER_FIGURES, _tenths
+)
 MULTI_LABEL = TargetKind(
-    "multi-label", np.int8, True, _indicators, BinaryCrossEntropy(), LABEL_FIGURES
+    *("multi-label", np.int8, True, _indicators, BinaryCrossEntropy(), LABEL_FIGURES, _combinations)
 )
 _KINDS = {kind.name: kind for kind in (CLASSES, NUMBERS, MULTI_LABEL)}

@@ -2,106 +2,257 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
+from fedavg import checks
 from fedavg.data import partition
-from fedavg.data.preprocessing import fit_preprocessor, public_preprocessor
+from fedavg.data.settings import DataConfig
 from fedavg.data.skew import skew_features
-from fedavg.data.tables import TableOptions
-from fedavg.data.tasks import keep_classes, load_task
+from fedavg.data.sources import SOURCES
+from fedavg.data.tables.files import is_table
+from fedavg.data.task import keep_classes
+from fedavg.data.tasks import built_in_table, load_task
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from fedavg.config.settings import DataConfig
     from fedavg.data.dataset import Dataset
-    from fedavg.data.tasks import Task
+    from fedavg.data.tables.propose import Proposal
+    from fedavg.data.task import Task
     from fedavg.sums.interface import SecureSum
 
-__all__ = ["pieces_of", "place", "task_of"]
+__all__ = ["Examples", "Loaded", "Placed", "load", "names_of", "pieces_of", "place"]
 
 
-def task_of(data: DataConfig) -> Task:
-    """Load the configured task; its split has a seed of its own, so that runs are scored alike.
+class Examples(Protocol):
+    """Examples that are to be spread over clients."""
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """int64[m]: a class of each training example, by which partitions skew."""
+        ...
+
+    @property
+    def owners(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
+        """int64[m], whose training example each is, and their names; None where nothing says so."""
+        ...
+
+    def placed(
+        self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int
+    ) -> tuple[Task, dict[int, Dataset]]:
+        """The task as model inputs, and each client's examples."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    """Examples that need no preprocessing."""
+
+    task: Task
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        return self.task.train.kind.strata(self.task.train.labels)
+
+    @property
+    def owners(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
+        owners = self.task.owners
+        return None if owners is None else (owners, self.task.owner_names)
+
+    def placed(
+        self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int
+    ) -> tuple[Task, dict[int, Dataset]]:
+        del statistics, seed
+        train = self.task.train
+        return self.task, {client: train.subset(piece) for client, piece in enumerate(pieces)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """Examples as a configuration names them.
+
+    Args:
+        examples: not yet spread over clients.
+        config: with everything that was chosen for it filled in.
+        proposal: the schema that was proposed for a table; None where all was declared, and for arrays.
+    """
+
+    examples: Examples
+    config: DataConfig
+    proposal: Proposal | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """Examples on their clients.
+
+    Args:
+        task: its examples as model inputs.
+        clients: each client's own.
+        names: of the clients, in their order.
+        config: with everything that was chosen for it filled in.
+        proposal: the schema that was proposed for a table, or None.
+    """
+
+    task: Task
+    clients: dict[int, Dataset]
+    names: tuple[str, ...]
+    config: DataConfig
+    proposal: Proposal | None
+
+
+def load(data: DataConfig, *, private: bool) -> Loaded:
+    """Load the configured examples; their split has a seed of its own, so that runs are scored alike.
+
+    Args:
+        data: the configuration.
+        private: whether only what is declared of a table may be used, because noise protects its rows.
 
     Raises:
         DataError: what cannot be read, or classes that are not there.
+        ConfigError: under `private`, something about a table is not declared.
     """
-    options = TableOptions(
-        target=data.target,
-        client=data.client,
-        bounds=data.bounds,
-        vocabulary=data.vocabulary,
-        buckets=data.buckets,
-    )
+    source = SOURCES.get(data.name)
+    if source is not None and source.schema is not None:
+        return _load_built_in_table(data)
+    if is_table(Path(data.name)):
+        return _load_table(data, private=private)
+    own = _of_tables(data)
+    if own:
+        raise ConfigError(
+            f"{data.name} is no table of your own (.csv, .tsv, .parquet): leave out data.{own[0]}"
+        )
     task = load_task(
-        data.name, test_fraction=data.test_fraction, seed=data.split_seed, table=options
+        data.name, test_fraction=data.test_fraction, seed=data.split_seed, task=data.task
     )
-    return keep_classes(task, data.classes) if data.classes else task
+    return Loaded(_Ready(keep_classes(task, data.classes) if data.classes else task), data)
 
 
-def pieces_of(task: Task, data: DataConfig, *, seed: int) -> list[NDArray[np.int64]]:
-    """Return the indices of each client's training examples.
+_FOR_TABLES = (
+    *("schema", "target", "client", "group", "weight", "markers", "file", "columns", "bounds"),
+    *("vocabulary", "buckets", "split"),
+)
+
+
+def _of_tables(data: DataConfig) -> list[str]:
+    """The keys that are given and mean something for tables of one's own only."""
+    default = DataConfig()
+    return [key for key in _FOR_TABLES if getattr(data, key) != getattr(default, key)]
+
+
+def _load_built_in_table(data: DataConfig) -> Loaded:
+    own = _of_tables(data)
+    if own:
+        raise ConfigError(
+            f"{data.name} is built in, with its schema and its split: leave out data.{own[0]}"
+        )
+    source = built_in_table(data.name, test_fraction=data.test_fraction, seed=data.split_seed)
+    if not data.classes:
+        return Loaded(source, data)
+    task, _ = source.placed([np.arange(len(source.train))], None, seed=0)
+    return Loaded(_Ready(keep_classes(task, data.classes)), data)
+
+
+def _load_table(data: DataConfig, *, private: bool) -> Loaded:
+    # These load pyarrow, which is optional, and only tables need it.
+    from fedavg.data.tables.choice import chosen, declared_schema, settled  # noqa: PLC0415
+    from fedavg.data.tables.encode import encode  # noqa: PLC0415
+    from fedavg.data.tables.reading import read_table  # noqa: PLC0415
+    from fedavg.data.tables.source import divided, of_classes  # noqa: PLC0415
+
+    checks.data.proper_fraction("test_fraction", data.test_fraction)
+    path = Path(data.name)
+    table = read_table(path, declared_schema(data).file)
+    proposal = chosen(table, data, private=private)
+    rows = encode(table, proposal.schema, private=private)
+    rows = replace(rows, notes=(*proposal.notes, *rows.notes))
+    rows = of_classes(rows, data.classes) if data.classes else rows
+    examples = divided(
+        data.name,
+        (f"rows of {path.name}", str(path), "unknown"),
+        rows,
+        natural=bool(proposal.schema.client),
+        split=data.split,
+        fraction=data.test_fraction,
+        seed=data.split_seed,
+    )
+    shown = None if proposal.declared else proposal
+    return Loaded(examples, settled(data, proposal.schema), shown)
+
+
+def pieces_of(examples: Examples, data: DataConfig, *, seed: int) -> list[NDArray[np.int64]]:
+    """Return the places of each client's training examples.
+
+    Args:
+        examples: to be spread.
+        data: the configuration.
+        seed: public.
 
     Raises:
-        ConfigError: natural clients without a column that names them, or such a column for others.
+        ConfigError: natural clients where nothing says whose the examples are, or others where a column does.
         DataError: a partition that the examples do not allow.
     """
-    labels, count = task.train.labels, data.clients
-    natural = data.partition == "natural"
-    if (natural and task.owners is None) or (data.client and not natural):
+    strata, count, kind = examples.strata, data.clients, data.partition
+    if kind == "auto":
+        kind = "noisy-sort" if examples.owners is None else "natural"
+    if (kind == "natural" and examples.owners is None) or (data.client and kind != "natural"):
         raise ConfigError(
             "data.partition = 'natural' and data.client, the column that says whose row it is, go "
             "together: give both or none"
         )
-    match data.partition:
+    match kind:
         case "iid":
-            return partition.iid(labels, count, seed=seed)
+            return partition.iid(strata, count, seed=seed)
         case "shards":
             return partition.shards(
-                labels, count, shards_per_client=data.shards_per_client, seed=seed
+                strata, count, shards_per_client=data.shards_per_client, seed=seed
             )
         case "dirichlet":
-            return partition.dirichlet(labels, count, alpha=data.alpha, seed=seed)
+            return partition.dirichlet(strata, count, alpha=data.alpha, seed=seed)
         case "quantity":
-            return partition.quantity(labels, count, alpha=data.alpha, seed=seed)
+            return partition.quantity(strata, count, alpha=data.alpha, seed=seed)
         case "noisy-sort":
-            return partition.noisy_sort(labels, count, spread=data.spread, seed=seed)
+            return partition.noisy_sort(strata, count, spread=data.spread, seed=seed)
         case "natural":
-            return [] if task.owners is None else partition.natural(task.owners)
+            return [] if examples.owners is None else partition.natural(examples.owners[0])
 
 
-def place(
-    data: DataConfig, statistics: SecureSum | None, *, seed: int
-) -> tuple[Task, dict[int, Dataset]]:
-    """Load the task, give every client its own examples, and make model inputs of them.
+def place(data: DataConfig, statistics: SecureSum | None, *, seed: int = 0) -> Placed:
+    """Load the examples, give every client its own, and make model inputs of them.
 
     Args:
         data: the configuration's table.
         statistics: adds the clients' statistics of a table; None under differential privacy, where only
-            what is public may scale it.
+            what is declared may decide what becomes of a row.
         seed: public.
 
-    Returns:
-        The task, its examples as model inputs, and each client's.
-
     Raises:
-        ConfigError, DataError: see `pieces_of` and `load_task`.
+        ConfigError, DataError: see `load` and `pieces_of`.
         PlanError: a table without public bounds under differential privacy, or too few clients to sum.
+
+    Example:
+        >>> from fedavg.sums.plain import InsecurePlain
+        >>> placed = place(DataConfig(name="digits", clients=5, partition="iid"), InsecurePlain())
+        >>> len(placed.clients), placed.task.outputs
+        (5, 10)
     """
-    task = task_of(data)
-    pieces = pieces_of(task, data, seed=seed)
-    clients = {client: task.train.subset(piece) for client, piece in enumerate(pieces)}
-    if task.columns is not None:
-        if statistics is None:
-            preprocessor = public_preprocessor(task.columns)
-        else:
-            preprocessor = fit_preprocessor(clients, task.columns, statistics, seed=seed)
-        clients = {client: preprocessor.apply(rows) for client, rows in clients.items()}
-        train, test = preprocessor.apply(task.train), preprocessor.apply(task.test)
-        task = replace(task, train=train, test=test, columns=None)
-    strength = data.feature_strength
-    return task, skew_features(clients, data.feature_skew, strength=strength, seed=seed)
+    loaded = load(data, private=statistics is None)
+    pieces = pieces_of(loaded.examples, data, seed=seed)
+    task, clients = loaded.examples.placed(pieces, statistics, seed=seed)
+    clients = skew_features(clients, data.feature_skew, strength=data.feature_strength, seed=seed)
+    return Placed(task, clients, names_of(loaded.examples, pieces), loaded.config, loaded.proposal)
+
+
+def names_of(examples: Examples, pieces: Sequence[NDArray[np.int64]]) -> tuple[str, ...]:
+    """What the clients are called: by their column where they have one, by number otherwise."""
+    owners = examples.owners
+    if owners is None or not owners[1] or len(owners[1]) != len(pieces):
+        return tuple(str(client) for client in range(len(pieces)))
+    return owners[1]

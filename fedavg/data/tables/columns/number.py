@@ -1,0 +1,110 @@
+"""Columns of measurements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from fedavg.data.dataset import NUMBERS
+from fedavg.data.tables.columns.interface import (
+    Encoded,
+    Field,
+    Handled,
+    Labels,
+    check_bounds,
+    clamped,
+)
+from fedavg.errors import SchemaError
+from fedavg.parts import register
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fedavg.data.tables.columns.interface import Cells
+
+__all__ = ["Number"]
+
+_WANTED = "a number within ±1e30"
+
+
+@register("column")
+class Number(Handled, frozen=True, tag="number", kw_only=True):
+    """A measurement.
+
+    Args:
+        unit: for names in reports, such as "years".
+        bounds: public range; values beyond it are clamped, and counted.
+        log: replace x by sign(x)·log(1 + |x|), for quantities over several powers of ten.
+        strip: characters to take from both ends of a cell, such as "%" or "$".
+
+    Raises:
+        SchemaError: bounds that are no range, a policy that numbers cannot have, a fill that is no number.
+
+    Example:
+        >>> Number(bounds=(0, 120), missing="median").fields("age")[0].bounds
+        (0.0, 120.0)
+    """
+
+    policies: ClassVar[frozenset[str]] = frozenset({"auto", "drop", "constant", "mean", "median"})
+
+    unit: str = ""
+    bounds: tuple[float, float] | None = None
+    log: bool = False
+    strip: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bounds is not None:
+            check_bounds(self.bounds)
+        if isinstance(self.fill, str):
+            raise SchemaError(f"the fill of a number is a number, not {self.fill!r}")
+
+    def fields(self, name: str) -> tuple[Field, ...]:
+        """One measurement."""
+        bounds, fill = self.bounds, None if self.fill is None else float(self.fill)
+        if self.log:
+            bounds = None if bounds is None else (_log(bounds[0]), _log(bounds[1]))
+            fill = None if fill is None else _log(fill)
+            name = f"log {name}"
+        return (
+            Field(
+                name,
+                bounds=bounds,
+                missing=self.missing,
+                fill=fill,
+                indicator=self.indicator,
+            ),
+        )
+
+    def encode(self, cells: Cells) -> Encoded:
+        """The numbers, clamped to the bounds."""
+        values, odd, notes = self._read(cells)
+        if self.log:
+            values = np.sign(values) * np.log1p(np.abs(values))
+        return Encoded((values,), odd, _WANTED, notes)
+
+    def labels(self, cells: Cells) -> Labels:
+        """The numbers themselves: what is predicted is never made into classes."""
+        if self.log:
+            raise SchemaError(
+                f"target {cells.heading!r}: log is for what a model reads; take the logarithm in the file, "
+                "so that errors are stated in what is predicted"
+            )
+        values, odd, notes = self._read(cells)
+        known = ~cells.missing & ~odd
+        return Labels(NUMBERS, values, known, odd, _WANTED, bounds=self.bounds, notes=notes)
+
+    def undeclared(self) -> str:
+        """Bounds, which scale it where no statistics may."""
+        return "" if self.bounds else "bounds"
+
+    def _read(self, cells: Cells) -> tuple[NDArray[np.float64], NDArray[np.bool_], tuple[str, ...]]:
+        values = cells.numbers(self.strip)
+        odd = np.isnan(values) & ~cells.missing
+        inside, notes = clamped(values, self.bounds, cells.heading)
+        return inside, odd, notes
+
+
+def _log(value: float) -> float:
+    return float(np.sign(value) * np.log1p(abs(value)))

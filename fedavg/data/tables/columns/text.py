@@ -1,0 +1,81 @@
+"""Columns of free text: left out, or read as the presence of words in the buckets of a public hash."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedavg.data.tables.columns.category import bucket_of
+from fedavg.data.tables.columns.interface import Encoded, Field, Labels, no_labels
+from fedavg.errors import SchemaError
+from fedavg.parts import Part, register
+
+if TYPE_CHECKING:
+    from fedavg.data.tables.columns.interface import Cells
+
+__all__ = ["Text"]
+
+_WORD = re.compile(r"\w+")
+
+
+@register("column")
+class Text(Part, frozen=True, tag="text", kw_only=True):
+    """Free text.
+
+    Args:
+        buckets: 0 leaves the column out.  Otherwise each word of a cell, in lower case, is hashed into one of
+            so many buckets, and the model reads for every bucket whether one of its words occurs.
+        markers: what stands for a missing cell in this column; a missing cell has no words.
+
+    Raises:
+        SchemaError: one bucket, or fewer than none.
+
+    Example:
+        >>> len(Text(buckets=64).fields("complaint")), Text().fields("complaint")
+        (64, ())
+    """
+
+    buckets: int = 0
+    markers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.buckets < 0 or self.buckets == 1:
+            raise SchemaError(f"a hash needs two buckets or more, not {self.buckets}")
+
+    def fields(self, name: str) -> tuple[Field, ...]:
+        """One measurement of 0 or 1 a bucket."""
+        return tuple(
+            Field(f"{name} # {bucket}", bounds=(0.0, 1.0), fixed=True)
+            for bucket in range(self.buckets)
+        )
+
+    def encode(self, cells: Cells) -> Encoded:
+        """Whether a word of each bucket occurs."""
+        if not self.buckets:
+            return Encoded((), np.zeros(len(cells.missing), bool), "text")
+        codes, texts = cells.words()
+        present = np.zeros((len(texts) + 1, self.buckets))  # the last one is of missing cells
+        place: dict[str, int] = {}
+        for row, text in enumerate(texts):
+            for word in _WORD.findall(text.lower()):
+                if word not in place:
+                    place[word] = bucket_of(word, self.buckets)
+                present[row, place[word]] = 1.0
+        counts = np.bincount(np.array(list(place.values()), np.int64), minlength=self.buckets)
+        sharing = int(counts[counts > 1].sum())
+        note = (
+            f"{cells.heading}: {len(place):,} words in {self.buckets} buckets, of which {sharing:,} share "
+            "one with another word"
+        )
+        return Encoded(tuple(present[codes].T), np.zeros(len(codes), bool), "text", (note,))
+
+    def labels(self, cells: Cells) -> Labels:
+        """Refuse: classes need names."""
+        return no_labels(cells, "text")
+
+    def undeclared(self) -> str:
+        """Nothing: the hash is public."""
+        return ""

@@ -1,0 +1,297 @@
+"""From the cells of a table to numbers, by its schema: fields, labels, owners, weights.
+
+Every cell is read by itself, so that a client can do this with its own rows and nothing else.  What is lossy
+is counted, and said in notes; what is wrong is refused with the numbers of the rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedavg.data.dataset import CLASSES, MULTI_LABEL, NUMBERS
+from fedavg.data.split import mixed, words_hash
+from fedavg.data.tables.cells import cells_of
+from fedavg.data.tables.columns.date import ISO, days_of
+from fedavg.data.tables.columns.policies import POLICIES
+from fedavg.data.tables.schema import MARKERS, check_headings
+from fedavg.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fedavg.data.dataset import TargetKind
+    from fedavg.data.tables.cells import ArrowCells
+    from fedavg.data.tables.columns.interface import Column, Field, Labels
+    from fedavg.data.tables.reading import Table
+    from fedavg.data.tables.schema import Schema
+
+__all__ = ["Rows", "encode"]
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The rows of a table as numbers, before any statistic is known.
+
+    Args:
+        fields: what each column of `values` is.
+        values: float64[n, f]: measurements as they are, categories by number, NaN where missing.
+        kind: of the labels.
+        labels: int64[n] of classes, float64[n, k] of numbers, or int8[n, k] of several labels.
+        label_names: of the classes or of the outputs.
+        label_bounds: of the outputs, when these are numbers; None where there are none.
+        owners: int64[n], whose row each is, and the names; all 0 and one name when nobody's.
+        groups: int64[n], the group of each row, and the names; None without such a column.
+        weights: float64[n], or None.
+        contents: uint64[n], a hash of what stands in each row of the file.
+        notes: what was lost on the way, with counts.
+    """
+
+    fields: tuple[Field, ...]
+    values: NDArray[np.float64]
+    kind: TargetKind
+    labels: NDArray[Any]
+    label_names: tuple[str, ...]
+    label_bounds: tuple[tuple[float, float] | None, ...]
+    owners: tuple[NDArray[np.int64], tuple[str, ...]]
+    groups: tuple[NDArray[np.int64], tuple[str, ...]] | None
+    weights: NDArray[np.float64] | None
+    contents: NDArray[np.uint64]
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def encode(table: Table, schema: Schema, *, private: bool = False) -> Rows:
+    """Turn the cells into numbers.
+
+    Args:
+        table: as read.
+        schema: describes every column of it.
+        private: whether rows must not decide what happens: a cell that its column cannot hold then counts
+            as missing instead of being refused.
+
+    Raises:
+        DataError: a heading that is not there, cells that a column cannot hold, nothing that is read or
+            predicted, or no row left.
+
+    Example:
+        >>> from fedavg.data.tables.columns import Boolean, Number
+        >>> from fedavg.data.tables.reading import table_of
+        >>> from fedavg.data.tables.schema import Schema
+        >>> table = table_of("t", {"age": np.array(["31", "54"]), "sick": np.array(["no", "yes"])})
+        >>> rows = encode(table, Schema(target="sick", columns={"age": Number(), "sick": Boolean()}))
+        >>> rows.values.tolist(), rows.labels.tolist(), rows.label_names
+        ([[31.0], [54.0]], [0, 1], ('no', 'yes'))
+    """
+    if not schema.targets:
+        raise DataError(
+            "a table needs [data] target, the column that is predicted: there are "
+            f"{', '.join(table.columns)}"
+        )
+    check_headings(schema, tuple(table.columns), table.name)
+    notes: list[str] = []
+    kept = np.ones(table.rows, bool)
+    labels = [_labels(table, schema, name, notes, private=private) for name in schema.targets]
+    known = np.logical_and.reduce([label.known for label in labels])
+    _leave_out(kept, ~known, "hold nothing to be predicted", notes)
+    fields, arrays = _read(table, schema, kept, notes, private=private)
+    if not fields:
+        raise DataError(f"{table.name}: no column is left for a model to read")
+    owners = _numbered(table, schema, schema.client)
+    if owners is None:
+        owners = np.zeros(table.rows, np.int64), ("",)
+    _leave_out(kept, owners[0] < 0, "do not say whose they are", notes)
+    if not kept.any():
+        raise DataError(f"{table.name}: no row is left; {'; '.join(notes)}")
+    groups = _numbered(table, schema, schema.group)
+    kind, values, names, bounds = _joined(labels, schema)
+    return Rows(
+        fields=fields,
+        values=np.stack(arrays, axis=1)[kept],
+        kind=kind,
+        labels=values[kept],
+        label_names=names,
+        label_bounds=bounds,
+        owners=(owners[0][kept], owners[1]),
+        groups=None if groups is None else (groups[0][kept], groups[1]),
+        weights=_weights(table, schema, kept),
+        contents=_contents(table)[kept],
+        notes=tuple(notes),
+    )
+
+
+def _cells(table: Table, schema: Schema, name: str) -> ArrowCells:
+    column: Column | None = schema.columns.get(name)
+    own = () if column is None else column.markers
+    return cells_of(table, name, (*schema.markers, *own))
+
+
+def _leave_out(
+    kept: NDArray[np.bool_], without: NDArray[np.bool_], why: str, notes: list[str]
+) -> None:
+    count = int(np.count_nonzero(kept & without))
+    if count:
+        notes.append(f"{count:,} of {len(kept):,} rows {why}, and are left out")
+    kept &= ~without
+
+
+def _labels(table: Table, schema: Schema, name: str, notes: list[str], *, private: bool) -> Labels:
+    if name not in schema.columns:
+        raise DataError(f"the schema does not say what the target {name!r} is: give it a kind")
+    cells = _cells(table, schema, name)
+    labels: Labels = schema.columns[name].labels(cells)
+    _refuse_odd(cells, labels.odd, labels.wanted, notes, private=private)
+    notes.extend(labels.notes)
+    return labels
+
+
+def _read(
+    table: Table, schema: Schema, kept: NDArray[np.bool_], notes: list[str], *, private: bool
+) -> tuple[tuple[Field, ...], list[NDArray[np.float64]]]:
+    fields: list[Field] = []
+    arrays: list[NDArray[np.float64]] = []
+    for name, column in schema.read.items():
+        own = column.fields(name)
+        if not own:
+            continue
+        cells = _cells(table, schema, name)
+        encoded = column.encode(cells)
+        _refuse_odd(cells, encoded.odd, encoded.wanted, notes, private=private)
+        notes.extend(encoded.notes)
+        gone = np.isnan(encoded.arrays[0])
+        if POLICIES[own[0].missing].drops:
+            _leave_out(kept, gone, f"miss {name!r}", notes)
+        fields.extend(own)
+        arrays.extend(encoded.arrays)
+    return tuple(fields), arrays
+
+
+def _refuse_odd(
+    cells: ArrowCells,
+    odd: NDArray[np.bool_],
+    wanted: str,
+    notes: list[str],
+    *,
+    private: bool,
+) -> None:
+    """One odd cell does not make a column of numbers a column of words: it is named with its row."""
+    rows = np.flatnonzero(odd)
+    if not len(rows):
+        return
+    shown = ", ".join(f"{cells.shown(int(row))!r} in row {row + 1:,}" for row in rows[:_SHOWN])
+    more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
+    said = f"column {cells.heading!r}: {shown}{more}"
+    if private:
+        notes.append(f"{said}: not {wanted}, so taken for missing")
+        return
+    first = cells.shown(int(rows[0]))
+    raise DataError(
+        f"{said} {'is' if len(rows) == 1 else 'are'} not {wanted} (rows are counted from 1 below the "
+        f"headings). Correct the file; or say that it stands for a missing cell, [data.columns."
+        f"{_key(cells.heading)}] markers = [{first!r}]; or give the column another kind"
+    )
+
+
+def _key(heading: str) -> str:
+    plain = heading.replace("_", "").replace("-", "")
+    return heading if plain.isascii() and plain.isalnum() else f'"{heading}"'
+
+
+def _joined(
+    labels: list[Labels], schema: Schema
+) -> tuple[TargetKind, NDArray[Any], tuple[str, ...], tuple[tuple[float, float] | None, ...]]:
+    """One kind of labels out of those of all targets."""
+    bounds = tuple(label.bounds for label in labels)
+    if all(label.kind == NUMBERS for label in labels):
+        stacked = np.stack([label.values for label in labels], axis=1)
+        return NUMBERS, stacked, tuple(map(_titled(schema), schema.targets)), bounds
+    if len(labels) == 1:
+        return CLASSES, labels[0].values, labels[0].names, ()
+    if all(label.boolean for label in labels):
+        indicators = np.stack([label.values for label in labels], axis=1).astype(np.int8)
+        return MULTI_LABEL, indicators, schema.targets, ()
+    raise DataError(
+        f"the targets {', '.join(schema.targets)} are of several kinds: predict several numbers, or several "
+        "booleans, or one category"
+    )
+
+
+def _titled(schema: Schema) -> Any:  # noqa: ANN401 - a function of a heading
+    def titled(name: str) -> str:
+        unit = getattr(schema.columns[name], "unit", "")
+        return f"{name} [{unit}]" if unit else name
+
+    return titled
+
+
+def _numbered(
+    table: Table, schema: Schema, name: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
+    if not name:
+        return None
+    codes, words = _cells(table, schema, name).words()
+    try:  # numbers in their own order: 9 before 10
+        order = np.argsort(np.array(words, np.float64), kind="stable")
+    except ValueError:
+        return codes, words
+    place = np.empty(len(words) + 1, np.int64)
+    place[order] = np.arange(len(words))
+    place[-1] = -1
+    return place[codes], tuple(words[at] for at in order)
+
+
+def _weights(table: Table, schema: Schema, kept: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    if not schema.weight:
+        return None
+    cells = _cells(table, schema, schema.weight)
+    weights = cells.numbers()
+    wrong = np.flatnonzero(kept & ~(weights >= 0))
+    if len(wrong):
+        raise DataError(
+            f"column {schema.weight!r} of weights: {cells.shown(int(wrong[0]))!r} in row "
+            f"{wrong[0] + 1:,} is no number that is zero or more"
+        )
+    return weights[kept]
+
+
+def _contents(table: Table) -> NDArray[np.uint64]:
+    """A hash of what stands in each row, cell by cell; columns that number the rows are passed over.
+
+    It depends neither on the schema, nor on the order of the columns, nor on the file's format, so that runs
+    under other schemas are scored on the same rows.
+    """
+    found = np.zeros(table.rows, np.uint64)
+    for name in table.columns:
+        try:
+            cells = cells_of(table, name, MARKERS)
+        except DataError:  # lists and structures, which no schema can describe
+            continue
+        numbers = np.full(table.rows, np.nan) if cells.boolean else cells.numbers()
+        if _counts_rows(numbers):
+            continue
+        hashed = (numbers + 0.0).view(np.uint64)  # −0 becomes 0
+        rest = np.flatnonzero(np.isnan(numbers))
+        if len(rest):
+            codes, words = cells.take(rest).words()
+            hashed[rest] = np.append(_of_words(words), np.uint64(1))[codes]
+        found += mixed(mixed(hashed) ^ words_hash([name])[0])
+    return found
+
+
+def _of_words(words: tuple[str, ...]) -> NDArray[np.uint64]:
+    """Hashes of texts, alike for a date however it is written, and for True and true."""
+    days = np.array([days_of(word, ISO) for word in words], np.float64)
+    hashed = words_hash([word.lower() for word in words])
+    return np.where(np.isnan(days), hashed, mixed((days + 0.0).view(np.uint64)))
+
+
+def _counts_rows(numbers: NDArray[np.float64]) -> bool:
+    """Whether these count the rows, from 0 or from 1."""
+    start = numbers[0]
+    return start in (0.0, 1.0) and bool(np.array_equal(numbers, start + np.arange(len(numbers))))

@@ -1,0 +1,284 @@
+"""How a table's file is written: separator, decimal sign, encoding, compression.
+
+What is not declared is found from the file's first part, and said.  Reading the rows is pyarrow's work
+(`fedavg.data.tables.reading`).
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import msgspec
+
+from fedavg.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["SUFFIXES", "FileFormat", "is_table", "sniffed", "unpacked"]
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_TEXT = (".csv", ".tsv", ".tab", ".txt")
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".lz4")
+_PARQUET = (".parquet", ".pq")
+SUFFIXES = (*_TEXT, *_PARQUET)
+_SAMPLE = 1 << 18
+_COMMA_DECIMAL = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
+_POINT_DECIMAL = re.compile(r"[+-]?\d*\.\d+")
+_POINT_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?")
+_COMMA_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)")
+
+
+class FileFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a text file of rows is written; "" is found from the file.
+
+    Args:
+        separator: between cells, one character.
+        decimal: "." or ",".
+        thousands: what groups digits, such as "," in 1,234.5.
+        encoding: a name that Python knows, such as "cp1252".
+        quote: around cells that hold a separator or a line break.
+        skip: lines before the headings.
+        headings: names of the columns, for a file that has none in its first line.
+    """
+
+    separator: str = ""
+    decimal: str = ""
+    thousands: str = ""
+    encoding: str = ""
+    quote: str = '"'
+    skip: int = 0
+    headings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.separator) > 1 or len(self.quote) != 1:
+            raise ValueError("separator and quote of a file are one character each")
+        if self.decimal not in ("", ".", ","):
+            raise ValueError(f"decimal is '.' or ',', not {self.decimal!r}")
+        if self.thousands and self.thousands == (self.decimal or "."):
+            raise ValueError("thousands is another sign than decimal")
+        if self.skip < 0:
+            raise ValueError(f"skip is a number of lines, not {self.skip}")
+        if self.encoding:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                raise ValueError(f"there is no encoding {self.encoding!r}") from None
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path's name says that it holds a table.
+
+    Example:
+        >>> from pathlib import Path
+        >>> is_table(Path("loans.csv.gz")), is_table(Path("loans.npz"))
+        (True, False)
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if suffixes and suffixes[-1] in _PACKED:
+        suffixes.pop()
+    return bool(suffixes) and suffixes[-1] in SUFFIXES
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file says of itself that it is Parquet; its name may lie."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1" or path.suffix.lower() in _PARQUET
+
+
+def _zip(path: Path) -> BinaryIO:
+    import zipfile  # noqa: PLC0415 - for such files only
+
+    archive = zipfile.ZipFile(path)
+    names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+    if len(names) != 1:
+        raise DataError(
+            f"{path} holds {len(names)} files ({', '.join(names[:4])}): unpack the table first"
+        )
+    return cast("BinaryIO", archive.open(names[0]))
+
+
+def _gzip(path: Path) -> BinaryIO:
+    import gzip  # noqa: PLC0415 - for such files only
+
+    return cast("BinaryIO", gzip.open(path))
+
+
+def _bzip2(path: Path) -> BinaryIO:
+    import bz2  # noqa: PLC0415 - for such files only
+
+    return cast("BinaryIO", bz2.open(path))
+
+
+def _xz(path: Path) -> BinaryIO:
+    import lzma  # noqa: PLC0415 - for such files only
+
+    return cast("BinaryIO", lzma.open(path))
+
+
+def _arrow(path: Path, kind: str) -> BinaryIO:
+    import pyarrow as pa  # noqa: PLC0415 - an optional package
+
+    return cast("BinaryIO", pa.input_stream(str(path), compression=kind))
+
+
+_MAGIC: dict[bytes, tuple[str, Callable[[Path], BinaryIO]]] = {
+    b"\x1f\x8b": ("gzip", _gzip),
+    b"BZh": ("bzip2", _bzip2),
+    b"\xfd7zXZ\x00": ("xz", _xz),
+    b"PK\x03\x04": ("zip", _zip),
+    b"\x28\xb5\x2f\xfd": ("zstd", lambda path: _arrow(path, "zstd")),
+    b"\x04\x22\x4d\x18": ("lz4", lambda path: _arrow(path, "lz4")),
+}
+
+
+def unpacked(path: Path) -> tuple[BinaryIO, str]:
+    """Open a file for reading its bytes, decompressed when its first bytes say so.
+
+    Returns:
+        The open file, and the name of its compression, "" for none.
+
+    Raises:
+        DataError: an archive of several files.
+        OSError: what cannot be opened.
+    """
+    with path.open("rb") as file:
+        head = file.read(8)
+    for magic, (name, open_it) in _MAGIC.items():
+        if head.startswith(magic):
+            return open_it(path), name
+    return path.open("rb"), ""
+
+
+def sniffed(path: Path, declared: FileFormat) -> tuple[FileFormat, tuple[str, ...], str]:
+    """Fill in what is not declared, from the file itself.
+
+    The encoding is judged by every byte; the rest by the first quarter of a megabyte.
+
+    Args:
+        path: a text file of rows, compressed or not.
+        declared: what is known already.
+
+    Returns:
+        The format without gaps but thousands, the headings, and a sentence that says what was found.
+
+    Raises:
+        DataError: an empty file, or one whose first line is no line of headings.
+    """
+    file, packing = unpacked(path)
+    with file:
+        encoding = declared.encoding or _encoding(file)
+    file, _ = unpacked(path)
+    with file:
+        sample = file.read(_SAMPLE)
+        whole = len(sample) < _SAMPLE
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
+    text = text.lstrip("\ufeff")
+    lines = io.StringIO(text, newline=None).readlines()[declared.skip :]
+    text = "".join(lines if whole or len(lines) < 2 else lines[:-1])
+    if not text.strip():
+        raise DataError(f"{path} holds no rows")
+    separator = declared.separator or _separator(text, declared.quote)
+    rows = list(_records(text, separator, declared.quote))
+    headings = declared.headings or tuple(rows[0])
+    cells = [cell.strip() for row in rows[0 if declared.headings else 1 :] for cell in row]
+    decimal, thousands = _signs(cells, separator, declared)
+    found = msgspec.structs.replace(
+        declared, separator=separator, decimal=decimal, thousands=thousands, encoding=encoding
+    )
+    if not declared.headings:
+        _check_headings(path, rows)
+    return found, headings, _said(path, found, packing)
+
+
+def _said(path: Path, found: FileFormat, packing: str) -> str:
+    parts = [
+        f"{_SEPARATORS.get(found.separator, repr(found.separator))} between cells",
+        f"decimal {'comma' if found.decimal == ',' else 'point'}",
+    ]
+    if found.thousands:
+        parts.append(f"{found.thousands!r} between thousands")
+    parts.append(found.encoding)
+    if packing:
+        parts.append(packing)
+    return f"{path.name}: {', '.join(parts)}"
+
+
+def _encoding(file: BinaryIO) -> str:
+    """UTF-8 when all bytes are; UTF-16 by its mark; otherwise Windows' Western code page, or Latin-1."""
+    head = file.read(4)
+    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    decoders = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", "cp1252")}
+    block = head
+    while decoders:
+        for name in list(decoders):
+            try:
+                decoders[name].decode(block, final=not block)
+            except UnicodeDecodeError:
+                del decoders[name]
+        if not block:
+            break
+        block = file.read(1 << 20)
+    return next(iter(decoders), "latin-1")
+
+
+def _records(text: str, separator: str, quote: str) -> list[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=separator, quotechar=quote)
+    try:
+        return [row for row in reader if row]
+    except csv.Error as error:
+        raise DataError(f"cannot read the first rows: {error}") from error
+
+
+def _separator(text: str, quote: str) -> str:
+    """The candidate under which most records have as many cells as the headings, and more than one."""
+    best, score = ",", (0.0, 0)
+    for candidate in _SEPARATORS:
+        try:
+            rows = _records(text, candidate, quote)
+        except DataError:
+            continue
+        width = len(rows[0]) if rows else 0
+        if width < 2:
+            continue
+        alike = sum(len(row) == width for row in rows) / len(rows)
+        if (alike, width) > score:
+            best, score = candidate, (alike, width)
+    return best
+
+
+def _signs(cells: list[str], separator: str, declared: FileFormat) -> tuple[str, str]:
+    """Decimal sign and sign between thousands."""
+    decimal, thousands = declared.decimal, declared.thousands
+    if not decimal:
+        commas = sum(_COMMA_DECIMAL.fullmatch(cell) is not None for cell in cells)
+        points = sum(
+            _POINT_DECIMAL.fullmatch(cell) is not None and _POINT_THOUSANDS.fullmatch(cell) is None
+            for cell in cells
+        )
+        decimal = "," if separator != "," and commas > points else "."
+    if not thousands:
+        pattern = _POINT_THOUSANDS if decimal == "," else _COMMA_THOUSANDS
+        grouped = any(pattern.fullmatch(cell) is not None for cell in cells)
+        wrong = re.compile(r"[+-]?\d{4,}[.,]\d{3}|[+-]?\d+,\d{1,2}" if decimal == "." else "$^")
+        broken = any(wrong.fullmatch(cell) is not None for cell in cells)
+        if grouped and not broken:
+            thousands = "." if decimal == "," else ","
+    return decimal, thousands
+
+
+def _check_headings(path: Path, rows: list[list[str]]) -> None:
+    """A first line of numbers is a row, and would be lost as headings."""
+    first = [cell.strip() for cell in rows[0] if cell.strip()]
+    if len(rows) > 1 and first and all(_NUMBER.fullmatch(cell) for cell in first):
+        raise DataError(
+            f"{path}: the first line holds numbers ({', '.join(first[:3])} …), no headings: give "
+            '[data.file] headings = ["…", …]'
+        )

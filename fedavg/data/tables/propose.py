@@ -1,0 +1,211 @@
+"""Proposing a schema from the rows of a table, with a reason for every choice.
+
+What is proposed was read off the rows: under noise somebody has to declare it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from fedavg.data.tables.cells import cells_of
+from fedavg.data.tables.columns import Boolean, Category, Ignored
+from fedavg.data.tables.profile import Profile
+from fedavg.data.tables.rules import RULES, Guess, number_guess
+from fedavg.data.tables.schema import check_headings
+from fedavg.errors import DataError
+
+if TYPE_CHECKING:
+    from fedavg.data.tables.columns.interface import Column
+    from fedavg.data.tables.reading import Table
+    from fedavg.data.tables.schema import Schema
+
+__all__ = ["Finding", "Proposal", "propose"]
+
+_MOST_CLASSES = 1000
+_FEW_NUMBERS = 20  # different whole numbers that may be classes as well as counts
+_NAMES_CLIENTS = re.compile(
+    r"(?:^|[\W_])(?:client|site|hospital|clinic|centre|center|bank|branch|shop|store|plant|device|state|region"
+    r"|user|person|patient|member|carrier|silo)(?:$|[\W_])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about one column.
+
+    Args:
+        heading: of the column.
+        role: "target", "client", "group", "weight", or "" for a column that a model may read.
+        column: what is proposed; None for a column whose part needs no kind.
+        examples: some of its texts.
+        missing, distinct: how many cells are missing, how many different texts there are.
+        why: the reason.
+        advice: what else could be done, or has to be.
+        seen: smallest and largest number, where these are numbers.
+        words_too_many: whether it is left out because its words are too many for a vocabulary.
+    """
+
+    heading: str
+    role: str
+    column: Column | None
+    examples: tuple[str, ...]
+    missing: int
+    distinct: int
+    why: str
+    advice: tuple[str, ...] = ()
+    seen: tuple[float, float] | None = None
+    words_too_many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A schema with its reasons.
+
+    Args:
+        schema: whose `declared` is false when any of it was read off the rows.
+        findings: one a column, in the order of the file.
+        problems: what has to be answered before anything can be trained.
+        notes: on the file and on the table as a whole.
+        declared: whether every column was described beforehand.
+    """
+
+    schema: Schema
+    findings: tuple[Finding, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    declared: bool = False
+
+    def with_schema(self, schema: Schema) -> Proposal:
+        """The same reasons for a schema that was changed since; each finding shows its column."""
+        findings = tuple(
+            replace(found, column=schema.columns.get(found.heading)) for found in self.findings
+        )
+        return replace(self, schema=schema, findings=findings)
+
+
+def propose(table: Table, given: Schema) -> Proposal:
+    """Propose what each column is that the given schema does not describe.
+
+    Args:
+        table: as read.
+        given: what is known already; its columns are kept as they are.
+
+    Raises:
+        DataError: a heading that the table does not have.
+
+    Example:
+        >>> from fedavg.data.tables.reading import table_of
+        >>> from fedavg.data.tables.schema import Schema
+        >>> cells = {"age": ["31", "54", "60"], "sick": ["no", "yes", "no"]}
+        >>> table = table_of("t", {name: np.array(words) for name, words in cells.items()})
+        >>> proposal = propose(table, Schema(target="sick"))
+        >>> [(found.heading, found.why) for found in proposal.findings]
+        [('age', 'whole numbers, 31 … 60'), ('sick', "no and yes as 'no' and 'yes'")]
+    """
+    check_headings(given, tuple(table.columns), table.name)
+    problems: list[str] = []
+    findings = [_finding(table, given, heading, problems) for heading in table.columns]
+    if not given.targets:
+        problems.append(
+            f"say which column is predicted, [data] target: there are {', '.join(table.columns)}"
+        )
+    columns = {found.heading: found.column for found in findings if found.column is not None}
+    complete = all(name in given.columns for name in columns)
+    schema = msgspec.structs.replace(
+        given,
+        columns=columns,
+        declared=given.declared and complete,
+        file=table.file,
+    )
+    read = [found for found in findings if not found.role and found.column is not None]
+    if read and not any(found.column and found.column.fields(found.heading) for found in read):
+        problems.append("no column is left for a model to read: give one of them another kind")
+    notes = list(table.notes)
+    if not given.client:
+        notes += _maybe_clients(findings)
+    return Proposal(schema, tuple(findings), tuple(problems), tuple(notes), complete)
+
+
+def _maybe_clients(findings: list[Finding]) -> list[str]:
+    names = [
+        found.heading
+        for found in findings
+        if not found.role and found.distinct > 1 and _NAMES_CLIENTS.search(found.heading)
+    ]
+    if not names:
+        return []
+    said = " or ".join(f"data.client = {name!r}" for name in names[:3])
+    return [f"if a column says whose row it is, name it, such as {said}"]
+
+
+def _finding(table: Table, given: Schema, heading: str, problems: list[str]) -> Finding:
+    declared: Column | None = given.columns.get(heading)
+    role = given.roles.get(heading, "")
+    markers = (*given.markers, *(() if declared is None else declared.markers))
+    try:
+        cells = cells_of(table, heading, markers)
+    except DataError as error:
+        return Finding(heading, role, Ignored(), (), 0, 0, f"left out: {error}")
+    profile = Profile(heading, cells)
+    if declared is not None:
+        guess = Guess(declared, "declared")
+    elif role == "target":
+        guess = _target(profile, given, problems)
+    elif role:
+        said = "says whose row it is" if role == "client" else f"{role} of the rows"
+        return Finding(
+            heading, role, None, profile.examples, profile.missing, len(profile.words), said
+        )
+    else:
+        guess = next(found for rule in RULES if (found := rule(profile)) is not None)
+    there = profile.there if profile.numeric else np.zeros(0)
+    return Finding(
+        heading=heading,
+        role=role,
+        column=guess.column,
+        examples=profile.examples,
+        missing=profile.missing,
+        distinct=len(profile.words),
+        why=guess.why,
+        advice=guess.advice,
+        seen=(float(there.min()), float(there.max())) if len(there) else None,
+        words_too_many=guess.words_too_many,
+    )
+
+
+def _target(profile: Profile, given: Schema, problems: list[str]) -> Guess:
+    """What is predicted: a numeric target is made into classes only where that is what it says."""
+    several, task = len(given.targets) > 1, given.task
+    pair, words, heading = profile.pair, profile.in_order, profile.heading
+    if len(words) < 2:
+        problems.append(f"target {heading!r} has {len(words)} value, so that nothing can be learnt")
+        return Guess(Ignored(), "one value")
+    if pair and task != "numbers":
+        return Guess(Boolean(values=pair), f"no and yes as {pair[0]!r} and {pair[1]!r}")
+    if task == "numbers" or (profile.numeric and task == "auto" and (several or len(words) > 2)):
+        ambiguous = task == "auto" and not several and profile.whole and len(words) <= _FEW_NUMBERS
+        if ambiguous:
+            problems.append(
+                f"target {heading!r} has {len(words)} different whole numbers, {words[0]} … {words[-1]}: say "
+                '[data] task = "classes" if these are names of classes, or task = "numbers" to predict the '
+                "number"
+            )
+        guess = number_guess(profile, filled=False)
+        return Guess(guess.column, f"numbers are predicted as numbers: {guess.why}", guess.advice)
+    if several:
+        problems.append(
+            f"target {heading!r} is neither a number nor no and yes, as one of several targets has to be"
+        )
+    if len(words) > min(_MOST_CLASSES, max(2, profile.present // 2)):
+        problems.append(
+            f"target {heading!r} has {len(words):,} different values in {profile.present:,} rows, too many "
+            'for classes; if it is a number, say [data] task = "numbers"'
+        )
+        return Guess(Ignored(), "too many different values")
+    return Guess(Category(categories=words), f"{len(words)} classes")

@@ -1,0 +1,257 @@
+"""A table on its way to a task: its rows, those of them that are held out, and whose they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedavg.data.dataset import CLASSES, NUMBERS, Dataset
+from fedavg.data.split import held_out, stratified
+from fedavg.data.tables.columns.interface import Field
+from fedavg.data.tables.preprocessing import fitted_preprocessor, public_preprocessor
+from fedavg.data.tables.statistics import summed_statistics
+from fedavg.data.task import Task, class_numbers
+from fedavg.errors import DataError, PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedavg.data.split import SplitName
+    from fedavg.data.tables.encode import Rows
+    from fedavg.data.tables.preprocessing import Preprocessor
+    from fedavg.sums.interface import SecureSum
+
+__all__ = ["TableSource", "divided", "of_classes", "shipped"]
+
+_SAID = {
+    "row": "by row, by a keyed hash of its content",
+    "client": "whole clients, by a keyed hash of their names",
+    "group": "whole groups, by a keyed hash of their names",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TableSource:
+    """The rows of a table, divided.
+
+    Args:
+        name: of the task.
+        about: description, source and licence, for reports.
+        rows: all of them.
+        train, test: places of those to train on and of those to score on.
+        split: how these were chosen, in words.
+        natural: whether a column says whose row it is.
+    """
+
+    name: str
+    about: tuple[str, str, str]
+    rows: Rows
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    split: str
+    natural: bool = False
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """int64[m]: a class of each training row, by which partitions skew; tenths of a number."""
+        return self.rows.kind.strata(self.rows.labels[self.train])
+
+    @property
+    def owners(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
+        """int64[m], whose training row each is, and their names; None where nothing says so.
+
+        Who has no row to train on is no client.
+        """
+        if not self.natural:
+            return None
+        codes, names = self.rows.owners
+        present, owners = np.unique(codes[self.train], return_inverse=True)
+        return owners.astype(np.int64), tuple(names[code] for code in present)
+
+    def placed(
+        self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int
+    ) -> tuple[Task, dict[int, Dataset]]:
+        """Give every client its rows, and make model inputs of them.
+
+        Args:
+            pieces: each client's places among the training rows.
+            statistics: adds the clients' statistics; None where only what is public may scale the table.
+            seed: public.
+
+        Raises:
+            PlanError: something that has to be public and is not declared, or too few clients to sum.
+            DataError: a number to predict that does not vary.
+        """
+        mine = {client: self.train[piece] for client, piece in enumerate(pieces)}
+        if statistics is None:
+            prepared = public_preprocessor(self.rows.fields)
+            centre, scale = self._public_scale()
+        else:
+            prepared, centre, scale = self._fitted(mine, statistics, seed)
+        inputs = prepared.apply(self.rows.values)
+        labels = self.rows.labels
+        if self.rows.kind == NUMBERS:
+            labels = ((labels - centre) / scale).astype(np.float32)
+        whole = Dataset(inputs, labels, self.rows.kind, self._weights())
+        owners = self.owners
+        task = Task(
+            self.name,
+            whole.subset(self.train),
+            whole.subset(self.test),
+            len(self.rows.label_names),
+            *self.about,
+            owners=None if owners is None else owners[0],
+            owner_names=() if owners is None else owners[1],
+            label_names=self.rows.label_names,
+            feature_names=prepared.names,
+            label_centre=tuple(map(float, centre)) if self.rows.kind == NUMBERS else (),
+            label_scale=tuple(map(float, scale)) if self.rows.kind == NUMBERS else (),
+            split=self.split,
+            notes=(*self.rows.notes, *prepared.notes),
+        )
+        return task, {client: whole.subset(places) for client, places in mine.items()}
+
+    def _weights(self) -> NDArray[np.float32] | None:
+        weights = self.rows.weights
+        return None if weights is None else weights.astype(np.float32)
+
+    def _public_scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Centre and scale of numbers to predict, from their bounds."""
+        pairs = self.rows.label_bounds
+        unbounded = [
+            name
+            for name, pair in zip(self.rows.label_names, pairs, strict=False)
+            if pair is None and self.rows.kind == NUMBERS
+        ]
+        if unbounded:
+            raise PlanError(
+                f"under differential privacy the bounds of what is predicted, {', '.join(unbounded)}, must "
+                "be declared: give these columns bounds, or privacy.noise = 'none'"
+            )
+        low, high = np.array(pairs, np.float64).reshape(-1, 2).T
+        return (low + high) / 2, (high - low) / 2
+
+    def _fitted(
+        self, mine: Mapping[int, NDArray[np.int64]], statistics: SecureSum, seed: int
+    ) -> tuple[Preprocessor, NDArray[np.float64], NDArray[np.float64]]:
+        """The preprocessor, and centre and scale of numbers to predict, all from the same sums."""
+        fields, values = self.rows.fields, self.rows.values
+        predicted: list[Field] = []
+        if self.rows.kind == NUMBERS:
+            names = self.rows.label_names
+            predicted = [Field(f"target {name}", missing="drop") for name in names]
+            values = np.concatenate([values, self.rows.labels], axis=1)
+        summed = summed_statistics(
+            {client: values[places] for client, places in mine.items()},
+            (*fields, *predicted),
+            statistics,
+            seed=seed,
+        )
+        width = len(fields)
+        centre, scale = summed.mean[width:], summed.deviation[width:]
+        flat = [
+            name
+            for name, spread in zip(self.rows.label_names, scale, strict=False)
+            if predicted and not np.isfinite(spread)
+        ]
+        if flat:
+            raise DataError(
+                f"{', '.join(flat)} does not vary over the clients' rows, so that nothing can be learnt"
+            )
+        return fitted_preprocessor(fields, summed), centre, scale
+
+
+def divided(
+    name: str,
+    about: tuple[str, str, str],
+    rows: Rows,
+    *,
+    natural: bool,
+    split: SplitName,
+    fraction: float,
+    seed: int,
+) -> TableSource:
+    """Hold out rows to score on, by a keyed hash of each row, client or group alone.
+
+    Args:
+        name: of the task.
+        about: its description, source and licence.
+        rows: of the table.
+        natural: whether a column says whose row it is.
+        split: what is held out.
+        fraction: expected share of it.
+        seed: public.
+
+    Raises:
+        DataError: clients or groups that no column names, or nothing left to train or to score on.
+    """
+    owners, contents = rows.owners, rows.contents
+    if split == "group":
+        if rows.groups is None:
+            raise DataError(
+                "data.split = 'group' holds out whole groups: name their column, [data] group"
+            )
+        owners = _with_own(rows.groups)
+    if split == "client" and not natural:
+        raise DataError(
+            "data.split = 'client' holds out whole clients: name their column, [data] client"
+        )
+    held = held_out(contents if split == "row" else None, owners, fraction=fraction, seed=seed)
+    places = np.flatnonzero(~held), np.flatnonzero(held)
+    return TableSource(name, about, rows, *places, _SAID[split], natural)
+
+
+def shipped(
+    name: str, about: tuple[str, str, str], rows: Rows, *, fraction: float, seed: int
+) -> TableSource:
+    """Divide a built-in table of classes, whose rows are all public, by a fixed share of each class.
+
+    Raises:
+        DataError: nothing left to train or to score on.
+    """
+    train, test = stratified(rows.labels, fraction=fraction, seed=seed, name=name)
+    return TableSource(name, about, rows, train, test, "a fixed share of each class")
+
+
+def _with_own(
+    groups: tuple[NDArray[np.int64], tuple[str, ...]],
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Rows without a group form one of their own."""
+    codes, names = groups
+    return np.where(codes < 0, len(names), codes), (*names, "")
+
+
+def of_classes(rows: Rows, classes: Sequence[int | str]) -> Rows:
+    """The rows of some classes, numbered anew in the order given.
+
+    Raises:
+        DataError: numbers are predicted, or a class that no row has.
+    """
+    if rows.kind != CLASSES:
+        raise DataError(f"data.classes chooses classes, but {rows.kind.name} are predicted here")
+    numbers = class_numbers(classes, rows.label_names)
+    kept = np.isin(rows.labels, numbers)
+    absent = set(numbers) - {int(label) for label in np.unique(rows.labels)}
+    if absent:
+        raise DataError(f"data.classes names {sorted(absent)}, of which there are no rows")
+    number = np.zeros(len(rows.label_names), np.int64)
+    number[list(numbers)] = np.arange(len(numbers))
+
+    def part(array: Any) -> Any:  # noqa: ANN401 - any array of the rows
+        return None if array is None else array[kept]
+
+    groups = rows.groups
+    return replace(
+        rows,
+        values=rows.values[kept],
+        labels=number[rows.labels[kept]],
+        label_names=tuple(rows.label_names[label] for label in numbers),
+        owners=(rows.owners[0][kept], rows.owners[1]),
+        groups=None if groups is None else (groups[0][kept], groups[1]),
+        weights=part(rows.weights),
+        contents=rows.contents[kept],
+    )

@@ -1,0 +1,197 @@
+"""A task: examples to train on and examples to score on, with the names that reports use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedavg.data.dataset import CLASSES
+from fedavg.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from fedavg.data.dataset import Dataset
+
+__all__ = ["Task", "class_numbers", "keep_classes"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """Examples to train on and examples to score on, with the names that reports use.
+
+    What is to be predicted is `train.kind`: classes, numbers, or several labels at once.
+
+    Args:
+        name: as given to `load_task`.
+        train, test: disjoint examples of equal shape, and of one kind of labels.
+        outputs: what a model for the task returns an example: K logits of classes, in which case labels lie
+            in [0, K); or as many numbers, or logits of labels, as the labels have columns.
+        description, source, licence: for reports.
+        owners: int64[n], whose training example each is, counted from 0; None when nobody's.
+        label_names: of the K classes in the order of their numbers, or of the columns of the labels; ()
+            when they have none.
+        feature_names: of the model's inputs; () when they have none.
+        owner_names: of the owners in the order of their numbers; () when they have none.
+        split: how the examples to score on were held out, for reports.
+        notes: what was found, chosen or lost while the examples were read; they may tell of single rows, so
+            they are for whoever runs a simulation and not for a report.
+        label_centre, label_scale: of numbers that were brought to unit scale for training: a prediction
+            y stands for y·scale + centre in the table's own unit; () leaves them as they are.
+
+    Raises:
+        DataError: fewer than two classes, a label outside them, unequal shapes or kinds, or names that do
+            not pair up.
+    """
+
+    name: str
+    train: Dataset
+    test: Dataset
+    outputs: int
+    description: str
+    source: str
+    licence: str
+    owners: NDArray[np.int64] | None = None
+    label_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    label_centre: tuple[float, ...] = ()
+    label_scale: tuple[float, ...] = ()
+    owner_names: tuple[str, ...] = ()
+    split: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_labels(self)
+        _check_names(self)
+        if self.train.features.shape[1:] != self.test.features.shape[1:]:
+            raise DataError(
+                f"{self.name}: training examples have shape {self.train.features.shape[1:]}, "
+                f"test examples {self.test.features.shape[1:]}"
+            )
+        if self.owners is not None and self.owners.shape != (len(self.train),):
+            raise DataError(f"{self.name}: every training example needs one owner")
+
+    @property
+    def num_classes(self) -> int:
+        """K, where classes are predicted; the outputs of a model otherwise."""
+        return self.outputs
+
+
+def _check_labels(task: Task) -> None:
+    """Compare the labels with what a model for the task returns."""
+    train, test = task.train, task.test
+    if train.kind != test.kind:
+        raise DataError(
+            f"{task.name}: the labels to train on are {train.kind.name}, those to score on "
+            f"{test.kind.name}"
+        )
+    if train.kind.columns:
+        widths = (train.labels.shape[1], test.labels.shape[1])
+        if widths != (task.outputs, task.outputs):
+            raise DataError(
+                f"{task.name}: labels of {widths[0]} and {widths[1]} columns, for {task.outputs} outputs"
+            )
+        return
+    if task.outputs < 2:
+        raise DataError(f"{task.name} has {task.outputs} class; a task needs two or more")
+    highest = max(int(train.labels.max()), int(test.labels.max()))
+    if highest >= task.outputs:
+        raise DataError(f"{task.name}: label {highest} lies outside {task.outputs} classes")
+
+
+def _check_names(task: Task) -> None:
+    if task.label_names and len(task.label_names) != task.outputs:
+        raise DataError(
+            f"{task.name}: {len(task.label_names)} names do not go with {task.outputs} outputs"
+        )
+    inputs = task.train.features.shape[1:]
+    if task.feature_names and (len(task.feature_names),) != inputs:
+        raise DataError(
+            f"{task.name}: {len(task.feature_names)} names do not go with features of shape {inputs}"
+        )
+    if len(task.label_centre) != len(task.label_scale) or (
+        task.label_centre and len(task.label_centre) != task.outputs
+    ):
+        raise DataError(f"{task.name}: every output needs one centre and one scale, or none any")
+    if any(not scale > 0 for scale in task.label_scale):
+        raise DataError(f"{task.name}: the scale of a label must be positive")
+
+
+def keep_classes(task: Task, classes: Sequence[int | str]) -> Task:
+    """Keep the examples of some classes, numbered anew in the order given.
+
+    Args:
+        task: any.
+        classes: two of its labels, or more, by number or by name.
+
+    Raises:
+        DataError: fewer than two, one twice, or one that has no examples to train and to score on.
+    """
+    numbers = class_numbers(classes, task.label_names)
+    if task.train.kind != CLASSES:
+        raise DataError(
+            f"{task.name}: data.classes chooses classes, but {task.train.kind.name} are predicted here"
+        )
+    kept: list[tuple[Dataset, NDArray[np.int64]]] = []
+    for part in (task.train, task.test):
+        absent = set(numbers) - {int(label) for label in np.unique(part.labels)}
+        if absent:
+            raise DataError(
+                f"{task.name}: data.classes names {sorted(absent)}, of which there are no examples; "
+                f"labels go from 0 to {task.num_classes - 1}"
+            )
+        rows = np.flatnonzero(np.isin(part.labels, numbers))
+        number = np.empty(task.outputs, np.int64)
+        number[list(numbers)] = np.arange(len(numbers))
+        chosen = part.subset(rows)
+        kept.append((replace(chosen, labels=number[chosen.labels]), rows))
+    (train, rows), (test, _) = kept
+    owners, owner_names = None, task.owner_names
+    if task.owners is not None:  # who has no example left is no client
+        present, places = np.unique(task.owners[rows], return_inverse=True)
+        owners = places.astype(np.int64)
+        owner_names = tuple(owner_names[owner] for owner in present) if owner_names else ()
+    about = f"{task.description}, classes {', '.join(map(str, classes))}"
+    names = tuple(task.label_names[label] for label in numbers) if task.label_names else ()
+    return replace(
+        task,
+        train=train,
+        test=test,
+        outputs=len(numbers),
+        owners=owners,
+        description=about,
+        label_names=names,
+        owner_names=owner_names,
+    )
+
+
+def class_numbers(classes: Sequence[int | str], names: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of chosen classes.
+
+    Args:
+        classes: by number or by name.
+        names: of all classes, in the order of their numbers; () when they have none.
+
+    Raises:
+        DataError: fewer than two, one twice, or a name that no class has.
+
+    Example:
+        >>> class_numbers(["yes", 0], ["no", "yes"])
+        (1, 0)
+    """
+    place = {name: number for number, name in enumerate(names)}
+    unknown = [name for name in classes if isinstance(name, str) and name not in place]
+    if unknown:
+        raise DataError(
+            f"data.classes names {unknown[0]!r}; the classes are {', '.join(names) or 'without names'}"
+        )
+    numbers = tuple(place[name] if isinstance(name, str) else name for name in classes)
+    if len(numbers) < 2 or len(set(numbers)) != len(numbers):
+        raise DataError(
+            f"data.classes must name two labels or more, each once, not {list(classes)}"
+        )
+    return numbers

@@ -1,0 +1,18 @@
+"""Identifiers and ignored columns become nothing and cannot be predicted."""
+
+import pytest
+
+from fedavg.data.tables.columns import Identifier, Ignored
+from fedavg.errors import DataError
+from tests.fedavg.support.tables import cells
+
+
+@pytest.mark.parametrize("column", [Identifier(), Ignored()])
+def test_what_is_left_out_becomes_nothing(column):
+    assert column.fields("id") == ()
+    encoded = column.encode(cells(["1", "x"]))
+    assert encoded.arrays == ()
+    assert not encoded.odd.any()
+    assert not column.undeclared()
+    with pytest.raises(DataError, match="what is predicted is a number, a category or a boolean"):
+        column.labels(cells(["1"]))
