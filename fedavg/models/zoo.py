@@ -192,7 +192,7 @@ def build_model(
             only from where you would take code.  The factory is called as
             factory(input_shape, num_classes) and returns an nn.Module from features to logits.
         input_shape: shape of one example.
-        num_classes: K ≥ 2.
+        num_classes: outputs, one or more: K classes, or as many numbers or labels as are predicted.
         seed: public seed of the initial weights; torch's global generator is left as it was.
         hidden: widths of hidden layers, inputs first, of a model that lets choose; () for its own.
 
@@ -204,8 +204,8 @@ def build_model(
         >>> count_parameters(build_model("softmax", (196,), 10, seed=0))
         1970
     """
-    if num_classes < 2 or not input_shape or min(input_shape) < 1:
-        raise ConfigError(f"no model goes from shape {input_shape} to {num_classes} classes")
+    if num_classes < 1 or not input_shape or min(input_shape) < 1:
+        raise ConfigError(f"no model goes from shape {input_shape} to {num_classes} outputs")
     factory = _imported(name) if ":" in name else _built_in(name)
     if hidden:
         _check_widths(name, hidden)
