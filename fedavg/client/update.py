@@ -112,7 +112,8 @@ def prepare(
 
     Raises:
         LocalProtocolError: a model, a block or a clip norm that does not fit the plan.
-        NonFiniteError, CapacityError: (without DP) an update that cannot be encoded.
+        NonFiniteError: an update with NaN or infinity; under DP the client then sends zeros.
+        CapacityError: (without DP) an update that cannot be encoded.
     """
     resolution = resolution_for(bench.resolution, client_id, start)
     plan = resolution.plan
@@ -124,7 +125,7 @@ def prepare(
         update = held[1]
     else:
         update = train(bench, client_id, dataset, start, correction)
-    if plan.noise is None and not bool(np.isfinite(update).all()):
+    if not bool(np.isfinite(update).all()):
         raise NonFiniteError(
             f"client {client_id}'s update holds NaN or infinity; lower the learning rate"
         )

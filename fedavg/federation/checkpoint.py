@@ -63,6 +63,7 @@ class Checkpoint:
         convictions: of clients that are asked no more.
         spent: clients whose updates of the present model may be in an opened sum, where no noise covers
             them; they are not asked again before the model has moved.
+        learnt: whether any client has contributed an update so far.
 
     Raises:
         CheckpointError: values that no run can have.
@@ -82,6 +83,7 @@ class Checkpoint:
     last: Mapping[str, Any] | None
     convictions: Sequence[Conviction] = ()
     spent: tuple[int, ...] = ()
+    learnt: bool = True
 
     def __post_init__(self) -> None:
         model = self.model
@@ -127,6 +129,7 @@ class Checkpoint:
                 for found in self.convictions
             ],
             "spent": list(self.spent),
+            "learnt": self.learnt,
         }
         contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
         return save(contiguous, {"format": _FORMAT, "state": json.dumps(header)})
@@ -166,6 +169,7 @@ class Checkpoint:
                     for client, reason, *parts in state.get("convictions", ())
                 ],
                 spent=tuple(int(client) for client in state.get("spent", ())),
+                learnt=bool(state.get("learnt", True)),
             )
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged, the run cannot go on: {error}") from error

@@ -21,25 +21,23 @@ from fedavg.client.trial import Trial, try_out
 from fedavg.errors import LocalProtocolError
 from fedavg.federation.broken_off import draw, draw_others, newly_spent, void_rounds
 from fedavg.federation.checkpoint import Checkpoint, fingerprint
-from fedavg.federation.entry import check_evaluation, enrolled
+from fedavg.federation.entry import enrolled
 from fedavg.federation.provision import provision_all
-from fedavg.federation.scoring import Scorer
+from fedavg.federation.released import Released
 from fedavg.federation.shared import charge_failure, charge_round
+from fedavg.federation.spending import Spending
 from fedavg.federation.watching import Recorded, Watch
-from fedavg.models.files import model_bytes, rest_digest
+from fedavg.models.files import rest_digest
 from fedavg.models.spec import ModelSpec
 from fedavg.plan.resolution import resolve
 from fedavg.protocol.driver import PROTOCOL_ERRORS, RoundTraffic
-from fedavg.protocol.result import RoundResult
-from fedavg.server.model import GlobalModel
+from fedavg.protocol.result import NOTHING_LEARNT, RoundResult
 from fedavg.server.openings import AnnouncedSide
 from fedavg.server.retries import persevere, take_sum
 from fedavg.simulation.fork_server import start_early
 from fedavg.simulation.pool import WorkerPool
 from fedavg.simulation.population import Faults, InProcess, Population
 from fedavg.training.compute import Compute
-from fedavg.training.evaluation import Scoring
-from fedavg.training.setup import set_up
 from fedavg.training.threads import one_thread
 
 if TYPE_CHECKING:
@@ -52,23 +50,27 @@ if TYPE_CHECKING:
     from fedavg.algorithms.personal import Score
     from fedavg.data.dataset import Dataset
     from fedavg.federation.checkpoint import Journal, Restart
+    from fedavg.federation.scoring import Held
     from fedavg.federation.shared import SharedBudget
     from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.transcript import Transcript
     from fedavg.sums.interface import Conviction, ServerSide, SumResult
+    from fedavg.training.evaluation import Scoring
 
 __all__ = ["Federation", "RoundResult"]
 
 
-class Federation:
+class Federation(Released):
     """A simulated federation.
 
     Args:
         model: a module (clients then live in this process) or a `ModelSpec`.
         clients: each client's own examples, by id; a list numbers them from 0.
         plan: how it is protected and trained.
-        evaluate: held-out examples on which each released model is scored.
+        evaluate: held-out examples on which each released model is scored; or those by client, pooled, and
+            scored client by client on request; or a function that gets a copy of the released module and
+            returns a number, or several by name.
         scoring: metrics, headline and whether the held-out rows are public; None takes what fits the labels.
         device: of training and scoring: "cpu", "cuda", "mps" or "auto"; protocol and noise stay on the CPU.
         precision: "float32", or "bfloat16" or "float16" for mixed precision (`torch.autocast`).
@@ -92,7 +94,7 @@ class Federation:
         clients: Mapping[int, Dataset] | Sequence[Dataset],
         plan: Plan,
         *,
-        evaluate: Dataset | None = None,
+        evaluate: Held | None = None,
         workers: int = 0,
         faults: Faults | None = None,
         seed: int = 0,
@@ -110,25 +112,18 @@ class Federation:
             raise LocalProtocolError("worker processes build their own models: give a ModelSpec")
         if workers:
             start_early()
+        super().__init__(model, plan, evaluate, scoring, Compute(device, precision))
         self.plan = plan
         self.transcript = transcript
         self.ledger = Ledger(plan.budget.epsilon, plan.budget.delta)
         self.stopped = "unstarted"
         self._watch = Watch()
         self._spec = model if isinstance(model, ModelSpec) else None
-        built = model.build() if isinstance(model, ModelSpec) else model
-        head = () if plan.personalization is None else plan.personalization.head
-        self._model, self.layout, self._kept = set_up(built, head)
-        self._compute = Compute(device, precision)
         self._rest = rest_digest(self._model)
         self._sizes = {client: len(data) for client, data in clients.items()}
         self.population = population or len(clients)
         self._clients = dict(clients)  # until they are handed to the clients
-        chosen = replace(scoring or Scoring(), loss=plan.local_training.loss, compute=self._compute)
-        apart = bool(self._kept)
-        self._scorer = Scorer(self._model, self.layout, evaluate, apart=apart, scoring=chosen)
-        if evaluate is not None:
-            check_evaluation(evaluate, clients)
+        self._scorer.check(clients)
         self._tried = False
         self._workers = workers
         self._faults = faults or Faults()
@@ -136,19 +131,13 @@ class Federation:
         self._journal = journal
         self._store = client_store
         self._shared = shared
-        self._global = GlobalModel(plan, self.layout.flatten(self._model), self.layout)
-        self._participations: dict[int, int] = dict.fromkeys(self._sizes, 0)
+        self._spending = Spending(self._sizes)
         self._convicted: dict[int, Conviction] = {}
         self._spent: frozenset[int] = frozenset()  # see Checkpoint.spent
-        self._server_epsilon: dict[int, float | None] = {}
+        self._learnt = False
         self.last_sum: SumResult | None = None
         self.last_update: NDArray[np.float64] | None = None
         self.scores: tuple[Score, ...] = ()
-
-    @property
-    def released(self) -> NDArray[np.float64]:
-        """float64[d]: the model as released last."""
-        return self._global.released
 
     @property
     def watched(self) -> tuple[int, ...]:
@@ -186,21 +175,11 @@ class Federation:
             self._tried = True
         return resolution
 
-    def model_file(self, vector: NDArray[np.float64] | None = None) -> bytes:
-        """A model, whole, as a safetensors file: any run may start from it.
-
-        What stays at the clients is left out, and named in the file's metadata.
-
-        Args:
-            vector: float64[d]; None takes the released one.
-        """
-        chosen = self.released if vector is None else vector
-        return model_bytes(self._model, self.layout, chosen, self._kept)
-
     def run(self, num_rounds: int, restart: Restart | None = None) -> Generator[RoundResult]:
         """Enrol the clients and run up to `num_rounds` rounds, once.
 
-        Stops early, with `stopped == "budget"`, before the round that would exceed the budget.
+        Stops early, with `stopped == "budget"`, before the round that would exceed the budget.  A run to
+        which no client contributed in any round ends with `stopped == "nothing-learnt"`.
 
         Args:
             num_rounds: length of the whole run.
@@ -244,7 +223,8 @@ class Federation:
         restart.check(mark, self.layout.size, self._sizes.keys(), self.plan.budget)
         self.ledger = restart.ledger
         self._global.restore(point.model)
-        self._participations = dict(point.participations)
+        self._spending.restore(point.participations)
+        self._learnt = point.learnt
         self._convicted = {found.client: found for found in point.convictions}
         self._spent = frozenset(point.spent)
         if self._store is not None:
@@ -266,7 +246,7 @@ class Federation:
             done = yield from self._void(resolution, restart, hidden=hidden)
         for index in range(done, resolution.num_rounds):
             if event is not None and not charge_round(self.ledger, self._shared, event):
-                self.stopped = "budget"
+                self.stopped = "budget" if self._learnt else NOTHING_LEARNT
                 return
             cohort = draw(resolution, ids, self.population, self._spent)
             if event is not None and self._journal is not None:
@@ -278,14 +258,14 @@ class Federation:
                 result = self._round(resolution, transport, announced, index, cohort)
             self._record(resolution, index + 1, result)
             yield result
-        self.stopped = "finished"
+        self.stopped = "finished" if self._learnt else NOTHING_LEARNT
 
     def _asked(self, resolution: Resolution, cohort: tuple[int, ...]) -> tuple[int, ...]:
         """Those below their cap, which clients do not count beyond a restart; none spent or convicted."""
         cap = resolution.max_participations or math.inf
         out = self._spent | self._convicted.keys()
         left = (client for client in cohort if client not in out)
-        return tuple(client for client in left if self._participations[client] < cap)
+        return tuple(client for client in left if self._spending.participations[client] < cap)
 
     def _void(
         self, resolution: Resolution, restart: Restart, *, hidden: bool
@@ -297,8 +277,7 @@ class Federation:
         if self._spent and done + len(void) < resolution.num_rounds:
             draw_others(resolution, sorted(self._sizes), self._spent)
         for clients, why in void:
-            for client in clients:  # each may have sent an update
-                self._participations[client] += 1
+            self._spending.took_part(clients)  # each may have sent an update
             self._global.void(done)
             report = self._report(resolution, RoundTraffic(), done, len(clients), 0, why)
             result = replace(report, clip=self._global.clip)
@@ -314,11 +293,12 @@ class Federation:
             fingerprint=fingerprint(resolution, self.layout, self._seed),
             rounds_done=rounds_done,
             model=self._global.state,
-            participations=self._participations,
+            participations=self._spending.participations,
             ledger=self.ledger.state_dict(),
             convictions=self.convictions,
             last=None if last is None else asdict(last),
             spent=tuple(sorted(self._spent)),
+            learnt=self._learnt,
         )
         self._journal.finished(point, self.ledger)
 
@@ -330,11 +310,11 @@ class Federation:
         index: int,
         cohort: tuple[int, ...],
     ) -> RoundResult:
-        traffic, clip, survivors = RoundTraffic(), self._global.clip, 0
+        traffic, clip, survivors, contributors = RoundTraffic(), self._global.clip, 0, 0
         missing: Sequence[str] = ()
 
         def attempt(number: int, drawn: tuple[int, ...]) -> None:
-            nonlocal survivors, missing
+            nonlocal survivors, contributors, missing
             transport.begin_round(index, number)
             asked = self._asked(resolution, drawn)
             self._watch.round(self.transcript, transport, index, asked)
@@ -350,16 +330,18 @@ class Federation:
             self._spent = frozenset()  # the model has moved
             self.last_sum, self.last_update = taken.sums, taken.update
             survivors, missing = len(taken.sums.survivors), taken.missing
+            contributors = len(set(taken.sums.survivors) - traffic.failures.keys())
+            self._learnt = self._learnt or contributors > 0
 
         spent = traffic.contributed
         fresh = sorted(self._sizes.keys() - self._spent)
         tried = persevere(resolution, fresh, cohort, spent, attempt)
-        for client in spent:
-            self._participations[client] += 1
+        self._spending.took_part(spent)
         report = self._report(
             resolution, traffic, index, len(tried.cohort), survivors, tried.skipped
         )
-        return replace(report, clip=clip, skipped_blocks=missing, aborted=tried.aborted)
+        more = {"skipped_blocks": missing, "aborted": tried.aborted, "contributors": contributors}
+        return replace(report, clip=clip, **more)
 
     def _report(
         self,
@@ -370,15 +352,13 @@ class Federation:
         survivors: int,
         skipped: str | None,
     ) -> RoundResult:
-        score = self._scorer.of(self.released)
-        private = self.plan.noise is not None
-        release = self.ledger.spent().high if private else math.inf
+        marks = self._scorer.marks(self.released, self._global.codec)
         return RoundResult(
             round=index + 1,
-            accuracy=None if score is None else score.accuracy,
-            loss=None if score is None else score.loss,
-            epsilon_release=release if math.isfinite(release) else None,
-            epsilon_server=self._epsilon_server(resolution),
+            accuracy=marks.accuracy,
+            loss=marks.loss,
+            epsilon_release=self._spending.for_release(resolution, self.ledger),
+            epsilon_server=self._spending.for_server(resolution),
             cohort=cohort,
             survivors=survivors,
             skipped=skipped,
@@ -387,11 +367,6 @@ class Federation:
             seconds=traffic.seconds,
             failures=traffic.refused | traffic.failures,
             convicted={client: found.reason for client, found in traffic.convictions.items()},
-            accuracy_as_sent=self._scorer.as_sent(self.released, self._global.codec),
+            accuracy_as_sent=marks.accuracy_as_sent,
+            figures=marks.figures,
         )
-
-    def _epsilon_server(self, resolution: Resolution) -> float | None:
-        most = max(self._participations.values())
-        if most not in self._server_epsilon:
-            self._server_epsilon[most] = resolution.server_epsilon(most)
-        return self._server_epsilon[most]

@@ -1,68 +1,241 @@
-"""How a released model is scored on held-out examples, as it is and as a client would receive it."""
+"""How released models are scored: on one held-out set, on one for each client, or by a function."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
+import torch
+from torch import nn
 
-from fedavg.training.evaluation import evaluate
+from fedavg.data.dataset import Dataset
+from fedavg.errors import DataError
+from fedavg.federation.entry import check_evaluation, enrolled
+from fedavg.metrics.interface import Baseline, Figure, defined
+from fedavg.metrics.suite import metrics_at_end
+from fedavg.training.autograd import blamed
+from fedavg.training.compute import in_mode
+from fedavg.training.evaluation import Evaluation, evaluate, predict
+from fedavg.training.threads import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import nn
 
-    from fedavg.data.dataset import Dataset
     from fedavg.encoding.broadcast import ModelCodec
+    from fedavg.metrics.interface import Predictions
     from fedavg.models.layout import Layout
-    from fedavg.training.evaluation import Evaluation, Scoring
+    from fedavg.training.evaluation import Scoring
 
-__all__ = ["Scorer"]
+__all__ = ["Held", "Marks", "Scorer", "with_parameters"]
 
 _FEW = 256  # examples of a trial
+_NO_RULE = Baseline("none: a function of your own has no constant prediction", None)
+
+Held: TypeAlias = (
+    Dataset | Mapping[int, Dataset] | Callable[[nn.Module], float | Mapping[str, float]]
+)
+"""What models are scored on: examples, examples by client, or a function of the module."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scorer:
-    """Scores released models.
+class Marks:
+    """What a round's result says of the released model.
 
     Args:
-        model: a module of their shape.
-        layout: of its parameters in a vector.
-        examples: held out; None scores nothing.
-        apart: whether a part of the model stays at the clients: the rest alone classifies nothing.
+        accuracy, loss, figures: of the model; None and () where nothing is scored.
+        accuracy_as_sent: of the model as a client would receive it, where that is another one.
+    """
+
+    accuracy: float | None = None
+    loss: float | None = None
+    figures: tuple[Figure, ...] = ()
+    accuracy_as_sent: float | None = None
+
+
+def with_parameters(model: nn.Module, layout: Layout, vector: NDArray[np.floating]) -> nn.Module:
+    """A copy of a module that holds the parameters of a vector, in the modes that the module has.
+
+    Args:
+        model: stays as it is.
+        layout: the `Layout` of `model`.
+        vector: float64[d] or float32[d].
+
+    Example:
+        >>> from fedavg.models.layout import Layout
+        >>> module = nn.Linear(2, 1)
+        >>> with_parameters(module, Layout.of(module), np.array([1.0, 2.0, 3.0])).bias.item()
+        3.0
+    """
+    own = copy.deepcopy(model)
+    layout.load_vector(own, vector)
+    return own
+
+
+class Scorer:
+    """Scores models of one layout.
+
+    Args:
+        model: a module to work with; its parameters are overwritten.
+        layout: the `Layout` of `model`.
+        held: held-out examples; or held-out examples by client, which are pooled for the figures of all; or a
+            function that gets a copy of the module in evaluation mode and returns a number, or several by
+            name; None scores nothing.
+        apart: whether a part of the model stays at the clients: the rest alone predicts nothing.
         scoring: metrics, loss and device.
 
     Raises:
-        DataError: a metric that does not fit the examples.
+        DataError: what is none of these.
+        ConfigError: a metric that is not defined for the labels.
     """
 
-    model: nn.Module
-    layout: Layout
-    examples: Dataset | None
-    apart: bool
-    scoring: Scoring
+    def __init__(
+        self, model: nn.Module, layout: Layout, held: Held | None, *, apart: bool, scoring: Scoring
+    ) -> None:
+        self._model, self._layout, self._scoring = model, layout, scoring
+        self._clients: dict[int, Dataset] = {}
+        self._function: Callable[[nn.Module], object] | None = None
+        self._data: Dataset | None = None
+        if isinstance(held, Dataset):
+            self._data = held
+        elif isinstance(held, Mapping):
+            self._clients = enrolled(held)
+            self._data = _pooled(list(self._clients.values()))
+        elif callable(held):
+            self._function = held
+        elif held is not None:
+            raise DataError(
+                f"models are scored on a Dataset, on a mapping of them by client, or by a function, not on a "
+                f"{type(held).__name__}"
+            )
+        if self._data is not None:
+            scoring.on(self._data)  # a metric that does not fit is refused here
+        self._scores = held is not None and not apart
 
-    def __post_init__(self) -> None:
-        if self.examples is not None:
-            self.scoring.on(self.examples)
+    def check(self, clients: Mapping[int, Dataset]) -> None:
+        """Refuse held-out labels of another kind than the clients'.
 
-    def try_out(self, vector: NDArray[np.float64]) -> None:
-        """Score a model on a few examples, so that what cannot be scored is refused before any charge."""
-        if self.examples is not None and not self.apart:
-            few = self.examples.subset(np.arange(min(len(self.examples), _FEW)))
-            evaluate(self.model, self.layout, vector, few, self.scoring)
+        Raises:
+            DataError: another kind, or another number of columns.
+        """
+        if self._data is not None:
+            check_evaluation(self._data, clients)
 
-    def of(self, vector: NDArray[np.float64]) -> Evaluation | None:
-        """Of a model, float64[d]."""
-        if self.examples is None or self.apart:
+    def try_out(self, vector: NDArray[np.floating]) -> None:
+        """Score a model on a few examples, so that what cannot be scored is refused before any charge.
+
+        Raises:
+            DataError, MissingExtraError: see `fedavg.training.evaluation.evaluate`.
+        """
+        if not self._scores:
+            return
+        if self._data is None:
+            self._by_function(vector)
+            return
+        few = self._data.subset(np.arange(min(len(self._data), _FEW)))
+        evaluate(self._model, self._layout, vector, few, self._scoring)
+
+    def marks(self, vector: NDArray[np.float64], codec: ModelCodec) -> Marks:
+        """The figures that every round has, of a model and of what a client would receive of it.
+
+        Args:
+            vector: float64[d].
+            codec: of the broadcast.
+        """
+        found = self._of(vector)
+        if found is None:
+            return Marks()
+        as_sent = None
+        if codec.kind != "float32":
+            received = self._of(codec.decode(codec.encode(vector)))
+            as_sent = None if received is None else received.accuracy
+        return Marks(found.accuracy, found.loss, found.figures, as_sent)
+
+    def fully(self, vector: NDArray[np.floating]) -> Evaluation | None:
+        """All figures that fit the labels, and those that were asked for; None where nothing is scored."""
+        if not self._scores or self._data is None:
+            return self._of(vector)
+        there, _ = metrics_at_end(self._data.kind.suite)
+        scoring = replace(self._scoring, metrics=(*self._scoring.metrics, *there))
+        with one_thread():
+            return evaluate(self._model, self._layout, vector, self._data, scoring)
+
+    def predictions(self, vector: NDArray[np.floating]) -> Predictions | None:
+        """What a model says of each held-out example; None without examples."""
+        if not self._scores or self._data is None:
             return None
-        return evaluate(self.model, self.layout, vector, self.examples, self.scoring)
+        with one_thread():
+            return predict(self._model, self._layout, vector, self._data, self._scoring)[1]
 
-    def as_sent(self, vector: NDArray[np.float64], codec: ModelCodec) -> float | None:
-        """Accuracy of a model as a client would receive it, where that is not the model itself."""
-        if self.examples is None or codec.kind == "float32":
+    def by_client(self, vector: NDArray[np.floating]) -> dict[int, Evaluation]:
+        """Each client's figures on its own held-out examples; {} where these are not known by client."""
+        found: dict[int, Evaluation] = {}
+        with one_thread():
+            for client, data in self._clients.items() if self._scores else ():
+                headline = self._scoring.headline or data.kind.suite.by_client
+                scoring = replace(self._scoring, headline=headline)
+                found[client] = evaluate(self._model, self._layout, vector, data, scoring)
+        return found
+
+    def _of(self, vector: NDArray[np.floating]) -> Evaluation | None:
+        if not self._scores:
             return None
-        received = codec.decode(codec.encode(vector))
-        return evaluate(self.model, self.layout, received, self.examples, self.scoring).accuracy
+        with one_thread():
+            if self._data is None:
+                return self._by_function(vector)
+            return evaluate(self._model, self._layout, vector, self._data, self._scoring)
+
+    @torch.no_grad()
+    def _by_function(self, vector: NDArray[np.floating]) -> Evaluation:
+        own = with_parameters(self._model, self._layout, vector)
+        with in_mode(own, training=False), blamed("the function that scores models"):
+            said = cast("Callable[[nn.Module], object]", self._function)(own)
+        return Evaluation(None, self._figures(said), 0)
+
+    def _figures(self, said: object) -> tuple[Figure, ...]:
+        """What a function returned, as figures.
+
+        Raises:
+            DataError: no numbers.
+        """
+        named = cast("Mapping[str, object]", said) if isinstance(said, Mapping) else {"score": said}
+        if not named:
+            raise DataError("the function that scores models returned no figure")
+        found: list[Figure] = []
+        for name, given in named.items():
+            try:
+                value = float(cast("float", given))
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise DataError(
+                    f"the function that scores models returned a {type(given).__name__} for {name!r}: it "
+                    "has to return a number, or a mapping from names to numbers"
+                ) from error
+            covered = self._scoring.public_rows
+            found.append(
+                Figure(
+                    str(name),
+                    defined(value),
+                    _NO_RULE,
+                    greater_is_better=True,
+                    covered_by_epsilon=covered,
+                )
+            )
+        return tuple(found)
+
+
+def _pooled(parts: list[Dataset]) -> Dataset:
+    """All rows together, in the order of the clients."""
+    if len({part.features.shape[1:] for part in parts}) > 1:
+        raise DataError("held-out examples of different clients have different shapes")
+    weights = None
+    if any(part.weights is not None for part in parts):
+        given = (
+            np.ones(len(part), np.float32) if part.weights is None else part.weights
+            for part in parts
+        )
+        weights = np.concatenate(list(given))
+    features = np.concatenate([part.features for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    return Dataset(features, labels, parts[0].target, weights)

@@ -17,6 +17,7 @@ import msgspec
 
 from fedavg.errors import ConfigError
 from fedavg.files import held, replace_file
+from fedavg.protocol.result import figure_row
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -143,6 +144,8 @@ def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
         "loss": result.loss,
         "epsilon_release": result.epsilon_release,
     }
+    if result.figures:
+        public["figures"] = [figure_row(figure) for figure in result.figures]
     if result.clip is not None:
         public["clip"] = result.clip
     if result.accuracy_as_sent is not None:
@@ -151,6 +154,7 @@ def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
         "round": result.round,
         "cohort": result.cohort,
         "survivors": result.survivors,
+        "contributors": result.contributors,
         "skipped": result.skipped is not None,
         "reason": result.skipped,
         "attempts": 1 + len(result.aborted),

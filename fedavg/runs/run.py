@@ -24,7 +24,7 @@ from fedavg.errors import CheckpointError, ConfigError
 from fedavg.federation.checkpoint import RunJournal
 from fedavg.federation.federation import Federation
 from fedavg.federation.shared import SharedBudget
-from fedavg.protocol.result import RoundResult
+from fedavg.protocol.result import NOTHING_LEARNT, result_of_row
 from fedavg.protocol.transcript import Transcript
 from fedavg.reports.run import write_report
 from fedavg.runs.announcement import announce
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fedavg.config.build import Config, Job
     from fedavg.federation.checkpoint import Restart
     from fedavg.plan.resolution import Resolution
+    from fedavg.protocol.result import RoundResult
 
 __all__ = ["Outcome", "execute", "resume"]
 
@@ -103,7 +104,7 @@ def resume(run: Path, console: Console) -> Outcome:
     """
     directory = RunDirectory.reopen(run)
     with directory.held():
-        if directory.read_summary().get("stopped") in ("finished", "budget"):
+        if directory.read_summary().get("stopped") in ("finished", "budget", NOTHING_LEARNT):
             if (run / "report.html").exists():
                 raise ConfigError(f"{run} is finished: there is nothing to resume")
             console.print("All rounds were done; what is missing is the report.")
@@ -169,11 +170,7 @@ def _last(restart: Restart) -> RoundResult | None:
     if row is None:
         return None
     try:
-        parts: dict[str, Any] = dict(row)
-        for name in ("failures", "convicted"):  # JSON makes words of the clients' numbers
-            named = row.get(name, {})
-            parts[name] = {int(client): str(why) for client, why in named.items()}
-        return RoundResult(**parts)
+        return result_of_row(row)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the checkpoint's last round is damaged: {error}") from error
 

@@ -41,12 +41,12 @@ class Evaluation:
     """A model's figures on held-out examples.
 
     Args:
-        loss: weighted mean of the plan's loss, in float64.
+        loss: weighted mean of the plan's loss, in float64; None where a function of one's own scores.
         figures: of the metrics asked for; the headline comes first.
         examples: how many there are.
     """
 
-    loss: float
+    loss: float | None
     figures: tuple[Figure, ...]
     examples: int
 
@@ -73,6 +73,8 @@ class Scoring:
             labels.
         public_rows: whether the evaluation rows are public.  If they are not, no figure on them is covered
             by the run's epsilon.
+        label_centre, label_scale: of numbers that were brought to unit scale for training, a column each:
+            figures are then of prediction·scale + centre, in the labels' own unit.  () leaves them.
         loss: the plan's; None takes the one that fits the labels.
         compute: device and precision.
 
@@ -87,6 +89,8 @@ class Scoring:
     metrics: Sequence[object] = ()
     headline: object = None
     public_rows: bool = False
+    label_centre: Sequence[float] = ()
+    label_scale: Sequence[float] = ()
     loss: Loss | None = None
     compute: Compute = field(default=CPU)
 
@@ -116,6 +120,14 @@ class Scoring:
             found.setdefault(metric.name, metric)
         return list(found.values())
 
+    def in_own_unit(self, predictions: Predictions) -> Predictions:
+        """Predictions and labels of numbers in the unit that the labels had before they were scaled."""
+        if not self.label_scale:
+            return predictions
+        scale, centre = np.asarray(self.label_scale), np.asarray(self.label_centre)
+        labels = predictions.labels.astype(np.float64) * scale + centre
+        return Predictions(labels, predictions.predicted * scale + centre, predictions.weights)
+
 
 def evaluate(
     model: nn.Module,
@@ -141,7 +153,8 @@ def evaluate(
     chosen = scoring or Scoring()
     metrics = chosen.on(dataset)
     loss, predictions = predict(model, layout, vector, dataset, chosen)
-    found = figures(dataset.kind.suite, metrics, predictions, public_rows=chosen.public_rows)
+    own_unit = chosen.in_own_unit(predictions)
+    found = figures(dataset.kind.suite, metrics, own_unit, public_rows=chosen.public_rows)
     return Evaluation(loss, found, len(dataset))
 
 

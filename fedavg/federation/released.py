@@ -1,0 +1,93 @@
+"""The model that a federation releases, and what may be asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fedavg.federation.scoring import Scorer, with_parameters
+from fedavg.models.files import model_bytes
+from fedavg.models.spec import ModelSpec
+from fedavg.server.model import GlobalModel
+from fedavg.training.evaluation import Scoring
+from fedavg.training.setup import set_up
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.federation.scoring import Held
+    from fedavg.metrics.interface import Predictions
+    from fedavg.plan.plan import Plan
+    from fedavg.training.compute import Compute
+    from fedavg.training.evaluation import Evaluation
+
+__all__ = ["Released"]
+
+
+class Released:
+    """A global model with its scorer; `fedavg.Federation` moves it round by round.
+
+    Args:
+        model: a module, which stays as the caller gave it, or a `ModelSpec`.
+        plan: how it is trained.
+        evaluate: what it is scored on, see `fedavg.federation.scoring.Scorer`.
+        scoring: metrics and headline; None takes what fits the labels.
+        compute: device and precision.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | ModelSpec,
+        plan: Plan,
+        evaluate: Held | None,
+        scoring: Scoring | None,
+        compute: Compute,
+    ) -> None:
+        built = model.build() if isinstance(model, ModelSpec) else model
+        head = () if plan.personalization is None else plan.personalization.head
+        self._model, self.layout, self._kept = set_up(built, head)
+        self._compute = compute
+        chosen = replace(scoring or Scoring(), loss=plan.local_training.loss, compute=compute)
+        apart = bool(self._kept)
+        self._scorer = Scorer(self._model, self.layout, evaluate, apart=apart, scoring=chosen)
+        self._global = GlobalModel(plan, self.layout.flatten(self._model), self.layout)
+
+    @property
+    def released(self) -> NDArray[np.float64]:
+        """float64[d]: the model as released last."""
+        return self._global.released
+
+    def model(self) -> nn.Module:
+        """A copy of the module with the released parameters; yours stays as you gave it.
+
+        A head that stays at the clients has its initial values in it.
+        """
+        return with_parameters(self._model, self.layout, self.released)
+
+    def evaluation(self) -> Evaluation | None:
+        """All figures of the released model that fit the labels; None without an evaluation set."""
+        return self._scorer.fully(self.released)
+
+    def predictions(self) -> Predictions | None:
+        """What the released model says of each held-out example: as private as these are; None without."""
+        return self._scorer.predictions(self.released)
+
+    def client_evaluations(self) -> dict[int, Evaluation]:
+        """Each client's figures of the released model, where `evaluate` gave examples by client; else {}.
+
+        They are private to the clients, and no epsilon covers them.
+        """
+        return self._scorer.by_client(self.released)
+
+    def model_file(self, vector: NDArray[np.float64] | None = None) -> bytes:
+        """A model, whole, as a safetensors file: any run may start from it.
+
+        What stays at the clients is left out, and named in the file's metadata.
+
+        Args:
+            vector: float64[d]; None takes the released one.
+        """
+        chosen = self.released if vector is None else vector
+        return model_bytes(self._model, self.layout, chosen, self._kept)

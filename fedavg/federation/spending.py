@@ -1,0 +1,55 @@
+"""What a federation has spent so far: for those who see the models, and for the server."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dp import Ledger
+    from fedavg.plan.resolution import Resolution
+
+__all__ = ["Spending"]
+
+
+class Spending:
+    """Counts each client's masked updates, from which the server's epsilon follows.
+
+    Args:
+        clients: the ids of those that are here.
+
+    Example:
+        >>> spending = Spending([3, 7])
+        >>> spending.took_part([7])
+        >>> spending.participations
+        {3: 0, 7: 1}
+    """
+
+    def __init__(self, clients: Iterable[int]) -> None:
+        self.participations: dict[int, int] = dict.fromkeys(clients, 0)
+        self._server: dict[int, float | None] = {}
+
+    def restore(self, participations: Mapping[int, int]) -> None:
+        """Go on from the counts of a checkpoint."""
+        self.participations = dict(participations)
+
+    def took_part(self, clients: Iterable[int]) -> None:
+        """Count one more round of each."""
+        for client in clients:
+            self.participations[client] += 1
+
+    def for_release(self, resolution: Resolution, ledger: Ledger) -> float | None:
+        """Epsilon for whoever sees the models; None without noise and where there is no bound."""
+        if resolution.plan.noise is None:
+            return None
+        spent = ledger.spent().high
+        return spent if math.isfinite(spent) else None
+
+    def for_server(self, resolution: Resolution) -> float | None:
+        """Epsilon for the server, of the client that took part most often; None without a bound."""
+        most = max(self.participations.values())
+        if most not in self._server:
+            self._server[most] = resolution.server_epsilon(most)
+        return self._server[most]
