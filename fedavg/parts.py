@@ -38,6 +38,7 @@ __all__ = [
     "modules_of",
     "named",
     "names",
+    "nested",
     "register",
     "registered",
     "traits_of",
@@ -88,6 +89,7 @@ class Trait(Enum):
     READS_GRADIENT = "reads a client's mean gradient off its update"
     STATEFUL_STEPS = "takes steps that are not proportional to the gradient"
     PROXIMAL = "adds a proximal term to the loss"
+    OWN_LOOP = "trains a client in a loop of its own"
     EXAMPLE_WEIGHTS = "weighs clients by their examples"
     EQUAL_WEIGHTS = "needs clients of equal weight"
     ADAPTS_CLIP = "follows the norms of whole updates"
@@ -116,6 +118,11 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
     def traits(self) -> frozenset[Trait]:
         """What it does that other parts may not stand."""
         return frozenset()
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Modules beside its own that it needs wherever it is used, such as that of a function it names."""
+        return ()
 
     def __post_init__(self) -> None:
         for name, hint in _hints(type(self)):
@@ -281,23 +288,44 @@ def check_registered(part: object) -> None:
         )
 
 
+def nested(part: object) -> list[Part]:
+    """A part and all parts within it, at any depth: of a local training, its loss too.
+
+    Example:
+        >>> class Inner(Part, frozen=True, tag="inner-example"):
+        ...     share: float = 0.5
+        >>> class Outer(Part, frozen=True, tag="outer-example"):
+        ...     inner: Any = Inner()
+        >>> [type(part).__name__ for part in nested(Outer())]
+        ['Outer', 'Inner']
+    """
+    if isinstance(part, tuple):
+        return [found for member in part for found in nested(member)]
+    if not isinstance(part, Part):
+        return []
+    inner = (getattr(part, name) for name in part.__struct_fields__)
+    return [part, *(found for member in inner for found in nested(member))]
+
+
 def modules_of(parts: Iterable[object]) -> tuple[str, ...]:
-    """The modules that another process has to import before it can read these parts.
+    """The modules that another process has to import before it can read these parts and those within them.
 
     Raises:
-        PlanError: a part that is not registered, or that is defined in the program itself.
+        PlanError: a part that is not registered, or one that is defined in the program itself or names a
+            function there.
     """
     found: set[str] = set()
     for part in parts:
         check_registered(part)
-        kind = type(part)
-        if kind.__module__ == "__main__":
-            raise PlanError(
-                f"{kind.__name__} is defined in the program itself, where worker processes cannot import "
-                "it: move it into a module, or run with workers=0"
-            )
-        if kind.__module__.split(".")[0] != "fedavg":
-            found.add(kind.__module__)
+        for inner in nested(part):
+            for module in (type(inner).__module__, *inner.imports):
+                if module == "__main__":
+                    raise PlanError(
+                        f"{inner!r:.80} is defined in the program itself, where worker processes cannot "
+                        "import it: move it into a module, or run with workers=0"
+                    )
+                if module.split(".")[0] != "fedavg":
+                    found.add(module)
     return tuple(sorted(found))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from fedavg import checks
 from fedavg.errors import ConfigError
 from fedavg.optimizers.local import LocalTraining
-from fedavg.parts import Part, Trait, register
+from fedavg.parts import Part, Trait, register, traits_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,8 @@ class Ditto(Part, frozen=True, tag="ditto"):
         test_fraction: see `FineTune`.
 
     Raises:
-        ConfigError: a strength that is negative or no number, or a fraction outside (0, 1).
+        ConfigError: a strength that is negative or no number, a fraction outside (0, 1), or a training by a
+            loop of its own, which no pull reaches.
     """
 
     training: LocalTraining
@@ -97,6 +98,12 @@ class Ditto(Part, frozen=True, tag="ditto"):
         super().__post_init__()
         _check_fraction(self.test_fraction)
         checks.config.at_least("personalization.strength", self.strength, 0)
+        if self.strength and Trait.OWN_LOOP in traits_of(self.training):
+            raise ConfigError(
+                "Ditto draws the personal model to the shared one in each step, and a client loop of your "
+                "own takes its steps itself: train the personal model without the loop, fine-tune after the "
+                "last round, or train it alone (strength 0)"
+            )
 
     @property
     def kind(self) -> str:

@@ -265,13 +265,13 @@ class _Audited(Federation):
         self._population: AuditedPopulation | None = None
 
     def enter(self, directions: NDArray[np.float32]) -> None:
-        """Let canaries enrol, under ids of their own and with an example that is never looked at."""
+        """Let canaries enrol, under ids of their own and with examples that are never looked at."""
         first = max(self._clients) + 1
         self._canaries = {first + k: row for k, row in enumerate(directions)}
-        example = next(iter(self._clients.values())).subset(np.array([0]))
-        self._clients |= dict.fromkeys(self._canaries, example)
-        self._sizes |= dict.fromkeys(self._canaries, len(example))
-        self._participations |= dict.fromkeys(self._canaries, 0)
+        data = next(iter(self._clients.values()))  # one example alone has no batch statistics
+        self._clients |= dict.fromkeys(self._canaries, data)
+        self._sizes |= dict.fromkeys(self._canaries, len(data))
+        self._spending.enter(self._canaries)
         self.population += len(self._canaries)
 
     def _transport(self) -> InProcess:

@@ -31,6 +31,10 @@ class Spending:
         self.participations: dict[int, int] = dict.fromkeys(clients, 0)
         self._server: dict[int, float | None] = {}
 
+    def enter(self, clients: Iterable[int]) -> None:
+        """Count some more clients, which have sent nothing yet."""
+        self.participations |= dict.fromkeys(clients, 0)
+
     def restore(self, participations: Mapping[int, int]) -> None:
         """Go on from the counts of a checkpoint."""
         self.participations = dict(participations)

@@ -52,6 +52,11 @@ class ImportedLoss(Part, frozen=True, tag="imported"):
         check_path(self.path, "loss")
 
     @property
+    def imports(self) -> tuple[str, ...]:
+        """See `Part.imports`: the module of the function."""
+        return (self.path.partition(":")[0],)
+
+    @property
     def closed_form(self) -> None:
         """None: only autograd can tell its derivative."""
 

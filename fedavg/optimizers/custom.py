@@ -154,6 +154,11 @@ class _Imported(Part, frozen=True):
         super().__post_init__()
         check_path(self.path, type(self).__name__)
 
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """See `Part.imports`: the module of the function."""
+        return (self.path.partition(":")[0],)
+
     def _function(self, what: str) -> Callable[..., Any]:
         found = imported(self.path, what)
         if not callable(found):

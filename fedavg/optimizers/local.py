@@ -82,12 +82,13 @@ class LocalTraining(Part, frozen=True, tag=False):
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """What other parts may not stand: steps with a memory, and the proximal term."""
+        """What other parts may not stand: steps with a memory or of one's own, the proximal term."""
         return frozenset(
             trait
             for trait, holds in (
                 (Trait.STATEFUL_STEPS, self.optimizer != "sgd" or self.loop is not None),
                 (Trait.PROXIMAL, bool(self.proximal)),
+                (Trait.OWN_LOOP, self.loop is not None),
             )
             if holds
         )

@@ -16,7 +16,15 @@ from fedavg.errors import ConfigError, PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import Schedule
 from fedavg.optimizers.server import AveragedIterates
-from fedavg.parts import Part, check_registered, load_plugins, modules_of, union
+from fedavg.parts import (
+    Part,
+    check_registered,
+    family_of,
+    load_plugins,
+    modules_of,
+    nested,
+    union,
+)
 from fedavg.plan import catalogue
 from fedavg.plan.plan import FAMILY_OF, Budget, Plan
 
@@ -69,7 +77,9 @@ def plan_to_bytes(plan: Plan) -> bytes:
         PlanError: a part that is not registered, or that another process cannot import.
     """
     parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    return _encode(_Wire(modules_of(_chosen(plan)), parts))
+    # a loss, a step or a loop of one's own
+    inside = [part for part in nested(plan.local_training) if family_of(part) is not None]
+    return _encode(_Wire(modules_of([*_chosen(plan), *inside]), parts))
 
 
 def plan_from_bytes(data: bytes) -> Plan:

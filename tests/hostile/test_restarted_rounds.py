@@ -92,7 +92,7 @@ def test_c9_a_round_that_may_have_been_opened_is_void_and_its_clients_wait(
     assert (void.round, void.survivors) == (2, 0)
     assert "may have been open" in void.skipped
     assert second.last_sum is None
-    assert {client for client, n in second._participations.items() if n} >= lost
+    assert {client for client, n in second._spending.participations.items() if n} >= lost
     after = next(rows)
     assert after.skipped is None
     assert not lost & set(second.last_sum.survivors)

@@ -367,3 +367,14 @@ def test_a_client_whose_scoring_fails_is_left_out(monkeypatch):
     run = Federation(MLP, skewed(6), plan(SUMS["insecure-plain"], personalization=Ditto(TRAINING)))
     assert len(list(run.run(1))) == 1
     assert [score.client for score in run.scores] == [0, 1, 2, 4, 5]
+
+
+def test_a_pull_that_no_step_would_feel_is_refused():
+    """Mutant: without the check the personal model is trained as if strength were 0, without a word."""
+    from tests.fedavg.support import own_parts
+
+    own = LocalTraining(loop=own_parts.loop)
+    with pytest.raises(ConfigError, match="Ditto draws .* loop of your own"):
+        Ditto(own, strength=0.1)
+    assert Ditto(own, strength=0.0).training == own
+    assert FineTune(own).training == own

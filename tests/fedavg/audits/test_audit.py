@@ -252,3 +252,14 @@ def test_control_variates_are_audited_where_they_cost_nothing():
     found = _audit(CentralGaussian(5.6), changes={"stages": (Scaffold(),), "local_training": steps})
     assert found.refutations == ()
     assert found.rounds == ROUNDS
+
+
+def test_models_of_batch_statistics_are_audited():
+    """A canary's seat holds a real client's examples: one alone would fail the trial step."""
+    from torch import nn
+
+    model = nn.Sequential(
+        nn.Linear(12, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.ReLU(), nn.Linear(8, 3)
+    )
+    audit = audit_plan(model, small.clients(6), _plan(CentralGaussian(5.6)), 2, canaries=60)
+    assert audit.rounds == 2
