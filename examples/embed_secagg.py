@@ -5,13 +5,18 @@ Run: python examples/embed_secagg.py
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from secagg import Client, Directory, Identity, Params, RemoteProtocolError, Server
+from secagg import Aborted, Client, Directory, Identity, Params, RemoteProtocolError, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def main(n: int = 8, length: int = 1000) -> None:
-    """Sum eight vectors; client 5 falls silent after the key exchange."""
+    """Sum eight vectors; client 5 falls silent after the key exchange, and a stranger knocks."""
     identities = {i: Identity.generate() for i in range(n)}
     directory = Directory({i: identity.public for i, identity in identities.items()})
     params = Params.for_cohort(n, length, max_abs=1000, dropout_rate=0.25, corrupt_rate=0.1)
@@ -23,22 +28,26 @@ def main(n: int = 8, length: int = 1000) -> None:
         i: Client.from_offer(offer, i, identities[i], directory, context=context) for i in range(n)
     }
 
-    def arrived(i: int, message: bytes) -> None:
+    def carry(i: int, step: Callable[..., bytes | None], *message: bytes) -> None:
+        """Bring the server what client i answers; a client that fails or lies is out alone."""
         try:
-            server.receive(i, message)
-        except RemoteProtocolError as error:  # names the client; nothing changed, the others go on
+            if reply := step(*message):
+                server.receive(i, reply)
+        except (RemoteProtocolError, Aborted) as error:
             print(error)
+
+    stranger = Identity.generate()  # in a directory of its own only
+    alone = Directory({99: stranger.public})
+    carry(99, lambda: Client.from_offer(offer, 99, stranger, alone, context=context).start())
 
     inputs = {i: np.arange(length) % 7 + i for i in range(n)}
     for i, client in clients.items():
         client.set_input(inputs[i])
-        arrived(i, client.start())
+        carry(i, client.start)
     silent: set[int] = set()
     while outgoing := server.advance():  # closes a phase; whoever was silent is out
-        for i, message in outgoing.items():
-            reply = None if i in silent else clients[i].receive(message)
-            if reply is not None:
-                arrived(i, reply)
+        for i in outgoing.keys() - silent:
+            carry(i, clients[i].receive, outgoing[i])
         silent = {5}
     result = server.result()
     expected = sum(inputs[i] for i in result.survivors)

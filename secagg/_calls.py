@@ -64,7 +64,7 @@ def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
 
     The frames of a typed error keep their places in the source, and lose their variables.  What is raised
     beneath is not passed on, since a KeyError or an AttributeError holds values: an `InternalError` names
-    its type and place.
+    its type and place.  A call with too many arguments or too few is Python's TypeError, as everywhere.
 
     Example:
         >>> @leaving_nothing
@@ -83,7 +83,7 @@ def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
         except Exception as error:
             _empty(error, handled)
             del args, kwargs, handled
-            if isinstance(error, SecAggError):
+            if isinstance(error, SecAggError) or _never_began(error):
                 raise
             failure = _named(error)
         except BaseException as error:  # an interrupt, which holds none
@@ -96,6 +96,12 @@ def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
             del failure  # or its own traceback would keep it alive, in a circle
 
     return outermost
+
+
+def _never_began(error: Exception) -> bool:
+    """Whether the arguments did not fit the parameters; Python's message then holds names alone."""
+    began = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+    return isinstance(error, TypeError) and not began
 
 
 def _named(error: Exception) -> InternalError:

@@ -309,6 +309,16 @@ def test_s20_mutant_that_keeps_its_arguments_is_found(monkeypatch):
         test_s20_nor_by_a_typed_refusal(INPUT * 10)
 
 
+def test_s20_arguments_that_do_not_fit_are_pythons_type_error_and_not_left():
+    box = [Identity.generate()]
+    private = box[0].private_bytes()
+    with pytest.raises(
+        TypeError, match="missing 1 required keyword-only argument: 'context'"
+    ) as caught:
+        Client.from_offer(b"", 10, box.pop(), {})
+    assert not left_behind(caught.value, [private])
+
+
 def test_s20_a_key_of_another_size_is_not_left():
     box = [bytes(range(200, 231))]
     with pytest.raises(LocalProtocolError, match="31") as caught:
