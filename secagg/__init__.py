@@ -20,6 +20,7 @@ from secagg.errors import (
     UnsafeParametersError,
     WireFormatError,
 )
+from secagg.journal import Journal
 from secagg.params import Params, Requirements, requirements
 from secagg.server.server import Server, SumResult
 from secagg.simulate import simulate
@@ -36,6 +37,7 @@ __all__ = [
     "Directory",
     "Identity",
     "InternalError",
+    "Journal",
     "LocalProtocolError",
     "Offence",
     "Params",

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from secagg.errors import SecAggError
+    from secagg.journal import Journal
 
 __all__ = [
     "boolean",
     "executor_of",
     "instance",
+    "journal_of",
     "mapping",
     "number",
     "octets",
@@ -121,6 +123,13 @@ def executor_of(value: object) -> Executor | None:
     if value is not None and not callable(getattr(value, "submit", None)):
         raise LocalProtocolError(f"executor must have a method submit, which {_kind(value)} lacks")
     return cast("Executor | None", value)
+
+
+def journal_of(value: object) -> Journal | None:
+    """A journal, or None for a client's own memory alone."""
+    if value is not None and not callable(getattr(value, "add", None)):
+        raise LocalProtocolError(f"journal must have a method add, which {_kind(value)} lacks")
+    return cast("Journal | None", value)
 
 
 def plain_vector(

@@ -15,9 +15,11 @@ from secagg._calls import Turn, leaving_nothing
 from secagg._checks import executor_of, octets, plain_vector
 from secagg.client.consistency import (
     check_inputs,
+    check_kind,
     check_partners,
     check_quorum,
     check_survivors,
+    own_position,
     partners_of,
 )
 from secagg.client.dealing import deal_to_neighbours
@@ -36,8 +38,8 @@ from secagg.errors import (
     WireFormatError,
 )
 from secagg.roster import Roster, check_roster
-from secagg.state import CLIENT_AWAITS, Phase, next_phase
-from secagg.wire.codec import Kind, decode, encode, in_chunks, read_header
+from secagg.state import Phase, next_phase
+from secagg.wire.codec import Kind, decode, encode, in_chunks
 from secagg.wire.envelopes import open_inbox
 from secagg.wire.messages import (
     AdvertiseKeys,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from secagg.crypto.keys import Directory, Identity
+    from secagg.journal import Journal
     from secagg.params import Params
     from secagg.wire.messages import Message
 
@@ -148,6 +151,7 @@ class Client(Secret):
         context: bytes,
         policy: Policy = _ACCEPT_DEFAULTS,
         executor: Executor | None = None,
+        journal: Journal | None = None,
     ) -> Client:
         """Join the session of an offer.
 
@@ -160,15 +164,17 @@ class Client(Secret):
                 must have been given the same.
             policy: its own floors.
             executor: of threads, to mask long vectors on more cores.
+            journal: where joined sessions are recorded, such as a `fedavg.FileJournal`; without one an
+                identity that is restored after a restart knows of no session that it joined before.
 
         Raises:
             UnsafeParametersError, CapacityError: the offer is unsafe; no key was made.
             RemoteProtocolError: no offer, another context, or a session joined before.
-            LocalProtocolError: the directory does not hold this identity under this id, or an argument
-                is of another type.
+            LocalProtocolError: the directory does not hold this identity under this id, an argument is of
+                another type, or the journal failed.
         """
         executor = executor_of(executor)
-        joined = accept_offer(offer, client_id, identity, directory, context, policy)
+        joined = accept_offer(offer, client_id, identity, directory, context, policy, journal)
         return cls(*joined, identity, directory, executor)
 
     @property
@@ -276,11 +282,7 @@ class Client(Secret):
         return in_chunks(octets("reply", reply), self._session)
 
     def _answer(self, data: bytes, secrets: Ephemeral) -> Message:
-        kind, session = read_header(data)
-        if session != self._session:
-            raise RemoteProtocolError("sent a message of another session", "server")
-        if kind is not CLIENT_AWAITS[self._phase]:
-            raise RemoteProtocolError(f"sent {kind.name} in phase {self._phase.name}", "server")
+        kind = check_kind(data, self._session, self._phase)
         if kind is Kind.ROSTER:  # decoded there, once for all clients of a process
             return self._share_keys(data, secrets)
         _, message = decode(data)
@@ -299,9 +301,7 @@ class Client(Secret):
     def _share_keys(self, data: bytes, secrets: Ephemeral) -> ShareKeys:
         """Message 3: check who takes part, and deal shares to the neighbours."""
         roster = Roster.of(data, self._params, self._session)
-        position = roster.positions.get(self._client_id)
-        if position is None or roster.entries[position] != self._own:
-            raise RemoteProtocolError("left out or altered this client's own keys", "server")
+        position = own_position(roster, self._client_id, self._own)
         neighbours = roster.neighbours(position)
         check_roster(roster, neighbours, self._directory)
         envelopes = deal_to_neighbours(roster, self._client_id, neighbours, secrets)

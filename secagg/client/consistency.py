@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from secagg.errors import Aborted, AbortReason, RemoteProtocolError
+from secagg.state import CLIENT_AWAITS
+from secagg.wire.codec import read_header
 from secagg.wire.messages import MaskedInput
 
 if TYPE_CHECKING:
@@ -16,9 +18,37 @@ if TYPE_CHECKING:
 
     from secagg.crypto.keys import Directory
     from secagg.roster import Roster
-    from secagg.wire.messages import Partners, Signatures, Survivors
+    from secagg.state import Phase
+    from secagg.wire.codec import Kind
+    from secagg.wire.messages import AdvertiseKeys, Partners, Signatures, Survivors
 
-__all__ = ["check_inputs", "check_partners", "check_quorum", "check_survivors", "partners_of"]
+__all__ = [
+    "check_inputs",
+    "check_kind",
+    "check_partners",
+    "check_quorum",
+    "check_survivors",
+    "own_position",
+    "partners_of",
+]
+
+
+def check_kind(data: bytes, session: bytes, phase: Phase) -> Kind:
+    """The kind of a server's message, or RemoteProtocolError unless this session's phase awaits it."""
+    kind, named = read_header(data)
+    if named != session:
+        raise RemoteProtocolError("sent a message of another session", "server")
+    if kind is not CLIENT_AWAITS[phase]:
+        raise RemoteProtocolError(f"sent {kind.name} in phase {phase.name}", "server")
+    return kind
+
+
+def own_position(roster: Roster, client_id: int, own: AdvertiseKeys | None) -> int:
+    """A client's place, or RemoteProtocolError unless the roster holds its keys as it sent them."""
+    position = roster.positions.get(client_id)
+    if position is None or roster.entries[position] != own:
+        raise RemoteProtocolError("left out or altered this client's own keys", "server")
+    return position
 
 
 def partners_of(partners: Partners, roster: Roster, position: int) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from secagg._checks import instance, octets
+from secagg._checks import boolean, instance, journal_of, octets
 from secagg.client.policy import Policy
 from secagg.crypto.keys import Directory, Identity, check_client_id
 from secagg.errors import LocalProtocolError, RemoteProtocolError, WireFormatError
@@ -12,6 +12,7 @@ from secagg.wire.codec import decode
 from secagg.wire.messages import Offer
 
 if TYPE_CHECKING:
+    from secagg.journal import Journal
     from secagg.params import Params
 
 __all__ = ["accept_offer"]
@@ -24,19 +25,20 @@ def accept_offer(
     directory: Directory,
     context: bytes,
     policy: Policy,
+    journal: Journal | None,
 ) -> tuple[Params, bytes, int]:
-    """Parameters, the session's name and the id, all checked; the identity remembers that it has joined.
+    """Parameters, the session's name and the id, all checked; identity and journal note that it joined.
 
     Raises:
         UnsafeParametersError, CapacityError: the offer is unsafe.
         RemoteProtocolError: no offer, another context, or a session joined before.
-        LocalProtocolError: the directory does not hold this identity under this id, or an argument is of
-            another type.
+        LocalProtocolError: the directory does not hold this identity under this id, an argument is of
+            another type, or the journal failed.
     """
     client_id, context = check_client_id(client_id), octets("context", context)
     identity = instance("identity", identity, Identity)
     directory = instance("directory", directory, Directory)
-    policy = instance("policy", policy, Policy)
+    policy, journal = instance("policy", policy, Policy), journal_of(journal)
     try:
         session, message = decode(octets("offer", offer))
     except WireFormatError as error:
@@ -54,5 +56,24 @@ def accept_offer(
         raise LocalProtocolError(
             f"the directory does not hold this identity for client {client_id}"
         ) from error
+    if journal is not None:
+        _record(
+            journal, b"secagg joined" + identity.public + client_id.to_bytes(4, "little") + session
+        )
     identity.join(session, client_id)
     return message.params, session, client_id
+
+
+def _record(journal: Journal, fact: bytes) -> None:
+    """Write down that this client joins; nothing is joined unless that is durable, and new."""
+    try:
+        new = journal.add(fact)
+    except Exception as error:
+        raise LocalProtocolError(
+            f"the journal failed, and no session is joined: {error}"
+        ) from error
+    if not boolean("what journal.add returns", new):
+        raise RemoteProtocolError(
+            "announced a session that this client has joined before, or may have: its journal says so",
+            "server",
+        )

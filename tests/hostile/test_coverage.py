@@ -34,6 +34,7 @@ ATTACKS = {
     "S18": "a cohort that the server draws for itself",
     "S19": "two threads at one client",
     "S20": "secrets in what a failure leaves behind",
+    "S21": "a session joined again after a restart",
     "E1": "a weak mask generator",
     "E2": "biased masks",
     "E3": "overflow of the ring",

@@ -166,6 +166,7 @@ OBJECTS = {
     "directory": lambda x: join(directory=x),
     "policy": lambda x: join(policy=x),
     "executor of the client": lambda x: join(executor=x),
+    "journal": lambda x: join(journal=[x] if type(x) is set else x),
     "inputs": lambda x: simulate(x, PARAMS),
     "params of a simulation": lambda x: simulate(FIVE, x),
     "drop": lambda x: simulate(FIVE, PARAMS, drop=x),
@@ -180,7 +181,15 @@ OBJECTS = {
     "semi-honest": lambda x: Policy(allow_semi_honest=x),
     "local": lambda x: Policy(allow_local=x),
 }
-OPTIONAL = {"max_abs", "ring_bits", "drop", "transcript", "executor", "executor of the client"}
+OPTIONAL = {
+    "journal",
+    "max_abs",
+    "ring_bits",
+    "drop",
+    "transcript",
+    "executor",
+    "executor of the client",
+}
 
 
 def refused(call, value):
@@ -299,7 +308,7 @@ def test_e7_every_public_name_is_behind_a_door():
     doors = {"Client", "Directory", "Identity", "Params", "Policy", "Server", "check_conviction"}
     doors |= {"input_signature", "masked_vector", "message_kind", "requirements", "simulate"}
     values = {"Conviction", "Offence", "Phase", "AbortReason", "SumResult", "Requirements"}
-    values |= {"TrustServerDirectory"}
+    values |= {"TrustServerDirectory", "Journal"}
     errors = {
         n
         for n in secagg.__all__

@@ -41,7 +41,7 @@ def missed(test, *arguments):
 
 
 def test_s1_mutant_that_answers_at_any_time(monkeypatch):
-    without(monkeypatch, Client, "_answer", "kind is not CLIENT_AWAITS[self._phase]")
+    without(monkeypatch, secagg.client.client, "check_kind", "kind is not CLIENT_AWAITS[phase]")
     missed(servers.test_s1_a_second_survivor_set_before_the_first_answer)
 
 
@@ -107,9 +107,9 @@ def test_s5_mutant_that_goes_on_below_the_floor(monkeypatch):
     [
         (
             "own altered",
-            Client,
-            "_share_keys",
-            "position is None or roster.entries[position] != self._own",
+            secagg.client.client,
+            "own_position",
+            "position is None or roster.entries[position] != own",
             "position is None",
         ),
         ("one key for two", secagg.roster, "_roster", "len(set(keys)) != 2 * size", "False"),
@@ -168,7 +168,7 @@ def test_s7_mutant_that_calls_a_trusted_server_malicious(monkeypatch):
 
 
 def test_s8_mutant_that_takes_any_session(monkeypatch):
-    without(monkeypatch, Client, "_answer", "session != self._session")
+    without(monkeypatch, secagg.client.client, "check_kind", "named != session")
     missed(servers.test_s8_messages_of_another_session, Phase.MASKED_INPUT)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
+import numpy as np
 import pytest
 
 from secagg import (
@@ -21,7 +23,7 @@ from secagg import (
 )
 from secagg.crypto.keys import AgreementKey
 from secagg.wire.messages import Advertisements
-from tests.secagg.support.lab import CONTEXT, Lab
+from tests.secagg.support.lab import ANY_OFFER, CONTEXT, Lab
 
 
 def resign(lab, entry, identity):
@@ -116,3 +118,40 @@ def test_s7_trusting_the_server_must_be_said_and_is_not_called_malicious():
                 Client.from_offer(*arguments, context=CONTEXT, policy=policy)
         else:
             Client.from_offer(*arguments, context=CONTEXT, policy=policy)
+
+
+def knocked(directory, lab):
+    """A server at whose door a client that nobody knows comes first; the members finish their sum."""
+    lab.server = Server(lab.params, context=CONTEXT, directory=directory)
+    lab.clients = {i: lab.join(i) for i in lab.ids[:4]}
+    stranger = Identity.generate()
+    alone = Directory({99: stranger.public})
+    theirs = Client.from_offer(
+        lab.server.offer(), 99, stranger, alone, context=CONTEXT, policy=ANY_OFFER
+    )
+    with contextlib.suppress(RemoteProtocolError):
+        lab.server.receive(99, theirs.start())
+    for i, client in lab.clients.items():
+        client.set_input(lab.inputs[i])
+        lab.server.receive(i, client.start())
+    lab.clients[99], lab.next_messages = theirs, lab.server.advance()
+    lab.run_to(Phase.DONE)
+    return lab.server.result()
+
+
+def test_s7_a_stranger_is_refused_at_the_server_and_ends_no_session():
+    lab = Lab(5, dropout_rate=0.2, corrupt_rate=0.1)
+    result = knocked(lab.directory, lab)
+    assert list(result.survivors) == lab.ids[:4]
+    assert np.array_equal(result.total, lab.total(lab.ids[:4]))
+
+
+def test_s7_mutant_server_that_knows_nobody_ends_it_at_every_honest_client():
+    lab = Lab(5, dropout_rate=0.2, corrupt_rate=0.1)
+    with pytest.raises(RemoteProtocolError, match="server"):
+        knocked(TrustServerDirectory(), lab)
+
+
+def test_s7_a_server_must_be_told_whom_it_serves():
+    with pytest.raises(TypeError, match="directory"):
+        Server(Params.for_cohort(5, 1, max_abs=1), context=CONTEXT)

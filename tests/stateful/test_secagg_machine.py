@@ -64,7 +64,7 @@ MUTANTS = {
     ),
     "secrets outlive an error": (
         Phase.SHARE_KEYS,
-        (Client, "_abort", "self._secrets = None", "pass"),
+        (Client, "_acting", "self._secrets = None", "pass"),
     ),
     "no quorum is needed": (
         Phase.CONSISTENCY,
@@ -85,7 +85,7 @@ MUTANTS = {
     ),
     "clients answer at any time": (
         Phase.UNMASK,
-        (Client, "_answer", "kind is not CLIENT_AWAITS[self._phase]"),
+        (secagg.client.client, "check_kind", "kind is not CLIENT_AWAITS[phase]"),
     ),
 }
 

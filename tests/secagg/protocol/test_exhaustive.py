@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+import secagg.client.client
 import secagg.server.admission
 import secagg.server.unmask
 from secagg import (
     Aborted,
     AbortReason,
-    Client,
     LocalProtocolError,
     Params,
     Phase,
@@ -290,7 +290,7 @@ def test_s9_mutant_servers_take_messages_early_or_late(recorded, monkeypatch):
 
 
 def test_s9_mutant_clients_sign_when_shares_are_due(recorded, monkeypatch):
-    without(monkeypatch, Client, "_answer", "kind is not CLIENT_AWAITS[self._phase]")
+    without(monkeypatch, secagg.client.client, "check_kind", "kind is not CLIENT_AWAITS[phase]")
     with pytest.raises(FOUND):
         offer_to_client(recorded, Phase.UNMASK, Kind.SURVIVORS)
 

@@ -40,7 +40,7 @@ class Lab:
         self.sent: dict[tuple[Phase, int], bytes] = {}
         self.next_messages: dict[int, bytes] = {}
 
-    def join(self, client_id, *, offer=None, context=CONTEXT, policy=None):
+    def join(self, client_id, *, offer=None, context=CONTEXT, policy=None, journal=None):
         return Client.from_offer(
             offer or self.server.offer(),
             client_id,
@@ -48,6 +48,7 @@ class Lab:
             self.directory,
             context=context,
             policy=policy or ANY_OFFER,
+            journal=journal,
         )
 
     def run_to(self, phase, *, silent=None, lies=None):
