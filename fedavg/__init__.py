@@ -9,12 +9,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.algorithms.blocks.layers import LayerBlocks
     from fedavg.algorithms.blocks.rolling import RollingBlocks
     from fedavg.algorithms.error_feedback import ErrorFeedback
     from fedavg.algorithms.interface import UpdateStage
-    from fedavg.algorithms.personal import Ditto, FedRep, FineTune, Personalization
+    from fedavg.algorithms.personal.ditto import Ditto
+    from fedavg.algorithms.personal.fedrep import FedRep
+    from fedavg.algorithms.personal.finetune import FineTune
+    from fedavg.algorithms.personal.interface import Personalization
     from fedavg.algorithms.random_k import RandomK
     from fedavg.algorithms.scaffold import Scaffold
     from fedavg.data.dataset import Dataset
@@ -63,7 +66,7 @@ if TYPE_CHECKING:
         DistributedSkellam,
         Noise,
     )
-    from fedavg.privacy.sampling import Cohort, FixedCohort, PoissonCohort
+    from fedavg.privacy.sampling import Cohort, DealtCohort, FixedCohort, PoissonCohort
     from fedavg.protocol.transcript import Transcript
     from fedavg.simulation.population import Faults
     from fedavg.sums.encrypted import Bfv, Ckks
@@ -80,12 +83,13 @@ _HOME = {
     "AdaptiveClipping": "privacy.clipping",
     "AveragedIterates": "optimizers.server",
     "Bfv": "sums.encrypted",
-    "Blocks": "algorithms.blocks.deal",
+    "Blocks": "algorithms.blocks.interface",
     "Budget": "plan.plan",
     "CapacityError": "errors",
     "CentralGaussian": "privacy.noise",
     "Ckks": "sums.encrypted",
     "Cohort": "privacy.sampling",
+    "DealtCohort": "privacy.sampling",
     "ConfigError": "errors",
     "DataConfig": "data.settings",
     "DataError": "errors",
@@ -93,7 +97,7 @@ _HOME = {
     "DistributedDiscreteGaussian": "privacy.noise",
     "DistributedGaussian": "privacy.noise",
     "DistributedSkellam": "privacy.noise",
-    "Ditto": "algorithms.personal",
+    "Ditto": "algorithms.personal.ditto",
     "Encoding": "encoding.fixed_point",
     "EncryptedSecAgg": "sums.masked_encrypted",
     "ErrorFeedback": "algorithms.error_feedback",
@@ -103,11 +107,11 @@ _HOME = {
     "FedAvg": "optimizers.server",
     "FedAvgError": "errors",
     "FedMomentum": "optimizers.server",
-    "FedRep": "algorithms.personal",
+    "FedRep": "algorithms.personal.fedrep",
     "FedYogi": "optimizers.server",
     "Federation": "federation.federation",
     "FileJournal": "files",
-    "FineTune": "algorithms.personal",
+    "FineTune": "algorithms.personal.finetune",
     "FixedCohort": "privacy.sampling",
     "FixedPoint": "encoding.fixed_point",
     "InsecurePlain": "sums.plain",
@@ -119,7 +123,7 @@ _HOME = {
     "Noise": "privacy.noise",
     "NonFiniteError": "errors",
     "Part": "parts",
-    "Personalization": "algorithms.personal",
+    "Personalization": "algorithms.personal.interface",
     "Plan": "plan.plan",
     "PlanError": "errors",
     "PoissonCohort": "privacy.sampling",
@@ -166,6 +170,7 @@ __all__ = [
     "DataConfig",
     "DataError",
     "Dataset",
+    "DealtCohort",
     "DistributedDiscreteGaussian",
     "DistributedGaussian",
     "DistributedSkellam",

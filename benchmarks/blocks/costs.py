@@ -26,7 +26,7 @@ from fedavg.sums.plain import InsecurePlain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.data.dataset import Dataset
     from fedavg.models.spec import ModelSpec
     from fedavg.optimizers.local import LocalTraining

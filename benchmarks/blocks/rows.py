@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.kit.bench import Bench
-    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.data.tasks import Task
 
 __all__ = ["everything"]

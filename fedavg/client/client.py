@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fedavg.algorithms.personal import Score
+    from fedavg.algorithms.personal.scores import Score
     from fedavg.algorithms.state import ClientState
     from fedavg.data.dataset import Dataset
     from fedavg.sums.interface import ClientSession

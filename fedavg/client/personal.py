@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fedavg.algorithms.personal import Ditto, FedRep, FineTune, Score, held_out
+from fedavg.algorithms.personal.scores import Score, held_out
 from fedavg.client.update import Prepared, prepare
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import ConfigError
@@ -19,22 +18,21 @@ from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Mapping
+    from collections.abc import Collection, Generator, Mapping, Sequence
 
+    import numpy as np
     import torch
     from numpy.typing import NDArray
     from torch import nn
 
-    from fedavg.algorithms.personal import Personalization
     from fedavg.algorithms.state import ClientState
     from fedavg.client.update import Workbench
     from fedavg.data.dataset import Dataset
     from fedavg.metrics.interface import Figure
+    from fedavg.optimizers.local import LocalTraining
     from fedavg.protocol.messages import RoundStart
 
 __all__ = ["divided", "prepare_personal", "score_client"]
-
-_MODEL, _HEAD = "personal.model", "personal.head"  # float32, in a client's state
 
 
 def divided(bench: Workbench, client_id: int, dataset: Dataset) -> tuple[Dataset, Dataset | None]:
@@ -55,18 +53,13 @@ def prepare_personal(
         What `prepare` raises.
     """
     personal = bench.resolution.plan.personalization
-    if personal is None or isinstance(personal, FineTune):
+    if personal is None or not personal.in_rounds:
         return prepare(bench, client_id, dataset, start, state)
     vector = ModelCodec(bench.resolution.plan.download, bench.layout).decode(start.model)
-    client = _Client(bench, client_id, dataset, start.round)
-    if isinstance(personal, Ditto):
-        prepared = prepare(bench, client_id, dataset, start, state)
-        kept = {_MODEL: client.drawn(personal, state, vector).astype(np.float32)}
-    else:
-        head = client.head(personal, state, vector)
-        with _standing(bench.model, head):
-            prepared = prepare(bench, client_id, dataset, start, state)
-        kept = {_HEAD: client.head_layout(personal).flatten(head).astype(np.float32)}
+    client = _Client(bench, (client_id, start.round), dataset, vector, state)
+    prepared, kept = personal.in_round(
+        client, lambda: prepare(bench, client_id, dataset, start, state)
+    )
     return Prepared(prepared.encoded, {**prepared.state, **kept})
 
 
@@ -91,20 +84,9 @@ def score_client(
     personal = bench.resolution.plan.personalization
     if personal is None:
         raise ConfigError("a plan without personalisation scores no clients")
-    client = _Client(bench, client_id, own, bench.resolution.num_rounds)
-    if isinstance(personal, FedRep):
-        head = client.head(personal, state, vector)
-        with _standing(bench.model, head):
-            own_figure = client_figure(bench, vector, held)
-        return _score(client_id, len(held), None, own_figure, trained=True)
-    shared = client_figure(bench, vector, held)
-    if isinstance(personal, FineTune):
-        model = vector + client.trained(personal, vector)
-    else:
-        model = state.get(_MODEL, vector)
-    own_figure = client_figure(bench, model, held)
-    trained = isinstance(personal, FineTune) or _MODEL in state
-    return _score(client_id, len(held), shared, own_figure, trained=trained)
+    when = (client_id, bench.resolution.num_rounds)
+    found = personal.scored(_Client(bench, when, own, vector, state, held))
+    return _score(client_id, len(held), found.shared, found.own, trained=found.trained)
 
 
 def client_figure(bench: Workbench, vector: NDArray[np.floating], held: Dataset) -> Figure:
@@ -133,69 +115,87 @@ def _score(
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Client:
-    """One client's examples at one time.
+    """One client at one time: see `PersonalClient`.
 
     Args:
         bench: what the clients of this process share.
-        client_id: its id.
+        when: the client's id and the index of the round, which seed the order of examples.
         dataset: what it trains on.
-        round_index: seeds the order of examples.
+        sent: [d], the parameters that it was sent.
+        kept: what it kept from an earlier round.
+        held: what it is scored on, after the last round.
     """
 
-    def __init__(
-        self, bench: Workbench, client_id: int, dataset: Dataset, round_index: int
-    ) -> None:
-        self._bench, self._dataset, self._round = bench, dataset, round_index
-        self._seed = bench.seed + client_id
+    bench: Workbench
+    when: tuple[int, int]
+    dataset: Dataset
+    sent: NDArray[np.floating]
+    kept: ClientState
+    held: Dataset | None = None
 
     def trained(
         self,
-        personal: Personalization,
+        training: LocalTraining,
         start: NDArray[np.floating],
-        layout: Layout | None = None,
         towards: tuple[NDArray[np.floating], float] | None = None,
     ) -> NDArray[np.float64]:
-        """How far the parameters move from `start`."""
-        job = TrainingJob(
-            self._bench.model,
-            layout or self._bench.layout,
-            start,
-            self._dataset,
-            personal.training,
-            round_index=self._round,
-            num_rounds=self._bench.resolution.num_rounds + 1,  # one more, after the last
-            seed=self._seed,
-            towards=towards,
-            compute=self._bench.compute,
-        )
-        return local_update(job)
+        """See `PersonalClient.trained`."""
+        return start + local_update(self._job(training, self.bench.layout, start, towards))
 
-    def drawn(
-        self, personal: Ditto, state: ClientState, vector: NDArray[np.float64]
+    def trained_part(
+        self, training: LocalTraining, names: Sequence[str], start: NDArray[np.floating] | None
     ) -> NDArray[np.float64]:
-        """Ditto's personal model after this round."""
-        own = state.get(_MODEL, vector)
-        return own + self.trained(personal, own, towards=(vector, personal.strength))
-
-    def head_layout(self, personal: FedRep) -> Layout:
-        """Of the head alone, which the bench's layout leaves out."""
-        parameters = dict(self._bench.model.named_parameters())
-        names = matching(personal.head, parameters, "personalization.head")
-        return Layout.of({name: part for name, part in parameters.items() if name in names})
-
-    def head(
-        self, personal: FedRep, state: ClientState, vector: NDArray[np.floating]
-    ) -> dict[str, torch.Tensor]:
-        """FedRep's head, trained under a body that stands still; the module keeps its initial head."""
-        model, layout = self._bench.model, self.head_layout(personal)
+        """See `PersonalClient.trained_part`."""
+        model, layout = self.bench.model, self._part_layout(names)
         parameters = dict(model.named_parameters())
         initial = {name: parameters[name].detach().clone() for name in layout.names}
-        self._bench.layout.load_vector(model, vector)
-        begun = state.get(_HEAD, layout.flatten(initial))
+        self.bench.layout.load_vector(model, self.sent)
+        begun = layout.flatten(initial) if start is None else start
         with _standing(model, initial), _only(model, layout.names):
-            moved = self.trained(personal, begun, layout)
-        return layout.unflatten(begun + moved)
+            return begun + local_update(self._job(training, layout, begun, None))
+
+    @contextlib.contextmanager
+    def standing(self, names: Sequence[str], vector: NDArray[np.floating]) -> Generator[None]:
+        """See `PersonalClient.standing`."""
+        with _standing(self.bench.model, self._part_layout(names).unflatten(vector)):
+            yield
+
+    def figure(self, vector: NDArray[np.floating]) -> Figure:
+        """See `PersonalClient.figure`."""
+        if self.held is None:
+            raise ConfigError(
+                "a client is scored after the last round, on examples that it held out"
+            )
+        return client_figure(self.bench, vector, self.held)
+
+    def _part_layout(self, patterns: Sequence[str]) -> Layout:
+        """Of the parameters that stay here, which the bench's layout leaves out."""
+        parameters = dict(self.bench.model.named_parameters())
+        names = matching(patterns, parameters, "personalization.head")
+        return Layout.of({name: part for name, part in parameters.items() if name in names})
+
+    def _job(
+        self,
+        training: LocalTraining,
+        layout: Layout,
+        start: NDArray[np.floating],
+        towards: tuple[NDArray[np.floating], float] | None,
+    ) -> TrainingJob:
+        client_id, round_index = self.when
+        return TrainingJob(
+            self.bench.model,
+            layout,
+            start,
+            self.dataset,
+            training,
+            round_index=round_index,
+            num_rounds=self.bench.resolution.num_rounds + 1,  # one more, after the last
+            seed=self.bench.seed + client_id,
+            towards=towards,
+            compute=self.bench.compute,
+        )
 
 
 @contextlib.contextmanager

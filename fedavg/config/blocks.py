@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from fedavg.algorithms.blocks.layers import LayerBlocks
 from fedavg.algorithms.blocks.rolling import RollingBlocks
-from fedavg.client.blocks import check_model
 from fedavg.errors import ConfigError
 from fedavg.models.layout import Layout
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.config.settings import BlocksConfig, LocalConfig
 
 __all__ = ["blocks_of", "parse_bytes"]
@@ -66,7 +65,7 @@ def blocks_of(config: BlocksConfig, local: LocalConfig, model: nn.Module) -> Blo
     if sum(ways) > 1:
         raise ConfigError("blocks: give one of count, memory and patterns")
     blocks = _rolling(config, model) if config.kind == "rolling" else _layers(config, local, model)
-    check_model(blocks, model)
+    blocks.check_model(model)
     return blocks
 
 

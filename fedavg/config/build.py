@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.data.dataset import Dataset
     from fedavg.data.tables.propose import Proposal
     from fedavg.data.task import Task

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fedavg.algorithms.personal import Ditto, FedRep, FineTune
+from fedavg.algorithms.personal.ditto import Ditto
+from fedavg.algorithms.personal.fedrep import FedRep
+from fedavg.algorithms.personal.finetune import FineTune
 from fedavg.errors import ConfigError
 from fedavg.models.spec import ModelSpec
 from fedavg.optimizers.schedule import CONSTANT
 
 if TYPE_CHECKING:
-    from fedavg.algorithms.personal import Personalization
+    from fedavg.algorithms.personal.interface import Personalization
     from fedavg.config.settings import ModelConfig, PersonalizationConfig
     from fedavg.optimizers.local import LocalTraining
 

@@ -16,7 +16,6 @@ import numpy as np
 from dp import Ledger
 from fedavg.algorithms.blocks.deal import check_seats
 from fedavg.algorithms.state import FolderStore
-from fedavg.client.blocks import check_model
 from fedavg.client.trial import Trial, try_out
 from fedavg.errors import LocalProtocolError
 from fedavg.federation.broken_off import draw, draw_others, newly_spent, void_rounds
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from fedavg.algorithms.personal import Score
+    from fedavg.algorithms.personal.scores import Score
     from fedavg.data.dataset import Dataset
     from fedavg.federation.checkpoint import Journal, Restart
     from fedavg.federation.scoring import Held
@@ -157,7 +156,7 @@ class Federation(Released):
         """The plan with every derived number, as `run` would use it."""
         if self.plan.blocks is not None:
             check_seats(self._sizes)
-            check_model(self.plan.blocks, self._model)
+            self.plan.blocks.check_model(self._model)
         resolution = resolve(
             self.plan,
             num_clients=self.population,

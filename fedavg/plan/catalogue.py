@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fedavg.algorithms import error_feedback, personal, random_k, scaffold
+from fedavg.algorithms import error_feedback, random_k, scaffold
 from fedavg.algorithms.blocks import layers, rolling
+from fedavg.algorithms.personal import ditto, fedrep, finetune
 from fedavg.encoding import fixed_point, quantised
 from fedavg.optimizers import server
 from fedavg.privacy import clipping, noise, sampling
@@ -21,7 +22,9 @@ OURS = (
     masked,
     masked_encrypted,
     noise,
-    personal,
+    ditto,
+    fedrep,
+    finetune,
     plain,
     quantised,
     random_k,

@@ -21,9 +21,9 @@ from fedavg.parts import Part, Trait, traits_of
 from fedavg.plan.checks import Claim, check_together
 
 if TYPE_CHECKING:
-    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.algorithms.interface import UpdateStage
-    from fedavg.algorithms.personal import Personalization
+    from fedavg.algorithms.personal.interface import Personalization
     from fedavg.encoding.broadcast import DownloadFormat
     from fedavg.encoding.fixed_point import Encoding
     from fedavg.optimizers.local import LocalTraining

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import binom, hypergeom
 
 from dp import FixedSizeSampling, PoissonSampling, random_uniform
 from fedavg import checks
@@ -17,7 +17,7 @@ from fedavg.parts import Part, register
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Cohort", "CohortBounds", "FixedCohort", "PoissonCohort"]
+__all__ = ["Cohort", "CohortBounds", "DealtCohort", "FixedCohort", "PoissonCohort"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,30 @@ class Cohort(Protocol):
         ...
 
 
+class DealtCohort(Cohort, Protocol):
+    """A client sampler that knows how many of those drawn fall to one block of a model.
+
+    A plan that cuts the model into blocks needs one.
+    """
+
+    def block_bounds(
+        self, count: int, num_clients: int, floor: int, tail: float, attendance: float
+    ) -> CohortBounds:
+        """Sizes between which the roster of one block lies.
+
+        Args:
+            count: blocks B, each dealt ⌊num_clients/B⌋ or ⌈num_clients/B⌉ clients; B ≤ num_clients.
+            num_clients: enrolled clients.
+            floor: least roster of one block, by the threat model.
+            tail: probability a round, about, that some block's roster lies outside; shared by a union bound.
+            attendance: part of a draw that comes at least, see `Cohort.bounds`.
+
+        Returns:
+            Floor and cap of every block; `outside` counts all B.
+        """
+        ...
+
+
 @register("cohort")
 class PoissonCohort(Part, frozen=True, tag="poisson"):
     """Every client joins a round with probability `rate`, by its own coin.
@@ -119,6 +143,16 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
             for n in (max(num_clients - 1, 1), num_clients, num_clients + 1)
         )
         return CohortBounds(low, cap, outside)
+
+    def block_bounds(
+        self, count: int, num_clients: int, floor: int, tail: float, attendance: float
+    ) -> CohortBounds:
+        """See `DealtCohort`: a block's clients are drawn as in a population of that size."""
+        least, most = num_clients // count, -(-num_clients // count)
+        small = self.bounds(least, floor, tail / count, attendance)
+        large = self.bounds(most, floor, tail / count, attendance)
+        outside = small.outside if least == most else small.outside + large.outside
+        return CohortBounds(small.floor, max(small.cap, large.cap), min(1.0, count * outside))
 
     def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
         """One coin a client."""
@@ -175,6 +209,21 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
             )
         least = max(floor, math.floor(self.size * attendance))
         return CohortBounds(least, self.size, 0.0)
+
+    def block_bounds(
+        self, count: int, num_clients: int, floor: int, tail: float, attendance: float
+    ) -> CohortBounds:
+        """See `DealtCohort`: of a fixed number of clients, a hypergeometric number falls to a block."""
+        least, most = num_clients // count, -(-num_clients // count)
+        drawn, each = int(self.expected_size(num_clients)), tail / count
+        groups = [g for g in range(least - 1, most + 2) if 0 <= g <= num_clients]
+        fewest = int(hypergeom.ppf(each / 2, num_clients, groups[0], drawn))
+        low = max(floor, math.floor(max(fewest - 1, 0) * attendance))
+        cap = max(low, int(hypergeom.isf(each / 2, num_clients, groups[-1], drawn)) + 1)
+        needed = math.ceil(low / attendance) if attendance > 0 else low
+        below = float(hypergeom.cdf(needed - 1, num_clients, groups[0], drawn))
+        above = float(hypergeom.sf(cap, num_clients, groups[-1], drawn))
+        return CohortBounds(low, min(cap, drawn), min(1.0, count * (below + above)))
 
     def again(self, left: Sequence[int], expected: float) -> tuple[int, ...] | None:
         """As many as the first time, or None where fewer are left.

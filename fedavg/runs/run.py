@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fedavg.algorithms.personal import summary_of
+from fedavg.algorithms.personal.scores import summary_of
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import CheckpointError, ConfigError
 from fedavg.federation.checkpoint import RunJournal

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.algorithms.blocks.deal import Blocks
+    from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.driver import RoundTraffic, Transport
     from fedavg.protocol.messages import RoundStart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from fedavg.algorithms.personal import Score
+from fedavg.algorithms.personal.scores import Score
 from fedavg.models.spec import ModelSpec
 from fedavg.simulation.shared_memory import Place
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.algorithms.personal import Score
+    from fedavg.algorithms.personal.scores import Score
     from fedavg.data.dataset import Dataset
     from fedavg.models.spec import ModelSpec
     from fedavg.plan.resolution import Resolution

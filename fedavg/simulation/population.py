@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from fedavg.algorithms.personal import Score
+    from fedavg.algorithms.personal.scores import Score
     from fedavg.algorithms.state import ClientStore
     from fedavg.data.dataset import Dataset
     from fedavg.models.layout import Layout

@@ -10,7 +10,10 @@ import pytest
 from safetensors import safe_open
 from typer.testing import CliRunner
 
-from fedavg.algorithms.personal import Ditto, FedRep, FineTune, held_out
+from fedavg.algorithms.personal.ditto import Ditto
+from fedavg.algorithms.personal.fedrep import FedRep
+from fedavg.algorithms.personal.finetune import FineTune
+from fedavg.algorithms.personal.scores import held_out
 from fedavg.algorithms.state import FolderStore
 from fedavg.cli.app import app
 from fedavg.data import partition

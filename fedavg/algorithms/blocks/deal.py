@@ -10,60 +10,21 @@ the round and the client's id, so that a client can refuse to be asked for anoth
 from __future__ import annotations
 
 import functools
-import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from scipy.stats import hypergeom
 
 from fedavg.errors import LocalProtocolError, PlanError
-from fedavg.privacy.sampling import CohortBounds, FixedCohort, PoissonCohort
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from fedavg.models.layout import Layout
-    from fedavg.privacy.sampling import Cohort
+    from fedavg.algorithms.blocks.interface import Blocks
+    from fedavg.privacy.sampling import Cohort, CohortBounds, DealtCohort
 
-__all__ = ["Blocks", "check_length", "check_seats", "check_seed", "dealt", "dealt_bounds"]
-
-
-class Blocks(Protocol):
-    """A way of cutting a model's vector of d coordinates into blocks."""
-
-    @property
-    def count(self) -> int:
-        """B: how many blocks are trained side by side in a round."""
-        ...
-
-    @property
-    def seed(self) -> int:
-        """Public seed of the deal."""
-        ...
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Coordinates of each block; the same in every round."""
-        ...
-
-    @property
-    def sends_part(self) -> bool:
-        """Whether a client is sent its block alone, and not the model."""
-        ...
-
-    def coordinates(self, block: int, round_index: int) -> NDArray[np.int64]:
-        """int64[lengths[block]]: the block's places in the model's vector, each once."""
-        ...
-
-    def check(self, vector_length: int) -> None:
-        """Raise PlanError unless the blocks are of a model of this length."""
-        ...
-
-    def sent_layout(self, layout: Layout) -> Layout:
-        """The layout of what a client is sent, where `layout` is that of the whole model."""
-        ...
+__all__ = ["check_length", "check_seats", "check_seed", "dealt", "dealt_bounds"]
 
 
 def check_seed(seed: int) -> None:
@@ -140,47 +101,21 @@ def dealt_bounds(
 
     Args:
         cohort: whose draws are dealt to the blocks.
-        count: B.
-        num_clients: seats.
-        floor: least roster of one block, by the threat model.
-        tail: probability a round, about, that some block's roster lies outside; shared out by a union bound.
-        attendance: part of a draw that comes at least, see `Cohort.bounds`.
-
-    Returns:
-        Floor and cap of every block; `outside` counts all B.
+        count: blocks.
+        num_clients: enrolled clients.
+        floor: see `DealtCohort.block_bounds`, like what follows.
+        tail: probability a round.
+        attendance: part of a draw that comes at least.
 
     Raises:
-        PlanError: a sampler whose rosters of blocks are not known here, or too few clients.
+        PlanError: a sampler that does not know the rosters of blocks, or fewer clients than blocks.
     """
-    least, most = num_clients // count, -(-num_clients // count)
-    if least < 1:
+    if num_clients < count:
         raise PlanError(f"{num_clients} clients cannot be dealt to {count} blocks")
-    each = tail / count
-    if isinstance(cohort, PoissonCohort):
-        # of a block's clients everyone is drawn by its own coin, as in a population of that size
-        small = cohort.bounds(least, floor, each, attendance)
-        large = cohort.bounds(most, floor, each, attendance)
-        outside = small.outside if least == most else small.outside + large.outside
-        return CohortBounds(small.floor, max(small.cap, large.cap), min(1.0, count * outside))
-    if isinstance(cohort, FixedCohort):
-        return _fixed_bounds(cohort, count, num_clients, floor, each, attendance)
-    raise PlanError(
-        f"the rosters of blocks under {type(cohort).__name__} are not known: use PoissonCohort or "
-        "FixedCohort"
-    )
-
-
-def _fixed_bounds(
-    cohort: FixedCohort, count: int, num_clients: int, floor: int, tail: float, attendance: float
-) -> CohortBounds:
-    """Of a fixed number of clients, a hypergeometric number falls to a block."""
-    least, most = num_clients // count, -(-num_clients // count)
-    drawn = int(cohort.expected_size(num_clients))
-    groups = [g for g in range(least - 1, most + 2) if 0 <= g <= num_clients]
-    fewest = int(hypergeom.ppf(tail / 2, num_clients, groups[0], drawn))
-    low = max(floor, math.floor(max(fewest - 1, 0) * attendance))
-    cap = max(low, int(hypergeom.isf(tail / 2, num_clients, groups[-1], drawn)) + 1)
-    needed = math.ceil(low / attendance) if attendance > 0 else low
-    below = float(hypergeom.cdf(needed - 1, num_clients, groups[0], drawn))
-    above = float(hypergeom.sf(cap, num_clients, groups[-1], drawn))
-    return CohortBounds(low, min(cap, drawn), min(1.0, count * (below + above)))
+    if not callable(getattr(cohort, "block_bounds", None)):
+        raise PlanError(
+            f"the rosters of blocks under {type(cohort).__name__} are not known: use PoissonCohort or "
+            "FixedCohort, or give it a method block_bounds (fedavg.DealtCohort)"
+        )
+    known = cast("DealtCohort", cohort)
+    return known.block_bounds(count, num_clients, floor, tail, attendance)

@@ -6,6 +6,7 @@ it saves gradients, optimiser state, the way back below its lowest layer, and up
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import math
 from typing import TYPE_CHECKING
@@ -13,15 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedavg.algorithms.blocks.deal import check_length, check_seed
+from fedavg.algorithms.blocks.interface import TrainedPart
 from fedavg.errors import PlanError
+from fedavg.models.layout import Layout
 from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from numpy.typing import NDArray
-
-    from fedavg.models.layout import Layout
+    from torch import nn
 
 __all__ = ["LayerBlocks"]
 
@@ -179,6 +181,26 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
     def check(self, vector_length: int) -> None:
         """See `Blocks.check`."""
         check_length(sum(self.sizes), vector_length)
+
+    def check_model(self, model: nn.Module) -> None:
+        """See `Blocks.check_model`: any module whose trained tensors are those that were dealt."""
+        from fedavg.training.cutting import check_layers  # noqa: PLC0415 - loads torch
+
+        check_layers(model, self.names)
+
+    @contextlib.contextmanager
+    def trained_part(
+        self, model: nn.Module, layout: Layout, vector: NDArray[np.float64], block: int
+    ) -> Generator[TrainedPart]:
+        """See `Blocks.trained_part`: the block's tensors of the whole module, the others held still."""
+        from fedavg.training.cutting import held_still  # noqa: PLC0415 - loads torch
+
+        names = self.tensors(block)
+        shapes = dict(zip(layout.names, layout.shapes, strict=True))
+        layout.load_vector(model, vector)
+        mine = vector[self.coordinates(block, 0)]
+        with held_still(model, set(layout.names) - set(names)):
+            yield TrainedPart(model, Layout(names, tuple(shapes[name] for name in names)), mine)
 
 
 def _sizes(layout: Layout) -> tuple[int, ...]:

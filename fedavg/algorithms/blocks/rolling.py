@@ -5,6 +5,7 @@ FedRolex (Alam et al. 2022), after HeteroFL (Diao et al. 2021).  For chains of d
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,13 +14,16 @@ import numpy as np
 
 from fedavg import checks
 from fedavg.algorithms.blocks.deal import check_length, check_seed
+from fedavg.algorithms.blocks.interface import TrainedPart
 from fedavg.errors import PlanError
+from fedavg.models.layout import Layout
 from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Generator
 
-    from fedavg.models.layout import Layout
+    from numpy.typing import NDArray
+    from torch import nn
 
 __all__ = ["RollingBlocks"]
 
@@ -163,3 +167,23 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
     def check(self, vector_length: int) -> None:
         """See `Blocks.check`."""
         check_length(sum(map(math.prod, self.shapes)), vector_length)
+
+    def check_model(self, model: nn.Module) -> None:
+        """See `Blocks.check_model`: a module that can make a narrower one of its kind."""
+        from fedavg.training.cutting import check_narrowable  # noqa: PLC0415 - loads torch
+
+        check_narrowable(model, self.shapes)
+
+    @contextlib.contextmanager
+    def trained_part(
+        self, model: nn.Module, layout: Layout, vector: NDArray[np.float64], block: int
+    ) -> Generator[TrainedPart]:
+        """See `Blocks.trained_part`: a smaller module with the units of the block's windows."""
+        from fedavg.training.cutting import narrowed  # noqa: PLC0415 - loads torch
+
+        del (
+            layout,
+            block,
+        )  # windows are all of one size, and the server has sent those of this block
+        smaller, factors = narrowed(model, self.widths), self.factors()
+        yield TrainedPart(smaller, Layout.of(smaller), vector * factors, factors)

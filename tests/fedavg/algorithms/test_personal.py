@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedavg.algorithms.blocks.layers import LayerBlocks
-from fedavg.algorithms.personal import Ditto, FedRep, FineTune, Score, held_out, summary_of
+from fedavg.algorithms.personal.ditto import Ditto
+from fedavg.algorithms.personal.fedrep import FedRep
+from fedavg.algorithms.personal.finetune import FineTune
+from fedavg.algorithms.personal.scores import Score, held_out, summary_of
 from fedavg.algorithms.state import MemoryStore
 from fedavg.client import personal as personal_training
 from fedavg.client.personal import divided, prepare_personal, score_client

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from fedavg.algorithms.personal import Ditto, FedRep
+from fedavg.algorithms.personal.ditto import Ditto
+from fedavg.algorithms.personal.fedrep import FedRep
 from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CapacityError, DataError, FedAvgError, PlanError

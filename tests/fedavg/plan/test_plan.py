@@ -15,7 +15,7 @@ from dp import (
     PoissonSampling,
     UnsupportedEventError,
 )
-from fedavg.algorithms.personal import FedRep
+from fedavg.algorithms.personal.fedrep import FedRep
 from fedavg.algorithms.scaffold import Scaffold
 from fedavg.config.build import build_job, load_config
 from fedavg.encoding.fixed_point import FixedPoint

@@ -1,0 +1,1 @@
+"""Models of the clients' own: one module a way to get them; `interface` says what each offers."""

@@ -1,0 +1,65 @@
+"""Fine-tuning: after the last round, each client trains the released model further."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from fedavg.algorithms.personal.interface import OwnFigures, check_fraction
+from fedavg.optimizers.local import LocalTraining
+from fedavg.parts import Part, register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedavg.algorithms.personal.interface import PersonalClient
+    from fedavg.algorithms.state import ClientState
+
+__all__ = ["FineTune"]
+
+T = TypeVar("T")
+
+
+@register("personalization")
+class FineTune(Part, frozen=True, tag="finetune"):
+    """After the last round, each client trains the released model on its own examples.
+
+    Args:
+        training: how.
+        test_fraction: share of its own examples that a client never trains on, and is scored on.
+
+    Raises:
+        ConfigError: a fraction outside (0, 1).
+    """
+
+    training: LocalTraining
+    test_fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction(self.test_fraction)
+
+    @property
+    def kind(self) -> str:
+        """Its name in configurations."""
+        return "finetune"
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Patterns of what stays at the client: nothing."""
+        return ()
+
+    @property
+    def in_rounds(self) -> bool:
+        """No: the rounds are those of the shared model alone."""
+        return False
+
+    def in_round(self, client: PersonalClient, share: Callable[[], T]) -> tuple[T, ClientState]:
+        """See `Personalization.in_round`: nothing personal happens."""
+        del client
+        return share(), {}
+
+    def scored(self, client: PersonalClient) -> OwnFigures:
+        """See `Personalization.scored`: the released model is trained now."""
+        shared = client.figure(client.sent)
+        own = client.figure(client.trained(self.training, client.sent))
+        return OwnFigures(shared, own, trained=True)
