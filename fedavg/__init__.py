@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     )
     from fedavg.privacy.sampling import Cohort, DealtCohort, FixedCohort, PoissonCohort
     from fedavg.protocol.transcript import Transcript
-    from fedavg.simulation.population import Faults
+    from fedavg.simulation.faults import Faults
     from fedavg.sums.encrypted import Bfv, Ckks
     from fedavg.sums.interface import SecureSum
     from fedavg.sums.masked import SecAgg
@@ -101,7 +101,7 @@ _HOME = {
     "Encoding": "encoding.fixed_point",
     "EncryptedSecAgg": "sums.masked_encrypted",
     "ErrorFeedback": "algorithms.error_feedback",
-    "Faults": "simulation.population",
+    "Faults": "simulation.faults",
     "FedAdagrad": "optimizers.server",
     "FedAdam": "optimizers.server",
     "FedAvg": "optimizers.server",

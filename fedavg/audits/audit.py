@@ -26,14 +26,15 @@ from dp.audit import (
 )
 from fedavg.algorithms.chain import sent_length
 from fedavg.audits.claim import epsilon_added, family_bound, gaussian_like, profile
-from fedavg.audits.clients import AuditedPopulation, InTheClear
+from fedavg.audits.clients import AuditedSimulation, InTheClear
 from fedavg.errors import PlanError
+from fedavg.federation.entry import enrolled
 from fedavg.federation.federation import Federation
 from fedavg.plan.plan import Budget
-from fedavg.simulation.population import Faults, InProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
     from torch import nn
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from fedavg.models.spec import ModelSpec
     from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution
+    from fedavg.simulation.faults import Faults
 
 __all__ = ["PlanAudit", "audit_plan"]
 
@@ -196,8 +198,9 @@ def audit_plan(
             "canaries are directions in the whole model and each client sends one block of it: audit the "
             "plan without blocks, whose multiplier is the same"
         )
-    audited = _Audited(model, clients, _unlimited(plan, in_the_clear=in_the_clear), faults, seed)
-    parameters = audited.layout.size
+    plan = _unlimited(plan, in_the_clear=in_the_clear)
+    members = enrolled(clients)
+    parameters = Federation(model, members, plan).layout.size
     _check_length(plan, parameters)
     count = min(1000, parameters // 2) if canaries is None else canaries
     if not 40 <= count <= parameters:
@@ -206,14 +209,27 @@ def audit_plan(
         )
     coins = fair_coins(count)
     directions = unit_canaries(count, parameters)
-    audited.enter(directions[coins])
-    for result in audited.run(num_rounds):
-        audited.take(result)
+    first = max(members) + 1
+    joined = {first + k: row for k, row in enumerate(directions[coins])}
+    simulation = AuditedSimulation(joined)
+    # a canary never looks at its examples; with those of a client it is of a kind that can train
+    example = next(iter(members.values()))
+    federation = Federation(
+        model,
+        {**members, **dict.fromkeys(joined, example)},
+        plan,
+        faults=faults,
+        seed=seed,
+        simulation=simulation,
+    )
+    attack = _Attack(federation, simulation)
+    for result in federation.run(num_rounds):
+        attack.take(result)
         if on_round is not None:
             on_round(result)
-    if not audited.noise:
+    if not attack.noise:
         raise PlanError("no round gave a release: there is nothing to audit")
-    return _judge(audited, audited.resolve(num_rounds), directions, coins, confidence)
+    return _judge(attack, federation.resolve(num_rounds), directions, coins, confidence)
 
 
 def _check_length(plan: Plan, parameters: int) -> None:
@@ -246,37 +262,19 @@ def _unlimited(plan: Plan, *, in_the_clear: bool) -> Plan:
     )
 
 
-class _Audited(Federation):
-    """A federation that hands canaries to its population and collects what an attacker sees."""
+class _Attack:
+    """What an attacker sees of a federation, round by round, who knows what all but the canaries sent.
 
-    def __init__(
-        self,
-        model: nn.Module | ModelSpec,
-        clients: Mapping[int, Dataset],
-        plan: Plan,
-        faults: Faults | None,
-        seed: int,
-    ) -> None:
-        super().__init__(model, clients, plan, faults=faults, seed=seed)
-        self.seen = np.zeros(self.layout.size)
+    Args:
+        federation: with the canaries among its clients.
+        simulation: of those clients.
+    """
+
+    def __init__(self, federation: Federation, simulation: AuditedSimulation) -> None:
+        self._federation, self._simulation = federation, simulation
+        self.seen = np.zeros(federation.layout.size)
         self.noise: list[NDArray[np.float64]] = []
         self.longest = 0.0
-        self._canaries: dict[int, NDArray[np.float32]] = {}
-        self._population: AuditedPopulation | None = None
-
-    def enter(self, directions: NDArray[np.float32]) -> None:
-        """Let canaries enrol, under ids of their own and with examples that are never looked at."""
-        first = max(self._clients) + 1
-        self._canaries = {first + k: row for k, row in enumerate(directions)}
-        data = next(iter(self._clients.values()))  # one example alone has no batch statistics
-        self._clients |= dict.fromkeys(self._canaries, data)
-        self._sizes |= dict.fromkeys(self._canaries, len(data))
-        self._spending.enter(self._canaries)
-        self.population += len(self._canaries)
-
-    def _transport(self) -> InProcess:
-        self._population = AuditedPopulation(self._clients, self._faults, self._canaries)
-        return InProcess(self._population)
 
     def take(self, result: RoundResult) -> None:
         """Add one release to what the attacker sees, in clip norms, and set its noise aside.
@@ -284,7 +282,8 @@ class _Audited(Federation):
         Raises:
             PlanError: a canary's own client refused its update, so that the audit would see nothing.
         """
-        refused = sorted(set(result.failures) & set(self._canaries))
+        population = self._simulation.population
+        refused = sorted(set(result.failures) & population.canaries.keys())
         if refused:
             raise PlanError(
                 "a canary's client refused what its own clipping made of the update: "
@@ -292,8 +291,8 @@ class _Audited(Federation):
             )
         if result.skipped is not None:
             return
-        released, summed, population = self.last_update, self.last_sum, self._population
-        if released is None or summed is None or population is None:
+        released, summed = self._federation.last_update, self._federation.last_sum
+        if released is None or summed is None:
             raise PlanError("the round left nothing to look at")
         resolution = population.resolution
         encoding = resolution.encoding_at(result.clip)
@@ -301,14 +300,14 @@ class _Audited(Federation):
         sent = population.sent(summed.survivors)
         length = encoding.encoded_length(resolution.update_length)
 
-        def decoded(ids: set[int]) -> NDArray[np.float64]:
+        def decoded(ids: AbstractSet[int]) -> NDArray[np.float64]:
             grid = np.zeros(length, dtype=np.int64)
             for client in ids:
                 grid += sent[client][:length]
             return encoding.decode(grid, resolution.update_length)
 
-        others = decoded(set(sent) - set(self._canaries))
-        canaries = decoded(set(sent) & set(self._canaries))
+        others = decoded(sent.keys() - population.canaries.keys())
+        canaries = decoded(sent.keys() & population.canaries.keys())
         self.seen += (total - others) / encoding.clip
         self.noise.append((total - others - canaries) * encoding.grid_units(total.size))
         norms = [float(np.linalg.norm(vector.astype(np.float64))) for vector in sent.values()]
@@ -316,17 +315,17 @@ class _Audited(Federation):
 
 
 def _judge(
-    audited: _Audited,
+    attack: _Attack,
     resolution: Resolution,
     directions: NDArray[np.float32],
     coins: NDArray[np.bool_],
     confidence: float,
 ) -> PlanAudit:
     delta, claimed = resolution.plan.budget.delta, resolution.epsilon_at_end()
-    rounds, added = len(audited.noise), resolution.noise_multiplier_added or 0.0
+    rounds, added = len(attack.noise), resolution.noise_multiplier_added or 0.0
     rate = min(resolution.expected_cohort / resolution.num_clients, 1.0)
     stddev = added * math.sqrt(rounds) / (rate * rounds)
-    scores = canary_scores(audited.seen / (rate * rounds), directions, stddev=stddev)
+    scores = canary_scores(attack.seen / (rate * rounds), directions, stddev=stddev)
     mu = gaussian_like(claimed, delta)
     guesses = plan_guesses(len(coins), mu, delta=delta, confidence=confidence)
     found = one_run(scores, coins, delta=delta, confidence=confidence, guesses=guesses)
@@ -336,7 +335,7 @@ def _judge(
         epsilon_low_family=family_bound(
             resolution, len(coins), found.guesses, found.correct, 1 - confidence
         ),
-        epsilon_estimate=one_shot(audited.seen, directions[coins], delta=delta).epsilon_estimate,
+        epsilon_estimate=one_shot(attack.seen, directions[coins], delta=delta).epsilon_estimate,
         epsilon_claimed=claimed,
         epsilon_added=epsilon_added(resolution),
         delta=delta,
@@ -347,7 +346,7 @@ def _judge(
         claim_p_value=claim_p_value(scores, coins, profile(resolution), guesses=guesses),
         rounds=rounds,
         noise=check_noise(
-            np.stack(audited.noise), added * resolution.sensitivity.l2, false_alarm=_FALSE_ALARM
+            np.stack(attack.noise), added * resolution.sensitivity.l2, false_alarm=_FALSE_ALARM
         ),
-        longest=audited.longest,
+        longest=attack.longest,
     )

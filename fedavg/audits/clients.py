@@ -10,7 +10,7 @@ from fedavg.client.client import Client, Probe
 from fedavg.client.update import Prepared, Workbench, encode_update, encoding_for
 from fedavg.errors import LocalProtocolError
 from fedavg.parts import Part, register
-from fedavg.simulation.population import Faults, Population
+from fedavg.simulation.population import InProcess, Population
 from fedavg.sums.interface import SecureSum
 from fedavg.sums.plain import InsecurePlain
 
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from fedavg.models.layout import Layout
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.messages import RoundStart
+    from fedavg.simulation.faults import Faults
+    from fedavg.simulation.interface import Enrolled
     from fedavg.sums.interface import ClientSide, Provision, ServerSide, SumSpec
     from secagg import Identity
 
-__all__ = ["AuditedPopulation", "CanaryClient", "InTheClear"]
+__all__ = ["AuditedPopulation", "AuditedSimulation", "CanaryClient", "InTheClear"]
 
 _LENGTH = 10.0  # clip norms of a canary's update before it is clipped
 
@@ -79,7 +81,7 @@ class AuditedPopulation(Population):
         canaries: Mapping[int, NDArray[np.float32]],
     ) -> None:
         super().__init__(datasets, faults)
-        self._canaries = dict(canaries)
+        self.canaries = dict(canaries)
         self._resolution: Resolution | None = None
 
     @property
@@ -103,7 +105,7 @@ class AuditedPopulation(Population):
         self._resolution = resolution
         side = resolution.plan.secure_sum.client_side(material)
         bench = Workbench(resolution, model, layout, side, seed)
-        for client, direction in self._canaries.items():
+        for client, direction in self.canaries.items():
             self._clients[client] = CanaryClient(
                 client, self._datasets[client], self._identities[client], bench, direction
             )
@@ -116,6 +118,34 @@ class AuditedPopulation(Population):
         if any(vectors is None for vectors in encoded.values()):
             raise LocalProtocolError("a survivor's probe saw no update")
         return {client: vectors[0] for client, vectors in encoded.items() if vectors is not None}
+
+
+class AuditedSimulation:
+    """Makes the simulation of an audit in this process, and keeps its population to look into.
+
+    Args:
+        canaries: directions by client id; those clients are among the enrolled ones.
+    """
+
+    def __init__(self, canaries: Mapping[int, NDArray[np.float32]]) -> None:
+        self._canaries = canaries
+        self._population: AuditedPopulation | None = None
+
+    @property
+    def population(self) -> AuditedPopulation:
+        """The clients of the run.
+
+        Raises:
+            LocalProtocolError: no run has begun.
+        """
+        if self._population is None:
+            raise LocalProtocolError("the clients are there once a run has begun")
+        return self._population
+
+    def __call__(self, enrolled: Enrolled) -> InProcess:
+        """See `SimulationFactory`."""
+        self._population = AuditedPopulation(enrolled.datasets, enrolled.faults, self._canaries)
+        return InProcess(self._population, enrolled.model, enrolled.layout)
 
 
 @register("secure_sum")

@@ -12,7 +12,7 @@ from fedavg.audits.audit import audit_plan
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError, ReportError
 from fedavg.files import replace_file
-from fedavg.simulation.population import Faults
+from fedavg.simulation.faults import Faults
 
 if TYPE_CHECKING:
     from rich.console import Console

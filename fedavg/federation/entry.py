@@ -7,28 +7,27 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from fedavg import checks
 from fedavg.data.dataset import Dataset
 from fedavg.errors import DataError
 
 if TYPE_CHECKING:
     from fedavg.data.dataset import TargetKind
 
-__all__ = ["check_evaluation", "enrolled"]
+__all__ = ["check_evaluation", "declared_population", "enrolled"]
 
 _LARGEST_ID = 2**32 - 1  # four bytes on the wire
 
 
-def enrolled(clients: object, population: int | None = None) -> dict[int, Dataset]:
+def enrolled(clients: object) -> dict[int, Dataset]:
     """The clients by id.
 
     Args:
         clients: a mapping from ids to data sets, or a list of data sets, whose ids are then 0, 1, 2, ….
             Ids are whole numbers from 0 to 2^32 − 1; numpy's count as Python's.
-        population: how many clients were declared, if that was.
 
     Raises:
-        DataError: no clients, more of them than were declared, an id that is none, what is no data set, or
-            labels of several kinds.
+        DataError: no clients, an id that is none, what is no data set, or labels of several kinds.
 
     Example:
         >>> data = Dataset(np.zeros((3, 2)), np.array([0, 1, 1]))
@@ -46,10 +45,6 @@ def enrolled(clients: object, population: int | None = None) -> dict[int, Datase
         )
     if not given:
         raise DataError("a federation needs clients")
-    if (population or len(given)) < len(given):
-        raise DataError(
-            f"{len(given)} clients are here, and a population of {population} was declared"
-        )
     found: dict[int, Dataset] = {}
     for name, data in given:
         client = _id(name)
@@ -63,6 +58,26 @@ def enrolled(clients: object, population: int | None = None) -> dict[int, Datase
         found[client] = data
     _one_kind(found)
     return found
+
+
+def declared_population(population: int | None, clients: Mapping[int, Dataset]) -> int:
+    """N, the public number of enrolled clients.
+
+    Args:
+        population: as declared; None declares those that are here.
+        clients: those that are here.
+
+    Raises:
+        DataError: more clients than were declared, or no whole number.
+    """
+    if population is None:
+        return len(clients)
+    declared = checks.data.whole("population", population)
+    if declared < len(clients):
+        raise DataError(
+            f"{len(clients)} clients are here, and a population of {declared} was declared"
+        )
+    return declared
 
 
 def _id(name: object) -> int:

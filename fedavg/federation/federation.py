@@ -20,7 +20,7 @@ from fedavg.client.trial import Trial, try_out
 from fedavg.errors import LocalProtocolError
 from fedavg.federation.broken_off import draw, draw_others, newly_spent, void_rounds
 from fedavg.federation.checkpoint import Checkpoint, fingerprint
-from fedavg.federation.entry import enrolled
+from fedavg.federation.entry import declared_population, enrolled
 from fedavg.federation.provision import provision_all
 from fedavg.federation.released import Released
 from fedavg.federation.shared import charge_failure, charge_round
@@ -33,9 +33,11 @@ from fedavg.protocol.driver import PROTOCOL_ERRORS, RoundTraffic
 from fedavg.protocol.result import NOTHING_LEARNT, RoundResult
 from fedavg.server.openings import AnnouncedSide
 from fedavg.server.retries import persevere, take_sum
+from fedavg.simulation.faults import Faults
 from fedavg.simulation.fork_server import start_early
-from fedavg.simulation.pool import WorkerPool
-from fedavg.simulation.population import Faults, InProcess, Population
+from fedavg.simulation.interface import Enrolled
+from fedavg.simulation.pool import worker_pool
+from fedavg.simulation.population import in_process
 from fedavg.training.compute import Compute
 from fedavg.training.threads import one_thread
 
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution
     from fedavg.protocol.transcript import Transcript
+    from fedavg.simulation.interface import Simulation, SimulationFactory
     from fedavg.sums.interface import Conviction, ServerSide, SumResult
     from fedavg.training.evaluation import Scoring
 
@@ -79,6 +82,7 @@ class Federation(Released):
         transcript: records what the server sees, when given.
         journal: keeps what a crash must not lose, when given.
         client_store: folder for what the clients keep between rounds; None keeps it in memory.
+        simulation: makes the simulation of the clients; None takes this process, or `workers`.
         population: N, the declared and public number of enrolled clients; None declares those that are here.
         shared: a budget of several runs, which every round is charged to as well.
 
@@ -105,8 +109,9 @@ class Federation(Released):
         scoring: Scoring | None = None,
         device: str = "cpu",
         precision: str = "float32",
+        simulation: SimulationFactory | None = None,
     ) -> None:
-        clients = enrolled(clients, population)
+        clients = enrolled(clients)
         if workers and not isinstance(model, ModelSpec):
             raise LocalProtocolError("worker processes build their own models: give a ModelSpec")
         if workers:
@@ -120,11 +125,12 @@ class Federation(Released):
         self._spec = model if isinstance(model, ModelSpec) else None
         self._rest = rest_digest(self._model)
         self._sizes = {client: len(data) for client, data in clients.items()}
-        self.population = population or len(clients)
+        self.population = declared_population(population, clients)
         self._clients = dict(clients)  # until they are handed to the clients
         self._scorer.check(clients)
         self._tried = False
-        self._workers = workers
+        here = partial(worker_pool, workers=workers) if workers else in_process
+        self._simulation: SimulationFactory = simulation or here
         self._faults = faults or Faults()
         self._seed = seed
         self._journal = journal
@@ -209,13 +215,12 @@ class Federation(Released):
         finally:
             transport.close()
 
-    def _transport(self) -> InProcess | WorkerPool:
-        datasets, self._clients = self._clients, {}
-        if self._workers and self._spec is not None:
-            faults, compute = self._faults, self._compute
-            count = self._workers
-            return WorkerPool(datasets, self._spec, workers=count, faults=faults, compute=compute)
-        return InProcess(Population(datasets, self._faults, self._compute))
+    def _transport(self) -> Simulation:
+        members = Enrolled(
+            self._clients, self._model, self.layout, self._spec, self._faults, self._compute
+        )
+        self._clients = {}
+        return self._simulation(members)
 
     def _restore(self, resolution: Resolution, restart: Restart) -> None:
         mark, point = fingerprint(resolution, self.layout, self._seed), restart.checkpoint
@@ -230,10 +235,9 @@ class Federation(Released):
             FolderStore(self._store).rewind(self.plan.sequence(point.rounds_done, 0))
 
     def _rounds(
-        self, resolution: Resolution, transport: InProcess | WorkerPool, restart: Restart | None
+        self, resolution: Resolution, transport: Simulation, restart: Restart | None
     ) -> Generator[RoundResult]:
-        model, kept = (self._model, self.layout), (self._store, self._journal)
-        provision = provision_all(resolution, transport, model, self._seed, *kept)
+        provision = provision_all(resolution, transport, self._seed, self._store, self._journal)
         side = self.plan.secure_sum.server_side(provision.server)
         event, ids = resolution.release_event(), sorted(self._sizes)
         done = 0 if restart is None else restart.checkpoint.rounds_done
@@ -304,7 +308,7 @@ class Federation(Released):
     def _round(
         self,
         resolution: Resolution,
-        transport: InProcess | WorkerPool,
+        transport: Simulation,
         side: ServerSide,
         index: int,
         cohort: tuple[int, ...],

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedavg.algorithms.state import FolderStore
 from fedavg.server.round import KeyHolder
-from fedavg.simulation.pool import WorkerPool
 from fedavg.sums.interface import KEY_HOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import nn
-
     from fedavg.federation.checkpoint import Journal
-    from fedavg.models.layout import Layout
     from fedavg.plan.resolution import Resolution
-    from fedavg.simulation.population import InProcess
+    from fedavg.simulation.interface import Simulation
     from fedavg.sums.interface import Provision
 
 __all__ = ["provision_all"]
@@ -25,8 +20,7 @@ __all__ = ["provision_all"]
 
 def provision_all(
     resolution: Resolution,
-    transport: InProcess | WorkerPool,
-    model: tuple[nn.Module, Layout],
+    transport: Simulation,
     seed: int,
     store: Path | None,
     journal: Journal | None,
@@ -36,7 +30,6 @@ def provision_all(
     Args:
         resolution: the plan.
         transport: to the clients.
-        model: the module that clients of this process train with, and its layout.
         seed: public seed of the order of local examples.
         store: folder for what clients keep between rounds, or None for memory.
         journal: where the key holder writes down what it opens; None for nowhere.
@@ -44,11 +37,7 @@ def provision_all(
     sums = resolution.plan.secure_sum
     largest = resolution.spec(resolution.bounds.cap, resolution.digest)
     provision = sums.provision(largest, transport.publics())
-    if isinstance(transport, WorkerPool):
-        transport.equip(resolution, provision.clients, seed, store)
-    else:
-        kept = None if store is None else FolderStore(store)
-        transport.equip(resolution, *model, provision.clients, seed, kept)
+    transport.equip(resolution, provision.clients, seed, store)
     if provision.key_holder is not None:
         side = sums.key_holder_side(provision.key_holder)
         transport.add_party(

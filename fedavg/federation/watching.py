@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from fedavg.protocol.transcript import Transcript
-    from fedavg.simulation.pool import WorkerPool
-    from fedavg.simulation.population import InProcess
+    from fedavg.simulation.interface import Simulation
 
 __all__ = ["Recorded", "Watch"]
 
@@ -25,12 +24,12 @@ class Watch:
 
     def __init__(self) -> None:
         self.clients: tuple[int, ...] = ()
-        self._transport: InProcess | WorkerPool | None = None
+        self._transport: Simulation | None = None
 
     def round(
         self,
         record: Transcript | None,
-        transport: InProcess | WorkerPool,
+        transport: Simulation,
         index: int,
         cohort: tuple[int, ...],
     ) -> None:

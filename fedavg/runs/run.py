@@ -32,8 +32,8 @@ from fedavg.runs.baseline import unprotected
 from fedavg.runs.directory import RunDirectory
 from fedavg.runs.interrupts import postponed_interrupts
 from fedavg.runs.server_view import server_view
+from fedavg.simulation.faults import Faults
 from fedavg.simulation.fork_server import start_early
-from fedavg.simulation.population import Faults
 
 if TYPE_CHECKING:
     from rich.console import Console

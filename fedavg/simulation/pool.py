@@ -41,7 +41,7 @@ from fedavg.simulation.messages import (
     decode_reply,
     encode,
 )
-from fedavg.simulation.population import Faults, Party, ask
+from fedavg.simulation.population import ask
 from fedavg.simulation.shared_memory import Board, Boards, send_boards
 
 if TYPE_CHECKING:
@@ -55,11 +55,13 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset
     from fedavg.models.spec import ModelSpec
     from fedavg.plan.resolution import Resolution
+    from fedavg.simulation.faults import Faults
+    from fedavg.simulation.interface import Enrolled, Party
     from fedavg.simulation.messages import Reply, Request
     from fedavg.simulation.shared_memory import Pipe, Place
     from fedavg.training.compute import Compute
 
-__all__ = ["WorkerPool"]
+__all__ = ["WorkerPool", "worker_pool"]
 
 _SHARES = os.name == "posix"  # open files can be handed to another process
 _DATA, _SERVER = 0, 1  # boards; worker w writes number 2 + w
@@ -354,3 +356,20 @@ class WorkerPool:
                 process.terminate()
                 process.join()
         self._boards.close()
+
+
+def worker_pool(enrolled: Enrolled, *, workers: int) -> WorkerPool:
+    """Clients in worker processes: the simulation of a federation with workers.
+
+    Raises:
+        LocalProtocolError: the federation was given a module, which other processes cannot build.
+    """
+    if enrolled.spec is None:
+        raise LocalProtocolError("worker processes build their own models: give a ModelSpec")
+    return WorkerPool(
+        enrolled.datasets,
+        enrolled.spec,
+        workers=workers,
+        faults=enrolled.faults,
+        compute=enrolled.compute,
+    )

@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from dp.checks import assign
-from fedavg import checks
-from fedavg.algorithms.state import MemoryStore
+from fedavg.algorithms.state import FolderStore, MemoryStore
 from fedavg.client.client import Client, Probe
 from fedavg.client.personal import divided
 from fedavg.client.update import Workbench, train, train_together
@@ -27,7 +23,9 @@ from secagg import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 
@@ -36,48 +34,11 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset
     from fedavg.models.layout import Layout
     from fedavg.plan.resolution import Resolution
+    from fedavg.simulation.faults import Faults
+    from fedavg.simulation.interface import Enrolled, Party
     from fedavg.training.compute import Compute
 
-__all__ = ["Faults", "InProcess", "Party", "Population"]
-
-_STAGES = 7  # train, then at most six messages of a secure sum
-
-
-@dataclass(frozen=True, slots=True)
-class Faults:
-    """Simulated drop-outs: a client falls silent for the rest of a round, at any stage.
-
-    Args:
-        rate: probability per client and round.
-        seed: public seed; drop-outs do not depend on data.
-
-    Example:
-        >>> Faults(rate=0.0).silent_from(client_id=1, round_index=0) is None
-        True
-    """
-
-    rate: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        rate = checks.plan.fraction_below_one("the drop-out rate", self.rate)
-        assign(self, rate=rate, seed=checks.plan.whole("seed", self.seed, 0))
-
-    def silent_from(self, *, client_id: int, round_index: int, attempt: int = 0) -> int | None:
-        """Stage (0 … 6) from which the client is silent in this attempt at the round, or None."""
-        if self.rate == 0:
-            return None
-        place = (self.seed, client_id, round_index, *([attempt] if attempt else ()))
-        public = np.random.default_rng(place)  # noqa: TID251 - public seed
-        return int(public.integers(_STAGES)) if public.random() < self.rate else None
-
-
-class Party(Protocol):
-    """Whoever answers messages: a client or the key holder."""
-
-    def handle(self, message: bytes) -> Sequence[bytes]:
-        """Answer one message."""
-        ...
+__all__ = ["InProcess", "Population", "ask", "in_process"]
 
 
 @dataclass(slots=True)
@@ -226,10 +187,16 @@ class Population:
 
 
 class InProcess:
-    """A transport to a population and other parties in this process."""
+    """The `Simulation` of a population and other parties in this process.
 
-    def __init__(self, population: Population) -> None:
-        self._population = population
+    Args:
+        population: the clients.
+        model: the module that they train with, in turns.
+        layout: of its trained parameters.
+    """
+
+    def __init__(self, population: Population, model: nn.Module, layout: Layout) -> None:
+        self._population, self._model, self._layout = population, model, layout
         self._parties: dict[int, Party] = {}
         self.round_index, self.attempt = -1, 0
 
@@ -237,17 +204,10 @@ class InProcess:
         """Public identities of all clients."""
         return self._population.publics()
 
-    def equip(
-        self,
-        resolution: Resolution,
-        model: nn.Module,
-        layout: Layout,
-        material: bytes,
-        seed: int,
-        store: ClientStore | None = None,
-    ) -> None:
-        """See `Population.equip`."""
-        self._population.equip(resolution, model, layout, material, seed, store)
+    def equip(self, resolution: Resolution, material: bytes, seed: int, store: Path | None) -> None:
+        """See `Simulation.equip`."""
+        kept = None if store is None else FolderStore(store)
+        self._population.equip(resolution, self._model, self._layout, material, seed, kept)
 
     def add_party(self, address: int, party: Party) -> None:
         """Attach a party that is no client, such as the key holder."""
@@ -283,6 +243,12 @@ class InProcess:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+def in_process(enrolled: Enrolled) -> InProcess:
+    """Clients in this process: the simulation of a federation without workers."""
+    population = Population(enrolled.datasets, enrolled.faults, enrolled.compute)
+    return InProcess(population, enrolled.model, enrolled.layout)
 
 
 def ask(address: int, party: Party, messages: Sequence[bytes]) -> Delivery:

@@ -24,6 +24,7 @@ from fedavg.models.layout import Layout
 from fedavg.plan.codec import plan_from_bytes
 from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import is_start
+from fedavg.simulation.faults import Faults
 from fedavg.simulation.messages import (
     Answers,
     Done,
@@ -42,7 +43,7 @@ from fedavg.simulation.messages import (
     decode_request,
     encode,
 )
-from fedavg.simulation.population import Faults, Population
+from fedavg.simulation.population import Population
 from fedavg.simulation.shared_memory import Boards, receive_boards
 from fedavg.training.compute import Compute
 from fedavg.training.setup import set_apart

@@ -12,7 +12,7 @@ from dp import DpError
 from fedavg.config.build import build_job
 from fedavg.errors import ConfigError, FedAvgError
 from fedavg.federation.federation import Federation
-from fedavg.simulation.population import Faults
+from fedavg.simulation.faults import Faults
 from he import HeError
 from secagg import SecAggError
 

@@ -21,7 +21,7 @@ from fedavg.plan.resolution import resolve
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import CentralGaussian, DistributedGaussian
 from fedavg.protocol.messages import RoundStart, encode
-from fedavg.simulation.population import Faults
+from fedavg.simulation.faults import Faults
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain

@@ -17,7 +17,7 @@ from fedavg.privacy.noise import (
     DistributedSkellam,
 )
 from fedavg.privacy.sampling import PoissonCohort
-from fedavg.simulation.population import Faults
+from fedavg.simulation.faults import Faults
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
 from tests.e2e.small import MODEL, SUMS, clients, federation, plan

@@ -18,7 +18,7 @@ from fedavg.errors import (
 )
 from fedavg.plan.plan import Budget
 from fedavg.plan.planner import Setting
-from fedavg.simulation.population import Faults
+from fedavg.simulation.faults import Faults
 
 LABELS = np.arange(12) % 3
 

@@ -22,7 +22,7 @@ from fedavg.privacy.noise import (
 )
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.server.round import RoundServer
-from fedavg.simulation.population import Faults
+from fedavg.simulation.faults import Faults
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
 from secagg import Identity

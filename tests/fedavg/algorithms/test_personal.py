@@ -31,7 +31,8 @@ from fedavg.optimizers.local import LocalTraining
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
 from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import RoundStart, encode
-from fedavg.simulation.population import Faults, Population
+from fedavg.simulation.faults import Faults
+from fedavg.simulation.population import Population
 from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update
 from fedavg.training.setup import set_apart

@@ -193,9 +193,23 @@ class Liar(Population):
         return replace(delivery, messages=tuple(changed))
 
 
+def simulation_of(kind):
+    """A simulation in this process whose population is of this class."""
+
+    def make(enrolled):
+        return InProcess(kind(enrolled.datasets, enrolled.faults), enrolled.model, enrolled.layout)
+
+    return make
+
+
 def test_an_upload_of_a_wrong_shape_is_refused_by_name():
-    run = Federation(MODEL, clients(20), plan(InsecurePlain()), evaluate=examples(50, 1))
-    run._transport = lambda: InProcess(Liar(clients(20), run._faults))
+    run = Federation(
+        MODEL,
+        clients(20),
+        plan(InsecurePlain()),
+        evaluate=examples(50, 1),
+        simulation=simulation_of(Liar),
+    )
     results = list(run.run(2))
     for result in results:
         assert result.skipped is None
@@ -204,13 +218,12 @@ def test_an_upload_of_a_wrong_shape_is_refused_by_name():
 
 
 def test_an_empty_answer_is_a_silence_without_a_name():
-    run = federation(InsecurePlain())
 
     class Mute(Population):
         def deliver(self, round_index, client_id, messages, attempt=0):
             given = super().deliver(round_index, client_id, messages, attempt)
             return type(given)(client_id, ()) if client_id == 3 else given
 
-    run._transport = lambda: InProcess(Mute(clients(20), run._faults))
+    run = federation(InsecurePlain(), simulation=simulation_of(Mute))
     (result,) = run.run(1)
     assert (result.survivors, result.failures) == (19, {})

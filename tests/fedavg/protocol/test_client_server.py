@@ -121,8 +121,8 @@ def test_clients_with_another_model_are_not_summed_with():
     population = Population(clients(20), run._faults)
     provision = SUMS["secagg"].provision(resolution.spec(20, b""), population.publics())
     model = MODEL.build()
-    population.equip(resolution, model, Layout.of(model), provision.clients, 0)
-    transport = InProcess(population)
+    transport = InProcess(population, model, Layout.of(model))
+    transport.equip(resolution, provision.clients, 0, None)
     transport.begin_round(0)
     server = RoundServer(
         resolution,

@@ -21,7 +21,7 @@ from fedavg.models.zoo import build_model
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAdam, FedMomentum
 from fedavg.privacy.noise import DistributedGaussian, guaranteed_variance
-from fedavg.simulation.population import Faults
+from fedavg.simulation.faults import Faults
 from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update
 from tests.e2e.small import SUMS, clients, examples, federation

@@ -29,7 +29,7 @@ from fedavg.protocol.messages import (
 from fedavg.server import retries
 from fedavg.server.retries import take_sum
 from fedavg.server.round import RoundServer
-from fedavg.simulation.population import Faults
+from fedavg.simulation.faults import Faults
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
 from he import HeError

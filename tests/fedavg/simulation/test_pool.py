@@ -27,9 +27,10 @@ from fedavg.protocol.messages import Ready, RoundStart
 from fedavg.server.round import RoundServer
 from fedavg.simulation import pool as workers
 from fedavg.simulation import worker as worker_process
+from fedavg.simulation.faults import Faults
 from fedavg.simulation.messages import Answers, Exchange, Holding, Taken, decode_reply, encode
 from fedavg.simulation.pool import WorkerPool
-from fedavg.simulation.population import Faults, InProcess, Population
+from fedavg.simulation.population import InProcess, Population
 from fedavg.simulation.shared_memory import Board, Boards
 from fedavg.training.threads import one_thread
 from tests.e2e.small import SUMS, clients, plan
@@ -205,9 +206,9 @@ def test_idle_workers_train_clients_of_the_others(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(WorkerPool, "_even_out", spy)
     resolution = _resolution(FixedCohort(3))
-    alone = InProcess(Population(clients(6), Faults()))
     model = _MODEL.build()
-    alone.equip(resolution, model, Layout.of(model), b"", 0)
+    alone = InProcess(Population(clients(6), Faults()), model, Layout.of(model))
+    alone.equip(resolution, b"", 0, None)
     with one_thread():
         expected = [_sum_over(alone, resolution, index) for index in range(2)]
     pool = _pool(2, FixedCohort(3))

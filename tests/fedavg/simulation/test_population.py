@@ -13,6 +13,7 @@ from fedavg.algorithms.random_k import RandomK
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
 from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.models.layout import Layout
 from fedavg.models.spec import ModelSpec
 from fedavg.optimizers.server import AveragedIterates, FedAdam, FedMomentum
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
@@ -22,9 +23,10 @@ from fedavg.privacy.noise import (
     DistributedGaussian,
     DistributedSkellam,
 )
+from fedavg.simulation.faults import Faults
 from fedavg.simulation.messages import Equip
 from fedavg.simulation.pool import WorkerPool
-from fedavg.simulation.population import Faults, InProcess, Population
+from fedavg.simulation.population import InProcess, Population
 from fedavg.sums.encrypted import _Material
 from fedavg.sums.interface import Provision
 from tests.e2e.small import MODEL, SUMS, clients, plan
@@ -50,7 +52,8 @@ def test_bad_rates_are_refused(rate):
 
 
 def test_a_stranger_is_not_asked():
-    transport = InProcess(Population(clients(3), Faults()))
+    model = MODEL.build()
+    transport = InProcess(Population(clients(3), Faults()), model, Layout.of(model))
     with pytest.raises(LocalProtocolError, match="does not live here"):
         list(transport.exchange({99: (b"",)}))
 

@@ -23,7 +23,8 @@ from fedavg.models.zoo import FeedForward, build_model
 from fedavg.optimizers.local import LocalTraining
 from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import RoundStart
-from fedavg.simulation.population import Faults, InProcess, Population
+from fedavg.simulation.faults import Faults
+from fedavg.simulation.population import InProcess, Population
 from fedavg.training.fast import stacked
 from fedavg.training.fast.stacked import StackedPath
 from fedavg.training.job import TrainingJob
@@ -214,8 +215,8 @@ def test_a_population_trains_its_small_models_together(monkeypatch: pytest.Monke
     monkeypatch.setattr(StackedPath, "run_together", spy)
     sums = []
     for together in (True, False):
-        transport = InProcess(Population(clients(6, sizes=(4, 4, 4)), Faults()))
-        transport.equip(resolution, model, layout, b"", 0)
+        transport = InProcess(Population(clients(6, sizes=(4, 4, 4)), Faults()), model, layout)
+        transport.equip(resolution, b"", 0, None)
         if not together:
             monkeypatch.setattr(Population, "train_together", lambda *_: None)
         sums.append(_sum_over(transport, resolution, 0, MODEL))
