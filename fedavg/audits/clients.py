@@ -172,6 +172,11 @@ class InTheClear(Part, frozen=True, tag="in-the-clear"):
         return self._plain.threat_model
 
     @property
+    def received(self) -> str:
+        """The update itself."""
+        return self._plain.received
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         """Complete trust."""
         return self._plain.assumptions

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fedavg.algorithms.personal.ditto import Ditto
-from fedavg.algorithms.personal.fedrep import FedRep
-from fedavg.algorithms.personal.finetune import FineTune
+from fedavg.config.parts import part_of
 from fedavg.errors import ConfigError
 from fedavg.models.spec import ModelSpec
 from fedavg.optimizers.schedule import CONSTANT
+from fedavg.parts import named
 
 if TYPE_CHECKING:
     from fedavg.algorithms.personal.interface import Personalization
@@ -57,19 +56,25 @@ def personalization_of(
     Raises:
         ConfigError: a value outside its range, or one that goes with another kind.
     """
-    if config.head and config.kind != "fedrep":
-        raise ConfigError("personalization.head goes with kind 'fedrep'")
+    if config.kind == "none":
+        if config.head:
+            raise ConfigError("personalization.head needs personalization.kind, such as 'fedrep'")
+        return None
     training = msgspec.structs.replace(local, schedule=CONSTANT, proximal=0.0)
     if config.epochs:
         training = msgspec.structs.replace(training, epochs=config.epochs, steps=None)
     if config.lr:
         training = msgspec.structs.replace(training, lr=config.lr)
-    match config.kind:
-        case "none":
-            return None
-        case "finetune":
-            return FineTune(training, config.test_fraction)
-        case "ditto":
-            return Ditto(training, config.strength, config.test_fraction)
-        case "fedrep":
-            return FedRep(training, config.head, config.test_fraction)
+    fields = named("personalization", config.kind).__struct_fields__
+    if config.head and "head" not in fields:
+        raise ConfigError(
+            f"personalization.head does not go with kind {config.kind!r}, which leaves no parameter at the "
+            "clients: 'fedrep' does"
+        )
+    settings = {
+        "training": training,
+        "strength": config.strength,
+        "head": config.head,
+        "test_fraction": config.test_fraction,
+    }
+    return part_of("personalization", config.kind, settings, config.options)

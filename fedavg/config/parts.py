@@ -28,6 +28,7 @@ _NAMED: dict[
     "secure_sum.kind": ("secure_sum", ()),
     "server.optimizer": ("server_optimizer", ()),
     "cohort.kind": ("cohort", ()),
+    "personalization.kind": ("personalization", ("none",)),
 }
 
 

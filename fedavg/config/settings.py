@@ -190,15 +190,17 @@ class PersonalizationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     "finetune" trains the released model at each client after the last round; "ditto" trains a model beside
     the shared one, drawn to it by `strength`; "fedrep" keeps the parameters that match `head` at the client.
     Each client keeps `test_fraction` of its examples to score both models on. `epochs` and `lr` are of the
-    personal training; 0 takes those of [local].
+    personal training; 0 takes those of [local].  A kind of your own is named as it is registered, with its
+    fields as `options`.
     """
 
-    kind: Literal["none", "finetune", "ditto", "fedrep"] = "none"
+    kind: str = "none"
     epochs: int = 0
     lr: float = 0.0
     strength: float = 0.1
     head: tuple[str, ...] = ()
     test_fraction: float = 0.2
+    options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class ClippingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -228,16 +228,15 @@ def noise_for(setting: Setting, epsilon: float) -> float:
     def fits(multiplier: float) -> bool:
         return answer(setting, multiplier, server=False).release.high <= epsilon
 
-    if isinstance(setting.scheme, FixedSizeSampling):
-        high = 1.0
-    else:
-        high = calibrate_noise_multiplier(
-            epsilon, setting.delta_used, sampling=setting.scheme, steps=setting.rounds
-        )
-        if fits(high):
-            return high
-        if fits(high * 1.001):  # a slack of the grid
-            return high * 1.001
+    high = calibrate_noise_multiplier(
+        epsilon, setting.delta_used, sampling=setting.scheme, steps=setting.rounds
+    )
+    if not fits(high) and fits(high * 1.001):  # a slack of the grid
+        return high * 1.001
+    if fits(high) and not fits(
+        high / 1.002
+    ):  # another relation between neighbours needs another noise
+        return high
     low = high / 2
     while fits(low):
         low, high = low / 2, low

@@ -57,6 +57,8 @@ class Summary(msgspec.Struct, frozen=True):
     unsent: int = 0
     clients: int | None = None
     secure_sum: str = "unknown"
+    hides_updates: bool = True
+    received: str = ""
     threat_model: str = "unknown"
     noise: str = "none"
     noise_multiplier: float | None = None
@@ -118,6 +120,8 @@ class ServerView(msgspec.Struct, frozen=True):
     client: ClientView | None = None
     aggregate: tuple[float | None, ...] = ()
     backend: str = "unknown"
+    hides_updates: bool = True
+    received: str = ""
 
 
 class _Limit(msgspec.Struct, frozen=True):

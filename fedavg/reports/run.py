@@ -155,10 +155,8 @@ def _server_note(summary: Summary) -> str:
         return "The server saw no update yet."
     if summary.epsilon_server is not None:
         return "The server knows who took part, so sampling does not help. It sees noisy sums only."
-    if summary.secure_sum == "insecure-plain":
-        return "The server read every update in the clear: nothing protects a client from it."
-    if summary.secure_sum == "selective-insecure-plain":
-        return "The server read the coordinates that are not encrypted in the clear."
+    if not summary.hides_updates:
+        return f"The server read in the clear: {summary.received[:1].lower()}{summary.received[1:]}"
     if summary.noise == "none":
         return "The server learns each round's exact sum, and no single update."
     return "The server adds the noise itself, so it sees each sum without it."
@@ -265,30 +263,11 @@ _CAPTIONS = {
 
 
 def _view(view: ServerView) -> dict[str, Any]:
-    clear = view.backend.endswith("insecure-plain")
     captions = dict(_CAPTIONS)
-    received = "The same coordinates under pairwise masks: each is uniform on the whole ring."
-    if view.backend in ("ckks", "bfv"):
-        received = "The words of its ciphertext: without the secret key they are uniform noise."
-    elif view.backend == "encrypted-secagg":
-        received = (
-            "The words of a ciphertext: uniform noise without the secret key, and with it a vector "
-            "under pairwise masks, uniform as well."
-        )
-    elif view.backend.startswith("selective"):
-        received = (
-            "The coordinates that are not encrypted, in the clear: this sum hides only the others."
-            if clear
-            else "The coordinates that are not encrypted, under pairwise masks: uniform on the ring."
-        )
-    elif clear:
-        received = (
-            "The update itself, with its noise share if it added one. This sum hides nothing."
-        )
-    captions["masked"] = (captions["masked"][0], received)
+    captions["masked"] = (captions["masked"][0], view.received)
     return {
         "round": view.round,
-        "in_clear": clear,
+        "in_clear": not view.hides_updates,
         "backend": view.backend,
         "messages": [
             (row, _bytes(row.bytes), _bytes(row.bytes / row.count))

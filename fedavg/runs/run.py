@@ -344,6 +344,8 @@ def _summary(
         "clients": len(job.clients),
         "population": resolution.num_clients,
         "secure_sum": plan.secure_sum.kind,
+        "hides_updates": plan.secure_sum.hides_updates,
+        "received": plan.secure_sum.received,
         "local_optimizer": plan.local_training.optimizer,
         "stages": [stage.kind for stage in plan.stages],
         "threat_model": plan.secure_sum.threat_model,

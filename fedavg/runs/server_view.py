@@ -47,6 +47,8 @@ def server_view(federation: Federation, resolution: Resolution) -> dict[str, Any
     return {
         "round": transcript.entries[0].round + 1,
         "backend": sums.kind,
+        "hides_updates": sums.hides_updates,
+        "received": sums.received,
         "messages": messages,
         "client": _client(federation, resolution),
         "aggregate": _shown(aggregate),

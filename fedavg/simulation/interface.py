@@ -58,7 +58,7 @@ class Enrolled:
 class Simulation(Protocol):
     """Clients, and other parties, behind a transport that carries bytes (see `fedavg.protocol.driver`).
 
-    `publics`, `equip` and `add_party` enrol them, in this order.  Then rounds begin and messages are exchanged.
+    `publics`, `equip` and `add_party` enrol them, in this order.  Rounds follow.
     `score`, `watch` and `seen` are what a simulation may do and no server can.
     """
 

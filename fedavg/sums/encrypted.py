@@ -71,6 +71,11 @@ class _Encrypted(Part, frozen=True):
         return "honest but curious server that no client helps"
 
     @property
+    def received(self) -> str:
+        """See `SecureSum.received`."""
+        return "The words of its ciphertext: without the secret key they are uniform noise."
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         """What encrypted averaging rests on."""
         return (

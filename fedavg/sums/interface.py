@@ -290,6 +290,11 @@ class SecureSum(Protocol):
         ...
 
     @property
+    def received(self) -> str:
+        """What the server receives of one client's update, in a sentence for a report."""
+        ...
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         """What a user has to believe, one sentence each."""
         ...

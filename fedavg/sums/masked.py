@@ -70,6 +70,11 @@ class SecAgg(Part, frozen=True, tag="secagg"):
             raise PlanError("threat_model must be 'malicious', 'malicious-local' or 'semi-honest'")
 
     @property
+    def received(self) -> str:
+        """See `SecureSum.received`."""
+        return "The same coordinates under pairwise masks: each is uniform on the whole ring."
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         """What the protocol's guarantee rests on."""
         server = {

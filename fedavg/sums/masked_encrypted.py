@@ -96,6 +96,14 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
         return SecAgg(self.dropout_rate, self.corrupt_rate, self.threat_model)
 
     @property
+    def received(self) -> str:
+        """See `SecureSum.received`."""
+        return (
+            "The words of a ciphertext: uniform noise without the secret key, and with it a vector under "
+            "pairwise masks, uniform as well."
+        )
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         """What the two locks rest on, each by itself."""
         who = {

@@ -65,6 +65,11 @@ class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
         return "none: the server reads every update"
 
     @property
+    def received(self) -> str:
+        """See `SecureSum.received`."""
+        return "The update itself, with its noise share if it added one. This sum hides nothing."
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         """The server is trusted completely."""
         return ("The server sees every client's update in the clear and is trusted with it.",)

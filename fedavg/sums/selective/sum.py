@@ -111,6 +111,17 @@ class Selective(Part, frozen=True, tag="selective"):
         return f"{share} under {self.encrypted.kind}, the rest {rest}"
 
     @property
+    def received(self) -> str:
+        """See `SecureSum.received`: the coordinates that are not encrypted."""
+        if self.rest.hides_updates:
+            return (
+                "The coordinates that are not encrypted, under pairwise masks: uniform on the ring."
+            )
+        return (
+            "The coordinates that are not encrypted, in the clear: this sum hides only the others."
+        )
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         """What both parts rest on, and what is left open."""
         chosen, how = self.chosen, {"public": "scores on public data", "random": "a public seed"}

@@ -17,6 +17,8 @@ def test_the_view_counts_messages_and_shows_one_survivor(name):
     view = server_view(run, run.resolve(1))
     assert view["round"] == 1
     assert view["backend"] == name
+    assert view["hides_updates"] == (name != "insecure-plain")
+    assert view["received"].endswith(".")
     assert len(view["aggregate"]) == LENGTH
     counts = {(row["kind"], row["direction"]): row["count"] for row in view["messages"]}
     assert counts["ready", "up"] == 20

@@ -107,6 +107,8 @@ def _summary(rounds: int, *, private: bool, backend: str) -> dict[str, Any]:
         "parameters": DIMENSION,
         "clients": 1000,
         "secure_sum": backend,
+        "hides_updates": backend != "insecure-plain",
+        "received": "What the server received.",
         "threat_model": "malicious",
         "noise": "gaussian" if private else "none",
         "noise_multiplier": 1.3 if private else None,
@@ -137,6 +139,8 @@ def _view(rng: np.random.Generator, backend: str, *, private: bool) -> dict[str,
     return {
         "round": 1,
         "backend": backend,
+        "hides_updates": backend != "insecure-plain",
+        "received": "What the server received.",
         "messages": [
             {"kind": kind, "direction": way, "count": n, "bytes": n * size}
             for kind, way, n, size in kinds
