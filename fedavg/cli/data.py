@@ -81,8 +81,8 @@ def data_schema(
 
     The schema is TOML, with the reason of each choice as a comment.  Use it with [data] schema = "…".
     """
+    from fedavg.data.schema_choice import proposed  # noqa: PLC0415 - as above
     from fedavg.data.settings import DataConfig  # noqa: PLC0415 - loads pyarrow
-    from fedavg.data.tables.choice import proposed  # noqa: PLC0415 - as above
     from fedavg.data.tables.schema_file import schema_text  # noqa: PLC0415 - as above
     from fedavg.files import replace_file  # noqa: PLC0415 - as above
     from fedavg.reports.schema import advice_lines, schema_table  # noqa: PLC0415 - as above

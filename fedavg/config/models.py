@@ -58,7 +58,7 @@ def personalization_of(
     """
     if config.kind == "none":
         if config.head:
-            raise ConfigError("personalization.head needs personalization.kind, such as 'fedrep'")
+            raise ConfigError("personalization.head goes with kind 'fedrep', and kind is 'none'")
         return None
     training = msgspec.structs.replace(local, schedule=CONSTANT, proximal=0.0)
     if config.epochs:
@@ -68,8 +68,8 @@ def personalization_of(
     fields = named("personalization", config.kind).__struct_fields__
     if config.head and "head" not in fields:
         raise ConfigError(
-            f"personalization.head does not go with kind {config.kind!r}, which leaves no parameter at the "
-            "clients: 'fedrep' does"
+            f"personalization.head goes with kind 'fedrep', and {config.kind!r} leaves no parameter at the "
+            "clients"
         )
     settings = {
         "training": training,

@@ -162,7 +162,7 @@ def _load_built_in_table(data: DataConfig) -> Loaded:
 
 def _load_table(data: DataConfig, *, private: bool) -> Loaded:
     # These load pyarrow, which is optional, and only tables need it.
-    from fedavg.data.tables.choice import chosen, declared_schema, settled  # noqa: PLC0415
+    from fedavg.data.schema_choice import chosen, declared_schema, settled  # noqa: PLC0415
     from fedavg.data.tables.encode import encode  # noqa: PLC0415
     from fedavg.data.tables.reading import read_table  # noqa: PLC0415
     from fedavg.data.tables.source import divided, of_classes  # noqa: PLC0415

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedavg.losses.interface import Loss
-    from fedavg.optimizers.local import LocalTraining
+    from fedavg.optimizers.schedule import Schedule
 
 __all__ = [
     "Batch",
@@ -41,6 +41,7 @@ __all__ = [
     "ImportedLoop",
     "ImportedStep",
     "LoopContext",
+    "Settings",
     "TrainingStep",
     "loop_of",
     "step_of",
@@ -110,6 +111,45 @@ class Examples:
         return Batch(self.features[rows], self.labels[rows], weights, self.loss)
 
 
+class Settings(Protocol):
+    """The settings of `LocalTraining` that a client loop may follow; the plan's value has all fields."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the examples."""
+        ...
+
+    @property
+    def batch_size(self) -> int | None:
+        """Examples a step; None for all of them."""
+        ...
+
+    @property
+    def lr(self) -> float:
+        """Learning rate, before its schedule: `LoopContext.lr` is after it."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule:
+        """Of the learning rate over server rounds."""
+        ...
+
+    @property
+    def momentum(self) -> float:
+        """Of optimizer "momentum"."""
+        ...
+
+    @property
+    def steps(self) -> int | None:
+        """Exactly so many steps, in place of epochs."""
+        ...
+
+    @property
+    def max_steps(self) -> int | None:
+        """At most so many steps."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LoopContext:
     """What a client loop may know of the round.
@@ -123,7 +163,7 @@ class LoopContext:
         device: of the model and the examples.
     """
 
-    training: LocalTraining
+    training: Settings
     lr: float
     round_index: int
     num_rounds: int

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from fedavg.data.placement import place
+from fedavg.data.schema_choice import chosen, declared_schema, plain_column, settled
 from fedavg.data.settings import DataConfig
-from fedavg.data.tables.choice import chosen, declared_schema, plain_column, settled
 from fedavg.data.tables.columns import Boolean, Category, Date, Number, Text
 from fedavg.data.tables.reading import read_table
 from fedavg.data.tables.schema import read_schema
