@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from he._calls import iterating_leaves_nothing, leaving_nothing
 from he._checks import check_client_id, check_type
 from he.coding.packing import check_vector, pack
 from he.coding.plaintexts import encode
@@ -39,6 +40,7 @@ class Upload:
     name: UploadName
     enrolled: bool = False
 
+    @leaving_nothing
     def chunk(
         self, keys: SecretContext | EncryptContext, index: int, values: NDArray[np.int64]
     ) -> bytes:
@@ -77,6 +79,7 @@ class Client:
 
     __slots__ = ("_client_id", "_context", "_keys", "_signer", "_unused")
 
+    @leaving_nothing
     def __init__(
         self,
         keys: SecretContext | EncryptContext,
@@ -100,6 +103,7 @@ class Client:
         """The context it encrypts with."""
         return self._keys
 
+    @leaving_nothing
     def begin(self, vector: NDArray[np.int64]) -> Upload:
         """Check a vector and start its upload: this client's only one.
 
@@ -118,10 +122,12 @@ class Client:
         name = UploadName(self._context, self._client_id, nonce, vector.size)
         return Upload(name, self._signer is not None)
 
+    @leaving_nothing
     def signed(self, chunk: bytes) -> bytes:
         """Put this client's signature under what `Upload.chunk` made, if it has a key of its own."""
         return chunk if self._signer is None else sign_as_client(chunk, self._signer)
 
+    @leaving_nothing
     def encrypt(self, vector: NDArray[np.int64], *, copy: bool = True) -> Iterator[bytes]:
         """Encrypt a vector, once; the chunks may be sent in any order, as they are made.
 
@@ -140,6 +146,7 @@ class Client:
         upload = self.begin(vector)
         return self._chunks(upload, vector.copy() if copy else vector)
 
+    @iterating_leaves_nothing
     def _chunks(self, upload: Upload, vector: NDArray[np.int64]) -> Iterator[bytes]:
         params = self._keys.params
         step = BLOCK * params.values_per_ciphertext

@@ -7,6 +7,7 @@ __all__ = [
     "CapacityError",
     "ContextMismatchError",
     "HeError",
+    "InternalError",
     "LocalProtocolError",
     "RemoteProtocolError",
     "UnsafeParametersError",
@@ -44,3 +45,11 @@ class CapacityError(HeError):
 
 class UnsafeParametersError(HeError):
     """Parameters below 128-bit security, or a key where no key may be."""
+
+
+class InternalError(HeError):
+    """A call failed beneath this package's own checks: memory, SEAL, a signer, or a mistake of the package.
+
+    The message names the exception's type and place; what the exception said is left out, since it may
+    hold secrets.
+    """

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from he._checks import check_type, integer, octets
+from he._calls import callers_own, leaving_nothing
+from he._checks import check_type, flag, integer, octets
 from he.coding.packing import clear_padding, unpack
 from he.coding.plaintexts import decode
 from he.coding.residues import bands
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from he.wire import SumChunk
 
 __all__ = ["KeyHolder", "SumResult"]
+
+_END = object()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +80,7 @@ class KeyHolder:
 
     __slots__ = ("_context", "_enrolled", "_journal", "_min_clients", "_secret", "_vector_length")
 
+    @leaving_nothing
     def __init__(
         self,
         secret: SecretContext,
@@ -106,6 +110,7 @@ class KeyHolder:
     def __repr__(self) -> str:
         return f"KeyHolder(<redacted>, min_clients={self._min_clients})"
 
+    @leaving_nothing
     def decrypt(self, chunks: Iterable[bytes]) -> SumResult:
         """Verify a sum and open it.
 
@@ -144,7 +149,7 @@ class KeyHolder:
         """Note that the round is being opened, in this process and then durably."""
         self._secret.claim_opening(self._context)
         fact = b"he opened" + self._secret.public().fingerprint + self._context
-        if self._journal is not None and not self._journal.add(fact):
+        if self._journal is not None and not _recorded(self._journal, fact):
             raise LocalProtocolError(
                 "the journal says that a sum of this round was opened already, or may have been; "
                 "a second one is refused"
@@ -212,8 +217,23 @@ def _messages(chunks: object) -> Iterator[bytes]:
         raise LocalProtocolError(
             f"chunks must be the messages of Server.result() in their order, not {type(chunks).__name__}"
         )
-    for data in cast("Iterable[object]", chunks):
+    with callers_own():
+        iterator = iter(cast("Iterable[object]", chunks))
+    while True:
+        with callers_own():
+            data = next(iterator, _END)
+        if data is _END:
+            return
         yield octets("a chunk of the sum", data)
+
+
+def _recorded(journal: Journal, fact: bytes) -> bool:
+    """Whether a fact is new; nothing is opened unless that is durable."""
+    try:
+        new = journal.add(fact)
+    except Exception as error:
+        raise LocalProtocolError(f"the journal failed, and nothing is opened: {error}") from error
+    return flag("what journal.add returns", new)
 
 
 def _check_order(chunk: SumChunk, first: SumChunk, index: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import astuple
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
+from he._calls import callers_own, iterating_leaves_nothing, leaving_nothing
 from he._checks import check_type, integer
 from he.client import Client, Upload
 from he.crypto.context import EncryptContext, SecretContext, read_exported
@@ -32,6 +33,7 @@ _AHEAD = 2  # chunks in hand for each worker: what bounds the memory
 _keys: list[SecretContext | EncryptContext] = []  # of a worker process, one
 
 
+@leaving_nothing
 def encrypt_chunks(
     client: Client,
     vector: NDArray[np.int64],
@@ -67,6 +69,7 @@ def encrypt_chunks(
     return _chunks(client, upload, vector, processes, progress or _ignore)
 
 
+@iterating_leaves_nothing
 def _chunks(
     client: Client,
     upload: Upload,
@@ -91,7 +94,8 @@ def _chunks(
                 pending.append(pool.submit(_encrypt, name, index, values))
             if index >= _AHEAD * processes:
                 yield client.signed(pending.popleft().result())
-                progress(index - _AHEAD * processes + 1, count)
+                with callers_own():
+                    progress(index - _AHEAD * processes + 1, count)
     except BrokenProcessPool as error:
         raise LocalProtocolError(
             "a worker process died; begin again with a new Client, which draws a new nonce"

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from he._calls import leaving_nothing
 from he._checks import check_type, octets
 from he.crypto.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
 from he.crypto.tags import TagKey
@@ -156,12 +157,14 @@ class _Member(Secret):
         """The key of the linear tags."""
         return self._group.tag_key
 
+    @leaving_nothing
     def encrypt(
         self, polynomials: NDArray[np.int64], nonce: bytes, first: int
     ) -> NDArray[np.uint64]:
         """Encrypt int64[c, N] polynomials with fresh randomness; see `he.crypto.rlwe`."""
         return self._encryptor.encrypt(polynomials, nonce, first)
 
+    @leaving_nothing
     def sign(self, message: bytes) -> bytes:
         """Sign for the group."""
         return self._group.signing_key.sign(_digest(message))
@@ -185,6 +188,7 @@ class SecretContext(_Member):
 
     __slots__ = ("_decryptor", "_opened", "_secret_key")
 
+    @leaving_nothing
     def __init__(self, params: Params, secret_key: NDArray[np.uint64]) -> None:
         check_type("params", params, Params)
         _check_key(secret_key, DEGREE)
@@ -199,6 +203,7 @@ class SecretContext(_Member):
         self._opened: dict[bytes, object] = {}
 
     @classmethod
+    @leaving_nothing
     def generate(cls, params: Params) -> SecretContext:
         """Draw a key from the operating system's randomness.
 
@@ -208,6 +213,7 @@ class SecretContext(_Member):
         check_type("params", params, Params)
         return cls(params, the_ring().generate_key())
 
+    @leaving_nothing
     def encryptor(self) -> EncryptContext:
         """A context for clients that must not decrypt: the public key in place of the secret one.
 
@@ -222,6 +228,7 @@ class SecretContext(_Member):
         public_key = the_ring().public_key(self._secret_key)
         return EncryptContext(self.params, public_key, self._group)
 
+    @leaving_nothing
     def export_secret_key(self) -> bytes:
         """The secret key, for storage and for other processes. Whoever has it reads every upload."""
         return _seal(_SECRET_MAGIC, self.params, _octets(self._secret_key))
@@ -231,6 +238,7 @@ class SecretContext(_Member):
         return self.export_secret_key()
 
     @classmethod
+    @leaving_nothing
     def from_secret_key(cls, params: Params, data: bytes) -> SecretContext:
         """Rebuild the context from `export_secret_key()`, with the parameters it was made for.
 
@@ -240,6 +248,7 @@ class SecretContext(_Member):
         """
         return cls(params, _words(_unseal(_SECRET_MAGIC, params, data, 8 * DEGREE)))
 
+    @leaving_nothing
     def phase(
         self, parts: NDArray[np.uint64], nonces: list[bytes], first: int
     ) -> NDArray[np.int64]:
@@ -282,12 +291,14 @@ class EncryptContext(_Member):
 
     __slots__ = ("_public_key",)
 
+    @leaving_nothing
     def __init__(self, params: Params, public_key: NDArray[np.uint64], group: _Group) -> None:
         check_type("params", params, Params)
         _check_key(public_key, 2 * DEGREE)
         super().__init__(params, group, PublicKeyEncryptor(public_key))
         self._public_key = public_key
 
+    @leaving_nothing
     def export_encryption_keys(self) -> bytes:
         """This context, for a client in another process; not for the server."""
         return _seal(_ENCRYPT_MAGIC, self.params, self._group.seeds + _octets(self._public_key))
@@ -297,6 +308,7 @@ class EncryptContext(_Member):
         return self.export_encryption_keys()
 
     @classmethod
+    @leaving_nothing
     def from_encryption_keys(cls, params: Params, data: bytes) -> EncryptContext:
         """Rebuild the context from `export_encryption_keys()`.
 
@@ -309,6 +321,7 @@ class EncryptContext(_Member):
         return cls(params, _words(content[64:]), group)
 
 
+@leaving_nothing
 def read_exported(params: Params, data: bytes) -> SecretContext | EncryptContext:
     """Rebuild either context from what its `export()` gave.
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from he._calls import leaving_nothing
 from he._checks import check_client_id, octets
 from he.errors import AuthenticationError, LocalProtocolError
 from he.secrecy import Secret
@@ -54,16 +55,23 @@ class SigningKey(Secret):
 
     __slots__ = ("_key", "public")
 
+    @leaving_nothing
     def __init__(self, key: Ed25519PrivateKey) -> None:
+        if not isinstance(key, Ed25519PrivateKey):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+            raise LocalProtocolError(
+                f"key must be an Ed25519PrivateKey, not {type(key).__name__}; or use generate()"
+            )
         self._key = key
         self.public: bytes = key.public_key().public_bytes_raw()
 
     @classmethod
+    @leaving_nothing
     def generate(cls) -> SigningKey:
         """Draw a key from the operating system's randomness."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
+    @leaving_nothing
     def from_private_bytes(cls, data: bytes) -> SigningKey:
         """Restore what `private_bytes` exported.
 
@@ -79,9 +87,10 @@ class SigningKey(Secret):
         """The key itself: whoever has it can send as this client."""
         return self._key.private_bytes_raw()
 
+    @leaving_nothing
     def sign(self, message: bytes, /) -> bytes:
         """Ed25519 signature, 64 bytes."""
-        return self._key.sign(message)
+        return self._key.sign(octets("message", message))
 
 
 @dataclass(frozen=True, slots=True)

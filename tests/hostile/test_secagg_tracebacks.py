@@ -1,19 +1,10 @@
-"""What a failure leaves behind: no key, seed, share or input in reach of the exception's frames.
-
-Every line that a public call runs in the package is made to fail in turn, by a tracer, with an exception
-that itself holds secrets.  Whatever the program gets in its hands is then searched: the exceptions, their
-arguments, and the variables of the package's frames, object by object.
-"""
+"""S20: no key, seed, share or input is in reach of the frames of an exception of secagg."""
 
 from __future__ import annotations
 
 import dataclasses
-import gc
-import sys
 import traceback
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
 
 import numpy as np
 import pytest
@@ -34,18 +25,15 @@ from secagg import (
 from secagg.crypto.ephemeral import Ephemeral
 from secagg.crypto.keys import AgreementKey, Secret
 from secagg.wire.codec import decode
+from tests.hostile.leftovers import Leftovers, passed_on
 from tests.hostile.mutants import FOUND
 from tests.hostile.test_secagg_roster import tampered
 from tests.secagg.support.lab import ANY_OFFER, CONTEXT, Lab
 from tests.secagg.support.snapshots import fork_client, fork_server
 
-PACKAGE = Path(secagg.__file__).parent
-DOOR = secagg._calls.__file__
+LEFTOVERS = Leftovers(secagg, SecAggError, (Client, Identity, Ephemeral, Secret, AgreementKey))
+failures = LEFTOVERS.failures
 INPUT = np.array([424, -717, 313, 999])
-
-
-class BrokenError(Exception):
-    """A failure beneath, which holds what it was about, as a KeyError does."""
 
 
 # Search ----------------------------------------------------------------------------------------------
@@ -60,115 +48,12 @@ def secrets_of(client):
     return [secret for secret in found if secret]
 
 
-def variables(error):
-    """The variables of all frames of the package that an exception and its causes came through."""
-    seen, waiting = set(), [error]
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        waiting += [one.__cause__, one.__context__]
-        yield from (one.args, vars(one))
-        for frame, _ in traceback.walk_tb(one.__traceback__):
-            if Path(frame.f_code.co_filename).is_relative_to(PACKAGE):
-                yield dict(frame.f_locals)
-
-
-def reachable(roots):
-    """Objects in reach, not through modules, classes and functions: these are everybody's."""
-    seen, waiting = {}, list(roots)
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen or isinstance(
-            one, (ModuleType, type, FunctionType, BuiltinFunctionType)
-        ):
-            continue
-        seen[id(one)] = one
-        waiting += gc.get_referents(one)
-        if isinstance(one, np.ndarray) and one.base is not None:
-            waiting.append(one.base)
-    return seen.values()
-
-
 def left_behind(error, secrets, vector=INPUT):
     """What an exception lets one reach: secrets, and objects that hold them."""
-    found = []
-    for one in reachable(variables(error)):
-        if isinstance(one, (Client, Identity, Ephemeral, Secret, AgreementKey)):
-            found.append(type(one).__name__)
-        elif isinstance(one, (bytes, bytearray)):
-            found += ["secret bytes" for secret in secrets if secret in bytes(one)]
-        elif isinstance(one, np.ndarray):
-            found += ["secret words" for secret in secrets if secret in one.tobytes()]
-            if one.shape == vector.shape and np.array_equal(one, vector):
-                found.append("input")
-    own = [
-        entry
-        for entry in traceback.walk_tb(error.__traceback__)
-        if Path(entry[0].f_code.co_filename).is_relative_to(PACKAGE)
-    ]
-    shown = "".join(traceback.StackSummary.extract(iter(own), capture_locals=True).format())
-    if str(vector[0]) in shown and str(vector[1]) in shown:
-        found.append("input in print")
-    return found
-
-
-def passed_on(error):
-    """A typed error that leads to the one beneath."""
-    typed = InternalError("something failed")
-    typed.__cause__ = error
-    return typed
+    return LEFTOVERS.left_behind(error, secrets, vector)
 
 
 # Failures --------------------------------------------------------------------------------------------
-
-
-class Tracer:
-    """Runs a call and notes the package's lines, or fails at one of them."""
-
-    def __init__(self, break_at=None, holding=()):
-        self.break_at, self.holding, self.lines = break_at, holding, {}
-
-    def __call__(self, frame, event, _):
-        name = frame.f_code.co_filename
-        if name == DOOR or not Path(name).is_relative_to(PACKAGE):
-            return None
-        if event == "line":
-            place = (name, frame.f_lineno)
-            self.lines.setdefault(place)
-            if place == self.break_at:
-                self.break_at = None
-                raise BrokenError(*self.holding)
-        return self
-
-    def run(self, call):
-        before = sys.gettrace()
-        sys.settrace(self)
-        try:
-            return call()
-        finally:
-            sys.settrace(before)
-
-
-def failures(prepare):
-    """(place, subject, error, secrets) for every line of a call that is made to fail.
-
-    Args:
-        prepare: gives the call, what it is made on, and the secrets that it knows.
-    """
-    prepare()[0]()  # fills the caches, whose lines run once
-    tracer = Tracer()
-    tracer.run(prepare()[0])
-    assert tracer.lines
-    for place in tracer.lines:
-        call, subject, secrets = prepare()
-        try:
-            Tracer(place, holding=secrets).run(call)
-        except SecAggError as error:
-            yield place, subject, error, secrets
-        else:
-            pytest.fail(f"{place} did not fail")
 
 
 def at(phase):
@@ -217,7 +102,7 @@ def test_s20_wherever_an_answer_fails_nothing_is_left(phase):
 @pytest.mark.parametrize("phase", CALLS)
 def test_s20_mutant_that_keeps_its_frames_is_found(phase, monkeypatch):
     monkeypatch.setattr(secagg._calls, "_empty", lambda *_: None)
-    monkeypatch.setattr(secagg._calls, "_named", passed_on)
+    monkeypatch.setattr(secagg._calls, "_named", passed_on(InternalError))
     with pytest.raises(FOUND):
         test_s20_wherever_an_answer_fails_nothing_is_left(phase)
 
@@ -301,7 +186,7 @@ def test_s20_mutant_that_keeps_its_arguments_is_found(monkeypatch):
                 secagg._calls._empty(error, None)
                 raise
 
-        outermost.__code__ = outermost.__code__.replace(co_filename=DOOR)
+        outermost.__code__ = outermost.__code__.replace(co_filename=LEFTOVERS.door)
         return outermost
 
     monkeypatch.setattr(Client, "set_input", keeping(Client.set_input))
@@ -458,7 +343,7 @@ def test_s20_wherever_unmasking_fails_nothing_is_left():
 
 def test_s20_mutant_server_that_keeps_its_frames_is_found(monkeypatch):
     monkeypatch.setattr(secagg._calls, "_empty", lambda *_: None)
-    monkeypatch.setattr(secagg._calls, "_named", passed_on)
+    monkeypatch.setattr(secagg._calls, "_named", passed_on(InternalError))
     with pytest.raises(FOUND):
         test_s20_wherever_unmasking_fails_nothing_is_left()
 
