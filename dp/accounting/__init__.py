@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dp.accounting.accountant import Accountant
 from dp.accounting.bracket import Bracket
+from dp.accounting.curve import PrivacyCurve
 from dp.accounting.ledger import Charge, Ledger
 from dp.accounting.records import register_event
 from dp.accounting.shared import SharedLedger
@@ -14,6 +15,7 @@ __all__ = [
     "Bracket",
     "Charge",
     "Ledger",
+    "PrivacyCurve",
     "SharedLedger",
     "gaussian_delta",
     "gaussian_epsilon",

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["GridLaw", "from_above", "from_below", "on_grid"]
 
+_AROUND = 64
+"""Points on either side of a place that is not convex, which are taken into account with it."""
+_LONGEST = 600.0
+"""Losses that a stretch may cover while its widths are numbers."""
+_SHORTEST = 1e-300
+"""A step whose widths are numbers."""
+_FAINT = 1e-300
+"""Masses of the second distribution up to this are not known to a small relative error."""
+
 
 @dataclass(frozen=True, slots=True)
 class GridLaw:
@@ -141,8 +150,17 @@ def from_below(
 
     Returns:
         float64[n], masses of the first distribution at the points.  With H the true curve in
-        x = e^ε, their curve is convex, has its corners at the points, and lies below H.
+        x = e^ε, their curve is convex, has its corners at the points, and lies below H.  Cells whose mass of
+        the second distribution is too small for a float count at the point below, with a loss that is too
+        small: they are a measure of their own, and curves of measures add up.
     """
+    if step > _LONGEST:
+        return np.zeros(len(p))
+    faint = r <= _FAINT
+    lowered = np.append(np.where(faint, p, 0.0)[1:], 0.0)
+    p, r = np.where(faint, 0.0, p), np.where(faint, 0.0, r)
+    if not p.any():
+        return lowered
     # in units of P-mass: residue e = p − x·r, and the second differences of min(left, right tangent)
     with np.errstate(divide="ignore", over="ignore"):
         level = np.exp(losses + np.log(r))
@@ -155,13 +173,13 @@ def from_below(
     last = int(np.argmax(top < 0)) - 1 if top.min() < 0 else len(p) - 1
     mass = np.zeros(len(p))
     if last <= first:
-        return mass
+        return lowered
     residue = p - level
     level[first], residue[first] = up_to[first], bottom[first]
     level[last], residue[last] = from_on[last], top[last]
     used = slice(first, last + 1)
     mass[used] = _settled(level[used], residue[used], losses[used], step)
-    return mass
+    return mass + lowered
 
 
 def _ends(r: NDArray[np.float64]) -> tuple[tuple[NDArray[np.float64], int], ...]:
@@ -180,38 +198,62 @@ def _settled(
     own = level + low / up + high / down
     own[:-1] -= high[1:] / up
     own[1:] -= low[:-1] / down
-    if (own < 0).any():
-        return _convex(own, level, high[1:] - low[:-1], losses, step)
+    around = _AROUND
+    while (bad := np.flatnonzero(own < 0)).size:
+        starts = np.flatnonzero(np.diff(bad, prepend=-np.inf) > 2 * around)
+        ends = np.append(starts[1:], bad.size) - 1
+        for first, last in zip(bad[starts], bad[ends], strict=True):
+            near = slice(max(int(first) - around, 0), min(int(last) + around + 1, own.size))
+            stretch = losses[near]
+            whole = (near.start == 0, near.stop == own.size)
+            fixed = _convex(own[near], stretch, step, whole)
+            if fixed is None and (stretch[-1] - stretch[0] > _LONGEST or all(whole)):
+                return np.zeros(own.size)  # no claim
+            own[near] = own[near] if fixed is None else fixed
+        around *= 8
     return own
 
 
 def _convex(
     mass: NDArray[np.float64],
-    level: NDArray[np.float64],
-    bend: NDArray[np.float64],
     losses: NDArray[np.float64],
     step: float,
-) -> NDArray[np.float64]:
-    """Replace a curve that is not convex by its greatest convex minorant, whose corners are its own.
+    whole: tuple[bool, bool],
+) -> NDArray[np.float64] | None:
+    """Replace a stretch of a curve that is not convex by its greatest convex minorant.
 
-    The minorant's slopes are the isotonic regression of the curve's, weighted by the cells' widths.
+    Its corners are corners of the curve.  Its slopes are the isotonic regression of the curve's, weighted
+    by the cells' widths.  Where those at both ends of the stretch stay as they are, the rest of the curve
+    does as well.  Slopes count from the stretch's last cell, where they are smallest, and x from its
+    middle, so that no loss overflows.
 
     Args:
-        mass: float64[n], second differences of the curve, some of them negative.
-        level: float64[n], Q-masses of the cells times x.
-        bend: float64[n − 1], e⁺ of the cell after minus e⁻ of the cell before.
+        mass: float64[n], second differences of the curve times x, some of them negative.
         losses: float64[n], log x at the points.
         step: their distance.
+        whole: whether the stretch begins where the grid begins, and ends where it ends.
+
+    Returns:
+        float64[n], masses ≥ 0; None where the stretch is too short or too long.
     """
-    x = np.exp(losses)
-    width = np.concatenate([x[:1], x[:-1] * math.expm1(step)])
-    slopes = -np.cumsum((level / x)[:0:-1])[::-1] - bend / width[1:]
-    slopes = np.concatenate([[slopes[0] - mass[0] / x[0]], slopes])
+    if losses[-1] - losses[0] > _LONGEST or step < _SHORTEST:
+        return None
+    lowest, highest = whole
+    x = np.exp(losses - (losses[0] + losses[-1]) / 2)
+    slopes = np.append(-np.cumsum((mass / x)[::-1])[::-1], 0.0)
+    width = np.concatenate([x[:1] if lowest else x[:1] * -math.expm1(-step), x * math.expm1(step)])
+    end = slopes[-1]
+    if highest:  # the last slope is 0 however far it reaches
+        slopes, width = slopes[:-1], width[:-1]
     fit = isotonic_regression(slopes, weights=width)
-    if fit.x[-1] > 0:  # a mesh so coarse that 1 − x and 0 do not meet on it: no claim
-        return np.zeros_like(mass)
-    sizes = np.diff(fit.blocks)
-    single = np.append(np.repeat(sizes == 1, sizes), True)
-    corners = x * np.maximum(np.diff(np.append(fit.x, 0.0)), 0.0)
+    starts, sizes = fit.blocks[:-1], np.diff(fit.blocks)
+    level = np.maximum.reduceat(slopes, starts) == np.minimum.reduceat(slopes, starts)
+    same = np.repeat(level, sizes)
+    if not (lowest or same[0]) or not (highest or same[-1]):
+        return None  # what is beyond the stretch would change as well
+    fitted = np.where(same, slopes, fit.x)
+    if highest:
+        fitted, same = np.append(fitted, end), np.append(same, [True])
     # points between two untouched cells keep their masses, which are known to more digits
-    return np.where(single[:-1] & single[1:], mass, corners)
+    kept = np.where(same[:-1] & same[1:], mass, x * np.diff(fitted))
+    return None if (kept < 0).any() else kept

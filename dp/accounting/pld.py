@@ -18,7 +18,7 @@ from dp.accounting.compose import Composed, Tilted, compose, log_moment, tilted,
 from dp.accounting.discretise import GridLaw, on_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Laws = tuple[tuple[GridLaw, int], ...]
 
-__all__ = ["RELATIVE_WIDTH", "pld_delta", "pld_epsilon"]
+__all__ = ["RELATIVE_WIDTH", "pld_curve", "pld_delta", "pld_epsilon"]
 
 Pairs = tuple[tuple["Pair", int], ...]
 
@@ -118,6 +118,33 @@ def pld_delta(pairs: Pairs, epsilon: float, log_guess: float) -> Bracket:
             break
         log_guess = high - _DEEPER  # what was cut off the tails decides: cut less
     return Bracket(math.exp(min(low, high)), math.exp(high))
+
+
+def pld_curve(
+    pairs: Pairs, epsilons: NDArray[np.float64], log_anchors: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bracket δ at many ε from few compositions.
+
+    Args:
+        pairs: what was released, and how often.
+        epsilons: float64[n], ≥ 0.
+        log_anchors: values of log δ, below 0; the bounds are sharp where δ is near one of them.
+
+    Returns:
+        Two float64[n], lower and upper bounds of δ.
+    """
+    low, high = np.zeros(len(epsilons)), np.ones(len(epsilons))
+    for anchor in log_anchors:
+        both = np.full((2, len(epsilons)), -np.inf)
+        for removing in (True, False):
+            answer = _answer(pairs, _Question(anchor), removing, True, 0.0)
+            if answer is None:
+                both[1] = 0.0
+                continue
+            found = np.array([answer.log_delta(float(epsilon)) for epsilon in epsilons]).T
+            both = np.maximum(both, found)
+        low, high = np.maximum(low, np.exp(both[0])), np.minimum(high, np.exp(both[1]))
+    return np.minimum(low, high), high
 
 
 def _least(holds: Callable[[float], bool], composed: Composed, floor: float) -> float:

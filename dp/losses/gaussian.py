@@ -42,7 +42,8 @@ def log_delta(epsilon: float, mu: float) -> float:
     if x < -8:  # δ is nearly 1, and erfcx nearly infinite
         far = epsilon + float(log_ndtr(-y))
         return math.log(float(ndtr(-x)) - math.exp(far))
-    return -x * x / 2 + math.log(_scaled_gap(x / math.sqrt(2), mu / math.sqrt(2)) / 2)
+    gap = _scaled_gap(x / math.sqrt(2), mu / math.sqrt(2)) / 2
+    return -x * x / 2 + math.log(gap) if gap > 0 else -math.inf  # 0 where x² is beyond a float
 
 
 def _scaled_gap(a: float, width: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -42,6 +43,8 @@ fedavg budget --epsilon 2 --clients 100000 --rate 0.01 --rounds 500
 fedavg budget --epsilon 8 --sampling none --rounds 10  everybody, every round
 
 fedavg budget --epsilon 5 --picture budget.html        the curves as a page
+
+fedavg budget --epsilon 5 --curve curve.csv --group 3  delta at every epsilon, for three clients
 """
 AUDIT_HELP = (
     "Attack a plan with canaries, and compare what they show with what it claims.\n\n"
@@ -108,15 +111,27 @@ def budget(
         int, typer.Option(help="Parameters of the model; matters to skellam and discrete-gaussian.")
     ] = 1970,
     picture: Annotated[
-        Path | None, typer.Option(help="Write both curves as an HTML page that needs no network.")
+        Path | None, typer.Option(help="Write all curves as an HTML page that needs no network.")
     ] = None,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write delta at every epsilon, and the trade-off of a test's errors: FILE.csv or FILE.json."
+        ),
+    ] = None,
+    group: Annotated[
+        int,
+        typer.Option(
+            help="Clients that the curve hides together, such as those of one family.", min=1
+        ),
+    ] = 1,
 ) -> None:
     """Plan a privacy budget: see `BUDGET_HELP`."""
     try:
         _budget(
             epsilon,
             noise,
-            picture,
+            _Files(picture, curve, group),
             rate=(1.0 if sampling == "none" else 0.2) if rate is None else rate,
             rounds=rounds,
             clients=clients,
@@ -130,11 +145,17 @@ def budget(
         fail(error)
 
 
-def _budget(
-    epsilon: float | None, noise: float | None, picture: Path | None, **options: object
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Files:
+    picture: Path | None
+    curve: Path | None
+    group: int
+
+
+def _budget(epsilon: float | None, noise: float | None, files: _Files, **options: object) -> None:
     from fedavg.errors import PlanError  # noqa: PLC0415 - beside it
-    from fedavg.plan.planner import Setting, answer, noise_for, tradeoff  # noqa: PLC0415 - loads scipy
+    from fedavg.plan import planner  # noqa: PLC0415 - loads scipy
+    from fedavg.plan.planner import Setting, answer, noise_for, tradeoff  # noqa: PLC0415 - as above
 
     if (epsilon is None) == (noise is None):
         raise PlanError("give either --epsilon or --noise, one of them")
@@ -146,11 +167,29 @@ def _budget(
     _explain(found)
     _console.print(_curve_table("By noise", "noise multiplier", by_noise))
     _console.print(_curve_table("By rounds, with this noise", "rounds", by_round))
-    if picture is not None:
+    if files == _Files(None, None, 1):
+        return
+    whole = planner.curve(setting, found.noise_multiplier, group=files.group)
+    if files.group > 1:
+        together = number(whole.epsilon(setting.delta_used).high)
+        _console.print(
+            f"For {files.group} clients together, epsilon is {together}.", highlight=False
+        )
+    if files.curve is not None:
+        from fedavg.reports.curve import write_curve  # noqa: PLC0415 - loads numpy
+
+        facts = {
+            "noise_multiplier": found.noise_multiplier,
+            "rounds": setting.rounds,
+            "group": files.group,
+        }
+        write_curve(files.curve, whole, facts)
+        _console.print(str(files.curve))
+    if files.picture is not None:
         from fedavg.reports.budget import write_budget_page  # noqa: PLC0415 - loads plotly
 
-        write_budget_page(picture, found, by_noise, by_round)
-        _console.print(str(picture))
+        write_budget_page(files.picture, found, by_noise, by_round, whole, group=files.group)
+        _console.print(str(files.picture))
 
 
 def _answer_table(found: Answer) -> Table:

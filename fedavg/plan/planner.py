@@ -29,13 +29,22 @@ from fedavg.sums.masked import SecAgg
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dp import Bracket
+    from dp import Bracket, PrivacyCurve
     from fedavg.plan.resolution import Resolution
     from fedavg.privacy.noise import Noise, Sampling
     from fedavg.privacy.sampling import Cohort
     from fedavg.sums.interface import SecureSum
 
-__all__ = ["MECHANISMS", "SAMPLINGS", "Answer", "Setting", "answer", "noise_for", "tradeoff"]
+__all__ = [
+    "MECHANISMS",
+    "SAMPLINGS",
+    "Answer",
+    "Setting",
+    "answer",
+    "curve",
+    "noise_for",
+    "tradeoff",
+]
 
 OURS = catalogue.OURS  # imported so that every noise of ours has its name
 MECHANISMS = names("noise")
@@ -171,11 +180,37 @@ def answer(setting: Setting, noise_multiplier: float, *, server: bool = True) ->
         >>> 4.36 < found.release.high < 4.4, found.server
         (True, None)
     """
-    make: Callable[[float], Noise] = named("noise", setting.mechanism)  # pyright: ignore[reportAssignmentType] - of the family
-    resolved = _resolved(setting, make(noise_multiplier))
+    resolved = _planned(setting, noise_multiplier)
     most = resolved.max_participations or setting.rounds
     seen = resolved.server_epsilon(most) if server else None
     return Answer(setting, noise_multiplier, resolved.release_epsilon(), seen, most)
+
+
+def curve(setting: Setting, noise_multiplier: float, *, group: int = 1) -> PrivacyCurve:
+    """The whole privacy curve for whoever sees the models, down to a thousandth of the setting's δ.
+
+    Args:
+        setting: what it depends on.
+        noise_multiplier: > 0.
+        group: clients whose joint presence must not show.
+
+    Raises:
+        PlanError, dp.DpError: as for `answer`; a group that is no whole number of at least 1.
+
+    Example:
+        >>> whole = curve(Setting(rate=0.15, rounds=40, mechanism="central-gaussian"), 1.3)
+        >>> 4.36 < whole.epsilon(1e-5).high < 4.4
+        True
+    """
+    account = _planned(setting, noise_multiplier).release_account()
+    if account is None:
+        raise PlanError("a curve needs noise")
+    return account.curve(smallest=1e-3 * setting.delta_used, group=group)
+
+
+def _planned(setting: Setting, noise_multiplier: float) -> Resolution:
+    make: Callable[[float], Noise] = named("noise", setting.mechanism)  # pyright: ignore[reportAssignmentType] - of the family
+    return _resolved(setting, make(noise_multiplier))
 
 
 def _resolved(setting: Setting, noise: Noise) -> Resolution:

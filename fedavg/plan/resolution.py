@@ -259,22 +259,25 @@ class Resolution:
         spread = 3 * math.sqrt(mean * (1 - rate))
         return min(self.num_rounds, math.ceil(mean + spread))
 
-    def release_epsilon(self) -> Bracket:
-        """ε of the whole run for whoever sees the models, between proven bounds; infinite without DP."""
+    def release_account(self) -> Accountant | None:
+        """The whole run for whoever sees the models; None without DP."""
         event = self.release_event()
         if event is None:
-            return Bracket(math.inf, math.inf)
+            return None
         accountant = Accountant().compose(event, self.num_rounds)
-        return accountant.compose(self.failure(), self.num_rounds).epsilon(self.plan.budget.delta)
+        return accountant.compose(self.failure(), self.num_rounds)
+
+    def release_epsilon(self) -> Bracket:
+        """ε of the whole run for whoever sees the models, between proven bounds; infinite without DP."""
+        account = self.release_account()
+        if account is None:
+            return Bracket(math.inf, math.inf)
+        return account.epsilon(self.plan.budget.delta)
 
     def epsilon_at_end(self) -> float:
         """Certified ε of the whole run for whoever sees the models; infinite without DP."""
-        event = self.release_event()
-        if event is None:
-            return math.inf
-        accountant = Accountant().compose(event, self.num_rounds)
-        accountant = accountant.compose(self.failure(), self.num_rounds)
-        return accountant.upper_epsilon(self.plan.budget.delta)
+        account = self.release_account()
+        return math.inf if account is None else account.upper_epsilon(self.plan.budget.delta)
 
     @property
     def warnings(self) -> tuple[str, ...]:

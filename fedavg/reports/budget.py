@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fedavg.errors import ReportError
 from fedavg.files import replace_file
+from fedavg.reports.curve import curve_figure, tradeoff_figure
 from fedavg.reports.page import payload, render_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from dp import PrivacyCurve
     from fedavg.plan.planner import Answer
 
 __all__ = ["write_budget_page"]
@@ -26,7 +30,13 @@ _TICKS = (1, 2, 5)
 
 
 def write_budget_page(
-    path: Path, found: Answer, by_noise: Sequence[Answer], by_round: Sequence[Answer]
+    path: Path,
+    found: Answer,
+    by_noise: Sequence[Answer],
+    by_round: Sequence[Answer],
+    curve: PrivacyCurve | None = None,
+    *,
+    group: int = 1,
 ) -> None:
     """Write the page: the answer, both curves, and their numbers as tables.
 
@@ -35,6 +45,8 @@ def write_budget_page(
         found: the answer in the middle.
         by_noise: answers along the noise.
         by_round: answers along the rounds.
+        curve: δ at every ε, for whoever sees the models; None leaves its pictures out.
+        group: clients whose joint presence the curve speaks of.
 
     Raises:
         ReportError: the file cannot be written.
@@ -48,6 +60,10 @@ def write_budget_page(
         by_round=by_round,
         noise_figure=payload(_noise_figure(found, by_noise)),
         round_figure=payload(_round_figure(by_round)),
+        curve_figure=None if curve is None else payload(_at_delta(curve, found.setting.delta_used)),
+        tradeoff_figure=None if curve is None else payload(tradeoff_figure(curve)),
+        curve_rows=[] if curve is None else _curve_rows(curve),
+        group=group,
     )
     try:
         replace_file(path, page.encode())
@@ -69,6 +85,22 @@ def _facts(found: Answer) -> list[tuple[str, str]]:
         ("Mechanism", setting.mechanism),
         ("Delta", f"{setting.delta_used:g}"),
         ("One client takes part in", f"at most {found.participations:,} rounds"),
+    ]
+
+
+def _at_delta(curve: PrivacyCurve, delta: float) -> dict[str, Any]:
+    return curve_figure(curve, curve.epsilon(delta).high, delta)
+
+
+def _curve_rows(curve: PrivacyCurve) -> list[tuple[float, float, float, float]]:
+    """Some 25 points as a table: epsilon and delta, the level of a test and its least type II error."""
+    every = max(1, len(curve.epsilons) // 24)
+    levels = np.linspace(0.0, 1.0, len(curve.epsilons[::every]))
+    errors = curve.tradeoff(levels)[0]
+    points = zip(curve.epsilons[::every], curve.high[::every], strict=True)
+    return [
+        (float(epsilon), float(delta), float(level), float(error))
+        for (epsilon, delta), level, error in zip(points, levels, errors, strict=True)
     ]
 
 

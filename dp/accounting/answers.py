@@ -1,0 +1,319 @@
+"""What an accountant answers, from the costs of its events: ε, δ and the whole curve, from both sides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dp.accounting.bracket import Bracket
+from dp.accounting.curve import PrivacyCurve
+from dp.accounting.moments import pair_curve
+from dp.accounting.pld import pld_curve, pld_delta, pld_epsilon
+from dp.accounting.terms import Terms, resolve
+from dp.losses import MixturePair, renyi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from dp.accounting.terms import Counted
+    from dp.events import NeighboringRelation
+    from dp.losses.pairs import ExactCurve, Pair
+
+__all__ = ["curve_of", "delta_of", "epsilon_of", "quick_epsilon_of"]
+
+_EXACT = 1e-9
+"""Relative width given to the closed forms."""
+_LOG_SMALLEST = -640.0
+"""Below this log δ only the Rényi bound is used."""
+_LARGE = 700.0
+_SMALLEST = 1e-250
+"""Below this δ, releases whose losses are bounded are answered by their bound."""
+_LARGER = (1e-50, 1e-20, 1e-12, 1e-8, 1e-5)
+_NARROWEST = 1e-6
+"""A curve that is as good as 0 at once is shown up to here."""
+_DEEPEST = 1e-200
+_ANCHORS = 12
+"""Compositions from which a curve is read."""
+
+
+@lru_cache(maxsize=1024)
+def epsilon_of(
+    relation: NeighboringRelation, counts: Counted, delta: float, *, both: bool
+) -> Bracket:
+    """Bracket ε at this δ; without `both` its lower side is 0."""
+
+    def rest(terms: Terms, delta: float) -> Bracket:
+        return _base_epsilon(terms, delta, both=both)
+
+    return _with_failure(resolve(counts, relation), delta, rest)
+
+
+@lru_cache(maxsize=1024)
+def delta_of(relation: NeighboringRelation, counts: Counted, epsilon: float) -> Bracket:
+    """Bracket δ at this ε ≥ 0."""
+    terms = resolve(counts, relation)
+    failed = _failure_delta(terms.failure, epsilon)
+    base = _base_delta(terms, epsilon, _pairs_delta)
+    high = min(1.0, base.high + failed)
+    return Bracket(min(max(0.0, base.low - failed), high), high)
+
+
+def quick_epsilon_of(relation: NeighboringRelation, counts: Counted, delta: float) -> float:
+    """A looser upper bound on ε, from Rényi curves alone."""
+    return _with_failure(resolve(counts, relation), delta, _quick_epsilon).high
+
+
+@lru_cache(maxsize=16)
+def curve_of(
+    relation: NeighboringRelation, counts: Counted, smallest: float, group: int, points: int
+) -> PrivacyCurve:
+    """The whole curve down to δ = `smallest`, of a group of clients."""
+    terms = resolve(counts, relation)
+    whole = _without_failure(replace(terms, failure=0.0), smallest, group, points)
+    failed = np.array([_failure_delta(terms.failure, float(e)) for e in whole.epsilons])
+    low, high = np.maximum(whole.low - failed, 0.0), np.minimum(whole.high + failed, 1.0)
+    return PrivacyCurve(whole.epsilons, low, high)
+
+
+def _without_failure(terms: Terms, smallest: float, group: int, points: int) -> PrivacyCurve:
+    single = _single(terms)
+    if group == 1 or (single is not None and single.precision is not None and terms.slack == 0):
+        return _curve(_of_group(terms, group), smallest, points)
+    # where a chain of k clients ends at δ, its links lie as low as δ·e^(−(k−1)ε) (docs/privacy.md §13)
+    deeper = smallest
+    for _ in range(2):
+        reach = _reach(terms, deeper)
+        deeper = max(smallest * math.exp(-min((group - 1) * reach, _LARGE)), _DEEPEST)
+    whole = _curve(terms, min(deeper, smallest), points, stretch=group).group(group)
+    last = int(np.argmax(whole.high <= smallest)) or len(whole.high) - 1
+    kept = slice(0, max(last, 1) + 1)
+    return PrivacyCurve(whole.epsilons[kept], whole.low[kept], whole.high[kept])
+
+
+def _of_group(terms: Terms, group: int) -> Terms:
+    """One plain Gaussian: a group moves the sum `group` times as far."""
+    if group == 1:
+        return terms
+    pair, count = terms.pairs[0]
+    further = MixturePair(1.0, 1 / math.sqrt(pair.precision or 0.0) / group)
+    return replace(terms, pairs=((further, count),), pure=group * terms.pure)
+
+
+def _reach(terms: Terms, smallest: float) -> float:
+    """An ε at which δ is about as small as this, or as small as it gets."""
+
+    def rest(terms: Terms, delta: float) -> Bracket:
+        return _base_epsilon(terms, delta, both=False)
+
+    delta = smallest
+    while delta < 1:
+        high = _with_failure(terms, delta, rest).high
+        if math.isfinite(high):
+            return max(high, _NARROWEST)
+        delta *= 100
+    return 1.0
+
+
+def _curve(terms: Terms, smallest: float, points: int, *, stretch: int = 1) -> PrivacyCurve:
+    reach = min(_reach(terms, smallest) * stretch, _LARGE * (points - 1))
+    epsilons = np.linspace(0.0, reach, points)
+    if 0 < terms.pure <= 2 * reach:  # δ ends there
+        ends = terms.pure * np.arange(1.0, stretch + 1)
+        epsilons = np.union1d(epsilons[epsilons < ends[-1]], ends)
+    bounds = _many_deltas(terms, epsilons, smallest)
+    found = [_base_delta(terms, float(epsilon), bounds) for epsilon in epsilons]
+    low, high = np.array([(bracket.low, bracket.high) for bracket in found]).T
+    return PrivacyCurve(epsilons, low, np.maximum.accumulate(high[::-1])[::-1])
+
+
+def _many_deltas(
+    terms: Terms, epsilons: NDArray[np.float64], smallest: float
+) -> Callable[[Terms, float], Bracket]:
+    """What answers as `_pairs_delta` does, at these ε and at those that slack makes of them."""
+    if _single(terms) is not None or terms.curve is not None or not terms.pairs or terms.exposed:
+        return _pairs_delta
+    asked = sorted(
+        {max(float(e) - shift, 0.0) for e in epsilons for shift in (0.0, 2 * terms.slack)}
+    )
+    where = np.array([epsilon for epsilon in asked if epsilon < terms.pure])
+    log_smallest = max(math.log(smallest), _LOG_SMALLEST)
+    anchors = np.linspace(-1.0, log_smallest, max(2, min(_ANCHORS, round(-log_smallest / 6))))
+    bounds = zip(*pld_curve(terms.pairs, where, [float(a) for a in anchors]), strict=True)
+    known = dict(zip(where.tolist(), bounds, strict=True))
+
+    def bounded(terms: Terms, epsilon: float) -> Bracket:
+        low, high = known[epsilon]
+        curve, missing = _total_curve(terms)
+        bound = math.exp(renyi.log_delta_bound(curve, epsilon)) + missing
+        high = min(float(high), bound, 1.0)
+        return Bracket(min(float(low), high), high)
+
+    return bounded
+
+
+def _failure_delta(probability: float, epsilon: float) -> float:
+    """(1 + e^ε)·p: what an event outside the theorems costs."""
+    if probability == 0:
+        return 0.0
+    return probability * (1 + math.exp(epsilon)) if epsilon < _LARGE else math.inf
+
+
+def _with_failure(terms: Terms, delta: float, rest: Callable[[Terms, float], Bracket]) -> Bracket:
+    """Solve δ_rest(ε) + (1 + e^ε)·p ≤ δ for the least ε, and its mirror for the lower side.
+
+    Any E with δ_rest(E) ≤ δ − (1 + e^E)·p is a valid claim, so the result is certified by itself.
+    """
+    if delta == 1:
+        return Bracket(0.0, 0.0)
+    if terms.failure == 0:
+        return rest(terms, delta)
+    high = rest(terms, delta).high
+    for _ in range(200):
+        ceiling = high * (1 + 1e-6) + 1e-12
+        cost = _failure_delta(terms.failure, ceiling)
+        if not cost < delta:
+            break
+        needed = rest(terms, delta - cost)
+        if needed.high <= ceiling:
+            above = rest(terms, min(1.0, delta + cost))
+            return Bracket(min(needed.high, above.low), needed.high)
+        high = needed.high
+    return Bracket(0.0, math.inf)
+
+
+def _trivial_epsilon(terms: Terms, delta: float) -> Bracket | None:
+    if delta >= 1 or (terms.exposed == 0 and terms.curve is None and not terms.pairs):
+        return Bracket(0.0, 0.0)
+    if terms.exposed > 0:
+        return Bracket(math.inf if delta < terms.exposed else 0.0, math.inf)
+    if delta <= 0 and math.isinf(terms.pure):
+        return Bracket(0.0, math.inf)
+    return None
+
+
+def _total_curve(terms: Terms) -> tuple[NDArray[np.float64], float]:
+    """The run's Rényi curve, and the mass that it leaves out."""
+    total = np.zeros(len(renyi.ORDERS)) if terms.curve is None else terms.curve
+    missing = 0.0
+    for pair, count in terms.pairs:
+        curve, tail = pair_curve(pair)
+        total = total + count * curve
+        missing += count * tail
+    return total, missing
+
+
+def _renyi_epsilon(terms: Terms, log_delta: float) -> float:
+    """An upper bound on ε from Rényi curves alone, without slack and failure."""
+    curve, missing = _total_curve(terms)
+    if missing > 0:
+        left = math.exp(log_delta) - missing
+        if not left > 0:
+            return math.inf
+        log_delta = math.log(left)
+    return renyi.epsilon_bound(curve, log_delta)
+
+
+def _quick_epsilon(terms: Terms, delta: float) -> Bracket:
+    trivial = _trivial_epsilon(terms, delta)
+    if trivial is not None:
+        return Bracket(0.0, trivial.high)
+    bound = _renyi_epsilon(terms, math.log(max(delta, _SMALLEST)) - terms.slack)
+    bound = bound + 2 * terms.slack if delta >= _SMALLEST else math.inf
+    return Bracket(0.0, min(bound, terms.pure))
+
+
+def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
+    """ε of everything except failure; slack A by δ_true(ε) ≤ e^A·δ(ε − 2A)."""
+    trivial = _trivial_epsilon(terms, delta)
+    if trivial is not None:
+        return trivial
+    if math.isinf(terms.pure):
+        return _composed_epsilon(terms, math.log(delta), both=both)
+    bracket = Bracket(0.0, math.inf)
+    if delta > _SMALLEST:
+        bracket = _composed_epsilon(terms, math.log(delta), both=both)
+    if both and bracket.low == 0 and terms.curve is None:
+        # close to the largest loss a mesh may claim nothing from below; ε at a larger δ is smaller
+        larger = (other for other in _LARGER if other > delta)
+        lows = (_composed_epsilon(terms, math.log(other), both=True).low for other in larger)
+        low = next((low for low in lows if low > 0), 0.0)
+        bracket = Bracket(min(low, bracket.high), bracket.high)
+    return Bracket(min(bracket.low, terms.pure), min(bracket.high, terms.pure))
+
+
+def _composed_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
+    if not math.isfinite(terms.slack):
+        return Bracket(0.0, math.inf)
+    if terms.curve is not None:
+        return _quick_epsilon(terms, math.exp(log_delta))
+    bracket = _pairs_epsilon(terms, log_delta - terms.slack, both=both)
+    if terms.slack == 0:
+        return bracket
+    # the limit of ever finer grids attains what one Gaussian costs (docs/privacy.md §4.4)
+    low = _pairs_epsilon(terms, log_delta, both=True).low if both else 0.0
+    return Bracket(low, bracket.high + 2 * terms.slack)
+
+
+def _pairs_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
+    single = _exact(terms)
+    if single is not None:
+        exact = single.epsilon(log_delta)
+        return Bracket(exact * (1 - _EXACT), exact * (1 + _EXACT))
+    bracket = pld_epsilon(terms.pairs, log_delta, both=both)
+    if math.isfinite(bracket.high):
+        return bracket
+    high = _renyi_epsilon(terms, log_delta)
+    return Bracket(min(bracket.low, high), high)
+
+
+def _single(terms: Terms) -> Pair | None:
+    """The only pair, when everything is one release whose curve has a closed form."""
+    if len(terms.pairs) != 1 or terms.pairs[0][1] > 1 or terms.pairs[0][0].exact is None:
+        return None
+    return terms.pairs[0][0]
+
+
+def _exact(terms: Terms) -> ExactCurve | None:
+    single = _single(terms)
+    return None if single is None else single.exact
+
+
+def _base_delta(
+    terms: Terms, epsilon: float, pairs_delta: Callable[[Terms, float], Bracket]
+) -> Bracket:
+    """δ of everything except failure."""
+    if terms.exposed == 0 and terms.curve is None and not terms.pairs:
+        return Bracket(0.0, 0.0)
+    if terms.exposed > 0:
+        return Bracket(terms.exposed, 1.0)
+    if epsilon >= terms.pure:
+        return Bracket(0.0, 0.0)
+    if terms.slack == 0:
+        return pairs_delta(terms, epsilon)
+    inner = epsilon - 2 * terms.slack
+    shifted = pairs_delta(terms, max(inner, 0.0)).high
+    if inner < 0:  # δ(−x) ≤ δ(0) + 1 − e^(−x), for δ falls with e^ε at a slope of 1 at most
+        shifted -= math.expm1(inner)
+    high = min(1.0, shifted * math.exp(min(terms.slack, _LARGE)))
+    return Bracket(min(pairs_delta(terms, epsilon).low, high), high)
+
+
+def _pairs_delta(terms: Terms, epsilon: float) -> Bracket:
+    single = None if terms.curve is not None else _exact(terms)
+    if single is not None:
+        exact = math.exp(single.log_delta(epsilon))
+        return Bracket(exact * (1 - _EXACT), min(1.0, exact * (1 + _EXACT)))
+    curve, missing = _total_curve(terms)
+    log_renyi = renyi.log_delta_bound(curve, epsilon)
+    bound = min(1.0, math.exp(log_renyi) + missing)
+    if terms.curve is not None or log_renyi < _LOG_SMALLEST:
+        return Bracket(0.0, bound)
+    certified = pld_delta(terms.pairs, epsilon, log_renyi)
+    high = min(bound, certified.high)
+    return Bracket(min(certified.low, high), high)

@@ -1,0 +1,250 @@
+"""The whole privacy curve: δ at every ε, the trade-off of errors that follows, and groups of clients.
+
+All of it is known from both sides.  Between the points of a curve its convexity in e^ε decides: chords are
+above it, and the chords of neighbouring cells, drawn on, are below it (docs/privacy.md §13).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dp.accounting.bracket import Bracket
+from dp.checks import assign, at_least, fraction, real_array, whole
+from dp.errors import InvalidParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["PrivacyCurve"]
+
+_LARGE = 700.0
+_ROUNDING = 1e-13
+"""Relative error of what is computed from the points of a curve."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PrivacyCurve:
+    """A privacy curve between proven bounds: δ(ε) for ε ≥ 0, which determines the trade-off function.
+
+    `Accountant.curve` makes them.
+
+    Args:
+        epsilons: float64[n], increasing from 0, n ≥ 2.
+        low: float64[n], lower bounds of δ at each ε; 0 where nothing is known.
+        high: float64[n], upper bounds of δ at each ε, each at most 1; the claim to publish.
+
+    Raises:
+        InvalidParameterError: shapes that differ, values out of range, epsilons that do not increase from 0
+            or are more than 700 apart.
+
+    Example:
+        >>> from dp import Accountant, GaussianEvent
+        >>> curve = Accountant().compose(GaussianEvent(1.0)).curve()
+        >>> round(curve.delta(1.0).high, 4), round(curve.epsilon(1e-5).high, 2)
+        (0.1269, 4.38)
+        >>> low, high = curve.tradeoff(np.array([0.05]))  # least type II error of a test at level 0.05
+        >>> round(float(low[0]), 3), round(float(high[0]), 3)
+        (0.74, 0.741)
+    """
+
+    epsilons: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        names = ("epsilons", "low", "high")
+        arrays = {name: real_array(name, getattr(self, name)).copy() for name in names}
+        epsilons, low, high = (arrays[name] for name in names)
+        if epsilons.ndim != 1 or len(epsilons) < 2 or not epsilons.shape == low.shape == high.shape:
+            raise InvalidParameterError("a curve needs as many bounds as epsilons, at least two")
+        if epsilons[0] != 0 or not (np.diff(epsilons) > 0).all() or not np.isfinite(epsilons).all():
+            raise InvalidParameterError("the epsilons of a curve increase from 0")
+        if np.diff(epsilons).max() > _LARGE:
+            raise InvalidParameterError(
+                f"neighbouring epsilons of a curve are at most {_LARGE:g} apart: give more points"
+            )
+        if not ((low >= 0) & (low <= high) & (high <= 1)).all():
+            raise InvalidParameterError("bounds of δ keep to 0 ≤ low ≤ high ≤ 1")
+        # δ falls with ε: a bound holds on one side of its point as well
+        arrays["high"] = np.minimum.accumulate(high)
+        arrays["low"] = np.minimum(np.maximum.accumulate(low[::-1])[::-1], arrays["high"])
+        for array in arrays.values():
+            array.setflags(write=False)
+        assign(self, **arrays)
+
+    def delta(self, epsilon: float) -> Bracket:
+        """Bracket δ at this ε ≥ 0."""
+        epsilon = at_least("epsilon", epsilon, 0)
+        i = int(np.searchsorted(self.epsilons, epsilon, side="right")) - 1
+        if epsilon == self.epsilons[i]:
+            return Bracket(float(self.low[i]), float(self.high[i]))
+        if i == len(self.epsilons) - 1:
+            return Bracket(0.0, float(self.high[i]))
+        away, gap = epsilon - self.epsilons[i], self.epsilons[i + 1] - self.epsilons[i]
+        part = math.expm1(away) / math.expm1(gap)
+        chord = (1 - part) * self.high[i] + part * self.high[i + 1]
+        high = min(float(chord) * (1 + _ROUNDING), 1.0)
+        base, slope = self._below()
+        low = float((base[:, i] + part * slope[:, i]).max()) * (1 - _ROUNDING)
+        return Bracket(min(max(low, 0.0), high), high)
+
+    def epsilon(self, delta: float) -> Bracket:
+        """Bracket the smallest ε at this δ; infinite where the curve does not reach so far down."""
+        delta = fraction("delta", delta)
+        ends: list[float] = []
+        for upper in (False, True):
+            bounds = self.high if upper else self.low
+            over = np.flatnonzero(bounds > delta)
+            if not over.size:
+                ends.append(0.0)
+                continue
+            i = int(over[-1])
+            if i == len(bounds) - 1:
+                ends.append(math.inf if upper else float(self.epsilons[i]))
+                continue
+            ends.append(self._between(i, delta, upper=upper))
+        return Bracket(min(ends), ends[1])
+
+    def _between(self, i: int, delta: float, *, upper: bool) -> float:
+        """Where a bound passes this δ between point i and the next; on the side that is certain."""
+        low, high = float(self.epsilons[i]), float(self.epsilons[i + 1])
+        for _ in range(60):
+            middle = (low + high) / 2
+            bracket = self.delta(middle)
+            over = (bracket.high if upper else bracket.low) > delta
+            low, high = (middle, high) if over else (low, middle)
+        return high if upper else low
+
+    def tradeoff(
+        self, type_1: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Bracket the least type II error of any test that tells two neighbours apart at these levels.
+
+        This is the trade-off function of f-differential privacy (Dong, Roth and Su 2022), symmetrised: which
+        of the two neighbours is the null hypothesis does not matter.
+
+        Args:
+            type_1: float64[m], levels in [0, 1].
+
+        Returns:
+            Two float64[m]. Every test errs at least as often as the first says: the claim to publish. Some
+            test errs at most as often as the second says.
+
+        Raises:
+            InvalidParameterError: a level that is none.
+        """
+        alpha = np.atleast_1d(real_array("type_1", type_1))
+        if not ((alpha >= 0) & (alpha <= 1)).all():
+            raise InvalidParameterError("levels of a test are in [0, 1]")
+        low = _best(self.epsilons, self.high, alpha) * (1 - _ROUNDING)
+        some = _best(*self._corners(), alpha) * (1 + _ROUNDING) + math.exp(-_LARGE)
+        high = np.where(alpha > math.exp(-_LARGE), np.minimum(some, 1 - alpha), 1 - alpha)
+        return np.minimum(low, high), high
+
+    def group(self, size: int) -> PrivacyCurve:
+        """The curve of `size` clients at once, whose joint presence an adversary must not tell.
+
+        The upper side follows from the curve of one client alone (Dong, Roth and Su 2022, theorem 2.14), at
+        the same epsilons.  The lower side is that of one client.  `Accountant.curve(group=…)` is sharper
+        where it knows more than this curve.
+
+        Args:
+            size: clients in the group, at least 1.
+        """
+        high = self.high
+        for _ in range(whole("size", size) - 1):
+            high = self._chained(high)
+        return PrivacyCurve(self.epsilons, self.low, high)
+
+    def _chained(self, further: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Upper bounds for one client more: min over a of δ(a) + e^a·δ'(ε − a)."""
+        bounds = np.empty(len(self.epsilons))
+        for place, epsilon in enumerate(self.epsilons):
+            rest = epsilon - self.epsilons
+            sums = [
+                first + _scaled(self.epsilons, _extended(self.epsilons, second, rest))
+                for first, second in ((self.high, further), (further, self.high))
+            ]
+            bounds[place] = np.min(sums)
+        return np.minimum(bounds * (1 + _ROUNDING), 1.0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The curve as JSON-ready lists of n numbers: `epsilon`, `delta_low` and `delta_high`."""
+        return {
+            "epsilon": self.epsilons.tolist(),
+            "delta_low": self.low.tolist(),
+            "delta_high": self.high.tolist(),
+        }
+
+    def _below(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lines below the curve in every cell, by the part λ of the cell's width in e^ε.
+
+        Returns:
+            float64[3, n − 1] each, values at λ = 0 and slopes: the chord of the cell before drawn on, the
+            chord of the cell after drawn back, and the value at the cell's end, which the curve stays above.
+        """
+        gaps = np.diff(self.epsilons)
+        ratio = np.expm1(gaps[1:]) / -np.expm1(
+            -gaps[:-1]
+        )  # a cell's width ÷ the width of the one before
+        low, high = self.low, self.high
+        base, slope = np.zeros((3, len(gaps))), np.zeros((3, len(gaps)))
+        base[2] = low[1:]
+        # before the first cell lies its mirror image: δ(−ε) = 1 − e^(−ε) + e^(−ε)·δ(ε), of width 1 − e^(−ε)
+        shrunk = math.exp(-gaps[0])
+        before = np.append(1 - shrunk + shrunk * high[1], high[:-2])
+        wider = np.append(math.expm1(gaps[0]) / -math.expm1(-gaps[0]), ratio)
+        base[0], slope[0] = low[:-1], (low[:-1] - before) * wider
+        back = (low[1:-1] - high[2:]) / ratio
+        base[1, :-1], slope[1, :-1] = low[1:-1] + back, -back
+        base[1, -1] = low[-1]
+        return base, slope
+
+    def _corners(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Points (ε, δ) whose lower hull is below the curve: all corners of the lines below it."""
+        base, slope = self._below()
+        parts = [np.zeros(base.shape[1]), np.ones(base.shape[1])]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for one, other in ((0, 1), (0, 2), (1, 2)):
+                crossing = (base[other] - base[one]) / (slope[one] - slope[other])
+                parts.append(np.clip(np.nan_to_num(crossing, nan=0.0), 0.0, 1.0))
+        part = np.array(parts)
+        value = (base[:, None] + part * slope[:, None]).max(axis=0) * (1 - _ROUNDING)
+        gaps = np.diff(self.epsilons)
+        where = self.epsilons[:-1] + np.log1p(part * np.expm1(gaps))
+        # beyond the last point nothing is known but that δ ≥ 0
+        epsilons = np.append(where.ravel(), self.epsilons[-1])
+        return epsilons, np.append(np.maximum(value, 0.0).ravel(), 0.0)
+
+
+def _best(
+    epsilons: NDArray[np.float64], deltas: NDArray[np.float64], alpha: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Max over points of 1 − δ − e^ε·α and of its mirror image e^(−ε)·(1 − δ − α), at each α."""
+    kept = epsilons <= _LARGE
+    x, rest = np.exp(epsilons[kept])[:, None], (1 - deltas[kept])[:, None]
+    best = np.maximum(rest - x * alpha, (rest - alpha) / x).max(axis=0)
+    return np.maximum(best, 0.0)
+
+
+def _extended(
+    epsilons: NDArray[np.float64], high: NDArray[np.float64], where: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Upper bounds of δ at any ε, also below 0, from those at the points: chords in e^ε."""
+    size = np.abs(where)
+    i = np.clip(np.searchsorted(epsilons, size, side="right") - 1, 0, len(epsilons) - 2)
+    gap, away = epsilons[i + 1] - epsilons[i], np.minimum(size, epsilons[-1]) - epsilons[i]
+    part = np.expm1(away) / np.expm1(gap)
+    value = (1 - part) * high[i] + part * high[i + 1]
+    mirrored = -np.expm1(-size) + np.exp(-size) * value
+    return np.where(where < 0, mirrored, value) * (1 + _ROUNDING)
+
+
+def _scaled(epsilons: NDArray[np.float64], deltas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """e^ε·δ, at most 1."""
+    with np.errstate(divide="ignore"):
+        return np.exp(np.minimum(epsilons + np.log(deltas), 0.0))

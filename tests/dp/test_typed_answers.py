@@ -1,0 +1,113 @@
+"""An accountant answers every question about every event with a bracket, however large its losses are."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dp import (
+    Accountant,
+    BudgetExhaustedError,
+    FixedSizeSampling,
+    GaussianEvent,
+    LaplaceEvent,
+    Ledger,
+    NeighboringRelation,
+    NoSampling,
+    PoissonSampling,
+)
+from dp.accounting.pld import pld_epsilon
+from dp.losses.gaussian import epsilon_of_mu
+from dp.losses.pairs import MixturePair
+
+ADD, REPLACE = NeighboringRelation.ADD_REMOVE, NeighboringRelation.REPLACE_ONE
+
+
+def powers(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high).map(lambda exponent: 10.0**exponent)
+
+
+samplings = st.one_of(
+    st.just(NoSampling()),
+    powers(-9, 0).map(PoissonSampling),
+    st.tuples(st.integers(1, 10**6), st.floats(0, 1)).map(
+        lambda two: FixedSizeSampling(max(1, int(two[0] * two[1])), two[0])
+    ),
+)
+noises = st.one_of(powers(-4, 6), powers(-1.3, 1.5))
+gaussians = st.builds(GaussianEvent, noises, samplings)
+laplaces = st.builds(LaplaceEvent, noises, powers(-6, 0).map(PoissonSampling))
+counts = powers(0, 8).map(int)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    relation=st.sampled_from(NeighboringRelation),
+    released=st.lists(st.tuples(gaussians, counts), min_size=1, max_size=2),
+    more=st.one_of(st.none(), laplaces),
+    delta=st.one_of(st.sampled_from([0.0, 5e-324, 1e-300, 1e-5, 1.0]), powers(-300, 0)),
+    epsilon=st.one_of(st.sampled_from([0.0, 1e-300, 700.0, 1e300]), powers(-6, 4)),
+)
+def test_every_question_has_a_bracket_for_an_answer(relation, released, more, delta, epsilon):
+    run = Accountant(relation)
+    for event, count in released:
+        run = run.compose(event, count)
+    if more is not None and relation is ADD:
+        run = run.compose(more)
+    for bracket in (run.epsilon(delta), run.delta(epsilon)):
+        assert 0 <= bracket.low <= bracket.high
+    assert run.delta(epsilon).high <= 1
+    assert run.quick_epsilon(delta) >= run.epsilon(delta).low
+
+
+@pytest.mark.parametrize(
+    ("relation", "released", "delta", "low", "high"),
+    [
+        # the closed form of the plain Gaussians alone is a lower bound
+        (
+            REPLACE,
+            [(0.4145617177197088, 1.0, 60), (50.97449758031483, 1.1256778713e-05, 158_601)],
+            1e-10,
+            935.02,
+            935.05,
+        ),
+        (REPLACE, [(0.4, 1.0, 60), (50.0, 1e-5, 1000)], 1e-10, 995.38, 995.48),
+        (REPLACE, [(0.5, 1.0, 10), (1.0, 0.01, 1000)], 1e-10, 159.99, 160.01),
+        (ADD, [(0.02, 0.5, 10)], 1e-5, 12_857, 12_859),
+        (ADD, [(0.01, 0.5, 10)], 1e-5, 50_722, 50_727),
+        (ADD, [(0.05, 0.01, 1000)], 1e-5, 5090.3, 5090.4),
+    ],
+)
+def test_large_losses_have_narrow_brackets(relation, released, delta, low, high):
+    run, plain = Accountant(relation), 0.0
+    distance = 2.0 if relation is REPLACE else 1.0
+    for z, rate, count in released:
+        sampling = PoissonSampling(rate) if rate < 1 else NoSampling()
+        run = run.compose(GaussianEvent(z, sampling), count)
+        plain += count * (distance / z) ** 2 * (rate == 1)
+    found = run.epsilon(delta)
+    assert low <= found.low <= found.high <= high
+    if plain:
+        assert epsilon_of_mu(math.sqrt(plain), math.log(delta)) <= found.high
+
+
+@pytest.mark.parametrize("z", [0.05, 0.02, 0.01])
+@pytest.mark.parametrize("count", [1, 3])
+def test_huge_plain_gaussians_through_the_grid_hold_the_closed_form(z, count):
+    """Masses of the second distribution vanish here; the lower side may not profit from that."""
+    for log_delta in (math.log(0.5), math.log(1e-5), math.log(1e-30)):
+        exact = epsilon_of_mu(math.sqrt(count) / z, log_delta)
+        found = pld_epsilon(((MixturePair(1.0, z), count),), log_delta)
+        assert found.low <= exact <= found.high
+        assert found.width <= 2e-3 * exact
+
+
+def test_a_ledger_refuses_what_costs_too_much_by_the_promised_name():
+    ledger = Ledger(8.0, 1e-5)
+    ledger.charge(GaussianEvent(1.0, PoissonSampling(0.01)), 100)
+    with pytest.raises(BudgetExhaustedError):
+        ledger.charge(GaussianEvent(0.02))
+    assert len(ledger.history) == 1
