@@ -111,7 +111,7 @@ def data_schema(
     _console.print(schema_table(proposal, title))
     for line in advice_lines(proposal):
         _console.print(Text(line), soft_wrap=True)
-    _console.print(f'Written to {path}. Use it with [data] schema = "{path}"', highlight=False)
+    _console.print(Text(f'Written to {path}. Use it with [data] schema = "{path}"'), soft_wrap=True)
 
 
 def _task(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fedavg.cli.app import app
+from fedavg.config.build import build_job, load_config
+from fedavg.data.placement import place
+from fedavg.data.settings import DataConfig
 
 runner = CliRunner()
 
@@ -80,3 +84,95 @@ def test_one_table_as_csv_and_as_parquet_gives_one_result(tmp_path, target):
         assert summary["rounds"] == 8
         assert (out / "report.html").stat().st_size > 10_000
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("pair", [("M", "F"), ("True", "False"), ("Y", "N"), ("male", "female")])
+def test_two_words_that_decide_the_target_stay_two_words(tmp_path, pair):
+    rng = np.random.default_rng(0)
+    words = rng.choice(pair, 800)
+    lines = [f"{word},{rng.random():.3f},{'ny'[word == pair[0]]}" for word in words]
+    data = tmp_path / "t.csv"
+    data.write_text("\n".join(["sex,noise,target", *lines]) + "\n")
+    out = tmp_path / "run"
+    config = config_in(tmp_path, data, "target", model='{name = "mlp", hidden = [8]}')
+    invoke("run", config, "--out", out)
+    assert json.loads((out / "summary.json").read_text())["accuracy"] == 1.0
+
+
+def wards(path, clients, *, odd=False):
+    """Rows of clients, each drawn from the client's own number; the odd client has a class of its own."""
+    lines = ["who,x1,x2,diagnosis"]
+    for client in range(clients):
+        rng = np.random.default_rng(client)
+        lines += [f"{client},{rng.random():.6f},{rng.random():.6f},{'ab'[n % 2]}" for n in range(6)]
+    lines += ["999,0.5,0.5,c"] * (6 * odd)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def under_noise(folder, data, schema=""):
+    path = folder / f"{data.stem}.toml"
+    named = f'schema = "{schema}"' if schema else 'target = "diagnosis"\nclient = "who"'
+    path.write_text(
+        f"""
+rounds = 2
+baseline = false
+privacy.epsilon = 2.0
+cohort.rate = 0.3
+simulation.workers = 0
+[data]
+name = "{data}"
+{named}
+"""
+    )
+    return path
+
+
+def test_under_noise_a_run_hands_over_the_schema_and_a_client_changes_nothing_public(
+    tmp_path, monkeypatch
+):
+    """The classes, the scales and the split are the same whether or not one client is there."""
+    monkeypatch.chdir(tmp_path)
+    without, beside = (
+        wards(tmp_path / "without.csv", 300),
+        wards(tmp_path / "with.csv", 300, odd=True),
+    )
+    said = invoke("run", under_noise(tmp_path, without), "--out", tmp_path / "run", code=2)
+    assert "without.schema.toml, which has been written for this table" in said
+    assert not (tmp_path / "run").exists()
+    schema = tmp_path / "without.schema.toml"
+    completed = re.sub(r"# (bounds = \[0.0, 1.0\])", r"\1", schema.read_text())
+    schema.write_text(completed.replace("declared = false", "declared = true"))
+    one, two = (
+        build_job(load_config(under_noise(tmp_path, data, schema.name)))
+        for data in (without, beside)
+    )
+    assert one.model == two.model
+    assert one.parameters == two.parameters
+    assert (len(one.clients), len(two.clients)) == (
+        300,
+        300,
+    )  # who has no known class sends nothing
+    for client, data in one.clients.items():
+        np.testing.assert_array_equal(data.features, two.clients[client].features)
+        np.testing.assert_array_equal(data.labels, two.clients[client].labels)
+
+
+def test_a_client_that_joins_changes_no_other_clients_rows(tmp_path):
+    columns = {"x1": {"kind": "number", "bounds": [0, 1]}, "x2": {"kind": "ignored"}}
+    columns["diagnosis"] = {"kind": "boolean", "values": ["a", "b"]}
+    one, two = (
+        place(
+            DataConfig(
+                name=str(wards(tmp_path / f"{count}.csv", count)),
+                target="diagnosis",
+                client="who",
+                columns=columns,
+            ),
+            None,
+        )
+        for count in (100, 101)
+    )
+    assert two.names == (*one.names, "100")
+    for client, data in one.clients.items():
+        np.testing.assert_array_equal(data.features, two.clients[client].features)

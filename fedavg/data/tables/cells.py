@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from fedavg.data.tables.files import FileFormat
     from fedavg.data.tables.reading import Arrow, Table
 
-__all__ = ["ArrowCells", "cells_of"]
+__all__ = ["LARGEST", "ArrowCells", "cells_of"]
 
 pc: Any = pyarrow.compute  # its functions are made at run time
 _arrow: Any = pa
 
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _TRAILING = re.compile(r"-?\d+\.0+")
-_LARGEST = 1e30  # what single precision can still square and sum a little of
+LARGEST = 1e30  # what single precision can still square and sum a little of
 _MICROSECONDS = 86_400e6  # a day
 
 
@@ -142,7 +142,7 @@ class ArrowCells:
         else:
             doubles = _parsed(self._text, strip, self._file.decimal or ".", self._file.thousands)
         values = np.array(doubles.to_numpy(zero_copy_only=False), np.float64)
-        values[self.missing | ~(np.abs(values) <= _LARGEST)] = np.nan
+        values[self.missing | ~(np.abs(values) <= LARGEST)] = np.nan
         return values
 
     def words(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:

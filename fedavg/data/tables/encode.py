@@ -121,7 +121,7 @@ def encode(table: Table, schema: Schema, *, private: bool = False) -> Rows:
         owners=(owners[0][kept], owners[1]),
         groups=None if groups is None else (groups[0][kept], groups[1]),
         weights=_weights(table, schema, kept),
-        contents=_contents(table)[kept],
+        contents=_contents(table, schema)[kept],
         notes=tuple(notes),
     )
 
@@ -260,20 +260,24 @@ def _weights(table: Table, schema: Schema, kept: NDArray[np.bool_]) -> NDArray[n
     return weights[kept]
 
 
-def _contents(table: Table) -> NDArray[np.uint64]:
-    """A hash of what stands in each row, cell by cell; columns that number the rows are passed over.
+def _contents(table: Table, schema: Schema) -> NDArray[np.uint64]:
+    """A hash of what stands in each row, cell by cell, without the columns that the schema leaves out.
 
-    It depends neither on the schema, nor on the order of the columns, nor on the file's format, so that runs
-    under other schemas are scored on the same rows.
+    It depends neither on the order of the columns nor on the file's format.  No other row has a say in it
+    where the schema describes every column, which noise demands: a column that numbers the rows, and so
+    changes for everybody when one row goes, is declared an identifier there.
     """
     found = np.zeros(table.rows, np.uint64)
     for name in table.columns:
+        column: Column | None = schema.columns.get(name)
+        if name not in schema.roles and column is not None and column.left_out:
+            continue
         try:
             cells = cells_of(table, name, MARKERS)
         except DataError:  # lists and structures, which no schema can describe
             continue
         numbers = np.full(table.rows, np.nan) if cells.boolean else cells.numbers()
-        if _counts_rows(numbers):
+        if name not in schema.roles and column is None and _counts_rows(numbers):
             continue
         hashed = (numbers + 0.0).view(np.uint64)  # −0 becomes 0
         rest = np.flatnonzero(np.isnan(numbers))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from fedavg.data.tables.cells import LARGEST
 from fedavg.data.tables.columns import Boolean, Category, Date, Identifier, Ignored, Number, Text
 from fedavg.data.tables.columns.category import bucket_of, listed
 from fedavg.data.tables.columns.date import ISO
@@ -198,6 +199,23 @@ def _number_advice(profile: Profile, there: NDArray[np.float64], *, whole: bool)
     return said
 
 
+def _enormous(profile: Profile) -> Guess | None:
+    """Numbers that no model of 32 bits can read are not taken for words."""
+    if profile.cells.temporal or profile.cells.boolean:
+        return None
+    try:
+        values = np.array(profile.words, np.float64)
+    except ValueError:
+        return None
+    if not bool((np.abs(values) > LARGEST).any()):
+        return None
+    return Guess(
+        Ignored(),
+        f"left out: numbers beyond ±{LARGEST:g}, which a model cannot read",
+        ("divide them in the file, or take their logarithm",),
+    )
+
+
 def _stripped(profile: Profile) -> Guess | None:
     """Numbers with a sign before or after them, such as 12 % or $ 5."""
     if profile.cells.numeric or profile.cells.temporal or profile.cells.boolean:
@@ -331,6 +349,7 @@ RULES: tuple[Callable[[Profile], Guess | None], ...] = (
     _empty,
     _boolean,
     _numeric,
+    _enormous,
     _date,
     _category,
     _many_words,

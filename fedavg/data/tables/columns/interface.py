@@ -147,6 +147,9 @@ class Cells(Protocol):
 class Column(Protocol):
     """A kind of column: a registered part of family "column" with these members."""
 
+    left_out: ClassVar[bool]
+    """Whether nothing depends on the column, not even which rows are held out to score on."""
+
     @property
     def markers(self) -> tuple[str, ...]:
         """What stands for a missing cell in this column, besides what stands for it everywhere."""
@@ -180,6 +183,7 @@ class Handled(Part, frozen=True, kw_only=True):
     """
 
     policies: ClassVar[frozenset[str]] = frozenset(POLICIES)
+    left_out: ClassVar[bool] = False
 
     missing: PolicyName = "auto"
     fill: float | str | None = None

@@ -19,6 +19,7 @@ class _LeftOut(Part, frozen=True, kw_only=True):
     """Base of the columns that become nothing."""
 
     what: ClassVar[str] = ""
+    left_out: ClassVar[bool] = True
 
     markers: tuple[str, ...] = ()
 

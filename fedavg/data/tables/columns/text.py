@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class Text(Part, frozen=True, tag="text", kw_only=True):
         >>> len(Text(buckets=64).fields("complaint")), Text().fields("complaint")
         (64, ())
     """
+
+    left_out: ClassVar[bool] = False
 
     buckets: int = 0
     markers: tuple[str, ...] = ()

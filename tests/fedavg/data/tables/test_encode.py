@@ -197,3 +197,19 @@ def test_dates_become_several_fields():
     )
     assert [field.name for field in rows.fields] == ["d days", "d month"]
     np.testing.assert_array_equal(rows.values, [[1, 0], [np.nan, np.nan], [59, 2], [31, 1]])
+
+
+def test_a_row_that_goes_changes_no_other_rows_hash_although_a_column_numbers_them():
+    columns = {
+        "row": Identifier(),
+        "x": Number(bounds=(0, 9)),
+        "who": Identifier(),
+        "y": Boolean(),
+    }
+    schema = Schema(target="y", client="who", columns=columns)
+    cells = {"x": list("12345678"), "who": list("aabbccdd"), "y": ["no", "yes"] * 4}
+    whole = encode(table(row=list("01234567"), **cells), schema, private=True)
+    without = {name: words[2:] for name, words in cells.items()}
+    for numbers in ("012345", "234567"):  # numbered anew, and as they were
+        less = encode(table(row=list(numbers), **without), schema, private=True)
+        np.testing.assert_array_equal(less.contents, whole.contents[2:])

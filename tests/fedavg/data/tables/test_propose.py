@@ -166,6 +166,12 @@ def test_empty_and_constant_columns_are_left_out():
     assert _found(["x", "", "x"]).column == Category(categories=("x",))
 
 
+def test_numbers_beyond_single_precision_are_no_words():
+    found = _found(_texts(RNG.standard_normal(100) * 1e300))
+    assert found.column == Ignored()
+    assert "beyond ±1e+30" in found.why
+
+
 def test_signs_around_numbers_are_taken_off():
     found = _found(["12%", "3.5 %", "7%"] * 9)
     assert found.column == Number(strip="%", unit="%")
