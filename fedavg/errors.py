@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "CapacityError",
     "CheckpointError",
+    "CohortSizeError",
     "ConfigError",
     "DataError",
     "FedAvgError",
@@ -46,6 +47,10 @@ class SchemaError(DataError, ValueError):
 
 class PlanError(FedAvgError):
     """Parts that do not add up to one sound plan: cohort, encoding, noise, sum, accounting."""
+
+
+class CohortSizeError(PlanError):
+    """Cohorts too small for a plan to be sound; the message says which rate or how many clients suffice."""
 
 
 class CapacityError(FedAvgError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fedavg import checks
 from fedavg.audits.audit import audit_plan
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError, ReportError
@@ -51,6 +52,10 @@ def audit_configured(
         ReportError: the file cannot be written.
         PlanError and the packages' own errors: a plan that does not add up, or has no noise.
     """
+    confidence = checks.config.proper_fraction("confidence, such as 0.95,", confidence)
+    for name, count in (("canaries", canaries), ("rounds", rounds)):
+        if count is not None:
+            checks.config.whole(name, count)
     config_path, path = source, out or Path("audit.json")
     if source is not None and source.is_dir():
         config_path = source / "config.toml"
@@ -76,7 +81,7 @@ def audit_configured(
             canaries=canaries,
             confidence=confidence,
             in_the_clear=not protected,
-            faults=Faults(config.simulation.dropout, config.seed),
+            faults=Faults(job.config.simulation.dropout or 0.0, config.seed),
             seed=config.seed,
             on_round=lambda _: progress.advance(task),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -41,6 +42,28 @@ _console = Console()
 _errors = Console(stderr=True)
 
 
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - a command-line flag
+    if wanted:
+        typer.echo(f"fedavg {importlib.metadata.version('secure-fedavg')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version, and leave.",
+        ),
+    ] = False,
+) -> None:
+    """Federated averaging in which the server only ever sees aggregated or encrypted updates."""
+
+
 def _fail(error: Exception) -> NoReturn:
     _errors.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
     raise typer.Exit(2) from error
@@ -55,6 +78,8 @@ fedavg run --epsilon 2 --rounds 30                     more privacy, noise calib
 fedavg run --secure-sum bfv --noise skellam            encrypted sums, another noise
 
 fedavg run --noise none --data digits                  exact averaging, weights stay private
+
+fedavg run --noise none --data loans.csv --target default     a table of your own (see 'fedavg init')
 
 fedavg run CONFIG.toml --out runs/mine                 all settings from a file
 """
@@ -87,9 +112,28 @@ def run(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Built-in name (see 'fedavg data list'), or PATH.npz, .csv, .parquet"),
+        typer.Option(
+            help="Built-in name (see 'fedavg data list'), a .csv, .parquet or .npz, or a folder of images."
+        ),
     ] = None,
     clients: Annotated[int | None, typer.Option(help="Clients to spread the data over.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column of a table that is predicted.")] = None,
+    client: Annotated[
+        str | None, typer.Option(help="Column of a table that says whose row it is.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What is predicted: classes | numbers | multi-label")
+    ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(help="What the columns are: a file that 'fedavg data schema' wrote."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Share of the clients asked each round.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Built-in name, or package.module:factory.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to create.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Public seed: split, partition, initial weights.")
@@ -115,6 +159,12 @@ def run(
         "privacy.ledger": None if ledger is None else str(ledger),
         "data.name": data,
         "data.clients": clients,
+        "data.target": target,
+        "data.client": client,
+        "data.task": task,
+        "data.schema": None if schema is None else str(schema),
+        "cohort.rate": rate,
+        "model.name": model,
         "seed": seed,
         "simulation.workers": workers,
         "baseline": baseline,

@@ -6,6 +6,7 @@ An unknown key is an error that names the key and the nearest right one.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import os
 import re
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fedavg.config.blocks import blocks_of
+from fedavg.config.defaults import Facts, with_defaults
 from fedavg.config.encoding import build_encoding, build_stages
 from fedavg.config.models import personalization_of, spec_of
 from fedavg.config.parts import check_names, part_of, stages_of
@@ -28,13 +30,17 @@ from fedavg.config.settings import (
     section,
 )
 from fedavg.config.training import learning_schedule, local_training, server_optimizer
+from fedavg.data.dataset import NUMBERS
 from fedavg.data.placement import place
-from fedavg.errors import ConfigError, PlanError
+from fedavg.errors import CohortSizeError, ConfigError, PlanError
 from fedavg.models.zoo import count_parameters
 from fedavg.optimizers.server import AveragedIterates
 from fedavg.parts import load_plugins
 from fedavg.plan.calibration import calibrated
+from fedavg.plan.feasibility import cohort_bounds
 from fedavg.plan.plan import Budget, Plan
+from fedavg.plan.remedies import enough_rate
+from fedavg.plan.resolution import noise_to_signal, resolve
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
 
     from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.data.dataset import Dataset
+    from fedavg.data.settings import Chosen
     from fedavg.data.tables.propose import Proposal
     from fedavg.data.task import Task
     from fedavg.models.spec import ModelSpec
@@ -129,8 +136,8 @@ class Job:
     """A configuration made real: data on clients, a model, a plan.
 
     `config` has all that was chosen for its data filled in; `proposal` gives the reasons, where a schema was
-    proposed.  `parameters` are those that are trained and sent, `unsent` those that are frozen or stay at
-    the clients.
+    proposed, and `chosen` those of settings that were left open.  `parameters` are those that are trained
+    and sent, `unsent` those that are frozen or stay at the clients.
     """
 
     config: Config
@@ -141,6 +148,7 @@ class Job:
     unsent: int
     plan: Plan
     proposal: Proposal | None = None
+    chosen: tuple[Chosen, ...] = ()
 
     @property
     def size(self) -> str:
@@ -164,8 +172,9 @@ def build_job(config: Config) -> Job:
     statistics = _statistics(config.secure_sum) if config.privacy.noise == "none" else None
     placed = place(config.data, statistics, seed=config.seed)
     task, clients = placed.task, placed.clients
-    config = msgspec.structs.replace(config, data=placed.config)
     shape = tuple(int(n) for n in task.train.features.shape[1:])
+    facts = Facts(placed.own, len(clients), math.prod(shape), task.train.kind == NUMBERS)
+    config, chosen = with_defaults(msgspec.structs.replace(config, data=placed.config), facts)
     model = spec_of(config.model, shape, task.outputs, seed=config.seed)
     built, training = model.build(), local_training(config.local)
     personal = personalization_of(config.personalization, training)
@@ -173,17 +182,36 @@ def build_job(config: Config) -> Job:
     parameters = count_parameters(built)
     blocks = blocks_of(config.blocks, config.local, built)
     sensitivity = _sensitivity(config, task, clients, built, parameters)
-    plan = build_plan(config, parameters, sensitivity, blocks)
+    population = config.privacy.population or len(clients)
+    plan = build_plan(config, parameters, sensitivity, blocks, population)
     if plan.noise is not None and config.privacy.noise_multiplier is None:
-        plan = calibrated(
-            plan,
-            num_clients=config.privacy.population or len(clients),
-            vector_length=parameters,
-            num_rounds=config.rounds,
-            largest_client=max(len(data) for data in clients.values()),
-        )
+        size = {"vector_length": parameters, "num_rounds": config.rounds}
+        largest = max(len(data) for data in clients.values())
+        plan = _calibrated(plan, num_clients=population, largest_client=largest, **size)
     unsent = sum(part.numel() for part in built.parameters()) - parameters
-    return Job(config, task, clients, model, parameters, unsent, plan, placed.proposal)
+    chosen = (*placed.chosen, *chosen)
+    return Job(config, task, clients, model, parameters, unsent, plan, placed.proposal, chosen)
+
+
+def _calibrated(plan: Plan, **sizes: int) -> Plan:
+    """The plan with the least noise for its budget; for a population too small for it, the cost of more."""
+    try:
+        return calibrated(plan, **sizes)
+    except CohortSizeError as error:
+        rounds, clients = sizes["num_rounds"], sizes["num_clients"]
+        check = functools.partial(cohort_bounds, num_rounds=rounds)
+        enough = enough_rate(plan, clients, check)
+        if enough is None:
+            raise
+        larger, rate = enough
+        found = calibrated(larger, **sizes)
+        ratio = noise_to_signal(resolve(found, **sizes))
+        noise = math.nan if found.noise is None else found.noise.noise_multiplier
+        raise CohortSizeError(
+            f"{error}. At a rate of {rate:g}, epsilon {plan.budget.epsilon:g} over {rounds:,} rounds costs a "
+            f"noise multiplier of {noise:.2f}: the noise is {ratio:.2g} times as long as the longest mean "
+            "update"
+        ) from None
 
 
 def _statistics(sums: SumConfig) -> SecureSum:
@@ -217,6 +245,7 @@ def build_plan(
     parameters: int,
     sensitivity: SensitivityMap | None = None,
     blocks: Blocks | None = None,
+    num_clients: int | None = None,
 ) -> Plan:
     """The plan of a configuration, its noise not yet calibrated when no multiplier is given.
 
@@ -225,6 +254,7 @@ def build_plan(
         parameters: d, of its model.
         sensitivity: what "selective" encrypts.
         blocks: what each client trains, where it is not all of the model.
+        num_clients: N; bits that are left open follow the cohort; None for one client.
 
     Raises:
         ConfigError, PlanError: what does not add up.
@@ -237,9 +267,12 @@ def build_plan(
         epsilon = default if privacy.epsilon is None else privacy.epsilon
     tail, training = config.server.average_tail, local_training(config.local)
     averaging = AveragedIterates(tail) if tail else None
+    cohort = _cohort(config.cohort)
+    expected = 1.0 if num_clients is None else cohort.expected_size(num_clients)
+    length = parameters if blocks is None else max(blocks.lengths)
     return Plan(
-        cohort=_cohort(config.cohort),
-        encoding=build_encoding(config, parameters if blocks is None else max(blocks.lengths)),
+        cohort=cohort,
+        encoding=build_encoding(config, length, expected),
         noise=noise,
         secure_sum=_secure_sum(config.secure_sum, sensitivity),
         local_training=training,
@@ -259,7 +292,7 @@ def build_plan(
 
 
 def _cohort(config: CohortConfig) -> Cohort:
-    settings = {"rate": config.rate, "size": config.size}
+    settings = {"rate": 0.2 if config.rate is None else config.rate, "size": config.size}
     return part_of("cohort", config.kind, settings, config.options)
 
 
@@ -289,9 +322,10 @@ def _secure_sum(config: SumConfig, sensitivity: SensitivityMap | None) -> Secure
 def _selective(config: SumConfig, sensitivity: SensitivityMap | None) -> Selective:
     if sensitivity is None:
         raise ConfigError("secure_sum.kind 'selective' needs a SensitivityMap of the model")
-    rates = (config.dropout_rate, config.corrupt_rate)
+    dropout = 0.1 if config.dropout_rate is None else config.dropout_rate
+    rates = (dropout, config.corrupt_rate)
     key_at = config.key_at or "clients"
     encrypted = Ckks(*rates, key_at) if config.scheme == "ckks" else Bfv(*rates, key_at)
     if config.rest == "insecure-plain":
-        return Selective(encrypted, InsecurePlain(config.dropout_rate), sensitivity)
+        return Selective(encrypted, InsecurePlain(dropout), sensitivity)
     return Selective(encrypted, SecAgg(*rates, config.threat_model), sensitivity)

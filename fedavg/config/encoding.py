@@ -33,12 +33,13 @@ def build_stages(config: Config) -> tuple[UpdateStage, ...]:
     return tuple(stages)
 
 
-def build_encoding(config: Config, parameters: int) -> Encoding:
+def build_encoding(config: Config, parameters: int, cohort: float = 1) -> Encoding:
     """The encoding that noise, rounding and rotation ask for.
 
     Args:
         config: the configuration.
         parameters: d, of its model.
+        cohort: expected clients a round, who draw the noise together.
 
     Raises:
         ConfigError: a rounding that does not go with the noise or the bits.
@@ -52,7 +53,7 @@ def build_encoding(config: Config, parameters: int) -> Encoding:
                 "stochastically rounded vector; leave it at 'auto'"
             )
         length = sent_length(build_stages(config), parameters, local_training(config.local))
-        bits = encoding.bits or bits_for(length)
+        bits = encoding.bits or bits_for(length, cohort)
         return FixedPoint(config.privacy.clip, bits, encoding.rotate, rotation_seed=config.seed)
     if encoding.rounding == "nearest" and (encoding.rotate or encoding.bits == 1):
         raise ConfigError(

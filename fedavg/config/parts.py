@@ -94,7 +94,9 @@ def check_names(config: Config) -> None:
     """
     for key in _NAMED:
         table, _, last = key.partition(".")
-        check_name(key, getattr(getattr(config, table), last))
+        name = getattr(getattr(config, table), last)
+        if name is not None:  # left open, to follow the data
+            check_name(key, name)
     stages_of(config.stages)
 
 

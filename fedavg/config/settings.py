@@ -54,11 +54,12 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Poisson with a rate, or fixed with a size; a round without a sum is tried again `retries` times.
 
-    Left out, retries are 2 without noise, and 0 with it, where there can be none.
+    Left out, retries are 2 without noise, and 0 with it, where there can be none. A rate that is left out
+    is .2 under noise, and follows the number of clients without it.
     """
 
     kind: str = "poisson"
-    rate: float = 0.2
+    rate: float | None = None
     size: int = 100
     retries: int | None = None
     options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
@@ -67,14 +68,15 @@ class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Training at a client; batch_size 0 is the full batch, steps 0 leaves them to the epochs.
 
-    Milestones are shares of the rounds after the warm-up, which is in rounds; clip_gradient 0 is none.
+    Milestones are shares of the rounds after the warm-up, which is in rounds; clip_gradient 0 is none. A
+    learning rate that is left out follows the data.
     """
 
     epochs: int = 4
     batch_size: int = 0
     steps: int = 0
     optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "sgd"
-    lr: float = 1.0
+    lr: float | None = None
     schedule: Literal["constant", "step", "cosine"] = "constant"
     milestones: tuple[float, ...] = (0.5, 0.75)
     factor: float = 0.1
@@ -96,12 +98,13 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The server's step; average_tail > 0 releases the mean of the last rounds' models.
 
     Without beta1: 0.9, and 0 for "adagrad". The schedule is as in [local]. `weighting` "auto" weighs
-    clients by their examples without noise, and equally with it.
+    clients by their examples without noise, and equally with it. Optimiser, learning rate and schedule that
+    are left out follow the data.
     """
 
-    optimizer: str = "momentum"
-    lr: float = 3.0
-    schedule: Literal["constant", "step", "cosine"] = "constant"
+    optimizer: str | None = None
+    lr: float | None = None
+    schedule: Literal["constant", "step", "cosine"] | None = None
     milestones: tuple[float, ...] = (0.5, 0.75)
     factor: float = 0.1
     warmup: int = 0
@@ -179,7 +182,7 @@ class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     choice: Literal["public", "random", "clients"] = "public"
     rest: Literal["secagg", "insecure-plain"] = "secagg"
     threat_model: Literal["malicious", "malicious-local", "semi-honest"] = "malicious"
-    dropout_rate: float = 0.1
+    dropout_rate: float | None = None
     corrupt_rate: float = 0.1
     options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
@@ -239,10 +242,13 @@ class PluginsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """This machine: worker processes (-1: one a core), and simulated drop-outs."""
+    """This machine: worker processes (-1: one a core), and the share of simulated drop-outs.
+
+    Drop-outs that are left out are 3 %, and none among fewer than ten clients without noise.
+    """
 
     workers: int = -1
-    dropout: float = 0.03
+    dropout: float | None = None
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

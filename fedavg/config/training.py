@@ -21,7 +21,7 @@ def learning_schedule(config: LocalConfig | ServerConfig) -> Schedule:
     Raises:
         ConfigError: a value outside its range.
     """
-    return Schedule(config.schedule, config.milestones, config.factor, config.warmup)
+    return Schedule(config.schedule or "constant", config.milestones, config.factor, config.warmup)
 
 
 def local_training(config: LocalConfig) -> LocalTraining:
@@ -34,7 +34,7 @@ def local_training(config: LocalConfig) -> LocalTraining:
         epochs=config.epochs,
         batch_size=config.batch_size or None,
         optimizer=config.optimizer,
-        lr=config.lr,
+        lr=1.0 if config.lr is None else config.lr,
         schedule=learning_schedule(config),
         l1=config.l1,
         l2=config.l2,
@@ -58,4 +58,5 @@ def server_optimizer(config: ServerConfig) -> ServerOptimizer:
     """
     names = ("lr", "momentum", "beta1", "beta2", "tau")
     settings = {name: getattr(config, name) for name in names}
-    return part_of("server_optimizer", config.optimizer, settings, config.options)
+    settings["lr"] = 3.0 if config.lr is None else config.lr
+    return part_of("server_optimizer", config.optimizer or "momentum", settings, config.options)

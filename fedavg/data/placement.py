@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import numpy as np
 
 from fedavg import checks
 from fedavg.data import partition
-from fedavg.data.settings import DataConfig
+from fedavg.data.settings import Chosen, DataConfig
 from fedavg.data.skew import skew_features
 from fedavg.data.sources import SOURCES
 from fedavg.data.tables.files import is_table
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from fedavg.data.tables.propose import Proposal
     from fedavg.data.task import Task
     from fedavg.sums.interface import SecureSum
+
+_CLIENTS = 1000  # of the built-in example
+_ROWS = 20  # for each client
 
 __all__ = ["Examples", "Loaded", "Placed", "load", "names_of", "pieces_of", "place"]
 
@@ -99,6 +103,8 @@ class Placed:
         names: of the clients, in their order.
         config: with everything that was chosen for it filled in.
         proposal: the schema that was proposed for a table, or None.
+        own: whether the examples are of the user's own, and not a built-in set.
+        chosen: settings that were left open, with the reason of each choice.
     """
 
     task: Task
@@ -106,6 +112,8 @@ class Placed:
     names: tuple[str, ...]
     config: DataConfig
     proposal: Proposal | None
+    own: bool = False
+    chosen: tuple[Chosen, ...] = ()
 
 
 def load(data: DataConfig, *, private: bool) -> Loaded:
@@ -199,9 +207,8 @@ def pieces_of(examples: Examples, data: DataConfig, *, seed: int) -> list[NDArra
         ConfigError: natural clients where nothing says whose the examples are, or others where a column does.
         DataError: a partition that the examples do not allow.
     """
-    strata, count, kind = examples.strata, data.clients, data.partition
-    if kind == "auto":
-        kind = "noisy-sort" if examples.owners is None else "natural"
+    data, _ = _with_defaults(data, examples, own=data.name not in SOURCES)
+    strata, count, kind = examples.strata, data.clients or 0, data.partition
     if (kind == "natural" and examples.owners is None) or (data.client and kind != "natural"):
         raise ConfigError(
             "data.partition = 'natural' and data.client, the column that says whose row it is, go "
@@ -220,7 +227,7 @@ def pieces_of(examples: Examples, data: DataConfig, *, seed: int) -> list[NDArra
             return partition.quantity(strata, count, alpha=data.alpha, seed=seed)
         case "noisy-sort":
             return partition.noisy_sort(strata, count, spread=data.spread, seed=seed)
-        case "natural":
+        case "natural" | "auto":
             return [] if examples.owners is None else partition.natural(examples.owners[0])
 
 
@@ -244,10 +251,39 @@ def place(data: DataConfig, statistics: SecureSum | None, *, seed: int = 0) -> P
         (5, 10)
     """
     loaded = load(data, private=statistics is None)
-    pieces = pieces_of(loaded.examples, data, seed=seed)
+    own = data.name not in SOURCES
+    config, chosen = _with_defaults(loaded.config, loaded.examples, own=own)
+    pieces = pieces_of(loaded.examples, config, seed=seed)
+    config = msgspec.structs.replace(config, clients=len(pieces))
     task, clients = loaded.examples.placed(pieces, statistics, seed=seed)
     clients = skew_features(clients, data.feature_skew, strength=data.feature_strength, seed=seed)
-    return Placed(task, clients, names_of(loaded.examples, pieces), loaded.config, loaded.proposal)
+    names = names_of(loaded.examples, pieces)
+    return Placed(task, clients, names, config, loaded.proposal, own, chosen)
+
+
+def _with_defaults(
+    data: DataConfig, examples: Examples, *, own: bool
+) -> tuple[DataConfig, tuple[Chosen, ...]]:
+    """Fill in how many clients there are, and how the examples lie on them, where that is left open."""
+    natural = examples.owners is not None
+    given, found = data, list[Chosen]()
+    if data.partition == "auto":
+        scheme = "natural" if natural else "iid" if own else "noisy-sort"
+        data = msgspec.structs.replace(data, partition=scheme)
+        if scheme == "iid":
+            why = (
+                "nothing says whose an example is; real clients are less alike, as under dirichlet"
+            )
+            found.append(Chosen("data.partition", scheme, why))
+    if data.clients is None and data.partition != "natural":
+        rows = len(examples.strata)
+        data = msgspec.structs.replace(
+            data, clients=min(max(rows // _ROWS, 3), _CLIENTS) if own else _CLIENTS
+        )
+        if own:
+            why = f"{rows:,} examples to train on make about {_ROWS} for each, and at most {_CLIENTS:,}"
+            found.append(Chosen("data.clients", data.clients, f"{why} clients"))
+    return (data, tuple(found)) if data != given else (given, ())
 
 
 def names_of(examples: Examples, pieces: Sequence[NDArray[np.int64]]) -> tuple[str, ...]:

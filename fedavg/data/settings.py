@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -10,9 +11,28 @@ from fedavg.data.split import SplitName
 from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.schema import TaskName
 
-__all__ = ["DataConfig", "PartitionName"]
+__all__ = ["Chosen", "DataConfig", "PartitionName"]
 
 PartitionName = Literal["auto", "noisy-sort", "iid", "shards", "dirichlet", "quantity", "natural"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One setting that was chosen.
+
+    Args:
+        key: dotted, as in a configuration.
+        value: what it is.
+        why: completes "chosen because".
+    """
+
+    key: str
+    value: object
+    why: str
+
+    def __str__(self) -> str:
+        shown = f'"{self.value}"' if isinstance(self.value, str) else f"{self.value}"
+        return f"{self.key} = {shown}, chosen because {self.why}"
 
 
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,7 +46,9 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     for a vocabulary. `declared` = false says that the columns were read off the rows. Without a schema, one
     is proposed from the rows, which noise does not allow.
 
-    `partition` "auto" is "natural" where the examples say whose they are, and "noisy-sort" otherwise.
+    `clients` that are left out are 1,000 for a built-in set, and follow the rows of a file. `partition`
+    "auto" is "natural" where the examples say whose they are, and else "noisy-sort" for a built-in set and
+    "iid" for a file.
     `test_fraction` of the rows are held out to score on, or of the clients or groups, as `split` says.
     """
 
@@ -47,7 +69,7 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     )
     vocabulary: dict[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
     buckets: int = 0
-    clients: int = 1000
+    clients: int | None = None
     partition: PartitionName = "auto"
     feature_skew: Literal["none", "affine", "rotation", "noise"] = "none"
     feature_strength: float = 0.3

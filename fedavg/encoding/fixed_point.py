@@ -68,16 +68,23 @@ def hadamard(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return out / math.sqrt(length)
 
 
-def bits_for(vector_length: int) -> int:
+def bits_for(vector_length: int, cohort: float = 1) -> int:
     """Return the smallest bit width at which stochastic rounding costs about 1 % of the norm.
 
-    That is clip·scale ≥ 3.5·√d, where clip·scale = 2^(bits−1) − 1.
+    That is clip·scale ≥ 3.5·√d, where clip·scale = 2^(bits−1) − 1.  For n clients that draw a sum's noise
+    together, it is 8·√n at least, so that each share of it, 1/√n of a noise of a third of the clip or more,
+    spans two units of the grid (`dp.RoundedGaussianSumEvent`).
+
+    Args:
+        vector_length: d.
+        cohort: n, expected clients a round.
 
     Example:
-        >>> bits_for(1970)
-        9
+        >>> bits_for(1970), bits_for(6, 90)
+        (9, 8)
     """
-    return 1 + math.ceil(math.log2(3.5 * math.sqrt(max(vector_length, 1)) + 1))
+    fineness = max(3.5 * math.sqrt(max(vector_length, 1)), 8 * math.sqrt(cohort))
+    return 1 + math.ceil(math.log2(fineness + 1))
 
 
 class Encoding(Protocol):

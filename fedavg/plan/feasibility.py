@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Protocol
 
 from dp import DpError
 from fedavg.algorithms.blocks.deal import dealt_bounds
-from fedavg.errors import PlanError
+from fedavg.errors import CohortSizeError, PlanError
+from fedavg.plan.remedies import in_words
 
 if TYPE_CHECKING:
     from fedavg.plan.plan import Plan
     from fedavg.privacy.sampling import CohortBounds
     from fedavg.sums.interface import SecureSum
 
-__all__ = ["check_drawable", "cohort_bounds", "honest_fraction"]
+__all__ = ["check_drawable", "cohort_bounds", "honest_fraction", "skipped_share"]
 
 _COHORT_TAIL = 1e-12  # per round; enters δ
 
@@ -64,19 +66,27 @@ def cohort_bounds(plan: Plan, num_clients: int, num_rounds: int) -> CohortBounds
     """Sizes between which a round runs, for one population.
 
     Raises:
-        PlanError: cohorts too small for the threat model, or that fall outside too often.
+        CohortSizeError: cohorts too small for the threat model, or that fall outside too often; the message
+            says which rate or which number of clients is enough.
     """
-    floor = plan.secure_sum.smallest_cohort()
-    if plan.noise is not None and plan.noise.distributed:
-        floor = max(floor, _smallest_with_honest_noise(plan.secure_sum))
+    try:
+        return _sound_bounds(plan, num_clients, num_rounds)
+    except CohortSizeError as error:
+        check = functools.partial(_sound_bounds, num_rounds=num_rounds)
+        raise CohortSizeError(f"{error}: {in_words(plan, num_clients, check)}") from None
+
+
+def _sound_bounds(plan: Plan, num_clients: int, num_rounds: int) -> CohortBounds:
+    floor = _floor(plan)
     count = 1 if plan.blocks is None else plan.blocks.count
     expected = plan.cohort.expected_size(num_clients) / count
     if expected < floor:
-        what = "cohorts" if plan.blocks is None else f"rosters of one block of {count}"
-        raise PlanError(
-            f"{what} of about {expected:g} are too small: {plan.secure_sum.kind} under its threat "
-            f"model needs at least {floor} clients a round; raise the rate or the number of "
-            "clients, or assume fewer drop-outs and colluders"
+        what = "a round" if plan.blocks is None else f"one block of {count}"
+        noisy = plan.noise is not None and plan.noise.distributed
+        raise CohortSizeError(
+            f"{what} asks about {expected:g} of {num_clients:,} clients, too few: {plan.secure_sum.kind} "
+            f"under its threat model needs {floor} or more"
+            f"{', so that enough noise comes from honest clients' if noisy else ''}"
         )
     attendance = 1 - plan.secure_sum.dropout_rate
     if plan.blocks is None:
@@ -84,12 +94,29 @@ def cohort_bounds(plan: Plan, num_clients: int, num_rounds: int) -> CohortBounds
     else:
         bounds = dealt_bounds(plan.cohort, count, num_clients, floor, _COHORT_TAIL, attendance)
     if plan.noise is not None and bounds.outside * num_rounds > plan.budget.delta / 100:
-        raise PlanError(
-            f"a roster falls outside {bounds.floor} … {bounds.cap} with probability "
-            f"{bounds.outside:.1e} a round, too much for delta={plan.budget.delta:g}: "
-            "raise the rate or the number of clients"
+        raise CohortSizeError(
+            f"a round asks about {expected:g} of {num_clients:,} clients, and their number falls outside "
+            f"{bounds.floor} … {bounds.cap}, for which {plan.secure_sum.kind} is sound, with a probability "
+            f"of {bounds.outside:.1e}; a delta of {plan.budget.delta:g} over {num_rounds:,} rounds allows "
+            f"{plan.budget.delta / 100 / num_rounds:.0e}"
         )
     return bounds
+
+
+def skipped_share(plan: Plan, num_clients: int, bounds: CohortBounds) -> float:
+    """The share of the rounds that are too small to run, without noise, where neighbours do not count."""
+    if plan.blocks is not None:
+        return bounds.outside
+    attendance = 1 - plan.secure_sum.dropout_rate
+    # Bounds hold for one client less, too; so those for one client more are those of this population.
+    return plan.cohort.bounds(num_clients + 1, _floor(plan), _COHORT_TAIL, attendance).outside
+
+
+def _floor(plan: Plan) -> int:
+    floor = plan.secure_sum.smallest_cohort()
+    if plan.noise is not None and plan.noise.distributed:
+        return max(floor, _smallest_with_honest_noise(plan.secure_sum))
+    return floor
 
 
 def _smallest_with_honest_noise(sums: SecureSum) -> int:

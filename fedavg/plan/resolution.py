@@ -14,7 +14,7 @@ from fedavg.algorithms.interface import RoundFacts
 from fedavg.errors import PlanError
 from fedavg.parts import Trait, traits_of
 from fedavg.plan.codec import canonical
-from fedavg.plan.feasibility import check_drawable, cohort_bounds, honest_fraction
+from fedavg.plan.feasibility import check_drawable, cohort_bounds, honest_fraction, skipped_share
 from fedavg.privacy.noise import Sensitivity, Shares, guaranteed_variance, share_stddev
 from fedavg.sums.interface import SumSpec
 
@@ -290,8 +290,10 @@ class Resolution:
                 f"({self.vector_length:,} parameters, cohorts of about {self.expected_cohort:.0f}): "
                 "client-level privacy needs many clients or a small model, this one will hardly learn"
             )
-        if self.plan.noise is None and self.bounds.outside > 0.01:
-            found.append(f"{self.bounds.outside:.0%} of the rounds will be skipped as too small")
+        if self.plan.noise is None:
+            skipped = skipped_share(self.plan, self.num_clients, self.bounds)
+            if skipped > 0.01:
+                found.append(f"{skipped:.0%} of the rounds will be skipped as too small")
         return tuple(found)
 
     @property

@@ -72,5 +72,7 @@ def _announce_data(job: Job, console: Console) -> None:
         console.print(schema_table(job.proposal, title))
         for line in advice_lines(job.proposal):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for chosen in job.chosen:
+        console.print(str(chosen), markup=False, highlight=False, soft_wrap=True)
     for note in job.task.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)

@@ -135,7 +135,7 @@ def _federation(job: Job) -> Federation:
         job.clients,
         job.plan,
         evaluate=job.task.test,
-        faults=Faults(config.simulation.dropout, config.seed),
+        faults=Faults(config.simulation.dropout or 0.0, config.seed),
         seed=config.seed,
         population=config.privacy.population,
     )

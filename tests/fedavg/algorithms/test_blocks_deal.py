@@ -137,7 +137,7 @@ def test_the_servers_own_view_counts_the_least_roster_of_a_block():
 
 
 def test_blocks_with_too_few_clients_are_refused_before_any_round():
-    with pytest.raises(PlanError, match="rosters of one block of 2"):
+    with pytest.raises(PlanError, match="one block of 2 asks about"):
         resolution_with(CUTS["layers"], n=5, name="secagg")
 
 

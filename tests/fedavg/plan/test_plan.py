@@ -90,7 +90,7 @@ def test_caps_below_one_are_refused(name):
 
 
 def test_a_cohort_too_small_for_the_threat_model_is_refused_with_the_remedy():
-    with pytest.raises(PlanError, match="too small.*raise the rate"):
+    with pytest.raises(PlanError, match="too few.*it takes a rate of"):
         resolve(plan_with(cohort=PoissonCohort(0.002)), **POPULATION)
     with pytest.raises((PlanError, SecAggError)):
         resolve(plan_with(cohort=FixedCohort(2), noise=CentralGaussian(1.0)), **POPULATION)

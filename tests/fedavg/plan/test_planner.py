@@ -65,7 +65,7 @@ def test_the_answer_is_that_of_the_plan_that_would_run(clients, rate, rounds, no
 
 
 def test_what_no_run_could_do_has_no_budget():
-    with pytest.raises(PlanError, match="too small"):
+    with pytest.raises(PlanError, match="too few"):
         answer(Setting(rate=0.01, clients=200), 1.0)
 
 

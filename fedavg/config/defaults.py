@@ -1,0 +1,148 @@
+"""Settings that a configuration leaves open, chosen by the data, each with its reason.
+
+For the built-in sets the choice is that of the built-in example.  Nothing here looks at a row: a choice
+rests on public counts, on the kind of what is predicted, and on which settings were made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fedavg.data.settings import Chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedavg.config.settings import Config
+
+__all__ = ["Facts", "with_defaults"]
+
+_FEW_CLIENTS = 10  # fewer cannot bear one that falls silent
+_EXAMPLE = "as in the built-in example"
+_ADAPTIVE = ("adam", "yogi", "adagrad")  # whose step has the size of the learning rate
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the choices rest on.
+
+    Args:
+        own: whether the examples are of the user's own, and not a built-in set.
+        clients: N.
+        inputs: numbers that a model reads of one example.
+        numbers: whether numbers are predicted.
+    """
+
+    own: bool
+    clients: int
+    inputs: int
+    numbers: bool
+
+
+def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, ...]]:
+    """Fill in what the configuration leaves open.
+
+    Args:
+        config: whose open settings are None.
+        facts: about the data.
+
+    Returns:
+        The configuration without open settings, and what was chosen; nothing is chosen for a set for which
+        the built-in example's value is taken.
+
+    Example:
+        >>> from fedavg.config.settings import Config
+        >>> config, chosen = with_defaults(Config(), Facts(True, 1000, 20, numbers=True))
+        >>> config.local.lr, chosen[1].key
+        (0.05, 'local.lr')
+    """
+    found: list[Chosen] = []
+    for key, rule in _RULES.items():
+        table, _, name = key.partition(".")
+        section = getattr(config, table)
+        if getattr(section, name) is not None:
+            continue
+        value, why = rule(config, facts)
+        section = msgspec.structs.replace(section, **{name: value})
+        config = msgspec.structs.replace(config, **{table: section})
+        if why != _EXAMPLE:
+            found.append(Chosen(key, value, why))
+    return config, tuple(found)
+
+
+def _rate(config: Config, facts: Facts) -> tuple[float, str]:
+    clients = facts.clients
+    if config.privacy.noise != "none":
+        return 0.2, _EXAMPLE
+    if clients <= 50:
+        return 1.0, f"{clients} clients are few: all of them train in every round"
+    asked = min(max(50.0, 0.2 * clients), 200.0)
+    rate = float(f"{asked / clients:.2g}")
+    if rate == 0.2:
+        return rate, _EXAMPLE
+    return rate, f"about {asked:.0f} of {clients:,} clients a round are enough without noise"
+
+
+def _exampled(config: Config, facts: Facts) -> bool:
+    """Whether the built-in example's learning rates fit: its sets, and classes under a clip and noise."""
+    return not facts.own or (config.privacy.noise != "none" and not facts.numbers)
+
+
+def _local_rate(config: Config, facts: Facts) -> tuple[float, str]:
+    if config.local.optimizer in ("adam", "adamw"):
+        return 0.01, "it is usual for Adam"
+    if _exampled(config, facts):
+        return 1.0, _EXAMPLE
+    if config.model.name == "softmax":
+        rate = float(f"{min(0.1, 1 / facts.inputs):.2g}")
+        return rate, f"a step of at most 1 / {facts.inputs} inputs of unit scale cannot overshoot"
+    return 0.1, "it is usual for SGD on inputs of unit scale"
+
+
+def _server(config: Config, facts: Facts) -> tuple[str, str]:
+    if config.privacy.noise != "none" or not facts.own or config.blocks != type(config.blocks)():
+        return "momentum", _EXAMPLE
+    return "adam", "its step depends little on the scale of the data"
+
+
+def _server_rate(config: Config, facts: Facts) -> tuple[float, str]:
+    if config.server.optimizer in _ADAPTIVE:
+        if config.model.name == "softmax":
+            return 0.1, "the weights of a linear model are about 1"
+        return 0.03, "the weights of a network are well below 1"
+    if _exampled(config, facts):
+        return 3.0, _EXAMPLE
+    return 1.0, "the mean of the clients' updates is applied as it is"
+
+
+def _schedule(config: Config, facts: Facts) -> tuple[str, str]:
+    del facts
+    if config.server.optimizer in _ADAPTIVE:
+        return "cosine", "steps of a fixed size have to become smaller towards the end"
+    return "constant", _EXAMPLE
+
+
+def _assumed(config: Config, facts: Facts) -> tuple[float, str]:
+    if config.privacy.noise == "none" and facts.clients < _FEW_CLIENTS:
+        return 0.0, f"{facts.clients} clients are too few to go on without one of them"
+    return 0.1, _EXAMPLE
+
+
+def _simulated(config: Config, facts: Facts) -> tuple[float, str]:
+    value, why = _assumed(config, facts)
+    return (value, why) if not value else (0.03, _EXAMPLE)
+
+
+# In this order: later ones read what earlier ones have chosen.
+_RULES: dict[str, Callable[[Config, Facts], tuple[Any, str]]] = {
+    "cohort.rate": _rate,
+    "local.lr": _local_rate,
+    "server.optimizer": _server,
+    "server.lr": _server_rate,
+    "server.schedule": _schedule,
+    "secure_sum.dropout_rate": _assumed,
+    "simulation.dropout": _simulated,
+}

@@ -1,0 +1,105 @@
+"""What to change where cohorts are too small for a plan to be sound, in numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dp import DpError
+from fedavg.errors import FedAvgError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedavg.plan.plan import Plan
+
+__all__ = ["enough_clients", "enough_rate", "in_words"]
+
+_MOST_CLIENTS = 10_000_000
+_TOLD = (FedAvgError, DpError)
+
+
+def enough_rate(
+    plan: Plan, num_clients: int, check: Callable[[Plan, int], object]
+) -> tuple[Plan, float] | None:
+    """The smallest rate, to one part in a hundred, at which the plan passes a check.
+
+    Args:
+        plan: that does not pass it.
+        num_clients: N, which stays.
+        check: raises where a plan does not fit a number of clients.
+
+    Returns:
+        The plan at that rate, and the rate; None where no rate is enough, or where the cohort has none.
+    """
+    if "rate" not in getattr(plan.cohort, "__struct_fields__", ()):
+        return None
+
+    def at(percent: int) -> Plan:
+        cohort = msgspec.structs.replace(plan.cohort, rate=percent / 100)  # pyright: ignore[reportArgumentType] - it has that field
+        return replace(plan, cohort=cohort)
+
+    low, high = 0, 100
+    if not _passes(at(high), num_clients, check):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _passes(at(middle), num_clients, check) else (middle, high)
+    return at(high), high / 100
+
+
+def enough_clients(
+    plan: Plan, num_clients: int, check: Callable[[Plan, int], object]
+) -> int | None:
+    """The smallest number of clients, rounded up to two digits, with which the plan passes a check.
+
+    Args:
+        plan: that does not pass it with so few.
+        num_clients: N that is too small.
+        check: raises where a plan does not fit a number of clients.
+
+    Returns:
+        The number; None where ten million are not enough.
+    """
+    low, high = num_clients, 2 * num_clients
+    while not _passes(plan, high, check):
+        low, high = high, 2 * high
+        if high > _MOST_CLIENTS:
+            return None
+    while high - low > max(high // 100, 1):
+        middle = (low + high) // 2
+        low, high = (low, middle) if _passes(plan, middle, check) else (middle, high)
+    unit = 10 ** max(len(str(high)) - 2, 0)
+    return math.ceil(high / unit) * unit
+
+
+def in_words(plan: Plan, num_clients: int, check: Callable[[Plan, int], object]) -> str:
+    """What would be sound, as a sentence.
+
+    Args:
+        plan: that does not pass the check.
+        num_clients: N that is too small.
+        check: raises where a plan does not fit a number of clients.
+    """
+    rate, clients = (find(plan, num_clients, check) for find in (enough_rate, enough_clients))
+    ways: list[str] = []
+    if isinstance(rate, tuple):
+        ways.append(f"a rate of {rate[1]:g} or more with these {num_clients:,} clients")
+    if isinstance(clients, int):
+        own = getattr(plan.cohort, "rate", None)
+        at = "" if own is None else f" at the rate of {own:g}"
+        ways.append(f"{clients:,} clients or more{at}")
+    if not ways:
+        return "assume fewer drop-outs and colluders"
+    return f"it takes {', or '.join(ways)}; 'fedavg budget' shows what each costs"
+
+
+def _passes(plan: Plan, num_clients: int, check: Callable[[Plan, int], object]) -> bool:
+    try:
+        check(plan, num_clients)
+    except _TOLD:
+        return False
+    return True

@@ -1,0 +1,62 @@
+"""Plans for too few clients are refused with the rate, and the number of clients, that are enough."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from fedavg.config.build import build_job, build_plan, load_config
+from fedavg.errors import CohortSizeError
+from fedavg.plan.feasibility import cohort_bounds, skipped_share
+from fedavg.plan.remedies import enough_clients, enough_rate, in_words
+
+CHECK = functools.partial(cohort_bounds, num_rounds=60)
+
+
+def plan_of(**changes):
+    keys = {key.replace("__", "."): value for key, value in changes.items()}
+    return build_plan(load_config(None, keys), 100)
+
+
+@pytest.mark.parametrize("clients", [30, 100])
+def test_what_is_said_to_be_enough_is_enough_and_a_little_less_is_not(clients):
+    plan = plan_of()
+    larger, rate = enough_rate(plan, clients, CHECK)
+    assert CHECK(larger, clients).outside * 60 <= plan.budget.delta / 100
+    cohort = msgspec.structs.replace(plan.cohort, rate=rate - 0.01)
+    with pytest.raises(CohortSizeError):
+        CHECK(replace(plan, cohort=cohort), clients)
+    many = enough_clients(plan, clients, CHECK)
+    CHECK(plan, many)
+    with pytest.raises(CohortSizeError):
+        CHECK(plan, round(0.85 * many))
+
+
+def test_where_no_rate_is_enough_only_clients_are_named():
+    said = in_words(plan_of(), 5, CHECK)
+    assert "a rate" not in said
+    assert "clients or more at the rate of 0.2" in said
+
+
+def test_cohorts_of_a_fixed_size_have_no_rate():
+    assert enough_rate(plan_of(cohort__kind="fixed", cohort__size=2), 10, CHECK) is None
+
+
+def test_the_answer_has_numbers_and_the_cost_of_a_larger_rate():
+    changes = {"data.name": "digits", "data.clients": 100, "privacy.epsilon": 5.0}
+    with pytest.raises(CohortSizeError) as refused:
+        build_job(load_config(None, changes | {"rounds": 20}))
+    said = str(refused.value)
+    assert "asks about 20 of 100 clients" in said
+    assert "it takes a rate of 0.2" in said
+    assert "epsilon 5 over 20 rounds costs a noise multiplier of" in said
+    assert "roster" not in said
+
+
+@pytest.mark.parametrize(("clients", "share"), [(3, 0.0), (4, 0.0)])
+def test_without_noise_neighbours_do_not_count(clients, share):
+    plan = plan_of(privacy__noise="none", cohort__rate=1.0, secure_sum__dropout_rate=0.0)
+    assert skipped_share(plan, clients, CHECK(plan, clients)) == share
