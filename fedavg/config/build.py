@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
@@ -185,22 +185,32 @@ def build_job(config: Config) -> Job:
     population = config.privacy.population or len(clients)
     plan = build_plan(config, parameters, sensitivity, blocks, population)
     if plan.noise is not None and config.privacy.noise_multiplier is None:
-        size = {"vector_length": parameters, "num_rounds": config.rounds}
-        largest = max(len(data) for data in clients.values())
-        plan = _calibrated(plan, num_clients=population, largest_client=largest, **size)
+        sizes: _Sizes = {
+            "num_clients": population,
+            "vector_length": parameters,
+            "num_rounds": config.rounds,
+            "largest_client": max(len(data) for data in clients.values()),
+        }
+        plan = _calibrated(plan, sizes)
     unsent = sum(part.numel() for part in built.parameters()) - parameters
     chosen = (*placed.chosen, *chosen)
     return Job(config, task, clients, model, parameters, unsent, plan, placed.proposal, chosen)
 
 
-def _calibrated(plan: Plan, **sizes: int) -> Plan:
+class _Sizes(TypedDict):
+    num_clients: int
+    vector_length: int
+    num_rounds: int
+    largest_client: int
+
+
+def _calibrated(plan: Plan, sizes: _Sizes) -> Plan:
     """The plan with the least noise for its budget; for a population too small for it, the cost of more."""
     try:
         return calibrated(plan, **sizes)
     except CohortSizeError as error:
-        rounds, clients = sizes["num_rounds"], sizes["num_clients"]
-        check = functools.partial(cohort_bounds, num_rounds=rounds)
-        enough = enough_rate(plan, clients, check)
+        check = functools.partial(cohort_bounds, num_rounds=sizes["num_rounds"])
+        enough = enough_rate(plan, sizes["num_clients"], check)
         if enough is None:
             raise
         larger, rate = enough
@@ -208,9 +218,9 @@ def _calibrated(plan: Plan, **sizes: int) -> Plan:
         ratio = noise_to_signal(resolve(found, **sizes))
         noise = math.nan if found.noise is None else found.noise.noise_multiplier
         raise CohortSizeError(
-            f"{error}. At a rate of {rate:g}, epsilon {plan.budget.epsilon:g} over {rounds:,} rounds costs a "
-            f"noise multiplier of {noise:.2f}: the noise is {ratio:.2g} times as long as the longest mean "
-            "update"
+            f"{error}. At a rate of {rate:g}, epsilon {plan.budget.epsilon:g} over {sizes['num_rounds']:,} "
+            f"rounds costs a noise multiplier of {noise:.2f}: the noise is {ratio:.2g} times as long as the "
+            "longest mean update"
         ) from None
 
 

@@ -79,6 +79,7 @@ class Summary(msgspec.Struct, frozen=True):
     seconds: float | None = None
     wrap_probability: float | None = None
     personalization: dict[str, Any] | None = None
+    chosen: tuple[dict[str, Any], ...] = ()
 
 
 class Personal(msgspec.Struct, frozen=True):

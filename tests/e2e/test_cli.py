@@ -144,7 +144,7 @@ def test_the_budget_ends_a_run_cleanly(tmp_path, data_file):
         (["--data", "mnisst-14x14"], "mnist-14x14"),
         (["--noise", "none", "--epsilon", "3"], "needs noise"),
         (["--rounds", "0"], "rounds must be at least 1"),
-        (["--clients", "10"], "too small"),
+        (["--clients", "10"], "too few"),
         (["--clients", "100000"], "client"),
     ],
 )

@@ -176,3 +176,37 @@ def test_a_client_that_joins_changes_no_other_clients_rows(tmp_path):
     assert two.names == (*one.names, "100")
     for client, data in one.clients.items():
         np.testing.assert_array_equal(data.features, two.clients[client].features)
+
+
+@pytest.mark.parametrize("clients", [3, 300])
+def test_any_number_of_clients_trains_without_noise_and_the_report_says_what_was_chosen(
+    tmp_path, clients
+):
+    data, _ = people(tmp_path, count=900)
+    out = tmp_path / "run"
+    words = ("--data", data, "--target", "sick", "--clients", clients, "--noise", "none")
+    said = invoke("run", *words, "--rounds", 2, "--no-baseline", "--workers", 0, "--out", out)
+    assert "local.lr = 0.1, chosen because a step of at most 1 / 8 inputs" in said
+    assert "Warning" not in said
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["clients"], summary["stopped"]) == (clients, "finished")
+    assert "chosen because" in (out / "report.html").read_text()
+    assert "server.optimizer" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("audit", "--confidence", "95"), "such as 0.95, must lie in"),
+        (("audit", "--canaries", "0"), "canaries must be"),
+        (("run", "--data", "digits", "--clients", "60", "--rounds", "2"), "it takes a rate of"),
+    ],
+)
+def test_options_are_checked_before_any_work(tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in invoke(*words, code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_is_printed():
+    assert re.fullmatch(r"fedavg \d+\.\d+\.\d+\n", invoke("--version"))
