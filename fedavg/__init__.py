@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         WireFormatError,
     )
     from fedavg.federation.federation import Federation, RoundResult
+    from fedavg.federation.results import Results, train
     from fedavg.files import FileJournal
     from fedavg.models.spec import ModelSpec
     from fedavg.optimizers.local import LocalTraining
@@ -77,7 +78,9 @@ if TYPE_CHECKING:
     from fedavg.sums.plain import InsecurePlain
     from fedavg.sums.selective.map import SensitivityMap
     from fedavg.sums.selective.sum import Selective
+    from fedavg.training.evaluation import Scoring
     from fedavg.training.sensitivity import gradient_times_weight, label_sensitivity
+    from fedavg.training.stopping import EarlyStopping
 
 _HOME = {
     "AdaptiveClipping": "privacy.clipping",
@@ -98,6 +101,7 @@ _HOME = {
     "DistributedGaussian": "privacy.noise",
     "DistributedSkellam": "privacy.noise",
     "Ditto": "algorithms.personal.ditto",
+    "EarlyStopping": "training.stopping",
     "Encoding": "encoding.fixed_point",
     "EncryptedSecAgg": "sums.masked_encrypted",
     "ErrorFeedback": "algorithms.error_feedback",
@@ -131,12 +135,14 @@ _HOME = {
     "RandomK": "algorithms.random_k",
     "ReportError": "errors",
     "Resolution": "plan.resolution",
+    "Results": "federation.results",
     "RollingBlocks": "algorithms.blocks.rolling",
     "RoundAbortedError": "errors",
     "RoundResult": "federation.federation",
     "Scaffold": "algorithms.scaffold",
     "Schedule": "optimizers.schedule",
     "Schema": "data.tables.schema",
+    "Scoring": "training.evaluation",
     "SecAgg": "sums.masked",
     "SecureSum": "sums.interface",
     "Selective": "sums.selective.sum",
@@ -154,6 +160,7 @@ _HOME = {
     "register": "parts",
     "resolve": "plan.resolution",
     "sum_once": "sums.once",
+    "train": "federation.results",
 }
 
 __all__ = [
@@ -175,6 +182,7 @@ __all__ = [
     "DistributedGaussian",
     "DistributedSkellam",
     "Ditto",
+    "EarlyStopping",
     "Encoding",
     "EncryptedSecAgg",
     "ErrorFeedback",
@@ -208,12 +216,14 @@ __all__ = [
     "RandomK",
     "ReportError",
     "Resolution",
+    "Results",
     "RollingBlocks",
     "RoundAbortedError",
     "RoundResult",
     "Scaffold",
     "Schedule",
     "Schema",
+    "Scoring",
     "SecAgg",
     "SecureSum",
     "Selective",
@@ -231,6 +241,7 @@ __all__ = [
     "register",
     "resolve",
     "sum_once",
+    "train",
 ]
 
 

@@ -9,9 +9,7 @@ do is said by the family's Protocol (`fedavg.sums.interface`, `fedavg.privacy.no
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.metadata
-import sys
 import types
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -20,6 +18,7 @@ import msgspec
 import numpy as np
 
 from fedavg.errors import ConfigError, PlanError
+from fedavg.imports import module_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,11 +28,8 @@ __all__ = [
     "Family",
     "Part",
     "Trait",
-    "check_path",
     "check_registered",
     "family_of",
-    "function_path",
-    "imported",
     "load_plugins",
     "modules_of",
     "named",
@@ -123,6 +119,13 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
     def imports(self) -> tuple[str, ...]:
         """Modules beside its own that it needs wherever it is used, such as that of a function it names."""
         return ()
+
+    def check_here(self) -> None:
+        """Refuse what cannot be used in this process, such as a function that its module does not have.
+
+        Raises:
+            ConfigError: in one sentence, before any data is read.
+        """
 
     def __post_init__(self) -> None:
         for name, hint in _hints(type(self)):
@@ -339,86 +342,6 @@ def load_plugins(modules: Iterable[str] = ()) -> None:
         ConfigError: a module that cannot be imported.
     """
     for point in importlib.metadata.entry_points(group=_GROUP):
-        _import(point.module)
+        module_named(point.module, f"the plug-in {point.module!r}")
     for module in modules:
-        _import(module)
-
-
-def _import(module: str) -> None:
-    if module in sys.modules:
-        return
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"the plug-in {module!r} cannot be imported: {error}") from error
-
-
-def check_path(path: str, what: str) -> None:
-    """Refuse a text that cannot be an import path "package.module:name".
-
-    Args:
-        path: the text.
-        what: whose path it is, for the message.
-
-    Raises:
-        ConfigError: no module, no name, or a character that neither can have.
-    """
-    module, colon, name = path.partition(":")
-    parts = (*module.split("."), *name.split("."))
-    if not colon or not all(part.isidentifier() for part in parts):
-        raise ConfigError(f"{what} {path!r} is no import path such as 'package.module:name'")
-
-
-def imported(path: str, what: str) -> object:
-    """What an import path stands for; importing runs that module's code.
-
-    Args:
-        path: "package.module:name".
-        what: whose path it is, for the message.
-
-    Raises:
-        ConfigError: a module that cannot be imported, or one that has no such name.
-
-    Example:
-        >>> imported("math:sqrt", "loss")(9.0)
-        3.0
-    """
-    check_path(path, what)
-    module, _, name = path.partition(":")
-    try:
-        found: object = sys.modules.get(module) or importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{what} {path!r} cannot be imported: {error}") from error
-    return found
-
-
-def function_path(function: object, what: str) -> str:
-    """The import path of a function or class, so that a plan can name it.
-
-    Args:
-        function: defined at the level of a module; one of the program itself ("__main__") serves in this
-            process alone.
-        what: what it is for, for the message.
-
-    Raises:
-        ConfigError: a lambda, a function inside of a function, or what is no function.
-
-    Example:
-        >>> import math
-        >>> function_path(math.sqrt, "loss")
-        'math:sqrt'
-    """
-    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-    path = f"{module}:{name}"
-    if callable(function) and module and all(part.isidentifier() for part in name.split(".")):
-        try:
-            if imported(path, what) is function:
-                return path
-        except ConfigError:
-            pass
-    raise ConfigError(
-        f"{what} {function!r:.80} has no import path: define it with def (or class) at the level of a "
-        "module, so that a plan can name it"
-    )
+        module_named(module, f"the plug-in {module!r}")

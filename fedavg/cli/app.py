@@ -18,6 +18,7 @@ from fedavg.cli.ledger import ledger_app
 from fedavg.cli.privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_HELP, audit, budget
 from fedavg.cli.studies import SWEEP_EPILOG, SWEEP_HELP, sweep
 from fedavg.errors import FedAvgError
+from fedavg.protocol.result import NOTHING_LEARNT, figure_of_row
 from he import HeError
 from secagg import SecAggError
 
@@ -134,6 +135,43 @@ def run(
     model: Annotated[
         str | None, typer.Option(help="Built-in name, or package.module:factory.")
     ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="cross-entropy | focal | bce | mse | mae | huber | poisson, or module:function; "
+            "left out, what fits the labels."
+        ),
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option(help="Loss of a batch in your own way, module:function.")
+    ] = None,
+    loop: Annotated[
+        str | None, typer.Option(help="Training of a client in your own way, module:function.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also computed after every round, such as roc_auc, f1_macro, rmse or "
+            "module:function; several times for several."
+        ),
+    ] = None,
+    headline: Annotated[
+        str | None, typer.Option(help="The metric that stands first; left out, what fits the task.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu | cuda | mps | auto, for training and scoring.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, or bfloat16 or float16 for mixed precision.")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Rounds without a better headline before the end; without noise only."),
+    ] = None,
+    best: Annotated[
+        bool | None,
+        typer.Option("--best/--last", help="Keep the best round's model; without noise only."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to create.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Public seed: split, partition, initial weights.")
@@ -165,6 +203,15 @@ def run(
         "data.schema": None if schema is None else str(schema),
         "cohort.rate": rate,
         "model.name": model,
+        "training.loss": loss,
+        "training.step": step,
+        "training.loop": loop,
+        "training.device": device,
+        "training.precision": precision,
+        "evaluation.metrics": metric or None,
+        "evaluation.headline": headline,
+        "evaluation.patience": patience,
+        "evaluation.best": best,
         "seed": seed,
         "simulation.workers": workers,
         "baseline": baseline,
@@ -198,6 +245,9 @@ def resume(
 
 def _close(outcome: Outcome) -> None:
     _closing_table(outcome)
+    if outcome.summary["stopped"] == NOTHING_LEARNT:
+        _errors.print(Text.assemble(("Nothing was learnt: ", "bold red"), outcome.summary["why"]))
+        raise typer.Exit(3)
     if outcome.summary["stopped"] == "interrupted":
         _console.print(f"Go on with: fedavg resume {outcome.directory}", highlight=False)
         raise typer.Exit(130)
@@ -211,8 +261,7 @@ def _closing_table(outcome: Outcome) -> None:
     summary = outcome.summary
     table = Table(title="Result", show_header=False, title_justify="left")
     rows = [
-        ("accuracy", _percent(summary["accuracy"])),
-        ("accuracy without protection", _percent(summary["baseline_accuracy"])),
+        *_scored(summary),
         ("epsilon, for whoever sees the models", _number(summary["epsilon_release"])),
         ("epsilon, for the server", _number(summary["epsilon_server"])),
         ("delta", f"{summary['delta']:g}" if summary["noise"] != "none" else "–"),
@@ -224,12 +273,37 @@ def _closing_table(outcome: Outcome) -> None:
     for name, value in rows:
         table.add_row(name, value)
     _console.print(table)
+    if summary["figures"] and summary["noise"] != "none":
+        covered = summary["figures"][0]["covered_by_epsilon"]
+        _console.print(_PUBLIC_ROWS if covered else _HELD_OUT_ROWS, highlight=False)
     if summary["personalization"] is not None:
         _personal_table(summary["personalization"])
     if summary["stopped"] == "budget":
         _console.print(
             "The next round would have exceeded the privacy budget; everything so far is kept."
         )
+
+
+_HELD_OUT_ROWS = (
+    "* Epsilon does not cover figures on held-out rows, since no noise protects these rows: think before you "
+    "publish them, or say that the rows are public ([evaluation] public = true)."
+)
+_PUBLIC_ROWS = (
+    "Figures are on held-out rows that are public, so that they cost nothing beyond epsilon."
+)
+
+
+def _scored(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The figures beside their baselines, the headline first and also without protection."""
+    if not summary["figures"]:
+        return [("accuracy", _percent(None))]
+    first, *others = (figure_of_row(row) for row in summary["figures"])
+    mark = " *" if summary["noise"] != "none" and not first.covered_by_epsilon else ""
+    chosen = f" (round {summary['best_round']}, the best)" if summary["best_round"] else ""
+    rows = [(f"{first.name}{mark}{chosen}", first.words)]
+    if summary["unprotected"] is not None:
+        rows.append((f"{first.name} without protection", first.text(summary["unprotected"])))
+    return rows + [(f"{figure.name}{mark}", figure.words) for figure in others]
 
 
 def _personal_table(personal: dict[str, Any]) -> None:

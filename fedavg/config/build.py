@@ -10,8 +10,8 @@ import functools
 import math
 import os
 import re
-import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
@@ -29,10 +29,18 @@ from fedavg.config.settings import (
     SumConfig,
     section,
 )
-from fedavg.config.training import learning_schedule, local_training, server_optimizer
+from fedavg.config.training import (
+    check_training,
+    learning_schedule,
+    local_training,
+    modules_named,
+    scoring_of,
+    server_optimizer,
+)
 from fedavg.data.dataset import NUMBERS
 from fedavg.data.placement import place
 from fedavg.errors import CohortSizeError, ConfigError, PlanError
+from fedavg.imports import add_folder
 from fedavg.models.zoo import count_parameters
 from fedavg.optimizers.server import AveragedIterates
 from fedavg.parts import load_plugins
@@ -47,12 +55,11 @@ from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
 from fedavg.sums.selective.map import UNCOUNTED, SensitivityMap
 from fedavg.sums.selective.sum import Selective
+from fedavg.training.compute import Compute
 from fedavg.training.sensitivity import client_scores, label_sensitivity
 from fedavg.training.setup import set_apart
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import nn
 
     from fedavg.algorithms.blocks.interface import Blocks
@@ -64,6 +71,7 @@ if TYPE_CHECKING:
     from fedavg.privacy.noise import Noise
     from fedavg.privacy.sampling import Cohort
     from fedavg.sums.interface import SecureSum
+    from fedavg.training.evaluation import Scoring
 
 __all__ = ["Config", "Job", "build_job", "load_config"]
 
@@ -96,14 +104,26 @@ def load_config(path: Path | None, overrides: dict[str, object] | None = None) -
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(str(error), path)) from error
-    if path is not None and str(path.resolve().parent) not in sys.path:
-        sys.path.append(str(path.resolve().parent))  # modules of the user's own lie beside the file
+    beside = Path.cwd() if path is None else path.resolve().parent
+    for folder in (str(beside), *config.plugins.folders):
+        add_folder(Path(folder))  # modules of the user's own lie there
     try:
         load_plugins(config.plugins.modules)
         check_names(config)
+        check_training(config)
     except ConfigError as error:
         raise ConfigError(f"{'' if path is None else f'{path}: '}{error}") from error
-    return config
+    return _with_folder(config, beside)
+
+
+def _with_folder(config: Config, beside: Path) -> Config:
+    """The configuration with the folder of the user's own modules, where it names any."""
+    named = (*modules_named(config), *config.plugins.modules)
+    if not named and ":" not in config.model.name:
+        return config
+    folders = tuple(dict.fromkeys((*config.plugins.folders, str(beside))))
+    plugins = msgspec.structs.replace(config.plugins, folders=folders)
+    return msgspec.structs.replace(config, plugins=plugins)
 
 
 def _read(path: Path) -> dict[str, object]:
@@ -157,6 +177,16 @@ class Job:
         return f"{self.parameters:,} parameters{rest}"
 
     @property
+    def scoring(self) -> Scoring:
+        """How released models are scored."""
+        return scoring_of(self.config.evaluation, self.task)
+
+    @property
+    def compute(self) -> Compute:
+        """Device and precision of training and scoring."""
+        return Compute(self.config.training.device, self.config.training.precision)
+
+    @property
     def workers(self) -> int:
         """Processes to spread the clients over."""
         wanted = self.config.simulation.workers
@@ -176,7 +206,7 @@ def build_job(config: Config) -> Job:
     facts = Facts(placed.own, len(clients), math.prod(shape), task.train.kind == NUMBERS)
     config, chosen = with_defaults(msgspec.structs.replace(config, data=placed.config), facts)
     model = spec_of(config.model, shape, task.outputs, seed=config.seed)
-    built, training = model.build(), local_training(config.local)
+    built, training = model.build(), local_training(config.local, config.training)
     personal = personalization_of(config.personalization, training)
     set_apart(built, () if personal is None else personal.head)
     parameters = count_parameters(built)
@@ -275,7 +305,7 @@ def build_plan(
     if noise is not None:
         default = math.inf if privacy.noise_multiplier is not None else _DEFAULT_EPSILON
         epsilon = default if privacy.epsilon is None else privacy.epsilon
-    tail, training = config.server.average_tail, local_training(config.local)
+    tail, training = config.server.average_tail, local_training(config.local, config.training)
     averaging = AveragedIterates(tail) if tail else None
     cohort = _cohort(config.cohort)
     expected = 1.0 if num_clients is None else cohort.expected_size(num_clients)

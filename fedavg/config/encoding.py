@@ -52,7 +52,8 @@ def build_encoding(config: Config, parameters: int, cohort: float = 1) -> Encodi
                 "encoding.rounding = 'nearest' does not go with noise: its bound is on the norm of a "
                 "stochastically rounded vector; leave it at 'auto'"
             )
-        length = sent_length(build_stages(config), parameters, local_training(config.local))
+        training = local_training(config.local, config.training)
+        length = sent_length(build_stages(config), parameters, training)
         bits = encoding.bits or bits_for(length, cohort)
         return FixedPoint(config.privacy.clip, bits, encoding.rotate, rotation_seed=config.seed)
     if encoding.rounding == "nearest" and (encoding.rotate or encoding.bits == 1):

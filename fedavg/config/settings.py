@@ -22,6 +22,7 @@ __all__ = [
     "DataConfig",
     "DownloadConfig",
     "EncodingConfig",
+    "EvaluationConfig",
     "LocalConfig",
     "ModelConfig",
     "PersonalizationConfig",
@@ -30,6 +31,7 @@ __all__ = [
     "ServerConfig",
     "SimulationConfig",
     "SumConfig",
+    "TrainingConfig",
     "section",
 ]
 
@@ -92,6 +94,44 @@ class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     weight_decay: float | None = None
     clip_gradient: float = 0.0
     scaffold: bool = False
+
+
+class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is descended at the clients, and where it is computed.
+
+    `loss`, `step` and `loop` are a registered name ("focal"), a table of a name and its options
+    ({kind = "focal", gamma = 2.0}), or an import path ("module:function") whose module may lie beside the
+    configuration. Left out, the loss follows from the labels: cross-entropy for classes, the mean squared
+    error for numbers, binary cross-entropy for several labels. A step gives the loss of one batch; a loop
+    trains a client as it likes. `device` is of training and scoring: "cpu", "cuda", "mps", or "auto" for the
+    first of cuda, mps and cpu that is there. `precision` "bfloat16" or "float16" is mixed precision.
+    """
+
+    loss: str | dict[str, Any] | None = None
+    step: str | dict[str, Any] | None = None
+    loop: str | dict[str, Any] | None = None
+    device: str = "cpu"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How released models are scored on held-out examples.
+
+    `metrics` are computed after every round, beside the `headline`: names of ours or of scikit-learn's
+    scorers ("roc_auc", "f1_macro"), tables of a name and its options, or import paths of a function of labels
+    and predictions. Left out, the headline is accuracy for classes, the AUC where one class has over 80 % of
+    the rows, the RMSE for numbers, and the average precision for several labels. `public` says that the
+    held-out rows are public; otherwise no figure on them is covered by epsilon. `patience` stops a run
+    without noise once the headline has not improved by more than `min_delta` for so many rounds; 0 never
+    does. `best` keeps the best round's model in place of the last one's, without noise only.
+    """
+
+    metrics: list[str | dict[str, Any]] = msgspec.field(default_factory=list[str | dict[str, Any]])
+    headline: str | dict[str, Any] | None = None
+    public: bool = False
+    patience: int = 0
+    min_delta: float = 0.0
+    best: bool = False
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -234,11 +274,15 @@ class BlocksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class PluginsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Modules of the user's own that register parts; they may lie beside the configuration.
 
+    `folders` are others in which modules lie; a run writes down that of its configuration, so that it can be
+    resumed from its own directory.
+
     Such a part is named where one of ours could be (`privacy.noise`, `secure_sum.kind`, `server.optimizer`,
     `cohort.kind`, `stages`), and its own fields are given in the table's `options`.
     """
 
     modules: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -265,6 +309,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     model: ModelConfig = ModelConfig()
     cohort: CohortConfig = CohortConfig()
     local: LocalConfig = LocalConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     server: ServerConfig = ServerConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     clipping: ClippingConfig = ClippingConfig()

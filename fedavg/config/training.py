@@ -1,18 +1,41 @@
-"""The tables [local] and [server] of a configuration, made into what a plan holds."""
+"""The tables [local], [training], [evaluation] and [server], made into what a plan and a federation hold."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from fedavg.config.parts import part_of
+from fedavg.errors import ConfigError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import Schedule
+from fedavg.parts import nested
+from fedavg.training.compute import Compute
+from fedavg.training.evaluation import Scoring
+from fedavg.training.stopping import EarlyStopping, check_stopping
 
 if TYPE_CHECKING:
-    from fedavg.config.settings import LocalConfig, ServerConfig
+    from collections.abc import Generator
+
+    from fedavg.config.settings import (
+        Config,
+        EvaluationConfig,
+        LocalConfig,
+        ServerConfig,
+        TrainingConfig,
+    )
+    from fedavg.data.task import Task
     from fedavg.optimizers.server import ServerOptimizer
 
-__all__ = ["learning_schedule", "local_training", "server_optimizer"]
+__all__ = [
+    "check_training",
+    "learning_schedule",
+    "local_training",
+    "modules_named",
+    "scoring_of",
+    "server_optimizer",
+    "stopping_of",
+]
 
 
 def learning_schedule(config: LocalConfig | ServerConfig) -> Schedule:
@@ -24,11 +47,16 @@ def learning_schedule(config: LocalConfig | ServerConfig) -> Schedule:
     return Schedule(config.schedule or "constant", config.milestones, config.factor, config.warmup)
 
 
-def local_training(config: LocalConfig) -> LocalTraining:
+def local_training(config: LocalConfig, chosen: TrainingConfig) -> LocalTraining:
     """How clients train.
 
+    Args:
+        config: the table [local].
+        chosen: the table [training].
+
     Raises:
-        ConfigError: a value outside its range, or settings that do not go together.
+        ConfigError: a value outside its range, settings that do not go together, or a loss, a step or a loop
+            that there is not.
     """
     return LocalTraining(
         epochs=config.epochs,
@@ -47,7 +75,79 @@ def local_training(config: LocalConfig) -> LocalTraining:
         beta1=config.beta1,
         beta2=config.beta2,
         step_decay=config.step_decay,
+        loss=chosen.loss,
+        step=chosen.step,
+        loop=chosen.loop,
     )
+
+
+def scoring_of(config: EvaluationConfig, task: Task | None = None) -> Scoring:
+    """How released models are scored.
+
+    Args:
+        config: the table [evaluation].
+        task: whose labels may have been brought to unit scale; None where that is not known yet.
+
+    Raises:
+        ConfigError: a metric that there is not.
+    """
+    return Scoring(
+        tuple(config.metrics),
+        config.headline,
+        config.public,
+        () if task is None else task.label_centre,
+        () if task is None else task.label_scale,
+    )
+
+
+def check_training(config: Config) -> None:
+    """Refuse, before any data is read, what neither training nor scoring could use.
+
+    Raises:
+        ConfigError: an unknown loss, step, loop, metric or device, code of the user's own that cannot be
+            imported, and settings that do not go together; the message begins with the table.
+    """
+    with _in_table("training"):
+        Compute(config.training.device, config.training.precision)
+        training = local_training(config.local, config.training)
+        for part in nested(training):
+            part.check_here()
+    with _in_table("evaluation"):
+        scoring = scoring_of(config.evaluation)
+        for part in nested((*scoring.metrics, scoring.headline)):
+            part.check_here()
+        stopping = stopping_of(config.evaluation)
+    if stopping is not None and config.privacy.noise != "none":
+        check_stopping(private=True)
+
+
+def modules_named(config: Config) -> tuple[str, ...]:
+    """Modules of losses, steps, loops and metrics that a configuration names by an import path."""
+    training, scoring = (
+        local_training(config.local, config.training),
+        scoring_of(config.evaluation),
+    )
+    parts = nested((training, *scoring.metrics, scoring.headline))
+    return tuple(name for part in parts for name in part.imports)
+
+
+def stopping_of(config: EvaluationConfig) -> EarlyStopping | None:
+    """When a run stops early and which round's model it keeps; None for its end and its last one.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+    if not config.patience and not config.best:
+        return None
+    return EarlyStopping(config.patience or None, config.min_delta, best=config.best)
+
+
+@contextlib.contextmanager
+def _in_table(name: str) -> Generator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"[{name}]: {error}") from error
 
 
 def server_optimizer(config: ServerConfig) -> ServerOptimizer:

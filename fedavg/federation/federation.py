@@ -39,10 +39,11 @@ from fedavg.simulation.interface import Enrolled
 from fedavg.simulation.pool import worker_pool
 from fedavg.simulation.population import in_process
 from fedavg.training.compute import Compute
+from fedavg.training.stopping import check_stopping
 from fedavg.training.threads import one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -180,7 +181,12 @@ class Federation(Released):
             self._tried = True
         return resolution
 
-    def run(self, num_rounds: int, restart: Restart | None = None) -> Generator[RoundResult]:
+    def run(
+        self,
+        num_rounds: int,
+        restart: Restart | None = None,
+        until: Callable[[], bool] | None = None,
+    ) -> Generator[RoundResult]:
         """Enrol the clients and run up to `num_rounds` rounds, once.
 
         Stops early, with `stopped == "budget"`, before the round that would exceed the budget.  A run to
@@ -190,6 +196,8 @@ class Federation(Released):
             num_rounds: length of the whole run.
             restart: goes on from there.  A round that was charged and never finished gives no model, and
                 without noise one whose sum may have been opened; see `fedavg.federation.broken_off`.
+            until: asked before each round; once it says yes the run ends, with `stopped == "early"`.  Without
+                noise only: see `fedavg.training.stopping`.
 
         Raises:
             CheckpointError: a restart of another plan, model, population or seed, or one that has too few
@@ -199,13 +207,15 @@ class Federation(Released):
         """
         if self.stopped != "unstarted":
             raise LocalProtocolError("a federation runs once: make a new one")
+        if until is not None:
+            check_stopping(private=self.plan.noise is not None)
         resolution = self.resolve(num_rounds)
         if restart is not None:
             self._restore(resolution, restart)
         self.stopped = "running"
         transport = self._transport()
         try:
-            yield from self._rounds(resolution, transport, restart)
+            yield from self._rounds(resolution, transport, restart, until or _never)
             if self.plan.personalization is not None:
                 with one_thread():
                     self.scores = tuple(transport.score(self.released.astype(np.float32)))
@@ -235,7 +245,11 @@ class Federation(Released):
             FolderStore(self._store).rewind(self.plan.sequence(point.rounds_done, 0))
 
     def _rounds(
-        self, resolution: Resolution, transport: Simulation, restart: Restart | None
+        self,
+        resolution: Resolution,
+        transport: Simulation,
+        restart: Restart | None,
+        until: Callable[[], bool],
     ) -> Generator[RoundResult]:
         provision = provision_all(resolution, transport, self._seed, self._store, self._journal)
         side = self.plan.secure_sum.server_side(provision.server)
@@ -248,6 +262,9 @@ class Federation(Released):
         if restart is not None:
             done = yield from self._void(resolution, restart, hidden=hidden)
         for index in range(done, resolution.num_rounds):
+            if until():
+                self.stopped = "early"
+                return
             if event is not None and not charge_round(self.ledger, self._shared, event):
                 self.stopped = "budget" if self._learnt else NOTHING_LEARNT
                 return
@@ -373,3 +390,7 @@ class Federation(Released):
             accuracy_as_sent=marks.accuracy_as_sent,
             figures=marks.figures,
         )
+
+
+def _never() -> bool:
+    return False

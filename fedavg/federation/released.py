@@ -59,20 +59,31 @@ class Released:
         """float64[d]: the model as released last."""
         return self._global.released
 
-    def model(self) -> nn.Module:
+    def model(self, vector: NDArray[np.float64] | None = None) -> nn.Module:
         """A copy of the module with the released parameters; yours stays as you gave it.
 
         A head that stays at the clients has its initial values in it.
+
+        Args:
+            vector: float64[d], of another model; None takes the released one.
         """
-        return with_parameters(self._model, self.layout, self.released)
+        return with_parameters(self._model, self.layout, self._chosen(vector))
 
-    def evaluation(self) -> Evaluation | None:
-        """All figures of the released model that fit the labels; None without an evaluation set."""
-        return self._scorer.fully(self.released)
+    def evaluation(self, vector: NDArray[np.float64] | None = None) -> Evaluation | None:
+        """All figures of a model that fit the labels; None without an evaluation set.
 
-    def predictions(self) -> Predictions | None:
-        """What the released model says of each held-out example: as private as these are; None without."""
-        return self._scorer.predictions(self.released)
+        Args:
+            vector: float64[d]; None takes the released one.
+        """
+        return self._scorer.fully(self._chosen(vector))
+
+    def predictions(self, vector: NDArray[np.float64] | None = None) -> Predictions | None:
+        """What a model says of each held-out example: as private as these are; None without examples.
+
+        Args:
+            vector: float64[d]; None takes the released one.
+        """
+        return self._scorer.predictions(self._chosen(vector))
 
     def client_evaluations(self) -> dict[int, Evaluation]:
         """Each client's figures of the released model, where `evaluate` gave examples by client; else {}.
@@ -89,5 +100,7 @@ class Released:
         Args:
             vector: float64[d]; None takes the released one.
         """
-        chosen = self.released if vector is None else vector
-        return model_bytes(self._model, self.layout, chosen, self._kept)
+        return model_bytes(self._model, self.layout, self._chosen(vector), self._kept)
+
+    def _chosen(self, vector: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        return self.released if vector is None else vector

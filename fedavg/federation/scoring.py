@@ -167,7 +167,8 @@ class Scorer:
         if not self._scores or self._data is None:
             return None
         with one_thread():
-            return predict(self._model, self._layout, vector, self._data, self._scoring)[1]
+            said = predict(self._model, self._layout, vector, self._data, self._scoring)[1]
+        return self._scoring.in_own_unit(said)
 
     def by_client(self, vector: NDArray[np.floating]) -> dict[int, Evaluation]:
         """Each client's figures on its own held-out examples; {} where these are not known by client."""

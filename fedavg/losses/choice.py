@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from fedavg.errors import ConfigError
+from fedavg.imports import function_path
 from fedavg.losses import classification, regression
 from fedavg.losses.imported import ImportedLoss
-from fedavg.parts import Part, check_registered, function_path, named, union
+from fedavg.parts import Part, check_registered, named, union
 
 __all__ = ["loss_of"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from fedavg.errors import DataError
-from fedavg.parts import Part, check_path, imported, register
+from fedavg.imports import called, check_path
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,10 @@ class ImportedLoss(Part, frozen=True, tag="imported"):
         """See `Part.imports`: the module of the function."""
         return (self.path.partition(":")[0],)
 
+    def check_here(self) -> None:
+        """See `Part.check_here`: the function is there."""
+        called(self.path, "the loss")
+
     @property
     def closed_form(self) -> None:
         """None: only autograd can tell its derivative."""
@@ -75,7 +80,7 @@ class ImportedLoss(Part, frozen=True, tag="imported"):
             DataError: the function gives anything but one number an example.
         """
         function = cast(
-            "Callable[[torch.Tensor, torch.Tensor], object]", imported(self.path, "loss")
+            "Callable[[torch.Tensor, torch.Tensor], object]", called(self.path, "the loss")
         )
         values = function(outputs, labels)
         shape = getattr(values, "shape", None)

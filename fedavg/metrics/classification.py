@@ -58,6 +58,8 @@ class _Named(Part, frozen=True):
 class Accuracy(_Named, frozen=True, tag="accuracy"):
     """Share of the examples whose most probable class is theirs; of several labels, share of right labels."""
 
+    share: ClassVar[bool] = True
+
     def of(self, predictions: Predictions) -> float:
         """See `Metric.of`."""
         labels, predicted = predictions.labels, predictions.predicted
@@ -74,6 +76,8 @@ class BalancedAccuracy(_Named, frozen=True, tag="balanced_accuracy"):
 
     targets: ClassVar[frozenset[str]] = _CLASSES
 
+    share: ClassVar[bool] = True
+
     def of(self, predictions: Predictions) -> float:
         """See `Metric.of`."""
         found = recalls(predictions)
@@ -85,6 +89,8 @@ class Recall(_Named, frozen=True, tag="recall"):
     """Share of each class's examples that are found, by class; NaN for a class that does not occur."""
 
     targets: ClassVar[frozenset[str]] = _CLASSES
+
+    share: ClassVar[bool] = True
 
     def of(self, predictions: Predictions) -> dict[str, float]:
         """See `Metric.of`."""

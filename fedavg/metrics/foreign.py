@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 import msgspec
 import numpy as np
 
-from fedavg.errors import ConfigError, DataError
+from fedavg.errors import ConfigError, DataError, FedAvgError
+from fedavg.imports import called, check_path, said
 from fedavg.metrics.interface import scikit_learn
-from fedavg.parts import Part, check_path, imported, register
+from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,6 +39,23 @@ def _value(found: object, name: str) -> float | Mapping[str, float]:
         raise DataError(
             f"the metric {name!r} gave a {type(found).__name__}, which is no number: {error}"
         ) from error
+
+
+def _asked(
+    function: Callable[..., object], predictions: Predictions, name: str
+) -> float | Mapping[str, float]:
+    """What a function of one's own says of labels and predictions.
+
+    Raises:
+        DataError: it raised, or gave no numbers.
+    """
+    try:
+        found = function(predictions.labels, predictions.predicted)
+    except FedAvgError:
+        raise
+    except Exception as error:
+        raise DataError(f"the metric {name!r} raised {said(error)}") from error
+    return _value(found, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +86,7 @@ class FunctionMetric:
 
     def of(self, predictions: Predictions) -> float | Mapping[str, float]:
         """See `Metric.of`."""
-        return _value(self.function(predictions.labels, predictions.predicted), self.name)
+        return _asked(self.function, predictions, self.name)
 
 
 @register("metric")
@@ -93,6 +111,15 @@ class ImportedMetric(Part, frozen=True, tag="imported"):
         check_path(self.path, "metric")
 
     @property
+    def imports(self) -> tuple[str, ...]:
+        """See `Part.imports`: the module of the function."""
+        return (self.path.partition(":")[0],)
+
+    def check_here(self) -> None:
+        """See `Part.check_here`: the function is there."""
+        called(self.path, "the metric")
+
+    @property
     def name(self) -> str:
         """See `Metric.name`: the function's own."""
         return self.path.partition(":")[2]
@@ -104,13 +131,7 @@ class ImportedMetric(Part, frozen=True, tag="imported"):
 
     def of(self, predictions: Predictions) -> float | Mapping[str, float]:
         """See `Metric.of`."""
-        function = imported(self.path, "metric")
-        if not callable(function):
-            raise ConfigError(
-                f"the metric {self.path!r} is a {type(function).__name__}, not a function of labels "
-                "and predictions"
-            )
-        return _value(function(predictions.labels, predictions.predicted), self.name)
+        return _asked(called(self.path, "the metric"), predictions, self.name)
 
 
 @register("metric")
@@ -281,9 +302,9 @@ class TorchMetric(Part, frozen=True, tag="torchmetrics"):
         self._made()
 
     def _made(self) -> StatefulMetric:
-        made = imported(self.path, "metric")
+        made = called(self.path, "the metric")
         try:
-            return StatefulMetric(cast("Callable[..., Stateful]", made)(**self.options))
+            return StatefulMetric(cast("Stateful", made(**self.options)))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"the metric {self.path!r} cannot be made: {error}") from error
 

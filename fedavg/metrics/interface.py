@@ -91,6 +91,7 @@ class Figure:
         covered_by_epsilon: whether publishing the figure costs nothing beyond the run's epsilon.  That is so
             for a figure on public rows, which follows from the released model.  A figure on held-out rows of
             people is a function of these rows, which no noise protects.
+        share: whether the value is a share, which is written in percent.
 
     Example:
         >>> Figure("accuracy", 0.967, Baseline("majority class", 0.967), True, False).beats_baseline
@@ -102,6 +103,32 @@ class Figure:
     baseline: Baseline
     greater_is_better: bool
     covered_by_epsilon: bool
+    share: bool = False
+
+    def text(self, value: float | None) -> str:
+        """A value of this figure in words.
+
+        Example:
+            >>> bar = Baseline("mean", 2.0)
+            >>> Figure("rmse", 1.23456, bar, False, False).text(1.23456)
+            '1.235'
+        """
+        if value is None:
+            return "–"
+        return f"{value:.1%}" if self.share else f"{value:.4g}"
+
+    @property
+    def words(self) -> str:
+        """The value beside the baseline's.
+
+        Example:
+            >>> Figure("accuracy", 0.967, Baseline("majority class", 0.967), True, False, True).words
+            '96.7% (majority class 96.7%: no better)'
+        """
+        if self.baseline.value is None:
+            return self.text(self.value)
+        verdict = ": no better" if self.beats_baseline is False else ""
+        return f"{self.text(self.value)} ({self.baseline.rule} {self.text(self.baseline.value)}{verdict})"
 
     @property
     def beats_baseline(self) -> bool | None:

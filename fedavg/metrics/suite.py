@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedavg.metrics import pictures
 from fedavg.metrics.choice import metric_of
 from fedavg.metrics.interface import Baseline, Figure, Predictions, defined
 
@@ -34,6 +35,7 @@ class Suite:
         every_round: names of the figures that every evaluation has beside the headline.
         by_client: the name of a figure that is defined on a single row, for comparing clients.
         at_end: names of all figures that a finished run shows.
+        pictures: what its report draws, see `fedavg.metrics.pictures`.
     """
 
     rule: str
@@ -42,6 +44,7 @@ class Suite:
     every_round: tuple[str, ...]
     by_client: str
     at_end: tuple[str, ...]
+    pictures: Callable[[Predictions, Sequence[str]], dict[str, Any]]
 
     def baseline(self, predictions: Predictions) -> Predictions:
         """The constant prediction on the same rows.
@@ -96,8 +99,11 @@ CLASS_FIGURES = Suite(
         "calibration_error",
         "recall",
     ),
+    pictures.of_classes,
 )
-NUMBER_FIGURES = Suite("mean", _means, lambda _: "rmse", (), "rmse", ("rmse", "mae", "r2"))
+NUMBER_FIGURES = Suite(
+    "mean", _means, lambda _: "rmse", (), "rmse", ("rmse", "mae", "r2"), pictures.of_numbers
+)
 LABEL_FIGURES = Suite(
     "frequency of each label",
     _means,
@@ -105,6 +111,7 @@ LABEL_FIGURES = Suite(
     (),
     "accuracy",
     ("average_precision", "roc_auc", "accuracy", "log_loss", "calibration_error"),
+    pictures.of_labels,
 )
 
 
@@ -134,6 +141,7 @@ def figures(
                 Baseline(suite.rule, defined(bars[name])),
                 metric.greater_is_better,
                 covered_by_epsilon=public_rows,
+                share=bool(getattr(metric, "share", False)),
             )
             for name, value in values.items()
         ]

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
     from fedavg.metrics.interface import Predictions
 
-__all__ = ["ReliabilityRow", "confusion", "recalls", "reliability", "roc_curve"]
+__all__ = [
+    "ReliabilityRow",
+    "confusion",
+    "precision_recall_curve",
+    "recalls",
+    "reliability",
+    "roc_curve",
+]
 
 
 def _weights(predictions: Predictions) -> NDArray[np.float64]:
@@ -107,6 +114,30 @@ def reliability(predictions: Predictions, bins: int = 15) -> list[ReliabilityRow
         )
         for b in np.flatnonzero(held).tolist()
     ]
+
+
+def precision_recall_curve(
+    predictions: Predictions, column: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Recall and precision of one class or label against the rest, over all thresholds.
+
+    Args:
+        predictions: of classes or of several labels.
+        column: the class or label.
+
+    Returns:
+        float64[m] each, recall from 0 to 1.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    labels = predictions.labels
+    truth = labels == column if labels.ndim == 1 else labels[:, column] != 0
+    curve = scikit_learn("metrics", "precision_recall_curve").precision_recall_curve
+    precision, recall, _ = curve(
+        truth, predictions.predicted[:, column], sample_weight=predictions.weights
+    )
+    return np.asarray(recall)[::-1], np.asarray(precision)[::-1]
 
 
 def roc_curve(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import importlib
 import itertools
 import math
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from fedavg import checks
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, FedAvgError
+from fedavg.imports import called, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -214,9 +214,12 @@ def build_model(
         torch.manual_seed(seed)
         try:
             model = factory(tuple(input_shape), num_classes)
-        except TypeError as error:
+        except FedAvgError:
+            raise
+        except Exception as error:
             raise ConfigError(
-                f"model {name!r} cannot be called as factory(input_shape, num_classes): {error}"
+                f"model {name!r} cannot be built: it is called as factory(input_shape, outputs) with "
+                f"{tuple(input_shape)} and {num_classes}, and raised {said(error)}"
             ) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model {name!r} gave a {type(model).__name__}, not a torch.nn.Module")
@@ -245,14 +248,7 @@ def _built_in(name: str) -> Callable[[tuple[int, ...], int], nn.Module]:
 
 
 def _imported(path: str) -> Callable[[tuple[int, ...], int], object]:
-    module_name, _, attribute = path.partition(":")
-    try:
-        factory: object = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigError(f"cannot import model {path!r}: {error}") from error
-    if not callable(factory):
-        raise ConfigError(f"model {path!r} is a {type(factory).__name__}, not a function")
-    return factory
+    return called(path, "the model")
 
 
 def count_parameters(model: nn.Module) -> int:

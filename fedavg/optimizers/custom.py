@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
 from fedavg.errors import ConfigError, PlanError
+from fedavg.imports import called, check_path, function_path
 from fedavg.parts import (
     Part,
-    check_path,
     check_registered,
-    function_path,
-    imported,
+    named,
     register,
     union,
 )
@@ -190,6 +189,8 @@ class _Imported(Part, frozen=True):
 
     path: str
 
+    what: ClassVar[str]
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_path(self.path, type(self).__name__)
@@ -199,11 +200,13 @@ class _Imported(Part, frozen=True):
         """See `Part.imports`: the module of the function."""
         return (self.path.partition(":")[0],)
 
-    def _function(self, what: str) -> Callable[..., Any]:
-        found = imported(self.path, what)
-        if not callable(found):
-            raise ConfigError(f"{what} {self.path!r} is a {type(found).__name__}, not a function")
-        return cast("Callable[..., Any]", found)
+    @property
+    def _function(self) -> Callable[..., Any]:
+        return called(self.path, self.what)
+
+    def check_here(self) -> None:
+        """See `Part.check_here`: the function is there."""
+        _ = self._function
 
 
 @register("training_step")
@@ -221,9 +224,11 @@ class ImportedStep(_Imported, frozen=True, tag="imported"):
         'my_project.training:mixup'
     """
 
+    what: ClassVar[str] = "the training step"
+
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """See `TrainingStep`."""
-        return self._function("training step")(model, batch)
+        return self._function(model, batch)
 
 
 @register("client_loop")
@@ -241,9 +246,11 @@ class ImportedLoop(_Imported, frozen=True, tag="imported"):
         'my_project.training:epoch'
     """
 
+    what: ClassVar[str] = "the client loop"
+
     def __call__(self, model: nn.Module, examples: Examples, context: LoopContext) -> None:
         """See `ClientLoop`."""
-        self._function("client loop")(model, examples, context)
+        self._function(model, examples, context)
 
 
 def step_of(given: object) -> Any:  # noqa: ANN401 - a `TrainingStep`, whose class the registry knows
@@ -271,7 +278,7 @@ def _door(
         return None
     what = family.replace("_", " ")
     if isinstance(given, str):
-        return of_path(given)
+        return of_path(given) if ":" in given else _by_name(family, given)
     if isinstance(given, Mapping):
         try:
             return msgspec.convert(dict(given), union(family))
@@ -283,3 +290,12 @@ def _door(
             raise PlanError(f"{type(given).__name__} is no {what}: it cannot be called")
         return given
     return of_path(function_path(given, what))
+
+
+def _by_name(family: Literal["training_step", "client_loop"], name: str) -> Part:
+    try:
+        return named(family, name)()
+    except TypeError as error:
+        raise ConfigError(
+            f"{family.replace('_', ' ')} {name!r} needs its fields: {error}"
+        ) from error

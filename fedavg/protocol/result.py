@@ -10,7 +10,7 @@ from fedavg.metrics.interface import Baseline, Figure
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["NOTHING_LEARNT", "RoundResult", "figure_row", "result_of_row"]
+__all__ = ["NOTHING_LEARNT", "RoundResult", "figure_of_row", "figure_row", "result_of_row"]
 
 NOTHING_LEARNT = "nothing-learnt"
 """How a run ended to which no client contributed an update in any round: its model is the initial one."""
@@ -102,11 +102,16 @@ def result_of_row(row: Mapping[str, Any]) -> RoundResult:
         parts[name] = {int(client): str(why) for client, why in row.get(name, {}).items()}
     for name in ("skipped_blocks", "aborted"):
         parts[name] = tuple(row.get(name, ()))
-    parts["figures"] = tuple(_figure(figure) for figure in row.get("figures", ()))
+    parts["figures"] = tuple(figure_of_row(figure) for figure in row.get("figures", ()))
     return RoundResult(**parts)
 
 
-def _figure(row: Mapping[str, Any]) -> Figure:
+def figure_of_row(row: Mapping[str, Any]) -> Figure:
+    """A figure again, from what `figure_row` and JSON made of it.
+
+    Raises:
+        KeyError, TypeError: fields of another form.
+    """
     parts: dict[str, Any] = dict(row)
     parts["baseline"] = Baseline(**row["baseline"])
     return Figure(**parts)

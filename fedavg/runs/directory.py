@@ -7,6 +7,7 @@ each client, which only a simulation has in one place.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from fedavg.errors import ConfigError
 from fedavg.files import held, replace_file
@@ -22,6 +24,8 @@ from fedavg.protocol.result import figure_row
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from fedavg.config.build import Config
     from fedavg.protocol.result import RoundResult
@@ -111,10 +115,19 @@ class RunDirectory:
             return {}
         return summary if isinstance(summary, dict) else {}
 
-    def write_json(self, name: str, value: object) -> None:
-        """Write one JSON file whole or not at all."""
+    def write_json(self, name: str, value: object, mode: int | None = None) -> None:
+        """Write one JSON file whole or not at all; `mode` 0o600 lets its owner alone read it."""
         text = json.dumps(_finite(value), indent=1, allow_nan=False)
-        self._replace(name, text.encode())
+        if mode is None:
+            self._replace(name, text.encode())
+        else:
+            replace_file(self.path / name, text.encode(), mode=mode)
+
+    def write_array(self, name: str, array: NDArray[np.float64]) -> None:
+        """Write one vector whole or not at all, for its owner alone."""
+        data = io.BytesIO()
+        np.save(data, array, allow_pickle=False)
+        replace_file(self.path / name, data.getvalue(), mode=0o600)
 
     def write_private(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
         """Write a file of one line a row, whole or not at all, that its owner alone can read."""

@@ -9,14 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from fedavg.algorithms.personal.scores import summary_of
 from fedavg.config.build import build_job, load_config
@@ -30,8 +22,12 @@ from fedavg.reports.run import write_report
 from fedavg.runs.announcement import announce
 from fedavg.runs.baseline import unprotected
 from fedavg.runs.directory import RunDirectory
+from fedavg.runs.evaluation import write_evaluation
 from fedavg.runs.interrupts import postponed_interrupts
+from fedavg.runs.progress import Failures, bars, status_of, tell
 from fedavg.runs.server_view import server_view
+from fedavg.runs.stopping import Keeper
+from fedavg.runs.summary import summary_of_run
 from fedavg.simulation.faults import Faults
 from fedavg.simulation.fork_server import start_early
 
@@ -46,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "execute", "resume"]
 
 _RECORDED = 0  # index of the round whose bytes a report shows
+_ENDED = ("finished", "budget", "early", NOTHING_LEARNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,7 @@ def resume(run: Path, console: Console) -> Outcome:
     """
     directory = RunDirectory.reopen(run)
     with directory.held():
-        if directory.read_summary().get("stopped") in ("finished", "budget", NOTHING_LEARNT):
+        if directory.read_summary().get("stopped") in _ENDED:
             if (run / "report.html").exists():
                 raise ConfigError(f"{run} is finished: there is nothing to resume")
             console.print("All rounds were done; what is missing is the report.")
@@ -135,17 +132,23 @@ def _carry_out(
     clock = _Clock(time.perf_counter() - before)
     last = None if restart is None else _last(restart)
     directory.settle(last)
-    summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
+    summary = summary_of_run(job, resolution, federation, last) | {"seconds": clock.seconds}
     directory.write_json("summary.json", summary)
-    last = _train(job, federation, resolution, directory, console, clock, restart)
-    summary = _summary(job, resolution, federation, last) | {"seconds": clock.seconds}
+    keeper = Keeper(job, directory, resumed=restart is not None)
+    last, failures = _train(job, federation, resolution, keeper, console, clock, restart)
+    summary = summary_of_run(job, resolution, federation, last) | {"seconds": clock.seconds}
     if job.plan.personalization is not None and federation.scores:
         directory.write_private("personal.jsonl", [asdict(score) for score in federation.scores])
         kind = job.plan.personalization.kind
         summary["personalization"] = summary_of(kind, federation.scores)
     directory.write_json("summary.json", summary)
-    if config.baseline and federation.stopped != "interrupted":
-        summary["baseline_accuracy"] = _baseline(job, console)
+    if federation.stopped != "interrupted":
+        summary |= keeper.keep(federation)
+        write_evaluation(job, federation, directory, keeper.vector)
+    if federation.stopped == NOTHING_LEARNT:
+        summary["why"] = failures.why()
+    elif config.baseline and federation.stopped != "interrupted":
+        summary |= _baseline(job, console)
     summary["seconds"] = clock.seconds
     directory.write_json("summary.json", summary)
     if shared is not None:
@@ -216,46 +219,29 @@ def _federation(
         journal=journal,
         client_store=client_store,
         shared=shared,
+        scoring=job.scoring,
+        device=job.compute.device,
+        precision=job.compute.precision,
     )
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
-def _status(result: RoundResult) -> str:
-    parts: list[str] = []
-    if result.accuracy is not None:
-        parts.append(f"accuracy {result.accuracy:.1%}")
-    if result.epsilon_release is not None:
-        parts.append(f"epsilon {result.epsilon_release:.2f}")
-    return "  ".join(parts)
 
 
 def _train(
     job: Job,
     federation: Federation,
     resolution: Resolution,
-    directory: RunDirectory,
+    keeper: Keeper,
     console: Console,
     clock: _Clock,
     restart: Restart | None,
-) -> RoundResult | None:
+) -> tuple[RoundResult | None, Failures]:
+    directory, failures = keeper.directory, Failures()
     last = None if restart is None else _last(restart)
     total, done = job.config.rounds, 0 if last is None else last.round
     if restart is not None:
         directory.write_model(federation.model_file(restart.checkpoint.model.released))
     view_written = (directory.path / "server_view.json").exists()
-    rounds = federation.run(total, restart)
-    with _progress(console) as progress:
+    rounds = federation.run(total, restart, keeper.until)
+    with bars(console) as progress:
         bar = progress.add_task(
             "protected", total=total, completed=done, status="enrolling clients"
         )
@@ -265,29 +251,22 @@ def _train(
                     last = result
                     directory.append(result)
                     directory.write_model(federation.model_file())
-                    summary = _summary(job, resolution, federation, last)
+                    keeper.take(result, federation)
+                    summary = summary_of_run(job, resolution, federation, last)
                     directory.write_json("summary.json", summary | {"seconds": clock.seconds})
                     view_written = view_written or _write_view(
                         federation, resolution, directory, result
                     )
-                for client, reason in result.failures.items():
-                    console.print(f"round {result.round}: client {client}: {reason}")
-                for reason in result.convicted.values():
-                    console.print(f"round {result.round}: {reason}; it is asked no more")
-                for reason in result.skipped_blocks:
-                    console.print(f"round {result.round} left out {reason}")
-                for reason in result.aborted:
-                    console.print(f"round {result.round} was tried again: {reason}")
-                if result.skipped is not None:
-                    console.print(f"round {result.round} gave no model: {result.skipped}")
+                failures.add(result)
+                tell(result, console)
                 own = job.plan.personalization is not None and result.round == total
-                status = "clients train and score" if own else _status(result)
+                status = "clients train and score" if own else status_of(result)
                 progress.update(bar, advance=1, status=status)
         except KeyboardInterrupt:
             console.print("Interrupted: everything up to the last finished round is kept.")
             rounds.close()
             federation.stopped = "interrupted"
-    return last
+    return last, failures
 
 
 def _write_view(
@@ -307,8 +286,8 @@ def _write_view(
     return True
 
 
-def _baseline(job: Job, console: Console) -> float | None:
-    """Accuracy of the same training without clipping, noise or masks."""
+def _baseline(job: Job, console: Console) -> dict[str, Any]:
+    """The same training without clipping, noise or masks, as the summary has it; {} when interrupted."""
     plan = unprotected(job.plan, job.config.encoding.range)
     federation = Federation(
         job.model,
@@ -318,59 +297,20 @@ def _baseline(job: Job, console: Console) -> float | None:
         workers=job.workers,
         population=job.config.privacy.population,
         seed=job.config.seed,
+        scoring=job.scoring,
+        device=job.compute.device,
+        precision=job.compute.precision,
     )
-    accuracy: float | None = None
-    with _progress(console) as progress:
+    last: RoundResult | None = None
+    with bars(console) as progress:
         bar = progress.add_task("unprotected", total=job.config.rounds, status="")
         try:
             for result in federation.run(job.config.rounds):
-                accuracy = result.accuracy
-                progress.update(bar, advance=1, status=_status(result))
+                last = result
+                progress.update(bar, advance=1, status=status_of(result))
         except KeyboardInterrupt:
-            console.print("Interrupted: no unprotected accuracy.")
-            return None
-    return accuracy
-
-
-def _summary(
-    job: Job, resolution: Resolution, federation: Federation, last: RoundResult | None
-) -> dict[str, Any]:
-    plan = job.plan
-    return {
-        "task": job.task.description,
-        "model": job.config.model.name,
-        "parameters": job.parameters,
-        "unsent": job.unsent,
-        "clients": len(job.clients),
-        "population": resolution.num_clients,
-        "secure_sum": plan.secure_sum.kind,
-        "hides_updates": plan.secure_sum.hides_updates,
-        "received": plan.secure_sum.received,
-        "local_optimizer": plan.local_training.optimizer,
-        "stages": [stage.kind for stage in plan.stages],
-        "threat_model": plan.secure_sum.threat_model,
-        "noise": "none" if plan.noise is None else plan.noise.kind,
-        "noise_multiplier": resolution.noise_multiplier,
-        "noise_multiplier_added": resolution.noise_multiplier_added,
-        "sampling_rate": resolution.expected_cohort / resolution.num_clients,
-        "expected_cohort": resolution.expected_cohort,
-        "clip": plan.encoding.clip,
-        "bits": plan.encoding.bits,
-        "sent_fraction": resolution.update_length / resolution.vector_length,
-        "download": plan.download,
-        "rounds": 0 if last is None else last.round,
-        "rounds_planned": job.config.rounds,
-        "accuracy": None if last is None else last.accuracy,
-        "accuracy_as_sent": None if last is None else last.accuracy_as_sent,
-        "baseline_accuracy": None,
-        "epsilon_release": None if last is None else last.epsilon_release,
-        "epsilon_server": None if last is None else last.epsilon_server,
-        "delta": plan.budget.delta,
-        "stopped": federation.stopped,
-        "personalization": None,
-        "chosen": [asdict(chosen) for chosen in job.chosen],
-        "assumptions": list(plan.secure_sum.assumptions),
-        "blocks": None if plan.blocks is None else list(plan.blocks.lengths),
-        "wrap_probability": resolution.wrap_probability,
-        "seconds": 0.0,
-    }
+            console.print("Interrupted: no figures without protection.")
+            return {}
+    if last is None or last.headline is None:
+        return {}
+    return {"baseline_accuracy": last.accuracy, "unprotected": last.headline.value}

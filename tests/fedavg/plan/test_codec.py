@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from fedavg.algorithms.personal import FineTune
+from fedavg.algorithms.personal.finetune import FineTune
 from fedavg.errors import PlanError
 from fedavg.federation.federation import Federation
 from fedavg.losses.imported import ImportedLoss

@@ -1,0 +1,135 @@
+"""All rounds of a run together: as a data frame, with the best one, and with callbacks on the way."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from fedavg.errors import ConfigError, MissingExtraError
+from fedavg.training.stopping import Watcher, check_stopping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fedavg.federation.federation import Federation
+    from fedavg.protocol.result import RoundResult
+    from fedavg.training.stopping import EarlyStopping
+
+__all__ = ["Results", "train"]
+
+
+class Results(Sequence["RoundResult"]):
+    """The results of a run's rounds, in order.
+
+    Args:
+        rounds: one a round.
+        stopped: how the run ended, see `fedavg.Federation.stopped`.
+        released: float64[d], the model that the run leaves: the last one, or that of the best round.
+        best_round: which one that is, counted from 1; None where the last one is kept.
+    """
+
+    def __init__(
+        self,
+        rounds: Sequence[RoundResult],
+        stopped: str,
+        released: NDArray[np.float64],
+        best_round: int | None = None,
+    ) -> None:
+        self._rounds = tuple(rounds)
+        self.stopped = stopped
+        self.released = released
+        self.best_round = best_round
+
+    @overload
+    def __getitem__(self, index: int) -> RoundResult: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[RoundResult, ...]: ...
+    def __getitem__(self, index: int | slice) -> RoundResult | tuple[RoundResult, ...]:
+        return self._rounds[index]
+
+    def __len__(self) -> int:
+        return len(self._rounds)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat mapping a round: its number, loss, each figure and its baseline, epsilon, cohort, …."""
+        return [_row(result) for result in self._rounds]
+
+    def to_frame(self) -> Any:  # noqa: ANN401 - a pandas.DataFrame
+        """`rows` as a pandas data frame, one row a round.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError as error:
+            raise MissingExtraError(
+                "to_frame makes a data frame of pandas, which is not installed: run pip install pandas, or "
+                "use rows()"
+            ) from error
+        return pandas.DataFrame(self.rows())
+
+
+def _row(result: RoundResult) -> dict[str, Any]:
+    row: dict[str, Any] = {"round": result.round, "loss": result.loss}
+    for figure in result.figures:
+        row[figure.name] = figure.value
+        row[f"{figure.name} of {figure.baseline.rule}"] = figure.baseline.value
+    return row | {
+        "epsilon_release": result.epsilon_release,
+        "epsilon_server": result.epsilon_server,
+        "cohort": result.cohort,
+        "survivors": result.survivors,
+        "contributors": result.contributors,
+        "skipped": result.skipped,
+        "bytes_up": result.bytes_up,
+        "bytes_down": result.bytes_down,
+        "seconds": sum(result.seconds.values()),
+    }
+
+
+def train(
+    federation: Federation,
+    num_rounds: int,
+    *,
+    callbacks: Sequence[Callable[[RoundResult], object]] = (),
+    stopping: EarlyStopping | None = None,
+) -> Results:
+    """Run a federation to its end and gather the results.
+
+    Args:
+        federation: not yet run.
+        num_rounds: at most.
+        callbacks: called with each round's result, in order: for logs and progress.
+        stopping: ends the run when the headline no longer improves, and keeps the best round's model; without
+            noise only.
+
+    Raises:
+        PlanError: `stopping` under noise.
+        ConfigError: `stopping` without held-out examples, or a callback that cannot be called.
+        What `Federation.run` raises.
+    """
+    for callback in callbacks:
+        if not callable(callback):
+            raise ConfigError(f"a callback is a function of a round's result, not {callback!r:.80}")
+    watcher = None
+    if stopping is not None:
+        check_stopping(private=federation.plan.noise is not None)
+        watcher = Watcher(stopping)
+    gathered: list[RoundResult] = []
+    kept: NDArray[np.float64] | None = None
+    for result in federation.run(num_rounds, until=None if watcher is None else watcher.is_over):
+        gathered.append(result)
+        better = watcher is not None and watcher.better(result.round, result.headline)
+        if better and stopping is not None and stopping.best:
+            kept = federation.released.copy()
+        for callback in callbacks:
+            callback(result)
+    best = None if watcher is None or kept is None else watcher.best_round
+    return Results(
+        gathered, federation.stopped, federation.released if kept is None else kept, best
+    )

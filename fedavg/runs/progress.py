@@ -1,0 +1,99 @@
+"""What a run says while it goes: a bar, and a line for all that went otherwise than planned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedavg.protocol.result import RoundResult
+
+__all__ = ["Failures", "bars", "status_of", "tell"]
+
+_NAMED = 3  # clients that fail in one round and are named one by one
+
+
+def bars(console: Console) -> Progress:
+    """A bar for rounds, with a status."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def status_of(result: RoundResult) -> str:
+    """A round in a few words."""
+    parts: list[str] = []
+    if result.headline is not None:
+        parts.append(f"{result.headline.name} {result.headline.text(result.headline.value)}")
+    if result.epsilon_release is not None:
+        parts.append(f"epsilon {result.epsilon_release:.2f}")
+    return "  ".join(parts)
+
+
+def tell(result: RoundResult, console: Console) -> None:
+    """Say what in a round went otherwise than planned; many clients with one fault are one line."""
+    number = result.round
+    if len(result.failures) <= _NAMED:
+        for client, reason in result.failures.items():
+            _say(console, f"round {number}: client {client}: {reason}")
+    else:
+        first = min(result.failures)
+        _say(
+            console,
+            f"round {number}: {len(result.failures):,} clients failed, such as client {first}: "
+            f"{result.failures[first]}",
+        )
+    for reason in result.convicted.values():
+        _say(console, f"round {number}: {reason}; it is asked no more")
+    for reason in result.skipped_blocks:
+        _say(console, f"round {number} left out {reason}")
+    for reason in result.aborted:
+        _say(console, f"round {number} was tried again: {reason}")
+    if result.skipped is not None:
+        _say(console, f"round {number} gave no model: {result.skipped}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Failures:
+    """Why clients gave nothing, over a run: a simulation's privilege."""
+
+    def __init__(self) -> None:
+        self._reasons: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
+
+    def add(self, result: RoundResult) -> None:
+        """Count one round's."""
+        self._reasons.update(
+            reason.replace(f"client {client}", "a client")
+            for client, reason in result.failures.items()
+        )
+        if result.skipped is not None:
+            self._skipped[result.skipped] += 1
+
+    def why(self) -> str:
+        """Why a run learnt nothing, in a sentence or two."""
+        told = "No client contributed an update in any round: the model is the one that the run began with."
+        for reasons, words in ((self._reasons, "Most often"), (self._skipped, "No sum came about")):
+            if reasons:
+                return f"{told} {words}: {reasons.most_common(1)[0][0]}."
+        return told

@@ -1,0 +1,79 @@
+"""Early stopping and the best round's model in a run directory, also after an interruption."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedavg.config.training import stopping_of
+from fedavg.protocol.result import figure_of_row
+from fedavg.training.stopping import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from fedavg.config.build import Job
+    from fedavg.federation.federation import Federation
+    from fedavg.protocol.result import RoundResult
+    from fedavg.runs.directory import RunDirectory
+
+__all__ = ["Keeper"]
+
+_BEST = "best.npy"  # of the best round so far; gone once the run has ended
+
+
+class Keeper:
+    """Follows a run's headline, and keeps the best round's model where that is asked for.
+
+    Args:
+        job: what was asked for.
+        directory: of the run; its log is read where the run goes on.
+        resumed: whether it goes on.
+    """
+
+    def __init__(self, job: Job, directory: RunDirectory, *, resumed: bool) -> None:
+        self.directory = directory
+        self.vector: NDArray[np.float64] | None = None
+        rule = stopping_of(job.config.evaluation)
+        self._watcher = None if rule is None else Watcher(rule)
+        self._keeps = rule is not None and rule.best
+        if resumed and self._watcher is not None:
+            for row in _rows(directory):
+                figures: list[dict[str, Any]] = row.get("figures", [])
+                headline = figure_of_row(figures[0]) if figures else None
+                self._watcher.better(int(row["round"]), headline)
+
+    @property
+    def until(self) -> Callable[[], bool] | None:
+        """Whether the run is over, for `Federation.run`; None where nothing ends it early."""
+        return None if self._watcher is None else self._watcher.is_over
+
+    def take(self, result: RoundResult, federation: Federation) -> None:
+        """Look at one round, and keep its model when it is the best so far."""
+        if self._watcher is None:
+            return
+        if self._watcher.better(result.round, result.headline) and self._keeps:
+            self.directory.write_array(_BEST, federation.released)
+
+    def keep(self, federation: Federation) -> dict[str, Any]:
+        """At the end, make the best round's model the run's, and say in the summary which one it is."""
+        path = self.directory.path / _BEST
+        if self._watcher is None or self._watcher.best_round is None or not path.exists():
+            return {}
+        best: NDArray[np.float64] = np.load(path, allow_pickle=False)
+        self.directory.write_model(federation.model_file(best))
+        path.unlink()
+        self.vector = best
+        number = self._watcher.best_round
+        row = next((row for row in _rows(self.directory) if row["round"] == number), {})
+        figures = row.get("figures", [])
+        return {"best_round": number, "figures": figures, "accuracy": row.get("accuracy")}
+
+
+def _rows(directory: RunDirectory) -> list[dict[str, Any]]:
+    text = (directory.path / "metrics.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,76 @@
+"""What summary.json says of a run: its settings, its figures, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fedavg.protocol.result import figure_row
+
+if TYPE_CHECKING:
+    from fedavg.config.build import Job
+    from fedavg.federation.federation import Federation
+    from fedavg.plan.resolution import Resolution
+    from fedavg.protocol.result import RoundResult
+
+__all__ = ["summary_of_run"]
+
+
+def summary_of_run(
+    job: Job, resolution: Resolution, federation: Federation, last: RoundResult | None
+) -> dict[str, Any]:
+    """A run so far, ready for JSON.
+
+    Args:
+        job: what was asked for.
+        resolution: the plan with every derived number.
+        federation: as it stands.
+        last: the last finished round.
+    """
+    plan = job.plan
+    figures = () if last is None else last.figures
+    return {
+        "task": job.task.description,
+        "model": job.config.model.name,
+        "parameters": job.parameters,
+        "unsent": job.unsent,
+        "clients": len(job.clients),
+        "population": resolution.num_clients,
+        "secure_sum": plan.secure_sum.kind,
+        "hides_updates": plan.secure_sum.hides_updates,
+        "received": plan.secure_sum.received,
+        "local_optimizer": plan.local_training.optimizer,
+        "loss": (plan.local_training.loss or job.task.train.kind.loss).kind,
+        "device": job.compute.device,
+        "precision": job.compute.precision,
+        "stages": [stage.kind for stage in plan.stages],
+        "threat_model": plan.secure_sum.threat_model,
+        "noise": "none" if plan.noise is None else plan.noise.kind,
+        "noise_multiplier": resolution.noise_multiplier,
+        "noise_multiplier_added": resolution.noise_multiplier_added,
+        "sampling_rate": resolution.expected_cohort / resolution.num_clients,
+        "expected_cohort": resolution.expected_cohort,
+        "clip": plan.encoding.clip,
+        "bits": plan.encoding.bits,
+        "sent_fraction": resolution.update_length / resolution.vector_length,
+        "download": plan.download,
+        "rounds": 0 if last is None else last.round,
+        "rounds_planned": job.config.rounds,
+        "figures": [figure_row(figure) for figure in figures],
+        "accuracy": None if last is None else last.accuracy,
+        "accuracy_as_sent": None if last is None else last.accuracy_as_sent,
+        "baseline_accuracy": None,
+        "unprotected": None,
+        "best_round": None,
+        "epsilon_release": None if last is None else last.epsilon_release,
+        "epsilon_server": None if last is None else last.epsilon_server,
+        "delta": plan.budget.delta,
+        "stopped": federation.stopped,
+        "why": None,
+        "personalization": None,
+        "chosen": [asdict(chosen) for chosen in job.chosen],
+        "assumptions": list(plan.secure_sum.assumptions),
+        "blocks": None if plan.blocks is None else list(plan.blocks.lengths),
+        "wrap_probability": resolution.wrap_probability,
+        "seconds": 0.0,
+    }

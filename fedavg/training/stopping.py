@@ -1,0 +1,115 @@
+"""When a run stops before its last round, and which round's model it keeps: without noise only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dp.checks import assign
+from fedavg import checks
+from fedavg.errors import ConfigError, PlanError
+
+if TYPE_CHECKING:
+    from fedavg.metrics.interface import Figure
+
+__all__ = ["EarlyStopping", "Watcher", "check_stopping"]
+
+_NOT_COVERED = (
+    "under noise neither early stopping nor the best round is offered: which model is released would then "
+    "depend on the held-out rows, which no noise protects, and epsilon would not cover that; choose the "
+    "number of rounds beforehand"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStopping:
+    """Watches the headline on the held-out rows.
+
+    Args:
+        patience: rounds in a row without an improvement after which the run ends; None never ends it.
+        min_delta: what counts as an improvement, ≥ 0, in the headline's unit.
+        best: whether the best round's model is kept in place of the last one's.
+
+    Raises:
+        ConfigError: a value outside its range, or neither a patience nor `best`.
+
+    Example:
+        >>> EarlyStopping(patience=5, best=True).patience
+        5
+    """
+
+    patience: int | None = 5
+    min_delta: float = 0.0
+    best: bool = True
+
+    def __post_init__(self) -> None:
+        if self.patience is not None:
+            assign(self, patience=checks.config.whole("patience", self.patience))
+        assign(self, min_delta=checks.config.at_least("min_delta", self.min_delta, 0))
+        if self.patience is None and not self.best:
+            raise ConfigError("early stopping without patience and without best changes nothing")
+
+
+def check_stopping(*, private: bool) -> None:
+    """Refuse to stop a run under noise by its held-out rows, before anything is charged.
+
+    Args:
+        private: whether the run has noise.
+
+    Raises:
+        PlanError: it has, with the reason.
+    """
+    if private:
+        raise PlanError(_NOT_COVERED)
+
+
+class Watcher:
+    """Follows one run's headline.
+
+    Args:
+        stopping: the rule.
+
+    Example:
+        >>> from fedavg.metrics.interface import Baseline, Figure
+        >>> watcher = Watcher(EarlyStopping(patience=2))
+        >>> loss = lambda value: Figure("loss", value, Baseline("none", None), False, True)
+        >>> [watcher.better(k, loss(value)) for k, value in enumerate((3.0, 2.0, 2.5, 2.0), start=1)]
+        [True, True, False, False]
+        >>> watcher.best_round, watcher.is_over()
+        (2, True)
+    """
+
+    def __init__(self, stopping: EarlyStopping) -> None:
+        self._rule = stopping
+        self._best: float | None = None
+        self._waited = 0
+        self.best_round: int | None = None
+
+    def is_over(self) -> bool:
+        """Whether the run should end here."""
+        patience = self._rule.patience
+        return patience is not None and self._waited >= patience
+
+    def better(self, round_number: int, headline: Figure | None) -> bool:
+        """Take one round's headline; True where it is the best so far.
+
+        Args:
+            round_number: counts from 1.
+            headline: None, or a figure without a value, is no improvement.
+
+        Raises:
+            ConfigError: a run without held-out rows, which has no headline.
+        """
+        if headline is None:
+            raise ConfigError("early stopping watches held-out examples: give evaluate=")
+        if headline.value is not None and self._improves(headline.value, headline):
+            self._best, self._waited, self.best_round = headline.value, 0, round_number
+            return True
+        self._waited += 1
+        return False
+
+    def _improves(self, value: float, headline: Figure) -> bool:
+        if self._best is None:
+            return True
+        gain = value - self._best if headline.greater_is_better else self._best - value
+        return gain > self._rule.min_delta

@@ -1,0 +1,101 @@
+"""Results together: data frame, callbacks, early stopping and the best round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from torch import nn
+
+import fedavg
+from fedavg.encoding.fixed_point import FixedPoint
+from fedavg.errors import ConfigError, MissingExtraError, PlanError
+from fedavg.federation.federation import Federation
+from fedavg.privacy.noise import CentralGaussian
+from fedavg.sums.plain import InsecurePlain
+from fedavg.training.stopping import EarlyStopping
+from tests.e2e.small import clients, examples, plan
+
+
+def federation(evaluate=None, **changes):
+    held = examples(60, 1) if evaluate is None else evaluate
+    model = nn.Linear(12, 3)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    return Federation(model, clients(6), plan(InsecurePlain(), **changes), evaluate=held)
+
+
+def test_rows_make_a_data_frame(monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    results = fedavg.train(federation(), 3)
+    frame = results.to_frame()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame["round"].tolist() == [1, 2, 3]
+    assert frame["accuracy"].tolist() == [result.accuracy for result in results]
+    assert frame["accuracy of majority class"].nunique() == 1
+    assert (frame["contributors"] == 6).all()
+    assert results.stopped == "finished"
+    assert len(results[1:]) == 2
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match="pip install pandas"):
+        results.to_frame()
+
+
+def test_callbacks_are_told_of_each_round_in_order():
+    told = []
+    fedavg.train(federation(), 3, callbacks=[lambda r: told.append(r.round), told.append])
+    assert [entry if isinstance(entry, int) else entry.round for entry in told] == [
+        1,
+        1,
+        2,
+        2,
+        3,
+        3,
+    ]
+    with pytest.raises(ConfigError, match="a callback is a function"):
+        fedavg.train(federation(), 1, callbacks=["print"])
+
+
+def test_the_best_round_is_kept_and_the_run_ends_early():
+    scores = iter([0.0, 1.0, 3.0, 2.0, 2.5, 9.0, 9.0])  # the first is the trial's
+    seen = []
+
+    def score(module):
+        seen.append(module.weight.detach().numpy().copy())
+        return next(scores)
+
+    run = federation(score)
+    results = fedavg.train(run, 6, stopping=EarlyStopping(patience=2))
+    assert (results.stopped, len(results), results.best_round) == ("early", 4, 2)
+    assert np.allclose(run.model(results.released).weight.detach().numpy(), seen[2], atol=1e-6)
+    assert not np.allclose(results.released, run.released)
+
+
+def test_without_best_the_last_model_stays():
+    scores = iter([0.0, 1.0, 3.0, 2.0, 2.5, 9.0])
+    run = federation(lambda module: next(scores))
+    results = fedavg.train(run, 5, stopping=EarlyStopping(patience=2, best=False))
+    assert (len(results), results.best_round) == (4, None)
+    assert results.released is run.released or np.array_equal(results.released, run.released)
+
+
+def test_under_noise_it_is_refused_before_any_charge():
+    run = federation(noise=CentralGaussian(1.0), encoding=FixedPoint(0.5, 12))
+    with pytest.raises(PlanError, match="under noise neither early stopping nor the best round"):
+        fedavg.train(run, 3, stopping=EarlyStopping())
+    with pytest.raises(PlanError, match="under noise"):
+        next(run.run(3, until=lambda: False))
+    assert run.ledger.history == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"patience": 0}, "patience"),
+        ({"patience": 1.5}, "patience"),
+        ({"min_delta": -1}, "min_delta"),
+        ({"patience": None, "best": False}, "changes nothing"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(options, said):
+    with pytest.raises(ConfigError, match=said):
+        EarlyStopping(**options)
