@@ -81,7 +81,9 @@ def test_a_run_with_modules_beside_its_file_is_resumed_from_its_own_directory(
 
 
 STOPPING = (
-    EXACT + '[evaluation]\nheadline = "log_loss"\npatience = 2\nbest = true\n[local]\nlr = 4.0\n'
+    EXACT
+    + '[evaluation]\nheadline = "log_loss"\npatience = 2\nbest = true\n[local]\nlr = 4.0\n'
+    + '[server]\noptimizer = "momentum"\nlr = 3.0\nmomentum = 0.8\n'
 )
 
 
