@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fedavg.algorithms.random_k import RandomK
     from fedavg.algorithms.scaffold import Scaffold
     from fedavg.data.dataset import Dataset
+    from fedavg.data.foreign import as_dataset
     from fedavg.data.placement import place
     from fedavg.data.settings import DataConfig
     from fedavg.data.tables.schema import Schema
@@ -152,6 +153,7 @@ _HOME = {
     "Transcript": "protocol.transcript",
     "UpdateStage": "algorithms.interface",
     "WireFormatError": "errors",
+    "as_dataset": "data.foreign",
     "calibrated": "plan.calibration",
     "gradient_times_weight": "training.sensitivity",
     "label_sensitivity": "training.sensitivity",
@@ -233,6 +235,7 @@ __all__ = [
     "Transcript",
     "UpdateStage",
     "WireFormatError",
+    "as_dataset",
     "calibrated",
     "gradient_times_weight",
     "label_sensitivity",

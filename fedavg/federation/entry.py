@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from fedavg import checks
-from fedavg.data.dataset import Dataset
+from fedavg.data.foreign import as_dataset
 from fedavg.errors import DataError
 
 if TYPE_CHECKING:
-    from fedavg.data.dataset import TargetKind
+    from fedavg.data.dataset import Dataset, TargetKind
 
 __all__ = ["check_evaluation", "declared_population", "enrolled"]
 
@@ -23,7 +23,8 @@ def enrolled(clients: object) -> dict[int, Dataset]:
     """The clients by id.
 
     Args:
-        clients: a mapping from ids to data sets, or a list of data sets, whose ids are then 0, 1, 2, ….
+        clients: a mapping from ids to data sets, or a list of data sets, whose ids are then 0, 1, 2, ….  A
+            data set is a `Dataset` or what `fedavg.as_dataset` makes one of.
             Ids are whole numbers from 0 to 2^32 − 1; numpy's count as Python's.
 
     Raises:
@@ -50,12 +51,10 @@ def enrolled(clients: object) -> dict[int, Dataset]:
         client = _id(name)
         if client in found:
             raise DataError(f"two clients have the id {client}: give each an id of its own")
-        if not isinstance(data, Dataset):
-            raise DataError(
-                f"client {client} holds a {type(data).__name__}, not a Dataset: make one with "
-                "fedavg.Dataset(features, labels)"
-            )
-        found[client] = data
+        try:
+            found[client] = as_dataset(data)
+        except DataError as error:
+            raise DataError(f"client {client}: {error}") from error
     _one_kind(found)
     return found
 

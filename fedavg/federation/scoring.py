@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fedavg.data.dataset import Dataset
+from fedavg.data.foreign import as_dataset
 from fedavg.errors import DataError
 from fedavg.federation.entry import check_evaluation, enrolled
 from fedavg.metrics.interface import Baseline, Figure, defined
@@ -106,10 +107,7 @@ class Scorer:
         elif callable(held):
             self._function = held
         elif held is not None:
-            raise DataError(
-                f"models are scored on a Dataset, on a mapping of them by client, or by a function, not on a "
-                f"{type(held).__name__}"
-            )
+            self._data = _read(held)
         if self._data is not None:
             scoring.on(self._data)  # a metric that does not fit is refused here
         self._scores = held is not None and not apart
@@ -224,6 +222,15 @@ class Scorer:
                 )
             )
         return tuple(found)
+
+
+def _read(held: object) -> Dataset:
+    try:
+        return as_dataset(held)
+    except DataError as error:
+        raise DataError(
+            f"models are scored on a data set, on a mapping of them by client, or by a function: {error}"
+        ) from error
 
 
 def _pooled(parts: list[Dataset]) -> Dataset:

@@ -41,7 +41,7 @@ DATA = examples(4, 0)
         ([], "needs clients"),
         ("clients", "not a str"),
         (DATA, "not a Dataset"),
-        ({0: DATA.features}, r"client 0 holds a ndarray, not a Dataset"),
+        ({0: DATA.features}, "client 0: a ndarray is no data set"),
         (
             {0: DATA, 4: Dataset(np.zeros((2, 12)), np.zeros(2), "numbers")},
             "client 4 has labels of kind 'numbers' with 1 columns, and client 0 has labels of kind 'classes'",

@@ -112,7 +112,7 @@ def test_a_function_scores_a_copy_in_evaluation_mode():
         (lambda module: {}, "returned no figure"),
         (lambda module: "good", "returned a str for 'score'"),
         (lambda module: 1 / 0, "function that scores models raised ZeroDivisionError"),
-        (np.zeros((3, 12)), "a mapping of them by client, or by a function, not on a ndarray"),
+        (np.zeros((3, 12)), "or by a function: a ndarray is no data set"),
         ({0: HELD, 1: Dataset(np.zeros((2, 5)), np.array([0, 1]))}, "different shapes"),
         ({"a": HELD}, "whole numbers"),
         (Dataset(np.zeros((2, 12)), np.zeros(2), "numbers"), "evaluation set has labels of kind"),

@@ -1,0 +1,83 @@
+"""Examples as other libraries hold them: pairs of arrays, and data sets of torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from fedavg.data.dataset import CLASSES, Dataset, array_of
+from fedavg.errors import DataError
+from fedavg.imports import said
+
+if TYPE_CHECKING:
+    from fedavg.data.dataset import TargetKind
+
+__all__ = ["as_dataset"]
+
+
+def as_dataset(source: object, target: TargetKind | str = CLASSES) -> Dataset:
+    """A `Dataset` of what holds examples.
+
+    Args:
+        source: a `Dataset`, which is returned as it is; a pair (features, labels), or those two with weights,
+            of arrays, tensors or data frames; or a data set of torch (map-style: it has a length, and each
+            item is a pair of features and a label).  Each item is read once, so that transforms which draw
+            at random are drawn once.
+        target: the kind of the labels, see `Dataset`.
+
+    Raises:
+        DataError: none of these, items of unequal shapes, or what `Dataset` refuses.
+
+    Example:
+        >>> data = as_dataset((np.zeros((3, 2)), [0, 1, 1]))
+        >>> len(data), as_dataset(data) is data
+        (3, True)
+    """
+    if isinstance(source, Dataset):
+        return source
+    if isinstance(source, tuple):
+        parts = cast("tuple[Any, ...]", source)
+        if len(parts) not in {2, 3}:
+            raise DataError(
+                f"a tuple of examples is (features, labels) or (features, labels, weights), not {len(parts)} "
+                "parts"
+            )
+        return Dataset(parts[0], parts[1], target, *parts[2:])
+    if hasattr(source, "columns"):
+        raise DataError(
+            "a data frame does not say which column is predicted: give the pair "
+            "(frame.drop(columns='y'), frame['y'])"
+        )
+    if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")) or isinstance(
+        source, np.ndarray | str | bytes
+    ):
+        raise DataError(
+            f"a {type(source).__name__} is no data set: give a Dataset, a pair (features, labels), or a data "
+            "set of torch with a length"
+        )
+    return _of_items(cast("Any", source), target)
+
+
+def _of_items(source: Any, target: TargetKind | str) -> Dataset:  # noqa: ANN401 - of torch
+    name, features, labels = type(source).__name__, list[Any](), list[Any]()
+    for index in range(len(source)):
+        try:
+            item = source[index]
+            features.append(array_of(item[0], "features"))
+            labels.append(array_of(item[1], "labels"))
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"item {index} of the {name} is no pair of features and a label: {said(error)}"
+            ) from error
+    if not features:
+        raise DataError(f"the {name} holds no examples")
+    try:
+        return Dataset(np.stack(features), np.stack(labels), target)
+    except ValueError as error:
+        shapes = sorted({part.shape for part in features})
+        raise DataError(
+            f"the items of the {name} have features of unequal shapes, such as {shapes[0]} and {shapes[-1]}"
+        ) from error
