@@ -11,9 +11,18 @@ from he.errors import HeError, LocalProtocolError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["check_client_id", "check_type", "flag", "integer", "is_int64_array", "octets"]
+__all__ = [
+    "check_array",
+    "check_client_id",
+    "check_type",
+    "flag",
+    "integer",
+    "is_int64_array",
+    "octets",
+]
 
 _T = TypeVar("_T")
+_LONGEST = 1024  # bits
 
 
 def integer(
@@ -30,7 +39,7 @@ def integer(
     if type(value) is not int:
         raise error(f"{name} must be an integer, not {type(value).__name__}")
     if not low <= value <= high:
-        raise error(f"{name} must lie in {_power(low)} … {_power(high)}, not {value}")
+        raise error(f"{name} must lie in {_power(low)} … {_power(high)}, not {_power(value)}")
     return value
 
 
@@ -81,7 +90,29 @@ def is_int64_array(value: object, dimensions: int = 1) -> bool:
     return array.dtype == np.int64 and array.ndim == dimensions
 
 
+def check_array(
+    name: str, value: object, dtype: type[np.int64 | np.uint64], *shape: int | range
+) -> None:
+    """Check that a value is numpy's own array of a type and shape; a range is a choice of sizes.
+
+    Raises:
+        LocalProtocolError: it is not. The value itself is in no message.
+    """
+    if type(value) in (np.ndarray, np.memmap):
+        array = cast("NDArray[np.int64]", value)
+        fits = [
+            size in sizes if isinstance(sizes, range) else size == sizes
+            for size, sizes in zip(array.shape, shape, strict=False)
+        ]
+        if array.dtype == dtype and array.ndim == len(shape) and all(fits):
+            return
+    sizes = [f"{x.start}…{x.stop - 1}" if isinstance(x, range) else str(x) for x in shape]
+    raise LocalProtocolError(f"{name} must be a numpy array {dtype.__name__}[{', '.join(sizes)}]")
+
+
 def _power(value: int) -> str:
-    """2^b − 1 is easier to read than twenty digits."""
+    """2^b − 1 is easier to read than twenty digits, and Python prints no number of thousands of digits."""
     bits = value.bit_length()
+    if bits > _LONGEST:
+        return f"a number of {bits} bits"
     return f"2^{bits} − 1" if bits > 30 and value == (1 << bits) - 1 else str(value)

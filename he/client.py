@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from he._calls import iterating_leaves_nothing, leaving_nothing
-from he._checks import check_client_id, check_type
+from he._checks import check_client_id, check_type, flag, octets
 from he.coding.packing import check_vector, pack
 from he.coding.plaintexts import encode
 from he.coding.words import drop_low_bits, pack_words, restore_low_bits
@@ -125,6 +125,7 @@ class Client:
     @leaving_nothing
     def signed(self, chunk: bytes) -> bytes:
         """Put this client's signature under what `Upload.chunk` made, if it has a key of its own."""
+        chunk = octets("chunk", chunk)
         return chunk if self._signer is None else sign_as_client(chunk, self._signer)
 
     @leaving_nothing
@@ -143,8 +144,9 @@ class Client:
             CapacityError: a value out of range.
             LocalProtocolError: not such a vector, or a second call.
         """
+        copied = flag("copy", copy)
         upload = self.begin(vector)
-        return self._chunks(upload, vector.copy() if copy else vector)
+        return self._chunks(upload, vector.copy() if copied else vector)
 
     @iterating_leaves_nothing
     def _chunks(self, upload: Upload, vector: NDArray[np.int64]) -> Iterator[bytes]:

@@ -217,8 +217,10 @@ def _messages(chunks: object) -> Iterator[bytes]:
         raise LocalProtocolError(
             f"chunks must be the messages of Server.result() in their order, not {type(chunks).__name__}"
         )
-    with callers_own():
+    try:
         iterator = iter(cast("Iterable[object]", chunks))
+    except TypeError as error:  # an array without dimensions
+        raise LocalProtocolError("chunks cannot be iterated over") from error
     while True:
         with callers_own():
             data = next(iterator, _END)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from he._calls import leaving_nothing
-from he._checks import check_type, octets
+from he._checks import check_array, check_type, integer, octets
 from he.crypto.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
 from he.crypto.tags import TagKey
 from he.errors import (
@@ -25,7 +25,7 @@ from he.errors import (
     UnsafeParametersError,
     WireFormatError,
 )
-from he.params import DEGREE, MODULUS, Params
+from he.params import BLOCK, DEGREE, MODULUS, Params
 from he.scheme import the_ring
 from he.secrecy import Secret
 
@@ -42,6 +42,8 @@ _PUBLIC = struct.Struct("<4s19s32s16s")
 _PUBLIC_MAGIC = b"HEV2"
 _SECRET_MAGIC = b"HEK2"
 _ENCRYPT_MAGIC = b"HEE2"
+_LAST = 1 << 32  # number of a ciphertext in its upload, at most
+_RUN = range(1, BLOCK + 1)  # ciphertexts at a time
 
 
 def hash_context(context: bytes) -> bytes:
@@ -162,12 +164,14 @@ class _Member(Secret):
         self, polynomials: NDArray[np.int64], nonce: bytes, first: int
     ) -> NDArray[np.uint64]:
         """Encrypt int64[c, N] polynomials with fresh randomness; see `he.crypto.rlwe`."""
-        return self._encryptor.encrypt(polynomials, nonce, first)
+        check_array("polynomials", polynomials, np.int64, _RUN, DEGREE)
+        number = integer("first", first, 0, _LAST)
+        return self._encryptor.encrypt(polynomials, _nonce(nonce), number)
 
     @leaving_nothing
     def sign(self, message: bytes) -> bytes:
         """Sign for the group."""
-        return self._group.signing_key.sign(_digest(message))
+        return self._group.signing_key.sign(_digest(octets("message", message)))
 
 
 class SecretContext(_Member):
@@ -253,11 +257,13 @@ class SecretContext(_Member):
         self, parts: NDArray[np.uint64], nonces: list[bytes], first: int
     ) -> NDArray[np.int64]:
         """Decrypt a sum up to its noise; see `he.crypto.rlwe`. `KeyHolder` verifies the tags first."""
-        return self._decryptor.phase(parts, nonces, first)
+        check_array("parts", parts, np.uint64, self.params.parts, _RUN, DEGREE)
+        return self._decryptor.phase(parts, _nonces(nonces), integer("first", first, 0, _LAST))
 
+    @leaving_nothing
     def phases(self, nonces: list[bytes]) -> AbstractContextManager[Phases]:
         """Decrypt a sum's chunks in order, up to their noise; see `phase`."""
-        return self._decryptor.phases(nonces)
+        return self._decryptor.phases(_nonces(nonces))
 
     def claim_opening(self, context_hash: bytes) -> None:
         """Note that this round's sum is being opened: two sums of one round would give a difference.
@@ -265,6 +271,7 @@ class SecretContext(_Member):
         Raises:
             LocalProtocolError: a sum of this round was opened already.
         """
+        context_hash = octets("context_hash", context_hash)
         if (
             self._opened.setdefault(context_hash, claim := object()) is not claim
         ):  # one step for threads
@@ -332,6 +339,19 @@ def read_exported(params: Params, data: bytes) -> SecretContext | EncryptContext
     if octets("exported keys", data)[:4] == _ENCRYPT_MAGIC:
         return EncryptContext.from_encryption_keys(params, data)
     return SecretContext.from_secret_key(params, data)
+
+
+def _nonce(nonce: object) -> bytes:
+    found = octets("nonce", nonce)
+    if len(found) != 32:
+        raise LocalProtocolError(f"a nonce takes 32 bytes, not {len(found)}")
+    return found
+
+
+def _nonces(nonces: object) -> list[bytes]:
+    if not isinstance(nonces, list) or not nonces:
+        raise LocalProtocolError("nonces are a list of 32 bytes for each upload of the sum")
+    return [_nonce(nonce) for nonce in cast("list[object]", nonces)]
 
 
 def _digest(message: bytes) -> bytes:

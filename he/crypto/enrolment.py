@@ -153,11 +153,12 @@ class Directory:
         Raises:
             AuthenticationError: it is not enrolled, or did not.
         """
-        key = self.keys.get(client_id)
+        key = self.keys.get(check_client_id(client_id))
+        signed, statement = octets("signature", signature), octets("statement", statement)
         if key is None:
             raise AuthenticationError(f"client {client_id} is not enrolled")
         try:
-            Ed25519PublicKey.from_public_bytes(key).verify(signature, statement)
+            Ed25519PublicKey.from_public_bytes(key).verify(signed, statement)
         except (InvalidSignature, ValueError) as error:
             raise AuthenticationError(
                 f"client {client_id}'s chunk is damaged, or not signed with its enrolled key"

@@ -78,7 +78,8 @@ class Params:
 
     def __post_init__(self) -> None:
         if not isinstance(self.scheme, str) or self.scheme not in _SCHEMES:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-            raise UnsafeParametersError(f"scheme {self.scheme!r} is unknown; use 'ckks' or 'bfv'")
+            told = self.scheme if type(self.scheme) is str else type(self.scheme).__name__
+            raise UnsafeParametersError(f"scheme {told!r:.40} is unknown; use 'ckks' or 'bfv'")
         refused = UnsafeParametersError
         checked = {
             "scheme": str(self.scheme),
