@@ -31,11 +31,11 @@ class RoundResult:
         epsilon_server: spent so far, for the server; None when it sees more than noisy sums.
         cohort: clients drawn.
         survivors: clients in the sum.
-        skipped: why there is no new model this round, or None.
+        skipped: why the round has no sum, or None; the model stays, or, under DP, moves by noise alone.
         bytes_up, bytes_down: all messages of the round.
         seconds: wall time by stage.
         clip: the round's clip norm, when it adapts: computed from earlier releases alone.
-        skipped_blocks: of a model cut into blocks, those that kept their parameters, with the reason.
+        skipped_blocks: of a model cut into blocks, those without a sum, with the reason.
         failures: clients that gave nothing, with the reason: what the server refused of them, or, in a
             simulation, why they fell silent; a real server would only see the silence.
         accuracy_as_sent: of the released model in the format of the broadcast, when that is no float32.

@@ -232,7 +232,9 @@ def _traffic_facts(run: Run) -> list[str]:
         facts.append(text + ".")
     skipped = sum(row.skipped for row in run.server)
     if skipped:
-        facts.append(f"{skipped} of {len(run.server)} rounds gave no new model.")
+        facts.append(
+            f"{skipped} of {len(run.server)} rounds had no sum, and gave no new model or noise alone."
+        )
     if run.summary.seconds:
         facts.append(f"The whole run took {run.summary.seconds:,.0f} s.")
     return facts

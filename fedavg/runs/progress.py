@@ -67,7 +67,8 @@ def tell(result: RoundResult, console: Console) -> None:
     for reason in result.aborted:
         _say(console, f"round {number} was tried again: {reason}")
     if result.skipped is not None:
-        _say(console, f"round {number} gave no model: {result.skipped}")
+        gave = "gave no model" if result.epsilon_release is None else "released noise alone"
+        _say(console, f"round {number} {gave}: {result.skipped}")
 
 
 def _say(console: Console, text: str) -> None:

@@ -1,7 +1,7 @@
 """A round of a model that is cut into blocks: one secure sum a block, then one step on all of them.
 
 A block whose sum fails (too few clients, too many drop-outs) is skipped by itself: its parameters, and what
-the server's optimiser keeps of them, stay as they are.
+the server's optimiser keeps of them, stay as they are; under differential privacy they move by noise alone.
 
 Under differential privacy the blocks of one round are one release.  A client adds to the sum of one block, at
 most C long, and the others do not depend on it: whom they are dealt, who is drawn and what they add are the
@@ -23,6 +23,7 @@ from fedavg.algorithms.blocks.deal import dealt
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import RoundAbortedError
 from fedavg.protocol.driver import PROTOCOL_ERRORS, run_round
+from fedavg.server.model import silence
 from fedavg.server.round import RoundServer
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def run_blocks(
         transcript: records every byte that the server saw, when given.
 
     Raises:
-        RoundAbortedError: no block has a sum; the model stays as it was.
+        RoundAbortedError: no block has a sum; the model stays as it was, or moves by noise alone.
     """
     index, size = start.round, model.vector.size
     gathered = _Gathered(np.zeros(size), np.zeros(size))
@@ -127,11 +128,17 @@ def run_blocks(
             traffic.seconds["decode"] = traffic.seconds.get("decode", 0.0) + spent
         except PROTOCOL_ERRORS as error:
             skipped.append(f"block {block}: {error}")
-    if not sums:
+            if resolution.plan.noise is not None:  # nothing else tells that the block has no sum
+                own = resolution.of_block(block)
+                opened = model.open(own, silence(own), 1)
+                gathered.add(places, opened.total, opened.divisor)
+    if not sums and resolution.plan.noise is None:
         raise RoundAbortedError("; ".join(skipped))
     began = time.perf_counter()
     mean, touched = gathered.mean()
     model.step(mean, index, resolution.num_rounds, None if touched.all() else touched)
+    if not sums:
+        raise RoundAbortedError("; ".join(skipped))
     traffic.seconds["decode"] += time.perf_counter() - began
     return BlockSums(
         np.concatenate([result.total for result in sums]),

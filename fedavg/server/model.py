@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fedavg.plan.resolution import Resolution
     from fedavg.sums.interface import SumResult
 
-__all__ = ["GlobalModel", "ModelState", "Opened"]
+__all__ = ["GlobalModel", "ModelState", "Opened", "silence"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +65,19 @@ class Opened:
     total: NDArray[np.float64]
     divisor: float
     clipper: AdaptiveClipper | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Silence:
+    """The sum of nobody's update."""
+
+    total: NDArray[np.int64]
+    survivors: tuple[int, ...] = ()
+
+
+def silence(resolution: Resolution) -> SumResult:
+    """A sum to which a roster of one sent nothing: all of its noise is the server's to add."""
+    return _Silence(np.zeros(resolution.encoded_length, dtype=np.int64))
 
 
 class GlobalModel:
@@ -155,6 +168,14 @@ class GlobalModel:
         self.clipper = opened.clipper
         self.stages.commit(states)
         return mean
+
+    def release_noise(self, resolution: Resolution, round_index: int) -> None:
+        """Take the step of a round whose clients sent nothing: its noise alone.
+
+        Under differential privacy a round without a sum releases this.  A model that stayed as it was would
+        say that the round failed, and one client may decide whether it does (docs/privacy.md §14).
+        """
+        self.apply(resolution, silence(resolution), round_index, 1)
 
     def open(self, resolution: Resolution, result: SumResult, roster: int) -> Opened:
         """Add the server's noise to one sum and decode it; the model stays as it is.

@@ -107,7 +107,7 @@ def take_sum(
     """Run one sum over a cohort, or one a block, and move the model by it.
 
     Args:
-        model: moved when there is a sum, else left as it was.
+        model: moved when there is a sum, else left as it was, or, under DP, moved by noise alone.
         resolution: the plan.
         side: the server's material of the secure sum.
         transport: carries the bytes.
@@ -117,7 +117,7 @@ def take_sum(
         transcript: records every byte that the server saw, when given.
 
     Raises:
-        RoundAbortedError, secagg.Aborted, he.HeError: no sum, nothing revealed.
+        RoundAbortedError, secagg.Aborted, he.HeError: no sum, no update revealed.
     """
     blocks = resolution.plan.blocks
     if blocks is not None:
@@ -125,7 +125,12 @@ def take_sum(
         sums = run_blocks(blocks, *parts, start=start, cohort=cohort, transcript=transcript)
         return Taken(sums, sums.update, sums.skipped)
     server = RoundServer(resolution, side, start=start, cohort=cohort)
-    result = run_round(server, transport, traffic, transcript)
+    try:
+        result = run_round(server, transport, traffic, transcript)
+    except PROTOCOL_ERRORS:
+        if resolution.plan.noise is not None:
+            model.release_noise(resolution, start.round)
+        raise
     started = time.perf_counter()
     update = model.apply(resolution, result, start.round, len(server.roster))
     traffic.seconds["decode"] = time.perf_counter() - started

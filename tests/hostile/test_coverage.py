@@ -64,6 +64,7 @@ ATTACKS = {
     "D11": "one client more",
     "D12": "a ledger by another name",
     "D13": "noise that is wrong in its pattern",
+    "D14": "a model that says by standing still that its round failed",
     "O1": "bytes from hell",
     "O2": "a crafted but consistent model",
     "O3": "secrets where they should not be",
