@@ -48,17 +48,19 @@ if TYPE_CHECKING:
     from fedavg.optimizers.local import LocalTraining
     from fedavg.optimizers.schedule import Schedule
     from fedavg.optimizers.server import (
-        AveragedIterates,
         FedAdagrad,
         FedAdam,
         FedAvg,
         FedMomentum,
         FedYogi,
+        Progress,
         ServerOptimizer,
+        ServerRule,
     )
+    from fedavg.optimizers.wrapped import Averaged, Scheduled
     from fedavg.parts import Part, Trait, register
     from fedavg.plan.calibration import calibrated
-    from fedavg.plan.plan import Budget, Plan
+    from fedavg.plan.plan import Budget, Limits, Plan
     from fedavg.plan.resolution import Resolution, resolve
     from fedavg.privacy.clipping import AdaptiveClipping
     from fedavg.privacy.noise import (
@@ -85,7 +87,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AdaptiveClipping": "privacy.clipping",
-    "AveragedIterates": "optimizers.server",
+    "Averaged": "optimizers.wrapped",
     "Bfv": "sums.encrypted",
     "Blocks": "algorithms.blocks.interface",
     "Budget": "plan.plan",
@@ -122,6 +124,7 @@ _HOME = {
     "InsecurePlain": "sums.plain",
     "JournalError": "errors",
     "LayerBlocks": "algorithms.blocks.layers",
+    "Limits": "plan.plan",
     "LocalProtocolError": "errors",
     "LocalTraining": "optimizers.local",
     "ModelSpec": "models.spec",
@@ -132,6 +135,7 @@ _HOME = {
     "Plan": "plan.plan",
     "PlanError": "errors",
     "PoissonCohort": "privacy.sampling",
+    "Progress": "optimizers.server",
     "Quantised": "encoding.quantised",
     "RandomK": "algorithms.random_k",
     "ReportError": "errors",
@@ -143,12 +147,14 @@ _HOME = {
     "Scaffold": "algorithms.scaffold",
     "Schedule": "optimizers.schedule",
     "Schema": "data.tables.schema",
+    "Scheduled": "optimizers.wrapped",
     "Scoring": "training.evaluation",
     "SecAgg": "sums.masked",
     "SecureSum": "sums.interface",
     "Selective": "sums.selective.sum",
     "SensitivityMap": "sums.selective.map",
     "ServerOptimizer": "optimizers.server",
+    "ServerRule": "optimizers.server",
     "Trait": "parts",
     "Transcript": "protocol.transcript",
     "UpdateStage": "algorithms.interface",
@@ -167,7 +173,7 @@ _HOME = {
 
 __all__ = [
     "AdaptiveClipping",
-    "AveragedIterates",
+    "Averaged",
     "Bfv",
     "Blocks",
     "Budget",
@@ -204,6 +210,7 @@ __all__ = [
     "InsecurePlain",
     "JournalError",
     "LayerBlocks",
+    "Limits",
     "LocalProtocolError",
     "LocalTraining",
     "ModelSpec",
@@ -214,6 +221,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "PoissonCohort",
+    "Progress",
     "Quantised",
     "RandomK",
     "ReportError",
@@ -224,6 +232,7 @@ __all__ = [
     "RoundResult",
     "Scaffold",
     "Schedule",
+    "Scheduled",
     "Schema",
     "Scoring",
     "SecAgg",
@@ -231,6 +240,7 @@ __all__ = [
     "Selective",
     "SensitivityMap",
     "ServerOptimizer",
+    "ServerRule",
     "Trait",
     "Transcript",
     "UpdateStage",

@@ -31,7 +31,6 @@ from fedavg.config.settings import (
 )
 from fedavg.config.training import (
     check_training,
-    learning_schedule,
     local_training,
     modules_named,
     scoring_of,
@@ -42,11 +41,10 @@ from fedavg.data.placement import place
 from fedavg.errors import CohortSizeError, ConfigError, PlanError
 from fedavg.imports import add_folder
 from fedavg.models.zoo import count_parameters
-from fedavg.optimizers.server import AveragedIterates
 from fedavg.parts import load_plugins
 from fedavg.plan.calibration import calibrated
 from fedavg.plan.feasibility import cohort_bounds
-from fedavg.plan.plan import Budget, Plan
+from fedavg.plan.plan import Budget, Limits, Plan
 from fedavg.plan.remedies import enough_rate
 from fedavg.plan.resolution import noise_to_signal, resolve
 from fedavg.privacy.clipping import AdaptiveClipping
@@ -305,8 +303,8 @@ def build_plan(
     if noise is not None:
         default = math.inf if privacy.noise_multiplier is not None else _DEFAULT_EPSILON
         epsilon = default if privacy.epsilon is None else privacy.epsilon
-    tail, training = config.server.average_tail, local_training(config.local, config.training)
-    averaging = AveragedIterates(tail) if tail else None
+    training = local_training(config.local, config.training)
+    participations = None if noise is None else privacy.max_participations
     cohort = _cohort(config.cohort)
     expected = 1.0 if num_clients is None else cohort.expected_size(num_clients)
     length = parameters if blocks is None else max(blocks.lengths)
@@ -318,16 +316,13 @@ def build_plan(
         local_training=training,
         server_optimizer=server_optimizer(config.server),
         budget=Budget(epsilon, privacy.delta),
-        averaging=averaging,
         weighting=None if config.server.weighting == "auto" else config.server.weighting,
-        max_participations=privacy.max_participations if noise is not None else None,
+        limits=Limits(max_participations=participations, retries=config.cohort.retries),
         clipping=_clipping(config.clipping),
         personalization=personalization_of(config.personalization, training),
-        server_schedule=learning_schedule(config.server),
         stages=(*build_stages(config), *stages_of(config.stages)),
         download=config.download.format,
         blocks=blocks,
-        retries=config.cohort.retries,
     )
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from fedavg.config.parts import part_of
 from fedavg.errors import ConfigError
 from fedavg.optimizers.local import LocalTraining
-from fedavg.optimizers.schedule import Schedule
+from fedavg.optimizers.schedule import CONSTANT, Schedule
+from fedavg.optimizers.wrapped import Averaged, Scheduled
 from fedavg.parts import nested
 from fedavg.training.compute import Compute
 from fedavg.training.evaluation import Scoring
@@ -151,7 +152,7 @@ def _in_table(name: str) -> Generator[None]:
 
 
 def server_optimizer(config: ServerConfig) -> ServerOptimizer:
-    """What the server does with a mean update.
+    """What the server does with a mean update, under its schedule, and which model it releases.
 
     Raises:
         ConfigError: a value outside its range.
@@ -159,4 +160,9 @@ def server_optimizer(config: ServerConfig) -> ServerOptimizer:
     names = ("lr", "momentum", "beta1", "beta2", "tau")
     settings = {name: getattr(config, name) for name in names}
     settings["lr"] = 3.0 if config.lr is None else config.lr
-    return part_of("server_optimizer", config.optimizer or "momentum", settings, config.options)
+    kind = config.optimizer or "momentum"
+    rule: ServerOptimizer = part_of("server_optimizer", kind, settings, config.options)
+    schedule = learning_schedule(config)
+    if schedule != CONSTANT:
+        rule = Scheduled(rule, schedule)
+    return Averaged(rule, config.average_tail) if config.average_tail else rule

@@ -13,6 +13,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     import he
     from fedavg.models.layout import Layout
-    from fedavg.optimizers.server import State
     from fedavg.plan.plan import Budget
     from fedavg.plan.resolution import Resolution
 
@@ -44,7 +44,7 @@ __all__ = [
     "fingerprint",
 ]
 
-_FORMAT = "fedavg checkpoint 1"
+_FORMAT = "fedavg checkpoint 2"
 _CHECKPOINT, _LEDGER, _ROUND = "checkpoint.safetensors", "ledger.json", "round.json"
 _OPENED = "opened.log"
 
@@ -106,15 +106,10 @@ class Checkpoint:
         model = self.model
         tensors = {"vector": model.vector, "released": model.released}
         tensors |= {f"arrays.{name}": array for name, array in model.arrays.items()}
-        numbers: dict[str, dict[str, float] | None] = {"optimizer": None, "averaging": None}
-        for part, state in (("optimizer", model.optimizer), ("averaging", model.averaging)):
-            if state is None:
-                continue
-            arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
-            tensors |= {f"{part}.{key}": value for key, value in arrays.items()}
-            numbers[part] = {
-                key: value for key, value in state.items() if not isinstance(value, np.ndarray)
-            }
+        state = model.optimizer
+        arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+        tensors |= {f"optimizer.{key}": value for key, value in arrays.items()}
+        numbers = {key: value for key, value in state.items() if not isinstance(value, np.ndarray)}
         header = {
             "fingerprint": self.fingerprint,
             "rounds_done": self.rounds_done,
@@ -151,8 +146,7 @@ class Checkpoint:
             model = ModelState(
                 vector=tensors.pop("vector"),
                 released=tensors.pop("released"),
-                optimizer=_part("optimizer", state["numbers"], tensors) or {},
-                averaging=_part("averaging", state["numbers"], tensors),
+                optimizer={**state["numbers"], **_arrays("optimizer", tensors)},
                 clip=state["clip"],
                 arrays=_arrays("arrays", tensors),
                 voided=[int(number) for number in state.get("voided", ())],
@@ -175,17 +169,6 @@ class Checkpoint:
             raise CheckpointError(f"{path} is damaged, the run cannot go on: {error}") from error
 
 
-def _part(
-    name: str,
-    numbers: Mapping[str, Mapping[str, float] | None],
-    tensors: Mapping[str, NDArray[np.float64]],
-) -> State | None:
-    plain = numbers[name]
-    if plain is None:
-        return None
-    return {**plain, **_arrays(name, tensors)}
-
-
 def _arrays(
     name: str, tensors: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
@@ -196,7 +179,10 @@ def _arrays(
 def fingerprint(resolution: Resolution, layout: Layout, seed: int) -> str:
     """SHA-256, in hex, of what has to be the same before and after: plan, sizes, model, public seed."""
     # a resolved configuration names the cap that a plan may leave open
-    plan = replace(resolution.plan, max_participations=resolution.max_participations)
+    limits = msgspec.structs.replace(
+        resolution.plan.limits, max_participations=resolution.max_participations
+    )
+    plan = replace(resolution.plan, limits=limits)
     agreed = replace(resolution, plan=plan).digest
     return hashlib.sha256(agreed + f"\n{layout!r}\n{seed}".encode()).hexdigest()
 

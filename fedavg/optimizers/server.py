@@ -6,7 +6,7 @@ A state is a dict of arrays and numbers, so that a checkpoint can hold it as it 
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from fedavg.errors import LocalProtocolError, NonFiniteError
 from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import TypeAlias
 
     from numpy.typing import NDArray
@@ -24,31 +24,88 @@ if TYPE_CHECKING:
     State: TypeAlias = Mapping[str, NDArray[np.float64] | float | int]
 
 __all__ = [
-    "AveragedIterates",
     "FedAdagrad",
     "FedAdam",
     "FedAvg",
     "FedMomentum",
     "FedYogi",
+    "Progress",
     "ServerOptimizer",
+    "ServerRule",
+    "State",
+    "state_vector",
 ]
 
 
-class ServerOptimizer(Protocol):
-    """A rule from mean updates to models, whose step is in proportion to its learning rate.
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands.
 
-    `Plan.server_schedule` shortens the step, and leaves the state as it is.
+    Args:
+        round_index: counts from 0.
+        num_rounds: length of the run.
     """
+
+    round_index: int
+    num_rounds: int
+
+
+class ServerOptimizer(Protocol):
+    """A rule from mean updates to models, and from models to what is released."""
 
     def init(self, size: int) -> State:
         """Return the state before the first round, for `size` parameters."""
         ...
 
     def step(
-        self, vector: NDArray[np.float64], delta: NDArray[np.float64], state: State
+        self,
+        vector: NDArray[np.float64],
+        delta: NDArray[np.float64],
+        state: State,
+        progress: Progress,
     ) -> tuple[NDArray[np.float64], State]:
-        """Return the next model and state; the arguments are left as they were."""
+        """Return the next model and state; the arguments are left as they were.
+
+        Args:
+            vector: float64[d], the model.
+            delta: float64[d], the mean update.
+            state: from `init`, or of the round before.
+            progress: where the run stands.
+        """
         ...
+
+    def release(
+        self, vector: NDArray[np.float64], state: State, progress: Progress
+    ) -> tuple[NDArray[np.float64], State]:
+        """Return the model to release after a step, and the next state.
+
+        A round without a sum takes no step and releases nothing new.
+        """
+        ...
+
+
+class ServerRule(Part, frozen=True, tag=False):
+    """A server optimiser that releases the model itself: derive your own from it, with a `step`.
+
+    Example:
+        >>> class Half(ServerRule, frozen=True, tag="half-example"):
+        ...     def step(self, vector, delta, state, progress):
+        ...         return vector + delta / 2, state
+        >>> Half().step(np.zeros(1), np.ones(1), Half().init(1), Progress(0, 1))[0]
+        array([0.5])
+    """
+
+    def init(self, size: int) -> State:
+        """Return an empty state: see `ServerOptimizer.init`."""
+        del size
+        return {}
+
+    def release(
+        self, vector: NDArray[np.float64], state: State, progress: Progress
+    ) -> tuple[NDArray[np.float64], State]:
+        """Release the model itself."""
+        del progress
+        return vector, state
 
 
 def _check_positive(**values: float) -> None:
@@ -70,7 +127,12 @@ def _check_step(vector: NDArray[np.float64], delta: NDArray[np.float64]) -> None
         raise NonFiniteError("the mean update holds NaN or infinity; the model stays as it was")
 
 
-def _moment(state: State, name: str, size: int) -> NDArray[np.float64]:
+def state_vector(state: State, name: str, size: int) -> NDArray[np.float64]:
+    """A vector of a server optimiser's state.
+
+    Raises:
+        LocalProtocolError: it has none of this name and size.
+    """
     value = state.get(name)
     if not isinstance(value, np.ndarray) or value.shape != (size,):
         raise LocalProtocolError(
@@ -81,7 +143,7 @@ def _moment(state: State, name: str, size: int) -> NDArray[np.float64]:
 
 
 @register("server_optimizer")
-class FedAvg(Part, frozen=True, tag="fedavg"):
+class FedAvg(ServerRule, frozen=True, tag="fedavg"):
     """w ← w + lr·Δ (McMahan et al. 2017, with the server learning rate of Reddi et al. 2021).
 
     Args:
@@ -89,7 +151,7 @@ class FedAvg(Part, frozen=True, tag="fedavg"):
 
     Example:
         >>> rule = FedAvg()
-        >>> rule.step(np.zeros(2), np.ones(2), rule.init(2))[0]
+        >>> rule.step(np.zeros(2), np.ones(2), rule.init(2), Progress(0, 1))[0]
         array([1., 1.])
     """
 
@@ -99,21 +161,21 @@ class FedAvg(Part, frozen=True, tag="fedavg"):
         super().__post_init__()
         _check_positive(lr=self.lr)
 
-    def init(self, size: int) -> State:
-        """Return an empty state; `size` fixes nothing here."""
-        del size
-        return {}
-
     def step(
-        self, vector: NDArray[np.float64], delta: NDArray[np.float64], state: State
+        self,
+        vector: NDArray[np.float64],
+        delta: NDArray[np.float64],
+        state: State,
+        progress: Progress,
     ) -> tuple[NDArray[np.float64], State]:
         """Add the mean update."""
+        del progress
         _check_step(vector, delta)
         return vector + self.lr * delta, state
 
 
 @register("server_optimizer")
-class FedMomentum(Part, frozen=True, tag="momentum"):
+class FedMomentum(ServerRule, frozen=True, tag="momentum"):
     """v ← momentum·v + Δ, w ← w + lr·v (FedAvgM, Hsu et al. 2019, §3).
 
     Args:
@@ -134,39 +196,58 @@ class FedMomentum(Part, frozen=True, tag="momentum"):
         return {"velocity": np.zeros(size)}
 
     def step(
-        self, vector: NDArray[np.float64], delta: NDArray[np.float64], state: State
+        self,
+        vector: NDArray[np.float64],
+        delta: NDArray[np.float64],
+        state: State,
+        progress: Progress,
     ) -> tuple[NDArray[np.float64], State]:
         """Move along the velocity."""
+        del progress
         _check_step(vector, delta)
-        velocity = self.momentum * _moment(state, "velocity", vector.size) + delta
+        velocity = self.momentum * state_vector(state, "velocity", vector.size) + delta
         return vector + self.lr * velocity, {"velocity": velocity}
 
 
-def _init_adaptive(size: int, tau: float) -> State:
-    # Algorithm 2 asks for v₋₁ ≥ τ²
-    return {"first": np.zeros(size), "second": np.full(size, tau * tau)}
+class _Adaptive(ServerRule, frozen=True, tag=False):
+    """Algorithm 2 of Reddi et al. 2021 (no bias correction, as there), up to the second moment's rule."""
 
+    def _rates(self) -> tuple[float, float, float]:
+        """η, β₁ and τ."""
+        raise NotImplementedError
 
-def _adaptive_step(
-    vector: NDArray[np.float64],
-    delta: NDArray[np.float64],
-    state: State,
-    *,
-    rule: FedAdam | FedYogi | FedAdagrad,
-    accumulate: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
-) -> tuple[NDArray[np.float64], State]:
-    """Algorithm 2 with the second moment's own rule: (v, Δ²) to the next v."""
-    _check_step(vector, delta)
-    second = accumulate(_moment(state, "second", vector.size), delta**2)
-    kept = rule.beta1 * _moment(state, "first", vector.size)
-    first = kept + (1 - rule.beta1) * delta
-    moved = vector + rule.lr * first / (np.sqrt(second) + rule.tau)
-    return moved, {"first": first, "second": second}
+    def init(self, size: int) -> State:
+        """Return zero first and τ² second moments: Algorithm 2 asks for v₋₁ ≥ τ²."""
+        _, _, tau = self._rates()
+        return {"first": np.zeros(size), "second": np.full(size, tau * tau)}
+
+    def step(
+        self,
+        vector: NDArray[np.float64],
+        delta: NDArray[np.float64],
+        state: State,
+        progress: Progress,
+    ) -> tuple[NDArray[np.float64], State]:
+        """Move along the first moment, each coordinate by the root of its second one."""
+        del progress
+        _check_step(vector, delta)
+        lr, beta1, tau = self._rates()
+        second = self._second(state_vector(state, "second", vector.size), delta**2)
+        kept = beta1 * state_vector(state, "first", vector.size)
+        first = kept + (1 - beta1) * delta
+        moved = vector + lr * first / (np.sqrt(second) + tau)
+        return moved, {"first": first, "second": second}
+
+    def _second(
+        self, second: NDArray[np.float64], square: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The next second moment, from the last one and Δ²."""
+        raise NotImplementedError
 
 
 @register("server_optimizer")
-class FedAdam(Part, frozen=True, tag="adam"):
-    """Adam at the server (Reddi et al. 2021, Algorithm 2; no bias correction, as there).
+class FedAdam(_Adaptive, frozen=True, tag="adam"):
+    """Adam at the server (Reddi et al. 2021, Algorithm 2): v ← β₂·v + (1−β₂)·Δ².
 
     Args:
         lr: server learning rate η.
@@ -185,26 +266,18 @@ class FedAdam(Part, frozen=True, tag="adam"):
         _check_positive(lr=self.lr, tau=self.tau)
         _check_decay(beta1=self.beta1, beta2=self.beta2)
 
-    def init(self, size: int) -> State:
-        """Return zero first and τ² second moments."""
-        return _init_adaptive(size, self.tau)
+    def _rates(self) -> tuple[float, float, float]:
+        return self.lr, self.beta1, self.tau
 
-    def step(
-        self, vector: NDArray[np.float64], delta: NDArray[np.float64], state: State
-    ) -> tuple[NDArray[np.float64], State]:
-        """Take v ← β₂·v + (1−β₂)·Δ²."""
-
-        def decayed(
-            second: NDArray[np.float64], square: NDArray[np.float64]
-        ) -> NDArray[np.float64]:
-            return self.beta2 * second + (1 - self.beta2) * square
-
-        return _adaptive_step(vector, delta, state, rule=self, accumulate=decayed)
+    def _second(
+        self, second: NDArray[np.float64], square: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return self.beta2 * second + (1 - self.beta2) * square
 
 
 @register("server_optimizer")
-class FedYogi(Part, frozen=True, tag="yogi"):
-    """Yogi at the server: the second moment moves by steps of bounded size (Algorithm 2).
+class FedYogi(_Adaptive, frozen=True, tag="yogi"):
+    """Yogi at the server (Algorithm 2): v ← v − (1−β₂)·Δ²·sign(v − Δ²), steps of bounded size.
 
     Args:
         lr: server learning rate η.
@@ -223,24 +296,18 @@ class FedYogi(Part, frozen=True, tag="yogi"):
         _check_positive(lr=self.lr, tau=self.tau)
         _check_decay(beta1=self.beta1, beta2=self.beta2)
 
-    def init(self, size: int) -> State:
-        """Return zero first and τ² second moments."""
-        return _init_adaptive(size, self.tau)
+    def _rates(self) -> tuple[float, float, float]:
+        return self.lr, self.beta1, self.tau
 
-    def step(
-        self, vector: NDArray[np.float64], delta: NDArray[np.float64], state: State
-    ) -> tuple[NDArray[np.float64], State]:
-        """Take v ← v − (1−β₂)·Δ²·sign(v − Δ²)."""
-
-        def nudged(second: NDArray[np.float64], square: NDArray[np.float64]) -> NDArray[np.float64]:
-            return second - (1 - self.beta2) * square * np.sign(second - square)
-
-        return _adaptive_step(vector, delta, state, rule=self, accumulate=nudged)
+    def _second(
+        self, second: NDArray[np.float64], square: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return second - (1 - self.beta2) * square * np.sign(second - square)
 
 
 @register("server_optimizer")
-class FedAdagrad(Part, frozen=True, tag="adagrad"):
-    """Adagrad at the server: the second moment is the sum of all squares (Algorithm 2).
+class FedAdagrad(_Adaptive, frozen=True, tag="adagrad"):
+    """Adagrad at the server (Algorithm 2): v ← v + Δ², the sum of all squares.
 
     Args:
         lr: server learning rate η.
@@ -257,75 +324,10 @@ class FedAdagrad(Part, frozen=True, tag="adagrad"):
         _check_positive(lr=self.lr, tau=self.tau)
         _check_decay(beta1=self.beta1)
 
-    def init(self, size: int) -> State:
-        """Return zero first and τ² second moments."""
-        return _init_adaptive(size, self.tau)
+    def _rates(self) -> tuple[float, float, float]:
+        return self.lr, self.beta1, self.tau
 
-    def step(
-        self, vector: NDArray[np.float64], delta: NDArray[np.float64], state: State
-    ) -> tuple[NDArray[np.float64], State]:
-        """Take v ← v + Δ²."""
-        return _adaptive_step(vector, delta, state, rule=self, accumulate=np.add)
-
-
-class AveragedIterates(Part, frozen=True, tag=False):
-    """Release an average of the models instead of the last one.
-
-    Post-processing: it costs no privacy and evens out the noise of single rounds.  The average is
-    Σ decay^(k−i)·wᵢ / Σ decay^(k−i) over the models of the run's tail.
-
-    Args:
-        tail: share of the rounds, at the end, whose models are averaged, in (0, 1]; before the tail
-            begins the last model is released.
-        decay: 1 weighs them equally; below 1, an exponential moving average.
-
-    Raises:
-        ConfigError: a value outside its range.
-
-    Example:
-        >>> rule = AveragedIterates(tail=1.0)
-        >>> state = rule.update(rule.init(1), np.array([2.0]), 0, 2)
-        >>> rule.value(rule.update(state, np.array([4.0]), 1, 2))
-        array([3.])
-    """
-
-    tail: float = 0.5
-    decay: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("tail", "decay"):
-            checks.config.positive_fraction(f"the averaging {name}", getattr(self, name))
-
-    def init(self, size: int) -> State:
-        """Return the state before the first model."""
-        return {"mean": np.zeros(size), "weight": 0.0, "updates": 0}
-
-    def update(
-        self, state: State, vector: NDArray[np.float64], round_index: int, num_rounds: int
-    ) -> State:
-        """Take in the model after one round; skipped rounds need no call.
-
-        Args:
-            state: from `init` or `update`.
-            vector: float64[d], the model.
-            round_index: counts from 0.
-            num_rounds: length of the run.
-        """
-        mean = _moment(state, "mean", vector.size)
-        updates = int(state["updates"]) + 1
-        if num_rounds - round_index > math.ceil(self.tail * num_rounds):
-            return {"mean": vector.copy(), "weight": 0.0, "updates": updates}
-        weight = self.decay * float(state["weight"]) + 1.0
-        return {"mean": mean + (vector - mean) / weight, "weight": weight, "updates": updates}
-
-    def value(self, state: State) -> NDArray[np.float64]:
-        """Return the model to release.
-
-        Raises:
-            LocalProtocolError: no model was taken in yet.
-        """
-        mean = state["mean"]
-        if not isinstance(mean, np.ndarray) or not state["updates"]:
-            raise LocalProtocolError("there is no model to release yet: call update first")
-        return mean.copy()
+    def _second(
+        self, second: NDArray[np.float64], square: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return second + square

@@ -6,7 +6,7 @@ from fedavg.algorithms import error_feedback, random_k, scaffold
 from fedavg.algorithms.blocks import layers, rolling
 from fedavg.algorithms.personal import ditto, fedrep, finetune
 from fedavg.encoding import fixed_point, quantised
-from fedavg.optimizers import server
+from fedavg.optimizers import server, wrapped
 from fedavg.privacy import clipping, noise, sampling
 from fedavg.sums import encrypted, masked, masked_encrypted, plain
 from fedavg.sums.selective import sum as selective
@@ -33,5 +33,6 @@ OURS = (
     scaffold,
     selective,
     server,
+    wrapped,
 )
 """The modules that register parts."""

@@ -14,8 +14,6 @@ import msgspec
 
 from fedavg.errors import ConfigError, PlanError
 from fedavg.optimizers.local import LocalTraining
-from fedavg.optimizers.schedule import Schedule
-from fedavg.optimizers.server import AveragedIterates
 from fedavg.parts import (
     Part,
     check_registered,
@@ -26,15 +24,14 @@ from fedavg.parts import (
     union,
 )
 from fedavg.plan import catalogue
-from fedavg.plan.plan import FAMILY_OF, Budget, Plan
+from fedavg.plan.plan import FAMILY_OF, Budget, Limits, Plan
 
 __all__ = ["canonical", "plan_from_bytes", "plan_to_bytes"]
 
 _VALUES: dict[str, type[Part]] = {
     "local_training": LocalTraining,
     "budget": Budget,
-    "averaging": AveragedIterates,
-    "server_schedule": Schedule,
+    "limits": Limits,
 }
 OURS = catalogue.OURS  # imported so that every part of ours can be read
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")

@@ -16,7 +16,6 @@ from fedavg import checks
 from fedavg.algorithms.chain import sent_length
 from fedavg.encoding.broadcast import FORMATS
 from fedavg.errors import PlanError
-from fedavg.optimizers.schedule import CONSTANT, Schedule
 from fedavg.parts import Part, Trait, traits_of
 from fedavg.plan.checks import Claim, check_together
 
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
     from fedavg.encoding.broadcast import DownloadFormat
     from fedavg.encoding.fixed_point import Encoding
     from fedavg.optimizers.local import LocalTraining
-    from fedavg.optimizers.server import AveragedIterates, ServerOptimizer
+    from fedavg.optimizers.server import ServerOptimizer
     from fedavg.parts import Family
     from fedavg.privacy.clipping import AdaptiveClipping
     from fedavg.privacy.noise import Noise
     from fedavg.privacy.sampling import Cohort
     from fedavg.sums.interface import SecureSum
 
-__all__ = ["FAMILY_OF", "Budget", "Plan"]
+__all__ = ["FAMILY_OF", "Budget", "Limits", "Plan"]
 
 FAMILY_OF: dict[str, Family] = {
     "cohort": "cohort",
@@ -69,6 +68,34 @@ class Budget(Part, frozen=True, tag=False):
         checks.plan.proper_fraction("delta", self.delta)
 
 
+class Limits(Part, frozen=True, tag=False):
+    """Public bounds on what one client, or one round, may do.
+
+    Args:
+        max_examples: a client's weight, for weighting by "examples"; None takes the largest client of a
+            simulation.
+        max_participations: rounds in which one client sends a masked update at most; None chooses
+            three standard deviations above the mean.  It bounds the server's view.  With cohorts of
+            fixed size there is none.
+        retries: how often a round without a sum is tried again with a new cohort; None chooses 2 without
+            noise, and 0 under DP, where it cannot be more.
+
+    Raises:
+        PlanError: a number out of range, by name.
+    """
+
+    max_examples: int | None = None
+    max_participations: int | None = None
+    retries: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("max_examples", 1), ("max_participations", 1), ("retries", 0)):
+            value: int | None = getattr(self, name)
+            if value is not None:
+                checks.plan.whole(name, value, least)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that a run does to protect its clients, and how they train.
@@ -82,22 +109,14 @@ class Plan:
         local_training: what a client does with the model.
         server_optimizer: what the server does with the mean update.
         budget: ε and δ.
-        averaging: release an average of the iterates instead of the last one (post-processing).
         weighting: "examples" (FedAvg: n_k·Δ with n_k as one more, private, coordinate) or "equal";
             None chooses "equal" under DP, where nothing else is sound, and with SCAFFOLD; else "examples".
-        max_examples: public bound on a client's weight, for "examples"; None takes the largest
-            client of a simulation.
-        max_participations: rounds in which one client sends a masked update at most; None chooses
-            three standard deviations above the mean.  It bounds the server's view.  With cohorts of
-            fixed size there is none.
+        limits: public bounds on one client's weight and rounds, and on attempts at a round.
         clipping: lets the clip norm follow a quantile of the updates' norms; None keeps it.
         personalization: models of the clients' own (`fedavg.algorithms.personal`); None for none.
-        server_schedule: of the server's learning rate over the rounds.
         stages: what changes an update on its way, in order: `Scaffold()`, `ErrorFeedback()`, `RandomK(0.1)`.
         download: format of the broadcast model; the server keeps full precision.
         blocks: cuts the model into blocks, of which each client trains and sends one; None for all of it.
-        retries: how often a round without a sum is tried again with a new cohort; None chooses 2 without
-            noise, and 0 under DP, where it cannot be more.
 
     Raises:
         PlanError: parts that do not add up.
@@ -110,17 +129,13 @@ class Plan:
     local_training: LocalTraining
     server_optimizer: ServerOptimizer
     budget: Budget = Budget()
-    averaging: AveragedIterates | None = None
     weighting: Literal["examples", "equal"] | None = None
-    max_examples: int | None = None
-    max_participations: int | None = None
+    limits: Limits = Limits()
     clipping: AdaptiveClipping | None = None
     personalization: Personalization | None = None
-    server_schedule: Schedule = CONSTANT
     stages: tuple[UpdateStage, ...] = ()
     download: DownloadFormat = "float32"
     blocks: Blocks | None = None
-    retries: int | None = None
 
     def __post_init__(self) -> None:
         if self.download not in FORMATS:
@@ -129,10 +144,6 @@ class Plan:
         kinds = [stage.kind for stage in self.stages]
         if len(set(kinds)) < len(kinds):
             raise PlanError(f"each stage stands in a plan once, not {', '.join(kinds)}")
-        for name, least in (("max_examples", 1), ("max_participations", 1), ("retries", 0)):
-            value: int | None = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, checks.plan.whole(name, value, least))
         check_together(self._claims())
 
     def _claims(self) -> list[Claim]:
@@ -154,7 +165,7 @@ class Plan:
             (Trait.UNBOUNDED_NORM, not self.encoding.bounded, type(self.encoding).__name__),
             (Trait.MIXES_COORDINATES, self.encoding.rotate, "rotate=True"),
             (Trait.DEPENDENT_DRAWS, not self.cohort.independent, type(self.cohort).__name__),
-            (Trait.RETRIES, bool(self.retries), f"retries={self.retries}"),
+            (Trait.RETRIES, bool(self.limits.retries), f"retries={self.limits.retries}"),
             (Trait.BLOCKS, self.blocks is not None, type(self.blocks).__name__),
             (Trait.EXTRA_VECTOR, longer, "a stage that sends more than the update"),
         )
@@ -171,8 +182,8 @@ class Plan:
     @property
     def retry_limit(self) -> int:
         """Attempts at a round beyond the first."""
-        if self.retries is not None:
-            return self.retries
+        if self.limits.retries is not None:
+            return self.limits.retries
         return _RETRIES if self.noise is None else 0
 
     def sequence(self, round_index: int, attempt: int) -> int:

@@ -21,7 +21,7 @@ from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
 from fedavg.parts import named, names
 from fedavg.plan import catalogue
-from fedavg.plan.plan import Budget, Plan
+from fedavg.plan.plan import Budget, Limits, Plan
 from fedavg.plan.resolution import resolve
 from fedavg.privacy.sampling import FixedCohort, PoissonCohort
 from fedavg.sums.masked import SecAgg
@@ -229,7 +229,7 @@ def _resolved(setting: Setting, noise: Noise) -> Resolution:
             local_training=LocalTraining(),
             server_optimizer=FedAvg(),
             budget=Budget(delta=setting.delta_used),
-            max_participations=setting.participations,
+            limits=Limits(max_participations=setting.participations),
         )
         try:
             return resolve(

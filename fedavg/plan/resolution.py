@@ -250,8 +250,8 @@ class Resolution:
         """Rounds in which one client sends a masked update at most; None without DP."""
         if self.plan.noise is None:
             return None
-        if self.plan.max_participations is not None:
-            return self.plan.max_participations
+        if self.plan.limits.max_participations is not None:
+            return self.plan.limits.max_participations
         if not self.plan.cohort.independent:
             return self.num_rounds
         rate = min(self.expected_cohort / self.num_clients, 1.0)
@@ -332,14 +332,14 @@ def resolve(
     vector_length = checks.plan.whole("vector_length", vector_length)
     num_rounds = checks.plan.whole("num_rounds", num_rounds)
     largest_client = checks.plan.whole("largest_client", largest_client)
-    cap = plan.max_participations
+    cap = plan.limits.max_participations
     capped = plan.noise is not None and cap is not None and cap < num_rounds
     if capped and not plan.cohort.independent:
         raise PlanError(f"clients with max_participations={cap} {_REMEMBERS}")
     if plan.blocks is not None:
         plan.blocks.check(vector_length)
     bounds = cohort_bounds(plan, num_clients, num_rounds)
-    weight = (plan.max_examples or largest_client) if plan.weighted else 1
+    weight = (plan.limits.max_examples or largest_client) if plan.weighted else 1
     if plan.weighted and largest_client > weight:
         raise PlanError(f"a client holds {largest_client} examples, max_examples is {weight}")
     resolution = Resolution(

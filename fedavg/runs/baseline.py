@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.parts import Trait, traits_of
 from fedavg.plan.plan import Budget
@@ -31,7 +33,7 @@ def unprotected(plan: Plan, limit: float) -> Plan:
         noise=None,
         secure_sum=InsecurePlain(),
         budget=Budget(delta=plan.budget.delta),
-        max_participations=None,
+        limits=msgspec.structs.replace(plan.limits, max_participations=None),
         clipping=None,
         stages=tuple(stage for stage in plan.stages if not _LEAVES_OUT & traits_of(stage)),
         download="float32",

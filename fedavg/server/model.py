@@ -10,6 +10,7 @@ import numpy as np
 from fedavg.algorithms.chain import ServerChain
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import RoundAbortedError
+from fedavg.optimizers.server import Progress
 from fedavg.protocol.messages import RoundStart
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ class ModelState:
         vector: float64[d], the model that training goes on from.
         released: float64[d], the model as released last.
         optimizer: the server optimiser's state.
-        averaging: state of the average of iterates, or None without one.
         clip: the clip norm of the next round, when it adapts.
         arrays: float64[d] each, what client algorithms keep at the server, by name.
         voided: numbers of the sums that came to nothing, where clients keep a state.
@@ -44,7 +44,6 @@ class ModelState:
     vector: NDArray[np.float64]
     released: NDArray[np.float64]
     optimizer: State
-    averaging: State | None
     clip: float | None
     arrays: Mapping[str, NDArray[np.float64]] = field(
         default_factory=dict[str, "NDArray[np.float64]"]
@@ -95,7 +94,6 @@ class GlobalModel:
         self.vector = vector
         self.released = vector.copy()
         self.optimizer = plan.server_optimizer.init(vector.size)
-        self.averaging = None if plan.averaging is None else plan.averaging.init(vector.size)
         start = plan.encoding.clip
         self.clipper = None if plan.clipping is None else plan.clipping.clipper(start)
         self.stages = ServerChain(plan.stages, vector.size)
@@ -113,7 +111,6 @@ class GlobalModel:
             vector=self.vector,
             released=self.released,
             optimizer=self.optimizer,
-            averaging=self.averaging,
             clip=self.clip,
             arrays=self.stages.arrays,
             voided=self.voided,
@@ -122,7 +119,7 @@ class GlobalModel:
     def restore(self, point: ModelState) -> None:
         """Go on from a state that was found to fit."""
         self.vector, self.released = point.vector.copy(), point.released.copy()
-        self.optimizer, self.averaging = point.optimizer, point.averaging
+        self.optimizer = point.optimizer
         if self.clipper is not None and point.clip is not None:
             self.clipper = replace(self.clipper, clip_norm=point.clip)
         self.stages.restore(point.arrays)
@@ -220,20 +217,13 @@ class GlobalModel:
             num_rounds: length of the run.
             touched: bool[d], what has a mean; the rest keeps model and optimiser state.  None for all.
         """
-        rate = self._plan.server_schedule.at(round_index, num_rounds)
-        vector, state = self._plan.server_optimizer.step(self.vector, mean, self.optimizer)
-        if rate != 1.0:  # every rule's step is proportional to its learning rate
-            vector = self.vector + rate * (vector - self.vector)
+        rule, progress = self._plan.server_optimizer, Progress(round_index, num_rounds)
+        vector, state = rule.step(self.vector, mean, self.optimizer, progress)
         if touched is not None:
             vector = np.where(touched, vector, self.vector)
             state = _kept(state, self.optimizer, touched)
-        self.vector, self.optimizer = vector, state
-        self.released = self.vector
-        if self._plan.averaging is not None and self.averaging is not None:
-            self.averaging = self._plan.averaging.update(
-                self.averaging, self.vector, round_index, num_rounds
-            )
-            self.released = self._plan.averaging.value(self.averaging)
+        self.vector = vector
+        self.released, self.optimizer = rule.release(vector, state, progress)
 
 
 def _kept(state: State, before: State, touched: NDArray[np.bool_]) -> State:

@@ -9,7 +9,7 @@ from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import DataError, LocalProtocolError
 from fedavg.federation.federation import Federation
-from fedavg.plan.plan import Budget
+from fedavg.plan.plan import Budget, Limits
 from fedavg.privacy.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -162,7 +162,7 @@ def test_a_client_that_reaches_its_cap_stays_silent():
     run = federation(
         InsecurePlain(dropout_rate=0.5),
         n=60,
-        changes=PRIVATE | {"max_participations": 2},
+        changes=PRIVATE | {"limits": Limits(max_participations=2)},
     )
     results = list(run.run(4))
     assert [r.survivors for r in results] == [60, 60, 0, 0]

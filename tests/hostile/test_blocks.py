@@ -11,6 +11,7 @@ from fedavg.client import client
 from fedavg.client.client import Client
 from fedavg.client.update import Workbench
 from fedavg.errors import LocalProtocolError
+from fedavg.plan.plan import Limits
 from fedavg.protocol.messages import (
     OpenRequest,
     Ready,
@@ -191,7 +192,7 @@ def test_mutant_that_opens_more_often(monkeypatch, check):
 
 
 def test_without_blocks_a_round_still_has_one_sum():
-    resolution = resolution_with(None, name="bfv", n=N, retries=0)
+    resolution = resolution_with(None, name="bfv", n=N, limits=Limits(retries=0))
     provision = SUMS["bfv"].provision(resolution.spec(N, b"x" * 32), {})
     holder = KeyHolder(resolution, SUMS["bfv"].key_holder_side(provision.key_holder))
     with pytest.raises(HeError):
@@ -202,7 +203,10 @@ def test_without_blocks_a_round_still_has_one_sum():
 
 def test_the_key_holder_opens_no_sum_of_a_block_that_is_not_there():
     """Each block has vectors of its own length; a request that names none, or another, is refused."""
-    cut, whole = enrolled("bfv")[0], resolution_with(None, name="bfv", n=N, retries=0)
+    cut, whole = (
+        enrolled("bfv")[0],
+        resolution_with(None, name="bfv", n=N, limits=Limits(retries=0)),
+    )
     for resolution, blocks in ((cut, (None, 2, -1)), (whole, (0,))):
         provision = SUMS["bfv"].provision(resolution.spec(N, b"x" * 32), {})
         holder = KeyHolder(resolution, SUMS["bfv"].key_holder_side(provision.key_holder))

@@ -12,7 +12,7 @@ from fedavg.errors import CheckpointError, LocalProtocolError
 from fedavg.federation import federation as federation_module
 from fedavg.federation.checkpoint import Checkpoint, RunJournal
 from fedavg.optimizers.local import LocalTraining
-from fedavg.plan.plan import Budget
+from fedavg.plan.plan import Budget, Limits
 from fedavg.privacy.noise import CentralGaussian
 from fedavg.privacy.sampling import FixedCohort
 from fedavg.protocol.messages import OpenRequest, encode
@@ -112,7 +112,7 @@ def test_c9_killed_while_the_key_holder_works_is_void_too(name, tmp_path, monkey
 
 @pytest.mark.parametrize("name", ["bfv", "ckks", "secagg"])
 def test_c9_with_noise_the_round_stays_charged_and_void(name, tmp_path, monkeypatch):
-    changes = PRIVATE | {"max_participations": 4}
+    changes = PRIVATE | {"limits": Limits(max_participations=4)}
     first = federation(SUMS[name], n=N, changes=changes, journal=RunJournal(tmp_path))
     killed(monkeypatch, first, CHECKPOINT)
     second, restart = restarted(tmp_path, SUMS[name], changes)

@@ -12,6 +12,7 @@ from fedavg.encoding import broadcast as download
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
 from fedavg.errors import CapacityError, LocalProtocolError
+from fedavg.plan.plan import Limits
 from fedavg.privacy.noise import DistributedGaussian
 from fedavg.protocol.messages import (
     Ready,
@@ -50,7 +51,7 @@ def times_served(client, provision, rounds):
 
 
 def test_s14_a_client_counts_its_participations_itself():
-    resolution = resolution_of(PLAIN, ROSTER, max_participations=3, **PRIVATE)
+    resolution = resolution_of(PLAIN, ROSTER, limits=Limits(max_participations=3), **PRIVATE)
     client, provision = client_of(PLAIN, resolution)
     assert times_served(client, provision, 8) == 3
 

@@ -11,6 +11,7 @@ from fedavg.errors import ConfigError, DataError, FedAvgError, PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import Schedule
 from fedavg.optimizers.server import FedAdagrad, FedAdam, FedAvg, FedYogi
+from fedavg.optimizers.wrapped import Averaged, Scheduled
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
 from fedavg.privacy.noise import CentralGaussian, DistributedSkellam
 from fedavg.runs.directory import config_to_toml
@@ -71,8 +72,8 @@ tau = 0.01
         clip_gradient=3.0,
         beta1=0.8,
     )
-    assert plan.server_optimizer == FedYogi(0.1, 0.7, 0.95, 0.01)
-    assert plan.server_schedule == Schedule("cosine", warmup=3)
+    stepped = Scheduled(FedYogi(0.1, 0.7, 0.95, 0.01), Schedule("cosine", warmup=3))
+    assert plan.server_optimizer == Averaged(stepped, 0.2)
     assert plan_from_bytes(plan_to_bytes(plan)) == plan
     assert repr(plan_from_bytes(plan_to_bytes(plan))) == repr(plan)
     momentum = build_plan(
@@ -84,7 +85,10 @@ tau = 0.01
         ("adagrad", FedAdagrad(3.0)),
         ("fedavg", FedAvg(3.0)),
     ):
-        assert build_plan(load_config(None, {"server.optimizer": name}), 9).server_optimizer == rule
+        plan = build_plan(
+            load_config(None, {"server.optimizer": name, "server.average_tail": 0}), 9
+        )
+        assert plan.server_optimizer == rule
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from dp import GaussianEvent, Ledger
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CheckpointError
 from fedavg.federation.checkpoint import Checkpoint, RunJournal, fingerprint
-from fedavg.optimizers.server import AveragedIterates, FedAdam, FedAvg, FedMomentum, FedYogi
-from fedavg.plan.plan import Budget
+from fedavg.optimizers.server import FedAdam, FedAvg, FedMomentum, FedYogi
+from fedavg.optimizers.wrapped import Averaged
+from fedavg.plan.plan import Budget, Limits
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import CentralGaussian
 from fedavg.server.model import ModelState
@@ -38,8 +39,7 @@ def point(**changes) -> Checkpoint:
         "rounds_done": 2,
         "vector": np.arange(3.0),
         "released": np.arange(3.0) / 7,
-        "optimizer": {"velocity": np.full(3, 0.1)},
-        "averaging": {"mean": np.full(3, 0.2), "weight": 1.5, "updates": 2},
+        "optimizer": {"velocity": np.full(3, 0.1), "averaged.weight": 1.5, "averaged.models": 2},
         "clip": 0.3,
         "participations": {0: 1, 5: 2},
         "ledger": Ledger(2.0, 1e-5).state_dict(),
@@ -92,13 +92,12 @@ def stop_in_round(model, journal, number, rounds=6):
 @settings(max_examples=30, deadline=None)
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path_factory, vector, weight, clip, counts):
     path = tmp_path_factory.mktemp("point") / "checkpoint.safetensors"
-    averaging = {"mean": vector[::-1], "weight": weight, "updates": 3}
-    state = {"first": vector, "second": vector[::-1]}
+    state = {"first": vector, "averaged.mean": vector[::-1]}
+    numbers = {"averaged.weight": weight, "averaged.models": 3}
     kept = point(
         vector=vector,
         released=vector[::-1],
-        optimizer=state,
-        averaging=averaging,
+        optimizer=state | numbers,
         clip=clip,
         participations=counts,
     )
@@ -107,8 +106,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path_factory, vector, weight, c
     assert np.array_equal(back.model.vector, vector)
     assert np.array_equal(back.model.released, vector[::-1])
     assert all(np.array_equal(back.model.optimizer[name], state[name]) for name in state)
-    assert np.array_equal(back.model.averaging["mean"], averaging["mean"])
-    assert (back.model.averaging["weight"], back.model.averaging["updates"]) == (weight, 3)
+    assert {name: back.model.optimizer[name] for name in numbers} == numbers
     assert (back.model.clip, back.participations, back.ledger) == (clip, counts, kept.ledger)
 
 
@@ -151,7 +149,7 @@ def test_other_safetensors_files_are_refused(tmp_path):
     ids=lambda r: type(r).__name__,
 )
 def test_without_noise_a_restart_ends_as_if_nothing_had_happened(tmp_path, rule):
-    changes = {"server_optimizer": rule, "averaging": AveragedIterates(0.5)}
+    changes = {"server_optimizer": Averaged(rule, 0.5)}
     whole = federate(None, changes=changes)
     results = list(whole.run(6))
     journal = RunJournal(tmp_path)
@@ -224,7 +222,7 @@ def test_the_charge_is_on_disk_before_a_client_is_asked(tmp_path):
 def test_the_adaptive_clip_norm_and_the_caps_go_on(tmp_path):
     changes = PRIVATE | {
         "clipping": AdaptiveClipping(quantile=0.3, bit_stddev=4.0),
-        "max_participations": 3,
+        "limits": Limits(max_participations=3),
     }
     journal = RunJournal(tmp_path)
     stop_in_round(federate(journal, changes=changes), journal, 3)
@@ -240,7 +238,7 @@ def test_the_adaptive_clip_norm_and_the_caps_go_on(tmp_path):
 
 def test_without_the_carried_count_a_restart_would_pass_the_cap(tmp_path, monkeypatch):
     """The mutant: the simulation's new clients count from zero, and nobody else counts."""
-    changes = PRIVATE | {"max_participations": 3}
+    changes = PRIVATE | {"limits": Limits(max_participations=3)}
     journal = RunJournal(tmp_path)
     stop_in_round(federate(journal, changes=changes), journal, 3)
     model = federate(None, changes=changes)
@@ -298,7 +296,7 @@ def test_a_checkpoint_that_went_missing_is_not_a_fresh_start(tmp_path):
     [
         {"noise": CentralGaussian(3.0)},
         {"budget": Budget(90.0, 1e-5)},
-        {"max_participations": 5},
+        {"limits": Limits(max_participations=5)},
         {"server_optimizer": FedMomentum(1.0, 0.5)},
     ],
     ids=lambda change: next(iter(change)),
@@ -327,7 +325,8 @@ def test_another_length_or_population_is_refused(tmp_path):
 def test_an_open_cap_and_the_cap_that_it_resolves_to_are_one_plan():
     model = federate(None)
     resolution = model.resolve(6)
-    named = replace(resolution.plan, max_participations=resolution.max_participations)
+    limits = Limits(max_participations=resolution.max_participations)
+    named = replace(resolution.plan, limits=limits)
     assert resolution.digest != replace(resolution, plan=named).digest
     marks = {fingerprint(r, model.layout, 0) for r in (resolution, replace(resolution, plan=named))}
     assert len(marks) == 1

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fedavg.errors import ConfigError, PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import Schedule
-from fedavg.optimizers.server import FedAdagrad, FedAdam, FedAvg, FedMomentum, FedYogi
+from fedavg.optimizers.server import FedAdagrad, FedAdam, FedAvg, FedMomentum, FedYogi, Progress
+from fedavg.optimizers.wrapped import Scheduled
 from fedavg.sums.plain import InsecurePlain
 from tests.e2e.small import federation
 
@@ -88,12 +89,10 @@ def test_the_server_multiplies_its_step_and_keeps_its_moments(rule):
     from msgspec.structs import replace
 
     schedule = Schedule("step", milestones=(0.5,), factor=0.5, warmup=1)
-    run = federation(
-        InsecurePlain(), changes={"server_optimizer": rule, "server_schedule": schedule}
-    )
+    run = federation(InsecurePlain(), changes={"server_optimizer": Scheduled(rule, schedule)})
     vector, state = run.released.copy(), rule.init(run.released.size)
     for index, _ in enumerate(run.run(4)):
         scaled = replace(rule, lr=rule.lr * schedule.at(index, 4))
-        vector, state = scaled.step(vector, run.last_update, state)
+        vector, state = scaled.step(vector, run.last_update, state, Progress(index, 4))
         np.testing.assert_allclose(run.released, vector, rtol=1e-9, atol=1e-12)
     assert [schedule.at(index, 4) for index in range(4)] == [0.5, 1.0, 1.0, 0.5]

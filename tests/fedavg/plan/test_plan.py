@@ -23,7 +23,7 @@ from fedavg.errors import CapacityError, PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
 from fedavg.plan.calibration import calibrated
-from fedavg.plan.plan import Budget, Plan
+from fedavg.plan.plan import Budget, Limits, Plan
 from fedavg.plan.resolution import noise_to_signal, resolve
 from fedavg.privacy.noise import (
     CentralGaussian,
@@ -86,7 +86,7 @@ def test_a_delta_that_is_none_is_refused(delta):
 @pytest.mark.parametrize("name", ["max_examples", "max_participations"])
 def test_caps_below_one_are_refused(name):
     with pytest.raises(PlanError, match=name):
-        plan_with(**{name: 0})
+        plan_with(limits=Limits(**{name: 0}))
 
 
 def test_a_cohort_too_small_for_the_threat_model_is_refused_with_the_remedy():
@@ -106,14 +106,16 @@ def test_a_sum_that_no_backend_can_hold_is_refused():
         noise=None,
         secure_sum=InsecurePlain(),
         encoding=FixedPoint(1.0, 40, rounding="nearest"),
-        max_examples=2**30,
+        limits=Limits(max_examples=2**30),
     )
     with pytest.raises(CapacityError, match="bits"):
         resolve(huge, **POPULATION)
 
 
 def test_a_client_heavier_than_the_public_bound_is_refused():
-    plan = plan_with(noise=None, encoding=FixedPoint(1.0, 20, rounding="nearest"), max_examples=3)
+    plan = plan_with(
+        noise=None, encoding=FixedPoint(1.0, 20, rounding="nearest"), limits=Limits(max_examples=3)
+    )
     with pytest.raises(PlanError, match="max_examples"):
         resolve(plan, **POPULATION)
 
@@ -242,10 +244,12 @@ def test_with_cohorts_of_fixed_size_nothing_may_depend_on_earlier_draws():
     fixed = {"cohort": FixedCohort(150), "noise": CentralGaussian(1.3)}
     rounds, exact = POPULATION["num_rounds"], FixedPoint(1.0, 20, rounding="nearest")
     assert resolve(plan_with(**fixed), **POPULATION).max_participations == rounds
-    resolve(plan_with(max_participations=rounds, **fixed), **POPULATION)
+    resolve(plan_with(limits=Limits(max_participations=rounds), **fixed), **POPULATION)
     with pytest.raises(PlanError, match="max_participations=3 remember"):
-        resolve(plan_with(max_participations=3, **fixed), **POPULATION)
-    resolve(plan_with(max_participations=3, noise=CentralGaussian(1.3)), **POPULATION)
+        resolve(plan_with(limits=Limits(max_participations=3), **fixed), **POPULATION)
+    resolve(
+        plan_with(limits=Limits(max_participations=3), noise=CentralGaussian(1.3)), **POPULATION
+    )
     for memory in (
         {"stages": (Scaffold(),)},
         {"personalization": FedRep(LocalTraining(), ("weight",))},

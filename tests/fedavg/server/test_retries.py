@@ -15,6 +15,7 @@ from fedavg.federation.checkpoint import RunJournal
 from fedavg.federation.federation import Federation
 from fedavg.federation.provision import provision_all
 from fedavg.optimizers.local import LocalTraining
+from fedavg.plan.plan import Limits
 from fedavg.privacy.noise import CentralGaussian
 from fedavg.privacy.sampling import FixedCohort, PoissonCohort
 from fedavg.protocol.messages import (
@@ -72,7 +73,7 @@ def test_a_round_below_its_threshold_is_tried_again(name, monkeypatch):
 
 def test_without_retries_the_round_is_skipped(monkeypatch):
     silence(monkeypatch, first_attempt_of_round_1)
-    run = federation(SUMS["secagg"], changes={"retries": 0})
+    run = federation(SUMS["secagg"], changes={"limits": Limits(retries=0)})
     results = list(run.run(3))
     assert [result.skipped is None for result in results] == [True, False, True]
     assert [tuple(result.aborted) for result in results] == [()] * 3
@@ -80,7 +81,7 @@ def test_without_retries_the_round_is_skipped(monkeypatch):
 
 def test_attempts_come_to_an_end(monkeypatch):
     silence(monkeypatch, lambda client, index, attempt: 0 if client < 19 else None)
-    (result,) = federation(SUMS["secagg"], changes={"retries": 4}).run(1)
+    (result,) = federation(SUMS["secagg"], changes={"limits": Limits(retries=4)}).run(1)
     assert len(result.aborted) == 4
     assert "clients are ready" in result.skipped
 
@@ -264,9 +265,9 @@ PRIVATE = {"encoding": FixedPoint(0.5, 9), "noise": CentralGaussian(1.0)}
 def test_under_dp_nothing_is_tried_again(monkeypatch):
     """A second draw because the first was too small is no Poisson draw: refused, skipped, charged."""
     with pytest.raises(PlanError, match="not tried again"):
-        plan(InsecurePlain(), **PRIVATE, retries=1)
+        plan(InsecurePlain(), **PRIVATE, limits=Limits(retries=1))
     assert plan(InsecurePlain(), **PRIVATE).retry_limit == 0
-    assert plan(InsecurePlain(), **PRIVATE, retries=0).retry_limit == 0
+    assert plan(InsecurePlain(), **PRIVATE, limits=Limits(retries=0)).retry_limit == 0
     assert plan(InsecurePlain()).retry_limit == 2
     silence(monkeypatch, first_attempt_of_round_1)
     run = federation(SecAgg(), n=40, changes=PRIVATE)
@@ -284,7 +285,7 @@ def test_under_dp_nothing_is_tried_again(monkeypatch):
 
 def test_a_negative_number_of_retries_is_refused():
     with pytest.raises(PlanError, match="retries"):
-        plan(InsecurePlain(), retries=-1)
+        Limits(retries=-1)
 
 
 CONTROLS = {
@@ -372,7 +373,7 @@ def test_attempts_have_faults_of_their_own_in_every_process(workers):
     answered = []
     try:
         resolution = run.resolve(2)
-        provision_all(resolution, transport, (run._model, run.layout), 0, None, None)
+        provision_all(resolution, transport, 0, None, None)
         for attempt in (0, 1, 2):
             transport.begin_round(1, attempt)
             message = encode(run._global.start(1, attempt))

@@ -15,8 +15,10 @@ from fedavg.encoding.quantised import Quantised
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.models.layout import Layout
 from fedavg.models.spec import ModelSpec
-from fedavg.optimizers.server import AveragedIterates, FedAdam, FedMomentum
+from fedavg.optimizers.server import FedAdam, FedMomentum
+from fedavg.optimizers.wrapped import Averaged
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
+from fedavg.plan.plan import Limits
 from fedavg.privacy.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -64,9 +66,9 @@ def test_a_stranger_is_not_asked():
     [
         {},
         PRIVATE | {"noise": DistributedGaussian(1.3)},
-        PRIVATE | {"noise": DistributedSkellam(1.3), "max_participations": 3},
+        PRIVATE | {"noise": DistributedSkellam(1.3), "limits": Limits(max_participations=3)},
         PRIVATE | {"noise": DistributedDiscreteGaussian(1.3), "server_optimizer": FedAdam()},
-        PRIVATE | {"noise": CentralGaussian(1.3), "averaging": AveragedIterates(0.2)},
+        PRIVATE | {"noise": CentralGaussian(1.3), "server_optimizer": Averaged(tail=0.2)},
         {"encoding": Quantised(0.5, 1, rotate=True), "stages": (RandomK(0.1, 3),)},
         {"stages": (ErrorFeedback(),), "download": "int4"},
         {"server_optimizer": FedMomentum(0.5, 0.8), "weighting": "equal"},
