@@ -39,9 +39,9 @@ from fedavg.config.training import (
 from fedavg.data.dataset import NUMBERS
 from fedavg.data.placement import place
 from fedavg.errors import CohortSizeError, ConfigError, PlanError
-from fedavg.imports import add_folder
 from fedavg.models.zoo import count_parameters
 from fedavg.parts import load_plugins
+from fedavg.parts.imports import add_folder
 from fedavg.plan.calibration import calibrated
 from fedavg.plan.feasibility import cohort_bounds
 from fedavg.plan.plan import Budget, Limits, Plan

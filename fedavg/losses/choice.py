@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from fedavg.errors import ConfigError
-from fedavg.imports import function_path
 from fedavg.losses import classification, regression
 from fedavg.losses.imported import ImportedLoss
 from fedavg.parts import Part, check_registered, named, union
+from fedavg.parts.imports import function_path
 
 __all__ = ["loss_of"]
 

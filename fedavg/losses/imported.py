@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from fedavg.errors import DataError
-from fedavg.imports import called, check_path
 from fedavg.parts import Part, register
+from fedavg.parts.imports import called, check_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

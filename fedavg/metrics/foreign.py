@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from fedavg.errors import ConfigError, DataError, FedAvgError
-from fedavg.imports import called, check_path, said
 from fedavg.metrics.interface import scikit_learn
 from fedavg.parts import Part, register
+from fedavg.parts.imports import called, check_path, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from fedavg import checks
 from fedavg.errors import ConfigError, FedAvgError
-from fedavg.imports import called, said
+from fedavg.parts.imports import called, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import msgspec
 
 from fedavg.errors import ConfigError, PlanError
-from fedavg.imports import called, check_path, function_path
 from fedavg.parts import (
     Part,
     check_registered,
@@ -23,6 +22,7 @@ from fedavg.parts import (
     register,
     union,
 )
+from fedavg.parts.imports import called, check_path, function_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable

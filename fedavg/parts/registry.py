@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from fedavg.errors import ConfigError, PlanError
-from fedavg.imports import module_named
+from fedavg.parts.imports import module_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

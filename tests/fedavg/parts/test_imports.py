@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from fedavg.errors import ConfigError
-from fedavg.imports import add_folder, called, imported
+from fedavg.parts.imports import add_folder, called, imported
 
 
 @pytest.fixture
