@@ -8,7 +8,7 @@ import numpy as np
 
 from fedavg.data.dataset import CLASSES, Dataset, array_of
 from fedavg.errors import DataError
-from fedavg.imports import said
+from fedavg.parts.imports import said
 
 if TYPE_CHECKING:
     from fedavg.data.dataset import TargetKind
