@@ -14,6 +14,7 @@ from rich.text import Text
 
 from dp import DpError
 from fedavg.cli.data import data_app
+from fedavg.cli.init import INIT_EPILOG, INIT_HELP, init
 from fedavg.cli.ledger import ledger_app
 from fedavg.cli.privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_HELP, audit, budget
 from fedavg.cli.studies import SWEEP_EPILOG, SWEEP_HELP, sweep
@@ -122,6 +123,10 @@ def run(
     client: Annotated[
         str | None, typer.Option(help="Column of a table that says whose row it is.")
     ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of a table to leave out; several times for several."),
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help="What is predicted: classes | numbers | multi-label")
     ] = None,
@@ -199,6 +204,7 @@ def run(
         "data.clients": clients,
         "data.target": target,
         "data.client": client,
+        "data.leave_out": tuple(leave_out) if leave_out else None,
         "data.task": task,
         "data.schema": None if schema is None else str(schema),
         "cohort.rate": rate,
@@ -356,6 +362,7 @@ def report(
     _console.print(str(path))
 
 
+app.command(help=INIT_HELP, epilog=INIT_EPILOG)(init)
 app.command(help=AUDIT_HELP, epilog=AUDIT_EPILOG)(audit)
 app.command(help=BUDGET_HELP, epilog=BUDGET_EPILOG)(budget)
 app.command(help=SWEEP_HELP, epilog=SWEEP_EPILOG)(sweep)

@@ -69,6 +69,9 @@ def data_schema(
     task: Annotated[
         str, typer.Option(help="What is predicted: auto | classes | numbers | multi-label")
     ] = "auto",
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Column to leave out; several times for several.")
+    ] = None,
     noise: Annotated[  # noqa: FBT002 - a command-line flag
         bool, typer.Option("--noise", help="For a run under noise: with bounds to complete.")
     ] = False,
@@ -97,6 +100,7 @@ def data_schema(
             client=client,
             group=group,
             weight=weight,
+            leave_out=tuple(leave_out or ()),
             task=_task(task),  # pyright: ignore[reportArgumentType] - checked by it
         )
         proposal, rows = proposed(data)

@@ -145,7 +145,7 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
 
 _FOR_TABLES = (
     *("schema", "target", "client", "group", "weight", "markers", "file", "columns", "bounds"),
-    *("vocabulary", "buckets", "split"),
+    *("vocabulary", "buckets", "split", "leave_out"),
 )
 
 

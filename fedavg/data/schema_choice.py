@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fedavg.data.tables.columns import Category, Number
+from fedavg.data.tables.columns import Category, Ignored, Number
 from fedavg.data.tables.propose import propose
 from fedavg.data.tables.reading import read_table
 from fedavg.data.tables.schema import MARKERS, Schema, column_from, read_schema
@@ -52,6 +52,9 @@ def declared_schema(data: DataConfig) -> Schema:
         known = columns.get(name, Number())
         raw = {**msgspec.to_builtins(known), "bounds": list(bounds)}
         columns[name] = column_from(raw, f"data.bounds.{name}")
+    for name in data.leave_out:
+        _refuse_twice(name, "leave_out", data)
+        columns[name] = Ignored()
     over: dict[str, Any] = {
         key: value
         for key in ("target", "client", "group", "weight")
@@ -151,17 +154,23 @@ def _refuse_undeclared(proposal: Proposal, given: Schema, table: Table, data: Da
         reasons.append("which column is predicted")
     if not reasons:
         return
-    path = Path(f"{Path(data.name).name.split('.')[0]}.schema.toml")
-    if path.exists():
-        handed = f"complete {path}, which exists already"
-    else:
-        replace_file(path, schema_text(proposal, private=True).encode())
-        handed = f"complete {path}, which has been written for this table"
+    path, handed = _handed_over(proposal, data)
     raise ConfigError(
         f"{table.name}: under noise, classes, kinds of columns, vocabularies and bounds are public and have "
         f"to be declared. Not declared: {'; '.join(reasons)}. To go on, {handed}, and give [data] schema = "
-        f"'{path}'; or choose privacy.noise = 'none'"
+        f"'{path}'; or choose privacy.noise = 'none' (--noise none)"
     )
+
+
+def _handed_over(proposal: Proposal, data: DataConfig) -> tuple[Path, str]:
+    """The file to complete, which is written where there is none, and what to say of it."""
+    if data.schema:
+        return Path(data.schema), f"complete {data.schema}"
+    path = Path(f"{Path(data.name).name.split('.')[0]}.schema.toml")
+    if path.exists():
+        return path, f"complete {path}, which exists already"
+    replace_file(path, schema_text(proposal, private=True).encode())
+    return path, f"complete {path}, which has been written for this table"
 
 
 def _named(names: list[str]) -> str:
@@ -210,5 +219,6 @@ def settled(data: DataConfig, schema: Schema) -> DataConfig:
         columns=plain_columns(schema),
         bounds={},
         vocabulary={},
+        leave_out=(),
         buckets=0,
     )

@@ -42,9 +42,9 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     Of tables: `schema` is a file such as `fedavg data schema` writes; `target`, `client`, `group`, `weight`,
     `task`, `markers`, `file` and `columns` are what such a file says, and lie over it. `bounds` and
-    `vocabulary` are short for columns of numbers and of categories; `buckets` hashes words that are too many
-    for a vocabulary. `declared` = false says that the columns were read off the rows. Without a schema, one
-    is proposed from the rows, which noise does not allow.
+    `vocabulary` are short for columns of numbers and of categories, `leave_out` for columns that are ignored;
+    `buckets` hashes words that are too many for a vocabulary. `declared` = false says that the columns were
+    read off the rows. Without a schema, one is proposed from the rows, which noise does not allow.
 
     `clients` that are left out are 1,000 for a built-in set, and follow the rows of a file. `partition`
     "auto" is "natural" where the examples say whose they are, and else "noisy-sort" for a built-in set and
@@ -64,6 +64,7 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     markers: tuple[str, ...] = ()
     file: FileFormat = FileFormat()
     columns: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    leave_out: tuple[str, ...] = ()
     bounds: dict[str, tuple[float, float]] = msgspec.field(
         default_factory=dict[str, tuple[float, float]]
     )

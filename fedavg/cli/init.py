@@ -1,0 +1,198 @@
+"""`fedavg init`: from a file of one's own to a configuration that runs, by five questions or by options."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from dp import DpError
+from fedavg.cli.privacy import fail
+from fedavg.errors import ConfigError, FedAvgError
+from he import HeError
+from secagg import SecAggError
+
+if TYPE_CHECKING:
+    from fedavg.data.settings import DataConfig
+    from fedavg.data.tables.propose import Proposal
+
+__all__ = ["INIT_EPILOG", "INIT_HELP", "init"]
+
+_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
+_console = Console()
+
+INIT_HELP = (
+    "Write a commented configuration for a file of your own.\n\n"
+    "Asks at most five questions, each of which has an option; without a terminal nothing is asked. Of a "
+    "table, a schema of its columns is written beside it."
+)
+INIT_EPILOG = """Examples:
+
+fedavg init loans.csv                                        asks
+
+fedavg init loans.csv --target default --clients 50          does not
+
+fedavg init loans.csv --target default --epsilon 5           for a run under noise
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    target: str
+    client: str
+    clients: int | None
+    epsilon: float | None
+    leave_out: tuple[str, ...]
+
+
+def init(
+    file: Annotated[
+        str, typer.Argument(help="A .csv, .tsv, .parquet or .npz file, or a folder of images.")
+    ],
+    target: Annotated[str, typer.Option(help="Column of a table that is predicted.")] = "",
+    client: Annotated[str, typer.Option(help="Column of a table that says whose row it is.")] = "",
+    clients: Annotated[
+        int | None, typer.Option(help="Clients to spread the examples over, without such a column.")
+    ] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(help="Privacy budget; without it, no noise is added.")
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Column to leave out; several times for several.")
+    ] = None,
+    task: Annotated[
+        str, typer.Option(help="What is predicted: auto | classes | numbers | multi-label")
+    ] = "auto",
+    rounds: Annotated[int, typer.Option(help="Rounds to train.")] = 60,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="FILE.toml here")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files.")] = False,  # noqa: FBT002 - a command-line flag
+) -> None:
+    """Write a first configuration: see `INIT_HELP`."""
+    answers = _Answers(target, client, clients, epsilon, tuple(leave_out or ()))
+    try:
+        path = out or Path(f"{Path(file).name.split('.')[0]}.toml")
+        schema = path.with_suffix(".schema.toml")
+        for taken in (path, schema):
+            if taken.exists() and not force:
+                raise ConfigError(
+                    f"{taken} exists: give --out another name, or --force to replace it"
+                )
+        _write(file, answers, task, rounds, path, schema)
+    except _ERRORS as error:
+        fail(error)
+
+
+def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, schema: Path) -> None:
+    from fedavg.config.build import build_job, load_config  # noqa: PLC0415 - loads torch
+    from fedavg.config.initial import initial_text  # noqa: PLC0415 - as above
+    from fedavg.data.tables.files import is_table  # noqa: PLC0415 - loads pyarrow
+    from fedavg.files import replace_file  # noqa: PLC0415 - as above
+    from fedavg.plan.resolution import resolve  # noqa: PLC0415 - as above
+
+    table = is_table(Path(file))
+    answers = _asked(file, answers, table=table)
+    keys = {"name": file, "target": answers.target, "client": answers.client, "task": task}
+    given: dict[str, object] = {f"data.{key}": value for key, value in keys.items() if value}
+    given |= {"data.leave_out": answers.leave_out} if answers.leave_out else {}
+    given |= {} if answers.clients is None else {"data.clients": answers.clients}
+    data = load_config(None, given).data
+    proposal = _proposed(data) if table else None
+    chosen = ()
+    if answers.epsilon is None:
+        job = build_job(load_config(None, given | {"privacy.noise": "none", "rounds": rounds}))
+        largest = max(len(examples) for examples in job.clients.values())
+        resolve(
+            job.plan,
+            num_clients=len(job.clients),
+            vector_length=job.parameters,
+            num_rounds=rounds,
+            largest_client=largest,
+        )
+        chosen = job.chosen
+    if proposal is not None:
+        from fedavg.data.tables.schema_file import schema_text  # noqa: PLC0415 - as above
+
+        text = schema_text(proposal, private=answers.epsilon is not None)
+        replace_file(schema, text.encode())
+        known = {"target": "", "client": "", "task": "auto", "leave_out": (), "schema": str(schema)}
+        data = msgspec.structs.replace(data, **known)  # pyright: ignore[reportArgumentType] - fields of it
+    text = initial_text(data, epsilon=answers.epsilon, rounds=rounds, chosen=chosen)
+    replace_file(path, text.encode())
+    _close(path, None if proposal is None else schema, noise=answers.epsilon is not None)
+
+
+def _proposed(data: DataConfig) -> Proposal:
+    """The schema, shown, once every question about the table is answered."""
+    from fedavg.data.schema_choice import proposed  # noqa: PLC0415 - loads pyarrow
+    from fedavg.reports.schema import advice_lines, schema_table  # noqa: PLC0415 - as above
+
+    proposal, rows = proposed(data)
+    if proposal.problems:
+        raise ConfigError(f"{data.name}: {'; '.join(proposal.problems)}")
+    title = f"{Path(data.name).name}: {rows:,} rows, {len(proposal.findings)} columns"
+    _console.print(schema_table(proposal, title))
+    for line in (*proposal.notes, *advice_lines(proposal)):
+        _console.print(Text(line), soft_wrap=True)
+    return proposal
+
+
+def _asked(file: str, answers: _Answers, *, table: bool) -> _Answers:
+    """Ask on a terminal for what no option says."""
+    if not sys.stdin.isatty():
+        return answers
+    if table:
+        answers = _asked_of_table(file, answers)
+    if not answers.client and answers.clients is None:
+        said = typer.prompt("How many clients? (empty: as many as the data suggest)", default="")
+        answers = replace(answers, clients=int(said) if said.strip().isdigit() else None)
+    if answers.epsilon is None:
+        said = typer.prompt("Epsilon of differential privacy? (empty: no noise)", default="")
+        answers = replace(answers, epsilon=_number(said))
+    return answers
+
+
+def _asked_of_table(file: str, answers: _Answers) -> _Answers:
+    from fedavg.data.tables.reading import read_table  # noqa: PLC0415 - loads pyarrow
+
+    headings = tuple(read_table(Path(file)).columns)
+    _console.print(Text(f"{file} has the columns {', '.join(headings)}"), soft_wrap=True)
+    if not answers.target:
+        target = typer.prompt("Which column is predicted?", default=headings[-1])
+        answers = replace(answers, target=target)
+    if not answers.client:
+        client = typer.prompt("Which column says whose row it is? (empty: none)", default="")
+        answers = replace(answers, client=client)
+    if not answers.leave_out:
+        said = typer.prompt("Columns to leave out, with commas? (empty: none)", default="")
+        left = tuple(name.strip() for name in said.split(",") if name.strip())
+        answers = replace(answers, leave_out=left)
+    return answers
+
+
+def _number(said: str) -> float | None:
+    try:
+        return float(said) if said.strip() else None
+    except ValueError as error:
+        raise ConfigError(f"epsilon is a number such as 5, not {said!r}") from error
+
+
+def _close(path: Path, schema: Path | None, *, noise: bool) -> None:
+    if schema is not None:
+        _console.print(Text(f"{schema} says what each column is."), soft_wrap=True)
+    if schema is not None and noise:
+        _console.print(
+            Text(
+                f"Under noise that is public: complete {schema} where it says TO COMPLETE, and set "
+                "declared = true."
+            ),
+            soft_wrap=True,
+        )
+    _console.print(Text(f"Run it: fedavg run {path}"), soft_wrap=True)
