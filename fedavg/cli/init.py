@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fedavg.data.settings import DataConfig
     from fedavg.data.tables.propose import Proposal
 
-__all__ = ["INIT_EPILOG", "INIT_HELP", "init"]
+__all__ = ["INIT_EPILOG", "INIT_HELP", "init", "on_terminal"]
 
 _ERRORS = (FedAvgError, SecAggError, HeError, DpError)
 _console = Console()
@@ -144,9 +144,14 @@ def _proposed(data: DataConfig) -> Proposal:
     return proposal
 
 
+def on_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
+
+
 def _asked(file: str, answers: _Answers, *, table: bool) -> _Answers:
     """Ask on a terminal for what no option says."""
-    if not sys.stdin.isatty():
+    if not on_terminal():
         return answers
     if table:
         answers = _asked_of_table(file, answers)

@@ -97,8 +97,12 @@ def _local_rate(config: Config, facts: Facts) -> tuple[float, str]:
     if _exampled(config, facts):
         return 1.0, _EXAMPLE
     if config.model.name == "softmax":
-        rate = float(f"{min(0.1, 1 / facts.inputs):.2g}")
-        return rate, f"a step of at most 1 / {facts.inputs} inputs of unit scale cannot overshoot"
+        most = 1 if facts.numbers else 4  # the squared error is curved so much more
+        rate = float(f"{min(0.1, most / facts.inputs):.2g}")
+        return (
+            rate,
+            f"a step of at most {most} / {facts.inputs} inputs of unit scale cannot overshoot",
+        )
     return 0.1, "it is usual for SGD on inputs of unit scale"
 
 
@@ -116,6 +120,12 @@ def _server_rate(config: Config, facts: Facts) -> tuple[float, str]:
     if _exampled(config, facts):
         return 3.0, _EXAMPLE
     return 1.0, "the mean of the clients' updates is applied as it is"
+
+
+def _tau(config: Config, facts: Facts) -> tuple[float, str]:
+    if config.server.optimizer in _ADAPTIVE and facts.own:
+        return 1e-4, "with small learning rates the clients' updates are small"
+    return 1e-3, _EXAMPLE
 
 
 def _schedule(config: Config, facts: Facts) -> tuple[str, str]:
@@ -143,6 +153,7 @@ _RULES: dict[str, Callable[[Config, Facts], tuple[Any, str]]] = {
     "server.optimizer": _server,
     "server.lr": _server_rate,
     "server.schedule": _schedule,
+    "server.tau": _tau,
     "secure_sum.dropout_rate": _assumed,
     "simulation.dropout": _simulated,
 }

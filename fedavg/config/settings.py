@@ -151,7 +151,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     momentum: float = 0.8
     beta1: float | None = None
     beta2: float = 0.99
-    tau: float = 1e-3
+    tau: float | None = None
     average_tail: float = 0.2
     weighting: Literal["auto", "examples", "equal"] = "auto"
     options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])

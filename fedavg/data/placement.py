@@ -11,6 +11,7 @@ import numpy as np
 
 from fedavg import checks
 from fedavg.data import partition
+from fedavg.data.images import load_images
 from fedavg.data.settings import Chosen, DataConfig
 from fedavg.data.skew import skew_features
 from fedavg.data.sources import SOURCES
@@ -133,6 +134,8 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
     if is_table(Path(data.name)):
         return _load_table(data, private=private)
     own = _of_tables(data)
+    if Path(data.name).is_dir() and data.name not in SOURCES and not own:
+        return _load_folder(data, private=private)
     if own:
         raise ConfigError(
             f"{data.name} is no table of your own (.csv, .tsv, .parquet): leave out data.{own[0]}"
@@ -153,6 +156,20 @@ def _of_tables(data: DataConfig) -> list[str]:
     """The keys that are given and mean something for tables of one's own only."""
     default = DataConfig()
     return [key for key in _FOR_TABLES if getattr(data, key) != getattr(default, key)]
+
+
+def _load_folder(data: DataConfig, *, private: bool) -> Loaded:
+    checks.data.proper_fraction("test_fraction", data.test_fraction)
+    task = load_images(
+        Path(data.name),
+        size=data.image_size,
+        channels=data.channels,
+        classes=data.classes,
+        test_fraction=data.test_fraction,
+        seed=data.split_seed,
+        private=private,
+    )
+    return Loaded(_Ready(task), data)
 
 
 def _load_built_in_table(data: DataConfig) -> Loaded:

@@ -46,6 +46,9 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     `buckets` hashes words that are too many for a vocabulary. `declared` = false says that the columns were
     read off the rows. Without a schema, one is proposed from the rows, which noise does not allow.
 
+    Of a folder of images: `image_size` is height and width, and `channels` 1 for grey or 3 for colour; left
+    out, they are those of the images.
+
     `clients` that are left out are 1,000 for a built-in set, and follow the rows of a file. `partition`
     "auto" is "natural" where the examples say whose they are, and else "noisy-sort" for a built-in set and
     "iid" for a file.
@@ -65,6 +68,8 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     file: FileFormat = FileFormat()
     columns: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     leave_out: tuple[str, ...] = ()
+    image_size: tuple[int, int] | None = None
+    channels: int = 0
     bounds: dict[str, tuple[float, float]] = msgspec.field(
         default_factory=dict[str, tuple[float, float]]
     )

@@ -165,7 +165,7 @@ def _load_built_in(name: str, test_fraction: float, seed: int) -> Task:
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise DataError(
             f"there is no data set {name!r}; {hint}Built in are {', '.join(SOURCES)}; "
-            "or give the path of an .npz, .csv, .tsv or .parquet file"
+            "or give the path of an .npz, .csv, .tsv or .parquet file, or of a folder of images"
         )
     if source.schema is not None:
         return _scaled(built_in_table(name, test_fraction=test_fraction, seed=seed))

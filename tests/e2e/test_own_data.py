@@ -210,3 +210,54 @@ def test_options_are_checked_before_any_work(tmp_path, monkeypatch, words, said)
 
 def test_the_version_is_printed():
     assert re.fullmatch(r"fedavg \d+\.\d+\.\d+\n", invoke("--version"))
+
+
+def test_init_asks_at_most_five_questions_on_a_terminal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    people(tmp_path, count=300)
+    asked = []
+
+    def answer(question, default):
+        asked.append(question)
+        answers = {"predicted": "sick", "leave out": "town, id", "How many": "12"}
+        return next((said for word, said in answers.items() if word in question), default)
+
+    monkeypatch.setattr("fedavg.cli.init.on_terminal", lambda: True)
+    monkeypatch.setattr("typer.prompt", answer)
+    said = invoke("init", "people.csv")
+    assert len(asked) == 5
+    assert "Run it: fedavg run people.toml" in said
+    config = load_config(tmp_path / "people.toml")
+    assert (config.data.clients, config.privacy.noise) == (12, "none")
+    job = build_job(config)
+    assert job.task.feature_names == ("sex = F", "sex = M", "age", "age missing", "income")
+    assert job.chosen == ()  # all of it stands in the file
+    assert "chosen because" in (tmp_path / "people.toml").read_text()
+
+
+def test_init_replaces_nothing_and_asks_nothing_without_a_terminal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    people(tmp_path, count=300)
+    assert "say which column is predicted" in invoke("init", "people.csv", code=2)
+    assert not (tmp_path / "people.toml").exists()
+    invoke("init", "people.csv", "--target", "sick")
+    before = (tmp_path / "people.toml").read_text()
+    assert "people.toml exists" in invoke("init", "people.csv", "--target", "income", code=2)
+    assert (tmp_path / "people.toml").read_text() == before
+    assert "no column 'sik'" in invoke("init", "people.csv", "--target", "sik", "--force", code=2)
+
+
+def test_init_for_a_run_under_noise_leaves_what_is_public_to_be_completed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    people(tmp_path, count=1500)
+    words = ("--target", "sick", "--leave-out", "income", "--epsilon", 8, "--rounds", 2)
+    assert "TO COMPLETE" in invoke("init", "people.csv", *words, "--clients", 500)
+    said = invoke("run", "people.toml", code=2)
+    assert "bounds of 'age'" in said
+    assert "complete people.schema.toml, and give" in said
+    schema = tmp_path / "people.schema.toml"
+    text = schema.read_text().replace("declared = false", "declared = true")
+    schema.write_text(re.sub(r"# (bounds = \[.*?\])", r"\1", text))
+    invoke("run", "people.toml", "--no-baseline", "--workers", 0, "--out", "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert 0 < summary["epsilon_release"] <= 8
