@@ -186,7 +186,7 @@ def test_any_number_of_clients_trains_without_noise_and_the_report_says_what_was
     out = tmp_path / "run"
     words = ("--data", data, "--target", "sick", "--clients", clients, "--noise", "none")
     said = invoke("run", *words, "--rounds", 2, "--no-baseline", "--workers", 0, "--out", out)
-    assert "local.lr = 0.1, chosen because a step of at most 1 / 8 inputs" in said
+    assert "local.lr = 0.1, chosen because a step of at most 4 / 8 inputs" in said
     assert "Warning" not in said
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["clients"], summary["stopped"]) == (clients, "finished")

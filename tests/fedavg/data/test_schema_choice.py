@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from fedavg.config.settings import Config
 from fedavg.data.placement import place
 from fedavg.data.schema_choice import chosen, declared_schema, plain_column, settled
 from fedavg.data.settings import DataConfig
@@ -11,6 +12,7 @@ from fedavg.data.tables.columns import Boolean, Category, Date, Number, Text
 from fedavg.data.tables.reading import read_table
 from fedavg.data.tables.schema import read_schema
 from fedavg.errors import ConfigError, DataError
+from fedavg.runs.directory import config_to_toml
 from fedavg.sums.plain import InsecurePlain
 from tests.fedavg.support.tables import write
 
@@ -113,8 +115,8 @@ def test_what_a_run_proposed_for_itself_is_no_declaration(csv):
 
 def test_a_settled_configuration_reads_the_table_alike(csv):
     first = place(_data(bounds={"age": (0, 50)}, buckets=8), InsecurePlain())
-    text = msgspec.toml.encode(msgspec.to_builtins(first.config))
-    again = place(msgspec.toml.decode(text, type=DataConfig), InsecurePlain())
+    text = config_to_toml(Config(data=first.config))
+    again = place(msgspec.toml.decode(text, type=Config).data, InsecurePlain())
     np.testing.assert_array_equal(first.task.train.features, again.task.train.features)
     np.testing.assert_array_equal(first.task.test.labels, again.task.test.labels)
     assert again.proposal is None
