@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 __all__ = [
     "check_array",
     "check_client_id",
+    "check_nonce",
+    "check_nonces",
     "check_type",
     "flag",
     "integer",
@@ -76,6 +78,29 @@ def check_client_id(client_id: object) -> int:
         LocalProtocolError: no such integer.
     """
     return integer("client_id", client_id, 0, (1 << 63) - 1)
+
+
+def check_nonce(nonce: object) -> bytes:
+    """An upload's 32 bytes.
+
+    Raises:
+        LocalProtocolError: other bytes, or none.
+    """
+    found = octets("nonce", nonce)
+    if len(found) != 32:
+        raise LocalProtocolError(f"a nonce takes 32 bytes, not {len(found)}")
+    return found
+
+
+def check_nonces(nonces: object) -> list[bytes]:
+    """The nonces of the uploads in a sum.
+
+    Raises:
+        LocalProtocolError: no list of nonces, or an empty one.
+    """
+    if not isinstance(nonces, list) or not nonces:
+        raise LocalProtocolError("nonces are a list of 32 bytes for each upload of the sum")
+    return [check_nonce(nonce) for nonce in cast("list[object]", nonces)]
 
 
 def is_int64_array(value: object, dimensions: int = 1) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from he._calls import iterating_leaves_nothing, leaving_nothing
-from he._checks import check_client_id, check_type, flag, octets
+from he._checks import check_client_id, check_type, flag, integer, is_int64_array, octets
 from he.coding.packing import check_vector, pack
 from he.coding.plaintexts import encode
 from he.coding.words import drop_low_bits, pack_words, restore_low_bits
@@ -32,6 +32,9 @@ __all__ = ["Client", "Upload"]
 class Upload:
     """One upload's name, from which any of its chunks can be made, each once.
 
+    Two ciphertexts under one nonce share their random half, so that the server reads the difference of
+    what they hold: a second chunk of one number is refused.
+
     Args:
         name: the upload's name; its nonce is new.
         enrolled: the client signs with its own key, and not with the group's.
@@ -39,19 +42,38 @@ class Upload:
 
     name: UploadName
     enrolled: bool = False
+    _made: dict[int, object] = field(
+        default_factory=dict[int, object], init=False, repr=False, compare=False
+    )
 
     @leaving_nothing
     def chunk(
         self, keys: SecretContext | EncryptContext, index: int, values: NDArray[np.int64]
     ) -> bytes:
-        """Encrypt the values of one chunk and encode it; signed, unless the client is to do that."""
-        params = keys.params
-        bits, first = params.word_bits, index * BLOCK
+        """Encrypt the values of one chunk and encode it; signed, unless the client is to do that.
+
+        Raises:
+            CapacityError: a value out of range, such as one that changed since the vector was checked.
+            LocalProtocolError: no such values, or the chunk was made before.
+        """
+        params = check_type("keys", keys, SecretContext, EncryptContext).params
+        if is_int64_array(values):
+            values = (
+                values.copy()
+            )  # what is checked is what is encrypted, whoever else writes to it
+        check_vector(values, params)
+        number, mark = (
+            integer("index", index, 0, params.chunks(self.name.vector_length) - 1),
+            object(),
+        )
+        if self._made.setdefault(number, mark) is not mark:  # one step for threads
+            raise LocalProtocolError(f"chunk {number} of this upload was made already")
+        bits, first = params.word_bits, number * BLOCK
         parts = keys.encrypt(encode(pack(values, params), params), self.name.nonce, first)
         words = drop_low_bits(parts, bits)
         restored = restore_low_bits(words, bits)  # what the server will add, and the tag covers
         tags = keys.tag_key.expected(restored, (self.name,), first)
-        chunk = UploadChunk(self.name, index, tuple(tags), pack_words(words, bits))
+        chunk = UploadChunk(self.name, number, tuple(tags), pack_words(words, bits))
         message = encode_upload(chunk, keys.public(), enrolled=self.enrolled)
         return message if self.enrolled else message + keys.sign(message)
 

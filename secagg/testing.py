@@ -19,6 +19,9 @@ __all__ = ["deterministic_entropy"]
 def deterministic_entropy(seed: bytes) -> Generator[None]:
     """Draw every key, seed and share from SHAKE-256(seed ‖ counter) within the block.
 
+    It holds for the thread that is in the block, and for nobody else: a thread that makes a real key
+    meanwhile draws from the operating system, and blocks that overlap in two threads leave nothing behind.
+
     Example:
         >>> from secagg.crypto.keys import Identity
         >>> with deterministic_entropy(b"vector 1"):
@@ -34,8 +37,9 @@ def deterministic_entropy(seed: bytes) -> Generator[None]:
         counter += 1
         return hashlib.shake_256(seed + counter.to_bytes(8, "little")).digest(size)
 
-    previous, keys._source = keys._source, draw  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the one door
+    source = keys._source  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the one door
+    token = source.set(draw)
     try:
         yield
     finally:
-        keys._source = previous  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the one door
+        source.reset(token)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from he._calls import leaving_nothing
-from he._checks import check_array, check_type, integer, octets
+from he._checks import check_array, check_nonce, check_nonces, check_type, integer, octets
 from he.crypto.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
 from he.crypto.tags import TagKey
 from he.errors import (
@@ -166,7 +166,7 @@ class _Member(Secret):
         """Encrypt int64[c, N] polynomials with fresh randomness; see `he.crypto.rlwe`."""
         check_array("polynomials", polynomials, np.int64, _RUN, DEGREE)
         number = integer("first", first, 0, _LAST)
-        return self._encryptor.encrypt(polynomials, _nonce(nonce), number)
+        return self._encryptor.encrypt(polynomials, check_nonce(nonce), number)
 
     @leaving_nothing
     def sign(self, message: bytes) -> bytes:
@@ -258,12 +258,12 @@ class SecretContext(_Member):
     ) -> NDArray[np.int64]:
         """Decrypt a sum up to its noise; see `he.crypto.rlwe`. `KeyHolder` verifies the tags first."""
         check_array("parts", parts, np.uint64, self.params.parts, _RUN, DEGREE)
-        return self._decryptor.phase(parts, _nonces(nonces), integer("first", first, 0, _LAST))
+        return self._decryptor.phase(parts, check_nonces(nonces), integer("first", first, 0, _LAST))
 
     @leaving_nothing
     def phases(self, nonces: list[bytes]) -> AbstractContextManager[Phases]:
         """Decrypt a sum's chunks in order, up to their noise; see `phase`."""
-        return self._decryptor.phases(_nonces(nonces))
+        return self._decryptor.phases(check_nonces(nonces))
 
     def claim_opening(self, context_hash: bytes) -> None:
         """Note that this round's sum is being opened: two sums of one round would give a difference.
@@ -339,19 +339,6 @@ def read_exported(params: Params, data: bytes) -> SecretContext | EncryptContext
     if octets("exported keys", data)[:4] == _ENCRYPT_MAGIC:
         return EncryptContext.from_encryption_keys(params, data)
     return SecretContext.from_secret_key(params, data)
-
-
-def _nonce(nonce: object) -> bytes:
-    found = octets("nonce", nonce)
-    if len(found) != 32:
-        raise LocalProtocolError(f"a nonce takes 32 bytes, not {len(found)}")
-    return found
-
-
-def _nonces(nonces: object) -> list[bytes]:
-    if not isinstance(nonces, list) or not nonces:
-        raise LocalProtocolError("nonces are a list of 32 bytes for each upload of the sum")
-    return [_nonce(nonce) for nonce in cast("list[object]", nonces)]
 
 
 def _digest(message: bytes) -> bytes:

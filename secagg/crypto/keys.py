@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NoReturn
 
 from cryptography.exceptions import InvalidSignature
@@ -43,12 +44,12 @@ _ORDER_8 = 0xB8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0
 _LOW_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, pow(_ORDER_8, -1, _FIELD)})
 """u of every point of order 1, 2, 4 or 8 on Curve25519 or its twist: what X25519 maps to zero."""
 
-_source: Callable[[int], bytes] = os.urandom
+_source: ContextVar[Callable[[int], bytes]] = ContextVar("entropy of secagg", default=os.urandom)
 
 
 def entropy(size: int) -> bytes:
     """Fresh bytes from the operating system; `secagg.testing` alone may replace the source."""
-    return _source(size)
+    return _source.get()(size)
 
 
 def digest(label: bytes, *parts: bytes) -> bytes:

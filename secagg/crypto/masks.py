@@ -9,7 +9,7 @@ the two are close.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -61,8 +61,8 @@ def add_masks(
             this call is a task of, since it waits for its parts.
 
     Raises:
-        LocalProtocolError: an executor of processes, which would be sent seeds; the accumulator is as it
-            was.
+        LocalProtocolError: an executor of processes, which would be sent seeds, and the accumulator is as
+            it was; or one that does not run each task once, and the accumulator is of no use.
 
     Example:
         >>> vector = np.zeros(3, dtype=np.uint16)
@@ -83,8 +83,10 @@ def add_masks(
         parts = [_Streams(plus[core::cores], minus[core::cores]) for core in range(cores)]
         for start in range(0, max(1, rest.size), step):  # a short vector, too, meets the executor
             window = rest[start : start + step]
-            for task in [executor.submit(part, window.size, window.dtype) for part in parts]:
-                np.add(window, task.result(), out=window)
+            tasks = [executor.submit(part, window.size, window.dtype) for part in parts]
+            for part, task in zip(parts, tasks, strict=True):
+                task.result()
+                np.add(window, part.taken(start + window.size), out=window)
     np.add(head, _heads(plus, head), out=head)
     np.subtract(head, _heads(minus, head), out=head)
 
@@ -92,22 +94,38 @@ def add_masks(
 class _Streams(Secret):
     """The streams of some seeds behind their heads, each read once; they cannot leave the process."""
 
-    __slots__ = ("_streams",)
+    __slots__ = ("_made", "_streams", "_words")
 
     def __init__(self, plus: list[bytes], minus: list[bytes]) -> None:
         self._streams = [(_behind_head(seed), np.add) for seed in plus]
         self._streams += [(_behind_head(seed), np.subtract) for seed in minus]
+        self._made, self._words = 0, cast("RingArray", np.empty(0, np.uint16))
 
     def __reduce__(self) -> NoReturn:
         raise LocalProtocolError(
             "masks are made by threads: an executor of processes is sent no seed"
         )
 
-    def __call__(self, size: int, dtype: np.dtype[np.unsignedinteger]) -> RingArray:
-        """The sum of the next words of all streams."""
-        words = np.zeros(size, dtype)
-        self.add_to(words)
-        return words
+    def __call__(self, size: int, dtype: np.dtype[np.unsignedinteger]) -> None:
+        """Make the sum of the next words of all streams, to be taken."""
+        self._words = cast("RingArray", np.zeros(size, dtype))
+        self.add_to(self._words)
+        self._made += size
+
+    def taken(self, made: int) -> RingArray:
+        """The last words, of `made` in all.
+
+        What an executor calls a result does not matter: a task that it skipped would leave the input without
+        masks, and one that it ran again, with the masks of other places.
+
+        Raises:
+            LocalProtocolError: others were made.
+        """
+        if self._made != made:
+            raise LocalProtocolError(
+                "the executor did not run each task once, in a thread of this process: no masks are used"
+            )
+        return self._words
 
     def add_to(self, part: RingArray) -> None:
         """Add the next words; chunk outside, stream inside: the part comes from memory once."""

@@ -84,7 +84,7 @@ def test_any_threshold_of_shares_rebuilds(secrets, data):
 def test_coefficients_are_drawn_without_bias(monkeypatch):
     """2^32 − 1 would make 0 likelier than the rest: it is drawn again."""
     draws = iter([b"\xff" * 64, bytes(64)])
-    monkeypatch.setattr("secagg.crypto.keys._source", lambda size: next(draws)[:size])
+    monkeypatch.setattr("secagg.crypto.shamir.entropy", lambda size: next(draws)[:size])
     secret = bytes(range(32))
     shares = deal([secret], [1, 2], 2)
     assert all(share.tobytes() == secret + bytes(2) for share in shares[:, 0])
