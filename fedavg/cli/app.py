@@ -281,7 +281,7 @@ def _closing_table(outcome: Outcome) -> None:
     _console.print(table)
     if summary["figures"] and summary["noise"] != "none":
         covered = summary["figures"][0]["covered_by_epsilon"]
-        _console.print(_PUBLIC_ROWS if covered else _HELD_OUT_ROWS, highlight=False)
+        _console.print(_PUBLIC_ROWS if covered else _HELD_OUT_ROWS, highlight=False, markup=False)
     if summary["personalization"] is not None:
         _personal_table(summary["personalization"])
     if summary["stopped"] == "budget":

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Baseline", "Figure", "Metric", "Predictions", "scikit_learn"]
 
 
+_NOTHING = 1e-9
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
     """What a model says about labelled examples.
@@ -115,7 +118,8 @@ class Figure:
         """
         if value is None:
             return "–"
-        return f"{value:.1%}" if self.share else f"{value:.4g}"
+        small = 0.0 if abs(value) < _NOTHING else value  # what rounding leaves of an exact zero
+        return f"{small:.1%}" if self.share else f"{small:.4g}"
 
     @property
     def words(self) -> str:

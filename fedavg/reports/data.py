@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from fedavg.errors import ReportError
+from fedavg.metrics.interface import Figure
+from fedavg.reports.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +35,12 @@ class Metric(msgspec.Struct, frozen=True):
     accuracy: float | None = None
     loss: float | None = None
     epsilon_release: float | None = None
+    figures: tuple[Figure, ...] = ()
+
+    @property
+    def headline(self) -> float | None:
+        """The figure that says most about the task."""
+        return self.figures[0].value if self.figures else self.accuracy
 
 
 class ServerRound(msgspec.Struct, frozen=True):
@@ -71,6 +79,13 @@ class Summary(msgspec.Struct, frozen=True):
     rounds_planned: int | None = None
     accuracy: float | None = None
     baseline_accuracy: float | None = None
+    figures: tuple[Figure, ...] = ()
+    unprotected: float | None = None
+    best_round: int | None = None
+    why: str | None = None
+    loss: str | None = None
+    device: str | None = None
+    precision: str | None = None
     epsilon_release: float | None = None
     epsilon_server: float | None = None
     delta: float | None = None
@@ -145,6 +160,7 @@ class Run(msgspec.Struct, frozen=True):
     personal: tuple[Personal, ...]
     budget: float | None
     config: str
+    evaluation: Evaluation | None = None
 
 
 def read_run(run_dir: Path) -> Run:
@@ -170,6 +186,7 @@ def read_run(run_dir: Path) -> Run:
         view=_read(run_dir / "server_view.json", ServerView),
         personal=_read_lines(run_dir / "personal.jsonl", Personal),
         budget=ledger.budget.epsilon if ledger.budget is not None else ledger.epsilon,
+        evaluation=_read(run_dir / "evaluation.json", Evaluation),
         config=_bytes(run_dir / "config.toml").decode("utf-8", errors="replace"),
     )
 

@@ -96,39 +96,33 @@ def _level(name: str, y: float, axis: str, *, below: bool = False) -> dict[str, 
 
 
 def privacy_utility(
-    metrics: Sequence[Metric], baseline: float | None, budget: float | None
+    metrics: Sequence[Metric], unprotected: float | None, budget: float | None
 ) -> Figure | None:
-    """Accuracy above epsilon, by round, on one time axis.
+    """The headline above epsilon, by round, on one time axis, beside the constant prediction's.
 
     Args:
         metrics: the releasable rows.
-        baseline: accuracy without protection, drawn dashed; None leaves it out.
+        unprotected: the headline without protection, drawn dashed; None leaves it out.
         budget: limit on epsilon, drawn dashed; None leaves it out.
 
     Returns:
         A Plotly figure, or None without any value to show.
     """
     rounds = [row.round for row in metrics]
-    accuracy = [row.accuracy for row in metrics]
+    scores = [row.headline for row in metrics]
     epsilon = [row.epsilon_release for row in metrics]
-    has_accuracy = any(value is not None for value in accuracy)
+    has_score = any(value is not None for value in scores)
     has_epsilon = any(value is not None for value in epsilon)
-    if not has_accuracy and not has_epsilon:
+    if not has_score and not has_epsilon:
         return None
-    both = has_accuracy and has_epsilon
+    both = has_score and has_epsilon
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {"showlegend": False, "shapes": []}
-    if has_accuracy:
-        data.append(_line("accuracy", rounds, accuracy, BLUE) | {"hovertemplate": "%{y:.1%}"})
-        layout["yaxis"] = {
-            "title": {"text": "Accuracy"},
-            "tickformat": ".0%",
-            "domain": [0.5, 1] if both else [0, 1],
-            "range": _accuracy_range(accuracy, baseline),
-            "zeroline": False,
-        }
-        if baseline is not None:
-            layout["shapes"].append(_level(f"unprotected {baseline:.1%}", baseline, "y"))
+    if has_score:
+        line, axis, levels = _score_panel(metrics, scores, unprotected)
+        data.append(line)
+        layout["yaxis"] = axis | {"domain": [0.5, 1] if both else [0, 1]}
+        layout["shapes"] += levels
     if has_epsilon:
         series = _line("epsilon", rounds, epsilon, _RED)
         data.append(series | {"yaxis": "y2", "hovertemplate": "%{y:.2f}"})
@@ -145,11 +139,33 @@ def privacy_utility(
     return figure(data, 470 if both else 300, xaxis=_rounds_axis(rounds, anchor=anchor), **layout)
 
 
-def _accuracy_range(values: Sequence[float | None], baseline: float | None) -> list[float]:
-    known = [value for value in [*values, baseline] if value is not None]
+def _score_panel(
+    metrics: Sequence[Metric], scores: Sequence[float | None], unprotected: float | None
+) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """The headline's line, its axis, and levels to compare it with."""
+    shown = next((row.figures[0] for row in metrics if row.figures), None)
+    name = "accuracy" if shown is None else shown.name.replace("_", " ")
+    share = shown is None or shown.share
+    trivial = None if shown is None else shown.baseline.value
+    known = [value for value in [*scores, unprotected, trivial] if value is not None]
     low, high = min(known), max(known)
-    room = max(0.1 * (high - low), 0.02)
-    return [max(0.0, low - room), high + 2 * room]
+    room = max(0.1 * (high - low), 0.02 if share else 0.02 * abs(high))
+    least = min(0.0, low) if low < 0 else 0.0
+    axis = {
+        "title": {"text": name},
+        "range": [max(least, low - room) if low >= 0 else low - room, high + 2 * room],
+        "zeroline": False,
+    } | ({"tickformat": ".0%"} if share else {})
+    line = _line(name, [row.round for row in metrics], scores, BLUE)
+    line["hovertemplate"] = "%{y:.1%}" if share else "%{y:.4g}"
+    form = ".1%" if share else ".4g"
+    levels: list[dict[str, Any]] = []
+    if unprotected is not None:
+        levels.append(_level(f"unprotected {unprotected:{form}}", unprotected, "y"))
+    if trivial is not None and shown is not None:
+        rule = shown.baseline.rule
+        levels.append(_level(f"{rule} {trivial:{form}}", trivial, "y"))
+    return line, axis, levels
 
 
 def server_epsilon(server: Sequence[ServerRound]) -> Figure | None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from fedavg.errors import ReportError
 from fedavg.files import replace_file
-from fedavg.reports import figures
+from fedavg.reports import figures, scored
 from fedavg.reports.data import read_run
+from fedavg.reports.evaluation import evaluation_part, figure_rows
 from fedavg.reports.page import payload, render_page
 from fedavg.reports.personal import personal_part
 
@@ -70,8 +71,19 @@ def _render(run: Run, *, public: bool) -> str:
         metrics=run.metrics,
         outcome=_payload(_outcome(run, public=public)),
         config=run.config,
+        evaluation=_evaluation(run, public=public),
+        covered=scored.covered(run.summary),
+        figures=[figure_rows(row.figures) for row in run.metrics],
         operator=None if public else _operator(run),
     )
+
+
+def _evaluation(run: Run, *, public: bool) -> dict[str, Any] | None:
+    """Pictures of held-out rows: for the operator, and for everybody where the rows are public."""
+    found = run.evaluation
+    if found is None or (public and not found.public):
+        return None
+    return evaluation_part(found)
 
 
 def _payload(figure: dict[str, Any] | None) -> str | None:
@@ -79,8 +91,8 @@ def _payload(figure: dict[str, Any] | None) -> str | None:
 
 
 def _outcome(run: Run, *, public: bool) -> dict[str, Any] | None:
-    baseline = None if public else run.summary.baseline_accuracy
-    return figures.privacy_utility(run.metrics, baseline, run.budget)
+    unprotected = None if public else scored.unprotected(run.summary)
+    return figures.privacy_utility(run.metrics, unprotected, run.budget)
 
 
 def _state(run: Run) -> str | None:
@@ -91,13 +103,17 @@ def _state(run: Run) -> str | None:
         return None
     if summary.stopped == "budget":
         return f"Stopped after {done}: the next one would have exceeded the privacy budget."
+    if summary.stopped == "early":
+        return f"Stopped early after {done}: the headline no longer improved."
+    if summary.stopped == "nothing-learnt":
+        return summary.why or "Nothing was learnt: no client contributed an update in any round."
     return f"Interrupted, or still running: {done} are done. Everything below counts these only."
 
 
 def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
     """Headline figures: name, value, and one sentence on what it means."""
     tiles = [
-        ("Accuracy", _percent(summary.accuracy), _accuracy_note(summary, public=public)),
+        scored.tile(summary, public=public),
         (
             "Epsilon for whoever sees the models",
             _epsilon(summary.epsilon_release) if summary.rounds else _NO_VALUE,
@@ -118,20 +134,6 @@ def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
         note = "The probability that an epsilon is allowed to fail with. It should be below 1 ÷ clients."
         tiles.append(("Delta", delta, note))
     return tiles
-
-
-def _accuracy_note(summary: Summary, *, public: bool) -> str:
-    if summary.accuracy is None and summary.personalization is not None and summary.rounds:
-        return "The classifying layers stayed at the clients, so there is no shared model to score."
-    if summary.accuracy is None:
-        return "No round was scored."
-    if public or summary.baseline_accuracy is None:
-        return "On held-out examples, after the last round."
-    gap = 100 * (summary.baseline_accuracy - summary.accuracy)
-    verdict = (
-        f"protection costs {gap:.1f} points" if gap >= 0.05 else "protection costs nothing here"
-    )
-    return f"{summary.baseline_accuracy:.1%} without clipping, noise and masks: {verdict}."
 
 
 def _release_note(summary: Summary) -> str:
@@ -177,6 +179,9 @@ def _setting(summary: Summary) -> list[tuple[str, str]]:
         ("Clients", f"{clients}, about {_count(summary.expected_cohort)} asked a round"),
         ("Secure sum", f"{summary.secure_sum} ({summary.threat_model})"),
     ]
+    if summary.loss is not None:
+        where = f", in {summary.precision}" if summary.precision != "float32" else ""
+        rows.append(("Loss", f"{summary.loss}, on {summary.device}{where}"))
     if summary.blocks:
         part = max(summary.blocks) / (summary.parameters or sum(summary.blocks))
         held = f"{len(summary.blocks)} side by side: a client trains and sends at most {part:.1%}"
@@ -292,10 +297,6 @@ def _noise_length(view: ServerView) -> str | None:
     if update.shape != noised.shape or not update.any() or np.array_equal(update, noised):
         return None
     return f"{np.linalg.norm(noised - update) / np.linalg.norm(update):.2g}"
-
-
-def _percent(value: float | None) -> str:
-    return _NO_VALUE if value is None else f"{value:.1%}"
 
 
 def _epsilon(value: float | None) -> str:
