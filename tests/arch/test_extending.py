@@ -15,6 +15,7 @@ _PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 _PARTS = dict(
     re.findall(r"^## ([^\n]+)\n.*?^```python\n(.*?)^```", _PAGE, flags=re.MULTILINE | re.DOTALL)
 )
+_SUITE = _PARTS.pop("Its tests")
 _USE = {
     "A stage: what changes an update": "stages=(SquareRoot(),)",
     "A noise": "noise=TwiceAtTheServer(1.0), encoding=fedavg.FixedPoint(1.0, 12)",
@@ -22,6 +23,7 @@ _USE = {
     "A sampler of cohorts": "cohort=Weekday(1.0)",
     "An optimiser of the server": "server_optimizer=SignStep()",
     "An encoding": "encoding=Coarse(8.0, 16, rounding='nearest')",
+    "A personalisation": "personalization=Halfway(fedavg.LocalTraining(lr=0.1))",
 }
 _RUN = """
 import numpy as np, torch, fedavg
@@ -63,3 +65,18 @@ def test_a_part_of_the_page_runs(title, tmp_path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "ran 2" in done.stdout
+
+
+def test_the_suite_of_the_page_collects_and_passes(tmp_path) -> None:
+    (tmp_path / "my_part.py").write_text(_PARTS["A stage: what changes an update"])
+    (tmp_path / "test_my_part.py").write_text(_SUITE)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_part.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^7 passed", done.stdout, flags=re.MULTILINE), done.stdout

@@ -1,0 +1,96 @@
+"""The contract of a noise: integers of the stated strength, drawn afresh, at a cost that is accounted."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dp import Accountant, NoSampling
+from fedavg.privacy.noise import Sensitivity, Shares, guaranteed_variance
+from fedavg.testing.parts import check_travels, require
+
+if TYPE_CHECKING:
+    from fedavg.privacy.noise import Noise
+
+__all__ = ["NoiseContract"]
+
+_DRAWS = 200_000
+_SIGMAS = 5.5  # two-sided 3.8e-8 for one Gaussian comparison; each test makes at most five
+
+
+class NoiseContract:
+    """Tests of a noise: inherit it, and let `part` return yours at a noise multiplier of about 1.
+
+    Statistical tests draw 200,000 integers, and fail for right noise with a probability below 1e-6 each.  The
+    suite cannot show that `event` states the true cost: compare it with a known answer.
+    """
+
+    sensitivity = Sensitivity(l2=500.0, l1=500.0 * math.sqrt(64), dimension=64)
+    """Of the updates whose cost is asked for, in grid units."""
+
+    shares = Shares(honest_fraction=0.5, cap=20)
+
+    def part(self) -> Noise:
+        """Return the noise to test."""
+        raise NotImplementedError
+
+    def test_it_travels_in_a_plan(self) -> None:
+        """A plan with it has an identity and can be rebuilt elsewhere."""
+        check_travels("noise", self.part())
+
+    def test_draws_are_integers_of_the_stated_strength(self) -> None:
+        """Mean and variance, for a kurtosis of at most 3 + 1/σ²."""
+        for stddev in (3.0, 50.0):
+            drawn = self.part().sample(stddev, _DRAWS)
+            require(drawn.dtype == np.int64 and drawn.shape == (_DRAWS,), "draws are int64[size]")
+            values = drawn.astype(np.float64)
+            mean, power = float(values.mean()), float((values**2).mean())
+            require(abs(mean) < _SIGMAS * stddev / math.sqrt(_DRAWS), f"the mean is {mean:.3g}")
+            spread = stddev**2 * math.sqrt((2 + 1 / stddev**2) / _DRAWS)
+            least, most = stddev**2 - _SIGMAS * spread, stddev**2 + 0.25 + _SIGMAS * spread
+            inside = least < power < most  # rounding may add up to a quarter
+            require(
+                inside, f"a standard deviation of {stddev:g} was asked, {math.sqrt(power):.4g} came"
+            )
+
+    def test_every_draw_is_fresh(self) -> None:
+        """Two draws have no correlation."""
+        one, other = (self.part().sample(50.0, _DRAWS).astype(np.float64) for _ in range(2))
+        found = float((one * other).mean()) / 2500.0
+        require(
+            abs(found) < _SIGMAS / math.sqrt(_DRAWS) * 1.01,
+            f"two draws have correlation {found:.3g}",
+        )
+
+    def test_tails_are_bounded(self) -> None:
+        """A magnitude that noise exceeds with probability e^−7 is exceeded no more often."""
+        noise, probability = self.part(), math.exp(-7)
+        bound = noise.tail(2500.0, 7.0)
+        beyond = int((np.abs(noise.sample(50.0, _DRAWS)) > bound).sum())
+        expected = _DRAWS * probability
+        most = expected + _SIGMAS * math.sqrt(expected) + 10
+        require(
+            beyond <= most, f"{beyond} of {_DRAWS:,} draws exceed a bound made for {expected:.0f}"
+        )
+
+    def test_more_noise_costs_less(self) -> None:
+        """The accountant takes the event; ε is positive, finite, and falls with the noise."""
+        found: list[float] = []
+        for multiplier in (1.0, 2.0, 4.0):
+            noise = self.part().at(multiplier)
+            require(noise.noise_multiplier == multiplier, "`at` returns noise of another strength")
+            event = noise.event(self.sensitivity, self.shares, NoSampling())
+            found.append(Accountant().compose(event).upper_epsilon(1e-5))
+        falls = math.inf > found[0] > found[1] > found[2] > 0
+        require(falls, f"epsilon is {found} at noise multipliers 1, 2 and 4")
+
+    def test_the_guaranteed_variance_covers_the_claim(self) -> None:
+        """What honest survivors add is at least the claimed variance."""
+        noise = self.part()
+        claimed = (noise.noise_multiplier * self.sensitivity.l2) ** 2
+        require(noise.held_back >= 0, "`held_back` is negative")
+        require(
+            guaranteed_variance(noise, self.sensitivity) >= claimed, "less than claimed is added"
+        )
