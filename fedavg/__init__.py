@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from fedavg.privacy.sampling import Cohort, DealtCohort, FixedCohort, PoissonCohort
     from fedavg.protocol.transcript import Transcript
     from fedavg.simulation.faults import Faults
+    from fedavg.simulation.interface import Enrolled, Simulation
     from fedavg.sums.encrypted import Bfv, Ckks
     from fedavg.sums.interface import SecureSum
     from fedavg.sums.masked import SecAgg
@@ -107,6 +108,7 @@ _HOME = {
     "EarlyStopping": "training.stopping",
     "Encoding": "encoding.fixed_point",
     "EncryptedSecAgg": "sums.masked_encrypted",
+    "Enrolled": "simulation.interface",
     "ErrorFeedback": "algorithms.error_feedback",
     "Faults": "simulation.faults",
     "FedAdagrad": "optimizers.server",
@@ -155,6 +157,7 @@ _HOME = {
     "SensitivityMap": "sums.selective.map",
     "ServerOptimizer": "optimizers.server",
     "ServerRule": "optimizers.server",
+    "Simulation": "simulation.interface",
     "Trait": "parts",
     "Transcript": "protocol.transcript",
     "UpdateStage": "algorithms.interface",
@@ -193,6 +196,7 @@ __all__ = [
     "EarlyStopping",
     "Encoding",
     "EncryptedSecAgg",
+    "Enrolled",
     "ErrorFeedback",
     "Faults",
     "FedAdagrad",
@@ -241,6 +245,7 @@ __all__ = [
     "SensitivityMap",
     "ServerOptimizer",
     "ServerRule",
+    "Simulation",
     "Trait",
     "Transcript",
     "UpdateStage",
