@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,10 @@ import he
 from he.client import Upload
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode
-from he.coding.words import restore_low_bits, unpack_words
+from he.coding.words import drop_low_bits, pack_words, restore_low_bits, unpack_words
 from he.crypto.context import hash_context
 from he.params.capacity import DEGREE, MODULUS
-from he.wire import open_upload
+from he.wire import UploadChunk, encode_upload, open_upload
 from tests.he.rounds import keys
 from tests.hostile.mutants import FOUND, without
 
@@ -109,3 +111,38 @@ def test_c10_mutant_that_makes_it_again_shows_the_server_the_difference(monkeypa
     assert difference[:3].tolist() == [5, -7, 900]
     with pytest.raises(FOUND):
         test_c10_a_chunk_is_made_once()
+
+
+# A limit, as it is: ciphertexts can be copied --------------------------------------------------------------
+
+
+def copied(chunk, keys_of_group, client_id):
+    """Another's chunk as one's own: what a client can do that taps the wire, without the secret key."""
+    params = keys_of_group.params
+    theirs = open_upload(chunk, keys_of_group.public(), hash_context(CONTEXT))
+    parts = keys_of_group.encrypt(
+        np.zeros((1, DEGREE), np.int64), bytes(32), 0
+    )  # an encryption of 0
+    words = restore_low_bits(unpack_words(theirs.body, params.word_bits), params.word_bits)
+    fresh = (words.reshape(params.parts, 1, DEGREE) + parts) % np.uint64(MODULUS)
+    sent = drop_low_bits(fresh, params.word_bits)
+    name = replace(theirs.name, client_id=client_id, nonce=bytes(range(32)))
+    restored = restore_low_bits(sent, params.word_bits)
+    tags = keys_of_group.tag_key.expected(restored, (name,), 0)
+    mine = UploadChunk(name, 0, tuple(tags), pack_words(sent, params.word_bits))
+    message = encode_upload(mine, keys_of_group.public())
+    return message + keys_of_group.sign(message)
+
+
+def test_the_limit_a_copied_upload_is_in_the_sum_twice():
+    """As docs/limits.md says; under masks the copy would be noise."""
+    secret = he.SecretContext.generate(he.Params.for_sum(3, max_abs=1000, public_key=True))
+    group = secret.encryptor()
+    victim, other = np.array([5, -7, 900]), np.array([1, 1, 1])
+    (chunk,) = he.Client(group, 1, context=CONTEXT).encrypt(victim)
+    (third,) = he.Client(group, 3, context=CONTEXT).encrypt(other)
+    server = he.Server(secret.public(), context=CONTEXT, vector_length=3)
+    for client, sent in ((1, chunk), (2, copied(chunk, group, 2)), (3, third)):
+        server.receive(client, sent)
+    total = he.KeyHolder(secret, min_clients=3, context=CONTEXT).decrypt(server.result()).total
+    assert np.array_equal(total, 2 * victim + other)
