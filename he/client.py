@@ -18,7 +18,7 @@ from he.params import BLOCK
 from he.wire import UploadChunk, encode_upload, sign_as_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -57,23 +57,29 @@ class Upload:
             LocalProtocolError: no such values, or the chunk was made before.
         """
         params = check_type("keys", keys, SecretContext, EncryptContext).params
-        if is_int64_array(values):
-            values = (
-                values.copy()
-            )  # what is checked is what is encrypted, whoever else writes to it
+        if is_int64_array(
+            values
+        ):  # what is checked is then what is encrypted, whoever writes to it
+            values = values.copy()
         check_vector(values, params)
-        number, mark = (
-            integer("index", index, 0, params.chunks(self.name.vector_length) - 1),
-            object(),
+        return self.seal(
+            keys, integer("index", index, 0, params.chunks(self.name.vector_length) - 1), values
         )
-        if self._made.setdefault(number, mark) is not mark:  # one step for threads
-            raise LocalProtocolError(f"chunk {number} of this upload was made already")
-        bits, first = params.word_bits, number * BLOCK
+
+    def seal(
+        self, keys: SecretContext | EncryptContext, index: int, values: NDArray[np.int64]
+    ) -> bytes:
+        """Make a chunk, once, of values that were checked and that nobody else can write to."""
+        mark = object()
+        if self._made.setdefault(index, mark) is not mark:  # one step for threads
+            raise LocalProtocolError(f"chunk {index} of this upload was made already")
+        params = keys.params
+        bits, first = params.word_bits, index * BLOCK
         parts = keys.encrypt(encode(pack(values, params), params), self.name.nonce, first)
         words = drop_low_bits(parts, bits)
         restored = restore_low_bits(words, bits)  # what the server will add, and the tag covers
         tags = keys.tag_key.expected(restored, (self.name,), first)
-        chunk = UploadChunk(self.name, number, tuple(tags), pack_words(words, bits))
+        chunk = UploadChunk(self.name, index, tuple(tags), pack_words(words, bits))
         message = encode_upload(chunk, keys.public(), enrolled=self.enrolled)
         return message if self.enrolled else message + keys.sign(message)
 
@@ -166,14 +172,19 @@ class Client:
             CapacityError: a value out of range.
             LocalProtocolError: not such a vector, or a second call.
         """
-        copied = flag("copy", copy)
-        upload = self.begin(vector)
-        return self._chunks(upload, vector.copy() if copied else vector)
+        copied = flag("copy", copy) and is_int64_array(vector)
+        own = vector.copy() if copied else vector
+        upload = self.begin(own)
+        return self._chunks(own, upload.seal if copied else upload.chunk)
 
     @iterating_leaves_nothing
-    def _chunks(self, upload: Upload, vector: NDArray[np.int64]) -> Iterator[bytes]:
+    def _chunks(
+        self,
+        vector: NDArray[np.int64],
+        make: Callable[[SecretContext | EncryptContext, int, NDArray[np.int64]], bytes],
+    ) -> Iterator[bytes]:
         params = self._keys.params
         step = BLOCK * params.values_per_ciphertext
         for index in range(params.chunks(vector.size)):
             values = vector[index * step : (index + 1) * step]
-            yield self.signed(upload.chunk(self._keys, index, values))
+            yield self.signed(make(self._keys, index, values))
