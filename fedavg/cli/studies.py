@@ -139,13 +139,22 @@ def _close(swept: Swept) -> None:
 
     table = Table(title=swept.table.title, title_justify="left")
     table.add_column("setting")
-    for name in ("seeds", "accuracy", "lowest to highest", "epsilon, models", "epsilon, server"):
+    names = (
+        "seeds",
+        "accuracy",
+        "majority class",
+        "lowest to highest",
+        "epsilon, models",
+        "epsilon, server",
+    )
+    for name in names:
         table.add_column(name, justify="right")
     for group in groups_of(swept.table):
         table.add_row(
             label_of(group.settings),
             str(len(group.rows)),
             f"{group.accuracy:.1%}",
+            "–" if group.baseline is None else f"{group.baseline:.1%}",
             f"{min(group.accuracies):.1%} to {max(group.accuracies):.1%}",
             number(group.epsilon),
             number(group.epsilon_server),

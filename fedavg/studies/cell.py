@@ -55,6 +55,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Args:
         accuracy, loss: of the last released model, on held-out examples.
+        headline, headline_value: the figure that says most about the task, and its value.
+        baseline_rule, baseline_accuracy, headline_baseline: the constant prediction on the same examples, its
+            accuracy, and the headline's value of it.
         accuracy_as_sent: of that model in the format of the broadcast, when that is no float32.
         epsilon_release, epsilon_server: at the end; None for no bound.
         rounds, skipped_rounds: done, and among them those without a new model.
@@ -77,6 +80,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     client_failures: int
     seconds: float
     cpu_seconds: float
+    headline: str | None = None
+    headline_value: float | None = None
+    headline_baseline: float | None = None
+    baseline_rule: str | None = None
+    baseline_accuracy: float | None = None
 
 
 def check(config: Config) -> Derived:
@@ -165,6 +173,10 @@ def _measured(
     job: Job, results: list[RoundResult], *, stopped: str, seconds: float, cpu_seconds: float
 ) -> Measured:
     last = results[-1] if results else None
+    headline = None if last is None else last.headline
+    accuracy = (
+        None if last is None else next((f for f in last.figures if f.name == "accuracy"), None)
+    )
     drawn = sum(result.cohort for result in results)
     return Measured(
         accuracy=None if last is None else last.accuracy,
@@ -179,6 +191,11 @@ def _measured(
         bytes_up=sum(result.bytes_up for result in results) / drawn if drawn else None,
         bytes_down=sum(result.bytes_down for result in results) / drawn if drawn else None,
         client_failures=sum(len(result.failures) for result in results),
+        headline=None if headline is None else headline.name,
+        headline_value=None if headline is None else headline.value,
+        headline_baseline=None if headline is None else headline.baseline.value,
+        baseline_rule=None if headline is None else headline.baseline.rule,
+        baseline_accuracy=None if accuracy is None else accuracy.baseline.value,
         seconds=seconds,
         cpu_seconds=cpu_seconds,
     )

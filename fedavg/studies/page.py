@@ -8,6 +8,7 @@ from fedavg.errors import ReportError
 from fedavg.reports.page import payload, render_page
 from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, front_of, label_of
 from fedavg.studies.table import groups_of
+from fedavg.studies.troubles import troubles_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -61,11 +62,7 @@ def _content(table: Table) -> dict[str, Any]:
         "held": _held(table),
         "spent": _spent(done),
         "cells": [_cell_row(row) for row in table.rows if row.state in ("done", "missing")],
-        "troubles": [
-            (row.state, _trouble(row), row.reason)
-            for row in table.rows
-            if row.state in ("failed", "refused")
-        ],
+        "troubles": troubles_of(table),
         "excluded": table.excluded,
         "missing": table.count("missing"),
         "warnings": [
@@ -150,6 +147,7 @@ def _group_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
             "label": label_of(group.settings),
             "n": len(group.rows),
             "accuracy": f"{group.accuracy:.1%}",
+            "baseline": _NO_VALUE if group.baseline is None else f"{group.baseline:.1%}",
             "spread": f"{min(group.accuracies):.1%} to {max(group.accuracies):.1%}",
             "stddev": _NO_VALUE if group.stddev is None else f"{100 * group.stddev:.1f}",
             "epsilon": _number(group.epsilon),
@@ -235,8 +233,3 @@ def _rounds(value: dict[str, Any]) -> str:
 def _short(row: Row) -> dict[str, Any]:
     names = ("privacy.noise", "privacy.epsilon", "secure_sum.kind", "encoding.bits")
     return {key: row.settings.get(key) for key in names}
-
-
-def _trouble(row: Row) -> str:
-    settings = row.settings if not row.id else _short(row) | {"seed": row.settings.get("seed")}
-    return label_of(settings)

@@ -32,6 +32,7 @@ _DERIVED = (
 )
 _MEASURED = (
     *("accuracy", "loss", "accuracy_as_sent", "epsilon_release", "epsilon_server", "delta"),
+    *("headline", "headline_value", "headline_baseline", "baseline_rule", "baseline_accuracy"),
     *("rounds", "skipped_rounds", "stopped", "bytes_up", "bytes_down", "client_failures"),
     *("seconds", "cpu_seconds"),
 )
@@ -91,6 +92,8 @@ class Group:
         accuracies: one a seed.
         epsilon, epsilon_server: the largest over the seeds; None for no bound.
         bytes_up: a client and round, mean.
+        baseline: accuracy of always predicting the majority class, mean over the seeds; None where it is not
+            known.
     """
 
     settings: Settings
@@ -100,6 +103,7 @@ class Group:
     epsilon_server: float | None
     bytes_up: float
     cpu_seconds: float
+    baseline: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -204,7 +208,13 @@ def _group(table: Table, rows: list[Row]) -> Group:
         epsilon_server=_largest(row.values["epsilon_server"] for row in rows),
         bytes_up=fmean(row.values["bytes_up"] or 0.0 for row in rows),
         cpu_seconds=fmean(row.values["cpu_seconds"] for row in rows),
+        baseline=_mean(row.values.get("baseline_accuracy") for row in rows),
     )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def _largest(values: Iterable[float | None]) -> float | None:

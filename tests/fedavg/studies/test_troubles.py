@@ -1,0 +1,50 @@
+"""Refused cells by reason: how many, what they share, and in what they differ."""
+
+from __future__ import annotations
+
+from fedavg.studies.table import Row, Table
+from fedavg.studies.troubles import troubles_of
+
+
+def row(state, reason, **settings):
+    named = {key.replace("_", ".", 1): value for key, value in settings.items()}
+    return Row("", state, reason, named, {})
+
+
+def table(*rows):
+    return Table("A study", rows, 0, ())
+
+
+def test_one_reason_is_one_entry_with_what_is_shared_and_what_differs():
+    rows = [
+        row(
+            "refused",
+            f"a cohort of {n} is too small",
+            cohort_rate=rate,
+            secure_sum="bfv",
+            seed=seed,
+        )
+        for n, rate in ((3, 0.1), (7, 0.05))
+        for seed in (0, 1, 10)
+    ]
+    rows.append(row("refused", "another reason", cohort_rate=0.5, secure_sum="ckks", seed=0))
+    rows.append(row("done", "", cohort_rate=0.5, secure_sum="secagg", seed=0))
+    first, second = troubles_of(table(*rows))
+    assert (first.cells, first.reason) == (6, "a cohort of 3 is too small")
+    assert "bfv" in first.shared
+    assert first.differs == (("cohort.rate", "0.05, 0.1"), ("seed", "0, 1, 10"))
+    assert (second.cells, second.differs) == (1, ())
+    assert "ckks" in second.shared
+
+
+def test_what_other_cells_have_too_explains_nothing():
+    rows = [row("failed", "x", a_b=1, seed=0), row("done", "", a_b=1, seed=1)]
+    (only,) = troubles_of(table(*rows))
+    assert (only.state, only.shared) == ("failed", "seed 0")
+
+
+def test_many_values_are_counted_instead_of_listed():
+    rows = [row("refused", "x", seed=seed) for seed in range(20)]
+    (only,) = troubles_of(table(*rows))
+    assert only.differs == (("seed", "0, 1, 2, 3, 4, 5, 6, 7 and 12 more"),)
+    assert troubles_of(table()) == ()
