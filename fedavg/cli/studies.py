@@ -136,6 +136,7 @@ def _reasons(reasons: list[str]) -> None:
 def _close(swept: Swept) -> None:
     from fedavg.studies.figures import label_of  # noqa: PLC0415 - loads plotly's neighbours late
     from fedavg.studies.table import groups_of  # noqa: PLC0415 - as above
+    from fedavg.studies.troubles import troubles_of  # noqa: PLC0415 - as above
 
     table = Table(title=swept.table.title, title_justify="left")
     table.add_column("setting")
@@ -160,7 +161,12 @@ def _close(swept: Swept) -> None:
             number(group.epsilon_server),
         )
     _console.print(table)
-    _reasons([row.reason for row in swept.table.rows if row.state == "refused"])
+    for trouble in troubles_of(swept.table)[:_MOST_REASONS]:
+        shared = f", all with {trouble.shared}" if trouble.shared else ""
+        differs = "; ".join(f"{key} {values}" for key, values in trouble.differs)
+        more = f" (they differ in {differs})" if differs else ""
+        text = f"{trouble.cells} {trouble.state}{shared}: {trouble.reason}{more}"
+        _console.print(text, highlight=False, markup=False)
     failed = swept.table.count("failed")
     _console.print(
         f"{swept.ran} cells run now, {swept.found} found finished, {failed} failed, "

@@ -163,9 +163,7 @@ def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
 
 def _noise_figure(found: Answer, answers: Sequence[Answer]) -> dict[str, Any]:
     x = [answer.noise_multiplier for answer in answers]
-    figure = _curves(
-        answers, x, title="Noise multiplier: standard deviation ÷ clip norm", logarithmic=True
-    )
+    figure = _curves(answers, x, title="Noise multiplier: noise ÷ clip norm", logarithmic=True)
     figure["layout"]["shapes"].append(
         {
             "type": "line",

@@ -25,7 +25,7 @@ class Trouble:
 
     Args:
         state: "refused" or "failed".
-        reason: of the first of them; the others' differ in numbers at most.
+        reason: of the first of them; the others' differ in numbers and in the cells' own settings at most.
         cells: how many they are.
         shared: what all of them have in common and other cells of the study have not; "" for nothing.
         differs: settings in which they differ from one another, with the values that occur.
@@ -43,13 +43,20 @@ def troubles_of(table: Table) -> tuple[Trouble, ...]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in table.rows:
         if row.state in ("failed", "refused"):
-            kind = (row.state, _NUMBER.sub("#", row.reason))
-            groups.setdefault(kind, []).append(row)
+            groups.setdefault((row.state, _pattern(row)), []).append(row)
     found = [
         _trouble(state, rows, [row for row in table.rows if row not in rows])
         for (state, _), rows in groups.items()
     ]
     return tuple(sorted(found, key=lambda trouble: -trouble.cells))
+
+
+def _pattern(row: Row) -> str:
+    """A reason without its numbers and without the words that the row's own settings put into it."""
+    text = row.reason
+    for value in {value for value in row.settings.values() if isinstance(value, str) and value}:
+        text = re.sub(rf"(?<![\w-]){re.escape(value)}(?![\w-])", "#", text)
+    return _NUMBER.sub("#", text)
 
 
 def _trouble(state: str, rows: Sequence[Row], others: Sequence[Row]) -> Trouble:

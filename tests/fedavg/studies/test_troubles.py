@@ -37,6 +37,15 @@ def test_one_reason_is_one_entry_with_what_is_shared_and_what_differs():
     assert "ckks" in second.shared
 
 
+def test_words_of_the_cells_own_settings_do_not_part_them():
+    rows = [
+        row("refused", f"too few for {kind}, which is no {kind}", secure_sum=kind)
+        for kind in ("bfv", "insecure-plain")
+    ]
+    (only,) = troubles_of(table(*rows))
+    assert only.differs == (("secure.sum", "bfv, insecure-plain"),)
+
+
 def test_what_other_cells_have_too_explains_nothing():
     rows = [row("failed", "x", a_b=1, seed=0), row("done", "", a_b=1, seed=1)]
     (only,) = troubles_of(table(*rows))
