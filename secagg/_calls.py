@@ -8,6 +8,7 @@ frames of this package these are keys, seeds, shares and inputs.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import traceback
 from collections import deque
@@ -108,9 +109,9 @@ def _named(error: Exception) -> InternalError:
     """What may be told of an exception: its type, and the line that raised it."""
     frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
     place = f"{frame.f_globals.get('__name__')}, line {line}"
-    return InternalError(
-        f"{type(error).__name__} in {place}; what it said may hold secrets and is left out"
-    )
+    code = error.errno if isinstance(error, OSError) else None
+    kind = type(error).__name__ if code is None else f"{type(error).__name__} ({os.strerror(code)})"
+    return InternalError(f"{kind} in {place}; what it said may hold secrets and is left out")
 
 
 def _empty(error: BaseException, handled: BaseException | None) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "boolean",
+    "context_of",
     "executor_of",
     "instance",
     "journal_of",
@@ -102,6 +103,14 @@ def octets(name: str, value: object) -> bytes:
         encode = "; encode it" if isinstance(value, str) else ""
         raise LocalProtocolError(f"{name} must be bytes, not {_kind(value)}{encode}")
     return memoryview(value).tobytes()
+
+
+def context_of(value: object) -> bytes:
+    """What an input belongs to: some bytes, since clients that name nothing agree on any model and round."""
+    named = octets("context", value)
+    if not named:
+        raise LocalProtocolError("context must be non-empty bytes that name this round and model")
+    return named
 
 
 def instance(name: str, value: object, kind: type[T]) -> T:

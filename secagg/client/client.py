@@ -160,8 +160,8 @@ class Client(Secret):
             client_id: this client's id, 0 … 2^32 − 1.
             identity: its signing key.
             directory: the identities it knows beforehand.
-            context: what the input belongs to, such as a digest of plan, round and model; the server
-                must have been given the same.
+            context: what the input belongs to, such as a digest of plan, round and model, never empty; the
+                server must have been given the same.
             policy: its own floors.
             executor: of threads, to mask long vectors on more cores.
             journal: where joined sessions are recorded, such as a `fedavg.FileJournal`; without one an

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from secagg._checks import boolean, instance, journal_of, octets
+from secagg._checks import boolean, context_of, instance, journal_of, octets
 from secagg.client.policy import Policy
 from secagg.crypto.keys import Directory, Identity, check_client_id
 from secagg.errors import LocalProtocolError, RemoteProtocolError, WireFormatError
@@ -35,7 +35,7 @@ def accept_offer(
         LocalProtocolError: the directory does not hold this identity under this id, an argument is of
             another type, or the journal failed.
     """
-    client_id, context = check_client_id(client_id), octets("context", context)
+    client_id, context = check_client_id(client_id), context_of(context)
     identity = instance("identity", identity, Identity)
     directory = instance("directory", directory, Directory)
     policy, journal = instance("policy", policy, Policy), journal_of(journal)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from secagg._calls import Turn, leaving_nothing
-from secagg._checks import executor_of, instance, octets
+from secagg._checks import context_of, executor_of, instance, octets
 from secagg.crypto.keys import Directory, check_client_id, entropy
 from secagg.errors import (
     Aborted,
@@ -81,7 +81,7 @@ class Server:
         self._params = instance("params", params, Params)
         known, helper = instance("directory", directory, Directory), executor_of(executor)
         offer = Offer(params, entropy(NONCE_SIZE))
-        self._session = offer.session(octets("context", context))
+        self._session = offer.session(context_of(context))
         self._offer = encode(offer, self._session)
         self._tally = Tally(params, self._session, self._offer, known, helper)
         self._phase = Phase.ADVERTISE_KEYS

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from secagg._checks import instance, octets
+from secagg._checks import context_of, instance, octets
 from secagg.conviction import Conviction, Offence
 from secagg.crypto.keys import SIGNATURE_SIZE, AgreementKey, Directory, check_client_id
 from secagg.crypto.shamir import SHARE_SIZE, canonical, rebuild
@@ -143,7 +143,7 @@ def check_conviction(conviction: Conviction, *, context: bytes, directory: Direc
     conviction = instance("conviction", conviction, Conviction)
     offence = instance("offence", conviction.offence, Offence)
     client_id = check_client_id(conviction.client_id)
-    directory, context = instance("directory", directory, Directory), octets("context", context)
+    directory, context = instance("directory", directory, Directory), context_of(context)
     offer, message, *parts = _parted(octets("evidence", conviction.evidence))
     try:
         roster = _roster_of(offer, message, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 
 import numpy as np
@@ -182,6 +183,19 @@ def test_s20_the_callers_own_errors_come_back_as_they_are():
     frames = [frame.f_code.co_name for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
     assert frames[-1] == "lost"
     assert call().survivors == (0, 1)  # nothing was used up
+
+
+def test_s20_the_system_may_say_why(monkeypatch):
+    """Too many open files: the code is nobody's secret, what an error of the system says may hold a path."""
+
+    def full(*_):
+        raise OSError(errno.EMFILE, "what it says", "/private/path")
+
+    client = he.Client(SYMMETRIC, 1, context=b"r")
+    monkeypatch.setattr("he.scheme.os.memfd_create", full)
+    with pytest.raises(he.InternalError, match="Too many open files") as caught:
+        list(client.encrypt(VECTOR))
+    assert "private" not in str(caught.value)
 
 
 def test_s20_a_call_that_does_not_fit_is_pythons_type_error():

@@ -11,8 +11,10 @@ import pytest
 import secagg
 import secagg._checks
 import secagg.client.client
+import secagg.client.joining
 import secagg.derivation
 import secagg.params
+import secagg.server.server
 from secagg import (
     Client,
     Conviction,
@@ -301,6 +303,22 @@ def test_e7_mutant_without_the_door_poisons_the_cache(monkeypatch):
     with pytest.raises((*FOUND, SecAggError, TypeError)):
         test_e7_a_refused_number_spoils_nothing_for_the_next_call()
     secagg.derivation._derive.cache_clear()
+
+
+@pytest.mark.parametrize("door", [door for door in OCTETS if door.startswith("context")])
+def test_s13_a_context_names_something(door):
+    """Clients that all name nothing would be in one sum whatever model each of them had."""
+    with pytest.raises(LocalProtocolError, match="non-empty bytes that name this round"):
+        OCTETS[door](b"")
+
+
+def test_s13_mutant_that_takes_an_empty_context_sums_what_nobody_named(monkeypatch):
+    without(monkeypatch, secagg._checks, "context_of", "not named")
+    for module in (secagg.server.server, secagg.client.joining):
+        monkeypatch.setattr(module, "context_of", secagg._checks.context_of)
+    assert server(context=b"").phase is Phase.ADVERTISE_KEYS
+    with pytest.raises(FOUND):
+        test_s13_a_context_names_something("context of the server")
 
 
 def test_e7_every_public_name_is_behind_a_door():
