@@ -48,7 +48,7 @@ def test_a_run_leaves_a_whole_run_directory(tmp_path, data_file):
     assert result.exit_code == 0, result.output
     metrics, server = lines(out / "metrics.jsonl"), lines(out / "server.jsonl")
     assert [row["round"] for row in metrics] == [1, 2, 3]
-    assert set(metrics[0]) == {"round", "accuracy", "loss", "epsilon_release"}
+    assert set(metrics[0]) == {"round", "accuracy", "loss", "figures", "epsilon_release"}
     assert {
         "round",
         "cohort",
