@@ -125,33 +125,66 @@ def _task(name: str) -> str:
     return name
 
 
-@data_app.command("show", epilog="Example:\n\nfedavg data show digits --partition dirichlet")
+_SHOW_EPILOG = """Examples:
+
+fedavg data show digits --partition dirichlet
+
+fedavg data show loans.toml                      the partition that 'fedavg run loans.toml' trains on
+
+fedavg data show runs/20260101-120000            … or that a run has trained on
+"""
+
+
+@data_app.command("show", epilog=_SHOW_EPILOG)
 def data_show(
-    name: Annotated[str, typer.Argument(help="Built-in name, or PATH.npz, .csv, .parquet")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Built-in name, a .npz, .csv, .parquet or folder of images; a configuration or a run."
+        ),
+    ],
     partition: Annotated[
-        str, typer.Option(help="iid | dirichlet | shards | noisy-sort | quantity | natural")
-    ] = "iid",
-    clients: Annotated[int, typer.Option(help="Clients to spread the data over.")] = 100,
-    alpha: Annotated[float, typer.Option(help="Of dirichlet and quantity; small is skewed.")] = 0.5,
-    target: Annotated[str, typer.Option(help="Column of a table with the classes.")] = "",
-    client: Annotated[str, typer.Option(help="Column that says whose row it is.")] = "",
-    seed: Annotated[int, typer.Option(help="Public seed: split, partition.")] = 0,
+        str | None,
+        typer.Option(help="iid | dirichlet | shards | noisy-sort | quantity | natural"),
+    ] = None,
+    clients: Annotated[int | None, typer.Option(help="Clients to spread the data over.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Of dirichlet and quantity; small is skewed.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column of a table with the classes.")] = None,
+    client: Annotated[str | None, typer.Option(help="Column that says whose row it is.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Public seed of the partition.")] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("partition.html"),
 ) -> None:
-    """Draw who would hold what: a simulation's privilege, since it looks at every client's labels."""
+    """Draw who holds what in a simulation, as a run with the same settings places it."""
     from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch
-    from fedavg.data.placement import load, pieces_of  # noqa: PLC0415 - as above
-    from fedavg.reports.partition import holdings, write_partition_page  # noqa: PLC0415 - loads plotly
+    from fedavg.data.placement import load, names_of, pieces_of, with_defaults  # noqa: PLC0415 - as above
+    from fedavg.reports.partition import Partition, holdings, write_partition_page  # noqa: PLC0415
 
-    chosen: dict[str, object] = {"name": name, "partition": partition, "clients": clients}
-    chosen |= {"alpha": alpha, "target": target, "client": client}
+    given = {"partition": partition, "clients": clients, "alpha": alpha}
+    given |= {"target": target, "client": client}
+    chosen: dict[str, object] = {
+        f"data.{key}": value for key, value in given.items() if value is not None
+    }
+    chosen |= {} if seed is None else {"seed": seed}
+    file = Path(name) / "config.toml" if (Path(name) / "config.toml").is_file() else Path(name)
+    from_file = file.suffix == ".toml"
     try:
-        data = load_config(None, {f"data.{key}": value for key, value in chosen.items()}).data
-        examples = load(data, private=False).examples
-        pieces = pieces_of(examples, data, seed=seed)
+        config = load_config(
+            file if from_file else None, chosen | ({} if from_file else {"data.name": name})
+        )
+        loaded = load(config.data, private=False)
+        data, _ = with_defaults(loaded.config, loaded.examples)
+        pieces = pieces_of(loaded.examples, data, seed=config.seed)
+        examples, strata = loaded.examples, loaded.examples.strata
+        shown = Partition(
+            title=Path(data.name).name,
+            scheme=data.partition,
+            counts=holdings(strata, pieces, len(examples.strata_names)),
+            classes=examples.strata_names,
+            clients=names_of(examples, pieces),
+        )
+        write_partition_page(out, shown)
     except _ERRORS as error:
         _fail(error)
-    strata = examples.strata
-    counts = holdings(strata, pieces, int(strata.max()) + 1)
-    write_partition_page(out, counts, f"{data.name}: {len(pieces):,} clients, {partition}")
     _console.print(str(out))

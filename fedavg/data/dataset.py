@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from fedavg.losses import Loss
     from fedavg.metrics import Suite
 
-__all__ = ["CLASSES", "MULTI_LABEL", "NUMBERS", "Dataset", "TargetKind", "target_kind"]
+__all__ = [
+    "CLASSES",
+    "MULTI_LABEL",
+    "NUMBERS",
+    "Dataset",
+    "TargetKind",
+    "strata_names",
+    "target_kind",
+]
 
 _EXACT = 1 << 24  # every integer up to here is a float32
 
@@ -278,6 +286,35 @@ def _weights(values: ArrayLike, count: int) -> NDArray[np.float32]:
     if not bool(weights.any()):
         raise DataError("weights of examples are all zero: nothing would be learnt")
     return weights
+
+
+def strata_names(
+    labels: NDArray[Any], strata: NDArray[np.int64], names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What the strata of labels are called, in the order of their numbers.
+
+    Args:
+        labels: as a `Dataset` has them.
+        strata: int64[n], a kind's strata of these.
+        names: of the classes or of the columns; () when they have none.
+
+    Example:
+        >>> labels = np.array([[1, 1], [0, 1], [0, 0]], np.int8)
+        >>> strata_names(labels, MULTI_LABEL.strata(labels), ("cough", "fever"))
+        ('none', 'fever', 'cough, fever')
+    """
+    count = int(strata.max()) + 1
+    if labels.ndim == 1:
+        return names or tuple(str(number) for number in range(count))
+    if labels.dtype.kind == "f":
+        parts = [labels[strata == number, 0] for number in range(count)]
+        return tuple(f"{part.min():.4g} … {part.max():.4g}" if len(part) else "" for part in parts)
+    titles = names or tuple(str(column) for column in range(labels.shape[1]))
+    rows = [labels[int(np.argmax(strata == number))] for number in range(count)]
+    return tuple(
+        ", ".join(title for title, is_set in zip(titles, row, strict=True) if is_set) or "none"
+        for row in rows
+    )
 
 
 def _tenths(labels: NDArray[Any]) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fedavg import checks
 from fedavg.data import partition
+from fedavg.data.dataset import strata_names
 from fedavg.data.images import load_images
 from fedavg.data.settings import Chosen, DataConfig
 from fedavg.data.skew import skew_features
@@ -33,7 +34,16 @@ if TYPE_CHECKING:
 _CLIENTS = 1000  # of the built-in example
 _ROWS = 20  # for each client
 
-__all__ = ["Examples", "Loaded", "Placed", "load", "names_of", "pieces_of", "place"]
+__all__ = [
+    "Examples",
+    "Loaded",
+    "Placed",
+    "load",
+    "names_of",
+    "pieces_of",
+    "place",
+    "with_defaults",
+]
 
 
 class Examples(Protocol):
@@ -42,6 +52,11 @@ class Examples(Protocol):
     @property
     def strata(self) -> NDArray[np.int64]:
         """int64[m]: a class of each training example, by which partitions skew."""
+        ...
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """What these are called, in the order of their numbers."""
         ...
 
     @property
@@ -65,6 +80,10 @@ class _Ready:
     @property
     def strata(self) -> NDArray[np.int64]:
         return self.task.train.kind.strata(self.task.train.labels)
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        return strata_names(self.task.train.labels, self.strata, self.task.label_names)
 
     @property
     def owners(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
@@ -143,7 +162,15 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
     task = load_task(
         data.name, test_fraction=data.test_fraction, seed=data.split_seed, task=data.task
     )
-    return Loaded(_Ready(keep_classes(task, data.classes) if data.classes else task), data)
+    if data.classes:
+        return Loaded(_Ready(keep_classes(task, data.classes)), data)
+    if private and data.name not in SOURCES:
+        said = (
+            f"under noise labels of {data.name}, {task.outputs} classes or outputs, are taken for public; "
+            "if a client could bring another one, name the classes in [data] classes"
+        )
+        task = replace(task, notes=(*task.notes, said))
+    return Loaded(_Ready(task), data)
 
 
 _FOR_TABLES = (
@@ -224,7 +251,7 @@ def pieces_of(examples: Examples, data: DataConfig, *, seed: int) -> list[NDArra
         ConfigError: natural clients where nothing says whose the examples are, or others where a column does.
         DataError: a partition that the examples do not allow.
     """
-    data, _ = _with_defaults(data, examples, own=data.name not in SOURCES)
+    data, _ = with_defaults(data, examples)
     strata, count, kind = examples.strata, data.clients or 0, data.partition
     if (kind == "natural" and examples.owners is None) or (data.client and kind != "natural"):
         raise ConfigError(
@@ -269,7 +296,7 @@ def place(data: DataConfig, statistics: SecureSum | None, *, seed: int = 0) -> P
     """
     loaded = load(data, private=statistics is None)
     own = data.name not in SOURCES
-    config, chosen = _with_defaults(loaded.config, loaded.examples, own=own)
+    config, chosen = with_defaults(loaded.config, loaded.examples)
     pieces = pieces_of(loaded.examples, config, seed=seed)
     config = msgspec.structs.replace(config, clients=len(pieces))
     task, clients = loaded.examples.placed(pieces, statistics, seed=seed)
@@ -278,10 +305,17 @@ def place(data: DataConfig, statistics: SecureSum | None, *, seed: int = 0) -> P
     return Placed(task, clients, names, config, loaded.proposal, own, chosen)
 
 
-def _with_defaults(
-    data: DataConfig, examples: Examples, *, own: bool
-) -> tuple[DataConfig, tuple[Chosen, ...]]:
-    """Fill in how many clients there are, and how the examples lie on them, where that is left open."""
+def with_defaults(data: DataConfig, examples: Examples) -> tuple[DataConfig, tuple[Chosen, ...]]:
+    """Fill in how many clients there are, and how the examples lie on them, where that is left open.
+
+    Args:
+        data: the configuration.
+        examples: that it names.
+
+    Returns:
+        The configuration, and what was chosen; nothing is chosen for a built-in set.
+    """
+    own = data.name not in SOURCES
     natural = examples.owners is not None
     given, found = data, list[Chosen]()
     if data.partition == "auto":

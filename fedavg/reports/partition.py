@@ -1,13 +1,17 @@
-"""Who holds what in a simulation: examples by client and class, as a Plotly picture in a page of its own."""
+"""Who holds what in a simulation: examples by client and class, as one offline page."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import plotly.graph_objects as go
-import plotly.io
-from plotly.subplots import make_subplots
+
+from fedavg.errors import ReportError
+from fedavg.files import replace_file
+from fedavg.reports.figures import BLUE, figure
+from fedavg.reports.page import payload, render_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +19,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["holdings", "write_partition_page"]
+__all__ = ["Partition", "holdings", "write_partition_page"]
+
+_MOST_ROWS = 200  # of the table
+_LONGEST = 24  # of a name on an axis
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partition:
+    """What a page shows.
+
+    Args:
+        title: of the data.
+        scheme: how the examples lie on the clients.
+        counts: int64[K, clients], from `holdings`.
+        classes: K names, of classes or of ranges of a number.
+        clients: their names.
+    """
+
+    title: str
+    scheme: str
+    counts: NDArray[np.int64]
+    classes: tuple[str, ...]
+    clients: tuple[str, ...]
 
 
 def holdings(
@@ -40,24 +66,121 @@ def holdings(
     return np.bincount(cell, minlength=num_classes * len(pieces)).reshape(num_classes, -1)
 
 
-def write_partition_page(path: Path, counts: NDArray[np.int64], title: str) -> None:
+def write_partition_page(path: Path, partition: Partition) -> None:
     """Write one HTML page that needs no network: sizes of the clients above, their classes below.
 
     Args:
         path: file to write.
-        counts: int64[K, clients], from `holdings`.
-        title: above the picture.
+        partition: what is shown.
+
+    Raises:
+        ReportError: the file cannot be written.
     """
-    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.3, 0.7], vertical_spacing=0.04)
-    figure.add_trace(go.Bar(y=counts.sum(axis=0).tolist(), name="examples"), row=1, col=1)
-    figure.add_trace(
-        go.Heatmap(z=counts.tolist(), colorscale="Viridis", colorbar={"title": "examples"}),
-        row=2,
-        col=1,
+    order = np.argsort(-partition.counts.sum(axis=0), kind="stable")
+    counts = partition.counts[:, order]
+    names = [_short(partition.clients[place]) for place in order]
+    if len(set(names)) < len(names):  # an axis of names would put two clients in one place
+        names = [f"{name} ({place})" for place, name in zip(order.tolist(), names, strict=True)]
+    totals = counts.sum(axis=0).tolist()
+    rows = list(zip(names, totals, counts.T.tolist(), strict=True))
+    page = render_page(
+        "partition.html.j2",
+        title=partition.title,
+        partition=partition.scheme,
+        tiles=_tiles(counts),
+        sizes=payload(_sizes(names, totals)),
+        holdings=payload(_heat(names, partition.classes, counts)),
+        classes=partition.classes,
+        rows=rows[:_MOST_ROWS],
+        left_out=len(rows) > _MOST_ROWS,
     )
-    figure.update_yaxes(title_text="examples", row=1, col=1)
-    figure.update_yaxes(title_text="class", row=2, col=1)
-    figure.update_xaxes(title_text="client", row=2, col=1)
-    figure.update_layout(title=title, showlegend=False)
-    page = plotly.io.to_html(figure, include_plotlyjs=True, full_html=True)
-    path.write_text(page, encoding="utf-8")
+    try:
+        replace_file(path, page.encode())
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def _tiles(counts: NDArray[np.int64]) -> list[tuple[str, str, str]]:
+    totals = counts.sum(axis=0)
+    held = (counts > 0).sum(axis=0)
+    share = counts.max(axis=0).sum() / max(int(totals.sum()), 1)
+    few, middle, many = int(totals.min()), float(np.median(totals)), int(totals.max())
+    return [
+        (
+            "Clients",
+            f"{counts.shape[1]:,}",
+            f"They hold {int(totals.sum()):,} examples to train on.",
+        ),
+        ("Examples", f"{middle:,.0f}", f"of the median client; from {few:,} to {many:,}."),
+        ("Labels", f"{np.median(held):,.0f}", f"of {len(counts):,} at the median client."),
+        (
+            "Commonest",
+            f"{share:.0%}",
+            "of a client's examples are of its commonest label, on average.",
+        ),
+    ]
+
+
+def _clients_axis(names: Sequence[str], **extra: object) -> dict[str, Any]:
+    return {
+        "type": "category",
+        "categoryarray": list(names),
+        "title": {"text": "Client"},
+        "nticks": 12,
+        **extra,
+    }
+
+
+def _sizes(names: Sequence[str], totals: Sequence[int]) -> dict[str, Any]:
+    bars = {
+        "type": "bar",
+        "x": list(names),
+        "y": list(totals),
+        "marker": {"color": BLUE},
+        "hovertemplate": "%{x}: %{y:,} examples<extra></extra>",
+    }
+    low = math.log10(max(min(totals), 1))
+    axis = {
+        "title": {"text": "Examples"},
+        "type": "log",
+        "range": [min(low - 0.3, 0.0), math.log10(max(totals)) + 0.1],
+        "dtick": 1,
+    }
+    return figure([bars], 260, xaxis=_clients_axis(names), yaxis=axis, showlegend=False)
+
+
+def _heat(
+    names: Sequence[str], classes: Sequence[str], counts: NDArray[np.int64]
+) -> dict[str, Any]:
+    logs = [
+        [None if not count else round(math.log10(count), 3) for count in row]
+        for row in counts.tolist()
+    ]
+    decades = range(math.ceil(math.log10(max(int(counts.max()), 1))) + 1)
+    trace = {
+        "type": "heatmap",
+        "x": list(names),
+        "y": [_short(name) for name in classes],
+        "z": logs,
+        "customdata": counts.tolist(),
+        "zmin": 0,
+        "zmax": max(decades[-1], 1),
+        "colorscale": "Viridis",
+        "colorbar": {
+            "title": {"text": "examples"},
+            "tickvals": list(decades),
+            "ticktext": [f"{10**decade:,}" for decade in decades],
+            "orientation": "h",
+            "y": 1.02,
+            "yanchor": "bottom",
+            "thickness": 10,
+        },
+        "hovertemplate": "%{y}, client %{x}: %{customdata:,} examples<extra></extra>",
+    }
+    axis = {"type": "category", "title": {"text": ""}, "autorange": "reversed"}
+    height = 180 + min(max(22 * len(classes), 120), 700)
+    return figure([trace], height, xaxis=_clients_axis(names), yaxis=axis, showlegend=False)

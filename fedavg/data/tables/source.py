@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedavg.data.dataset import CLASSES, NUMBERS, Dataset
+from fedavg.data.dataset import CLASSES, NUMBERS, Dataset, strata_names
 from fedavg.data.split import held_out, stratified
 from fedavg.data.tables.columns.interface import Field
 from fedavg.data.tables.preprocessing import fitted_preprocessor, public_preprocessor
@@ -59,6 +59,11 @@ class TableSource:
     def strata(self) -> NDArray[np.int64]:
         """int64[m]: a class of each training row, by which partitions skew; tenths of a number."""
         return self.rows.kind.strata(self.rows.labels[self.train])
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """What these are called, in the order of their numbers."""
+        return strata_names(self.rows.labels[self.train], self.strata, self.rows.label_names)
 
     @property
     def owners(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:

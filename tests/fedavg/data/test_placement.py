@@ -130,3 +130,12 @@ def test_classes_of_a_table_and_of_a_built_in_one(csv):
 def test_a_test_fraction_outside_its_range(csv, fraction):
     with pytest.raises(DataError, match="test_fraction"):
         place(_data(name=csv, target="sick", test_fraction=fraction), InsecurePlain())
+
+
+def test_under_noise_it_is_said_that_labels_of_arrays_are_taken_for_public(tmp_path):
+    path = tmp_path / "t.npz"
+    np.savez(path, x=np.arange(90.0).reshape(30, 3), y=np.arange(30) % 3)
+    said = place(_data(name=str(path), clients=3), None).task.notes
+    assert any("3 classes or outputs, are taken for public" in note for note in said)
+    named = place(_data(name=str(path), clients=3, classes=[0, 1, 2]), None).task.notes
+    assert not any("taken for public" in note for note in named)
