@@ -1,0 +1,88 @@
+"""The reference of all settings, as a page: made from the structs, so that it says what they say."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from fedavg.config.settings import Config
+
+__all__ = ["reference_text"]
+
+_HEAD = """# Settings
+
+All keys of a configuration, made from the structs that read it (`fedavg.config.reference`). A key that is
+left out has the default. One that is *open* is chosen by the data, and a run says what it chose and why, or
+it does without, as the text above the table says. An unknown key is an error that names the nearest right
+one. `fedavg init FILE` writes a configuration to begin with ([your data](your-data.md)), and each run's
+directory holds its own with everything filled in (`config.toml`).
+"""
+_SAID = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+
+
+def reference_text() -> str:
+    """The page in Markdown.
+
+    Returns:
+        A section a table, in the order of the structs: what it is for, and each key with type and default.
+    """
+    lines = [_HEAD]
+    tables = {"": Config} | {
+        name: kind for name, kind in get_type_hints(Config).items() if _is_struct(kind)
+    }
+    for name, kind in tables.items():
+        lines += [f"## {f'`[{name}]`' if name else 'At the top'}", "", _prose(kind), ""]
+        lines += ["| key | type | default |", "|---|---|---|", *_rows(kind), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _is_struct(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _prose(kind: type) -> str:
+    return inspect.cleandoc(kind.__doc__ or "")
+
+
+def _rows(kind: type[msgspec.Struct]) -> list[str]:
+    hints = get_type_hints(kind)
+    return [
+        f"| `{field.name}` | {_type(hints[field.name])} | {_default(field)} |"
+        for field in msgspec.structs.fields(kind)
+        if not (kind is Config and _is_struct(hints[field.name]))
+    ]
+
+
+def _type(hint: Any) -> str:  # noqa: ANN401 - any annotation
+    """A type in words."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return ", ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in inner)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type(part) for part in inner if part is not type(None))
+    if origin in (tuple, list):
+        parts = [part for part in inner if part is not Ellipsis]
+        if len(parts) > 1:
+            return f"[{', '.join(_type(part) for part in parts)}]"
+        return f"list of {_type(parts[0])}" if parts else "list"
+    if origin is dict or _is_struct(hint):
+        return "table"
+    return _SAID.get(hint, "any value")
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return "none"
+    value = field.default
+    if value is None:
+        return "*open*"
+    if _is_struct(type(value)) or value in ((), ""):
+        return "none"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(str, value))}]`"  # pyright: ignore[reportUnknownArgumentType] - of numbers
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
