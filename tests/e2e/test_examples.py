@@ -17,7 +17,7 @@ def load(name):
 
 def test_all_examples_have_a_test():
     tested = {"privacy_utility", "encryption_overhead", "embed_secagg", "selective_encryption"}
-    tested.add("gradient_matching")
+    tested |= {"gradient_matching", "experiment_logging"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -94,3 +94,28 @@ def test_a_model_moves_from_one_task_to_another_by_two_configurations(tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert json.loads((out / "summary.json").read_text())["parameters"] == 2570
+
+
+def test_experiment_logging(capsys):
+    """Stand-ins have the two methods of TensorBoard's writer, and take MLflow's arguments."""
+    example = load("experiment_logging")
+    seen, flushed = [], []
+
+    class Writer:
+        def add_scalar(self, name, value, step):
+            seen.append((step, name, value))
+
+        def flush(self):
+            flushed.append(True)
+
+    results = example.main(example.to_tensorboard(Writer()), rounds=2)
+    assert "2 rounds logged; accuracy" in capsys.readouterr().out
+    assert len(flushed) == 2
+    names = {name for _, name, _ in seen}
+    assert names == {"loss", "epsilon", "accuracy", "accuracy of majority class"}
+    assert [value for step, name, value in seen if name == "accuracy"] == [
+        result.accuracy for result in results
+    ]
+    logged = {}
+    example.to_mlflow(lambda metrics, step: logged.update({step: metrics}))(results[1])
+    assert logged[2]["epsilon"] == results[1].epsilon_release
