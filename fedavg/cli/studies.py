@@ -138,12 +138,13 @@ def _close(swept: Swept) -> None:
     from fedavg.studies.table import groups_of  # noqa: PLC0415 - as above
     from fedavg.studies.troubles import troubles_of  # noqa: PLC0415 - as above
 
+    by = swept.table.comparison
     table = Table(title=swept.table.title, title_justify="left")
     table.add_column("setting")
     names = (
         "seeds",
-        "accuracy",
-        "majority class",
+        by.name,
+        by.rule,
         "lowest to highest",
         "epsilon, models",
         "epsilon, server",
@@ -154,9 +155,9 @@ def _close(swept: Swept) -> None:
         table.add_row(
             label_of(group.settings),
             str(len(group.rows)),
-            f"{group.accuracy:.1%}",
-            "–" if group.baseline is None else f"{group.baseline:.1%}",
-            f"{min(group.accuracies):.1%} to {max(group.accuracies):.1%}",
+            group.by.text(group.score),
+            group.by.text(group.baseline),
+            group.spread,
             number(group.epsilon),
             number(group.epsilon_server),
         )

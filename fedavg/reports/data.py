@@ -8,7 +8,7 @@ import msgspec
 
 from fedavg.errors import ReportError
 from fedavg.metrics.interface import Figure
-from fedavg.reports.evaluation import Evaluation
+from fedavg.reports.evaluated import Evaluation
 
 if TYPE_CHECKING:
     from pathlib import Path

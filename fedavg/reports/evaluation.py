@@ -5,80 +5,20 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from fedavg.metrics.interface import Figure
 from fedavg.reports.figures import BLUE, GREY, ORANGE, figure
 from fedavg.reports.page import payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Evaluation", "evaluation_part", "figure_rows"]
+    from fedavg.metrics.interface import Figure
+    from fedavg.reports.evaluated import Evaluation, Output
+
+__all__ = ["evaluation_part", "figure_rows"]
 
 _COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#D55E00", GREY)
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SHADES = [[0.0, "rgba(0,114,178,0.04)"], [1.0, "rgba(0,114,178,0.85)"]]
-
-
-class Curve(msgspec.Struct, frozen=True):
-    """One class's or label's curves: pairs of x and y."""
-
-    name: str
-    share: float
-    roc: tuple[list[float], list[float]]
-    precision_recall: tuple[list[float], list[float]]
-
-
-class Bin(msgspec.Struct, frozen=True):
-    """Predictions of about one confidence."""
-
-    confidence: float
-    accuracy: float
-    weight: float
-
-
-class Residuals(msgspec.Struct, frozen=True):
-    """A histogram of predicted less true values."""
-
-    edges: list[float]
-    counts: list[int]
-
-
-class Output(msgspec.Struct, frozen=True):
-    """One predicted number."""
-
-    name: str
-    true: list[float]
-    predicted: list[float]
-    mean: float
-    residuals: Residuals
-
-
-class Label(msgspec.Struct, frozen=True):
-    """One of several labels, at a probability of one half."""
-
-    name: str
-    true_positive: int
-    false_negative: int
-    false_positive: int
-    true_negative: int
-
-
-class Evaluation(msgspec.Struct, frozen=True):
-    """`evaluation.json`; which parts are there follows from what is predicted."""
-
-    kind: str
-    rule: str
-    examples: int
-    public: bool = False
-    figures: tuple[Figure, ...] = ()
-    names: tuple[str, ...] = ()
-    confusion: tuple[tuple[float, ...], ...] = ()
-    curves: tuple[Curve, ...] = ()
-    reliability: tuple[Bin, ...] = ()
-    outputs: tuple[Output, ...] = ()
-    each: tuple[Label, ...] = ()
 
 
 def figure_rows(figures: Sequence[Figure]) -> list[dict[str, str]]:

@@ -56,6 +56,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Args:
         accuracy, loss: of the last released model, on held-out examples.
         headline, headline_value: the figure that says most about the task, and its value.
+        headline_greater, headline_share: whether more of it is better, and whether it is a share.
         baseline_rule, baseline_accuracy, headline_baseline: the constant prediction on the same examples, its
             accuracy, and the headline's value of it.
         accuracy_as_sent: of that model in the format of the broadcast, when that is no float32.
@@ -83,6 +84,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     headline: str | None = None
     headline_value: float | None = None
     headline_baseline: float | None = None
+    headline_greater: bool | None = None
+    headline_share: bool | None = None
     baseline_rule: str | None = None
     baseline_accuracy: float | None = None
 
@@ -194,6 +197,8 @@ def _measured(
         headline=None if headline is None else headline.name,
         headline_value=None if headline is None else headline.value,
         headline_baseline=None if headline is None else headline.baseline.value,
+        headline_greater=None if headline is None else headline.greater_is_better,
+        headline_share=None if headline is None else headline.share,
         baseline_rule=None if headline is None else headline.baseline.rule,
         baseline_accuracy=None if accuracy is None else accuracy.baseline.value,
         seconds=seconds,

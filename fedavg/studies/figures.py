@@ -71,7 +71,7 @@ def _words(key: str, value: object) -> str:
 
 def front_of(groups: Sequence[Group]) -> set[int]:
     """Indices of the groups that no other beats in accuracy and epsilon; no bound counts as infinite."""
-    points = [(math.inf if g.epsilon is None else g.epsilon, g.accuracy) for g in groups]
+    points = [(math.inf if g.epsilon is None else g.epsilon, g.worth) for g in groups]
     return set(pareto_front(points))
 
 
@@ -134,7 +134,7 @@ def accuracy_by_bytes(groups: Sequence[Group]) -> Picture | None:
         key = _key(index, label_of(chosen), line=False)
         data.append(_line([group], [place], key))
         legend.append(key)
-    front = pareto_front([(group.bytes_up, group.accuracy) for group in best])
+    front = pareto_front([(group.bytes_up, group.worth) for group in best])
     data.append(_front([(places[index], best[index]) for index in front]))
     low, high = _ends(places)
     ticks = _decade_ticks(low, high)
@@ -212,12 +212,12 @@ def _line(groups: Sequence[Group], x: Sequence[float], key: Key) -> dict[str, An
         "mode": "lines+markers" if len(groups) > 1 else "markers",
         "name": key.label,
         "x": [float(f"{value:.5g}") for value in x],
-        "y": [group.accuracy for group in groups],
+        "y": [group.score for group in groups],
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [max(group.accuracies) - group.accuracy for group in groups],
-            "arrayminus": [group.accuracy - min(group.accuracies) for group in groups],
+            "array": [max(group.scores) - group.score for group in groups],
+            "arrayminus": [group.score - min(group.scores) for group in groups],
             "thickness": 1.5,
             "width": 4,
         },
@@ -234,7 +234,7 @@ def _level(group: Group, x: Sequence[float], key: Key) -> dict[str, Any]:
         "mode": "lines",
         "name": key.label,
         "x": list(x),
-        "y": [group.accuracy] * len(x),
+        "y": [group.score] * len(x),
         "line": {"color": key.colour, "width": 2, "dash": "dash"},
         "text": [_hover(group)] * len(x),
         "hovertemplate": "%{text}<extra></extra>",
@@ -247,7 +247,7 @@ def _front(points: Sequence[tuple[float, Group]]) -> dict[str, Any]:
         "mode": "markers",
         "name": "Pareto front",
         "x": [float(f"{place:.5g}") for place, _ in points],
-        "y": [group.accuracy for _, group in points],
+        "y": [group.score for _, group in points],
         "marker": {
             "size": 17,
             "symbol": "circle-open",
@@ -259,10 +259,10 @@ def _front(points: Sequence[tuple[float, Group]]) -> dict[str, Any]:
 
 
 def _hover(group: Group) -> str:
-    spread = f"{min(group.accuracies):.1%} to {max(group.accuracies):.1%}"
     epsilon = "no bound" if group.epsilon is None else f"{group.epsilon:.3g}"
     return (
-        f"{label_of(group.settings)}<br>accuracy {group.accuracy:.1%}, {spread}, n = {len(group.rows)}"
+        f"{label_of(group.settings)}<br>{group.by.name} {group.by.text(group.score)}, "
+        f"{group.spread}, n = {len(group.rows)}"
         f"<br>epsilon {epsilon}, {group.bytes_up / 1000:.2f} kB up"
     )
 
@@ -270,9 +270,10 @@ def _hover(group: Group) -> str:
 def _figure(
     data: list[dict[str, Any]], axis: dict[str, Any], groups: Sequence[Group]
 ) -> dict[str, Any]:
-    low = min(min(group.accuracies) for group in groups)
-    high = max(max(group.accuracies) for group in groups)
-    room = max(0.06 * (high - low), 0.005)
+    low = min(min(group.scores) for group in groups)
+    high = max(max(group.scores) for group in groups)
+    by = groups[0].by
+    room = max(0.06 * (high - low), 0.005 if by.share else 0.005 * abs(high) + 1e-9)
     layout = {
         "height": 420,
         "margin": {"l": 62, "r": 16, "t": 10, "b": 48},
@@ -281,11 +282,11 @@ def _figure(
         "showlegend": False,
         "xaxis": axis,
         "yaxis": {
-            "title": {"text": "Accuracy"},
-            "tickformat": ".0%" if high - low > 0.06 else ".1%",
+            "title": {"text": by.name},
             "range": [low - room, high + room],
             "zeroline": False,
-        },
+        }
+        | ({"tickformat": ".0%" if high - low > 0.06 else ".1%"} if by.share else {}),
         "shapes": [],
     }
     return {"data": data, "layout": layout}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from fedavg.studies.comparison import Comparison
     from fedavg.studies.directory import StudyDirectory
     from fedavg.studies.figures import Key, Picture
     from fedavg.studies.table import Group, Row, Table
@@ -39,7 +40,7 @@ def write_study_page(directory: StudyDirectory, table: Table) -> Path:
 
 
 def _content(table: Table) -> dict[str, Any]:
-    groups = groups_of(table)
+    groups, by = groups_of(table), table.comparison
     by_epsilon, by_bytes = accuracy_by_epsilon(groups), accuracy_by_bytes(groups)
     done = [row for row in table.rows if row.state == "done"]
     seeds = sorted({len(group.rows) for group in groups})
@@ -61,7 +62,9 @@ def _content(table: Table) -> dict[str, Any]:
         "varied": _varied(table),
         "held": _held(table),
         "spent": _spent(done),
-        "cells": [_cell_row(row) for row in table.rows if row.state in ("done", "missing")],
+        "figure": by.name,
+        "rule": by.rule,
+        "cells": [_cell_row(row, by) for row in table.rows if row.state in ("done", "missing")],
         "troubles": troubles_of(table),
         "excluded": table.excluded,
         "missing": table.count("missing"),
@@ -102,27 +105,28 @@ def _tiles(
     others = f" Besides them: {', '.join(other)}." if other else ""
     tiles = [("Cells", f"{len(done):,}", f"Runs that finished.{others}")]
     private = [group for group in groups if group.epsilon is not None]
+    figure = table.comparison.name
     for name, group in (
-        ("Best accuracy at the least epsilon", _best(private, min)),
-        ("Best accuracy at the largest epsilon", _best(private, max)),
+        (f"Best {figure} at the least epsilon", _best(private, min)),
+        (f"Best {figure} at the largest epsilon", _best(private, max)),
     ):
         if group is not None and len(private) > 1:
-            tiles.append((name, f"{group.accuracy:.1%}", _note(group)))
+            tiles.append((name, group.by.text(group.score), _note(group)))
     exact = [group for group in groups if group.settings.get("privacy.noise") == "none"]
     if exact:
-        best = max(exact, key=lambda group: group.accuracy)
-        tiles.append(("Accuracy without noise", f"{best.accuracy:.1%}", _note(best)))
+        best = max(exact, key=lambda group: group.worth)
+        tiles.append((f"Best {figure} without noise", best.by.text(best.score), _note(best)))
     return tiles
 
 
 def _best(groups: Sequence[Group], end: Callable[[Iterable[float]], float]) -> Group | None:
-    """The most accurate group at the least or largest epsilon, as it was asked for."""
+    """The best group at the least or largest epsilon, as it was asked for."""
     if not groups:
         return None
     rounded = [float(f"{group.epsilon or 0.0:.3g}") for group in groups]
     at = end(rounded)
     there = [group for group, epsilon in zip(groups, rounded, strict=True) if epsilon == at]
-    return max(there, key=lambda group: group.accuracy)
+    return max(there, key=lambda group: group.worth)
 
 
 def _note(group: Group) -> str:
@@ -146,10 +150,10 @@ def _group_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
         {
             "label": label_of(group.settings),
             "n": len(group.rows),
-            "accuracy": f"{group.accuracy:.1%}",
-            "baseline": _NO_VALUE if group.baseline is None else f"{group.baseline:.1%}",
-            "spread": f"{min(group.accuracies):.1%} to {max(group.accuracies):.1%}",
-            "stddev": _NO_VALUE if group.stddev is None else f"{100 * group.stddev:.1f}",
+            "score": group.by.text(group.score),
+            "baseline": group.by.text(group.baseline),
+            "spread": group.spread,
+            "stddev": group.by.text(group.stddev),
             "epsilon": _number(group.epsilon),
             "server": _number(group.epsilon_server),
             "bytes": f"{group.bytes_up / 1000:.2f} kB",
@@ -203,15 +207,14 @@ def _spent(done: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _cell_row(row: Row) -> dict[str, Any]:
+def _cell_row(row: Row, by: Comparison) -> dict[str, Any]:
     value = row.values
     multiplier = value.get("noise_multiplier")
-    figures = value.get("accuracy") is not None
     return {
         "id": row.id[:8],
         "label": label_of({k: v for k, v in _short(row).items() if v is not None}),
         "seed": row.settings.get("seed"),
-        "accuracy": f"{value['accuracy']:.1%}" if figures else _NO_VALUE,
+        "score": by.text(value.get(by.value)),
         "loss": f"{value['loss']:.3f}" if value.get("loss") is not None else _NO_VALUE,
         "epsilon": _number(value.get("epsilon_release"), 4) if value else _NO_VALUE,
         "server": _number(value.get("epsilon_server"), 4) if value else _NO_VALUE,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedavg.config.settings import Config
+from fedavg.studies.comparison import ACCURACY, Comparison, comparison_of
 from fedavg.studies.directory import environment
 from fedavg.studies.study import Settings, code_version, flatten
 
@@ -32,7 +33,8 @@ _DERIVED = (
 )
 _MEASURED = (
     *("accuracy", "loss", "accuracy_as_sent", "epsilon_release", "epsilon_server", "delta"),
-    *("headline", "headline_value", "headline_baseline", "baseline_rule", "baseline_accuracy"),
+    *("headline", "headline_value", "headline_baseline", "headline_greater", "headline_share"),
+    *("baseline_rule", "baseline_accuracy"),
     *("rounds", "skipped_rounds", "stopped", "bytes_up", "bytes_down", "client_failures"),
     *("seconds", "cpu_seconds"),
 )
@@ -78,6 +80,11 @@ class Table:
     excluded: int
     varied: tuple[str, ...]
 
+    @property
+    def comparison(self) -> Comparison:
+        """By what the finished cells are compared."""
+        return comparison_of([row.values for row in self.rows if row.state == "done"])
+
     def count(self, state: str) -> int:
         """Rows in a state."""
         return sum(row.state == state for row in self.rows)
@@ -89,31 +96,42 @@ class Group:
 
     Args:
         settings: the study's varied settings, without the seed; None where a setting changes nothing.
-        accuracies: one a seed.
+        scores: of the figure that cells are compared by, one a seed.
         epsilon, epsilon_server: the largest over the seeds; None for no bound.
         bytes_up: a client and round, mean.
-        baseline: accuracy of always predicting the majority class, mean over the seeds; None where it is not
-            known.
+        baseline: of the constant prediction, mean over the seeds; None where it is not known.
+        by: what the cells of the study are compared by.
     """
 
     settings: Settings
     rows: tuple[Row, ...]
-    accuracies: tuple[float, ...]
+    scores: tuple[float, ...]
     epsilon: float | None
     epsilon_server: float | None
     bytes_up: float
     cpu_seconds: float
     baseline: float | None = None
+    by: Comparison = ACCURACY
 
     @property
-    def accuracy(self) -> float:
+    def worth(self) -> float:
+        """The mean score, so that more is better."""
+        return self.by.worth(self.score)
+
+    @property
+    def spread(self) -> str:
+        """The worst and the best seed's score in words."""
+        return f"{self.by.text(min(self.scores))} to {self.by.text(max(self.scores))}"
+
+    @property
+    def score(self) -> float:
         """Mean over the seeds."""
-        return fmean(self.accuracies)
+        return fmean(self.scores)
 
     @property
     def stddev(self) -> float | None:
         """Of the seeds, with n − 1; None for one seed."""
-        return stdev(self.accuracies) if len(self.accuracies) > 1 else None
+        return stdev(self.scores) if len(self.scores) > 1 else None
 
 
 def _settings_keys() -> list[str]:
@@ -186,12 +204,13 @@ def _varied(all_settings: Sequence[Settings]) -> tuple[str, ...]:
 
 
 def groups_of(table: Table) -> tuple[Group, ...]:
-    """Finished cells with an accuracy, those together that differ in their seed only."""
+    """Finished cells with a figure, those together that differ in their seed only."""
+    by = table.comparison
     found: dict[str, list[Row]] = {}
     for row in table.rows:
-        if row.state == "done" and row.values["accuracy"] is not None:
+        if row.state == "done" and row.values.get(by.value) is not None:
             found.setdefault(json.dumps(_chosen(table, row), sort_keys=True), []).append(row)
-    return tuple(_group(table, rows) for rows in found.values())
+    return tuple(_group(table, rows, by) for rows in found.values())
 
 
 def _chosen(table: Table, row: Row) -> Settings:
@@ -199,16 +218,17 @@ def _chosen(table: Table, row: Row) -> Settings:
     return {key: settings.get(key) for key in table.varied}
 
 
-def _group(table: Table, rows: list[Row]) -> Group:
+def _group(table: Table, rows: list[Row], by: Comparison) -> Group:
     return Group(
         settings=_chosen(table, rows[0]),
         rows=tuple(rows),
-        accuracies=tuple(row.values["accuracy"] for row in rows),
+        scores=tuple(row.values[by.value] for row in rows),
         epsilon=_largest(row.values["epsilon_release"] for row in rows),
         epsilon_server=_largest(row.values["epsilon_server"] for row in rows),
         bytes_up=fmean(row.values["bytes_up"] or 0.0 for row in rows),
         cpu_seconds=fmean(row.values["cpu_seconds"] for row in rows),
-        baseline=_mean(row.values.get("baseline_accuracy") for row in rows),
+        baseline=_mean(row.values.get(by.baseline) for row in rows),
+        by=by,
     )
 
 

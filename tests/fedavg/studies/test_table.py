@@ -67,8 +67,8 @@ def test_groups_hold_the_seeds_of_one_setting():
     rows = (row(0, 0.5), row(1, 0.7, epsilon_release=1.5), row(0, 0.9, local__lr=0.1))
     first, second = groups_of(Table("t", rows, 0, ("local.lr",)))
     assert first.settings == {"local.lr": 0.5}
-    assert first.accuracies == (0.5, 0.7)
-    assert first.accuracy == pytest.approx(0.6)
+    assert first.scores == (0.5, 0.7)
+    assert first.score == pytest.approx(0.6)
     assert first.stddev == pytest.approx(0.1 * math.sqrt(2))
     assert first.epsilon == 1.5
     assert first.epsilon_server is None

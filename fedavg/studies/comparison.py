@@ -1,0 +1,69 @@
+"""The figure by which the cells of a study are compared: the headline that all of them share, or accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["ACCURACY", "Comparison", "comparison_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A figure of merit, and where a cell's values have it.
+
+    Args:
+        name: of the figure.
+        value, baseline: names of a cell's values: of the model, and of the constant prediction.
+        rule: the constant prediction.
+        greater_is_better: whether a larger figure is a better one.
+        share: whether it is a share, which is written in percent.
+
+    Example:
+        >>> ACCURACY.text(0.5), ACCURACY.worth(0.5)
+        ('50.0%', 0.5)
+    """
+
+    name: str = "accuracy"
+    value: str = "accuracy"
+    baseline: str = "baseline_accuracy"
+    rule: str = "majority class"
+    greater_is_better: bool = True
+    share: bool = True
+
+    def text(self, value: float | None) -> str:
+        """A value in words."""
+        if value is None:
+            return "–"
+        return f"{value:.1%}" if self.share else f"{value:.4g}"
+
+    def worth(self, value: float) -> float:
+        """A number that is the larger, the better the value is."""
+        return value if self.greater_is_better else -value
+
+
+ACCURACY = Comparison()
+"""The comparison of cells that have no headline in common."""
+
+
+def comparison_of(done: Sequence[Mapping[str, Any]]) -> Comparison:
+    """By what finished cells are compared.
+
+    Args:
+        done: the values of each finished cell.
+    """
+    heads = {values.get("headline") for values in done}
+    if len(heads) != 1 or None in heads:
+        return ACCURACY
+    first = done[0]
+    return Comparison(
+        str(first["headline"]).replace("_", " "),
+        "headline_value",
+        "headline_baseline",
+        str(first.get("baseline_rule")),
+        greater_is_better=first.get("headline_greater") is not False,
+        share=bool(first.get("headline_share")),
+    )
