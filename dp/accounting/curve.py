@@ -44,8 +44,8 @@ class PrivacyCurve:
     Example:
         >>> from dp import Accountant, GaussianEvent
         >>> curve = Accountant().compose(GaussianEvent(1.0)).curve()
-        >>> round(curve.delta(1.0).high, 4), round(curve.epsilon(1e-5).high, 2)
-        (0.1269, 4.38)
+        >>> round(curve.delta(1.0).high, 3), round(curve.epsilon(1e-5).high, 2)
+        (0.127, 4.38)
         >>> low, high = curve.tradeoff(np.array([0.05]))  # least type II error of a test at level 0.05
         >>> round(float(low[0]), 3), round(float(high[0]), 3)
         (0.74, 0.741)

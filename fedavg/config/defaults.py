@@ -56,8 +56,8 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
     Example:
         >>> from fedavg.config.settings import Config
         >>> config, chosen = with_defaults(Config(), Facts(True, 1000, 20, numbers=True))
-        >>> config.local.lr, chosen[1].key
-        (0.05, 'local.lr')
+        >>> config.local.lr, [choice.key for choice in chosen if choice.value == 0.05]
+        (0.05, ['local.lr'])
     """
     found: list[Chosen] = []
     for key, rule in _RULES.items():

@@ -70,7 +70,7 @@ class Checkpoint:
 
     Example:
         >>> zeros = np.zeros(2)
-        >>> state = ModelState(zeros, zeros, {}, None, None)
+        >>> state = ModelState(zeros, zeros, {}, None, {})
         >>> Checkpoint("00", 1, state, {0: 1}, {}, None).rounds_done
         1
     """

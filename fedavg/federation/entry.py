@@ -31,6 +31,7 @@ def enrolled(clients: object) -> dict[int, Dataset]:
         DataError: no clients, an id that is none, what is no data set, or labels of several kinds.
 
     Example:
+        >>> from fedavg import Dataset
         >>> data = Dataset(np.zeros((3, 2)), np.array([0, 1, 1]))
         >>> list(enrolled({np.int64(7): data})), list(enrolled([data, data]))
         ([7], [0, 1])

@@ -266,7 +266,8 @@ class Federation(Released):
                 self.stopped = "early"
                 return
             if event is not None and not charge_round(self.ledger, self._shared, event):
-                self.stopped = "budget" if self._learnt else NOTHING_LEARNT
+                tried = index > 0  # a budget for no round at all says nothing about learning
+                self.stopped = NOTHING_LEARNT if tried and not self._learnt else "budget"
                 return
             cohort = draw(resolution, ids, self.population, self._spent)
             if event is not None and self._journal is not None:

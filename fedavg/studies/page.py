@@ -112,7 +112,7 @@ def _tiles(
     ):
         if group is not None and len(private) > 1:
             tiles.append((name, group.by.text(group.score), _note(group)))
-    exact = [group for group in groups if group.settings.get("privacy.noise") == "none"]
+    exact = [g for g in groups if g.rows[0].settings.get("privacy.noise") == "none"]
     if exact:
         best = max(exact, key=lambda group: group.worth)
         tiles.append((f"Best {figure} without noise", best.by.text(best.score), _note(best)))

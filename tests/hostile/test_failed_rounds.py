@@ -9,7 +9,7 @@ import pytest
 
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.optimizers.local import LocalTraining
-from fedavg.plan.plan import Budget
+from fedavg.plan.plan import Budget, Limits
 from fedavg.privacy.noise import CentralGaussian, DistributedGaussian, guaranteed_variance
 from fedavg.server.model import GlobalModel
 from fedavg.simulation.faults import Faults
@@ -102,7 +102,7 @@ def test_d14_a_block_without_a_sum_moves_by_noise_as_well(blocks, monkeypatch):
 
 def test_without_noise_a_failed_round_leaves_the_model(monkeypatch):
     fails(monkeypatch, {1})
-    run = federation(SecAgg(), n=N, changes={"retries": 0})
+    run = federation(SecAgg(), n=N, changes={"limits": Limits(retries=0)})
     steps, skipped = steps_of(run, 3)
     assert skipped == [False, True, False]
     assert [(step == 0).all() for step in steps] == skipped

@@ -142,11 +142,9 @@ def test_silent_settings_are_those_of_local_training():
     config = load_config(None, {"personalization.kind": "ditto", "local.proximal": 0.3})
     from fedavg.config.build import build_plan
 
-    personal = build_plan(config, 100).personalization
-    assert (personal.training.lr, personal.training.epochs) == (
-        config.local.lr,
-        config.local.epochs,
-    )
+    plan = build_plan(config, 100)
+    personal, local = plan.personalization, plan.local_training
+    assert (personal.training.lr, personal.training.epochs) == (local.lr, local.epochs)
     assert personal.training.proximal == 0
     changed = load_config(
         None,

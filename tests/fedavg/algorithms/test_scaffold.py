@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from fedavg.algorithms.chain import ClientChain
 from fedavg.algorithms.scaffold import Scaffold, Variates
 from fedavg.algorithms.state import FolderStore
-from fedavg.client.update import Prepared, Workbench, prepare
+from fedavg.client.update import Prepared, Workbench, prepare, prepare_nothing
 from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
-from fedavg.errors import LocalProtocolError, PlanError
+from fedavg.errors import LocalProtocolError, NonFiniteError, PlanError
 from fedavg.federation.federation import Federation
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import Schedule
@@ -289,7 +289,11 @@ def test_whatever_a_client_holds_it_stays_within_the_sensitivity(training, size,
     with pytest.MonkeyPatch.context() as patch:
         drawn = rng.standard_normal(LENGTH) * size
         patch.setattr(module, "local_update", lambda *_, **__: drawn)
-        prepared = prepare(bench, 3, examples(5, 0), start, state)
+        try:
+            prepared = prepare(bench, 3, examples(5, 0), start, state)
+        except NonFiniteError as error:
+            assert not math.isfinite(size)
+            prepared = prepare_nothing(bench, 3, examples(5, 0), start, state, error)
     assert isinstance(prepared, Prepared)
     norm = np.linalg.norm(prepared.encoded.astype(float))
     assert norm <= resolution.sensitivity.l2 * (1 + 1e-9)
