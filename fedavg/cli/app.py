@@ -268,7 +268,7 @@ def _closing_table(outcome: Outcome) -> None:
     table = Table(title="Result", show_header=False, title_justify="left")
     rows = [
         *_scored(summary),
-        ("epsilon, for whoever sees the models", _number(summary["epsilon_release"])),
+        ("epsilon, for an observer of the released models", _number(summary["epsilon_release"])),
         ("epsilon, for the server", _number(summary["epsilon_server"])),
         ("delta", f"{summary['delta']:g}" if summary["noise"] != "none" else "–"),
         ("noise multiplier, claimed / added", _noise(summary)),

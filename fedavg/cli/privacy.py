@@ -197,7 +197,7 @@ def _answer_table(found: Answer) -> Table:
     table = Table(title="Privacy budget", show_header=False, title_justify="left")
     rows = [
         ("noise multiplier", f"{found.noise_multiplier:.4f} ({setting.mechanism})"),
-        ("epsilon, for whoever sees the models", number(found.release.high)),
+        ("epsilon, for an observer of the released models", number(found.release.high)),
         ("epsilon, for the server", number(found.server)),
         ("delta", f"{setting.delta_used:g}"),
         ("rounds", f"{setting.rounds:,}"),

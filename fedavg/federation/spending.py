@@ -45,7 +45,7 @@ class Spending:
             self.participations[client] += 1
 
     def for_release(self, resolution: Resolution, ledger: Ledger) -> float | None:
-        """Epsilon for whoever sees the models; None without noise and where there is no bound."""
+        """Epsilon for an observer of the released models; None without noise and where there is no bound."""
         if resolution.plan.noise is None:
             return None
         spent = ledger.spent().high

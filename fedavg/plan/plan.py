@@ -52,7 +52,7 @@ _RETRIES = 2
 
 
 class Budget(Part, frozen=True, tag=False):
-    """The privacy budget of a run, for whoever sees the released models.
+    """The privacy budget of a run, for an observer of the released models.
 
     Args:
         epsilon: bound that no round may pass; infinite to account without a limit.

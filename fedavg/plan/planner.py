@@ -151,7 +151,7 @@ class Answer:
     Args:
         setting: what was asked.
         noise_multiplier: standard deviation of the noise in a sum ÷ clip norm.
-        release: ε for whoever sees the models, between proven bounds; the upper one is the claim.
+        release: ε for an observer of the released models, between proven bounds; the upper one is the claim.
         server: ε for the server, which knows each cohort; None when it sees sums without noise.
         participations: rounds in which one client sends an update at most; decides the server's ε.
     """
@@ -187,7 +187,7 @@ def answer(setting: Setting, noise_multiplier: float, *, server: bool = True) ->
 
 
 def curve(setting: Setting, noise_multiplier: float, *, group: int = 1) -> PrivacyCurve:
-    """The whole privacy curve for whoever sees the models, down to a thousandth of the setting's δ.
+    """The whole privacy curve for an observer of the released models, down to δ = delta ÷ 1,000.
 
     Args:
         setting: what it depends on.

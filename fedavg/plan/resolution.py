@@ -206,7 +206,7 @@ class Resolution:
         return Shares(self.honest_fraction, self.bounds.cap)
 
     def release_event(self) -> Event | None:
-        """What one release costs whoever sees the models; None without DP."""
+        """What one release costs towards an observer of the released models; None without DP."""
         noise = self.plan.noise
         if noise is None:
             return None
@@ -260,7 +260,7 @@ class Resolution:
         return min(self.num_rounds, math.ceil(mean + spread))
 
     def release_account(self) -> Accountant | None:
-        """The whole run for whoever sees the models; None without DP."""
+        """The whole run for an observer of the released models; None without DP."""
         event = self.release_event()
         if event is None:
             return None
@@ -268,14 +268,17 @@ class Resolution:
         return accountant.compose(self.failure(), self.num_rounds)
 
     def release_epsilon(self) -> Bracket:
-        """ε of the whole run for whoever sees the models, between proven bounds; infinite without DP."""
+        """ε of the whole run for an observer of the released models, between proven bounds.
+
+        It is infinite without DP.
+        """
         account = self.release_account()
         if account is None:
             return Bracket(math.inf, math.inf)
         return account.epsilon(self.plan.budget.delta)
 
     def epsilon_at_end(self) -> float:
-        """Certified ε of the whole run for whoever sees the models; infinite without DP."""
+        """Certified ε of the whole run for an observer of the released models; infinite without DP."""
         account = self.release_account()
         return math.inf if account is None else account.upper_epsilon(self.plan.budget.delta)
 

@@ -27,7 +27,7 @@ class RoundResult:
     Args:
         round: counts from 1.
         accuracy, loss: of the released model; None without an evaluation set.
-        epsilon_release: spent so far, for whoever sees the models; None without DP.
+        epsilon_release: spent so far, for an observer of the released models; None without DP.
         epsilon_server: spent so far, for the server; None when it sees more than noisy sums.
         cohort: clients drawn.
         survivors: clients in the sum.

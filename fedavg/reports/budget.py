@@ -45,7 +45,7 @@ def write_budget_page(
         found: the answer in the middle.
         by_noise: answers along the noise.
         by_round: answers along the rounds.
-        curve: δ at every ε, for whoever sees the models; None leaves its pictures out.
+        curve: δ at every ε, for an observer of the released models; None leaves its pictures out.
         group: clients whose joint presence the curve speaks of.
 
     Raises:
@@ -127,7 +127,7 @@ def _curves(
 ) -> dict[str, Any]:
     release = [answer.release.high for answer in answers]
     server = [answer.server for answer in answers]
-    data = [_line("whoever sees the models", x, release, _RED, "solid")]
+    data = [_line("observer of the released models", x, release, _RED, "solid")]
     if any(value is not None for value in server):
         data.append(_line("the server", x, server, _PINK, "dot"))
     values = [value for value in [*release, *server] if value is not None and math.isfinite(value)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEVELS", "curve_figure", "tradeoff_figure", "write_curve"]
 
-_RED, _GREY = "#D55E00", "#8A8F98"  # the report's colour for whoever sees the models
+_RED, _GREY = "#D55E00", "#8A8F98"  # the report's colour for an observer of the released models
 LEVELS = np.concatenate([10.0 ** np.arange(-9.0, -2.0, 0.25), np.linspace(0.01, 1.0, 100)])
 """Levels of a test at which a file and a picture state the least error of the other kind."""
 _SHOWN = 1e-15

@@ -115,7 +115,7 @@ def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
     tiles = [
         scored.tile(summary, public=public),
         (
-            "Epsilon for whoever sees the models",
+            "Epsilon for an observer of the released models",
             _epsilon(summary.epsilon_release) if summary.rounds else _NO_VALUE,
             _release_note(summary),
         ),

@@ -1,4 +1,4 @@
-"""Released or failed: whoever sees the models must not read off whether a round had enough clients (D14)."""
+"""An observer of the released models must not learn whether a round had enough clients (D14)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_headline_shows_accuracy_both_epsilons_delta_and_assumptions(tmp_path: P
     words = _page(write_run(tmp_path / "run", accuracy=0.8411, baseline_accuracy=0.9022)).words
     assert "84.1%" in words
     assert "90.2% without clipping, noise and masks: protection costs 6.1 points" in words
-    assert "Epsilon for whoever sees the models 4.70" in words
+    assert "Epsilon for an observer of the released models 4.70" in words
     assert "Epsilon for the server 9.04" in words
     assert "Delta 10⁻⁵" in words
     assert "at most 10% of each cohort collude with it" in words
