@@ -1,7 +1,7 @@
-"""The door for numbers in plans, configurations and data: `dp.checks` with the errors of this package.
+"""Checks of numbers in plans, configurations and data: `dp.checks` with the errors of this package.
 
-A check refuses another type first, then another value, names the argument and its range, and returns a plain
-int or float.  `Part` has converted NumPy's scalars by the time that its `__post_init__` goes on to these.
+A check refuses a wrong type first and a wrong value second. The message names the argument and its range.
+A check returns a plain int or float. `Part` converts NumPy's scalars before its `__post_init__` calls them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from fedavg.errors import ConfigError, DataError, LocalProtocolError, PlanError
 __all__ = ["config", "data", "plan", "usage", "value"]
 
 plan = Checks(PlanError, PlanError)
-"""Parts of a plan, and what is derived from them."""
+"""For parts of a plan, and for numbers that are derived from them."""
 config = Checks(ConfigError, ConfigError)
-"""Training, optimisers and what else a configuration sets."""
+"""For training, optimisers and the other settings of a configuration."""
 data = Checks(DataError, DataError)
-"""Data and how they are laid on clients."""
+"""For data, and for how data is divided among clients."""
 usage = Checks(LocalProtocolError, LocalProtocolError)
-"""Arguments of objects that are used, not configured."""
+"""For arguments of objects that a caller uses but does not configure."""
 value = Checks(ValueError, ValueError)
-"""Structs that msgspec decodes: it says where in the file the value stands."""
+"""For structs that msgspec decodes: msgspec adds where in the file the value is."""

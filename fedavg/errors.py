@@ -1,4 +1,4 @@
-"""Errors of the orchestrator: one root, each class an address for one kind of trouble."""
+"""Errors of the orchestrator: one root class, and one class for each kind of failure."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = [
 
 
 class FedAvgError(Exception):
-    """Root of every error that the orchestrator raises on purpose."""
+    """Base class of every error that the orchestrator raises on purpose."""
 
 
 class CheckpointError(FedAvgError):
-    """A run that cannot go on: its files are damaged, belong to another plan, or show too little spent."""
+    """A run cannot be resumed: its files are damaged, are another plan's, or show too little epsilon."""
 
 
 class ConfigError(FedAvgError):
-    """A configuration that cannot be understood; the message names the key and the remedy."""
+    """A configuration is invalid; the message names the key and the remedy."""
 
 
 class DataError(FedAvgError):
-    """Data that is missing, malformed, or too small for what was asked."""
+    """Data is missing, malformed, or too small for the request."""
 
 
 class MissingExtraError(FedAvgError):
@@ -42,27 +42,27 @@ class MissingExtraError(FedAvgError):
 
 
 class SchemaError(DataError, ValueError):
-    """A description of columns that contradicts itself; a ValueError too, so that msgspec adds the key."""
+    """A description of columns contradicts itself; it is a ValueError so that msgspec adds the key."""
 
 
 class PlanError(FedAvgError):
-    """Parts that do not add up to one sound plan: cohort, encoding, noise, sum, accounting."""
+    """The parts of a plan (cohort, encoding, noise, sum, accounting) do not fit together."""
 
 
 class CohortSizeError(PlanError):
-    """Cohorts too small for a plan to be sound; the message says which rate or how many clients suffice."""
+    """The cohorts are too small for a sound plan; the message says which rate or population suffices."""
 
 
 class CapacityError(FedAvgError):
-    """A value or a sum that the chosen integers cannot hold."""
+    """A value or a sum does not fit the integers of the encoding."""
 
 
 class NonFiniteError(FedAvgError):
-    """NaN or infinity where a number was needed."""
+    """A number is NaN or infinite."""
 
 
 class JournalError(FedAvgError):
-    """A journal of facts that cannot be kept: damaged, replaced, or on a disk that refuses to write."""
+    """A journal is unusable: it is damaged, was replaced, or is on a disk that refuses to write."""
 
 
 class LocalProtocolError(FedAvgError):
@@ -70,12 +70,12 @@ class LocalProtocolError(FedAvgError):
 
 
 class RoundAbortedError(FedAvgError):
-    """A round ended without an aggregate; nothing was revealed and nothing was applied."""
+    """A round ended without an aggregate; nothing was revealed and the model did not change."""
 
 
 class ReportError(FedAvgError):
-    """A folder that is no run directory, or one too damaged to report on."""
+    """A folder is not a run directory, or is too damaged for a report."""
 
 
 class WireFormatError(FedAvgError):
-    """Bytes that are no message."""
+    """Bytes are not a valid message."""

@@ -1,1 +1,1 @@
-"""Secure sums: how a plan adds integer vectors that the server must not see one by one."""
+"""Secure sums: a plan uses one to add integer vectors without showing single vectors to the server."""

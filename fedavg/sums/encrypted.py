@@ -1,4 +1,4 @@
-"""Ckks and Bfv: homomorphically encrypted sums, opened by a key holder, as secure sums."""
+"""Ckks and Bfv: secure sums under homomorphic encryption, which a key holder decrypts."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ __all__ = ["Bfv", "Ckks", "HeServerSession", "HeServerSide"]
 
 _OPENING = b"HEO1"
 _KEY_AT = {
-    "clients": "Every client holds the one secret key: the server together with any client reads every "
-    "update.",
-    "holder": "Only the key holder can decrypt, and it is shown sums only: the server together with the key "
-    "holder reads every update, clients that only look read none.",
+    "clients": "All clients hold the same secret key: the server together with any one client can read "
+    "every update.",
+    "holder": "Only the key holder can decrypt, and it is shown sums only. The server together with the "
+    "key holder can read every update; a client that follows the protocol cannot read another's.",
 }
 
 
 class _Material(msgspec.Struct, frozen=True, array_like=True):
-    """Parameters, and one role's keys: the secret key, or what encrypts under the public one."""
+    """Encryption parameters, and one role's keys: the secret key, or the key that clients encrypt with."""
 
     params: bytes
     keys: bytes
@@ -47,7 +47,7 @@ class _Material(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Encrypted(Part, frozen=True):
-    """What both schemes share; a user names one of them."""
+    """The common part of both schemes; a user chooses `Ckks` or `Bfv`."""
 
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1
@@ -67,7 +67,7 @@ class _Encrypted(Part, frozen=True):
 
     @property
     def threat_model(self) -> str:
-        """What the server is assumed to do."""
+        """The assumed behaviour of the server."""
         return "honest but curious server that no client helps"
 
     @property
@@ -77,27 +77,27 @@ class _Encrypted(Part, frozen=True):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What encrypted averaging rests on."""
+        """The assumptions of an encrypted sum."""
         return (
-            "The server follows the protocol and only looks; forged sums are refused by the key holder.",
+            "The server follows the protocol and only looks; the key holder refuses forged sums.",
             _KEY_AT[self.key_at],
-            f"At most {self.dropout_rate:.0%} of each cohort fall silent; beyond, nothing is opened.",
+            f"At most {self.dropout_rate:.0%} of each cohort drop out; beyond that, nothing is opened.",
         )
 
     def smallest_cohort(self) -> int:
-        """Three: with two, each learns the other's update from the sum."""
+        """Three: with two, each client could compute the other's update from the sum."""
         return 3
 
     def min_survivors(self, roster_size: int) -> int:
-        """All but the assumed drop-outs, never below three."""
+        """The roster without the assumed drop-outs, and at least three."""
         return max(3, roster_size - math.ceil(self.dropout_rate * roster_size))
 
     def colluders(self, roster_size: int) -> int:
-        """The corrupt share, at least one."""
+        """The assumed share of corrupt clients, and at least one client."""
         return max(1, math.ceil(self.corrupt_rate * roster_size))
 
     def params(self, spec: SumSpec) -> he.Params:
-        """Encryption parameters for sums of up to this roster."""
+        """Encryption parameters for sums over rosters of up to this size."""
         return he.Params.for_sum(
             max(spec.roster_size, 2),
             max_abs=spec.input_bound,
@@ -106,11 +106,11 @@ class _Encrypted(Part, frozen=True):
         )
 
     def check(self, spec: SumSpec) -> None:
-        """Raises he.CapacityError or he.UnsafeParametersError when no parameters exist."""
+        """Raise he.CapacityError or he.UnsafeParametersError when no parameters exist."""
         self.params(spec)
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
-        """Generate the key: the key holder gets it, clients what `key_at` says, the server neither."""
+        """Generate the key: the key holder gets it, clients get what `key_at` says, the server gets none."""
         del directory
         params = self.params(spec)
         secret = he.SecretContext.generate(params)
@@ -126,11 +126,11 @@ class _Encrypted(Part, frozen=True):
         )
 
     def server_side(self, material: bytes) -> HeServerSide:
-        """Open the server's side: a context without a secret key."""
+        """Load the server's side: a context without a secret key."""
         return HeServerSide(he.PublicContext.from_bytes(material), self)
 
     def client_side(self, material: bytes) -> _HeClientSide:
-        """Open the clients' side."""
+        """Load the clients' side."""
         if self.key_at == "clients":
             return _HeClientSide(_secret_context(material))
         held = msgspec.msgpack.decode(material, type=_Material)
@@ -138,11 +138,11 @@ class _Encrypted(Part, frozen=True):
         return _HeClientSide(he.EncryptContext.from_encryption_keys(params, held.keys))
 
     def key_holder_side(self, material: bytes) -> _HeKeyHolderSide:
-        """Open the key holder's side."""
+        """Load the key holder's side."""
         return _HeKeyHolderSide(_secret_context(material), self)
 
     def describe(self, message: bytes) -> str:
-        """Name a message."""
+        """The kind of a message."""
         if message[:4] == _OPENING:
             return "opening"
         if message[:4] == OPENED:
@@ -150,7 +150,7 @@ class _Encrypted(Part, frozen=True):
         return {"upload": "encrypted update", "sum": "encrypted sum"}[he.envelope_kind(message)]
 
     def uploaded(self, message: bytes) -> NDArray[np.uint64] | None:
-        """An encrypted update's ciphertext words."""
+        """The ciphertext words of an encrypted update."""
         if not message or self.describe(message) != "encrypted update":
             return None
         return he.ciphertext_coefficients(message)
@@ -161,10 +161,11 @@ class Ckks(_Encrypted, frozen=True, tag="ckks"):
     """Exact integer sums under CKKS; the server never holds the secret key.
 
     Args:
-        dropout_rate: share of a roster that may fall silent.
+        dropout_rate: largest share of a roster that may drop out.
         corrupt_rate: share of a roster whose noise shares are assumed to be known to others.
-        key_at: "clients" (all hold the key, and uploads are small) or "holder" (clients encrypt with a
-            public key, and no client can decrypt: both parts of a ciphertext travel).
+        key_at: who holds the secret key. With "clients", all clients hold it and uploads are small. With
+            "holder", clients encrypt with a public key and cannot decrypt; an upload then holds both
+            parts of each ciphertext.
 
     Example:
         >>> Ckks().kind
@@ -180,10 +181,11 @@ class Bfv(_Encrypted, frozen=True, tag="bfv"):
     """Exact integer sums under BFV; the server never holds the secret key.
 
     Args:
-        dropout_rate: share of a roster that may fall silent.
+        dropout_rate: largest share of a roster that may drop out.
         corrupt_rate: share of a roster whose noise shares are assumed to be known to others.
-        key_at: "clients" (all hold the key, and uploads are small) or "holder" (clients encrypt with a
-            public key, and no client can decrypt: both parts of a ciphertext travel).
+        key_at: who holds the secret key. With "clients", all clients hold it and uploads are small. With
+            "holder", clients encrypt with a public key and cannot decrypt; an upload then holds both
+            parts of each ciphertext.
 
     Example:
         >>> Bfv().kind
@@ -213,7 +215,7 @@ class HeServerSide:
 
 
 class HeServerSession:
-    """Two stages: uploads are added, and the key holder opens the sum."""
+    """The server's part of one encrypted sum: it adds uploads, and then the key holder opens the sum."""
 
     def __init__(
         self, server: he.Server, spec: SumSpec, roster: Sequence[int], min_survivors: int
@@ -227,51 +229,53 @@ class HeServerSession:
 
     @property
     def stage(self) -> str:
-        """One of "encrypt", "open", "done"."""
+        """The current stage: "encrypt", "open" or "done"."""
         return self._stage
 
     @property
     def opening(self) -> bool:
-        """Whether the key holder's answer is awaited."""
+        """Whether the session waits for the key holder's answer."""
         return self._stage == "open"
 
     @property
     def collecting(self) -> bool:
-        """Whether ciphertexts are awaited."""
+        """Whether the session waits for ciphertexts."""
         return self._stage == "encrypt"
 
     @property
     def convictions(self) -> tuple[Conviction, ...]:
-        """None: whatever a client sends, the group's key may have sent."""
+        """Always empty: clients may share one key, so a message does not prove which client sent it."""
         return ()
 
     @property
     def contributors(self) -> tuple[int, ...]:
-        """Whose uploads are whole and in the sum."""
+        """The clients whose complete uploads are in the sum."""
         return self._server.contributors
 
     def open(self) -> dict[int, Sequence[bytes]]:
-        """First messages."""
+        """The first messages, by recipient."""
         return openings(_OPENING, self._spec, self._roster)
 
     def receive(self, sender: int, message: bytes) -> None:
         """Take a chunk of an upload, or the key holder's answer.
 
         Raises:
-            LocalProtocolError, he.HeError: it is refused; nothing has changed.
+            LocalProtocolError, he.HeError: the message is refused; nothing has changed.
         """
         if sender == KEY_HOLDER and self._stage == "open" and self._opened is None:
             self._opened = read_opened(message, self._spec.vector_length, self.contributors)
         elif sender in self._roster and self._stage == "encrypt":
             self._server.receive(sender, message)
         else:
-            raise LocalProtocolError(f"no message of party {sender} is awaited now")
+            raise LocalProtocolError(
+                f"party {sender} sent a message that does not belong to this stage"
+            )
 
     def advance(self) -> dict[int, Sequence[bytes]]:
         """Close the stage.
 
         Raises:
-            RoundAbortedError: too few uploads are whole, or the sum was not opened.
+            RoundAbortedError: too few uploads are complete, or the sum was not opened.
         """
         if self._stage == "open":
             if self._opened is None:
@@ -286,9 +290,9 @@ class HeServerSession:
         return {KEY_HOLDER: tuple(self._server.result())}
 
     def result(self) -> OpenedSum:
-        """The sum; raises before it is open."""
+        """The sum; raises LocalProtocolError before the key holder has opened it."""
         if self._opened is None or self._stage != "done":
-            raise LocalProtocolError("the sum is still closed")
+            raise LocalProtocolError("the sum has not been opened yet")
         return OpenedSum(self._spec.settle(self._opened.total), self._opened.survivors)
 
 

@@ -1,9 +1,9 @@
-"""The narrow waist: one protocol for every way of adding integer vectors without showing them.
+"""The interface of all secure sums: they add integer vectors without showing single vectors to the server.
 
-A secure sum takes one int64[d] vector from each client of a roster and gives the server the sum over
-the survivors, modulo 2^b and centred (or exact, where no honest input can overflow), and nothing else.
-Three roles exchange bytes only: the server, the clients, and, for homomorphic encryption, a key
-holder.  Each role is a *side* that opens one *session* a round.
+A secure sum takes one int64[d] vector from each client of a roster. It gives the server the sum over the
+survivors, and nothing else. The sum is modulo 2^b and centred, or exact where no honest input can overflow.
+Three roles exchange bytes only: the server, the clients, and, for homomorphic encryption, a key holder.
+Each role is a *side*, which opens one *session* for each sum.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 KEY_HOLDER = -1
-"""The address of the key holder, beside the clients' own ids."""
+"""The address of the key holder; the ids of clients are other numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class SumSpec:
     """The public facts of one sum, known to every role before it starts.
 
     Args:
-        vector_length: d'.
+        vector_length: d', the number of coordinates.
         max_abs: bound on the inputs, when an input beyond it is refused; None under DP.
         ring_bits: b, when inputs are reduced modulo 2^b and never refused; None without DP.
-        roster_size: clients asked this round.
-        context: digest of plan, round and model; whoever holds another digest is not summed with.
+        roster_size: number of clients among whom the sum is taken.
+        context: digest of plan, round and model; only clients with the same digest enter the same sum.
     """
 
     vector_length: int
@@ -68,14 +68,14 @@ class SumSpec:
 
     @property
     def input_bound(self) -> int:
-        """Largest magnitude that enters the protocol: max_abs, or 2^(b−1) after reduction."""
+        """The largest magnitude that enters the protocol: max_abs, or 2^(b−1) after reduction."""
         if self.max_abs is not None:
             return self.max_abs
         return 1 << (self.modulus_bits - 1)
 
     @property
     def modulus_bits(self) -> int:
-        """b: given, or the smallest with 2^b > n·(2·max_abs + 1)."""
+        """b: the given ring_bits, or the smallest b with 2^b > n·(2·max_abs + 1)."""
         if self.ring_bits is not None:
             return self.ring_bits
         return (self.roster_size * (2 * self.input_bound + 1)).bit_length()
@@ -84,7 +84,7 @@ class SumSpec:
         """Check or reduce a client's vector before it enters a protocol.
 
         Raises:
-            CapacityError: wrong length, or (without DP) a coordinate beyond max_abs.
+            CapacityError: the vector has another length, or (without DP) a coordinate beyond max_abs.
         """
         if vector.shape != (self.vector_length,):
             raise CapacityError(f"expected int64[{self.vector_length}], got shape {vector.shape}")
@@ -95,7 +95,7 @@ class SumSpec:
         return vector
 
     def settle(self, total: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Reduce a sum of admitted vectors the way every backend reduces it."""
+        """Reduce a sum of admitted vectors in the way that all backends share."""
         return total if self.ring_bits is None else centred(total, self.ring_bits)
 
 
@@ -109,7 +109,7 @@ def centred(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     half = np.int64(1) << np.int64(bits - 1)
     mask = np.int64((1 << bits) - 1)
     if values.size and -half <= values.min() and values.max() < half:
-        return values  # most vectors are within: two looks instead of a new array
+        return values  # most vectors are in range already: two passes instead of a new array
     reduced = values + half
     reduced &= mask
     reduced -= half
@@ -117,7 +117,7 @@ def centred(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
 
 
 class SumResult(Protocol):
-    """What a secure sum gives: every backend's own result type has this shape."""
+    """The result of a secure sum; every backend's own result type has these members."""
 
     @property
     def total(self) -> NDArray[np.int64]:
@@ -132,13 +132,13 @@ class SumResult(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Conviction:
-    """A client that a sum has shown to cheat: it is asked no more in the run.
+    """Proof that a client cheated in a sum; the run does not ask that client again.
 
     Args:
-        client: its id.
-        reason: what it did, as a sentence.
-        context: of the sum (`SumSpec.context`), which the evidence is about.
-        evidence: what shows it; after a masked sum `secagg.check_conviction` checks it.
+        client: id of the client.
+        reason: what the client did, as a sentence.
+        context: `SumSpec.context` of the sum that the evidence is about.
+        evidence: the proof; for a masked sum `secagg.check_conviction` checks it.
     """
 
     client: int
@@ -152,37 +152,37 @@ class ServerSession(Protocol):
 
     @property
     def stage(self) -> str:
-        """Name of the stage whose messages are awaited, for reports: nothing is decided by it."""
+        """Name of the stage whose messages are awaited; reports show it, and no decision depends on it."""
         ...
 
     @property
     def collecting(self) -> bool:
         """Whether the messages awaited now carry the clients' vectors.
 
-        From what arrives while this holds, the server counts whose vector has left towards this sum.  Such a
+        While this holds, every client that sends a message counts as having contributed its vector.  Such a
         client is not asked again in the round, and the round counts in its part of the privacy budget.
         """
         ...
 
     @property
     def convictions(self) -> Sequence[Conviction]:
-        """Clients that have been shown to cheat so far, also when there is no sum."""
+        """Clients that have been shown to cheat so far, even when the sum fails."""
         ...
 
     def open(self) -> Mapping[int, Sequence[bytes]]:
-        """First messages, by recipient."""
+        """The first messages, by recipient."""
         ...
 
     def receive(self, sender: int, message: bytes) -> None:
-        """Take one message, or raise, naming the sender, with the state unchanged."""
+        """Take one message, or raise an error that names the sender and leaves the state unchanged."""
         ...
 
     def advance(self) -> Mapping[int, Sequence[bytes]]:
-        """Close the stage (the silent are dropped) and return the next messages; {} at the end."""
+        """Close the stage, drop clients that did not answer, and return the next messages; {} at the end."""
         ...
 
     def result(self) -> SumResult:
-        """The sum; raises before the end."""
+        """The sum; raises before the protocol has ended."""
         ...
 
 
@@ -191,24 +191,24 @@ class ClientSession(Protocol):
 
     @property
     def roster_size(self) -> int:
-        """Clients offered the round, as bound into the session; sizes the noise share."""
+        """Number of clients in the sum, as bound into the session; it sizes the noise shares."""
         ...
 
     @property
     def left(self) -> bool:
-        """Whether the vector has left, masked or encrypted: it must not enter another sum."""
+        """Whether the vector was sent, masked or encrypted: after that it must not enter another sum."""
         ...
 
     def set_input(self, vector: NDArray[np.int64]) -> None:
-        """Give the vector, once, before any message that carries it leaves."""
+        """Give the vector, once, before any message that carries it is sent."""
         ...
 
     def start(self) -> Sequence[bytes]:
-        """First messages to the server."""
+        """The first messages to the server."""
         ...
 
     def receive(self, message: bytes) -> Sequence[bytes]:
-        """Answer one message of the server."""
+        """Process one message of the server and return the answers."""
         ...
 
 
@@ -216,12 +216,12 @@ class KeyHolderSession(Protocol):
     """The key holder's part of one sum."""
 
     def receive(self, messages: Sequence[bytes]) -> Sequence[bytes]:
-        """Open the encrypted sum, once, after every check; answer with the sum in the clear."""
+        """Check the encrypted sum, open it (once only), and return it in the clear."""
         ...
 
 
 class ServerSide(Protocol):
-    """The server's long-lived material: never a client's secret."""
+    """The server's long-lived material; it contains no client's secret."""
 
     def session(self, spec: SumSpec, roster: Sequence[int]) -> ServerSession:
         """Begin one sum over a roster."""
@@ -229,12 +229,12 @@ class ServerSide(Protocol):
 
 
 class ClientSide(Protocol):
-    """A client's long-lived material; one may serve several clients of a simulation."""
+    """A client's long-lived material; in a simulation several clients may share it."""
 
     def session(
         self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
     ) -> ClientSession:
-        """Answer the server's opening message of one sum."""
+        """Begin a client's part of one sum, from the server's opening message."""
         ...
 
 
@@ -248,7 +248,10 @@ class KeyHolderSide(Protocol):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Provision:
-    """Material handed out once, before the first round; `clients` and `key_holder` may be secret."""
+    """Material that is handed out once, before the first round.
+
+    `clients` and `key_holder` may be secret.
+    """
 
     server: bytes
     clients: bytes
@@ -262,16 +265,16 @@ class Provision:
 
 
 class SecureSum(Protocol):
-    """One way of summing: parameters, and a side for each role."""
+    """One method of summing: its parameters, and one side for each role."""
 
     @property
     def kind(self) -> str:
-        """Its name in configurations and reports."""
+        """Name of the method in configurations and reports."""
         ...
 
     @property
     def upload_word_bits(self) -> int | None:
-        """Width of the numbers that `uploaded` shows; None for that of the sum's modulus."""
+        """Width of the numbers that `uploaded` returns; None for the width of the sum's modulus."""
         ...
 
     @property
@@ -281,34 +284,34 @@ class SecureSum(Protocol):
 
     @property
     def dropout_rate(self) -> float:
-        """Share of a roster that may fall silent."""
+        """Largest share of a roster that may drop out."""
         ...
 
     @property
     def threat_model(self) -> str:
-        """What the server is assumed to do, in a few words."""
+        """The assumed behaviour of the server, in a few words."""
         ...
 
     @property
     def received(self) -> str:
-        """What the server receives of one client's update, in a sentence for a report."""
+        """What the server receives of one client's update, as a sentence for a report."""
         ...
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What a user has to believe, one sentence each."""
+        """The assumptions that a user has to accept, one sentence each."""
         ...
 
     def smallest_cohort(self) -> int:
-        """Fewest clients that a round may ask."""
+        """Smallest number of clients that a round may ask."""
         ...
 
     def min_survivors(self, roster_size: int) -> int:
-        """Fewest clients that a sum may contain."""
+        """Smallest number of clients that a sum may contain."""
         ...
 
     def colluders(self, roster_size: int) -> int:
-        """Clients of a roster that are assumed to share what they know with the server."""
+        """Number of clients in a roster that are assumed to share their knowledge with the server."""
         ...
 
     def check(self, spec: SumSpec) -> None:
@@ -316,25 +319,25 @@ class SecureSum(Protocol):
         ...
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
-        """Make the material for every role; `spec` is the largest sum of the run."""
+        """Create the material of every role; `spec` is the largest sum of the run."""
         ...
 
     def server_side(self, material: bytes) -> ServerSide:
-        """Open the server's material."""
+        """Load the server's material."""
         ...
 
     def client_side(self, material: bytes) -> ClientSide:
-        """Open the clients' material."""
+        """Load the clients' material."""
         ...
 
     def key_holder_side(self, material: bytes) -> KeyHolderSide:
-        """Open the key holder's material; raises where there is no such role."""
+        """Load the key holder's material; raises when the method has no key holder."""
         ...
 
     def describe(self, message: bytes) -> str:
-        """The kind of one of its messages, for a report."""
+        """The kind of one of the method's messages, for a report."""
         ...
 
     def uploaded(self, message: bytes) -> NDArray[np.int64] | NDArray[np.uint64] | None:
-        """The numbers that a client's upload shows the server, or None for another message."""
+        """The numbers that a client's upload shows to the server; None for other messages."""
         ...

@@ -33,21 +33,23 @@ STAGES = {
     secagg.Phase.CONSISTENCY: "consistency",
     secagg.Phase.UNMASK: "unmask",
 }
-"""Names of the phases in which a client's message is awaited."""
+"""Names of the phases in which the server waits for clients' messages."""
 
-_SLACK = 1e-9  # shares of a roster, as secagg counts them: 0.34 of 300 are 102
+_SLACK = 1e-9  # secagg rounds shares of a roster in the same way: 0.34 of 300 is 102
 
 
 @register("secure_sum")
 class SecAgg(Part, frozen=True, tag="secagg"):
-    """Pairwise masks that cancel in the sum (Bonawitz et al. 2017, Bell et al. 2020).
+    """Secure aggregation with pairwise masks that cancel in the sum.
+
+    The protocol follows Bonawitz et al. 2017 and Bell et al. 2020.
 
     Args:
-        dropout_rate: share of a roster that may fall silent at any time.
-        corrupt_rate: share of a roster that may collude with the server.
-        threat_model: "malicious" (an actively lying server, up to 2,000 clients a round),
+        dropout_rate: largest share of a roster that may drop out, at any time.
+        corrupt_rate: largest share of a roster that may collude with the server.
+        threat_model: "malicious" (the server may lie actively; up to 2,000 clients a round),
             "malicious-local" (more clients; the server may learn several sums, each over about a quarter
-            of the round) or "semi-honest".
+            of the round's clients) or "semi-honest" (the server follows the protocol and only looks).
 
     Example:
         >>> SecAgg().kind
@@ -76,7 +78,7 @@ class SecAgg(Part, frozen=True, tag="secagg"):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What the protocol's guarantee rests on."""
+        """The assumptions behind the protocol's guarantee."""
         server = {
             "malicious": "may lie, drop and replay messages at will",
             "malicious-local": "may lie at will, and learn sums over parts of a cohort",
@@ -84,13 +86,13 @@ class SecAgg(Part, frozen=True, tag="secagg"):
         }[self.threat_model]
         return (
             f"The server {server}; at most {self.corrupt_rate:.0%} of each cohort collude with it.",
-            f"At most {self.dropout_rate:.0%} of each cohort fall silent; beyond, a round ends empty.",
+            f"At most {self.dropout_rate:.0%} of each cohort drop out; beyond that, a round gives no sum.",
             "Every client knows the identity keys of all clients beforehand (a pinned directory).",
-            "The server draws the cohorts, and nobody sees how: it must not draw more colluders than that.",
+            "The server draws the cohorts unobserved: it must not draw more colluders than that share.",
         )
 
     def smallest_cohort(self) -> int:
-        """Fewest clients for which parameters exist from there on."""
+        """The smallest number of clients from which parameters exist for every larger number."""
         return secagg.Params.smallest_cohort(
             dropout_rate=self.dropout_rate,
             corrupt_rate=self.corrupt_rate,
@@ -98,7 +100,7 @@ class SecAgg(Part, frozen=True, tag="secagg"):
         )
 
     def min_survivors(self, roster_size: int) -> int:
-        """All but the assumed drop-outs, never below three nor the protocol's quorum."""
+        """The roster without the assumed drop-outs; at least three, and at least the protocol's quorum."""
         if self.threat_model == "malicious-local":
             rates = (self.dropout_rate, self.corrupt_rate)
             return secagg.requirements(roster_size, *rates, self.threat_model).min_survivors
@@ -109,15 +111,15 @@ class SecAgg(Part, frozen=True, tag="secagg"):
         return max(3, roster_size - silent, quorum, corrupt + 2)
 
     def colluders(self, roster_size: int) -> int:
-        """The corrupt share, at least one: an observing client knows its own noise."""
+        """The assumed share of corrupt clients; at least one: an observing client knows its own noise."""
         return max(1, math.ceil(self.corrupt_rate * roster_size))
 
     def check(self, spec: SumSpec) -> None:
-        """Raises secagg.UnsafeParametersError or secagg.CapacityError when no parameters exist."""
+        """Raise secagg.UnsafeParametersError or secagg.CapacityError when no parameters exist."""
         self.params(spec)
 
     def params(self, spec: SumSpec) -> secagg.Params:
-        """The protocol parameters of one roster."""
+        """The protocol parameters for one roster."""
         return _params(
             spec.roster_size,
             spec.vector_length,
@@ -127,30 +129,30 @@ class SecAgg(Part, frozen=True, tag="secagg"):
         )
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
-        """Everyone gets the directory of public identities; there is no secret in it."""
+        """Give every role the directory of public identities, which contains no secret."""
         del spec
         packed = msgspec.msgpack.encode(dict(directory))
         return Provision(server=packed, clients=packed, key_holder=None)
 
     def server_side(self, material: bytes) -> _SecAggServerSide:
-        """Open the server's side: the directory, to turn foreign identities away at the door."""
+        """Load the server's side: the directory, with which it refuses unknown identities."""
         return _SecAggServerSide(self, _directory(material))
 
     def client_side(self, material: bytes) -> SecAggClientSide:
-        """Open the clients' side: the pinned directory."""
+        """Load the clients' side: the pinned directory."""
         return SecAggClientSide(self, _directory(material))
 
     def key_holder_side(self, material: bytes) -> NoReturn:
-        """There is no key holder."""
+        """Raise LocalProtocolError: masked sums have no key holder."""
         del material
         raise LocalProtocolError("secagg has no key holder")
 
     def describe(self, message: bytes) -> str:
-        """Name a message by its header."""
+        """The kind of a message, from its header."""
         return secagg.message_kind(message)
 
     def uploaded(self, message: bytes) -> NDArray[np.uint64] | None:
-        """A masked vector's ring elements."""
+        """The ring elements of a masked vector."""
         if not message or secagg.message_kind(message) != "masked_input":
             return None
         return secagg.masked_vector(message).astype(np.uint64)
@@ -194,7 +196,7 @@ class _SecAggServerSide:
 
 
 def convictions_of(server: secagg.Server, context: bytes) -> tuple[Conviction, ...]:
-    """Whom the session of a context has convicted."""
+    """The clients that this session has convicted, with the context of its sum."""
     return tuple(Conviction(c.client_id, str(c), context, c.evidence) for c in server.convictions)
 
 
@@ -242,13 +244,13 @@ class SecAggClientSide:
     def session(
         self, spec: SumSpec, client_id: int, identity: secagg.Identity, opening: bytes
     ) -> _SecAggClientSession:
-        """Join the session that the server offers, if it is the one that the plan derives.
+        """Join the session that the server offers, if its parameters are those that the plan derives.
 
         Raises:
-            secagg.SecAggError: it is not.
+            secagg.SecAggError: the parameters differ, or the offer is invalid.
         """
-        # The plan states a share of each cohort, and the size of cohorts, which the client checks: the
-        # floors that are relative to the directory would ask for more than it promises.
+        # The plan assumes a share of each cohort, and the client checks the size of the cohort. The floors
+        # of secagg that are relative to the directory would require more than the plan promises.
         policy = secagg.Policy(
             directory_corrupt_rate=0.0,
             min_directory_share=0.0,

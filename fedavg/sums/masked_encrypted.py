@@ -1,11 +1,13 @@
-"""EncryptedSecAgg: pairwise masks under homomorphic encryption; to read an update takes breaking both.
+"""EncryptedSecAgg: pairwise masks under homomorphic encryption, so that two protections hide each update.
 
-Clients run secagg to the letter, but their masked words leave encrypted.  The server adds ciphertexts,
-the key holder opens the sum of masked words, and the server removes the masks from it as ever.  What
-encryption adds to secagg's messages is a function of masked words and keys, hence nothing that a thief of
-every key can learn exceeds secagg's promise; and while the key stays closed, words whose masks
-were all known would still be hidden.  Ciphertexts are signed with the clients' secagg identities, and the key
-holder opens a sum only of clients that it knows and that signed.
+Clients run secagg unchanged, but encrypt their masked words before sending them.  The server adds the
+ciphertexts, the key holder opens the sum of masked words, and the server removes the masks from that sum as
+usual.
+
+All that encryption adds to secagg's messages is a function of masked words and keys.  Therefore an attacker
+who steals every encryption key learns no more than secagg's guarantee allows.  While the key is not
+disclosed, the words stay hidden even if all masks are known.  Clients sign ciphertexts with their secagg
+identities, and the key holder opens a sum only when every contributor is enrolled and has signed.
 """
 
 from __future__ import annotations
@@ -35,17 +37,17 @@ if TYPE_CHECKING:
 __all__ = ["EncryptedSecAgg"]
 
 _KEY_HOLDER = (
-    "The key holder is trusted with the sum's correctness, not with its content: it sees masked words "
-    "only, and could shift the sum blindly, as any client could."
+    "The key holder is trusted with the correctness of the sum, not with its content: it sees masked words "
+    "only. It could shift the sum without knowing it, as any client could."
 )
 _SIGNED = (
-    b"HEM1"  # and what a masked input is signed with, ahead of its words: of quorums of neighbours
+    b"HEM1"  # also holds the signature of a masked input, before its words: quorums of neighbours
 )
 _ENCRYPTED = {"upload": "encrypted masked input", "sum": "encrypted sum of masked words"}
 
 
 class _Material(msgspec.Struct, frozen=True, array_like=True):
-    """What one role holds: identities (public), and parameters with that role's part of the key."""
+    """One role's material: the public identities, and the parameters with that role's part of the key."""
 
     directory: bytes
     params: bytes
@@ -57,15 +59,16 @@ class _Material(msgspec.Struct, frozen=True, array_like=True):
 
 @register("secure_sum")
 class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
-    """Masked vectors (secagg) that are added under encryption (he): two locks, two sets of keys.
+    """Masked vectors (secagg) that are added under encryption (he): two protections with separate keys.
 
     Args:
-        dropout_rate: share of a roster that may fall silent at any time.
-        corrupt_rate: share of a roster that may collude with the server *and* the key.
-        threat_model: of the masks; see `SecAgg`.
+        dropout_rate: largest share of a roster that may drop out, at any time.
+        corrupt_rate: largest share of a roster that may collude with the server *and* the key holder.
+        threat_model: threat model of the masks; see `SecAgg`.
         scheme: "bfv" or "ckks".
-        key_at: "holder" (clients encrypt with a public key, and no client can decrypt) or "clients" (all
-            hold the key: uploads of half the size or less, and the second lock falls with any client).
+        key_at: who holds the secret key. With "holder", clients encrypt with a public key and cannot
+            decrypt. With "clients", all clients hold it: uploads have half the size or less, but any
+            client can undo the encryption, and only the masks remain.
 
     Example:
         >>> EncryptedSecAgg().kind
@@ -92,7 +95,7 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
 
     @property
     def masks(self) -> SecAgg:
-        """The inner secure sum."""
+        """The inner secure sum, of masked vectors."""
         return SecAgg(self.dropout_rate, self.corrupt_rate, self.threat_model)
 
     @property
@@ -105,34 +108,34 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What the two locks rest on, each by itself."""
+        """The assumptions of each of the two protections."""
         who = {
             "holder": "Only the key holder can decrypt. As long as it does not help, a server that follows "
             "the protocol reads no update even if it knows every mask.",
-            "clients": "Every client holds the one secret key: towards a server that a client helps, masks "
-            "alone protect.",
+            "clients": "All clients hold the same secret key: if a client helps the server, the masks alone "
+            "protect.",
         }[self.key_at]
         return (
             *self.masks.assumptions,
-            "All this holds whoever has the encryption key.",
+            "The assumptions on the masks suffice, even if everybody has the encryption key.",
             who,
             _KEY_HOLDER,
         )
 
     def smallest_cohort(self) -> int:
-        """As the masks need."""
+        """The number that the masks need."""
         return self.masks.smallest_cohort()
 
     def min_survivors(self, roster_size: int) -> int:
-        """As the masks need."""
+        """The number that the masks need."""
         return self.masks.min_survivors(roster_size)
 
     def colluders(self, roster_size: int) -> int:
-        """As for the masks."""
+        """The number that the masks assume."""
         return self.masks.colluders(roster_size)
 
     def params(self, spec: SumSpec) -> he.Params:
-        """Encryption parameters for sums of masked words of up to this roster."""
+        """Encryption parameters for sums of masked words over rosters of up to this size."""
         return he.Params.for_sum(
             max(spec.roster_size, 2),
             ring_bits=self.masks.params(spec).ring_bits,
@@ -141,11 +144,11 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
         )
 
     def check(self, spec: SumSpec) -> None:
-        """Raises the errors of secagg and he when no parameters exist."""
+        """Raise the errors of secagg and he when no parameters exist."""
         self.params(spec)
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
-        """Generate the key; the key holder gets it, clients what `key_at` says, the server neither."""
+        """Generate the key: the key holder gets it, clients get what `key_at` says, the server gets none."""
         params = self.params(spec)
         secret = he.SecretContext.generate(params)
         pinned = self.masks.provision(spec, directory).clients
@@ -161,13 +164,13 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
         )
 
     def server_side(self, material: bytes) -> _ServerSide:
-        """Open the server's side: identities and a context without a secret key."""
+        """Load the server's side: identities and a context without a secret key."""
         held = _read(material)
         public = he.PublicContext.from_bytes(held.keys)
         return _ServerSide(self, held.directory, public, _enrolled(held.directory))
 
     def client_side(self, material: bytes) -> _ClientSide:
-        """Open the clients' side."""
+        """Load the clients' side."""
         held = _read(material)
         params = he.Params.from_bytes(held.params)
         if self.key_at == "holder":
@@ -177,14 +180,14 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
         return _ClientSide(self.masks.client_side(held.directory), keys)
 
     def key_holder_side(self, material: bytes) -> _KeyHolderSide:
-        """Open the key holder's side."""
+        """Load the key holder's side."""
         held = _read(material)
         params = he.Params.from_bytes(held.params)
         secret = he.SecretContext.from_secret_key(params, held.keys)
         return _KeyHolderSide(self, secret, _enrolled(held.directory))
 
     def describe(self, message: bytes) -> str:
-        """Name a message."""
+        """The kind of a message."""
         if message[:4] == OPENED:
             return "opened sum of masked words"
         if message[:4] == _SIGNED:
@@ -206,7 +209,7 @@ def _read(material: bytes) -> _Material:
 
 
 def _enrolled(directory: bytes) -> he.Directory:
-    """The identities that secagg pins also sign the ciphertexts."""
+    """The identities for signed ciphertexts: the ones that secagg pins."""
     return he.Directory(msgspec.msgpack.decode(directory, type=dict[int, bytes]))
 
 
@@ -233,7 +236,7 @@ class _ServerSide:
 
 
 class _ServerSession:
-    """secagg's server, and in the phase of masked inputs one that adds ciphertexts in its place."""
+    """The server of secagg; in the phase of masked inputs it adds ciphertexts instead of words."""
 
     def __init__(
         self, masks: secagg.Server, adding: he.Server, roster: Sequence[int], context: bytes
@@ -282,7 +285,9 @@ class _ServerSession:
 
     def _take_opened(self, sender: int, message: bytes) -> None:
         if sender != KEY_HOLDER or self._opened is not None:
-            raise LocalProtocolError(f"no message of party {sender} is awaited now")
+            raise LocalProtocolError(
+                f"party {sender} sent a message that does not belong to this stage"
+            )
         length = self._params.vector_length
         self._opened = read_opened(message, length, self._adding.contributors)
 
@@ -298,7 +303,9 @@ class _ServerSession:
             signed = {i: self._signatures.get(i, b"") for i in self._opened.survivors}
             self._masks.receive_sum(signed, self._opened.total)
             self._opening = False
-        messages = self._masks.advance()  # with too few inputs this ends the session, as it should
+        messages = (
+            self._masks.advance()
+        )  # ends the session, as intended, when there are too few inputs
         if self._masks.phase is secagg.Phase.MASKED_INPUT:
             self._partners = frozenset(messages)
         return {client: (message,) for client, message in messages.items()}
@@ -321,7 +328,7 @@ class _ClientSide:
 
 
 class _ClientSession:
-    """secagg's client, whose masked input leaves as ciphertexts."""
+    """The client of secagg, which sends its masked input as ciphertexts."""
 
     def __init__(self, masks: ClientSession, encrypting: he.Client) -> None:
         self._masks = masks

@@ -1,4 +1,4 @@
-"""One secure sum by itself, all roles in one process: for what is summed once, outside of any round."""
+"""One secure sum with all roles in one process, for vectors that are summed once, outside of any round."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def sum_once(
     context: bytes,
     received: list[tuple[int, bytes]] | None = None,
 ) -> SumResult:
-    """Sum vectors under a secure sum; only bytes pass between server, clients and key holder.
+    """Sum vectors under a secure sum; server, clients and key holder exchange bytes only.
 
     Args:
-        secure_sum: any backend.
-        vectors: client id to int64[d], within ±max_abs.
-        max_abs: bound on every coordinate.
-        context: names the sum; no two sums share one.
-        received: filled with (sender, message) for all that the server receives, when given.
+        secure_sum: any secure sum.
+        vectors: client id to int64[d], with coordinates within ±max_abs.
+        max_abs: bound on the magnitude of every coordinate.
+        context: a name for the sum; use each name once.
+        received: when given, it is extended by (sender, message) for every message to the server.
 
     Raises:
-        PlanError: no vectors, or vectors of different lengths.
-        CapacityError, RoundAbortedError, secagg.SecAggError, he.HeError: the sum refuses.
+        PlanError: there are no vectors, or they have different lengths.
+        CapacityError, RoundAbortedError, secagg.SecAggError, he.HeError: the secure sum refuses.
 
     Example:
         >>> import numpy as np
@@ -48,7 +48,7 @@ def sum_once(
         array([ 15, 150])
     """
     if not vectors:
-        raise PlanError("a sum needs vectors")
+        raise PlanError("a sum needs at least one vector")
     length = _common_length(vectors)
     spec = SumSpec(length, max_abs, None, len(vectors), context)
     secure_sum.check(spec)
@@ -81,7 +81,7 @@ def sum_once(
 
 
 def _common_length(vectors: Mapping[int, NDArray[np.int64]]) -> int:
-    """The length of all vectors; no client's has precedence."""
+    """Return the length of all vectors; refuse vectors of different lengths."""
     lengths: dict[int, list[int]] = {}
     for client, vector in vectors.items():
         lengths.setdefault(len(vector), []).append(client)
@@ -91,5 +91,5 @@ def _common_length(vectors: Mapping[int, NDArray[np.int64]]) -> int:
             + (f" and {len(who) - 3} more" if len(who) > 3 else "")
             for length, who in sorted(lengths.items())
         )
-        raise PlanError(f"all vectors of a sum have one length, but there are {found}")
+        raise PlanError(f"all vectors of a sum must have one length, but there are {found}")
     return next(iter(lengths))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["OPENED", "KeyHolderSession", "OpenedSum", "read_opened"]
 
 OPENED = b"HES1"
-"""What the key holder's answer begins with."""
+"""The first bytes of the key holder's answer."""
 
 
 class _Opened(msgspec.Struct, frozen=True, array_like=True):
@@ -30,23 +30,23 @@ class _Opened(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedSum:
-    """The sum and whose vectors are in it."""
+    """The sum, and the clients whose vectors are in it."""
 
     total: NDArray[np.int64]
     survivors: tuple[int, ...]
 
 
 class KeyHolderSession:
-    """Opens one sum, once."""
+    """Opens one sum, and only once."""
 
     def __init__(self, holder: he.KeyHolder) -> None:
         self._holder = holder
 
     def receive(self, messages: Sequence[bytes]) -> Sequence[bytes]:
-        """Check the sum, open it, and answer with it in the clear.
+        """Check the sum, open it, and return it in the clear.
 
         Raises:
-            he.HeError: a forged, foreign or too small sum, or a second one; nothing is opened.
+            he.HeError: the sum is forged, belongs to another round, is too small, or was opened before.
         """
         result = self._holder.decrypt(messages)
         opened = _Opened(result.total.astype("<i8").tobytes(), tuple(result.survivors))
@@ -57,7 +57,7 @@ def read_opened(message: bytes, vector_length: int, contributors: Sequence[int])
     """Read the key holder's answer.
 
     Raises:
-        LocalProtocolError: no opened sum, one of another length, or of other clients.
+        LocalProtocolError: the message is no opened sum, or its length or its clients are wrong.
 
     Example:
         >>> answer = OPENED + msgspec.msgpack.encode(_Opened(bytes(16), (3, 5, 8)))
@@ -65,7 +65,7 @@ def read_opened(message: bytes, vector_length: int, contributors: Sequence[int])
         array([0, 0])
     """
     if message[:4] != OPENED:
-        raise LocalProtocolError("the key holder sent no opened sum")
+        raise LocalProtocolError("the key holder's answer is not an opened sum")
     try:
         opened = msgspec.msgpack.decode(message[4:], type=_Opened)
     except msgspec.MsgspecError as error:

@@ -1,4 +1,4 @@
-"""InsecurePlain: the sum in the clear.  The server sees every update; for baselines and debugging."""
+"""InsecurePlain: the sum in the clear, for baselines and debugging. The server sees every update."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from fedavg.sums.upload import UploadSession, check_opening, openings
 __all__ = ["InsecurePlain", "PlainResult"]
 
 _OPENING = b"PLN1"
-_UPLOADS = {b"PLN2": 2, b"PLN4": 4, b"PLN8": 8}  # kinds, by bytes of a coordinate
+_UPLOADS = {b"PLN2": 2, b"PLN4": 4, b"PLN8": 8}  # kinds of upload, by bytes per coordinate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlainResult:
-    """The sum and whose vectors are in it."""
+    """The sum, and the clients whose vectors are in it."""
 
     total: NDArray[np.int64]
     survivors: tuple[int, ...]
@@ -39,10 +39,10 @@ class PlainResult:
 
 @register("secure_sum")
 class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
-    """Adds int64 vectors that the server reads: no protection whatsoever.
+    """Adds int64 vectors in the clear: the server reads every update, and nothing protects it.
 
     Args:
-        dropout_rate: share of a roster that may fall silent before a round is given up.
+        dropout_rate: largest share of a roster that may drop out before a round is given up.
 
     Example:
         >>> InsecurePlain().hides_updates
@@ -71,15 +71,15 @@ class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """The server is trusted completely."""
+        """One assumption: the server is trusted completely."""
         return ("The server sees every client's update in the clear and is trusted with it.",)
 
     def smallest_cohort(self) -> int:
-        """A sum in the clear may be empty."""
+        """Zero: a sum in the clear may be empty."""
         return 0
 
     def min_survivors(self, roster_size: int) -> int:
-        """All but the assumed drop-outs."""
+        """The roster without the assumed drop-outs."""
         return roster_size - math.ceil(self.dropout_rate * roster_size)
 
     def colluders(self, roster_size: int) -> int:
@@ -87,35 +87,35 @@ class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
         return min(1, roster_size)
 
     def check(self, spec: SumSpec) -> None:
-        """Sums must fit int64."""
+        """Raise CapacityError when sums do not fit int64."""
         if spec.modulus_bits > 62:
             raise CapacityError(
-                f"the sum needs {spec.modulus_bits} bits and 62 are to be had: "
+                f"the sum needs {spec.modulus_bits} bits, but at most 62 are available: "
                 "encode with fewer bits or smaller weights"
             )
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
-        """Nothing to hand out."""
+        """Return an empty provision: a sum in the clear needs no keys."""
         del spec, directory
         return Provision(server=b"", clients=b"", key_holder=None)
 
     def server_side(self, material: bytes) -> _PlainServerSide:
-        """Open the server's side."""
+        """Load the server's side."""
         del material
         return _PlainServerSide(self)
 
     def client_side(self, material: bytes) -> _PlainClientSide:
-        """Open the clients' side."""
+        """Load the clients' side."""
         del material
         return _PlainClientSide()
 
     def key_holder_side(self, material: bytes) -> NoReturn:
-        """There is no key."""
+        """Raise LocalProtocolError: a sum in the clear has no key."""
         del material
         raise LocalProtocolError("insecure-plain has no key holder")
 
     def describe(self, message: bytes) -> str:
-        """Name a message."""
+        """The kind of a message."""
         if message[:4] in _UPLOADS:
             return "update in the clear"
         return "opening" if message[:4] == _OPENING else "unknown"
@@ -161,10 +161,12 @@ class _PlainServerSession:
 
     def receive(self, sender: int, message: bytes) -> None:
         if self._done or sender not in self._roster or sender in self._survivors:
-            raise LocalProtocolError(f"client {sender} is not awaited")
+            raise LocalProtocolError(f"the sum awaits no message from client {sender}")
         kind, width = _kind_of(self._spec)
         if message[:4] != kind or len(message) != 4 + width * self._spec.vector_length:
-            raise CapacityError(f"client {sender} sent no vector of {self._spec.vector_length}")
+            raise CapacityError(
+                f"client {sender} did not send {self._spec.vector_length} coordinates"
+            )
         self._total += self._spec.admit(_vector_of(message, width))
         self._survivors.add(sender)
 
@@ -178,7 +180,7 @@ class _PlainServerSession:
 
     def result(self) -> PlainResult:
         if not self._done:
-            raise LocalProtocolError("the sum is still open")
+            raise LocalProtocolError("the sum is not finished")
         return PlainResult(self._spec.settle(self._total), tuple(sorted(self._survivors)))
 
 

@@ -1,4 +1,4 @@
-"""A client's part in sums of one round trip: an opening arrives, one upload leaves, nothing follows."""
+"""A client's part in sums of one round trip: it receives an opening and sends one upload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["UploadSession", "check_opening", "openings"]
 
 
 def openings(magic: bytes, spec: SumSpec, roster: Iterable[int]) -> dict[int, Sequence[bytes]]:
-    """The server's first messages: what the sum belongs to, for every client of the roster."""
+    """The server's first messages, one for each client of the roster; they identify the sum."""
     return dict.fromkeys(roster, (magic + spec.context,))
 
 
@@ -29,11 +29,11 @@ def check_opening(magic: bytes, spec: SumSpec, opening: bytes) -> None:
 
 
 class UploadSession:
-    """Takes the input once, turns it into messages once, answers nothing.
+    """Takes the input once and turns it into messages once; it accepts no later message.
 
     Args:
-        spec: the sum.
-        upload: an admitted vector to the messages that carry it.
+        spec: the public facts of the sum.
+        upload: function from an admitted vector to the messages that carry it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class UploadSession:
 
     @property
     def roster_size(self) -> int:
-        """Clients offered the round."""
+        """Number of clients among whom the sum is taken."""
         return self._spec.roster_size
 
     @property
@@ -59,17 +59,19 @@ class UploadSession:
         self._vector = self._spec.admit(vector)
 
     def start(self) -> Sequence[bytes]:
-        """The upload.
+        """The messages of the upload.
 
         Raises:
-            LocalProtocolError: no input was given, or it has left already.
+            LocalProtocolError: no input was given, or the upload was sent already.
         """
         if self._vector is None:
-            raise LocalProtocolError("set_input comes before start, once")
+            raise LocalProtocolError("call set_input before start, and start only once")
         vector, self._vector, self._left = self._vector, None, True
         return tuple(self._upload(vector))
 
     def receive(self, message: bytes) -> Sequence[bytes]:
-        """Refuse whatever follows the upload."""
+        """Raise LocalProtocolError: the server sends nothing after the upload."""
         del message
-        raise LocalProtocolError("this sum has one upload and no answers")
+        raise LocalProtocolError(
+            "this sum consists of one upload; the client awaits no further message"
+        )

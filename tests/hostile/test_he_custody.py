@@ -86,7 +86,7 @@ def decrypts(backend):
 def admits(backend):
     """Whether the plan's assumptions say that any client can decrypt."""
     said = " ".join(backend.assumptions)
-    return "Every client holds the one secret key" in said
+    return "All clients hold the same secret key" in said
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -1,7 +1,8 @@
-"""SensitivityMap: which coordinates of an update are worth encrypting, one public choice for all clients.
+"""SensitivityMap: one public choice, for all clients, of the coordinates that are encrypted.
 
-Selective encryption (Jin et al. 2023, FedML-HE) encrypts the coordinates whose gradients say most about
-the data and leaves the rest.  It has no proof: a coordinate that is left open is seen, whatever its score.
+Selective encryption (Jin et al. 2023, FedML-HE) encrypts the coordinates whose gradients reveal most about
+the data, and sends the others unencrypted.  The method has no proof: a coordinate in the clear is visible,
+whatever its score.
 """
 
 from __future__ import annotations
@@ -30,27 +31,27 @@ UNCOUNTED = (
     "the map was chosen by clients' private scores without noise, and no ledger counts that: under "
     "differential privacy choose by public data or at random"
 )
-"""Why a plan with noise takes no map of the clients' own."""
+"""Why a plan with noise refuses a map that was chosen by clients' private scores."""
 
 Source = Literal["public", "clients", "random"]
 
-_SCORE_BITS = 16  # a client's scores are rounded to so many bits of its largest
+_SCORE_BITS = 16  # a client's scores are rounded to this many bits, relative to its largest score
 
 
 class SensitivityMap(Part, frozen=True, tag=False):
-    """A public choice among a model's d coordinates.
+    """A public choice among the d coordinates of a model.
 
     Make it with `from_scores`, `from_clients` or `random`.
 
     Args:
-        length: d.
-        packed: the choice, one bit a coordinate, as `numpy.packbits` packs it.
-        source: what it was computed from: "public" data, private scores of "clients" (summed securely; only
-            without differential privacy, since no ledger counts them), or nothing ("random").
-        covered: share of the total score that the chosen coordinates have; None if there are no scores.
+        length: d, the number of coordinates.
+        packed: the choice, one bit for each coordinate, as `numpy.packbits` packs it.
+        source: origin of the scores: "public" data, private scores of "clients" (summed securely; only
+            without differential privacy, since no ledger counts them), or "random" for no scores.
+        covered: share of the total score in the chosen coordinates; None if there are no scores.
 
     Raises:
-        PlanError: a choice of nothing or of everything, or bits that do not fit.
+        PlanError: the map chooses no coordinate or all of them, or has a wrong number of bits.
 
     Example:
         >>> chosen = SensitivityMap.from_scores(np.array([5.0, 0.0, 3.0, 2.0]), 0.5)
@@ -68,18 +69,18 @@ class SensitivityMap(Part, frozen=True, tag=False):
         if self.source not in ("public", "clients", "random"):
             raise PlanError(f"source must be 'public', 'clients' or 'random', not {self.source!r}")
         if self.length < 2 or len(self.packed) != -(-self.length // 8):
-            raise PlanError("a map has one bit for each of at least two coordinates")
+            raise PlanError("a map has one bit for each coordinate, and at least two coordinates")
         padding = self.packed[-1] & ((1 << (-self.length % 8)) - 1)
         if padding or not 0 < self.count < self.length:
             raise PlanError(
-                "a map chooses some coordinates and leaves some: to encrypt all of them use the "
-                "encrypted sum itself, for none of them the other"
+                "a map must choose some coordinates and not others: to encrypt all of them use the "
+                "encrypted sum alone, to encrypt none use the other sum alone"
             )
         if self.covered is not None and not 0 <= self.covered <= 1 + 1e-9:
-            raise PlanError(f"covered is a share, not {self.covered!r}")
+            raise PlanError(f"covered must be a share between 0 and 1, not {self.covered!r}")
 
     def __repr__(self) -> str:
-        """All that it holds, the choice as a digest: plans are compared by what they print."""
+        """All fields, the choice as a digest: plans are compared by their printed form."""
         digest = hashlib.sha256(self.packed).hexdigest()
         return (
             f"SensitivityMap({self.count} of {self.length} coordinates, source={self.source!r}, "
@@ -90,21 +91,21 @@ class SensitivityMap(Part, frozen=True, tag=False):
     def from_scores(
         cls, scores: NDArray[np.float64], share: float, *, source: Source = "public"
     ) -> SensitivityMap:
-        """Choose the ⌈share·d⌉ coordinates with the largest scores; of equal ones the first.
+        """Choose the ⌈share·d⌉ coordinates with the largest scores; among equal scores, the first ones.
 
         Args:
-            scores: float64[d], none negative.
-            share: of the coordinates, between 0 and 1.
-            source: what the scores were computed from.
+            scores: float64[d], no score negative.
+            share: share of the coordinates to choose, between 0 and 1.
+            source: origin of the scores; see `SensitivityMap`.
 
         Raises:
-            NonFiniteError: scores with NaN or infinity.
-            PlanError: negative scores, or a share that chooses nothing or everything.
+            NonFiniteError: a score is NaN or infinite.
+            PlanError: a score is negative, or the share chooses no coordinate or all of them.
         """
         if not bool(np.isfinite(scores).all()):
             raise NonFiniteError("a score is NaN or infinite: the model or its data overflow")
         if scores.ndim != 1 or bool((scores < 0).any()):
-            raise PlanError("scores are a vector of magnitudes, none negative")
+            raise PlanError("scores must be a vector of numbers that are not negative")
         order = np.argsort(-scores, kind="stable")[: _count(share, scores.size)]
         mask = np.zeros(scores.size, dtype=bool)
         mask[order] = True
@@ -115,18 +116,18 @@ class SensitivityMap(Part, frozen=True, tag=False):
     def from_clients(
         cls, scores: Mapping[int, NDArray[np.float64]], share: float, secure_sum: SecureSum
     ) -> SensitivityMap:
-        """Choose by the clients' own scores, of which a server learns the sum only.
+        """Choose by the clients' own scores, of which the server learns only the sum.
 
-        Each client's scores are divided by its largest and rounded to 16 bits, so that every client has
-        one voice and its scale stays with it.
+        Each client's scores are divided by the client's largest score and rounded to 16 bits.  So all clients
+        have equal weight, and the server does not learn the scale of a client's scores.
 
         Args:
             scores: client id to float64[d].
-            share: see `from_scores`.
-            secure_sum: adds the scores; one that hides updates.
+            share: share of the coordinates to choose; see `from_scores`.
+            secure_sum: secure sum that adds the scores; it must hide updates.
 
         Raises:
-            PlanError: a secure sum that hides nothing, or fewer clients than it needs; else see
+            PlanError: the secure sum does not hide updates or needs more clients; also as in
                 `from_scores`.
         """
         if not secure_sum.hides_updates:
@@ -145,7 +146,7 @@ class SensitivityMap(Part, frozen=True, tag=False):
 
     @classmethod
     def random(cls, length: int, share: float, *, seed: int) -> SensitivityMap:
-        """Choose at random, by a public seed: what any cleverer choice has to beat."""
+        """Choose at random, with a public seed, as a baseline for other choices."""
         order = np.random.default_rng(seed).permutation(length)  # noqa: TID251 - a public seed
         mask = np.zeros(length, dtype=bool)
         mask[order[: _count(share, length)]] = True
@@ -153,15 +154,15 @@ class SensitivityMap(Part, frozen=True, tag=False):
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """bool[d]: True where a coordinate is to be encrypted."""
+        """bool[d]: True for each coordinate that is to be encrypted."""
         bits = np.unpackbits(np.frombuffer(self.packed, dtype=np.uint8), count=self.length)
         return bits.astype(bool)
 
     def coverage(self, scores: NDArray[np.float64]) -> float | None:
-        """Share of all scores that the chosen coordinates have; None if all are zero.
+        """Share of the total score in the chosen coordinates; None if all scores are zero.
 
         Raises:
-            PlanError: not d scores.
+            PlanError: the number of scores is not d.
         """
         if scores.shape != (self.length,):
             raise PlanError(f"expected {self.length} scores, got shape {scores.shape}")
@@ -170,20 +171,20 @@ class SensitivityMap(Part, frozen=True, tag=False):
 
     @property
     def count(self) -> int:
-        """Coordinates that are chosen."""
+        """Number of chosen coordinates."""
         return int.from_bytes(self.packed, "big").bit_count()
 
     @property
     def exposed(self) -> float:
-        """Share of the coordinates that are left."""
+        """Share of the coordinates that are not chosen."""
         return 1 - self.count / self.length
 
 
 def _count(share: float, length: int) -> int:
     if not 0 < share < 1:
         raise PlanError(
-            f"the share of coordinates to encrypt lies between 0 and 1, not {share!r}: to encrypt "
-            "all use the encrypted sum itself"
+            f"the share of coordinates to encrypt must be between 0 and 1, not {share!r}: to encrypt "
+            "all of them use the encrypted sum alone"
         )
     return math.ceil(share * length)
 

@@ -1,8 +1,8 @@
-"""The three roles of a selective sum: two sums side by side, whose survivors are the same.
+"""The three roles of a selective sum: two sums run side by side over the same survivors.
 
-A client's ciphertexts travel with the message that carries its other coordinates, in one stage.  The
-server holds a client's last ciphertext back until that message is accepted, so that whoever falls
-silent in between is in neither sum; and it opens nothing if some client is in one sum only.
+A client's ciphertexts travel in the same stage as the message that carries its other coordinates.  The server
+holds a client's last ciphertext back until it has accepted that message, so that a client that drops out in
+between is in neither sum.  If a client is in one sum only, the server opens nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 OPENING, ENCRYPTED, REST = b"S", b"E", b"R"
-"""What a message begins with; those to and from the key holder have no such byte."""
+"""First byte of a message; messages to and from the key holder have none."""
 
 
 class _Openings(msgspec.Struct, frozen=True, array_like=True):
@@ -54,7 +54,7 @@ class _Openings(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Config(Protocol):
-    """What the roles ask of a `Selective`."""
+    """The members of a `Selective` that its roles use."""
 
     def places(self, vector_length: int) -> NDArray[np.bool_]: ...
 
@@ -82,7 +82,7 @@ class SelectiveServerSide:
 
 
 class SelectiveServerSession:
-    """Both sums at the server; stages are those of the rest, and then the opening if it is still due."""
+    """Both sums at the server: the stages of the masked or plain sum, then the key holder's opening."""
 
     def __init__(
         self, encrypted: HeServerSession, rest: ServerSession, places: NDArray[np.bool_]
@@ -101,16 +101,16 @@ class SelectiveServerSession:
 
     @property
     def collecting(self) -> bool:
-        """Whether the coordinates of the rest are awaited: the ciphertexts come with them."""
+        """Whether the coordinates of the other sum are awaited: ciphertexts arrive in the same stage."""
         return not self._rest_done and self._rest.collecting
 
     @property
     def convictions(self) -> Sequence[Conviction]:
-        """Those of both sums."""
+        """The convictions of both sums."""
         return (*self._encrypted.convictions, *self._rest.convictions)
 
     def open(self) -> Mapping[int, Sequence[bytes]]:
-        """The openings of both sums in one message."""
+        """The openings of both sums, in one message per client."""
         rest = self._rest.open()
         return {
             client: (OPENING + msgspec.msgpack.encode(_Openings(messages[0], rest[client][0])),)
@@ -121,8 +121,8 @@ class SelectiveServerSession:
         """Take one message.
 
         Raises:
-            LocalProtocolError: one that is not awaited.
-            secagg.SecAggError, he.HeError, CapacityError: one of the sums refuses it.
+            LocalProtocolError: the message is not awaited.
+            secagg.SecAggError, he.HeError, CapacityError: one of the sums refuses the message.
         """
         part, content = message[:1], message[1:]
         if sender == KEY_HOLDER:
@@ -135,7 +135,9 @@ class SelectiveServerSession:
         elif part == REST and not self._rest_done:
             self._take_rest(sender, content)
         else:
-            raise LocalProtocolError(f"no such message of party {sender} is awaited now")
+            raise LocalProtocolError(
+                f"party {sender} sent a message that does not belong to this stage"
+            )
 
     def _take_rest(self, sender: int, content: bytes) -> None:
         carrying = self.collecting
@@ -147,10 +149,11 @@ class SelectiveServerSession:
             self._encrypted.receive(sender, self._held.pop(sender))
 
     def advance(self) -> Mapping[int, Sequence[bytes]]:
-        """Close the stage; both sums go on with the same clients, or neither does.
+        """Close the stage; both sums proceed with the same clients, or neither proceeds.
 
         Raises:
-            RoundAbortedError: a client is in one sum only, too few are left, or nobody opened.
+            RoundAbortedError: a client is in one sum only, too few clients remain, or the key holder did not
+                open the sum.
         """
         outgoing: dict[int, Sequence[bytes]] = {}
         if self.collecting:
@@ -167,7 +170,7 @@ class SelectiveServerSession:
         return outgoing
 
     def result(self) -> OpenedSum:
-        """Both sums, every coordinate in its place."""
+        """The sum, with the coordinates of both sums in their places."""
         encrypted, rest = self._encrypted.result(), self._rest.result()
         if encrypted.survivors != tuple(rest.survivors):
             raise RoundAbortedError("the two sums are over different clients")
@@ -187,13 +190,13 @@ class SelectiveClientSide:
     def session(
         self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
     ) -> SelectiveClientSession:
-        """Answer the openings of both sums.
+        """Begin a client's part in both sums, from their openings.
 
         Raises:
-            LocalProtocolError: no opening of a selective sum, or of another round.
+            LocalProtocolError: the message opens no selective sum, or one of another round.
         """
         if opening[:1] != OPENING:
-            raise LocalProtocolError("the server opened another kind of sum")
+            raise LocalProtocolError("the server's message does not open a selective sum")
         try:
             both = msgspec.msgpack.decode(opening[1:], type=_Openings)
         except msgspec.MsgspecError as error:
@@ -224,20 +227,20 @@ class SelectiveClientSession:
 
     @property
     def roster_size(self) -> int:
-        """Clients offered the round."""
+        """Number of clients among whom the sum is taken."""
         return self._rest.roster_size
 
     @property
     def left(self) -> bool:
-        """Whether both parts have left: they go together."""
+        """Whether the vector was sent; its two parts are sent together."""
         return self._rest.left
 
     def set_input(self, vector: NDArray[np.int64]) -> None:
-        """Give each sum its coordinates.
+        """Give each sum its coordinates of the vector.
 
         Raises:
-            LocalProtocolError: another length.
-            CapacityError, secagg.CapacityError: a coordinate out of range.
+            LocalProtocolError: the vector has another length.
+            CapacityError, secagg.CapacityError: a coordinate is out of range.
         """
         if vector.shape != self._places.shape:
             raise LocalProtocolError(
@@ -247,19 +250,19 @@ class SelectiveClientSession:
         self._rest.set_input(vector[~self._places])
 
     def start(self) -> Sequence[bytes]:
-        """First messages."""
+        """The first messages."""
         before = self._rest.left
         return self._outgoing(self._rest.start(), before=before)
 
     def receive(self, message: bytes) -> Sequence[bytes]:
-        """Answer one message of the server."""
+        """Process one message of the server and return the answers."""
         if message[:1] != REST:
-            raise LocalProtocolError("the server sent no message of this sum")
+            raise LocalProtocolError("the server's message does not belong to this sum")
         before = self._rest.left
         return self._outgoing(self._rest.receive(message[1:]), before=before)
 
     def _outgoing(self, replies: Sequence[bytes], *, before: bool) -> Sequence[bytes]:
-        """Frame the replies of the rest; ciphertexts precede the one that carries its coordinates."""
+        """Frame the replies of the other sum; ciphertexts precede the reply that carries its coordinates."""
         framed = _framed(REST, replies)
         if self._rest.left and not before:
             return (*_framed(ENCRYPTED, self._encrypted.start()), *framed)

@@ -1,8 +1,8 @@
-"""Selective: chosen coordinates are added under encryption, the rest under masks, or in the clear if said so.
+"""Selective: chosen coordinates are added under encryption, and the others under masks or in the clear.
 
-Selective encryption (Jin et al. 2023, FedML-HE) buys speed with exposure, and what it exposes has no bound:
-`examples/selective_encryption.py` reads images from the coordinates that were left open.  With masks for the
-rest nothing is open; that is the default.
+Selective encryption (Jin et al. 2023, FedML-HE) is faster because it leaves coordinates unencrypted, and no
+bound is known on what these reveal: `examples/selective_encryption.py` reconstructs images from them.  By
+default the other coordinates are masked, so that nothing is in the clear.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ class _Pair(msgspec.Struct, frozen=True, array_like=True):
 
 @register("secure_sum")
 class Selective(Part, frozen=True, tag="selective"):
-    """Adds the coordinates of a `SensitivityMap` under encryption and all others another way.
+    """Adds the coordinates of a `SensitivityMap` under encryption, and all others with a second sum.
 
     Coordinates beyond the map, such as a private example count, are always encrypted.
 
     Args:
-        encrypted: adds the chosen coordinates.
-        rest: adds the others: `SecAgg()`, or `InsecurePlain()`, which shows them to the server.
-        chosen: the public map.
+        encrypted: sum for the chosen coordinates.
+        rest: sum for the others: `SecAgg()`, or `InsecurePlain()`, which shows them to the server.
+        chosen: the public map of coordinates to encrypt.
 
     Raises:
-        PlanError: parts that are not of these kinds.
+        PlanError: a part is of another kind.
 
     Example:
         >>> chosen = SensitivityMap.from_scores(np.array([5.0, 0.0, 3.0, 2.0]), 0.5)
@@ -78,33 +78,33 @@ class Selective(Part, frozen=True, tag="selective"):
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """It names coordinates of the whole model."""
+        """States that the map names coordinates of the whole model."""
         private = self.chosen.source == "clients"
         return frozenset({Trait.COORDINATE_MAP} | ({Trait.CLIENT_MAP} if private else set()))
 
     @property
     def kind(self) -> str:
-        """Its name; with a rest in the clear one that says so."""
+        """Name of the method; a name of its own marks a second sum in the clear."""
         return "selective" if self.hides_updates else "selective-insecure-plain"
 
     @property
     def upload_word_bits(self) -> int | None:
-        """That of the rest, whose numbers `uploaded` shows."""
+        """Width in the second sum, whose numbers `uploaded` returns."""
         return self.rest.upload_word_bits
 
     @property
     def hides_updates(self) -> bool:
-        """Whether the server learns nothing but the sum: not with a rest in the clear."""
+        """Whether the server learns nothing but the sum: false with a second sum in the clear."""
         return self.rest.hides_updates
 
     @property
     def dropout_rate(self) -> float:
-        """What both sums tolerate."""
+        """The drop-out rate that both sums tolerate."""
         return min(self.encrypted.dropout_rate, self.rest.dropout_rate)
 
     @property
     def threat_model(self) -> str:
-        """That of both parts."""
+        """The threat models of both sums."""
         masked = self.rest.hides_updates
         rest = f"under masks, {self.rest.threat_model}" if masked else "IN THE CLEAR"
         share = f"{1 - self.chosen.exposed:.1%} of the coordinates"
@@ -123,7 +123,7 @@ class Selective(Part, frozen=True, tag="selective"):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What both parts rest on, and what is left open."""
+        """The assumptions of both sums, and the share of the coordinates that is in the clear."""
         chosen, how = self.chosen, {"public": "scores on public data", "random": "a public seed"}
         share = "" if chosen.covered is None else f", {chosen.covered:.1%} of all scores"
         by = how.get(chosen.source, "the sum of clients' private scores")
@@ -136,39 +136,39 @@ class Selective(Part, frozen=True, tag="selective"):
         if not self.hides_updates:
             lines.insert(
                 1,
-                f"INSECURE: the server reads {chosen.exposed:.1%} of every update in the clear. That the "
-                "rest says little is a heuristic without proof.",
+                f"INSECURE: the server reads {chosen.exposed:.1%} of every update in the clear. That these "
+                "coordinates reveal little is a heuristic without proof.",
             )
         return tuple(lines)
 
     def smallest_cohort(self) -> int:
-        """What both sums can do."""
+        """The number that both sums allow."""
         return max(self.encrypted.smallest_cohort(), self.rest.smallest_cohort())
 
     def min_survivors(self, roster_size: int) -> int:
-        """What both sums ask."""
+        """The number that both sums need."""
         return max(self.encrypted.min_survivors(roster_size), self.rest.min_survivors(roster_size))
 
     def colluders(self, roster_size: int) -> int:
-        """The more of both."""
+        """The larger number of both sums."""
         return max(self.encrypted.colluders(roster_size), self.rest.colluders(roster_size))
 
     def places(self, vector_length: int) -> NDArray[np.bool_]:
-        """bool[vector_length]: what is encrypted; coordinates beyond the map are.
+        """bool[vector_length]: the encrypted coordinates, including those beyond the map.
 
         Raises:
-            PlanError: a vector shorter than the map, or with more than one coordinate beyond it.
+            PlanError: the vector is shorter than the map, or has several coordinates beyond it.
         """
         beyond = vector_length - self.chosen.length
         if beyond not in (0, 1):
             raise PlanError(
-                f"the map is of {self.chosen.length} parameters and the vector has {vector_length} "
-                "coordinates: compute it for this model, without rotation"
+                f"the map covers {self.chosen.length} parameters, but the vector has {vector_length} "
+                "coordinates: compute the map for this model, and encode without rotation"
             )
         return np.append(self.chosen.mask, np.ones(beyond, dtype=bool))
 
     def parts(self, spec: SumSpec) -> tuple[SumSpec, SumSpec]:
-        """The two sums: of the encrypted coordinates, and of the others."""
+        """The specifications of both sums: of the encrypted coordinates, and of the others."""
         length = int(self.places(spec.vector_length).sum())
         return (
             replace(spec, vector_length=length, context=_label(ENCRYPTED, spec.context)),
@@ -180,13 +180,13 @@ class Selective(Part, frozen=True, tag="selective"):
         )
 
     def check(self, spec: SumSpec) -> None:
-        """Raises what either sum raises, or PlanError for a map of another model."""
+        """Raise the errors of either sum, or PlanError for a map of another model."""
         encrypted, rest = self.parts(spec)
         self.encrypted.check(encrypted)
         self.rest.check(rest)
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
-        """Material for both sums."""
+        """Create the material of both sums."""
         specs = self.parts(spec)
         encrypted = self.encrypted.provision(specs[0], directory)
         rest = self.rest.provision(specs[1], directory)
@@ -197,23 +197,23 @@ class Selective(Part, frozen=True, tag="selective"):
         )
 
     def server_side(self, material: bytes) -> SelectiveServerSide:
-        """Open the server's side: no secret key."""
+        """Load the server's side, which has no secret key."""
         pair = msgspec.msgpack.decode(material, type=_Pair)
         encrypted = self.encrypted.server_side(pair.encrypted)
         return SelectiveServerSide(self, encrypted, self.rest.server_side(pair.rest))
 
     def client_side(self, material: bytes) -> SelectiveClientSide:
-        """Open the clients' side."""
+        """Load the clients' side."""
         pair = msgspec.msgpack.decode(material, type=_Pair)
         encrypted = self.encrypted.client_side(pair.encrypted)
         return SelectiveClientSide(self, encrypted, self.rest.client_side(pair.rest))
 
     def key_holder_side(self, material: bytes) -> SelectiveKeyHolderSide:
-        """Open the key holder's side."""
+        """Load the key holder's side."""
         return SelectiveKeyHolderSide(self, self.encrypted.key_holder_side(material))
 
     def describe(self, message: bytes) -> str:
-        """Name a message."""
+        """The kind of a message."""
         if message[:1] == OPENING:
             return "opening of both sums"
         if message[:1] == ENCRYPTED:
@@ -221,10 +221,10 @@ class Selective(Part, frozen=True, tag="selective"):
         if message[:1] == REST:
             name = self.rest.describe(message[1:])
             return name if self.hides_updates else f"{name}, in part"
-        return self.encrypted.describe(message)  # to and from the key holder
+        return self.encrypted.describe(message)  # messages to and from the key holder
 
     def uploaded(self, message: bytes) -> NDArray[np.int64] | NDArray[np.uint64] | None:
-        """The numbers of the rest: masked, or in the clear.  Ciphertexts show none."""
+        """The numbers of the second sum, masked or in the clear; ciphertexts show none."""
         return self.rest.uploaded(message[1:]) if message[:1] == REST else None
 
 

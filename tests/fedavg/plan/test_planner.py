@@ -137,7 +137,7 @@ def test_the_command_answers_both_ways(tmp_path):
     arguments = ["--sampling", "none", "--rounds", "3", "--picture", str(picture)]
     result = CliRunner().invoke(app, ["budget", "--noise", "2", *arguments])
     assert result.exit_code == 0, result.output
-    epsilon = re.search(r"an observer of the released models │\s*([\d.]+)", result.output)[1]
+    epsilon = re.search(r"an observer of the released\s*│\s*([\d.]+)", result.output)[1]
     assert picture.exists()
     result = CliRunner().invoke(app, ["budget", "--epsilon", epsilon, *arguments[:4]])
     assert re.search(r"noise multiplier\s*│ (2\.0|1\.99)", result.output)

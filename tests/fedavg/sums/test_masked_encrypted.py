@@ -251,8 +251,8 @@ def altered(change):
         (altered(lambda o: _Opened(o.total[8:], o.survivors)), "another length"),
         (altered(lambda o: _Opened(o.total, o.survivors[1:])), "other clients"),
         (lambda _: (OPENED + b"\xc1",), "cannot be read"),
-        (lambda _: (b"SUM?",), "no opened sum"),
-        (lambda honest: honest * 2, "not awaited|is awaited"),
+        (lambda _: (b"SUM?",), "not an opened sum"),
+        (lambda honest: honest * 2, "not awaited|does not belong"),
     ],
 )
 def test_answers_that_cannot_be_are_refused(answer, match):

@@ -240,7 +240,7 @@ def test_messages_that_are_not_awaited_are_refused():
             play.server.receive(client, message)
         with pytest.raises((LocalProtocolError, *REFUSALS)):
             play.sessions[client].receive(b"E" + message)
-    with pytest.raises(LocalProtocolError, match="another kind"):
+    with pytest.raises(LocalProtocolError, match="does not open a selective"):
         play.side.session(play.spec, client, IDENTITIES[client], b"HEO1")
     with pytest.raises(LocalProtocolError, match="cannot be read"):
         play.side.session(play.spec, client, IDENTITIES[client], b"S\xc1")
@@ -260,7 +260,7 @@ def test_parts_of_the_wrong_kind():
 @pytest.mark.parametrize("length", [9, 12, 1])
 def test_a_map_of_another_model_is_refused(length):
     vectors = vectors_of(4, length, 10, 0)
-    with pytest.raises(PlanError, match="compute it for this model"):
+    with pytest.raises(PlanError, match="compute the map for this model"):
         selective(10).check(spec_for(vectors, max_abs=10))
 
 
@@ -285,7 +285,7 @@ def test_plans_refuse_what_makes_no_sense():
         )
     with pytest.raises(PlanError, match="no ledger counts"):
         plan(Selective(Bfv(), SecAgg(), small_map(source="clients")), **PRIVATE)
-    with pytest.raises(PlanError, match="compute it for this model"):
+    with pytest.raises(PlanError, match="compute the map for this model"):
         resolve(
             plan(Selective(Bfv(), SecAgg(), SensitivityMap.random(7, 0.5, seed=0))), **POPULATION
         )

@@ -28,7 +28,7 @@ def test_the_chosen_have_the_largest_scores(scores, share):
     vector = np.array(scores, dtype=np.float64)
     count = int(np.ceil(share * vector.size))
     if count == vector.size:
-        with pytest.raises(PlanError, match="leaves some"):
+        with pytest.raises(PlanError, match="and not others"):
             SensitivityMap.from_scores(vector, share)
         return
     chosen = SensitivityMap.from_scores(vector, share)

@@ -121,7 +121,7 @@ def _summary(rounds: int, *, private: bool, backend: str) -> dict[str, Any]:
         "delta": 1e-5,
         "assumptions": [
             "The server may lie, drop and replay messages; at most 10% of each cohort collude with it.",
-            "At most 10% of each cohort fall silent; beyond, a round ends empty.",
+            "At most 10% of each cohort drop out; beyond that, a round gives no sum.",
         ],
         "seconds": 118.4,
         "wrap_probability": 2.0**-31,
