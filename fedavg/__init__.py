@@ -1,6 +1,6 @@
 """Federated averaging in which the server only ever sees aggregated or encrypted updates.
 
-Names are imported on first use (PEP 562), so that ``import fedavg.encoding.fixed_point`` loads no torch.
+Names are imported on first use (PEP 562), so ``import fedavg.encoding.fixed_point`` does not load torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files: replaced whole or not at all, held by one process at a time, or facts that are added once."""
+"""Files that are replaced as a whole, locks between processes, and journals of facts."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["FileJournal", "held", "refuse_other_names", "replace_file"]
 
 _TITLE = b"fedavg journal 1\n"
-_DIGEST, _CHECK = 64, 8  # hexadecimal digits of a line: SHA-256 of a fact, CRC-32 of those
-_LINE = _DIGEST + _CHECK + 2  # with a space and an end
+_DIGEST, _CHECK = (
+    64,
+    8,
+)  # hexadecimal digits of a line: SHA-256 of a fact, and CRC-32 of those digits
+_LINE = _DIGEST + _CHECK + 2  # with a space and an end of line
 
 
 @contextmanager
 def held(path: Path, busy: str) -> Generator[None]:
-    """Keep other processes out (POSIX only).
+    """Hold a lock against other processes (POSIX only).
 
     Args:
-        path: the lock's file, made when it is not there.
-        busy: what to say when another process holds it.
+        path: path of the lock's file, which is created if it does not exist.
+        busy: error message for when another process holds the lock.
 
     Raises:
-        ConfigError: another process holds it.
+        ConfigError: another process holds the lock.
     """
     import fcntl  # noqa: PLC0415 - not on every platform
 
@@ -50,19 +53,19 @@ def held(path: Path, busy: str) -> Generator[None]:
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o666, sole: bool = False) -> None:
-    """Write a file whole or not at all; it is on the disk when this returns.
+    """Write a file as a whole or not at all; the data is on the disk when this returns.
 
-    A symbolic link stays one: the file that it leads to is replaced.
+    A symbolic link stays a link: the file that it points to is replaced.
 
     Args:
-        path: the file, replaced when it exists.
-        data: all of it.
+        path: path of the file, which is replaced if it exists.
+        data: complete content of the file.
         mode: permissions, less the umask.
-        sole: the file is state that must not fork, so it may have no other name: a symbolic link, a hard
-            link, or a mount of the single file is refused, and nothing is written.
+        sole: whether the file is state of which no second copy may arise. If so, the file may have no other
+            name: a symbolic link, a hard link, or a mount of the single file is refused.
 
     Raises:
-        OSError: the file cannot be written, or has another name and `sole` was asked for.
+        OSError: the file cannot be written, or it has another name and `sole` is true.
     """
     if sole:
         refuse_other_names(path)
@@ -80,10 +83,10 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666, sole: bool = Fal
 def refuse_other_names(path: Path) -> None:
     """Refuse a file that can be reached, and replaced, under a name of its own elsewhere.
 
-    Linked directories are no other name: all paths through them lead to one entry.
+    Linked directories are allowed: all paths through them lead to the same directory entry.
 
     Raises:
-        OSError: it is a symbolic link, has hard links, or is mounted as a single file.
+        OSError: the file is a symbolic link, has hard links, or is mounted as a single file.
     """
     if path.is_symlink():
         raise OSError(
@@ -99,7 +102,7 @@ def refuse_other_names(path: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Put a folder's entries on the disk."""
+    """Write a folder's entries to the disk."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -108,21 +111,21 @@ def _sync_folder(path: Path) -> None:
 
 
 class FileJournal:
-    """Facts in a file: each is recorded once, and is on the disk when `add` returns (POSIX only).
+    """A journal in a file: each fact is recorded once, and is on the disk when `add` returns (POSIX only).
 
-    It is a `Journal` of `he` and of `secagg`: key holders that share one open each round once, clients
-    that share one join each session once, whatever process they live in and however it ended. Any number
-    of threads and processes may use one file. What cannot be noticed is an older copy of the file put
-    back in its place: keep it out of snapshots.
+    It is a `Journal` of `he` and of `secagg`. Key holders that share a journal open each round once, and
+    clients that share one join each session once, in all their processes and after crashes. Any number of
+    threads and processes may use one file. A journal cannot notice that an older copy of the file was put in
+    its place: keep the file out of snapshots and backups that are restored.
 
-    The file holds the SHA-256 of each fact and a checksum, a line each. A last line that a crash left
-    unfinished belongs to an `add` that never returned, and is removed.
+    Each line of the file holds the SHA-256 of one fact and a checksum. An unfinished last line, which a crash
+    may leave, belongs to an `add` that never returned; it is removed.
 
     Args:
-        path: the file; it is made when it is not there. Links are resolved here, once.
+        path: path of the file, which is created if it does not exist. Links are resolved here, once.
 
     Raises:
-        JournalError: no regular file, damaged, or it cannot be opened.
+        JournalError: the file is not a regular file, is damaged, or cannot be opened.
 
     Example:
         >>> import tempfile
@@ -143,7 +146,9 @@ class FileJournal:
         with self._locked(os.O_CREAT) as handle:
             found = os.fstat(handle)
             self._file = found.st_dev, found.st_ino
-            if _TITLE.startswith(_read(handle, 0, found.st_size)):  # new, or a crash left it so
+            if _TITLE.startswith(
+                _read(handle, 0, found.st_size)
+            ):  # new, or unfinished after a crash
                 self._append(handle, _TITLE, 0)
                 _sync_folder(self._path.parent)
             self._catch_up(handle)
@@ -158,11 +163,11 @@ class FileJournal:
             fact: any bytes; equal bytes are the same fact.
 
         Returns:
-            True when it was not recorded before, by anyone; it is on the disk then.
+            True if the fact was not recorded before, in any process; it is then on the disk.
 
         Raises:
-            JournalError: the file is damaged, gone, another one, or cannot be written; nothing may be
-                done that rests on the fact.
+            JournalError: the file is damaged, missing, replaced, or cannot be written. Do nothing that
+                relies on the fact.
         """
         if not isinstance(fact, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
             raise JournalError(f"a fact is bytes, not {type(fact).__name__}")
@@ -178,7 +183,7 @@ class FileJournal:
 
     @contextmanager
     def _locked(self, flags: int = 0) -> Generator[int]:
-        """The file, opened anew and locked: of threads and of forked processes one at a time."""
+        """Open the file anew and lock it against other threads and processes."""
         import fcntl  # noqa: PLC0415 - not on every platform
 
         handle = -1
@@ -205,7 +210,7 @@ class FileJournal:
             )
 
     def _catch_up(self, handle: int) -> None:
-        """Read what others have added, and cut off what nobody has finished."""
+        """Read the facts that others have added, and cut off an unfinished last line."""
         size = os.fstat(handle).st_size
         if size < self._read_to:
             raise JournalError(f"the journal {self._path} was shortened: facts are missing")
@@ -221,8 +226,8 @@ class FileJournal:
             if line != _line(line[:_DIGEST]):
                 if start + _LINE < len(data):
                     raise JournalError(
-                        f"the journal {self._path} is damaged at byte {self._read_to}: put back a copy "
-                        "that is not older, or treat all that it guards as used"
+                        f"the journal {self._path} is damaged at byte {self._read_to}: restore a copy "
+                        "that is not older, or treat everything that it protects as used"
                     )
                 os.ftruncate(handle, self._read_to)
                 os.fsync(handle)
@@ -231,7 +236,7 @@ class FileJournal:
             self._read_to += _LINE
 
     def _append(self, handle: int, data: bytes, place: int) -> None:
-        """Write at the end, durably; what cannot be written whole is taken back."""
+        """Write at the end, durably; remove a partial write."""
         try:
             written = 0
             while written < len(data):

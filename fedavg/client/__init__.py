@@ -1,1 +1,1 @@
-"""One client: bytes in, bytes out."""
+"""One client of a federation."""

@@ -1,4 +1,4 @@
-"""What a client trains of a model that is cut into blocks.  Run by the client."""
+"""Training of one block of a model that is cut into blocks.  Run by the client."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = ["part_to_train", "resolution_for"]
 
 
 def resolution_for(resolution: Resolution, client_id: int, start: RoundStart) -> Resolution:
-    """The plan as it concerns the block that a client is asked to train.
+    """The resolved plan for the block that a client is asked to train.
 
     Raises:
-        LocalProtocolError: the block is not the client's own in this round, or the plan has no blocks.
+        LocalProtocolError: the client trains another block in this round, or the plan has no blocks.
     """
     blocks = resolution.plan.blocks
     if blocks is None:
         if start.block is not None:
-            raise LocalProtocolError("the server asks for a block and the plan has none")
+            raise LocalProtocolError("the server asks for a block, but the plan has no blocks")
         return resolution
     own = dealt(blocks, client_id, start.round, resolution.num_clients)
     if start.block != own:
         raise LocalProtocolError(
-            f"client {client_id} trains block {own} in round {start.round} and was asked for {start.block}"
+            f"client {client_id} trains block {own} in round {start.round}, but was asked for {start.block}"
         )
     return resolution.of_block(own)
 
@@ -48,16 +48,16 @@ def part_to_train(
     layout: Layout,
     vector: NDArray[np.float64],
 ) -> AbstractContextManager[TrainedPart]:
-    """Set up what a client trains; when the context ends, the module can be trained as before.
+    """Set up the part that a client trains; when the context ends, the module can be trained as before.
 
     Args:
-        resolution: of the client's block, see `resolution_for`.
+        resolution: resolved plan of the client's block, see `resolution_for`.
         model: the whole module.
-        layout: of the whole module.
-        vector: float64, the parameters that the server sent, of `Blocks.sent_layout`.
+        layout: layout of the whole module.
+        vector: float64, the parameters that the server sent, in the layout `Blocks.sent_layout`.
 
     Raises:
-        PlanError: a module that cannot be cut this way.
+        PlanError: the module cannot be cut in this way.
     """
     blocks, block = resolution.plan.blocks, resolution.block
     if blocks is None or block is None:

@@ -1,7 +1,7 @@
 """One client of a federation: bytes in, bytes out.
 
-It trains, clips, encodes, adds its share of the noise and takes part in the secure sum.  What it knows
-of the plan it was given at enrolment, never by the server of the day.
+It trains, clips, encodes, adds its share of the noise and takes part in the secure sum.  It learned the plan
+at enrolment, and does not accept changes to it from the server.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ __all__ = ["Client", "Probe", "Workbench"]
 
 @dataclass(slots=True)
 class Probe:
-    """A simulation's look inside one client, for a report's pictures; never part of a deployment."""
+    """A simulation's view into one client, for figures in a report; a deployment never has it."""
 
     encoded: NDArray[np.int64] | None = None
     noised: NDArray[np.int64] | None = None
 
 
 class Client:
-    """A client: enrolled once, then one session a round.
+    """A client: enrolled once, then active in one session a round.
 
     Args:
-        client_id: its id in the directory.
-        dataset: its own examples.
-        identity: its long-term signing key.
-        bench: what it shares with others of its process.
+        client_id: id of the client in the directory.
+        dataset: the client's own examples.
+        identity: the client's long-term signing key.
+        bench: objects that the clients of one process share.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Client:
         self._identity = identity
         self._bench = bench
         self._last = (-1, 0)  # round and attempt
-        self._left_in = -1  # the round in which its last update left
+        self._left_in = -1  # the round in which it last sent an update
         self._prepared: Prepared | None = None
         self._start_digest = b""
         self._session: ClientSession | None = None
@@ -76,7 +76,7 @@ class Client:
         self._complaint: str | None = None
 
     def complaint(self) -> str | None:
-        """Why its training failed although it takes part, once: for a simulation's log, never sent."""
+        """Why its training failed although it takes part, once; for a simulation's log, never sent."""
         told, self._complaint = self._complaint, None
         return told
 
@@ -84,9 +84,10 @@ class Client:
         """Answer one message of the server.
 
         Raises:
-            WireFormatError, LocalProtocolError: no message, or one that is not awaited; nothing is sent.
-            NonFiniteError, CapacityError: (without DP) an update that cannot be encoded.
-            secagg.SecAggError, he.HeError: the secure sum refuses.
+            WireFormatError, LocalProtocolError: the bytes are no message, or the message is not awaited;
+                nothing is sent.
+            NonFiniteError, CapacityError: (without DP) the update cannot be encoded.
+            secagg.SecAggError, he.HeError: the secure sum refuses the message.
         """
         decoded = decode(message)
         if isinstance(decoded, RoundStart):
@@ -109,11 +110,11 @@ class Client:
         if (start.round, start.attempt) <= self._last:
             raise LocalProtocolError(f"client {self.client_id} was in round {start.round} before")
         if not 0 <= start.attempt <= self._bench.resolution.plan.retry_limit:
-            raise LocalProtocolError(f"the plan has no attempt {start.attempt} at a round")
+            raise LocalProtocolError(f"the plan allows no attempt {start.attempt} at a round")
         if start.round == self._left_in:
             raise LocalProtocolError(
-                f"client {self.client_id}'s update of round {start.round} has left before: it enters "
-                "one sum at most"
+                f"client {self.client_id} has already sent its update of round {start.round}: an update "
+                "enters at most one sum"
             )
 
     def _train(self, start: RoundStart) -> Sequence[bytes]:
@@ -139,13 +140,13 @@ class Client:
             return prepare_nothing(*given, error)
 
     def score(self, vector: NDArray[np.float32]) -> Score | None:
-        """Accuracies of the released model and of its own on examples that it never trained on.
+        """Score the released model and the client's own model on examples that it never trained on.
 
         Args:
             vector: float32[d], the released model.
 
         Returns:
-            What is private to this client; None without such examples.
+            A score that is private to this client; None without such examples.
         """
         if self._held is None:
             return None
@@ -163,7 +164,7 @@ class Client:
         size = message.roster_size
         if not resolution.bounds.floor <= size <= resolution.bounds.cap:
             raise LocalProtocolError(
-                f"a round among {size} clients lies outside the plan's "
+                f"a sum over {size} clients is outside the plan's bounds "
                 f"{resolution.bounds.floor} … {resolution.bounds.cap}"
             )
         context = round_context(resolution.digest, message.round, size, self._start_digest)
@@ -176,7 +177,7 @@ class Client:
         return self._sent(session, session.start())
 
     def _sent(self, session: ClientSession, replies: Sequence[bytes]) -> Sequence[bytes]:
-        """Wrap what the session sends; once the update is in it, the client's state is committed."""
+        """Wrap the messages of the session; commit the client's state once they carry the update."""
         index, attempt = self._last
         if session.left and self._left_in != index:
             self._left_in = index

@@ -1,4 +1,4 @@
-"""What a client does for its own model: in a round that it takes part in, and after the last one."""
+"""The client's work for its own model: in a round that it takes part in, and after the last round."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = ["divided", "prepare_personal", "score_client"]
 
 
 def divided(bench: Workbench, client_id: int, dataset: Dataset) -> tuple[Dataset, Dataset | None]:
-    """What a client trains on, and what it keeps for scoring its own model (None for nothing)."""
+    """Split a client's examples into those to train on and those to score on (None for none)."""
     personal = bench.resolution.plan.personalization
     if personal is None:
         return dataset, None
@@ -47,10 +47,10 @@ def divided(bench: Workbench, client_id: int, dataset: Dataset) -> tuple[Dataset
 def prepare_personal(
     bench: Workbench, client_id: int, dataset: Dataset, start: RoundStart, state: ClientState
 ) -> Prepared:
-    """Do what `prepare` does, and train what is personal.
+    """Do the work of `prepare`, and train the personal parameters.
 
     Raises:
-        What `prepare` raises.
+        Exception: the errors of `prepare`.
     """
     personal = bench.resolution.plan.personalization
     if personal is None or not personal.in_rounds:
@@ -71,15 +71,15 @@ def score_client(
     vector: NDArray[np.float32],
     state: ClientState,
 ) -> Score:
-    """Score the released model and the client's own one on what it never trained on.
+    """Score the released model and the client's own model on examples that it never trained on.
 
     Args:
-        bench: what the clients of this process share.
-        client_id: its id.
-        own: what it trains on.
-        held: what it is scored on.
+        bench: objects that the clients of this process share.
+        client_id: id of the client.
+        own: examples that it trains on.
+        held: examples that it is scored on.
         vector: float32[d], the released model.
-        state: what it kept from its last round.
+        state: state that it kept from its last round.
     """
     personal = bench.resolution.plan.personalization
     if personal is None:
@@ -90,7 +90,7 @@ def score_client(
 
 
 def client_figure(bench: Workbench, vector: NDArray[np.floating], held: Dataset) -> Figure:
-    """The figure by which clients are compared, of a model on one client's own examples."""
+    """The headline figure of a model on one client's own examples, by which clients are compared."""
     headline = held.kind.suite.by_client
     loss = bench.resolution.plan.local_training.loss
     scoring = Scoring(headline=headline, loss=loss, compute=bench.compute)
@@ -120,12 +120,12 @@ class _Client:
     """One client at one time: see `PersonalClient`.
 
     Args:
-        bench: what the clients of this process share.
+        bench: objects that the clients of this process share.
         when: the client's id and the index of the round, which seed the order of examples.
-        dataset: what it trains on.
-        sent: [d], the parameters that it was sent.
-        kept: what it kept from an earlier round.
-        held: what it is scored on, after the last round.
+        dataset: examples that it trains on.
+        sent: [d], the parameters that the server sent.
+        kept: state that it kept from an earlier round.
+        held: examples that it is scored on, after the last round.
     """
 
     bench: Workbench
@@ -171,7 +171,7 @@ class _Client:
         return client_figure(self.bench, vector, self.held)
 
     def _part_layout(self, patterns: Sequence[str]) -> Layout:
-        """Of the parameters that stay here, which the bench's layout leaves out."""
+        """Layout of the parameters that stay at the client; the bench's layout does not contain them."""
         parameters = dict(self.bench.model.named_parameters())
         names = matching(patterns, parameters, "personalization.head")
         return Layout.of({name: part for name, part in parameters.items() if name in names})
@@ -191,7 +191,8 @@ class _Client:
             self.dataset,
             training,
             round_index=round_index,
-            num_rounds=self.bench.resolution.num_rounds + 1,  # one more, after the last
+            num_rounds=self.bench.resolution.num_rounds
+            + 1,  # one extra index, for after the last round
             seed=self.bench.seed + client_id,
             towards=towards,
             compute=self.bench.compute,
@@ -200,7 +201,7 @@ class _Client:
 
 @contextlib.contextmanager
 def _standing(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Generator[None]:
-    """Let a module hold these tensors for a while; afterwards it is as it was."""
+    """Load these tensors into a module temporarily; afterwards it has its former values."""
     parameters = dict(model.named_parameters())
     before = {name: parameters[name].detach().clone() for name in tensors}
     try:
@@ -218,7 +219,7 @@ def _write(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
 
 @contextlib.contextmanager
 def _only(model: nn.Module, names: Collection[str]) -> Generator[None]:
-    """Let these parameters be trained, and no others."""
+    """Make these parameters trainable, and no others."""
     before = {name: part.requires_grad for name, part in model.named_parameters()}
     try:
         for name, part in model.named_parameters():

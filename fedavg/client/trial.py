@@ -1,8 +1,8 @@
-"""One trial step before anything is charged: what cannot train is refused with the reason.
+"""One trial step before anything is charged: a model or data that cannot train are refused with the reason.
 
-In a simulation the operator holds all data, so that one client of each kind can try: a forward pass, the
-loss, a backward pass, one step, and the encoding of what it gave, on a copy of the model.  Nothing of it is
-kept.
+In a simulation the operator holds all data, so one client of each kind can try a step: a forward pass, the
+loss, a backward pass, one optimiser step and the encoding of the update, on a copy of the model.  The results
+are discarded.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Trial", "try_out"]
 
-_MOST_EXAMPLES = 256  # of a full batch: a trial needs a real batch, not the largest one
+_MOST_EXAMPLES = 256  # of a full batch: a trial needs a real batch, but not a large one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """What a trial needs beside the clients.
+    """Everything that a trial needs besides the clients.
 
     Args:
-        resolution: the plan with every derived number.
-        model: a module with its initial parameters; it is copied, and stays as it is.
+        resolution: the resolved plan.
+        model: a module with its initial parameters; it is copied and not changed.
         layout: the `Layout` of `model`.
-        start: the first message of round 0.
+        start: first message of round 0.
         seed: public seed.
         compute: device and precision.
     """
@@ -66,16 +66,16 @@ class Trial:
 def try_out(trial: Trial, clients: Mapping[int, Dataset]) -> None:
     """Let one client of each kind take one step, and check the labels of all of them.
 
-    Clients are of one kind if their examples have one shape and one kind of labels, if their smallest batches
-    all hold one example or all hold more, and if they train the same block.
+    Two clients are of the same kind if their examples have one shape and one kind of labels, their smallest
+    batches both hold one example or both hold more, and they train the same block.
 
     Args:
         trial: the plan, the model and the first message.
         clients: every client's own examples, by id.
 
     Raises:
-        DataError, PlanError: what cannot train, with the client, the reason and the remedy.
-        CapacityError, NonFiniteError: an update that the encoding does not take.
+        DataError, PlanError: a client cannot train; the message has the client, the reason and the remedy.
+        CapacityError, NonFiniteError: the encoding does not accept the update.
     """
     model = copy.deepcopy(trial.model)
     alike: dict[Hashable, list[int]] = {}
@@ -94,7 +94,7 @@ def try_out(trial: Trial, clients: Mapping[int, Dataset]) -> None:
 
 
 def _kind(trial: Trial, client: int, data: Dataset) -> Hashable:
-    """What decides whether a client can train: two clients of one kind both can, or neither."""
+    """A value that decides whether a client can train: clients with equal values all can, or none can."""
     sizes = trial.resolution.plan.local_training.batch_sizes(len(data))
     return (
         data.features.shape[1:],
@@ -107,7 +107,7 @@ def _kind(trial: Trial, client: int, data: Dataset) -> Hashable:
 
 
 def _block(trial: Trial, client: int) -> int | None:
-    """The block that the client trains in round 0, or None for all of the model."""
+    """The block that the client trains in round 0; None for the whole model."""
     blocks = trial.resolution.plan.blocks
     if blocks is None:
         return None
@@ -146,12 +146,12 @@ def _one_step(trial: Trial, client: int, data: Dataset) -> None:
 
 
 def _one_of(training: LocalTraining) -> LocalTraining:
-    """The same training, for one step."""
+    """The same training, shortened to one step."""
     return msgspec.structs.replace(training, epochs=1, steps=None, max_steps=1)
 
 
 def _sent_vector(resolution: Resolution, trial: Trial) -> NDArray[np.float64]:
-    """What a client is sent of the initial model."""
+    """The part of the initial model that is sent to a client."""
     whole = trial.layout.flatten(trial.model)
     blocks, block = resolution.plan.blocks, resolution.block
     if blocks is None or block is None or not blocks.sends_part:
@@ -164,9 +164,9 @@ def _one_batch(data: Dataset, size: int) -> Dataset:
 
 
 def _check_labels(trial: Trial, clients: Mapping[int, Dataset]) -> None:
-    """Check every client's labels against the outputs that the model turned out to have.
+    """Check every client's labels against the number of outputs that the model was found to have.
 
-    A step on a part of one client's examples has not seen the others' labels.
+    The trial step covers only some clients' examples and labels.
     """
     training = trial.resolution.plan.local_training
     if training.custom:

@@ -1,7 +1,7 @@
-"""From a broadcast model to the integers that a client adds to the sum: train, clip or weigh, encode.
+"""The client's way from a broadcast model to the integers of the sum: train, clip or weigh, encode.
 
-Run by the client.  Server and clients share every step that is public; what is private stays in the
-client's own state (`fedavg.algorithms.state`).
+Run by the client.  Server and clients share the public computations; the private state stays with the client
+(`fedavg.algorithms.state`).
 """
 
 from __future__ import annotations
@@ -51,24 +51,24 @@ __all__ = [
 _LEAST_CLIP = 1e-100
 _AT_ONCE = (
     1 << 24
-)  # numbers, 128 MB, of updates that wait for their clients' turn; others train alone
-_ROUNDING = 1  # apart from the order of examples, which the same seed and round give
-_LOG = logging.getLogger(__name__)  # the client's own: never sent
+)  # numbers (128 MB) in updates that are computed ahead of their clients' turn; others train one by one
+_ROUNDING = 1  # a stream apart from the order of examples, which has the same seed and round
+_LOG = logging.getLogger(__name__)  # stays at the client; never sent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Workbench:
-    """What the clients of one process share: plan, model to train with, secure sum, where states are kept.
+    """Objects that the clients of one process share.
 
     Args:
-        resolution: the plan as agreed at enrolment.
+        resolution: the resolved plan, as agreed at enrolment.
         model: a module whose parameters are overwritten before each use.
-        layout: its parameters as one vector.
+        layout: layout of its parameters as one vector.
         side: the clients' material of the secure sum.
         seed: public seed of the order of examples.
-        store: where each client keeps what it needs in later rounds.
+        store: place where each client keeps its state for later rounds.
         trained: in a simulation, updates that another process has computed: client to round and Δ.
-        compute: where models are trained and scored, and in which precision.
+        compute: device and precision in which models are trained and scored.
     """
 
     resolution: Resolution
@@ -89,8 +89,8 @@ class Prepared:
 
     Args:
         encoded: int64[d'], within the encoding's bound.
-        state: what the client keeps once the contribution has left; {} for nothing.
-        complaint: why training failed, when nothing was learned and zeros are sent (under DP).
+        state: state that the client keeps once the contribution was sent; {} for none.
+        complaint: why training failed, when zeros are sent in place of an update (under DP).
     """
 
     encoded: NDArray[np.int64]
@@ -101,19 +101,19 @@ class Prepared:
 def prepare(
     bench: Workbench, client_id: int, dataset: Dataset, start: RoundStart, state: ClientState
 ) -> Prepared:
-    """Train on one client's examples and encode what came of it.
+    """Train on one client's examples and encode the update.
 
     Args:
-        bench: what the clients of this process share.
-        client_id: whose examples they are.
-        dataset: its own examples.
+        bench: objects that the clients of this process share.
+        client_id: id of the client.
+        dataset: the client's own examples.
         start: the server's message.
-        state: what the client kept from an earlier round.
+        state: state that the client kept from an earlier round.
 
     Raises:
-        LocalProtocolError: a model, a block or a clip norm that does not fit the plan.
-        NonFiniteError: an update with NaN or infinity; under DP the client then sends zeros.
-        CapacityError: (without DP) an update that cannot be encoded.
+        LocalProtocolError: the model, the block or the clip norm does not fit the plan.
+        NonFiniteError: the update holds NaN or infinity; under DP the client sends zeros instead.
+        CapacityError: (without DP) the update cannot be encoded.
     """
     resolution = resolution_for(bench.resolution, client_id, start)
     plan = resolution.plan
@@ -129,7 +129,7 @@ def prepare(
         raise NonFiniteError(
             f"client {client_id}'s update holds NaN or infinity; lower the learning rate"
         )
-    if plan.noise is None:  # no secret rests on this rounding, and runs agree to the bit
+    if plan.noise is None:  # this rounding protects nothing, so a seed makes runs agree to the bit
         encoding = encoding.seeded((bench.seed + client_id, start.round, _ROUNDING))
     return contribution(resolution, encoding, chain, update, len(dataset))
 
@@ -137,7 +137,7 @@ def prepare(
 def _chain(
     resolution: Resolution, start: RoundStart, state: ClientState, examples: int
 ) -> ClientChain:
-    """The plan's stages at this client in this round."""
+    """The stages of the plan, at this client and in this round."""
     facts = replace(resolution.facts(start.round), examples=examples)
     return ClientChain(resolution.plan.stages, facts, start.extras, state)
 
@@ -150,18 +150,18 @@ def prepare_nothing(
     state: ClientState,
     error: Exception,
 ) -> Prepared:
-    """Zeros in place of an update that could not be computed, under DP, as NaN becomes zeros.
+    """Prepare zeros in place of an update that could not be computed, under DP, as NaN becomes zeros.
 
-    Silence that depends on a client's data would tell about them.  What is the server's doing, and what
-    happens without noise, is raised as it was.
+    A client that dropped out because of its data would reveal something about the data.  An error that the
+    server caused, or that happens without noise, is raised again unchanged.
 
     Args:
-        bench: what the clients of this process share.
-        client_id: whose examples they are.
-        dataset: its own examples.
+        bench: objects that the clients of this process share.
+        client_id: id of the client.
+        dataset: the client's own examples.
         start: the server's message.
-        state: what the client kept from an earlier round.
-        error: what its training raised.
+        state: state that the client kept from an earlier round.
+        error: error that its training raised.
     """
     resolution = resolution_for(bench.resolution, client_id, start)
     if resolution.plan.noise is None or isinstance(error, LocalProtocolError):
@@ -183,10 +183,10 @@ def train(
     start: RoundStart,
     correction: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Δ, float64[d], of one client's examples: a function of these arguments alone.
+    """Compute Δ, float64[d], from one client's examples, as a function of these arguments alone.
 
     Raises:
-        LocalProtocolError: a model or a block that does not fit the plan.
+        LocalProtocolError: the model or the block does not fit the plan.
         DataError, PlanError: see `local_update`.
     """
     resolution = resolution_for(bench.resolution, client_id, start)
@@ -212,11 +212,11 @@ def train(
 def train_together(
     bench: Workbench, clients: Mapping[int, Dataset], start: RoundStart
 ) -> dict[int, NDArray[np.float64]]:
-    """Δ of those whose models can be stacked, the same as `train` gives each of them.
+    """Compute Δ for all clients whose models can be stacked; the results are those of `train`.
 
     Args:
-        bench: what the clients of this process share.
-        clients: who is sent this message, with their examples.
+        bench: objects that the clients of this process share.
+        clients: clients that are sent this message, with their examples.
         start: the server's message.
     """
     resolution, plan = bench.resolution, bench.resolution.plan
@@ -255,13 +255,13 @@ def contribution(
     update: NDArray[np.float64],
     examples: int,
 ) -> Prepared:
-    """Apply the plan's stages, encode what comes out, and say what the client keeps of it.
+    """Apply the plan's stages, encode the result, and determine the state that the client keeps.
 
     Args:
-        resolution: the plan.
-        encoding: of this round.
+        resolution: the resolved plan.
+        encoding: encoding of this round.
         chain: the stages at this client in this round.
-        update: float64[d].
+        update: float64[d], the client's update.
         examples: the client's private weight.
     """
     plan = resolution.plan
@@ -280,7 +280,7 @@ def contribution(
 
 
 def encoding_for(resolution: Resolution, clip: float | None) -> Encoding:
-    """The round's encoding; noise and sensitivity are in grid units, so any clip norm is safe."""
+    """The encoding of a round; any clip norm is safe, since noise and sensitivity are in grid units."""
     if (clip is None) != (resolution.plan.clipping is None):
         raise LocalProtocolError("the server and this client's plan disagree about clipping")
     if clip is not None and not _LEAST_CLIP <= clip <= 1 / _LEAST_CLIP:
@@ -294,8 +294,8 @@ def encode_update(
     """Clip (under DP) or weigh (without), and encode.
 
     Args:
-        resolution: the plan.
-        encoding: of this round.
+        resolution: the resolved plan.
+        encoding: encoding of this round.
         update: float64[m], m = `resolution.update_length`.
         examples: the client's private weight.
 

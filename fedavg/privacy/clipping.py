@@ -1,4 +1,4 @@
-"""Adaptive clipping in a plan: where the clip norm starts, what it follows, what it takes of the noise."""
+"""Adaptive clipping in a plan: its initial clip norm, its quantile, and its share of the noise."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _COHORT_PER_STDDEV = 20  # Andrew et al. 2021, §3.1: noise on the count of a tw
 class AdaptiveClipping(Part, frozen=True, tag="adaptive"):
     """A clip norm that follows a quantile of the updates' norms (Andrew et al. 2021).
 
-    Whether its update was within the clip norm is one more private coordinate of each client's vector:
-    under the same secure sum, noise and event, its length joined to the sensitivity.
+    Each client's vector gets one more private coordinate, which says whether its update was within the clip
+    norm.  It is under the same secure sum, noise and event, and its length is part of the sensitivity.
 
     Args:
         initial: clip norm of the first round; None takes the encoding's.
-        quantile: part of the clients whose updates are to pass unshortened.
-        learning_rate: a round moves the clip norm by at most this factor's exponent.
-        bit_stddev: noise on the number of clients within the clip norm; None takes the expected
-            cohort ÷ 20.  Must exceed half the noise multiplier.
+        quantile: fraction of the clients whose updates should not be shortened.
+        learning_rate: largest change of the logarithm of the clip norm in one round.
+        bit_stddev: standard deviation of the noise on the number of clients within the clip norm; None takes
+            the expected cohort ÷ 20.  It must exceed half the noise multiplier.
 
     Example:
         >>> AdaptiveClipping(quantile=0.8).clipper(0.5).clip_norm
@@ -38,7 +38,7 @@ class AdaptiveClipping(Part, frozen=True, tag="adaptive"):
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """It follows the norms of whole updates."""
+        """States that the clip norm follows the norms of whole updates."""
         return frozenset({Trait.ADAPTS_CLIP})
 
     def __post_init__(self) -> None:
@@ -59,12 +59,12 @@ class AdaptiveClipping(Part, frozen=True, tag="adaptive"):
         """Grid units by which a client says "within" (plus) or "beyond" (minus); at least 1.
 
         Args:
-            l2: sensitivity of the encoded update, grid units.
-            noise_multiplier: of the joint release.
-            expected_cohort: public.
+            l2: sensitivity of the encoded update, in grid units.
+            noise_multiplier: noise multiplier of the joint release.
+            expected_cohort: public expected size of a cohort.
 
         Raises:
-            PlanError: the count would take the whole budget.
+            PlanError: the count would use up the whole budget.
         """
         stddev = self.bit_stddev
         if stddev is None:

@@ -1,10 +1,10 @@
-"""Where the privacy noise of a round comes from: shares added by the clients, or one draw at the server.
+"""The source of a round's privacy noise: shares that the clients add, or one draw by the server.
 
-A distributed noise gives every client of a roster of n a share of variance σ²/(h·n), where σ is
-noise multiplier · sensitivity in grid units and h the fraction of the roster that is guaranteed to be
-honest *and* to survive.  So the sum carries at least σ² whatever happens above the floor, and σ²/h
-in a round without drop-outs.  What silent clients leave out, the server makes up for before anything is
-released: a release carries σ²/h whatever the roster and whoever left, so that its noise tells
+With distributed noise, every client in a roster of n adds a share of variance σ²/(h·n).  Here σ is the noise
+multiplier times the sensitivity in grid units, and h the fraction of the roster that is guaranteed to be
+honest *and* to survive.  So the sum carries at least σ² for every roster above the floor, and σ²/h in a round
+without drop-outs.  The server adds the shares of clients that dropped out before anything is released.  A
+release therefore always carries σ²/h, for every roster and every set of drop-outs, and its noise reveals
 nothing about the cohort (docs/privacy.md §4.3).
 """
 
@@ -48,13 +48,15 @@ __all__ = [
 ]
 
 Sampling = NoSampling | PoissonSampling | FixedSizeSampling
-_LEAST_STDDEV = 2.0  # of one share, and of the part held back: below it τ is no longer negligible
+_LEAST_STDDEV = (
+    2.0  # of one share, and of the part held back: below this, τ is no longer negligible
+)
 Event = GaussianEvent | RoundedGaussianSumEvent | SkellamEvent | DiscreteGaussianSumEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What one client can add to the sum, in grid units, and over how many coordinates."""
+    """The largest contribution of one client to the sum, in grid units, and its number of coordinates."""
 
     l2: float
     l1: float
@@ -63,10 +65,10 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How a round's noise is cut into shares.
+    """The division of a round's noise into shares.
 
     Args:
-        honest_fraction: h; at least the fraction h of every roster survives and keeps its shares secret.
+        honest_fraction: h; at least this fraction of every roster survives and keeps its shares secret.
         cap: size of the largest cohort, whose shares are the smallest.
     """
 
@@ -83,20 +85,20 @@ class Noise(Protocol):
         ...
 
     kind: ClassVar[str]
-    """Its name in configurations and reports."""
+    """Name of the noise in configurations and reports."""
 
     distributed: ClassVar[bool]
-    """Whether the clients add it; otherwise the server does."""
+    """Whether clients add the noise; otherwise the server does."""
 
     held_back: ClassVar[float]
-    """Variance in grid units that is added beyond the claimed one, because the theorem consumes it."""
+    """Variance in grid units that is added beyond the claimed one, because the theorem uses it up."""
 
     def at(self, noise_multiplier: float) -> Noise:
         """The same noise at another strength."""
         ...
 
     def event(self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling) -> Event:
-        """What one release costs, for the accountant."""
+        """The privacy cost of one release, for the accountant."""
         ...
 
     def sample(self, stddev: float, size: int) -> NDArray[np.int64]:
@@ -109,20 +111,20 @@ class Noise(Protocol):
 
 
 def guaranteed_variance(noise: Noise, sensitivity: Sensitivity) -> float:
-    """σ², grid units: what the honest survivors add together at least, or the server alone."""
+    """σ² in grid units: the least noise that the honest survivors, or the server alone, add."""
     return (noise.noise_multiplier * sensitivity.l2) ** 2 + noise.held_back
 
 
 def share_stddev(
     noise: Noise, sensitivity: Sensitivity, honest_fraction: float, roster: int
 ) -> float:
-    """Standard deviation of one client's share, grid units.  Run by the client.
+    """Standard deviation of one client's noise share, in grid units.  Run by the client.
 
     Args:
         noise: a distributed noise.
-        sensitivity: of the encoded update.
-        honest_fraction: guaranteed honest survivors ÷ roster, public.
-        roster: clients offered this round, as bound into the round's session.
+        sensitivity: sensitivity of the encoded update.
+        honest_fraction: guaranteed honest survivors ÷ roster, a public number.
+        roster: number of clients in the sum, as bound into the round's session.
     """
     roster = checks.plan.whole("the roster's size", roster)
     return math.sqrt(guaranteed_variance(noise, sensitivity) / (honest_fraction * roster))
@@ -133,7 +135,7 @@ def _check(multiplier: float) -> None:
 
 
 class _Noise(Part, frozen=True):
-    """What every noise of ours has: its strength."""
+    """The common field of all noises in this package: the noise multiplier."""
 
     noise_multiplier: float
 
@@ -147,7 +149,7 @@ class _Noise(Part, frozen=True):
 
 
 class _DiscreteGaussianShares(_Noise, frozen=True):
-    """Noise that the clients draw from the discrete Gaussian."""
+    """Noise shares from the discrete Gaussian."""
 
     distributed: ClassVar[bool] = True
 
@@ -168,8 +170,9 @@ def _gaussian_tail(variance: float, log_probability: float) -> float:
 class DistributedGaussian(_DiscreteGaussianShares, frozen=True, tag="gaussian"):
     """Shares of discrete Gaussian noise, accounted as one Gaussian plus a proven slack.
 
-    Any number of discrete Gaussian shares is within a factor e^(±τ) of one of their total variance,
-    and that one is N(0, σ²) post-processed with the variance held back (docs/privacy.md §4).
+    The sum of any number of discrete Gaussian shares is within a factor e^(±τ) of one discrete Gaussian of
+    their total variance.  That one is N(0, σ²), post-processed with the variance held back
+    (docs/privacy.md §4).
 
     Example:
         >>> DistributedGaussian(1.3).kind
@@ -182,10 +185,10 @@ class DistributedGaussian(_DiscreteGaussianShares, frozen=True, tag="gaussian"):
     def event(
         self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling
     ) -> RoundedGaussianSumEvent:
-        """The slack of all clients' shares, the server's, and the variance held back.
+        """The event of one release, with the slack of the shares of all clients and of the server.
 
-        It falls with the size of the smallest and grows with their number: the event takes the worst
-        of both, and refuses shares of less than two grid units.
+        The slack falls with the size of the smallest share and grows with the number of shares. The event
+        takes the worst of both, and refuses shares of less than two grid units.
         """
         local = share_stddev(self, sensitivity, shares.honest_fraction, shares.cap)
         return RoundedGaussianSumEvent(
@@ -207,7 +210,7 @@ class DistributedDiscreteGaussian(_DiscreteGaussianShares, frozen=True, tag="dis
     def event(
         self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling
     ) -> DiscreteGaussianSumEvent:
-        """Bounded with the smallest shares and the largest number of them, the server's counted in."""
+        """The event, for the smallest shares and their largest number, the server's share included."""
         return DiscreteGaussianSumEvent(
             self.noise_multiplier,
             local_stddev=share_stddev(self, sensitivity, shares.honest_fraction, shares.cap),
@@ -228,7 +231,7 @@ class DistributedSkellam(_Noise, frozen=True, tag="skellam"):
     held_back: ClassVar[float] = 0.0
 
     def event(self, sensitivity: Sensitivity, shares: Shares, sampling: Sampling) -> SkellamEvent:
-        """The sum is a Skellam variable itself: shares do not matter."""
+        """The event of one release; a sum of shares is a Skellam variable, so their sizes do not matter."""
         del shares
         return SkellamEvent(
             self.noise_multiplier,

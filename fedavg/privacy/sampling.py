@@ -1,4 +1,4 @@
-"""Who takes part in a round: samplers that state their own sampling scheme to the accountant."""
+"""Client sampling: samplers draw a round's cohort and state their sampling scheme to the accountant."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = ["Cohort", "CohortBounds", "DealtCohort", "FixedCohort", "PoissonCohor
 
 @dataclass(frozen=True, slots=True)
 class CohortBounds:
-    """Sizes between which a round runs, and the probability that a draw falls outside.
+    """The smallest and largest roster of a round, and the probability of a roster outside.
 
     Args:
-        floor: smaller cohorts are skipped.
-        cap: larger cohorts are skipped too, so that a size outside is one event, not two.
+        floor: smallest size; smaller cohorts are skipped.
+        cap: largest size; larger cohorts are skipped too, so that a size outside is one event, not two.
         outside: probability per round of a draw below `floor` or above `cap`, for the worse of two
             populations that differ by one client.
     """
@@ -40,20 +40,20 @@ class Cohort(Protocol):
     """A client sampler."""
 
     independent: ClassVar[bool]
-    """Whether one client's draw says nothing about another's; if not, what clients do may not depend on
-    earlier draws under differential privacy (docs/privacy.md §7)."""
+    """Whether the draws of two clients are independent. If they are not, then under differential privacy no
+    client's contribution may depend on earlier draws (docs/privacy.md §7)."""
 
     def expected_size(self, num_clients: int) -> float:
-        """Public expected cohort size, the divisor under differential privacy."""
+        """The public expected cohort size, which is the divisor under differential privacy."""
         ...
 
     def bounds(
         self, num_clients: int, floor: int, tail: float, attendance: float = 1.0
     ) -> CohortBounds:
-        """Floor and cap outside which a roster falls with probability about `tail` or less.
+        """Floor and cap such that a roster is outside with probability about `tail` or less.
 
-        A roster is what is left of a draw when at least a fraction `attendance` comes, each
-        client independently of its data.
+        A roster is the part of a draw that attends. At least a fraction `attendance` of the clients attends,
+        each client independently of its data.
         """
         ...
 
@@ -62,31 +62,32 @@ class Cohort(Protocol):
         ...
 
     def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
-        """Draw one round's roster from operating-system entropy."""
+        """Draw one round's cohort from operating-system entropy."""
         ...
 
     def again(self, left: Sequence[int], expected: float) -> tuple[int, ...] | None:
-        """Draw a round once more among those who are left; None where they are too few for `expected`."""
+        """Draw a round again from the clients in `left`; None if they are too few for `expected`."""
         ...
 
 
 class DealtCohort(Cohort, Protocol):
-    """A client sampler that knows how many of those drawn fall to one block of a model.
+    """A client sampler that knows how many of the drawn clients belong to one block of a model.
 
-    A plan that cuts the model into blocks needs one.
+    Plans that cut the model into blocks need such a sampler.
     """
 
     def block_bounds(
         self, count: int, num_clients: int, floor: int, tail: float, attendance: float
     ) -> CohortBounds:
-        """Sizes between which the roster of one block lies.
+        """Smallest and largest roster of one block.
 
         Args:
-            count: blocks B, each dealt ⌊num_clients/B⌋ or ⌈num_clients/B⌉ clients; B ≤ num_clients.
+            count: number of blocks B, each dealt ⌊num_clients/B⌋ or ⌈num_clients/B⌉ clients; B ≤ num_clients.
             num_clients: enrolled clients.
-            floor: least roster of one block, by the threat model.
-            tail: probability a round, about, that some block's roster lies outside; shared by a union bound.
-            attendance: part of a draw that comes at least, see `Cohort.bounds`.
+            floor: smallest roster of one block that the threat model allows.
+            tail: approximate probability, per round, that the roster of any block is outside; a union bound
+                divides it among the blocks.
+            attendance: least fraction of a draw that attends, see `Cohort.bounds`.
 
         Returns:
             Floor and cap of every block; `outside` counts all B.
@@ -96,7 +97,7 @@ class DealtCohort(Cohort, Protocol):
 
 @register("cohort")
 class PoissonCohort(Part, frozen=True, tag="poisson"):
-    """Every client joins a round with probability `rate`, by its own coin.
+    """A sampler in which every client joins a round with probability `rate`, independently of the others.
 
     Example:
         >>> PoissonCohort(0.15).expected_size(1000)
@@ -126,11 +127,12 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
     ) -> CohortBounds:
         """Lower quantile of Bin(num_clients, rate·attendance), upper one of Bin(num_clients, rate).
 
-        The lower one is raised to `floor` where that binds; a floor of 0 means that even an
-        empty round runs (its release is noise alone).
+        The lower quantile is raised to `floor` if it is smaller. With a floor of 0 even an empty round runs;
+        its release is noise alone.
 
-        The probability outside is taken at num_clients − 1, num_clients and num_clients + 1: the
-        neighbouring population has one client more or less.
+        The probability outside is the largest one at num_clients − 1, num_clients and num_clients + 1,
+        because
+        the neighbouring population has one client more or less.
         """
         least = self.rate * attendance
         quantile = max(int(binom.ppf(tail / 2, num_clients, least)) - 1, 0)
@@ -155,12 +157,12 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
         return CohortBounds(small.floor, max(small.cap, large.cap), min(1.0, count * outside))
 
     def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
-        """One coin a client."""
+        """Draw every client independently with probability `rate`."""
         joined = random_uniform(len(client_ids)) < self.rate
         return tuple(client_ids[int(i)] for i in np.flatnonzero(joined))
 
     def again(self, left: Sequence[int], expected: float) -> tuple[int, ...]:
-        """One coin for each client that is left, at a rate that gives the expected size.
+        """Draw each remaining client independently, at a rate that gives the expected size.
 
         Example:
             >>> PoissonCohort(0.1).again([3, 4], 2.0)
@@ -171,7 +173,7 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
 
 @register("cohort")
 class FixedCohort(Part, frozen=True, tag="fixed"):
-    """Exactly `size` clients a round, drawn without replacement.
+    """A sampler of exactly `size` clients a round, drawn without replacement.
 
     Accounting for it is not Poisson accounting; see `dp.FixedSizeSampling`.
 
@@ -192,14 +194,14 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
         return FixedSizeSampling(self.size, num_clients)
 
     def expected_size(self, num_clients: int) -> float:
-        """The size itself."""
+        """The size itself, which is not random."""
         self._check(num_clients)
         return float(self.size)
 
     def bounds(
         self, num_clients: int, floor: int, tail: float, attendance: float = 1.0
     ) -> CohortBounds:
-        """The cap is the size itself, the floor what is left of it in the worst case."""
+        """The cap is the size itself, and the floor is what remains of it in the worst case."""
         del tail
         self._check(num_clients)
         if self.size < floor:
@@ -213,7 +215,7 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
     def block_bounds(
         self, count: int, num_clients: int, floor: int, tail: float, attendance: float
     ) -> CohortBounds:
-        """See `DealtCohort`: of a fixed number of clients, a hypergeometric number falls to a block."""
+        """See `DealtCohort`; the number of drawn clients in one block is hypergeometric."""
         least, most = num_clients // count, -(-num_clients // count)
         drawn, each = int(self.expected_size(num_clients)), tail / count
         groups = [g for g in range(least - 1, most + 2) if 0 <= g <= num_clients]
@@ -226,7 +228,7 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
         return CohortBounds(low, min(cap, drawn), min(1.0, count * (below + above)))
 
     def again(self, left: Sequence[int], expected: float) -> tuple[int, ...] | None:
-        """As many as the first time, or None where fewer are left.
+        """Draw the same number of clients as the first time; None if fewer remain.
 
         Example:
             >>> FixedCohort(2).again([3, 4], 2.0), FixedCohort(2).again([4], 2.0)
@@ -235,7 +237,7 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
         return self.draw(left) if expected <= len(left) else None
 
     def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
-        """The `size` clients with the smallest of independent uniform keys."""
+        """Give every client an independent uniform key, and return those with the `size` smallest keys."""
         self._check(len(client_ids))
         order = np.argsort(random_uniform(len(client_ids)), kind="stable")[: self.size]
         return tuple(client_ids[int(i)] for i in np.sort(order))

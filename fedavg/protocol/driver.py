@@ -1,4 +1,4 @@
-"""Drives one round: carries bytes between a server and its parties until the sum stands."""
+"""The driver of one round: it carries bytes between a server and its parties until the sum is complete."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["Delivery", "Round", "RoundTraffic", "Transport", "run_round"]
 
 PROTOCOL_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
-"""What a peer's or a caller's fault raises, in any of the packages below."""
+"""Errors that the fault of a peer or of a caller raises, in any of the packages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One party's answer to what it was sent: messages, or (in a simulation) why there are none."""
+    """One party's answer: messages, or, in a simulation, the reason why there are none."""
 
     party: int
     messages: Sequence[bytes]
@@ -33,10 +33,10 @@ class Delivery:
 
 
 class Transport(Protocol):
-    """Carries messages to parties and yields their answers as they come."""
+    """Carries messages to parties and yields their answers in the order of arrival."""
 
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
-        """Deliver; a party that stays silent yields nothing."""
+        """Deliver the messages; a party that does not answer yields nothing."""
         ...
 
 
@@ -63,11 +63,11 @@ class Round(Protocol):
         ...
 
     def receive(self, sender: int, message: bytes) -> None:
-        """Take one message, or raise: the sender counts as silent from here on."""
+        """Take one message, or raise; after an error the sender counts as dropped out."""
         ...
 
     def advance(self) -> Mapping[int, Sequence[bytes]]:
-        """Close the stage and return the next messages; {} when the sum stands."""
+        """Close the stage and return the next messages; {} when the sum is complete."""
         ...
 
     def result(self) -> SumResult:
@@ -77,7 +77,7 @@ class Round(Protocol):
 
 @dataclass(slots=True)
 class RoundTraffic:
-    """Bytes, seconds and refusals of one round, for the server's operator."""
+    """Bytes, seconds and refused messages of one round, for the server's operator."""
 
     bytes_up: int = 0
     bytes_down: int = 0
@@ -85,7 +85,7 @@ class RoundTraffic:
     refused: dict[int, str] = field(default_factory=dict[int, str])
     failures: dict[int, str] = field(default_factory=dict[int, str])
     contributed: set[int] = field(default_factory=set[int])
-    """Clients whose vector has left towards a sum of this round, accepted or refused."""
+    """Clients that contributed: their vectors were sent towards a sum of this round, accepted or refused."""
     convictions: dict[int, Conviction] = field(default_factory=dict[int, "Conviction"])
     """Clients that a sum of this round has shown to cheat."""
 
@@ -101,11 +101,11 @@ def run_round(
     Args:
         server: the round's server, not yet opened.
         transport: carries the bytes.
-        traffic: filled in as the round goes, also when it aborts.
-        transcript: records every byte that the server saw, when given.
+        traffic: bytes and times; filled in during the round, even when it aborts.
+        transcript: when given, records every message that the server sent or received.
 
     Raises:
-        RoundAbortedError, secagg.Aborted, he.HeError: no sum, nothing revealed.
+        RoundAbortedError, secagg.Aborted, he.HeError: there is no sum, and nothing was revealed.
     """
     outgoing: Mapping[int, Sequence[bytes]] = server.open()
     while True:
@@ -142,7 +142,7 @@ def _carry(
             traffic.bytes_up += len(message)
             if transcript is not None:
                 transcript.record(stage, "up", delivery.party, message)
-            if collecting:  # refused or not, the vector has left its client
+            if collecting:  # even a refused vector has left its client and must not be sent again
                 traffic.contributed.add(delivery.party)
             try:
                 server.receive(delivery.party, message)

@@ -1,4 +1,4 @@
-"""What server and clients say to each other around a secure sum, and its bytes."""
+"""The messages between server and clients around a secure sum, and their encoding as bytes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = [
 
 
 class RoundStart(msgspec.Struct, frozen=True, array_like=True, tag="start"):
-    """Server → client: train on this model (float32, little endian), clip to this if it adapts.
+    """Server → client: train this model (float32, little endian), with this clip norm if it adapts.
 
-    `extras` holds what the stages of the plan send beside the model, by their kind.
-    `block` is the part that is trained, where the model is cut into blocks.
-    `attempt` counts from 0 within a round; `voided` names sums that came to nothing (`Plan.sequence`), so
-    that what clients kept of them is forgotten.
+    `extras` holds the data that stages of the plan send beside the model, by the kind of the stage.
+    `block` is the part to train, where the model is cut into blocks.
+    `attempt` counts from 0 within a round. `voided` lists the sums that failed (`Plan.sequence`), so that
+    clients discard the state that they kept for those sums.
     """
 
     round: int
@@ -42,14 +42,14 @@ class RoundStart(msgspec.Struct, frozen=True, array_like=True, tag="start"):
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
-    """Client → server: trained; nothing about the update or the data."""
+    """Client → server: training has ended; the message says nothing about the update or the data."""
 
     round: int
     attempt: int = 0
 
 
 class SumOpen(msgspec.Struct, frozen=True, array_like=True, tag="open"):
-    """Server → client: a secure sum begins among so many; its opening message."""
+    """Server → client: a secure sum begins, over this number of clients, with this opening message."""
 
     round: int
     roster_size: int
@@ -58,7 +58,7 @@ class SumOpen(msgspec.Struct, frozen=True, array_like=True, tag="open"):
 
 
 class OpenRequest(msgspec.Struct, frozen=True, array_like=True, tag="request"):
-    """Server → key holder: open the encrypted sum of this round, or of one block, whose chunks follow."""
+    """Server → key holder: open the encrypted sum of this round, or of one block; its chunks follow."""
 
     round: int
     roster_size: int
@@ -69,7 +69,7 @@ class OpenRequest(msgspec.Struct, frozen=True, array_like=True, tag="request"):
 
 
 class SumMessage(msgspec.Struct, frozen=True, array_like=True, tag="sum"):
-    """Either way: a message of the secure sum."""
+    """In both directions: a message of the secure sum."""
 
     round: int
     payload: bytes
@@ -78,8 +78,8 @@ class SumMessage(msgspec.Struct, frozen=True, array_like=True, tag="sum"):
 
 Message = RoundStart | Ready | SumOpen | OpenRequest | SumMessage
 
-_LONG = 1 << 16  # bytes; from here on a payload has msgpack's longest head
-_ENCODER = msgspec.msgpack.Encoder(order="deterministic")  # one form for extras, too
+_LONG = 1 << 16  # bytes; from this length on, msgpack writes its longest header before a payload
+_ENCODER = msgspec.msgpack.Encoder(order="deterministic")  # one form, for extras too
 _DECODER = msgspec.msgpack.Decoder(Message)
 
 
@@ -97,7 +97,7 @@ def decode(data: bytes) -> Message:
     """Read a message.
 
     Raises:
-        WireFormatError: bytes that are no message, or not its canonical form.
+        WireFormatError: the bytes are no message, or not in canonical form.
     """
     if data is _last.data:
         return _last.start
@@ -107,7 +107,7 @@ def decode(data: bytes) -> Message:
         raise WireFormatError("these bytes are no message of a round") from error
     if not _is_canonical(message, data):
         raise WireFormatError("a message in a non-canonical form")
-    if isinstance(message, RoundStart) and type(data) is bytes:  # what cannot change
+    if isinstance(message, RoundStart) and type(data) is bytes:  # an immutable object may be kept
         _last.keep(data, message)
     return message
 
@@ -118,7 +118,7 @@ def is_start(data: bytes) -> bool:
 
 
 def _is_canonical(message: Message, data: bytes) -> bool:
-    """Whether these are the bytes that `encode` gives; a long payload at the end is not copied for it."""
+    """Whether `encode` gives these bytes; a long payload at the end is compared without a copy."""
     if not isinstance(message, SumMessage) or len(message.payload) < _LONG:
         return _ENCODER.encode(message) == data
     tail = _ENCODER.encode(message.attempt)
@@ -130,7 +130,7 @@ def _is_canonical(message: Message, data: bytes) -> bool:
 
 
 class _LastStart:
-    """The round's first message: many clients of one process are sent the same object, and read it once."""
+    """The last `RoundStart`: many clients of one process receive the same object, and it is decoded once."""
 
     def __init__(self) -> None:
         self.data: bytes | None = None
@@ -145,21 +145,24 @@ _last = _LastStart()
 
 
 def start_digest(start: RoundStart) -> bytes:
-    """SHA-256 of a round's first message: the model, the attempt, and whatever else it says."""
+    """SHA-256 of a round's first message, which holds the model, the attempt and all its other fields."""
     if start is not _last.start or _last.data is None:
         return hashlib.sha256(_ENCODER.encode(start)).digest()
     if _last.digest is None:
-        _last.digest = hashlib.sha256(_last.data).digest()  # `decode` found them to be its bytes
+        _last.digest = hashlib.sha256(
+            _last.data
+        ).digest()  # `decode` checked that they are its bytes
     return _last.digest
 
 
 def round_context(
     plan_digest: bytes, round_index: int, roster_size: int, digest_of_start: bytes
 ) -> bytes:
-    """Digest that binds a secure sum to plan, round, roster size and the round's first message.
+    """Digest that binds a secure sum to the plan, the round, the roster size and the round's first message.
 
-    Clients with another model or clip norm hold another context, so their vectors do not enter the same sum
-    (Pasquini, Francati, Ateniese 2022); the roster size is bound because noise shares are sized by it.
+    Clients that received another model or clip norm compute another context, so their vectors do not enter
+    the same sum (Pasquini, Francati, Ateniese 2022).  The roster size is bound because it determines the size
+    of noise shares.
     """
     if round_index < 0 or roster_size < 0:
         raise LocalProtocolError("rounds and rosters count from 0")

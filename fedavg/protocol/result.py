@@ -1,4 +1,4 @@
-"""What one round gave: figures that may be published, and figures for the server's operator."""
+"""The result of one round: figures that may be published, and figures for the server's operator."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ if TYPE_CHECKING:
 __all__ = ["NOTHING_LEARNT", "RoundResult", "figure_of_row", "figure_row", "result_of_row"]
 
 NOTHING_LEARNT = "nothing-learnt"
-"""How a run ended to which no client contributed an update in any round: its model is the initial one."""
+"""How a run ended in which no client contributed an update in any round: its model is the initial one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundResult:
-    """What one round gave.
+    """The result of one round.
 
-    `accuracy`, `loss`, `figures`, `epsilon_release`, `clip` and `accuracy_as_sent` are of released models:
-    they may be published as far as the held-out rows may (`Figure.covered_by_epsilon`).  All else is for the
-    server's operator only, since published cohort sizes void `epsilon_release`.
+    `accuracy`, `loss`, `figures`, `epsilon_release`, `clip` and `accuracy_as_sent` depend on released models.
+    They may be published as far as the held-out rows may (`Figure.covered_by_epsilon`).  All other fields are
+    for the server's operator only, since `epsilon_release` does not hold once cohort sizes are published.
 
     Args:
-        round: counts from 1.
-        accuracy, loss: of the released model; None without an evaluation set.
-        epsilon_release: spent so far, for an observer of the released models; None without DP.
-        epsilon_server: spent so far, for the server; None when it sees more than noisy sums.
-        cohort: clients drawn.
-        survivors: clients in the sum.
+        round: number of the round, from 1.
+        accuracy, loss: figures of the released model; None without an evaluation set.
+        epsilon_release: epsilon so far, for an observer of the released models; None without DP.
+        epsilon_server: epsilon so far, for the server; None when it sees more than noisy sums.
+        cohort: number of clients drawn.
+        survivors: number of clients in the sum.
         skipped: why the round has no sum, or None; the model stays, or, under DP, moves by noise alone.
-        bytes_up, bytes_down: all messages of the round.
+        bytes_up, bytes_down: bytes of all messages of the round.
         seconds: wall time by stage.
-        clip: the round's clip norm, when it adapts: computed from earlier releases alone.
-        skipped_blocks: of a model cut into blocks, those without a sum, with the reason.
-        failures: clients that gave nothing, with the reason: what the server refused of them, or, in a
-            simulation, why they fell silent; a real server would only see the silence.
-        accuracy_as_sent: of the released model in the format of the broadcast, when that is no float32.
-        figures: of the released model on the held-out rows, the headline first, each beside its baseline; ()
-            without an evaluation set.
-        contributors: survivors whose training gave an update, which only a simulation knows: under noise a
-            client that cannot train sends zeros.  None where nobody looked.
-        convicted: clients that were shown to cheat in this round, with the reason; they are asked no more.
-        aborted: why earlier attempts at this round gave no sum; one that was not tried again has none.
+        clip: clip norm of the round, when it adapts: computed from earlier releases alone.
+        skipped_blocks: blocks without a sum, with the reason, when the model is cut into blocks.
+        failures: clients that contributed nothing, with the reason: the refusal of their message, or, in a
+            simulation, the cause of their drop-out; a real server would only see that they dropped out.
+        accuracy_as_sent: accuracy of the released model in the broadcast's format, when that is not float32.
+        figures: figures of the released model on the held-out rows, the headline first, each beside its
+            baseline; () without an evaluation set.
+        contributors: number of survivors whose training gave an update, which only a simulation knows: under
+            noise a client that cannot train sends zeros.  None where it was not counted.
+        convicted: clients that were shown to cheat in this round, with the reason; they are not asked again.
+        aborted: why earlier attempts at this round failed; () for a round that was not tried again.
     """
 
     round: int
@@ -74,20 +74,20 @@ class RoundResult:
 
 
 def figure_row(figure: Figure) -> dict[str, Any]:
-    """A figure as JSON has it, for `result_of_row` and for logs."""
+    """A figure as a JSON object, for `result_of_row` and for logs."""
     return asdict(figure)
 
 
 def result_of_row(row: Mapping[str, Any]) -> RoundResult:
-    """A result again, from what `dataclasses.asdict` and JSON made of it.
+    """Rebuild a result from the row that `dataclasses.asdict` and JSON made of it.
 
-    JSON makes words of the clients' numbers and lists of tuples.
+    JSON turns numbers of clients into strings, and tuples into lists.
 
     Args:
         row: fields by name.
 
     Raises:
-        KeyError, TypeError, ValueError: fields of another form.
+        KeyError, TypeError, ValueError: a field is missing or has another form.
 
     Example:
         >>> import json
@@ -107,10 +107,10 @@ def result_of_row(row: Mapping[str, Any]) -> RoundResult:
 
 
 def figure_of_row(row: Mapping[str, Any]) -> Figure:
-    """A figure again, from what `figure_row` and JSON made of it.
+    """Rebuild a figure from the row that `figure_row` and JSON made of it.
 
     Raises:
-        KeyError, TypeError: fields of another form.
+        KeyError, TypeError: a field is missing or has another form.
     """
     parts: dict[str, Any] = dict(row)
     parts["baseline"] = Baseline(**row["baseline"])

@@ -1,4 +1,4 @@
-"""Everything that the server saw, byte by byte, when recording is on."""
+"""A record, byte by byte, of everything that the server saw, when recording is switched on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Transcript:
     """A record of the server's view: all messages, in order.
 
     Args:
-        rounds: round indices to record; None records all of them.
+        rounds: indices of the rounds to record; None records all of them.
     """
 
     rounds: frozenset[int] | None = None
@@ -66,7 +66,7 @@ class Transcript:
 
 
 def describe(message: bytes, secure_sum: SecureSum) -> tuple[str, bytes]:
-    """Name a message's kind and return the bytes of the secure sum inside it, if any.
+    """The kind of a message, and the bytes of the secure sum inside it, if any.
 
     Example: a `Ready` is ("ready", b"").
     """
@@ -84,7 +84,7 @@ def describe(message: bytes, secure_sum: SecureSum) -> tuple[str, bytes]:
 def uploaded_vector(
     messages: Iterable[bytes], secure_sum: SecureSum
 ) -> NDArray[np.int64] | NDArray[np.uint64] | None:
-    """What the server holds of one client's input, from that client's messages, or None."""
+    """The numbers of one client's upload that the server received, from that client's messages, or None."""
     for message in messages:
         vector = secure_sum.uploaded(describe(message, secure_sum)[1])
         if vector is not None:

@@ -1,13 +1,14 @@
-"""A round of a model that is cut into blocks: one secure sum a block, then one step on all of them.
+"""A round of a model that is cut into blocks: one secure sum for each block, then one step on all of them.
 
-A block whose sum fails (too few clients, too many drop-outs) is skipped by itself: its parameters, and what
-the server's optimiser keeps of them, stay as they are; under differential privacy they move by noise alone.
+A block whose sum fails (too few clients, too many drop-outs) is skipped by itself. Its parameters, and the
+server optimiser's state for them, stay as they are; under differential privacy they move by noise alone.
 
-Under differential privacy the blocks of one round are one release.  A client adds to the sum of one block, at
-most C long, and the others do not depend on it: whom they are dealt, who is drawn and what they add are the
-same with it or without.  Every block's sum carries the full noise for C, so all of them together are the
-Gaussian mechanism at the plan's own multiplier, on the concatenation, whatever the number of blocks.  That
-a roster falls outside its bounds has a probability that δ counts for all blocks.
+Under differential privacy the sums of all blocks of one round are one release.  A client contributes a vector
+of length at most C to the sum of one block, and the other sums do not depend on the client: the assignment of
+clients to blocks, the draw and the contributions of the others are the same with the client or without it.
+Every block's sum carries the full noise for C.  All sums together are therefore the Gaussian mechanism at the
+plan's own multiplier, applied to the concatenation, whatever the number of blocks.  δ includes the
+probability that the roster of any block is outside its bounds.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ __all__ = ["BlockSums", "block_start", "run_blocks"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockSums:
-    """What came of a round's blocks, in the shape of one sum.
+    """The sums of a round's blocks, in the form of one sum.
 
     Args:
-        total: int64[Σ d'], the sums that stand, one after the other.
-        survivors: clients in any of them, in order.
-        skipped: blocks without a sum, with the reason.
-        update: float64[d], the mean update; zero where there is none.
+        total: int64[Σ d'], the sums that succeeded, one after the other.
+        survivors: clients in any of these sums, in order.
+        skipped: one line for each block without a sum, with the reason.
+        update: float64[d], the mean update; zero at coordinates without a sum.
     """
 
     total: NDArray[np.int64]
@@ -61,7 +62,7 @@ class BlockSums:
 
 @dataclass(slots=True)
 class _Gathered:
-    """Sums of updates and of weights by coordinate: windows may overlap."""
+    """Sums of updates and of weights for each coordinate, because windows may overlap."""
 
     totals: NDArray[np.float64]
     weights: NDArray[np.float64]
@@ -87,21 +88,21 @@ def run_blocks(
     cohort: Sequence[int],
     transcript: Transcript | None = None,
 ) -> BlockSums:
-    """Run one secure sum a block, each over the clients that it is dealt, and take the server's step.
+    """Run one secure sum for each block, over the block's clients, and take the server's step.
 
     Args:
-        blocks: the plan's.
-        resolution: of all blocks.
+        blocks: blocks of the plan.
+        resolution: the resolved plan, for all blocks.
         side: the server's material of the secure sum.
         transport: carries the bytes.
-        traffic: filled in as the round goes, over all blocks.
-        model: started from, and moved.
-        start: the round's first message, before it is cut.
+        traffic: collects bytes and times of all blocks; filled in during the round.
+        model: the global model; the round starts from it and moves it.
+        start: the round's first message, before it is cut into blocks.
         cohort: the clients drawn.
-        transcript: records every byte that the server saw, when given.
+        transcript: when given, records every message that the server sent or received.
 
     Raises:
-        RoundAbortedError: no block has a sum; the model stays as it was, or moves by noise alone.
+        RoundAbortedError: no block has a sum; the model did not change, or moved by noise alone.
     """
     index, size = start.round, model.vector.size
     gathered = _Gathered(np.zeros(size), np.zeros(size))
@@ -128,7 +129,9 @@ def run_blocks(
             traffic.seconds["decode"] = traffic.seconds.get("decode", 0.0) + spent
         except PROTOCOL_ERRORS as error:
             skipped.append(f"block {block}: {error}")
-            if resolution.plan.noise is not None:  # nothing else tells that the block has no sum
+            if (
+                resolution.plan.noise is not None
+            ):  # so that a block without a sum looks like the others
                 own = resolution.of_block(block)
                 opened = model.open(own, silence(own), 1)
                 gathered.add(places, opened.total, opened.divisor)
@@ -151,14 +154,14 @@ def run_blocks(
 def block_start(
     start: RoundStart, blocks: Blocks, block: int, places: NDArray[np.int64], model: GlobalModel
 ) -> RoundStart:
-    """The round's first message to one block's clients: with all parameters, or theirs alone.
+    """The round's first message to one block's clients, with all parameters or only those of the block.
 
     Args:
-        start: of the round, as for a model that is not cut.
-        blocks: the plan's.
-        block: whose clients it is for.
+        start: first message of the round, as for a model that is not cut.
+        blocks: blocks of the plan.
+        block: block of the clients who receive the message.
         places: the block's coordinates in this round.
-        model: the server's.
+        model: the server's model.
     """
     sent = start.model
     if blocks.sends_part:

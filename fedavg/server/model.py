@@ -1,4 +1,4 @@
-"""The server's model and what changes with it: its optimiser, its average, its clip norm."""
+"""The server's model and the state that changes with it: optimiser, averaged model and clip norm."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ __all__ = ["GlobalModel", "ModelState", "Opened", "silence"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelState:
-    """What the server keeps of the model from round to round.
+    """The state that the server keeps of the model from round to round.
 
     Args:
-        vector: float64[d], the model that training goes on from.
-        released: float64[d], the model as released last.
-        optimizer: the server optimiser's state.
-        clip: the clip norm of the next round, when it adapts.
-        arrays: float64[d] each, what client algorithms keep at the server, by name.
-        voided: numbers of the sums that came to nothing, where clients keep a state.
+        vector: float64[d], the model from which training continues.
+        released: float64[d], the model that was released last.
+        optimizer: state of the server's optimiser.
+        clip: clip norm of the next round, when it adapts.
+        arrays: float64[d] each, the state of client algorithms at the server, by name.
+        voided: numbers of the sums that failed, where clients keep a state.
     """
 
     vector: NDArray[np.float64]
@@ -57,8 +57,9 @@ class Opened:
 
     Args:
         total: float64[m], in real units.
-        divisor: what makes a mean of it: the survivors' weights, or the public expected number.
-        clipper: what the sum says of the next round's clip norm, when it adapts.
+        divisor: number that turns the total into a mean: the survivors' weights, or the public expected
+            number.
+        clipper: state of the next round's clip norm, when it adapts.
     """
 
     total: NDArray[np.float64]
@@ -68,24 +69,24 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Silence:
-    """The sum of nobody's update."""
+    """The sum of no updates."""
 
     total: NDArray[np.int64]
     survivors: tuple[int, ...] = ()
 
 
 def silence(resolution: Resolution) -> SumResult:
-    """A sum to which a roster of one sent nothing: all of its noise is the server's to add."""
+    """The sum of a roster of one client that sent nothing: the server adds all of its noise."""
     return _Silence(np.zeros(resolution.encoded_length, dtype=np.int64))
 
 
 class GlobalModel:
-    """Starts rounds and applies their sums.
+    """The global model: starts rounds and applies their sums.
 
     Args:
-        plan: how it is trained.
+        plan: the plan of the run.
         vector: float64[d], the initial model.
-        layout: of that vector.
+        layout: names and shapes of the tensors in `vector`.
     """
 
     def __init__(self, plan: Plan, vector: NDArray[np.float64], layout: Layout) -> None:
@@ -106,7 +107,7 @@ class GlobalModel:
 
     @property
     def state(self) -> ModelState:
-        """What a checkpoint keeps."""
+        """The state that a checkpoint stores."""
         return ModelState(
             vector=self.vector,
             released=self.released,
@@ -117,7 +118,7 @@ class GlobalModel:
         )
 
     def restore(self, point: ModelState) -> None:
-        """Go on from a state that was found to fit."""
+        """Continue from a state that was checked before."""
         self.vector, self.released = point.vector.copy(), point.released.copy()
         self.optimizer = point.optimizer
         if self.clipper is not None and point.clip is not None:
@@ -126,12 +127,12 @@ class GlobalModel:
         self.voided = tuple(point.voided)
 
     def void(self, round_index: int, attempt: int = 0) -> None:
-        """An attempt came to nothing after updates may have left: what clients kept of it is void."""
+        """Record that an attempt failed after updates may have been sent; clients discard its state."""
         if self._plan.keeps_state:
             self.voided = (*self.voided, self._plan.sequence(round_index, attempt))
 
     def start(self, round_index: int, attempt: int = 0) -> RoundStart:
-        """What the round's clients are sent."""
+        """The first message to the round's clients."""
         return RoundStart(
             round_index,
             self.codec.encode(self.vector),
@@ -147,16 +148,16 @@ class GlobalModel:
         """Add the server's noise, decode the sum, divide, and take the server's step.
 
         Args:
-            resolution: the plan.
+            resolution: the resolved plan.
             result: the round's sum.
-            round_index: counts from 0.
-            roster: clients among whom the sum was taken.
+            round_index: index of the round, from 0.
+            roster: number of clients among whom the sum was taken.
 
         Returns:
-            float64[d], the mean update; under random-k zero where nothing was sent.
+            float64[d], the mean update; under random-k, zero at coordinates that were not sent.
 
         Raises:
-            RoundAbortedError: weights that sum to zero; the model stays as it was.
+            RoundAbortedError: the weights sum to zero; the model did not change.
         """
         opened = self.open(resolution, result, roster)
         facts = resolution.facts(round_index)
@@ -167,23 +168,23 @@ class GlobalModel:
         return mean
 
     def release_noise(self, resolution: Resolution, round_index: int) -> None:
-        """Take the step of a round whose clients sent nothing: its noise alone.
+        """Take the step of a round that has no sum: with noise alone.
 
-        Under differential privacy a round without a sum releases this.  A model that stayed as it was would
-        say that the round failed, and one client may decide whether it does (docs/privacy.md §14).
+        Under differential privacy every round without a sum releases such a step.  An unchanged model would
+        reveal that the round failed, and one client may decide whether it fails (docs/privacy.md §14).
         """
         self.apply(resolution, silence(resolution), round_index, 1)
 
     def open(self, resolution: Resolution, result: SumResult, roster: int) -> Opened:
-        """Add the server's noise to one sum and decode it; the model stays as it is.
+        """Add the server's noise to one sum and decode it, without changing the model.
 
         Args:
-            resolution: the plan, of the sum's block where there are some.
+            resolution: the resolved plan; for a model in blocks, that of the block.
             result: the sum.
-            roster: clients among whom it was taken.
+            roster: number of clients among whom it was taken.
 
         Raises:
-            RoundAbortedError: weights that sum to zero.
+            RoundAbortedError: the weights sum to zero.
         """
         total = result.total
         stddev = resolution.server_stddev(roster, len(result.survivors))
@@ -212,10 +213,11 @@ class GlobalModel:
         """Take the server's step and release.
 
         Args:
-            mean: float64[d], the mean update; anything where nothing was summed.
-            round_index: counts from 0.
-            num_rounds: length of the run.
-            touched: bool[d], what has a mean; the rest keeps model and optimiser state.  None for all.
+            mean: float64[d], the mean update; ignored at coordinates that are not `touched`.
+            round_index: index of the round, from 0.
+            num_rounds: number of rounds in the run.
+            touched: bool[d], True at coordinates that have a mean; the others keep model and optimiser state.
+                None for all of them.
         """
         rule, progress = self._plan.server_optimizer, Progress(round_index, num_rounds)
         vector, state = rule.step(self.vector, mean, self.optimizer, progress)
@@ -227,7 +229,7 @@ class GlobalModel:
 
 
 def _kept(state: State, before: State, touched: NDArray[np.bool_]) -> State:
-    """The next state where a coordinate had an update, the one before where it had none."""
+    """The next state at coordinates that had an update, and the previous one elsewhere."""
     kept = dict(state)
     for name, value in state.items():
         old = before.get(name)

@@ -1,8 +1,8 @@
-"""Says, before a sum may be opened, whose vectors may be in it.
+"""Records, before a sum may be opened, which clients' vectors it may contain.
 
-The server of a round knows the moment: the stage in which clients' vectors arrive is about to be closed, and
-what follows (unmasking, or a key holder's work) may show the sum to somebody. Whoever keeps a journal writes
-it down then. A round that breaks off afterwards must not be summed again.
+The stage in which clients' vectors arrive is the last moment for this record: the steps that follow
+(unmasking, or the key holder's decryption) may reveal the sum. The record lets a restarted run refuse to sum
+the same round again after it broke off.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["AnnouncedSide"]
 
 
 class AnnouncedSide:
-    """A server's side whose sessions announce themselves before they may open.
+    """A server's side whose sessions announce that they may be opened, before they are.
 
     Args:
         side: the side that sums.
-        announce: called with the clients whose vectors have arrived, in part or whole, since this object
-            was made. What it raises keeps the sum closed.
+        announce: called with the clients from which vectors have arrived, partly or completely, since this
+            object was made. If it raises, the sum stays unopened.
     """
 
     def __init__(self, side: ServerSide, announce: Callable[[tuple[int, ...]], None]) -> None:

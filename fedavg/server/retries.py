@@ -1,9 +1,11 @@
-"""Rounds that give no sum, and are tried again with another cohort.
+"""Rounds that failed to give a sum and are attempted again with another cohort.
 
-A client's update of one round enters one sum at most: whoever's update has left, masked or encrypted, is not
-asked again in that round, and would refuse (`fedavg.client.client`).  So two attempts sum over disjoint
-clients, and no difference of them can single out one of them.  Under differential privacy there is one
-attempt.
+A client's update of one round enters at most one sum.  A client that has sent its update, masked or
+encrypted,
+is not asked again in that round, and would refuse (`fedavg.client.client`).  Two attempts therefore sum over
+disjoint sets of clients, and the difference of two sums never isolates one client.  Under differential
+privacy
+each round has one attempt only.
 """
 
 from __future__ import annotations
@@ -34,12 +36,12 @@ __all__ = ["Taken", "Tried", "persevere", "redraw", "take_sum"]
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What became of a round.
+    """The outcome of a round.
 
     Args:
-        cohort: of the last attempt.
-        aborted: why the earlier ones gave no sum.
-        skipped: why the last one gave none, or None.
+        cohort: cohort of the last attempt.
+        aborted: reasons why the earlier attempts failed.
+        skipped: reason why the last attempt failed, or None.
     """
 
     cohort: tuple[int, ...]
@@ -49,12 +51,12 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taken:
-    """What one attempt gave.
+    """The outcome of one attempt.
 
     Args:
-        sums: the sum, or those of all blocks one after the other.
+        sums: the sum, or the sums of all blocks one after the other.
         update: float64[d], the mean update.
-        missing: blocks without a sum, with the reason.
+        missing: one line for each block without a sum, with the reason.
     """
 
     sums: SumResult
@@ -69,14 +71,14 @@ def persevere(
     spent: Container[int],
     attempt: Callable[[int, tuple[int, ...]], None],
 ) -> Tried:
-    """Attempt a round until it gives a sum, as often as the plan allows.
+    """Attempt a round until it gives a sum, at most as often as the plan allows.
 
     Args:
-        resolution: the plan.
-        clients: the population.
-        cohort: asked first.
-        spent: clients whose update of this round has left; read after each attempt.
-        attempt: the number of the attempt and its cohort; raises when there is no sum.
+        resolution: the resolved plan.
+        clients: ids of all available clients.
+        cohort: cohort of the first attempt.
+        spent: clients whose update of this round has been sent; read after each attempt.
+        attempt: runs one attempt, given its number and its cohort; raises when there is no sum.
     """
     plan, aborted = resolution.plan, list[str]()
     least = plan.secure_sum.min_survivors(int(resolution.expected_cohort))
@@ -104,20 +106,20 @@ def take_sum(
     cohort: Sequence[int],
     transcript: Transcript | None,
 ) -> Taken:
-    """Run one sum over a cohort, or one a block, and move the model by it.
+    """Run one sum over a cohort, or one for each block, and move the model.
 
     Args:
-        model: moved when there is a sum, else left as it was, or, under DP, moved by noise alone.
-        resolution: the plan.
+        model: moved when there is a sum; otherwise unchanged, or, under DP, moved by noise alone.
+        resolution: the resolved plan.
         side: the server's material of the secure sum.
         transport: carries the bytes.
-        traffic: filled in as the round goes.
-        start: what the cohort is sent.
-        cohort: the clients that are asked.
-        transcript: records every byte that the server saw, when given.
+        traffic: bytes and times; filled in during the round.
+        start: the first message to the cohort.
+        cohort: clients that are asked.
+        transcript: when given, records every message that the server sent or received.
 
     Raises:
-        RoundAbortedError, secagg.Aborted, he.HeError: no sum, no update revealed.
+        RoundAbortedError, secagg.Aborted, he.HeError: there is no sum, and no update was revealed.
     """
     blocks = resolution.plan.blocks
     if blocks is not None:
@@ -140,15 +142,16 @@ def take_sum(
 def redraw(
     resolution: Resolution, clients: Sequence[int], spent: Container[int], least: int
 ) -> tuple[int, ...] | None:
-    """Another cohort, of the same expected size, for a round that gave no sum; None when too few are left.
+    """Draw another cohort of the same expected size after a failed attempt; None when too few clients remain.
 
-    Without differential privacy only: who came decides whether there is a second draw.
+    This is for runs without differential privacy, since clients' answers decide whether there is a second
+    draw.
 
     Args:
-        resolution: the plan.
-        clients: those who are here.
-        spent: those whose update of this round has left; it enters no second sum.
-        least: fewest clients worth another attempt.
+        resolution: the resolved plan.
+        clients: ids of the available clients.
+        spent: clients whose update of this round has been sent; they enter no second sum.
+        least: smallest number of clients for which another attempt is useful.
     """
     left = [client for client in clients if client not in spent]
     if len(left) < max(least, 1):

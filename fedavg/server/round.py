@@ -1,4 +1,4 @@
-"""The server of one round, and the key holder beside it: bytes in, bytes out, no reference to a client."""
+"""The server of one round, and the key holder; both exchange bytes and hold no reference to a client."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ __all__ = ["KeyHolder", "RoundServer"]
 
 
 class RoundServer:
-    """One round at the server: ask a cohort to train, then sum over those who are ready.
+    """One round at the server: it asks a cohort to train, then sums over the clients that are ready.
 
     Args:
-        resolution: the plan, its population and model.
+        resolution: the resolved plan, with its population and model.
         side: the server's material of the secure sum.
-        start: what the cohort is sent; each index of a round is used once.
-        cohort: the clients drawn for this round.
+        start: the first message to the cohort; use each round and attempt once.
+        cohort: clients drawn for this round.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class RoundServer:
         return () if self._session is None else self._session.convictions
 
     def open(self) -> dict[int, Sequence[bytes]]:
-        """First messages: the model, to every client of the cohort."""
+        """The first messages, which send the model to every client of the cohort."""
         message = encode(self._start)
         return dict.fromkeys(sorted(self._cohort), (message,))
 
@@ -87,9 +87,9 @@ class RoundServer:
         """Take one message.
 
         Raises:
-            WireFormatError, LocalProtocolError: no message, or one that is not awaited.
-            secagg.RemoteProtocolError, he.HeError: the secure sum refuses it; the sender counts
-                as silent from here on.
+            WireFormatError, LocalProtocolError: the bytes are no message, or the message is not awaited.
+            secagg.RemoteProtocolError, he.HeError: the secure sum refuses the message; the sender counts
+                as dropped out from now on.
         """
         decoded = decode(message)
         ours = isinstance(decoded, (Ready, SumMessage)) and self._is_ours(decoded)
@@ -106,10 +106,10 @@ class RoundServer:
         return (message.round, message.attempt) == (self._round, self._attempt)
 
     def advance(self) -> dict[int, Sequence[bytes]]:
-        """Close the stage and return the next messages; {} when the sum stands.
+        """Close the stage and return the next messages; {} when the sum is complete.
 
         Raises:
-            RoundAbortedError, secagg.Aborted, he.HeError: no sum, nothing revealed.
+            RoundAbortedError, secagg.Aborted, he.HeError: there is no sum, and nothing was revealed.
         """
         if self._session is None:
             return self._begin_sum()
@@ -127,7 +127,7 @@ class RoundServer:
             )
         context = round_context(self._resolution.digest, self._round, len(roster), self._digest)
         self._session = self._side.session(self._resolution.spec(len(roster), context), roster)
-        if not roster:  # an empty Poisson draw: the sum of no one, released as noise alone
+        if not roster:  # an empty Poisson draw: the release is noise alone
             self._session.advance()
             self._done = True
             return {}
@@ -153,7 +153,7 @@ class RoundServer:
 
     @property
     def roster(self) -> tuple[int, ...]:
-        """The clients among whom the sum was taken: those who were ready."""
+        """The clients among whom the sum was taken: those that were ready."""
         return tuple(sorted(self._ready))
 
     def result(self) -> SumResult:
@@ -164,13 +164,15 @@ class RoundServer:
 
 
 class KeyHolder:
-    """Opens one encrypted sum a round, once, after its checks.  Sees sums, never an update.
+    """The key holder: opens one encrypted sum a round, once, after its checks.
+
+    It sees sums, never a single update.
 
     Args:
-        resolution: the plan as agreed at enrolment.
+        resolution: the resolved plan, as agreed at enrolment.
         side: the key holder's material.
-        journal: where it records what it is about to open, so that it opens nothing twice after a restart
-            either, whatever key it then has and whatever the server asks; None forgets at the end.
+        journal: records each sum before it is opened, so that no sum is opened twice, even after a restart,
+            with another key or at the server's request. With None, this memory ends with the process.
     """
 
     def __init__(
@@ -181,16 +183,16 @@ class KeyHolder:
         self._journal = journal
         self._round = -1
         self._tried: set[bytes] = set()
-        self._opened = 0  # sums of this round
+        self._opened = 0  # number of sums opened in this round
 
     def handle(self, message: bytes) -> Sequence[bytes]:
         """Answer the server's request to open a sum.
 
         Raises:
-            LocalProtocolError: a second request for an attempt, one for a round that was opened, also before
-                a restart, or a roster outside the plan.
-            JournalError: what is about to be opened cannot be recorded.
-            he.HeError: a forged, foreign or too small sum.
+            LocalProtocolError: the request is the second one for an attempt, is for a round that was opened
+                already (possibly before a restart), or names a roster outside the plan's bounds.
+            JournalError: the sum cannot be recorded; it was not opened.
+            he.HeError: the sum is forged, belongs to another round, or is too small.
         """
         request = decode(message)
         if not isinstance(request, OpenRequest):
@@ -199,17 +201,17 @@ class KeyHolder:
         count, limit = blocks.count if blocks else 1, self._resolution.plan.retry_limit
         begun = request.round == self._round
         tried, opened = (self._tried, self._opened) if begun else (set[bytes](), 0)
-        # one sum a block and round; an update lies under one first message, since it leaves once a round
+        # One sum for each block and round. A client sends its update once a round, under one first message.
         spent = opened >= count or len(tried) >= count * (1 + limit)
         if request.round < self._round or request.start_digest in tried or spent:
             raise LocalProtocolError(f"the sum of round {request.round} was asked for before")
         if not 0 <= request.attempt <= limit:
-            raise LocalProtocolError(f"the plan has no attempt {request.attempt} at a round")
+            raise LocalProtocolError(f"the plan allows no attempt {request.attempt} at a round")
         resolution = self._of_block(request)
         bounds = self._resolution.bounds
         if not bounds.floor <= request.roster_size <= bounds.cap:
             raise LocalProtocolError(
-                f"a round among {request.roster_size} clients lies outside the plan's "
+                f"a sum over {request.roster_size} clients is outside the plan's bounds "
                 f"{bounds.floor} … {bounds.cap}"
             )
         if not begun:
@@ -228,7 +230,7 @@ class KeyHolder:
         return tuple(encode(SumMessage(request.round, data, request.attempt)) for data in answers)
 
     def _of_block(self, request: OpenRequest) -> Resolution:
-        """The plan of the sum that is to be opened: blocks have vectors of different lengths."""
+        """The resolved plan of the requested sum: blocks have vectors of different lengths."""
         blocks, block = self._resolution.plan.blocks, request.block
         if blocks is None and block is None:
             return self._resolution
@@ -237,7 +239,7 @@ class KeyHolder:
         return self._resolution.of_block(block)
 
     def _record(self, number: int) -> None:
-        """Write down that a round begins here; one that began before a restart may have been opened."""
+        """Record that a round begins; refuse a round that began before a restart and may have been opened."""
         if self._journal is None:
             return
         fact = (

@@ -53,7 +53,7 @@ def start(block, round_index=0):
 
 def asked_for_anothers_block():
     _, people, _ = enrolled("insecure-plain")
-    with pytest.raises(LocalProtocolError, match=r"trains block . in round 0 and was asked for"):
+    with pytest.raises(LocalProtocolError, match=r"trains block . in round 0, but was asked for"):
         people[0].handle(encode(start(1 - OWN[0])))
     for wrong in (None, 2, -1):
         with pytest.raises(LocalProtocolError, match="asked for"):

@@ -180,7 +180,7 @@ def test_an_update_that_has_left_enters_no_second_sum():
     for attempt in (0, 1):
         start = RoundStart(3, MODEL_BYTES, attempt=attempt)
         if attempt:
-            with pytest.raises(LocalProtocolError, match="one sum at most"):
+            with pytest.raises(LocalProtocolError, match="at most one sum"):
                 client.handle(encode(start))
             client._left_in = -1
         client.handle(encode(start))
