@@ -31,6 +31,7 @@ from fedavg.errors import PlanError
 from fedavg.federation.entry import enrolled
 from fedavg.federation.federation import Federation
 from fedavg.plan.plan import Budget
+from fedavg.training.compute import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import Resolution
     from fedavg.simulation.faults import Faults
+    from fedavg.training.compute import Compute
 
 __all__ = ["PlanAudit", "audit_plan"]
 
@@ -167,6 +169,7 @@ def audit_plan(
     in_the_clear: bool = True,
     faults: Faults | None = None,
     seed: int = 0,
+    compute: Compute = CPU,
     on_round: Callable[[RoundResult], None] | None = None,
 ) -> PlanAudit:
     """Run a plan with canaries among its clients, and judge its claim by what they show.
@@ -185,6 +188,7 @@ def audit_plan(
             the shares of noise stay those of the plan's own sum.
         faults: simulated drop-outs.
         seed: public seed of the order of examples.
+        compute: device and precision of the clients' training, as the plan is run with.
         on_round: told of every round.
 
     Raises:
@@ -220,6 +224,8 @@ def audit_plan(
         plan,
         faults=faults,
         seed=seed,
+        device=compute.device,
+        precision=compute.precision,
         simulation=simulation,
     )
     attack = _Attack(federation, simulation)

@@ -13,6 +13,7 @@ from fedavg.parts import Part, register
 from fedavg.simulation.population import InProcess, Population
 from fedavg.sums.interface import SecureSum
 from fedavg.sums.plain import InsecurePlain
+from fedavg.training.compute import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fedavg.simulation.faults import Faults
     from fedavg.simulation.interface import Enrolled
     from fedavg.sums.interface import ClientSide, Provision, ServerSide, SumSpec
+    from fedavg.training.compute import Compute
     from secagg import Identity
 
 __all__ = ["AuditedPopulation", "AuditedSimulation", "CanaryClient", "InTheClear"]
@@ -72,6 +74,7 @@ class AuditedPopulation(Population):
         datasets: of all clients, canaries included.
         faults: simulated drop-outs.
         canaries: directions by client id.
+        compute: where models are trained, and in which precision.
     """
 
     def __init__(
@@ -79,8 +82,9 @@ class AuditedPopulation(Population):
         datasets: Mapping[int, Dataset],
         faults: Faults,
         canaries: Mapping[int, NDArray[np.float32]],
+        compute: Compute = CPU,
     ) -> None:
-        super().__init__(datasets, faults)
+        super().__init__(datasets, faults, compute)
         self.canaries = dict(canaries)
         self._resolution: Resolution | None = None
 
@@ -144,7 +148,9 @@ class AuditedSimulation:
 
     def __call__(self, enrolled: Enrolled) -> InProcess:
         """See `SimulationFactory`."""
-        self._population = AuditedPopulation(enrolled.datasets, enrolled.faults, self._canaries)
+        self._population = AuditedPopulation(
+            enrolled.datasets, enrolled.faults, self._canaries, enrolled.compute
+        )
         return InProcess(self._population, enrolled.model, enrolled.layout)
 
 

@@ -83,6 +83,7 @@ def audit_configured(
             in_the_clear=not protected,
             faults=Faults(job.config.simulation.dropout or 0.0, config.seed),
             seed=config.seed,
+            compute=job.compute,
             on_round=lambda _: progress.advance(task),
         )
     _write(path, found)

@@ -313,8 +313,8 @@ def _scored(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _personal_table(personal: dict[str, Any]) -> None:
-    """Accuracy over the clients, each on its own examples."""
-    title = f"{personal['kind']}: accuracy of {personal['clients']:,} clients"
+    """The figure over the clients, each on its own examples, from the worst off."""
+    title = f"{personal['kind']}: {personal['figure']} of {personal['clients']:,} clients"
     table = Table(
         "model", "mean", "worst", "10 %", "median", "90 %", title=title, title_justify="left"
     )
@@ -322,12 +322,16 @@ def _personal_table(personal: dict[str, Any]) -> None:
         spread = personal[key]
         if spread is not None:
             shown = (spread[part] for part in ("mean", "worst", "q10", "median", "q90"))
-            table.add_row(name, *(f"{value:.1%}" for value in shown))
+            table.add_row(name, *(_figure_text(value, share=personal["share"]) for value in shown))
     _console.print(table)
     _console.print(
         "These are private to each client, and no epsilon covers them: personal.jsonl has them one by one.",
         highlight=False,
     )
+
+
+def _figure_text(value: float | None, *, share: bool) -> str:
+    return _percent(value) if share or value is None else f"{value:.4g}"
 
 
 def _percent(value: float | None) -> str:

@@ -93,7 +93,8 @@ def client_figure(bench: Workbench, vector: NDArray[np.floating], held: Dataset)
     """The headline figure of a model on one client's own examples, by which clients are compared."""
     headline = held.kind.suite.by_client
     loss = bench.resolution.plan.local_training.loss
-    scoring = Scoring(headline=headline, loss=loss, compute=bench.compute)
+    centre, scale = bench.unit
+    scoring = Scoring((), headline, False, centre, scale, loss, bench.compute)
     return evaluate(bench.model, bench.layout, vector, held, scoring).headline
 
 
@@ -101,9 +102,7 @@ def _score(
     client_id: int, examples: int, shared: Figure | None, personal: Figure, *, trained: bool
 ) -> Score:
     better = personal.greater_is_better
-    worst = (
-        -math.inf if better else math.inf
-    )  # in place of a figure that is not defined: NaN outputs
+    worst = -math.inf if better else math.inf  # in place of what is not defined: NaN outputs
     return Score(
         client_id,
         examples,
@@ -112,6 +111,7 @@ def _score(
         trained,
         personal.name,
         better,
+        personal.share,
     )
 
 

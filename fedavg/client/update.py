@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fedavg.protocol.messages import RoundStart
     from fedavg.sums.interface import ClientSide
     from fedavg.training.compute import Compute
+    from fedavg.training.evaluation import Unit
 
 __all__ = [
     "Prepared",
@@ -69,6 +70,7 @@ class Workbench:
         store: place where each client keeps its state for later rounds.
         trained: in a simulation, updates that another process has computed: client to round and Δ.
         compute: device and precision in which models are trained and scored.
+        unit: of labels that were brought to unit scale, in which they are scored.
     """
 
     resolution: Resolution
@@ -81,6 +83,7 @@ class Workbench:
         default_factory=dict[int, "tuple[int, NDArray[np.float64]]"]
     )
     compute: Compute = CPU
+    unit: Unit = ((), ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

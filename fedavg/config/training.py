@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from fedavg.config.models import personalization_of
 from fedavg.config.parts import part_of
 from fedavg.errors import ConfigError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import CONSTANT, Schedule
 from fedavg.optimizers.wrapped import Averaged, Scheduled
 from fedavg.parts import nested
+from fedavg.plan.stopping import check_stopping
 from fedavg.training.compute import Compute
 from fedavg.training.evaluation import Scoring
-from fedavg.training.stopping import EarlyStopping, check_stopping
+from fedavg.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -118,8 +120,10 @@ def check_training(config: Config) -> None:
         for part in nested((*scoring.metrics, scoring.headline)):
             part.check_here()
         stopping = stopping_of(config.evaluation)
-    if stopping is not None and config.privacy.noise != "none":
-        check_stopping(private=True)
+    if stopping is not None:
+        personal = personalization_of(config.personalization, training)
+        private = config.privacy.noise != "none"
+        check_stopping(personal, private=private, best=stopping.best)
 
 
 def modules_named(config: Config) -> tuple[str, ...]:

@@ -162,9 +162,9 @@ def _load_built_in(name: str, test_fraction: float, seed: int) -> Task:
     source = SOURCES.get(name)
     if source is None:
         near = difflib.get_close_matches(name.lower(), SOURCES, n=1, cutoff=0.3)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = f"did you mean {near[0]!r}? Built in are" if near else "built in are"
         raise DataError(
-            f"there is no data set {name!r}; {hint}Built in are {', '.join(SOURCES)}; "
+            f"there is no data set {name!r}; {hint} {', '.join(SOURCES)}; "
             "or give the path of an .npz, .csv, .tsv or .parquet file, or of a folder of images"
         )
     if source.schema is not None:

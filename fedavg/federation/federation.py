@@ -29,6 +29,7 @@ from fedavg.federation.watching import Recorded, Watch
 from fedavg.models.files import rest_digest
 from fedavg.models.spec import ModelSpec
 from fedavg.plan.resolution import resolve
+from fedavg.plan.stopping import check_stopping
 from fedavg.protocol.driver import PROTOCOL_ERRORS, RoundTraffic
 from fedavg.protocol.result import NOTHING_LEARNT, RoundResult
 from fedavg.server.openings import AnnouncedSide
@@ -39,7 +40,6 @@ from fedavg.simulation.interface import Enrolled
 from fedavg.simulation.pool import worker_pool
 from fedavg.simulation.population import in_process
 from fedavg.training.compute import Compute
-from fedavg.training.stopping import check_stopping
 from fedavg.training.threads import one_thread
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Federation(Released):
         plan: how it is protected and trained.
         evaluate: held-out examples on which each released model is scored; or those by client, pooled, and
             scored client by client on request; or a function that gets a copy of the released module and
-            returns a number, or several by name.
+            returns a number, or several by name (see `fedavg.federation.scoring.Scorer`).
         scoring: metrics, headline and whether the held-out rows are public; None takes what fits the labels.
         device: of training and scoring: "cpu", "cuda", "mps" or "auto"; protocol and noise stay on the CPU.
         precision: "float32", or "bfloat16" or "float16" for mixed precision (`torch.autocast`).
@@ -186,6 +186,7 @@ class Federation(Released):
         num_rounds: int,
         restart: Restart | None = None,
         until: Callable[[], bool] | None = None,
+        best: Callable[[], NDArray[np.float64] | None] | None = None,
     ) -> Generator[RoundResult]:
         """Enrol the clients and run up to `num_rounds` rounds, once.
 
@@ -197,7 +198,9 @@ class Federation(Released):
             restart: goes on from there.  A round that was charged and never finished gives no model, and
                 without noise one whose sum may have been opened; see `fedavg.federation.broken_off`.
             until: asked before each round; once it says yes the run ends, with `stopped == "early"`.  Without
-                noise only: see `fedavg.training.stopping`.
+                noise only: see `fedavg.plan.stopping`.
+            best: asked at the end for the model that the run keeps, float64[d] or None for the last one, from
+                which clients then make models of their own.
 
         Raises:
             CheckpointError: a restart of another plan, model, population or seed, or one that has too few
@@ -207,8 +210,9 @@ class Federation(Released):
         """
         if self.stopped != "unstarted":
             raise LocalProtocolError("a federation runs once: make a new one")
-        if until is not None:
-            check_stopping(private=self.plan.noise is not None)
+        if until is not None or best is not None:
+            private = self.plan.noise is not None
+            check_stopping(self.plan.personalization, private=private, best=best is not None)
         resolution = self.resolve(num_rounds)
         if restart is not None:
             self._restore(resolution, restart)
@@ -217,8 +221,9 @@ class Federation(Released):
         try:
             yield from self._rounds(resolution, transport, restart, until or _never)
             if self.plan.personalization is not None:
+                shared = self._chosen(None if best is None else best()).astype(np.float32)
                 with one_thread():
-                    self.scores = tuple(transport.score(self.released.astype(np.float32)))
+                    self.scores = tuple(transport.score(shared))
         except (KeyboardInterrupt, GeneratorExit):
             self.stopped = "interrupted"
             raise
@@ -226,9 +231,8 @@ class Federation(Released):
             transport.close()
 
     def _transport(self) -> Simulation:
-        members = Enrolled(
-            self._clients, self._model, self.layout, self._spec, self._faults, self._compute
-        )
+        here = (self._clients, self._model, self.layout, self._spec, self._faults)
+        members = Enrolled(*here, self._compute, self._unit)
         self._clients = {}
         return self._simulation(members)
 

@@ -50,6 +50,7 @@ class Released:
         self._model, self.layout, self._kept = set_up(built, head)
         self._compute = compute
         chosen = replace(scoring or Scoring(), loss=plan.local_training.loss, compute=compute)
+        self._unit = chosen.unit
         apart = bool(self._kept)
         self._scorer = Scorer(self._model, self.layout, evaluate, apart=apart, scoring=chosen)
         self._global = GlobalModel(plan, self.layout.flatten(self._model), self.layout)
@@ -58,6 +59,11 @@ class Released:
     def released(self) -> NDArray[np.float64]:
         """float64[d]: the model as released last."""
         return self._global.released
+
+    @property
+    def scores_models(self) -> bool:
+        """Whether each released model is scored."""
+        return self._scorer.scores
 
     def model(self, vector: NDArray[np.float64] | None = None) -> nn.Module:
         """A copy of the module with the released parameters; yours stays as you gave it.

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from fedavg.errors import ConfigError, MissingExtraError
-from fedavg.training.stopping import Watcher, check_stopping
+from fedavg.plan.stopping import check_stopping
+from fedavg.training.stopping import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,13 @@ class Results(Sequence["RoundResult"]):
 
     def __len__(self) -> int:
         return len(self._rounds)
+
+    @property
+    def kept(self) -> RoundResult | None:
+        """The round of the model that the run leaves; None without a round."""
+        if self.best_round is not None:
+            return next(result for result in self._rounds if result.round == self.best_round)
+        return self._rounds[-1] if self._rounds else None
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat mapping a round: its number, loss, each figure and its baseline, epsilon, cohort, …."""
@@ -109,7 +117,7 @@ def train(
             noise only.
 
     Raises:
-        PlanError: `stopping` under noise.
+        PlanError: `stopping` under noise, or of a plan that it does not fit (`fedavg.plan.stopping`).
         ConfigError: `stopping` without held-out examples, or a callback that cannot be called.
         What `Federation.run` raises.
     """
@@ -118,18 +126,23 @@ def train(
             raise ConfigError(f"a callback is a function of a round's result, not {callback!r:.80}")
     watcher = None
     if stopping is not None:
-        check_stopping(private=federation.plan.noise is not None)
+        plan = federation.plan
+        private = plan.noise is not None
+        check_stopping(plan.personalization, private=private, best=stopping.best)
+        if not federation.scores_models:
+            raise ConfigError("early stopping watches held-out examples: give evaluate=")
         watcher = Watcher(stopping)
     gathered: list[RoundResult] = []
     kept: NDArray[np.float64] | None = None
-    for result in federation.run(num_rounds, until=None if watcher is None else watcher.is_over):
+    until = None if watcher is None else watcher.is_over
+    best = (lambda: kept) if stopping is not None and stopping.best else None
+    for result in federation.run(num_rounds, until=until, best=best):
         gathered.append(result)
         better = watcher is not None and watcher.better(result.round, result.headline)
         if better and stopping is not None and stopping.best:
             kept = federation.released.copy()
         for callback in callbacks:
             callback(result)
-    best = None if watcher is None or kept is None else watcher.best_round
-    return Results(
-        gathered, federation.stopped, federation.released if kept is None else kept, best
-    )
+    released = federation.released if kept is None else kept
+    number = None if watcher is None or kept is None else watcher.best_round
+    return Results(gathered, federation.stopped, released, number)

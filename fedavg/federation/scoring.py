@@ -15,6 +15,7 @@ from fedavg.data.dataset import Dataset
 from fedavg.data.foreign import as_dataset
 from fedavg.errors import DataError
 from fedavg.federation.entry import check_evaluation, enrolled
+from fedavg.metrics.foreign import says_greater
 from fedavg.metrics.interface import Baseline, Figure, defined
 from fedavg.metrics.suite import metrics_at_end
 from fedavg.training.autograd import blamed
@@ -83,9 +84,12 @@ class Scorer:
         layout: the `Layout` of `model`.
         held: held-out examples; or held-out examples by client, which are pooled for the figures of all; or a
             function that gets a copy of the module in evaluation mode and returns a number, or several by
-            name; None scores nothing.
+            name, of which the larger is the better unless its attribute `greater_is_better` is False; None
+            scores nothing.
         apart: whether a part of the model stays at the clients: the rest alone predicts nothing.
         scoring: metrics, loss and device.
+
+    `scores` says whether there is anything to score.
 
     Raises:
         DataError: what is none of these.
@@ -110,7 +114,7 @@ class Scorer:
             self._data = _read(held)
         if self._data is not None:
             scoring.on(self._data)  # a metric that does not fit is refused here
-        self._scores = held is not None and not apart
+        self.scores = held is not None and not apart
 
     def check(self, clients: Mapping[int, Dataset]) -> None:
         """Refuse held-out labels of another kind than the clients'.
@@ -127,7 +131,7 @@ class Scorer:
         Raises:
             DataError, MissingExtraError: see `fedavg.training.evaluation.evaluate`.
         """
-        if not self._scores:
+        if not self.scores:
             return
         if self._data is None:
             self._by_function(vector)
@@ -153,7 +157,7 @@ class Scorer:
 
     def fully(self, vector: NDArray[np.floating]) -> Evaluation | None:
         """All figures that fit the labels, and those that were asked for; None where nothing is scored."""
-        if not self._scores or self._data is None:
+        if not self.scores or self._data is None:
             return self._of(vector)
         there, _ = metrics_at_end(self._data.kind.suite)
         scoring = replace(self._scoring, metrics=(*self._scoring.metrics, *there))
@@ -162,7 +166,7 @@ class Scorer:
 
     def predictions(self, vector: NDArray[np.floating]) -> Predictions | None:
         """What a model says of each held-out example; None without examples."""
-        if not self._scores or self._data is None:
+        if not self.scores or self._data is None:
             return None
         with one_thread():
             said = predict(self._model, self._layout, vector, self._data, self._scoring)[1]
@@ -172,14 +176,14 @@ class Scorer:
         """Each client's figures on its own held-out examples; {} where these are not known by client."""
         found: dict[int, Evaluation] = {}
         with one_thread():
-            for client, data in self._clients.items() if self._scores else ():
+            for client, data in self._clients.items() if self.scores else ():
                 headline = self._scoring.headline or data.kind.suite.by_client
                 scoring = replace(self._scoring, headline=headline)
                 found[client] = evaluate(self._model, self._layout, vector, data, scoring)
         return found
 
     def _of(self, vector: NDArray[np.floating]) -> Evaluation | None:
-        if not self._scores:
+        if not self.scores:
             return None
         with one_thread():
             if self._data is None:
@@ -217,7 +221,7 @@ class Scorer:
                     str(name),
                     defined(value),
                     _NO_RULE,
-                    greater_is_better=True,
+                    greater_is_better=says_greater(self._function),
                     covered_by_epsilon=covered,
                 )
             )

@@ -15,6 +15,7 @@ from fedavg.metrics.foreign import (
     ImportedMetric,
     ScikitLearnMetric,
     StatefulMetric,
+    says_greater,
 )
 from fedavg.parts import named, names, union
 
@@ -33,7 +34,8 @@ def metric_of(given: object) -> Metric:
     Args:
         given: a metric; the name of one, ours or a scorer of scikit-learn, with "-" or "_"; a mapping with a
             `kind` and its fields, as in a configuration; an import path "package.module:function"; a
-            function(labels, predicted); or a metric of torchmetrics.
+            function(labels, predicted), of which the larger value is the better one unless its attribute
+            `greater_is_better` is False; or a metric of torchmetrics.
 
     Raises:
         ConfigError: none of these; the nearest name is given.
@@ -54,7 +56,7 @@ def metric_of(given: object) -> Metric:
     if all(callable(getattr(given, member, None)) for member in ("reset", "update", "compute")):
         return StatefulMetric(cast("Any", given))
     if callable(given):
-        return FunctionMetric(given)
+        return FunctionMetric(given, says_greater(given))
     raise ConfigError(
         f"a metric is a name, an import path, or a function of labels and predictions, not {given!r:.80}"
     )
@@ -68,5 +70,5 @@ def _by_name(name: str) -> Metric:
         return ScikitLearnMetric(name)
     except (ConfigError, MissingExtraError) as error:
         near = difflib.get_close_matches(name, simple, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"{error}; {hint}Ours are {', '.join(simple)}") from error
+        hint = f"did you mean {near[0]!r}? Ours are" if near else "ours are"
+        raise ConfigError(f"{error}; {hint} {', '.join(simple)}") from error

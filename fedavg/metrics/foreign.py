@@ -58,6 +58,11 @@ def _asked(
     return _value(found, name)
 
 
+def says_greater(function: object) -> bool:
+    """Whether a larger value of one's own function is better: its attribute `greater_is_better`, or yes."""
+    return bool(getattr(function, "greater_is_better", True))
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionMetric:
     """A function of one's own: function(labels, predicted) returns a number, or several by name.
@@ -95,14 +100,15 @@ class ImportedMetric(Part, frozen=True, tag="imported"):
 
     Args:
         path: "package.module:function"; reading it runs that module's code.
-        higher_is_better: whether a larger value is a better one.
+        higher_is_better: whether a larger value is a better one; None takes what the function's own attribute
+            `greater_is_better` says, and yes where it has none.
 
     Raises:
         ConfigError: a text that is no such path; when it is used, a module or a name that is not there.
     """
 
     path: str
-    higher_is_better: bool = True
+    higher_is_better: bool | None = None
 
     targets: ClassVar[frozenset[str]] = _ALL
 
@@ -127,6 +133,8 @@ class ImportedMetric(Part, frozen=True, tag="imported"):
     @property
     def greater_is_better(self) -> bool:
         """See `Metric.greater_is_better`."""
+        if self.higher_is_better is None:
+            return says_greater(called(self.path, "the metric"))
         return self.higher_is_better
 
     def of(self, predictions: Predictions) -> float | Mapping[str, float]:

@@ -239,9 +239,9 @@ def _built_in(name: str) -> Callable[[tuple[int, ...], int], nn.Module]:
     factory = _BUILT_IN.get(name)
     if factory is None:
         near = difflib.get_close_matches(name.lower(), _BUILT_IN, n=1, cutoff=0.3)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = f"did you mean {near[0]!r}? Built in are" if near else "built in are"
         raise ConfigError(
-            f"there is no model {name!r}; {hint}Built in are {', '.join(_BUILT_IN)}; "
+            f"there is no model {name!r}; {hint} {', '.join(_BUILT_IN)}; "
             "or give 'package.module:factory'"
         )
     return factory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -98,13 +99,34 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Personal(msgspec.Struct, frozen=True):
-    """One line of `personal.jsonl`: one client's accuracies, private to it."""
+    """One line of `personal.jsonl`: one client's figures, private to it.
+
+    Args:
+        personal: of its own model; None where it is not defined, which is worse than any value.
+        shared: of the released model; None where there is no such model, or where it is not defined.
+        figure, greater_is_better, share: which figure that is, and how it reads.
+    """
 
     client: int
     examples: int
-    personal: float
+    personal: float | None
     shared: float | None = None
     trained: bool = True
+    figure: str = "accuracy"
+    greater_is_better: bool = True
+    share: bool = True
+
+    def text(self, value: float | None) -> str:
+        """A value of this figure in words."""
+        if value is None:
+            return "–"
+        return f"{value:.1%}" if self.share else f"{value:.4g}"
+
+    def worth(self, value: float | None) -> float:
+        """The larger, the better the value is."""
+        if value is None:
+            return -math.inf
+        return value if self.greater_is_better else -value
 
 
 class Message(msgspec.Struct, frozen=True):

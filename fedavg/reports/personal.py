@@ -1,12 +1,14 @@
-"""The report's part on clients' own models: how accuracy is spread over the clients."""
+"""The report's part on clients' own models: how their figure is spread over the clients."""
 
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedavg.algorithms.personal.scores import spread
 from fedavg.reports.figures import BLUE, GREY, ORANGE, figure
 
 if TYPE_CHECKING:
@@ -14,9 +16,10 @@ if TYPE_CHECKING:
 
     from fedavg.reports.data import Personal, Run
 
-__all__ = ["personal_accuracy", "personal_part"]
+__all__ = ["personal_lines", "personal_part"]
 
 _SHARED, _OWN = "released model", "own model"
+_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²"}
 _MARKED = 60  # so many clients, and no more, get a marker each
 
 
@@ -25,28 +28,44 @@ def personal_part(run: Run) -> dict[str, Any] | None:
     rows = run.personal
     if not rows:
         return None
-    drawn = json.dumps(personal_accuracy(rows), separators=(",", ":"), allow_nan=False)
+    drawn = json.dumps(personal_lines(rows), separators=(",", ":"), allow_nan=False)
     return {
         "says": _says(rows),
+        "name": figure_name(rows),
         "figure": drawn.replace("<", "\\u003c"),
-        "rows": [(name, _spread(values)) for name, values in _lines(rows)],
+        "rows": [(name, _spread(rows[0], values)) for name, values in _lines(rows)],
     }
 
 
-def _lines(rows: Sequence[Personal]) -> list[tuple[str, list[float]]]:
-    shared = [row.shared for row in rows if row.shared is not None]
-    personal = [row.personal for row in rows]
-    return [(_SHARED, shared), (_OWN, personal)] if shared else [(_OWN, personal)]
+def figure_name(rows: Sequence[Personal]) -> str:
+    """What the clients are compared by, as a page writes it."""
+    return _NAMES.get(rows[0].figure, rows[0].figure.replace("_", " ").capitalize())
 
 
-def _spread(values: Sequence[float]) -> list[str]:
-    low, middle, high = np.quantile(values, (0.1, 0.5, 0.9))
-    return [f"{value:.1%}" for value in (np.mean(values), min(values), low, middle, high)]
+def _lines(rows: Sequence[Personal]) -> list[tuple[str, list[float | None]]]:
+    own: list[float | None] = [row.personal for row in rows]
+    if not _shares_a_model(rows):
+        return [(_OWN, own)]
+    return [(_SHARED, [row.shared for row in rows]), (_OWN, own)]
+
+
+def _shares_a_model(rows: Sequence[Personal]) -> bool:
+    """Whether the released model predicts: then a figure that is missing is one that is not defined."""
+    return any(row.shared is not None for row in rows)
+
+
+def _spread(like: Personal, values: Sequence[float | None]) -> list[str]:
+    worst = -math.inf if like.greater_is_better else math.inf
+    found = spread(
+        [worst if value is None else value for value in values],
+        greater_is_better=like.greater_is_better,
+    )
+    return [like.text(found[name]) for name in ("mean", "worst", "q10", "median", "q90")]
 
 
 def _says(rows: Sequence[Personal]) -> str:
-    pairs = [(row.shared, row.personal) for row in rows if row.shared is not None]
-    if not pairs:
+    pairs = [(row.worth(row.shared), row.worth(row.personal)) for row in rows]
+    if not _shares_a_model(rows):
         return (
             f"{len(rows):,} clients were scored. Their heads stayed with them, so there is no shared "
             "model to compare with."
@@ -63,14 +82,20 @@ def _says(rows: Sequence[Personal]) -> str:
     return says
 
 
-def personal_accuracy(rows: Sequence[Personal]) -> dict[str, Any]:
-    """Accuracy of each client, ordered, one line a model.
+def personal_lines(rows: Sequence[Personal]) -> dict[str, Any]:
+    """The figure of each client, ordered from the worst off, one line a model.
 
     Args:
         rows: one a client, at least one.
     """
     styles = {_SHARED: (BLUE, "dash"), _OWN: (ORANGE, "solid")}
-    data = [_line(name, values, *styles[name]) for name, values in _lines(rows)]
+    like = rows[0]
+    data = [_line(like, name, values, *styles[name]) for name, values in _lines(rows)]
+    axis: dict[str, Any] = {"title": {"text": figure_name(rows)}, "zerolinecolor": GREY}
+    if like.share:
+        axis |= {"tickformat": ".0%", "range": [-0.02, 1.04]}
+    elif not like.greater_is_better:
+        axis |= {"rangemode": "tozero"}
     return figure(
         data,
         330,
@@ -84,25 +109,22 @@ def personal_accuracy(rows: Sequence[Personal]) -> dict[str, Any]:
             "tickvals": [0, 0.25, 0.5, 0.75, 1],
             "zeroline": False,
         },
-        yaxis={
-            "title": {"text": "Accuracy"},
-            "tickformat": ".0%",
-            "range": [-0.02, 1.04],
-            "zerolinecolor": GREY,
-        },
+        yaxis=axis,
     )
 
 
-def _line(name: str, values: Sequence[float], colour: str, dash: str) -> dict[str, Any]:
-    ordered = sorted(values)
+def _line(
+    like: Personal, name: str, values: Sequence[float | None], colour: str, dash: str
+) -> dict[str, Any]:
+    ordered = sorted(values, key=like.worth)
     places = ((np.arange(len(ordered)) + 0.5) / len(ordered)).tolist()
     return {
         "type": "scatter",
         "mode": "lines+markers" if len(ordered) <= _MARKED else "lines",
         "name": name,
         "x": [round(place, 4) for place in places],
-        "y": [round(value, 4) for value in ordered],
+        "y": [None if value is None else float(f"{value:.4g}") for value in ordered],
         "line": {"color": colour, "width": 2.5, "dash": dash, "shape": "hvh"},
         "marker": {"size": 5},
-        "hovertemplate": "%{y:.1%}<extra>" + name + "</extra>",
+        "hovertemplate": ("%{y:.1%}" if like.share else "%{y:.4g}") + "<extra>" + name + "</extra>",
     }

@@ -12,9 +12,11 @@ import msgspec
 
 from fedavg.algorithms.personal.scores import summary_of
 from fedavg.config.build import build_job, load_config
+from fedavg.config.training import stopping_of
 from fedavg.errors import CheckpointError, ConfigError
 from fedavg.federation.checkpoint import RunJournal
 from fedavg.federation.federation import Federation
+from fedavg.federation.results import train
 from fedavg.federation.shared import SharedBudget
 from fedavg.protocol.result import NOTHING_LEARNT, result_of_row
 from fedavg.protocol.transcript import Transcript
@@ -134,7 +136,7 @@ def _carry_out(
     directory.settle(last)
     summary = summary_of_run(job, resolution, federation, last) | {"seconds": clock.seconds}
     directory.write_json("summary.json", summary)
-    keeper = Keeper(job, directory, resumed=restart is not None)
+    keeper = Keeper(job, directory, restart)
     last, failures = _train(job, federation, resolution, keeper, console, clock, restart)
     summary = summary_of_run(job, resolution, federation, last) | {"seconds": clock.seconds}
     if job.plan.personalization is not None and federation.scores:
@@ -240,7 +242,7 @@ def _train(
     if restart is not None:
         directory.write_model(federation.model_file(restart.checkpoint.model.released))
     view_written = (directory.path / "server_view.json").exists()
-    rounds = federation.run(total, restart, keeper.until)
+    rounds = federation.run(total, restart, keeper.until, keeper.best)
     with bars(console) as progress:
         bar = progress.add_task(
             "protected", total=total, completed=done, status="enrolling clients"
@@ -301,16 +303,19 @@ def _baseline(job: Job, console: Console) -> dict[str, Any]:
         device=job.compute.device,
         precision=job.compute.precision,
     )
-    last: RoundResult | None = None
     with bars(console) as progress:
         bar = progress.add_task("unprotected", total=job.config.rounds, status="")
+
+        def show(result: RoundResult) -> None:
+            progress.update(bar, advance=1, status=status_of(result))
+
+        stopping = stopping_of(job.config.evaluation)  # as in the run: the two are compared
         try:
-            for result in federation.run(job.config.rounds):
-                last = result
-                progress.update(bar, advance=1, status=status_of(result))
+            results = train(federation, job.config.rounds, callbacks=(show,), stopping=stopping)
         except KeyboardInterrupt:
             console.print("Interrupted: no figures without protection.")
             return {}
-    if last is None or last.headline is None:
+    kept = results.kept
+    if kept is None or kept.headline is None:
         return {}
-    return {"baseline_accuracy": last.accuracy, "unprotected": last.headline.value}
+    return {"baseline_accuracy": kept.accuracy, "unprotected": kept.headline.value}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.config.build import Job
+    from fedavg.federation.checkpoint import Restart
     from fedavg.federation.federation import Federation
     from fedavg.protocol.result import RoundResult
     from fedavg.runs.directory import RunDirectory
@@ -32,25 +33,40 @@ class Keeper:
     Args:
         job: what was asked for.
         directory: of the run; its log is read where the run goes on.
-        resumed: whether it goes on.
+        restart: where it goes on from; None for a run that begins.
     """
 
-    def __init__(self, job: Job, directory: RunDirectory, *, resumed: bool) -> None:
+    def __init__(self, job: Job, directory: RunDirectory, restart: Restart | None) -> None:
         self.directory = directory
         self.vector: NDArray[np.float64] | None = None
         rule = stopping_of(job.config.evaluation)
         self._watcher = None if rule is None else Watcher(rule)
         self._keeps = rule is not None and rule.best
-        if resumed and self._watcher is not None:
+        if restart is not None and self._watcher is not None:
+            better = False
             for row in _rows(directory):
                 figures: list[dict[str, Any]] = row.get("figures", [])
                 headline = figure_of_row(figures[0]) if figures else None
-                self._watcher.better(int(row["round"]), headline)
+                better = self._watcher.better(int(row["round"]), headline)
+            if better and self._keeps:  # a kill may fall between a round's log and its model
+                directory.write_array(_BEST, restart.checkpoint.model.released)
 
     @property
     def until(self) -> Callable[[], bool] | None:
         """Whether the run is over, for `Federation.run`; None where nothing ends it early."""
         return None if self._watcher is None else self._watcher.is_over
+
+    @property
+    def best(self) -> Callable[[], NDArray[np.float64] | None] | None:
+        """The best round's model so far, for `Federation.run`; None where the last one is kept."""
+        return self._best if self._keeps else None
+
+    def _best(self) -> NDArray[np.float64] | None:
+        path = self.directory.path / _BEST
+        if self._watcher is None or self._watcher.best_round is None or not path.exists():
+            return None
+        vector: NDArray[np.float64] = np.load(path, allow_pickle=False)
+        return vector
 
     def take(self, result: RoundResult, federation: Federation) -> None:
         """Look at one round, and keep its model when it is the best so far."""
@@ -61,12 +77,11 @@ class Keeper:
 
     def keep(self, federation: Federation) -> dict[str, Any]:
         """At the end, make the best round's model the run's, and say in the summary which one it is."""
-        path = self.directory.path / _BEST
-        if self._watcher is None or self._watcher.best_round is None or not path.exists():
+        best = self._best()
+        if self._watcher is None or best is None:
             return {}
-        best: NDArray[np.float64] = np.load(path, allow_pickle=False)
         self.directory.write_model(federation.model_file(best))
-        path.unlink()
+        (self.directory.path / _BEST).unlink()
         self.vector = best
         number = self._watcher.best_round
         row = next((row for row in _rows(self.directory) if row["round"] == number), {})

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fedavg.protocol.driver import Delivery
     from fedavg.simulation.faults import Faults
     from fedavg.training.compute import Compute
+    from fedavg.training.evaluation import Unit
 
 __all__ = ["Enrolled", "Party", "Simulation", "SimulationFactory"]
 
@@ -45,6 +46,7 @@ class Enrolled:
         spec: how another process builds the same module; None where the federation was given a module.
         faults: simulated drop-outs.
         compute: where models are trained and scored, and in which precision.
+        unit: of labels that were brought to unit scale, in which clients' own models are scored.
     """
 
     datasets: Mapping[int, Dataset]
@@ -53,6 +55,7 @@ class Enrolled:
     spec: ModelSpec | None
     faults: Faults
     compute: Compute
+    unit: Unit = ((), ())
 
 
 class Simulation(Protocol):

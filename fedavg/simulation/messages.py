@@ -53,6 +53,7 @@ class Enrol(msgspec.Struct, frozen=True, array_like=True, tag="enrol"):
     fault_seed: int
     device: str = "cpu"
     precision: str = "float32"
+    unit: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
 
 class Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):

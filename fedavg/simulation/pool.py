@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from fedavg.simulation.messages import Reply, Request
     from fedavg.simulation.shared_memory import Pipe, Place
     from fedavg.training.compute import Compute
+    from fedavg.training.evaluation import Unit
 
 __all__ = ["WorkerPool", "worker_pool"]
 
@@ -100,6 +101,7 @@ class WorkerPool:
         workers: processes, at least one.
         faults: simulated drop-outs.
         compute: where models are trained and scored, and in which precision.
+        unit: of labels that were brought to unit scale.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class WorkerPool:
         workers: int,
         faults: Faults,
         compute: Compute | None = None,
+        unit: Unit = ((), ()),
     ) -> None:
         workers = checks.usage.whole("workers", workers)
         start_early()
@@ -142,7 +145,7 @@ class WorkerPool:
             mine = [held for client, held in self._holdings.items() if self._home[client] == worker]
             device = "cpu" if compute is None else compute.device
             precision = "float32" if compute is None else compute.precision
-            self._send(worker, Enrol(mine, faults.rate, faults.seed, device, precision))
+            self._send(worker, Enrol(mine, faults.rate, faults.seed, device, precision, unit))
 
     def _deposit(self, datasets: Mapping[int, Dataset]) -> list[Holding]:
         return [
@@ -372,4 +375,5 @@ def worker_pool(enrolled: Enrolled, *, workers: int) -> WorkerPool:
         workers=workers,
         faults=enrolled.faults,
         compute=enrolled.compute,
+        unit=enrolled.unit,
     )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fedavg.simulation.faults import Faults
     from fedavg.simulation.interface import Enrolled, Party
     from fedavg.training.compute import Compute
+    from fedavg.training.evaluation import Unit
 
 __all__ = ["InProcess", "Population", "ask", "in_process"]
 
@@ -55,12 +56,17 @@ class Population:
         datasets: each client's own examples.
         faults: simulated drop-outs.
         compute: where models are trained and scored, and in which precision.
+        unit: of labels that were brought to unit scale.
     """
 
     def __init__(
-        self, datasets: Mapping[int, Dataset], faults: Faults, compute: Compute = CPU
+        self,
+        datasets: Mapping[int, Dataset],
+        faults: Faults,
+        compute: Compute = CPU,
+        unit: Unit = ((), ()),
     ) -> None:
-        self._compute = compute
+        self._compute, self._unit = compute, unit
         self._datasets = dict(datasets)
         self._faults = faults
         self._identities = {client: Identity.generate() for client in self._datasets}
@@ -85,7 +91,7 @@ class Population:
         side = resolution.plan.secure_sum.client_side(material)
         kept = MemoryStore() if store is None else store
         bench = self._bench = Workbench(
-            resolution, model, layout, side, seed, kept, compute=self._compute
+            resolution, model, layout, side, seed, kept, compute=self._compute, unit=self._unit
         )
         self._clients = {
             client: Client(client, data, self._identities[client], bench)
@@ -247,7 +253,7 @@ class InProcess:
 
 def in_process(enrolled: Enrolled) -> InProcess:
     """Clients in this process: the simulation of a federation without workers."""
-    population = Population(enrolled.datasets, enrolled.faults, enrolled.compute)
+    population = Population(enrolled.datasets, enrolled.faults, enrolled.compute, enrolled.unit)
     return InProcess(population, enrolled.model, enrolled.layout)
 
 

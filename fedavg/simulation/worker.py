@@ -115,7 +115,7 @@ class _Worker:
         datasets = {holding.client: self._dataset(holding) for holding in request.holdings}
         faults = Faults(request.fault_rate, request.fault_seed)
         compute = Compute(request.device, request.precision)
-        self._population = Population(datasets, faults, compute)
+        self._population = Population(datasets, faults, compute, request.unit)
         self._send(Publics(self._population.publics()))
 
     def _dataset(self, holding: Holding) -> Dataset:

@@ -10,16 +10,18 @@ import msgspec
 
 from dp import DpError
 from fedavg.config.build import build_job
+from fedavg.config.training import stopping_of
 from fedavg.errors import ConfigError, FedAvgError
 from fedavg.federation.federation import Federation
+from fedavg.federation.results import train
 from fedavg.simulation.faults import Faults
 from he import HeError
 from secagg import SecAggError
 
 if TYPE_CHECKING:
     from fedavg.config.build import Config, Job
+    from fedavg.federation.results import Results
     from fedavg.plan.resolution import Resolution
-    from fedavg.protocol.result import RoundResult
 
 __all__ = ["REFUSALS", "Derived", "Measured", "check", "measure"]
 
@@ -54,7 +56,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What one finished run gave.
 
     Args:
-        accuracy, loss: of the last released model, on held-out examples.
+        accuracy, loss: of the model that the run keeps, the last or the best one, on held-out examples.
         headline, headline_value: the figure that says most about the task, and its value.
         headline_greater, headline_share: whether more of it is better, and whether it is a share.
         baseline_rule, baseline_accuracy, headline_baseline: the constant prediction on the same examples, its
@@ -118,7 +120,7 @@ def measure(config: Config, derived: Derived) -> Measured:
     wall, cpu = time.perf_counter(), time.process_time()
     job = build_job(_calibrated(config, derived))
     federation = _federation(job)
-    results = list(federation.run(config.rounds))
+    results = train(federation, config.rounds, stopping=stopping_of(config.evaluation))
     return _measured(
         job,
         results,
@@ -173,9 +175,9 @@ def _derived(job: Job, resolution: Resolution) -> Derived:
 
 
 def _measured(
-    job: Job, results: list[RoundResult], *, stopped: str, seconds: float, cpu_seconds: float
+    job: Job, results: Results, *, stopped: str, seconds: float, cpu_seconds: float
 ) -> Measured:
-    last = results[-1] if results else None
+    last = results.kept
     headline = None if last is None else last.headline
     accuracy = (
         None if last is None else next((f for f in last.figures if f.name == "accuracy"), None)

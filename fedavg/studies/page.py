@@ -8,7 +8,7 @@ from fedavg.errors import ReportError
 from fedavg.reports.page import payload, render_page
 from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, front_of, label_of
 from fedavg.studies.table import groups_of
-from fedavg.studies.troubles import troubles_of
+from fedavg.studies.troubles import notices_of, troubles_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["write_study_page"]
 
 _NO_VALUE = "–"
+_ENDS = {
+    "budget": ", budget spent",
+    "early": ", stopped early",
+    "nothing-learnt": ", nothing learnt",
+}
 _DASH_ARRAYS = {"dot": "2 3", "dash": "6 4", "longdash": "10 4"}
 
 
@@ -68,11 +73,7 @@ def _content(table: Table) -> dict[str, Any]:
         "troubles": troubles_of(table),
         "excluded": table.excluded,
         "missing": table.count("missing"),
-        "warnings": [
-            (label_of(group.settings), text)
-            for group in groups
-            for text in group.rows[0].values["warnings"]
-        ],
+        "warnings": notices_of(table),
     }
 
 
@@ -230,7 +231,7 @@ def _rounds(value: dict[str, Any]) -> str:
     if not value:
         return _NO_VALUE
     skipped = f" ({value['skipped_rounds']} skipped)" if value["skipped_rounds"] else ""
-    return f"{value['rounds']}{skipped}{', budget spent' if value['stopped'] == 'budget' else ''}"
+    return f"{value['rounds']}{skipped}{_ENDS.get(value['stopped'], '')}"
 
 
 def _short(row: Row) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Cells that did not run, by reason: many refusals are one fault, and what the cells share says which."""
+"""Cells that did not run, and warnings of those that did, by reason: what they share tells the fault."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fedavg.studies.table import Row, Table
 
-__all__ = ["Trouble", "troubles_of"]
+__all__ = ["Trouble", "notices_of", "troubles_of"]
 
 _NUMBER = re.compile(r"\d[\d,.]*")
 _MOST_VALUES = 8
@@ -24,7 +24,7 @@ class Trouble:
     """Cells with one reason.
 
     Args:
-        state: "refused" or "failed".
+        state: "refused" or "failed", or "warned" of cells that ran.
         reason: of the first of them; the others' differ in numbers and in the cells' own settings at most.
         cells: how many they are.
         shared: what all of them have in common and other cells of the study have not; "" for nothing.
@@ -40,26 +40,39 @@ class Trouble:
 
 def troubles_of(table: Table) -> tuple[Trouble, ...]:
     """The cells that were refused or failed, grouped by reason, the commonest first."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in table.rows:
-        if row.state in ("failed", "refused"):
-            groups.setdefault((row.state, _pattern(row)), []).append(row)
-    found = [
-        _trouble(state, rows, [row for row in table.rows if row not in rows])
-        for (state, _), rows in groups.items()
-    ]
+    rows = [row for row in table.rows if row.state in ("failed", "refused")]
+    return _grouped(table, [(row.state, row.reason, row) for row in rows])
+
+
+def notices_of(table: Table) -> tuple[Trouble, ...]:
+    """What finished cells were warned of, grouped by warning, the commonest first."""
+    done = [row for row in table.rows if row.state == "done"]
+    return _grouped(
+        table, [("warned", text, row) for row in done for text in row.values["warnings"]]
+    )
+
+
+def _grouped(table: Table, said: Sequence[tuple[str, str, Row]]) -> tuple[Trouble, ...]:
+    """By state and pattern of the text: state, text and row each."""
+    groups: dict[tuple[str, str], list[tuple[str, Row]]] = {}
+    for state, text, row in said:
+        groups.setdefault((state, _pattern(text, row)), []).append((text, row))
+    found: list[Trouble] = []
+    for (state, _), members in groups.items():
+        rows = [row for _, row in members]
+        others = [row for row in table.rows if row not in rows]
+        found.append(_trouble(state, members[0][0], rows, others))
     return tuple(sorted(found, key=lambda trouble: -trouble.cells))
 
 
-def _pattern(row: Row) -> str:
+def _pattern(text: str, row: Row) -> str:
     """A reason without its numbers and without the words that the row's own settings put into it."""
-    text = row.reason
     for value in {value for value in row.settings.values() if isinstance(value, str) and value}:
         text = re.sub(rf"(?<![\w-]){re.escape(value)}(?![\w-])", "#", text)
     return _NUMBER.sub("#", text)
 
 
-def _trouble(state: str, rows: Sequence[Row], others: Sequence[Row]) -> Trouble:
+def _trouble(state: str, reason: str, rows: Sequence[Row], others: Sequence[Row]) -> Trouble:
     keys = dict.fromkeys(key for row in rows for key in row.settings)
     shared: dict[str, Any] = {}
     differs: list[tuple[str, str]] = []
@@ -69,9 +82,7 @@ def _trouble(state: str, rows: Sequence[Row], others: Sequence[Row]) -> Trouble:
             differs.append((key, _listed(mine)))
         elif mine and _values(others, key) - mine:
             shared[key] = rows[0].settings.get(key)
-    return Trouble(
-        state, rows[0].reason, len(rows), label_of(shared) if shared else "", tuple(differs)
-    )
+    return Trouble(state, reason, len(rows), label_of(shared) if shared else "", tuple(differs))
 
 
 def _values(rows: Iterable[Row], key: str) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from fedavg.models.layout import Layout
     from fedavg.training.compute import Compute
 
-__all__ = ["Evaluation", "Scoring", "evaluate", "predict"]
+__all__ = ["Evaluation", "Scoring", "Unit", "evaluate", "predict"]
+
+Unit: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
+"""Centre and scale of numbers that were brought to unit scale, a column each; ((), ()) leaves them."""
 
 _EVALUATION_BATCH = 2048
 _FEW_OUTPUTS = 1024  # up to here predictions are computed in float64
@@ -119,6 +122,11 @@ class Scoring:
                 )
             found.setdefault(metric.name, metric)
         return list(found.values())
+
+    @property
+    def unit(self) -> Unit:
+        """Centre and scale of the labels, for whoever scores in another place."""
+        return tuple(self.label_centre), tuple(self.label_scale)
 
     def in_own_unit(self, predictions: Predictions) -> Predictions:
         """Predictions and labels of numbers in the unit that the labels had before they were scaled."""

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING
 
 from dp.checks import assign
 from fedavg import checks
-from fedavg.errors import ConfigError, PlanError
+from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedavg.metrics.interface import Figure
 
-__all__ = ["EarlyStopping", "Watcher", "check_stopping"]
-
-_NOT_COVERED = (
-    "under noise neither early stopping nor the best round is offered: which model is released would then "
-    "depend on the held-out rows, which no noise protects, and epsilon would not cover that; choose the "
-    "number of rounds beforehand"
-)
+__all__ = ["EarlyStopping", "Watcher"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +42,6 @@ class EarlyStopping:
         assign(self, min_delta=checks.config.at_least("min_delta", self.min_delta, 0))
         if self.patience is None and not self.best:
             raise ConfigError("early stopping without patience and without best changes nothing")
-
-
-def check_stopping(*, private: bool) -> None:
-    """Refuse to stop a run under noise by its held-out rows, before anything is charged.
-
-    Args:
-        private: whether the run has noise.
-
-    Raises:
-        PlanError: it has, with the reason.
-    """
-    if private:
-        raise PlanError(_NOT_COVERED)
 
 
 class Watcher:

@@ -300,3 +300,63 @@ def test_a_body_is_the_start_of_a_run_with_a_fresh_head(tmp_path):
     config.write_text(text.replace(start, f'{start}\nfresh = ["layers.1.*"]'))
     again = runner.invoke(app, ["run", str(config), "--out", str(tmp_path / "again")])
     assert again.exit_code == 0, again.output
+
+
+REGRESSION = """
+rounds = 3
+baseline = false
+[data]
+name = "{data}"
+target = "price"
+client = "shop"
+[model]
+name = "softmax"
+[cohort]
+rate = 1.0
+[secure_sum]
+kind = "insecure-plain"
+[privacy]
+noise = "none"
+[simulation]
+workers = {workers}
+dropout = 0.0
+[personalization]
+kind = "finetune"
+"""
+
+
+def test_errors_of_own_models_are_in_the_labels_own_unit(tmp_path):
+    """Prices in the hundreds of thousands: trained at unit scale, scored and shown in their own unit."""
+    rng = np.random.default_rng(0)
+    lines = ["shop,size,price"]
+    for row in range(240):
+        size = rng.uniform(20, 200)
+        shop = row % 6
+        price = 100_000 + 2_000 * size + 30_000 * shop + 1_000 * rng.standard_normal()
+        lines.append(f"s{shop},{size:.1f},{price:.0f}")
+    table = tmp_path / "prices.csv"
+    table.write_text("\n".join(lines) + "\n")
+    found = {}
+    for workers in (0, 2):
+        config = tmp_path / f"run{workers}.toml"
+        config.write_text(REGRESSION.format(data=table, workers=workers))
+        out = tmp_path / f"out{workers}"
+        result = runner.invoke(app, ["run", str(config), "--out", str(out)])
+        assert result.exit_code == 0, result.output
+        found[workers] = (out / "personal.jsonl").read_text()
+        said = " ".join(result.output.split())
+        assert "finetune: rmse of 6 clients" in said
+        assert "%" not in said.partition("finetune: rmse")[2].partition("These are private")[
+            0
+        ].replace("10 %", "").replace("90 %", "")
+    assert found[0] == found[2]
+    rows = [json.loads(line) for line in found[0].splitlines()]
+    assert {row["figure"] for row in rows} == {"rmse"}
+    assert (
+        min(row["shared"] for row in rows) > 1_000
+    )  # in prices, whose noise is 1,000; not around 1
+    summary = json.loads((tmp_path / "out0" / "summary.json").read_text())["personalization"]
+    assert summary["better"] == sum(row["personal"] < row["shared"] for row in rows)
+    assert summary["personal"]["worst"] == max(row["personal"] for row in rows)
+    page = (tmp_path / "out0" / "report.html").read_text()
+    assert "RMSE over clients" in page

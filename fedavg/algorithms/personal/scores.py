@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedavg.metrics.interface import defined
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Score", "held_out", "summary_of"]
+__all__ = ["Score", "held_out", "spread", "summary_of"]
+
+_PARTS = {"q10": 0.1, "median": 0.5, "q90": 0.9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,9 @@ class Score:
         trained: whether that is its own: a client that was never in a round of Ditto has the released one.
         figure: what `shared` and `personal` are: "accuracy" of classes and labels, "rmse" of numbers.
         greater_is_better: whether a larger figure is a better one.
+        share: whether the figure is a share, which is written in percent.
+
+    A figure that is not defined, such as that of a model whose outputs are NaN, is the worst one: infinite.
     """
 
     client: int
@@ -36,6 +43,7 @@ class Score:
     trained: bool
     figure: str = "accuracy"
     greater_is_better: bool = True
+    share: bool = True
 
 
 def held_out(
@@ -69,28 +77,51 @@ def summary_of(kind: str, scores: Sequence[Score]) -> dict[str, object]:
     """
     shared = [score.shared for score in scores if score.shared is not None]
     personal = [score.personal for score in scores]
-    sign = 1 if all(score.greater_is_better for score in scores) else -1
+    greater = all(score.greater_is_better for score in scores)
+    sign = 1 if greater else -1
     gains = [sign * (s.personal - s.shared) for s in scores if s.shared is not None]
     return {
         "kind": kind,
         "figure": scores[0].figure if scores else "accuracy",
+        "greater_is_better": greater,
+        "share": all(score.share for score in scores),
         "clients": len(scores),
         "untrained": sum(not score.trained for score in scores),
-        "shared": _spread(shared, sign),
-        "personal": _spread(personal, sign),
+        "shared": spread(shared, greater_is_better=greater) if shared else None,
+        "personal": spread(personal, greater_is_better=greater) if personal else None,
         "better": sum(gain > 0 for gain in gains),
         "worse": sum(gain < 0 for gain in gains),
     }
 
 
-def _spread(values: Sequence[float], sign: int) -> dict[str, float] | None:
-    if not values:
-        return None
-    low, middle, high = (float(q) for q in np.quantile(values, (0.1, 0.5, 0.9)))
-    return {
+def spread(values: Sequence[float], *, greater_is_better: bool) -> dict[str, float | None]:
+    """How a figure is spread over clients, from the worst off to the best off.
+
+    Args:
+        values: one a client, at least one; infinite where a client's figure is not defined.
+        greater_is_better: whether a larger figure is a better one.
+
+    Returns:
+        Mean, worst, and the figures that a tenth, a half and nine tenths of the clients do no better than;
+        None for what is not defined.
+
+    Example:
+        >>> spread([1.0, 2.0, 9.0], greater_is_better=False)["worst"]
+        9.0
+    """
+    sign = 1.0 if greater_is_better else -1.0
+    worth = np.sort(sign * np.asarray(values, np.float64))
+    found = {
         "mean": float(np.mean(values)),
-        "worst": min(values, key=lambda value: sign * value),
-        "q10": low,
-        "median": middle,
-        "q90": high,
+        "worst": float(sign * worth[0]),
+        **{name: sign * _quantile(worth, part) for name, part in _PARTS.items()},
     }
+    return {name: defined(value) for name, value in found.items()}
+
+
+def _quantile(ordered: NDArray[np.float64], part: float) -> float:
+    """By linear interpolation; infinite where one of the two neighbours is, not NaN as numpy has it."""
+    place = part * (len(ordered) - 1)
+    below = int(place)
+    low, high = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
+    return low if place == below or low == high else low + (place - below) * (high - low)

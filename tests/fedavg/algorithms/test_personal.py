@@ -298,9 +298,34 @@ def test_summaries_count_who_is_better_off():
     assert (summary["better"], summary["worse"], summary["untrained"]) == (1, 1, 1)
     assert summary["personal"]["worst"] == 0.25
     assert summary["shared"]["mean"] == pytest.approx(2 / 3)
+    assert (summary["figure"], summary["greater_is_better"], summary["share"]) == (
+        "accuracy",
+        True,
+        True,
+    )
     alone = summary_of("fedrep", [Score(0, 4, None, 0.75, True)])
     assert alone["shared"] is None
     assert alone["better"] == alone["worse"] == 0
+
+
+def test_summaries_of_errors_count_the_smaller_one_as_better():
+    like = ("rmse", False, False)
+    scores = [
+        Score(0, 4, 5.0, 2.0, True, *like),
+        Score(1, 4, 5.0, 7.5, True, *like),
+        Score(2, 4, 4.0, np.inf, True, *like),
+    ]
+    summary = summary_of("finetune", scores)
+    assert (summary["better"], summary["worse"]) == (1, 2)
+    assert summary["shared"] == {
+        "mean": pytest.approx(14 / 3),
+        "worst": 5.0,
+        "q10": 5.0,
+        "median": 5.0,
+        "q90": pytest.approx(4.2),
+    }
+    assert summary["personal"]["worst"] is None  # not defined
+    assert summary["personal"]["median"] == 7.5
 
 
 def test_a_callers_module_is_left_as_it_is():

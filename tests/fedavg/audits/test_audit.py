@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
 from dp import l2_clip
@@ -42,6 +44,7 @@ from tests.e2e import small
 
 MODEL = ModelSpec("softmax", (12,), 100)  # 1,300 parameters, trained on small's three classes
 LENGTH, ROUNDS = 1300, 8
+QUIET = Console(quiet=True)
 
 
 def _plan(noise, **changes):
@@ -234,6 +237,25 @@ def test_the_command_prints_a_verdict_and_saves_it_with_the_run(run_directory):
     assert saved["ratio"] == pytest.approx(saved["epsilon_low"] / saved["epsilon_claimed"])
     assert saved["rounds"] == 2
     assert sorted(path.name for path in run_directory.iterdir()) == ["audit.json", "config.toml"]
+
+
+def test_the_clients_of_an_audit_train_as_the_run_does(run_directory, monkeypatch):
+    """In its precision, on its device: what is audited is what runs."""
+    seen = []
+    forward = torch.autocast.__enter__
+
+    def noticed(self):
+        seen.append((self.device, self.fast_dtype))
+        return forward(self)
+
+    monkeypatch.setattr(torch.autocast, "__enter__", noticed)
+    audit_configured(run_directory, QUIET, canaries=40, rounds=1)
+    assert not seen
+    config = run_directory / "config.toml"
+    config.write_text(CONFIG + '[training]\ndevice = "cpu"\nprecision = "bfloat16"\n')
+    audit_configured(run_directory, QUIET, canaries=40, rounds=1)
+    assert len(seen) > 40  # each of 40 clients at least once, and the trial
+    assert set(seen) == {("cpu", torch.bfloat16)}
 
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path):

@@ -7,9 +7,13 @@ import pytest
 from torch import nn
 
 import fedavg
+from fedavg.algorithms.personal.ditto import Ditto
+from fedavg.algorithms.personal.fedrep import FedRep
+from fedavg.algorithms.personal.finetune import FineTune
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import ConfigError, MissingExtraError, PlanError
 from fedavg.federation.federation import Federation
+from fedavg.optimizers.local import LocalTraining
 from fedavg.privacy.noise import CentralGaussian
 from fedavg.sums.plain import InsecurePlain
 from fedavg.training.stopping import EarlyStopping
@@ -85,6 +89,75 @@ def test_under_noise_it_is_refused_before_any_charge():
     with pytest.raises(PlanError, match="under noise"):
         next(run.run(3, until=lambda: False))
     assert run.ledger.history == ()
+
+
+def test_an_error_says_that_the_smaller_value_is_better():
+    scores = iter([0.0, 3.0, 1.0, 2.0, 2.5, 9.0])
+
+    def error(module):
+        return next(scores)
+
+    error.greater_is_better = False
+    results = fedavg.train(federation(error), 5, stopping=EarlyStopping(patience=2))
+    assert (len(results), results.best_round) == (4, 2)
+    assert results.kept is results[1]
+
+
+def test_without_held_out_rows_nothing_can_be_watched():
+    run = Federation(nn.Linear(12, 3), clients(6), plan(InsecurePlain()))
+    with pytest.raises(ConfigError, match="give evaluate="):
+        fedavg.train(run, 3, stopping=EarlyStopping())
+    assert run.stopped == "unstarted"
+
+
+def regressing(evaluate):
+    """Clients that predict a number, whose errors tell any two models apart."""
+    rng = np.random.default_rng(0)
+    data = {
+        i: fedavg.Dataset(x, x[:, :1] * 3 + i, "numbers")
+        for i, x in enumerate(rng.standard_normal((6, 10, 12)).astype(np.float32))
+    }
+    model = nn.Linear(12, 1)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    training = LocalTraining(epochs=1, lr=0.01)
+    whole = plan(InsecurePlain(), personalization=FineTune(training), local_training=training)
+    return Federation(model, data, whole, evaluate=evaluate)
+
+
+def test_own_models_after_the_last_round_are_made_from_the_model_that_is_kept():
+    """Fine-tuning begins at the best round's model; scores are those of a run that ended there."""
+    scores = iter([0.0, 1.0, 3.0, 2.0, 2.5])
+    run = regressing(lambda module: next(scores))
+    results = fedavg.train(run, 4, stopping=EarlyStopping(patience=2))
+    assert (len(results), results.best_round) == (4, 2)
+    short, last = regressing(lambda module: 0.0), regressing(lambda module: 0.0)
+    list(short.run(2))
+    list(last.run(4))
+    assert np.array_equal(results.released, short.released)
+    assert [score.shared for score in run.scores] == [score.shared for score in short.scores]
+    assert [score.shared for score in run.scores] != [score.shared for score in last.scores]
+
+
+@pytest.mark.parametrize(
+    ("personal", "stopping", "said"),
+    [
+        (Ditto(LocalTraining()), EarlyStopping(), "would be those of the last round"),
+        (FedRep(LocalTraining(), ("weight",)), EarlyStopping(best=False), "predicts nothing"),
+    ],
+)
+def test_own_models_of_other_rounds_and_models_in_parts_are_refused(personal, stopping, said):
+    run = federation(personalization=personal)
+    with pytest.raises(PlanError, match=said):
+        fedavg.train(run, 3, stopping=stopping)
+    assert run.stopped == "unstarted"
+
+
+def test_with_ditto_a_run_may_end_early_with_its_last_model():
+    scores = iter([0.0, 3.0, 2.0, 1.0, 1.0])
+    run = federation(lambda module: next(scores), personalization=Ditto(LocalTraining()))
+    results = fedavg.train(run, 4, stopping=EarlyStopping(patience=1, best=False))
+    assert (len(results), len(run.scores)) == (2, 6)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The report's part on clients' own models: sentences, lines and table say the same."""
+"""The report's part on clients' own models: sentences, lines and table say the same of any figure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fedavg.reports.data import Personal
-from fedavg.reports.personal import personal_accuracy, personal_part
+from fedavg.reports.personal import personal_lines, personal_part
 
 
 class Holding:
@@ -34,6 +34,39 @@ def test_sentences_count_who_gains_and_who_loses():
     assert part["rows"][1][1][:2] == ["75.0%", "25.0%"]
 
 
+def errors(*pairs):
+    like = {"figure": "rmse", "greater_is_better": False, "share": False}
+    return [
+        Personal(client=i, examples=4, shared=shared, personal=own, **like)
+        for i, (shared, own) in enumerate(pairs)
+    ]
+
+
+def test_a_smaller_error_is_the_better_one():
+    part = personal_part(Holding(errors((5.0, 2.0), (5.0, 7.5), (4.0, 3.0))))
+    assert "2 are better off" in part["says"]
+    assert "1 are worse off" in part["says"]
+    assert part["name"] == "RMSE"
+    assert part["rows"][1] == ("own model", ["4.167", "7.5", "6.6", "3", "2.2"])
+    assert "%" not in json.dumps(part["rows"])
+    figure = json.loads(part["figure"])
+    assert figure["data"][1]["y"] == [7.5, 3.0, 2.0]  # from the worst off
+    assert figure["layout"]["yaxis"]["title"]["text"] == "RMSE"
+    assert "tickformat" not in figure["layout"]["yaxis"]
+    assert "%" not in figure["data"][0]["hovertemplate"].replace("%{y", "")
+
+
+@pytest.mark.parametrize("made", [rows, errors])
+def test_a_figure_that_is_not_defined_is_the_worst(made):
+    part = personal_part(Holding(made((0.5, 0.5), (0.5, None), (None, 0.5))))
+    assert "1 are better off" in part["says"]
+    assert "1 are worse off, and for 1 it makes" in part["says"]
+    for _, values in part["rows"]:
+        assert values[:2] == ["–", "–"]
+        assert "nan" not in "".join(values)
+    assert json.loads(part["figure"])["data"][1]["y"][0] is None
+
+
 def test_clients_that_were_never_in_a_round_are_counted():
     never = Personal(client=1, examples=2, shared=0.5, personal=0.5, trained=False)
     assert "1 were never in a round" in personal_part(Holding([*rows((0.5, 1.0)), never]))["says"]
@@ -47,7 +80,7 @@ def test_without_a_shared_head_there_is_one_line():
 
 
 def test_each_line_is_ordered_by_itself():
-    figure = personal_accuracy(rows((1.0, 0.25), (0.5, 0.75)))
+    figure = personal_lines(rows((1.0, 0.25), (0.5, 0.75)))
     shared, own = figure["data"]
     assert shared["y"] == [0.5, 1.0]
     assert own["y"] == [0.25, 0.75]
@@ -57,5 +90,5 @@ def test_each_line_is_ordered_by_itself():
 
 @pytest.mark.parametrize(("count", "mode"), [(60, "lines+markers"), (61, "lines")])
 def test_many_clients_have_no_markers(count, mode):
-    data = personal_accuracy(rows(*[(0.5, 0.5)] * count))["data"]
+    data = personal_lines(rows(*[(0.5, 0.5)] * count))["data"]
     assert {line["mode"] for line in data} == {mode}

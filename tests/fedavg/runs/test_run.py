@@ -125,6 +125,55 @@ def test_early_stopping_goes_on_after_an_interruption(tmp_path, monkeypatch):
     assert models[0] == models[1]
 
 
+def test_a_kill_between_a_rounds_log_and_its_model_keeps_the_right_best_model(
+    tmp_path, monkeypatch
+):
+    """The best round's figures are in the log and its model is not: it is taken from the checkpoint."""
+    from fedavg.runs.directory import RunDirectory
+
+    config = config_in(tmp_path, STOPPING, rounds=40)
+    whole = execute(config, {}, tmp_path / "whole", QUIET)
+    best, write = whole.summary["best_round"], RunDirectory.write_array
+
+    def killed(self, name, array):
+        if len(rows(self.path / "metrics.jsonl")) == best:
+            raise MemoryError("stands for SIGKILL")
+        write(self, name, array)
+
+    monkeypatch.setattr(RunDirectory, "write_array", killed)
+    with pytest.raises(MemoryError):
+        execute(config, {}, tmp_path / "broken", QUIET)
+    monkeypatch.undo()
+    outcome = resume(tmp_path / "broken", QUIET)
+    assert outcome.summary["best_round"] == best
+    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "broken")]
+    assert models[0] == models[1]
+
+
+DISTANCE = """
+def distance(labels, predicted):
+    return abs(float(predicted.max(1).mean()) - 0.8)
+
+distance.greater_is_better = False
+"""
+CONFIDENCE = (
+    EXACT + '[evaluation]\nheadline = "distance_e:distance"\nbest = true\n[local]\nlr = 0.05\n'
+)
+"""The headline falls until predictions are 80 % sure in the mean, and rises as they become surer."""
+
+
+def test_what_protection_costs_is_between_two_best_rounds(tmp_path, monkeypatch):
+    """Both with and without protection the best round counts, as the configuration asks."""
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (tmp_path / "distance_e.py").write_text(DISTANCE)
+    config = config_in(tmp_path, CONFIDENCE, rounds=10)
+    outcome = execute(config, {"baseline": True}, tmp_path / "run", QUIET)
+    found = [row["figures"][0]["value"] for row in rows(tmp_path / "run" / "metrics.jsonl")]
+    assert outcome.summary["best_round"] == int(np.argmin(found)) + 1 < 10
+    assert outcome.summary["figures"][0]["value"] == min(found) < found[-1] - 0.05
+    assert outcome.summary["unprotected"] == pytest.approx(min(found), abs=0.01)
+
+
 @pytest.mark.parametrize("private", [False, True])
 def test_a_run_in_which_nobody_contributes_ends_with_status_3(tmp_path, private):
     """One step is finite, which clipping hides under noise; twenty are not, and every client sends zeros."""

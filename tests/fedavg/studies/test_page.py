@@ -101,7 +101,9 @@ def test_the_text_says_what_the_bars_are_and_what_the_study_costs(page):
     assert "not covered by the epsilon of the one that is chosen" in text
     assert "2 combinations were excluded" in text
     assert "<b>why</b> & how" in text
-    assert "Gaussian noise, epsilon 1, secagg: the noise is long." in text
+    assert text.count("the noise is long") == 1  # of three cells
+    assert "3 cells, with gaussian noise, epsilon 1, secagg: the noise is long." in text
+    assert "They differ in seed (0, 1, 2)" in text
     assert "3 (1 skipped)" in text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedavg.studies.table import Row, Table
-from fedavg.studies.troubles import troubles_of
+from fedavg.studies.troubles import notices_of, troubles_of
 
 
 def row(state, reason, **settings):
@@ -57,3 +57,18 @@ def test_many_values_are_counted_instead_of_listed():
     (only,) = troubles_of(table(*rows))
     assert only.differs == (("seed", "0, 1, 2, 3, 4, 5, 6, 7 and 12 more"),)
     assert troubles_of(table()) == ()
+
+
+def test_one_warning_of_many_cells_is_one_notice():
+    rows = [
+        Row("", "done", "", {"privacy.epsilon": epsilon, "seed": seed}, {"warnings": [text]})
+        for epsilon, text in (
+            (1.0, "the noise is 2 times as long"),
+            (2.0, "the noise is 1.5 times as long"),
+        )
+        for seed in (0, 1)
+    ]
+    rows.append(Row("", "done", "", {"privacy.epsilon": 8.0, "seed": 0}, {"warnings": []}))
+    (only,) = notices_of(table(*rows))
+    assert (only.state, only.cells, only.reason) == ("warned", 4, "the noise is 2 times as long")
+    assert only.differs == (("privacy.epsilon", "1.0, 2.0"), ("seed", "0, 1"))
