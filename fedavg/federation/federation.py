@@ -6,7 +6,6 @@ Every release is charged to the ledger before it is made.
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -287,10 +286,9 @@ class Federation(Released):
 
     def _asked(self, resolution: Resolution, cohort: tuple[int, ...]) -> tuple[int, ...]:
         """Those below their cap, which clients do not count beyond a restart; none spent or convicted."""
-        cap = resolution.max_participations or math.inf
         out = self._spent | self._convicted.keys()
         left = (client for client in cohort if client not in out)
-        return tuple(client for client in left if self._spending.participations[client] < cap)
+        return self._spending.below_cap(resolution, left)
 
     def _void(
         self, resolution: Resolution, restart: Restart, *, hidden: bool

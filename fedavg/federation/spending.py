@@ -44,6 +44,11 @@ class Spending:
         for client in clients:
             self.participations[client] += 1
 
+    def below_cap(self, resolution: Resolution, clients: Iterable[int]) -> tuple[int, ...]:
+        """Those of some clients whose participations are below the plan's cap."""
+        cap = resolution.max_participations or math.inf
+        return tuple(client for client in clients if self.participations[client] < cap)
+
     def for_release(self, resolution: Resolution, ledger: Ledger) -> float | None:
         """Epsilon for an observer of the released models; None without noise and where there is no bound."""
         if resolution.plan.noise is None:
