@@ -18,7 +18,7 @@ from fedavg.algorithms.blocks.deal import dealt
 from fedavg.algorithms.chain import ClientChain
 from fedavg.client.blocks import part_to_train
 from fedavg.client.update import contribution, encoding_for
-from fedavg.errors import DataError, FedAvgError, PlanError
+from fedavg.errors import CapacityError, DataError, FedAvgError, NonFiniteError, PlanError
 from fedavg.training.autograd import number_of_outputs
 from fedavg.training.compute import CPU
 from fedavg.training.job import TrainingJob, chosen_loss
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Trial", "try_out"]
 
+_LARGE = 20.0  # features and labels beyond this are not of unit scale
 _MOST_EXAMPLES = 256  # of a full batch: a trial needs a real batch, but not a large one
 
 
@@ -87,8 +88,11 @@ def try_out(trial: Trial, clients: Mapping[int, Dataset]) -> None:
             _one_step(replace(trial, model=model), chosen, clients[chosen])
         except FedAvgError as error:
             others = f" (and {len(same) - 1:,} more like it)" if len(same) > 1 else ""
+            large = ""
+            if isinstance(error, CapacityError | NonFiniteError):
+                large = _magnitudes(clients[chosen])
             raise type(error)(
-                f"client {chosen}{others} cannot train, so nothing was charged or sent: {error}"
+                f"client {chosen}{others} cannot train, so nothing was charged or sent: {error}{large}"
             ) from error
     _check_labels(trial, clients)
 
@@ -137,12 +141,27 @@ def _one_step(trial: Trial, client: int, data: Dataset) -> None:
         update = part.in_model(local_update(job))
     if not bool(np.isfinite(update).all()):
         raise PlanError(
-            f"one step with the learning rate {plan.local_training.lr:g} gives NaN or infinity: lower it, "
-            "or scale the features to about 1"
+            f"one step with the learning rate {plan.local_training.lr:g} gives NaN or infinity: lower "
+            f"it{_magnitudes(data)}"
         )
     facts = replace(resolution.facts(0), examples=len(data))
     chain = ClientChain(plan.stages, facts, start.extras, {})
     contribution(resolution, encoding_for(resolution, start.clip), chain, update, len(data))
+
+
+def _magnitudes(data: Dataset) -> str:
+    """What to do about large numbers in the data, which make updates too large; "" where there are none."""
+    numbers = {"features": data.features}
+    if data.labels.dtype.kind == "f":
+        numbers["labels"] = data.labels
+    large = [
+        f"{name} reach {reached:.4g}"
+        for name, values in numbers.items()
+        if (reached := float(np.abs(values).max())) > _LARGE
+    ]
+    if not large:
+        return ""
+    return f". The {' and '.join(large)}, where training expects about 1: scale them first"
 
 
 def _one_of(training: LocalTraining) -> LocalTraining:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import TargetKind
     from fedavg.data.tables.schema import TaskName
 
-__all__ = ["load_arrays"]
+__all__ = ["load_arrays", "read_arrays"]
 
 _PAIRS = (("x", "y"), ("features", "labels"))
 _MOST_CLASSES = 1000
@@ -27,7 +27,7 @@ _FEW_NUMBERS = 20  # different whole numbers of type float that may be classes a
 
 
 def load_arrays(path: Path, *, task: TaskName, test_fraction: float, seed: int) -> Task:
-    """Read a task from an .npz file.
+    """Read a task from an .npz file, its numbers as they are.
 
     Args:
         path: of a file with arrays x_train, y_train, x_test, y_test, or x, y, or features, labels; uint8
@@ -39,6 +39,17 @@ def load_arrays(path: Path, *, task: TaskName, test_fraction: float, seed: int) 
 
     Raises:
         DataError: arrays that are no examples, or labels that may mean two things.
+    """
+    return read_arrays(path, task=task, test_fraction=test_fraction, seed=seed)[0]
+
+
+def read_arrays(
+    path: Path, *, task: TaskName, test_fraction: float, seed: int
+) -> tuple[Task, bool]:
+    """Do what `load_arrays` does, and say whether the features are of a type of floating-point numbers.
+
+    Raises:
+        What `load_arrays` raises.
     """
     arrays = _read(path)
     notes: list[str] = []
@@ -57,7 +68,8 @@ def load_arrays(path: Path, *, task: TaskName, test_fraction: float, seed: int) 
         held = held_out(contents, owners, fraction=test_fraction, seed=seed)
         sets = [whole.subset(np.flatnonzero(~held)), whole.subset(np.flatnonzero(held))]
     outputs = len(names) if not kind.columns else int(sets[0].labels.shape[1])
-    return Task(
+    floats = pairs[0][0].dtype.kind == "f"
+    read = Task(
         str(path),
         sets[0],
         sets[1],
@@ -67,6 +79,7 @@ def load_arrays(path: Path, *, task: TaskName, test_fraction: float, seed: int) 
         split=split,
         notes=tuple(dict.fromkeys(notes)),
     )
+    return read, floats
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from fedavg import checks
 from fedavg.data import partition
-from fedavg.data.dataset import strata_names
+from fedavg.data.arrays import read_arrays
+from fedavg.data.dataset import NUMBERS, strata_names
 from fedavg.data.images import load_images
 from fedavg.data.settings import Chosen, DataConfig
 from fedavg.data.skew import skew_features
@@ -19,6 +20,7 @@ from fedavg.data.sources import SOURCES
 from fedavg.data.tables.files import is_table
 from fedavg.data.task import keep_classes
 from fedavg.data.tasks import built_in_table, load_task
+from fedavg.data.unit_scale import UnitScale, check_bounds
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,9 +75,15 @@ class Examples(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """Examples that need no preprocessing."""
+    """Examples that are model inputs, once they are at unit scale.
+
+    Args:
+        task: as it was read.
+        scale: how it is brought to unit scale; None leaves it.
+    """
 
     task: Task
+    scale: UnitScale | None = None
 
     @property
     def strata(self) -> NDArray[np.int64]:
@@ -93,9 +101,10 @@ class _Ready:
     def placed(
         self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int
     ) -> tuple[Task, dict[int, Dataset]]:
-        del statistics, seed
-        train = self.task.train
-        return self.task, {client: train.subset(piece) for client, piece in enumerate(pieces)}
+        task = self.task
+        if self.scale is not None:
+            task = self.scale.applied(task, pieces, statistics, seed=seed)
+        return task, {client: task.train.subset(piece) for client, piece in enumerate(pieces)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,6 +161,8 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
         return _load_built_in_table(data)
     if is_table(Path(data.name)):
         return _load_table(data, private=private)
+    if Path(data.name).suffix.lower() == ".npz":
+        return _load_arrays(data, private=private)
     own = _of_tables(data)
     if Path(data.name).is_dir() and data.name not in SOURCES and not own:
         return _load_folder(data, private=private)
@@ -163,13 +174,7 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
         data.name, test_fraction=data.test_fraction, seed=data.split_seed, task=data.task
     )
     if data.classes:
-        return Loaded(_Ready(keep_classes(task, data.classes)), data)
-    if private and data.name not in SOURCES:
-        said = (
-            f"under noise labels of {data.name}, {task.outputs} classes or outputs, are taken for public; "
-            "if a client could bring another one, name the classes in [data] classes"
-        )
-        task = replace(task, notes=(*task.notes, said))
+        task = keep_classes(task, data.classes)
     return Loaded(_Ready(task), data)
 
 
@@ -183,6 +188,25 @@ def _of_tables(data: DataConfig) -> list[str]:
     """The keys that are given and mean something for tables of one's own only."""
     default = DataConfig()
     return [key for key in _FOR_TABLES if getattr(data, key) != getattr(default, key)]
+
+
+def _load_arrays(data: DataConfig, *, private: bool) -> Loaded:
+    own = [key for key in _of_tables(data) if key != "bounds"]
+    if own:
+        raise ConfigError(f"{data.name} holds arrays and is no table: leave out data.{own[0]}")
+    check_bounds(data.bounds)
+    task, floats = read_arrays(
+        Path(data.name), task=data.task, test_fraction=data.test_fraction, seed=data.split_seed
+    )
+    if data.classes:
+        task = keep_classes(task, data.classes)
+    elif private and task.train.kind != NUMBERS:
+        said = (
+            f"under noise labels of {data.name}, {task.outputs} classes or outputs, are taken for public; "
+            "if a client could bring another one, name the classes in [data] classes"
+        )
+        task = replace(task, notes=(*task.notes, said))
+    return Loaded(_Ready(task, UnitScale(floats, data.bounds)), data)
 
 
 def _load_folder(data: DataConfig, *, private: bool) -> Loaded:

@@ -46,6 +46,9 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     `buckets` hashes words that are too many for a vocabulary. `declared` = false says that the columns were
     read off the rows. Without a schema, one is proposed from the rows, which noise does not allow.
 
+    Of arrays, `bounds` are those of all features, `x`, and of all numbers to predict, `y`: public, and under
+    noise the way to bring them to unit scale.
+
     Of a folder of images: `image_size` is height and width, and `channels` 1 for grey or 3 for colour; left
     out, they are those of the images.
 

@@ -335,7 +335,8 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
                 raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
             raise CapacityError(
                 f"a coordinate of the update exceeds the encoding's range ±{self.clip}: "
-                "raise [encoding] clip (or lower the learning rate)"
+                "lower the learning rate, or raise the range (`range` in the table [encoding] of a "
+                "configuration, FixedPoint(clip=…) in Python)"
             )
         grid = vector * self.scale
         return np.rint(grid, out=grid).astype(np.int64)

@@ -252,3 +252,25 @@ def test_an_error_of_the_trial_is_the_users_type():
     with pytest.raises(FedAvgError) as caught:
         run.resolve(1)
     assert isinstance(caught.value.__cause__.__cause__, AttributeError)
+
+
+@pytest.mark.parametrize("lr", [0.5, 1e38])
+def test_large_numbers_are_named_where_an_update_is_too_large(lr):
+    far = {
+        client: Dataset(data.features * 1000 + 1, data.features[:, :1] * 1e6, "numbers")
+        for client, data in clients(6).items()
+    }
+    training = LocalTraining(lr=lr)
+    run = Federation(nn.Linear(12, 1), far, plan(SUMS["insecure-plain"], local_training=training))
+    with pytest.raises(
+        FedAvgError, match=r"features reach \d+ and labels reach .*: scale them first"
+    ):
+        run.resolve(1)
+    large = LocalTraining(lr=1e38)
+    run = Federation(
+        nn.Linear(12, 3), clients(6), plan(SUMS["insecure-plain"], local_training=large)
+    )
+    with pytest.raises(FedAvgError) as caught:
+        run.resolve(1)
+    assert "scale them" not in str(caught.value)
+    assert "learning rate" in str(caught.value)

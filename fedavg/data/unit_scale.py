@@ -1,0 +1,198 @@
+"""Arrays at unit scale: by declared bounds, or by statistics that the clients sum, never by pooled rows.
+
+Tables have their own preprocessing (`fedavg.data.tables.preprocessing`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedavg.data.dataset import NUMBERS, Dataset
+from fedavg.errors import ConfigError, DataError, PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from fedavg.data.task import Task
+    from fedavg.sums.interface import SecureSum
+
+__all__ = ["UnitScale", "check_bounds"]
+
+_FAR = 20.0  # features beyond this are not of unit scale
+_MOST_COLUMNS = 512  # of features whose statistics are summed
+_SAID = {"x": "features", "y": "numbers to predict"}
+
+
+def check_bounds(bounds: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse bounds of arrays that are no range, or of something else than features and labels.
+
+    Raises:
+        ConfigError: another name than "x" or "y", or bounds that are no range.
+    """
+    for name, (low, high) in bounds.items():
+        if name not in _SAID:
+            raise ConfigError(
+                f"data.bounds of arrays are x, of all features, and y, of all numbers to predict, and not "
+                f"{name!r}"
+            )
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise ConfigError(f"data.bounds.{name} = [{low:g}, {high:g}] is no range")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unit:
+    """What becomes 0, what becomes a step of 1, and between which values all are brought first."""
+
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    limits: tuple[float, float] | None = None
+
+    def of(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        held = values.astype(np.float64)
+        if self.limits is not None:
+            held = np.clip(held, *self.limits)
+        return ((held - self.centre) / self.scale).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnitScale:
+    """How arrays of one's own are brought to unit scale.
+
+    Features of type float in two dimensions that are far from unit scale, and numbers to predict, are scaled
+    by the mean and the deviation of each column, which the clients sum securely.  Declared bounds go first,
+    and clamp; under noise there are no others.  Everything else stays as it is.
+
+    Args:
+        floats: whether the file's features are of a type of floating-point numbers.
+        bounds: declared and public, of "x" (all features) and "y" (all numbers to predict).
+    """
+
+    floats: bool
+    bounds: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, "tuple[float, float]"]
+    )
+
+    def applied(
+        self,
+        task: Task,
+        pieces: Sequence[NDArray[np.int64]],
+        statistics: SecureSum | None,
+        *,
+        seed: int,
+    ) -> Task:
+        """The task at unit scale, with notes of what was done.
+
+        Args:
+            task: as the file has it.
+            pieces: each client's places among the training examples.
+            statistics: adds the clients' statistics; None under noise.
+            seed: public.
+
+        Raises:
+            ConfigError: bounds of labels that are no numbers.
+            PlanError: numbers to predict without bounds under noise.
+            DataError: numbers to predict that do not vary.
+        """
+        numbers = task.train.kind == NUMBERS
+        if "y" in self.bounds and not numbers:
+            raise ConfigError(
+                f"data.bounds.y are of numbers to predict, and {task.train.kind.name} are predicted here"
+            )
+        if numbers and "y" not in self.bounds and statistics is None:
+            raise PlanError(
+                "under differential privacy the bounds of what is predicted must be declared: give "
+                "[data] bounds = { y = [low, high] }, or privacy.noise = 'none'"
+            )
+        notes: list[str] = []
+        columns = {"x": task.train.features, "y": task.train.labels}
+        units = {
+            name: _declared(columns[name], self.bounds[name], name, notes) for name in self.bounds
+        }
+        wanted = [
+            name
+            for name, needed in (("x", self._sums_features(columns["x"])), ("y", numbers))
+            if needed and name not in units
+        ]
+        if statistics is not None and wanted:
+            held = {name: columns[name] for name in wanted}
+            units |= _summed(held, pieces, statistics, seed, notes)
+        reached = float(np.abs(columns["x"]).max())
+        if reached > _FAR and "x" not in units:
+            notes.append(
+                f"features reach {reached:.4g} and are taken as they are, where training expects about 1: "
+                "[data] bounds = { x = [low, high] } scales them"
+            )
+        return _at_unit_scale(task, units.get("x"), units.get("y"), tuple(notes))
+
+    def _sums_features(self, features: NDArray[np.float32]) -> bool:
+        flat = self.floats and features.ndim == 2 and features.shape[1] <= _MOST_COLUMNS
+        return flat and float(np.abs(features).max()) > _FAR
+
+
+def _declared(
+    values: NDArray[np.float32], limits: tuple[float, float], name: str, notes: list[str]
+) -> _Unit:
+    low, high = limits
+    beyond = int(np.count_nonzero((values < low) | (values > high)))
+    notes.append(
+        f"{_SAID[name]} between {low:g} and {high:g} become numbers between -1 and 1"
+        + (f"; {beyond:,} of {values.size:,} lie beyond and are clamped" if beyond else "")
+    )
+    return _Unit(np.array((low + high) / 2), np.array((high - low) / 2), limits)
+
+
+def _summed(
+    held: Mapping[str, NDArray[np.float32]],
+    pieces: Sequence[NDArray[np.int64]],
+    statistics: SecureSum,
+    seed: int,
+    notes: list[str],
+) -> dict[str, _Unit]:
+    """Mean and deviation of each column, from sums over the clients."""
+    from fedavg.data.tables.columns.interface import Field  # noqa: PLC0415 - columns load pyarrow
+    from fedavg.data.tables.statistics import summed_statistics  # noqa: PLC0415 - as above
+
+    whole = np.concatenate(list(held.values()), axis=1).astype(np.float64)
+    names = [f"{name}{at}" for name, part in held.items() for at in range(part.shape[1])]
+    fields = [Field(name, missing="drop") for name in names]
+    mine = {client: whole[piece] for client, piece in enumerate(pieces)}
+    found = summed_statistics(mine, fields, statistics, seed=seed)
+    units: dict[str, _Unit] = {}
+    begin = 0
+    for name, part in held.items():
+        here = slice(begin, begin + part.shape[1])
+        begin = here.stop
+        centre, scale = found.mean[here], found.deviation[here]
+        flat = ~np.isfinite(scale)
+        if name == "y" and bool(flat.any()):
+            raise DataError(
+                "a number to predict does not vary over the clients' rows, so that nothing can be learnt"
+            )
+        units[name] = _Unit(centre, np.where(flat, 1.0, scale))
+        notes.append(
+            f"{_SAID[name]} of up to {np.abs(part).max():.4g} are scaled column by column, by mean and "
+            f"deviation over {found.clients} clients, which they sum securely"
+        )
+    return units
+
+
+def _at_unit_scale(task: Task, x: _Unit | None, y: _Unit | None, notes: tuple[str, ...]) -> Task:
+    def of(data: Dataset) -> Dataset:
+        features = data.features if x is None else x.of(data.features)
+        labels = data.labels if y is None else y.of(data.labels)
+        return Dataset(features, labels, data.target, data.weights)
+
+    width = task.outputs
+    return replace(
+        task,
+        train=of(task.train),
+        test=of(task.test),
+        label_centre=() if y is None else tuple(np.broadcast_to(y.centre, width).tolist()),
+        label_scale=() if y is None else tuple(np.broadcast_to(y.scale, width).tolist()),
+        notes=(*task.notes, *notes),
+    )
