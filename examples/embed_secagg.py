@@ -45,7 +45,7 @@ def main(n: int = 8, length: int = 1000) -> None:
         client.set_input(inputs[i])
         carry(i, client.start)
     silent: set[int] = set()
-    while outgoing := server.advance():  # closes a phase; whoever was silent is out
+    while outgoing := server.advance():  # closes a phase; clients that did not answer drop out
         for i in outgoing.keys() - silent:
             carry(i, clients[i].receive, outgoing[i])
         silent = {5}

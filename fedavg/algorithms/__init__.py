@@ -1,1 +1,1 @@
-"""Client algorithms: control variates, models of the clients' own, blocks, and what clients keep."""
+"""Client algorithms: update stages, personal models, blocks, and the state that clients keep."""

@@ -1,4 +1,4 @@
-"""The stages of a plan, one after the other: in order at a client, in reverse at the server."""
+"""The stages of a plan as one chain: applied in order at a client, undone in reverse at the server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["ClientChain", "ServerChain", "sent_length"]
 
 
 def sent_length(stages: Sequence[UpdateStage], length: int, training: LocalTraining) -> int:
-    """Length of what all stages make of a vector of `length` coordinates."""
+    """Length of the vector that all stages make of a vector of `length` coordinates."""
     for stage in stages:
         length = stage.sent_length(length, training)
     return length
@@ -31,13 +31,13 @@ class ClientChain:
     """All stages at one client in one round.
 
     Args:
-        stages: the plan's, in order.
-        facts: of the round and the client.
-        extras: what the server sent beside the model, by kind of stage.
-        kept: what the client kept from an earlier round.
+        stages: stages of the plan, in order.
+        facts: facts of the round and the client.
+        extras: data that the server sent beside the model, by kind of stage.
+        kept: state that the client kept from an earlier round.
 
     Raises:
-        LocalProtocolError: the server sent something for a stage that the plan does not have, or what a stage
+        LocalProtocolError: the server sent data for a stage that the plan does not have, or data that a stage
             cannot read.
     """
 
@@ -51,7 +51,7 @@ class ClientChain:
         unknown = extras.keys() - {stage.kind for stage in stages}
         if unknown:
             raise LocalProtocolError(
-                f"the server sent something for {', '.join(sorted(unknown))}, which this client's plan does "
+                f"the server sent data for {', '.join(sorted(unknown))}, which this client's plan does "
                 "not have: server and client disagree about the plan"
             )
         self.facts = facts
@@ -64,7 +64,7 @@ class ClientChain:
 
     @property
     def remembers(self) -> bool:
-        """Whether any stage keeps something at the client."""
+        """Whether any stage keeps a state at the client."""
         return any(stage.remembers for stage in self._stages)
 
     @property
@@ -78,7 +78,7 @@ class ClientChain:
         return total
 
     def sent(self, update: Vector) -> Vector:
-        """What is encoded."""
+        """The vector that is encoded."""
         self._sent = []
         for half in self._halves:
             update = half.sent(update)
@@ -86,10 +86,10 @@ class ClientChain:
         return update
 
     def keep(self, arrived: Vector) -> ClientState:
-        """What the client keeps of all stages.
+        """The state of all stages that the client keeps.
 
         Args:
-            arrived: what the server can decode of the client's contribution.
+            arrived: vector that the server can decode from the client's contribution.
         """
         kept: dict[str, NDArray[np.float32] | NDArray[np.float64]] = {}
         for stage, half, sent in zip(
@@ -105,8 +105,8 @@ class ServerChain:
     """All stages at the server, with their states.
 
     Args:
-        stages: the plan's, in order.
-        length: d, parameters of the model.
+        stages: stages of the plan, in order.
+        length: d, number of parameters of the model.
     """
 
     def __init__(self, stages: Sequence[UpdateStage], length: int) -> None:
@@ -121,22 +121,22 @@ class ServerChain:
         return {kind: state for kind, state in self._states.items() if state is not None}
 
     def restore(self, arrays: Mapping[str, Vector]) -> None:
-        """Go on from the states of a checkpoint."""
+        """Continue with the states of a checkpoint."""
         self._states |= {kind: arrays[kind].copy() for kind in self.arrays}
 
     @property
     def extras(self) -> dict[str, bytes]:
-        """What goes to the clients beside the model, by kind of stage."""
+        """The data for the clients beside the model, by kind of stage."""
         sent = {stage.kind: stage.broadcast(self._states[stage.kind]) for stage in self._stages}
         return {kind: data for kind, data in sent.items() if data is not None}
 
     def received(
         self, facts: RoundFacts, mean: Vector, divisor: float
     ) -> tuple[Vector, dict[str, Vector | None]]:
-        """The mean update of the model, and the states that follow once the step is taken.
+        """The mean update of the model, and the states to commit once the step is taken.
 
         Args:
-            facts: of the round.
+            facts: facts of the round.
             mean: float64, the decoded mean.
             divisor: see `UpdateStage.received`.
         """

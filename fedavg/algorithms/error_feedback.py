@@ -1,8 +1,8 @@
-"""Error feedback: a client keeps what its encoding and later stages left out, and adds it to its next update.
+"""Error feedback: a client keeps what encoding and later stages left out, and adds it to its next update.
 
-Seide et al. 2014; Karimireddy et al. 2019, Algorithm 1.  The residual is what the client meant to send less
-what the server can decode of it.  It is for runs without noise: under differential privacy the residual would
-gather what clipping cuts off.
+See Seide et al. 2014 and Karimireddy et al. 2019, Algorithm 1.  The residual is the vector that the client
+meant to send minus the vector that the server can decode.  Error feedback is for runs without noise: under
+differential privacy the residual would collect what clipping cuts off.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ErrorFeedback"]
 
-_RESIDUAL = "residual"  # float32[d] of a client's state
+_RESIDUAL = "residual"  # name in a client's state; float32[d]
 
 
 class _Residual(PlainHalf):
@@ -31,19 +31,19 @@ class _Residual(PlainHalf):
         self._kept = kept
 
     def sent(self, update: Vector) -> Vector:
-        """The update and what earlier rounds left out."""
+        """The update plus the residual of earlier rounds."""
         return update + self._kept[_RESIDUAL] if _RESIDUAL in self._kept else update
 
     def keep(self, sent: Vector, arrived: Vector) -> ClientState:
-        """What was meant and did not arrive, float32[d]."""
+        """The difference between the vector that was meant and the one that arrived, float32[d]."""
         return {_RESIDUAL: (sent - arrived).astype(np.float32)}
 
 
 @register("stage")
 class ErrorFeedback(Part, frozen=True, tag="error-feedback"):
-    """A client adds to its update what earlier rounds left out of theirs.
+    """A client adds to its update what was left out of its earlier updates.
 
-    It stands before the stages that leave something out, such as `RandomK`.
+    Place it before the stages that leave something out, such as `RandomK`.
 
     Example:
         >>> ErrorFeedback().sent_length(10, None)
@@ -56,11 +56,11 @@ class ErrorFeedback(Part, frozen=True, tag="error-feedback"):
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """It keeps a residual."""
+        """States that each client keeps a residual."""
         return frozenset({Trait.RESIDUAL})
 
     def sent_length(self, length: int, training: LocalTraining) -> int:
-        """Unchanged."""
+        """The length itself."""
         del training
         return length
 
@@ -70,14 +70,14 @@ class ErrorFeedback(Part, frozen=True, tag="error-feedback"):
         return _Residual(kept)
 
     def init(self, length: int) -> None:
-        """The server keeps nothing."""
+        """None: the server keeps no state."""
 
     def broadcast(self, state: Vector | None) -> None:
-        """Nothing is broadcast."""
+        """None: nothing is broadcast."""
 
     def received(
         self, facts: RoundFacts, mean: Vector, divisor: float, state: Vector | None
     ) -> tuple[Vector, Vector | None]:
-        """The mean as it is: what is missing comes in later rounds."""
+        """The mean itself; the missing part arrives in later rounds."""
         del facts, divisor
         return mean, state

@@ -1,9 +1,9 @@
-"""The Protocol of what changes an update on its way into the sum: a stage with a client and a server half.
+"""The interface of an update stage: a step with a client half and a server half, applied before the sum.
 
-A plan lists its stages in order.  A client applies them to its update one after the other and encodes what
-comes out; the server decodes the mean and undoes them in reverse order.  What a stage does to the length of
-the vector, to a client's memory and to its training is said by the stage's members, and the plan derives
-every number from them.  SCAFFOLD, error feedback and random-k are stages.
+A plan lists its stages in order.  A client applies them to its update one after the other and encodes the
+result.  The server decodes the mean and undoes the stages in reverse order.  The members of a stage state how
+it changes the length of the vector, the client's state and the client's training, and the plan derives its
+numbers from them.  SCAFFOLD, error feedback and random-k are stages.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ __all__ = ["ClientHalf", "PlainHalf", "RoundFacts", "UpdateStage", "named_state"
 
 @dataclass(frozen=True, slots=True)
 class RoundFacts:
-    """What a stage may know of a round.
+    """The facts of a round that a stage may know.
 
     Args:
-        round_index: counts from 0.
-        num_rounds: length of the run.
+        round_index: index of the round, from 0.
+        num_rounds: number of rounds in the run.
         num_clients: size of the population.
-        vector_length: d, parameters of the model.
-        training: how clients train.
+        vector_length: d, number of parameters of the model.
+        training: training at the clients.
         keeps_residual: whether a stage of the plan keeps what was not sent, and sends it later.
-        examples: how many the client holds; 0 at the server, which does not know.
+        examples: number of the client's examples; 0 at the server, which does not know it.
     """
 
     round_index: int
@@ -53,29 +53,29 @@ class ClientHalf(Protocol):
 
     @property
     def correction(self) -> Vector | None:
-        """float64[d] that is added to every gradient of the client's steps, or None."""
+        """float64[d] to add to the gradient of each of the client's steps, or None."""
         ...
 
     def sent(self, update: Vector) -> Vector:
-        """What the next stage, or the encoding, gets in place of `update`."""
+        """The vector for the next stage, or for the encoding, in place of `update`."""
         ...
 
     def arrived(self, sent: Vector) -> Vector:
-        """What the server's half makes of `sent`, in the space of the update that came in."""
+        """The vector that the server's half makes of `sent`, in the space of the stage's input."""
         ...
 
     def keep(self, sent: Vector, arrived: Vector) -> ClientState:
-        """What the client keeps for later rounds, once its upload has left.
+        """The state that the client keeps for later rounds, once its upload was sent.
 
         Args:
-            sent: what `sent` returned.
-            arrived: what the server can decode of it, after rounding and clipping and without noise.
+            sent: vector that `sent` returned.
+            arrived: vector that the server can decode, after rounding and clipping and without noise.
         """
         ...
 
 
 class PlainHalf:
-    """A client half that changes nothing: a stage overrides what it does.
+    """A client half that changes nothing; a stage overrides the methods that it needs.
 
     Example:
         >>> PlainHalf().sent(3), PlainHalf().keep(3, 3)
@@ -84,7 +84,7 @@ class PlainHalf:
 
     @property
     def correction(self) -> Vector | None:
-        """No correction."""
+        """None: no correction."""
         return None
 
     def sent(self, update: Vector) -> Vector:
@@ -92,44 +92,44 @@ class PlainHalf:
         return update
 
     def arrived(self, sent: Vector) -> Vector:
-        """What arrived, as it is."""
+        """The vector that was sent, unchanged."""
         return sent
 
     def keep(self, sent: Vector, arrived: Vector) -> ClientState:
-        """Nothing."""
+        """An empty state."""
         del sent, arrived
         return {}
 
 
 class UpdateStage(Protocol):
-    """What changes an update, with a half at the client and a half at the server.
+    """A change to updates, with one half at the client and one at the server.
 
     The server's state is one float64 vector, or None for a stage that keeps none there.
     """
 
     kind: ClassVar[str]
-    """Its name: of its state in checkpoints, and of what it broadcasts."""
+    """Name of the stage's state in checkpoints, and of its broadcast data."""
 
     remembers: ClassVar[bool]
-    """Whether a client keeps something from one round to the next."""
+    """Whether a client keeps a state from one round to the next."""
 
     corrects: ClassVar[bool]
     """Whether `ClientHalf.correction` is not None, so that the client's steps need this stage."""
 
     def sent_length(self, length: int, training: LocalTraining) -> int:
-        """Length of what is sent for a vector of `length` coordinates."""
+        """Length of the vector that is sent for a vector of `length` coordinates."""
         ...
 
     def client(self, facts: RoundFacts, extra: bytes | None, kept: ClientState) -> ClientHalf:
         """The client's half of one round.
 
         Args:
-            facts: of the round; `facts.examples` is the client's own.
-            extra: what `broadcast` gave, as the server sent it; None when it sent nothing.
-            kept: what `ClientHalf.keep` returned in the client's last round; {} before the first.
+            facts: facts of the round; `facts.examples` is the client's own number.
+            extra: data from `broadcast`, as the server sent it; None when it sent none.
+            kept: state that `ClientHalf.keep` returned in the client's last round; {} before the first.
 
         Raises:
-            LocalProtocolError: an `extra` that is missing, of another length or not finite.
+            LocalProtocolError: `extra` is missing, has another length, or is not finite.
         """
         ...
 
@@ -138,20 +138,20 @@ class UpdateStage(Protocol):
         ...
 
     def broadcast(self, state: Vector | None) -> bytes | None:
-        """What goes to the clients beside the model; it is bound into the digest of the round."""
+        """The data for clients beside the model; the digest of the round covers it."""
         ...
 
     def received(
         self, facts: RoundFacts, mean: Vector, divisor: float, state: Vector | None
     ) -> tuple[Vector, Vector | None]:
-        """The server's half: what a decoded mean says of the stage's input, and the next state.
+        """The server's half: the mean of the stage's inputs from the decoded mean, and the next state.
 
         Args:
-            facts: of the round.
+            facts: facts of the round.
             mean: float64, the decoded sum divided by `divisor`; noisy under differential privacy.
-            divisor: clients in the sum or their weights; under differential privacy the public expected
-                number.
-            state: the server's.
+            divisor: number of clients in the sum, or their weights; under differential privacy the public
+                expected number.
+            state: the server's state.
         """
         ...
 

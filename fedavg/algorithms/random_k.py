@@ -1,8 +1,9 @@
-"""Random-k: each round all clients send the same few places of their updates, so that sums stay aligned.
+"""Random-k: in each round all clients send the same few coordinates of their updates, so that sums align.
 
-The places follow from a public seed and the round's index (Konečný et al. 2016, §2.1, "random mask").
-Places chosen by a client's own values (top-k) are refused by configurations: which of its parameters moved
-most tells about its data, and places that differ from client to client do not add up under a sum.
+The coordinates follow from a public seed and the index of the round (Konečný et al. 2016, §2.1, "random
+mask"). Configurations refuse coordinates chosen by a client's own values (top-k), for two reasons: the choice
+reveals which parameters the client's data changed most, and choices that differ between clients do not add
+up.
 """
 
 from __future__ import annotations
@@ -26,36 +27,36 @@ if TYPE_CHECKING:
 __all__ = ["TOP_K_REFUSED", "RandomK"]
 
 TOP_K_REFUSED = (
-    "top-k is refused: its indices tell which parameters a client's data moved most, outside of what the "
-    "sum hides, and indices that differ by client do not add up; take 'random-k', whose places are public "
-    "and the same for all, without noise with error_feedback = true"
+    "top-k is refused: its indices reveal which parameters a client's data changed most, outside of what the "
+    "sum hides, and indices that differ by client do not add up; use 'random-k', whose indices are public "
+    "and the same for all clients, without noise together with error_feedback = true"
 )
 
 
 class _Places(PlainHalf):
-    """One client's choice of places in one round: that of all clients."""
+    """One client's choice of coordinates in one round, which is the same for all clients."""
 
     def __init__(self, rule: RandomK, facts: RoundFacts) -> None:
         self._rule, self._facts = rule, facts
         self._length = facts.vector_length
 
     def sent(self, update: Vector) -> Vector:
-        """float64[k]: the round's places."""
+        """float64[k]: the update at the round's coordinates."""
         self._length = update.size
         return self._rule.select(update, self._facts.round_index)
 
     def arrived(self, sent: Vector) -> Vector:
-        """float64[d]: zero where nothing was sent."""
+        """float64[d]: zero at coordinates that were not sent."""
         return self._rule.scatter(sent, self._length, self._facts.round_index, unbiased=False)
 
 
 @register("stage")
 class RandomK(Part, frozen=True, tag="random-k"):
-    """The same k = fraction·d places for all clients of a round.
+    """The same k = fraction·d coordinates for all clients of a round.
 
     Args:
-        fraction: share of the places that is sent each round, in (0, 1].
-        seed: public seed of the places.
+        fraction: share of the coordinates that is sent each round, in (0, 1].
+        seed: public seed of the choice.
 
     Example:
         >>> chosen = RandomK(fraction=0.5, seed=1)
@@ -75,7 +76,7 @@ class RandomK(Part, frozen=True, tag="random-k"):
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """It sends a part of the vector."""
+        """States that only a part of the vector is sent."""
         return frozenset({Trait.PARTIAL_VECTOR})
 
     def __post_init__(self) -> None:
@@ -84,7 +85,7 @@ class RandomK(Part, frozen=True, tag="random-k"):
         checks.plan.whole("random-k: seed", self.seed, 0)
 
     def length(self, vector_length: int) -> int:
-        """k: at least one place."""
+        """k, which is at least 1."""
         return max(1, round(self.fraction * vector_length))
 
     def places(self, vector_length: int, round_index: int) -> NDArray[np.int64]:
@@ -92,7 +93,7 @@ class RandomK(Part, frozen=True, tag="random-k"):
         return _places(self.seed, round_index, vector_length, self.length(vector_length))
 
     def select(self, vector: NDArray[np.float64], round_index: int) -> NDArray[np.float64]:
-        """float64[k]: the round's places of float64[d].  Run by the client."""
+        """float64[k]: the round's coordinates of a float64[d].  Run by the client."""
         return vector[self.places(vector.size, round_index)]
 
     def scatter(
@@ -103,14 +104,14 @@ class RandomK(Part, frozen=True, tag="random-k"):
         *,
         unbiased: bool,
     ) -> NDArray[np.float64]:
-        """float64[d] with the round's places filled and zeros elsewhere.  Run by the server.
+        """float64[d] with the round's coordinates filled and zeros elsewhere.  Run by the server.
 
         Args:
             values: float64[k].
             vector_length: d.
-            round_index: counts from 0.
-            unbiased: times d/k, which makes the mean over the choice of places right; with error
-                feedback the places that wait are sent later, and nothing is scaled.
+            round_index: index of the round, from 0.
+            unbiased: whether to multiply by d/k, so that the mean over random choices is correct. With error
+                feedback the other coordinates are sent later, and nothing is scaled.
         """
         out = np.zeros(vector_length)
         out[self.places(vector_length, round_index)] = values
@@ -127,21 +128,21 @@ class RandomK(Part, frozen=True, tag="random-k"):
         return _Places(self, facts)
 
     def init(self, length: int) -> None:
-        """The server keeps nothing: the places follow from the seed."""
+        """None: the server keeps no state, since the coordinates follow from the seed."""
 
     def broadcast(self, state: Vector | None) -> None:
-        """Nothing is broadcast."""
+        """None: nothing is broadcast."""
 
     def received(
         self, facts: RoundFacts, mean: Vector, divisor: float, state: Vector | None
     ) -> tuple[Vector, Vector | None]:
-        """The places filled, and scaled by d/k unless a residual will bring the others later."""
+        """The filled vector, scaled by d/k unless error feedback sends the other coordinates later."""
         del divisor
         unbiased = not facts.keeps_residual
         return self.scatter(mean, facts.vector_length, facts.round_index, unbiased=unbiased), state
 
 
-@functools.lru_cache(maxsize=4)  # the clients of one process ask for the same places
+@functools.lru_cache(maxsize=4)  # the clients of one process use the same coordinates
 def _places(seed: int, round_index: int, vector_length: int, count: int) -> NDArray[np.int64]:
     public = np.random.default_rng((seed, round_index))  # noqa: TID251 - public seed
     chosen = np.sort(public.choice(vector_length, count, replace=False))

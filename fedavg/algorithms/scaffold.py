@@ -1,17 +1,18 @@
-"""SCAFFOLD: control variates that keep local steps from drifting (Karimireddy et al. 2020, Algorithm 1).
+"""SCAFFOLD: control variates that reduce the drift of local steps (Karimireddy et al. 2020, Algorithm 1).
 
-Every client corrects each of its steps by c − cᵢ, where cᵢ is the mean of its own gradients in the last
-round that it was in and c the mean of all cᵢ.  With option II, cᵢ⁺ = cᵢ − c − Δᵢ/h, where h is the sum of
-the round's learning rates (K·η in the paper), so that
+Every client corrects each of its steps by c − cᵢ. Here cᵢ is the mean of the client's own gradients in its
+last round, and c is the mean of all cᵢ.  With option II, cᵢ⁺ = cᵢ − c − Δᵢ/h, where h is the sum of the
+round's learning rates (K·η in the paper), so that
 
     ΣΔcᵢ = −m·c − ΣΔᵢ/h
 
-over m clients of equal h: the server computes it from the sum of the updates, and nothing more is sent.
-Where numbers of steps differ, h is private to each client, and Δcᵢ joins the vector of the secure sum in
-units of the fewest steps that anyone takes, which makes it about as long as the update.
+over m clients of equal h.  The server computes this from the sum of the updates, and clients send nothing
+more.  If clients take different numbers of steps, h is private to each client. Then Δcᵢ joins the vector of
+the secure sum, in units of the fewest steps that any client takes, which makes it about as long as the
+update.
 
-A client computes its cᵢ from what it sent, rounded and clipped: so c stays the mean of all cᵢ, but for noise
-and for updates that left and were lost.
+A client computes its cᵢ from the vector that it sent, after rounding and clipping. So c stays the mean of all
+cᵢ, except for noise and for updates that were sent and lost.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ _KEY = "control"
 
 
 def _travelled(facts: RoundFacts, steps: int) -> float:
-    """The sum of so many steps' learning rates in a round."""
+    """Sum of the learning rates of this many steps in a round."""
     training = facts.training
     rate, decay = training.lr_at(facts.round_index, facts.num_rounds), training.step_decay
     return rate * (steps if decay == 1 else (1 - decay**steps) / (1 - decay))
 
 
 def _unit(facts: RoundFacts) -> float:
-    """What joined changes are multiplied by: no client takes fewer steps."""
+    """Factor for changes that join the update: the learning rates of the fewest steps of any client."""
     training = facts.training
     fewest = min(training.epochs, training.max_steps or training.epochs)
     return _travelled(facts, fewest)
@@ -57,7 +58,7 @@ class Variates:
         control: float64[d], c as broadcast.
         own: float64[d], cᵢ.
         travelled: sum of the learning rates of this client's steps.
-        unit: factor of the change that joins the update; None when nothing does.
+        unit: factor of the change that joins the update; None when no change joins it.
     """
 
     control: Vector
@@ -74,17 +75,17 @@ class Variates:
         return -self.control - update / self.travelled
 
     def sent(self, update: Vector) -> Vector:
-        """The update, and the change of cᵢ where the server cannot compute its sum."""
+        """The update, followed by the change of cᵢ if the server cannot compute the sum of changes."""
         if self.unit is None:
             return update
         return np.concatenate([update, self.unit * self._change(update)])
 
     def arrived(self, sent: Vector) -> Vector:
-        """The part that is the update."""
+        """The part of the vector that is the update."""
         return sent[: self.own.size]
 
     def keep(self, sent: Vector, arrived: Vector) -> ClientState:
-        """The next cᵢ, from what the server can decode: so c stays the mean of all cᵢ."""
+        """The next cᵢ, computed from what the server can decode, so that c stays the mean of all cᵢ."""
         del sent
         if self.unit is None:
             return {_KEY: self.own + self._change(arrived)}
@@ -95,8 +96,8 @@ class Variates:
 class Scaffold(Part, frozen=True, tag="scaffold"):
     """Control variates against the drift of local steps, under any secure sum and noise.
 
-    The clients' optimiser is plain SGD, whose update shows a client's mean gradient; the server's is free.
-    Clients count equally, since c is a mean over clients.
+    The clients must use plain SGD, because only then their updates determine their mean gradients; the server
+    may use any optimiser.  All clients have equal weight, since c is a mean over clients.
 
     Example:
         >>> from fedavg.optimizers.local import LocalTraining
@@ -110,7 +111,7 @@ class Scaffold(Part, frozen=True, tag="scaffold"):
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """It reads gradients off updates, keeps one at each client, and takes an unweighted mean."""
+        """States that it reads gradients off updates, keeps a state, and takes an unweighted mean."""
         return frozenset({Trait.READS_GRADIENT, Trait.REMEMBERS_ROUNDS, Trait.EQUAL_WEIGHTS})
 
     def sent_length(self, length: int, training: LocalTraining) -> int:
@@ -121,7 +122,7 @@ class Scaffold(Part, frozen=True, tag="scaffold"):
         """See `UpdateStage.client`.
 
         Raises:
-            LocalProtocolError: no control variate, or one that is no vector of the model.
+            LocalProtocolError: the control variate is missing, or is not a vector of the model's length.
         """
         length = facts.vector_length
         if extra is None:
@@ -139,11 +140,11 @@ class Scaffold(Part, frozen=True, tag="scaffold"):
         return Variates(control, own, _travelled(facts, steps), unit)
 
     def init(self, length: int) -> Vector:
-        """C = 0."""
+        """The initial control variate, 0."""
         return np.zeros(length)
 
     def broadcast(self, state: Vector | None) -> bytes | None:
-        """C as float32, little endian."""
+        """The control variate c as float32, little endian."""
         return None if state is None else state.astype("<f4").tobytes()
 
     def received(
@@ -151,8 +152,8 @@ class Scaffold(Part, frozen=True, tag="scaffold"):
     ) -> tuple[Vector, Vector | None]:
         """The server's c ← c + ΣΔcᵢ/N.
 
-        Under differential privacy `mean` is noisy and `divisor` the public expected cohort: post-processing
-        of the release, which the number of survivors never enters.
+        Under differential privacy `mean` is noisy and `divisor` is the public expected cohort. The step is
+        then post-processing of the release, and does not depend on the number of survivors.
         """
         control = np.zeros(facts.vector_length) if state is None else state
         share, update = divisor / facts.num_clients, mean[: control.size]
@@ -160,6 +161,6 @@ class Scaffold(Part, frozen=True, tag="scaffold"):
             return update, control + share * mean[control.size :] / _unit(facts)
         if not math.isfinite(share):
             raise LocalProtocolError("this plan's server cannot compute control variates")
-        shown = control.astype(np.float32).astype(np.float64)  # what the clients subtracted
+        shown = control.astype(np.float32).astype(np.float64)  # the value that clients subtracted
         travelled = _travelled(facts, facts.training.steps)
         return update, control - share * (shown + mean / travelled)

@@ -1,9 +1,9 @@
-"""What a client keeps for itself from one round to the next: never sent, never seen by the server.
+"""The state that a client keeps from one round to the next; it is never sent to the server.
 
-A state is committed under the number of the sum in which its update left (`Plan.sequence`), and a round reads
-the newest one of an earlier round: a round that is run again finds what it found the first time.  What was
-committed under a sum that came to nothing is forgotten, and so is what a run that broke off had committed
-beyond its last checkpoint.
+A state is committed under the number of the sum for which its update was sent (`Plan.sequence`).  A round
+reads the newest state of an earlier round, so that a repeated round finds the same state as the first time.
+States of failed sums are discarded, and so are states that an interrupted run committed after its last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["ClientState", "ClientStore", "FolderStore", "MemoryStore"]
 
 ClientState: TypeAlias = "Mapping[str, NDArray[np.float32] | NDArray[np.float64]]"
 
-_KEPT = 2  # a sum may come to nothing, or be run again, and then the state before it counts
+_KEPT = 2  # a sum may fail or be repeated, and then the state before it is needed
 
 
 class ClientStore(Protocol):
-    """Where the clients of one process keep their states."""
+    """A place where the clients of one process keep their states."""
 
     def load(self, client_id: int, before: int, voided: Container[int] = ()) -> ClientState:
-        """The state that a client committed last under a lower number; {} at first.
+        """The last state that a client committed under a number below `before`; {} if there is none.
 
         States under voided numbers are deleted.
         """
@@ -46,7 +46,7 @@ class ClientStore(Protocol):
 
 
 class MemoryStore:
-    """States in this process: they end with it.
+    """States in the memory of this process, which are lost when it ends.
 
     Example:
         >>> store = MemoryStore()
@@ -75,10 +75,11 @@ class MemoryStore:
 
 
 class FolderStore:
-    """States as safetensors files, so that an interrupted run goes on with them.
+    """States as safetensors files, with which an interrupted run can be resumed.
 
     Args:
-        folder: made when the first state is saved; private to the clients, as their data is.
+        folder: directory, created when the first state is saved. It is private to the clients, like their
+            data.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,7 +89,7 @@ class FolderStore:
         """See `ClientStore.load`.
 
         Raises:
-            CheckpointError: a damaged file.
+            CheckpointError: a file is damaged.
         """
         path: Path | None = None
         for number in self._numbers(client_id):
@@ -120,9 +121,9 @@ class FolderStore:
             raise CheckpointError(f"cannot write {path}: {error}") from error
 
     def rewind(self, number: int) -> None:
-        """Forget what all clients committed from this number on: a run that broke off goes on before it.
+        """Delete the states that all clients committed from this number on, to resume a run before it.
 
-        Its round may be run again with others, and then nobody adds what those of the first time kept.
+        The resumed round may have other clients, and then no state of the first attempt may enter it.
 
         Raises:
             CheckpointError: a file cannot be deleted.

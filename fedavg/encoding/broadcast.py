@@ -1,8 +1,8 @@
 """The broadcast model in fewer bytes: half floats, or integers with one scale for each output channel.
 
-The server keeps its model in full precision and quantises what it sends; a client trains from what it
-received, so its update is relative to that.  Bytes have one form only: a client re-encodes what it read
-and refuses anything else.
+The server keeps its model in full precision and quantises what it sends. A client trains from the model that
+it received, so its update is relative to that model. Each model has only one valid encoding: a client encodes
+again what it read, and refuses the message if the bytes differ.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ FORMATS: tuple[DownloadFormat, ...] = ("float32", "float16", "int8", "int4")
 _LEVELS = {"int8": 127, "int4": 7}
 _LEAST_SCALE = (
     2.0**-100
-)  # below it a scale may lose bits as a subnormal; such channels are sent as zeros
+)  # below this a scale may lose bits as a subnormal; such channels are sent as zeros
 _LARGEST_SCALE = 2.0**100
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCodec:
-    """A model's vector as bytes of one format, and back.
+    """Converts a model's vector to bytes of one format, and back.
 
-    "float32" and "float16" are little endian.  "int8" and "int4" are symmetric: first one float32 scale
-    for each output channel (first axis) of a tensor with two axes or more, and one for each other tensor;
-    then the integers, two's complement, of "int4" two a byte, the first in the low half.
+    "float32" and "float16" are little endian.  "int8" and "int4" are symmetric. The scales come first: one
+    float32 for each output channel (first axis) of a tensor with two axes or more, and one for each other
+    tensor. Then come the integers in two's complement; "int4" has two in a byte, the first in the low half.
 
     Args:
         kind: one of `FORMATS`.
-        layout: which tensors make up the vector.
+        layout: layout of the vector.
 
     Raises:
-        PlanError: no such format.
+        PlanError: there is no such format.
 
     Example:
         >>> from fedavg.models.layout import Layout
@@ -64,7 +64,7 @@ class ModelCodec:
 
     @property
     def size(self) -> int:
-        """Bytes of one model."""
+        """Number of bytes of one model."""
         length = self.layout.size
         if self.kind == "float32":
             return 4 * length
@@ -74,13 +74,13 @@ class ModelCodec:
         return 4 * len(self._channels()) + packed
 
     def encode(self, vector: NDArray[np.float64]) -> bytes:
-        """Run by the server.
+        """Encode a model.  Run by the server.
 
         Args:
             vector: float64[d], in full precision.
 
         Raises:
-            NonFiniteError: a model with NaN or infinity, unless it is sent as "float32".
+            NonFiniteError: the model holds NaN or infinity; "float32" allows them.
         """
         if self.kind == "float32":
             return vector.astype("<f4").tobytes()
@@ -100,21 +100,23 @@ class ModelCodec:
         return scales.tobytes() + self._pack(integers)
 
     def decode(self, data: bytes) -> NDArray[np.float64]:
-        """Run by the client.
+        """Decode a model.  Run by the client.
 
         Returns:
             float64[d].
 
         Raises:
-            LocalProtocolError: bytes of another size, or not in their only form; never for "float32"
-                of the right size.
+            LocalProtocolError: the bytes have another size, or are not in canonical form; "float32" bytes of
+                the right size are always accepted.
         """
         if len(data) != self.size:
             raise LocalProtocolError(
-                f"the server sent {len(data)} bytes; the model's {self.layout.size} parameters take "
+                f"the server sent {len(data)} bytes, but the model's {self.layout.size} parameters take "
                 f"{self.size} as {self.kind}"
             )
-        with np.errstate(invalid="ignore", over="ignore"):  # bytes may be anything; checked below
+        with np.errstate(
+            invalid="ignore", over="ignore"
+        ):  # arbitrary bytes; the result is checked below
             vector = self._read(data)
         if self.kind == "float32":
             return vector

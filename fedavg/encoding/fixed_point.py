@@ -1,10 +1,9 @@
-"""Real vectors to integers on a public grid and back; owns the growth of the norm that rounding causes.
+"""Conversion of real vectors to integers on a public grid and back, with a bound on the rounded norm.
 
-The waist of the whole pipeline is an exact sum of integers.  A real update is (optionally) rotated,
-multiplied by a public scale and rounded; the sum of such vectors is decoded by the same steps
-backwards.  Stochastic rounding is *conditional* (Kairouz, Liu, Steinke 2021, Section 4.2): it is
-repeated until the rounded norm obeys a bound that every client obeys always, and that bound is the
-sensitivity which noise is calibrated against.
+The pipeline adds integers exactly. A real update is (optionally) rotated, multiplied by a public scale and
+rounded; the sum of such vectors is decoded by the same steps in reverse. Stochastic rounding is *conditional*
+(Kairouz, Liu, Steinke 2021, Section 4.2): it is repeated until the rounded norm is within a bound. Every
+client's vector is always within that bound, which is the sensitivity that the noise is calibrated to.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ __all__ = [
 
 _TRIES = 64  # each succeeds with probability ≥ 1 − e^(−1/2); all fail with probability < 1e-13
 _LOG_INVERSE_BETA = 0.5  # β = e^(−1/2), the paper's choice
-_BAND = 1 << 14  # coordinates rounded at a time, in cache
+_BAND = 1 << 14  # coordinates rounded at a time, so that they stay in the cache
 _ROUNDING_SLACK = 1 + 1e-9  # float64 arithmetic on norms stays far inside this
 
 
@@ -50,7 +49,7 @@ def hadamard(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         float64[2^k] of the same Euclidean norm; the transform is its own inverse.
 
     Raises:
-        PlanError: the length is no power of two.
+        PlanError: the length is not a power of two.
 
     Example:
         >>> hadamard(np.array([1.0, 1.0])).round(6).tolist()
@@ -71,13 +70,13 @@ def hadamard(vector: NDArray[np.float64]) -> NDArray[np.float64]:
 def bits_for(vector_length: int, cohort: float = 1) -> int:
     """Return the smallest bit width at which stochastic rounding costs about 1 % of the norm.
 
-    That is clip·scale ≥ 3.5·√d, where clip·scale = 2^(bits−1) − 1.  For n clients that draw a sum's noise
-    together, it is 8·√n at least, so that each share of it, 1/√n of a noise of a third of the clip or more,
-    spans two units of the grid (`dp.RoundedGaussianSumEvent`).
+    The width satisfies clip·scale ≥ 3.5·√d, where clip·scale = 2^(bits−1) − 1.  For n clients that add shares
+    of noise, clip·scale is also at least 8·√n. Then each share spans two units of the grid
+    (`dp.RoundedGaussianSumEvent`), if the total noise is a third of the clip or more.
 
     Args:
-        vector_length: d.
-        cohort: n, expected clients a round.
+        vector_length: d, number of parameters.
+        cohort: n, expected number of clients a round.
 
     Example:
         >>> bits_for(1970), bits_for(6, 90)
@@ -88,7 +87,7 @@ def bits_for(vector_length: int, cohort: float = 1) -> int:
 
 
 class Encoding(Protocol):
-    """Real vectors to integers and back: `FixedPoint`, or without noise `Quantised`."""
+    """A conversion of real vectors to integers and back: `FixedPoint`, or without noise `Quantised`."""
 
     @property
     def clip(self) -> float:
@@ -107,7 +106,7 @@ class Encoding(Protocol):
 
     @property
     def bounded(self) -> bool:
-        """Whether encoded vectors have a bound on their norm that noise can be calibrated against."""
+        """Whether encoded vectors have a bound on their norm to which noise can be calibrated."""
         ...
 
     def at(self, clip: float) -> Self:
@@ -115,7 +114,7 @@ class Encoding(Protocol):
         ...
 
     def seeded(self, seed: tuple[int, ...]) -> Self:
-        """The same encoding, whose rounding follows a public seed where nothing rests on its secrecy."""
+        """The same encoding with rounding by a public seed, if its secrecy protects nothing."""
         ...
 
     def encoded_length(self, vector_length: int) -> int:
@@ -139,7 +138,7 @@ class Encoding(Protocol):
         ...
 
     def clamped(self, vector: NDArray[np.float64]) -> int:
-        """How many coordinates lie outside the range."""
+        """Number of coordinates outside the range."""
         ...
 
     def encode(self, vector: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -157,7 +156,7 @@ def rotated_length(vector_length: int, *, rotate: bool) -> int:
     """Length of an encoded vector: the same, or the next power of two when rotated.
 
     Raises:
-        PlanError: no coordinate.
+        PlanError: the vector has no coordinate.
     """
     vector_length = checks.plan.whole("vector_length", vector_length)
     return 1 << (vector_length - 1).bit_length() if rotate else vector_length
@@ -168,7 +167,7 @@ def rotate_signs(vector: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
 
     Args:
         vector: float64[d].
-        seed: public, of the random signs.
+        seed: public seed of the random signs.
     """
     padded = np.zeros(rotated_length(vector.size, rotate=True))
     padded[: vector.size] = vector
@@ -178,15 +177,13 @@ def rotate_signs(vector: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
 def decode_grid(
     real: NDArray[np.float64], vector_length: int | None, rotation_seed: int | None
 ) -> NDArray[np.float64]:
-    """Undo a rotation, if there was one, and cut its padding off."""
+    """Undo a rotation, if there was one, and remove its padding."""
     if rotation_seed is not None:
         real = hadamard(real) * _signs(real.size, rotation_seed)
     return real if vector_length is None else real[:vector_length]
 
 
-@functools.lru_cache(
-    maxsize=2
-)  # the clients of one process, and its server, turn by the same signs
+@functools.lru_cache(maxsize=2)  # the clients of one process, and its server, use the same signs
 def _signs(length: int, seed: int) -> NDArray[np.float64]:
     generator = np.random.default_rng(seed)  # noqa: TID251 - public seed
     signs = generator.integers(0, 2, length).astype(np.float64) * 2 - 1
@@ -198,15 +195,15 @@ def _signs(length: int, seed: int) -> NDArray[np.float64]:
 class FixedPoint(Part, frozen=True, tag="fixed-point"):
     """Fixed-point encoding with scale (2^(bits−1) − 1) ÷ clip.
 
-    With ``rounding="stochastic"`` (needed under differential privacy) `clip` is a bound on the
-    Euclidean norm of the input and rounding is unbiased and conditional.  With
-    ``rounding="nearest"`` (for exact averaging without privacy noise) `clip` is a bound on every
-    coordinate; it is deterministic, so that runs under different secure sums agree to the bit.
+    With ``rounding="stochastic"`` (needed under differential privacy), `clip` bounds the Euclidean norm of
+    the input, and rounding is unbiased and conditional.  With ``rounding="nearest"`` (for exact averaging
+    without privacy noise), `clip` bounds every coordinate, and rounding is deterministic, so that runs under
+    different secure sums agree to the bit.
 
     Args:
         clip: bound on the input, > 0.
         bits: signed bits of one encoded coordinate, 2 … 40.
-        rotate: spread the vector by a randomised Hadamard rotation first (pads to 2^k).
+        rotate: whether to apply a randomised Hadamard rotation first, which pads to 2^k coordinates.
         rounding: "stochastic" or "nearest".
         rotation_seed: public seed of the rotation's signs; the same for all clients and the server.
 
@@ -251,7 +248,7 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
 
     @property
     def bounded(self) -> bool:
-        """Whether encoded vectors have a bound on their norm that noise can be calibrated against."""
+        """Whether encoded vectors have a bound on their norm to which noise can be calibrated."""
         return self.rounding == "stochastic"
 
     def at(self, clip: float) -> FixedPoint:
@@ -259,7 +256,7 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
         return msgspec.structs.replace(self, clip=clip)
 
     def seeded(self, seed: tuple[int, ...]) -> FixedPoint:
-        """Itself: "nearest" needs no seed, and under noise rounding is drawn in secret."""
+        """The encoding itself: "nearest" needs no seed, and under noise the rounding stays secret."""
         del seed
         return self
 
@@ -269,7 +266,7 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
         return self.scale
 
     def clamped(self, vector: NDArray[np.float64]) -> int:
-        """None: nothing is clamped here."""
+        """Zero: this encoding clamps nothing."""
         del vector
         return 0
 
@@ -312,10 +309,10 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
             vector: float64[d], of Euclidean norm ≤ clip (stochastic) or coordinates within ±clip.
 
         Returns:
-            int64[d'], of norm ≤ `l2_sensitivity(d)`, always (stochastic), or coordinates ≤ `steps`.
+            int64[d'], always of norm ≤ `l2_sensitivity(d)` (stochastic), or with coordinates ≤ `steps`.
 
         Raises:
-            NonFiniteError: NaN or infinity in the vector.
+            NonFiniteError: the vector holds NaN or infinity.
             CapacityError: the vector exceeds the bound.
         """
         vector = np.asarray(vector, dtype=np.float64)
@@ -355,7 +352,7 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
                 rounded[start : start + _BAND] = part
             if squares * _ROUNDING_SLACK <= bound:
                 return rounded
-        return np.trunc(real * scale).astype(np.int64)  # never longer than its input
+        return np.trunc(real * scale).astype(np.int64)  # truncation never lengthens a vector
 
     def decode(
         self, total: NDArray[np.int64], vector_length: int | None = None
@@ -364,7 +361,7 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
 
         Args:
             total: int64[d'] (a sum) or float64[d'] (a mean) in grid units.
-            vector_length: d, to cut a rotation's padding off.
+            vector_length: d, to remove a rotation's padding.
 
         Returns:
             float64[d], or float64[d'] when `vector_length` is not given.

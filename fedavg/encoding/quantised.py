@@ -1,9 +1,9 @@
-"""Few-bit integers for runs without differential privacy: unbiased rounding, one bit included.
+"""Few-bit integers for runs without differential privacy: unbiased rounding, down to one bit.
 
-A coordinate within ±range goes to one of the two grid points beside it, with the probability that makes
-the mean right (Alistarh et al. 2017, §3.1; Suresh et al. 2017, §2 and §3 for one bit and for the
-rotation).  What travels are integers, so that Σ stays exact under every secure sum, and the decoder needs
-the sum alone: for n_k·x the integers are multiplied by n_k, and Σ n_k divides.
+A coordinate within ±range is rounded to one of its two neighbouring grid points, with the probability that
+makes the mean correct (Alistarh et al. 2017, §3.1; Suresh et al. 2017, §2 and §3 for one bit and for the
+rotation).  Clients send integers, so the sum is exact under every secure sum, and the decoder needs only the
+sum. For n_k·x the integers are multiplied by n_k, and the decoder divides by Σ n_k.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ _LEAST_CLIP, _LARGEST_CLIP = 1e-100, 1e100
 
 @register("encoding")
 class Quantised(Part, frozen=True, tag="quantised"):
-    """Stochastic rounding to 2^bits − 1 levels with zero among them, or to the two levels ±range of one bit.
+    """Stochastic rounding to 2^bits − 1 levels including zero, or to the two levels ±range with one bit.
 
     The range is ±clip for each coordinate.  With a rotation, clip bounds the Euclidean norm instead: a
     rotated vector of that norm has coordinates of standard deviation clip ÷ √d', and the range is three
-    of them (all of clip where that is less).  What lies outside is clamped, never refused: the
-    client's error feedback, where the plan has it, makes up for it in later rounds.
+    of them (or clip, if that is less).  Coordinates outside are clamped and not refused. The client's error
+    feedback, if the plan has it, compensates for that in later rounds.
 
-    A sum of one-bit and of two-bit values over n clients has the same 3n residues, and two bits
-    (three levels) have the smaller variance at every x: one bit pays where bits travel alone.
+    A sum over n clients has the same 3n residues for one-bit and for two-bit values, and two bits (three
+    levels) have the smaller variance at every x. One bit therefore helps only if the number of sent bits
+    is all that matters.
 
-    No bound on the norm of a rounded vector is promised, so a plan with noise refuses this encoding:
+    The norm of a rounded vector has no useful bound, so a plan with noise refuses this encoding;
     `FixedPoint` rounds conditionally.
 
     Args:
         clip: bound on every coordinate; with `rotate`, on the norm; in [1e-100, 1e100].
         bits: 1 … 32.
-        rotate: spread the vector by a randomised Hadamard rotation first (pads to 2^k).
+        rotate: whether to apply a randomised Hadamard rotation first, which pads to 2^k coordinates.
         rotation_seed: public seed of the rotation's signs; the same for all clients and the server.
         rounding_seed: public seed of the rounding, see `seeded`; None draws from the operating system.
 
@@ -73,7 +74,7 @@ class Quantised(Part, frozen=True, tag="quantised"):
 
     @property
     def bounded(self) -> bool:
-        """Whether encoded vectors have a bound on their norm that noise can be calibrated against."""
+        """Whether encoded vectors have a bound on their norm to which noise can be calibrated."""
         return False
 
     @property
@@ -82,7 +83,7 @@ class Quantised(Part, frozen=True, tag="quantised"):
         return max(1, (1 << (self.bits - 1)) - 1)
 
     def range(self, vector_length: int) -> float:
-        """Largest magnitude of a coordinate, after a rotation, that is not clamped."""
+        """Largest magnitude of a coordinate, after any rotation, that is not clamped."""
         if not self.rotate:
             return self.clip
         return self.clip * min(1.0, _SPREAD / math.sqrt(self.encoded_length(vector_length)))
@@ -92,7 +93,7 @@ class Quantised(Part, frozen=True, tag="quantised"):
         return msgspec.structs.replace(self, clip=clip)
 
     def seeded(self, seed: tuple[int, ...]) -> Quantised:
-        """The same encoding with rounding from a public seed: no secret rests on it without noise.
+        """The same encoding with rounding by a public seed; without noise its secrecy protects nothing.
 
         Two runs, and two secure sums, then agree to the bit.
         """
@@ -108,11 +109,11 @@ class Quantised(Part, frozen=True, tag="quantised"):
         return self.steps
 
     def l2_sensitivity(self, vector_length: int) -> float:
-        """What the range allows, √d'·steps: far too much for any noise."""
+        """The largest norm that the range allows, √d'·steps: too large for any useful noise."""
         return math.sqrt(self.encoded_length(vector_length)) * self.steps
 
     def l1_sensitivity(self, vector_length: int) -> float:
-        """What the range allows, d'·steps."""
+        """The largest L1 norm that the range allows, d'·steps."""
         return float(self.encoded_length(vector_length) * self.steps)
 
     def grid_units(self, vector_length: int) -> float:
@@ -120,7 +121,7 @@ class Quantised(Part, frozen=True, tag="quantised"):
         return self.steps / self.range(vector_length)
 
     def clamped(self, vector: NDArray[np.float64]) -> int:
-        """How many coordinates lie outside the range: for the client's own log."""
+        """Number of coordinates outside the range, for the client's own log."""
         turned = rotate_signs(vector, self.rotation_seed) if self.rotate else vector
         return int((np.abs(turned) > self.range(vector.size)).sum())
 
@@ -134,8 +135,8 @@ class Quantised(Part, frozen=True, tag="quantised"):
             int64[d'], within ±`steps`; odd for one bit.
 
         Raises:
-            NonFiniteError: NaN or infinity in the vector.
-            CapacityError: no vector.
+            NonFiniteError: the vector holds NaN or infinity.
+            CapacityError: the array is no vector.
         """
         vector = np.asarray(vector, dtype=np.float64)
         if vector.ndim != 1 or vector.size == 0:
@@ -149,7 +150,7 @@ class Quantised(Part, frozen=True, tag="quantised"):
         return self._round(unit * self.steps)
 
     def _round(self, grid: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Up with the probability of the fractional part: a grid point stays what it is."""
+        """Round up with the probability of the fractional part; grid points do not change."""
         low = np.floor(grid)
         return low.astype(np.int64) + (self._uniform(grid.size) < grid - low)
 
@@ -165,7 +166,7 @@ class Quantised(Part, frozen=True, tag="quantised"):
 
         Args:
             total: int64[d'] (a sum, weighted or not) or float64[d'] (a mean) in grid units.
-            vector_length: d, to cut a rotation's padding off; needed with `rotate` unless d = d'.
+            vector_length: d, to remove a rotation's padding; needed with `rotate` unless d = d'.
 
         Returns:
             float64[d], or float64[d'] when `vector_length` is not given.

@@ -1,9 +1,9 @@
-"""Rounds that broke off before a restart: which of them are void, and who is not asked again for a while.
+"""Rounds that were interrupted before a restart: which are void, and which clients are not asked for a while.
 
-Under differential privacy a round that was charged stays charged and gives no model. Without noise a round
-is run again, unless its sum may have been opened. Then it is void, and those whose updates were in it are
-spent: from the same model they would compute the same updates, and the difference of two sums over almost
-the same clients shows single updates. They are asked again once the model has moved.
+Under differential privacy a round that was charged stays charged and gives no model. Without noise a round is
+run again, unless its sum may have been opened. Such a round is void, and the clients whose updates were in it
+are excluded: from the same model they would compute the same updates, and the difference of two sums over
+almost the same clients reveals single updates. They are asked again once the model has moved.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "draw_others", "newly_spent", "void_rounds"]
 
-_EMPTY = -2  # ids from here down stand for enrolled clients that are not here; -1 is the key holder
+_EMPTY = -2  # ids from here down stand for enrolled clients that are absent; -1 is the key holder
 _CHARGED = "the run broke off in it; it stays charged"
 _OPEN = "the run broke off when its sum may have been open; it gives no model"
 
@@ -33,13 +33,13 @@ def void_rounds(
     """The rounds after the checkpoint that give no model, in order.
 
     Args:
-        resolution: the plan.
-        restart: what the journal holds.
-        hidden: whether the secure sum keeps anything of an update from the server; where it does not,
-            there is nothing for a second sum to show.
+        resolution: the resolved plan.
+        restart: content of the journal.
+        hidden: whether the secure sum hides updates from the server; if it does not, a second sum reveals
+            nothing new.
 
     Returns:
-        The clients whose updates may have left, and the reason, for each such round.
+        For each such round, the clients whose updates may have been sent, and the reason.
     """
     done = restart.checkpoint.rounds_done
     if resolution.plan.noise is not None:
@@ -50,7 +50,7 @@ def void_rounds(
 
 
 def newly_spent(resolution: Resolution, restart: Restart, *, hidden: bool) -> tuple[int, ...]:
-    """Clients whose updates were in the sum of the round that broke off, where no noise covers them."""
+    """Clients whose updates were in the sum of the interrupted round, if no noise covers them."""
     if resolution.plan.noise is not None or not hidden:
         return ()
     return restart.opening.get(restart.checkpoint.rounds_done, ())
@@ -59,16 +59,16 @@ def newly_spent(resolution: Resolution, restart: Restart, *, hidden: bool) -> tu
 def draw(
     resolution: Resolution, clients: Sequence[int], population: int, spent: AbstractSet[int]
 ) -> tuple[int, ...]:
-    """A cohort among all that are enrolled; where some clients are spent, among the others that are here.
+    """Draw a cohort among all enrolled clients; if some are excluded, among the other present ones.
 
     Args:
-        resolution: the plan.
-        clients: those who are here.
-        population: how many are enrolled; whoever is and is not here never answers.
-        spent: those who may not be asked.
+        resolution: the resolved plan.
+        clients: present clients.
+        population: number of enrolled clients; those that are absent never answer.
+        spent: clients that may not be asked.
 
     Raises:
-        CheckpointError: too few are left that are not spent.
+        CheckpointError: too few clients remain.
     """
     if spent:
         return draw_others(resolution, clients, spent)
@@ -80,10 +80,10 @@ def draw(
 def draw_others(
     resolution: Resolution, clients: Sequence[int], spent: AbstractSet[int]
 ) -> tuple[int, ...]:
-    """A cohort of clients that are not spent, of the same expected size.
+    """Draw a cohort of the same expected size among clients that are not excluded.
 
     Raises:
-        CheckpointError: too few are left.
+        CheckpointError: too few clients remain.
     """
     least = resolution.plan.secure_sum.min_survivors(int(resolution.expected_cohort))
     cohort = redraw(resolution, clients, spent, least)

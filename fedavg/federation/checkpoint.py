@@ -1,9 +1,9 @@
-"""Checkpoints: what a run needs to go on after a crash, and the order in which it reaches the disk.
+"""Checkpoints: the data with which a run continues after a crash, and the order in which it is written.
 
-A round is charged, and the charge is on disk, before any client is asked; the checkpoint is replaced whole
-after it.  A round that was charged but has no checkpoint stays charged, whatever became of it.  Without
-noise nothing is charged; there it is on disk, before the sum of a round may be opened, whose updates are in
-it.  These files name the clients of a round, so they are for the server's operator only.
+Before any client is asked, a round is charged, and the charge is on disk; after the round the checkpoint is
+replaced as a whole. A round that was charged but has no checkpoint stays charged, whatever happened in it.
+Without noise nothing is charged. Then the clients of a round are on disk before the round's sum may be
+opened. These files name the clients of a round, so they are for the server's operator only.
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ _OPENED = "opened.log"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A run between two rounds.
+    """The state of a run between two rounds.
 
     Args:
-        fingerprint: of the plan, see `fingerprint`.
-        rounds_done: rounds that are over, those without a model included.
-        model: the server's model and what changes with it.
-        participations: rounds in which each client sent a masked update.
+        fingerprint: digest of the plan, see `fingerprint`.
+        rounds_done: number of finished rounds, including those without a model.
+        model: the server's model, with the state that changes with it.
+        participations: number of rounds in which each client sent a masked update.
         ledger: `dp.Ledger.state_dict` at that time.
-        last: the last round's figures, or None before the first.
-        convictions: of clients that are asked no more.
+        last: the last round's figures, or None before the first round.
+        convictions: convictions of clients that are not asked again.
         spent: clients whose updates of the present model may be in an opened sum, where no noise covers
             them; they are not asked again before the model has moved.
         learnt: whether any client has contributed an update so far.
 
     Raises:
-        CheckpointError: values that no run can have.
+        CheckpointError: a value is impossible for a run.
 
     Example:
         >>> zeros = np.zeros(2)
@@ -97,12 +97,12 @@ class Checkpoint:
         if any(array.shape != model.vector.shape for array in model.arrays.values()):
             raise CheckpointError("the checkpoint's arrays are not of the model's length")
         if self.rounds_done < 0 or min(self.participations.values(), default=0) < 0:
-            raise CheckpointError("the checkpoint counts fewer than no rounds")
+            raise CheckpointError("the checkpoint's number of rounds is negative")
         if model.clip is not None and not model.clip > 0:
             raise CheckpointError(f"the checkpoint's clip norm is {model.clip!r}, not positive")
 
     def to_bytes(self) -> bytes:
-        """A safetensors file: arrays as tensors, everything else as JSON in its header."""
+        """Encode as a safetensors file: arrays as tensors, all other data as JSON in its header."""
         model = self.model
         tensors = {"vector": model.vector, "released": model.released}
         tensors |= {f"arrays.{name}": array for name, array in model.arrays.items()}
@@ -131,7 +131,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
-        """Read what `to_bytes` wrote; no code in it is ever run.
+        """Read a file that `to_bytes` wrote; code in the file is never run.
 
         Raises:
             CheckpointError: the file holds no checkpoint.
@@ -177,8 +177,8 @@ def _arrays(
 
 
 def fingerprint(resolution: Resolution, layout: Layout, seed: int) -> str:
-    """SHA-256, in hex, of what has to be the same before and after: plan, sizes, model, public seed."""
-    # a resolved configuration names the cap that a plan may leave open
+    """SHA-256, in hex, of what must not change in a resumed run: plan, sizes, model and public seed."""
+    # A resolved configuration states the limit that a plan may leave open; both must match.
     limits = msgspec.structs.replace(
         resolution.plan.limits, max_participations=resolution.max_participations
     )
@@ -189,14 +189,14 @@ def fingerprint(resolution: Resolution, layout: Layout, seed: int) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Restart:
-    """A checkpoint with what was spent since.
+    """A checkpoint, with the charges and messages after it.
 
     Args:
-        checkpoint: the last finished round.
-        ledger: what was charged, rounds that never finished included.
-        asked: clients that were asked in the round that was running, by the round's index; each may have
+        checkpoint: checkpoint of the last finished round.
+        ledger: all charges, including those of rounds that never finished.
+        asked: clients that were asked in the interrupted round, by the round's index; each may have
             sent a masked update.
-        opening: clients whose updates may be in an opened sum, by the index of the round that was running.
+        opening: clients whose updates may be in an opened sum, by the index of the interrupted round.
     """
 
     checkpoint: Checkpoint
@@ -206,20 +206,20 @@ class Restart:
 
     @property
     def lost(self) -> int:
-        """Rounds that were charged and never finished: the ledger's first entry is no round."""
+        """Number of rounds that were charged and never finished; the ledger's first entry is no round."""
         return max(len(self.ledger.history) - 1 - self.checkpoint.rounds_done, 0)
 
     def check(self, mark: str, size: int, clients: AbstractSet[int], budget: Budget) -> None:
-        """Refuse what another run left behind.
+        """Refuse the files of another run.
 
         Args:
-            mark: fingerprint of the run that is to go on.
-            size: d, of its model.
+            mark: fingerprint of the run to resume.
+            size: d, the length of its model.
             clients: its population.
             budget: its budget.
 
         Raises:
-            CheckpointError: one of them differs.
+            CheckpointError: one of these differs.
         """
         point = self.checkpoint
         ours = (mark, size, clients, budget.epsilon, budget.delta)
@@ -232,23 +232,23 @@ class Restart:
 
 
 class Journal(Protocol):
-    """Told by a federation what must be on disk before it goes on."""
+    """Receives the facts that must be on disk before a federation continues."""
 
     def charged(self, ledger: Ledger, round_index: int, asked: Sequence[int]) -> None:
-        """A round is charged; its clients are asked when this returns."""
+        """Record the charge of a round; its clients are asked when this returns."""
         ...
 
     def opening(self, round_index: int, clients: Sequence[int]) -> None:
-        """The sum of these clients' updates may be opened when this returns."""
+        """Record the clients of a sum that may be opened when this returns."""
         ...
 
     def finished(self, checkpoint: Checkpoint, ledger: Ledger) -> None:
-        """A round is over; its figures are given out when this returns."""
+        """Record the end of a round; its figures are published when this returns."""
         ...
 
     @property
     def opened(self) -> he.Journal:
-        """The key holder's: which sums it has opened, or may have."""
+        """The key holder's record of sums that it has opened, or may have opened."""
         ...
 
 
@@ -256,7 +256,7 @@ class RunJournal:
     """A journal in a run directory: `ledger.json`, `round.json`, `checkpoint.safetensors`, `opened.log`.
 
     Args:
-        folder: an existing directory, held by one process at a time.
+        folder: an existing directory, which one process at a time locks.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -271,12 +271,12 @@ class RunJournal:
         return self._opened
 
     def opening(self, round_index: int, clients: Sequence[int]) -> None:
-        """Put on disk whose updates may be in an opened sum."""
+        """Write to disk the clients whose updates may be in an opened sum."""
         text = json.dumps({"round_index": round_index, "opening": list(clients)})
         self._replace(_ROUND, text.encode())
 
     def charged(self, ledger: Ledger, round_index: int, asked: Sequence[int]) -> None:
-        """Put the charge on disk, then who is about to be asked."""
+        """Write the charge to disk, and then the clients that are about to be asked."""
         self._save(ledger)
         text = json.dumps({"round_index": round_index, "asked": list(asked)})
         self._replace(_ROUND, text.encode())
@@ -287,10 +287,10 @@ class RunJournal:
         self._replace(_CHECKPOINT, checkpoint.to_bytes())
 
     def load(self) -> Restart | None:
-        """What to go on from; None when nothing was charged or released yet.
+        """The data to resume from; None when nothing was charged or released yet.
 
         Raises:
-            CheckpointError: damaged files, or a ledger that shows less than the checkpoint's.
+            CheckpointError: a file is damaged, or the ledger shows less than the checkpoint's.
         """
         for name in (_LEDGER, _CHECKPOINT, _ROUND):
             self._refuse_other_names(name)
@@ -328,7 +328,7 @@ class RunJournal:
             ) from error
 
     def _running(self, name: str) -> dict[int, tuple[int, ...]]:
-        """What `round.json` lists under a name, by the round's index; {} when it lists nothing there."""
+        """The entries of `round.json` under a name, by the round's index; {} when there are none."""
         path = self._folder / _ROUND
         if not path.exists():
             return {}

@@ -1,4 +1,4 @@
-"""The door of a federation: clients' ids and data, checked once for every secure sum."""
+"""Checks of the clients' ids and data when a federation is built, the same for every secure sum."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_evaluation", "declared_population", "enrolled"]
 
-_LARGEST_ID = 2**32 - 1  # four bytes on the wire
+_LARGEST_ID = 2**32 - 1  # ids have four bytes in messages
 
 
 def enrolled(clients: object) -> dict[int, Dataset]:
@@ -24,11 +24,12 @@ def enrolled(clients: object) -> dict[int, Dataset]:
 
     Args:
         clients: a mapping from ids to data sets, or a list of data sets, whose ids are then 0, 1, 2, ….  A
-            data set is a `Dataset` or what `fedavg.as_dataset` makes one of.
-            Ids are whole numbers from 0 to 2^32 − 1; numpy's count as Python's.
+            data set is a `Dataset`, or an object that `fedavg.as_dataset` converts to one.
+            Ids are whole numbers from 0 to 2^32 − 1, of Python or NumPy.
 
     Raises:
-        DataError: no clients, an id that is none, what is no data set, or labels of several kinds.
+        DataError: there are no clients, an id is invalid, an entry is no data set, or the kinds of labels
+            differ.
 
     Example:
         >>> from fedavg import Dataset
@@ -64,18 +65,18 @@ def declared_population(population: int | None, clients: Mapping[int, Dataset]) 
     """N, the public number of enrolled clients.
 
     Args:
-        population: as declared; None declares those that are here.
-        clients: those that are here.
+        population: the declared number; None declares the number of present clients.
+        clients: the present clients.
 
     Raises:
-        DataError: more clients than were declared, or no whole number.
+        DataError: more clients are present than declared, or the number is not whole.
     """
     if population is None:
         return len(clients)
     declared = checks.data.whole("population", population)
     if declared < len(clients):
         raise DataError(
-            f"{len(clients)} clients are here, and a population of {declared} was declared"
+            f"{len(clients)} clients are here, but a population of {declared} was declared"
         )
     return declared
 
@@ -92,12 +93,12 @@ def _id(name: object) -> int:
 
 
 def _one_kind(clients: Mapping[int, Dataset]) -> None:
-    """One model serves all clients, so that their labels must be of one kind and width."""
+    """Check that all labels are of one kind and width, since one model serves all clients."""
     first, kind = next((client, _labels(data)) for client, data in clients.items())
     for client, data in clients.items():
         if _labels(data) != kind:
             raise DataError(
-                f"client {client} has {_words(_labels(data))}, and client {first} has {_words(kind)}: one "
+                f"client {client} has {_words(_labels(data))}, but client {first} has {_words(kind)}: one "
                 "model predicts one kind of labels"
             )
 
@@ -106,12 +107,12 @@ def check_evaluation(evaluate: Dataset, clients: Mapping[int, Dataset]) -> None:
     """Refuse an evaluation set whose labels are of another kind than the clients'.
 
     Raises:
-        DataError: another kind, or another number of columns.
+        DataError: the kind or the number of columns differs.
     """
     kind = _labels(next(iter(clients.values())))
     if _labels(evaluate) != kind:
         raise DataError(
-            f"the evaluation set has {_words(_labels(evaluate))}, and the clients have {_words(kind)}"
+            f"the evaluation set has {_words(_labels(evaluate))}, but the clients have {_words(kind)}"
         )
 
 

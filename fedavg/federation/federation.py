@@ -1,6 +1,6 @@
 """Federation: a model, clients and a plan, run round by round on one machine.
 
-Enrolment hands out identities and keys; after it, server, clients and key holder exchange bytes only.
+Enrolment distributes identities and keys. After it, server, clients and key holder exchange bytes only.
 Every release is charged to the ledger before it is made.
 """
 
@@ -67,24 +67,23 @@ class Federation(Released):
     """A simulated federation.
 
     Args:
-        model: a module (clients then live in this process) or a `ModelSpec`.
-        clients: each client's own examples, by id; a list numbers them from 0.
-        plan: how it is protected and trained.
-        evaluate: held-out examples on which each released model is scored; or those by client, pooled, and
-            scored client by client on request; or a function that gets a copy of the released module and
-            returns a number, or several by name (see `fedavg.federation.scoring.Scorer`).
+        model: a module (the clients then run in this process) or a `ModelSpec`.
+        clients: each client's own examples, by id; a list numbers the clients from 0.
+        plan: the plan for protection and training.
+        evaluate: held-out examples on which each released model is scored, all together or by client; or a
+            function of the released module (see `fedavg.federation.scoring.Scorer`).
         scoring: metrics, headline and whether the held-out rows are public; None takes what fits the labels.
-        device: of training and scoring: "cpu", "cuda", "mps" or "auto"; protocol and noise stay on the CPU.
+        device: device of training and scoring: "cpu", "cuda", "mps" or "auto"; all else stays on the CPU.
         precision: "float32", or "bfloat16" or "float16" for mixed precision (`torch.autocast`).
-        workers: processes to spread the clients over; 0 keeps them in this one. Needs a `ModelSpec`.
+        workers: number of processes for the clients; 0 runs them in this process. Needs a `ModelSpec`.
         faults: simulated drop-outs.
         seed: public seed of the order of local examples.
-        transcript: records what the server sees, when given.
-        journal: keeps what a crash must not lose, when given.
-        client_store: folder for what the clients keep between rounds; None keeps it in memory.
-        simulation: makes the simulation of the clients; None takes this process, or `workers`.
-        population: N, the declared and public number of enrolled clients; None declares those that are here.
-        shared: a budget of several runs, which every round is charged to as well.
+        transcript: when given, records every message that the server sent or received.
+        journal: when given, stores the data that a crash must not lose.
+        client_store: folder for the state that clients keep between rounds; None keeps it in memory.
+        simulation: constructs the simulation of the clients; None takes this process, or `workers`.
+        population: N, the declared and public number of enrolled clients; None takes the number of `clients`.
+        shared: a budget of several runs, to which every round is charged as well.
 
     With personalisation, `scores` holds each client's own figures when a run has ended.
 
@@ -126,7 +125,7 @@ class Federation(Released):
         self._rest = rest_digest(self._model)
         self._sizes = {client: len(data) for client, data in clients.items()}
         self.population = declared_population(population, clients)
-        self._clients = dict(clients)  # until they are handed to the clients
+        self._clients = dict(clients)  # until enrolment gives the data to the clients
         self._scorer.check(clients)
         self._tried = False
         here = partial(worker_pool, workers=workers) if workers else in_process
@@ -150,12 +149,12 @@ class Federation(Released):
         return self._watch.clients
 
     def probe(self, client: int) -> Recorded | None:
-        """A watched client's encoded update before and after its noise: a simulation's privilege."""
+        """A watched client's encoded update before and after its noise; only a simulation can see it."""
         return self._watch.seen(client)
 
     @property
     def convictions(self) -> tuple[Conviction, ...]:
-        """Clients that were shown to cheat in this run, with the evidence: none of them is asked again."""
+        """Clients that were shown to cheat in this run, with the evidence; none of them is asked again."""
         return tuple(self._convicted.values())
 
     def resolve(self, num_rounds: int) -> Resolution:
@@ -193,19 +192,20 @@ class Federation(Released):
         which no client contributed in any round ends with `stopped == "nothing-learnt"`.
 
         Args:
-            num_rounds: length of the whole run.
-            restart: goes on from there.  A round that was charged and never finished gives no model, and
-                without noise one whose sum may have been opened; see `fedavg.federation.broken_off`.
-            until: asked before each round; once it says yes the run ends, with `stopped == "early"`.  Without
-                noise only: see `fedavg.plan.stopping`.
-            best: asked at the end for the model that the run keeps, float64[d] or None for the last one, from
-                which clients then make models of their own.
+            num_rounds: number of rounds in the whole run.
+            restart: state to resume from.  A round that was charged and never finished gives no model, and
+                without noise neither does one whose sum may have been opened (`broken_off`).
+            until: called before each round; once it returns True the run ends, with `stopped == "early"`.
+                Without noise only: see `fedavg.plan.stopping`.
+            best: called at the end for the model that the run keeps, float64[d] or None for the last one;
+                clients then make models of their own from it.
 
         Raises:
-            CheckpointError: a restart of another plan, model, population or seed, or one that has too few
-                clients left.
-            PlanError and the packages' own errors: a plan that does not add up, before any round.
-            LocalProtocolError: a second run.
+            CheckpointError: the restart belongs to another plan, model, population or seed, or too few
+                clients remain.
+            PlanError and the packages' own errors: the parts of the plan do not fit together; raised before
+                any round.
+            LocalProtocolError: the federation has run before.
         """
         if self.stopped != "unstarted":
             raise LocalProtocolError("a federation runs once: make a new one")
@@ -269,7 +269,7 @@ class Federation(Released):
                 self.stopped = "early"
                 return
             if event is not None and not charge_round(self.ledger, self._shared, event):
-                tried = index > 0  # a budget for no round at all says nothing about learning
+                tried = index > 0  # without any round nothing is known about learning
                 self.stopped = NOTHING_LEARNT if tried and not self._learnt else "budget"
                 return
             cohort = draw(resolution, ids, self.population, self._spent)
@@ -285,7 +285,7 @@ class Federation(Released):
         self.stopped = "finished" if self._learnt else NOTHING_LEARNT
 
     def _asked(self, resolution: Resolution, cohort: tuple[int, ...]) -> tuple[int, ...]:
-        """Those below their cap, which clients do not count beyond a restart; none spent or convicted."""
+        """Clients of a cohort to ask: below their limit of rounds, not excluded and not convicted."""
         out = self._spent | self._convicted.keys()
         left = (client for client in cohort if client not in out)
         return self._spending.below_cap(resolution, left)
@@ -293,7 +293,7 @@ class Federation(Released):
     def _void(
         self, resolution: Resolution, restart: Restart, *, hidden: bool
     ) -> Generator[RoundResult, None, int]:
-        """Rounds that broke off and give no model; refuses before anything is written."""
+        """Record interrupted rounds that give no model; refuse before anything is written."""
         done = restart.checkpoint.rounds_done
         void = void_rounds(resolution, restart, hidden=hidden)
         self._spent |= set(newly_spent(resolution, restart, hidden=hidden))

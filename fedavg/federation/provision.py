@@ -1,4 +1,4 @@
-"""Enrolment: every role of a simulation gets its material of the secure sum, once."""
+"""Enrolment: every role of a simulation receives its material of the secure sum, once."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def provision_all(
     store: Path | None,
     journal: Journal | None,
 ) -> Provision:
-    """Hand out keys and directories; after it, the roles exchange bytes only.
+    """Distribute keys and directories; afterwards the roles exchange bytes only.
 
     Args:
-        resolution: the plan.
-        transport: to the clients.
+        resolution: the resolved plan.
+        transport: transport to the clients.
         seed: public seed of the order of local examples.
-        store: folder for what clients keep between rounds, or None for memory.
-        journal: where the key holder writes down what it opens; None for nowhere.
+        store: folder for the state that clients keep between rounds, or None for memory.
+        journal: record of the key holder's openings; None for none.
     """
     sums = resolution.plan.secure_sum
     largest = resolution.spec(resolution.bounds.cap, resolution.digest)

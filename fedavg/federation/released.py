@@ -1,4 +1,4 @@
-"""The model that a federation releases, and what may be asked of it."""
+"""The model that a federation releases, with its figures and predictions."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Released:
     """A global model with its scorer; `fedavg.Federation` moves it round by round.
 
     Args:
-        model: a module, which stays as the caller gave it, or a `ModelSpec`.
-        plan: how it is trained.
-        evaluate: what it is scored on, see `fedavg.federation.scoring.Scorer`.
-        scoring: metrics and headline; None takes what fits the labels.
+        model: a module, which is not changed, or a `ModelSpec`.
+        plan: the plan of its training.
+        evaluate: held-out examples or a scoring function, see `fedavg.federation.scoring.Scorer`.
+        scoring: metrics and headline; None takes those that fit the labels.
         compute: device and precision.
     """
 
@@ -57,7 +57,7 @@ class Released:
 
     @property
     def released(self) -> NDArray[np.float64]:
-        """float64[d]: the model as released last."""
+        """float64[d]: the model that was released last."""
         return self._global.released
 
     @property
@@ -66,17 +66,17 @@ class Released:
         return self._scorer.scores
 
     def model(self, vector: NDArray[np.float64] | None = None) -> nn.Module:
-        """A copy of the module with the released parameters; yours stays as you gave it.
+        """A copy of the module with the released parameters; your own module does not change.
 
-        A head that stays at the clients has its initial values in it.
+        If a head stays at the clients, the copy has the head's initial values.
 
         Args:
-            vector: float64[d], of another model; None takes the released one.
+            vector: float64[d], parameters of another model; None takes the released one.
         """
         return with_parameters(self._model, self.layout, self._chosen(vector))
 
     def evaluation(self, vector: NDArray[np.float64] | None = None) -> Evaluation | None:
-        """All figures of a model that fit the labels; None without an evaluation set.
+        """All figures that fit the labels; None without an evaluation set.
 
         Args:
             vector: float64[d]; None takes the released one.
@@ -84,7 +84,7 @@ class Released:
         return self._scorer.fully(self._chosen(vector))
 
     def predictions(self, vector: NDArray[np.float64] | None = None) -> Predictions | None:
-        """What a model says of each held-out example: as private as these are; None without examples.
+        """Predictions for each held-out example, which are as private as the examples; None without them.
 
         Args:
             vector: float64[d]; None takes the released one.
@@ -92,16 +92,16 @@ class Released:
         return self._scorer.predictions(self._chosen(vector))
 
     def client_evaluations(self) -> dict[int, Evaluation]:
-        """Each client's figures of the released model, where `evaluate` gave examples by client; else {}.
+        """Each client's figures of the released model, if `evaluate` gave examples by client; else {}.
 
         They are private to the clients, and no epsilon covers them.
         """
         return self._scorer.by_client(self.released)
 
     def model_file(self, vector: NDArray[np.float64] | None = None) -> bytes:
-        """A model, whole, as a safetensors file: any run may start from it.
+        """A model as a complete safetensors file, from which any run may start.
 
-        What stays at the clients is left out, and named in the file's metadata.
+        Parameters that stay at the clients are left out, and the file's metadata names them.
 
         Args:
             vector: float64[d]; None takes the released one.

@@ -1,4 +1,4 @@
-"""All rounds of a run together: as a data frame, with the best one, and with callbacks on the way."""
+"""The results of all rounds of a run: as a data frame, with the best round, and with callbacks."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Results(Sequence["RoundResult"]):
     """The results of a run's rounds, in order.
 
     Args:
-        rounds: one a round.
+        rounds: one result for each round.
         stopped: how the run ended, see `fedavg.Federation.stopped`.
-        released: float64[d], the model that the run leaves: the last one, or that of the best round.
-        best_round: which one that is, counted from 1; None where the last one is kept.
+        released: float64[d], the final model of the run: that of the last round, or of the best one.
+        best_round: number of the best round, from 1; None if the last model is kept.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class Results(Sequence["RoundResult"]):
             pandas = importlib.import_module("pandas")
         except ImportError as error:
             raise MissingExtraError(
-                "to_frame makes a data frame of pandas, which is not installed: run pip install pandas, or "
-                "use rows()"
+                "to_frame returns a pandas data frame, but pandas is not installed: run pip install pandas, "
+                "or use rows()"
             ) from error
         return pandas.DataFrame(self.rows())
 
@@ -110,16 +110,17 @@ def train(
     """Run a federation to its end and gather the results.
 
     Args:
-        federation: not yet run.
-        num_rounds: at most.
-        callbacks: called with each round's result, in order: for logs and progress.
+        federation: a federation that has not run yet.
+        num_rounds: largest number of rounds.
+        callbacks: functions called with each round's result, in order, for logs and progress.
         stopping: ends the run when the headline no longer improves, and keeps the best round's model; without
             noise only.
 
     Raises:
-        PlanError: `stopping` under noise, or of a plan that it does not fit (`fedavg.plan.stopping`).
-        ConfigError: `stopping` without held-out examples, or a callback that cannot be called.
-        What `Federation.run` raises.
+        PlanError: `stopping` is given for a run with noise, or for a plan that it does not fit
+            (`fedavg.plan.stopping`).
+        ConfigError: `stopping` is given without held-out examples, or a callback cannot be called.
+        Exception: the errors of `Federation.run`.
     """
     for callback in callbacks:
         if not callable(callback):

@@ -1,4 +1,4 @@
-"""How released models are scored: on one held-out set, on one for each client, or by a function."""
+"""Scores of released models: on one held-out set, on one for each client, or by a function."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Held", "Marks", "Scorer", "with_parameters"]
 
-_FEW = 256  # examples of a trial
+_FEW = 256  # number of examples in a trial
 _NO_RULE = Baseline("none: a function of your own has no constant prediction", None)
 
 Held: TypeAlias = (
     Dataset | Mapping[int, Dataset] | Callable[[nn.Module], float | Mapping[str, float]]
 )
-"""What models are scored on: examples, examples by client, or a function of the module."""
+"""The ways to score: examples, examples by client, or a function of the module."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What a round's result says of the released model.
+    """The figures of the released model in a round's result.
 
     Args:
-        accuracy, loss, figures: of the model; None and () where nothing is scored.
-        accuracy_as_sent: of the model as a client would receive it, where that is another one.
+        accuracy, loss, figures: figures of the model; None and () where nothing is scored.
+        accuracy_as_sent: figure of the model as a client would receive it, if that differs.
     """
 
     accuracy: float | None = None
@@ -58,10 +58,10 @@ class Marks:
 
 
 def with_parameters(model: nn.Module, layout: Layout, vector: NDArray[np.floating]) -> nn.Module:
-    """A copy of a module that holds the parameters of a vector, in the modes that the module has.
+    """A copy of a module with the parameters of a vector, in the modes of the original.
 
     Args:
-        model: stays as it is.
+        model: the module, which does not change.
         layout: the `Layout` of `model`.
         vector: float64[d] or float32[d].
 
@@ -82,18 +82,18 @@ class Scorer:
     Args:
         model: a module to work with; its parameters are overwritten.
         layout: the `Layout` of `model`.
-        held: held-out examples; or held-out examples by client, which are pooled for the figures of all; or a
-            function that gets a copy of the module in evaluation mode and returns a number, or several by
-            name, of which the larger is the better unless its attribute `greater_is_better` is False; None
-            scores nothing.
-        apart: whether a part of the model stays at the clients: the rest alone predicts nothing.
+        held: held-out examples; or held-out examples by client, which are pooled for the overall figures; or
+            a function that gets a copy of the module in evaluation mode and returns a number, or several by
+            name. A larger number is better, unless the function's attribute `greater_is_better` is False.
+            None scores nothing.
+        apart: whether a part of the model stays at the clients; the rest alone predicts nothing.
         scoring: metrics, loss and device.
 
     `scores` says whether there is anything to score.
 
     Raises:
-        DataError: what is none of these.
-        ConfigError: a metric that is not defined for the labels.
+        DataError: `held` is none of these.
+        ConfigError: a metric is not defined for the labels.
     """
 
     def __init__(
@@ -113,20 +113,20 @@ class Scorer:
         elif held is not None:
             self._data = _read(held)
         if self._data is not None:
-            scoring.on(self._data)  # a metric that does not fit is refused here
+            scoring.on(self._data)  # refuses a metric that does not fit
         self.scores = held is not None and not apart
 
     def check(self, clients: Mapping[int, Dataset]) -> None:
         """Refuse held-out labels of another kind than the clients'.
 
         Raises:
-            DataError: another kind, or another number of columns.
+            DataError: the kind or the number of columns differs.
         """
         if self._data is not None:
             check_evaluation(self._data, clients)
 
     def try_out(self, vector: NDArray[np.floating]) -> None:
-        """Score a model on a few examples, so that what cannot be scored is refused before any charge.
+        """Score a model on a few examples, so that scoring errors are raised before any charge.
 
         Raises:
             DataError, MissingExtraError: see `fedavg.training.evaluation.evaluate`.
@@ -140,11 +140,11 @@ class Scorer:
         evaluate(self._model, self._layout, vector, few, self._scoring)
 
     def marks(self, vector: NDArray[np.float64], codec: ModelCodec) -> Marks:
-        """The figures that every round has, of a model and of what a client would receive of it.
+        """The figures in every round's result, of a model and of the model that a client receives.
 
         Args:
-            vector: float64[d].
-            codec: of the broadcast.
+            vector: float64[d], the model.
+            codec: codec of the broadcast.
         """
         found = self._of(vector)
         if found is None:
@@ -165,7 +165,7 @@ class Scorer:
             return evaluate(self._model, self._layout, vector, self._data, scoring)
 
     def predictions(self, vector: NDArray[np.floating]) -> Predictions | None:
-        """What a model says of each held-out example; None without examples."""
+        """Predictions for each held-out example; None without examples."""
         if not self.scores or self._data is None:
             return None
         with one_thread():
@@ -173,7 +173,7 @@ class Scorer:
         return self._scoring.in_own_unit(said)
 
     def by_client(self, vector: NDArray[np.floating]) -> dict[int, Evaluation]:
-        """Each client's figures on its own held-out examples; {} where these are not known by client."""
+        """Each client's figures on its own held-out examples; {} if these are not given by client."""
         found: dict[int, Evaluation] = {}
         with one_thread():
             for client, data in self._clients.items() if self.scores else ():
@@ -198,10 +198,10 @@ class Scorer:
         return Evaluation(None, self._figures(said), 0)
 
     def _figures(self, said: object) -> tuple[Figure, ...]:
-        """What a function returned, as figures.
+        """Convert a function's return value to figures.
 
         Raises:
-            DataError: no numbers.
+            DataError: the function returned no numbers.
         """
         named = cast("Mapping[str, object]", said) if isinstance(said, Mapping) else {"score": said}
         if not named:

@@ -1,7 +1,8 @@
 """One privacy budget for several runs on the same clients: a `dp.SharedLedger` beside a run's own ledger.
 
-Both are charged before a release, the shared one first: whatever breaks off in between has cost too much
-there, never too little.  A run's own ledger says what the run spent, and lets it go on after a crash.
+Both are charged before a release, the shared one first. If a run is interrupted in between, the shared ledger
+shows too much spent, and never too little.  A run's own ledger states what the run spent, and lets the run
+resume after a crash.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ class SharedBudget:
     """A run's access to a ledger in a file that other runs charge as well.
 
     Args:
-        path: of the ledger.
-        label: says in the ledger which run a charge belongs to.
+        path: path of the ledger.
+        label: name of the run in the ledger's entries.
 
     Raises:
-        ConfigError: there is no ledger, it cannot be used, or it counts under another relation.
+        ConfigError: the ledger is missing, cannot be used, or counts under another relation.
     """
 
     def __init__(self, path: Path, label: str) -> None:
@@ -51,14 +52,14 @@ class SharedBudget:
 
     @property
     def path(self) -> Path:
-        """The ledger's own name, absolute and without links."""
+        """The path of the ledger, absolute and without links."""
         return self._ledger.path
 
     def check(self, resolution: Resolution) -> int:
-        """How many of a new run's rounds the ledger has room for; nothing is charged.
+        """The number of a new run's rounds that fit into the ledger; nothing is charged.
 
         Raises:
-            ConfigError: a run without noise, or no room for a single round.
+            ConfigError: the run has no noise, or no round fits.
         """
         event = resolution.release_event()
         if event is None:
@@ -80,10 +81,10 @@ class SharedBudget:
         return low
 
     def charge(self, event: Event, count: int = 1) -> None:
-        """Record what is about to be released.
+        """Record a release that is about to be made.
 
         Raises:
-            BudgetExhaustedError: it does not fit; the ledger is as it was.
+            BudgetExhaustedError: the release does not fit; the ledger has not changed.
             ConfigError: the ledger cannot be read or written any more; nothing is released.
         """
         try:
@@ -103,7 +104,7 @@ class SharedBudget:
             raise ConfigError(f"the ledger {self.path} cannot be read: {error}") from error
 
     def status(self) -> str:
-        """For people: what all runs have spent."""
+        """The amount that all runs have spent, as a sentence."""
         ledger = self.read()
         return (
             f"The ledger {self.path} stands at epsilon {ledger.spent().high:.3f} of {ledger.epsilon:g} "
@@ -112,7 +113,7 @@ class SharedBudget:
 
 
 def _fitting(ledger: Ledger, event: Event, most: int) -> int:
-    """The most releases, up to `most`, that fit."""
+    """The largest number of releases, up to `most`, that fits."""
     if not ledger.would_exceed(event, most):
         return most
     low, high = 0, most
@@ -123,10 +124,10 @@ def _fitting(ledger: Ledger, event: Event, most: int) -> int:
 
 
 def charge_failure(ledger: Ledger, shared: SharedBudget | None, resolution: Resolution) -> None:
-    """Charge what may go wrong in a run, once, at its beginning; a run without noise charges nothing.
+    """Charge the failure probability of a run, once, when it begins; nothing for a run without noise.
 
     Raises:
-        BudgetExhaustedError: no room for it; neither ledger has changed.
+        BudgetExhaustedError: it does not fit; neither ledger has changed.
     """
     if resolution.release_event() is None or ledger.history:
         return
@@ -137,7 +138,7 @@ def charge_failure(ledger: Ledger, shared: SharedBudget | None, resolution: Reso
 
 
 def charge_round(ledger: Ledger, shared: SharedBudget | None, event: Event) -> bool:
-    """Charge one round to the run's own ledger and to the shared one; False where either has no room.
+    """Charge one round to the run's own ledger and to the shared one; False if it does not fit into either.
 
     Nothing is charged to either when the run's own budget is used up.
     """

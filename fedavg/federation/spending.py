@@ -1,4 +1,4 @@
-"""What a federation has spent so far: for those who see the models, and for the server."""
+"""The epsilon of a federation so far: for an observer of the released models, and for the server."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Spending"]
 
 
 class Spending:
-    """Counts each client's masked updates, from which the server's epsilon follows.
+    """Counts each client's masked updates, which determine the server's epsilon.
 
     Args:
-        clients: the ids of those that are here.
+        clients: ids of the present clients.
 
     Example:
         >>> spending = Spending([3, 7])
@@ -32,15 +32,15 @@ class Spending:
         self._server: dict[int, float | None] = {}
 
     def enter(self, clients: Iterable[int]) -> None:
-        """Count some more clients, which have sent nothing yet."""
+        """Add clients that have sent nothing yet."""
         self.participations |= dict.fromkeys(clients, 0)
 
     def restore(self, participations: Mapping[int, int]) -> None:
-        """Go on from the counts of a checkpoint."""
+        """Continue from the counts of a checkpoint."""
         self.participations = dict(participations)
 
     def took_part(self, clients: Iterable[int]) -> None:
-        """Count one more round of each."""
+        """Count one more round for each client."""
         for client in clients:
             self.participations[client] += 1
 

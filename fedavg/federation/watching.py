@@ -1,4 +1,4 @@
-"""A simulation's look into a few clients of the recorded round, for a report's pictures."""
+"""A simulation's view into a few clients of the recorded round, for figures in a report."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ __all__ = ["Recorded", "Watch"]
 Recorded: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 """An encoded update before and after its noise, int64[d'] each."""
 
-_WATCHED = 3  # clients with a probe in a recorded round: one of them surely stays to its end
+_WATCHED = (
+    3  # clients with a probe in a recorded round, so that probably one of them does not drop out
+)
 
 
 class Watch:
-    """Which clients carry a probe, and what was seen of them."""
+    """The clients that carry a probe, and what the probes recorded."""
 
     def __init__(self) -> None:
         self.clients: tuple[int, ...] = ()
@@ -33,13 +35,13 @@ class Watch:
         index: int,
         cohort: tuple[int, ...],
     ) -> None:
-        """Begin a round: probes go to a few of its clients when it is recorded.
+        """Begin a round; if it is recorded, a few of its clients get probes.
 
         Args:
-            record: of what the server sees, or None when nothing is recorded.
-            transport: to the clients.
-            index: of the round, from 0.
-            cohort: the clients that are asked.
+            record: record of the server's view, or None when nothing is recorded.
+            transport: transport to the clients.
+            index: index of the round, from 0.
+            cohort: clients that are asked.
         """
         if record is None:
             return
@@ -51,7 +53,7 @@ class Watch:
             self._transport = transport
 
     def seen(self, client: int) -> Recorded | None:
-        """What was seen of a client; None for one without a probe."""
+        """The record of a client's probe; None for a client without one."""
         if self._transport is None or client not in self.clients:
             return None
         return self._transport.seen(client)

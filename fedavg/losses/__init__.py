@@ -1,4 +1,4 @@
-"""Losses: what a client's steps descend, as registered values of a plan.  Importing them loads no torch."""
+"""Losses, which a client's steps minimise, as registered values of a plan.  Importing them loads no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door by which a plan takes a loss: a value, a name, an import path, or a function."""
+"""Conversion of an argument to a loss: from a value, a name, an import path, or a function."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ OURS = (classification, regression)
 
 
 def loss_of(given: object) -> Any:  # noqa: ANN401 - a `Loss`, whose class the registry knows
-    """The loss that an argument stands for.
+    """Convert an argument to a loss.
 
     Args:
         given: a registered value such as ``Focal(gamma=2.0)``; a name such as "mse"; a mapping with a `kind`
             and its fields, as in a configuration; an import path "package.module:function"; or a function
-            that has one.  None stays None: the loss then follows from the kind of the labels.
+            with an import path.  None stays None: the loss then follows from the kind of the labels.
 
     Raises:
-        ConfigError: an unknown name, an unknown or ill-valued field, or a function without an import path.
+        ConfigError: a name or field is unknown, a value is invalid, or a function has no import path.
 
     Example:
         >>> loss_of("huber"), loss_of({"kind": "huber", "delta": 2.0}), loss_of(None)

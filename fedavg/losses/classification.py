@@ -1,4 +1,4 @@
-"""Losses of classes and of several labels."""
+"""Losses for classes and for several labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["BinaryCrossEntropy", "CrossEntropy", "Focal"]
 
 _CLASSES, _MULTI_LABEL = "classes", "multi-label"
-_SURE = 1e-12  # a smaller 1 − p has no gradient: p is 1 to the last bit of float32
+_SURE = 1e-12  # a smaller 1 − p has no gradient, because p rounds to 1 in float32
 
 
 def _check_weights(name: str, weights: tuple[float, ...] | None) -> None:
@@ -35,18 +35,18 @@ def _check_classes(
 ) -> None:
     if outputs < 2:
         raise DataError(
-            f"classes are compared by one output each, and the model has {outputs}: give it an output "
+            f"classes need one output each, but the model has {outputs}: give it an output "
             "for every class, or choose the loss 'bce' for two classes and one output"
         )
     highest = int(labels.max())
     if highest >= outputs:
         raise DataError(
-            f"there is a label {highest}, and the model has {outputs} outputs, for the labels 0 … "
+            f"there is a label {highest}, but the model has {outputs} outputs, for the labels 0 … "
             f"{outputs - 1}: number the classes from 0, or give the model more outputs"
         )
     if weights is not None and len(weights) != outputs:
         raise DataError(
-            f"class_weights has {len(weights)} weights and the model {outputs} outputs: give one each"
+            f"class_weights has {len(weights)} weights but the model {outputs} outputs: give one each"
         )
 
 
@@ -57,7 +57,7 @@ def _by_class(
         return None
     if int(labels.max()) >= len(weights):
         raise DataError(
-            f"class_weights has {len(weights)} weights, and there is a label {int(labels.max())}: give one "
+            f"class_weights has {len(weights)} weights, but there is a label {int(labels.max())}: give one "
             "weight for each class"
         )
     return np.asarray(weights, np.float32)[labels.astype(np.int64)]
@@ -73,13 +73,13 @@ class CrossEntropy(Part, frozen=True, tag="cross-entropy"):
     """−log of the probability that softmax gives to the example's class.
 
     Args:
-        class_weights: public, one for each class, relative to 1; they multiply the examples' own weights.
-            None counts all classes alike.
+        class_weights: public weights, one for each class, which multiply the examples' own weights.
+            None gives all classes the weight 1.
         label_smoothing: share of the label that is spread evenly over all classes, in [0, 1) (Szegedy et al.
             2016, §7).
 
     Raises:
-        ConfigError: a weight or a share out of range.
+        ConfigError: a weight or the share is out of range.
 
     Example:
         >>> CrossEntropy(class_weights=(1.0, 20.0)).label_weights(np.array([0, 1])).tolist()
@@ -100,7 +100,7 @@ class CrossEntropy(Part, frozen=True, tag="cross-entropy"):
 
     @property
     def closed_form(self) -> CrossEntropy:
-        """Itself."""
+        """The loss itself."""
         return self
 
     def check(self, labels: NDArray[np.generic], outputs: int) -> None:
@@ -141,12 +141,12 @@ class Focal(Part, frozen=True, tag="focal"):
     """−(1 − p)^gamma · log p, where p is the probability of the example's class (Lin et al. 2017, eq. 4).
 
     Args:
-        gamma: 0 or more; 0 is cross-entropy, and the larger it is, the less examples count that the model
-            is sure of.
+        gamma: exponent of 0 or more. 0 is cross-entropy; the larger it is, the less weight examples have of
+            which the model is sure.
         class_weights: see `CrossEntropy`.
 
     Raises:
-        ConfigError: a weight or an exponent out of range.
+        ConfigError: a weight or the exponent is out of range.
 
     Example:
         >>> Focal(gamma=2.0).kind
@@ -167,7 +167,7 @@ class Focal(Part, frozen=True, tag="focal"):
 
     @property
     def closed_form(self) -> Focal:
-        """Itself."""
+        """The loss itself."""
         return self
 
     def check(self, labels: NDArray[np.generic], outputs: int) -> None:
@@ -197,7 +197,7 @@ class Focal(Part, frozen=True, tag="focal"):
 
     @staticmethod
     def _unsure(log: torch.Tensor) -> torch.Tensor:
-        """1 − p of log p, at least so much that its powers have a derivative."""
+        """Compute 1 − p from log p, bounded below so that its powers have a derivative."""
         return (-log.expm1()).clamp_min(_SURE)
 
     def predictions(self, outputs: torch.Tensor, target: str) -> torch.Tensor:
@@ -210,14 +210,14 @@ class Focal(Part, frozen=True, tag="focal"):
 class BinaryCrossEntropy(Part, frozen=True, tag="bce"):
     """−log of the probability that the logistic function gives to each label, averaged over the labels.
 
-    For several labels (`target="multi-label"`), or for two classes 0 and 1 and a model with one output.
+    It is for several labels (`target="multi-label"`), or for two classes 0 and 1 and a model with one output.
 
     Args:
-        positive_weights: public, one for each label, relative to 1: how much a label that is there counts;
-            one number holds for all labels.  None counts both alike.
+        positive_weights: public weights, one for each label, of the positive class; a single number holds for
+            all labels.  None gives both classes the weight 1.
 
     Raises:
-        ConfigError: a weight out of range.
+        ConfigError: a weight is out of range.
 
     Example:
         >>> sorted(BinaryCrossEntropy().targets)
@@ -235,7 +235,7 @@ class BinaryCrossEntropy(Part, frozen=True, tag="bce"):
 
     @property
     def closed_form(self) -> BinaryCrossEntropy:
-        """Itself."""
+        """The loss itself."""
         return self
 
     def check(self, labels: NDArray[np.generic], outputs: int) -> None:
@@ -243,12 +243,12 @@ class BinaryCrossEntropy(Part, frozen=True, tag="bce"):
         columns = 1 if labels.ndim == 1 else labels.shape[1]
         if columns != outputs:
             raise DataError(
-                f"the loss 'bce' takes one output for each label: there {_are(columns, 'label')} and "
+                f"the loss 'bce' needs one output for each label: there {_are(columns, 'label')}, but "
                 f"the model has {outputs}"
             )
         if int(labels.max()) > 1:
             raise DataError(
-                f"there is a label {int(labels.max())}, and the loss 'bce' of one output knows the "
+                f"there is a label {int(labels.max())}, but the loss 'bce' of one output knows only the "
                 "classes 0 and 1: use 'cross-entropy' with an output for each class"
             )
         if self.positive_weights is not None and len(self.positive_weights) not in {1, columns}:
@@ -258,7 +258,7 @@ class BinaryCrossEntropy(Part, frozen=True, tag="bce"):
             )
 
     def label_weights(self, labels: NDArray[np.generic]) -> None:
-        """See `Loss.label_weights`: none, since weights of labels are no weights of examples."""
+        """See `Loss.label_weights`: None, since weights of labels are no weights of examples."""
         del labels
 
     def each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

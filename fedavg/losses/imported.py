@@ -1,4 +1,4 @@
-"""A loss of one's own: a function, by its import path."""
+"""A user's own loss: a function, named by its import path."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _AUTO = {"classes": "softmax", "numbers": "identity", "multi-label": "sigmoid"}
 
 @register("loss")
 class ImportedLoss(Part, frozen=True, tag="imported"):
-    """A function of outputs and labels, imported where it is needed.
+    """A function of outputs and labels, imported when it is needed.
 
     The function is called as function(outputs, labels) with tensors: outputs float[n, k]; labels int64[n] of
     classes, float32[n, k] of numbers, or int8[n, k] of several labels.  It returns the loss of each example,
     float[n].
 
     Args:
-        path: "package.module:function".  Reading it runs that module's code, so take configurations only
-            from where you would take code.
-        link: what turns the model's outputs into predictions, for metrics; "auto" takes softmax for classes,
+        path: "package.module:function".  Importing it runs that module's code: accept configurations only
+            from sources from which you would accept code.
+        link: function from the model's outputs to predictions, for metrics; "auto" takes softmax for classes,
             the logistic function for several labels, and the outputs themselves for numbers.
 
     Raises:
-        ConfigError: a text that is no such path; when it is used, a module or a name that is not there.
+        ConfigError: the text is no such path; on use, the module or the name does not exist.
 
     Example:
         >>> ImportedLoss("torch.nn.functional:cross_entropy").path
@@ -58,26 +58,26 @@ class ImportedLoss(Part, frozen=True, tag="imported"):
         return (self.path.partition(":")[0],)
 
     def check_here(self) -> None:
-        """See `Part.check_here`: the function is there."""
+        """See `Part.check_here`: the function must exist."""
         called(self.path, "the loss")
 
     @property
     def closed_form(self) -> None:
-        """None: only autograd can tell its derivative."""
+        """None: only autograd can compute its derivative."""
 
     def check(self, labels: NDArray[np.generic], outputs: int) -> None:
-        """See `Loss.check`: what the function takes is its own business."""
+        """See `Loss.check`: nothing is checked here, since only the function knows what it accepts."""
         del labels, outputs
 
     def label_weights(self, labels: NDArray[np.generic]) -> None:
-        """See `Loss.label_weights`: the function weighs as it likes."""
+        """See `Loss.label_weights`: None, since the function can apply weights itself."""
         del labels
 
     def each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See `Loss.each`.
 
         Raises:
-            DataError: the function gives anything but one number an example.
+            DataError: the function does not return one number an example.
         """
         function = cast(
             "Callable[[torch.Tensor, torch.Tensor], object]", called(self.path, "the loss")

@@ -1,10 +1,10 @@
-"""What a loss is.
+"""The interface of a loss.
 
-A loss is a value without torch; the tensors come from whoever calls it.  It gives one number an example, and
-the caller weighs and averages: the mean loss of n examples is Σ wᵢ·ℓᵢ ÷ n.  Weights that all are 1 give the
-mean; a weight of 2 counts an example twice.  The divisor is the number of examples and not the sum of the
-weights, so that a weight means the same in every batch and at every client: federated averaging by example
-counts then descends Σ wᵢ·ℓᵢ over all clients.
+A loss is a value without torch; its callers pass the tensors.  It gives one number for each example, and the
+caller applies weights and averages: the mean loss of n examples is Σ wᵢ·ℓᵢ ÷ n.  If all weights are 1 this is
+the mean; a weight of 2 counts an example twice.  The divisor is the number of examples and not the sum of the
+weights, so that a weight means the same in every batch and at every client. Federated averaging by example
+counts then minimises Σ wᵢ·ℓᵢ over all clients.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["ClosedForm", "Loss"]
 
 
 class ClosedForm(Protocol):
-    """A loss whose derivative by the model's outputs is known, so that fast paths can use it."""
+    """A loss whose derivative by the model's outputs is known, which fast paths need."""
 
     def wanted(self, labels: torch.Tensor, outputs: int) -> torch.Tensor:
-        """What `slope` compares outputs with, float32[n, outputs], computed once for all steps.
+        """The targets of `slope`, float32[n, outputs], computed once for all steps.
 
         Args:
-            labels: of a `fedavg.data.dataset.Dataset`.
-            outputs: of the model.
+            labels: labels of a `fedavg.data.dataset.Dataset`.
+            outputs: number of the model's outputs.
         """
         ...
 
@@ -40,32 +40,32 @@ class ClosedForm(Protocol):
 
 
 class Loss(Protocol):
-    """A number for each example that is the smaller, the better a model's outputs fit its label."""
+    """A number for each example, which is smaller the better a model's outputs fit the label."""
 
     kind: ClassVar[str]
-    """Its name in configurations."""
+    """Name of the loss in configurations."""
 
     targets: ClassVar[frozenset[str]]
-    """Kinds of labels that it can be trained on: names of `fedavg.data.dataset.TargetKind`."""
+    """Kinds of labels that the loss accepts: names of `fedavg.data.dataset.TargetKind`."""
 
     @property
     def closed_form(self) -> ClosedForm | None:
-        """Its derivative in closed form, or None where only autograd can tell."""
+        """The derivative in closed form; None if only autograd can compute it."""
         ...
 
     def check(self, labels: NDArray[np.generic], outputs: int) -> None:
-        """Refuse labels that the loss of so many outputs is not defined for.
+        """Refuse labels for which the loss is not defined with this number of outputs.
 
         Raises:
-            DataError: with the first label at fault and the remedy.
+            DataError: a label is not allowed; the message has the first one and the remedy.
         """
         ...
 
     def label_weights(self, labels: NDArray[np.generic]) -> NDArray[np.float32] | None:
-        """Weights of the examples by their labels, float32[n], or None where all count alike.
+        """Weights of the examples by their labels, float32[n]; None for equal weights.
 
         Raises:
-            DataError: a label that has no weight.
+            DataError: a label has no weight.
         """
         ...
 
@@ -73,7 +73,7 @@ class Loss(Protocol):
         """The loss of each example, without weights.
 
         Args:
-            outputs: float[n, k], of the model.
+            outputs: float[n, k], outputs of the model.
             labels: int64[n] of classes, float32[n, k] of numbers, or int8[n, k] of several labels.
 
         Returns:
@@ -82,10 +82,10 @@ class Loss(Protocol):
         ...
 
     def predictions(self, outputs: torch.Tensor, target: str) -> torch.Tensor:
-        """What the outputs say: probabilities of classes or labels, or numbers in the labels' units; [n, k].
+        """Predictions from the outputs: probabilities, or numbers in the labels' units; [n, k].
 
         Args:
-            outputs: float[n, k], of the model.
-            target: the kind of the labels, by name.
+            outputs: float[n, k], outputs of the model.
+            target: name of the kind of the labels.
         """
         ...

@@ -1,4 +1,4 @@
-"""Losses of numbers: the mean over a model's outputs, so that they do not grow with their number."""
+"""Losses for numbers: the mean over a model's outputs, so that losses do not grow with their number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Huber", "MeanAbsoluteError", "MeanSquaredError", "Poisson"]
 
 
 class _OfNumbers(Part, frozen=True):
-    """What the losses of numbers share: the checks, and no weights by label."""
+    """The common part of losses for numbers: the checks, and no weights by label."""
 
     targets: ClassVar[frozenset[str]] = frozenset({"numbers"})
 
@@ -26,11 +26,11 @@ class _OfNumbers(Part, frozen=True):
         if labels.ndim != 2 or labels.shape[1] != outputs:
             raise DataError(
                 f"labels of shape {list(labels.shape)} need a model with {labels.shape[-1]} outputs, "
-                f"and this one has {outputs}"
+                f"but this one has {outputs}"
             )
 
     def label_weights(self, labels: NDArray[np.generic]) -> None:
-        """See `Loss.label_weights`: all labels count alike."""
+        """See `Loss.label_weights`: None, since all labels have equal weight."""
         del labels
 
     def wanted(self, labels: torch.Tensor, outputs: int) -> torch.Tensor:
@@ -45,7 +45,7 @@ class _OfNumbers(Part, frozen=True):
 
 @register("loss")
 class MeanSquaredError(_OfNumbers, frozen=True, tag="mse"):
-    """(output − label)², averaged over the outputs: the model learns the mean.
+    """(output − label)², averaged over the outputs; its minimum is at the mean.
 
     Example:
         >>> MeanSquaredError().targets
@@ -56,7 +56,7 @@ class MeanSquaredError(_OfNumbers, frozen=True, tag="mse"):
 
     @property
     def closed_form(self) -> MeanSquaredError:
-        """Itself."""
+        """The loss itself."""
         return self
 
     def each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -70,13 +70,13 @@ class MeanSquaredError(_OfNumbers, frozen=True, tag="mse"):
 
 @register("loss")
 class MeanAbsoluteError(_OfNumbers, frozen=True, tag="mae"):
-    """|output − label|, averaged over the outputs: the model learns the median."""
+    """|output − label|, averaged over the outputs; its minimum is at the median."""
 
     kind: ClassVar[str] = "mae"
 
     @property
     def closed_form(self) -> MeanAbsoluteError:
-        """Itself."""
+        """The loss itself."""
         return self
 
     def each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -93,10 +93,10 @@ class Huber(_OfNumbers, frozen=True, tag="huber"):
     """½·r² where the residual |r| is at most delta, and delta·(|r| − ½·delta) beyond (Huber 1964).
 
     Args:
-        delta: positive, in the units of the labels.
+        delta: threshold, positive, in the units of the labels.
 
     Raises:
-        ConfigError: a delta that is not positive.
+        ConfigError: delta is not positive.
 
     Example:
         >>> Huber(delta=2.0).delta
@@ -114,7 +114,7 @@ class Huber(_OfNumbers, frozen=True, tag="huber"):
 
     @property
     def closed_form(self) -> Huber:
-        """Itself."""
+        """The loss itself."""
         return self
 
     def each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -139,15 +139,15 @@ class Poisson(_OfNumbers, frozen=True, tag="poisson"):
 
     @property
     def closed_form(self) -> Poisson:
-        """Itself."""
+        """The loss itself."""
         return self
 
     def check(self, labels: NDArray[np.generic], outputs: int) -> None:
-        """See `Loss.check`; counts are not negative."""
+        """See `Loss.check`; counts must not be negative."""
         super().check(labels, outputs)
         if float(labels.min()) < 0:
             raise DataError(
-                f"the loss 'poisson' is of counts, and there is a label {float(labels.min()):g}: use "
+                f"the loss 'poisson' is for counts, but there is a label {float(labels.min()):g}: use "
                 "'mse' or 'huber' for numbers that can be negative"
             )
 

@@ -1,4 +1,4 @@
-"""Metrics: figures of merit of predictions, with the constant prediction beside each.  No torch is loaded."""
+"""Metrics of predictions, each beside that of a constant prediction.  No torch is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door by which an evaluation takes a metric: a value, a name, an import path, or a function."""
+"""Conversion of an argument to a metric: from a value, a name, an import path, or a function."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ OURS = (classification, regression)
 
 
 def metric_of(given: object) -> Metric:
-    """The metric that an argument stands for.
+    """Convert an argument to a metric.
 
     Args:
-        given: a metric; the name of one, ours or a scorer of scikit-learn, with "-" or "_"; a mapping with a
-            `kind` and its fields, as in a configuration; an import path "package.module:function"; a
-            function(labels, predicted), of which the larger value is the better one unless its attribute
-            `greater_is_better` is False; or a metric of torchmetrics.
+        given: a metric; the name of one of this package's metrics or of a scorer of scikit-learn, with "-" or
+            "_"; a mapping with a `kind` and its fields, as in a configuration; an import path
+            "package.module:function"; a function(labels, predicted), whose larger values are better unless
+            its attribute `greater_is_better` is False; or a metric of torchmetrics.
 
     Raises:
-        ConfigError: none of these; the nearest name is given.
+        ConfigError: the argument is none of these; the message has the most similar name.
 
     Example:
         >>> metric_of("roc-auc").name, metric_of({"kind": "calibration_error", "bins": 5}).bins

@@ -1,7 +1,7 @@
-"""Metrics of classes and of several labels.
+"""Metrics for classes and for several labels.
 
-Simple ones are computed here, so that a run without the extra `data` has its figures; ranking metrics are
-scikit-learn's, and loaded where they are used.
+Simple metrics are computed here, so that a run without the extra `data` has figures. Ranking metrics use
+scikit-learn, which is loaded when they are computed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 _CLASSES = frozenset({"classes"})
 _BOTH = frozenset({"classes", "multi-label"})
-_LEAST = float(np.finfo(np.float64).eps)  # of a probability in a logarithm, as scikit-learn has it
+_LEAST = float(np.finfo(np.float64).eps)  # smallest probability in a logarithm, as in scikit-learn
 
 
 class _Named(Part, frozen=True):
@@ -56,7 +56,7 @@ class _Named(Part, frozen=True):
 
 @register("metric")
 class Accuracy(_Named, frozen=True, tag="accuracy"):
-    """Share of the examples whose most probable class is theirs; of several labels, share of right labels."""
+    """Share of examples whose most probable class is correct; for several labels, share of correct labels."""
 
     share: ClassVar[bool] = True
 
@@ -72,7 +72,7 @@ class Accuracy(_Named, frozen=True, tag="accuracy"):
 
 @register("metric")
 class BalancedAccuracy(_Named, frozen=True, tag="balanced_accuracy"):
-    """Mean of the recalls of the classes that occur."""
+    """Mean of the recalls of those classes that occur."""
 
     targets: ClassVar[frozenset[str]] = _CLASSES
 
@@ -101,8 +101,8 @@ class Recall(_Named, frozen=True, tag="recall"):
 class RocAuc(_Named, frozen=True, tag="roc_auc"):
     """Probability that an example of a class ranks above one of another class (area under the ROC curve).
 
-    Of two classes, of the second one; of more classes or of several labels, the mean over those that occur
-    and are not the only ones (one against the rest).
+    For two classes, it is that of the second class. For more classes or several labels, it is the mean of one
+    against the rest, over those that occur and are not the only ones.
     """
 
     needs_scikit_learn: ClassVar[bool] = True
@@ -119,10 +119,10 @@ class RocAuc(_Named, frozen=True, tag="roc_auc"):
 
 @register("metric")
 class AveragePrecision(_Named, frozen=True, tag="average_precision"):
-    """Precision averaged over the recalls, which is what a rare class is judged by.
+    """Precision averaged over the recalls, which suits rare classes.
 
-    Of two classes, of the second one; of more classes or of several labels, the mean over those that occur
-    and are not the only ones.  A constant prediction reaches the share of the class.
+    For two classes, it is that of the second class. For more classes or several labels, it is the mean over
+    those that occur and are not the only ones.  A constant prediction reaches the share of the class.
     """
 
     needs_scikit_learn: ClassVar[bool] = True
@@ -139,7 +139,7 @@ class AveragePrecision(_Named, frozen=True, tag="average_precision"):
 
 @register("metric")
 class LogLoss(_Named, frozen=True, tag="log_loss"):
-    """Mean of −log of the probability given to the truth, in nats."""
+    """Mean of −log of the probability of the true class or label, in nats."""
 
     @property
     def greater_is_better(self) -> bool:
@@ -160,15 +160,15 @@ class LogLoss(_Named, frozen=True, tag="log_loss"):
 
 @register("metric")
 class CalibrationError(_Named, frozen=True, tag="calibration_error"):
-    """How far confidence and accuracy are apart: the expected calibration error (Guo et al. 2017, eq. 3).
+    """Mean distance of confidence and accuracy: the expected calibration error (Guo et al. 2017, eq. 3).
 
     Confidence is the probability of the predicted class, or that of each label.
 
     Args:
-        bins: of equal width.
+        bins: number of bins of equal width.
 
     Raises:
-        ConfigError: no bin.
+        ConfigError: there is no bin.
     """
 
     bins: int = 15
@@ -191,7 +191,7 @@ class CalibrationError(_Named, frozen=True, tag="calibration_error"):
 
 
 def _columns(predictions: Predictions) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float64]]]:
-    """Each class or label that has examples and counter-examples: who has it, and its probability."""
+    """For each class or label with examples and counter-examples: which rows have it, and its probability."""
     labels, predicted = predictions.labels, predictions.predicted
     classes = labels.ndim == 1
     wanted = [1] if classes and predicted.shape[1] == 2 else range(predicted.shape[1])

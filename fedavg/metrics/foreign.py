@@ -1,4 +1,4 @@
-"""Metrics of other libraries and of one's own: scikit-learn's scorers, torchmetrics, and functions."""
+"""Metrics of other libraries and of the user: scikit-learn's scorers, torchmetrics, and functions."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _ALL = frozenset({"classes", "numbers", "multi-label"})
 
 
 def _value(found: object, name: str) -> float | Mapping[str, float]:
-    """A metric's answer as numbers.
+    """A metric's return value as numbers.
 
     Raises:
-        DataError: it is no number and no mapping from names to numbers.
+        DataError: the value is no number and no mapping from names to numbers.
     """
     try:
         if hasattr(found, "items"):
@@ -44,10 +44,10 @@ def _value(found: object, name: str) -> float | Mapping[str, float]:
 def _asked(
     function: Callable[..., object], predictions: Predictions, name: str
 ) -> float | Mapping[str, float]:
-    """What a function of one's own says of labels and predictions.
+    """The value of a user's own function for labels and predictions.
 
     Raises:
-        DataError: it raised, or gave no numbers.
+        DataError: the function raised an error, or returned no numbers.
     """
     try:
         found = function(predictions.labels, predictions.predicted)
@@ -65,11 +65,11 @@ def says_greater(function: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FunctionMetric:
-    """A function of one's own: function(labels, predicted) returns a number, or several by name.
+    """A user's own function: function(labels, predicted) returns a number, or several by name.
 
     Args:
         function: called with arrays, see `fedavg.metrics.interface.Predictions`.
-        greater_is_better: whether a larger value is a better one.
+        greater_is_better: whether a larger value is better.
 
     Example:
         >>> from fedavg.metrics.interface import Predictions
@@ -86,7 +86,7 @@ class FunctionMetric:
 
     @property
     def name(self) -> str:
-        """See `Metric.name`: the function's own."""
+        """See `Metric.name`: the function's own name."""
         return str(getattr(self.function, "__name__", type(self.function).__name__))
 
     def of(self, predictions: Predictions) -> float | Mapping[str, float]:
@@ -96,15 +96,15 @@ class FunctionMetric:
 
 @register("metric")
 class ImportedMetric(Part, frozen=True, tag="imported"):
-    """A function of one's own by its import path, see `FunctionMetric`.
+    """A user's own function, named by its import path; see `FunctionMetric`.
 
     Args:
-        path: "package.module:function"; reading it runs that module's code.
-        higher_is_better: whether a larger value is a better one; None takes what the function's own attribute
-            `greater_is_better` says, and yes where it has none.
+        path: "package.module:function"; importing it runs that module's code.
+        higher_is_better: whether a larger value is better; None takes the function's own attribute
+            `greater_is_better`, and True where it has none.
 
     Raises:
-        ConfigError: a text that is no such path; when it is used, a module or a name that is not there.
+        ConfigError: the text is no such path; on use, the module or the name does not exist.
     """
 
     path: str
@@ -122,12 +122,12 @@ class ImportedMetric(Part, frozen=True, tag="imported"):
         return (self.path.partition(":")[0],)
 
     def check_here(self) -> None:
-        """See `Part.check_here`: the function is there."""
+        """See `Part.check_here`: the function must exist."""
         called(self.path, "the metric")
 
     @property
     def name(self) -> str:
-        """See `Metric.name`: the function's own."""
+        """See `Metric.name`: the function's own name."""
         return self.path.partition(":")[2]
 
     @property
@@ -147,7 +147,7 @@ class ScikitLearnMetric(Part, frozen=True, tag="scikit-learn"):
     """Any scorer of scikit-learn, by the name that `sklearn.metrics.get_scorer_names` lists.
 
     Args:
-        scorer: such as "f1_macro", "matthews_corrcoef" or "neg_mean_absolute_percentage_error".
+        scorer: name of a scorer, such as "f1_macro" or "neg_mean_absolute_percentage_error".
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
@@ -166,7 +166,7 @@ class ScikitLearnMetric(Part, frozen=True, tag="scikit-learn"):
 
     @property
     def greater_is_better(self) -> bool:
-        """See `Metric.greater_is_better`: always, since a scorer of an error is its negative."""
+        """See `Metric.greater_is_better`: always true, since a scorer of an error is its negative."""
         return True
 
     def __post_init__(self) -> None:
@@ -176,14 +176,14 @@ class ScikitLearnMetric(Part, frozen=True, tag="scikit-learn"):
 
     @property
     def name(self) -> str:
-        """See `Metric.name`: the scorer's."""
+        """See `Metric.name`: the scorer's name."""
         return self.scorer
 
     def of(self, predictions: Predictions) -> float | Mapping[str, float]:
         """See `Metric.of`.
 
         Raises:
-            DataError: the scorer is of another kind of labels.
+            DataError: the scorer is for another kind of labels.
         """
         scorer = scikit_learn("metrics", self.scorer).get_scorer(self.scorer)
         estimator = _estimator(predictions)
@@ -201,7 +201,7 @@ class ScikitLearnMetric(Part, frozen=True, tag="scikit-learn"):
 
 
 def _estimator(predictions: Predictions) -> object:
-    """What scorers ask for predictions: an estimator that has made them already."""
+    """An estimator with the given predictions, which is what scorers require."""
     base = scikit_learn("base", "scorers")
     labels, predicted = predictions.labels, predictions.predicted
     numbers = labels.dtype.kind == "f"
@@ -228,14 +228,14 @@ def _estimator(predictions: Predictions) -> object:
 
 
 class Stateful(Protocol):
-    """A metric that is fed and then asked, as those of torchmetrics are."""
+    """A metric that collects predictions before it computes its value, like those of torchmetrics."""
 
     def reset(self) -> None:
-        """Forget what it was fed."""
+        """Discard the collected predictions."""
         ...
 
     def update(self, preds: object, target: object) -> None:
-        """Take predictions and labels, as tensors."""
+        """Add predictions and labels, as tensors."""
         ...
 
     def compute(self) -> object:
@@ -248,7 +248,7 @@ class StatefulMetric:
     """A metric of torchmetrics, or one with the same methods.
 
     Args:
-        metric: such as ``torchmetrics.classification.MulticlassF1Score(num_classes=3)``.
+        metric: metric such as ``torchmetrics.classification.MulticlassF1Score(num_classes=3)``.
     """
 
     metric: Stateful
@@ -256,24 +256,24 @@ class StatefulMetric:
 
     @property
     def name(self) -> str:
-        """See `Metric.name`: that of the metric's class."""
+        """See `Metric.name`: the name of the metric's class."""
         return type(self.metric).__name__
 
     @property
     def greater_is_better(self) -> bool:
-        """See `Metric.greater_is_better`: what torchmetrics says of it; yes where it does not say."""
+        """See `Metric.greater_is_better`: as torchmetrics states it; true if it does not."""
         return getattr(self.metric, "higher_is_better", None) is not False
 
     def of(self, predictions: Predictions) -> float | Mapping[str, float]:
         """See `Metric.of`.
 
         Raises:
-            DataError: examples with weights, which such a metric does not take.
+            DataError: the examples have weights, which such a metric does not support.
         """
         if predictions.weights is not None:
             raise DataError(
-                f"the metric {self.name!r} takes no weights of examples: choose one of scikit-learn, or "
-                "leave the weights out of the evaluation set"
+                f"the metric {self.name!r} does not support weights of examples: choose one of scikit-learn, "
+                "or leave the weights out of the evaluation set"
             )
         tensor = importlib.import_module("torch").from_numpy
         predicted, labels = predictions.predicted, predictions.labels
@@ -292,11 +292,11 @@ class TorchMetric(Part, frozen=True, tag="torchmetrics"):
     """A class of torchmetrics by its import path, with its options.
 
     Args:
-        path: such as "torchmetrics.classification:MulticlassF1Score".
-        options: such as {"num_classes": 3}.
+        path: import path such as "torchmetrics.classification:MulticlassF1Score".
+        options: options such as {"num_classes": 3}.
 
     Raises:
-        ConfigError: no such class, or options that it does not take.
+        ConfigError: there is no such class, or it does not accept the options.
     """
 
     path: str
@@ -318,7 +318,7 @@ class TorchMetric(Part, frozen=True, tag="torchmetrics"):
 
     @property
     def name(self) -> str:
-        """See `Metric.name`: that of the class."""
+        """See `Metric.name`: the name of the class."""
         return self.path.partition(":")[2]
 
     @property

@@ -1,4 +1,4 @@
-"""What a metric is, and the values that evaluations are made of.  No torch and no scikit-learn is loaded."""
+"""The interface of a metric, and the values of an evaluation.  No torch and no scikit-learn is loaded."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _NOTHING = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """What a model says about labelled examples.
+    """A model's predictions for labelled examples.
 
     Args:
         labels: int64[n] of classes, float32[n, k] of numbers, or int8[n, k] of several labels.
         predicted: float64[n, k]: probabilities of the k classes, numbers in the labels' units, or the
             probability of each label.
-        weights: float32[n], how much each example counts; None counts all alike.
+        weights: float32[n], weight of each example; None for equal weights.
     """
 
     labels: NDArray[np.generic]
@@ -41,41 +41,41 @@ class Predictions:
 
 
 class Metric(Protocol):
-    """A figure of merit of predictions.
+    """A metric of predictions.
 
-    A metric of one's own derives from `fedavg.parts.Part` and registers in the family "metric"; or it is a
+    A user's own metric derives from `fedavg.parts.Part` and registers in the family "metric"; or it is a
     function(labels, predicted) that returns a number (`fedavg.metrics.choice`).
     """
 
     @property
     def name(self) -> str:
-        """Its name in results."""
+        """Name of the metric in results."""
         ...
 
     @property
     def greater_is_better(self) -> bool:
-        """Whether a larger value is a better one."""
+        """Whether a larger value is better."""
         ...
 
     targets: ClassVar[frozenset[str]]
-    """Kinds of labels that it is defined for: names of `fedavg.data.dataset.TargetKind`."""
+    """Kinds of labels for which the metric is defined: names of `fedavg.data.dataset.TargetKind`."""
 
     def of(self, predictions: Predictions) -> float | Mapping[str, float]:
-        """Its value, or several by name; NaN where it is not defined, such as the AUC of one class.
+        """The value, or several by name; NaN where it is not defined, such as the AUC of one class.
 
         Raises:
-            MissingExtraError: a package that it needs is not installed.
+            MissingExtraError: a package that the metric needs is not installed.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What predicting the same for every example would reach on the same rows: a bar that means something.
+    """The figure that the same prediction for every example would reach on the same rows, for comparison.
 
     Args:
         rule: the prediction, such as "majority class" or "mean".
-        value: the metric of it; None where it is not defined.
+        value: its metric; None where it is not defined.
     """
 
     rule: str
@@ -87,14 +87,14 @@ class Figure:
     """One figure of an evaluation.
 
     Args:
-        name: of the metric.
-        value: None where it is not defined on these rows.
-        baseline: of the trivial prediction on the same rows.
-        greater_is_better: whether a larger value is a better one.
-        covered_by_epsilon: whether publishing the figure costs nothing beyond the run's epsilon.  That is so
+        name: name of the metric.
+        value: value of the metric; None where it is not defined on these rows.
+        baseline: figure of a constant prediction on the same rows.
+        greater_is_better: whether a larger value is better.
+        covered_by_epsilon: whether publishing the figure costs nothing beyond the run's epsilon.  That holds
             for a figure on public rows, which follows from the released model.  A figure on held-out rows of
-            people is a function of these rows, which no noise protects.
-        share: whether the value is a share, which is written in percent.
+            people depends on these rows, which no noise protects.
+        share: whether the value is a share, which is printed as a percentage.
 
     Example:
         >>> Figure("accuracy", 0.967, Baseline("majority class", 0.967), True, False).beats_baseline
@@ -109,7 +109,7 @@ class Figure:
     share: bool = False
 
     def text(self, value: float | None) -> str:
-        """A value of this figure in words.
+        """A value of this figure as text.
 
         Example:
             >>> bar = Baseline("mean", 2.0)
@@ -118,12 +118,14 @@ class Figure:
         """
         if value is None:
             return "–"
-        small = 0.0 if abs(value) < _NOTHING else value  # what rounding leaves of an exact zero
+        small = (
+            0.0 if abs(value) < _NOTHING else value
+        )  # rounding turns an exact zero into such a value
         return f"{small:.1%}" if self.share else f"{small:.4g}"
 
     @property
     def words(self) -> str:
-        """The value beside the baseline's.
+        """The value beside the baseline's value, as text.
 
         Example:
             >>> Figure("accuracy", 0.967, Baseline("majority class", 0.967), True, False, True).words
@@ -136,7 +138,7 @@ class Figure:
 
     @property
     def beats_baseline(self) -> bool | None:
-        """Whether the value is better than the baseline's; None where one of them is not defined."""
+        """Whether the value is better than the baseline's; None if one of them is not defined."""
         if self.value is None or self.baseline.value is None:
             return None
         if self.greater_is_better:
@@ -155,19 +157,19 @@ def defined(value: float) -> float | None:
 
 
 def scikit_learn(module: str, what: str) -> Any:  # noqa: ANN401 - a module
-    """Import a module of scikit-learn where it is needed.
+    """Import a module of scikit-learn when it is needed.
 
     Args:
-        module: such as "metrics".
+        module: name of the module, such as "metrics".
         what: the metric that needs it, for the message.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: scikit-learn is not installed.
     """
     try:
         return importlib.import_module(f"sklearn.{module}")
     except ImportError as error:
         raise MissingExtraError(
-            f"the metric {what!r} is scikit-learn's, which is not installed: run "
+            f"the metric {what!r} needs scikit-learn, which is not installed: run "
             "pip install 'secure-fedavg[data]'"
         ) from error

@@ -1,6 +1,6 @@
-"""What a report draws of predictions, as numbers that JSON can hold: curves, tables and scatters.
+"""The data of a report's pictures of predictions, in JSON form: curves, tables and scatters.
 
-Curves are thinned, so that a million held-out rows give a page of the same size as a thousand.
+Curves are thinned, so that a page for a million held-out rows is as large as one for a thousand.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["of_classes", "of_labels", "of_numbers"]
 
-_POINTS = 200  # of a curve
-_DOTS = 1500  # of a scatter
-_SHOWN = 12  # classes, labels or numbers with pictures of their own
+_POINTS = 200  # largest number of points in a curve
+_DOTS = 1500  # largest number of dots in a scatter
+_SHOWN = 12  # largest number of classes, labels or numbers with their own pictures
 _BINS = 41
 
 
@@ -31,12 +31,12 @@ def of_classes(predictions: Predictions, names: Sequence[str]) -> dict[str, Any]
     """Confusion, ROC, precision and recall, and calibration.
 
     Args:
-        predictions: of classes.
-        names: of the classes, in order; () for their numbers.
+        predictions: predictions of classes.
+        names: names of the classes, in order; () for their numbers.
 
     Returns:
-        `names`, `confusion` (weights, true class by row), `curves` of each class (of two, of the second one
-        alone) with `roc` and `precision_recall`, and `reliability`.
+        `names`, `confusion` (weights, true class by row), `curves` of each class (with two classes, of the
+        second one alone) with `roc` and `precision_recall`, and `reliability`.
     """
     classes = predictions.predicted.shape[1]
     called = _names(names, classes)
@@ -49,15 +49,15 @@ def of_classes(predictions: Predictions, names: Sequence[str]) -> dict[str, Any]
 
 
 def of_labels(predictions: Predictions, names: Sequence[str]) -> dict[str, Any]:
-    """ROC, precision and recall, right and wrong of each label, and calibration.
+    """ROC, precision and recall, counts of right and wrong predictions, and calibration, for each label.
 
     Args:
-        predictions: of several labels.
-        names: of the labels, in order; () for their numbers.
+        predictions: predictions of several labels.
+        names: names of the labels, in order; () for their numbers.
 
     Returns:
-        As `of_classes`, with `each` in place of `confusion`: true and false positives and negatives of each
-        label, where probabilities of one half or more count as yes.
+        As for `of_classes`, with `each` in place of `confusion`: true and false positives and negatives of
+        each label, where probabilities of one half or more count as yes.
     """
     columns = predictions.predicted.shape[1]
     called = _names(names, columns)
@@ -87,13 +87,13 @@ def of_numbers(predictions: Predictions, names: Sequence[str]) -> dict[str, Any]
     """Predicted against true values, and residuals, of each output.
 
     Args:
-        predictions: of numbers.
-        names: of the outputs, in order; () for their numbers.
+        predictions: predictions of numbers.
+        names: names of the outputs, in order; () for their numbers.
 
     Returns:
-        `names`, and `outputs`: for each one its `true` and `predicted` values (evenly thinned in the order
-        of the true ones), the `mean` of the true ones, and `residuals`, predicted less true, as `edges` and
-        `counts`.
+        `names`, and `outputs`: for each output its `true` and `predicted` values (evenly thinned in the order
+        of the true ones), the `mean` of the true values, and `residuals`, predicted minus true, as `edges`
+        and `counts`.
     """
     labels = predictions.labels.astype(np.float64)
     called = _names(names, labels.shape[1])
@@ -123,7 +123,7 @@ def _names(names: Sequence[str], count: int) -> list[str]:
 def _curves(
     predictions: Predictions, truths: dict[int, NDArray[np.bool_]], names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Curves of the classes or labels that have examples and counter-examples, the commonest first."""
+    """Curves of classes or labels with examples and counter-examples, the most frequent first."""
     there = {column: truth for column, truth in truths.items() if truth.any() and not truth.all()}
     chosen = sorted(there, key=lambda column: -int(there[column].sum()))[:_SHOWN]
     found: list[dict[str, Any]] = []
@@ -154,7 +154,7 @@ def _reliability(predictions: Predictions) -> list[dict[str, float]]:
 
 
 def _thin(values: NDArray[Any], most: int) -> NDArray[Any]:
-    """At most so many of them, evenly spread, the first and the last included."""
+    """At most this number of values, evenly spread, including the first and the last."""
     if len(values) <= most:
         return values
     return values[np.linspace(0, len(values) - 1, most).round().astype(np.int64)]

@@ -1,4 +1,4 @@
-"""Metrics of numbers: averaged over a model's outputs, in the units of the labels."""
+"""Metrics for numbers: averaged over a model's outputs, in the units of the labels."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class MeanAbsolute(_OfNumbers, frozen=True, tag="mae"):
 
 @register("metric")
 class R2(_OfNumbers, frozen=True, tag="r2"):
-    """Share of the labels' variance that is explained: 1 is perfect, 0 is predicting their mean."""
+    """Share of the labels' variance that is explained: 1 is perfect, 0 is as good as their mean."""
 
     @property
     def greater_is_better(self) -> bool:

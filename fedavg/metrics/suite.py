@@ -1,4 +1,4 @@
-"""Which figures fit a kind of labels, which one is the headline, and what a constant prediction reaches."""
+"""The figures for each kind of labels, the headline among them, and the constant prediction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLASS_FIGURES", "LABEL_FIGURES", "NUMBER_FIGURES", "Suite", "figures", "metrics_at_end"]
 
-_COMMON = 0.8  # a class with a larger share makes accuracy say little
+_COMMON = 0.8  # if a class has a larger share, accuracy says little
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class Suite:
     """The figures of one kind of labels.
 
     Args:
-        rule: what the constant prediction is, in words.
+        rule: the constant prediction, in words.
         constant: that prediction for every example: labels, number of outputs and weights to float64[n, k].
-        headline: the name of the figure that says most, given the labels.
-        every_round: names of the figures that every evaluation has beside the headline.
-        by_client: the name of a figure that is defined on a single row, for comparing clients.
+        headline: name of the most informative figure, given the labels.
+        every_round: names of the figures in every evaluation, beside the headline.
+        by_client: name of a figure that is defined on a single row, for comparing clients.
         at_end: names of all figures that a finished run shows.
-        pictures: what its report draws, see `fedavg.metrics.pictures`.
+        pictures: data of the report's pictures, see `fedavg.metrics.pictures`.
     """
 
     rule: str
@@ -49,8 +49,8 @@ class Suite:
     def baseline(self, predictions: Predictions) -> Predictions:
         """The constant prediction on the same rows.
 
-        It is fitted to these rows themselves, so that no constant prediction does better in its own metric
-        and nobody else's rows are looked at.
+        It is fitted to these rows themselves. So no constant prediction is better in its own metric, and no
+        other rows are used.
         """
         labels, weights = predictions.labels, predictions.weights
         outputs = predictions.predicted.shape[1]
@@ -67,7 +67,7 @@ def _class_shares(
 def _means(
     labels: NDArray[np.generic], outputs: int, weights: NDArray[np.float32] | None
 ) -> NDArray[np.float64]:
-    del outputs  # as many as labels have columns
+    del outputs  # the number of label columns already gives it
     mean = np.average(labels.astype(np.float64), axis=0, weights=weights)
     return np.tile(mean, (len(labels), 1))
 
@@ -77,8 +77,10 @@ def _installed() -> bool:
 
 
 def _headline_of_classes(labels: NDArray[np.generic]) -> str:
-    """The AUC when one class is common, since a model that always says that class looks accurate."""
-    share = np.unique(labels, return_counts=True)[1].max() / len(labels)  # a label may be 10^9
+    """The AUC when one class is common, since a model that always predicts that class looks accurate."""
+    share = np.unique(labels, return_counts=True)[1].max() / len(
+        labels
+    )  # labels may be as large as 10^9
     if not _COMMON < share < 1:
         return "accuracy"
     return "roc_auc" if _installed() else "balanced_accuracy"
@@ -118,17 +120,17 @@ LABEL_FIGURES = Suite(
 def figures(
     suite: Suite, metrics: Sequence[Metric], predictions: Predictions, *, public_rows: bool
 ) -> tuple[Figure, ...]:
-    """Every metric of the predictions, beside the constant prediction's.
+    """Every metric of the predictions, beside that of the constant prediction.
 
     Args:
-        suite: of the labels' kind.
-        metrics: what to compute.
-        predictions: of the evaluation rows.
-        public_rows: whether the rows are public, so that a figure on them costs nothing.
+        suite: suite for the labels' kind.
+        metrics: metrics to compute.
+        predictions: predictions for the evaluation rows.
+        public_rows: whether the rows are public, so that a figure on them costs no privacy.
 
     Raises:
         MissingExtraError: a metric needs a package that is not installed.
-        DataError: a metric that does not take these labels.
+        DataError: a metric does not accept these labels.
     """
     constant = suite.baseline(predictions)
     found: list[Figure] = []
@@ -156,7 +158,7 @@ def _named(metric: Metric, predictions: Predictions) -> Mapping[str, float]:
 
 
 def metrics_at_end(suite: Suite) -> tuple[list[Metric], list[str]]:
-    """All metrics of a kind of labels that can be computed here, and the names of those that cannot."""
+    """All metrics for a kind of labels that can be computed here, and the names of the others."""
     chosen = [metric_of(name) for name in suite.at_end]
     there = [
         metric

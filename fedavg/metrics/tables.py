@@ -34,7 +34,7 @@ def confusion(predictions: Predictions) -> NDArray[np.float64]:
     """Weight of the examples by true class (row) and predicted class (column).
 
     Args:
-        predictions: of classes.
+        predictions: predictions of classes.
 
     Returns:
         float64[K, K], K classes of the model.
@@ -52,7 +52,7 @@ def confusion(predictions: Predictions) -> NDArray[np.float64]:
 
 
 def recalls(predictions: Predictions) -> NDArray[np.float64]:
-    """Share of each class's examples that are found: float64[K], NaN for a class that does not occur."""
+    """Recall of each class: float64[K], NaN for a class that does not occur."""
     table = confusion(predictions)
     held = table.sum(1)
     return np.divide(table.diagonal(), held, out=np.full(len(table), np.nan), where=held > 0)
@@ -60,13 +60,13 @@ def recalls(predictions: Predictions) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityRow:
-    """Predictions of about one confidence.
+    """Predictions of similar confidence.
 
     Args:
         low, high: bounds of the confidence; the upper one is included.
-        weight: of the predictions in it, in examples.
-        confidence: mean of the probabilities given.
-        accuracy: share of the predictions that are right.
+        weight: total weight of the predictions in between, in examples.
+        confidence: mean of the predicted probabilities.
+        accuracy: share of the predictions that are correct.
     """
 
     low: float
@@ -77,12 +77,12 @@ class ReliabilityRow:
 
 
 def reliability(predictions: Predictions, bins: int = 15) -> list[ReliabilityRow]:
-    """How often predictions of each confidence are right; bins without predictions are left out.
+    """How often predictions of each confidence are correct; bins without predictions are left out.
 
     Args:
-        predictions: of classes, by the probability of the predicted class; or of several labels, by the
-            probability of each.
-        bins: of equal width.
+        predictions: predictions of classes, by the probability of the predicted class; or of several labels,
+            by the probability of each.
+        bins: number of bins of equal width.
 
     Example:
         >>> from fedavg.metrics.interface import Predictions
@@ -122,7 +122,7 @@ def precision_recall_curve(
     """Recall and precision of one class or label against the rest, over all thresholds.
 
     Args:
-        predictions: of classes or of several labels.
+        predictions: predictions of classes or of several labels.
         column: the class or label.
 
     Returns:
@@ -146,7 +146,7 @@ def roc_curve(
     """False and true positive rates of one class or label against the rest, over all thresholds.
 
     Args:
-        predictions: of classes or of several labels.
+        predictions: predictions of classes or of several labels.
         column: the class or label.
 
     Returns:

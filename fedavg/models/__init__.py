@@ -1,1 +1,1 @@
-"""Models: how a torch module becomes one vector, the built-in models, and model files."""
+"""Models: the conversion of a torch module to one vector, the built-in models, and model files."""

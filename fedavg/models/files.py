@@ -1,6 +1,6 @@
-"""From one task to another: start from a model file, begin some layers anew, freeze others.
+"""Transfer between tasks: start from a model file, reinitialise some layers, freeze others.
 
-A frozen parameter stays out of the vector: it is never trained, never sent, and needs no noise.
+A frozen parameter is not part of the vector: it is never trained, never sent, and needs no noise.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def matching(patterns: Iterable[str], names: Collection[str], what: str) -> froz
     """The names that any glob pattern matches.
 
     Args:
-        patterns: such as "layers.0.*"; upper and lower case differ.
-        names: of parameters.
-        what: whose patterns they are, for the message.
+        patterns: patterns such as "layers.0.*"; upper and lower case differ.
+        names: names of parameters.
+        what: owner of the patterns, for the message.
 
     Raises:
-        ConfigError: a pattern that matches nothing; near names are given.
+        ConfigError: a pattern matches nothing; the message has similar names.
 
     Example:
         >>> sorted(matching(["body.*"], ["body.weight", "body.bias", "head.bias"], "model.freeze"))
@@ -72,10 +72,10 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
-    """Take parameters out of training, by pattern.
+    """Exclude parameters from training, by pattern.
 
     Raises:
-        ConfigError: a pattern that matches no parameter.
+        ConfigError: a pattern matches no parameter.
     """
     parameters = dict(model.named_parameters())
     for name in matching(patterns, parameters, "model.freeze"):
@@ -86,7 +86,7 @@ def file_digest(path: str | Path) -> str:
     """SHA-256 of a file, in hex.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     return hashlib.sha256(_bytes_of(path)).hexdigest()
 
@@ -99,14 +99,15 @@ def _bytes_of(path: str | Path) -> bytes:
 
 
 def read_tensors(path: str | Path, digest: str | None = None) -> dict[str, torch.Tensor]:
-    """Read a safetensors file; no code in it is ever run.
+    """Read a safetensors file; code in the file is never run.
 
     Args:
-        path: the file.
-        digest: SHA-256, in hex, that it must still have; None reads whatever is there.
+        path: path of the file.
+        digest: SHA-256, in hex, that the file must still have; None accepts any content.
 
     Raises:
-        DataError: no such file, another digest, no safetensors file, NaN or infinity.
+        DataError: the file does not exist, has another digest, is no safetensors file, or holds NaN or
+            infinity.
     """
     data = _bytes_of(path)
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
@@ -127,17 +128,17 @@ def read_tensors(path: str | Path, digest: str | None = None) -> dict[str, torch
 def start(
     model: nn.Module, tensors: Mapping[str, torch.Tensor], fresh: Sequence[str], source: str
 ) -> None:
-    """Overwrite a model's tensors by those of a file; nothing is written when they do not fit.
+    """Overwrite a model's tensors with those of a file; nothing is written if they do not fit.
 
     Args:
-        model: with fresh initial weights.
-        tensors: the file's, by name.
-        fresh: patterns of tensors that keep their initial weights, whatever the file holds.
-        source: the file's name, for messages.
+        model: a model with new initial weights.
+        tensors: tensors of the file, by name.
+        fresh: patterns of tensors that keep their initial weights, even if the file has them.
+        source: name of the file, for messages.
 
     Raises:
-        ConfigError: a tensor of another shape or kind, a missing or a spare one, unless it is to be fresh;
-            a pattern that matches nothing.
+        ConfigError: a tensor that is not fresh is missing, superfluous, or of another shape or kind; or a
+            pattern matches nothing.
     """
     ours = _whole(model)
     anew = matching(fresh, ours.keys() | tensors.keys(), "model.fresh")
@@ -167,14 +168,14 @@ def _kind(tensor: torch.Tensor) -> str:
 
 
 def _whole(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Everything that makes up a model: parameters, frozen or not, and the buffers that files keep."""
+    """All tensors of a model: parameters, frozen or not, and the buffers that files contain."""
     kept = model.state_dict().keys()
     buffers = {name: part for name, part in model.named_buffers() if name in kept}
     return dict(model.named_parameters()) | buffers
 
 
 def rest_digest(model: nn.Module) -> str:
-    """SHA-256, in hex, of what a model holds beside the trained vector; "" when that is nothing."""
+    """SHA-256, in hex, of a model's tensors beside the trained vector; "" if there are none."""
     trained = {name for name, part in model.named_parameters() if part.requires_grad}
     rest = {name: part for name, part in _whole(model).items() if name not in trained}
     if not rest:
@@ -193,10 +194,10 @@ def model_bytes(
     """The whole model as a safetensors file: the vector's tensors, and what is frozen beside it.
 
     Args:
-        model: holds the frozen part.
-        layout: of the trained part.
+        model: module with the frozen part.
+        layout: layout of the trained part.
         vector: float64[d] or float32[d], the trained part.
-        kept: tensors that stay at the clients: left out, and named in the file's metadata.
+        kept: tensors that stay at the clients: they are left out, and the file's metadata names them.
 
     Raises:
         LocalProtocolError: the vector does not fit the layout.

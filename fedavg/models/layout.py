@@ -1,4 +1,4 @@
-"""Named tensors as one vector and back."""
+"""Conversion of named tensors to one vector and back."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["Layout"]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which tensors make up the vector, in which order.
+    """The tensors that form the vector, and their order.
 
     Args:
         names: names of the tensors.
         shapes: their shapes, in the same order.
 
     Raises:
-        PlanError: no tensors, or names and shapes that do not pair up.
+        PlanError: there are no tensors, or names and shapes do not pair up.
 
     Example:
         >>> layout = Layout.of(nn.Linear(3, 2))
@@ -52,10 +52,10 @@ class Layout:
     def of(cls, source: nn.Module | Mapping[str, torch.Tensor]) -> Layout:
         """Take the layout of a module's trained parameters, or of named tensors.
 
-        A module's frozen parameters (``requires_grad=False``) stay out: they never change.
+        A module's frozen parameters (``requires_grad=False``) are left out, since they never change.
 
         Raises:
-            PlanError: integer or complex tensors.
+            PlanError: a tensor is integer or complex.
         """
         tensors = _parts(source)
         for name, tensor in tensors.items():
@@ -114,7 +114,7 @@ class Layout:
                 start += tensor.numel()
 
     def as_float32(self, vector: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return float32[d], the precision that models are trained in.
+        """Return float32[d], in the precision of training.
 
         Raises:
             LocalProtocolError: the vector is not of length d.
@@ -135,7 +135,7 @@ class Layout:
                 raise LocalProtocolError(f"the layout's tensor {name!r} is missing")
             if tuple(tensors[name].shape) != shape:
                 raise LocalProtocolError(
-                    f"{name!r} has shape {tuple(tensors[name].shape)}, the layout says {shape}"
+                    f"{name!r} has shape {tuple(tensors[name].shape)}, but the layout says {shape}"
                 )
         return [tensors[name] for name in self.names]
 

@@ -1,4 +1,4 @@
-"""How every process of a simulation builds the same model."""
+"""A description of a model from which every process of a simulation builds the same module."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["ModelSpec"]
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """How every process builds the same model.
+    """A description of a model from which every process builds the same module.
 
     Args:
         name: a built-in name or an import path "package.module:factory".
         input_shape: shape of one example.
-        num_classes: outputs.
+        num_classes: number of outputs.
         seed: public seed of the initial weights.
-        hidden: widths of hidden layers, of models that let choose; () for their own.
+        hidden: widths of hidden layers, for models with variable widths; () for the default.
         file: a safetensors file to start from; "" for the initial weights.
-        digest: SHA-256 of that file, in hex; "" takes it from the file as it is now.
+        digest: SHA-256 of that file, in hex; "" computes it from the file as it is now.
         freeze: patterns of parameters that are never trained and never sent.
         fresh: patterns of tensors that the file does not overwrite.
 
@@ -53,8 +53,8 @@ class ModelSpec:
         """Build the module.
 
         Raises:
-            ConfigError: a name, a width, a pattern or a file that does not fit.
-            DataError: a file that has changed, or holds no model.
+            ConfigError: a name, a width, a pattern or the file does not fit.
+            DataError: the file has changed, or holds no model.
         """
         from fedavg.models import files as transfer  # noqa: PLC0415 - loads torch
         from fedavg.models.zoo import build_model  # noqa: PLC0415 - as above

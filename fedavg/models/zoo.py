@@ -1,4 +1,4 @@
-"""Models by name: softmax, perceptrons, McMahan's CNN, a character LSTM, or a factory of your own."""
+"""Models by name: softmax, perceptrons, McMahan's CNN, a character LSTM, or your own factory function."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ __all__ = [
 class FeedForward(nn.Module):
     """Dense layers with ReLU between them; without a hidden layer, logistic regression.
 
-    Local training knows this class and runs it without autograd.
+    Local training recognises this class and trains it without autograd.
 
     Args:
-        widths: inputs, hidden layers, classes.
+        widths: numbers of inputs, hidden units of each layer, and classes.
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -68,8 +68,8 @@ class McMahanCNN(nn.Module):
     McMahan et al. 2017, §3: 1,663,370 parameters at ten classes.
 
     Args:
-        num_classes: outputs.
-        widths: channels of both convolutions, and dense units, where they are not the paper's.
+        num_classes: number of outputs.
+        widths: channels of both convolutions, and number of dense units, if not those of the paper.
     """
 
     def __init__(self, num_classes: int, widths: Sequence[int] = (32, 64, 512)) -> None:
@@ -81,7 +81,7 @@ class McMahanCNN(nn.Module):
         self.output = nn.Linear(dense, num_classes)
 
     def narrowed(self, widths: Sequence[int]) -> McMahanCNN:
-        """Return such a module with other channels and dense units."""
+        """Return such a module with other numbers of channels and dense units."""
         return McMahanCNN(self.output.out_features, widths)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -93,13 +93,13 @@ class McMahanCNN(nn.Module):
 
 
 class CharLSTM(nn.Module):
-    """The next character, by long short-term memory: an embedding of 8, LSTM layers, one dense layer.
+    """Prediction of the next character: an embedding of size 8, LSTM layers, and one dense layer.
 
-    After McMahan et al. 2017, §3, whose LSTM has two layers of 256; the defaults suit a CPU.
+    It follows McMahan et al. 2017, §3, whose LSTM has two layers of 256 units; the defaults suit a CPU.
 
     Args:
-        num_classes: V, the alphabet, which is both read and predicted.
-        hidden: units of each LSTM layer.
+        num_classes: V, the size of the alphabet, which is both read and predicted.
+        hidden: number of units of each LSTM layer.
     """
 
     def __init__(self, num_classes: int, hidden: Sequence[int] = (64,)) -> None:
@@ -123,7 +123,7 @@ def _softmax(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     model = FeedForward((math.prod(input_shape), num_classes))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.zero_()  # a convex problem: zero favours no class and needs no seed
+            parameter.zero_()  # the problem is convex, so zeros favour no class and need no seed
     return model
 
 
@@ -157,10 +157,10 @@ def _cnn(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
 
 
 def channels_last(model: nn.Module) -> nn.Module:
-    """The same module with convolutions laid out as CPUs take them fastest."""
+    """The same module with the memory layout of convolutions that is fastest on CPUs."""
     for convolution in (part for part in model.modules() if isinstance(part, nn.Conv2d)):
         weight = convolution.weight
-        # not `contiguous`, which leaves a single channel's strides as they are, and they decide
+        # `contiguous` would not change the strides of a single channel, and these choose the kernel.
         weight.data = weight.data.to(memory_format=torch.channels_last)
     return model
 
@@ -172,7 +172,7 @@ _BUILT_IN: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "cnn": _cnn,
     "char-lstm": _char_lstm,
 }
-_WIDTHS = ("mlp", "char-lstm")  # whose hidden widths can be chosen
+_WIDTHS = ("mlp", "char-lstm")  # models with variable hidden widths
 
 
 def build_model(
@@ -186,19 +186,19 @@ def build_model(
     """Build a model with reproducible initial weights.
 
     Args:
-        name: "softmax" (starts at zero), "mlp" (64 hidden units, or as chosen), "2nn" (McMahan's
-            200-200), "cnn" (McMahan's, 28×28), "char-lstm" (64 units, or as chosen); or
-            "package.module:factory".  An import path runs that module's code, so take configurations
-            only from where you would take code.  The factory is called as
+        name: "softmax" (starts at zero), "mlp" (64 hidden units by default), "2nn" (McMahan's
+            200-200), "cnn" (McMahan's, 28×28), "char-lstm" (64 units by default); or
+            "package.module:factory".  An import path runs that module's code: accept configurations only
+            from sources from which you would accept code.  The factory is called as
             factory(input_shape, num_classes) and returns an nn.Module from features to logits.
         input_shape: shape of one example.
-        num_classes: outputs, one or more: K classes, or as many numbers or labels as are predicted.
-        seed: public seed of the initial weights; torch's global generator is left as it was.
-        hidden: widths of hidden layers, inputs first, of a model that lets choose; () for its own.
+        num_classes: number of outputs, one or more: K classes, or the number of predicted values or labels.
+        seed: public seed of the initial weights; torch's global generator does not change.
+        hidden: widths of hidden layers, inputs first, of a model with variable widths; () for the default.
 
     Raises:
-        ConfigError: an unknown name, a path that cannot be imported, a factory that gives no module, or
-            widths that cannot be chosen.
+        ConfigError: the name is unknown, the path cannot be imported, the factory returns no module, or the
+            model has fixed widths.
 
     Example:
         >>> count_parameters(build_model("softmax", (196,), 10, seed=0))

@@ -1,1 +1,1 @@
-"""Optimisers: values that say how clients and server step, without torch."""
+"""Optimisers of clients and server, as values that need no torch."""

@@ -1,4 +1,4 @@
-"""Local training of one's own: a step that computes the loss of a batch, or a whole client loop.
+"""Local training of the user's own: a step that computes the loss of a batch, or a whole client loop.
 
 Both are parts of a plan, so that they have a name, a digest, and a form that worker processes can read:
 derive from `fedavg.parts.Part` and register in the family "training_step" or "client_loop", or give the
@@ -54,7 +54,7 @@ class Batch:
     Args:
         features: float32[n, ...].
         labels: int64[n] of classes, float32[n, k] of numbers, or int8[n, k] of several labels.
-        weights: float32[n], or None where all examples count alike.
+        weights: float32[n], or None for equal weights.
         loss: the plan's loss, or the one that fits the kind of the labels.
     """
 
@@ -64,18 +64,18 @@ class Batch:
     loss: Loss
 
     def mean(self, each: torch.Tensor) -> torch.Tensor:
-        """The weighted mean Σ wᵢ·ℓᵢ ÷ n of a loss an example, float[n], as a scalar."""
+        """The weighted mean Σ wᵢ·ℓᵢ ÷ n of the examples' losses, float[n], as a scalar."""
         return each.mean() if self.weights is None else (each * self.weights).mean()
 
 
 class TrainingStep(Protocol):
-    """Computes the loss of one batch; the client's own optimiser steps along its gradient."""
+    """Computes the loss of one batch; the client's optimiser follows its gradient."""
 
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Return a scalar that depends on the model's parameters.
 
         Args:
-            model: in training mode.
+            model: the model, in training mode.
             batch: see `Batch`.
         """
         ...
@@ -115,51 +115,51 @@ class Settings(Protocol):
 
     @property
     def epochs(self) -> int:
-        """Passes over the examples."""
+        """Number of passes over the examples."""
         ...
 
     @property
     def batch_size(self) -> int | None:
-        """Examples a step; None for all of them."""
+        """Number of examples in a step; None for all of them."""
         ...
 
     @property
     def lr(self) -> float:
-        """Learning rate, before its schedule: `LoopContext.lr` is after it."""
+        """Learning rate, before its schedule; `LoopContext.lr` includes the schedule."""
         ...
 
     @property
     def schedule(self) -> Schedule:
-        """Of the learning rate over server rounds."""
+        """Schedule of the learning rate over server rounds."""
         ...
 
     @property
     def momentum(self) -> float:
-        """Of optimizer "momentum"."""
+        """Momentum, for optimizer "momentum"."""
         ...
 
     @property
     def steps(self) -> int | None:
-        """Exactly so many steps, in place of epochs."""
+        """Exact number of steps, in place of epochs."""
         ...
 
     @property
     def max_steps(self) -> int | None:
-        """At most so many steps."""
+        """Largest number of steps."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LoopContext:
-    """What a client loop may know of the round.
+    """The facts of the round that a client loop may use.
 
     Args:
-        training: the plan's settings; a loop takes of them what it needs.
+        training: the plan's settings; a loop uses those that it needs.
         lr: the learning rate of this round, by the schedule.
-        round_index: counts from 0.
-        num_rounds: length of the run.
+        round_index: index of the round, from 0.
+        num_rounds: number of rounds in the run.
         seed: public seed of this client in this round; torch's global generator has been seeded with it.
-        device: of the model and the examples.
+        device: device of the model and the examples.
     """
 
     training: Settings
@@ -177,15 +177,15 @@ class ClientLoop(Protocol):
         """Change the model's parameters in place.
 
         Args:
-            model: holds the broadcast parameters, in training mode.
-            examples: the client's own.
+            model: the model with the broadcast parameters, in training mode.
+            examples: the client's own examples.
             context: see `LoopContext`.
         """
         ...
 
 
 class _Imported(Part, frozen=True):
-    """A function by its import path; what it does is its family's business."""
+    """A function named by its import path; the family of the part defines what it does."""
 
     path: str
 
@@ -205,19 +205,19 @@ class _Imported(Part, frozen=True):
         return called(self.path, self.what)
 
     def check_here(self) -> None:
-        """See `Part.check_here`: the function is there."""
+        """See `Part.check_here`: the function must exist."""
         _ = self._function
 
 
 @register("training_step")
 class ImportedStep(_Imported, frozen=True, tag="imported"):
-    """A training step by its import path: function(model, batch) returns the scalar to descend.
+    """A training step named by its import path: function(model, batch) returns the scalar to minimise.
 
     Args:
-        path: "package.module:function"; reading it runs that module's code.
+        path: "package.module:function"; importing it runs that module's code.
 
     Raises:
-        ConfigError: a text that is no such path; when it is used, a module or a name that is not there.
+        ConfigError: the text is no such path; on use, the module or the name does not exist.
 
     Example:
         >>> ImportedStep("my_project.training:mixup").path
@@ -233,13 +233,13 @@ class ImportedStep(_Imported, frozen=True, tag="imported"):
 
 @register("client_loop")
 class ImportedLoop(_Imported, frozen=True, tag="imported"):
-    """A client loop by its import path: function(model, examples, context) trains the model in place.
+    """A client loop named by its import path: function(model, examples, context) trains the model in place.
 
     Args:
-        path: "package.module:function"; reading it runs that module's code.
+        path: "package.module:function"; importing it runs that module's code.
 
     Raises:
-        ConfigError: a text that is no such path; when it is used, a module or a name that is not there.
+        ConfigError: the text is no such path; on use, the module or the name does not exist.
 
     Example:
         >>> ImportedLoop("my_project.training:epoch").path
@@ -254,19 +254,19 @@ class ImportedLoop(_Imported, frozen=True, tag="imported"):
 
 
 def step_of(given: object) -> Any:  # noqa: ANN401 - a `TrainingStep`, whose class the registry knows
-    """The training step that an argument stands for: a registered value, an import path, or a function.
+    """Convert an argument to a training step: a registered value, an import path, or a function.
 
     Raises:
-        ConfigError: a function without an import path, or an unknown kind.
+        ConfigError: a function has no import path, or the kind is unknown.
     """
     return _door("training_step", given, ImportedStep)
 
 
 def loop_of(given: object) -> Any:  # noqa: ANN401 - a `ClientLoop`, whose class the registry knows
-    """The client loop that an argument stands for: a registered value, an import path, or a function.
+    """Convert an argument to a client loop: a registered value, an import path, or a function.
 
     Raises:
-        ConfigError: a function without an import path, or an unknown kind.
+        ConfigError: a function has no import path, or the kind is unknown.
     """
     return _door("client_loop", given, ImportedLoop)
 

@@ -1,4 +1,4 @@
-"""How a client trains: the settings, without torch."""
+"""The settings of local training, without torch."""
 
 from __future__ import annotations
 
@@ -15,44 +15,45 @@ from fedavg.parts import Part, Trait
 
 __all__ = ["LocalTraining"]
 
-_ADAMW_DECAY = 0.01  # what torch's AdamW takes
+_ADAMW_DECAY = 0.01  # the default of torch's AdamW
 
 
 class LocalTraining(Part, frozen=True, tag=False):
-    """How a client trains.
+    """The settings of a client's training.
 
-    One step: the gradient of the mean loss, plus that of the penalties; its clipping; weight decay; the
-    optimiser's step, whose memory is fresh in every round.
+    A step consists of: the gradient of the mean loss, plus that of the penalties; its clipping; weight decay;
+    and the optimiser's step. The optimiser's state starts anew in every round.
 
     Args:
-        epochs: passes over its examples.
-        batch_size: examples a step; None takes all of them.  A single example that is left over joins the
-            last batch.
+        epochs: number of passes over the client's examples.
+        batch_size: number of examples in a step; None takes all of them.  A single left-over example joins
+            the last batch.
         optimizer: plain SGD, SGD with momentum, Adam, or AdamW (Loshchilov and Hutter 2019, Algorithm 2).
         lr: learning rate, before its schedule.
-        schedule: of the learning rate over server rounds.
+        schedule: schedule of the learning rate over server rounds.
         l1, l2: penalties l1·‖w‖₁ and l2/2·‖w‖₂², in the gradient.
-        proximal: FedProx's μ, the penalty μ/2·‖w − w₀‖₂² (Li et al. 2020, eq. 2).
-        momentum: of optimizer "momentum".
-        max_steps: at most so many steps a round, however many examples there are.
-        steps: exactly so many steps a round for every client, in place of epochs.
-        nesterov: of optimizer "momentum": look ahead, as torch does.
-        weight_decay: decoupled, w ← (1 − lr·weight_decay)·w before each step, and never part of a gradient
-            or of a moment.  None is 0.01 for AdamW and 0 for the others; Adam takes none: use l2, or AdamW.
+        proximal: FedProx's μ, for the penalty μ/2·‖w − w₀‖₂² (Li et al. 2020, eq. 2).
+        momentum: momentum, for optimizer "momentum".
+        max_steps: largest number of steps a round, for any number of examples.
+        steps: exact number of steps a round for every client, in place of epochs.
+        nesterov: for optimizer "momentum": whether to use Nesterov momentum, as torch does.
+        weight_decay: decoupled weight decay, w ← (1 − lr·weight_decay)·w before each step, which is never
+            part of a gradient or of a moment.  None is 0.01 for AdamW and 0 for the others. Adam accepts
+            none: use l2, or AdamW.
         clip_gradient: largest Euclidean norm of a step's whole gradient, penalties included.
         beta1, beta2: decay of Adam's moments.
-        step_decay: the learning rate is multiplied by it after each step, and starts anew every round.
-        loss: what the steps descend (`fedavg.losses`): a value, a name such as "mse", an import path
+        step_decay: factor of the learning rate after each step; the rate is reset every round.
+        loss: loss to minimise (`fedavg.losses`): a value, a name such as "mse", an import path
             "package.module:function", or such a function.  None takes cross-entropy for classes, the mean
             squared error for numbers, and binary cross-entropy for several labels.
-        step: computes the loss of a batch in one's own way (`fedavg.optimizers.custom.TrainingStep`); all
-            other settings apply.
-        loop: trains a client in one's own way (`fedavg.optimizers.custom.ClientLoop`).  It takes of the
-            other settings what it likes; penalties, clipping and decay of ours do not apply and are
+        step: your own computation of a batch's loss (`fedavg.optimizers.custom.TrainingStep`); all other
+            settings apply.
+        loop: your own training of a client (`fedavg.optimizers.custom.ClientLoop`).  It uses the other
+            settings as it wishes; this package's penalties, clipping and decay do not apply and are
             refused.
 
     Raises:
-        ConfigError: a value outside its range, by name.
+        ConfigError: a value is out of range; the message names it.
 
     Example:
         >>> LocalTraining(lr=0.1, schedule=Schedule("step")).lr_at(50, 100)
@@ -82,7 +83,7 @@ class LocalTraining(Part, frozen=True, tag=False):
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """What other parts may not stand: steps with a memory or of one's own, the proximal term."""
+        """States steps with a memory, the user's own steps, and the proximal term."""
         return frozenset(
             trait
             for trait, holds in (
@@ -129,7 +130,7 @@ class LocalTraining(Part, frozen=True, tag=False):
                 "weight_decay with optimizer 'adam': use 'adamw' (decoupled), or l2 (in the gradient)"
             )
         if self.steps is not None and self.max_steps is not None:
-            raise ConfigError("steps says how many steps there are: leave max_steps out")
+            raise ConfigError("steps sets the exact number of steps: leave max_steps out")
         if self.loop is not None:
             self._check_loop()
 
@@ -144,8 +145,8 @@ class LocalTraining(Part, frozen=True, tag=False):
         given = [name for name, is_given in ours.items() if is_given]
         if given:
             raise ConfigError(
-                f"a client loop of your own takes its steps itself, so that {', '.join(given)} would be "
-                "left out without a word: leave them out, and do in the loop what they would do"
+                f"your own client loop takes its steps itself, so {', '.join(given)} would have no effect: "
+                "leave them out, and do in the loop what they would do"
             )
 
     @property
@@ -162,29 +163,29 @@ class LocalTraining(Part, frozen=True, tag=False):
 
     @property
     def plain(self) -> bool:
-        """Whether a step is w ← w − lr·∇loss and nothing else."""
+        """Whether a step is w ← w − lr·∇loss and nothing more."""
         free = not self.penalised and not self.decay and self.clip_gradient is None
         return free and self.optimizer == "sgd" and not self.custom
 
     @property
     def custom(self) -> bool:
-        """Whether a step or a loop of one's own takes the place of ours."""
+        """Whether a step or a loop of the user's own replaces this package's."""
         return self.step is not None or self.loop is not None
 
     def lr_at(self, round_index: int, num_rounds: int) -> float:
         """Learning rate of a round's first step.
 
         Args:
-            round_index: counts from 0.
-            num_rounds: length of the run.
+            round_index: index of the round, from 0.
+            num_rounds: number of rounds in the run.
         """
         return self.lr * self.schedule.at(round_index, num_rounds)
 
     def batch_sizes(self, count: int) -> list[int]:
-        """Sizes of an epoch's batches for a client with so many examples.
+        """Sizes of an epoch's batches for a client with this number of examples.
 
-        A single example that is left over joins the last batch: a batch of one has no statistics, and its
-        step is as large as those of all others.
+        A single left-over example joins the last batch: a batch of one has no statistics, and its step would
+        be as large as those of all others.
 
         Example:
             >>> LocalTraining(batch_size=8).batch_sizes(20), LocalTraining(batch_size=8).batch_sizes(17)
@@ -202,7 +203,7 @@ class LocalTraining(Part, frozen=True, tag=False):
         return sizes
 
     def steps_for(self, count: int) -> int:
-        """Steps a round of a client with so many examples.
+        """Number of steps a round for a client with this number of examples.
 
         Example:
             >>> LocalTraining(epochs=2, batch_size=5).steps_for(12)

@@ -15,18 +15,18 @@ __all__ = ["CONSTANT", "Schedule"]
 
 
 class Schedule(Part, frozen=True, tag=False):
-    """What a learning rate is multiplied by in each round: a linear rise, then a rule.
+    """The factor of a learning rate in each round: a linear warm-up, then a rule.
 
     Args:
-        kind: constant; "step" multiplies by `factor` at each milestone; "cosine" falls from 1 towards 0
+        kind: "constant"; "step" multiplies by `factor` at each milestone; "cosine" falls from 1 towards 0
             (Loshchilov and Hutter 2017, eq. 5, one period).
-        milestones: of "step", rising, as shares of the rounds that follow the warm-up.
-        factor: of "step".
-        warmup: rounds before the full rate is reached: round r of them gets (r + 1)/(warmup + 1), as in
-            Goyal et al. 2017, §2.2.  The rule begins after them.
+        milestones: for "step", rising shares of the rounds after the warm-up.
+        factor: factor for "step".
+        warmup: number of rounds before the full rate: round r of them has the factor (r + 1)/(warmup + 1), as
+            in Goyal et al. 2017, §2.2.  The rule begins after them.
 
     Raises:
-        ConfigError: a value outside its range, by name.
+        ConfigError: a value is out of range; the message names it.
 
     Example:
         >>> [Schedule("step", milestones=(0.5,)).at(r, 4) for r in range(4)]
@@ -44,7 +44,7 @@ class Schedule(Part, frozen=True, tag=False):
         super().__post_init__()
         msgspec.structs.force_setattr(
             self, "milestones", tuple(self.milestones)
-        )  # lists come from files
+        )  # configurations have lists
         if self.kind not in {"constant", "step", "cosine"}:
             raise ConfigError(f"schedule {self.kind!r} is none of constant, step, cosine")
         rising = sorted(set(self.milestones)) == list(self.milestones)
@@ -56,11 +56,11 @@ class Schedule(Part, frozen=True, tag=False):
         checks.config.whole("warmup", self.warmup, 0)
 
     def at(self, round_index: int, num_rounds: int) -> float:
-        """The multiplier of one round.
+        """The factor of one round.
 
         Args:
-            round_index: counts from 0.
-            num_rounds: length of the run.
+            round_index: index of the round, from 0.
+            num_rounds: number of rounds in the run.
         """
         after = round_index - self.warmup
         if after < 0:

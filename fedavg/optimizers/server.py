@@ -1,7 +1,7 @@
-"""What the server does with the mean update: plain addition, momentum, or an adaptive step.
+"""Server optimisers, which apply the mean update: plain addition, momentum, or an adaptive step.
 
-Pure functions over float64 vectors: the configuration is frozen, the state is passed in and returned.
-A state is a dict of arrays and numbers, so that a checkpoint can hold it as it is.
+They are pure functions over float64 vectors: the configuration is frozen, the state is passed in and
+returned. A state is a dict of arrays and numbers, so that a checkpoint can store it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands.
+    """The position in a run.
 
     Args:
-        round_index: counts from 0.
-        num_rounds: length of the run.
+        round_index: index of the round, from 0.
+        num_rounds: number of rounds in the run.
     """
 
     round_index: int
@@ -51,7 +51,7 @@ class Progress:
 
 
 class ServerOptimizer(Protocol):
-    """A rule from mean updates to models, and from models to what is released."""
+    """A rule that computes the next model from a mean update, and the released model from the models."""
 
     def init(self, size: int) -> State:
         """Return the state before the first round, for `size` parameters."""
@@ -64,13 +64,13 @@ class ServerOptimizer(Protocol):
         state: State,
         progress: Progress,
     ) -> tuple[NDArray[np.float64], State]:
-        """Return the next model and state; the arguments are left as they were.
+        """Return the next model and state; the arguments are not modified.
 
         Args:
             vector: float64[d], the model.
             delta: float64[d], the mean update.
-            state: from `init`, or of the round before.
-            progress: where the run stands.
+            state: state from `init`, or after the previous round.
+            progress: position in the run.
         """
         ...
 
@@ -85,7 +85,7 @@ class ServerOptimizer(Protocol):
 
 
 class ServerRule(Part, frozen=True, tag=False):
-    """A server optimiser that releases the model itself: derive your own from it, with a `step`.
+    """A server optimiser that releases the model itself; derive your own from it and define `step`.
 
     Example:
         >>> class Half(ServerRule, frozen=True, tag="half-example"):
@@ -131,7 +131,7 @@ def state_vector(state: State, name: str, size: int) -> NDArray[np.float64]:
     """A vector of a server optimiser's state.
 
     Raises:
-        LocalProtocolError: it has none of this name and size.
+        LocalProtocolError: the state has no vector of this name and size.
     """
     value = state.get(name)
     if not isinstance(value, np.ndarray) or value.shape != (size,):
@@ -210,7 +210,7 @@ class FedMomentum(ServerRule, frozen=True, tag="momentum"):
 
 
 class _Adaptive(ServerRule, frozen=True, tag=False):
-    """Algorithm 2 of Reddi et al. 2021 (no bias correction, as there), up to the second moment's rule."""
+    """Algorithm 2 of Reddi et al. 2021, without bias correction as in the paper, for any second moment."""
 
     def _rates(self) -> tuple[float, float, float]:
         """η, β₁ and τ."""
@@ -228,7 +228,7 @@ class _Adaptive(ServerRule, frozen=True, tag=False):
         state: State,
         progress: Progress,
     ) -> tuple[NDArray[np.float64], State]:
-        """Move along the first moment, each coordinate by the root of its second one."""
+        """Move along the first moment, divided in each coordinate by the root of the second moment."""
         del progress
         _check_step(vector, delta)
         lr, beta1, tau = self._rates()

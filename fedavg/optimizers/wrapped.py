@@ -1,6 +1,6 @@
-"""Server optimisers around another one: a schedule of its learning rate, an average of its models.
+"""Server optimisers that wrap another one: a schedule of its learning rate, or an average of its models.
 
-``Averaged(Scheduled(FedAdam(), Schedule("cosine")))`` steps by a falling rate and releases an average.
+``Averaged(Scheduled(FedAdam(), Schedule("cosine")))`` takes steps at a falling rate and releases an average.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _MEAN, _WEIGHT, _MODELS = "averaged.mean", "averaged.weight", "averaged.models"
 
 
 class _Around(Part, frozen=True, tag=False):
-    """What both share: the optimiser within, of any registered kind."""
+    """The common part of both: the wrapped optimiser, of any registered kind."""
 
     of: Any = FedAvg()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.of, Mapping):  # a table, or what came back from bytes
+        if isinstance(self.of, Mapping):  # from a configuration, or decoded from bytes
             table = dict(cast("Mapping[str, object]", self.of))
             try:
                 inner = msgspec.convert(table, union("server_optimizer"))
@@ -51,14 +51,14 @@ class _Around(Part, frozen=True, tag=False):
 
 @register("server_optimizer")
 class Scheduled(_Around, frozen=True, tag="scheduled"):
-    """Another optimiser whose steps are multiplied by a schedule; its moments are left as they are.
+    """Another optimiser whose steps are multiplied by a schedule; its moments do not change.
 
     Args:
-        of: an optimiser whose step is in proportion to its learning rate, as that of all of ours is.
-        schedule: of the learning rate over the rounds.
+        of: an optimiser whose step is proportional to its learning rate, as for all in this package.
+        schedule: schedule of the learning rate over the rounds.
 
     Raises:
-        ConfigError: a mapping that is no optimiser.
+        ConfigError: the mapping is no optimiser.
 
     Example:
         >>> from fedavg.optimizers.server import Progress
@@ -80,7 +80,7 @@ class Scheduled(_Around, frozen=True, tag="scheduled"):
         state: State,
         progress: Progress,
     ) -> tuple[NDArray[np.float64], State]:
-        """Go a part of the way that the optimiser within would go."""
+        """Take the wrapped optimiser's step, multiplied by the schedule's factor."""
         rate = self.schedule.at(progress.round_index, progress.num_rounds)
         moved, state = self._inner.step(vector, delta, state, progress)
         return moved if rate == 1.0 else vector + rate * (moved - vector), state
@@ -96,17 +96,18 @@ class Scheduled(_Around, frozen=True, tag="scheduled"):
 class Averaged(_Around, frozen=True, tag="averaged"):
     """Release an average of another optimiser's models instead of the last one.
 
-    Post-processing: it costs no privacy and evens out the noise of single rounds.  The average is
-    Σ decay^(k−i)·wᵢ / Σ decay^(k−i) over the models of the run's tail.  Training goes on from the last model.
+    An average is post-processing: it costs no privacy, and it reduces the noise of single rounds.  It is
+    Σ decay^(k−i)·wᵢ / Σ decay^(k−i) over the models of the run's tail.  Training continues from the last
+    model.
 
     Args:
         of: the optimiser whose models are averaged.
         tail: share of the rounds, at the end, whose models are averaged, in (0, 1]; before the tail
             begins the last model is released.
-        decay: 1 weighs them equally; below 1, an exponential moving average.
+        decay: 1 for equal weights; below 1, an exponential moving average.
 
     Raises:
-        ConfigError: a value outside its range, or a mapping that is no optimiser.
+        ConfigError: a value is out of range, or the mapping is no optimiser.
 
     Example:
         >>> from fedavg.optimizers.server import Progress
@@ -125,7 +126,7 @@ class Averaged(_Around, frozen=True, tag="averaged"):
             checks.config.positive_fraction(f"the averaging {name}", getattr(self, name))
 
     def init(self, size: int) -> State:
-        """Return the state of the optimiser within, and an average of no models."""
+        """Return the state of the wrapped optimiser, and an average of no models."""
         return {**self._inner.init(size), _MEAN: np.zeros(size), _WEIGHT: 0.0, _MODELS: 0}
 
     def step(
@@ -135,14 +136,14 @@ class Averaged(_Around, frozen=True, tag="averaged"):
         state: State,
         progress: Progress,
     ) -> tuple[NDArray[np.float64], State]:
-        """The step of the optimiser within; the average stays as it is."""
+        """Take the wrapped optimiser's step; the average does not change."""
         vector, inner = self._inner.step(vector, delta, _without(state), progress)
         return vector, {**inner, **_own(state)}
 
     def release(
         self, vector: NDArray[np.float64], state: State, progress: Progress
     ) -> tuple[NDArray[np.float64], State]:
-        """Take in the model of a round, and release the average."""
+        """Add the model of a round to the average, and release the average."""
         model, inner = self._inner.release(vector, _without(state), progress)
         mean = state_vector(state, _MEAN, model.size)
         left = progress.num_rounds - progress.round_index
@@ -155,7 +156,7 @@ class Averaged(_Around, frozen=True, tag="averaged"):
 
 
 def _own(state: State) -> State:
-    """What an average keeps of its own."""
+    """The average's own part of the state."""
     try:
         return {name: state[name] for name in (_MEAN, _WEIGHT, _MODELS)}
     except KeyError as error:

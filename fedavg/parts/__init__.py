@@ -1,4 +1,4 @@
-"""Parts of a plan, by name: `registry` knows them, `imports` finds code of the user's own."""
+"""Parts of a plan: `registry` holds them by name, and `imports` finds the user's own code."""
 
 from __future__ import annotations
 

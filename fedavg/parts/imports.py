@@ -1,6 +1,6 @@
-"""Code of the user's own, found by import path: every failure is one short sentence that says where.
+"""The user's own code, found by import path; every failure becomes one short sentence with its place.
 
-Importing a module runs it, so that configurations are taken only from where one would take code.
+Importing a module runs it.  Accept configurations only from sources from which you would accept code.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = [
 
 
 def add_folder(folder: Path) -> None:
-    """Let modules that lie in a folder be imported, after all that are installed."""
+    """Make the modules in a folder importable, after all installed ones."""
     place = str(folder.resolve())
     if place not in sys.path:
         sys.path.append(place)
 
 
 def said(error: Exception) -> str:
-    """An exception in one line: its class, its first line, and where it was raised.
+    """An exception in one line: its class, its first line, and the place where it was raised.
 
     Example:
         >>> try:
@@ -55,14 +55,14 @@ def said(error: Exception) -> str:
 
 
 def module_named(name: str, what: str) -> ModuleType:
-    """A module, imported where that has not been done yet.
+    """Return a module, imported if necessary.
 
     Args:
-        name: such as "package.module".
-        what: whose module it is, for the message.
+        name: name of the module, such as "package.module".
+        what: owner of the module, for the message.
 
     Raises:
-        ConfigError: it is not there, or raises while it is imported.
+        ConfigError: the module does not exist, or raises while it is imported.
     """
     there = sys.modules.get(name)
     if there is not None:
@@ -85,10 +85,10 @@ def check_path(path: str, what: str) -> None:
 
     Args:
         path: the text.
-        what: whose path it is, for the message.
+        what: owner of the path, for the message.
 
     Raises:
-        ConfigError: no module, no name, or a character that neither can have.
+        ConfigError: the module or the name is missing, or has a character that is not allowed.
     """
     module, colon, name = path.partition(":")
     parts = (*module.split("."), *name.split("."))
@@ -97,14 +97,14 @@ def check_path(path: str, what: str) -> None:
 
 
 def imported(path: str, what: str) -> object:
-    """What an import path stands for; importing runs that module's code.
+    """Return the object that an import path names; importing runs its module's code.
 
     Args:
         path: "package.module:name".
-        what: whose path it is, for the message.
+        what: owner of the path, for the message.
 
     Raises:
-        ConfigError: a module that cannot be imported, or one that has no such name.
+        ConfigError: the module cannot be imported, or has no such name.
 
     Example:
         >>> imported("math:sqrt", "loss")(9.0)
@@ -125,10 +125,10 @@ def imported(path: str, what: str) -> object:
 
 
 def called(path: str, what: str) -> Callable[..., object]:
-    """What an import path stands for, which has to be a function or a class.
+    """Return the function or class that an import path names.
 
     Raises:
-        ConfigError: see `imported`; or what cannot be called.
+        ConfigError: see `imported`; also, the object cannot be called.
     """
     found = imported(path, what)
     if not callable(found):
@@ -140,12 +140,12 @@ def function_path(function: object, what: str) -> str:
     """The import path of a function or class, so that a plan can name it.
 
     Args:
-        function: defined at the level of a module; one of the program itself ("__main__") serves in this
-            process alone.
-        what: what it is for, for the message.
+        function: a function or class defined at the level of a module. One that the program itself defines
+            ("__main__") works in this process only.
+        what: purpose of the function, for the message.
 
     Raises:
-        ConfigError: a lambda, a function inside of a function, or what is no function.
+        ConfigError: the object is a lambda, a nested function, or no function.
 
     Example:
         >>> import math

@@ -1,9 +1,9 @@
-"""Parts: the values that a plan is made of, and the registry that knows them by name.
+"""Parts, which are the values that a plan consists of, and the registry that holds their classes by name.
 
-A part is frozen, validates itself, and travels as itself: the same fields are its table in a configuration,
-its form in messages to worker processes, and what a plan's digest is computed from.  A stranger adds a part
-by deriving from `Part` and registering the class; nothing here is edited for it.  What the parts of a family
-do is said by the family's Protocol (`fedavg.sums.interface`, `fedavg.privacy.noise`, …).
+A part is frozen and validates itself.  The same fields are its table in a configuration, its form in messages
+to worker processes, and the input of the plan's digest.  You add a part by deriving from `Part` and
+registering the class; no file of this package changes.  The Protocol of each family defines what its parts do
+(`fedavg.sums.interface`, `fedavg.privacy.noise`, …).
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ Family = Literal[
     "column",
 ]
 FAMILIES: tuple[Family, ...] = get_args(Family)
-_GROUP = "fedavg.parts"  # of entry points
+_GROUP = "fedavg.parts"  # group of entry points
 _PLAIN: set[object] = {int, float, bool, str, bytes, type(None)}
 
 
 class Trait(Enum):
-    """One thing that a part does and that another part may not stand.
+    """A property of a part that other parts may be incompatible with.
 
-    `fedavg.plan.checks` has the table of pairs that do not go together, with the reason of each.
+    The table in `fedavg.plan.checks` has the incompatible pairs, with the reason of each.
     """
 
     NOISE = "adds noise for differential privacy"
@@ -112,19 +112,19 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """What it does that other parts may not stand."""
+        """Its properties that other parts may be incompatible with."""
         return frozenset()
 
     @property
     def imports(self) -> tuple[str, ...]:
-        """Modules beside its own that it needs wherever it is used, such as that of a function it names."""
+        """Modules that the part needs besides its own, such as the module of a function that it names."""
         return ()
 
     def check_here(self) -> None:
-        """Refuse what cannot be used in this process, such as a function that its module does not have.
+        """Refuse a part that cannot be used in this process, for example because a function is missing.
 
         Raises:
-            ConfigError: in one sentence, before any data is read.
+            ConfigError: the part cannot be used; raised before any data is read.
         """
 
     def __post_init__(self) -> None:
@@ -142,7 +142,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
 
 
 def _as_python(value: object) -> object:
-    """Numpy's scalars as Python's, in tuples too."""
+    """Convert NumPy's scalars to Python's, in tuples too."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, tuple) and any(isinstance(part, np.generic) for part in value):
@@ -156,7 +156,7 @@ def _hints(kind: type[Part]) -> tuple[tuple[str, Any], ...]:
 
 
 def _checkable(hint: object) -> bool:
-    """Whether a hint is made of numbers, texts, tuples and parts alone: the others are Protocols."""
+    """Whether a hint consists of numbers, texts, tuples and parts only; other hints are Protocols."""
     origin = get_origin(hint)
     if origin is Literal:
         return True
@@ -189,7 +189,7 @@ def _words(hint: object) -> str:
 
 
 def traits_of(part: object) -> frozenset[Trait]:
-    """The traits that a part declares; a value that declares none has none."""
+    """The traits that a part declares; empty for a value that declares none."""
     declared: frozenset[Trait] = getattr(part, "traits", frozenset())
     return declared
 
@@ -203,10 +203,10 @@ def register(family: Family) -> Callable[[type[T]], type[T]]:
     """Register a class of parts under its tag.
 
     Args:
-        family: which of a plan's places it can take.
+        family: the family of the parts, which decides their place in a plan.
 
     Raises:
-        ConfigError: a class without a tag, a family that is none, or a name that another class has.
+        ConfigError: the class has no tag, there is no such family, or another class has the name.
 
     Example:
         >>> @register("cohort")
@@ -251,16 +251,16 @@ def names(family: Family) -> tuple[str, ...]:
 
 
 def named(family: Family, name: str) -> type[Part]:
-    """The class that a name stands for.
+    """The class with a name.
 
     Raises:
-        ConfigError: no such name; the message lists those that there are.
+        ConfigError: the name is unknown; the message lists the known ones.
     """
     kind = _REGISTRY[family].get(name)
     if kind is None:
         raise ConfigError(
             f"{family} {name!r} is unknown; there are {', '.join(names(family))}. A part of your own is "
-            "registered by its module: name that in [plugins] modules"
+            "registered by its module: name that module in [plugins] modules"
         )
     return kind
 
@@ -282,7 +282,7 @@ def check_registered(part: object) -> None:
     """Refuse a value that no configuration, digest or other process could name.
 
     Raises:
-        PlanError: a value whose class is not registered in any family.
+        PlanError: the value's class is not registered in any family.
     """
     if family_of(part) is None:
         raise PlanError(
@@ -292,7 +292,7 @@ def check_registered(part: object) -> None:
 
 
 def nested(part: object) -> list[Part]:
-    """A part and all parts within it, at any depth: of a local training, its loss too.
+    """A part and all parts within it, at any depth, such as a local training and its loss.
 
     Example:
         >>> class Inner(Part, frozen=True, tag="inner-example"):
@@ -311,11 +311,11 @@ def nested(part: object) -> list[Part]:
 
 
 def modules_of(parts: Iterable[object]) -> tuple[str, ...]:
-    """The modules that another process has to import before it can read these parts and those within them.
+    """The modules that another process must import before it can decode these parts and their inner parts.
 
     Raises:
-        PlanError: a part that is not registered, or one that is defined in the program itself or names a
-            function there.
+        PlanError: a part is not registered, or it is defined in the program itself or names a function
+            that is.
     """
     found: set[str] = set()
     for part in parts:
@@ -339,7 +339,7 @@ def load_plugins(modules: Iterable[str] = ()) -> None:
         modules: import paths, such as those that ``[plugins] modules`` names.
 
     Raises:
-        ConfigError: a module that cannot be imported.
+        ConfigError: a module cannot be imported.
     """
     for point in importlib.metadata.entry_points(group=_GROUP):
         module_named(point.module, f"the plug-in {point.module!r}")

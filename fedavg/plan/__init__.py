@@ -1,1 +1,1 @@
-"""Plan: the coupling of all parts, and every number that follows from it."""
+"""Plan: it combines all parts of a run and derives every number that follows from them."""

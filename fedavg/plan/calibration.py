@@ -1,4 +1,4 @@
-"""The least noise that a budget allows."""
+"""Calibration: the smallest noise that a privacy budget allows."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def calibrated(
     """Return the plan with the smallest noise multiplier that its budget allows for all rounds.
 
     Args:
-        plan: with a finite budget and a noise of any strength.
+        plan: a plan with a finite budget and a noise of any strength.
         num_clients: see `resolve`.
         vector_length: see `resolve`.
         num_rounds: see `resolve`.
         largest_client: see `resolve`.
 
     Raises:
-        PlanError: no noise or no budget to calibrate for.
+        PlanError: the plan has no noise or no finite budget.
     """
     noise = plan.noise
     if noise is None or not math.isfinite(plan.budget.epsilon):

@@ -1,4 +1,4 @@
-"""The parts that ship with the package: importing this module registers all of them by name."""
+"""The parts that ship with the package; importing this module registers all of them by name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which parts of a plan do not go together, and why: one table of traits instead of a check for every pair.
+"""Combinations of parts that a plan refuses: one table of traits instead of a check for every pair.
 
-Each part states what it does as traits (`fedavg.parts.Trait`).  A row of the table names two traits that no
-plan may have at once, and the reason.  A new part that states its traits is covered by the rows that exist.
+Each part states what it does as traits (`fedavg.parts.Trait`).  A row of the table names two traits that one
+plan must not have together, and the reason.  The existing rows also cover a new part that states its traits.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["CLASHES", "Claim", "Clash", "check_together"]
 
 @dataclass(frozen=True, slots=True)
 class Clash:
-    """Two traits that do not go together.
+    """Two traits that must not occur together.
 
     Args:
         one: a trait of some part.
-        other: a trait of some part, of another one or of the same.
+        other: a trait of another part, or of the same part.
         why: the reason, and what to do instead.
-        under_noise: whether this holds under differential privacy only.
+        under_noise: whether the row applies under differential privacy only.
     """
 
     one: Trait
@@ -37,20 +37,20 @@ class Clash:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A part of a plan, by the name that a message gives it, with its traits."""
+    """A part of a plan with its traits, and the name by which messages refer to it."""
 
     name: str
     traits: frozenset[Trait]
 
 
 _NO_DP_STATE = (
-    "what clients remember of earlier rounds depends on earlier cohorts, and in cohorts of fixed "
-    "size whoever was drawn says something about all others: no theorem that we know covers both; "
+    "the state that clients keep depends on earlier cohorts, and in cohorts of fixed size the draw of "
+    "one client says something about all others: no theorem that we know covers both; "
     "use PoissonCohort"
 )
 _WHOLE_MAP = (
-    "a map of what to encrypt names parameters of the whole model, and other places or lengths are "
-    "sent: send the whole update, or encrypt everything"
+    "a map of what to encrypt names parameters of the whole model, but this plan sends other "
+    "coordinates: send the whole update, or encrypt everything"
 )
 
 CLASHES = (
@@ -70,14 +70,14 @@ CLASHES = (
         Trait.NOISE,
         Trait.RETRIES,
         "under differential privacy a round is not tried again: sampling amplifies privacy only "
-        "for cohorts that are drawn once, and a draw that is repeated because too few came is "
-        "another distribution; a skipped round stays skipped and charged (retries=0)",
+        "for cohorts that are drawn once, and a draw that is repeated because too few clients came "
+        "has another distribution; a skipped round stays skipped and charged (retries=0)",
     ),
     Clash(
         Trait.NOISE,
         Trait.RESIDUAL,
-        "under differential privacy error feedback gathers what clipping cuts off and sends stale "
-        "directions in its place: measured, it costs accuracy (docs/algorithms.md); leave it out",
+        "under differential privacy error feedback collects what clipping cuts off and sends these "
+        "outdated directions later: measured, it costs accuracy (docs/algorithms.md); leave it out",
     ),
     Clash(
         Trait.NOISE,
@@ -88,13 +88,13 @@ CLASHES = (
     Clash(
         Trait.NO_NOISE,
         Trait.FINITE_BUDGET,
-        "a budget of epsilon needs noise: choose one, or drop the budget",
+        "a budget of epsilon needs noise: choose a noise, or drop the budget",
     ),
     Clash(
         Trait.NO_NOISE,
         Trait.ADAPTS_CLIP,
         "adaptive clipping needs noise: without it nothing is clipped, and the counts that it "
-        "learns from would be private data in the clear; choose a noise, or drop clipping",
+        "uses would be private data in the clear; choose a noise, or drop clipping",
     ),
     Clash(
         Trait.NO_NOISE,
@@ -115,8 +115,8 @@ CLASHES = (
     Clash(
         Trait.READS_GRADIENT,
         Trait.STATEFUL_STEPS,
-        "a client's mean gradient is read off its update, which only plain steps allow: use "
-        "optimizer='sgd' at the clients (the server's is free)",
+        "SCAFFOLD computes a client's mean gradient from its update, which only plain SGD steps "
+        "allow: use optimizer='sgd' at the clients (any optimiser at the server)",
     ),
     Clash(
         Trait.READS_GRADIENT,
@@ -133,56 +133,56 @@ CLASHES = (
     Clash(
         Trait.READS_GRADIENT,
         Trait.PARTIAL_VECTOR,
-        "each client's mean gradient is read off all of its newest update, which random-k does not "
-        "send: leave out one of the two (few-bit encodings go with both)",
+        "SCAFFOLD computes each client's mean gradient from its whole newest update, which random-k "
+        "does not send: leave out one of the two (few-bit encodings go with both)",
     ),
     Clash(
         Trait.READS_GRADIENT,
         Trait.RESIDUAL,
-        "each client's mean gradient is read off its newest update, to which error feedback adds "
-        "older ones: leave out one of the two (few-bit encodings go with both)",
+        "SCAFFOLD computes each client's mean gradient from its newest update, to which error feedback "
+        "adds older ones: leave out one of the two (few-bit encodings go with both)",
     ),
     Clash(
         Trait.READS_GRADIENT,
         Trait.BLOCKS,
-        "SCAFFOLD's control variates are means over all clients of the whole model, and a client "
-        "trains one block: use SCAFFOLD or blocks",
+        "SCAFFOLD's control variates are means over all clients for the whole model, but a client of "
+        "blocks trains one block: use SCAFFOLD or blocks",
     ),
     Clash(
         Trait.PARTIAL_VECTOR,
         Trait.BLOCKS,
-        "a block is a part of the model already, another one each round: random-k and error "
-        "feedback do not go with blocks (few-bit encodings and downloads do)",
+        "a client of blocks already sends a part of the model, a different one each round: random-k "
+        "and error feedback do not go with blocks (few-bit encodings and downloads do)",
     ),
     Clash(
         Trait.RESIDUAL,
         Trait.BLOCKS,
-        "a block is a part of the model already, another one each round: random-k and error "
-        "feedback do not go with blocks (few-bit encodings and downloads do)",
+        "a client of blocks already sends a part of the model, a different one each round: random-k "
+        "and error feedback do not go with blocks (few-bit encodings and downloads do)",
     ),
     Clash(
         Trait.ADAPTS_CLIP,
         Trait.BLOCKS,
-        "adaptive clipping follows the norm of one update of the whole model, and blocks differ in "
-        "theirs: give the blocks one clip norm that stays",
+        "adaptive clipping follows the norm of an update of the whole model, and the norms of blocks "
+        "differ: use one fixed clip norm for all blocks",
     ),
     Clash(
         Trait.OWN_MODEL,
         Trait.BLOCKS,
-        "a client of blocks trains one block a round, and a model of its own would be trained "
-        "whole: personalise by fine-tuning after the last round, or drop the blocks",
+        "a client of blocks trains one block a round, but a model of its own would be trained "
+        "as a whole: personalise by fine-tuning after the last round, or drop the blocks",
     ),
 )
 
 
 def check_together(claims: Iterable[Claim]) -> None:
-    """Refuse parts that do not go together.
+    """Refuse a plan whose parts do not go together.
 
     Args:
-        claims: all parts of a plan with their traits.
+        claims: all parts of the plan with their traits.
 
     Raises:
-        PlanError: names both parts and the reason.
+        PlanError: two parts do not go together; the message names both and the reason.
 
     Example:
         >>> noise, budget = Claim("CentralGaussian", {Trait.NOISE}), Claim("Budget", {Trait.FINITE_BUDGET})

@@ -1,8 +1,8 @@
-"""Plans as bytes: one canonical form, for a plan's digest and for the worker processes that rebuild it.
+"""Plans as bytes: one canonical form, for a plan's digest and for worker processes that rebuild the plan.
 
-A part is written as its name and its fields (`fedavg.parts`), with the keys in order; a number that is
-declared as a float is always written as one.  So equal plans have equal bytes, and a field that a class does
-not print still counts.
+A part is written as its name and its fields (`fedavg.parts`), with sorted keys.  A number that is declared as
+a float is always written as a float.  Equal plans therefore have equal bytes, and the digest covers even
+fields that a class does not print.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _VALUES: dict[str, type[Part]] = {
     "budget": Budget,
     "limits": Limits,
 }
-OURS = catalogue.OURS  # imported so that every part of ours can be read
+OURS = catalogue.OURS  # the import registers every part of this package, so that it can be decoded
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 
 
 def canonical(plan: Plan) -> bytes:
-    """The bytes that stand for a plan's parts in its digest.
+    """The canonical bytes of a plan's parts, as used in its digest.
 
     Raises:
-        PlanError: a part that is not registered, or holds what cannot be written.
+        PlanError: a part is not registered, or has a field that cannot be written.
     """
     parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
     for part in _chosen(plan):
@@ -71,10 +71,10 @@ def plan_to_bytes(plan: Plan) -> bytes:
     """Return a plan's canonical bytes.
 
     Raises:
-        PlanError: a part that is not registered, or that another process cannot import.
+        PlanError: a part is not registered, or another process cannot import it.
     """
     parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    # a loss, a step or a loop of one's own
+    # a user's own loss, step or loop
     inside = [part for part in nested(plan.local_training) if family_of(part) is not None]
     return _encode(_Wire(modules_of([*_chosen(plan), *inside]), parts))
 
@@ -83,7 +83,7 @@ def plan_from_bytes(data: bytes) -> Plan:
     """Rebuild a plan; every part validates itself again.
 
     Raises:
-        PlanError: bytes that hold no plan, or parts of modules that cannot be imported here.
+        PlanError: the bytes hold no plan, or parts of modules that cannot be imported here.
     """
     try:
         wire = msgspec.msgpack.decode(data, type=_Wire)

@@ -1,4 +1,4 @@
-"""Whether a plan fits a population: sizes of cohorts, honest noise, and noise that can be drawn."""
+"""Checks of a plan against its population: cohort sizes, honest noise, and noise that can be drawn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COHORT_TAIL = 1e-12  # per round; enters δ
 
 
 class Drawn(Protocol):
-    """What `check_drawable` asks of a resolved plan."""
+    """The members of a resolved plan that `check_drawable` uses."""
 
     @property
     def plan(self) -> Plan:
@@ -30,7 +30,7 @@ class Drawn(Protocol):
 
     @property
     def bounds(self) -> CohortBounds:
-        """Sizes between which a round runs."""
+        """Smallest and largest roster of a round."""
         ...
 
     def share_stddev(self, roster: int) -> float:
@@ -43,7 +43,7 @@ class Drawn(Protocol):
 
 
 def check_drawable(resolution: Drawn) -> None:
-    """Draw once at the extreme strengths, so that noise that cannot be drawn is refused before any charge."""
+    """Draw once at each extreme strength, so that noise that cannot be drawn is refused before any charge."""
     noise, sums = resolution.plan.noise, resolution.plan.secure_sum
     if noise is None:
         return
@@ -58,16 +58,16 @@ def check_drawable(resolution: Drawn) -> None:
             raise PlanError(
                 f"{noise.kind} noise of a standard deviation of {stddev:.3g} grid units cannot be drawn "
                 f"({error}): the grid of {resolution.plan.encoding.bits} bits is finer than the noise "
-                "needs; take fewer bits"
+                "needs; choose fewer bits"
             ) from error
 
 
 def cohort_bounds(plan: Plan, num_clients: int, num_rounds: int) -> CohortBounds:
-    """Sizes between which a round runs, for one population.
+    """Smallest and largest roster of a round, for one population.
 
     Raises:
-        CohortSizeError: cohorts too small for the threat model, or that fall outside too often; the message
-            says which rate or which number of clients is enough.
+        CohortSizeError: cohorts are too small for the threat model, or their size is outside the bounds too
+            often; the message says which rate or number of clients is enough.
     """
     try:
         return _sound_bounds(plan, num_clients, num_rounds)
@@ -95,8 +95,8 @@ def _sound_bounds(plan: Plan, num_clients: int, num_rounds: int) -> CohortBounds
         bounds = dealt_bounds(plan.cohort, count, num_clients, floor, _COHORT_TAIL, attendance)
     if plan.noise is not None and bounds.outside * num_rounds > plan.budget.delta / 100:
         raise CohortSizeError(
-            f"a round asks about {expected:g} of {num_clients:,} clients, and their number falls outside "
-            f"{bounds.floor} … {bounds.cap}, for which {plan.secure_sum.kind} is sound, with a probability "
+            f"a round asks about {expected:g} of {num_clients:,} clients, and their number is outside the "
+            f"range {bounds.floor} … {bounds.cap}, where {plan.secure_sum.kind} is sound, with a probability "
             f"of {bounds.outside:.1e}; a delta of {plan.budget.delta:g} over {num_rounds:,} rounds allows "
             f"{plan.budget.delta / 100 / num_rounds:.0e}"
         )
@@ -104,11 +104,12 @@ def _sound_bounds(plan: Plan, num_clients: int, num_rounds: int) -> CohortBounds
 
 
 def skipped_share(plan: Plan, num_clients: int, bounds: CohortBounds) -> float:
-    """The share of the rounds that are too small to run, without noise, where neighbours do not count."""
+    """Share of the rounds that are skipped as too small; without noise, neighbours do not count."""
     if plan.blocks is not None:
         return bounds.outside
     attendance = 1 - plan.secure_sum.dropout_rate
-    # Bounds hold for one client less, too; so those for one client more are those of this population.
+    # The bounds also cover a population with one client less; bounds for one client more are this
+    # population's.
     return plan.cohort.bounds(num_clients + 1, _floor(plan), _COHORT_TAIL, attendance).outside
 
 
@@ -123,11 +124,11 @@ def _smallest_with_honest_noise(sums: SecureSum) -> int:
     for n in range(1, 4096):
         if sums.min_survivors(n) - sums.colluders(n) - 1 >= 1:
             return n
-    raise PlanError("with so many drop-outs and colluders no honest noise is left")
+    raise PlanError("with this many drop-outs and colluders no honest noise is left")
 
 
 def honest_fraction(sums: SecureSum, bounds: CohortBounds, fewer: int) -> float:
-    """Guaranteed honest survivors ÷ roster, the least over all cohort sizes of the run."""
+    """Guaranteed honest survivors ÷ roster: the smallest value over all cohort sizes of the run."""
     return min(
         max(sums.min_survivors(n) - sums.colluders(n) - fewer, 0) / n
         for n in range(max(bounds.floor, 1), bounds.cap + 1)

@@ -1,9 +1,9 @@
-"""Plan: the one coupling of cohort, encoding, noise, secure sum and accounting.
+"""Plan: it combines cohort, encoding, noise, secure sum and accounting.
 
-Nothing here is typed in twice: the sensitivity comes from the encoding, the sampling scheme from the
-cohort, the guaranteed shares of noise from the secure sum, and the event that the ledger is charged
-with from all three.  What does not add up cannot be constructed, or is refused when the population
-and the model are known (`fedavg.plan.resolution.resolve`), before any client is asked.
+No number is entered twice.  The sensitivity follows from the encoding, the sampling scheme from the cohort,
+and the guaranteed noise shares from the secure sum; the event that is charged to the ledger follows from all
+three.  A plan whose parts do not fit together cannot be constructed, or is refused once population and model
+are known (`fedavg.plan.resolution.resolve`), before any client is asked.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ FAMILY_OF: dict[str, Family] = {
     "personalization": "personalization",
     "blocks": "blocks",
 }
-"""The fields of a plan that a registered part fills, and the family that it is of."""
+"""The fields of a plan that hold a registered part, and the part's family."""
 
-_PROBE = 1000  # a length; whether stages send more is the same for any
+_PROBE = 1000  # any length: whether stages send more does not depend on it
 _RETRIES = 2
 
 
@@ -55,7 +55,7 @@ class Budget(Part, frozen=True, tag=False):
     """The privacy budget of a run, for an observer of the released models.
 
     Args:
-        epsilon: bound that no round may pass; infinite to account without a limit.
+        epsilon: upper bound that no round may exceed; infinite to account without a limit.
         delta: the δ at which ε is stated.
     """
 
@@ -71,14 +71,16 @@ class Budget(Part, frozen=True, tag=False):
 class Limits(Part, frozen=True, tag=False):
     """Public bounds on what one client, or one round, may do.
 
-    Args:
-        max_examples: a client's weight, for weighting by "examples"; None takes the largest client of a
-            simulation.
-        max_participations: rounds in which one client sends a masked update at most; None chooses
-            three standard deviations above the mean.  It bounds the server's view.  With cohorts of
-            fixed size there is none.
-        retries: how often a round without a sum is tried again with a new cohort; None chooses 2 without
-            noise, and 0 under DP, where it cannot be more.
+        max_examples: largest weight of a client, for weighting by "examples"; None takes the largest client
+            of a simulation.
+        max_participations: largest number of rounds in which one client sends a masked update; None chooses
+            three standard deviations above the mean.  The limit bounds the server's view.  Cohorts of fixed
+            size have no limit.
+        retries: largest number of further attempts, with a new cohort each, at a round that gave no sum; None
+            chooses 2 without noise, and 0 under DP, where only 0 is allowed.
+
+    Raises:
+        PlanError: a number is out of range; the message names it.
 
     Raises:
         PlanError: a number out of range, by name.
@@ -98,28 +100,29 @@ class Limits(Part, frozen=True, tag=False):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a run does to protect its clients, and how they train.
+    """All decisions of a run that protect its clients, and how the clients train.
 
     Args:
-        cohort: who is asked each round.
-        encoding: real updates to integers, `FixedPoint` or without noise `Quantised`; its clip is the
-            clip norm under DP.
-        noise: None for no differential privacy.
-        secure_sum: how the integers are added.
-        local_training: what a client does with the model.
-        server_optimizer: what the server does with the mean update.
+        cohort: sampler of the clients of each round.
+        encoding: encoding of real updates as integers: `FixedPoint`, or without noise `Quantised`. Its clip
+            is the clip norm under DP.
+        noise: noise for differential privacy; None for none.
+        secure_sum: secure sum that adds the integers.
+        local_training: training at a client.
+        server_optimizer: optimiser that applies the mean update at the server.
         budget: ε and δ.
-        weighting: "examples" (FedAvg: n_k·Δ with n_k as one more, private, coordinate) or "equal";
+        weighting: "examples" (FedAvg: n_k·Δ with n_k as one more, private, coordinate) or "equal".
             None chooses "equal" under DP, where nothing else is sound, and with SCAFFOLD; else "examples".
         limits: public bounds on one client's weight and rounds, and on attempts at a round.
-        clipping: lets the clip norm follow a quantile of the updates' norms; None keeps it.
+        clipping: rule by which the clip norm follows a quantile of the updates' norms; None keeps it fixed.
         personalization: models of the clients' own (`fedavg.algorithms.personal`); None for none.
-        stages: what changes an update on its way, in order: `Scaffold()`, `ErrorFeedback()`, `RandomK(0.1)`.
+        stages: steps that change an update before it is sent, in order: `Scaffold()`, `ErrorFeedback()`,
+            `RandomK(0.1)`.
         download: format of the broadcast model; the server keeps full precision.
-        blocks: cuts the model into blocks, of which each client trains and sends one; None for all of it.
+        blocks: division of the model into blocks, of which each client trains and sends one; None for none.
 
     Raises:
-        PlanError: parts that do not add up.
+        PlanError: the parts do not fit together.
     """
 
     cohort: Cohort
@@ -147,7 +150,7 @@ class Plan:
         check_together(self._claims())
 
     def _claims(self) -> list[Claim]:
-        """Every part with its traits, and what the plan's own settings amount to."""
+        """All parts with their traits, and the traits that follow from the plan's own settings."""
         named = (getattr(self, name) for name in (*FAMILY_OF, "local_training"))
         parts = [part for part in (*named, *self.stages) if part is not None]
         claims = [Claim(type(part).__name__, traits_of(part)) for part in parts]
@@ -181,16 +184,16 @@ class Plan:
 
     @property
     def retry_limit(self) -> int:
-        """Attempts at a round beyond the first."""
+        """Number of further attempts at a round that gave no sum."""
         if self.limits.retries is not None:
             return self.limits.retries
         return _RETRIES if self.noise is None else 0
 
     def sequence(self, round_index: int, attempt: int) -> int:
-        """The number of an attempt in the order of the run, from 0."""
+        """The number of an attempt in the whole run, from 0."""
         return round_index * (1 + self.retry_limit) + attempt
 
     @property
     def keeps_state(self) -> bool:
-        """Whether clients keep something from round to round."""
+        """Whether clients keep a state from round to round."""
         return any(stage.remembers for stage in self.stages)

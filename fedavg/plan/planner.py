@@ -1,4 +1,4 @@
-"""The privacy budget before a run: ε from noise, noise from ε, and how they trade off."""
+"""The privacy budget before a run: ε from noise, noise from ε, and the trade-off between them."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ __all__ = [
     "tradeoff",
 ]
 
-OURS = catalogue.OURS  # imported so that every noise of ours has its name
+OURS = catalogue.OURS  # the import registers every noise of this package under its name
 MECHANISMS = names("noise")
 SAMPLINGS = ("poisson", "fixed", "none")
 _LARGEST_EPSILON, _LARGEST_NOISE = 1e4, 1e6
-_FINEST = 40  # bits of an encoding
+_FINEST = 40  # largest number of bits of an encoding that is tried
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a budget depends on, beside its noise.
+    """The quantities, besides the noise, that a budget depends on.
 
     Args:
         rate: share of the clients that a round asks, in (0, 1]; 1 without sampling.
-        rounds: releases.
-        delta: None takes 1 ÷ (100 · clients).
+        rounds: number of rounds, each of which releases a model.
+        delta: δ; None takes 1 ÷ (100 · clients).
         clients: size of the population.
-        sampling: "poisson" (a coin a client), "fixed" (exactly rate · clients) or "none" (everybody).
-        mechanism: a name of `MECHANISMS`.
-        participations: rounds in which one client sends an update at most, for the server's view; None
-            takes three standard deviations above the mean.
-        parameters: of the model; noise on a grid depends on it a little.
-        secure_sum: how updates are added: its drop-outs and colluders decide how much noise the server may
-            not count on.
+        sampling: "poisson" (each client independently), "fixed" (exactly rate · clients) or "none" (all).
+        mechanism: a name in `MECHANISMS`.
+        participations: largest number of rounds in which one client sends an update, for the server's view;
+            None takes three standard deviations above the mean.
+        parameters: number of parameters of the model, on which noise on a grid depends slightly.
+        secure_sum: secure sum that adds the updates; its drop-outs and colluders decide how much of the noise
+            does not count against the server.
 
     Raises:
-        PlanError: a value out of range, by name.
+        PlanError: a value is out of range; the message names it.
 
     Example:
         >>> Setting(rate=0.2, rounds=60).delta_used, Setting(rate=0.2, rounds=60).cohort
@@ -104,7 +104,7 @@ class Setting:
         _known("sampling", self.sampling, SAMPLINGS)
         _known("mechanism", self.mechanism, MECHANISMS)
         if self.sampling == "none" and self.rate != 1:
-            raise PlanError(f"sampling 'none' asks everybody: leave the rate {self.rate:g} out")
+            raise PlanError(f"sampling 'none' asks all clients: leave the rate {self.rate:g} out")
         if self.participations is not None and self.participations > self.rounds:
             raise PlanError(
                 f"a client cannot take part in {self.participations} of {self.rounds} rounds"
@@ -116,7 +116,7 @@ class Setting:
 
     @property
     def delta_used(self) -> float:
-        """Given, or 1 ÷ (100 · clients)."""
+        """The given δ, or 1 ÷ (100 · clients)."""
         return 0.01 / self.clients if self.delta is None else self.delta
 
     @property
@@ -126,7 +126,7 @@ class Setting:
 
     @property
     def scheme(self) -> Sampling:
-        """For the accountant."""
+        """The sampling scheme, for the accountant."""
         if self.sampling == "none":
             return NoSampling()
         if self.sampling == "poisson":
@@ -135,7 +135,7 @@ class Setting:
 
     @property
     def sampler(self) -> Cohort:
-        """How a round's clients are drawn."""
+        """The sampler of a round's clients."""
         return FixedCohort(self.cohort) if self.sampling == "fixed" else PoissonCohort(self.rate)
 
 
@@ -146,14 +146,14 @@ def _known(name: str, value: str, names: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Both epsilons of one setting at one noise.
+    """Both epsilons of one setting at one noise multiplier.
 
     Args:
-        setting: what was asked.
+        setting: the setting.
         noise_multiplier: standard deviation of the noise in a sum ÷ clip norm.
-        release: ε for an observer of the released models, between proven bounds; the upper one is the claim.
+        release: ε for an observer of the released models, between proven bounds; the claim is the upper one.
         server: ε for the server, which knows each cohort; None when it sees sums without noise.
-        participations: rounds in which one client sends an update at most; decides the server's ε.
+        participations: largest number of rounds in which one client sends an update; decides the server's ε.
     """
 
     setting: Setting
@@ -164,16 +164,16 @@ class Answer:
 
 
 def answer(setting: Setting, noise_multiplier: float, *, server: bool = True) -> Answer:
-    """ε from noise.
+    """Compute ε from the noise multiplier.
 
     Args:
-        setting: what else it depends on.
-        noise_multiplier: > 0.
-        server: leave the server's ε out where False, to save time.
+        setting: the other quantities that ε depends on.
+        noise_multiplier: noise multiplier, > 0.
+        server: whether to compute the server's ε too; False saves time.
 
     Raises:
-        PlanError: a multiplier that is not positive.
-        dp.DpError: a combination that no theorem covers.
+        PlanError: the multiplier is not positive.
+        dp.DpError: no theorem covers the combination.
 
     Example:
         >>> found = answer(Setting(rate=0.15, rounds=40, mechanism="central-gaussian"), 1.3)
@@ -190,12 +190,12 @@ def curve(setting: Setting, noise_multiplier: float, *, group: int = 1) -> Priva
     """The whole privacy curve for an observer of the released models, down to δ = delta ÷ 1,000.
 
     Args:
-        setting: what it depends on.
-        noise_multiplier: > 0.
-        group: clients whose joint presence must not show.
+        setting: the quantities that the curve depends on.
+        noise_multiplier: noise multiplier, > 0.
+        group: number of clients whose joint participation is to be hidden.
 
     Raises:
-        PlanError, dp.DpError: as for `answer`; a group that is no whole number of at least 1.
+        PlanError, dp.DpError: as for `answer`; also, `group` is not a whole number of at least 1.
 
     Example:
         >>> whole = curve(Setting(rate=0.15, rounds=40, mechanism="central-gaussian"), 1.3)
@@ -214,10 +214,10 @@ def _planned(setting: Setting, noise_multiplier: float) -> Resolution:
 
 
 def _resolved(setting: Setting, noise: Noise) -> Resolution:
-    """The plan that a run with this setting would have, on the coarsest grid on which its theorems hold.
+    """The plan of a run with this setting, on the coarsest grid on which its theorems hold.
 
     Raises:
-        PlanError, dp.DpError: what such a run would be refused with.
+        PlanError, dp.DpError: such a run would be refused.
     """
     refused: DpError | None = None
     for bits in range(bits_for(setting.parameters), _FINEST + 1):
@@ -239,19 +239,19 @@ def _resolved(setting: Setting, noise: Noise) -> Resolution:
                 num_rounds=setting.rounds,
                 largest_client=1,
             )
-        except DpError as error:  # shares of less than two grid units: a finer grid may do
+        except DpError as error:  # shares of less than two grid units: a finer grid may help
             refused = error
     raise refused or PlanError(
-        "so little noise among so many clients needs a finer grid than there is"
+        "this little noise among so many clients needs a finer grid than encodings offer"
     )
 
 
 def noise_for(setting: Setting, epsilon: float) -> float:
-    """Noise from ε: the smallest noise multiplier, to one part in 1,000, that keeps a release's ε.
+    """Compute the smallest noise multiplier, to one part in 1,000, whose release keeps within ε.
 
     Raises:
-        PlanError: an ε out of range, or out of reach.
-        dp.DpError: a combination that no theorem covers.
+        PlanError: ε is out of range or cannot be reached.
+        dp.DpError: no theorem covers the combination.
 
     Example:
         >>> round(noise_for(Setting(sampling="none", rate=1.0, rounds=1), 1.0), 2)
@@ -266,11 +266,11 @@ def noise_for(setting: Setting, epsilon: float) -> float:
     high = calibrate_noise_multiplier(
         epsilon, setting.delta_used, sampling=setting.scheme, steps=setting.rounds
     )
-    if not fits(high) and fits(high * 1.001):  # a slack of the grid
+    if not fits(high) and fits(high * 1.001):  # tolerance for the accountant's grid
         return high * 1.001
     if fits(high) and not fits(
         high / 1.002
-    ):  # another relation between neighbours needs another noise
+    ):  # a different relation between neighbours needs different noise
         return high
     low = high / 2
     while fits(low):
@@ -288,15 +288,16 @@ def noise_for(setting: Setting, epsilon: float) -> float:
 def tradeoff(
     setting: Setting, noise_multiplier: float, *, points: int = 9
 ) -> tuple[tuple[Answer, ...], tuple[Answer, ...]]:
-    """Answers around one noise multiplier, and answers along the rounds at that multiplier.
+    """Answers for several noise multipliers, and answers for several numbers of rounds.
 
     Args:
-        setting: what else ε depends on.
-        noise_multiplier: the middle of the first curve, which spans a factor of 3 to either side.
-        points: on the first curve, ≥ 2; the second has up to 10.
+        setting: the other quantities that ε depends on.
+        noise_multiplier: middle of the first curve, which spans a factor of 3 to either side; the second
+            curve has this noise multiplier.
+        points: number of points on the first curve, ≥ 2; the second has up to 10.
 
     Returns:
-        By noise, rising; and by rounds, rising to the setting's own.
+        Answers by rising noise, and answers by rising number of rounds, up to the setting's own.
     """
     steps = [2 * k / (points - 1) - 1 for k in range(points)]
     by_noise = [_where_covered(setting, noise_multiplier * 3.0**step) for step in steps]
@@ -311,7 +312,7 @@ def tradeoff(
 
 
 def _where_covered(setting: Setting, noise_multiplier: float) -> Answer | None:
-    """An answer, or None at the end of a curve that a theorem does not reach."""
+    """An answer; None where no theorem covers this end of the curve."""
     try:
         return answer(setting, noise_multiplier)
     except (DpError, PlanError):
@@ -319,5 +320,5 @@ def _where_covered(setting: Setting, noise_multiplier: float) -> Answer | None:
 
 
 def _part(setting: Setting, rounds: int) -> int | None:
-    """A given limit on participations holds for shorter runs too."""
+    """A given limit on participations, lowered to the length of a shorter run."""
     return None if setting.participations is None else min(setting.participations, rounds)

@@ -1,4 +1,4 @@
-"""What to change where cohorts are too small for a plan to be sound, in numbers."""
+"""Remedies, in numbers, for plans whose cohorts are too small to be sound."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def enough_rate(
     """The smallest rate, to one part in a hundred, at which the plan passes a check.
 
     Args:
-        plan: that does not pass it.
-        num_clients: N, which stays.
+        plan: a plan that does not pass the check.
+        num_clients: size of the population, which stays fixed.
         check: raises where a plan does not fit a number of clients.
 
     Returns:
-        The plan at that rate, and the rate; None where no rate is enough, or where the cohort has none.
+        The plan at that rate, and the rate; None if no rate is enough, or if the cohort has no rate.
     """
     if "rate" not in getattr(plan.cohort, "__struct_fields__", ()):
         return None
@@ -57,12 +57,12 @@ def enough_clients(
     """The smallest number of clients, rounded up to two digits, with which the plan passes a check.
 
     Args:
-        plan: that does not pass it with so few.
-        num_clients: N that is too small.
+        plan: a plan that does not pass the check with so few clients.
+        num_clients: size of the population, which is too small.
         check: raises where a plan does not fit a number of clients.
 
     Returns:
-        The number; None where ten million are not enough.
+        The number of clients; None if ten million are not enough.
     """
     low, high = num_clients, 2 * num_clients
     while not _passes(plan, high, check):
@@ -77,11 +77,11 @@ def enough_clients(
 
 
 def in_words(plan: Plan, num_clients: int, check: Callable[[Plan, int], object]) -> str:
-    """What would be sound, as a sentence.
+    """The remedies as a sentence.
 
     Args:
-        plan: that does not pass the check.
-        num_clients: N that is too small.
+        plan: a plan that does not pass the check.
+        num_clients: size of the population, which is too small.
         check: raises where a plan does not fit a number of clients.
     """
     rate, clients = (find(plan, num_clients, check) for find in (enough_rate, enough_clients))

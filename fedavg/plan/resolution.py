@@ -1,4 +1,4 @@
-"""A plan with its population, model and length: every derived number, and what each part owes to it."""
+"""A plan resolved for a population, a model and a number of rounds: every derived number."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ __all__ = ["Resolution", "noise_to_signal", "resolve"]
 
 _WRAP_BITS = 30  # a wrap of the sum has probability ≤ 2^−30 a round
 _REMEMBERS = (
-    "remember earlier cohorts, and in cohorts of fixed size whoever was drawn says something about all "
-    "others: no theorem that we know covers both; use PoissonCohort"
+    "keep a state that depends on earlier cohorts, and in cohorts of fixed size the draw of one client says "
+    "something about all others: no theorem that we know covers both; use PoissonCohort"
 )
 _RATIO_WARNING = 2.0  # noise norm ÷ largest possible signal norm, per round
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """A plan with its population, model and length: every derived number in one place.
+    """A plan resolved for a population, a model and a number of rounds: every derived number in one place.
 
-    `rest` is a digest of what the model holds beside the vector: whoever has frozen layers of other weights
-    does not enter the same sum.
+    `rest` is a digest of everything that the model holds beside the vector. A client whose frozen layers have
+    other weights therefore does not enter the same sum.
     """
 
     plan: Plan
@@ -52,11 +52,11 @@ class Resolution:
     server_fraction: float
     rest: str = ""
     block: int | None = None
-    """The block that this concerns, where the model is cut into some; None for all of them."""
+    """The block that this resolution is for, when the model is cut into blocks; None for all of them."""
 
     @property
     def encoded_length(self) -> int:
-        """Length of the vectors that are summed: encoding's, and one for the private weight or bit."""
+        """Length of the summed vectors: the encoding's, and one more for the private weight or bit."""
         return self._encoded_length(self.update_length)
 
     def _encoded_length(self, update_length: int) -> int:
@@ -65,7 +65,7 @@ class Resolution:
 
     @property
     def update_length(self) -> int:
-        """Length of the real vectors that are encoded; without a block, of the longest."""
+        """Length of the real vectors that are encoded; without a chosen block, of the longest."""
         return self._longest if self.block is None else self._lengths[self.block]
 
     @property
@@ -80,10 +80,10 @@ class Resolution:
         return max(self._lengths)
 
     def of_block(self, block: int) -> Resolution:
-        """The same plan for the sum of one block.
+        """The resolution for the sum of one block.
 
-        Sensitivity, noise and ring are those of all blocks, sized for the longest: a client may be dealt any
-        of them, and each carries the full noise.
+        Sensitivity, noise and ring are the same for all blocks and are sized for the longest. A client may be
+        dealt any block, and each block's sum carries the full noise.
         """
         return replace(self, block=block)
 
@@ -94,12 +94,12 @@ class Resolution:
 
     @property
     def expected_roster(self) -> float:
-        """Public expected size of what one sum is taken over: the cohort, or its part in one block."""
+        """Public expected size of the roster of one sum: the cohort, or its part in one block."""
         return self.expected_cohort / len(self._lengths)
 
     @property
     def sensitivity(self) -> Sensitivity:
-        """What one client can add, in grid units: to one block's sum, and nothing to the others."""
+        """The largest contribution of one client, in grid units: to one block's sum, and to no other."""
         encoding, d, bit = self.plan.encoding, self._longest, self.bit_units
         return Sensitivity(
             math.hypot(encoding.l2_sensitivity(d), bit),
@@ -117,7 +117,7 @@ class Resolution:
         return clipping.bit_units(l2, noise.noise_multiplier, self.expected_cohort)
 
     def facts(self, round_index: int) -> RoundFacts:
-        """What the stages may know of a round, as the server knows it."""
+        """The facts of a round that stages may know, from the server's point of view."""
         return RoundFacts(
             round_index=round_index,
             num_rounds=self.num_rounds,
@@ -130,18 +130,18 @@ class Resolution:
     def encoding_at(self, clip: float | None) -> Encoding:
         """The encoding of a round: its scale follows the round's public clip norm.
 
-        In grid units nothing changes, so that noise and sensitivity hold whatever clip norm a server names.
+        In grid units nothing changes, so noise and sensitivity hold for any clip norm that a server names.
         """
         return self.plan.encoding if clip is None else self.plan.encoding.at(clip)
 
     @property
     def noise_multiplier(self) -> float | None:
-        """Claimed: what the accountant counts on."""
+        """The claimed noise multiplier, which the accountant uses."""
         return None if self.plan.noise is None else self.plan.noise.noise_multiplier
 
     @property
     def noise_multiplier_added(self) -> float | None:
-        """In a round without drop-outs and colluders."""
+        """The noise multiplier in a round without drop-outs and colluders."""
         noise = self.plan.noise
         if noise is None:
             return None
@@ -157,10 +157,10 @@ class Resolution:
         return share_stddev(self.plan.noise, self.sensitivity, self.honest_fraction, roster)
 
     def server_stddev(self, roster: int, survivors: int) -> float:
-        """Standard deviation of what the server adds before it releases, grid units.
+        """Standard deviation of the noise that the server adds before it releases, in grid units.
 
-        Central noise, or the shares of those who left: a release then carries the same noise
-        whatever the roster and the survivors.  0 when it adds none.
+        This is central noise, or the shares of clients that dropped out, so that every release carries the
+        same noise for every roster and every set of survivors.  0 when the server adds none.
         """
         noise = self.plan.noise
         if noise is None or (noise.distributed and survivors >= roster):
@@ -171,7 +171,7 @@ class Resolution:
 
     @property
     def ring_bits(self) -> int | None:
-        """Modulus bits under DP: the smallest at which a wrap has probability ≤ 2^−30; None without DP."""
+        """Modulus bits under DP: the fewest at which a wrap has probability ≤ 2^−30; None without DP."""
         noise = self.plan.noise
         if noise is None:
             return None
@@ -202,11 +202,11 @@ class Resolution:
 
     @property
     def shares(self) -> Shares:
-        """The noise shares that the accountant may count on."""
+        """The noise shares on which the accountant relies."""
         return Shares(self.honest_fraction, self.bounds.cap)
 
     def release_event(self) -> Event | None:
-        """What one release costs towards an observer of the released models; None without DP."""
+        """Cost of one release towards an observer of the released models; None without DP."""
         noise = self.plan.noise
         if noise is None:
             return None
@@ -214,15 +214,15 @@ class Resolution:
         return noise.event(self.sensitivity, self.shares, scheme)
 
     def failure(self) -> FailureEvent:
-        """Probability per round of what lies outside the theorems: cohort sizes, sampler tables."""
-        draws = (self.bounds.cap + 1) * self.sensitivity.dimension  # the server's share, too
+        """Probability per round of cases that the theorems exclude: cohort sizes, sampler tables."""
+        draws = (self.bounds.cap + 1) * self.sensitivity.dimension  # including the server's share
         return FailureEvent(self.bounds.outside + draws * SAMPLER_TV_ERROR)
 
     def server_epsilon(self, participations: int) -> float | None:
-        """ε for the server, who knows each cohort: zero-out adjacency, no amplification.
+        """ε for the server, which knows each cohort: zero-out adjacency, no amplification.
 
-        Counts the noise of the *other* honest clients only, composed over the rounds in which one
-        client sent a masked update; None when the server sees more than a noisy sum.
+        It counts only the noise of the *other* honest clients, composed over the rounds in which one client
+        sent a masked update. None when the server sees more than a noisy sum.
         """
         noise = self.plan.noise
         if noise is None or not noise.distributed or not self.plan.secure_sum.hides_updates:
@@ -247,7 +247,7 @@ class Resolution:
 
     @property
     def max_participations(self) -> int | None:
-        """Rounds in which one client sends a masked update at most; None without DP."""
+        """Largest number of rounds in which one client sends a masked update; None without DP."""
         if self.plan.noise is None:
             return None
         if self.plan.limits.max_participations is not None:
@@ -260,7 +260,7 @@ class Resolution:
         return min(self.num_rounds, math.ceil(mean + spread))
 
     def release_account(self) -> Accountant | None:
-        """The whole run for an observer of the released models; None without DP."""
+        """The account of the whole run for an observer of the released models; None without DP."""
         event = self.release_event()
         if event is None:
             return None

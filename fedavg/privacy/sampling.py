@@ -131,8 +131,7 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
         its release is noise alone.
 
         The probability outside is the largest one at num_clients − 1, num_clients and num_clients + 1,
-        because
-        the neighbouring population has one client more or less.
+        because the neighbouring population has one client more or less.
         """
         least = self.rate * attendance
         quantile = max(int(binom.ppf(tail / 2, num_clients, least)) - 1, 0)

@@ -1,4 +1,4 @@
-"""What a run says before it begins: the task, its protection and its cost."""
+"""The text that a run prints before it begins: the task, its protection and its cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["announce"]
 def announce(
     job: Job, resolution: Resolution, shared: SharedBudget | None, console: Console
 ) -> None:
-    """Say what is about to run, how it is protected, and what it costs.
+    """Print what is about to run, how it is protected, and what it costs.
 
     Raises:
         ConfigError: the shared budget has no room for a round.
@@ -37,9 +37,9 @@ def announce(
     waits = any(Trait.RESIDUAL in traits_of(stage) for stage in plan.stages)
     if shortened or waits or plan.download != "float32":
         console.print(
-            f"{resolution.update_length:,} places of {plan.encoding.bits} bits go up a round"
-            f"{', what is left out waits for a later one' if waits else ''}; "
-            f"the model comes down as {plan.download}",
+            f"{resolution.update_length:,} coordinates of {plan.encoding.bits} bits are sent a round"
+            f"{', the others wait for a later one' if waits else ''}; "
+            f"the model is broadcast as {plan.download}",
             highlight=False,
         )
     if plan.noise is not None:
@@ -66,9 +66,9 @@ def announce(
 
 
 def _announce_data(job: Job, console: Console) -> None:
-    """What was found, chosen and lost while the data were read."""
+    """Print what was found, chosen and lost when the data was read."""
     if job.proposal is not None:
-        title = "The columns as this run reads them; its config.toml has them, to correct"
+        title = "The columns as this run reads them; correct them in its config.toml"
         console.print(schema_table(job.proposal, title))
         for line in advice_lines(job.proposal):
             console.print(line, markup=False, highlight=False, soft_wrap=True)

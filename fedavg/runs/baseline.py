@@ -24,7 +24,7 @@ def unprotected(plan: Plan, limit: float) -> Plan:
     """The same training without clipping, noise, masks, compression or personalisation.
 
     Args:
-        plan: of the protected run.
+        plan: plan of the protected run.
         limit: bound on a coordinate of an update, for its encoding.
     """
     return replace(

@@ -1,8 +1,8 @@
-"""A run directory: written as the run goes, so that whatever ends it leaves something to read.
+"""A run directory, written while the run proceeds, so that it can be read even after an interruption.
 
 `metrics.jsonl` may be published.  `server.jsonl` and `server_view.json` are for the server's operator
-only: published cohort sizes void `epsilon_release`.  `clients/` and `personal.jsonl` hold what is private to
-each client, which only a simulation has in one place.
+only: `epsilon_release` does not hold once cohort sizes are published.  `clients/` and `personal.jsonl` hold
+data that is private to each client; only a simulation has them in one place.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["RunDirectory", "config_to_toml"]
 
 
 def config_to_toml(config: Config) -> bytes:
-    """A configuration as TOML; what is unset stays out."""
+    """A configuration as TOML; settings without a value are left out."""
     return msgspec.toml.encode(_without_none(msgspec.to_builtins(config)))
 
 
@@ -51,7 +51,7 @@ class RunDirectory:
         path: a folder that does not exist yet, or is empty.
 
     Raises:
-        ConfigError: the folder holds something, or cannot be made.
+        ConfigError: the folder is not empty, or cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,10 +66,10 @@ class RunDirectory:
 
     @classmethod
     def reopen(cls, path: Path) -> RunDirectory:
-        """A run directory that is there already.
+        """Open an existing run directory.
 
         Raises:
-            ConfigError: it holds no config.toml.
+            ConfigError: the folder holds no config.toml.
         """
         if not (path / "config.toml").is_file():
             raise ConfigError(f"{path} is no run directory: it holds no config.toml")
@@ -79,9 +79,9 @@ class RunDirectory:
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Keep other processes from running this directory (POSIX only); falls with the process.
+        """Lock the directory against other processes (POSIX only); the lock ends with the process.
 
-        Two at once would each charge a ledger of their own.
+        Two runs at once would each charge a ledger of their own.
 
         Raises:
             ConfigError: another process runs it.
@@ -96,19 +96,19 @@ class RunDirectory:
             (self.path / name).touch()
 
     def append(self, result: RoundResult) -> None:
-        """Append one round: its public part and its operator's part, to their own files."""
+        """Append one round: its public part and its operator's part, each to its own file."""
         for name, row in _rows(result).items():
             self._append(name, row)
 
     def settle(self, last: RoundResult | None) -> None:
-        """Make both logs end with the last finished round: a torn line goes, a missing one comes."""
+        """Make both logs end with the last finished round: remove a torn line, add a missing one."""
         for name, row in ({} if last is None else _rows(last)).items():
             kept = [line for line in _whole_lines(self.path / name) if line["round"] < row["round"]]
             text = "".join(json.dumps(line) + "\n" for line in [*kept, _finite(row)])
             self._replace(name, text.encode())
 
     def read_summary(self) -> dict[str, Any]:
-        """What summary.json says so far; {} when the run broke off before it."""
+        """The content of summary.json so far; {} when the run was interrupted before it."""
         try:
             summary = json.loads((self.path / "summary.json").read_bytes())
         except (OSError, ValueError):
@@ -116,7 +116,7 @@ class RunDirectory:
         return summary if isinstance(summary, dict) else {}
 
     def write_json(self, name: str, value: object, mode: int | None = None) -> None:
-        """Write one JSON file whole or not at all; `mode` 0o600 lets its owner alone read it."""
+        """Write one JSON file as a whole or not at all; with `mode` 0o600 only its owner can read it."""
         text = json.dumps(_finite(value), indent=1, allow_nan=False)
         if mode is None:
             self._replace(name, text.encode())
@@ -124,18 +124,18 @@ class RunDirectory:
             replace_file(self.path / name, text.encode(), mode=mode)
 
     def write_array(self, name: str, array: NDArray[np.float64]) -> None:
-        """Write one vector whole or not at all, for its owner alone."""
+        """Write one vector as a whole or not at all, readable by its owner only."""
         data = io.BytesIO()
         np.save(data, array, allow_pickle=False)
         replace_file(self.path / name, data.getvalue(), mode=0o600)
 
     def write_private(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Write a file of one line a row, whole or not at all, that its owner alone can read."""
+        """Write a file of one line a row, as a whole or not at all, readable by its owner only."""
         text = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)
         replace_file(self.path / name, text.encode(), mode=0o600)
 
     def write_model(self, data: bytes) -> None:
-        """Write the released model whole or not at all."""
+        """Write the released model as a whole or not at all."""
         self._replace("model.safetensors", data)
 
     def _append(self, name: str, row: dict[str, object]) -> None:
@@ -150,7 +150,7 @@ class RunDirectory:
 
 
 def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
-    """One round's public part and its operator's part, by the file that each belongs to."""
+    """One round's public part and its operator's part, by file."""
     public: dict[str, Any] = {
         "round": result.round,
         "accuracy": result.accuracy,
@@ -182,7 +182,7 @@ def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """What can be read: a process that was killed may have left half a line at the end."""
+    """The rows that can be read: a killed process may have left half a line at the end."""
     found: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -193,7 +193,7 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - builtins of any depth
-    """JSON has no infinity: it becomes null, as in "no bound"."""
+    """Replace infinity, which JSON does not have, by null, as in "no bound"."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

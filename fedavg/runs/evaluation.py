@@ -1,4 +1,4 @@
-"""The whole evaluation of a run's model: figures, curves and tables, in a file of its own."""
+"""The complete evaluation of a run's model: figures, curves and tables, in a file of its own."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def write_evaluation(
     directory: RunDirectory,
     vector: NDArray[np.float64] | None = None,
 ) -> None:
-    """Write evaluation.json: for its owner alone, since it tells of the held-out rows.
+    """Write evaluation.json, readable by its owner only, since it depends on the held-out rows.
 
     Args:
-        job: what was asked for.
-        federation: after its last round.
-        directory: of the run.
+        job: job of the run.
+        federation: federation after its last round.
+        directory: run directory.
         vector: float64[d], the model; None takes the released one.
     """
     scored, said = federation.evaluation(vector), federation.predictions(vector)

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits until what belongs together is written."""
+"""Delays Ctrl-C until related files are written together."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["postponed_interrupts"]
 
 @contextmanager
 def postponed_interrupts() -> Generator[None]:
-    """Hold an interrupt (SIGINT) back until the block is done, then handle it as ever.
+    """Hold an interrupt (SIGINT) back until the block has ended, then handle it as usual.
 
-    Python allows the main thread alone to receive signals; in other threads the block simply runs.
+    Python lets only the main thread receive signals; in other threads the block simply runs.
 
     Raises:
-        KeyboardInterrupt: after the block, where an interrupt came within it and is handled by default.
+        KeyboardInterrupt: after the block, if an interrupt arrived within it and is handled by default.
 
     Example:
         >>> written = []

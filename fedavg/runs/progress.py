@@ -1,4 +1,4 @@
-"""What a run says while it goes: a bar, and a line for all that went otherwise than planned."""
+"""The text that a run prints while it proceeds: a bar, and a line for every deviation from the plan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Failures", "bars", "status_of", "tell"]
 
-_NAMED = 3  # clients that fail in one round and are named one by one
+_NAMED = 3  # largest number of failing clients in one round that are listed one by one
 
 
 def bars(console: Console) -> Progress:
@@ -48,7 +48,7 @@ def status_of(result: RoundResult) -> str:
 
 
 def tell(result: RoundResult, console: Console) -> None:
-    """Say what in a round went otherwise than planned; many clients with one fault are one line."""
+    """Print the deviations of a round from the plan; many clients with one fault share a line."""
     number = result.round
     if len(result.failures) <= _NAMED:
         for client, reason in result.failures.items():
@@ -61,7 +61,7 @@ def tell(result: RoundResult, console: Console) -> None:
             f"{result.failures[first]}",
         )
     for reason in result.convicted.values():
-        _say(console, f"round {number}: {reason}; it is asked no more")
+        _say(console, f"round {number}: {reason}; it is not asked again")
     for reason in result.skipped_blocks:
         _say(console, f"round {number} left out {reason}")
     for reason in result.aborted:
@@ -76,14 +76,14 @@ def _say(console: Console, text: str) -> None:
 
 
 class Failures:
-    """Why clients gave nothing, over a run: a simulation's privilege."""
+    """Reasons why clients contributed nothing over a run; only a simulation knows them."""
 
     def __init__(self) -> None:
         self._reasons: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
 
     def add(self, result: RoundResult) -> None:
-        """Count one round's."""
+        """Count the reasons of one round."""
         self._reasons.update(
             reason.replace(f"client {client}", "a client")
             for client, reason in result.failures.items()
@@ -92,7 +92,7 @@ class Failures:
             self._skipped[result.skipped] += 1
 
     def why(self) -> str:
-        """Why a run learnt nothing, in a sentence or two."""
+        """The reasons why a run learnt nothing, in one or two sentences."""
         told = "No client contributed an update in any round: the model is the one that the run began with."
         for reasons, words in ((self._reasons, "Most often"), (self._skipped, "No sum came about")):
             if reasons:

@@ -1,4 +1,4 @@
-"""One whole run: configuration in, run directory with report out, progress on the way."""
+"""One whole run: it reads a configuration, shows progress, and writes a run directory with a report."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _ENDED = ("finished", "budget", "early", NOTHING_LEARNT)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run left behind."""
+    """The results of a run."""
 
     directory: Path
     report: Path
@@ -57,7 +57,7 @@ class Outcome:
 
 
 def _job(config: Config) -> Job:
-    """What a configuration asks for; workers load while data are read and noise is calibrated."""
+    """The job of a configuration; workers load while data is read and noise is calibrated."""
     if config.simulation.workers:
         start_early()
     return build_job(config)
@@ -66,16 +66,17 @@ def _job(config: Config) -> Job:
 def execute(
     config_path: Path | None, overrides: dict[str, object], out: Path, console: Console
 ) -> Outcome:
-    """Run a configuration to its end, its budget's end, or an interruption.
+    """Run a configuration until its end, the end of its budget, or an interruption.
 
     Args:
         config_path: TOML file, or None for the built-in example.
-        overrides: dotted keys laid over it.
+        overrides: dotted keys that override its settings.
         out: run directory to create.
-        console: where progress goes.
+        console: console for progress.
 
     Raises:
-        The packages' typed errors, before anything is written, for what does not add up.
+        FedAvgError: the configuration is invalid; raised before anything is written. The packages' own errors
+            are raised too.
     """
     job = _job(load_config(config_path, overrides))
     resolution = _federation(job).resolve(job.config.rounds)
@@ -88,25 +89,26 @@ def execute(
 
 
 def resume(run: Path, console: Console) -> Outcome:
-    """Go on with a run that was interrupted or killed.
+    """Continue a run that was interrupted or killed.
 
-    Without noise it ends as it would have ended, as far as that does not depend on who was drawn.  Under DP
-    the round that was running stays charged and gives no model; plan and budget are the same.
+    Without noise the result is that of an uninterrupted run, as far as it does not depend on the draws of
+    cohorts.  Under DP the round that was running stays charged and gives no model; plan and budget are the
+    same.
 
     Args:
-        run: its run directory.
-        console: where progress goes.
+        run: run directory.
+        console: console for progress.
 
     Raises:
-        ConfigError: no run directory, one that another process runs, or one that is finished.
-        CheckpointError: a run that cannot go on.
+        ConfigError: the folder is no run directory, another process runs it, or the run is finished.
+        CheckpointError: the run cannot be resumed.
     """
     directory = RunDirectory.reopen(run)
     with directory.held():
         if directory.read_summary().get("stopped") in _ENDED:
             if (run / "report.html").exists():
                 raise ConfigError(f"{run} is finished: there is nothing to resume")
-            console.print("All rounds were done; what is missing is the report.")
+            console.print("All rounds were done; only the report is missing.")
         restart = RunJournal(run).load()
         job = _job(load_config(run / "config.toml"))
         done = 0 if restart is None else restart.checkpoint.rounds_done
@@ -170,7 +172,7 @@ class _Clock:
 
 
 def _last(restart: Restart) -> RoundResult | None:
-    """The last finished round, as its checkpoint holds it."""
+    """The last finished round, from its checkpoint."""
     row = restart.checkpoint.last
     if row is None:
         return None
@@ -181,7 +183,7 @@ def _last(restart: Restart) -> RoundResult | None:
 
 
 def _resolved(job: Job, resolution: Resolution, shared: SharedBudget | None) -> Config:
-    """The configuration with what was derived filled in: running it again derives the same."""
+    """The configuration with all derived values filled in, so that running it again derives the same."""
     config, plan = job.config, job.plan
     encoding = msgspec.structs.replace(config.encoding, bits=plan.encoding.bits)
     model = config.model
@@ -249,7 +251,7 @@ def _train(
         )
         try:
             for result in rounds:
-                with postponed_interrupts():  # a round is in all of these files, or in none
+                with postponed_interrupts():  # so that a round is in all of these files, or in none
                     last = result
                     directory.append(result)
                     directory.write_model(federation.model_file())
@@ -274,14 +276,16 @@ def _train(
 def _write_view(
     federation: Federation, resolution: Resolution, directory: RunDirectory, result: RoundResult
 ) -> bool:
-    """Write what the server saw in the recorded round; without a sum in it, record the next one."""
+    """Write the server's view of the recorded round; if that has no sum, record the next round."""
     record = federation.transcript
     if record is None:
         return True
     view = None if result.skipped is not None else server_view(federation, resolution)
     if view is None:
         record.entries.clear()
-        record.rounds = frozenset({result.round})  # the next round's index: results count from 1
+        record.rounds = frozenset(
+            {result.round}
+        )  # index of the next round, since results count from 1
         return False
     directory.write_json("server_view.json", view)
     record.entries.clear()
@@ -289,7 +293,7 @@ def _write_view(
 
 
 def _baseline(job: Job, console: Console) -> dict[str, Any]:
-    """The same training without clipping, noise or masks, as the summary has it; {} when interrupted."""
+    """The figures of the same training without protection, for the summary; {} when interrupted."""
     plan = unprotected(job.plan, job.config.encoding.range)
     federation = Federation(
         job.model,

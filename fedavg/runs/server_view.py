@@ -1,4 +1,4 @@
-"""What the server saw in one recorded round, as numbers for a report's tables and pictures."""
+"""The server's view of one recorded round, as numbers for a report's tables and pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["server_view"]
 
-_SHOWN = 4096  # coordinates that a picture needs
+_SHOWN = 4096  # number of coordinates in a picture
 
 
 def server_view(federation: Federation, resolution: Resolution) -> dict[str, Any] | None:
@@ -56,7 +56,7 @@ def server_view(federation: Federation, resolution: Resolution) -> dict[str, Any
 
 
 def _client(federation: Federation, resolution: Resolution) -> dict[str, Any] | None:
-    """The first watched survivor's update beside what the server received of it."""
+    """The first watched survivor's update, beside the numbers that the server received of it."""
     result, sums = federation.last_sum, federation.plan.secure_sum
     for client in federation.watched:
         seen = federation.probe(client)

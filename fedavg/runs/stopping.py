@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Keeper"]
 
-_BEST = "best.npy"  # of the best round so far; gone once the run has ended
+_BEST = "best.npy"  # the best model so far; deleted once the run has ended
 
 
 class Keeper:
-    """Follows a run's headline, and keeps the best round's model where that is asked for.
+    """Follows a run's headline, and keeps the best round's model if the configuration asks for it.
 
     Args:
-        job: what was asked for.
-        directory: of the run; its log is read where the run goes on.
-        restart: where it goes on from; None for a run that begins.
+        job: job of the run.
+        directory: run directory; its log is read when the run is resumed.
+        restart: state to resume from; None for a new run.
     """
 
     def __init__(self, job: Job, directory: RunDirectory, restart: Restart | None) -> None:
@@ -53,7 +53,7 @@ class Keeper:
 
     @property
     def until(self) -> Callable[[], bool] | None:
-        """Whether the run is over, for `Federation.run`; None where nothing ends it early."""
+        """Whether the run is over, for `Federation.run`; None if nothing ends it early."""
         return None if self._watcher is None else self._watcher.is_over
 
     @property
@@ -69,14 +69,14 @@ class Keeper:
         return vector
 
     def take(self, result: RoundResult, federation: Federation) -> None:
-        """Look at one round, and keep its model when it is the best so far."""
+        """Examine one round, and keep its model if it is the best so far."""
         if self._watcher is None:
             return
         if self._watcher.better(result.round, result.headline) and self._keeps:
             self.directory.write_array(_BEST, federation.released)
 
     def keep(self, federation: Federation) -> dict[str, Any]:
-        """At the end, make the best round's model the run's, and say in the summary which one it is."""
+        """At the end, make the best round's model the run's, and name the round in the summary."""
         best = self._best()
         if self._watcher is None or best is None:
             return {}

@@ -1,4 +1,4 @@
-"""What summary.json says of a run: its settings, its figures, and how it ended."""
+"""The content of summary.json: the settings of a run, its figures, and how it ended."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["summary_of_run"]
 def summary_of_run(
     job: Job, resolution: Resolution, federation: Federation, last: RoundResult | None
 ) -> dict[str, Any]:
-    """A run so far, ready for JSON.
+    """The state of a run, ready for JSON.
 
     Args:
-        job: what was asked for.
-        resolution: the plan with every derived number.
-        federation: as it stands.
+        job: job of the run.
+        resolution: the resolved plan.
+        federation: federation in its current state.
         last: the last finished round.
     """
     plan = job.plan

@@ -1,10 +1,8 @@
 """Rounds that failed to give a sum and are attempted again with another cohort.
 
-A client's update of one round enters at most one sum.  A client that has sent its update, masked or
-encrypted,
-is not asked again in that round, and would refuse (`fedavg.client.client`).  Two attempts therefore sum over
-disjoint sets of clients, and the difference of two sums never isolates one client.  Under differential
-privacy
+A client's update of one round enters at most one sum. A client that has sent its update, masked or encrypted,
+is not asked again in that round, and would refuse (`fedavg.client.client`). Two attempts therefore sum over
+disjoint sets of clients, and the difference of two sums never isolates one client. Under differential privacy
 each round has one attempt only.
 """
 

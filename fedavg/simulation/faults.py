@@ -1,4 +1,4 @@
-"""Simulated drop-outs: who falls silent, and when, by a public seed."""
+"""Simulated drop-outs, decided by a public seed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fedavg import checks
 
 __all__ = ["Faults"]
 
-_STAGES = 7  # train, then at most six messages of a secure sum
+_STAGES = 7  # training, then at most six messages of a secure sum
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Simulated drop-outs: a client falls silent for the rest of a round, at any stage.
+    """Simulated drop-outs: a client stops answering for the rest of a round, at any stage.
 
     Args:
         rate: probability per client and round.
@@ -35,7 +35,7 @@ class Faults:
         assign(self, rate=rate, seed=checks.plan.whole("seed", self.seed, 0))
 
     def silent_from(self, *, client_id: int, round_index: int, attempt: int = 0) -> int | None:
-        """Stage (0 … 6) from which the client is silent in this attempt at the round, or None."""
+        """Stage (0 … 6) from which the client does not answer in this attempt, or None."""
         if self.rate == 0:
             return None
         place = (self.seed, client_id, round_index, *([attempt] if attempt else ()))

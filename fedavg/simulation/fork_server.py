@@ -1,6 +1,6 @@
-"""The process that workers are forked from: a fresh interpreter that loads torch and nothing else.
+"""The process that workers are forked from: a new interpreter that loads torch and nothing else.
 
-Light to import, so that a program can start it before it loads torch itself.
+This module is quick to import, so that a program can start the process before it loads torch itself.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["FORKS", "deaf_to_interrupts", "start_early"]
 
 FORKS = sys.platform == "linux"
-"""Whether workers are forked; elsewhere system libraries do not survive it, and they are spawned."""
+"""Whether workers are forked; on other systems, libraries do not survive a fork, and workers are spawned."""
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def start_early() -> None:
-    """Begin to load what workers need, in another process, while this one goes on.
+    """Start to load what workers need, in another process, while this one continues.
 
-    Call it first thing in a program that makes a pool later; a pool does it itself otherwise.  Nothing
-    is inherited from the caller but its environment and import path.
+    Call it first in a program that will construct a pool; otherwise the pool calls it.  The other process
+    inherits only the environment and the import path of the caller.
     """
     if FORKS:
         forkserver.set_forkserver_preload(["fedavg.simulation.worker"])
@@ -38,7 +38,7 @@ def start_early() -> None:
 
 @contextlib.contextmanager
 def _one_thread_each() -> Generator[None]:
-    """Let a child's numerical libraries, which read it once, use one thread: workers share the cores."""
+    """Make a child's numerical libraries, which read this setting once, use one thread each."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
@@ -53,7 +53,7 @@ def _one_thread_each() -> Generator[None]:
 
 @contextlib.contextmanager
 def deaf_to_interrupts() -> Generator[None]:
-    """Let a child inherit an ignored SIGINT: the main process decides when to stop."""
+    """Let a child inherit an ignored SIGINT, because the main process decides when to stop."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, and only it gets the signal
         return

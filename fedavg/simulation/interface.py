@@ -1,4 +1,4 @@
-"""What a federation needs of a simulation: clients somewhere, reached by bytes."""
+"""The interface of a simulation: clients that a federation reaches through bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Enrolled", "Party", "Simulation", "SimulationFactory"]
 
 
 class Party(Protocol):
-    """Whoever answers messages: a client or the key holder."""
+    """A party that answers messages: a client or the key holder."""
 
     def handle(self, message: bytes) -> Sequence[bytes]:
         """Answer one message."""
@@ -37,16 +37,16 @@ class Party(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enrolled:
-    """What a simulation is made of.
+    """The arguments of a simulation.
 
     Args:
         datasets: each client's own examples, by id.
-        model: a module with its initial parameters; clients of this process train with it in turns.
+        model: a module with its initial parameters; clients of this process take turns to train with it.
         layout: the parameters of `model` that are trained and sent, as one vector.
-        spec: how another process builds the same module; None where the federation was given a module.
+        spec: how another process builds the same module; None if the federation was given a module.
         faults: simulated drop-outs.
-        compute: where models are trained and scored, and in which precision.
-        unit: of labels that were brought to unit scale, in which clients' own models are scored.
+        compute: device and precision of training and scoring.
+        unit: unit of labels that were scaled for training; the clients' own models are scored in it.
     """
 
     datasets: Mapping[int, Dataset]
@@ -62,7 +62,7 @@ class Simulation(Protocol):
     """Clients, and other parties, behind a transport that carries bytes (see `fedavg.protocol.driver`).
 
     `publics`, `equip` and `add_party` enrol them, in this order.  Rounds follow.
-    `score`, `watch` and `seen` are what a simulation may do and no server can.
+    `score`, `watch` and `seen` are possible in a simulation only; a real server has no such access.
     """
 
     def publics(self) -> dict[int, bytes]:
@@ -70,13 +70,13 @@ class Simulation(Protocol):
         ...
 
     def equip(self, resolution: Resolution, material: bytes, seed: int, store: Path | None) -> None:
-        """Hand every client the plan and the secure sum's material.
+        """Give every client the plan and the material of the secure sum.
 
         Args:
-            resolution: the plan with every derived number.
-            material: the clients', of the secure sum; may be secret.
+            resolution: the resolved plan.
+            material: the clients' material of the secure sum; it may be secret.
             seed: public seed of the order of examples.
-            store: folder for what clients keep between rounds; None keeps it in memory.
+            store: folder for the state that clients keep between rounds; None keeps it in memory.
         """
         ...
 
@@ -89,7 +89,7 @@ class Simulation(Protocol):
         ...
 
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
-        """Deliver messages by address, and yield what comes back, in any order."""
+        """Deliver messages by address, and yield the answers in any order."""
         ...
 
     def score(self, vector: NDArray[np.float32]) -> list[Score]:
@@ -101,13 +101,13 @@ class Simulation(Protocol):
         ...
 
     def seen(self, client_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """What a probe holds: an encoded update before and after its noise, int64[d'] each."""
+        """The record of a probe: an encoded update before and after its noise, int64[d'] each."""
         ...
 
     def close(self) -> None:
-        """End processes and delete what they shared; called once."""
+        """End processes and delete shared files; called once."""
         ...
 
 
 SimulationFactory: TypeAlias = Callable[[Enrolled], Simulation]
-"""Makes a simulation of the clients when a run begins."""
+"""Constructs a simulation of the clients when a run begins."""

@@ -1,4 +1,4 @@
-"""What a pool and its worker processes say to each other: msgpack, no pickle of data or keys."""
+"""Messages between a pool and its worker processes, in msgpack: data and keys are never pickled."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):
 
 
 class Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
-    """Let these clients answer; some have been trained elsewhere, their Δ float64[d]."""
+    """Let these clients answer; for some, another process has computed Δ, float64[d]."""
 
     round: int
     outgoing: list[tuple[int, list[bytes | Place]]]
@@ -82,14 +82,14 @@ class Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
 
 
 class Lend(msgspec.Struct, frozen=True, array_like=True, tag="lend"):
-    """Train another process's client, whose own process is busy."""
+    """Train a client of another process, because that process is busy."""
 
     holding: Holding
     start: bytes | Place
 
 
 class Taken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):
-    """One batch of answers, or one update, has been read off the worker's board."""
+    """One batch of answers, or one update, has been read from the worker's board."""
 
 
 class Watch(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
@@ -99,7 +99,7 @@ class Watch(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
 
 
 class See(msgspec.Struct, frozen=True, array_like=True, tag="see"):
-    """Show what a client's probe holds."""
+    """Return the record of a client's probe."""
 
     client: int
 
@@ -123,32 +123,32 @@ class Publics(msgspec.Struct, frozen=True, array_like=True, tag="publics"):
 
 
 class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
-    """What some clients answered, or why they fell silent."""
+    """The answers of some clients, or the reasons why they dropped out."""
 
     deliveries: list[tuple[int, list[bytes | Place], str | None]]
     last: bool
 
 
 class Trained(msgspec.Struct, frozen=True, array_like=True, tag="trained"):
-    """A lent client's Δ, or None."""
+    """The Δ of a client of another process, or None."""
 
     client: int
     update: bytes | Place | None
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen"):
-    """A probe's vectors."""
+    """The vectors of a probe's record."""
 
     encoded: bytes
     noised: bytes
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
-    """It is done."""
+    """The request was carried out."""
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
-    """It cannot be done."""
+    """The request failed."""
 
     reason: str
 
@@ -161,15 +161,15 @@ _REPLIES = msgspec.msgpack.Decoder(Reply)
 
 
 def encode(message: Request | Reply) -> bytes:
-    """A message's bytes."""
+    """The bytes of a message."""
     return _ENCODER.encode(message)
 
 
 def decode_request(data: bytes) -> Request:
-    """What the pool asks."""
+    """Decode a request of the pool."""
     return _REQUESTS.decode(data)
 
 
 def decode_reply(data: bytes) -> Reply:
-    """What a worker answers."""
+    """Decode a worker's reply."""
     return _REPLIES.decode(data)

@@ -1,10 +1,10 @@
-"""Clients spread over worker processes: the same bytes, one intra-op thread a process.
+"""Clients in worker processes: they exchange the same bytes, and each process uses one intra-op thread.
 
-Where the system can (Linux), processes are forked from a server (`fedavg.simulation.fork_server`): a
-fresh interpreter that has loaded torch and nothing else, so that no secret, thread or lock of the calling
-process is inherited, and torch is loaded once for all workers.  Elsewhere they are spawned.
+Where the system can (Linux), processes are forked from a server (`fedavg.simulation.fork_server`). The server
+is a new interpreter that has loaded torch and nothing else, so that workers inherit no secret, thread or lock
+of the calling process, and torch is loaded once for all workers.  Elsewhere workers are spawned.
 
-What crosses a pipe is msgpack; what is long lies on boards (`fedavg.simulation.shared_memory`).
+Messages in pipes are msgpack; long data is on boards (`fedavg.simulation.shared_memory`).
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkerPool", "worker_pool"]
 
-_SHARES = os.name == "posix"  # open files can be handed to another process
-_DATA, _SERVER = 0, 1  # boards; worker w writes number 2 + w
+_SHARES = os.name == "posix"  # open files can be passed to another process
+_DATA, _SERVER = 0, 1  # numbers of boards; worker w writes board 2 + w
 
 
 def _serve(pipe: Pipe, boards: int, own: int) -> None:
@@ -79,11 +79,11 @@ _Sent: TypeAlias = "tuple[int, list[bytes | Place]]"
 
 @dataclass(frozen=True, slots=True)
 class _Loan:
-    """A client trained away from home.
+    """A client that another worker trains.
 
     Args:
-        worker: who trains it.
-        sent: the client and what it was sent.
+        worker: number of that worker.
+        sent: the client, and the messages to it.
     """
 
     worker: int
@@ -93,15 +93,15 @@ class _Loan:
 class WorkerPool:
     """A transport to clients in `workers` processes, client i in process i mod workers.
 
-    A round's draw rarely meets all processes alike: those with little to do train clients of the others.
+    A round's draw rarely loads all processes equally, so idle processes train clients of the others.
 
     Args:
-        datasets: each client's own examples; copied to the workers, not kept here.
+        datasets: each client's own examples; they are copied to the workers and not kept here.
         spec: how every process builds its model.
-        workers: processes, at least one.
+        workers: number of processes, at least one.
         faults: simulated drop-outs.
-        compute: where models are trained and scored, and in which precision.
-        unit: of labels that were brought to unit scale.
+        compute: device and precision of training and scoring.
+        unit: unit of labels that were scaled for training.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class WorkerPool:
         self._round, self._attempt = -1, 0
         self._pipes: list[Pipe] = []
         self._processes: list[BaseProcess] = []
-        self._waiting: Counter[Pipe] = Counter()  # last answers and updates that are to come
+        self._waiting: Counter[Pipe] = Counter()  # outstanding last answers and updates, by pipe
         self._starts = False  # whether the next exchange begins a round
         self._balances = False
         self._lent: dict[int, _Loan] = {}
@@ -174,8 +174,8 @@ class WorkerPool:
         """Let every process build the plan, the model and the secure sum's material.
 
         Args:
-            resolution: the plan.
-            material: the clients', of the secure sum; may be secret.
+            resolution: the resolved plan.
+            material: the clients' material of the secure sum; it may be secret.
             seed: public seed of the order of examples.
             store: folder for the clients' own states; None keeps them in memory.
         """
@@ -191,7 +191,7 @@ class WorkerPool:
             seed=seed,
             store=None if store is None else str(store),
         )
-        # steps that are corrected need what a client keeps, and so its own process
+        # Corrected steps need the state that a client keeps, and therefore its own process.
         self._balances = not any(stage.corrects for stage in resolution.plan.stages)
         for worker in range(len(self._pipes)):
             self._send(worker, request)
@@ -207,10 +207,12 @@ class WorkerPool:
         self._round, self._attempt, self._starts = round_index, attempt, True
 
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
-        """Deliver to all processes at once and yield answers as they come."""
+        """Deliver to all processes at once, and yield answers in the order of arrival."""
         self._drain()
         self._boards.wipe()
-        posted: dict[int, bytes | Place] = {}  # by identity: one copy for all who are sent the same
+        posted: dict[
+            int, bytes | Place
+        ] = {}  # by identity: one copy for all clients with the same message
         portions: list[list[_Sent]] = [[] for _ in self._pipes]
         for address, messages in outgoing.items():
             if address in self._parties:
@@ -233,10 +235,10 @@ class WorkerPool:
         yield from self._collect()
 
     def _even_out(self, portions: list[list[_Sent]]) -> list[_Loan]:
-        """Take clients from long portions for idle workers to train: a draw seldom meets all alike.
+        """Take clients from long portions, for idle workers to train.
 
-        The client itself stays where it lives, with its keys and its state; its update comes back
-        to it.
+        The client itself, with its keys and its state, stays in its own process; its update is returned to
+        that process.
         """
         loans: list[_Loan] = []
         lengths = [len(portion) for portion in portions]
@@ -252,7 +254,7 @@ class WorkerPool:
         self._waiting[self._pipes[worker]] += 1
 
     def _drain(self) -> None:
-        """Drop what an exchange that was broken off left unread: it answers nothing asked later."""
+        """Discard unread answers of an interrupted exchange, so that they answer no later request."""
         deque(self._collect(), maxlen=0)
 
     def _collect(self) -> Iterator[Delivery]:
@@ -266,7 +268,7 @@ class WorkerPool:
                 elif isinstance(reply, Answers):
                     yield from self._deliver(worker, reply)
                 else:
-                    raise LocalProtocolError("a worker gave an answer that was not asked for")
+                    raise LocalProtocolError("a worker sent an answer that was not requested")
 
     def _heard(self, worker: int) -> None:
         pipe = self._pipes[worker]
@@ -275,9 +277,9 @@ class WorkerPool:
             del self._waiting[pipe]
 
     def _return(self, trained: Trained) -> None:
-        """Hand a lent client's update to its own process, which has the client answer with it."""
+        """Give the update of a lent client to its own process, where the client answers with it."""
         loan = self._lent.get(trained.client)
-        if loan is None:  # its own process has failed meanwhile
+        if loan is None:  # the client's own process has failed meanwhile
             return
         update = {} if trained.update is None else {trained.client: trained.update}
         if not update:
@@ -297,7 +299,7 @@ class WorkerPool:
         return deliveries
 
     def _settle(self, clients: Sequence[int]) -> None:
-        """Tell who trained them that their own process has read the updates."""
+        """Tell the workers that trained these clients that the updates have been read."""
         for loan in [self._lent.pop(client) for client in clients if client in self._lent]:
             self._send(loan.worker, Taken())
 
@@ -309,7 +311,7 @@ class WorkerPool:
         self._receive(worker)
 
     def seen(self, client_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """What the probe of one client holds: its encoded update, before and after its noise."""
+        """The record of a client's probe: its encoded update, before and after its noise."""
         self._drain()
         worker = self._home[client_id]
         self._send(worker, See(client_id))

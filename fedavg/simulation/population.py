@@ -1,8 +1,7 @@
 """Many clients on one machine: enrolment, faults, and a transport that carries only bytes.
 
-The server's code never holds a client.  In one process (`InProcess`) or in several
-(`fedavg.simulation.pool.WorkerPool`) the parties live behind a transport; what crosses it is what would cross
-a network.
+The server's code never holds a client. The parties are behind a transport, in one process (`InProcess`) or in
+several (`fedavg.simulation.pool.WorkerPool`), and the transport carries the bytes that a network would carry.
 """
 
 from __future__ import annotations
@@ -55,8 +54,8 @@ class Population:
     Args:
         datasets: each client's own examples.
         faults: simulated drop-outs.
-        compute: where models are trained and scored, and in which precision.
-        unit: of labels that were brought to unit scale.
+        compute: device and precision of training and scoring.
+        unit: unit of labels that were scaled for training.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class Population:
         seed: int,
         store: ClientStore | None = None,
     ) -> None:
-        """Hand every client the plan, a model to train with and the secure sum's material."""
+        """Give every client the plan, a model to train with and the secure sum's material."""
         side = resolution.plan.secure_sum.client_side(material)
         kept = MemoryStore() if store is None else store
         bench = self._bench = Workbench(
@@ -99,15 +98,15 @@ class Population:
         }
 
     def train(self, client_id: int, dataset: Dataset, start: bytes) -> NDArray[np.float64] | None:
-        """Compute the update of a client that lives in another process; None when it cannot be done.
+        """Compute the update of a client in another process; None if that fails.
 
-        That client's own process then meets the same obstacle, and says what it is.
+        The client's own process then runs into the same error, and reports it.
         """
         if self._bench is None:
             raise LocalProtocolError("no client is equipped yet")
         personal = self._bench.resolution.plan.personalization
         if personal is not None and personal.head:
-            return None  # the body is trained under a head that only the client's own process has
+            return None  # the head that the body is trained under exists only in the client's own process
         try:
             told, (own, _) = decode(start), divided(self._bench, client_id, dataset)
             return train(self._bench, client_id, own, told) if type(told) is RoundStart else None
@@ -115,14 +114,14 @@ class Population:
             return None
 
     def train_together(self, outgoing: Mapping[int, Sequence[bytes]]) -> None:
-        """Where many clients are about to train a small model, train them at once; each answers later.
+        """Train many clients of a small model at once, where they are about to train; each answers later.
 
-        Whatever stands in the way shows again, and is told, when each client trains alone.
+        An error here is ignored, because it occurs again, and is reported, when each client trains alone.
         """
         bench, asked = self._bench, list(outgoing.items())
         if bench is None or len(asked) < 2 or not is_start(b"".join(asked[0][1][:1])):
             return
-        with contextlib.suppress(Exception):  # a user's data may raise anything
+        with contextlib.suppress(Exception):  # a user's data may raise any error
             start = decode(asked[0][1][0])
             clients = {
                 client: self._datasets[client]
@@ -134,14 +133,14 @@ class Population:
                     bench.trained[client] = (start.round, update)
 
     def take(self, client_id: int, round_index: int, update: NDArray[np.float64]) -> None:
-        """Give a client of this process the update that another one has computed for it."""
+        """Give a client of this process the update that another process has computed for it."""
         if self._bench is not None:
             self._bench.trained[client_id] = (round_index, update)
 
     def deliver(
         self, round_index: int, client_id: int, messages: Sequence[bytes], attempt: int = 0
     ) -> Delivery:
-        """Let one client answer; whatever it raises becomes its silence, with the reason noted."""
+        """Let one client answer; a client that raises counts as dropped out, and its error is recorded."""
         client = self._clients.get(client_id)
         if client is None:
             raise LocalProtocolError(f"client {client_id} does not live here or is not equipped")
@@ -168,14 +167,14 @@ class Population:
         return seat.silent
 
     def score(self, vector: NDArray[np.float32]) -> list[Score]:
-        """Let every client score the released model and its own: a simulation's privilege.
+        """Let every client score the released model and its own; only a simulation can do this.
 
         Args:
             vector: float32[d], the released model.
         """
         scores: list[Score] = []
         for client in self._clients.values():
-            with contextlib.suppress(Exception):  # a user's module and data may raise anything
+            with contextlib.suppress(Exception):  # a user's module and data may raise any error
                 score = client.score(vector)
                 scores += [] if score is None else [score]
         return scores
@@ -185,7 +184,7 @@ class Population:
         self._clients[client_id].probe = Probe()
 
     def seen(self, client_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """What the probe of one client holds: its encoded update, before and after its noise."""
+        """The record of a client's probe: its encoded update, before and after its noise."""
         probe = self._clients[client_id].probe
         if probe is None or probe.encoded is None or probe.noised is None:
             return None
@@ -197,8 +196,8 @@ class InProcess:
 
     Args:
         population: the clients.
-        model: the module that they train with, in turns.
-        layout: of its trained parameters.
+        model: the module that clients take turns to train with.
+        layout: layout of its trained parameters.
     """
 
     def __init__(self, population: Population, model: nn.Module, layout: Layout) -> None:

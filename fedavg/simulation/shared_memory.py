@@ -1,8 +1,8 @@
-"""Bytes that processes of one machine share in files without names, beside the pipes that tell them apart.
+"""Bytes that processes of one machine share in files without names; pipes carry their positions.
 
 A pipe copies a model in pieces of some ten kilobytes, with a change of process for each, and again for every
-client.  A file without a name needs no cleaning up: the system drops it with the last process that holds it,
-however that one ends.  (A named segment outlives a killed process, and /dev/shm is small in containers.)
+client.  A file without a name needs no cleaning up: the system deletes it when the last process that holds it
+ends, even after a crash.  (A named segment outlives a killed process, and /dev/shm is small in containers.)
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 __all__ = ["Board", "Boards", "Place", "receive_boards", "send_boards"]
 
-_INLINE = 4096  # bytes; shorter messages travel in the pipe itself
+_INLINE = 4096  # bytes; shorter messages are sent through the pipe itself
 _ALIGNED = 64
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where something lies: which board, at which byte, how many bytes."""
+    """Position of some bytes: number of the board, offset, and length."""
 
     board: int
     offset: int
@@ -62,18 +62,18 @@ class Board:
 
     @classmethod
     def create(cls) -> Board:
-        """Make an empty one."""
+        """Create an empty board."""
         if sys.platform == "linux":
             return cls(os.memfd_create("fedavg", os.MFD_CLOEXEC))
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()))
 
     def put(self, data: bytes | memoryview, number: int) -> Place:
-        """Append.
+        """Append bytes.
 
         Args:
             data: contiguous bytes.
-            number: which board this is to its readers.
+            number: number of this board, for its readers.
         """
         start = -(-self.end // _ALIGNED) * _ALIGNED
         rest, at = memoryview(data).cast("B"), start
@@ -86,7 +86,7 @@ class Board:
     def get(self, place: Place) -> bytes:
         """Read a copy."""
         data = os.pread(self.handle, place.length, place.offset)
-        while len(data) < place.length:  # the system reads two gigabytes at most at a time
+        while len(data) < place.length:  # one call of the system reads at most two gigabytes
             more = os.pread(self.handle, place.length - len(data), place.offset + len(data))
             if not more:
                 raise EOFError("a board is shorter than its place says")
@@ -94,11 +94,11 @@ class Board:
         return data
 
     def view(self) -> mmap.mmap:
-        """Map it; what is written through the mapping stays private to this process."""
+        """Map the file; writes through the mapping stay private to this process."""
         return mmap.mmap(self.handle, 0, access=mmap.ACCESS_COPY)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
@@ -108,8 +108,8 @@ class Boards:
     """All boards of a pool, by number; one of them is this process's own to write to.
 
     Args:
-        boards: the same in every process, in one order; empty where files cannot be passed on.
-        own: number of the one that this process writes.
+        boards: the same boards in every process, in one order; empty if files cannot be passed on.
+        own: number of the board that this process writes.
     """
 
     def __init__(self, boards: Sequence[Board], own: int) -> None:
@@ -118,24 +118,24 @@ class Boards:
         self._view: mmap.mmap | None = None
 
     def post(self, message: bytes) -> bytes | Place:
-        """Put a long message on the own board; a short one stays as it is."""
+        """Put a long message on this process's own board; return a short message unchanged."""
         if not self._boards or len(message) < _INLINE:
             return message
         return self._boards[self._own].put(message, self._own)
 
     def read(self, message: bytes | Place) -> bytes:
-        """A message, wherever it is."""
+        """Read a message from its board, or return it if it was sent directly."""
         return self._boards[message.board].get(message) if isinstance(message, Place) else message
 
     def deposit(self, array: NDArray[np.generic], board: int) -> bytes | Place:
-        """Put an array on a board for good; without boards, its bytes."""
+        """Put an array on a board permanently; without boards, return its bytes."""
         data = np.ascontiguousarray(array)
         return self._boards[board].put(data.data, board) if self._boards else data.tobytes()
 
     def array(
         self, place: bytes | Place, dtype: type[_Scalar], shape: Sequence[int]
     ) -> NDArray[_Scalar]:
-        """An array that was deposited: a view of the board, mapped once; writes to it stay private."""
+        """An array on a board, as a view that is mapped once; writes to it stay private."""
         if isinstance(place, bytes):
             return np.frombuffer(bytearray(place), dtype).reshape(shape)
         if self._view is None:
@@ -145,26 +145,26 @@ class Boards:
 
     @property
     def written(self) -> int:
-        """Bytes on the own board."""
+        """Number of bytes on this process's own board."""
         return self._boards[self._own].end if self._boards else 0
 
     def wipe(self) -> None:
-        """Start the own board anew; every reader must be done with it."""
+        """Empty this process's own board; all readers must be done with it."""
         if self._boards:
             self._boards[self._own].end = 0
 
     def close(self) -> None:
-        """Let go of all."""
+        """Close all boards."""
         for board in self._boards:
             board.close()
 
 
 def send_boards(pipe: Pipe, pid: int, boards: Sequence[Board]) -> None:
-    """Hand open files to another process."""
+    """Pass open files to another process."""
     for board in boards:
         reduction.send_handle(pipe, board.handle, pid)
 
 
 def receive_boards(pipe: Pipe, count: int) -> list[Board]:
-    """The far end of `send_boards`."""
+    """Receive the files that `send_boards` passes."""
     return [Board(reduction.recv_handle(pipe)) for _ in range(count)]

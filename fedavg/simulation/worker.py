@@ -1,6 +1,6 @@
-"""The far end of a pool's pipe: one process, its clients, one intra-op thread.
+"""The worker's side of a pool's pipe: one process with its clients and one intra-op thread.
 
-Identities are generated here and their private halves never leave.
+Identities are generated here, and their private keys never leave the process.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-_BATCH = 8  # answers that a worker gathers before it sends them
-_BOARD = 1 << 26  # bytes of answers that may lie unread
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
+_BATCH = 8  # number of answers that a worker sends at once
+_BOARD = 1 << 26  # largest number of unread bytes on the board
 
 
 class _Worker:
@@ -64,13 +64,13 @@ class _Worker:
         self._pipe = pipe
         self._boards = boards
         self._population: Population | None = None
-        self._untaken = 0  # batches and updates on the board that nobody has read yet
+        self._untaken = 0  # number of batches and updates on the board that have not been read yet
         self._later: deque[Request] = deque()
 
     def serve(self) -> None:
         with contextlib.suppress(
             EOFError, OSError
-        ):  # the main process has gone, or closed the pipe
+        ):  # the main process has ended, or closed the pipe
             while True:
                 request = self._later.popleft() if self._later else self._receive()
                 try:
@@ -141,7 +141,7 @@ class _Worker:
         for client, place in request.trained.items():
             update = np.frombuffer(self._boards.read(place), np.float64)
             population.take(client, request.round, update)
-        read: dict[Place | bytes, bytes] = {}  # one copy of what several clients are sent
+        read: dict[Place | bytes, bytes] = {}  # one copy of a message to several clients
         first = self._boards.read(request.outgoing[0][1][0])
         if is_start(first):
             place = request.outgoing[0][1][0]
@@ -172,7 +172,7 @@ class _Worker:
         self._send(Answers(batch, last=last))
 
     def _make_room(self, size: int, *, pending: bool) -> None:
-        """Wipe the board once everything on it has been read; wait for that when it is full."""
+        """Empty the board once everything on it has been read; wait for that when the board is full."""
         while self._untaken > 0 and self._boards.written + size > _BOARD:
             request = self._receive()
             if isinstance(request, Taken):
@@ -201,7 +201,7 @@ def _equip(population: Population, request: Equip) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let vectors be freed and taken again without asking the system for fresh pages each time."""
+    """Let vectors be freed and allocated without new pages from the system each time."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another libc has another allocator
             allocator = ctypes.CDLL(None)
@@ -213,9 +213,9 @@ def serve(pipe: Pipe, boards: int, own: int) -> None:
     """Run a worker until its pipe closes.
 
     Args:
-        pipe: to the pool.
-        boards: open files that it sends first.
-        own: number of the one that this process writes.
+        pipe: pipe to the pool.
+        boards: number of open files that the pool sends first.
+        own: number of the board that this process writes.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -1,9 +1,9 @@
-"""Contract suites for parts of one's own: inherit a class, say which part, and let pytest collect its tests.
+"""Contract suites for your own parts: inherit a class, return the part, and let pytest collect the tests.
 
-Each suite checks what this package relies on, over many sizes, and says what it cannot show.
+Each suite checks the properties that this package relies on, for many sizes, and states what it cannot show.
 
 Example:
-    In a test module of yours::
+    In one of your test modules::
 
         from fedavg.testing import SecureSumContract
 

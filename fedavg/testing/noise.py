@@ -1,4 +1,4 @@
-"""The contract of a noise: integers of the stated strength, drawn afresh, at a cost that is accounted."""
+"""The contract of a noise: independent integers of the stated strength, with an accounted cost."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SIGMAS = 5.5  # two-sided 3.8e-8 for one Gaussian comparison; each test makes a
 
 
 class NoiseContract:
-    """Tests of a noise: inherit it, and let `part` return yours at a noise multiplier of about 1.
+    """Tests of a noise: inherit it, and let `part` return your noise with a noise multiplier of about 1.
 
-    Statistical tests draw 200,000 integers, and fail for right noise with a probability below 1e-6 each.  The
-    suite cannot show that `event` states the true cost: compare it with a known answer.
+    Statistical tests draw 200,000 integers; each fails for correct noise with a probability below 1e-6.  The
+    suite cannot show that `event` states the true cost: compare that with a known answer.
     """
 
     sensitivity = Sensitivity(l2=500.0, l1=500.0 * math.sqrt(64), dimension=64)
-    """Of the updates whose cost is asked for, in grid units."""
+    """Sensitivity of the updates whose cost is computed, in grid units."""
 
     shares = Shares(honest_fraction=0.5, cap=20)
 
@@ -37,11 +37,11 @@ class NoiseContract:
         raise NotImplementedError
 
     def test_it_travels_in_a_plan(self) -> None:
-        """A plan with it has an identity and can be rebuilt elsewhere."""
+        """A plan with the noise has a digest and can be rebuilt in another process."""
         check_travels("noise", self.part())
 
     def test_draws_are_integers_of_the_stated_strength(self) -> None:
-        """Mean and variance, for a kurtosis of at most 3 + 1/σ²."""
+        """Check mean and variance, for a kurtosis of at most 3 + 1/σ²."""
         for stddev in (3.0, 50.0):
             drawn = self.part().sample(stddev, _DRAWS)
             require(drawn.dtype == np.int64 and drawn.shape == (_DRAWS,), "draws are int64[size]")
@@ -52,11 +52,11 @@ class NoiseContract:
             least, most = stddev**2 - _SIGMAS * spread, stddev**2 + 0.25 + _SIGMAS * spread
             inside = least < power < most  # rounding may add up to a quarter
             require(
-                inside, f"a standard deviation of {stddev:g} was asked, {math.sqrt(power):.4g} came"
+                inside, f"asked for a standard deviation of {stddev:g}, got {math.sqrt(power):.4g}"
             )
 
     def test_every_draw_is_fresh(self) -> None:
-        """Two draws have no correlation."""
+        """Two draws are not correlated."""
         one, other = (self.part().sample(50.0, _DRAWS).astype(np.float64) for _ in range(2))
         found = float((one * other).mean()) / 2500.0
         require(
@@ -76,7 +76,7 @@ class NoiseContract:
         )
 
     def test_more_noise_costs_less(self) -> None:
-        """The accountant takes the event; ε is positive, finite, and falls with the noise."""
+        """The accountant accepts the event; ε is positive and finite, and falls with the noise."""
         found: list[float] = []
         for multiplier in (1.0, 2.0, 4.0):
             noise = self.part().at(multiplier)
@@ -87,10 +87,11 @@ class NoiseContract:
         require(falls, f"epsilon is {found} at noise multipliers 1, 2 and 4")
 
     def test_the_guaranteed_variance_covers_the_claim(self) -> None:
-        """What honest survivors add is at least the claimed variance."""
+        """The honest survivors add at least the claimed variance."""
         noise = self.part()
         claimed = (noise.noise_multiplier * self.sensitivity.l2) ** 2
         require(noise.held_back >= 0, "`held_back` is negative")
         require(
-            guaranteed_variance(noise, self.sensitivity) >= claimed, "less than claimed is added"
+            guaranteed_variance(noise, self.sensitivity) >= claimed,
+            "less than the claimed variance is added",
         )

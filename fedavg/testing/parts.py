@@ -1,4 +1,4 @@
-"""What every registered part has to do: be told apart by its fields, and come back from bytes."""
+"""Requirements on every registered part: its fields identify it, and it can be rebuilt from bytes."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ def require(holds: bool, what: str) -> None:  # noqa: FBT001 - reads as a senten
     """Fail a test, under ``python -O`` as well.
 
     Raises:
-        AssertionError: it does not hold.
+        AssertionError: the condition does not hold.
     """
     if not holds:
         raise AssertionError(what)
 
 
 def check_travels(field: Literal["secure_sum", "noise", "stages"], value: object) -> None:
-    """A plan with the part has an identity, and worker processes can rebuild it.
+    """Check that a plan with the part has a digest, and that worker processes can rebuild it.
 
     Args:
-        field: the plan's field that it fills.
+        field: field of the plan that holds the part.
         value: the part, or a tuple of stages.
 
     Raises:
-        AssertionError: another plan comes back.
-        PlanError: a class that is not registered, or fields that cannot be written.
+        AssertionError: the rebuilt plan is another one.
+        PlanError: the class is not registered, or a field cannot be written.
     """
     for part in value if isinstance(value, tuple) else (value,):
         check_registered(part)
@@ -50,5 +50,5 @@ def check_travels(field: Literal["secure_sum", "noise", "stages"], value: object
     fields[field] = value
     plan = Plan(**fields)
     back = plan_from_bytes(plan_to_bytes(plan))
-    require(back == plan, f"{value!r} comes back from its bytes as {getattr(back, field)!r}")
-    require(canonical(back) == canonical(plan), f"{value!r} has two identities")
+    require(back == plan, f"{value!r} is rebuilt from its bytes as {getattr(back, field)!r}")
+    require(canonical(back) == canonical(plan), f"{value!r} has two canonical forms")

@@ -1,4 +1,4 @@
-"""The contract of a secure sum: bit-identical integers, equal to the plain sum, whoever falls silent."""
+"""The contract of a secure sum: its integers equal those of the plain sum, for any set of drop-outs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["REFUSALS", "SecureSumContract", "play", "spec_for"]
 
 REFUSALS = (FedAvgError, SecAggError, HeError)
-"""What a sum may raise for a round that cannot be summed."""
+"""Errors that a secure sum may raise for a round that cannot be summed."""
 
 _CONTEXT = b"contract suite, one round......"
 _IDENTITIES: list[Identity] = []
@@ -47,13 +47,13 @@ def play(
     silent_from: Mapping[int, int] | None = None,
     record: list[tuple[int, bytes, bool]] | None = None,
 ) -> SumResult:
-    """Play all roles of one sum; only bytes pass between them.
+    """Run all roles of one sum; they exchange bytes only.
 
     Args:
-        secure_sum: any.
+        secure_sum: any secure sum.
         vectors: client id to int64[d].
         spec: see `spec_for`.
-        silent_from: client id to the number of the message from which on it does not answer; 0 is the first.
+        silent_from: client id to the number, from 0, of the first message that it does not answer.
         record: filled with (sender, message, whether the server was collecting vectors).
     """
     while len(_IDENTITIES) < min(64, len(vectors)):
@@ -101,14 +101,14 @@ def _total(vectors: Mapping[int, NDArray[np.int64]], who: Sequence[int]) -> NDAr
 
 
 class SecureSumContract:
-    """Tests of a secure sum: inherit it, and let `part` return yours.
+    """Tests of a secure sum: inherit it, and let `part` return your secure sum.
 
-    The suite checks sums, sizes, refusals and what the sum says of itself.  It cannot show that a sum hides
-    updates: that takes an argument about the protocol, and attacks.
+    The suite checks sums, sizes, refusals and the statements of the sum about itself.  It cannot show that a
+    sum hides updates: that needs an argument about the protocol, and attacks.
     """
 
     cohorts: tuple[int, ...] = (5, 9, 16)
-    """Rosters to sum over; each is raised to the sum's smallest cohort."""
+    """Sizes of the rosters; each is raised to the sum's smallest cohort."""
 
     def part(self) -> SecureSum:
         """Return the sum to test."""
@@ -119,11 +119,11 @@ class SecureSumContract:
         return sorted({max(n, least) for n in self.cohorts})
 
     def test_it_travels_in_a_plan(self) -> None:
-        """A plan with it has an identity and can be rebuilt elsewhere."""
+        """A plan with the sum has a digest and can be rebuilt in another process."""
         check_travels("secure_sum", self.part())
 
     def test_sums_are_exact(self) -> None:
-        """At lengths around powers of two, for several cohorts, at the bound as well."""
+        """Check lengths around powers of two, several cohorts, and vectors at the bound."""
         for n in self._rosters():
             for length in (1, 2, 3, 255, 257):
                 vectors = _vectors(n, length, 2**19 - 1, length)
@@ -136,7 +136,7 @@ class SecureSumContract:
                 require(everyone, "a client that answered is missing from the survivors")
 
     def test_sums_reduce_modulo_a_power_of_two(self) -> None:
-        """Under differential privacy nothing overflows: sums are modulo 2^b, centred."""
+        """Under differential privacy nothing overflows: sums are reduced modulo 2^b and centred."""
         for bits in (2, 17, 31):
             vectors = _vectors(self._rosters()[0], 65, 2**40, bits)
             found = play(self.part(), vectors, spec_for(vectors, ring_bits=bits))
@@ -144,7 +144,7 @@ class SecureSumContract:
             require(np.array_equal(found.total, expected), f"the sum modulo 2^{bits} differs")
 
     def test_silent_clients_leave_the_sum_of_the_others(self) -> None:
-        """As many as the sum promises to bear may never answer."""
+        """The sum tolerates the promised number of drop-outs."""
         secure_sum, n = self.part(), self._rosters()[-1]
         vectors = _vectors(n, 50, 1000, 1)
         gone = sorted(vectors)[
@@ -153,11 +153,13 @@ class SecureSumContract:
         spec = spec_for(vectors, max_abs=1000)
         found = play(secure_sum, vectors, spec, silent_from=dict.fromkeys(gone, 0))
         left = [client for client in sorted(vectors) if client not in gone]
-        require(list(found.survivors) == left, f"{len(gone)} of {n} fell silent, as is promised")
+        require(
+            list(found.survivors) == left, f"{len(gone)} of {n} dropped out, as the sum tolerates"
+        )
         require(np.array_equal(found.total, _total(vectors, left)), "the others' sum is not exact")
 
     def test_too_few_survivors_give_no_sum(self) -> None:
-        """Below `min_survivors` the server gets nothing."""
+        """With fewer than `min_survivors` the server gets no sum."""
         secure_sum, n = self.part(), self._rosters()[-1]
         least = secure_sum.min_survivors(n)
         if least < 1:
@@ -171,25 +173,27 @@ class SecureSumContract:
         raise AssertionError(f"{least - 1} survivors of {n} gave a sum; {least} are the fewest")
 
     def test_an_input_beyond_the_bound_is_refused(self) -> None:
-        """At its client, before anything leaves."""
+        """The client refuses it, before it sends anything."""
         vectors = _vectors(self._rosters()[0], 5, 10, 3)
         vectors[1][2] = 11
         try:
             play(self.part(), vectors, spec_for(vectors, max_abs=10))
         except REFUSALS:
             return
-        raise AssertionError("a coordinate of 11 was taken where 10 is the bound")
+        raise AssertionError("a coordinate of 11 was accepted although the bound is 10")
 
     def test_the_server_says_when_vectors_leave(self) -> None:
-        """`collecting` holds while the uploads arrive: on it hangs whose update counts as sent."""
+        """`collecting` holds while uploads arrive, since it decides which updates count as sent."""
         record: list[tuple[int, bytes, bool]] = []
         vectors = _vectors(self._rosters()[0], 50, 1000, 4)
         play(self.part(), vectors, spec_for(vectors, max_abs=1000), record=record)
         senders = {party for party, _, collecting in record if collecting}
-        require(senders == set(vectors), f"vectors left {sorted(senders)}, and all were summed")
+        require(
+            senders == set(vectors), f"vectors of {sorted(senders)} were sent, and all were summed"
+        )
 
     def test_what_it_says_of_itself(self) -> None:
-        """`uploaded` shows a client's own numbers exactly where `hides_updates` is False."""
+        """`uploaded` shows a client's own numbers if and only if `hides_updates` is False."""
         secure_sum, record = self.part(), list[tuple[int, bytes, bool]]()
         vectors = _vectors(self._rosters()[0], 200, 10**6, 5)
         play(secure_sum, vectors, spec_for(vectors, max_abs=10**6), record=record)
@@ -199,7 +203,7 @@ class SecureSumContract:
             numbers = secure_sum.uploaded(message) if party in vectors else None
             if numbers is not None:
                 shown[party] = numbers
-        require(shown.keys() == vectors.keys(), "`uploaded` knows no client's upload")
+        require(shown.keys() == vectors.keys(), "`uploaded` recognises no upload of some client")
         clear = sum(
             np.isin(vectors[client], shown[client].astype(np.int64)).mean() > 0.5
             for client in shown

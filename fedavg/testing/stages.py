@@ -1,4 +1,4 @@
-"""The contract of an update stage: lengths that its two halves agree on, and memory that it declares."""
+"""The contract of an update stage: lengths on which both halves agree, and declared state."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["UpdateStageContract"]
 
 
 class UpdateStageContract:
-    """Tests of a stage: inherit it, and let `part` return yours.
+    """Tests of a stage: inherit it, and let `part` return your stage.
 
-    The suite runs both halves without a federation.  It cannot show what a stage does to sensitivity beyond
-    the length that it declares.
+    The suite runs both halves without a federation.  It cannot show how a stage changes the sensitivity,
+    beyond the length that it declares.
     """
 
     training = LocalTraining(lr=0.1)
-    """How the clients train; the stage has to go with it."""
+    """Training at the clients; the stage must work with it."""
 
     lengths: tuple[int, ...] = (1, 7, 64)
 
@@ -50,18 +50,18 @@ class UpdateStageContract:
         return np.linspace(-1.0, 1.0, length + 1)[1:]
 
     def test_it_travels_in_a_plan(self) -> None:
-        """A plan with it has an identity and can be rebuilt elsewhere."""
+        """A plan with the stage has a digest and can be rebuilt in another process."""
         check_travels("stages", (self.part(),))
 
     def test_clients_send_the_declared_length(self) -> None:
-        """`sent_length` is what `sent` returns, in every round."""
+        """`sent` returns vectors of the length `sent_length`, in every round."""
         for length in self.lengths:
             for index in range(3):
                 sent = self._half(length, index).sent(self._update(length))
                 declared = self.part().sent_length(length, self.training)
                 require(
                     sent.shape == (declared,),
-                    f"{sent.size} numbers of {declared} declared were sent",
+                    f"{sent.size} numbers were sent, but {declared} were declared",
                 )
                 require(bool(np.isfinite(sent).all()), "what is sent is not finite")
 
@@ -81,7 +81,7 @@ class UpdateStageContract:
                 )
 
     def test_arguments_are_left_as_they_were(self) -> None:
-        """Updates and states are values."""
+        """Updates and states are not modified in place."""
         stage = self.part()
         for length in self.lengths:
             update, state = self._update(length), stage.init(length)
@@ -96,7 +96,7 @@ class UpdateStageContract:
             require(unchanged, "`received` changes the server's state in place")
 
     def test_memory_is_declared(self) -> None:
-        """A client keeps something exactly if `remembers`, and it can go on from that."""
+        """A client keeps a state if and only if `remembers` is true, and a later round can use it."""
         stage = self.part()
         for length in self.lengths:
             half = self._half(length)
@@ -112,7 +112,7 @@ class UpdateStageContract:
             require(bool(np.isfinite(again).all()), "the second round is not finite")
 
     def test_corrections_are_declared(self) -> None:
-        """There is a correction of every gradient exactly if `corrects`."""
+        """Gradients are corrected if and only if `corrects` is true."""
         for length in self.lengths:
             found = self._half(length).correction
             require(
@@ -122,7 +122,7 @@ class UpdateStageContract:
                 require(found.shape == (length,), "a correction is float64[length]")
 
     def test_a_broken_broadcast_is_refused(self) -> None:
-        """Where the server broadcasts something, a client takes none that is missing or short."""
+        """A client refuses a broadcast that is missing or too short, if the server broadcasts anything."""
         stage = self.part()
         extra = stage.broadcast(stage.init(64))
         for given in () if extra is None else (None, extra[:-1]):
@@ -131,5 +131,5 @@ class UpdateStageContract:
             except LocalProtocolError:
                 continue
             raise AssertionError(
-                f"a broadcast of {None if given is None else len(given)} bytes was taken"
+                f"a broadcast of {None if given is None else len(given)} bytes was accepted"
             )

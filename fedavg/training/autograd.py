@@ -1,7 +1,7 @@
-"""Local training of any module: autograd, one step after the other, or a loop of one's own.
+"""Local training of any module by autograd, with this package's steps or with a loop of the user's own.
 
-Whatever a module, a loss, a step or a loop of somebody else's raises becomes a `DataError` that says where it
-happened; the cause is attached.
+Any error in a user's module, loss, step or loop becomes a `DataError` that names the place; the original
+error is its cause.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["blamed", "number_of_outputs", "outputs_of", "train_by_autograd"]
 
 _HALF = (torch.float16, torch.bfloat16)
-_FIRST_SCALE, _LEAST_SCALE = 2.0**16, 1.0  # of a float16 loss, as torch.amp.GradScaler begins
-_GROWS_AFTER = 2000  # steps without an overflow
+_FIRST_SCALE, _LEAST_SCALE = (
+    2.0**16,
+    1.0,
+)  # of a float16 loss; torch.amp.GradScaler starts with the first
+_GROWS_AFTER = 2000  # steps without an overflow, after which the factor grows
 
 
 def train_by_autograd(job: TrainingJob) -> NDArray[np.float64]:
-    """`fedavg.training.loop.local_update` of any module."""
+    """See `fedavg.training.loop.local_update`; this works for any module."""
     job.compute.place(job.model)
     job.layout.load_vector(job.model, job.start)
     before = {name: _bits(buffer) for name, buffer in job.model.named_buffers()}
@@ -47,14 +50,14 @@ def train_by_autograd(job: TrainingJob) -> NDArray[np.float64]:
     _check_buffers(job.model, before)
     if job.training.custom and _frozen(job.model) != frozen:
         raise PlanError(
-            "a training step or client loop of your own changed parameters that are frozen or stay at the "
-            "client: it may change those that require gradients only"
+            "your own training step or client loop changed parameters that are frozen or stay at the "
+            "client: it may change only parameters that require gradients"
         )
     return trained
 
 
 def _frozen(model: nn.Module) -> dict[str, bytes]:
-    """The bytes of what is not trained."""
+    """The bytes of all parameters that are not trained."""
     return {
         name: _bits(part).numpy().tobytes()
         for name, part in model.named_parameters()
@@ -63,7 +66,7 @@ def _frozen(model: nn.Module) -> dict[str, bytes]:
 
 
 def _own_loop(job: TrainingJob, seed: int) -> NDArray[np.float64]:
-    """Let the plan's loop train the module; what it moved is measured here."""
+    """Let the plan's loop train the module; the change of the parameters is measured here."""
     before = job.layout.flatten(job.model)
     data = Examples(*_on_device(job), job.loss)
     device = job.compute.torch_device
@@ -73,7 +76,7 @@ def _own_loop(job: TrainingJob, seed: int) -> NDArray[np.float64]:
         job.training.loop(job.model, data, told)
     if {name: part.shape for name, part in job.model.named_parameters()} != shapes:
         raise PlanError(
-            "the client loop added, removed or reshaped parameters: it may change their values only"
+            "the client loop added, removed or reshaped parameters: it may change only their values"
         )
     return np.subtract(job.layout.flatten(job.model), before)
 
@@ -86,7 +89,7 @@ def _on_device(job: TrainingJob) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
 
 
 def _steps(job: TrainingJob) -> NDArray[np.float64]:
-    """Our own steps; half-precision parameters have float32 copies, in which small steps are not lost."""
+    """This package's own steps; half-precision parameters have float32 copies, to keep small steps."""
     held = dict(job.model.named_parameters())
     parameters = [held[name] for name in job.layout.names]
     moved = _exact(job, parameters)
@@ -109,7 +112,7 @@ def _steps(job: TrainingJob) -> NDArray[np.float64]:
 
 
 def _exact(job: TrainingJob, parameters: Sequence[nn.Parameter]) -> list[torch.Tensor]:
-    """What steps move: the parameters themselves, or float32 copies where those are in half precision."""
+    """The tensors that steps change: the parameters, or float32 copies of those in half precision."""
     if not any(part.dtype in _HALF for part in parameters):
         return [part.data for part in parameters]
     starts = job.layout.unflatten(job.start).values()
@@ -126,7 +129,7 @@ def _like(parts: dict[str, torch.Tensor], others: Sequence[torch.Tensor]) -> lis
 def _ready(
     gradients: Sequence[torch.Tensor | None], moved: Sequence[torch.Tensor], scale: float
 ) -> list[torch.Tensor | None]:
-    """Gradients that a step may overwrite: of the right type, unscaled, and no two in one memory."""
+    """Gradients that a step may overwrite: of the right type, unscaled, and in separate memory."""
     ready: list[torch.Tensor | None] = []
     seen: set[int] = set()
     for part, own in zip(gradients, moved, strict=True):
@@ -145,10 +148,10 @@ def _ready(
 
 
 class _Scale:
-    """The factor of a float16 loss, so that small gradients do not vanish: halved when one overflows.
+    """The factor of a float16 loss, which keeps small gradients from vanishing; halved at an overflow.
 
     Args:
-        on: whether there is one; else it is 1.
+        on: whether the loss is scaled; otherwise the factor is 1.
     """
 
     def __init__(self, *, on: bool) -> None:
@@ -156,7 +159,7 @@ class _Scale:
         self._on, self._calm = on, 0
 
     def takes(self, gradients: Sequence[torch.Tensor | None]) -> bool:
-        """Whether a step can be taken; an overflow leaves it out and halves the factor."""
+        """Whether a step can be taken; after an overflow the step is skipped and the factor halved."""
         if not self._on:
             return True
         if all(bool(torch.isfinite(part).all()) for part in gradients if part is not None):
@@ -165,13 +168,13 @@ class _Scale:
                 self.value *= 2
             return True
         if self.value <= _LEAST_SCALE:
-            return True  # then it is the model that diverges, and its NaN is refused by name
+            return True  # the model itself diverges, and its NaN is refused later with a message
         self.value, self._calm = self.value / 2, 0
         return False
 
 
 def _batches(job: TrainingJob) -> Iterator[Batch]:
-    """The batches of all steps, on the device; the generator of dropout is left alone."""
+    """The batches of all steps, on the device; dropout's random generator is not used."""
     device, weights = job.compute.torch_device, job.weights
     labels = torch.from_numpy(job.dataset.labels)
     rows = torch.arange(len(labels)) if weights is not None else None
@@ -191,7 +194,7 @@ def _gradients(
     *,
     first: bool,
 ) -> list[torch.Tensor | None]:
-    """The gradient of a batch's loss times `scale`; sparse ones are made dense, since updates are."""
+    """The gradient of a batch's loss times `scale`; sparse gradients become dense, as updates are."""
     with blamed(batch):
         with job.compute.autocast():
             if job.training.step is None:
@@ -201,11 +204,11 @@ def _gradients(
                 loss = job.training.step(job.model, batch)
         if loss.numel() != 1:
             raise PlanError(
-                f"a training step returns one number to descend, not a tensor of shape {list(loss.shape)}"
+                f"a training step must return one number to minimise, not shape {list(loss.shape)}"
             )
         if not loss.requires_grad:
             raise PlanError(
-                "the loss does not depend on any parameter that is trained, so that nothing would be "
+                "the loss does not depend on any parameter that is trained, so nothing would be "
                 "learnt: check for torch.no_grad, .detach() and .item() in the model, and for frozen "
                 "parameters"
             )
@@ -221,29 +224,29 @@ def _gradients(
 
 
 def outputs_of(model: nn.Module, batch: Batch, labels: NDArray[np.generic] | None) -> torch.Tensor:
-    """A model's outputs for a batch, float[n, k], in float32 at least.
+    """A model's outputs for a batch, float[n, k], at least in float32.
 
     Args:
-        model: to be asked.
+        model: the model.
         batch: the examples.
-        labels: what the number of outputs is checked against; None where that has been done.
+        labels: labels against which the number of outputs is checked; None if that was done before.
 
     Raises:
-        DataError: outputs of another shape, or labels that the loss is not defined for.
+        DataError: the outputs have another shape, or the loss is not defined for the labels.
     """
     outputs = model(batch.features)
     count = len(batch.labels)
     if not isinstance(outputs, torch.Tensor):
         raise DataError(
             f"the model returns a {type(outputs).__name__}, not a tensor of outputs [n, k]: wrap it in a "
-            "module whose forward picks that tensor, or give a training step of your own"
+            "module whose forward returns that tensor, or give your own training step"
         )
     if tuple(outputs.shape) == (count,):
         outputs = outputs[:, None]
     if outputs.ndim != 2 or len(outputs) != count:
         raise DataError(
-            f"the model gave outputs of shape {list(outputs.shape)} for {count} examples; a loss takes "
-            "[n, k]. Wrap the model, or give a training step of your own"
+            f"the model gave outputs of shape {list(outputs.shape)} for {count} examples, but a loss needs "
+            "[n, k]. Wrap the model, or give your own training step"
         )
     if labels is not None:
         batch.loss.check(labels, outputs.shape[1])
@@ -252,10 +255,10 @@ def outputs_of(model: nn.Module, batch: Batch, labels: NDArray[np.generic] | Non
 
 @torch.no_grad()
 def number_of_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> int:
-    """How many outputs a model has, by asking it about an example or two.
+    """Number of outputs of a model, found by running it on one or two examples.
 
     Raises:
-        DataError: the model does not take the examples, or has no outputs [n, k].
+        DataError: the model does not accept the examples, or its outputs have no shape [n, k].
     """
     compute.place(model)
     few = dataset.subset(np.arange(min(len(dataset), 2)))
@@ -267,13 +270,13 @@ def number_of_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> i
 
 @contextlib.contextmanager
 def blamed(what: Batch | str) -> Generator[None]:
-    """Turn what somebody else's code raises into a `DataError` that says whose it is.
+    """Turn errors in a user's code into a `DataError` that names the code.
 
     Args:
-        what: the batch that the model has been given, or whose code it is.
+        what: the batch that the model was given, or a name of the code.
 
     Raises:
-        DataError: in place of any error that is not ours.
+        DataError: in place of any error that this package did not raise itself.
     """
     try:
         yield
@@ -314,9 +317,9 @@ def _check_buffers(model: nn.Module, before: dict[str, torch.Tensor]) -> None:
         if old is None or new is None or not torch.equal(old, new):
             owner = model.get_submodule(name.rpartition(".")[0])
             raise PlanError(
-                f"training changed the buffer {name!r} of {type(owner).__name__}, which is no parameter: "
-                "it would leave the client neither clipped nor averaged. Use a layer without such state "
+                f"training changed the buffer {name!r} of {type(owner).__name__}, which is not a parameter: "
+                "it would be sent neither clipped nor averaged. Use a layer without such state "
                 "(GroupNorm or LayerNorm for BatchNorm, no spectral norm, no moving averages or counters); "
-                "a BatchNorm whose statistics are only to be read stays as it is when you call .eval() on "
-                "it and freeze its parameters"
+                "if a BatchNorm's statistics are only to be read, call .eval() on it and freeze its "
+                "parameters"
             )

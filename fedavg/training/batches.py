@@ -1,4 +1,4 @@
-"""Examples in the order in which a client's steps use them."""
+"""A client's examples, in the order in which its steps use them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["aligned", "served"]
 
-_ALIGNED = 64  # bytes at whose multiples products round alike, whatever process holds the examples
-_GATHERED = 256  # examples copied at a time: small enough to stay in cache beside the weights
+_ALIGNED = 64  # bytes; at multiples of this, products round in the same way in every process
+_GATHERED = 256  # examples copied at a time: few enough to stay in the cache beside the weights
 
 
 def aligned(examples: torch.Tensor) -> torch.Tensor:
-    """Return the same numbers where products round alike in every process, as a copy if need be.
+    """Return the same numbers in memory where products round alike in every process; copy if needed.
 
     MKL chooses its kernels by alignment.  torch's own memory begins at multiples of 64 bytes; numpy's begins
     at multiples of 16, and at which of them differs from process to process.

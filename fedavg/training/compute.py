@@ -1,7 +1,7 @@
-"""Where a model is trained and scored, and in which precision.
+"""The device on which a model is trained and scored, and the precision.
 
-Only models and examples move to a device.  Updates come back to the CPU as float64; clipping, noise, encoding
-and the protocol never leave it, and no privacy claim depends on what stands here.
+Only models and examples move to a device. Updates return to the CPU as float64. Clipping, noise, encoding and
+the protocol stay on the CPU, and no privacy claim depends on the settings here.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Compute:
     """A device and a precision.
 
     Args:
-        device: "cpu", "cuda", "mps", or "auto" for the first of cuda, mps and cpu that is there.  "cuda:1"
+        device: "cpu", "cuda", "mps", or "auto" for the first available of cuda, mps and cpu.  "cuda:1"
             names one of several.
-        precision: "float32", or mixed precision: with "bfloat16" and "float16", `torch.autocast` runs the
-            operations of the model that bear it in that type, and parameters, losses and steps stay in
+        precision: "float32", or mixed precision. With "bfloat16" and "float16", `torch.autocast` runs those
+            operations of the model in that type that allow it; parameters, losses and steps stay in
             float32.
 
     Raises:
-        ConfigError: an unknown device or precision, or a device that this machine does not have.
+        ConfigError: the device or precision is unknown, or this machine does not have the device.
 
     Example:
         >>> Compute("cpu").torch_device, Compute().mixed
@@ -62,8 +62,8 @@ class Compute:
             object.__setattr__(self, "device", _best())
         elif kind != "cpu" and not _is_there(kind):
             raise ConfigError(
-                f"device {self.device!r} is not to be had: torch {torch.__version__} finds no {kind} here; "
-                "choose 'auto', which takes what there is, or 'cpu'"
+                f"device {self.device!r} is not available: torch {torch.__version__} finds no {kind} here; "
+                "choose 'auto', which takes the best available device, or 'cpu'"
             )
 
     @property
@@ -78,7 +78,7 @@ class Compute:
 
     @property
     def plain(self) -> bool:
-        """Whether this is the CPU in float32, which fast paths are written for."""
+        """Whether this is the CPU in float32, which the fast paths need."""
         return self.torch_device.type == "cpu" and not self.mixed
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -89,15 +89,15 @@ class Compute:
         return torch.autocast(self.torch_device.type, dtype=kind)
 
     def place(self, model: nn.Module) -> None:
-        """Move a module to the device, in place; nothing happens when it is there."""
+        """Move a module to the device, in place, if it is not there yet."""
         if self.torch_device.type != "cpu" or any(not part.is_cpu for part in model.parameters()):
             model.to(self.torch_device)
 
     @contextlib.contextmanager
     def seeded(self, seed: int) -> Generator[None]:
-        """Seed torch's generators for a while: dropout then follows a public seed.
+        """Seed torch's generators temporarily, so that dropout follows a public seed.
 
-        Afterwards the generators of the CPU and of the device are as they were.
+        Afterwards the generators of the CPU and of the device have their former states.
         """
         device = self.torch_device
         held = [] if device.type == "cpu" else [device]
@@ -121,14 +121,14 @@ CPU = Compute()
 
 @contextlib.contextmanager
 def in_mode(model: nn.Module, *, training: bool) -> Generator[None]:
-    """Put a module into training or evaluation mode for a while.
+    """Temporarily put a module into training or evaluation mode.
 
-    A part that was put into evaluation mode by its owner, inside of a module in training mode, stays in it:
-    that is how layers are frozen whose statistics are only read.
+    If its owner put a part into evaluation mode, inside of a module in training mode, the part stays in that
+    mode: owners freeze layers in this way, so that their statistics are only read.
 
     Args:
-        model: as its owner left it; its modes are restored afterwards.
-        training: whether to train it.
+        model: a module with the modes that its owner chose; they are restored afterwards.
+        training: whether to switch to training mode.
     """
     before = [(part, part.training) for part in model.modules()]
     held = [part for part, was in before if not was] if model.training else []

@@ -1,4 +1,4 @@
-"""Parts of a module that are trained by themselves: some of its tensors, or a narrower module of its kind."""
+"""Parts of a module that are trained separately: some of its tensors, or a narrower module of its kind."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ __all__ = ["Narrowable", "check_layers", "check_narrowable", "held_still", "narr
 
 
 class Narrowable(Protocol):
-    """A module that can make a narrower one of its kind, as rolling blocks need it.
+    """A module that can construct a narrower one of its kind, which rolling blocks require.
 
     The narrower module has the same inputs, outputs and names of parameters, and fewer hidden units.
     """
 
     def narrowed(self, widths: Sequence[int]) -> nn.Module:
-        """Return a module with these numbers of hidden units, inputs first; its values do not matter."""
+        """Return a module with these numbers of units, inputs first; its parameters' values do not matter."""
         ...
 
 
 def _uncuttable(model: nn.Module) -> PlanError:
     return PlanError(
-        f"rolling blocks need a model that can be made narrower, and {type(model).__name__} has no method "
+        f"rolling blocks need a model that can be made narrower, but {type(model).__name__} has no method "
         "narrowed(widths); the built-in 'mlp', '2nn' and 'cnn' have one. Or choose kind 'layers', which cuts "
         "any model"
     )
 
 
 def narrowed(model: nn.Module, widths: Sequence[int]) -> nn.Module:
-    """Return the narrower module on the CPU, its parameters not yet set.
+    """Return the narrower module on the CPU, with uninitialised parameters.
 
     Args:
         model: the whole module, a `Narrowable`.
-        widths: hidden units, inputs first.
+        widths: numbers of units, inputs first.
 
     Raises:
         PlanError: the module is not `Narrowable`.
@@ -55,26 +55,26 @@ def narrowed(model: nn.Module, widths: Sequence[int]) -> nn.Module:
 
 
 def check_narrowable(model: nn.Module, shapes: tuple[tuple[int, ...], ...]) -> None:
-    """Refuse a module that rolling blocks of these shapes cannot be cut from.
+    """Refuse a module from which rolling blocks of these shapes cannot be cut.
 
     Raises:
-        PlanError: it is not `Narrowable`, some of it is frozen, or its parameters have other shapes.
+        PlanError: the module is not `Narrowable`, is partly frozen, or has parameters of other shapes.
     """
     if not callable(getattr(model, "narrowed", None)):
         raise _uncuttable(model)
     if not all(part.requires_grad for part in model.parameters()):
         raise PlanError(
-            "rolling blocks cut all layers alike and some of this model are frozen: choose kind "
-            "'layers', or train all of it"
+            "rolling blocks cut all layers alike, but some layers of this model are frozen: choose kind "
+            "'layers', or train all of them"
         )
     _check_same(shapes == Layout.of(model).shapes)
 
 
 def check_layers(model: nn.Module, names: Collection[str]) -> None:
-    """Refuse a module whose trained tensors are not the ones that were dealt into blocks.
+    """Refuse a module whose trained tensors are not those of the blocks.
 
     Raises:
-        PlanError: other names, or another order.
+        PlanError: the names or their order differ.
     """
     _check_same(tuple(names) == Layout.of(model).names)
 
@@ -86,7 +86,7 @@ def _check_same(same: bool) -> None:  # noqa: FBT001 - private
 
 @contextlib.contextmanager
 def held_still(model: nn.Module, names: Collection[str]) -> Generator[None]:
-    """Compute no gradients of these parameters, and none below the lowest of the others."""
+    """Switch off gradients of these parameters, so that none are computed below the lowest trained one."""
     still = [part for name, part in model.named_parameters() if name in names]
     for part in still:
         part.requires_grad_(False)

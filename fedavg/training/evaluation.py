@@ -1,4 +1,4 @@
-"""How a model is scored on held-out examples."""
+"""Scores of a model on held-out examples."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Unit: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 """Centre and scale of numbers that were brought to unit scale, a column each; ((), ()) leaves them."""
 
 _EVALUATION_BATCH = 2048
-_FEW_OUTPUTS = 1024  # up to here predictions are computed in float64
+_FEW_OUTPUTS = 1024  # largest number of outputs for which predictions are computed in float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Evaluation:
     """A model's figures on held-out examples.
 
     Args:
-        loss: weighted mean of the plan's loss, in float64; None where a function of one's own scores.
-        figures: of the metrics asked for; the headline comes first.
-        examples: how many there are.
+        loss: weighted mean of the plan's loss, in float64; None when a user's own function scores.
+        figures: figures of the chosen metrics; the headline comes first.
+        examples: number of examples.
     """
 
     loss: float | None
@@ -60,29 +60,28 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float | None:
-        """The figure of that name, if it was asked for."""
+        """The accuracy, if it was chosen."""
         return next((figure.value for figure in self.figures if figure.name == "accuracy"), None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scoring:
-    """How models are scored.
+    """Metrics, headline, loss and device for scoring models.
 
     Args:
-        metrics: computed after every round, beside the headline: names ("roc_auc"), import paths, functions
-            of labels and predictions, or metrics (`fedavg.metrics.metric_of`).
-        headline: the figure that stands first; None takes accuracy for classes, the AUC where one class has
-            more than 80 % of the evaluation rows, the RMSE for numbers, and the average precision for several
-            labels.
+        metrics: metrics computed after every round, beside the headline: names ("roc_auc"), import paths,
+            functions of labels and predictions, or metrics (`fedavg.metrics.metric_of`).
+        headline: the first figure. None takes accuracy for classes, the AUC where one class has more than
+            80 % of the evaluation rows, the RMSE for numbers, and the average precision for several labels.
         public_rows: whether the evaluation rows are public.  If they are not, no figure on them is covered
             by the run's epsilon.
-        label_centre, label_scale: of numbers that were brought to unit scale for training, a column each:
-            figures are then of prediction·scale + centre, in the labels' own unit.  () leaves them.
-        loss: the plan's; None takes the one that fits the labels.
+        label_centre, label_scale: for labels that were scaled for training, one number a column. Figures are
+            then computed for prediction·scale + centre, in the labels' own unit.  () for unscaled labels.
+        loss: the plan's loss; None takes the one that fits the labels.
         compute: device and precision.
 
     Raises:
-        ConfigError: something that is no metric.
+        ConfigError: an entry is no metric.
 
     Example:
         >>> [metric.name for metric in Scoring(("roc_auc", "calibration-error")).metrics]
@@ -105,10 +104,10 @@ class Scoring:
             object.__setattr__(self, "headline", metric_of(self.headline))
 
     def on(self, dataset: Dataset) -> list[Metric]:
-        """The metrics for these examples, the headline first; accuracy is always among those of classes.
+        """The metrics for these examples, the headline first; for classes they include accuracy.
 
         Raises:
-            ConfigError: a metric that is not defined for labels of this kind.
+            ConfigError: a metric is not defined for labels of this kind.
         """
         kind = dataset.kind
         first = self.headline or kind.suite.headline(dataset.labels)
@@ -117,8 +116,8 @@ class Scoring:
         for metric in chosen:
             if kind.name not in metric.targets:
                 raise ConfigError(
-                    f"the metric {metric.name!r} is of labels of kind {' or '.join(sorted(metric.targets))}, "
-                    f"and the evaluation set has {kind.name}"
+                    f"the metric {metric.name!r} needs labels of kind {' or '.join(sorted(metric.targets))}, "
+                    f"but the evaluation set has {kind.name}"
                 )
             found.setdefault(metric.name, metric)
         return list(found.values())
@@ -129,7 +128,7 @@ class Scoring:
         return tuple(self.label_centre), tuple(self.label_scale)
 
     def in_own_unit(self, predictions: Predictions) -> Predictions:
-        """Predictions and labels of numbers in the unit that the labels had before they were scaled."""
+        """Predictions and labels in the unit that the labels had before they were scaled."""
         if not self.label_scale:
             return predictions
         scale, centre = np.asarray(self.label_scale), np.asarray(self.label_centre)
@@ -150,12 +149,12 @@ def evaluate(
         model: a module to work with; its parameters are overwritten.
         layout: the `Layout` of `model`.
         vector: float64[d] or float32[d].
-        dataset: the examples.
-        scoring: metrics, loss and device; None takes what fits the labels, on the CPU.
+        dataset: the held-out examples.
+        scoring: metrics, loss and device; None takes those that fit the labels, on the CPU.
 
     Raises:
         LocalProtocolError: the vector or the module does not fit the layout.
-        DataError: examples that the module, the loss or a metric does not take.
+        DataError: the module, the loss or a metric does not accept the examples.
         MissingExtraError: a metric needs a package that is not installed.
     """
     chosen = scoring or Scoring()
@@ -174,7 +173,7 @@ def predict(
     dataset: Dataset,
     scoring: Scoring,
 ) -> tuple[float, Predictions]:
-    """The mean loss, and what the model with parameters `vector` says about each example.
+    """The mean loss, and the predictions of the model with parameters `vector`.
 
     Args:
         model: a module to work with; its parameters are overwritten.
@@ -184,7 +183,7 @@ def predict(
         scoring: loss and device.
 
     Raises:
-        LocalProtocolError, DataError: as `evaluate`.
+        LocalProtocolError, DataError: as for `evaluate`.
     """
     compute, loss = scoring.compute, chosen_loss(scoring.loss, dataset.kind)
     compute.place(model)
@@ -192,7 +191,7 @@ def predict(
     by_label = loss.label_weights(dataset.labels)
     losses: list[NDArray[np.float64]] = []
     said: list[NDArray[np.float64]] = []
-    # Parts of nearly one size: a last part of one example would have no batch statistics.
+    # The parts have nearly one size, because a last part of one example would have no batch statistics.
     parts = np.array_split(np.arange(len(dataset)), -(-len(dataset) // _EVALUATION_BATCH))
     with in_mode(model, training=False):
         for part in parts:
@@ -214,7 +213,7 @@ def predict(
 
 
 def _both(said: Sequence[NDArray[np.float64]], dataset: Dataset) -> NDArray[np.float64]:
-    """Predictions with a column for each class, also where one output stands for two classes."""
+    """Predictions with a column for each class, even if the model has one output for two classes."""
     predicted = np.concatenate(said)
     if not dataset.kind.columns and predicted.shape[1] == 1:
         return np.hstack([1 - predicted, predicted])

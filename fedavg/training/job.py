@@ -1,4 +1,4 @@
-"""One client's training in one round, as one value."""
+"""One client's training in one round, as a single value."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class TrainingJob:
         layout: the `Layout` of `model`.
         start: float64[d] or float32[d], the broadcast model.
         dataset: the client's examples.
-        training: how to train.
-        round_index: counts from 0.
-        num_rounds: length of the run, for the learning-rate schedule.
+        training: training at the client.
+        round_index: index of the round, from 0.
+        num_rounds: number of rounds in the run, for the learning-rate schedule.
         seed: public seed of the order of examples and of dropout masks.
         correction: float64[d], added to every gradient after its clipping (SCAFFOLD's c − cᵢ).
-        towards: a model, float64[d], and how strongly each step is drawn to it
+        towards: a model, float64[d], and the strength with which each step is pulled towards it
             (`fedavg.training.steps.Pull`).
         compute: device and precision.
 
@@ -80,7 +80,7 @@ class TrainingJob:
 
     @property
     def weights(self) -> NDArray[np.float32] | None:
-        """float32[n]: how much each example counts, by its own weight and its label's; None for all alike."""
+        """float32[n]: weight of each example, from its own weight and its label's; None for equal weights."""
         own, by_label = self.dataset.weights, self.loss.label_weights(self.dataset.labels)
         if own is None or by_label is None:
             return by_label if own is None else own
@@ -93,7 +93,7 @@ class TrainingJob:
 
     @property
     def plain(self) -> bool:
-        """Whether each step is w ← w − lr·∇loss and nothing else."""
+        """Whether each step is w ← w − lr·∇loss and nothing more."""
         return self.training.plain and self.correction is None and self.towards is None
 
     @property
@@ -118,11 +118,11 @@ class TrainingJob:
 
 
 def chosen_loss(given: Loss | None, kind: TargetKind) -> Loss:
-    """The loss that is descended on labels of a kind.
+    """The loss that is minimised for labels of a kind.
 
     Args:
-        given: the plan's, or None for the one that fits the kind.
-        kind: of the labels.
+        given: the plan's loss; None takes the one that fits the kind.
+        kind: kind of the labels.
 
     Raises:
         DataError: the given loss is not defined for labels of this kind.
@@ -131,7 +131,7 @@ def chosen_loss(given: Loss | None, kind: TargetKind) -> Loss:
         return kind.loss
     if kind.name not in given.targets:
         raise DataError(
-            f"the loss {given.kind!r} is of labels of kind {' or '.join(sorted(given.targets))}, and these "
+            f"the loss {given.kind!r} needs labels of kind {' or '.join(sorted(given.targets))}, but these "
             f"are of kind {kind.name}: choose another loss, or leave it out for {kind.loss.kind!r}"
         )
     return given

@@ -1,4 +1,4 @@
-"""Scores of a model's parameters: how much their gradients say about the examples."""
+"""Scores of a model's parameters, which measure how much their gradients reveal about the examples."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 __all__ = ["client_scores", "gradient_times_weight", "label_sensitivity"]
 
 _MOST_CLIENTS = 100
-_EXAMPLES = 8  # of each client: a map needs a rank, not a value
+_EXAMPLES = 8  # of each client: a map needs the order of the scores, not exact values
 
 
 def label_sensitivity(
     model: nn.Module, dataset: Dataset, *, max_examples: int = 64
 ) -> NDArray[np.float64]:
-    """Mean over examples of Σ_c |∂²ℓ/∂w∂y_c|: how much a gradient moves with the label.
+    """Mean over examples of Σ_c |∂²ℓ/∂w∂y_c|: how much a gradient changes with the label.
 
-    FedML-HE's score (Jin et al. 2023).  The cross-entropy is linear in a soft label y, ℓ = −Σ y_c·log p_c,
-    so that the mixed derivative is that of −log p_c.
+    This is FedML-HE's score (Jin et al. 2023).  The cross-entropy is linear in a soft label y,
+    ℓ = −Σ y_c·log p_c, so the mixed derivative is that of −log p_c.
 
     Args:
-        model: with the parameters at which to score.
+        model: a module with the parameters at which to score.
         dataset: examples; the first `max_examples` are used.
-        max_examples: at least 1.
+        max_examples: number of examples to use, at least 1.
 
     Returns:
         float64[d], in the order of `fedavg.models.layout.Layout`.
 
     Raises:
-        DataError: max_examples below 1.
+        DataError: max_examples is below 1.
 
     Example:
         >>> from fedavg.data.dataset import Dataset
@@ -67,18 +67,18 @@ def label_sensitivity(
 def gradient_times_weight(
     model: nn.Module, dataset: Dataset, *, max_examples: int = 64
 ) -> NDArray[np.float64]:
-    """|∂ℓ/∂w · w| of the mean loss: what taking a parameter away would do to the loss, to first order.
+    """|∂ℓ/∂w · w| of the mean loss: the first-order effect on the loss of removing a parameter.
 
     Args:
-        model: with the parameters at which to score; all-zero parameters score zero.
+        model: a module with the parameters at which to score; parameters of zero score zero.
         dataset: examples; the first `max_examples` are used.
-        max_examples: at least 1.
+        max_examples: number of examples to use, at least 1.
 
     Returns:
         float64[d], in the order of `fedavg.models.layout.Layout`.
 
     Raises:
-        DataError: max_examples below 1.
+        DataError: max_examples is below 1.
     """
     names, parameters = _trained(model)
     features, labels = _examples(dataset, max_examples)
@@ -94,23 +94,23 @@ def gradient_times_weight(
 def client_scores(
     model: nn.Module, clients: Mapping[int, Dataset], *, seed: int
 ) -> dict[int, NDArray[np.float64]]:
-    """What `SensitivityMap.from_clients` sums: `label_sensitivity` at each client, on its own examples.
+    """The scores for `SensitivityMap.from_clients`: `label_sensitivity` of each client's own examples.
 
-    At most a hundred clients are asked, drawn by the public seed, and each looks at eight examples.
+    At most a hundred clients compute scores, drawn by the public seed, and each uses eight examples.
 
     Args:
-        model: with the parameters at which to score, the same everywhere.
+        model: a module with the parameters at which to score, the same for all clients.
         clients: client id to its own examples.
-        seed: public.
+        seed: public seed.
 
     Returns:
-        client id to float64[d], which a client does not show.
+        client id to float64[d]; a client's scores are private.
 
     Raises:
-        DataError: no clients.
+        DataError: there are no clients.
     """
     if not clients:
-        raise DataError("scores need clients")
+        raise DataError("scores need at least one client")
     asked = sorted(clients)
     if len(asked) > _MOST_CLIENTS:
         rng = np.random.default_rng([seed, len(asked)])  # noqa: TID251 - public seed

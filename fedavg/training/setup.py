@@ -1,4 +1,4 @@
-"""What happens to a model before any round: what is personal is set apart, what cannot work is refused."""
+"""Preparation of a model before any round: personal parameters are separated, unusable models refused."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ def set_apart(model: nn.Module, patterns: Sequence[str]) -> frozenset[str]:
     """Take the parameters that stay at the clients out of the vector, and return their names.
 
     Args:
-        model: its matching parameters no longer require gradients afterwards.
+        model: the module; its matching parameters no longer require gradients afterwards.
         patterns: glob patterns of parameter names; () for none.
 
     Raises:
-        ConfigError: a pattern that matches nothing or a frozen parameter, or patterns that leave nothing
-            to average.
+        ConfigError: a pattern matches nothing or a frozen parameter, or no parameter is left to average.
     """
     if not patterns:
         return frozenset()
@@ -37,7 +36,7 @@ def set_apart(model: nn.Module, patterns: Sequence[str]) -> frozenset[str]:
     frozen = sorted(name for name in names if not parameters[name].requires_grad)
     if frozen:
         raise ConfigError(
-            f"personalization.head: {', '.join(frozen)} is frozen, so that no client can train it: "
+            f"personalization.head: {', '.join(frozen)} is frozen, so no client can train it: "
             "take it out of model.freeze"
         )
     if all(name in names for name, part in parameters.items() if part.requires_grad):
@@ -51,21 +50,21 @@ def set_up(model: nn.Module, head: Sequence[str]) -> tuple[nn.Module, Layout, fr
     """Make a copy of a module ready to be trained.
 
     Args:
-        model: the caller's; it is left as it is, whatever happens later.
+        model: the caller's module, which is not changed now or later.
         head: patterns of the parameters that stay at the clients; () for none.
 
     Returns:
-        The module to work with, the layout of what is sent, and names of what stays at the clients.
+        The module to work with, the layout of what is sent, and the names of the parameters that stay.
 
     Raises:
         ConfigError, PlanError: see `set_apart` and `Layout.of`.
-        DataError: a module that cannot be copied, or that holds NaN or infinity.
+        DataError: the module cannot be copied, or holds NaN or infinity.
     """
     try:
         own = copy.deepcopy(model)
     except Exception as error:
         raise DataError(
-            f"the model ({type(model).__name__}) cannot be copied, and training must not change the module "
+            f"the model ({type(model).__name__}) cannot be copied, but training must not change the module "
             f"that you hold: {type(error).__name__}: {error}"
         ) from error
     kept = set_apart(own, head)

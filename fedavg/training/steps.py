@@ -1,6 +1,7 @@
-"""What one step of local training does with a gradient, on tensors in place: penalties, clipping, a rule.
+"""The steps of local training, in place on tensors: penalties, clipping, and the optimiser's rule.
 
-torch's own optimisers compute the same; importing them takes longer than ten rounds of a small model.
+torch's own optimisers compute the same results, but importing them takes longer than ten rounds of a small
+model.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ _EPSILON = 1e-8  # Kingma and Ba 2015, Algorithm 1
 
 
 class StepRule(Protocol):
-    """Moves parameters by their gradients; keeps its own state from step to step."""
+    """Moves parameters by their gradients, and keeps its own state from step to step."""
 
     lr: float
 
     def step(
         self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
     ) -> None:
-        """Take one step in place; a parameter whose gradient is None stays."""
+        """Take one step in place; a parameter whose gradient is None does not change."""
         ...
 
 
@@ -104,10 +105,10 @@ class _Adam:
 
 
 def step_rule(training: LocalTraining, lr: float) -> StepRule:
-    """The rule of a client's optimiser, fresh as in every round.
+    """The rule of a client's optimiser, with a new state, as in every round.
 
     Args:
-        training: names the optimiser.
+        training: local training, which names the optimiser.
         lr: learning rate of this round.
     """
     match training.optimizer:
@@ -123,8 +124,8 @@ def step_rule(training: LocalTraining, lr: float) -> StepRule:
 class Pull:
     """A proximal term strength/2·‖w − targets‖² around a fixed model, as its exact step.
 
-    w ← (w + lr·strength·targets) ÷ (1 + lr·strength) is stable whatever the strength, and leads to the
-    targets themselves when it grows; a step along the term's gradient would fly apart beyond 2 ÷ lr.
+    w ← (w + lr·strength·targets) ÷ (1 + lr·strength) is stable for every strength, and approaches the targets
+    as the strength grows. A step along the term's gradient would diverge for strengths beyond 2 ÷ lr.
 
     Args:
         targets: float32 tensors, one for each parameter.
@@ -135,7 +136,7 @@ class Pull:
     strength: float
 
     def step(self, parameters: Sequence[torch.Tensor], lr: float) -> None:
-        """Draw the parameters towards the targets, in place."""
+        """Pull the parameters towards the targets, in place."""
         weight = 1 - 1 / (1 + lr * self.strength)
         for parameter, target in zip(parameters, self.targets, strict=True):
             parameter.lerp_(target, weight)
@@ -144,11 +145,11 @@ class Pull:
 def forces(
     split: Callable[[NDArray[np.floating]], list[torch.Tensor]], job: TrainingJob
 ) -> tuple[list[torch.Tensor] | None, Pull | None]:
-    """What acts on each step of a job beside the gradient, for `Descent`.
+    """The correction and the pull of a job, in the form that `Descent` needs.
 
     Args:
         split: turns a vector, float64[d], into tensors of the shapes that are trained.
-        job: whose correction and pull are meant.
+        job: the job with the correction and the pull.
     """
     shifts = None if job.correction is None else split(job.correction)
     return shifts, None if job.towards is None else Pull(split(job.towards[0]), job.towards[1])
@@ -158,11 +159,11 @@ class Descent:
     """One client's steps in one round.
 
     Args:
-        training: penalties, clipping, optimiser.
+        training: penalties, clipping and optimiser.
         lr: learning rate of the first step.
-        origin: the parameters that the round began with; read when there is a proximal penalty.
-        shifts: added to the gradients after their clipping, or None.
-        pull: towards a model of one's own choice, after each step.
+        origin: the parameters at the start of the round; used when there is a proximal penalty.
+        shifts: tensors to add to the gradients after their clipping, or None.
+        pull: pull towards another model, applied after each step.
     """
 
     def __init__(
@@ -182,11 +183,11 @@ class Descent:
     def step(
         self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
     ) -> None:
-        """Take one step in place; the gradients are spent, and a parameter without one stays.
+        """Take one step in place; the gradients are overwritten, and a parameter without one does not change.
 
         Args:
             parameters: float32 tensors.
-            gradients: of the mean loss, of the same shapes.
+            gradients: gradients of the mean loss, of the same shapes.
         """
         training = self._training
         if training.penalised:

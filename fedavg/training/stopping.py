@@ -1,4 +1,4 @@
-"""When a run stops before its last round, and which round's model it keeps: without noise only."""
+"""Early stopping, and the choice of the best round's model; only for runs without noise."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["EarlyStopping", "Watcher"]
 
 @dataclass(frozen=True, slots=True)
 class EarlyStopping:
-    """Watches the headline on the held-out rows.
+    """A rule that ends a run by its headline on the held-out rows.
 
     Args:
-        patience: rounds in a row without an improvement after which the run ends; None never ends it.
-        min_delta: what counts as an improvement, ≥ 0, in the headline's unit.
-        best: whether the best round's model is kept in place of the last one's.
+        patience: number of rounds in a row without an improvement after which the run ends; None never.
+        min_delta: smallest change that counts as an improvement, ≥ 0, in the headline's unit.
+        best: whether to keep the best round's model instead of the last one's.
 
     Raises:
-        ConfigError: a value outside its range, or neither a patience nor `best`.
+        ConfigError: a value is out of range, or there is neither a patience nor `best`.
 
     Example:
         >>> EarlyStopping(patience=5, best=True).patience
@@ -72,17 +72,17 @@ class Watcher:
         return patience is not None and self._waited >= patience
 
     def better(self, round_number: int, headline: Figure | None) -> bool:
-        """Take one round's headline; True where it is the best so far.
+        """Record one round's headline; return True if it is the best so far.
 
         Args:
-            round_number: counts from 1.
-            headline: None, or a figure without a value, is no improvement.
+            round_number: number of the round, from 1.
+            headline: the figure; None, or a figure without a value, is no improvement.
 
         Raises:
-            ConfigError: a run without held-out rows, which has no headline.
+            ConfigError: the run has no held-out rows, and so no headline.
         """
         if headline is None:
-            raise ConfigError("early stopping watches held-out examples: give evaluate=")
+            raise ConfigError("early stopping needs held-out examples: give evaluate=")
         if headline.value is not None and self._improves(headline.value, headline):
             self._best, self._waited, self.best_round = headline.value, 0, round_number
             return True

@@ -1,4 +1,4 @@
-"""How many threads torch computes with."""
+"""The number of threads that torch computes with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["one_thread"]
 
 @contextlib.contextmanager
 def one_thread() -> Generator[None]:
-    """Small products are many times slower on several threads; processes use the cores instead."""
+    """Use one thread: small products are many times slower on several, and processes use the other cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -17,7 +17,7 @@ _PARTS = dict(
 )
 _SUITE = _PARTS.pop("Its tests")
 _USE = {
-    "A stage: what changes an update": "stages=(SquareRoot(),)",
+    "A stage: a change to updates": "stages=(SquareRoot(),)",
     "A noise": "noise=TwiceAtTheServer(1.0), encoding=fedavg.FixedPoint(1.0, 12)",
     "A secure sum": "secure_sum=Careful(at_least=12)",
     "A sampler of cohorts": "cohort=Weekday(1.0)",
@@ -68,7 +68,7 @@ def test_a_part_of_the_page_runs(title, tmp_path) -> None:
 
 
 def test_the_suite_of_the_page_collects_and_passes(tmp_path) -> None:
-    (tmp_path / "my_part.py").write_text(_PARTS["A stage: what changes an update"])
+    (tmp_path / "my_part.py").write_text(_PARTS["A stage: a change to updates"])
     (tmp_path / "test_my_part.py").write_text(_SUITE)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_part.py"],

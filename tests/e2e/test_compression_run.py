@@ -235,7 +235,7 @@ def test_an_audit_wants_whole_updates():
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ('[compression]\nkind = "top-k"', "indices tell which parameters"),
+        ('[compression]\nkind = "top-k"', "indices reveal which parameters"),
         ('[compression]\nkind = "random-k"\nfraction = 0.0', "fraction must lie in"),
         ("[compression]\nerror_feedback = true", "clipping cuts off"),
         ('[encoding]\nrounding = "nearest"', "leave it at 'auto'"),

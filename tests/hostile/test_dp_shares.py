@@ -188,7 +188,7 @@ def test_the_ledger_pays_for_them_before_the_first_round(monkeypatch):
 
 
 def test_cohorts_that_fall_outside_too_often_are_refused():
-    with pytest.raises(PlanError, match="falls outside"):
+    with pytest.raises(PlanError, match="is outside"):
         resolved(DistributedGaussian(1.3), rate=0.1, clients=60)
 
 

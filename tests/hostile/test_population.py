@@ -76,5 +76,5 @@ def test_a_round_runs_over_those_who_are_here():
 
 
 def test_more_clients_than_were_declared_are_refused():
-    with pytest.raises(DataError, match="30 clients are here, and a population of 29"):
+    with pytest.raises(DataError, match="30 clients are here, but a population of 29"):
         _federation(30, 29)

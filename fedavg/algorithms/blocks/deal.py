@@ -1,10 +1,10 @@
-"""Blocks: the part of a model that a client trains in a round, so that it computes and sends no more.
+"""The assignment of blocks (parts of a model) to clients: a client trains and sends one block a round.
 
-Two ways of cutting: `fedavg.algorithms.blocks.layers` (whole tensors of any model) and
+Two classes cut a model: `fedavg.algorithms.blocks.layers` (whole tensors of any model) and
 `fedavg.algorithms.blocks.rolling` (windows of hidden units).
 
-Who trains which block is public and no one's choice: it follows from a seed of the plan,
-the round and the client's id, so that a client can refuse to be asked for another block, or for two.
+The assignment is public, and no party chooses it: it follows from a seed of the plan, the round and the
+client's id.  A client can therefore refuse to train another block, or two blocks.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ __all__ = ["check_length", "check_seats", "check_seed", "dealt", "dealt_bounds"]
 
 
 def check_seed(seed: int) -> None:
-    """Raise PlanError for a seed that numpy does not take."""
+    """Raise PlanError for a seed that numpy does not accept."""
     if seed < 0:
         raise PlanError(f"the blocks' public seed must not be negative, not {seed!r}")
 
 
 def check_length(ours: int, vector_length: int) -> None:
-    """Raise PlanError unless blocks of `ours` coordinates are of a model of this length."""
+    """Raise PlanError unless the blocks are those of a model of this length."""
     if ours != vector_length:
         raise PlanError(
-            f"the blocks are of a model of {ours:,} parameters, this one has {vector_length:,}: cut "
+            f"the blocks belong to a model of {ours:,} parameters, but this one has {vector_length:,}: cut "
             "them from this model's own layout"
         )
 
@@ -49,25 +49,26 @@ def _order(seed: int, epoch: int, num_clients: int) -> NDArray[np.int64]:
 
 
 def dealt(blocks: Blocks, client_id: int, round_index: int, num_clients: int) -> int:
-    """The one block that a client trains in a round, if it is drawn.
+    """The one block that a client trains in a round, if the client is drawn.
 
-    Clients are shuffled by the public seed and counted off; from round to round everyone moves on by one
-    block, and after B rounds, when everyone has passed all of them, they are shuffled anew.  In each round
-    every block has ⌊n/B⌋ or ⌈n/B⌉ clients of the whole population, whoever is drawn.
+    The public seed shuffles the clients, and they are dealt to the blocks in turn.  From round to round every
+    client moves to the next block.  After B rounds every client has trained every block, and the clients are
+    shuffled again.  In each round every block has ⌊n/B⌋ or ⌈n/B⌉ clients of the whole population; the draw
+    of the cohort does not matter.
 
-    The deal knows ids and nothing of data or of who is drawn.  So if each client is drawn with probability
-    q by a coin of its own, the roster of a block is a Poisson sample at rate q of its clients, independent
-    of the other blocks' rosters: seen over the seed too, each client is on it with probability q/B.  A
-    release is amplified by q and not by q/B, since everyone knows who would train which block.
+    The assignment depends on ids only, not on data or on the draw.  If each client is drawn with probability
+    q, independently, the roster of a block is a Poisson sample at rate q of the block's clients, independent
+    of the other rosters.  Over a random seed, each client is on it with probability q/B.  A release is
+    amplified by q and not by q/B, because everyone knows which block each client would train.
 
     Args:
-        blocks: the plan's.
-        client_id: 0 … num_clients − 1, the client's seat at enrolment; seats stay when one is empty.
-        round_index: counts from 0.
-        num_clients: seats.
+        blocks: blocks of the plan.
+        client_id: 0 … num_clients − 1, the client's number at enrolment; it stays when another client leaves.
+        round_index: index of the round, from 0.
+        num_clients: number of enrolled clients.
 
     Raises:
-        LocalProtocolError: no such seat.
+        LocalProtocolError: the id is out of range.
 
     Example:
         >>> from fedavg.algorithms.blocks.layers import LayerBlocks
@@ -82,10 +83,10 @@ def dealt(blocks: Blocks, client_id: int, round_index: int, num_clients: int) ->
 
 
 def check_seats(ids: Iterable[int]) -> None:
-    """Blocks are dealt by seat: ids must be 0 … n−1.
+    """Check that ids are 0 … n−1, because blocks are dealt by client id.
 
     Raises:
-        PlanError: they are not.
+        PlanError: the ids are others.
     """
     found = sorted(ids)
     if found != list(range(len(found))):
@@ -97,18 +98,18 @@ def check_seats(ids: Iterable[int]) -> None:
 def dealt_bounds(
     cohort: Cohort, count: int, num_clients: int, floor: int, tail: float, attendance: float
 ) -> CohortBounds:
-    """Sizes between which the roster of one block lies, and the probability that any of a round's does not.
+    """Smallest and largest roster of one block, and the probability that any block's roster is outside.
 
     Args:
-        cohort: whose draws are dealt to the blocks.
-        count: blocks.
+        cohort: sampler whose draws are dealt to the blocks.
+        count: number of blocks.
         num_clients: enrolled clients.
-        floor: see `DealtCohort.block_bounds`, like what follows.
-        tail: probability a round.
-        attendance: part of a draw that comes at least.
+        floor: see `DealtCohort.block_bounds`.
+        tail: probability per round; see `DealtCohort.block_bounds`.
+        attendance: least fraction of a draw that attends; see `DealtCohort.block_bounds`.
 
     Raises:
-        PlanError: a sampler that does not know the rosters of blocks, or fewer clients than blocks.
+        PlanError: the sampler does not know the rosters of blocks, or there are fewer clients than blocks.
     """
     if num_clients < count:
         raise PlanError(f"{num_clients} clients cannot be dealt to {count} blocks")

@@ -1,4 +1,4 @@
-"""What a plan needs of a way to cut models into blocks, and the part of a model that one client trains."""
+"""The interface of blocks (a way to cut models), and the part of a model that one client trains."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Blocks", "TrainedPart"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedPart:
-    """A module with the vector of what is trained of it.
+    """A module, and the vector of those of its parameters that are trained.
 
     Args:
         model: a module whose trained parameters are overwritten.
-        layout: of those parameters.
-        vector: float64[m], where they begin.
-        factors: what they were multiplied by; None for nothing.
+        layout: layout of those parameters.
+        vector: float64[m], their initial values.
+        factors: factors by which they were multiplied; None for none.
     """
 
     model: nn.Module
@@ -34,7 +34,7 @@ class TrainedPart:
     factors: NDArray[np.float64] | None = None
 
     def in_model(self, update: NDArray[np.float64]) -> NDArray[np.float64]:
-        """An update of the part in the model's own units."""
+        """Convert an update of the part into the model's own units."""
         return update if self.factors is None else update / self.factors
 
 
@@ -43,34 +43,34 @@ class Blocks(Protocol):
 
     @property
     def count(self) -> int:
-        """B: how many blocks are trained side by side in a round."""
+        """B: the number of blocks that are trained in a round."""
         ...
 
     @property
     def seed(self) -> int:
-        """Public seed of the deal."""
+        """Public seed of the assignment of blocks to clients."""
         ...
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Coordinates of each block; the same in every round."""
+        """Number of coordinates of each block; the same in every round."""
         ...
 
     @property
     def sends_part(self) -> bool:
-        """Whether a client is sent its block alone, and not the model."""
+        """Whether a client is sent only its block, and not the whole model."""
         ...
 
     def coordinates(self, block: int, round_index: int) -> NDArray[np.int64]:
-        """int64[lengths[block]]: the block's places in the model's vector, each once."""
+        """int64[lengths[block]]: distinct positions of the block's coordinates in the model's vector."""
         ...
 
     def check(self, vector_length: int) -> None:
-        """Raise PlanError unless the blocks are of a model of this length."""
+        """Raise PlanError unless the blocks are those of a model of this length."""
         ...
 
     def sent_layout(self, layout: Layout) -> Layout:
-        """The layout of what a client is sent, where `layout` is that of the whole model."""
+        """The layout of the vector that a client is sent; `layout` is that of the whole model."""
         ...
 
     def check_model(self, model: nn.Module) -> None:
@@ -80,12 +80,12 @@ class Blocks(Protocol):
     def trained_part(
         self, model: nn.Module, layout: Layout, vector: NDArray[np.float64], block: int
     ) -> AbstractContextManager[TrainedPart]:
-        """Set up what a client trains; when the context ends, the module can be trained as before.
+        """Set up the part that a client trains; when the context ends, the module can be trained as before.
 
         Args:
             model: the whole module.
-            layout: of the whole module.
-            vector: float64, the parameters that the server sent, of `sent_layout`.
-            block: the client's, in 0 … count − 1.
+            layout: layout of the whole module.
+            vector: float64, the parameters that the server sent, in the layout `sent_layout`.
+            block: the client's block, in 0 … count − 1.
         """
         ...

@@ -1,7 +1,7 @@
-"""Blocks of whole tensors: a client trains one block and holds the rest still (partial variable training).
+"""Blocks of whole tensors: a client trains one block and freezes the rest (partial variable training).
 
-Yang et al. 2022.  Works with any model.  A client still gets the whole model and runs all of it forwards;
-it saves gradients, optimiser state, the way back below its lowest layer, and upload.
+See Yang et al. 2022.  This works with any model.  A client still receives the whole model and runs its whole
+forward pass.  It saves gradients, optimiser state, the backward pass below its lowest layer, and upload.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
     """Blocks of whole tensors: every coordinate lies in exactly one.
 
     Args:
-        names: the model's trained tensors, in the order of its layout.
-        sizes: coordinates of each.
-        owners: the block of each; every block from 0 up owns a tensor.
-        seed: public seed of the deal.
+        names: names of the model's trained tensors, in the order of its layout.
+        sizes: number of coordinates of each tensor.
+        owners: block of each tensor; every block from 0 up owns at least one.
+        seed: public seed of the assignment.
 
     Raises:
-        PlanError: tuples that do not pair up, or a block without a tensor.
+        PlanError: the tuples have different lengths, or a block has no tensor.
 
     Example:
         >>> blocks = LayerBlocks(("a.weight", "a.bias", "b.weight"), (6, 2, 4), (0, 0, 1))
@@ -64,10 +64,12 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
 
     @classmethod
     def by_count(cls, layout: Layout, count: int, *, seed: int = 0) -> LayerBlocks:
-        """Cut into `count` runs of layers, the largest as small as can be; of tensors, where layers are few.
+        """Cut into `count` runs of consecutive layers (or tensors, if layers are few) of similar size.
+
+        The largest run is as small as possible.
 
         Raises:
-            PlanError: more blocks than tensors.
+            PlanError: there are more blocks than tensors.
         """
         units = _layers(layout)
         if count > len(units):
@@ -86,14 +88,15 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
         """Cut into the fewest blocks whose gradients and optimiser state fit a budget.
 
         Args:
-            layout: of the model.
-            budget: bytes.
+            layout: layout of the model.
+            budget: memory budget in bytes.
             bytes_per_parameter: 4 for the gradient, and 4 for each number that the local optimiser
-                keeps of a parameter.  Activations come on top: they depend on the batch, not on the block.
-            seed: public seed of the deal.
+                keeps of a parameter.  Activations are not counted: they depend on the batch, not on the
+                block.
+            seed: public seed of the assignment.
 
         Raises:
-            PlanError: a tensor beyond the budget by itself.
+            PlanError: one tensor alone exceeds the budget.
         """
         most = budget // bytes_per_parameter
         sizes = _sizes(layout)
@@ -101,7 +104,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
         if sizes[largest] > most:
             raise PlanError(
                 f"training {layout.names[largest]!r} alone takes "
-                f"{sizes[largest] * bytes_per_parameter:,} bytes and the budget is {budget:,}: "
+                f"{sizes[largest] * bytes_per_parameter:,} bytes, but the budget is {budget:,}: "
                 "raise it, or choose a rolling kind, which cuts within layers"
             )
         units = _layers(layout)
@@ -116,7 +119,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
         """Name each block's tensors by shell patterns, such as ``[["conv*"], ["dense.*", "output.*"]]``.
 
         Raises:
-            PlanError: a tensor in no block or in two, or a block without any.
+            PlanError: a tensor is in no block or in two, or a block has no tensor.
         """
         owners: list[int] = []
         for name in layout.names:
@@ -159,7 +162,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
 
     @property
     def sends_part(self) -> bool:
-        """No: a client needs the whole model for its forward pass."""
+        """False: a client needs the whole model for its forward pass."""
         return False
 
     def tensors(self, block: int) -> tuple[str, ...]:
@@ -175,7 +178,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
         return np.flatnonzero(owners == block).astype(np.int64)
 
     def sent_layout(self, layout: Layout) -> Layout:
-        """The whole model's: see `Blocks.sent_layout`."""
+        """The layout of the whole model; see `Blocks.sent_layout`."""
         return layout
 
     def check(self, vector_length: int) -> None:
@@ -183,7 +186,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
         check_length(sum(self.sizes), vector_length)
 
     def check_model(self, model: nn.Module) -> None:
-        """See `Blocks.check_model`: any module whose trained tensors are those that were dealt."""
+        """See `Blocks.check_model`: any module whose trained tensors are those of the blocks."""
         from fedavg.training.cutting import check_layers  # noqa: PLC0415 - loads torch
 
         check_layers(model, self.names)
@@ -192,7 +195,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
     def trained_part(
         self, model: nn.Module, layout: Layout, vector: NDArray[np.float64], block: int
     ) -> Generator[TrainedPart]:
-        """See `Blocks.trained_part`: the block's tensors of the whole module, the others held still."""
+        """See `Blocks.trained_part`: the block's tensors of the whole module; the others are frozen."""
         from fedavg.training.cutting import held_still  # noqa: PLC0415 - loads torch
 
         names = self.tensors(block)
@@ -208,7 +211,7 @@ def _sizes(layout: Layout) -> tuple[int, ...]:
 
 
 def _layers(layout: Layout) -> list[tuple[int, ...]]:
-    """Tensors of one module, next to each other, by index."""
+    """Indices of the tensors of each module, for consecutive tensors."""
     units: list[tuple[int, ...]] = []
     before: str | None = None
     for index, name in enumerate(layout.names):
@@ -227,7 +230,7 @@ def _unit_sizes(layout: Layout, units: Iterable[tuple[int, ...]]) -> list[int]:
 
 
 def _pieces(sizes: Sequence[int], most: int) -> int:
-    """Fewest runs of neighbours of at most `most` each."""
+    """Smallest number of runs of consecutive items of at most `most` each."""
     count, filled = 1, 0
     for size in sizes:
         count, filled = (count, filled + size) if filled + size <= most else (count + 1, size)
@@ -235,7 +238,7 @@ def _pieces(sizes: Sequence[int], most: int) -> int:
 
 
 def _cut(sizes: Sequence[int], count: int) -> list[int]:
-    """The run of each unit when neighbours are cut into `count` runs, the largest as small as can be."""
+    """The run of each item; `count` runs of neighbours, the largest as small as possible."""
     low, high = max(sizes), sum(sizes)
     while low < high:
         middle = (low + high) // 2

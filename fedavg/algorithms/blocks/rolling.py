@@ -1,6 +1,7 @@
-"""Blocks of hidden units: a client gets, trains and returns a smaller network that rolls over the model.
+"""Blocks of hidden units: a client receives, trains and returns a smaller network, a window of the model.
 
-FedRolex (Alam et al. 2022), after HeteroFL (Diao et al. 2021).  For chains of dense or convolutional layers.
+See FedRolex (Alam et al. 2022), after HeteroFL (Diao et al. 2021).  For chains of dense or convolutional
+layers.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
     """Windows of the hidden units: a client trains the smaller network that they span.
 
     Block b of round t takes ``round(share·H)`` neighbouring units of every hidden layer of H units.  The
-    windows move on by their own length each round, and those of deeper layers faster: once as many rounds
-    have passed as there are windows, each pair of windows of two layers has met.  Weights between
-    windows that do not meet, and units outside all windows, rest.
+    windows move by their own length each round, and those of deeper layers move faster: after as many rounds
+    as there are windows, each pair of windows of two layers has occurred together.  Weights between windows
+    that do not occur together, and units outside all windows, are not trained in that round.
 
     Args:
-        shapes: of weight, bias, weight, bias, … of a chain of dense or convolutional layers.
-        count: windows trained side by side; at 1/share they cover all units in every round.
-        share: of every hidden layer, in (0, 1]; None takes 1/count.
-        seed: public seed of the deal.
+        shapes: shapes of weight, bias, weight, bias, … of a chain of dense or convolutional layers.
+        count: number of windows trained in a round; 1/share windows cover all units in every round.
+        share: share of every hidden layer, in (0, 1]; None takes 1/count.
+        seed: public seed of the assignment.
 
     Raises:
-        PlanError: shapes that are no chain with a hidden layer, or a count or share out of range.
+        PlanError: the shapes are no chain with a hidden layer, or count or share is out of range.
 
     Example:
         >>> blocks = RollingBlocks(((4, 3), (4,), (2, 4), (2,)), count=2)
@@ -83,35 +84,37 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
 
     @property
     def hidden(self) -> tuple[int, ...]:
-        """Units of the hidden layers."""
+        """Number of units of each hidden layer."""
         return tuple(weight[0] for weight in self.shapes[:-2:2])
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Units of a window in each hidden layer."""
+        """Number of a window's units in each hidden layer."""
         return tuple(max(1, round(self.part * units)) for units in self.hidden)
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """See `Blocks.lengths`: all windows are of one size."""
+        """See `Blocks.lengths`: all windows have one size."""
         return (sum(map(math.prod, self.inner)),) * self.count
 
     @property
     def sends_part(self) -> bool:
-        """Yes: the smaller network is all that a client needs."""
+        """True: the smaller network is all that a client needs."""
         return True
 
     def windows(self, block: int, round_index: int) -> list[NDArray[np.int64]]:
         """The units of each hidden layer that a block holds in a round."""
         ways = math.ceil(1 / self.part)
-        rounds = math.ceil(ways / self.count)  # until the blocks of a round have passed all units
+        rounds = math.ceil(
+            ways / self.count
+        )  # until the blocks of the rounds have covered all units
         turn = round_index // rounds
         found: list[NDArray[np.int64]] = []
         for depth, (units, width) in enumerate(zip(self.hidden, self.widths, strict=True)):
             first = block * units // self.count + width * (round_index + depth * turn)
             first += (turn // ways) * (
                 width < units
-            )  # then one unit on: windows of other neighbours
+            )  # afterwards shift by one unit, to form windows of other neighbours
             found.append((first + np.arange(width, dtype=np.int64)) % units)
         return found
 
@@ -124,7 +127,7 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
         for depth, weight in enumerate(self.shapes[::2]):
             out, into, *kernel = weight
             if depth:
-                fan = into // before  # places of a channel that is flattened
+                fan = into // before  # positions of a flattened channel
                 inputs = (windows[depth - 1][:, None] * fan + np.arange(fan)).ravel()
             last = depth == len(windows)
             outputs = np.arange(out, dtype=np.int64) if last else windows[depth]
@@ -137,10 +140,11 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
         return np.concatenate(pieces)
 
     def factors(self) -> NDArray[np.float64]:
-        """float64[lengths[0]]: what a parameter is multiplied by while the smaller network trains.
+        """float64[lengths[0]]: the factors of the parameters while the smaller network trains.
 
-        A unit sees fewer units below it, so weights from a window of w of H units count H/w times: with
-        one hidden layer, the whole network is then the mean of those of disjoint windows, exactly.
+        A unit receives input from fewer units, so weights from a window of w of H units are multiplied by
+        H/w. With one hidden layer, the whole network is then exactly the mean of the disjoint windows'
+        networks.
         """
         factors: list[NDArray[np.float64]] = []
         for depth, (weight, bias) in enumerate(zip(self.inner[::2], self.inner[1::2], strict=True)):
@@ -150,7 +154,7 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
 
     @property
     def inner(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the smaller network."""
+        """Shapes of the smaller network's tensors."""
         found: list[tuple[int, ...]] = []
         before = self.shapes[0][1]
         for depth, weight in enumerate(self.shapes[::2]):
@@ -161,7 +165,7 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
         return tuple(found)
 
     def sent_layout(self, layout: Layout) -> Layout:
-        """That of the smaller network that a window spans: see `Blocks.sent_layout`."""
+        """The layout of the smaller network that a window spans; see `Blocks.sent_layout`."""
         return replace(layout, shapes=self.inner)
 
     def check(self, vector_length: int) -> None:
@@ -169,7 +173,7 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
         check_length(sum(map(math.prod, self.shapes)), vector_length)
 
     def check_model(self, model: nn.Module) -> None:
-        """See `Blocks.check_model`: a module that can make a narrower one of its kind."""
+        """See `Blocks.check_model`: a module that can construct a narrower one of its kind."""
         from fedavg.training.cutting import check_narrowable  # noqa: PLC0415 - loads torch
 
         check_narrowable(model, self.shapes)
@@ -184,6 +188,6 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
         del (
             layout,
             block,
-        )  # windows are all of one size, and the server has sent those of this block
+        )  # all windows have one size, and the server has sent the parameters of this block
         smaller, factors = narrowed(model, self.widths), self.factors()
         yield TrainedPart(smaller, Layout.of(smaller), vector * factors, factors)

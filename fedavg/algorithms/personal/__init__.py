@@ -1,1 +1,1 @@
-"""Models of the clients' own: one module a way to get them; `interface` says what each offers."""
+"""Models of the clients' own: one module for each method; `interface` states what each offers."""

@@ -1,4 +1,4 @@
-"""Ditto: a personal model beside the shared one, drawn to it (Li et al. 2021)."""
+"""Ditto: a personal model beside the shared one, pulled towards it (Li et al. 2021)."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ __all__ = ["Ditto"]
 
 T = TypeVar("T")
 
-_MODEL = "personal.model"  # float32[d], in a client's state
+_MODEL = "personal.model"  # name in a client's state; float32[d]
 
 
 @register("personalization")
 class Ditto(Part, frozen=True, tag="ditto"):
-    """A personal model beside the shared one, drawn to it (Li et al. 2021, Algorithm 1).
+    """A personal model beside the shared one, pulled towards it (Li et al. 2021, Algorithm 1).
 
-    It begins as the first model that the client is sent, and is trained each time that the client takes part.
-    The proximal term strength/2·‖v − w‖² is taken as its exact step, which is stable for every strength.
+    It starts as the first model that the client is sent, and is trained each time that the client takes part.
+    The proximal term strength/2·‖v − w‖² is applied as its exact step, which is stable for every strength.
 
     Args:
-        training: of the personal model.
-        strength: λ ≥ 0; 0 trains alone, and the larger it is, the nearer the personal model stays.
+        training: training of the personal model.
+        strength: λ ≥ 0. With 0 the personal model is independent; a larger λ keeps it nearer to the shared
+            one.
         test_fraction: see `FineTune`.
 
     Raises:
-        ConfigError: a strength that is negative or no number, a fraction outside (0, 1), or a training by a
-            loop of its own, which no pull reaches.
+        ConfigError: the strength is negative or no number, the fraction is outside (0, 1), or the training
+            has a loop of the user's own, to which the proximal term cannot be added.
     """
 
     training: LocalTraining
@@ -48,7 +49,7 @@ class Ditto(Part, frozen=True, tag="ditto"):
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """It trains a model of the client's own beside the shared one."""
+        """States that it trains a model of the client's own beside the shared one."""
         return frozenset({Trait.OWN_MODEL})
 
     def __post_init__(self) -> None:
@@ -57,24 +58,24 @@ class Ditto(Part, frozen=True, tag="ditto"):
         checks.config.at_least("personalization.strength", self.strength, 0)
         if self.strength and Trait.OWN_LOOP in traits_of(self.training):
             raise ConfigError(
-                "Ditto draws the personal model to the shared one in each step, and a client loop of your "
-                "own takes its steps itself: train the personal model without the loop, fine-tune after the "
-                "last round, or train it alone (strength 0)"
+                "Ditto pulls the personal model towards the shared one in each step, but your own client "
+                "loop takes its steps itself: train the personal model without the loop, fine-tune after "
+                "the last round, or train it independently (strength 0)"
             )
 
     @property
     def kind(self) -> str:
-        """Its name in configurations."""
+        """Name of the method in configurations."""
         return "ditto"
 
     @property
     def head(self) -> tuple[str, ...]:
-        """Patterns of what stays at the client: no part of the shared model."""
+        """Patterns of the parameters that stay at the client: none of the shared model."""
         return ()
 
     @property
     def in_rounds(self) -> bool:
-        """Yes: the personal model is trained each time that the client takes part."""
+        """True: the personal model is trained each time that the client takes part."""
         return True
 
     def in_round(self, client: PersonalClient, share: Callable[[], T]) -> tuple[T, ClientState]:
@@ -85,7 +86,7 @@ class Ditto(Part, frozen=True, tag="ditto"):
         return shared, {_MODEL: trained.astype(np.float32)}
 
     def scored(self, client: PersonalClient) -> OwnFigures:
-        """See `Personalization.scored`: a client that was in no round has the released model."""
+        """See `Personalization.scored`: a client without any round has the released model."""
         own = client.kept.get(_MODEL, client.sent)
         shared = client.figure(client.sent)
         return OwnFigures(shared, client.figure(own), trained=_MODEL in client.kept)

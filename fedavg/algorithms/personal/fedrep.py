@@ -22,23 +22,23 @@ __all__ = ["FedRep"]
 
 T = TypeVar("T")
 
-_HEAD = "personal.head"  # float32, in a client's state
+_HEAD = "personal.head"  # name in a client's state; float32
 
 
 @register("personalization")
 class FedRep(Part, frozen=True, tag="fedrep"):
     """Some layers stay at each client, the others are averaged (Collins et al. 2021, Algorithm 1).
 
-    In a round, a client trains its head under the body that it was sent, then the body under that head, and
-    sends the change of the body.  There is no shared head, and so no shared model to score.
+    In a round, a client first trains its head on top of the body that it was sent, and then the body under
+    that head. It sends the change of the body.  There is no shared head, and so no shared model to score.
 
     Args:
-        training: of the head.
-        head: patterns of the parameters that stay, such as ("layers.1.*",).
+        training: training of the head.
+        head: patterns of the parameters that stay at the client, such as ("layers.1.*",).
         test_fraction: see `FineTune`.
 
     Raises:
-        ConfigError: no pattern, or a fraction outside (0, 1).
+        ConfigError: there is no pattern, or the fraction is outside (0, 1).
     """
 
     training: LocalTraining
@@ -47,7 +47,7 @@ class FedRep(Part, frozen=True, tag="fedrep"):
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """It keeps a head at each client from round to round."""
+        """States that it keeps a head at each client from round to round."""
         return frozenset({Trait.OWN_MODEL, Trait.REMEMBERS_ROUNDS})
 
     def __post_init__(self) -> None:
@@ -60,27 +60,27 @@ class FedRep(Part, frozen=True, tag="fedrep"):
             )
         msgspec.structs.force_setattr(
             self, "head", tuple(self.head)
-        )  # plans come back from bytes with lists
+        )  # decoded plans have lists here
 
     @property
     def kind(self) -> str:
-        """Its name in configurations."""
+        """Name of the method in configurations."""
         return "fedrep"
 
     @property
     def in_rounds(self) -> bool:
-        """Yes: the head is trained each time that the client takes part."""
+        """True: the head is trained each time that the client takes part."""
         return True
 
     def in_round(self, client: PersonalClient, share: Callable[[], T]) -> tuple[T, ClientState]:
-        """See `Personalization.in_round`: first the head is trained, under the body."""
+        """See `Personalization.in_round`: the head is trained first, on top of the body that was sent."""
         head = client.trained_part(self.training, self.head, client.kept.get(_HEAD))
         with client.standing(self.head, head):
             shared = share()
         return shared, {_HEAD: head.astype(np.float32)}
 
     def scored(self, client: PersonalClient) -> OwnFigures:
-        """See `Personalization.scored`: the head is trained under the released body, alone."""
+        """See `Personalization.scored`: only the head is trained, on top of the released body."""
         head = client.trained_part(self.training, self.head, client.kept.get(_HEAD))
         with client.standing(self.head, head):
             return OwnFigures(None, client.figure(client.sent), trained=True)

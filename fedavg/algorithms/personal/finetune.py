@@ -24,11 +24,11 @@ class FineTune(Part, frozen=True, tag="finetune"):
     """After the last round, each client trains the released model on its own examples.
 
     Args:
-        training: how.
-        test_fraction: share of its own examples that a client never trains on, and is scored on.
+        training: training of each client's model.
+        test_fraction: share of the client's own examples that it never trains on and is scored on.
 
     Raises:
-        ConfigError: a fraction outside (0, 1).
+        ConfigError: the fraction is outside (0, 1).
     """
 
     training: LocalTraining
@@ -40,26 +40,26 @@ class FineTune(Part, frozen=True, tag="finetune"):
 
     @property
     def kind(self) -> str:
-        """Its name in configurations."""
+        """Name of the method in configurations."""
         return "finetune"
 
     @property
     def head(self) -> tuple[str, ...]:
-        """Patterns of what stays at the client: nothing."""
+        """Patterns of the parameters that stay at the client: none."""
         return ()
 
     @property
     def in_rounds(self) -> bool:
-        """No: the rounds are those of the shared model alone."""
+        """False: rounds train only the shared model."""
         return False
 
     def in_round(self, client: PersonalClient, share: Callable[[], T]) -> tuple[T, ClientState]:
-        """See `Personalization.in_round`: nothing personal happens."""
+        """See `Personalization.in_round`: only the shared model is trained."""
         del client
         return share(), {}
 
     def scored(self, client: PersonalClient) -> OwnFigures:
-        """See `Personalization.scored`: the released model is trained now."""
+        """See `Personalization.scored`: the released model is trained further first."""
         shared = client.figure(client.sent)
         own = client.figure(client.trained(self.training, client.sent))
         return OwnFigures(shared, own, trained=True)

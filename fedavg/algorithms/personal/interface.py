@@ -1,7 +1,7 @@
-"""What a plan needs of a personalisation, and what a client offers to it.
+"""The interface of a personalisation, and the operations that a client offers to it.
 
-What is personal is trained at the client, kept by the client, and never part of what it sends; so it costs
-no privacy, and no budget counts it.
+Personal parameters are trained and kept at the client and are never part of what it sends.  They therefore
+cost no privacy, and no budget counts them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def check_fraction(fraction: float) -> None:
-    """Raise ConfigError unless a share of examples to score on lies in (0, 1)."""
+    """Raise ConfigError unless the share of examples for scoring is in (0, 1)."""
     checks.config.proper_fraction("personalization.test_fraction", fraction)
 
 
@@ -42,7 +42,7 @@ class PersonalClient(Protocol):
 
     @property
     def kept(self) -> ClientState:
-        """What this client kept from the last round that it took part in; {} at first."""
+        """The state that this client kept from the last round that it took part in; {} at first."""
         ...
 
     def trained(
@@ -54,49 +54,49 @@ class PersonalClient(Protocol):
         """Train the model on the client's own examples.
 
         Args:
-            training: how.
-            start: [d], parameters to begin with.
-            towards: [d] and a strength λ: a proximal term λ/2·‖v − w‖².
+            training: how to train.
+            start: [d], initial parameters.
+            towards: [d] and a strength λ, for a proximal term λ/2·‖v − w‖²; None for none.
 
         Returns:
-            float64[d], the parameters afterwards.
+            float64[d], the trained parameters.
         """
         ...
 
     def trained_part(
         self, training: LocalTraining, names: Sequence[str], start: NDArray[np.floating] | None
     ) -> NDArray[np.float64]:
-        """Train some parameters that are never sent, under the others as the server sent them.
+        """Train some parameters that are never sent; the others have the values that the server sent.
 
         Args:
-            training: how.
-            names: patterns of the parameters.
-            start: of their vector; None for the values that the module was built with.
+            training: how to train.
+            names: patterns of the parameters to train.
+            start: their initial values, as a vector; None for the values that the module was built with.
 
         Returns:
-            float64, their vector afterwards.
+            float64, the vector of their trained values.
         """
         ...
 
     def standing(
         self, names: Sequence[str], vector: NDArray[np.floating]
     ) -> AbstractContextManager[None]:
-        """Let the module hold these values in the parameters that match; afterwards it is as it was."""
+        """Temporarily load these values into the matching parameters of the module."""
         ...
 
     def figure(self, vector: NDArray[np.floating]) -> Figure:
-        """The figure by which clients are compared, of parameters [d], on the held-out examples."""
+        """The headline figure of parameters [d] on the held-out examples; clients are compared by it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFigures:
-    """How a client's own model does, beside the released one.
+    """Figures of a client's own model and of the released one.
 
     Args:
-        shared: of the released model; None where there is no such model.
-        own: of its own model.
-        trained: whether that model is its own: not where the client never took part in a round.
+        shared: figure of the released model; None where there is no such model.
+        own: figure of the client's own model.
+        trained: whether that model was trained by the client; false if it never took part in a round.
     """
 
     shared: Figure | None
@@ -119,28 +119,28 @@ class Personalization(Protocol):
 
     @property
     def test_fraction(self) -> float:
-        """Share of its own examples that a client never trains on, and is scored on."""
+        """Share of its own examples that a client never trains on and is scored on."""
         ...
 
     @property
     def head(self) -> tuple[str, ...]:
-        """Patterns of the parameters that stay at the clients and are no part of the shared vector."""
+        """Patterns of the parameters that stay at the clients and are not part of the shared vector."""
         ...
 
     @property
     def in_rounds(self) -> bool:
-        """Whether a client does something for its own model in a round, and not only after the last one."""
+        """Whether a client trains personal parameters in rounds, and not only after the last one."""
         ...
 
     def in_round(self, client: PersonalClient, share: Callable[[], T]) -> tuple[T, ClientState]:
-        """Train what is personal, before or after what is shared.
+        """Train the personal parameters, before or after the shared ones.
 
         Args:
             client: the client in this round.
-            share: trains the shared model and prepares what is sent; call it once.
+            share: trains the shared model and prepares the message; call it once.
 
         Returns:
-            What `share` returned, and what the client keeps if its update arrives.
+            The result of `share`, and the state that the client keeps if its update arrives.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""How the models of clients' own are scored, client by client, on examples that they never trained on."""
+"""Scores of the clients' own models, client by client, on examples that they never trained on."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ _PARTS = {"q10": 0.1, "median": 0.5, "q90": 0.9}
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One client's figures on examples that it never trained on; private to it, and covered by no epsilon.
+    """One client's figures on examples that it never trained on; private to it and not covered by epsilon.
 
     Args:
-        client: its id.
-        examples: so many.
-        shared: of the released model; None where there is no such model.
-        personal: of its own model.
-        trained: whether that is its own: a client that was never in a round of Ditto has the released one.
-        figure: what `shared` and `personal` are: "accuracy" of classes and labels, "rmse" of numbers.
-        greater_is_better: whether a larger figure is a better one.
-        share: whether the figure is a share, which is written in percent.
+        client: id of the client.
+        examples: number of examples.
+        shared: figure of the released model; None where there is no such model.
+        personal: figure of the client's own model.
+        trained: whether that model is its own: a client that was never in a round of Ditto has the released
+            one.
+        figure: meaning of `shared` and `personal`: "accuracy" for labels, "rmse" for numbers.
+        greater_is_better: whether a larger figure is better.
+        share: whether the figure is a share, which is printed as a percentage.
 
     A figure that is not defined, such as that of a model whose outputs are NaN, is the worst one: infinite.
     """
@@ -52,12 +53,12 @@ def held_out(
     """Split one client's examples by a public rule.
 
     Args:
-        count: its examples.
-        fraction: share to keep for scoring: at least one example where there are two, never all.
-        seed: public.
+        count: number of examples.
+        fraction: share to hold out for scoring: at least one example if there are two or more, never all.
+        seed: public seed.
 
     Returns:
-        int64 indices to train on, and to score on (none of a single example).
+        int64 indices to train on, and to score on (empty for a single example).
 
     Example:
         >>> [len(part) for part in held_out(10, 0.2, (0, 7))], len(held_out(1, 0.2, (0, 7))[1])
@@ -69,11 +70,11 @@ def held_out(
 
 
 def summary_of(kind: str, scores: Sequence[Score]) -> dict[str, object]:
-    """What may stand in the operator's summary: no client's figure but the worst one's.
+    """The part of the scores that the operator's summary shows: of single clients, only the worst figure.
 
     Args:
-        kind: of personalisation.
-        scores: of all clients that hold an example to score on.
+        kind: kind of personalisation.
+        scores: scores of all clients that hold an example to score on.
     """
     shared = [score.shared for score in scores if score.shared is not None]
     personal = [score.personal for score in scores]

@@ -1,4 +1,4 @@
-"""Fast paths: gradients by hand for the models that are trained most often, tried in order."""
+"""Fast paths: hand-written gradients for the most common models, tried in order."""
 
 from __future__ import annotations
 

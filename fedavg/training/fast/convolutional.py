@@ -1,7 +1,7 @@
-"""Steps of McMahan's CNN by hand: convolutions in the layout that CPUs take fastest, dense layers fused.
+"""Hand-written steps of McMahan's CNN: convolutions in the fastest layout for CPUs, fused dense layers.
 
-Without a tape, a step of the dense layers (97 % of the parameters) is one product that adds in place, where
-autograd makes a gradient as large as the model and then adds it.
+A step of the dense layers (97 % of the parameters) is one product that adds in place. Autograd would first
+compute a gradient as large as the model and then add it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ConvNet:
 
     Args:
         flat: float32[d], the parameters; `descend` overwrites the dense layers' part, `store` the rest.
-        shapes: of weight and bias of each layer, inputs first.
+        shapes: shapes of the weight and bias of each layer, inputs first.
         slope: see `DenseNet`.
     """
 
@@ -63,11 +63,11 @@ class ConvNet:
         self._dense = DenseNet(tail, rest, slope=slope)
 
     def descend(self, images: torch.Tensor, targets: torch.Tensor, lr: float) -> None:
-        """One step of plain SGD.
+        """Take one step of plain SGD.
 
         Args:
             images: float32[n, 1, 28, 28].
-            targets: float32[n, m], what `slope` compares outputs with.
+            targets: float32[n, m], the targets of `slope`.
             lr: learning rate.
         """
         passed: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []

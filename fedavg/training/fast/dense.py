@@ -1,7 +1,7 @@
-"""Gradients of dense layers by hand, on parameters that are views of one vector.
+"""Hand-written gradients of dense layers, with parameters that are views of one vector.
 
-The plain loop spends two thirds of a small model's step outside matrix products.  Here a step of SGD is
-W ← W − lr·(δᵀx)/n, one product that adds in place, and there is no tape, no zeroing and no copy.
+The autograd loop spends two thirds of a small model's step outside matrix products.  Here a step of SGD is
+W ← W − lr·(δᵀx)/n: one product that adds in place, without a tape, zeroing or copies.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DenseNet", "DensePath", "known", "passed", "through_relu"]
 
-through_relu = torch.ops.aten.threshold_backward  # δ where the unit was active, else 0: one pass
+through_relu = torch.ops.aten.threshold_backward  # in one pass: δ where the unit was active, else 0
 
 
 class DenseNet:
@@ -37,11 +37,11 @@ class DenseNet:
 
     Args:
         flat: float32[d], the trained parameters, overwritten by `descend`.
-        shapes: of the trained parameters, inputs first; a weight, then its bias.
-        held: one entry for each parameter of the net: itself, where it is not trained, else None; () where
-            all are.
-        slope: the derivative of each example's loss by the outputs (`output_slope`); that of cross-entropy
-            if it is not given.
+        shapes: shapes of the trained parameters, inputs first; a weight, then its bias.
+        held: one entry for each parameter of the net: the parameter if it is frozen, else None; () if all
+            are trained.
+        slope: derivative of each example's loss by the outputs (`output_slope`); by default that of
+            cross-entropy.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class DenseNet:
 
         Args:
             inputs: float32[n, features].
-            targets: float32[n, m], what `slope` compares outputs with.
+            targets: float32[n, m], the targets of `slope`.
         """
         values = [inputs]
         for turned, bias in zip(self._turned[:-1], self.biases[:-1], strict=True):
@@ -85,7 +85,7 @@ class DenseNet:
         return values, errors[::-1]
 
     def descend(self, inputs: torch.Tensor, targets: torch.Tensor, lr: float) -> None:
-        """One step of plain SGD, in place; each weight moves as soon as it has passed the error on."""
+        """Take one step of plain SGD, in place; a weight moves as soon as the error has passed through it."""
         count = inputs.shape[0]
         if self._ones.shape[0] != count:
             self._ones = torch.ones(count)
@@ -105,9 +105,9 @@ class DenseNet:
                 bias.addmv_(over, ones, alpha=scale)
 
     def descend_below(self, inputs: torch.Tensor, targets: torch.Tensor, lr: float) -> torch.Tensor:
-        """The same, and the gradient of n times the loss at the inputs, for layers before these."""
+        """Like `descend`; also return the gradient of n times the loss at the inputs, for earlier layers."""
         values, errors = self.errors(inputs, targets)
-        signal = torch.mm(errors[0], self.weights[0])  # before the weights move
+        signal = torch.mm(errors[0], self.weights[0])  # computed before the weights move
         self._add(self, values, errors, keep=1, scale=-lr / inputs.shape[0])
         return signal
 
@@ -140,7 +140,7 @@ class DenseNet:
 
 
 def passed(features: torch.Tensor, layers: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Features as they leave layers that never move: computed once, whatever the number of steps.
+    """Outputs of frozen layers for all features, computed once for all steps.
 
     Args:
         features: float32[n, inputs].
@@ -153,12 +153,14 @@ def passed(features: torch.Tensor, layers: Sequence[torch.Tensor]) -> torch.Tens
 
 
 def known(job: TrainingJob) -> FeedForward | None:
-    """The job's model, where it is dense layers in float32 that fit the examples; else None."""
+    """The job's model, if it consists of dense layers in float32 that fit the examples; else None."""
     model = job.model
     if type(model) is not FeedForward or not unhooked(model):
         return None
     layers = model.dense()
-    if any(type(layer) is not nn.Linear for layer in layers):  # such as a parametrised one
+    if any(
+        type(layer) is not nn.Linear for layer in layers
+    ):  # a subclass, such as a parametrised layer
         return None
     if any(part.dtype != torch.float32 for part in model.parameters()):
         return None
@@ -183,7 +185,7 @@ class DensePath:
     def run(self, job: TrainingJob) -> NDArray[np.float64]:
         """See `FastPath.run`; all parameters are views of one vector."""
         held = [None if part.requires_grad else part.detach() for part in job.model.parameters()]
-        lowest = held.index(None) // 2 * 2  # below it nothing moves, and no gradient is needed
+        lowest = held.index(None) // 2 * 2  # layers below are frozen, and need no gradient
         below = [part for part in held[:lowest] if part is not None]
         held = held[lowest:]
         begun = job.layout.as_float32(job.start)

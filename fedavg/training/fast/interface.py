@@ -1,4 +1,4 @@
-"""What a fast path is: training without autograd, for the models whose gradients it knows."""
+"""The interface of a fast path: training without autograd, for models whose gradients it computes itself."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class FastPath(Protocol):
     def takes(self, job: TrainingJob) -> bool:
         """Return whether `run` can do this job.
 
-        The answer depends on the job alone.  A job that does not fit the model is not taken: the autograd
-        loop then says what is wrong with it.
+        The answer depends on the job alone.  A job that does not fit the model is refused here, so that the
+        autograd loop reports the error.
         """
         ...
 
@@ -33,8 +33,8 @@ class FastPath(Protocol):
 
 
 def unhooked(model: nn.Module) -> bool:
-    """Return whether a forward pass does only what the modules' classes say.
+    """Return whether a forward pass runs only the code of the modules' classes.
 
-    Hooks run code that a fast path would leave out.
+    Hooks run further code, which a fast path would leave out.
     """
     return not any(getattr(part, hooks, None) for part in model.modules() for hooks in _HOOKS)

@@ -1,4 +1,4 @@
-"""The derivative of a job's loss by a model's outputs, for paths that compute gradients by hand."""
+"""Derivatives of a job's loss by a model's outputs, for paths with hand-written gradients."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["SOFTMAX", "fits", "output_slope"]
 
 SOFTMAX: Slope = CrossEntropy().slope
-"""That of cross-entropy, for one-hot rows."""
+"""The slope of cross-entropy, for one-hot rows."""
 
 
 def fits(job: TrainingJob, outputs: int) -> bool:
-    """Return whether paths by hand can train a model of so many outputs with the job's loss.
+    """Return whether hand-written paths can train a model with this number of outputs and the job's loss.
 
-    A job whose labels do not fit goes to the autograd loop, which says what is wrong.
+    A job whose labels do not fit goes to the autograd loop, which reports the error.
     """
     if job.training.custom or not job.compute.plain or job.loss.closed_form is None:
         return False
@@ -38,11 +38,11 @@ def fits(job: TrainingJob, outputs: int) -> bool:
 
 
 def output_slope(job: TrainingJob, outputs: int) -> tuple[torch.Tensor, Slope]:
-    """What the outputs are compared with, a row an example, and the derivative of each example's loss.
+    """The targets, one row an example, and the derivative of each example's loss.
 
     Args:
-        job: one that `fits`.
-        outputs: of the model.
+        job: a job that `fits`.
+        outputs: number of the model's outputs.
 
     Returns:
         float32[n, m], and a function of outputs float32[b, outputs] and the rows of a batch, float32[b, m].

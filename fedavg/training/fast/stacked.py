@@ -1,13 +1,14 @@
 """Small models of many clients trained at once: each call of numpy computes for a whole stack of clients.
 
-A step of a few thousand parameters spends most of its time around its products, and a stack spends that time
-once for all of its clients.  Larger models do not gain: a stack of them leaves the cache.
+A step of a few thousand parameters spends most of its time around its matrix products, and a stack spends
+that time once for all of its clients. Larger models do not gain, because a stack of them does not fit the
+cache.
 
 A client's result does not depend on the number of clients, to the bit.  Libraries choose the kernel that
-computes a number, and so how it is rounded, by shape, strides and alignment; torch's batched products
-choose by the number of clients as well.  Here `numpy.matmul` calls BLAS once for each client, with the same
-shapes and strides.  Each client's arrays begin at a multiple of 64 bytes: alignment is the same for all
-clients, and no vector register of an elementwise loop holds numbers of two of them.
+computes a number, and so its rounding, by shape, strides and alignment; torch's batched products choose by
+the number of clients as well.  Here `numpy.matmul` calls BLAS once for each client, with the same shapes and
+strides.  Each client's arrays begin at a multiple of 64 bytes. So the alignment is the same for all clients,
+and no vector register of an elementwise loop holds numbers of two clients.
 """
 
 from __future__ import annotations
@@ -35,19 +36,21 @@ if TYPE_CHECKING:
 __all__ = ["StackedPath"]
 
 _LARGEST_MODEL = 8192  # parameters
-_LARGEST_COPY = 1 << 18  # numbers that one client's examples make over all steps
-_STACK = 1 << 20  # numbers of all examples, and of all parameters, of a stack
-_PRODUCT = 1 << 18  # multiplications in one call of BLAS: up to here OpenBLAS uses one thread
-_ALIGNED = 64  # bytes: of a cache line, and of the widest vector register
-_FLOAT = np.float32  # that models are trained in
-_LOSS = CrossEntropy()  # whose derivative a step has written out
+_LARGEST_COPY = 1 << 18  # numbers in one client's examples, over all steps
+_STACK = 1 << 20  # numbers in all examples, and in all parameters, of a stack
+_PRODUCT = (
+    1 << 18
+)  # multiplications in one call of BLAS: up to this number OpenBLAS uses one thread
+_ALIGNED = 64  # bytes of a cache line, and of the widest vector register
+_FLOAT = np.float32  # type in which models are trained
+_LOSS = CrossEntropy()  # the loss whose derivative `_Pass.step` contains
 
 
 class StackedPath:
     """Small dense models under plain SGD, alone or many clients at once."""
 
     def takes(self, job: TrainingJob) -> bool:
-        """See `FastPath.takes`; no other client matters, since other paths round differently."""
+        """See `FastPath.takes`; other clients do not matter, since other paths round differently."""
         if job.layout.size > _LARGEST_MODEL or not job.plain:
             return False
         if job.loss != _LOSS or job.weights is not None:
@@ -62,10 +65,10 @@ class StackedPath:
         return self.run_together([job])[0]
 
     def run_together(self, jobs: Sequence[TrainingJob]) -> list[NDArray[np.float64]]:
-        """Train clients that are sent one model and have equally many examples each.
+        """Train clients that are sent the same model and have equally many examples.
 
         Args:
-            jobs: at least one, each of them taken; they differ in their examples and seeds only.
+            jobs: one or more accepted jobs, which differ only in their examples and seeds.
 
         Returns:
             Δ, float64[d], for each client.  To the bit, it does not depend on the other clients.
@@ -88,8 +91,8 @@ class _Stack:
     """One array for each client, each in a block of its own that begins at a multiple of 64 bytes.
 
     Args:
-        clients: how many.
-        shape: of each client's array.
+        clients: number of clients.
+        shape: shape of each client's array.
 
     Attributes:
         flat: float32[·], all blocks, zeros at first; the numbers that pad a block stay finite.
@@ -109,9 +112,9 @@ class _Layer:
     """Parameters of one dense layer, and the last step's gradient.
 
     Args:
-        weight: float32[outputs, inputs], where each client begins.
+        weight: float32[outputs, inputs], each client's initial values.
         bias: float32[outputs].
-        clients: how many.
+        clients: number of clients.
     """
 
     def __init__(self, weight: _Floats, bias: _Floats, clients: int) -> None:
@@ -121,12 +124,12 @@ class _Layer:
 
 
 class _Pass:
-    """What a step computes between the layers, for batches of one size.
+    """The intermediate results of a step, for batches of one size.
 
     Args:
-        layers: of the model, inputs first.
-        clients: how many.
-        batch: examples of each client.
+        layers: layers of the model, inputs first.
+        clients: number of clients.
+        batch: number of each client's examples.
     """
 
     def __init__(self, layers: Sequence[_Layer], clients: int, batch: int) -> None:
@@ -136,7 +139,7 @@ class _Pass:
         self._errors = [_Stack(clients, batch, width) for width in widths]
 
     def step(self, inputs: _Floats, targets: _Floats, lr: float) -> None:
-        """One step of plain SGD, in place, as `dense.DenseNet.descend`.
+        """Take one step of plain SGD, in place, like `dense.DenseNet.descend`.
 
         Args:
             inputs: float32[clients, batch, features].
@@ -174,7 +177,7 @@ def _multiply(left: _Floats, right: _Floats, out: _Floats) -> None:
         np.matmul(left[:, rows], right, out=out[:, rows])
 
 
-@np.errstate(all="ignore")  # a model that diverges ends as NaN, which the client refuses by name
+@np.errstate(all="ignore")  # a diverging model ends as NaN, which the client refuses with a message
 def _descend(begun: _Floats, jobs: Sequence[TrainingJob]) -> list[NDArray[np.float64]]:
     starts, lr = _pieces(begun, jobs[0].layout.shapes), jobs[0].lr
     layers = [
@@ -201,11 +204,11 @@ def _pieces(flat: _Floats, shapes: Sequence[tuple[int, ...]]) -> list[_Floats]:
 
 
 def _examples(jobs: Sequence[TrainingJob], classes: int) -> Iterator[tuple[_Floats, _Floats]]:
-    """Yield each step's inputs and one-hot targets; all are copied once, in the order of their use."""
+    """Yield each step's inputs and one-hot targets; all are copied once, in the order of use."""
     count, width = len(jobs[0].dataset), jobs[0].dataset.features[0].size
     orders = [list(job.batches()) for job in jobs]
     sizes = [count if batch is None else len(batch) for batch in orders[0]]
-    whole = orders[0][0] is None  # then every step takes the same examples
+    whole = orders[0][0] is None  # if so, every step uses all examples
     rows = np.arange(count if whole else sum(sizes))
     inputs = _Stack(len(jobs), len(rows), width).each
     targets = _Stack(len(jobs), len(rows), classes).each

@@ -401,7 +401,7 @@ def test_a_pull_that_no_step_would_feel_is_refused():
     from tests.fedavg.support import own_parts
 
     own = LocalTraining(loop=own_parts.loop)
-    with pytest.raises(ConfigError, match="Ditto draws .* loop of your own"):
+    with pytest.raises(ConfigError, match="Ditto pulls .* your own client loop"):
         Ditto(own, strength=0.1)
     assert Ditto(own, strength=0.0).training == own
     assert FineTune(own).training == own

@@ -391,7 +391,7 @@ def test_what_a_round_left_behind_that_broke_off_is_forgotten(tmp_path, monkeypa
         ({"weighting": "examples"}, "unweighted mean"),
         (
             {"secure_sum": Selective(Bfv(), SecAgg(), SensitivityMap.random(LENGTH, 0.5, seed=0))},
-            "other places or lengths",
+            "other coordinates",
         ),
     ],
 )

@@ -100,7 +100,7 @@ CASES = {
     "loss": (
         lambda: nn.Linear(12, 3),
         {"local_training": LocalTraining(loss="mse")},
-        "'mse' is of labels of kind numbers",
+        "'mse' needs labels of kind numbers",
     ),
     "class weights": (
         lambda: nn.Linear(12, 3),

@@ -80,7 +80,7 @@ def test_half_floats_saturate():
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_model_of_another_size_is_refused(kind, change):
     data = codec(kind).encode(model(0))
-    with pytest.raises(LocalProtocolError, match="bytes; the model's 27 parameters take"):
+    with pytest.raises(LocalProtocolError, match="bytes, but the model's 27 parameters take"):
         codec(kind).decode(data[:change] if change < 0 else data + b"\0")
 
 

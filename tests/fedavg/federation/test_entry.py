@@ -44,7 +44,7 @@ DATA = examples(4, 0)
         ({0: DATA.features}, "client 0: a ndarray is no data set"),
         (
             {0: DATA, 4: Dataset(np.zeros((2, 12)), np.zeros(2), "numbers")},
-            "client 4 has labels of kind 'numbers' with 1 columns, and client 0 has labels of kind 'classes'",
+            "client 4 has labels of kind 'numbers' with 1 columns, but client 0 has labels of kind 'classes'",
         ),
     ],
 )

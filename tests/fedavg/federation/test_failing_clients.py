@@ -214,7 +214,7 @@ def test_an_upload_of_a_wrong_shape_is_refused_by_name():
     for result in results:
         assert result.skipped is None
         assert 3 not in run.last_sum.survivors
-        assert "client 3 sent no vector" in result.failures[3]
+        assert "client 3 did not send" in result.failures[3]
 
 
 def test_an_empty_answer_is_a_silence_without_a_name():

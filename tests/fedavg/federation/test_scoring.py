@@ -124,7 +124,7 @@ def test_what_cannot_score_is_refused_before_any_round(held, said):
 
 
 def test_a_metric_of_other_labels_is_refused_at_once():
-    with pytest.raises(ConfigError, match="'rmse' is of labels of kind numbers"):
+    with pytest.raises(ConfigError, match="'rmse' needs labels of kind numbers"):
         federation(HELD, scoring=Scoring(("rmse",)))
 
 

@@ -295,7 +295,7 @@ def test_metrics_of_torchmetrics():
     assert error.of(numbers) == pytest.approx(expected, rel=1e-5)
     with pytest.raises(ConfigError, match="cannot be made"):
         metric_of({**table, "options": {"nonsense": 1}})
-    with pytest.raises(DataError, match="takes no weights"):
+    with pytest.raises(DataError, match="does not support weights"):
         wrapped.of(_classes(0, weighted=True))
 
 

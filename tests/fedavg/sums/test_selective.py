@@ -389,7 +389,7 @@ def test_a_hundred_clients_at_most_are_asked():
     assert len(asked) == 100
     assert asked.keys() == client_scores(model, population, seed=3).keys()
     assert asked.keys() != client_scores(model, population, seed=4).keys()
-    with pytest.raises(DataError, match="need clients"):
+    with pytest.raises(DataError, match="need at least one client"):
         client_scores(model, {}, seed=3)
 
 

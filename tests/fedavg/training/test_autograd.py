@@ -228,7 +228,7 @@ def test_what_cannot_train_is_said_with_its_reason(change, said):
 
 
 def test_a_loss_of_another_kind_of_labels_is_refused():
-    with pytest.raises(DataError, match="'mse' is of labels of kind numbers.*'cross-entropy'"):
+    with pytest.raises(DataError, match="'mse' needs labels of kind numbers.*'cross-entropy'"):
         train_by_autograd(_job(nn.Linear(6, 3), LocalTraining(loss="mse")))
 
 
@@ -403,7 +403,7 @@ def _fields(training):
 
 
 def test_a_step_returns_one_number():
-    with pytest.raises(PlanError, match=r"one number to descend, not a tensor of shape \[12\]"):
+    with pytest.raises(PlanError, match=r"one number to minimise, not shape \[12\]"):
         train_by_autograd(_job(nn.Linear(6, 3), LocalTraining(step=vector_step)))
 
 

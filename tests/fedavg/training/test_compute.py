@@ -34,7 +34,7 @@ def test_auto_takes_the_first_that_is_there(there, best, monkeypatch):
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
 def test_a_device_that_is_not_there_is_refused(device, monkeypatch):
     _has(monkeypatch)
-    with pytest.raises(ConfigError, match=rf"'{device}' is not to be had.*'auto'"):
+    with pytest.raises(ConfigError, match=rf"'{device}' is not available.*'auto'"):
         Compute(device)
     _has(monkeypatch, "cuda", "mps")
     assert Compute(device).torch_device == torch.device(device)

@@ -199,7 +199,7 @@ def test_examples_that_the_model_does_not_take(name):
     start = layout.flatten(model)
     for dataset, said in (
         (_dataset(features=5), "does not take a batch of 12 examples of shape 5.*RuntimeError"),
-        (_dataset(classes=40), "a label 39, and the model has 3 outputs"),
+        (_dataset(classes=40), "a label 39, but the model has 3 outputs"),
     ):
         with pytest.raises(DataError, match=said):
             _update(model, LocalTraining(), dataset, start=start)
