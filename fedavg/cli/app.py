@@ -24,6 +24,8 @@ from he import HeError
 from secagg import SecAggError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fedavg.runs.run import Outcome
 
 __all__ = ["app", "main"]
@@ -270,7 +272,7 @@ def _closing_table(outcome: Outcome) -> None:
         *_scored(summary),
         ("epsilon, for an observer of the released models", _number(summary["epsilon_release"])),
         ("epsilon, for the server", _number(summary["epsilon_server"])),
-        ("delta", f"{summary['delta']:g}" if summary["noise"] != "none" else "–"),
+        ("delta", f"{summary['delta']:g}" if _private(summary) else "–"),
         ("noise multiplier, claimed / added", _noise(summary)),
         ("secure sum", f"{summary['secure_sum']} ({summary['threat_model']})"),
         ("rounds", f"{summary['rounds']} of {summary['rounds_planned']}, {summary['stopped']}"),
@@ -279,7 +281,7 @@ def _closing_table(outcome: Outcome) -> None:
     for name, value in rows:
         table.add_row(name, value)
     _console.print(table)
-    if summary["figures"] and summary["noise"] != "none":
+    if summary["figures"] and _private(summary):
         covered = summary["figures"][0]["covered_by_epsilon"]
         _console.print(_PUBLIC_ROWS if covered else _HELD_OUT_ROWS, highlight=False, markup=False)
     if summary["personalization"] is not None:
@@ -288,6 +290,10 @@ def _closing_table(outcome: Outcome) -> None:
         _console.print(
             "The next round would have exceeded the privacy budget; everything so far is kept."
         )
+
+
+def _private(summary: Mapping[str, Any]) -> bool:
+    return summary["noise_multiplier"] is not None
 
 
 _HELD_OUT_ROWS = (
@@ -304,7 +310,7 @@ def _scored(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if not summary["figures"]:
         return [("accuracy", _percent(None))]
     first, *others = (figure_of_row(row) for row in summary["figures"])
-    mark = " *" if summary["noise"] != "none" and not first.covered_by_epsilon else ""
+    mark = " *" if _private(summary) and not first.covered_by_epsilon else ""
     chosen = f" (round {summary['best_round']}, the best)" if summary["best_round"] else ""
     rows = [(f"{first.name}{mark}{chosen}", first.words)]
     if summary["unprotected"] is not None:

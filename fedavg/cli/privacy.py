@@ -17,7 +17,7 @@ from he import HeError
 from secagg import SecAggError
 
 if TYPE_CHECKING:
-    from fedavg.plan.planner import Answer, Setting
+    from fedavg.plan.planner import Answer
 
 __all__ = ["AUDIT_EPILOG", "AUDIT_HELP", "BUDGET_EPILOG", "BUDGET_HELP", "audit", "budget"]
 
@@ -132,12 +132,12 @@ def budget(
             epsilon,
             noise,
             _Files(picture, curve, group),
-            rate=(1.0 if sampling == "none" else 0.2) if rate is None else rate,
+            rate=rate,
             rounds=rounds,
             clients=clients,
             delta=delta,
             sampling=sampling,
-            mechanism="gaussian" if mechanism == "distributed-gaussian" else mechanism,
+            mechanism=mechanism,
             participations=participations,
             parameters=parameters,
         )
@@ -152,14 +152,23 @@ class _Files:
     group: int
 
 
-def _budget(epsilon: float | None, noise: float | None, files: _Files, **options: object) -> None:
+def _budget(
+    epsilon: float | None,
+    noise: float | None,
+    files: _Files,
+    *,
+    rate: float | None,
+    sampling: str,
+    **options: object,
+) -> None:
     from fedavg.errors import PlanError  # noqa: PLC0415 - beside it
     from fedavg.plan import planner  # noqa: PLC0415 - loads scipy
     from fedavg.plan.planner import Setting, answer, noise_for, tradeoff  # noqa: PLC0415 - as above
 
     if (epsilon is None) == (noise is None):
         raise PlanError("give either --epsilon or --noise, one of them")
-    setting = Setting(**options)  # pyright: ignore[reportArgumentType] - the options above, by name
+    chosen = planner.usual_rate(sampling) if rate is None else rate
+    setting = Setting(chosen, sampling=sampling, **options)  # pyright: ignore[reportArgumentType] - the options above, by name
     multiplier = noise_for(setting, epsilon) if epsilon is not None else noise
     found = answer(setting, multiplier or 0.0)
     by_noise, by_round = tradeoff(setting, found.noise_multiplier)
@@ -201,18 +210,11 @@ def _answer_table(found: Answer) -> Table:
         ("epsilon, for the server", number(found.server)),
         ("delta", f"{setting.delta_used:g}"),
         ("rounds", f"{setting.rounds:,}"),
-        ("clients", f"{setting.clients:,}, {_sampled(setting)}"),
+        ("clients", f"{setting.clients:,}, {setting.cohort_words}"),
     ]
     for name, value in rows:
         table.add_row(name, value)
     return table
-
-
-def _sampled(setting: Setting) -> str:
-    if setting.sampling == "none":
-        return "all of them in every round"
-    about = "about " if setting.sampling == "poisson" else "exactly "
-    return f"{about}{setting.cohort:,} a round"
 
 
 def _explain(found: Answer) -> None:
@@ -220,14 +222,14 @@ def _explain(found: Answer) -> None:
     lines = [
         "What the models tell about one client is the same, up to a factor of e^epsilon, as if that "
         "client had stayed away."
-        + ("" if setting.sampling == "none" else " It holds while cohort sizes stay secret.")
+        + ("" if setting.everybody else " It holds while cohort sizes stay secret.")
     ]
     if found.server is not None:
         lines.append(
             "The server knows who takes part. Its epsilon counts a client's own rounds, at most "
             f"{found.participations:,} of {setting.rounds:,}, and the noise of other clients only."
         )
-    elif setting.mechanism == "central-gaussian":
+    elif not setting.distributed:
         lines.append("The server adds the noise itself, so nothing bounds what it learns.")
     else:
         lines.append("Too little noise of other clients is left to bound what the server learns.")

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from fedavg.algorithms.blocks.layers import LayerBlocks
-from fedavg.algorithms.blocks.rolling import RollingBlocks
+from fedavg.algorithms.blocks.interface import Cuts
 from fedavg.errors import ConfigError
 from fedavg.models.layout import Layout
+from fedavg.optimizers.local import kept_per_parameter
+from fedavg.parts import named
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from fedavg.algorithms.blocks.interface import Blocks
+    from fedavg.algorithms.blocks.interface import Blocks, NamedBlocks
     from fedavg.config.settings import BlocksConfig, LocalConfig
 
 __all__ = ["blocks_of", "parse_bytes"]
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _FLOAT32 = 4
-_KEPT = {
-    "sgd": 0,
-    "momentum": 1,
-    "adam": 2,
-    "adamw": 2,
-}  # numbers that an optimiser keeps of a parameter
 
 
 def parse_bytes(text: str) -> int:
@@ -64,25 +59,20 @@ def blocks_of(config: BlocksConfig, local: LocalConfig, model: nn.Module) -> Blo
         return None
     if sum(ways) > 1:
         raise ConfigError("blocks: give one of count, memory and patterns")
-    blocks = _rolling(config, model) if config.kind == "rolling" else _layers(config, local, model)
+    kind = named("blocks", config.kind)
+    if not hasattr(kind, "cut"):
+        raise ConfigError(
+            f"blocks.kind {config.kind!r} has no classmethod cut(layout, cuts): make these blocks in Python, "
+            "for Plan(blocks=…)"
+        )
+    cuts = Cuts(
+        count=config.count,
+        share=config.share,
+        memory=parse_bytes(config.memory) if config.memory else 0,
+        patterns=config.patterns,
+        bytes_per_parameter=_FLOAT32 * (1 + kept_per_parameter(local.optimizer)),
+        seed=config.seed,
+    )
+    blocks = cast("type[NamedBlocks]", kind).cut(Layout.of(model), cuts)
     blocks.check_model(model)
     return blocks
-
-
-def _rolling(config: BlocksConfig, model: nn.Module) -> RollingBlocks:
-    if not config.count:
-        raise ConfigError("blocks.kind 'rolling' takes a count and a share, no memory or patterns")
-    return RollingBlocks(Layout.of(model).shapes, config.count, config.share, config.seed)
-
-
-def _layers(config: BlocksConfig, local: LocalConfig, model: nn.Module) -> LayerBlocks:
-    if config.share is not None:
-        raise ConfigError("blocks.share is of blocks.kind 'rolling': whole tensors have no share")
-    layout = Layout.of(model)
-    if config.patterns:
-        return LayerBlocks.by_patterns(layout, config.patterns, seed=config.seed)
-    if config.memory:
-        each = _FLOAT32 * (1 + _KEPT[local.optimizer])
-        budget = parse_bytes(config.memory)
-        return LayerBlocks.by_memory(layout, budget, bytes_per_parameter=each, seed=config.seed)
-    return LayerBlocks.by_count(layout, config.count, seed=config.seed)

@@ -40,7 +40,7 @@ from fedavg.data.dataset import NUMBERS
 from fedavg.data.placement import place
 from fedavg.errors import CohortSizeError, ConfigError, PlanError
 from fedavg.models.zoo import count_parameters
-from fedavg.parts import load_plugins
+from fedavg.parts import load_plugins, named
 from fedavg.parts.imports import add_folder
 from fedavg.plan.calibration import calibrated
 from fedavg.plan.feasibility import cohort_bounds
@@ -48,11 +48,7 @@ from fedavg.plan.plan import Budget, Limits, Plan
 from fedavg.plan.remedies import enough_rate
 from fedavg.plan.resolution import noise_to_signal, resolve
 from fedavg.privacy.clipping import AdaptiveClipping
-from fedavg.sums.encrypted import Bfv, Ckks
-from fedavg.sums.masked import SecAgg
-from fedavg.sums.plain import InsecurePlain
 from fedavg.sums.selective.map import UNCOUNTED, SensitivityMap
-from fedavg.sums.selective.sum import Selective
 from fedavg.training.compute import Compute
 from fedavg.training.sensitivity import client_scores, label_sensitivity
 from fedavg.training.setup import set_apart
@@ -197,7 +193,7 @@ def build_job(config: Config) -> Job:
     Raises:
         DataError, ConfigError, PlanError, and the packages' own errors: what does not add up.
     """
-    statistics = _statistics(config.secure_sum) if config.privacy.noise == "none" else None
+    statistics = None if config.privacy.private else _statistics(config.secure_sum)
     placed = place(config.data, statistics, seed=config.seed)
     task, clients = placed.task, placed.clients
     shape = tuple(int(n) for n in task.train.features.shape[1:])
@@ -253,25 +249,31 @@ def _calibrated(plan: Plan, sizes: _Sizes) -> Plan:
 
 
 def _statistics(sums: SumConfig) -> SecureSum:
-    """What adds a table's statistics: the run's own sum; of "selective", its encryption for all."""
-    kind = sums.scheme if sums.kind == "selective" else sums.kind
+    """What adds a table's statistics: the run's own sum; where that needs a map, its encryption for all."""
+    kind = sums.scheme if _maps_coordinates(sums) else sums.kind
     return _secure_sum(msgspec.structs.replace(sums, kind=kind), None)
+
+
+def _maps_coordinates(sums: SumConfig) -> bool:
+    """Whether the secure sum treats chosen coordinates in another way than the rest."""
+    return "chosen" in named("secure_sum", sums.kind).__struct_fields__
 
 
 def _sensitivity(
     config: Config, task: Task, clients: dict[int, Dataset], model: nn.Module, parameters: int
 ) -> SensitivityMap | None:
-    """Which coordinates "selective" encrypts; the held-out examples belong to the server.
+    """Which coordinates are encrypted, for a sum that needs a map.
 
-    Scores of the clients' own are summed here, before any round; under noise nobody is asked for them.
+    The held-out examples belong to the server.  Scores of the clients' own are summed here, before any round;
+    under noise nobody is asked for them.
     """
     sums = config.secure_sum
-    if sums.kind != "selective":
+    if not _maps_coordinates(sums):
         return None
     if sums.choice == "random":
         return SensitivityMap.random(parameters, sums.share, seed=config.seed)
     if sums.choice == "clients":
-        if config.privacy.noise != "none":
+        if config.privacy.private:
             raise PlanError(f"secure_sum.choice = 'clients': {UNCOUNTED}")
         scores = client_scores(model, clients, seed=config.seed)
         return SensitivityMap.from_clients(scores, sums.share, _statistics(sums))
@@ -332,7 +334,7 @@ def _cohort(config: CohortConfig) -> Cohort:
 
 
 def _clipping(config: ClippingConfig) -> AdaptiveClipping | None:
-    if config.kind == "fixed":
+    if not config.adapts:
         return None
     return AdaptiveClipping(
         quantile=config.quantile, learning_rate=config.learning_rate, bit_stddev=config.bit_stddev
@@ -340,27 +342,23 @@ def _clipping(config: ClippingConfig) -> AdaptiveClipping | None:
 
 
 def _noise(privacy: PrivacyConfig) -> Noise | None:
-    if privacy.noise == "none":
+    if not privacy.private:
         return None
     multiplier = 1.0 if privacy.noise_multiplier is None else privacy.noise_multiplier
     return part_of("noise", privacy.noise, {"noise_multiplier": multiplier}, privacy.options)
 
 
 def _secure_sum(config: SumConfig, sensitivity: SensitivityMap | None) -> SecureSum:
-    if config.kind == "selective":  # made of two sums and a map of the model, which no table holds
-        return _selective(config, sensitivity)
     names = ("dropout_rate", "corrupt_rate", "threat_model", "scheme", "key_at")
-    settings = {name: getattr(config, name) for name in names}
+    settings: dict[str, object] = {name: getattr(config, name) for name in names}
+    if _maps_coordinates(config):  # made of two sums and a map of the model, which no table holds
+        if sensitivity is None:
+            raise ConfigError(
+                f"secure_sum.kind {config.kind!r} needs a SensitivityMap of the model"
+            )
+        settings |= {
+            "chosen": sensitivity,
+            "encrypted": part_of("secure_sum", config.scheme, settings, {}),
+            "rest": part_of("secure_sum", config.rest, settings, {}),
+        }
     return part_of("secure_sum", config.kind, settings, config.options)
-
-
-def _selective(config: SumConfig, sensitivity: SensitivityMap | None) -> Selective:
-    if sensitivity is None:
-        raise ConfigError("secure_sum.kind 'selective' needs a SensitivityMap of the model")
-    dropout = 0.1 if config.dropout_rate is None else config.dropout_rate
-    rates = (dropout, config.corrupt_rate)
-    key_at = config.key_at or "clients"
-    encrypted = Ckks(*rates, key_at) if config.scheme == "ckks" else Bfv(*rates, key_at)
-    if config.rest == "insecure-plain":
-        return Selective(encrypted, InsecurePlain(dropout), sensitivity)
-    return Selective(encrypted, SecAgg(*rates, config.threat_model), sensitivity)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedavg.data.settings import Chosen
+from fedavg.optimizers.local import ADAPTIVE
+from fedavg.parts import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +24,6 @@ __all__ = ["Facts", "with_defaults"]
 
 _FEW_CLIENTS = 10  # fewer cannot bear one that falls silent
 _EXAMPLE = "as in the built-in example"
-_ADAPTIVE = ("adam", "yogi", "adagrad")  # whose step has the size of the learning rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
 
 def _rate(config: Config, facts: Facts) -> tuple[float, str]:
     clients = facts.clients
-    if config.privacy.noise != "none":
+    if config.privacy.private:
         return 0.2, _EXAMPLE
     if clients <= 50:
         return 1.0, f"{clients} clients are few: all of them train in every round"
@@ -88,11 +89,11 @@ def _rate(config: Config, facts: Facts) -> tuple[float, str]:
 
 def _exampled(config: Config, facts: Facts) -> bool:
     """Whether the built-in example's learning rates fit: its sets, and classes under a clip and noise."""
-    return not facts.own or (config.privacy.noise != "none" and not facts.numbers)
+    return not facts.own or (config.privacy.private and not facts.numbers)
 
 
 def _local_rate(config: Config, facts: Facts) -> tuple[float, str]:
-    if config.local.optimizer in ("adam", "adamw"):
+    if config.local.optimizer in ADAPTIVE:
         return 0.01, "it is usual for Adam"
     if _exampled(config, facts):
         return 1.0, _EXAMPLE
@@ -107,13 +108,19 @@ def _local_rate(config: Config, facts: Facts) -> tuple[float, str]:
 
 
 def _server(config: Config, facts: Facts) -> tuple[str, str]:
-    if config.privacy.noise != "none" or not facts.own or config.blocks != type(config.blocks)():
+    if config.privacy.private or not facts.own or config.blocks != type(config.blocks)():
         return "momentum", _EXAMPLE
     return "adam", "its step depends little on the scale of the data"
 
 
+def _adaptive(config: Config) -> bool:
+    """Whether the server's step has about the size of its learning rate."""
+    kind = named("server_optimizer", str(config.server.optimizer))
+    return bool(getattr(kind, "adaptive", False))
+
+
 def _server_rate(config: Config, facts: Facts) -> tuple[float, str]:
-    if config.server.optimizer in _ADAPTIVE:
+    if _adaptive(config):
         if config.model.name == "softmax":
             return 0.1, "the weights of a linear model are about 1"
         return 0.03, "the weights of a network are well below 1"
@@ -123,20 +130,20 @@ def _server_rate(config: Config, facts: Facts) -> tuple[float, str]:
 
 
 def _tau(config: Config, facts: Facts) -> tuple[float, str]:
-    if config.server.optimizer in _ADAPTIVE and facts.own:
+    if _adaptive(config) and facts.own:
         return 1e-4, "with small learning rates the clients' updates are small"
     return 1e-3, _EXAMPLE
 
 
 def _schedule(config: Config, facts: Facts) -> tuple[str, str]:
     del facts
-    if config.server.optimizer in _ADAPTIVE:
+    if _adaptive(config):
         return "cosine", "steps of a fixed size have to become smaller towards the end"
     return "constant", _EXAMPLE
 
 
 def _assumed(config: Config, facts: Facts) -> tuple[float, str]:
-    if config.privacy.noise == "none" and facts.clients < _FEW_CLIENTS:
+    if not config.privacy.private and facts.clients < _FEW_CLIENTS:
         return 0.0, f"{facts.clients} clients are too few to go on without one of them"
     return 0.1, _EXAMPLE
 

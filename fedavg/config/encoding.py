@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from fedavg.algorithms.chain import sent_length
 from fedavg.algorithms.error_feedback import ErrorFeedback
-from fedavg.algorithms.random_k import RandomK
 from fedavg.algorithms.scaffold import Scaffold
+from fedavg.config.parts import part_of
 from fedavg.config.training import local_training
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
 from fedavg.encoding.quantised import Quantised
@@ -28,8 +28,9 @@ def build_stages(config: Config) -> tuple[UpdateStage, ...]:
         stages.append(Scaffold())
     if config.compression.error_feedback:
         stages.append(ErrorFeedback())
-    if config.compression.kind == "random-k":
-        stages.append(RandomK(config.compression.fraction, config.seed))
+    if config.compression.kind != "none":
+        settings = {"fraction": config.compression.fraction, "seed": config.seed}
+        stages.append(part_of("stage", config.compression.kind, settings, {}))
     return tuple(stages)
 
 
@@ -46,7 +47,7 @@ def build_encoding(config: Config, parameters: int, cohort: float = 1) -> Encodi
         PlanError: bits or a range that no encoding takes.
     """
     encoding = config.encoding
-    if config.privacy.noise != "none":
+    if config.privacy.private:
         if encoding.rounding == "nearest":
             raise ConfigError(
                 "encoding.rounding = 'nearest' does not go with noise: its bound is on the norm of a "

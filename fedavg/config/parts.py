@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedavg.errors import ConfigError
-from fedavg.parts import named, names, union
+from fedavg.parts import named, names, registered, union
 from fedavg.plan import catalogue
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fedavg.config.settings import Config
     from fedavg.parts import Family
 
-__all__ = ["OURS", "check_name", "check_names", "part_of", "stages_of"]
+__all__ = ["OURS", "check_name", "check_names", "known_names", "our_names", "part_of", "stages_of"]
 
 OURS = catalogue.OURS  # imported so that every part of ours has its name
 
@@ -29,6 +29,7 @@ _NAMED: dict[
     "server.optimizer": ("server_optimizer", ()),
     "cohort.kind": ("cohort", ()),
     "personalization.kind": ("personalization", ("none",)),
+    "blocks.kind": ("blocks", ()),
 }
 
 
@@ -65,6 +66,44 @@ def part_of(
     return kind(**(shared | dict(options)))
 
 
+def known_names(key: str) -> tuple[str, ...]:
+    """The names that a key of a configuration takes.
+
+    Args:
+        key: dotted.
+
+    Returns:
+        Of the parts that are registered now, and names beside them such as "none"; () for a key that names
+        no part.
+
+    Example:
+        >>> known_names("privacy.noise")[-1], known_names("local.lr")
+        ('none', ())
+    """
+    if key not in _NAMED:
+        return ()
+    family, also = _NAMED[key]
+    return (*names(family), *also)
+
+
+def our_names(key: str) -> tuple[str, ...]:
+    """The names of the parts of ours that a key takes, for a page.
+
+    Args:
+        key: dotted.
+
+    Example:
+        >>> our_names("cohort.kind"), our_names("local.lr")
+        (('poisson', 'fixed'), ())
+    """
+    if key not in _NAMED:
+        return ()
+    family, also = _NAMED[key]
+    modules = {module.__name__ for module in OURS}
+    kinds = registered(family).items()
+    return (*(name for name, kind in kinds if kind.__module__ in modules), *also)
+
+
 def check_name(key: str, name: object) -> None:
     """Refuse the name of a part that is not registered.
 
@@ -75,11 +114,8 @@ def check_name(key: str, name: object) -> None:
     Raises:
         ConfigError: names the key, and the names that there are.
     """
-    if key not in _NAMED:
-        return
-    family, also = _NAMED[key]
-    known = (*names(family), *also)
-    if name not in known:
+    known = known_names(key)
+    if known and name not in known:
         raise ConfigError(
             f"{key}: there is no {name!r}; there are {', '.join(known)}. The module of a part of your "
             "own is named in [plugins] modules"

@@ -8,6 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from fedavg.config.parts import our_names
 from fedavg.config.settings import Config
 
 __all__ = ["reference_text"]
@@ -18,7 +19,8 @@ All keys of a configuration, made from the structs that read it (`fedavg.config.
 left out has the default. One that is *open* is chosen by the data, and a run says what it chose and why, or
 it does without, as the text above the table says. An unknown key is an error that names the nearest right
 one. `fedavg init FILE` writes a configuration to begin with ([your data](your-data.md)), and each run's
-directory holds its own with everything filled in (`config.toml`).
+directory holds its own with everything filled in (`config.toml`). Where a key names a part, the names here
+are those of ours; a part of your own is one more ([extending](extending.md)).
 """
 _SAID = {int: "whole number", float: "number", bool: "true or false", str: "text"}
 
@@ -35,7 +37,7 @@ def reference_text() -> str:
     }
     for name, kind in tables.items():
         lines += [f"## {f'`[{name}]`' if name else 'At the top'}", "", _prose(kind), ""]
-        lines += ["| key | type | default |", "|---|---|---|", *_rows(kind), ""]
+        lines += ["| key | type | default |", "|---|---|---|", *_rows(name, kind), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -47,13 +49,18 @@ def _prose(kind: type) -> str:
     return inspect.cleandoc(kind.__doc__ or "")
 
 
-def _rows(kind: type[msgspec.Struct]) -> list[str]:
+def _rows(table: str, kind: type[msgspec.Struct]) -> list[str]:
     hints = get_type_hints(kind)
     return [
-        f"| `{field.name}` | {_type(hints[field.name])} | {_default(field)} |"
+        f"| `{field.name}` | {_named(table, field.name) or _type(hints[field.name])} | {_default(field)} |"
         for field in msgspec.structs.fields(kind)
         if not (kind is Config and _is_struct(hints[field.name]))
     ]
+
+
+def _named(table: str, key: str) -> str:
+    """The names of the parts of ours that a key takes; "" for a key that names none."""
+    return ", ".join(f'"{name}"' for name in our_names(f"{table}.{key}"))
 
 
 def _type(hint: Any) -> str:  # noqa: ANN401 - any annotation

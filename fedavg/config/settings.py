@@ -176,6 +176,11 @@ class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ledger: str | None = None
     options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
+    @property
+    def private(self) -> bool:
+        """Whether noise is added."""
+        return self.noise != "none"
+
 
 class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Integers: bits 0 chooses; `range` bounds a coordinate (rotated: the norm) when there is no noise.
@@ -254,6 +259,11 @@ class ClippingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     learning_rate: float = 0.2
     bit_stddev: float | None = None
 
+    @property
+    def adapts(self) -> bool:
+        """Whether the clip norm follows a quantile."""
+        return self.kind == "adaptive"
+
 
 class BlocksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Model parallelism over clients: each trains and sends one block.  Nothing here: the whole model.
@@ -264,7 +274,7 @@ class BlocksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """
 
     count: int = 0
-    kind: Literal["layers", "rolling"] = "layers"
+    kind: str = "layers"
     share: float | None = None
     memory: str = ""
     patterns: list[list[str]] = msgspec.field(default_factory=list[list[str]])
@@ -326,11 +336,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         checks.value.whole("rounds", self.rounds)
-        if self.privacy.noise == "none" and self.privacy.epsilon is not None:
+        if not self.privacy.private and self.privacy.epsilon is not None:
             raise ValueError(
                 "privacy.epsilon needs noise: choose privacy.noise, or leave epsilon out"
             )
-        if self.privacy.noise == "none" and self.clipping.kind == "adaptive":
+        if not self.privacy.private and self.clipping.adapts:
             raise ValueError(
                 "clipping.kind = 'adaptive' needs noise: without it nothing is clipped, and the "
                 "counts that it learns from would be private data in the clear"

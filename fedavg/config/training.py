@@ -122,8 +122,7 @@ def check_training(config: Config) -> None:
         stopping = stopping_of(config.evaluation)
     if stopping is not None:
         personal = personalization_of(config.personalization, training)
-        private = config.privacy.noise != "none"
-        check_stopping(personal, private=private, best=stopping.best)
+        check_stopping(personal, private=config.privacy.private, best=stopping.best)
 
 
 def modules_named(config: Config) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from fedavg.parts import named, names, union
 
 if TYPE_CHECKING:
     from fedavg.metrics.interface import Metric
+    from fedavg.parts import Part
 
 __all__ = ["metric_of"]
 
@@ -62,9 +63,13 @@ def metric_of(given: object) -> Metric:
     )
 
 
+def _needs_nothing(kind: type[Part]) -> bool:
+    return not any(field.required for field in msgspec.structs.fields(kind))
+
+
 def _by_name(name: str) -> Metric:
-    simple = [known for known in names("metric") if known not in {"imported", "scikit-learn"}]
-    if name in simple and name != "torchmetrics":
+    simple = [known for known in names("metric") if _needs_nothing(named("metric", known))]
+    if name in simple:
         return cast("Any", named("metric", name))()
     try:
         return ScikitLearnMetric(name)

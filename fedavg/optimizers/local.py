@@ -13,7 +13,12 @@ from fedavg.optimizers.custom import loop_of, step_of
 from fedavg.optimizers.schedule import CONSTANT, Schedule
 from fedavg.parts import Part, Trait
 
-__all__ = ["LocalTraining"]
+__all__ = ["ADAPTIVE", "LocalTraining", "kept_per_parameter"]
+
+ADAPTIVE = ("adam", "adamw")
+"""Optimisers whose step has about the size of the learning rate, whatever the gradient's."""
+
+_KEPT = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
 
 _ADAMW_DECAY = 0.01  # the default of torch's AdamW
 
@@ -121,8 +126,8 @@ class LocalTraining(Part, frozen=True, tag=False):
         checks.config.positive_fraction("step_decay", self.step_decay)
 
     def _check_optimizer(self) -> None:
-        if self.optimizer not in {"sgd", "momentum", "adam", "adamw"}:
-            raise ConfigError(f"optimizer {self.optimizer!r} is none of sgd, momentum, adam, adamw")
+        if self.optimizer not in _KEPT:
+            raise ConfigError(f"optimizer {self.optimizer!r} is none of {', '.join(_KEPT)}")
         if self.nesterov and self.optimizer != "momentum":
             raise ConfigError("nesterov goes with optimizer 'momentum'")
         if self.optimizer == "adam" and self.weight_decay:
@@ -213,3 +218,16 @@ class LocalTraining(Part, frozen=True, tag=False):
             return self.steps
         steps = self.epochs * len(self.batch_sizes(count))
         return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+def kept_per_parameter(optimizer: str) -> int:
+    """Numbers that a client's optimiser keeps for each parameter, beside its gradient.
+
+    Args:
+        optimizer: as in `LocalTraining`.
+
+    Example:
+        >>> kept_per_parameter("sgd"), kept_per_parameter("adam")
+        (0, 2)
+    """
+    return _KEPT[optimizer]

@@ -7,7 +7,7 @@ returned. A state is a dict of arrays and numbers, so that a checkpoint can stor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
@@ -94,6 +94,9 @@ class ServerRule(Part, frozen=True, tag=False):
         >>> Half().step(np.zeros(1), np.ones(1), Half().init(1), Progress(0, 1))[0]
         array([0.5])
     """
+
+    adaptive: ClassVar[bool] = False
+    """Whether a step has about the size of the learning rate, for updates of any scale."""
 
     def init(self, size: int) -> State:
         """Return an empty state: see `ServerOptimizer.init`."""
@@ -211,6 +214,8 @@ class FedMomentum(ServerRule, frozen=True, tag="momentum"):
 
 class _Adaptive(ServerRule, frozen=True, tag=False):
     """Algorithm 2 of Reddi et al. 2021, without bias correction as in the paper, for any second moment."""
+
+    adaptive: ClassVar[bool] = True
 
     def _rates(self) -> tuple[float, float, float]:
         """η, β₁ and τ."""

@@ -44,13 +44,56 @@ __all__ = [
     "curve",
     "noise_for",
     "tradeoff",
+    "usual_rate",
 ]
 
 OURS = catalogue.OURS  # the import registers every noise of this package under its name
 MECHANISMS = names("noise")
-SAMPLINGS = ("poisson", "fixed", "none")
 _LARGEST_EPSILON, _LARGEST_NOISE = 1e4, 1e6
 _FINEST = 40  # largest number of bits of an encoding that is tried
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampling:
+    """One way of choosing a round's clients.
+
+    Args:
+        sampler: from the rate and the size of a cohort to what draws it.
+        scheme: from the rate, the size and the number of clients to what the accountant counts on.
+        size: how a cohort's size is said, with a place for it.
+        words: what happens to a client in a round, with places for rate, size and number of clients.
+        everybody: whether all clients take part in every round.
+    """
+
+    sampler: Callable[[float, int], Cohort]
+    scheme: Callable[[float, int, int], Sampling]
+    size: str
+    words: str
+    everybody: bool = False
+
+
+_SAMPLINGS = {
+    "poisson": _Sampling(
+        lambda rate, _size: PoissonCohort(rate),
+        lambda rate, _size, _clients: PoissonSampling(rate),
+        "about {size:,} a round",
+        "each client joins a round by its own coin, with probability {rate:g}",
+    ),
+    "fixed": _Sampling(
+        lambda _rate, size: FixedCohort(size),
+        lambda _rate, size, clients: FixedSizeSampling(size, clients),
+        "exactly {size:,} a round",
+        "exactly {size:,} of {clients:,} clients join a round",
+    ),
+    "none": _Sampling(
+        lambda rate, _size: PoissonCohort(rate),
+        lambda _rate, _size, _clients: NoSampling(),
+        "all of them in every round",
+        "every client joins every round",
+        everybody=True,
+    ),
+}
+SAMPLINGS = tuple(_SAMPLINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +146,10 @@ class Setting:
             assign(self, delta=plan.proper_fraction("delta", self.delta))
         _known("sampling", self.sampling, SAMPLINGS)
         _known("mechanism", self.mechanism, MECHANISMS)
-        if self.sampling == "none" and self.rate != 1:
-            raise PlanError(f"sampling 'none' asks all clients: leave the rate {self.rate:g} out")
+        if self.everybody and self.rate != 1:
+            raise PlanError(
+                f"sampling {self.sampling!r} asks all clients: leave the rate {self.rate:g} out"
+            )
         if self.participations is not None and self.participations > self.rounds:
             raise PlanError(
                 f"a client cannot take part in {self.participations} of {self.rounds} rounds"
@@ -127,16 +172,51 @@ class Setting:
     @property
     def scheme(self) -> Sampling:
         """The sampling scheme, for the accountant."""
-        if self.sampling == "none":
-            return NoSampling()
-        if self.sampling == "poisson":
-            return PoissonSampling(self.rate)
-        return FixedSizeSampling(self.cohort, self.clients)
+        return _SAMPLINGS[self.sampling].scheme(self.rate, self.cohort, self.clients)
 
     @property
     def sampler(self) -> Cohort:
         """The sampler of a round's clients."""
-        return FixedCohort(self.cohort) if self.sampling == "fixed" else PoissonCohort(self.rate)
+        return _SAMPLINGS[self.sampling].sampler(self.rate, self.cohort)
+
+    @property
+    def everybody(self) -> bool:
+        """Whether all clients take part in every round."""
+        return _SAMPLINGS[self.sampling].everybody
+
+    @property
+    def cohort_words(self) -> str:
+        """How many clients a round has, in words."""
+        return _SAMPLINGS[self.sampling].size.format(size=self.cohort)
+
+    @property
+    def sampling_words(self) -> str:
+        """What happens to a client in a round, in words."""
+        words = _SAMPLINGS[self.sampling].words
+        return words.format(rate=self.rate, size=self.cohort, clients=self.clients)
+
+    @property
+    def distributed(self) -> bool:
+        """Whether the clients add the noise, and not the server."""
+        noise: type[Noise] = named("noise", self.mechanism)  # pyright: ignore[reportAssignmentType] - of the family
+        return noise.distributed
+
+
+def usual_rate(sampling: str) -> float:
+    """The share of the clients that a round asks where nothing is said about it.
+
+    Args:
+        sampling: as in `Setting`.
+
+    Raises:
+        PlanError: no such sampling.
+
+    Example:
+        >>> usual_rate("poisson"), usual_rate("none")
+        (0.2, 1.0)
+    """
+    _known("sampling", sampling, SAMPLINGS)
+    return 1.0 if _SAMPLINGS[sampling].everybody else 0.2
 
 
 def _known(name: str, value: str, names: Sequence[str]) -> None:

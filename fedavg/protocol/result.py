@@ -72,6 +72,10 @@ class RoundResult:
         """The figure that says most about the task; None without an evaluation set."""
         return self.figures[0] if self.figures else None
 
+    def figure(self, name: str) -> Figure | None:
+        """The figure of a metric; None where it was not asked for."""
+        return next((figure for figure in self.figures if figure.name == name), None)
+
 
 def figure_row(figure: Figure) -> dict[str, Any]:
     """A figure as a JSON object, for `result_of_row` and for logs."""

@@ -73,14 +73,9 @@ def write_budget_page(
 
 def _facts(found: Answer) -> list[tuple[str, str]]:
     setting = found.setting
-    samplings = {
-        "poisson": f"each client joins a round by its own coin, with probability {setting.rate:g}",
-        "fixed": f"exactly {setting.cohort:,} of {setting.clients:,} clients join a round",
-        "none": "every client joins every round",
-    }
     return [
         ("Clients", f"{setting.clients:,}, about {setting.cohort:,} a round"),
-        ("Sampling", samplings[setting.sampling]),
+        ("Sampling", setting.sampling_words),
         ("Rounds", f"{setting.rounds:,}"),
         ("Mechanism", setting.mechanism),
         ("Delta", f"{setting.delta_used:g}"),

@@ -97,6 +97,11 @@ class Summary(msgspec.Struct, frozen=True):
     personalization: dict[str, Any] | None = None
     chosen: tuple[dict[str, Any], ...] = ()
 
+    @property
+    def private(self) -> bool:
+        """Whether noise was added."""
+        return self.noise != "none"
+
 
 class Personal(msgspec.Struct, frozen=True):
     """One line of `personal.jsonl`: one client's figures, private to it.

@@ -62,7 +62,7 @@ def _render(run: Run, *, public: bool) -> str:
     return render_page(
         "report.html.j2",
         public=public,
-        private=run.summary.noise != "none",
+        private=run.summary.private,
         summary=run.summary,
         title=run.summary.task[:1].upper() + run.summary.task[1:],
         state=_state(run),
@@ -129,7 +129,7 @@ def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
                 note,
             )
         )
-    if summary.noise != "none":
+    if summary.private:
         delta = _NO_VALUE if summary.delta is None else _scientific(summary.delta)
         note = "The probability that an epsilon is allowed to fail with. It should be below 1 ÷ clients."
         tiles.append(("Delta", delta, note))
@@ -137,7 +137,7 @@ def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
 
 
 def _release_note(summary: Summary) -> str:
-    if summary.noise == "none":
+    if not summary.private:
         return (
             "No noise was added, so the models themselves may give away what they were trained on."
         )
@@ -159,7 +159,7 @@ def _server_note(summary: Summary) -> str:
         return "The server knows who took part, so sampling does not help. It sees noisy sums only."
     if not summary.hides_updates:
         return f"The server read in the clear: {summary.received[:1].lower()}{summary.received[1:]}"
-    if summary.noise == "none":
+    if not summary.private:
         return "The server learns each round's exact sum, and no single update."
     return "The server adds the noise itself, so it sees each sum without it."
 

@@ -34,7 +34,7 @@ def tile(summary: Summary, *, public: bool) -> tuple[str, str, str]:
         return "accuracy", value, _note(summary, public=public)
     first = summary.figures[0]
     name = first.name.replace("_", " ")
-    mark = "" if summary.noise == "none" or first.covered_by_epsilon else " *"
+    mark = "" if not summary.private or first.covered_by_epsilon else " *"
     return (
         f"{name}{mark}",
         first.text(first.value),

@@ -179,9 +179,7 @@ def _measured(
 ) -> Measured:
     last = results.kept
     headline = None if last is None else last.headline
-    accuracy = (
-        None if last is None else next((f for f in last.figures if f.name == "accuracy"), None)
-    )
+    accuracy = None if last is None else last.figure("accuracy")
     drawn = sum(result.cohort for result in results)
     return Measured(
         accuracy=None if last is None else last.accuracy,

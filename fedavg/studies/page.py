@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fedavg.errors import ReportError
 from fedavg.reports.page import payload, render_page
 from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, front_of, label_of
+from fedavg.studies.study import with_central_noise, with_noise
 from fedavg.studies.table import groups_of
 from fedavg.studies.troubles import notices_of, troubles_of
 
@@ -58,8 +59,8 @@ def _content(table: Table) -> dict[str, Any]:
         "bytes_legend": _legend(by_bytes),
         "bytes_fixed": "" if by_bytes is None else by_bytes.fixed,
         "plain": any(not row.values["hides_updates"] for row in done),
-        "central": any(row.settings.get("privacy.noise") == "central-gaussian" for row in done),
-        "ceiling": any(row.settings.get("privacy.noise") == "none" for row in done),
+        "central": any(with_central_noise(row.settings) for row in done),
+        "ceiling": not all(with_noise(row.settings) for row in done),
         "lone": by_epsilon is not None and by_epsilon.partial,
         "seeds": _seeds(seeds),
         "several_seeds": bool(seeds) and seeds[-1] > 1,
@@ -113,7 +114,7 @@ def _tiles(
     ):
         if group is not None and len(private) > 1:
             tiles.append((name, group.by.text(group.score), _note(group)))
-    exact = [g for g in groups if g.rows[0].settings.get("privacy.noise") == "none"]
+    exact = [group for group in groups if not with_noise(group.rows[0].settings)]
     if exact:
         best = max(exact, key=lambda group: group.worth)
         tiles.append((f"Best {figure} without noise", best.by.text(best.score), _note(best)))
@@ -188,7 +189,7 @@ def _held(table: Table) -> list[tuple[str, str]]:
     cells = _cells(table)
     if not cells:
         return []
-    rows = [row for row in cells if row.settings.get("privacy.noise") != "none"] or cells
+    rows = [row for row in cells if with_noise(row.settings)] or cells
     settings = rows[0].settings
     return [
         (key, _text(value))

@@ -17,7 +17,7 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -25,12 +25,24 @@ from fedavg.config.build import load_config
 from fedavg.config.parts import check_name
 from fedavg.config.settings import Config, section
 from fedavg.errors import ConfigError
-from fedavg.parts import load_plugins
+from fedavg.parts import load_plugins, registered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["DEFAULT_STUDY", "Cell", "Refusal", "Study", "code_version", "flatten", "read_study"]
+    from fedavg.privacy.noise import Noise
+
+__all__ = [
+    "DEFAULT_STUDY",
+    "Cell",
+    "Refusal",
+    "Study",
+    "code_version",
+    "flatten",
+    "read_study",
+    "with_central_noise",
+    "with_noise",
+]
 
 DEFAULT_STUDY = Path(__file__).parent / "study.toml"
 
@@ -275,10 +287,37 @@ def _combinations(axes: dict[str, list[object]]) -> Iterator[Settings]:
 def _wanted(base: Settings, chosen: Settings) -> Settings:
     """Lay one combination over the base; "none" among several noises drops what only noise uses."""
     wanted = base | chosen
-    if chosen.get("privacy.noise") != "none":
+    if with_noise(chosen):
         return wanted
     kept = {"privacy.noise"} | ({"privacy.delta"} - chosen.keys())
     return {key: v for key, v in wanted.items() if key in kept or not key.startswith(_NOISE_ONLY)}
+
+
+def with_noise(settings: Mapping[str, object]) -> bool:
+    """Whether runs with these settings add noise.
+
+    Args:
+        settings: of a configuration, by dotted keys; the default noise holds where none is named.
+
+    Example:
+        >>> with_noise({}), with_noise({"privacy.noise": "none"})
+        (True, False)
+    """
+    return settings.get("privacy.noise") != "none"
+
+
+def with_central_noise(settings: Mapping[str, object]) -> bool:
+    """Whether the server adds the noise of runs with these settings.
+
+    Args:
+        settings: as for `with_noise`.
+
+    Example:
+        >>> with_central_noise({"privacy.noise": "central-gaussian"}), with_central_noise({})
+        (True, False)
+    """
+    noise = registered("noise").get(str(settings.get("privacy.noise")))
+    return noise is not None and not cast("type[Noise]", noise).distributed
 
 
 def _matches(rule: dict[str, list[object]], wanted: Settings) -> bool:

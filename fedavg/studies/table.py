@@ -15,7 +15,7 @@ import msgspec
 from fedavg.config.settings import Config
 from fedavg.studies.comparison import ACCURACY, Comparison, comparison_of
 from fedavg.studies.directory import environment
-from fedavg.studies.study import Settings, code_version, flatten
+from fedavg.studies.study import Settings, code_version, flatten, with_noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -179,7 +179,7 @@ def _shown(settings: Settings) -> Settings:
 
 def _effective(settings: Settings) -> Settings:
     """Settings without what only noise uses, where there is none."""
-    if settings.get("privacy.noise") != "none":
+    if with_noise(settings):
         return settings
     return {
         key: None if key.startswith(_NOISE_ONLY) and key != "privacy.noise" else value
@@ -193,11 +193,7 @@ def _varied(all_settings: Sequence[Settings]) -> tuple[str, ...]:
     for key in _settings_keys():
         values = [_effective(settings).get(key) for settings in all_settings]
         if key.startswith(_NOISE_ONLY) and key != "privacy.noise":
-            values = [
-                settings.get(key)
-                for settings in all_settings
-                if settings.get("privacy.noise") != "none"
-            ]
+            values = [settings.get(key) for settings in all_settings if with_noise(settings)]
         if key != "seed" and len({json.dumps(value, sort_keys=True) for value in values}) > 1:
             found.append(key)
     return tuple(found)

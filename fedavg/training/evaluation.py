@@ -60,8 +60,13 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float | None:
-        """The accuracy, if it was chosen."""
-        return next((figure.value for figure in self.figures if figure.name == "accuracy"), None)
+        """The accuracy, if it was asked for."""
+        found = self.figure("accuracy")
+        return None if found is None else found.value
+
+    def figure(self, name: str) -> Figure | None:
+        """The figure of a metric; None where it was not asked for."""
+        return next((figure for figure in self.figures if figure.name == name), None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -55,7 +55,7 @@ NO_NUMBERS = [
     Fraction(1, 2),
     Named.TWO,
     Half(0.5),
-    object(),
+    {},
 ]
 
 

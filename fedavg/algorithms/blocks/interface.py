@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from fedavg.models.layout import Layout
 
-__all__ = ["Blocks", "TrainedPart"]
+__all__ = ["Blocks", "Cuts", "NamedBlocks", "TrainedPart"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,27 @@ class TrainedPart:
     def in_model(self, update: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convert an update of the part into the model's own units."""
         return update if self.factors is None else update / self.factors
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """What a configuration asks of blocks.  A way of cutting refuses what it has no use for.
+
+    Args:
+        count: blocks; 0 leaves the number open.
+        share: of every hidden layer that one block takes; None leaves it open.
+        memory: bytes that one block's gradients and optimiser state may take; 0 for no bound.
+        patterns: of parameter names, a sequence a block; () for none.
+        bytes_per_parameter: of a gradient and what the clients' optimiser keeps beside it.
+        seed: public seed of the deal.
+    """
+
+    count: int = 0
+    share: float | None = None
+    memory: int = 0
+    patterns: Sequence[Sequence[str]] = ()
+    bytes_per_parameter: int = 4
+    seed: int = 0
 
 
 class Blocks(Protocol):
@@ -87,5 +109,23 @@ class Blocks(Protocol):
             layout: layout of the whole module.
             vector: float64, the parameters that the server sent, in the layout `sent_layout`.
             block: the client's block, in 0 … count − 1.
+        """
+        ...
+
+
+class NamedBlocks(Blocks, Protocol):
+    """Blocks that a configuration can name, under the tag with which their class is registered."""
+
+    @classmethod
+    def cut(cls, layout: Layout, cuts: Cuts) -> Self:
+        """Cut a model.
+
+        Args:
+            layout: of the whole model.
+            cuts: what was asked for.
+
+        Raises:
+            ConfigError: a setting that this way of cutting has no use for, or one that it lacks.
+            PlanError: a model that cannot be cut so.
         """
         ...

@@ -15,7 +15,7 @@ import numpy as np
 
 from fedavg.algorithms.blocks.deal import check_length, check_seed
 from fedavg.algorithms.blocks.interface import TrainedPart
-from fedavg.errors import PlanError
+from fedavg.errors import ConfigError, PlanError
 from fedavg.models.layout import Layout
 from fedavg.parts import Part, register
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import nn
+
+    from fedavg.algorithms.blocks.interface import Cuts
 
 __all__ = ["LayerBlocks"]
 
@@ -61,6 +63,20 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
         if min(self.sizes) < 1:
             raise PlanError("a tensor without coordinates belongs to no block")
         check_seed(self.seed)
+
+    @classmethod
+    def cut(cls, layout: Layout, cuts: Cuts) -> LayerBlocks:
+        """By patterns, by memory or by count, whichever was asked for; see `NamedBlocks`."""
+        if cuts.share is not None:
+            raise ConfigError(
+                "blocks.share is of blocks.kind 'rolling': whole tensors have no share"
+            )
+        if cuts.patterns:
+            return cls.by_patterns(layout, cuts.patterns, seed=cuts.seed)
+        if cuts.memory:
+            each = cuts.bytes_per_parameter
+            return cls.by_memory(layout, cuts.memory, bytes_per_parameter=each, seed=cuts.seed)
+        return cls.by_count(layout, cuts.count, seed=cuts.seed)
 
     @classmethod
     def by_count(cls, layout: Layout, count: int, *, seed: int = 0) -> LayerBlocks:

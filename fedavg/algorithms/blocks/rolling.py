@@ -16,7 +16,7 @@ import numpy as np
 from fedavg import checks
 from fedavg.algorithms.blocks.deal import check_length, check_seed
 from fedavg.algorithms.blocks.interface import TrainedPart
-from fedavg.errors import PlanError
+from fedavg.errors import ConfigError, PlanError
 from fedavg.models.layout import Layout
 from fedavg.parts import Part, register
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import nn
+
+    from fedavg.algorithms.blocks.interface import Cuts
 
 __all__ = ["RollingBlocks"]
 
@@ -76,6 +78,15 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
                     f"{before or 'the'} inputs: rolling blocks need a chain of layers"
                 )
             before = weight[0]
+
+    @classmethod
+    def cut(cls, layout: Layout, cuts: Cuts) -> RollingBlocks:
+        """By count and share; see `NamedBlocks`."""
+        if not cuts.count:
+            raise ConfigError(
+                "blocks.kind 'rolling' takes a count and a share, no memory or patterns"
+            )
+        return cls(layout.shapes, cuts.count, cuts.share, cuts.seed)
 
     @property
     def part(self) -> float:
