@@ -58,10 +58,9 @@ class _Sampling:
     """One way of choosing a round's clients.
 
     Args:
-        sampler: from the rate and the size of a cohort to what draws it.
-        scheme: from the rate, the size and the number of clients to what the accountant counts on.
-        size: how a cohort's size is said, with a place for it.
-        words: what happens to a client in a round, with places for rate, size and number of clients.
+        sampler: makes the sampler from the rate and the size of a cohort.
+        scheme: makes the accountant's scheme from the rate, the size and the number of clients.
+        size, words: templates of the cohort's size, and of what happens to a client in a round.
         everybody: whether all clients take part in every round.
     """
 
@@ -107,11 +106,9 @@ class Setting:
         clients: size of the population.
         sampling: "poisson" (each client independently), "fixed" (exactly rate · clients) or "none" (all).
         mechanism: a name in `MECHANISMS`.
-        participations: largest number of rounds in which one client sends an update, for the server's view;
-            None takes three standard deviations above the mean.
+        participations: most rounds in which one client sends an update; None: the mean and three deviations.
         parameters: number of parameters of the model, on which noise on a grid depends slightly.
-        secure_sum: secure sum that adds the updates; its drop-outs and colluders decide how much of the noise
-            does not count against the server.
+        secure_sum: secure sum; its drop-outs and colluders decide which noise does not count for the server.
 
     Raises:
         PlanError: a value is out of range; the message names it.
@@ -372,8 +369,7 @@ def tradeoff(
 
     Args:
         setting: the other quantities that ε depends on.
-        noise_multiplier: middle of the first curve, which spans a factor of 3 to either side; the second
-            curve has this noise multiplier.
+        noise_multiplier: of the second curve; the first spans a factor of 3 to either side of it.
         points: number of points on the first curve, ≥ 2; the second has up to 10.
 
     Returns:
