@@ -123,3 +123,23 @@ def test_ci_fails_when_the_command_fails(tmp_path: Path, command: str) -> None:
 
 def test_ci_fails_without_the_marks(tmp_path: Path) -> None:
     assert _ci(tmp_path, _README.replace("<!-- verify -->", "")).returncode != 0
+
+
+def _prose(text: str) -> list[str]:
+    """Lines that have to be wrapped: no table, code, heading or image, and no result that a suite wrote."""
+    text = re.sub(r"^<!-- results: .*?^<!-- /results -->", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in text.splitlines() if not line.startswith(("|", "#", "    "))]
+    return [line for line in lines if not re.fullmatch(r"[-*\s]*!?\[[^\]]*\]\([^)]*\)\S*", line)]
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+def test_prose_wraps_at_110_characters(page: Path) -> None:
+    lines = _prose(page.read_text(encoding="utf-8"))
+    assert not [line for line in lines if len(line) > 110]
+
+
+@pytest.mark.parametrize("line", ["word " * 30, f"- [{'word ' * 30}](page.md) and more"])
+def test_a_long_line_of_prose_would_be_found(line: str) -> None:
+    page = f"```sh\n{line}\n```\n{line}\n| {line} |\n"
+    assert [found for found in _prose(page) if found] == [line]
