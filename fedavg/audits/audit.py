@@ -48,9 +48,11 @@ if TYPE_CHECKING:
     from fedavg.simulation.faults import Faults
     from fedavg.training.compute import Compute
 
-__all__ = ["PlanAudit", "audit_plan"]
+__all__ = ["FEWEST_CANARIES", "PlanAudit", "audit_plan"]
 
 _FALSE_ALARM = 1e-6
+FEWEST_CANARIES = 40
+"""With fewer coins no number of right guesses says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +209,10 @@ def audit_plan(
     parameters = Federation(model, members, plan).layout.size
     _check_length(plan, parameters)
     count = min(1000, parameters // 2) if canaries is None else canaries
-    if not 40 <= count <= parameters:
+    if not FEWEST_CANARIES <= count <= parameters:
         raise PlanError(
-            f"{count} canaries do not fit: between 40 and {parameters}, one for each parameter, do"
+            f"{count} canaries do not fit: between {FEWEST_CANARIES} and {parameters}, one for each "
+            "parameter, do"
         )
     coins = fair_coins(count)
     directions = unit_canaries(count, parameters)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedavg import checks
-from fedavg.audits.audit import audit_plan
+from fedavg.audits.audit import FEWEST_CANARIES, audit_plan
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError, ReportError
 from fedavg.files import replace_file
@@ -55,7 +55,7 @@ def audit_configured(
     confidence = checks.config.proper_fraction("confidence, such as 0.95,", confidence)
     for name, count in (("canaries", canaries), ("rounds", rounds)):
         if count is not None:
-            checks.config.whole(name, count)
+            checks.config.whole(name, count, FEWEST_CANARIES if name == "canaries" else 1)
     config_path, path = source, out or Path("audit.json")
     if source is not None and source.is_dir():
         config_path = source / "config.toml"

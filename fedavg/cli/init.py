@@ -103,7 +103,8 @@ def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, sch
     given: dict[str, object] = {f"data.{key}": value for key, value in keys.items() if value}
     given |= {"data.leave_out": answers.leave_out} if answers.leave_out else {}
     given |= {} if answers.clients is None else {"data.clients": answers.clients}
-    data = load_config(None, given).data
+    budget = {} if answers.epsilon is None else {"privacy.epsilon": answers.epsilon}
+    data = load_config(None, given | budget | {"rounds": rounds}).data
     proposal = _proposed(data) if table else None
     chosen = ()
     if answers.epsilon is None:
@@ -157,7 +158,7 @@ def _asked(file: str, answers: _Answers, *, table: bool) -> _Answers:
         answers = _asked_of_table(file, answers)
     if not answers.client and answers.clients is None:
         said = typer.prompt("How many clients? (empty: as many as the data suggest)", default="")
-        answers = replace(answers, clients=int(said) if said.strip().isdigit() else None)
+        answers = replace(answers, clients=_count(said))
     if answers.epsilon is None:
         said = typer.prompt("Epsilon of differential privacy? (empty: no noise)", default="")
         answers = replace(answers, epsilon=_number(said))
@@ -180,6 +181,15 @@ def _asked_of_table(file: str, answers: _Answers) -> _Answers:
         left = tuple(name.strip() for name in said.split(",") if name.strip())
         answers = replace(answers, leave_out=left)
     return answers
+
+
+def _count(said: str) -> int | None:
+    try:
+        return int(said) if said.strip() else None
+    except ValueError as error:
+        raise ConfigError(
+            f"a number of clients is a whole number such as 20, not {said!r}"
+        ) from error
 
 
 def _number(said: str) -> float | None:

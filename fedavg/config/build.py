@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -131,12 +131,25 @@ def _read(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path} is no valid TOML: {error}") from error
 
 
+def _choices(message: str, full: str) -> str:
+    """The values that a key may have, for a message that says that a value is none of them."""
+    if not message.startswith("Invalid enum value"):
+        return ""
+    table, _, key = full.rpartition(".")
+    kind = get_type_hints(section(table)).get(key)
+    literals = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
+    values = [str(value) for part in literals for value in get_args(part)]
+    return f"; one of {', '.join(values)}" if values else ""
+
+
 def _explain(message: str, path: Path | None) -> str:
     where = "" if path is None else f"{path}: "
     unknown = re.search(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?", message)
     if unknown is None:
         place = re.search(r"^(.*) - at `\$\.([^`]*)`$", message)
-        return where + (f"{place[2]}: {place[1]}" if place else message)
+        return where + (
+            f"{place[2]}: {place[1]}{_choices(place[1], place[2])}" if place else message
+        )
     key, table = unknown[1], unknown[2] or ""
     known = list(section(table).__struct_fields__)
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)

@@ -336,6 +336,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         checks.value.whole("rounds", self.rounds)
+        checks.value.whole("seed", self.seed, 0)
+        checks.value.whole(
+            "simulation.workers, where -1 is one a core,", self.simulation.workers, -1
+        )
+        if self.data.clients is not None:
+            checks.value.whole("data.clients", self.data.clients)
         if not self.privacy.private and self.privacy.epsilon is not None:
             raise ValueError(
                 "privacy.epsilon needs noise: choose privacy.noise, or leave epsilon out"

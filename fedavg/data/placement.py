@@ -166,7 +166,7 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
     own = _of_tables(data)
     if Path(data.name).is_dir() and data.name not in SOURCES and not own:
         return _load_folder(data, private=private)
-    if own:
+    if own and (data.name in SOURCES or Path(data.name).is_dir()):
         raise ConfigError(
             f"{data.name} is no table of your own (.csv, .tsv, .parquet): leave out data.{own[0]}"
         )

@@ -161,7 +161,7 @@ def built_in_table(name: str, *, test_fraction: float, seed: int) -> TableSource
 def _load_built_in(name: str, test_fraction: float, seed: int) -> Task:
     source = SOURCES.get(name)
     if source is None:
-        near = difflib.get_close_matches(name.lower(), SOURCES, n=1, cutoff=0.3)
+        near = difflib.get_close_matches(name.lower(), SOURCES, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? Built in are" if near else "built in are"
         raise DataError(
             f"there is no data set {name!r}; {hint} {', '.join(SOURCES)}; "

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedavg.data.dataset import NUMBERS, Dataset
+from fedavg.data.tables.columns.interface import Field
+from fedavg.data.tables.statistics import summed_statistics
 from fedavg.errors import ConfigError, DataError, PlanError
 
 if TYPE_CHECKING:
@@ -154,9 +156,6 @@ def _summed(
     notes: list[str],
 ) -> dict[str, _Unit]:
     """Mean and deviation of each column, from sums over the clients."""
-    from fedavg.data.tables.columns.interface import Field  # noqa: PLC0415 - columns load pyarrow
-    from fedavg.data.tables.statistics import summed_statistics  # noqa: PLC0415 - as above
-
     whole = np.concatenate(list(held.values()), axis=1).astype(np.float64)
     names = [f"{name}{at}" for name, part in held.items() for at in range(part.shape[1])]
     fields = [Field(name, missing="drop") for name in names]

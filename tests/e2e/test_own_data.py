@@ -199,6 +199,16 @@ def test_any_number_of_clients_trains_without_noise_and_the_report_says_what_was
     [
         (("audit", "--confidence", "95"), "such as 0.95, must lie in"),
         (("audit", "--canaries", "0"), "canaries must be"),
+        (("audit", "--canaries", "39"), "canaries must be at least 40"),
+        (("run", "--workers", "-2"), "one a core, must be at least -1"),
+        (("run", "--seed", "-1"), "seed must be at least 0"),
+        (
+            ("run", "--data", "people.cvs", "--target", "sick"),
+            "there is no data set 'people.cvs'; built in",
+        ),
+        (("init", "digits", "--rounds", "0"), "rounds must be at least 1"),
+        (("init", "digits", "--clients", "0"), "clients must be at least 1"),
+        (("init", "digits", "--epsilon", "-3"), "epsilon must be positive"),
         (("run", "--data", "digits", "--clients", "60", "--rounds", "2"), "it takes a rate of"),
     ],
 )
@@ -206,6 +216,25 @@ def test_options_are_checked_before_any_work(tmp_path, monkeypatch, words, said)
     monkeypatch.chdir(tmp_path)
     assert said in invoke(*words, code=2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_words_that_are_to_be_predicted_as_numbers_are_refused(tmp_path):
+    data, _ = people(tmp_path, count=60)
+    said = invoke(
+        "run", "--data", data, "--target", "town", "--task", "numbers", "--noise", "none", code=2
+    )
+    assert "target 'town' holds no numbers but words such as 'Basel'" in said
+
+
+def test_an_answer_that_is_no_number_of_clients_is_no_silence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    people(tmp_path, count=60)
+    monkeypatch.setattr("fedavg.cli.init.on_terminal", lambda: True)
+    monkeypatch.setattr(
+        "typer.prompt", lambda question, default: "ten" if "How many" in question else default
+    )
+    assert "a whole number such as 20, not 'ten'" in invoke("init", "people.csv", code=2)
+    assert not (tmp_path / "people.toml").exists()
 
 
 def test_the_version_is_printed():

@@ -196,6 +196,12 @@ def _target(profile: Profile, given: Schema, problems: list[str]) -> Guess:
                 '[data] task = "classes" if these are names of classes, or task = "numbers" to predict the '
                 "number"
             )
+        if not len(profile.there):
+            problems.append(
+                f"target {heading!r} holds no numbers but words such as {words[0]!r}: say [data] task = "
+                '"classes", or leave the task out'
+            )
+            return Guess(Ignored(), "no numbers")
         guess = number_guess(profile, filled=False)
         return Guess(guess.column, f"numbers are predicted as numbers: {guess.why}", guess.advice)
     if several:

@@ -102,6 +102,17 @@ tau = 0.01
         ("[model]\nzzz = 1\n", "known keys: name"),
         ("rounds = 'many'\n", "rounds: Expected `int`"),
         ("rounds = 0\n", "rounds must be at least 1"),
+        ("seed = -1\n", "seed must be at least 0"),
+        ("[simulation]\nworkers = -2\n", "one a core, must be at least -1"),
+        ("[data]\nclients = 0\n", "data.clients must be at least 1"),
+        (
+            "[data]\npartition = 'none'\n",
+            "data.partition: Invalid .*; one of auto, noisy-sort, iid",
+        ),
+        (
+            "[training]\nprecision = 'int8'\n",
+            "training.precision: .*; one of float32, bfloat16, float16",
+        ),
         ("[privacy]\nnoise = 'loud'\n", "privacy.noise: there is no 'loud'"),
         ("[privacy]\nepsilon = 0.0\n", "epsilon must be positive"),
         ("[privacy]\nepsilon = -1.0\n", "epsilon must be positive"),
