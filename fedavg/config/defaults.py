@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Facts", "with_defaults"]
 
+_MANY = 500  # clients of a round under noise: the time of pairwise masks grows with the square
 _FEW_CLIENTS = 10  # fewer cannot bear one that falls silent
 _EXAMPLE = "as in the built-in example"
 
@@ -77,7 +78,11 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
 def _rate(config: Config, facts: Facts) -> tuple[float, str]:
     clients = facts.clients
     if config.privacy.private:
-        return 0.2, _EXAMPLE
+        if not facts.own or 0.2 * clients <= _MANY:
+            return 0.2, _EXAMPLE
+        rate = float(f"{_MANY / clients:.2g}")
+        asked = f"{rate * clients:,.0f} of {clients:,}"
+        return rate, f"about {asked} clients a round bear the noise, and more would cost much time"
     if clients <= 50:
         return 1.0, f"{clients} clients are few: all of them train in every round"
     asked = min(max(50.0, 0.2 * clients), 200.0)

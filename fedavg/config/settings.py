@@ -57,7 +57,8 @@ class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Poisson with a rate, or fixed with a size; a round without a sum is tried again `retries` times.
 
     Left out, retries are 2 without noise, and 0 with it, where there can be none. A rate that is left out
-    is .2 under noise, and follows the number of clients without it.
+    is .2 under noise, less where that would be more than 500 clients of a file of one's own, and follows the
+    number of clients without noise.
     """
 
     kind: str = "poisson"

@@ -1,4 +1,4 @@
-"""Remedies, in numbers, for plans whose cohorts are too small to be sound."""
+"""Remedies, in numbers, for plans whose cohorts are too small or too large to be sound."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import msgspec
 
 from dp import DpError
 from fedavg.errors import FedAvgError
+from he import HeError
+from secagg import SecAggError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fedavg.plan.plan import Plan
 
-__all__ = ["enough_clients", "enough_rate", "in_words"]
+__all__ = ["enough_clients", "enough_rate", "in_words", "smaller_rate"]
 
 _MOST_CLIENTS = 10_000_000
-_TOLD = (FedAvgError, DpError)
+_STEPS = 140  # of 5 % each, down to a thousandth
+_TOLD = (FedAvgError, DpError, SecAggError, HeError)
 
 
 def enough_rate(
@@ -74,6 +77,29 @@ def enough_clients(
         low, high = (low, middle) if _passes(plan, middle, check) else (middle, high)
     unit = 10 ** max(len(str(high)) - 2, 0)
     return math.ceil(high / unit) * unit
+
+
+def smaller_rate(plan: Plan, check: Callable[[Plan], object]) -> str:
+    """A rate, to two digits, at which cohorts are small enough, as the end of a sentence.
+
+    Args:
+        plan: whose cohorts are too large for its secure sum.
+        check: raises where a plan does not fit.
+
+    Returns:
+        "" where no rate is found, or where the cohort has none.
+    """
+    rate = getattr(plan.cohort, "rate", None)
+    if not isinstance(rate, float):
+        return ""
+
+    def fits(at: float) -> bool:
+        cohort = msgspec.structs.replace(plan.cohort, rate=at)  # pyright: ignore[reportArgumentType] - it has that field
+        return _passes(replace(plan, cohort=cohort), 0, lambda tried, _: check(tried))
+
+    steps = (float(f"{rate * 0.95**step:.2g}") for step in range(1, _STEPS))
+    found = next((at for at in steps if fits(at)), None)
+    return "" if found is None else f": take a rate of {found:g} or less"
 
 
 def in_words(plan: Plan, num_clients: int, check: Callable[[Plan, int], object]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dp import SAMPLER_TV_ERROR, Accountant, Bracket, FailureEvent, NoSampling
@@ -15,8 +16,10 @@ from fedavg.errors import PlanError
 from fedavg.parts import Trait, traits_of
 from fedavg.plan.codec import canonical
 from fedavg.plan.feasibility import check_drawable, cohort_bounds, honest_fraction, skipped_share
+from fedavg.plan.remedies import smaller_rate
 from fedavg.privacy.noise import Sensitivity, Shares, guaranteed_variance, share_stddev
 from fedavg.sums.interface import SumSpec
+from secagg import SecAggError
 
 if TYPE_CHECKING:
     from fedavg.encoding.fixed_point import Encoding
@@ -356,7 +359,22 @@ def resolve(
         server_fraction=honest_fraction(plan.secure_sum, bounds, 1),
         rest=rest,
     )
-    plan.secure_sum.check(resolution.spec(bounds.cap, b""))
+    try:
+        plan.secure_sum.check(resolution.spec(bounds.cap, b""))
+    except SecAggError as error:
+        sizes = {
+            "num_clients": num_clients,
+            "vector_length": vector_length,
+            "num_rounds": num_rounds,
+        }
+        again = partial(resolve, **sizes, largest_client=largest_client, rest=rest)
+        remedy = smaller_rate(plan, again)
+        if not remedy:
+            raise
+        raise PlanError(
+            f"a round asks about {resolution.expected_cohort:,.0f} of {num_clients:,} clients, and sometimes "
+            f"{bounds.cap:,}, too many for {plan.secure_sum.kind}{remedy} ({error})"
+        ) from error
     plan.secure_sum.check(resolution.spec(max(bounds.floor, 1), b""))
     check_drawable(resolution)
     event = resolution.release_event()

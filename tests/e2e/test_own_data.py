@@ -16,6 +16,8 @@ from fedavg.cli.app import app
 from fedavg.config.build import build_job, load_config
 from fedavg.data.placement import place
 from fedavg.data.settings import DataConfig
+from fedavg.errors import CohortSizeError
+from fedavg.plan.resolution import resolve
 
 runner = CliRunner()
 
@@ -192,6 +194,46 @@ def test_any_number_of_clients_trains_without_noise_and_the_report_says_what_was
     assert (summary["clients"], summary["stopped"]) == (clients, "finished")
     assert "chosen because" in (out / "report.html").read_text()
     assert "server.optimizer" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("private", [False, True])
+@pytest.mark.parametrize("clients", [3, 10, 100, 1000, 10_000])
+def test_every_number_of_clients_has_a_plan_or_a_sentence_with_numbers(tmp_path, clients, private):
+    """Without noise all of them run; under noise those that are too few hear what would be enough."""
+    data, _ = people(tmp_path, count=max(300, 13 * clients // 10))
+    columns = {
+        "age": {"kind": "number", "bounds": [18, 90], "missing": "constant", "fill": 40},
+        "sex": {"kind": "category", "categories": ["F", "M"]},
+        "sick": {"kind": "boolean"},
+    }
+    given = {
+        "data.name": str(data),
+        "data.target": "sick",
+        "data.columns": columns,
+        "data.leave_out": ("id", "town", "income"),
+        "data.clients": clients,
+        "simulation.workers": 0,
+        "secure_sum.kind": "secagg" if private else "insecure-plain",  # adds the table's statistics
+        "privacy.noise": "gaussian" if private else "none",
+    } | ({"privacy.epsilon": 5.0} if private else {})
+    config = load_config(None, given)
+    if private and clients < 140:
+        with pytest.raises(CohortSizeError) as refused:
+            build_job(config)
+        said = str(refused.value)
+        assert re.search(rf"a round asks about [\d.]+ of {clients} clients", said)
+        assert "140 clients or more at the rate of 0.2" in said
+        assert "'fedavg budget' shows what each costs" in said
+        assert "roster" not in said
+        if clients == 100:
+            assert "a rate of 0.27 or more with these 100 clients" in said
+            assert "epsilon 5 over 60 rounds costs a noise multiplier of" in said
+        return
+    job = build_job(config)
+    assert len(job.clients) == clients
+    sizes = {"num_clients": clients, "vector_length": job.parameters, "num_rounds": 60}
+    found = resolve(job.plan, **sizes, largest_client=max(map(len, job.clients.values())))
+    assert found.epsilon_at_end() <= 5 if private else found.noise_multiplier is None
 
 
 @pytest.mark.parametrize(

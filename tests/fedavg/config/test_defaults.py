@@ -36,6 +36,13 @@ def test_without_noise_the_rate_follows_the_number_of_clients(clients, rate):
     assert config.secure_sum.dropout_rate == (0.0 if clients < 10 else 0.1)
 
 
+@pytest.mark.parametrize(("clients", "rate"), [(100, 0.2), (2500, 0.2), (10_000, 0.05)])
+def test_under_noise_a_round_asks_no_more_clients_than_can_be_simulated(clients, rate):
+    config, chosen = chosen_for(Facts(True, clients, 5, numbers=False))
+    assert config.cohort.rate == rate
+    assert ("cohort.rate" in chosen) == (rate != 0.2)
+
+
 def test_a_linear_model_takes_steps_that_cannot_overshoot():
     facts = Facts(True, 100, 50, numbers=True)
     assert chosen_for(facts)[1]["local.lr"] == 0.02

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import replace
 
 import msgspec
 import pytest
 
 from fedavg.config.build import build_job, build_plan, load_config
-from fedavg.errors import CohortSizeError
+from fedavg.errors import CohortSizeError, PlanError
 from fedavg.plan.feasibility import cohort_bounds, skipped_share
 from fedavg.plan.remedies import enough_clients, enough_rate, in_words
+from fedavg.plan.resolution import resolve
 
 CHECK = functools.partial(cohort_bounds, num_rounds=60)
 
@@ -54,6 +56,24 @@ def test_the_answer_has_numbers_and_the_cost_of_a_larger_rate():
     assert "it takes a rate of 0.2" in said
     assert "epsilon 5 over 20 rounds costs a noise multiplier of" in said
     assert "roster" not in said
+
+
+def test_cohorts_that_are_too_large_are_refused_with_the_rate_that_is_not():
+    sizes = {"num_clients": 10_000, "vector_length": 10, "num_rounds": 60, "largest_client": 5}
+
+    def resolved(rate):
+        plan = build_plan(load_config(None, {"cohort.rate": rate}), 10, num_clients=10_000)
+        return resolve(plan, **sizes)
+
+    with pytest.raises(PlanError) as refused:
+        resolved(0.2)
+    said = str(refused.value)
+    assert "a round asks about 2,000 of 10,000 clients, and sometimes" in said
+    rate = float(re.search(r"take a rate of (0\.\d+) or less", said)[1])
+    assert 0.15 < rate < 0.2
+    assert resolved(rate).bounds.cap <= 2000
+    with pytest.raises(PlanError, match="too many"):
+        resolved(round(rate * 1.06, 3))
 
 
 @pytest.mark.parametrize(("clients", "share"), [(3, 0.0), (4, 0.0)])
