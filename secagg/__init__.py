@@ -1,6 +1,6 @@
-"""Pairwise-mask secure aggregation: a protocol without I/O, integers in, one exact sum out.
+"""Pairwise-mask secure aggregation: a protocol without I/O that adds integer vectors exactly.
 
-Read `secagg.simulate` first: it is the whole protocol on one page.
+Read `secagg.simulate` first: it shows the whole protocol on one page.
 """
 
 from __future__ import annotations

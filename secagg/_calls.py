@@ -1,8 +1,8 @@
-"""How public calls are made: one at a time, and with nothing secret in what a failure leaves behind.
+"""Wrappers of public calls: one call at a time, and exceptions that refer to no secret.
 
-Python keeps every frame that an exception came through, with its variables, for as long as somebody keeps
-the exception: a log handler, a debugger, a service that collects errors and prints variables.  In the
-frames of this package these are keys, seeds, shares and inputs.
+Python keeps every frame that an exception passed through, with its variables, as long as anything keeps
+the exception: a log handler, a debugger, or a service that collects errors and prints variables.  In this
+package's frames, these variables are keys, seeds, shares and inputs.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ R = TypeVar("R")
 
 
 class Turn:
-    """Lets one call at a time work on an object; a second one is refused, and does not wait.
+    """Lets one call at a time work on an object; a second call is refused, and does not wait.
 
-    Whoever works holds the only token.  `deque.pop` gives it to one thread alone: that a deque's ends are
-    safe between threads is promised by Python's documentation, with and without the global lock.
+    The working call holds the only token.  `deque.pop` gives it to one thread alone: Python's documentation
+    promises that the ends of a deque are safe between threads, with and without the global lock.
 
     Args:
-        whose: the object, for the message.
+        whose: name of the object, for the message.
 
     Example:
         >>> turn = Turn("this client")
@@ -61,11 +61,11 @@ class Turn:
 
 
 def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
-    """Let a public call fail without its arguments and variables in reach of the exception.
+    """Make a public call whose exceptions do not refer to its arguments and variables.
 
-    The frames of a typed error keep their places in the source, and lose their variables.  What is raised
-    beneath is not passed on, since a KeyError or an AttributeError holds values: an `InternalError` names
-    its type and place.  A call with too many arguments or too few is Python's TypeError, as everywhere.
+    The frames of a typed error keep their places in the source, and lose their variables.  Other exceptions
+    are not passed on, since a KeyError or an AttributeError holds values: an `InternalError` names their type
+    and place.  A call with too many or too few arguments raises Python's TypeError, as usual.
 
     Example:
         >>> @leaving_nothing
@@ -78,7 +78,9 @@ def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(call)
     def outermost(*args: P.args, **kwargs: P.kwargs) -> R:
-        handled = sys.exception()  # the caller's own: the context of what is raised below
+        handled = (
+            sys.exception()
+        )  # the caller's exception, which becomes the context of errors below
         try:
             return call(*args, **kwargs)
         except Exception as error:
@@ -87,26 +89,26 @@ def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
             if isinstance(error, SecAggError) or _never_began(error):
                 raise
             failure = _named(error)
-        except BaseException as error:  # an interrupt, which holds none
+        except BaseException as error:  # an interrupt, which holds no values
             _empty(error, handled)
             del args, kwargs, handled
             raise
         try:
             raise failure
         finally:
-            del failure  # or its own traceback would keep it alive, in a circle
+            del failure  # otherwise its own traceback would keep it alive, in a cycle
 
     return outermost
 
 
 def _never_began(error: Exception) -> bool:
-    """Whether the arguments did not fit the parameters; Python's message then holds names alone."""
+    """Whether the arguments did not fit the parameters; Python's message then holds only names."""
     began = error.__traceback__ is not None and error.__traceback__.tb_next is not None
     return isinstance(error, TypeError) and not began
 
 
 def _named(error: Exception) -> InternalError:
-    """What may be told of an exception: its type, and the line that raised it."""
+    """The parts of an exception that may be disclosed: its type, and the line that raised it."""
     frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
     place = f"{frame.f_globals.get('__name__')}, line {line}"
     code = error.errno if isinstance(error, OSError) else None
@@ -115,11 +117,11 @@ def _named(error: Exception) -> InternalError:
 
 
 def _empty(error: BaseException, handled: BaseException | None) -> None:
-    """Take all variables out of the frames of an error and of what led to it; of causes typed ones stay.
+    """Clear all variables in the frames of an error and of its contexts; typed causes stay.
 
     Args:
-        error: what was raised.
-        handled: what the caller was handling meanwhile, which is the caller's own: it stays the context.
+        error: the exception that was raised.
+        handled: the exception that the caller was handling; it is the caller's own, and stays the context.
     """
     led = {id(e): e for e in (error.__cause__, error.__context__) if e is not None}
     if not isinstance(error.__cause__, SecAggError):

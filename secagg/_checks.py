@@ -1,8 +1,8 @@
-"""The door for arguments of the public interface: the exact type first, then the value.
+"""Checks of arguments of the public interface: the exact type first, then the value.
 
-Each check returns the value as the rest of the package knows it: a Python int for NumPy's integers, bytes
-for any buffer, an array that shares nothing with the caller's.  What an argument may be stands in
-docs/protocol.md, "Arguments".
+Each check returns the value in the form that the package uses: a Python int for NumPy's integers, bytes for
+any buffer, and an array that shares no memory with the caller's.  docs/protocol.md, "Arguments", lists what
+each argument may be.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ __all__ = [
 T = TypeVar("T")
 
 _LONGEST = 1024  # bits: a longer number is no count, id or bound, and Python may refuse to print it
-_NO_NUMBERS = (bool, np.bool_, np.timedelta64)  # though Python or NumPy derives them from integers
+_NO_NUMBERS = (bool, np.bool_, np.timedelta64)  # excluded, although they derive from integers
 _PLAIN: frozenset[type] = frozenset({np.ndarray, np.memmap})
 
 
 def whole(name: str, value: object) -> int:
-    """An integer: Python's or NumPy's, no bool and no float.
+    """Return an integer of Python or NumPy as int; refuse bool and float.
 
     Example:
         >>> whole("n_clients", np.int16(7))
@@ -61,7 +61,7 @@ def whole(name: str, value: object) -> int:
 
 
 def number(name: str, value: object) -> float:
-    """A real number, as a float that may be infinite or no number: its range is the caller's to check.
+    """Return a real number as a float, which may be infinite or NaN: the caller checks its range.
 
     Example:
         >>> number("dropout_rate", np.float32(0.5)), number("dropout_rate", 0)
@@ -77,7 +77,7 @@ def number(name: str, value: object) -> float:
 
 
 def boolean(name: str, value: object) -> bool:
-    """True or False, Python's or NumPy's; a number is neither."""
+    """Return a truth value of Python or NumPy as bool; refuse numbers."""
     if not isinstance(value, (bool, np.bool_)):
         raise LocalProtocolError(f"{name} must be True or False, not {_kind(value)}")
     return bool(value)
@@ -91,7 +91,7 @@ def text(name: str, value: object) -> str:
 
 
 def octets(name: str, value: object) -> bytes:
-    """Bytes, copied from any other buffer, so that what is done with that later does not matter.
+    """Return bytes, copied from any other buffer, so that later changes of the buffer do not matter.
 
     Example:
         >>> octets("context", bytearray(b"round 1"))
@@ -106,7 +106,7 @@ def octets(name: str, value: object) -> bytes:
 
 
 def context_of(value: object) -> bytes:
-    """What an input belongs to: some bytes, since clients that name nothing agree on any model and round."""
+    """Return an input's context as bytes; empty bytes are refused, as they fit any model and round."""
     named = octets("context", value)
     if not named:
         raise LocalProtocolError("context must be non-empty bytes that name this round and model")
@@ -114,7 +114,7 @@ def context_of(value: object) -> bytes:
 
 
 def instance(name: str, value: object, kind: type[T]) -> T:
-    """An object of a class of this package."""
+    """Return an object of a class of this package; refuse others."""
     if not isinstance(value, kind):
         raise LocalProtocolError(f"{name} must be a {kind.__name__}, not {_kind(value)}")
     return value
@@ -128,14 +128,14 @@ def mapping(name: str, value: object) -> list[tuple[object, object]]:
 
 
 def executor_of(value: object) -> Executor | None:
-    """An executor, or None for the calling thread alone."""
+    """Return an executor, or None for the calling thread alone."""
     if value is not None and not callable(getattr(value, "submit", None)):
         raise LocalProtocolError(f"executor must have a method submit, which {_kind(value)} lacks")
     return cast("Executor | None", value)
 
 
 def journal_of(value: object) -> Journal | None:
-    """A journal, or None for a client's own memory alone."""
+    """Return a journal, or None for the client's own memory alone."""
     if value is not None and not callable(getattr(value, "add", None)):
         raise LocalProtocolError(f"journal must have a method add, which {_kind(value)} lacks")
     return cast("Journal | None", value)
@@ -146,11 +146,11 @@ def plain_vector(
 ) -> NDArray[np.int64]:
     """A copy of an array int64[length].
 
-    A subclass of NumPy's array may mean other values than it holds, as a masked array does, and is
-    refused; an array mapped from a file is an array.
+    A subclass of NumPy's array may mean other values than it holds, as a masked array does, and is refused;
+    an array that is mapped from a file is accepted.
 
     Raises:
-        error: anything else.
+        error: the value is anything else.
     """
     if type(value) not in _PLAIN:
         told = _kind(value)
@@ -164,5 +164,5 @@ def plain_vector(
 
 
 def _kind(value: object) -> str:
-    """What a value is called in a message: never itself, which may be long, or secret."""
+    """A name for a value in messages; never the value itself, which may be long or secret."""
     return "None" if value is None else f"a {type(value).__name__}"

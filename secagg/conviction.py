@@ -1,4 +1,4 @@
-"""What a client is convicted of, and the evidence: values only; `secagg.evidence` makes and checks them."""
+"""Convictions of clients, with the evidence, as values; `secagg.evidence` creates and checks the evidence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Conviction", "Offence"]
 
 
 class Offence(enum.Enum):
-    """What a client has been shown to do."""
+    """An offence that a client has been shown to commit."""
 
     BAD_DEALER = "dealt shares that rebuild another secret than it announced"
     DISPUTES = "disputes shares with more clients than can be corrupt"
@@ -17,12 +17,12 @@ class Offence(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Conviction:
-    """A client that has been shown to cheat: leave it out from now on.
+    """A client that has been shown to cheat; leave it out from now on.
 
     Args:
-        client_id: the client.
-        offence: what it did.
-        evidence: signed messages that show it, for `secagg.check_conviction`.
+        client_id: id of the client.
+        offence: the offence.
+        evidence: signed messages that prove it, for `secagg.check_conviction`.
 
     Example:
         >>> str(Conviction(7, Offence.BAD_DEALER, b"long"))

@@ -1,7 +1,7 @@
-"""Sparse graphs of neighbours: the smallest degree, and its threshold, under which bad events are rare.
+"""Sparse graphs of neighbours: the smallest degree, with its threshold, for which bad events are rare.
 
-The conditions stand in docs/protocol.md.  X counts colluders and Z silent clients among the neighbours of
-one client: hypergeometric, since the order of the ring is a hash that nobody controls.
+docs/protocol.md has the conditions.  X counts colluders, and Z clients that drop out, among the neighbours of
+one client. Both are hypergeometric, since the order of the ring is a hash that no party controls.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ __all__ = [
 SECURITY_BITS = 40
 """σ: a bad event of the neighbour graph has probability at most 2^−σ."""
 GRINDING_BITS = 64
-"""Trials a malicious server is granted at choosing a roster whose order suits it; added to σ."""
+"""Log2 of the number of rosters that a malicious server may try for a suitable order; added to σ."""
 CORRECTNESS_BITS = 30
 """η: honest drop-outs end a session with probability at most 2^−η."""
 GUARDED_BITS = SECURITY_BITS + GRINDING_BITS + 1
-LINEAR = 512  # degrees tried one by one; beyond, by bisection
+LINEAR = 512  # degrees up to this are tried one by one, larger ones by bisection
 
 
 def steps(roster: int) -> Iterator[int]:
@@ -47,9 +47,10 @@ def steps(roster: int) -> Iterator[int]:
 
 
 def smallest_degree(roster: int, search: Callable[[int], int | None]) -> tuple[int, int] | None:
-    """Smallest even degree below the smallest roster for which `search` finds a threshold.
+    """The smallest even degree below the smallest roster for which `search` finds a threshold.
 
-    Up to 512 all are tried.  Beyond, by doubling and bisection: the bounds only become easier.
+    Degrees up to 512 are all tried.  Larger ones are found by doubling and bisection, because the bounds only
+    become easier.
     """
     low = 0
     for step in steps(roster):
@@ -76,12 +77,12 @@ def _bisect(
 def sparse_malicious(n: int, roster: int, colluders: int, silent: int, k: int) -> int | None:
     """Smallest safe threshold in a k-regular circulant graph, or None.
 
-    X corrupt among k places, in the smallest roster that a client accepts.  (1) Both secrets of one
-    client need 2t ≤ k + 1 + X shares.  (2) To cut an arc out of the ring of honest survivors, both its
-    end clients must be opened although the k/2 places on one side of each are gone or corrupt, whoever
-    drops: at each end t ≤ k/2 + 1 + its corrupt ones, so 2t ≤ k + 2 + X over both.  Fewer than n² pairs
-    of ends; (2) implies (1).  Bell et al. 2020, section 4, bounds random drop-outs here; the server
-    chooses them, so we do not.
+    X counts corrupt clients among k places, in the smallest roster that a client accepts.  (1) To get both
+    secrets of one client takes 2t ≤ k + 1 + X shares.  (2) To cut an arc out of the ring of honest survivors,
+    both its end clients must be opened although the k/2 places on one side of each have dropped out or are
+    corrupt, for any drop-outs. At each end t ≤ k/2 + 1 + its corrupt ones, so 2t ≤ k + 2 + X over both.
+    There are fewer than n² pairs of ends; (2) implies (1).  Bell et al. 2020, section 4, bounds random
+    drop-outs here; in this protocol the server chooses them.
     """
     bits = GUARDED_BITS + 2 * math.log2(n)
     worst = (first_rare(roster - 1, colluders, k, bits) + k + 3) // 2
@@ -89,11 +90,12 @@ def sparse_malicious(n: int, roster: int, colluders: int, silent: int, k: int) -
 
 
 def sparse_local(n: int, roster: int, colluders: int, silent: int, k: int) -> int | None:
-    """Largest threshold that drop-outs allow, if it is safe with quorums of neighbours; or None.
+    """The largest threshold that drop-outs allow, if it is safe with quorums of neighbours; else None.
 
-    (1) Both secrets of one client.  (2) A client that gave shares is declared dropped elsewhere: the
-    quorum k + X + 1 − t excludes that, and must itself be answered.  (3) A gap of k/2 places after a
-    client in the sum: it has at most k/2 holders behind it, its own share, and the colluders ahead.
+    Three conditions make it safe. (1) The server does not get both secrets of one client.  (2) A client that
+    gave shares is not declared dropped elsewhere: the quorum k + X + 1 − t excludes that, and enough
+    neighbours must answer to form it.  (3) A gap of k/2 places after a client in the sum does not help: the
+    client has at most k/2 holders behind it, its own share, and the colluders ahead.
     """
     threshold = _most_answered(n, silent, k)
     bits = GUARDED_BITS + math.log2(n)
@@ -105,7 +107,7 @@ def sparse_local(n: int, roster: int, colluders: int, silent: int, k: int) -> in
 
 
 def sparse_semi_honest(n: int, roster: int, colluders: int, silent: int, k: int) -> int | None:
-    """Smallest threshold that colluders alone do not reach, in a graph that stays connected."""
+    """The smallest threshold that colluders alone do not reach, in a graph that stays connected."""
     bits = SECURITY_BITS + 1
     gone = np.arange(k // 2, dtype=np.float64)
     left = np.clip(colluders + silent - gone, 0, None)
@@ -121,12 +123,12 @@ def sparse_semi_honest(n: int, roster: int, colluders: int, silent: int, k: int)
 
 
 def _most_answered(n: int, silent: int, k: int) -> int:
-    """Largest threshold such that k − t + 1 silent neighbours, somewhere among n clients, are rare."""
+    """The largest threshold for which k − t + 1 dropped-out neighbours of any of n clients are rare."""
     return k + 1 - first_rare(n - 1, silent, k, CORRECTNESS_BITS + math.log2(n))
 
 
 def first_rare(population: int, marked: int, drawn: int, bits: float) -> int:
-    """Smallest x with Pr[X ≥ x] ≤ 2^−bits; beyond the largest possible x it is 0.
+    """The smallest x with Pr[X ≥ x] ≤ 2^−bits; beyond the largest possible x the probability is 0.
 
     Example:
         >>> first_rare(10, 1, 5, 1.0), first_rare(10, 1, 5, 1.01)

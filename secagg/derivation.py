@@ -1,6 +1,6 @@
-"""What a cohort needs to be safe: threshold, neighbour degree, quorum and sum size, from a threat model.
+"""Derivation of safe parameters from a threat model: threshold, neighbour degree, quorum and sum size.
 
-The derivations stand in docs/protocol.md; `secagg.degrees` has those of sparse graphs.
+docs/protocol.md has the derivations, and `secagg.degrees` those of sparse graphs.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ LOCAL: ThreatModel = "malicious-local"
 SMALLEST = 3
 """With two clients, each learns the other's input from the sum."""
 LARGEST_GLOBAL = 2_000
-"""Beyond, each client of a malicious server would check more signatures than a session is worth."""
+"""Above this, each client of a malicious server would check more signatures than a session is worth."""
 LARGEST_SESSION = 10_000
-"""Most clients of any session."""
+"""Largest number of clients in a session."""
 LARGEST = 1_000_000
-"""Most clients that anything is derived for, on paper."""
+"""Largest number of clients for which parameters can be derived, on paper."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What `requirements` found.
+    """The result of `requirements`.
 
     Args:
-        threshold: shares that rebuild a secret, out of a neighbourhood (the dealer included).
-        degree: neighbours of each client; n − 1 stands for the complete graph.
-        quorum: signatures on one survivor set that a client must see before it gives any share: of all
-            survivors, or, with a local quorum, of its neighbours.
-        min_survivors: fewest inputs that a sum can contain.
-        min_roster: fewest clients that may appear on a roster.
+        threshold: number of shares that reconstruct a secret, out of a neighbourhood with the dealer.
+        degree: number of neighbours of each client; n − 1 stands for the complete graph.
+        quorum: number of signatures on one survivor set that a client must see before it gives any share: of
+            all survivors, or, with a local quorum, of its neighbours.
+        min_survivors: smallest number of inputs in a sum.
+        min_roster: smallest number of clients on a roster.
     """
 
     threshold: int
@@ -71,7 +71,7 @@ class Requirements:
 def requirements(
     n_clients: int, dropout_rate: float, corrupt_rate: float, threat_model: ThreatModel
 ) -> Requirements:
-    """Derive what a cohort needs, for up to a million clients on paper (sessions: up to 10,000).
+    """Derive the requirements of a cohort, for up to a million clients on paper (sessions: up to 10,000).
 
     Raises:
         UnsafeParametersError: no safe parameters exist; the message names a remedy.
@@ -93,7 +93,7 @@ def requirements(
 
 
 def feasible(n_clients: int, dropout: float, corrupt: float, model: ThreatModel) -> bool:
-    """Whether safe parameters exist, without the long search for a cohort that has some.
+    """Whether safe parameters exist; this avoids the long search for a cohort that has some.
 
     Raises:
         UnsafeParametersError: no derivation covers these values.
@@ -104,11 +104,11 @@ def feasible(n_clients: int, dropout: float, corrupt: float, model: ThreatModel)
 def check_domain(
     n_clients: object, dropout: object, corrupt: object, model: object
 ) -> tuple[int, float, float, ThreatModel]:
-    """The four as this package knows them, so that what is kept under them is kept once.
+    """The four values in their canonical types, so that a cache keeps equal values once.
 
     Raises:
-        UnsafeParametersError: no derivation covers them.
-        LocalProtocolError: one is of another type.
+        UnsafeParametersError: no derivation covers the values.
+        LocalProtocolError: a value has another type.
     """
     n, named = whole("n_clients", n_clients), text("threat_model", model)
     rates = (number("dropout_rate", dropout), number("corrupt_rate", corrupt))
@@ -132,15 +132,15 @@ def check_domain(
 
 
 def colluders_of(n: int, corrupt: float) -> int:
-    """Clients assumed to collude: c = ⌈γ·n⌉."""
+    """Number of clients assumed to collude: c = ⌈γ·n⌉."""
     return rounded_up(corrupt, n)
 
 
 def colluders_around(n: int, corrupt: float, degree: int, min_roster: int) -> int:
-    """Most of one client's neighbours that can be corrupt.
+    """The largest number of one client's neighbours that can be corrupt.
 
-    At most c. On a sparse graph that more are, around any of n clients of the smallest roster, is as rare
-    as what the degree is chosen against: 2^−105.
+    It is at most c. On a sparse graph, the probability that any of n clients of the smallest roster has more
+    is as small as that of the events that the degree excludes: 2^−105.
     """
     colluders = colluders_of(n, corrupt)
     if degree >= min_roster - 1:
@@ -151,13 +151,13 @@ def colluders_around(n: int, corrupt: float, degree: int, min_roster: int) -> in
 
 @functools.lru_cache(maxsize=256)
 def smallest_from_here(dropout: float, corrupt: float, model: ThreatModel) -> int:
-    """Smallest n from which on every cohort that a session may have has safe parameters.
+    """The smallest n such that every cohort of n or more clients in a session has safe parameters.
 
-    Smaller cohorts may have some, too: rates are rounded to whole clients, so what n clients can bear,
-    n + 1 need not.  Hence all are looked at, from the largest down.
+    Some smaller cohorts may have them too: rates are rounded to whole clients, so parameters for n clients do
+    not imply parameters for n + 1.  Therefore all cohorts are examined, from the largest down.
 
     Raises:
-        UnsafeParametersError: the largest has none.
+        UnsafeParametersError: the largest cohort has no safe parameters.
     """
     largest = LARGEST_GLOBAL if model == "malicious" else LARGEST_SESSION
     n = largest
@@ -175,7 +175,7 @@ def smallest_from_here(dropout: float, corrupt: float, model: ThreatModel) -> in
 
 
 def _remedy(dropout: float, corrupt: float, model: ThreatModel) -> str:
-    """What to do about a cohort without safe parameters."""
+    """The remedy for a cohort without safe parameters."""
     smallest = smallest_from_here(dropout, corrupt, model)
     largest = LARGEST_GLOBAL if model == "malicious" else LARGEST_SESSION
     other = "; threat_model='malicious' has a lower floor" if model == LOCAL else ""
@@ -192,15 +192,16 @@ def rounded_down(rate: float, n: int) -> int:
 
 
 def _global_quorum(n: int, colluders: int, model: ThreatModel) -> int:
-    # Malicious: two sets signed by q clients each need 2q ≤ n + c signatures, since only colluders
-    # sign twice.  Semi-honest: a majority, against crossed messages.
+    # Malicious: two sets with q signatures each need 2q ≤ n + c signatures, since only colluders sign
+    # twice.  Semi-honest: a majority, as a protection against crossed messages.
     return (n + colluders) // 2 + 1 if model == "malicious" else n // 2 + 1
 
 
 def _smallest_sum(n: int, dropout: float, corrupt: float, model: ThreatModel) -> int:
-    """u: fewest inputs of a sum, and fewest clients at every phase, under a quorum of all.
+    """u: the smallest number of inputs in a sum, and of clients in every phase, with a quorum of all.
 
-    A majority or more, and more than the colluders: as many shares rebuild a secret in the complete graph.
+    It is a majority or more, and more than the colluders; in the complete graph, that many shares reconstruct
+    a secret.
     """
     colluders = rounded_up(corrupt, n)
     quorum = _global_quorum(n, colluders, model)
@@ -208,13 +209,13 @@ def _smallest_sum(n: int, dropout: float, corrupt: float, model: ThreatModel) ->
 
 
 def _feasible(n: int, dropout: float, corrupt: float, model: ThreatModel) -> bool:
-    """Whether ⌊δ·n⌋ clients may fall silent, whoever they are and whenever."""
+    """Whether any ⌊δ·n⌋ clients may drop out, at any time."""
     return _smallest_sum(n, dropout, corrupt, model) <= n - rounded_down(dropout, n)
 
 
 @functools.lru_cache(maxsize=4096)
 def _derive(n: int, dropout: float, corrupt: float, model: ThreatModel) -> Requirements | None:
-    """Requirements, or None where there are no safe ones."""
+    """The requirements, or None if there are no safe ones."""
     if model == LOCAL:
         return _derive_local(n, dropout, corrupt)
     if not _feasible(n, dropout, corrupt, model):
@@ -237,7 +238,7 @@ def _derive_local(n: int, dropout: float, corrupt: float) -> Requirements | None
     degree, threshold = found
     roster, colluders = n - rounded_up(dropout, n), rounded_up(corrupt, n)
     worst = first_rare(roster - 1, colluders, degree, GUARDED_BITS + math.log2(n)) - 1
-    # every window of k + 1 places around a member holds t − X members; one begins every 3k/2 places
+    # Every window of k + 1 places around a member holds t − X members; one begins every 3k/2 places.
     windows = (roster - degree - 1) // (3 * degree // 2) + 1
     least = max(SMALLEST, windows * (threshold - worst))
     quorum = max(2, degree + worst + 1 - threshold)
@@ -254,11 +255,11 @@ def _local_search(n: int, dropout: float, corrupt: float) -> Callable[[int], int
 
 
 def _last_without_degree(largest: int, dropout: float, corrupt: float) -> int:
-    """Largest n, up to `largest`, that has no degree for quorums of neighbours; 2 if all have one.
+    """The largest n, up to `largest`, without a degree for quorums of neighbours; 2 if all have one.
 
-    Among cohorts with as many silent and as many corrupt clients a further one makes each event rarer, by
-    more than n in front of its probability grows.  So a degree that does for the smallest of them does
-    for all, but for one that is tried only because the roster ends there.
+    Among cohorts with the same number of drop-outs and of corrupt clients, one more client makes each event
+    rarer, by more than the factor n of its probability grows.  So a degree that suits the smallest of these
+    cohorts suits all of them, except a degree that is tried only because the roster ends there.
     """
     n, guess = largest, 0
     while n >= SMALLEST:
@@ -276,7 +277,7 @@ def _last_without_degree(largest: int, dropout: float, corrupt: float) -> int:
 
 
 def _some_degree(n: int, dropout: float, corrupt: float, guess: int) -> int:
-    """A degree that n clients can have, the guess if possible; 0 if there is none."""
+    """A degree that n clients can have, preferably the guess; 0 if there is none."""
     search, tried = _local_search(n, dropout, corrupt), list(steps(n - rounded_up(dropout, n)))
     likely = [guess] if guess in tried else []
     likely += [k for k in tried if k >= LINEAR] + [k for k in reversed(tried) if k < LINEAR]

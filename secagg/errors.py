@@ -1,4 +1,4 @@
-"""Errors of the masked sum: one root, each class an address for one kind of trouble."""
+"""Errors of the masked sum: one root class, and one class for each kind of failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 Culprit = int | Literal["server"]
-"""Who misbehaved: a client's id, or the server."""
+"""The misbehaving party: a client's id, or the server."""
 
 
 class AbortReason(enum.Enum):
@@ -37,19 +37,19 @@ class AbortReason(enum.Enum):
 
 
 class SecAggError(Exception):
-    """Root of every error that this package raises on purpose."""
+    """Base class of every error that this package raises on purpose."""
 
 
 class LocalProtocolError(SecAggError):
-    """The caller used an object at the wrong time, twice, or with an argument it must not have."""
+    """The caller used an object at the wrong time, twice, or with an invalid argument."""
 
 
 class RemoteProtocolError(SecAggError):
     """A peer misbehaved.
 
     Args:
-        message: what it did.
-        culprit: the client's id, or "server".
+        message: the misbehaviour.
+        culprit: id of the client, or "server".
 
     Example:
         >>> RemoteProtocolError("sent two inputs", 7).culprit
@@ -66,15 +66,15 @@ class RemoteProtocolError(SecAggError):
 
 
 class Aborted(SecAggError):  # noqa: N818 - the name of an outcome, as the literature has it
-    """The session is over and there is no sum; nothing was revealed.
+    """The session has ended without a sum; nothing was revealed.
 
     Args:
-        reason: why, for programs.
-        detail: the figures, for people.
-        culprit: a client that was shown to cheat, the first of `convictions`; None where there is none.
+        reason: reason, for programs.
+        detail: the numbers, for people.
+        culprit: a client that was shown to cheat, the first of `convictions`; None if there is none.
         convictions: all such clients, with the evidence: leave them out of a retry, and from then on.
-        disputes: (holder, dealer) where the one says that the other's shares did not open: one of the two
-            cheats.
+        disputes: pairs (holder, dealer) where the holder says that the dealer's shares did not open; one of
+            the two cheats.
 
     Example:
         >>> Aborted(AbortReason.BAD_DEALER, "the mask key of client 7", 7).culprit
@@ -89,7 +89,9 @@ class Aborted(SecAggError):  # noqa: N818 - the name of an outcome, as the liter
         convictions: tuple[Conviction, ...] = (),
         disputes: tuple[tuple[int, int], ...] = (),
     ) -> None:
-        super().__init__(reason, detail, culprit, convictions, disputes)  # all: it may be pickled
+        super().__init__(
+            reason, detail, culprit, convictions, disputes
+        )  # all, so that it can be pickled
         self.reason: AbortReason = reason
         self.culprit: int | None = culprit
         self.convictions: tuple[Conviction, ...] = convictions
@@ -100,20 +102,20 @@ class Aborted(SecAggError):  # noqa: N818 - the name of an outcome, as the liter
 
 
 class WireFormatError(SecAggError):
-    """Bytes that are no message of this package, or not in their one canonical form."""
+    """Bytes are no message of this package, or are not in canonical form."""
 
 
 class UnsafeParametersError(SecAggError):
-    """Parameters under which the protocol would not keep its promise."""
+    """The protocol would not keep its promise under these parameters."""
 
 
 class InternalError(SecAggError):
-    """A call failed beneath this package's own checks: memory, an executor, or a mistake of the package.
+    """A call failed below this package's own checks: memory, an executor, or a mistake of the package.
 
-    The session that it belongs to is over.  The message names the exception's type and place; what the
-    exception said is left out, since it may hold secrets.
+    The session that it belongs to has ended.  The message names the exception's type and place; the text of
+    the exception is left out, since it may hold secrets.
     """
 
 
 class CapacityError(SecAggError):
-    """Values, or sums of them, that the ring of the session cannot hold."""
+    """The ring of the session cannot hold a value or a sum."""

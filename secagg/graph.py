@@ -1,7 +1,7 @@
-"""Neighbour graphs: who masks with whom and who holds whose shares.
+"""Neighbour graphs: they define which clients share masks, and which hold whose shares.
 
-The order of the ring depends on every key of the roster through its hash, so nobody can choose a place
-in it except by trying rosters, and the parameters price 2^64 such trials.
+The order of the ring depends on every key of the roster through its hash, so an attacker can choose a place
+in it only by trying rosters. The parameters allow for 2^64 such trials.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Graph:
         return cls(sorted(range(len(ids)), key=ranks.__getitem__), degree)
 
     def neighbours(self, position: int) -> tuple[int, ...]:
-        """Positions next to `position`, ascending; never itself."""
+        """Positions of the neighbours of `position`, ascending, without itself."""
         known = self._known.get(position)
         if known is None:
             known = self._known[position] = self._find(position)

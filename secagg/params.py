@@ -1,7 +1,7 @@
-"""Parameters of one session, derived from a threat model and refused when they are others.
+"""Parameters of one session, derived from a threat model; other values are refused.
 
-Nothing here is chosen by hand: `Params` derives everything from the cohort and two rates, and refuses
-to exist with other values, so that a client that has decoded an offer has checked it.
+No parameter is chosen by hand. `Params` derives everything from the cohort and two rates, and cannot be
+constructed with other values, so a client that has decoded an offer has also checked it.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ __all__ = ["MAX_CLIENTS", "MAX_LENGTH", "Params", "Requirements", "ThreatModel",
 MAX_CLIENTS = LARGEST_SESSION
 """Largest session."""
 MAX_LENGTH = 1 << 28
-"""Coordinates in one session."""
+"""Largest number of coordinates in a session."""
 
 _LAYOUT = struct.Struct("<IIBBQIIIddB")
 
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """What every party of a session agrees on; part of the session's name.
+    """The parameters that all parties of a session agree on; they are part of the session's name.
 
-    Use `for_cohort`. The constructor takes all fields, recomputes those that carry the protocol's
-    security (threshold, degree, min_survivors, ring_bits) and refuses any other value.
+    Use `for_cohort`. The constructor takes all fields, recomputes those that the protocol's security depends
+    on (threshold, degree, min_survivors, ring_bits) and refuses any other value.
 
     Args:
-        n_clients: clients offered the session.
-        vector_length: coordinates of each input.
+        n_clients: number of clients that are offered the session.
+        vector_length: number of coordinates of each input.
         max_abs: bound on each coordinate, or None when inputs are reduced modulo 2^ring_bits.
         ring_bits: b; sums are taken modulo 2^b.
-        threshold: shares that rebuild a secret, out of a neighbourhood (the dealer included).
-        degree: neighbours of each client; n_clients − 1 stands for the complete graph.
-        min_survivors: fewest inputs that a sum can contain, and fewest clients at every phase.
-        dropout_rate: share of the cohort that may fall silent.
+        threshold: number of shares that reconstruct a secret, out of a neighbourhood with the dealer.
+        degree: number of neighbours of each client; n_clients − 1 stands for the complete graph.
+        min_survivors: smallest number of inputs in a sum, and of clients in every phase.
+        dropout_rate: share of the cohort that may drop out.
         corrupt_rate: share of the cohort that may collude with the server.
         threat_model: "malicious", "malicious-local" (large cohorts, weaker) or "semi-honest" server.
 
     Raises:
-        UnsafeParametersError: weaker or other values than the derivation gives.
-        CapacityError: a ring that does not hold the sum, or of more than 62 bits.
-        LocalProtocolError: an argument of another type.
+        UnsafeParametersError: a value is weaker than, or differs from, the derived one.
+        CapacityError: the ring does not hold the sum, or has more than 62 bits.
+        LocalProtocolError: an argument has another type.
     """
 
     n_clients: int
@@ -90,7 +90,7 @@ class Params:
                 )
 
     def _settle(self) -> None:
-        """Put each field into its one form: equal parameters are equal bytes, and one key of a cache."""
+        """Convert each field to its canonical form: equal parameters have equal bytes and one cache key."""
         rates = (self.dropout_rate, self.corrupt_rate)
         n, dropout, corrupt, model = _check_domain(self.n_clients, *rates, self.threat_model)
         settled: dict[str, object] = {
@@ -123,9 +123,9 @@ class Params:
         raises CapacityError at its client. With `ring_bits` inputs are reduced modulo 2^ring_bits.
 
         Raises:
-            UnsafeParametersError: no safe parameters exist; the message names the smallest n that has.
+            UnsafeParametersError: no safe parameters exist; the message names the smallest sufficient n.
             CapacityError: the sum needs more than 62 bits, or ring_bits is not in 2…62.
-            LocalProtocolError: an argument of another type; NumPy's numbers are numbers, bools are none.
+            LocalProtocolError: an argument has another type; NumPy's numbers are accepted, bools are not.
 
         Example:
             >>> params = Params.for_cohort(100, 5, max_abs=1000)
@@ -158,14 +158,14 @@ class Params:
     def smallest_cohort(
         *, dropout_rate: float, corrupt_rate: float, threat_model: ThreatModel = "malicious"
     ) -> int:
-        """Smallest n from which on every cohort that a session may have has safe parameters.
+        """The smallest n such that every cohort of n or more clients in a session has safe parameters.
 
-        Up to 2,000 clients against a "malicious" server, else up to 10,000.  A smaller cohort may have
-        some as well, since rates are rounded to whole clients.
+        Sessions have up to 2,000 clients against a "malicious" server, else up to 10,000. A smaller cohort
+        may have safe parameters too, since rates are rounded to whole clients.
 
         Raises:
-            UnsafeParametersError: there is none: the rates leave no majority that answers.
-            LocalProtocolError: an argument of another type.
+            UnsafeParametersError: there is no such n: under these rates no majority remains that answers.
+            LocalProtocolError: an argument has another type.
 
         Example:
             >>> Params.smallest_cohort(dropout_rate=0.1, corrupt_rate=0.1)
@@ -176,30 +176,30 @@ class Params:
 
     @property
     def colluders(self) -> int:
-        """Clients (c = ⌈γ·n⌉) assumed to share what they know with the server."""
+        """Number of clients assumed to share their knowledge with the server: c = ⌈γ·n⌉."""
         return colluders_of(self.n_clients, self.corrupt_rate)
 
     @property
     def colluders_around(self) -> int:
-        """Most of one client's neighbours that can be among them; fewer than c on a sparse graph."""
+        """The largest number of colluders among one client's neighbours; below c on a sparse graph."""
         return colluders_around(self.n_clients, self.corrupt_rate, self.degree, self.min_roster)
 
     @property
     def quorum(self) -> int:
-        """Signatures on one survivor set that a client must see before it gives any share.
+        """Number of signatures on one survivor set that a client must see before it gives any share.
 
-        Of any survivors; of its own neighbours when the model is "malicious-local".
+        They are of any survivors, or of its own neighbours when the model is "malicious-local".
         """
         return self._safe().quorum
 
     @property
     def min_roster(self) -> int:
-        """Fewest clients that may stand on a roster."""
+        """Smallest number of clients on a roster."""
         return self._safe().min_roster
 
     @property
     def local(self) -> bool:
-        """Whether the quorum is one of neighbours."""
+        """Whether quorums consist of neighbours."""
         return self.threat_model == LOCAL
 
     @property
@@ -211,7 +211,7 @@ class Params:
         return requirements(self.n_clients, self.dropout_rate, self.corrupt_rate, self.threat_model)
 
     def to_bytes(self) -> bytes:
-        """Canonical fixed-size form, part of the session's name."""
+        """Encode in canonical form, of fixed size; the bytes are part of the session's name."""
         bounded = self.max_abs is not None
         return _LAYOUT.pack(
             self.n_clients,
@@ -229,11 +229,11 @@ class Params:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Params:
-        """Read `to_bytes`.
+        """Decode the bytes of `to_bytes`.
 
         Raises:
-            WireFormatError: not the canonical form.
-            UnsafeParametersError, CapacityError: as the constructor.
+            WireFormatError: the bytes are not in canonical form.
+            UnsafeParametersError, CapacityError: as for the constructor.
         """
         data = octets("data", data)
         if len(data) != _LAYOUT.size:
@@ -245,7 +245,7 @@ class Params:
             raise WireFormatError("parameters are not in canonical form")
         _check_domain(n, drop, corrupt, MODELS[model])
         if not feasible(n, drop, corrupt, MODELS[model]):
-            # found here, since the constructor would search for a remedy, seconds long, for a stranger
+            # Checked here, since the constructor would search for a remedy, which takes seconds.
             raise UnsafeParametersError(f"no safe parameters exist for {n} clients at these rates")
         params = cls(
             n_clients=n,

@@ -1,4 +1,4 @@
-"""A roster with its places, neighbourhoods and root: what both roles derive alike from message 2."""
+"""A roster with its order, neighbourhoods and root, which both roles derive from message 2."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["Roster", "check_roster", "pair_seed", "self_seed"]
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """The clients of one session in ascending order of id; use `of`.
+    """The clients of one session in ascending order of id; create it with `of`.
 
     Decoding, hashing and ordering a roster takes time in proportion to its length, so clients of one
-    process that receive the same bytes share what comes of it.
+    process that receive the same bytes share the result.
 
     Args:
-        params: of the session.
-        session: its name.
+        params: parameters of the session.
+        session: name of the session.
         root: hash of the whole roster, bound into every key derived from here on.
         entries: the advertisements; a client's *position* is its index here.
-        ids: of the clients, by position.
+        ids: ids of the clients, by position.
         positions: client id to position.
-        graph: who is whose neighbour.
+        graph: graph of neighbours.
     """
 
     params: Params
@@ -49,11 +49,11 @@ class Roster:
 
     @classmethod
     def of(cls, message: bytes, params: Params, session: bytes) -> Roster:
-        """Derive order and neighbourhoods from the whole of message 2.
+        """Decode message 2, and derive order and neighbourhoods from it.
 
         Raises:
-            RemoteProtocolError: too few or too many clients, or one X25519 key twice.
-            WireFormatError: no roster.
+            RemoteProtocolError: there are too few or too many clients, or an X25519 key occurs twice.
+            WireFormatError: the bytes are no roster.
         """
         return _roster(message, params, session)
 
@@ -95,8 +95,8 @@ def _roster(message: bytes, params: Params, session: bytes) -> Roster:
 def check_roster(roster: Roster, neighbours: Sequence[int], directory: Directory) -> None:
     """Raise RemoteProtocolError unless a client with these neighbours may deal them shares.
 
-    All identities must be known; where quorums are of neighbours, theirs only: whoever else stands on
-    the roster neither holds this client's shares nor shares its masks.
+    The directory must know all identities. Where quorums consist of neighbours, it must know only theirs:
+    other clients on the roster neither hold this client's shares nor share its masks.
     """
     around = [roster.entries[place] for place in neighbours]
     for entry in around if roster.params.local else roster.entries:
@@ -109,12 +109,12 @@ def check_roster(roster: Roster, neighbours: Sequence[int], directory: Directory
 def pair_seed(
     roster: Roster, partner_root: bytes, key: AgreementKey, own: int, other: int
 ) -> bytes:
-    """Seed of the mask of two positions; the lower position adds it, the higher subtracts it.
+    """Seed of the mask of two positions; the lower position adds the mask, the higher subtracts it.
 
-    Bound to the partners: masks of clients that were told different partners do not cancel.
+    The seed is bound to the partners: masks of clients that were told different partners do not cancel.
 
     Raises:
-        ValueError: the other's mask key is of low order.
+        ValueError: the other client's mask key is of low order.
     """
     low, high = sorted((own, other))
     pair = roster.client_id(low).to_bytes(4, "little") + roster.client_id(high).to_bytes(

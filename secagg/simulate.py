@@ -1,4 +1,4 @@
-"""The whole protocol in one process: the page to read first."""
+"""The whole protocol in one process; read this page first."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def simulate(
     transcript: list[tuple[str, int, bytes]] | None = None,
     executor: Executor | None = None,
 ) -> SumResult:
-    """Sum the inputs; only bytes pass between the server and the clients.
+    """Sum the inputs; the server and the clients exchange bytes only.
 
     Args:
         inputs: client id to int64[d].
-        params: of the session; `params.n_clients` is the number of inputs.
+        params: parameters of the session; `params.n_clients` is the number of inputs.
         drop: phase to the clients that send nothing from that phase on.
-        transcript: filled with (phase, client id, bytes) for all that the server receives.
-        executor: of threads, for masks of long vectors on more cores.
+        transcript: filled with (phase, client id, bytes) for every message to the server.
+        executor: executor of threads, to compute masks of long vectors on several cores.
 
-    The clients take the parameters as they are, whatever they stand: whoever calls this draws the cohort.
+    The clients accept the parameters without a `Policy` of their own, because the caller draws the cohort.
 
     Returns:
         The sum over the clients whose masked inputs arrived.
 
     Raises:
-        Aborted: too few clients were left.
-        CapacityError: an input of another shape or type, or a coordinate out of range.
-        LocalProtocolError: not one input for each client, or an argument of another type.
+        Aborted: too few clients remained.
+        CapacityError: an input has another shape or type, or a coordinate is out of range.
+        LocalProtocolError: the number of inputs is wrong, or an argument has another type.
 
     Example:
         >>> import numpy as np
@@ -68,11 +68,11 @@ def simulate(
     context = b"secagg.simulate"
     silent: set[int] = set()
 
-    # Beforehand: every client has an identity, and knows everyone's.
+    # Beforehand: every client has an identity, and knows the identities of all others.
     identities = {client: Identity.generate() for client in inputs}
     directory = Directory({client: identity.public for client, identity in identities.items()})
 
-    # Message 0: the server offers parameters; clients that find them safe join with fresh keys.
+    # Message 0: the server offers parameters; clients that find them safe join with new keys.
     server = Server(params, context=context, directory=directory, executor=executor)
     offer = server.offer()
     policy = Policy(
@@ -96,7 +96,7 @@ def simulate(
     for client, vector in inputs.items():
         clients[client].set_input(vector)
 
-    # Messages 1 … 11.  A phase: live clients answer, the server closes it and tells what comes next.
+    # Messages 1 … 11.  In each phase the live clients answer, and the server closes it and sends the next:
     # AdvertiseKeys → roster → ShareKeys → forwarded shares → SharesOpened → partners → MaskedInput →
     # survivors → signature → signatures → UnmaskShares.
     pending: dict[int, bytes | None] = dict.fromkeys(inputs)
@@ -108,7 +108,7 @@ def simulate(
                 continue
             try:
                 reply = _answer(clients[client], message)
-            except Aborted:  # its neighbourhood fell silent: so does it
+            except Aborted:  # its neighbours have dropped out, so this client drops out too
                 silent.add(client)
                 continue
             if transcript is not None:
@@ -125,7 +125,7 @@ def _answer(client: Client, message: bytes | None) -> bytes:
 def _checked(
     inputs: object, params: object, drop: object
 ) -> tuple[dict[int, NDArray[np.int64]], Params, dict[Phase, set[int]]]:
-    """The arguments by their exact types; of a drop-out that names nobody the caller would never hear."""
+    """Check the arguments' types; a drop-out with an unknown id is refused, since it would have no effect."""
     items = mapping("inputs", inputs)
     vectors = {check_client_id(client): cast("NDArray[np.int64]", x) for client, x in items}
     session = instance("params", params, Params)

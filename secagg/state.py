@@ -1,6 +1,6 @@
-"""Phases, and for each role the one message kind that each phase takes.
+"""Phases, and for each role the one kind of message that each phase awaits.
 
-The tables do not know what a message does; the tests walk every phase × kind from them.
+The tables do not say what a message does; the tests walk every combination of phase and kind from them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ __all__ = ["CLIENT_AWAITS", "SERVER_AWAITS", "SERVER_SENDS", "Phase", "next_phas
 
 
 class Phase(enum.Enum):
-    """The phases of Bonawitz et al. 2017, figure 4, in order, and the two ends.
+    """The phases of Bonawitz et al. 2017, figure 4, in order, and the two final states.
 
-    CHECK_SHARES is ours: disputes over shares are settled before anyone masks, so that the server can
-    add each input as it comes and keep none.
+    CHECK_SHARES is an addition of this protocol: disputes over shares are settled before any client masks, so
+    that the server can add each input when it arrives and keep none.
     """
 
     ADVERTISE_KEYS = "advertise_keys"
@@ -36,7 +36,7 @@ CLIENT_AWAITS: dict[Phase, Kind] = {
     Phase.CONSISTENCY: Kind.SURVIVORS,
     Phase.UNMASK: Kind.SIGNATURES,
 }
-"""What a client answers with that phase's message. ADVERTISE_KEYS answers the offer, by start()."""
+"""The client's answer to the message of each phase. ADVERTISE_KEYS answers the offer, by start()."""
 
 SERVER_AWAITS: dict[Phase, Kind] = {
     Phase.ADVERTISE_KEYS: Kind.ADVERTISE_KEYS,
@@ -48,13 +48,13 @@ SERVER_AWAITS: dict[Phase, Kind] = {
 }
 
 SERVER_SENDS: dict[Phase, Kind] = CLIENT_AWAITS
-"""What the server sends when it enters a phase is what its clients await there."""
+"""The message that clients await in each phase, which the server sends when it enters the phase."""
 
 _ORDER = tuple(Phase)
 
 
 def next_phase(phase: Phase) -> Phase:
-    """The phase after `phase` when all goes well.
+    """The phase that follows `phase` without a failure.
 
     Example:
         >>> next_phase(Phase.UNMASK)

@@ -1,4 +1,4 @@
-"""Injected entropy, for test vectors only: nothing made under it is secret."""
+"""Injected entropy, for test vectors only: keys made with it are not secret."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["deterministic_entropy"]
 def deterministic_entropy(seed: bytes) -> Generator[None]:
     """Draw every key, seed and share from SHAKE-256(seed ‖ counter) within the block.
 
-    It holds for the thread that is in the block, and for nobody else: a thread that makes a real key
-    meanwhile draws from the operating system, and blocks that overlap in two threads leave nothing behind.
+    It applies only to the thread that is in the block. Another thread that creates a real key meanwhile draws
+    from the operating system, and blocks that overlap in two threads have no effect afterwards.
 
     Example:
         >>> from secagg.crypto.keys import Identity

@@ -1,6 +1,6 @@
-"""The client: gives its input to one session, masked, and helps to remove the masks of the sum.
+"""The client: gives its masked input to one session, and helps to remove the masks from the sum.
 
-Every message of the server is taken as a lie until checked.  A check that fails ends the session for
+Every message of the server is assumed to be a lie until it was checked.  A failed check ends the session for
 this client and drops its secrets; a wrong call by the program changes nothing.
 """
 
@@ -73,14 +73,14 @@ _ACCEPT_DEFAULTS = Policy()
 
 
 class Client(Secret):
-    """One client in one session; make it with `from_offer`.
+    """One client in one session; create it with `from_offer`.
 
-    The calls in order: `start`, `receive` five times, and `set_input` at any time before the third
-    `receive`. Each returns the bytes to send, until `receive` has answered the request to unmask.
+    The calls in order: `start`, `receive` five times, and `set_input` at any time before the third `receive`.
+    Each returns the bytes to send, until `receive` has answered the request to unmask.
 
     One object serves one session in one process: a fork, a copy or a pickle of it refuses. It makes one
-    call at a time: a second thread that calls meanwhile gets LocalProtocolError, and nothing changes.
-    After an error nothing in the frames of its traceback holds a key, a share or the input.
+    call at a time: a call from a second thread meanwhile raises LocalProtocolError, and nothing changes.
+    After an error, no frame of its traceback holds a key, a share or the input.
 
     Example:
         >>> from secagg import Directory, Identity, Params, Server
@@ -157,20 +157,21 @@ class Client(Secret):
 
         Args:
             offer: message 0.
-            client_id: this client's id, 0 … 2^32 − 1.
-            identity: its signing key.
-            directory: the identities it knows beforehand.
-            context: what the input belongs to, such as a digest of plan, round and model, never empty; the
-                server must have been given the same.
-            policy: its own floors.
-            executor: of threads, to mask long vectors on more cores.
-            journal: where joined sessions are recorded, such as a `fedavg.FileJournal`; without one an
-                identity that is restored after a restart knows of no session that it joined before.
+            client_id: id of this client, 0 … 2^32 − 1.
+            identity: signing key of this client.
+            directory: identities that it knows beforehand.
+            context: name of what the input belongs to, such as a digest of plan, round and model; not empty,
+                and the same as the server's.
+            policy: the client's own requirements.
+            executor: executor of threads, to mask long vectors on several cores.
+            journal: record of joined sessions, such as a `fedavg.FileJournal`; without it, an identity that
+                is restored after a restart does not know the sessions that it joined before.
 
         Raises:
-            UnsafeParametersError, CapacityError: the offer is unsafe; no key was made.
-            RemoteProtocolError: no offer, another context, or a session joined before.
-            LocalProtocolError: the directory does not hold this identity under this id, an argument is of
+            UnsafeParametersError, CapacityError: the offer is unsafe; no key was created.
+            RemoteProtocolError: the message is no offer, or has another context, or the session was joined
+                before.
+            LocalProtocolError: the directory does not hold this identity under this id, an argument has
                 another type, or the journal failed.
         """
         executor = executor_of(executor)
@@ -192,7 +193,7 @@ class Client(Secret):
         """Message 1: the two ephemeral keys, signed.
 
         Raises:
-            LocalProtocolError: called before.
+            LocalProtocolError: it was called before.
         """
         with self._turn:
             if self._phase is not Phase.ADVERTISE_KEYS:
@@ -212,12 +213,12 @@ class Client(Secret):
         """Give the input, once.
 
         Args:
-            vector: int64[vector_length]; within ±max_abs if the session has such a bound, else any.
-                Copied. A subclass of NumPy's array, such as a masked one, is no such array.
+            vector: int64[vector_length], with coordinates within ±max_abs if the session has such a bound.
+                It is copied. A subclass of NumPy's array, such as a masked array, is refused.
 
         Raises:
-            CapacityError: another shape or type, or a coordinate out of range.
-            LocalProtocolError: given before, or the masked input has left already.
+            CapacityError: the vector has another shape or type, or a coordinate is out of range.
+            LocalProtocolError: the input was given before, or the masked input was sent already.
         """
         with self._turn:
             secrets = self._living()
@@ -234,9 +235,9 @@ class Client(Secret):
         """Answer one message of the server.
 
         Raises:
-            RemoteProtocolError: it is not the awaited message, or a check failed. Final.
-            Aborted: the session cannot go on, by nobody's proven fault. Final.
-            InternalError: something failed beneath. Final.
+            RemoteProtocolError: the message is not awaited, or a check failed. Final.
+            Aborted: the session cannot continue, and no party is shown to be at fault. Final.
+            InternalError: the call failed below the package's checks. Final.
             LocalProtocolError: start() or set_input() is due first, another call is at work, the message
                 is not bytes, or this client has aborted. Nothing changes.
         """
@@ -254,8 +255,8 @@ class Client(Secret):
     def _acting(self, step: Callable[[Ephemeral], Message], secrets: Ephemeral) -> bytes:
         """Take the step to the next phase.
 
-        Who acts takes the secrets away, and puts them back with the next phase only: whatever breaks off
-        an answer, there is no way to a second one.
+        The step removes the secrets from the state, and puts them back only with the next phase. If anything
+        interrupts an answer, a second answer is therefore impossible.
         """
         self._secrets = None
         try:
@@ -274,7 +275,7 @@ class Client(Secret):
         return reply
 
     def chunks(self, reply: bytes) -> Iterator[bytes]:
-        """Cut a reply into parts of 256 KiB for `Server.receive_chunk`.
+        """Cut a reply into parts of 256 KiB, for `Server.receive_chunk`.
 
         Raises:
             LocalProtocolError: the reply is not bytes.
@@ -283,7 +284,7 @@ class Client(Secret):
 
     def _answer(self, data: bytes, secrets: Ephemeral) -> Message:
         kind = check_kind(data, self._session, self._phase)
-        if kind is Kind.ROSTER:  # decoded there, once for all clients of a process
+        if kind is Kind.ROSTER:  # decoded by `Roster.of`, once for all clients of a process
             return self._share_keys(data, secrets)
         _, message = decode(data)
         match message:
@@ -299,7 +300,7 @@ class Client(Secret):
                 raise RemoteProtocolError(f"sent {kind.name}", "server")
 
     def _share_keys(self, data: bytes, secrets: Ephemeral) -> ShareKeys:
-        """Message 3: check who takes part, and deal shares to the neighbours."""
+        """Message 3: check the participants, and deal shares to the neighbours."""
         roster = Roster.of(data, self._params, self._session)
         position = own_position(roster, self._client_id, self._own)
         neighbours = roster.neighbours(position)
@@ -313,7 +314,7 @@ class Client(Secret):
         return replace(unsigned, signature=signature)
 
     def _open_shares(self, forwarded: ForwardedShares, secrets: Ephemeral) -> SharesOpened:
-        """Message 5: open the neighbours' shares and say which did."""
+        """Message 5: open the neighbours' shares and report which ones opened."""
         roster = present(self._roster)
         if len(forwarded.envelopes) != len(self._neighbours):
             raise RemoteProtocolError("forwarded shares for another neighbourhood", "server")

@@ -1,7 +1,7 @@
-"""What a client checks before it masks, signs and gives shares: one set of clients, shown to a quorum.
+"""A client's checks before it masks, signs and gives shares: a quorum must have seen the same set of clients.
 
-Bonawitz et al. 2017, section 6.2: without it a server that tells each half of the clients another set
-of survivors gets both secrets of a client, and its input.
+See Bonawitz et al. 2017, section 6.2: without these checks, a server that tells two halves of the clients
+different sets of survivors gets both secrets of a client, and so its input.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def check_kind(data: bytes, session: bytes, phase: Phase) -> Kind:
-    """The kind of a server's message, or RemoteProtocolError unless this session's phase awaits it."""
+    """The kind of a server's message; raise RemoteProtocolError unless this session's phase awaits it."""
     kind, named = read_header(data)
     if named != session:
         raise RemoteProtocolError("sent a message of another session", "server")
@@ -44,7 +44,7 @@ def check_kind(data: bytes, session: bytes, phase: Phase) -> Kind:
 
 
 def own_position(roster: Roster, client_id: int, own: AdvertiseKeys | None) -> int:
-    """A client's place, or RemoteProtocolError unless the roster holds its keys as it sent them."""
+    """A client's position; raise RemoteProtocolError unless the roster holds its keys as it sent them."""
     position = roster.positions.get(client_id)
     if position is None or roster.entries[position] != own:
         raise RemoteProtocolError("left out or altered this client's own keys", "server")
@@ -52,7 +52,7 @@ def own_position(roster: Roster, client_id: int, own: AdvertiseKeys | None) -> i
 
 
 def partners_of(partners: Partners, roster: Roster, position: int) -> tuple[int, ...]:
-    """The neighbours that a partner masks with, ascending."""
+    """The neighbours with which a partner masks, ascending."""
     members = partners.members
     return tuple(place for place in roster.neighbours(position) if members[place])
 
@@ -63,13 +63,13 @@ def check_partners(
     """Raise unless a client at `position` may mask with its neighbours among these partners.
 
     Raises:
-        RemoteProtocolError: not a set that an honest server could announce.
-        Aborted: too few neighbours are left to hold this client's secrets.
+        RemoteProtocolError: an honest server could not announce this set.
+        Aborted: too few neighbours remain to hold this client's secrets.
     """
     _check_members(partners.members, roster, position, "give an input")
     around = partners_of(partners, roster, position)
     for place in around:
-        # otherwise the server could cut the graph of masks edge by edge, and the sum with it
+        # Otherwise the server could remove masks edge by edge, and so split the sum.
         if place not in opened:
             other = roster.client_id(place)
             raise RemoteProtocolError(
@@ -103,11 +103,11 @@ def check_inputs(
 ) -> None:
     """Raise unless every neighbour in the sum masked with these partners.
 
-    For quorums of neighbours: then every share of a client's self-mask comes from one that masked with
-    it, so that the two are in one sum.
+    This is for quorums of neighbours. Every share of a client's self-mask then comes from a client that
+    masked with it, so both are in one sum.
 
     Raises:
-        RemoteProtocolError: an input of a neighbour is not shown.
+        RemoteProtocolError: the input of a neighbour is not shown.
         Aborted: too few neighbours are in the sum.
     """
     alive = [place for place in partners_of(partners, roster, position) if survivors.members[place]]
@@ -136,14 +136,14 @@ def check_quorum(
     directory: Directory,
     own: tuple[int, bytes],
 ) -> None:
-    """Raise RemoteProtocolError unless a quorum of survivors signed this very set.
+    """Raise RemoteProtocolError unless a quorum of survivors signed exactly this set.
 
     Args:
         request: positions, strictly ascending, with signatures.
-        survivors: what this client was told.
+        survivors: the survivors that this client was told.
         partner_root: hash of roster and partners.
         roster: the roster.
-        directory: keeps parsed keys.
+        directory: cache of parsed keys.
         own: this client's position and signature, which it need not verify.
     """
     shown, quorum = len(request.signatures), roster.params.quorum

@@ -1,4 +1,4 @@
-"""A client's secrets in shares, each sealed to the neighbour that is to keep it."""
+"""Shares of a client's secrets, each sealed to the neighbour that keeps it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ def deal_to_neighbours(
 ) -> list[bytes]:
     """An envelope for each neighbour, with its shares of the self-mask's seed and of the mask key.
 
-    The client's own share of the seed stays in `secrets`, with the routes back; the channel key is dropped.
+    The client's own share of the seed stays in `secrets`, with the keys for answers; the channel key is
+    dropped.
 
     Args:
-        roster: who takes part.
-        client_id: the dealer.
+        roster: the roster.
+        client_id: id of the dealer.
         neighbours: positions of its neighbours, ascending.
-        secrets: the dealer's.
+        secrets: secrets of the dealer.
     """
     channel, position = present(secrets.channel), roster.positions[client_id]
-    # own share first; a point is a position + 1, the same for every dealer
+    # The own share comes first. The point of a position is position + 1, the same for every dealer.
     points = [place + 1 for place in (position, *neighbours)]
     dealt = present(secrets.seed), present(secrets.mask).private_bytes()
     table = deal(dealt, points, roster.params.threshold)

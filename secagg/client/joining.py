@@ -1,4 +1,4 @@
-"""A client's door: what an offer must be before this client makes a single key for it."""
+"""A client's checks of an offer, before it creates a single key for it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ def accept_offer(
     policy: Policy,
     journal: Journal | None,
 ) -> tuple[Params, bytes, int]:
-    """Parameters, the session's name and the id, all checked; identity and journal note that it joined.
+    """Check an offer, record the session as joined, and return its parameters, its name and the id.
 
     Raises:
         UnsafeParametersError, CapacityError: the offer is unsafe.
-        RemoteProtocolError: no offer, another context, or a session joined before.
-        LocalProtocolError: the directory does not hold this identity under this id, an argument is of
-            another type, or the journal failed.
+        RemoteProtocolError: the message is no offer, or has another context, or the session was joined
+            before.
+        LocalProtocolError: the directory does not hold this identity under this id, an argument has another
+            type, or the journal failed.
     """
     client_id, context = check_client_id(client_id), context_of(context)
     identity = instance("identity", identity, Identity)
@@ -65,7 +66,7 @@ def accept_offer(
 
 
 def _record(journal: Journal, fact: bytes) -> None:
-    """Write down that this client joins; nothing is joined unless that is durable, and new."""
+    """Record that this client joins; it joins nothing unless the record is durable and new."""
     try:
         new = journal.add(fact)
     except Exception as error:

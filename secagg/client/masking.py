@@ -1,4 +1,4 @@
-"""A client's input under its masks: one of its own, and one for each pair it is part of."""
+"""A client's input under its masks: its own mask, and one for each pair that it belongs to."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def mask_input(
     key: AgreementKey,
     executor: Executor | None = None,
 ) -> RingArray:
-    """The input modulo 2^b under all its masks.
+    """The input plus all its masks, modulo 2^b.
 
     Args:
         vector: int64[d].
         roster: the roster.
         partner_root: hash of roster and partners.
-        position: the client's.
+        position: position of the client.
         around: positions of its neighbours among the partners.
         seed: secret of the self-mask.
-        key: the mask key, of which each pair's mask is derived.
-        executor: of threads, to use more cores.
+        key: the mask key, from which each pair's mask is derived.
+        executor: executor of threads, to use several cores.
 
     Returns:
         Words of the ring, [d].

@@ -1,4 +1,4 @@
-"""What a client insists on before it joins a session."""
+"""A client's requirements on a session before it joins."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ __all__ = ["Policy"]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A client's own floors; `Params` already refuses what is unsafe under its stated rates.
+    """A client's own requirements; `Params` already refuses what is unsafe under its stated rates.
 
-    The server draws the cohort, and nobody can check how: of a directory of a thousand it may ask one
-    client and those that are on its side.  `directory_corrupt_rate` and `min_directory_share` bound what
-    it gains by that, whatever it draws.  Under the defaults a cohort is a good part of the directory.
+    The server draws the cohort, and nobody can check the draw. From a directory of a thousand clients it may
+    choose one client and those that collude with it.  `directory_corrupt_rate` and `min_directory_share`
+    bound what it gains by that, for any draw.  With the defaults a cohort is a large part of the directory.
     Small cohorts out of a large directory need lower values, by the client's own choice: see
     docs/protocol.md, "Who draws the cohort".
 
     Args:
-        min_survivors: fewest inputs of a sum that this client's may hide in.
-        min_corrupt_rate: least share of colluders that the parameters must stand.
+        min_survivors: smallest number of inputs in a sum that contains this client's.
+        min_corrupt_rate: smallest share of colluders that the parameters must tolerate.
         max_clients: largest cohort to work for.
-        directory_corrupt_rate: share of the directory's clients that may collude with the server. It may
-            draw them all into one cohort, so parameters that stand fewer are refused.
-        min_directory_share: least share of the directory's clients whose inputs every sum must contain.
-        allow_semi_honest: join sessions whose parameters do not resist a lying server.
-        allow_local: join sessions in which a lying server may learn several sums, each over at least
-            the parameters' `min_survivors`.
+        directory_corrupt_rate: share of the directory's clients that may collude with the server. The server
+            may draw them all into one cohort, so parameters that tolerate fewer are refused.
+        min_directory_share: smallest share of the directory's clients whose inputs every sum must contain.
+        allow_semi_honest: whether to join sessions whose parameters do not resist a lying server.
+        allow_local: whether to join sessions in which a lying server may learn several sums, each over at
+            least the parameters' `min_survivors`.
 
     Raises:
-        UnsafeParametersError: a floor that is none, or a share out of range.
-        LocalProtocolError: a value of another type.
+        UnsafeParametersError: a requirement protects nobody, or a share is out of range.
+        LocalProtocolError: a value has another type.
 
     Example:
         >>> sampled = Policy(directory_corrupt_rate=0.001, min_directory_share=0.01)
@@ -110,7 +110,7 @@ class Policy:
             )
 
     def _check_draw(self, params: Params, known: int) -> None:
-        """Refuse what a server could make of a draw that suits it."""
+        """Refuse an offer whose cohort the server could have filled with colluders."""
         corrupt = rounded_up(self.directory_corrupt_rate, known)
         if params.colluders < corrupt:
             raise UnsafeParametersError(

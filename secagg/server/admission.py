@@ -1,4 +1,4 @@
-"""What the server accepts from a client, kind by kind: each check names the sender when it fails."""
+"""The server's checks of a client's messages, kind by kind; each failed check names the sender."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ def check_dealt(message: ShareKeys, roster: Roster, directory: Directory) -> Non
 def check_opened(
     message: SharesOpened, roster: Roster, dealers: AbstractSet[int], directory: Directory
 ) -> frozenset[int]:
-    """The neighbours of whose shares a client says that they did not open.
+    """The neighbours whose shares a client reports as not opened.
 
     Raises:
-        RemoteProtocolError: not signed, or somebody among them dealt none, or they are too few to go on.
+        RemoteProtocolError: the report is not signed, names a client that dealt no shares, or leaves too few.
     """
     client_id = message.client_id
     signed = message.signed(roster.session, roster.root)
@@ -104,7 +104,7 @@ def check_input(
 def check_input_apart(
     message: MaskedInput, roster: Roster, bits: int, partner_root: bytes, directory: Directory
 ) -> None:
-    """Check an input as `check_input` does, but for the signature on the vector, which is elsewhere."""
+    """Check an input like `check_input`, except for the signature on the vector, which is elsewhere."""
     client_id, params = message.client_id, roster.params
     if (message.length, message.bits) != (params.vector_length, bits):
         raise RemoteProtocolError("sent an input of another length or ring", client_id)
@@ -119,10 +119,10 @@ def check_input_apart(
 
 
 def somebody(signatures: Mapping[int, bytes]) -> dict[int, bytes]:
-    """Whose masked inputs a sum holds.
+    """The signatures of the clients whose masked inputs a sum holds.
 
     Raises:
-        LocalProtocolError: nobody's, which would alter the total unseen.
+        LocalProtocolError: there is none; such a sum would alter the total unnoticed.
     """
     of = mapping("signatures", signatures)
     found = {check_client_id(client): octets("a signature", signed) for client, signed in of}
@@ -138,10 +138,10 @@ def check_due(phase: Phase) -> None:
 
 
 def check_sum(total: NDArray[np.int64], params: Params) -> RingArray:
-    """The words of a sum of masked inputs that was not added here.
+    """The words of a sum of masked inputs that was added elsewhere.
 
     Raises:
-        LocalProtocolError: another shape or type.
+        LocalProtocolError: the array has another shape or type.
     """
     words = plain_vector("a sum of masked inputs", total, params.vector_length)
     return ring.to_ring(words, params.ring_bits)
@@ -165,16 +165,16 @@ def check_shares(
 ) -> None:
     """Raise RemoteProtocolError unless each share is the one that its dealer committed to.
 
-    A client's share of its own secret has no commitment: it is used where no other is left.
+    A client's share of its own secret has no commitment; it is used only if no other share is left.
 
     Args:
-        message: its own share, then one of each partner around it.
+        message: the sender's share of its own secret, then one of each partner around it.
         roster: the roster.
-        told: what the consistency signatures cover.
-        directory: keeps parsed keys.
+        told: the content that the consistency signatures cover.
+        directory: cache of parsed keys.
         around: positions of the sender's neighbours among the partners, ascending.
-        promised: these partners' commitments to what they dealt the sender, joined: to a share of the
-            self-mask for each survivor, of the mask key for others.
+        promised: these partners' commitments to the shares that they dealt to the sender, joined: to a share
+            of the self-mask for each survivor, and of the mask key for the others.
         survivors: positions in the sum.
     """
     holder = message.client_id
@@ -203,8 +203,8 @@ def _check_signature(
 ) -> None:
     """Raise RemoteProtocolError unless a message is what its sender signed.
 
-    This check comes before the others: what fails them has then been said by the client itself, and not
-    by somebody who speaks in its name.
+    This check precedes all others: a message that fails another check is then known to be the client's own,
+    and not that of an attacker who writes in its name.
     """
     identity = roster.entries[roster.positions[message.client_id]].identity
     if not directory.verify(identity, message.signature, signed):

@@ -1,4 +1,4 @@
-"""What the server makes of disputes and of bad shares: who goes, who is convicted, and by what evidence."""
+"""The server's verdict on disputes and bad shares: which clients leave or are convicted, with evidence."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["Settlement", "convict_dealers", "settle"]
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How disputes over shares end.
+    """The result of disputes over shares.
 
     Args:
-        gone: positions of clients that leave, so that nobody is at odds with anybody who stays.
+        gone: positions of clients that leave, so that no two remaining clients are in dispute.
         convictions: those of them that must be corrupt.
-        disputes: (holder, dealer) where the one says that the other's shares did not open; ids.
+        disputes: pairs of ids (holder, dealer) where the holder says that the dealer's shares did not open.
     """
 
     gone: frozenset[int]
@@ -44,12 +44,12 @@ def settle(
     receipts: Mapping[int, SharesOpened],
     messages: tuple[bytes, bytes],
 ) -> Settlement:
-    """Convict whoever must be corrupt; of the rest as few go as can.
+    """Convict the clients that must be corrupt, and remove as few of the others as possible.
 
     Args:
         roster: the roster.
-        accusations: position → neighbours of whose shares it says that they did not open.
-        receipts: position → its message that says so.
+        accusations: position → neighbours whose shares it reports as not opened.
+        receipts: position → the message with that report.
         messages: offer and roster, as they were sent.
     """
     graph = graph_of(accusations)
@@ -79,15 +79,15 @@ def convict_dealers(
     told: bytes,
     messages: tuple[bytes, bytes],
 ) -> tuple[Conviction, ...]:
-    """Convict dealers by the shares that rebuild another secret than they announced.
+    """Convict dealers by shares that reconstruct another secret than they announced.
 
     Args:
         roster: the roster.
         bad: dealer's position → those shares, by their holders' positions.
-        dealings: what `promises_to` left of the dealers' messages.
+        dealings: the parts of the dealers' messages that `promises_to` kept.
         given: the promises that it found, and each partner's partners.
         answers: position → message of kind 11.
-        told: what the consistency signatures cover.
+        told: the content that the consistency signatures cover.
         messages: offer and roster, as they were sent.
     """
     convictions: list[Conviction] = []

@@ -1,4 +1,4 @@
-"""What the server puts together for its clients, and finds in their answers, when a phase closes."""
+"""What the server assembles for its clients, and extracts from their answers, when a phase closes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def members_of(roster: Roster, chosen: Iterable[int]) -> bytes:
-    """One byte for each place of the roster: 1 for the chosen positions."""
+    """One byte for each position of the roster: 1 for the chosen positions."""
     members = bytearray(len(roster.entries))
     for position in chosen:
         members[position] = 1
@@ -51,7 +51,7 @@ def members_of(roster: Roster, chosen: Iterable[int]) -> bytes:
 def inboxes_of(
     roster: Roster, dealt: Mapping[int, ShareKeys]
 ) -> Iterator[tuple[int, ForwardedShares]]:
-    """For each dealer's position, ascending, the envelopes to it, in the order of its neighbours."""
+    """The envelopes to each dealer's position, ascending, in the order of the dealer's neighbours."""
     lists = {dealer: message.envelopes for dealer, message in dealt.items()}
     for holder, envelopes in enumerate(_addressed(roster, lists, None)):
         if holder in dealt:
@@ -59,7 +59,7 @@ def inboxes_of(
 
 
 def commitments_of(message: ShareKeys) -> ShareKeys:
-    """What stays of a dealer's message when its envelopes are on their way: commitments, signed."""
+    """The part of a dealer's message that is kept once its envelopes are sent: the signed commitments."""
     return replace(message, envelopes=Records(message.commitments(), COMMITMENTS_SIZE, bytes))
 
 
@@ -69,14 +69,14 @@ def promises_to(
     partners: Iterable[int],
     survivors: AbstractSet[int],
 ) -> tuple[dict[int, bytes], dict[int, Dealing]]:
-    """What the partners committed to, of the one secret of each that is asked for.
+    """The partners' commitments to the one secret of each that is requested.
 
-    Of the self-mask for a survivor, of the mask key for others.
+    This is the self-mask for a survivor, and the mask key for the others.
 
     Returns:
         Survivor's position → commitments to the shares that it must give, in the order of the partners,
-        joined.  And partner's position → what it signed, where the column is of its other holders alone:
-        `whole_dealing` puts it together, when it is needed.
+        joined.  And partner's position → what it signed, where the column covers only its other holders:
+        `whole_dealing` assembles it when it is needed.
     """
     kinds = {dealer: SELF_MASK if dealer in survivors else MASK_KEY for dealer in partners}
     lists = {dealer: committed(dealt[dealer].envelopes, kind) for dealer, kind in kinds.items()}
@@ -108,13 +108,13 @@ def whole_dealing(
     promises: Mapping[int, bytes],
     masked_with: Mapping[int, Sequence[int]],
 ) -> Dealing:
-    """What a dealer signed, with its whole column.
+    """What a dealer signed, with the whole column of commitments.
 
     Args:
         roster: the roster.
-        dealer: its position.
-        dealing: what `promises_to` left of its message.
-        promises: what `promises_to` found.
+        dealer: position of the dealer.
+        dealing: the part of its message that `promises_to` kept.
+        promises: the commitments that `promises_to` found.
         masked_with: partner's position → the partners around it.
     """
     rest = iter(Records(dealing.column, COMMITMENT_SIZE, bytes))
@@ -138,7 +138,7 @@ def inputs_around(
 def quorum_around(
     signed: Mapping[int, bytes], around: Iterable[int], quorum: int
 ) -> Signatures | None:
-    """A quorum among a client's neighbours, or None: then it gives no shares."""
+    """A quorum among a client's neighbours; None if there is none, and then the client gives no shares."""
     pairs = [(place, signed[place]) for place in around if place in signed][:quorum]
     return Signatures(tuple(pairs)) if len(pairs) == quorum else None
 
@@ -162,10 +162,10 @@ def shares_by_dealer(
 def _addressed(
     roster: Roster, lists: Mapping[int, Iterable[T]], absent: T
 ) -> Iterator[tuple[T, ...]]:
-    """For each position in turn, what its neighbours' lists hold for it; `absent` of who has none.
+    """For each position in turn, the items for it in its neighbours' lists; `absent` for a missing list.
 
-    A list goes by its owner's neighbours.  These ascend, and so do the positions here, hence what a list
-    holds for the next of them is its next item: nothing is looked up.
+    A list follows its owner's neighbours.  These ascend, and so do the positions here. The next position's
+    item in a list is therefore the list's next item, and nothing is searched.
     """
     everyone = range(len(roster.ids))
     unread = [iter(lists[owner]) if owner in lists else repeat(absent) for owner in everyone]

@@ -1,9 +1,9 @@
 """The server: carries messages between clients, adds masked inputs, and removes the masks of the sum.
 
-What messages add to the session, and what its phases end with, is in `secagg.server.tally`.  There is no
-clock: the caller decides when a phase is over and calls `advance`; whoever has not answered
-by then is out.  A bad message raises, names its sender and changes nothing.  A masked input is added to
-the sum when it is complete, and not kept.
+`secagg.server.tally` has the effects of messages and of the end of a phase.  There is no clock: the caller
+decides when a phase is over and calls `advance`, and clients that have not answered by then drop out.  A bad
+message raises, names its sender and changes nothing.  A masked input is added to the sum when it is complete,
+and is not kept.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class Server:
 
     Args:
         params: the session's parameters; `params.n_clients` clients may take part.
-        context: what the inputs belong to; clients that were given another context do not join.
-        directory: identities to compare advertisements with, so that one client with a foreign identity
-            is refused here instead of ending the session at all others: the clients' own list. Where
-            clients take any identity from the server, a `TrustServerDirectory`.
-        executor: of threads, to remove the masks of long vectors on more cores.
+        context: name of what the inputs belong to; clients with another context do not join.
+        directory: the clients' list of identities. A client with an unknown identity is refused here, instead
+            of ending the session at all other clients. Where clients accept any identity from the server, a
+            `TrustServerDirectory`.
+        executor: executor of threads, to remove the masks of long vectors on several cores.
 
-    One call at a time: a second thread that calls meanwhile gets LocalProtocolError, and nothing changes.
+    It makes one call at a time: a call from a second thread raises LocalProtocolError, and nothing changes.
 
     Raises:
-        LocalProtocolError: an argument of another type.
+        LocalProtocolError: an argument has another type.
 
     Example:
         >>> from secagg import Directory, Identity, Params
@@ -85,7 +85,9 @@ class Server:
         self._offer = encode(offer, self._session)
         self._tally = Tally(params, self._session, self._offer, known, helper)
         self._phase = Phase.ADVERTISE_KEYS
-        self._live: set[int] = set()  # ids that may speak in this phase; in the first, anyone may
+        self._live: set[int] = (
+            set()
+        )  # ids that may send in this phase; in the first phase, any client may
         self._answers: dict[int, Message] = {}
         self._staging = Staging()
 
@@ -106,7 +108,7 @@ class Server:
 
     @property
     def disputes(self) -> tuple[tuple[int, int], ...]:
-        """(holder, dealer) where the one said that the other's shares did not open: one of the two cheats."""
+        """Pairs (holder, dealer) where the holder said that the dealer's shares did not open."""
         return self._tally.disputes
 
     def offer(self) -> bytes:
@@ -115,14 +117,14 @@ class Server:
 
     @leaving_nothing
     def receive(self, client_id: int, message: bytes) -> None:
-        """Take a client's message of this phase; who the sender is, the transport knows.
+        """Take a client's message of this phase; the transport knows the sender.
 
         Raises:
-            RemoteProtocolError: not an acceptable message; nothing has changed, and unless a good one
-                follows the client is out when the phase closes.
-            LocalProtocolError: the session is over, another call is at work, or an argument is of another
+            RemoteProtocolError: the message is not acceptable; nothing has changed. Unless a good message
+                follows, the client drops out when the phase closes.
+            LocalProtocolError: the session is over, another call is at work, or an argument has another
                 type.
-            InternalError: something failed beneath; the session is over.
+            InternalError: the call failed below the package's checks; the session is over.
         """
         sender, data = check_client_id(client_id), octets("message", message)
         with self._turn, self._unbroken():
@@ -131,12 +133,12 @@ class Server:
 
     @leaving_nothing
     def receive_chunk(self, client_id: int, chunk: bytes) -> None:
-        """Stage a part of a message; the last one commits the whole as `receive` does.
+        """Stage a part of a message; the last part commits the whole message as `receive` does.
 
         Raises:
-            RemoteProtocolError: not the next part (those before it stay), or the whole is not acceptable
-                (all parts of it are then forgotten).
-            LocalProtocolError, InternalError: as `receive`.
+            RemoteProtocolError: the chunk is not the next part (the earlier parts stay), or the whole message
+                is not acceptable (all its parts are then discarded).
+            LocalProtocolError, InternalError: as for `receive`.
         """
         sender, data = check_client_id(client_id), octets("chunk", chunk)
         with self._turn, self._unbroken():
@@ -150,12 +152,12 @@ class Server:
     def receive_sum(self, signatures: Mapping[int, bytes], total: NDArray[np.int64]) -> None:
         """Take masked inputs as one sum modulo 2^b, int64[d], added under a second encryption.
 
-        It is of the clients that `signatures` has; b"" where no input is signed.
+        `signatures` has the clients whose inputs are in the sum; with b"" where inputs are not signed.
 
         Raises:
             RemoteProtocolError: see `check_apart`.
-            LocalProtocolError: not the time or shape, or a sum of nobody.
-            InternalError: something failed beneath; the session is over.
+            LocalProtocolError: the call comes at a wrong time, has a wrong shape, or names no client.
+            InternalError: the call failed below the package's checks; the session is over.
         """
         with self._turn, self._unbroken():
             inputs = [self._apart(*pair) for pair in admission.somebody(signatures).items()]
@@ -165,11 +167,11 @@ class Server:
 
     @leaving_nothing
     def check_apart(self, client_id: int, signature: bytes) -> MaskedInput:
-        """Check all of a masked input but its words, which come in a sum. Raises as `receive` does.
+        """Check all of a masked input except its words, which arrive in a sum. Raises as `receive` does.
 
         Args:
-            client_id: the sender.
-            signature: on its partners, where quorums are of neighbours; else b"".
+            client_id: id of the sender.
+            signature: signature on its partners, where quorums consist of neighbours; else b"".
         """
         sender, signed = check_client_id(client_id), octets("signature", signature)
         with self._turn, self._unbroken():
@@ -182,12 +184,14 @@ class Server:
 
     @leaving_nothing
     def advance(self) -> dict[int, bytes]:
-        """Close the phase: the silent are out. Returns each live client's next message; {} at the end.
+        """Close the phase, drop clients that did not answer, and return each live client's next message.
+
+        The result is {} at the end.
 
         Raises:
-            Aborted: too few are left, or a mask cannot be removed; there is no sum.
+            Aborted: too few clients remain, or a mask cannot be removed; there is no sum.
             LocalProtocolError: the session is over, or another call is at work.
-            InternalError: something failed beneath; the session is over.
+            InternalError: the call failed below the package's checks; the session is over.
         """
         with self._turn:
             self._check_running()
@@ -196,7 +200,9 @@ class Server:
 
     def _advance(self) -> dict[int, bytes]:
         messages, failure = self._closed()
-        if failure is not None:  # raised here: the first error's traceback leads to secrets
+        if (
+            failure is not None
+        ):  # raised here, because the first error's traceback refers to secrets
             raise failure
         self._phase = next_phase(self._phase)
         self._live = set(messages)
@@ -207,7 +213,7 @@ class Server:
         return messages
 
     def _closed(self) -> tuple[dict[int, bytes], Aborted | None]:
-        """What the phase ends with: messages, or the end of the session with all that is known of why."""
+        """The result of the phase: messages, or the end of the session with everything known about it."""
         tally = self._tally
         try:
             return tally.close(self._phase, self._answers), None
@@ -232,7 +238,7 @@ class Server:
 
     @contextmanager
     def _unbroken(self, refusal: type[SecAggError] = SecAggError) -> Generator[None]:
-        """End the session when a call breaks off otherwise than by refusing: a sum may be half added."""
+        """End the session when a call is interrupted other than by a refusal: a sum may be partly added."""
         try:
             yield
         except refusal:

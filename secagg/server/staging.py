@@ -1,4 +1,4 @@
-"""Uploads that come in parts: kept per client until whole, and bounded by one message each."""
+"""Uploads in parts: kept for each client until they are complete, and limited to one message each."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Staging:
 
     @property
     def size(self) -> int:
-        """Bytes that are staged."""
+        """Number of staged bytes."""
         return sum(len(upload.data) for upload in self._uploads.values())
 
     def take(self, client_id: int, chunk: bytes, *, session: bytes, limit: int) -> bytearray | None:
         """Read a chunk and `add` it.
 
         Raises:
-            RemoteProtocolError: not a chunk of this session, or not the next one; nothing has changed.
+            RemoteProtocolError: the chunk is not of this session, or not the next one; nothing has changed.
         """
         try:
             sent, index, parts, payload = decode_chunk(chunk)
@@ -57,11 +57,11 @@ class Staging:
     def add(
         self, client_id: int, index: int, parts: int, payload: bytes, *, limit: int
     ) -> bytearray | None:
-        """Take part `index` of `parts`; the whole message when it is complete, and then forget it.
+        """Take part `index` of `parts`; when the message is complete, return it and discard the parts.
 
         Raises:
-            RemoteProtocolError: not the next part, another number of parts than before, or more than
-                `limit` bytes; nothing has changed.
+            RemoteProtocolError: it is not the next part, the number of parts differs from before, or there
+                are more than `limit` bytes; nothing has changed.
         """
         upload = self._uploads.get(client_id) or _Upload(parts)
         if index != upload.taken or parts != upload.parts:
@@ -80,9 +80,9 @@ class Staging:
         return upload.data
 
     def drop(self, client_id: int) -> None:
-        """Forget what a client has staged."""
+        """Discard what a client has staged."""
         self._uploads.pop(client_id, None)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Discard everything."""
         self._uploads.clear()

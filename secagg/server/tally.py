@@ -1,6 +1,7 @@
-"""What a session has come to at the server: who takes part, who dealt what, and the sum as far as it is.
+"""The state of a session at the server: participants, dealt shares, and the sum so far.
 
-Here stands what a message adds and what a phase ends with.  Who may speak, and when, is the server's.
+This module has the effects of a message and of the end of a phase.  `Server` decides which client may send,
+and when.
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ __all__ = ["Tally"]
 
 
 class Tally:
-    """What a session has come to.
+    """The state of a session.
 
     Args:
-        params: of the session.
-        session: its name.
+        params: parameters of the session.
+        session: name of the session.
         offer: message 0, with which evidence starts.
-        directory: identities to compare advertisements with.
-        executor: of threads, to remove the masks of long vectors on more cores.
+        directory: identities that advertisements are compared with.
+        executor: executor of threads, to remove the masks of long vectors on several cores.
     """
 
     def __init__(
@@ -89,14 +90,14 @@ class Tally:
         self.taken: set[bytes] = set()  # X25519 keys that were advertised
         self.roster: Roster | None = None
         self.announced = b""  # the roster's message
-        self.dealt: dict[int, ShareKeys] = {}  # by position, like all below
+        self.dealt: dict[int, ShareKeys] = {}  # by position, like all mappings below
         self.dealings: dict[int, Dealing] = {}
         self.accusations: dict[int, frozenset[int]] = {}
         self.partner_root = b""
         self.masked_with: dict[int, tuple[int, ...]] = {}
-        self.inputs: dict[int, bytes] = {}  # of those already in the total: their signatures
+        self.inputs: dict[int, bytes] = {}  # signatures of the inputs that are already in the total
         self.survivors = Survivors(b"")
-        self.told = b""  # what signatures on the survivors cover
+        self.told = b""  # the content that signatures on the survivors cover
         self.alive: frozenset[int] = frozenset()
         self.promised: dict[int, bytes] = {}  # commitments to the shares that a survivor must give
         self.total: ring.RingArray | None = None
@@ -104,7 +105,7 @@ class Tally:
     # What a message adds ------------------------------------------------------------------------------
 
     def accept(self, client_id: int, content: Message) -> Message:
-        """Check a message, and only then let it change anything; what is to be kept of it."""
+        """Check a message before it changes anything; return the part of it that must be kept."""
         match content:
             case AdvertiseKeys():
                 admission.check_keys(content, self.taken, self.directory, self.session)
@@ -129,7 +130,7 @@ class Tally:
         return content
 
     def _add(self, message: MaskedInput) -> MaskedInput:
-        """Add an input to the sum; nothing of its vector is kept."""
+        """Add an input to the sum; its vector is not kept."""
         root, bits = self.partner_root, self.params.ring_bits
         admission.check_input(message, self.known(), bits, root, self.directory)
         ring.add_packed(self._sum(), message.packed, bits)
@@ -137,14 +138,14 @@ class Tally:
         return replace(message, packed=b"")
 
     def add_sum(self, inputs: Sequence[MaskedInput], total: NDArray[np.int64]) -> None:
-        """Add masked inputs that were checked, and whose words come in a sum."""
+        """Add masked inputs that were checked, and whose words arrive in a sum."""
         words = admission.check_sum(total, self.params)
         np.add(self._sum(), words, out=self._sum())
         for message in inputs:
             self.inputs[self._position(message.client_id)] = message.partner_signature
 
     def check_apart(self, client_id: int, signature: bytes) -> MaskedInput:
-        """Check all of a masked input but its words."""
+        """Check all of a masked input except its words."""
         shape = (self.params.vector_length, self.params.ring_bits)
         message = MaskedInput(client_id, *shape, signature, b"", b"")
         told = (shape[1], self.partner_root, self.directory)
@@ -154,10 +155,10 @@ class Tally:
     # What a phase ends with ----------------------------------------------------------------------------
 
     def close(self, phase: Phase, answers: Answers) -> dict[int, bytes]:
-        """End a phase with its answers: the next message of everyone who goes on; {} at the end.
+        """End a phase with its answers; return the next message of each remaining client, or {} at the end.
 
         Raises:
-            Aborted: too few are left, or a mask cannot be removed.
+            Aborted: too few clients remain, or a mask cannot be removed.
         """
         steps = {
             Phase.ADVERTISE_KEYS: self._close_advertise_keys,
@@ -229,7 +230,7 @@ class Tally:
         signed = {place: message.signature for place, message in said.items()}
         if not self.params.local:
             self._need(len(signed), quorum, AbortReason.TOO_FEW_SIGNATURES)
-            # exactly a quorum: every further signature costs each client a verification
+            # Exactly a quorum: every further signature costs each client a verification.
             message = encode(Signatures(tuple(signed.items())[:quorum]), self.session)
             return dict.fromkeys(map(roster.client_id, signed), message)
         requests: dict[int, bytes] = {}
@@ -284,7 +285,7 @@ class Tally:
         """The roster.
 
         Raises:
-            LocalProtocolError: nobody is on one yet.
+            LocalProtocolError: there is no roster yet.
         """
         if self.roster is None:
             raise LocalProtocolError("there is no roster yet")
@@ -296,7 +297,7 @@ class Tally:
         return self.total
 
     def forget(self) -> None:
-        """Drop what the session was made of: only its result and convictions stay."""
+        """Drop the session's material; only its result and convictions remain."""
         self.dealt, self.dealings, self.accusations = {}, {}, {}
         self.masked_with, self.inputs, self.promised = {}, {}, {}
         self.taken, self.total = set(), None

@@ -1,4 +1,4 @@
-"""How the server gets from a sum of masked inputs to the sum: it rebuilds and removes every mask."""
+"""How the server gets the sum from a sum of masked inputs: it reconstructs and removes every mask."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 __all__ = ["Masks", "SumResult", "find_masks", "remove_masks"]
 
 SEEDS_AT_ONCE = 1024
-"""Ciphers alive at a time while masks are removed."""
+"""Number of ciphers that exist at the same time while masks are removed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SumResult:
-    """What a session reveals.
+    """The result of a session.
 
     Args:
         total: int64[d], the survivors' sum modulo 2^b, centred.
-        survivors: ids of those whose inputs are in it, ascending.
-        convictions: clients that were shown to cheat on the way, with the evidence.
-        disputes: (holder, dealer) where the one says that the other's shares did not open: one of the two
-            cheats, and at least one of them is not in the sum.
+        survivors: ids of the clients whose inputs are in it, ascending.
+        convictions: clients that were shown to cheat, with the evidence.
+        disputes: pairs (holder, dealer) where the holder says that the dealer's shares did not open. One of
+            the two cheats, and at least one of them is not in the sum.
     """
 
     total: NDArray[np.int64]
@@ -51,12 +51,12 @@ class SumResult:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Masks:
-    """What has to be taken out of a sum of masked inputs.
+    """The masks to remove from a sum of masked inputs.
 
     Args:
-        added: seeds of masks that the sum holds.
-        subtracted: seeds of masks that it holds with a minus.
-        bad: position of a dealer whose shares rebuild another secret than it announced → those shares.
+        added: seeds of masks that the sum contains.
+        subtracted: seeds of masks that it contains with a minus sign.
+        bad: position of a dealer whose shares reconstruct another secret than it announced → those shares.
     """
 
     added: list[bytes]
@@ -72,19 +72,19 @@ def find_masks(
     shares: Iterable[tuple[int, Mapping[int, bytes]]],
     dealings: Mapping[int, Dealing],
 ) -> Masks:
-    """Every survivor's self-mask, and the masks it shares with those who are not survivors.
+    """Every survivor's self-mask, and the masks that it shares with clients that are not survivors.
 
     Args:
         roster: the roster.
         partner_root: hash of roster and partners.
         survivors: positions whose inputs are in the sum.
-        masked_with: position → neighbours it masked with.
+        masked_with: position → neighbours that it masked with.
         shares: for each partner's position: holder's position → share, of the self-mask for survivors
             and of the mask key for others, checked against the commitments.
         dealings: for each partner's position: what it announced.
 
     Raises:
-        Aborted: too few shares for a secret that is needed.
+        Aborted: there are too few shares for a secret that is needed.
     """
     masks = Masks([], [], {})
     orphans = _orphans(survivors, masked_with)
@@ -109,12 +109,12 @@ def find_masks(
 
 
 def remove_masks(total: RingArray, masks: Masks, *, executor: Executor | None = None) -> None:
-    """Take masks out of a sum.
+    """Remove masks from a sum.
 
     Args:
-        total: sum of the survivors' masked inputs; altered in place.
-        masks: what `find_masks` found, with no bad dealer.
-        executor: of threads, to use more cores.
+        total: sum of the survivors' masked inputs; modified in place.
+        masks: masks that `find_masks` found, with no bad dealer.
+        executor: executor of threads, to use several cores.
     """
     added, subtracted = masks.added, masks.subtracted
     for start in range(0, max(len(added), len(subtracted)), SEEDS_AT_ONCE):
@@ -137,10 +137,10 @@ def _orphans(
 def _rebuilt(
     roster: Roster, held: Mapping[int, bytes], dealer: int, dealing: Dealing
 ) -> tuple[bytes | None, dict[int, bytes]]:
-    """A dealer's secret, and the shares it was rebuilt from; None where they rebuild another one.
+    """A dealer's secret, and the shares that reconstruct it; None if they reconstruct another one.
 
-    The dealer's share of its own seed has no commitment.  If the shares with it do not fit, it is left
-    out, so that it costs nothing where there are enough without it.
+    The dealer's share of its own seed has no commitment.  If the shares including it do not fit, it is left
+    out, so that it does no harm if there are enough others.
     """
     _check_enough(roster, held, dealer)
     ways = [sorted(held), sorted(held.keys() - {dealer})]
