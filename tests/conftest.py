@@ -6,8 +6,18 @@ to draw.
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # there are as many workers as cores: more than one thread in each would only wait
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # as a shell leaves it for what it starts in the background; tests of interrupts need a handler
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite(
     "tests.secagg.support.lab", "tests.secagg.support.snapshots", "tests.stateful.machine"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dp import DpError
+from fedavg.cli.console import ERRORS, console, errors, fail
 from fedavg.cli.data import data_app
 from fedavg.cli.init import INIT_EPILOG, INIT_HELP, init
 from fedavg.cli.ledger import ledger_app
@@ -20,8 +19,6 @@ from fedavg.cli.privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_H
 from fedavg.cli.studies import SWEEP_EPILOG, SWEEP_HELP, sweep
 from fedavg.errors import FedAvgError
 from fedavg.protocol.result import NOTHING_LEARNT, figure_of_row
-from he import HeError
-from secagg import SecAggError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
 
 app = typer.Typer(
     name="fedavg",
@@ -42,8 +38,6 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
-_console = Console()
-_errors = Console(stderr=True)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - a command-line flag
@@ -66,11 +60,6 @@ def root(
     ] = False,
 ) -> None:
     """Federated averaging in which the server only ever sees aggregated or encrypted updates."""
-
-
-def _fail(error: Exception) -> NoReturn:
-    _errors.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
-    raise typer.Exit(2) from error
 
 
 _RUN_EPILOG = """Examples:
@@ -228,9 +217,9 @@ def run(
     from fedavg.runs.run import execute  # noqa: PLC0415 - loads torch
 
     try:
-        outcome = execute(config, chosen, out or _default_out(), _console)
-    except _ERRORS as error:
-        _fail(error)
+        outcome = execute(config, chosen, out or _default_out(), console())
+    except ERRORS as error:
+        fail(error)
     _close(outcome)
 
 
@@ -245,19 +234,19 @@ def resume(
     from fedavg.runs.run import resume as go_on  # noqa: PLC0415 - loads torch
 
     try:
-        outcome = go_on(run_directory, _console)
-    except _ERRORS as error:
-        _fail(error)
+        outcome = go_on(run_directory, console())
+    except ERRORS as error:
+        fail(error)
     _close(outcome)
 
 
 def _close(outcome: Outcome) -> None:
     _closing_table(outcome)
     if outcome.summary["stopped"] == NOTHING_LEARNT:
-        _errors.print(Text.assemble(("Nothing was learnt: ", "bold red"), outcome.summary["why"]))
+        errors().print(Text.assemble(("Nothing was learnt: ", "bold red"), outcome.summary["why"]))
         raise typer.Exit(3)
     if outcome.summary["stopped"] == "interrupted":
-        _console.print(f"Go on with: fedavg resume {outcome.directory}", highlight=False)
+        console().print(f"Go on with: fedavg resume {outcome.directory}", highlight=False)
         raise typer.Exit(130)
 
 
@@ -280,14 +269,14 @@ def _closing_table(outcome: Outcome) -> None:
     ]
     for name, value in rows:
         table.add_row(name, value)
-    _console.print(table)
+    console().print(table)
     if summary["figures"] and _private(summary):
         covered = summary["figures"][0]["covered_by_epsilon"]
-        _console.print(_PUBLIC_ROWS if covered else _HELD_OUT_ROWS, highlight=False, markup=False)
+        console().print(_PUBLIC_ROWS if covered else _HELD_OUT_ROWS, highlight=False, markup=False)
     if summary["personalization"] is not None:
         _personal_table(summary["personalization"])
     if summary["stopped"] == "budget":
-        _console.print(
+        console().print(
             "The next round would have exceeded the privacy budget; everything so far is kept."
         )
 
@@ -329,8 +318,8 @@ def _personal_table(personal: dict[str, Any]) -> None:
         if spread is not None:
             shown = (spread[part] for part in ("mean", "worst", "q10", "median", "q90"))
             table.add_row(name, *(_figure_text(value, share=personal["share"]) for value in shown))
-    _console.print(table)
-    _console.print(
+    console().print(table)
+    console().print(
         "These are private to each client, and no epsilon covers them: personal.jsonl has them one by one.",
         highlight=False,
     )
@@ -368,8 +357,8 @@ def report(
     try:
         path = write_report(run_directory, public=public)
     except FedAvgError as error:
-        _fail(error)
-    _console.print(str(path))
+        fail(error)
+    console().print(str(path))
 
 
 app.command(help=INIT_HELP, epilog=INIT_EPILOG)(init)

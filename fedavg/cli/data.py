@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dp import DpError
-from fedavg.errors import ConfigError, FedAvgError
-from he import HeError
-from secagg import SecAggError
+from fedavg.cli.console import ERRORS, console, fail
+from fedavg.errors import ConfigError
 
 __all__ = ["data_app"]
 
-_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
 
 data_app = typer.Typer(
     help="Built-in sets, tables of your own, and who holds what.", no_args_is_help=True
 )
-_console = Console()
-_errors = Console(stderr=True)
-
-
-def _fail(error: Exception) -> NoReturn:
-    _errors.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
-    raise typer.Exit(2) from error
 
 
 @data_app.command("list")
@@ -44,7 +33,7 @@ def data_list() -> None:
         table.add_row(
             task.name, f"{task.examples:,}", str(task.classes), shape, needs, task.description
         )
-    _console.print(table)
+    console().print(table)
 
 
 _SCHEMA_EPILOG = """Examples:
@@ -107,15 +96,17 @@ def data_schema(
         if path.exists() and not force:
             raise ConfigError(f"{path} exists: give --out another name, or --force to replace it")
         replace_file(path, schema_text(proposal, private=noise).encode())
-    except _ERRORS as error:
-        _fail(error)
+    except ERRORS as error:
+        fail(error)
     for note in proposal.notes:
-        _console.print(Text(note), soft_wrap=True)
+        console().print(Text(note), soft_wrap=True)
     title = f"{file.name}: {rows:,} rows, {len(proposal.findings)} columns"
-    _console.print(schema_table(proposal, title))
+    console().print(schema_table(proposal, title))
     for line in advice_lines(proposal):
-        _console.print(Text(line), soft_wrap=True)
-    _console.print(Text(f'Written to {path}. Use it with [data] schema = "{path}"'), soft_wrap=True)
+        console().print(Text(line), soft_wrap=True)
+    console().print(
+        Text(f'Written to {path}. Use it with [data] schema = "{path}"'), soft_wrap=True
+    )
 
 
 def _task(name: str) -> str:
@@ -185,6 +176,6 @@ def data_show(
             clients=names_of(examples, pieces),
         )
         write_partition_page(out, shown)
-    except _ERRORS as error:
-        _fail(error)
-    _console.print(str(out))
+    except ERRORS as error:
+        fail(error)
+    console().print(str(out))

@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from dp import DpError
-from fedavg.cli.privacy import fail
-from fedavg.errors import ConfigError, FedAvgError
-from he import HeError
-from secagg import SecAggError
+from fedavg.cli.console import ERRORS, console, fail
+from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedavg.data.settings import DataConfig
@@ -24,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["INIT_EPILOG", "INIT_HELP", "init", "on_terminal"]
 
-_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
-_console = Console()
 
 INIT_HELP = (
     "Write a commented configuration for a file of your own.\n\n"
@@ -86,7 +80,7 @@ def init(
                     f"{taken} exists: give --out another name, or --force to replace it"
                 )
         _write(file, answers, task, rounds, path, schema)
-    except _ERRORS as error:
+    except ERRORS as error:
         fail(error)
 
 
@@ -139,9 +133,9 @@ def _proposed(data: DataConfig) -> Proposal:
     if proposal.problems:
         raise ConfigError(f"{data.name}: {'; '.join(proposal.problems)}")
     title = f"{Path(data.name).name}: {rows:,} rows, {len(proposal.findings)} columns"
-    _console.print(schema_table(proposal, title))
+    console().print(schema_table(proposal, title))
     for line in (*proposal.notes, *advice_lines(proposal)):
-        _console.print(Text(line), soft_wrap=True)
+        console().print(Text(line), soft_wrap=True)
     return proposal
 
 
@@ -169,7 +163,7 @@ def _asked_of_table(file: str, answers: _Answers) -> _Answers:
     from fedavg.data.tables.reading import read_table  # noqa: PLC0415 - loads pyarrow
 
     headings = tuple(read_table(Path(file)).columns)
-    _console.print(Text(f"{file} has the columns {', '.join(headings)}"), soft_wrap=True)
+    console().print(Text(f"{file} has the columns {', '.join(headings)}"), soft_wrap=True)
     if not answers.target:
         target = typer.prompt("Which column is predicted?", default=headings[-1])
         answers = replace(answers, target=target)
@@ -201,13 +195,13 @@ def _number(said: str) -> float | None:
 
 def _close(path: Path, schema: Path | None, *, noise: bool) -> None:
     if schema is not None:
-        _console.print(Text(f"{schema} says what each column is."), soft_wrap=True)
+        console().print(Text(f"{schema} says what each column is."), soft_wrap=True)
     if schema is not None and noise:
-        _console.print(
+        console().print(
             Text(
                 f"Under noise that is public: complete {schema} where it says TO COMPLETE, and set "
                 "declared = true."
             ),
             soft_wrap=True,
         )
-    _console.print(Text(f"Run it: fedavg run {path}"), soft_wrap=True)
+    console().print(Text(f"Run it: fedavg run {path}"), soft_wrap=True)

@@ -6,11 +6,10 @@ from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from dp import DpError, Ledger, NeighboringRelation, SharedLedger
-from fedavg.cli.privacy import fail
+from fedavg.cli.console import console, fail
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ __all__ = ["ledger_app"]
 ledger_app = typer.Typer(
     help="A privacy budget that several runs on the same clients share.", no_args_is_help=True
 )
-_console = Console()
 
 
 @ledger_app.command(
@@ -42,7 +40,7 @@ def create(
         fail(error)
     except OSError as error:
         fail(ConfigError(f"cannot make {path}: {error.strerror}"))
-    _console.print(
+    console().print(
         f"{path}: epsilon {epsilon:g} at delta {delta:g}, nothing spent", highlight=False
     )
 
@@ -68,8 +66,8 @@ def show(path: Annotated[Path, typer.Argument(help="A ledger.")]) -> None:
         fail(ConfigError(f"cannot read {path}: {error.strerror}"))
     table.add_section()
     table.add_row("together", str(_rounds(ledger.history)), f"{spent.high:.3f}")
-    _console.print(table)
-    _console.print(
+    console().print(table)
+    console().print(
         f"Spent: epsilon {spent.high:.3f} of {ledger.epsilon:g} at delta {ledger.delta:g}; left: "
         f"{max(ledger.remaining(), 0.0):.3f}.",
         highlight=False,

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from dp import DpError
-from fedavg.errors import FedAvgError
-from he import HeError
-from secagg import SecAggError
+from fedavg.cli.console import ERRORS, console, fail
 
 if TYPE_CHECKING:
     from fedavg.plan.planner import Answer
 
 __all__ = ["AUDIT_EPILOG", "AUDIT_HELP", "BUDGET_EPILOG", "BUDGET_HELP", "audit", "budget"]
 
-_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
-_console = Console()
-_errors = Console(stderr=True)
 
 BUDGET_HELP = (
     "Plan a privacy budget: epsilon from noise, or noise from epsilon.\n\n"
@@ -61,12 +53,6 @@ fedavg audit CONFIG.toml --rounds 10         a shorter one, claimed for ten roun
 
 fedavg audit CONFIG.toml --protected         through the masks or ciphertexts, not in the clear
 """
-
-
-def fail(error: Exception) -> NoReturn:
-    """Print a typed error and leave with code 2."""
-    _errors.print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
-    raise typer.Exit(2) from error
 
 
 def budget(
@@ -141,7 +127,7 @@ def budget(
             participations=participations,
             parameters=parameters,
         )
-    except _ERRORS as error:
+    except ERRORS as error:
         fail(error)
 
 
@@ -172,16 +158,16 @@ def _budget(
     multiplier = noise_for(setting, epsilon) if epsilon is not None else noise
     found = answer(setting, multiplier or 0.0)
     by_noise, by_round = tradeoff(setting, found.noise_multiplier)
-    _console.print(_answer_table(found))
+    console().print(_answer_table(found))
     _explain(found)
-    _console.print(_curve_table("By noise", "noise multiplier", by_noise))
-    _console.print(_curve_table("By rounds, with this noise", "rounds", by_round))
+    console().print(_curve_table("By noise", "noise multiplier", by_noise))
+    console().print(_curve_table("By rounds, with this noise", "rounds", by_round))
     if files == _Files(None, None, 1):
         return
     whole = planner.curve(setting, found.noise_multiplier, group=files.group)
     if files.group > 1:
         together = number(whole.epsilon(setting.delta_used).high)
-        _console.print(
+        console().print(
             f"For {files.group} clients together, epsilon is {together}.", highlight=False
         )
     if files.curve is not None:
@@ -193,12 +179,12 @@ def _budget(
             "group": files.group,
         }
         write_curve(files.curve, whole, facts)
-        _console.print(str(files.curve))
+        console().print(str(files.curve))
     if files.picture is not None:
         from fedavg.reports.budget import write_budget_page  # noqa: PLC0415 - loads plotly
 
         write_budget_page(files.picture, found, by_noise, by_round, whole, group=files.group)
-        _console.print(str(files.picture))
+        console().print(str(files.picture))
 
 
 def _answer_table(found: Answer) -> Table:
@@ -234,7 +220,7 @@ def _explain(found: Answer) -> None:
     else:
         lines.append("Too little noise of other clients is left to bound what the server learns.")
     for line in lines:
-        _console.print(line, highlight=False)
+        console().print(line, highlight=False)
 
 
 def _curve_table(title: str, first: str, answers: tuple[Answer, ...]) -> Table:
@@ -288,20 +274,20 @@ def audit(
     try:
         found, path = audit_configured(
             config_or_run,
-            _console,
+            console(),
             canaries=canaries,
             rounds=rounds,
             confidence=confidence,
             protected=protected,
             out=out,
         )
-    except _ERRORS as error:
+    except ERRORS as error:
         fail(error)
     table = Table(title="Audit", show_header=False, title_justify="left")
     for name, value in found.rows():
         table.add_row(name, value)
-    _console.print(table)
-    _console.print(found.verdict, highlight=False)
-    _console.print(str(path))
+    console().print(table)
+    console().print(found.verdict, highlight=False)
+    console().print(str(path))
     if found.refutations:
         raise typer.Exit(1)

@@ -7,23 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from dp import DpError
-from fedavg.cli.privacy import fail, number
-from fedavg.errors import FedAvgError
-from he import HeError
-from secagg import SecAggError
+from fedavg.cli.console import ERRORS, console, fail
+from fedavg.cli.privacy import number
 
 if TYPE_CHECKING:
     from fedavg.studies.runner import Outlook, Swept
 
 __all__ = ["SWEEP_EPILOG", "SWEEP_HELP", "sweep"]
 
-_ERRORS = (FedAvgError, SecAggError, HeError, DpError)
 _MOST_REASONS = 10
-_console = Console()
 
 SWEEP_HELP = (
     "Run a study: one training for each combination of settings, on several processes.\n\n"
@@ -89,13 +83,13 @@ def sweep(
     try:
         asked = read_study(study)
         if dry_run:
-            _list(look_ahead(asked, folder, processes, _console))
+            _list(look_ahead(asked, folder, processes, console()))
             return
-        swept = run_study(asked, study, folder, processes, _console)
-    except _ERRORS as error:
+        swept = run_study(asked, study, folder, processes, console())
+    except ERRORS as error:
         fail(error)
     except KeyboardInterrupt as error:
-        _console.print("Interrupted. The same command goes on with what is missing.")
+        console().print("Interrupted. The same command goes on with what is missing.")
         raise typer.Exit(130) from error
     _close(swept)
 
@@ -117,9 +111,9 @@ def _list(outlook: Outlook) -> None:
             "–" if multiplier is None else f"{multiplier:.3f}",
             "done" if done else "to run",
         )
-    _console.print(table)
+    console().print(table)
     total = len(outlook.done) + len(outlook.ready)
-    _console.print(
+    console().print(
         f"{total} cells: {len(outlook.done)} done, {len(outlook.ready)} to run; "
         f"{len(outlook.refused)} refused, {outlook.study.excluded} excluded.",
         highlight=False,
@@ -130,7 +124,7 @@ def _list(outlook: Outlook) -> None:
 def _reasons(reasons: list[str]) -> None:
     counts = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
     for reason, count in list(counts.items())[:_MOST_REASONS]:
-        _console.print(f"refused, {count} times: {reason}", highlight=False, markup=False)
+        console().print(f"refused, {count} times: {reason}", highlight=False, markup=False)
 
 
 def _close(swept: Swept) -> None:
@@ -161,22 +155,22 @@ def _close(swept: Swept) -> None:
             number(group.epsilon),
             number(group.epsilon_server),
         )
-    _console.print(table)
+    console().print(table)
     for trouble in troubles_of(swept.table)[:_MOST_REASONS]:
         shared = f", all with {trouble.shared}" if trouble.shared else ""
         differs = "; ".join(f"{key} {values}" for key, values in trouble.differs)
         more = f" (they differ in {differs})" if differs else ""
         text = f"{trouble.cells} {trouble.state}{shared}: {trouble.reason}{more}"
-        _console.print(text, highlight=False, markup=False)
+        console().print(text, highlight=False, markup=False)
     failed = swept.table.count("failed")
-    _console.print(
+    console().print(
         f"{swept.ran} cells run now, {swept.found} found finished, {failed} failed, "
         f"{swept.table.count('refused')} refused, {swept.table.excluded} excluded.",
         highlight=False,
     )
-    _console.print(str(swept.page))
+    console().print(str(swept.page))
     if swept.interrupted:
-        _console.print("Go on with the same command.")
+        console().print("Go on with the same command.")
         raise typer.Exit(130)
     if failed:
         raise typer.Exit(1)

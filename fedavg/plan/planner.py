@@ -6,13 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dp import (
-    DpError,
-    FixedSizeSampling,
-    NoSampling,
-    PoissonSampling,
-    calibrate_noise_multiplier,
-)
+from dp import DpError, calibrate_noise_multiplier
 from dp.checks import assign
 from fedavg import checks
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
@@ -23,7 +17,7 @@ from fedavg.parts import named, names
 from fedavg.plan import catalogue
 from fedavg.plan.plan import Budget, Limits, Plan
 from fedavg.plan.resolution import resolve
-from fedavg.privacy.sampling import FixedCohort, PoissonCohort
+from fedavg.plan.samplings import WAYS
 from fedavg.sums.masked import SecAgg
 
 if TYPE_CHECKING:
@@ -49,50 +43,9 @@ __all__ = [
 
 OURS = catalogue.OURS  # the import registers every noise of this package under its name
 MECHANISMS = names("noise")
+SAMPLINGS = tuple(WAYS)
 _LARGEST_EPSILON, _LARGEST_NOISE = 1e4, 1e6
 _FINEST = 40  # largest number of bits of an encoding that is tried
-
-
-@dataclass(frozen=True, slots=True)
-class _Sampling:
-    """One way of choosing a round's clients.
-
-    Args:
-        sampler: makes the sampler from the rate and the size of a cohort.
-        scheme: makes the accountant's scheme from the rate, the size and the number of clients.
-        size, words: templates of the cohort's size, and of what happens to a client in a round.
-        everybody: whether all clients take part in every round.
-    """
-
-    sampler: Callable[[float, int], Cohort]
-    scheme: Callable[[float, int, int], Sampling]
-    size: str
-    words: str
-    everybody: bool = False
-
-
-_SAMPLINGS = {
-    "poisson": _Sampling(
-        lambda rate, _size: PoissonCohort(rate),
-        lambda rate, _size, _clients: PoissonSampling(rate),
-        "about {size:,} a round",
-        "each client joins a round by its own coin, with probability {rate:g}",
-    ),
-    "fixed": _Sampling(
-        lambda _rate, size: FixedCohort(size),
-        lambda _rate, size, clients: FixedSizeSampling(size, clients),
-        "exactly {size:,} a round",
-        "exactly {size:,} of {clients:,} clients join a round",
-    ),
-    "none": _Sampling(
-        lambda rate, _size: PoissonCohort(rate),
-        lambda _rate, _size, _clients: NoSampling(),
-        "all of them in every round",
-        "every client joins every round",
-        everybody=True,
-    ),
-}
-SAMPLINGS = tuple(_SAMPLINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,27 +122,27 @@ class Setting:
     @property
     def scheme(self) -> Sampling:
         """The sampling scheme, for the accountant."""
-        return _SAMPLINGS[self.sampling].scheme(self.rate, self.cohort, self.clients)
+        return WAYS[self.sampling].scheme(self.rate, self.cohort, self.clients)
 
     @property
     def sampler(self) -> Cohort:
         """The sampler of a round's clients."""
-        return _SAMPLINGS[self.sampling].sampler(self.rate, self.cohort)
+        return WAYS[self.sampling].sampler(self.rate, self.cohort)
 
     @property
     def everybody(self) -> bool:
         """Whether all clients take part in every round."""
-        return _SAMPLINGS[self.sampling].everybody
+        return WAYS[self.sampling].everybody
 
     @property
     def cohort_words(self) -> str:
         """How many clients a round has, in words."""
-        return _SAMPLINGS[self.sampling].size.format(size=self.cohort)
+        return WAYS[self.sampling].size.format(size=self.cohort)
 
     @property
     def sampling_words(self) -> str:
         """What happens to a client in a round, in words."""
-        words = _SAMPLINGS[self.sampling].words
+        words = WAYS[self.sampling].words
         return words.format(rate=self.rate, size=self.cohort, clients=self.clients)
 
     @property
@@ -213,7 +166,7 @@ def usual_rate(sampling: str) -> float:
         (0.2, 1.0)
     """
     _known("sampling", sampling, SAMPLINGS)
-    return 1.0 if _SAMPLINGS[sampling].everybody else 0.2
+    return 1.0 if WAYS[sampling].everybody else 0.2
 
 
 def _known(name: str, value: str, names: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ NAMES = {
     "config/settings.py": (1, "[clipping] has two kinds, of which one is no part"),
     "metrics/suite.py": (3, "which metrics a kind of labels is scored by"),
     "optimizers/local.py": (3, "the optimisers of a client are options of `LocalTraining` itself"),
-    "plan/planner.py": (1, "a question about a budget has three ways of sampling of its own"),
+    "plan/samplings.py": (1, "a question about a budget has three ways of sampling of its own"),
     "reports/personal.py": (1, "how the names of three metrics are written in prose"),
     "studies/study.py": (1, "a package's name, which is also that of a server optimiser"),
     "sums/masked_encrypted.py": (2, "the scheme is an option of the part itself"),
@@ -39,6 +39,7 @@ _MESSAGES = "what a message is decides what is done with it: the protocol's own 
 _DOOR = "an argument may be given in several forms, of which this is one"
 CLASSES = {
     "client/client.py": (3, _MESSAGES),
+    "client/trial.py": (1, "an error of the encoding is explained by its setting"),
     "client/update.py": (1, "an error that is the server's doing is not the client's"),
     "data/dataset.py": (1, _DOOR),
     "data/foreign.py": (1, _DOOR),

@@ -90,7 +90,7 @@ def test_the_readmes_code_runs(block: str, tmp_path: Path) -> None:
 
 def test_the_readmes_commands_are_the_promised_ones() -> None:
     assert f"{_INSTALL}'.[data]' && .venv/bin/fedavg run\n" in _README
-    assert f"{_INSTALL}'.[data,test]' && .venv/bin/python -m pytest\n" in _README
+    assert f"{_INSTALL}'.[data,test]' && .venv/bin/python -m pytest -n auto\n" in _README
 
 
 def _ci(folder: Path, readme: str) -> subprocess.CompletedProcess[str]:
@@ -108,7 +108,7 @@ def _ci(folder: Path, readme: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_ci_runs_exactly_the_readmes_second_command(tmp_path: Path) -> None:
-    command = f"{_INSTALL}'.[data,test]' && .venv/bin/python -m pytest"
+    command = f"{_INSTALL}'.[data,test]' && .venv/bin/python -m pytest -n auto"
     assert _README.count(command) == 1
     done = _ci(tmp_path, _README.replace(command, "pwd && echo 'one  command'"))
     assert done.returncode == 0, done.stderr
