@@ -1,1 +1,1 @@
-"""Keys, key streams, secret sharing and the ring: what is computed, without a word of who sends it."""
+"""Keys, key streams, secret sharing and the ring: computations without the protocol's parties."""

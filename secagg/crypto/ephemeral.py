@@ -1,4 +1,4 @@
-"""What a client must forget: one session's keys, seed, input and shares."""
+"""The secrets that a client must drop: one session's keys, seed, input and shares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 class Ephemeral(Secret):
-    """What must not outlive its use; each is dropped as soon as it has served."""
+    """Secrets that must not be kept after use; each is dropped as soon as it has been used."""
 
     __slots__ = (
         "channel",
@@ -42,9 +42,11 @@ class Ephemeral(Secret):
         self.mask: AgreementKey | None = AgreementKey.generate()
         self.seed: bytes | None = entropy(SECRET_SIZE)
         self.input: NDArray[np.int64] | None = None
-        self.routes: dict[int, bytes] = {}  # neighbour's position → key of its envelope to us
+        self.routes: dict[
+            int, bytes
+        ] = {}  # neighbour's position → key of its envelope to this client
         self.held: dict[int, bytes] = {}  # neighbour's position → its two shares
-        self.due: dict[int, bytes] = {}  # and the one of them that the signed survivors ask for
+        self.due: dict[int, bytes] = {}  # the one of the two that the signed survivors ask for
         self.own_share = b""
 
     def sign(self, message: bytes) -> bytes:
@@ -54,11 +56,11 @@ class Ephemeral(Secret):
     def settle(self, survived: Sequence[int]) -> None:
         """Keep of each pair of shares only the one that the signed survivors ask for.
 
-        That is a survivor's share of the self-mask's seed, or a drop-out's of the mask key. The other can
-        never be asked for.
+        That is a survivor's share of the self-mask's seed, or a drop-out's share of the mask key. The other
+        one can never be asked for.
 
         Args:
-            survived: 1 for each position of the roster whose client did, else 0.
+            survived: 1 for each position of the roster whose client survived, else 0.
         """
         self.due = {
             place: both[:SHARE_SIZE] if survived[place] else both[SHARE_SIZE:]
@@ -67,16 +69,16 @@ class Ephemeral(Secret):
         self.held = {}
 
     def forget(self) -> None:
-        """Drop everything, for whoever may still hold this object."""
+        """Drop everything, even if other code still holds this object."""
         self.identity = self.channel = self.mask = self.seed = self.input = None
         self.routes, self.held, self.due, self.own_share = {}, {}, {}, b""
 
 
 def present(value: _T | None) -> _T:
-    """A value that the phase guarantees.
+    """A value that is present in this phase.
 
     Raises:
-        LocalProtocolError: it is gone.
+        LocalProtocolError: the value was dropped.
     """
     if value is None:
         raise LocalProtocolError("used after it was erased")

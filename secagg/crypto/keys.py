@@ -1,6 +1,6 @@
 """Keys and derivations: X25519, Ed25519, labelled HKDF-SHA256, the directory of identities.
 
-Python cannot wipe memory: erasing a key here means dropping the last reference to it.
+Python cannot erase memory: to erase a key here means to drop the last reference to it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _PROTOCOL = b"secagg v2 "
 _FIELD = 2**255 - 19
 _ORDER_8 = 0xB8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0
 _LOW_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, pow(_ORDER_8, -1, _FIELD)})
-"""u of every point of order 1, 2, 4 or 8 on Curve25519 or its twist: what X25519 maps to zero."""
+"""The u of every point of order 1, 2, 4 or 8 on Curve25519 or its twist, which X25519 maps to zero."""
 
 _source: ContextVar[Callable[[int], bytes]] = ContextVar("entropy of secagg", default=os.urandom)
 
 
 def entropy(size: int) -> bytes:
-    """Fresh bytes from the operating system; `secagg.testing` alone may replace the source."""
+    """New random bytes from the operating system; only `secagg.testing` may replace the source."""
     return _source.get()(size)
 
 
@@ -84,7 +84,7 @@ def derive(
 
 
 class Secret:
-    """Base of everything that holds a key: prints nothing, cannot be pickled or copied."""
+    """Base class of everything that holds a key: it prints no key, and cannot be pickled or copied."""
 
     __slots__ = ()
 
@@ -101,7 +101,7 @@ class Secret:
 class Identity(Secret):
     """A client's long-lived signing key (Ed25519).
 
-    It remembers the sessions it has joined: the same offer, announced again, is refused.
+    It remembers the sessions that it has joined, and refuses an offer that is announced again.
 
     Example:
         >>> len(Identity.generate().public)
@@ -127,10 +127,10 @@ class Identity(Secret):
     @classmethod
     @leaving_nothing
     def from_private_bytes(cls, data: bytes) -> Identity:
-        """Restore what `private_bytes` exported.
+        """Restore an identity from the bytes of `private_bytes`.
 
         Raises:
-            LocalProtocolError: not 32 bytes.
+            LocalProtocolError: there are not 32 bytes.
         """
         data = octets("a private identity", data)
         if len(data) != KEY_SIZE:
@@ -138,7 +138,7 @@ class Identity(Secret):
         return cls(Ed25519PrivateKey.from_private_bytes(data))
 
     def private_bytes(self) -> bytes:
-        """The private key itself: whoever has it can pose as this client."""
+        """The private key itself; a party that has it can pose as this client."""
         return self._key.private_bytes_raw()
 
     @leaving_nothing
@@ -147,30 +147,32 @@ class Identity(Secret):
         return self._key.sign(octets("message", message))
 
     def join(self, session: bytes, client_id: int) -> None:
-        """Note that this client takes part in a session.
+        """Record that this client takes part in a session.
 
         Raises:
-            RemoteProtocolError: it did before; the server announces an old session again.
+            RemoteProtocolError: it took part before; the server announces an old session again.
         """
         mark, place = object(), (octets("session", session), check_client_id(client_id))
-        if self._joined.setdefault(place, mark) is not mark:  # one step: of two threads one joins
+        if (
+            self._joined.setdefault(place, mark) is not mark
+        ):  # one atomic step: of two threads one joins
             raise RemoteProtocolError(
                 "announced a session that this client has joined before", "server"
             )
 
 
 class Directory:
-    """The identities that clients know beforehand, independent of the server.
+    """The identities that clients know beforehand, independently of the server.
 
-    It keeps parsed keys and remembers signatures that held, so that many clients of one process that
-    share a directory check each signature once.  To measure one client, give it a directory of its own.
+    It caches parsed keys and valid signatures, so that many clients of one process that share a directory
+    check each signature once.  To measure one client, give it a directory of its own.
 
     Args:
         identities: client id (0 … 2^32 − 1) to 32-byte public key; no key twice.
 
     Raises:
-        LocalProtocolError: an id out of range, a key of another size, one key for two ids, or a value of
-            another type.
+        LocalProtocolError: an id is out of range, a key has another size, two ids have one key, or a value
+            has another type.
 
     Example:
         >>> len(Directory({5: Identity.generate().public}))
@@ -199,7 +201,7 @@ class Directory:
         self._held: set[bytes] = set()
 
     def __len__(self) -> int:
-        """Clients that it knows."""
+        """Number of clients in the directory."""
         return len(self._identities)
 
     def check(self, client_id: int, public: bytes) -> None:
@@ -216,7 +218,7 @@ class Directory:
             )
 
     def verify(self, public: bytes, signature: bytes, message: bytes) -> bool:
-        """Whether a 64-byte signature by a 32-byte identity holds; one of another size does not."""
+        """Whether a 64-byte signature by a 32-byte identity is valid; other sizes are invalid."""
         parts = octets("public", public), octets("signature", signature), octets("message", message)
         public, signature, message = parts
         if len(public) != KEY_SIZE or len(signature) != SIGNATURE_SIZE:
@@ -242,7 +244,7 @@ class Directory:
 
 
 class TrustServerDirectory(Directory):
-    """Takes every identity from the server, which can then pose as anyone: semi-honest model only."""
+    """Accepts every identity from the server, which can then pose as any client: semi-honest model only."""
 
     __slots__ = ()
 
@@ -292,7 +294,7 @@ class AgreementKey(Secret):
 
 
 def check_client_id(client_id: object) -> int:
-    """The id, or LocalProtocolError unless it is an integer of 32 bits."""
+    """Return the id; raise LocalProtocolError unless it is an integer of 32 bits."""
     exact = whole("a client id", client_id)
     if not 0 <= exact <= MAX_CLIENT_ID:
         raise LocalProtocolError(f"client ids lie in 0…{MAX_CLIENT_ID}, not {exact}")
@@ -302,7 +304,7 @@ def check_client_id(client_id: object) -> int:
 def acceptable_agreement_key(public: bytes) -> bool:
     """Whether a peer's X25519 key is canonical and not of low order (RFC 7748, section 6.1).
 
-    `AgreementKey.agree` refuses the same keys, at the price of an agreement.
+    `AgreementKey.agree` refuses the same keys, but computes an agreement for it.
     """
     if len(public) != KEY_SIZE:
         return False

@@ -1,9 +1,9 @@
 """Seeds to masks: AES-128-CTR keystream, read as ring words and added in cache-sized chunks.
 
-The stream is drawn from AES-128-GCM: with a nonce of zeros it encrypts from counter block 2 on (NIST
-SP 800-38D, 7.1), so that what it makes of zeros is CTR's stream from zero without its first two blocks.
-Processors with wide AES make it 1.7 times as fast as CTR in OpenSSL, the unused tag included; elsewhere
-the two are close.
+The stream is drawn from AES-128-GCM. With a nonce of zeros GCM encrypts from counter block 2 on (NIST
+SP 800-38D, 7.1), so its encryption of zeros is CTR's stream from zero without the first two blocks.
+Processors with wide AES make GCM 1.7 times as fast as CTR in OpenSSL, including the unused tag; on others the
+two are about equally fast.
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["SEED_SIZE", "add_masks"]
 
 SEED_SIZE = 16
-"""An AES-128 key. Each key makes one stream only, so the counter starts at zero."""
+"""An AES-128 key. Each key is used for one stream only, so the counter starts at zero."""
 
 _BLOCK = 16
-_HEAD = (
-    2 * _BLOCK
-)  # bytes of a stream that GCM keeps to itself: its hash key, and the pad of its tag
+_HEAD = 2 * _BLOCK  # bytes of a stream that GCM uses itself: its hash key, and the mask of its tag
 _CHUNK = (
     256 << 10
 )  # bytes: fits the second-level cache, and keeps threads from waiting for each other
@@ -57,12 +55,12 @@ def add_masks(
         accumulator: uint16[d], uint32[d] or uint64[d].
         plus: 16-byte seeds.
         minus: 16-byte seeds.
-        executor: of threads: each core makes a part of the masks, in 4 MiB of its own. Not the one that
-            this call is a task of, since it waits for its parts.
+        executor: executor of threads: each core makes a part of the masks, in 4 MiB of its own. Do not give
+            the executor in which this call runs, since it waits for its parts.
 
     Raises:
-        LocalProtocolError: an executor of processes, which would be sent seeds, and the accumulator is as
-            it was; or one that does not run each task once, and the accumulator is of no use.
+        LocalProtocolError: the executor is one of processes, to which seeds would be sent (the accumulator
+            has not changed), or it does not run each task once (the accumulator is unusable).
 
     Example:
         >>> vector = np.zeros(3, dtype=np.uint16)
@@ -81,7 +79,9 @@ def add_masks(
     else:
         cores, step = os.cpu_count() or 1, _WINDOW // width
         parts = [_Streams(plus[core::cores], minus[core::cores]) for core in range(cores)]
-        for start in range(0, max(1, rest.size), step):  # a short vector, too, meets the executor
+        for start in range(
+            0, max(1, rest.size), step
+        ):  # so that a short vector uses the executor too
             window = rest[start : start + step]
             tasks = [executor.submit(part, window.size, window.dtype) for part in parts]
             for part, task in zip(parts, tasks, strict=True):
@@ -92,7 +92,7 @@ def add_masks(
 
 
 class _Streams(Secret):
-    """The streams of some seeds behind their heads, each read once; they cannot leave the process."""
+    """The streams of some seeds after their heads, each read once; they cannot leave the process."""
 
     __slots__ = ("_made", "_streams", "_words")
 
@@ -107,19 +107,19 @@ class _Streams(Secret):
         )
 
     def __call__(self, size: int, dtype: np.dtype[np.unsignedinteger]) -> None:
-        """Make the sum of the next words of all streams, to be taken."""
+        """Compute the sum of the next words of all streams, for `taken`."""
         self._words = cast("RingArray", np.zeros(size, dtype))
         self.add_to(self._words)
         self._made += size
 
     def taken(self, made: int) -> RingArray:
-        """The last words, of `made` in all.
+        """The last words; `made` words were made in all.
 
-        What an executor calls a result does not matter: a task that it skipped would leave the input without
-        masks, and one that it ran again, with the masks of other places.
+        The executor's own results are not used: a task that it skipped would leave the input without masks,
+        and a task that it ran again would have the masks of other coordinates.
 
         Raises:
-            LocalProtocolError: others were made.
+            LocalProtocolError: another number of words was made.
         """
         if self._made != made:
             raise LocalProtocolError(
@@ -128,11 +128,11 @@ class _Streams(Secret):
         return self._words
 
     def add_to(self, part: RingArray) -> None:
-        """Add the next words; chunk outside, stream inside: the part comes from memory once."""
+        """Add the next words; chunks in the outer loop, so that the part is read from memory once."""
         step = _CHUNK // part.itemsize
         room = np.empty(min(_CHUNK, part.nbytes) + _BLOCK + _CACHE_LINE, np.uint8)
         skipped = -room.ctypes.data % _CACHE_LINE
-        raw = room[skipped:].data  # update_into wants a block more than it writes
+        raw = room[skipped:].data  # update_into needs room for a block more than it writes
         words = np.frombuffer(raw, dtype=part.dtype.newbyteorder("<"), count=min(step, part.size))
         for start in range(0, part.size, step):
             window = part[start : start + step]
@@ -143,7 +143,7 @@ class _Streams(Secret):
 
 
 def _heads(seeds: list[bytes], head: RingArray) -> RingArray:
-    """The sum of the first words of the streams of seeds, as many as `head` has."""
+    """The sum of the first words of the streams of some seeds, as many as `head` has."""
     blocks = b"".join(_keystream(seed).update(bytes(_HEAD)) for seed in seeds)
     words = np.frombuffer(blocks, head.dtype.newbyteorder("<")).reshape(
         len(seeds), _HEAD // head.itemsize

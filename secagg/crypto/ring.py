@@ -1,8 +1,8 @@
 """The ring Z_2^b: reduction, centring, and b-bit packing for the wire.
 
 Sums are kept modulo 2^16, 2^32 or 2^64 and reduced to b bits once, at the end: 2^b divides all three.
-Packing shifts whole 64-bit words: neighbours are folded together until each word is one lane, then lanes
-are laid end to end, a column of all groups at a time.
+Packing shifts whole 64-bit words: neighbours are combined until each word is one lane, and then lanes are
+placed end to end, one column of all groups at a time.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ __all__ = [
 MAX_RING_BITS = 62
 """A centred sum and every intermediate of its reduction fit int64."""
 
-_BLOCK = 1 << 17  # values: large against numpy's cost of a call, small against a vector
+_BLOCK = (
+    1 << 17
+)  # values: many enough to hide numpy's cost per call, and few compared with a vector
 
 
 def bits_for(n_clients: int, max_abs: int) -> int:
-    """Smallest b with 2^b > n·(2·max_abs + 1): no sum of n inputs within ±max_abs can wrap.
+    """The smallest b with 2^b > n·(2·max_abs + 1): then no sum of n inputs within ±max_abs wraps.
 
     Example:
         >>> bits_for(4, 10)
@@ -54,7 +56,7 @@ def bits_for(n_clients: int, max_abs: int) -> int:
 
 
 def ring_dtype(bits: int) -> type[np.uint16 | np.uint32 | np.uint64]:
-    """The word that carries b bits, and that a mask has for each coordinate: 16, 32 or 64 bits.
+    """The word type for b bits, of which a mask has one for each coordinate: 16, 32 or 64 bits.
 
     Example:
         >>> [ring_dtype(bits).__name__ for bits in (16, 17, 33)]
@@ -88,7 +90,7 @@ def centre(values: RingArray, bits: int) -> NDArray[np.int64]:
 
 
 def packed_size(length: int, bits: int) -> int:
-    """Bytes that `length` values of `bits` bits occupy."""
+    """Number of bytes of `length` packed values of `bits` bits."""
     return (length * bits + 7) // 8
 
 
@@ -115,15 +117,15 @@ def pack(values: RingArray, bits: int) -> bytes:
 
 
 def unpack(data: bytes | Sequence[bytes], length: int, bits: int) -> RingArray:
-    """Read back what `pack` wrote, as words of `ring_dtype(bits)`.
+    """Decode the bytes of `pack` into words of `ring_dtype(bits)`.
 
     Args:
-        data: the packing, whole or in consecutive pieces.
-        length: values in it.
-        bits: bits of each.
+        data: the packed bytes, whole or in consecutive pieces.
+        length: number of values.
+        bits: number of bits of each value.
 
     Raises:
-        WireFormatError: wrong size, or padding bits that are not zero.
+        WireFormatError: the size is wrong, or padding bits are not zero.
 
     Example:
         >>> unpack(bytes.fromhex("2103"), 3, 4).tolist()
@@ -141,11 +143,11 @@ def add_packed(total: RingArray, data: bytes | Sequence[bytes], bits: int) -> No
 
     Args:
         total: words of `ring_dtype(bits)`, one for each value.
-        data: the packing, whole or in consecutive pieces.
-        bits: bits of each value.
+        data: the packed bytes, whole or in consecutive pieces.
+        bits: number of bits of each value.
 
     Raises:
-        WireFormatError: wrong size, or padding bits that are not zero; `total` is as it was.
+        WireFormatError: the size is wrong, or padding bits are not zero; `total` has not changed.
 
     Example:
         >>> total = np.array([1, 1, 65_535], dtype=np.uint16)
@@ -182,7 +184,7 @@ def _pieces(data: bytes | Sequence[bytes]) -> list[memoryview]:
 def _unpacked(
     data: bytes | Sequence[bytes], length: int, bits: int
 ) -> Iterator[tuple[int, RingArray]]:
-    """Blocks of values, each with the index of its first."""
+    """Blocks of values, each with the index of its first value."""
     size = 8 * np.dtype(ring_dtype(bits)).itemsize
     start = 0
     for raw in _regrouped(_pieces(data), _BLOCK // 8 * bits):
@@ -219,7 +221,7 @@ def _padded(block: NDArray[T], multiple: int) -> NDArray[T]:
 
 
 def _fold(values: RingArray, bits: int) -> tuple[Lanes, int]:
-    """Values as the low bits of 64-bit words, as many to a word as their dtype, and how many bits."""
+    """Values as the low bits of 64-bit words, as many in a word as their dtype allows, and their bits."""
     size = 8 * values.itemsize
     lanes: NDArray[Any] = values.astype(f"<u{values.itemsize}", copy=False)
     if size == 64:
@@ -235,7 +237,7 @@ def _fold(values: RingArray, bits: int) -> tuple[Lanes, int]:
 
 
 def _unfold(lanes: Lanes, bits: int, size: int) -> RingArray:
-    """Words of `size` bits from the low bits of 64-bit words; what stands above them is dropped."""
+    """Words of `size` bits from the low bits of 64-bit words; higher bits are dropped."""
     width, held = 64, bits * (64 // size)
     if size == 64:
         lanes &= (1 << bits) - 1
@@ -251,13 +253,13 @@ def _unfold(lanes: Lanes, bits: int, size: int) -> RingArray:
 
 
 def _shape(width: int) -> tuple[int, int]:
-    """Lanes of `width` bits and 64-bit words of the smallest group that ends where both do."""
+    """Lanes of `width` bits, and 64-bit words, in the smallest group in which both end together."""
     common = math.gcd(width, 64)
     return 64 // common, width // common
 
 
 def _weave(lanes: Lanes, width: int) -> Lanes:
-    """Lay the low `width` bits of each word end to end; the bits above them must be zero."""
+    """Place the low `width` bits of each word end to end; the higher bits must be zero."""
     per_group, words_out = _shape(width)
     columns = np.ascontiguousarray(lanes.reshape(-1, per_group).T)
     words = np.zeros((words_out, columns.shape[1]), dtype="<u8")
@@ -270,7 +272,7 @@ def _weave(lanes: Lanes, width: int) -> Lanes:
 
 
 def _unweave(words: Lanes, width: int) -> Lanes:
-    """Undo `_weave`, but for rubbish above the low `width` bits."""
+    """Undo `_weave`; bits above the low `width` bits are undefined."""
     per_group, words_in = _shape(width)
     columns = np.ascontiguousarray(words.reshape(-1, words_in).T)
     lanes = np.empty((per_group, columns.shape[1]), dtype="<u8")

@@ -1,4 +1,4 @@
-"""Sealing between two clients: AES-128-GCM under a key that serves one message.
+"""Encryption between two clients: AES-128-GCM under a key that is used for one message.
 
 A pair's X25519 secret gives one key for each direction, in one session and one roster, so the nonce is
 fixed and can never repeat under a key.
@@ -43,7 +43,7 @@ def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
 
 
 def open_sealed(key: bytes, sealed: bytes, associated: bytes) -> bytes | None:
-    """Decrypt, or None when anything is not as its sender made it."""
+    """Decrypt; return None if key, text or associated data differ from those of the sender."""
     try:
         return AESGCM(key).decrypt(_NONCE, sealed, associated)
     except InvalidTag:

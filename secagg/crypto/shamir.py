@@ -1,6 +1,6 @@
 """Threshold sharing of 32-byte secrets over F_65537, sixteen limbs at once (Shamir 1979).
 
-Residues are at most 2^16, so float64 holds sums of 2^21 products exactly: sharing and rebuilding are
+Residues are at most 2^16, so float64 holds sums of 2^21 products exactly, and sharing and reconstruction are
 matrix products.  A residue takes 17 bits: a share is sixteen little-endian 16-bit words and one word of
 flags, bit i of which says that limb i is 65,536 (its word is then 0).
 """
@@ -27,9 +27,9 @@ SHARE_SIZE = 34
 _LIMBS = SECRET_SIZE // 2
 _NO_FLAGS = bytes(2)
 _ACCEPTED = 2**32 // MODULUS * MODULUS
-_STEP = 64  # coefficients to a matrix product: rows of powers stay short, whatever the degree
+_STEP = 64  # coefficients in a matrix product, so that rows of powers stay short for every degree
 _GENERATOR = 3  # of the multiplicative group: 65,537 is a Fermat prime
-_PAIRS = 1 << 18  # differences of points at a time
+_PAIRS = 1 << 18  # differences of points computed at a time
 
 
 def deal(secrets: Sequence[bytes], points: Sequence[int], threshold: int) -> NDArray[np.uint8]:
@@ -37,14 +37,14 @@ def deal(secrets: Sequence[bytes], points: Sequence[int], threshold: int) -> NDA
 
     Args:
         secrets: r secrets of 32 bytes.
-        points: distinct holders' points, 1 … 65,536.
-        threshold: shares that rebuild a secret; fewer say nothing about it.
+        points: distinct points of the holders, 1 … 65,536.
+        threshold: number of shares that reconstruct a secret; fewer reveal nothing about it.
 
     Returns:
         uint8[holders, r, 34].
 
     Raises:
-        ValueError: points that repeat modulo 65,537 or are 0, or too few for the threshold.
+        ValueError: points repeat modulo 65,537 or are 0, or are too few for the threshold.
 
     Example:
         >>> shares = deal([bytes(range(32))], [1, 2, 3], threshold=2)
@@ -63,12 +63,12 @@ def deal(secrets: Sequence[bytes], points: Sequence[int], threshold: int) -> NDA
 
 
 def rebuild(points: Sequence[int], shares: Sequence[bytes]) -> bytes | None:
-    """The secret at the threshold's number of points, or None when the shares hold no 32 bytes.
+    """The secret at the threshold's number of points; None if the shares do not encode 32 bytes.
 
-    The caller must check the result against a commitment: wrong shares rebuild a wrong secret.
+    The caller must check the result against a commitment: wrong shares give a wrong secret.
 
     Raises:
-        ValueError: points that repeat modulo 65,537 or are 0, or shares of another size.
+        ValueError: points repeat modulo 65,537 or are 0, or shares have another size.
     """
     weights = _weights_at_zero(tuple(points))
     if len(points) != len(shares) or set(map(len, shares)) != {SHARE_SIZE}:
@@ -81,7 +81,7 @@ def rebuild(points: Sequence[int], shares: Sequence[bytes]) -> bytes | None:
 
 def canonical(share: bytes) -> bool:
     """Whether 34 bytes encode sixteen residues: a flagged limb's word must be 0."""
-    if share.endswith(_NO_FLAGS):  # all but one in four thousand
+    if share.endswith(_NO_FLAGS):  # the usual case, all but one in four thousand
         return True
     flags = int.from_bytes(share[SECRET_SIZE:], "little")
     return all(
@@ -111,7 +111,7 @@ def _check_points(points: Sequence[int]) -> None:
 
 
 def _uniform(count: int) -> NDArray[np.float64]:
-    """Uniform residues by rejection: a draw fails with probability 2^−32."""
+    """Uniform residues by rejection; a draw is rejected with probability 2^−32."""
     drawn = np.frombuffer(entropy(4 * count), dtype="<u4")
     drawn = drawn[drawn < _ACCEPTED]
     while drawn.size < count:
@@ -121,7 +121,7 @@ def _uniform(count: int) -> NDArray[np.float64]:
 
 
 def _evaluate(coefficients: NDArray[np.float64], points: Sequence[int]) -> NDArray[np.float64]:
-    """Columns of coefficients as polynomials at the points, reduced: Horner's rule in steps of 64."""
+    """Columns of coefficients as polynomials, evaluated at the points: Horner's rule in steps of 64."""
     powers = _powers(max(points))[np.asarray(points) - 1]
     low, giant = powers[:, :_STEP], powers[:, _STEP:]
     values = np.zeros((len(points), coefficients.shape[1]))
@@ -129,14 +129,14 @@ def _evaluate(coefficients: NDArray[np.float64], points: Sequence[int]) -> NDArr
         block = coefficients[start : start + _STEP]
         values *= giant
         values += low[:, : len(block)] @ block
-        _reduce(values)  # were below 2^33 + 2^38
+        _reduce(values)  # they were below 2^33 + 2^38
     return values
 
 
 def _reduce(values: NDArray[np.float64]) -> None:
-    """Bring whole numbers in 0 … 2^48 to 0 … 65,537, in place: multiples of the modulus may stay at it.
+    """Reduce whole numbers in 0 … 2^48 to 0 … 65,537, in place; multiples of the modulus may stay at it.
 
-    A quotient's rounding error is below 2^−19; it misses the integer above by 2^−17 at least.
+    A quotient's rounding error is below 2^−19, and its distance to the next integer is at least 2^−17.
     """
     quotients = values * (1 / MODULUS)
     np.floor(quotients, out=quotients)
@@ -146,7 +146,7 @@ def _reduce(values: NDArray[np.float64]) -> None:
 
 @functools.lru_cache(maxsize=4)
 def _powers(size: int) -> NDArray[np.float64]:
-    """Powers 0 … 64 of the points 1 … size; public, hence kept."""
+    """Powers 0 … 64 of the points 1 … size; they are public, and so may be cached."""
     points = np.arange(1, size + 1, dtype=np.float64)
     table = np.ones((size, _STEP + 1))
     for exponent in range(1, _STEP + 1):
@@ -159,7 +159,7 @@ def _weights_at_zero(points: tuple[int, ...]) -> NDArray[np.float64]:
     """Lagrange weights at 0, Π_{i≠j} x_i ÷ (x_i − x_j), as sums of logarithms.
 
     Raises:
-        ValueError: points that repeat modulo 65,537 or are 0.
+        ValueError: points repeat modulo 65,537 or are 0.
     """
     _check_points(points)
     logs, powers = _logarithms()
@@ -168,14 +168,14 @@ def _weights_at_zero(points: tuple[int, ...]) -> NDArray[np.float64]:
     rows = max(1, _PAIRS // x.size)
     for start in range(0, x.size, rows):
         part = slice(start, start + rows)
-        # a negative difference counts from the end of the table, which has an entry for each residue
+        # A negative difference indexes from the end of the table, which has an entry for each residue.
         exponents[part] -= logs[x - x[part, None]].sum(axis=1)
     return powers[exponents % (MODULUS - 1)]
 
 
 @functools.cache
 def _logarithms() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Discrete logarithms of the residues (of 0 by convention 0), and the powers that undo them."""
+    """Discrete logarithms of the residues (0 for the residue 0), and the powers that invert them."""
     powers = np.ones(MODULUS - 1, dtype=np.int64)
     known = 1
     while known < powers.size:

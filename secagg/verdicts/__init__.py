@@ -1,1 +1,1 @@
-"""Who is shown to cheat, by what evidence, and who goes when that cannot be told."""
+"""Verdicts: which clients are shown to cheat, by what evidence, and which must leave without proof."""

@@ -1,10 +1,12 @@
-"""Smallest vertex covers: the fewest clients without whom nobody is at odds with anybody.
+"""Smallest vertex covers: the fewest clients whose removal ends all disputes.
 
-Exact within a bound on work.  Leaves first; a part without odd cycles by maximum matching (König 1931:
-as many clients cover it as it has disjoint disputes); in any other part a client on an odd cycle either
-goes, or all its opponents go.  Where the bound ends the search, at most twice the fewest go: both ends of
-a maximal set of disjoint disputes, less those whom nobody needs gone.  Everything here goes by position
-in ascending order, so the same disputes always cost the same clients.
+The result is exact within a bound on the work.  Clients with one opponent are handled first. A part without
+odd cycles is solved by maximum matching (König 1931: its smallest cover has as many clients as it has
+disjoint
+disputes). In any other part, either a client on an odd cycle is removed, or all its opponents are.  If the
+bound ends the search, the cover has at most twice the smallest size: both ends of a maximal set of disjoint
+disputes, without those that are not needed.  All choices follow the ascending positions, so the same disputes
+always remove the same clients.
 """
 
 from __future__ import annotations
@@ -19,16 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["Graph", "smallest_cover", "without"]
 
 Graph = dict[int, set[int]]
-"""Position → positions that it is at odds with; symmetric, and nobody stands alone."""
+"""Position → positions of its opponents; symmetric, and each client has at least one."""
 
 WORK = 1_000_000
-"""Edges that a search looks at before it settles for what it has: about a second."""
+"""Number of edges that a search examines before it accepts an approximation: about a second."""
 DEPTH = 100
-"""Clients on odd cycles that may go one after the other within one part."""
+"""Largest number of clients on odd cycles that are removed one after the other within one part."""
 
 
 class _Budget:
-    """Work that is left."""
+    """The remaining work."""
 
     __slots__ = ("left",)
 
@@ -36,16 +38,16 @@ class _Budget:
         self.left = work
 
     def spend(self, graph: Graph) -> None:
-        """Count all edges of a graph as looked at."""
+        """Count all edges of a graph as examined."""
         self.left -= sum(map(len, graph.values()))
 
 
 def smallest_cover(graph: Graph, *, work: int = WORK) -> set[int]:
-    """Positions of which one end of every dispute is.
+    """Positions that contain at least one end of every dispute, as few as possible.
 
     Args:
         graph: the disputes.
-        work: edges to look at before settling for at most twice the fewest.
+        work: number of edges to examine before a cover of at most twice the smallest size is accepted.
 
     Example:
         >>> sorted(smallest_cover({0: {1, 2}, 1: {0}, 2: {0, 3}, 3: {2}}))
@@ -59,7 +61,7 @@ def smallest_cover(graph: Graph, *, work: int = WORK) -> set[int]:
 
 
 def _cover(graph: Graph, budget: _Budget, depth: int) -> set[int]:
-    """A cover; the smallest while the budget lasts."""
+    """A cover; the smallest one while the budget lasts."""
     budget.spend(graph)
     rest, chosen = _without_leaves(graph)
     for part in _parts(rest):
@@ -74,10 +76,10 @@ def _cover(graph: Graph, budget: _Budget, depth: int) -> set[int]:
 
 
 def _branch(graph: Graph, position: int, budget: _Budget, depth: int) -> set[int]:
-    """Either this client goes, or all its opponents do."""
+    """The smaller cover of two: with this client removed, or with all its opponents removed."""
     opponents = graph[position]
     best = {position} | _cover(without(graph, {position}), budget, depth + 1)
-    if len(best) > len(_disjoint(graph)):  # no cover has fewer than one client for each of these
+    if len(best) > len(_disjoint(graph)):  # every cover has at least one client for each of these
         rest = without(graph, opponents | {position})
         other = opponents | _cover(rest, budget, depth + 1)
         best = min(best, other, key=len)
@@ -85,15 +87,15 @@ def _branch(graph: Graph, position: int, budget: _Budget, depth: int) -> set[int
 
 
 def without(graph: Graph, gone: AbstractSet[int]) -> Graph:
-    """The graph without some of its clients, and without those who then stand alone."""
+    """The graph without some of its clients, and without those that then have no opponent."""
     left = {position: others - gone for position, others in graph.items() if position not in gone}
     return {position: others for position, others in left.items() if others}
 
 
 def _without_leaves(graph: Graph) -> tuple[Graph, set[int]]:
-    """What is left when the opponent of whoever has just one has gone, again and again; and these.
+    """Repeatedly remove the only opponent of a client; return the remaining graph, and the removed clients.
 
-    Where two have only each other, the lower position goes.
+    If two clients have only each other as opponents, the lower position is removed.
     """
     left = {position: set(others) for position, others in graph.items()}
     leaves = deque(sorted((p for p, others in left.items() if len(others) == 1), reverse=True))
@@ -129,7 +131,7 @@ def _parts(graph: Graph) -> Iterator[Graph]:
 
 
 def _sides(part: Graph) -> tuple[dict[int, bool], int | None]:
-    """Two sides with disputes only across, or a client on an odd cycle: the one most at odds."""
+    """Two sides with disputes only between them, or the client on an odd cycle with the most opponents."""
     start = next(iter(part))
     sides, parents, queue = {start: False}, {start: start}, [start]
     for position in queue:
@@ -144,7 +146,7 @@ def _sides(part: Graph) -> tuple[dict[int, bool], int | None]:
 
 
 def _cycle(parents: Mapping[int, int], one: int, other: int) -> set[int]:
-    """What two neighbours in a tree of shortest paths have not in common on their ways to its root."""
+    """The nodes on only one of the paths of two neighbours to the root, in a tree of shortest paths."""
     ways: list[list[int]] = []
     for end in (one, other):
         way = [end]
@@ -160,7 +162,7 @@ def _koenig(part: Graph, sides: Mapping[int, bool]) -> set[int]:
     partner = _matching(part, left)
     reached = {position for position in left if position not in partner}
     queue = sorted(reached)
-    for position in queue:  # along an unmatched dispute to the right, along a matched one back
+    for position in queue:  # to the right along an unmatched dispute, and back along a matched one
         for other in part[position]:
             if other not in reached:
                 reached.add(other)
@@ -190,7 +192,7 @@ def _matching(part: Graph, left: Iterable[int]) -> dict[int, int]:
 
 
 def _layers(part: Graph, left: Iterable[int], partner: Mapping[int, int]) -> dict[int, int] | None:
-    """How far left positions are from an unmatched one, or None when no path can grow."""
+    """Distances of left positions from an unmatched one; None when no path can be extended."""
     layers = {position: 0 for position in left if position not in partner}
     queue, ends = list(layers), False
     for position in queue:
@@ -210,7 +212,7 @@ def _augment(
     unread: Mapping[int, Iterator[int]],
     partner: dict[int, int],
 ) -> None:
-    """Exchange the disputes of one path that alternates and ends free, if there is one."""
+    """Exchange the disputes along one alternating path with free ends, if there is one."""
     path, taken = [start], list[int]()
     while path:
         position = path[-1]
@@ -231,7 +233,7 @@ def _augment(
 
 
 def _disjoint(graph: Graph) -> set[frozenset[int]]:
-    """Disputes without a common end, as many as fit one after the other."""
+    """A maximal set of disputes without a common end."""
     ends, disputes = set[int](), set[frozenset[int]]()
     for position in sorted(graph, key=lambda p: (len(graph[p]), p)):
         if position in ends:
@@ -245,7 +247,7 @@ def _disjoint(graph: Graph) -> set[frozenset[int]]:
 
 
 def _twice(graph: Graph) -> set[int]:
-    """A cover of at most twice the fewest: all ends of disjoint disputes that somebody needs gone."""
+    """A cover of at most twice the smallest size: the needed ends of a maximal set of disjoint disputes."""
     chosen = {end for dispute in _disjoint(graph) for end in dispute}
     for position in sorted(chosen, key=lambda p: (len(graph[p]), -p)):
         if graph[position] <= chosen:

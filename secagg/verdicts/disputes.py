@@ -1,10 +1,11 @@
-"""Disputes over shares: who is proven to lie, from how many clients can be corrupt.
+"""Disputes over shares: which clients provably lie, given how many clients can be corrupt.
 
-A dispute is a pair of neighbours one of which says that the other's shares did not open.  Either the
-dealer sealed something else, or the holder lies; which of them, the server cannot see.  But one of the two
-is corrupt, so the corrupt clients are a *vertex cover* of the graph of disputes: at least one end of each.
-An honest client disputes with corrupt clients only.  Hence a client is corrupt that disputes with more
-clients than can be corrupt, and with those proven corrupt left out, with more than the others that can.
+A dispute is a pair of neighbours, one of which says that the other's shares did not open.  Either the dealer
+sealed something else, or the holder lies; the server cannot see which.  But one of the two is corrupt, so the
+corrupt clients are a *vertex cover* of the graph of disputes: they contain at least one end of each dispute.
+An honest client disputes only with corrupt clients.  So a client is corrupt if it disputes with more clients
+than can be corrupt. It is also corrupt if, without the clients that are proven corrupt, it disputes with more
+clients than can be corrupt besides these.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ __all__ = ["graph_of", "proven"]
 
 
 def graph_of(accusations: Mapping[int, AbstractSet[int]]) -> dict[int, set[int]]:
-    """Position → positions that it is at odds with, among those who said which shares opened.
+    """Position → positions of its opponents, among the clients that reported which shares opened.
 
     Args:
-        accusations: position → neighbours whose shares it says did not open, for each that answered.
+        accusations: position → neighbours whose shares it reports as not opened, for each that answered.
     """
     graph: dict[int, set[int]] = {}
     for holder in sorted(accusations):
@@ -39,12 +40,12 @@ def graph_of(accusations: Mapping[int, AbstractSet[int]]) -> dict[int, set[int]]
 def proven(graph: Mapping[int, AbstractSet[int]], params: Params) -> set[int]:
     """Positions that must be corrupt if at most `params.colluders` of all clients are.
 
-    On a sparse graph, also those at odds with more than `params.colluders_around` of their neighbours.
+    On a sparse graph this includes clients in dispute with more than `params.colluders_around` neighbours.
     If these would be more clients than can be corrupt, the assumption is false, and nothing is proven.
 
     Args:
         graph: the disputes.
-        params: of the session.
+        params: parameters of the session.
     """
     corrupt, around = params.colluders, params.colluders_around
     left = {position: len(others) for position, others in graph.items()}
@@ -68,7 +69,7 @@ def proven(graph: Mapping[int, AbstractSet[int]], params: Params) -> set[int]:
 def _forget(
     position: int, graph: Mapping[int, AbstractSet[int]], left: dict[int, int]
 ) -> Iterable[int]:
-    """Count a client's disputes no longer against its opponents; these."""
+    """No longer count a client's disputes against its opponents; return the opponents."""
     for other in graph[position]:
         left[other] -= 1
     return graph[position]

@@ -1,9 +1,10 @@
-"""Evidence against a client: signed messages as bytes, and the check that anybody can make of them.
+"""Evidence against a client: signed messages as bytes, and a check that anybody can perform.
 
-The evidence of a bad dealer is its own: its advertisement, the commitments that it signed, and as many
-shares that match them as rebuild a secret.  Nobody can make it up.  The evidence of disputes is what their
-ends signed; it says who accused whom, and leaves open whether the server forwarded what it was sent.  So it
-convinces whoever trusts the server that far.
+The evidence of a bad dealer is the dealer's own: its advertisement, the commitments that it signed, and
+enough
+matching shares to reconstruct a secret.  Nobody else can create it.  The evidence of disputes is what the
+clients in dispute signed. It shows which client accused which, but not whether the server forwarded what it
+was sent.  It is therefore convincing for a reader who trusts the server in this respect.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ _SHARE = struct.Struct(f"<I{SHARE_SIZE}s")
 
 @dataclass(frozen=True, slots=True)
 class Dealing:
-    """What a dealer signed about one of its secrets.
+    """A dealer's signed statement about one of its secrets.
 
     Args:
-        client_id: the dealer.
-        seed_commitment: to its self-mask seed.
-        signature: on this, on the column, and on the other column.
-        kind: of the secret, `SELF_MASK` or `MASK_KEY`.
+        client_id: id of the dealer.
+        seed_commitment: commitment to its self-mask seed.
+        signature: signature on this commitment, on the column, and on the other column.
+        kind: kind of the secret, `SELF_MASK` or `MASK_KEY`.
         other: SHA-256 of the other secret's column.
         column: the commitments to the secret's shares, in the order of the dealer's neighbours, joined.
     """
@@ -64,7 +65,7 @@ class Dealing:
     column: bytes
 
     def signed(self, roster: Roster) -> bytes:
-        """What the signature covers."""
+        """The content that the signature covers."""
         hashes = [hashlib.sha256(self.column).digest(), self.other]
         if self.kind == MASK_KEY:
             hashes.reverse()
@@ -84,12 +85,12 @@ class Dealing:
 
 @dataclass(frozen=True, slots=True)
 class OwnShare:
-    """A dealer's signature on the share of its own seed, to which no commitment exists.
+    """A dealer's signature on its own share of its seed, to which no commitment exists.
 
     Args:
-        survivors: what the consistency signatures cover.
+        survivors: the content that the consistency signatures cover.
         others: SHA-256 of the shares that it gave with it.
-        signature: on them and the share.
+        signature: signature on these and the share.
     """
 
     survivors: bytes
@@ -98,12 +99,12 @@ class OwnShare:
 
 
 def of_disputes(offer: bytes, roster: bytes, receipts: Sequence[bytes]) -> bytes:
-    """Evidence of who is at odds with whom.
+    """Evidence of disputes.
 
     Args:
-        offer: the session's, as it was sent.
-        roster: likewise.
-        receipts: the messages of kind 5 of all clients that are at odds with somebody.
+        offer: the session's offer, as it was sent.
+        roster: the session's roster, as it was sent.
+        receipts: the messages of kind 5 of all clients in dispute.
     """
     return _joined([offer, roster, *receipts])
 
@@ -111,14 +112,14 @@ def of_disputes(offer: bytes, roster: bytes, receipts: Sequence[bytes]) -> bytes
 def of_dealing(
     offer: bytes, roster: bytes, dealing: Dealing, shares: Mapping[int, bytes], own: OwnShare | None
 ) -> bytes:
-    """Evidence that shares rebuild another secret than their dealer announced.
+    """Evidence that shares reconstruct another secret than their dealer announced.
 
     Args:
-        offer: the session's, as it was sent.
-        roster: likewise.
-        dealing: what the dealer signed.
-        shares: holder's position → share, as many as rebuild a secret.
-        own: its signature, if its own share is among them.
+        offer: the session's offer, as it was sent.
+        roster: the session's roster, as it was sent.
+        dealing: the dealer's signed statement.
+        shares: holder's position → share, as many as reconstruct a secret.
+        own: the dealer's signature, if its own share is among them.
     """
     about = (dealing.client_id, dealing.seed_commitment, dealing.signature)
     head = _DEALT.pack(*about, dealing.kind, dealing.other)
@@ -128,17 +129,17 @@ def of_dealing(
 
 
 def check_conviction(conviction: Conviction, *, context: bytes, directory: Directory) -> None:
-    """Raise unless the evidence shows what a client is convicted of.
+    """Raise unless the evidence proves the offence of which a client is convicted.
 
     Args:
-        conviction: what a server says.
-        context: of the session, as the clients know it.
-        directory: the identities that are known beforehand.
+        conviction: the conviction, as a server states it.
+        context: context of the session, as the clients know it.
+        directory: identities that are known beforehand.
 
     Raises:
-        RemoteProtocolError: it does not show that; the culprit is the server.
-        WireFormatError: no evidence at all.
-        LocalProtocolError: an argument of another type.
+        RemoteProtocolError: the evidence does not prove it; the culprit is the server.
+        WireFormatError: the bytes are no evidence.
+        LocalProtocolError: an argument has another type.
     """
     conviction = instance("conviction", conviction, Conviction)
     offence = instance("offence", conviction.offence, Offence)
@@ -172,7 +173,7 @@ def _roster_of(offer: bytes, message: bytes, context: bytes) -> Roster:
 
 
 def _signer(roster: Roster, client_id: int, directory: Directory) -> Callable[[bytes, bytes], None]:
-    """Requires signatures by one client, as the directory knows it."""
+    """Return a check of signatures by one client, with the directory's key."""
     entry = roster.entries[roster.positions[client_id]]
     directory.check(client_id, entry.identity)
 

@@ -1,7 +1,7 @@
 """Bodies of messages ↔ their types: sizes are checked before anything is read or allocated.
 
-Integers are little-endian; flags are packed eight to a byte, lowest bit first, padding bits zero.  Lists
-stay packed in `Records`, so a decoded message takes about what its bytes take.
+Integers are little-endian; flags are packed eight to a byte, lowest bit first, with zero padding bits.  Lists
+stay packed in `Records`, so a decoded message takes about as much memory as its bytes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def pack_flags(flags: Sequence[bool]) -> bytes:
     return np.packbits(np.asarray(flags, dtype=np.bool_), bitorder="little").tobytes()
 
 
-@functools.lru_cache(maxsize=64)  # one set of members goes to every client
+@functools.lru_cache(maxsize=64)  # one set of members is sent to every client
 def _pack_members(members: bytes) -> bytes:
     if members.count(0) + members.count(1) != len(members):
         raise WireFormatError("members are bytes 0 and 1")
@@ -88,7 +88,7 @@ def _exact(body: memoryview, size: int) -> None:
 
 
 def _count(body: memoryview, offset: int = 0) -> int:
-    """A number of places, bounded before anything is sized by it."""
+    """A number of list items, checked against its bound before any allocation."""
     if len(body) < offset + _U32.size:
         raise WireFormatError("message ends before its length")
     (count,) = _U32.unpack_from(body, offset)
@@ -98,7 +98,7 @@ def _count(body: memoryview, offset: int = 0) -> int:
 
 
 def _flags(body: memoryview, offset: int) -> tuple[bytes, int]:
-    """Counted flags at `offset`, one byte each, and where they end."""
+    """Counted flags at `offset`, one byte each, and the offset after them."""
     count = _count(body, offset)
     start = offset + _U32.size
     end = start + (count + 7) // 8
@@ -149,7 +149,7 @@ def _roster(body: memoryview) -> Advertisements:
 
 
 def ids_and_keys(entries: Sequence[AdvertiseKeys]) -> tuple[list[int], list[bytes]]:
-    """The ids of a roster, and the X25519 keys of all: two a client.
+    """The ids of a roster, and the X25519 keys of all clients, two each.
 
     A decoded roster is read in columns, without an object for each client.
     """
@@ -225,7 +225,7 @@ def _masked_input(body: memoryview) -> MaskedInput:
     start = signed + SIGNATURE_SIZE
     if len(body) < start:
         raise WireFormatError("message ends within its signatures")
-    packed = cast("bytes", body[start:])  # a view: the vector is not copied
+    packed = cast("bytes", body[start:])  # a view, so that the vector is not copied
     check_packed(packed, length, bits)
     signatures = bytes(body[_VECTOR.size : signed]), bytes(body[signed:start])
     return MaskedInput(client_id, length, bits, *signatures, packed)

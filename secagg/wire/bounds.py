@@ -1,4 +1,4 @@
-"""How long a client's message of each kind may be: a longer one is refused before it is read."""
+"""Largest length of a client's message of each kind; a longer message is refused before it is read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["largest_message"]
 
-_ROOM = HEADER_SIZE + 256  # fixed fields of any message
+_ROOM = HEADER_SIZE + 256  # for the fixed fields of any message
 
 
 def largest_message(kind: Kind, params: Params) -> int:
-    """Bytes that no message of a client of this kind exceeds.
+    """Number of bytes that no client's message of this kind exceeds.
 
     Example:
         >>> from secagg.params import Params

@@ -1,4 +1,4 @@
-"""Bytes ↔ messages: one canonical form, checked sizes before any allocation.
+"""Bytes ↔ messages: one canonical form, and sizes that are checked before any allocation.
 
 Every message starts with magic, version, suite, kind, a zero byte and the session's name; what follows is
 in `secagg.wire.bodies`.
@@ -80,7 +80,7 @@ def read_header(data: bytes | bytearray) -> tuple[Kind, bytes]:
     """Kind and session of a message.
 
     Raises:
-        WireFormatError: no message of this version of this protocol.
+        WireFormatError: the bytes are no message of this protocol and version.
     """
     if len(data) < HEADER_SIZE:
         raise WireFormatError(f"a message has at least {HEADER_SIZE} bytes, not {len(data)}")
@@ -97,7 +97,7 @@ def message_kind(data: bytes) -> str:
     """The name of a message's kind, read from its header.
 
     Raises:
-        WireFormatError: no message of this protocol.
+        WireFormatError: the bytes are no message of this protocol.
 
     Example:
         >>> message_kind(header(Kind.MASKED_INPUT, bytes(32)))
@@ -110,7 +110,7 @@ def masked_vector(data: bytes) -> RingArray:
     """The ring elements of a masked-input message: uint32[d] or uint64[d], values below 2^b.
 
     Raises:
-        WireFormatError: not a masked-input message.
+        WireFormatError: the message is not a masked input.
     """
     _, message = decode(octets("data", data))
     if not isinstance(message, MaskedInput):
@@ -119,12 +119,12 @@ def masked_vector(data: bytes) -> RingArray:
 
 
 def input_signature(data: bytes) -> bytes:
-    """A masked-input message's signature on its partners: 64 bytes where quorums are of neighbours, else b"".
+    """The signature of a masked input on its partners; b"" where quorums do not consist of neighbours.
 
-    It does not cover the vector, so it may go where the vector must not be recognised.
+    It has 64 bytes. It does not cover the vector, so it may be sent where the vector must not be recognised.
 
     Raises:
-        WireFormatError: not a masked-input message.
+        WireFormatError: the message is not a masked input.
     """
     _, message = decode(octets("data", data))
     if not isinstance(message, MaskedInput):
@@ -138,11 +138,11 @@ def encode(message: Message, session: bytes) -> bytes:
 
 
 def decode(data: bytes | bytearray) -> tuple[bytes, Message]:
-    """Session and message.  A masked input's vector stays a view of `data`; all else is copied out.
+    """Session and message.  A masked input's vector stays a view of `data`; all other data is copied.
 
     Raises:
-        WireFormatError: anything but a canonical message.
-        UnsafeParametersError, CapacityError: an offer of parameters that must not exist.
+        WireFormatError: the bytes are not a canonical message.
+        UnsafeParametersError, CapacityError: an offer has parameters that are not allowed.
     """
     kind, session = read_header(data)
     if kind not in _TYPES:
@@ -167,7 +167,7 @@ def decode_chunk(data: bytes) -> tuple[bytes, int, int, bytes]:
     """(session, index, count, payload) of a chunk.
 
     Raises:
-        WireFormatError: not a chunk.
+        WireFormatError: the bytes are no chunk.
     """
     kind, session = read_header(data)
     start = HEADER_SIZE + _CHUNK.size

@@ -1,7 +1,7 @@
 """Envelopes: a dealer's two shares for one holder, sealed, with commitments that anyone can read.
 
-The commitments are authenticated with the envelope, so a holder knows that the server has the same ones,
-and the server can tell later whether a share is the one that was dealt.
+The commitments are authenticated with the envelope. So a holder knows that the server has the same ones, and
+the server can later check whether a share is the one that was dealt.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = [
 ]
 
 SELF_MASK = 0
-"""The share of a self-mask seed b: asked for survivors."""
+"""The share of a self-mask seed b, which is requested for survivors."""
 MASK_KEY = 1
-"""The share of a mask key s: asked for clients that are not in the sum."""
+"""The share of a mask key s, which is requested for clients that are not in the sum."""
 
 
 class Binding(Protocol):
-    """What envelopes are bound to, as far as they need to know it: a `secagg.roster.Roster`."""
+    """The facts that envelopes are bound to; `secagg.roster.Roster` has them."""
 
     @property
     def session(self) -> bytes:
@@ -75,8 +75,8 @@ def share_commitments(
 ) -> bytes:
     """Commitments of dealers (ids) to one share each for a holder (id), joined.
 
-    All parts have fixed sizes, so none can run into another.  No nonce: below the threshold each share
-    has at least 251 bits that nobody else knows.
+    All parts have fixed sizes, so their boundaries are unambiguous.  No nonce is needed: below the threshold
+    each share has at least 251 bits that nobody else knows.
     """
     start, place, sha256 = _LABEL + binding.session, _PLACE.pack, hashlib.sha256
     return b"".join(
@@ -88,7 +88,7 @@ def share_commitments(
 
 
 def committed(envelopes: Sequence[bytes], kind: int) -> Iterator[bytes]:
-    """The commitments that envelopes, or their heads, show for one of their shares."""
+    """The commitments in envelopes, or in their heads, to one of their two shares."""
     return column(envelopes, kind * COMMITMENT_SIZE, (kind + 1) * COMMITMENT_SIZE)
 
 
@@ -101,7 +101,7 @@ def seal_envelope(binding: Binding, key: bytes, shares: bytes, dealer: int, hold
 def open_envelope(
     binding: Binding, key: bytes, envelope: bytes, dealer: int, holder: int
 ) -> bytes | None:
-    """The two shares, or None unless they are what their dealer committed to for this holder."""
+    """The two shares; None unless they are what their dealer committed to for this holder."""
     public, sealed = envelope[:COMMITMENTS_SIZE], envelope[COMMITMENTS_SIZE:]
     shares = open_sealed(key, sealed, _route(binding, dealer, holder) + public)
     if shares is None or _commitments(binding, shares, dealer, holder) != public:

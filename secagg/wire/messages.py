@@ -1,7 +1,7 @@
 """One frozen type for each message, and the constants that size them.
 
-Positions are places in the roster, which is sorted by client id; a *neighbourhood* is a client's
-neighbours in ascending position. Flags say yes or no for each place of such a list.
+Positions are indices in the roster, which is sorted by client id; a *neighbourhood* lists a client's
+neighbours by ascending position. Flags say yes or no for each position of such a list.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ __all__ = [
 
 NONCE_SIZE = 32
 COMMITMENT_SIZE = 16
-"""Second preimages matter here, collisions do not: a rebuilt secret is checked by itself too."""
+"""Only second preimages matter here, not collisions: a reconstructed secret is checked by itself too."""
 COMMITMENTS_SIZE = 2 * COMMITMENT_SIZE
-"""At the head of each envelope: its dealer's commitments to the two shares inside."""
+"""Size of the head of each envelope: its dealer's commitments to the two shares inside."""
 ENVELOPE_SIZE = COMMITMENTS_SIZE + 2 * SHARE_SIZE + TAG_SIZE
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Server → all: the parameters, and a nonce that makes the session's name new."""
+    """Server → all: the parameters, and a nonce that makes the session's name unique."""
 
     params: Params
     nonce: bytes
@@ -66,14 +66,14 @@ class AdvertiseKeys:
     signature: bytes
 
     def signed(self, session: bytes) -> bytes:
-        """What the signature covers."""
+        """The content that the signature covers."""
         client = self.client_id.to_bytes(4, "little")
         return digest(b"advertise", session, client, self.identity, self.channel_key, self.mask_key)
 
 
 @dataclass(frozen=True, slots=True)
 class Advertisements:
-    """Server → live clients: everyone's advertisement, ascending by id."""
+    """Server → live clients: the advertisements of all clients, ascending by id."""
 
     entries: Sequence[AdvertiseKeys]
 
@@ -88,7 +88,7 @@ class ShareKeys:
     envelopes: Sequence[bytes]
 
     def signed(self, session: bytes, root: bytes) -> bytes:
-        """What the signature covers: all that a third party needs to convict a bad dealer."""
+        """The content that the signature covers: all that a third party needs to convict a bad dealer."""
         columns = (self.commitments(0, COMMITMENT_SIZE), self.commitments(COMMITMENT_SIZE))
         hashes = [hashlib.sha256(column).digest() for column in columns]
         return self.statement(session, root, self.client_id, self.seed_commitment, hashes)
@@ -100,10 +100,10 @@ class ShareKeys:
         """The statement that a dealer signs.
 
         Args:
-            session: its name.
+            session: name of the session.
             root: hash of the whole roster.
-            client_id: the dealer.
-            seed_commitment: to its self-mask seed.
+            client_id: id of the dealer.
+            seed_commitment: commitment to its self-mask seed.
             hashes: SHA-256 of its commitments to the shares of the self-mask seed, joined, and of those
                 to the shares of the mask key. Evidence about one of the secrets need not show the other.
         """
@@ -124,24 +124,24 @@ class ForwardedShares:
 
 @dataclass(frozen=True, slots=True)
 class SharesOpened:
-    """Client → server: which neighbours' envelopes opened; signed."""
+    """Client → server: the neighbours whose envelopes opened; signed."""
 
     client_id: int
     signature: bytes
     opened: tuple[bool, ...]
 
     def signed(self, session: bytes, root: bytes) -> bytes:
-        """What the signature covers: an accusation is its sender's own."""
+        """The content that the signature covers, so that an accusation is provably its sender's."""
         client = self.client_id.to_bytes(4, "little")
         return digest(b"opened", session, root, client, bytes(self.opened))
 
 
 @dataclass(frozen=True, slots=True)
 class Partners:
-    """Server → its members: who may give an input; one byte, 0 or 1, for each place of the roster.
+    """Server → its members: the clients that may give an input; one byte, 0 or 1, for each position.
 
-    The server takes out clients here, never single pairs: every partner masks with all its neighbours
-    that are partners.
+    The server removes clients here, never single pairs: every partner masks with all its neighbours that
+    are partners.
     """
 
     members: bytes
@@ -156,12 +156,12 @@ class MaskedInput:
     """Client → server: the masked vector, signed.
 
     Args:
-        client_id: the sender.
-        length: coordinates of the vector.
-        bits: of each.
-        partner_signature: where quorums are of neighbours, the sender's signature on the partners that it
+        client_id: id of the sender.
+        length: number of coordinates of the vector.
+        bits: number of bits of each coordinate.
+        partner_signature: where quorums consist of neighbours, the sender's signature on the partners that it
             masked with, which the server shows to the neighbours; else b"".
-        signature: on all of the input.
+        signature: signature on the whole input.
         packed: the masked vector.
     """
 
@@ -174,11 +174,11 @@ class MaskedInput:
 
     @staticmethod
     def partners_signed(session: bytes, partner_root: bytes, client_id: int) -> bytes:
-        """What the signature on the partners covers."""
+        """The content that the signature on the partners covers."""
         return digest(b"input", session, partner_root, client_id.to_bytes(4, "little"))
 
     def signed(self, session: bytes, partner_root: bytes) -> bytes:
-        """What the signature covers: the vector too, so that it is the sender's own."""
+        """The content that the signature covers; with the vector, so that it is provably the sender's."""
         client, length = self.client_id.to_bytes(4, "little"), self.length.to_bytes(4, "little")
         shape = length + self.bits.to_bytes(1, "little")
         return digest(b"masked vector", session, partner_root, client, shape, self.packed)
@@ -186,22 +186,22 @@ class MaskedInput:
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
-    """Server → survivors: who is in the sum; one byte, 0 or 1, for each place of the roster.
+    """Server → survivors: the clients in the sum; one byte, 0 or 1, for each position of the roster.
 
-    Where quorums are of neighbours: also the input's signature of each neighbour in the sum.
+    Where quorums consist of neighbours, it also has the input's signature of each neighbour in the sum.
     """
 
     members: bytes
     signatures: Sequence[bytes] = ()
 
     def signed(self, session: bytes, partner_root: bytes) -> bytes:
-        """What the consistency signatures cover."""
+        """The content that the consistency signatures cover."""
         return digest(b"survivors", session, partner_root, self.members)
 
 
 @dataclass(frozen=True, slots=True)
 class ConsistencySignature:
-    """Client → server: its signature over the survivors it was told."""
+    """Client → server: its signature over the survivors that it was told."""
 
     client_id: int
     signature: bytes
@@ -223,17 +223,18 @@ class UnmaskShares:
     shares: Sequence[bytes]
 
     def signed(self, session: bytes, survivors: bytes) -> bytes:
-        """What the signature covers.
+        """The content that the signature covers.
 
         Args:
-            session: its name.
-            survivors: what the consistency signatures cover, so that the answer is to one request.
+            session: name of the session.
+            survivors: the content that the consistency signatures cover, so that the answer belongs to one
+                request.
         """
         own = b"".join(self.shares[:1])
         return self.statement(session, survivors, self.client_id, own, self.others())
 
     def others(self) -> bytes:
-        """SHA-256 of all shares but its own, joined."""
+        """SHA-256 of all shares except its own, joined."""
         return hashlib.sha256(memoryview(joined(self.shares))[SHARE_SIZE:]).digest()
 
     @staticmethod
@@ -243,11 +244,11 @@ class UnmaskShares:
         """The statement that a client signs.
 
         Args:
-            session: its name.
-            survivors: what the consistency signatures cover.
-            client_id: the sender.
-            own: the share of its own self-mask seed.
-            others: SHA-256 of its other shares, joined. Evidence about its own need not show them.
+            session: name of the session.
+            survivors: the content that the consistency signatures cover.
+            client_id: id of the sender.
+            own: share of its own self-mask seed.
+            others: SHA-256 of its other shares, joined. Evidence about its own share need not show them.
         """
         client = client_id.to_bytes(4, "little")
         return digest(b"unmask", session, survivors, client, own, others)
@@ -270,5 +271,5 @@ Message = (
 
 
 def seed_commitment(session: bytes, client_id: int, seed: bytes) -> bytes:
-    """Commitment to a self-mask seed: 32 uniform bytes hide themselves."""
+    """Commitment to a self-mask seed; 32 uniform bytes need no further randomness to stay hidden."""
     return digest(b"self-mask seed", session, client_id.to_bytes(4, "little"), seed)

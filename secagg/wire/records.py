@@ -1,6 +1,6 @@
-"""Lists of fixed-size records, read from the bytes of a message one by one when they are wanted.
+"""Lists of fixed-size records, read one by one from the bytes of a message when they are needed.
 
-A session's lists are long and mostly passed on: as bytes they cost what they cost on the wire.
+A session's lists are long and mostly passed on; as bytes they take no more memory than in the message.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class Records(Sequence[T], Generic[T]):
     """A read-only sequence over packed records; equal to any sequence of equal items.
 
     Args:
-        data: records back to back.
-        size: bytes of one.
-        read: bytes of one → item.
+        data: the records, one after the other.
+        size: number of bytes of one record.
+        read: function from the bytes of one record to an item.
 
     Raises:
-        ValueError: bytes that are no whole number of records.
+        ValueError: the bytes are not a whole number of records.
 
     Example:
         >>> list(Records(b"abcd", 2, bytes))
@@ -88,7 +88,7 @@ def column(items: Sequence[bytes], start: int, stop: int) -> Iterator[bytes]:
 
 
 def joined(items: Sequence[bytes]) -> bytes:
-    """Some items one after the other; of records their own bytes, without a copy.
+    """Some items one after the other; for records, their own bytes without a copy.
 
     Example:
         >>> joined(Records(b"abcd", 2, bytes)) == joined([b"ab", b"cd"])
