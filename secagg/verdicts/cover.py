@@ -1,12 +1,11 @@
 """Smallest vertex covers: the fewest clients whose removal ends all disputes.
 
-The result is exact within a bound on the work.  Clients with one opponent are handled first. A part without
+The result is exact within a bound on the work. Clients with one opponent are handled first. A part without
 odd cycles is solved by maximum matching (König 1931: its smallest cover has as many clients as it has
-disjoint
-disputes). In any other part, either a client on an odd cycle is removed, or all its opponents are.  If the
-bound ends the search, the cover has at most twice the smallest size: both ends of a maximal set of disjoint
-disputes, without those that are not needed.  All choices follow the ascending positions, so the same disputes
-always remove the same clients.
+disjoint disputes). In any other part, either a client on an odd cycle is removed, or all its opponents are.
+If the bound ends the search, the cover has at most twice the smallest size: both ends of a maximal set of
+disjoint disputes, without those that are not needed. All choices follow the ascending positions, so the same
+disputes always remove the same clients.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Evidence against a client: signed messages as bytes, and a check that anybody can perform.
 
 The evidence of a bad dealer is the dealer's own: its advertisement, the commitments that it signed, and
-enough
-matching shares to reconstruct a secret.  Nobody else can create it.  The evidence of disputes is what the
-clients in dispute signed. It shows which client accused which, but not whether the server forwarded what it
-was sent.  It is therefore convincing for a reader who trusts the server in this respect.
+enough matching shares to reconstruct a secret. Nobody else can create it. The evidence of disputes is what
+the clients in dispute signed. It shows which client accused which, but not whether the server forwarded what
+it was sent. It is therefore convincing for a reader who trusts the server in this respect.
 """
 
 from __future__ import annotations
