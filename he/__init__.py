@@ -1,7 +1,7 @@
-"""Exact sums of integer vectors under CKKS or BFV encryption: the server adds what it cannot read.
+"""Exact sums of integer vectors under CKKS or BFV encryption; the server adds what it cannot read.
 
-Four roles, bytes between them: a `Client` encrypts, the `Server` adds, the `KeyHolder` opens the sum;
-`SecretContext` belongs to key holder and (in symmetric mode) clients, `PublicContext` to the server.
+Roles exchange bytes: a `Client` encrypts, the `Server` adds, and the `KeyHolder` opens the sum.
+`SecretContext` belongs to the key holder and (in symmetric mode) the clients, `PublicContext` to the server.
 
 Example:
     >>> import numpy as np

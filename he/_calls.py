@@ -1,8 +1,8 @@
-"""How public calls fail: with nothing secret in what the exception leads to.
+"""Wrappers of public calls, whose exceptions refer to no secret.
 
-Python keeps every frame that an exception came through, with its variables, for as long as somebody keeps
-the exception: a log handler, a debugger, a service that collects errors and prints variables.  In the
-frames of this package these are keys, plain vectors and the errors that hide them.
+Python keeps every frame that an exception passed through, with its variables, as long as anything keeps the
+exception: a log handler, a debugger, or a service that collects errors and prints variables.  In this
+package's frames these variables are keys, plain vectors and the errors that hide them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _PassingError(Exception):
 
 @contextmanager
 def callers_own() -> Generator[None]:
-    """What is raised here is the caller's own exception, and reaches it as it is."""
+    """Mark exceptions raised here as the caller's own, which reach the caller unchanged."""
     try:
         yield
     except Exception as error:
@@ -43,11 +43,11 @@ def callers_own() -> Generator[None]:
 
 
 def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
-    """Let a public call fail without its arguments and variables in reach of the exception.
+    """Make a public call whose exceptions do not refer to its arguments and variables.
 
-    The frames of a typed error keep their places in the source, and lose their variables.  What is raised
-    beneath is not passed on, since a KeyError or a ValueError may hold values: an `InternalError` names its
-    type and place.  A call with too many arguments or too few is Python's TypeError, as everywhere.
+    The frames of a typed error keep their places in the source, and lose their variables.  Other exceptions
+    are not passed on, since a KeyError or a ValueError may hold values: an `InternalError` names their type
+    and place.  A call with too many or too few arguments raises Python's TypeError, as usual.
 
     Example:
         >>> @leaving_nothing
@@ -60,7 +60,9 @@ def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(call)
     def outermost(*args: P.args, **kwargs: P.kwargs) -> R:
-        handled = sys.exception()  # the caller's own: the context of what is raised below
+        handled = (
+            sys.exception()
+        )  # the caller's exception, which becomes the context of errors below
         try:
             return call(*args, **kwargs)
         except BaseException as error:
@@ -72,13 +74,13 @@ def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
         try:
             raise failure
         finally:
-            del failure  # or its own traceback would keep it alive, in a circle
+            del failure  # otherwise its own traceback would keep it alive, in a cycle
 
     return outermost
 
 
 def iterating_leaves_nothing(call: Callable[P, Iterator[R]]) -> Callable[P, Iterator[R]]:
-    """As `leaving_nothing`, for what a generator raises while somebody iterates over it."""
+    """Like `leaving_nothing`, for exceptions that a generator raises during an iteration."""
 
     @functools.wraps(call)
     def outermost(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
@@ -101,7 +103,7 @@ def iterating_leaves_nothing(call: Callable[P, Iterator[R]]) -> Callable[P, Iter
 
 
 def _told(error: BaseException, handled: BaseException | None) -> BaseException:
-    """What the caller gets in place of an exception, whose frames are emptied."""
+    """The exception that the caller gets in place of another one; all frames are cleared."""
     if isinstance(error, _PassingError):
         theirs, error.__cause__, error.__context__ = error.error, None, None
         _empty(error, handled)
@@ -112,15 +114,17 @@ def _told(error: BaseException, handled: BaseException | None) -> BaseException:
         case HeError():
             return error
         case TypeError() if error.__traceback__ is None or error.__traceback__.tb_next is None:
-            return error  # the arguments did not fit the parameters: the message holds names alone
+            return (
+                error  # the arguments did not fit the parameters, so the message holds only names
+            )
         case Exception():
             return _named(error)
-        case _:  # an interrupt, which holds none
+        case _:  # an interrupt, which holds no values
             return error
 
 
 def _named(error: Exception) -> InternalError:
-    """What may be told of an exception: its type, and the line that raised it."""
+    """The parts of an exception that may be disclosed: its type, and the line that raised it."""
     frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
     place = f"{frame.f_globals.get('__name__')}, line {line}"
     code = error.errno if isinstance(error, OSError) else None
@@ -129,11 +133,11 @@ def _named(error: Exception) -> InternalError:
 
 
 def _empty(error: BaseException, handled: BaseException | None) -> None:
-    """Take all variables out of the frames of an error and of what led to it; of causes typed ones stay.
+    """Clear all variables in the frames of an error and of its contexts; typed causes stay.
 
     Args:
-        error: what was raised.
-        handled: what the caller was handling meanwhile, which is the caller's own: it stays the context.
+        error: the exception that was raised.
+        handled: the exception that the caller was handling; it is the caller's own, and stays the context.
     """
     led = {id(e): e for e in (error.__cause__, error.__context__) if e is not None}
     if not isinstance(error.__cause__, HeError):

@@ -1,4 +1,4 @@
-"""The door for public arguments: exact type first, then value; every refusal is an error of this package."""
+"""Checks of public arguments: exact type first, then value; every refusal is an error of this package."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LONGEST = 1024  # bits
 def integer(
     name: str, value: object, low: int, high: int, error: type[HeError] = LocalProtocolError
 ) -> int:
-    """An int within low … high; numpy's integers are integers, truth values are not.
+    """Return an int within low … high; NumPy's integers are accepted, truth values are not.
 
     Example:
         >>> integer("min_clients", np.int64(3), 2, 10)
@@ -46,24 +46,24 @@ def integer(
 
 
 def flag(name: str, value: object, error: type[HeError] = LocalProtocolError) -> bool:
-    """A bool; numpy's are bools, the integers 0 and 1 are not."""
+    """Return a bool; NumPy's bools are accepted, the integers 0 and 1 are not."""
     if not isinstance(value, (bool, np.bool)):
         raise error(f"{name} must be True or False, not {type(value).__name__}")
     return bool(value)
 
 
 def octets(name: str, value: object) -> bytes:
-    """Bytes; a bytearray or a memoryview is copied, text is refused."""
+    """Return bytes; a bytearray or a memoryview is copied, text is refused."""
     if not isinstance(value, (bytes, bytearray, memoryview)):
         raise LocalProtocolError(f"{name} must be bytes, not {type(value).__name__}")
     return bytes(value)
 
 
 def check_type(name: str, value: _T, *kinds: type) -> _T:
-    """The value itself, if it is of one of these types and of no subclass.
+    """Return the value itself, if it has one of these types; instances of subclasses are refused.
 
     Raises:
-        LocalProtocolError: it is not.
+        LocalProtocolError: the value has another type.
     """
     if type(value) not in kinds:
         expected = " or ".join(kind.__name__ for kind in kinds)
@@ -72,19 +72,19 @@ def check_type(name: str, value: _T, *kinds: type) -> _T:
 
 
 def check_client_id(client_id: object) -> int:
-    """A client's number, 0 … 2^63 − 1.
+    """Return a client's number, 0 … 2^63 − 1.
 
     Raises:
-        LocalProtocolError: no such integer.
+        LocalProtocolError: the value is no such integer.
     """
     return integer("client_id", client_id, 0, (1 << 63) - 1)
 
 
 def check_nonce(nonce: object) -> bytes:
-    """An upload's 32 bytes.
+    """Return an upload's nonce of 32 bytes.
 
     Raises:
-        LocalProtocolError: other bytes, or none.
+        LocalProtocolError: the value is not 32 bytes.
     """
     found = octets("nonce", nonce)
     if len(found) != 32:
@@ -93,10 +93,10 @@ def check_nonce(nonce: object) -> bytes:
 
 
 def check_nonces(nonces: object) -> list[bytes]:
-    """The nonces of the uploads in a sum.
+    """Return the nonces of the uploads in a sum.
 
     Raises:
-        LocalProtocolError: no list of nonces, or an empty one.
+        LocalProtocolError: the value is no list of nonces, or is empty.
     """
     if not isinstance(nonces, list) or not nonces:
         raise LocalProtocolError("nonces are a list of 32 bytes for each upload of the sum")
@@ -104,10 +104,10 @@ def check_nonces(nonces: object) -> list[bytes]:
 
 
 def is_int64_array(value: object, dimensions: int = 1) -> bool:
-    """Whether a value is numpy's own array of int64 in this machine's byte order, perhaps in a mapped file.
+    """Whether a value is NumPy's own array of int64 in native byte order, possibly mapped from a file.
 
-    Subclasses change what an array's operations mean: a masked array would hide entries from a check
-    that the encryption then reads.
+    Subclasses change the meaning of an array's operations: a masked array would hide entries from a check
+    although the encryption reads them.
     """
     if type(value) not in (np.ndarray, np.memmap):
         return False
@@ -118,10 +118,10 @@ def is_int64_array(value: object, dimensions: int = 1) -> bool:
 def check_array(
     name: str, value: object, dtype: type[np.int64 | np.uint64], *shape: int | range
 ) -> None:
-    """Check that a value is numpy's own array of a type and shape; a range is a choice of sizes.
+    """Check that a value is NumPy's own array of a type and shape; a range lists the allowed sizes.
 
     Raises:
-        LocalProtocolError: it is not. The value itself is in no message.
+        LocalProtocolError: it is not. The message does not contain the value.
     """
     if type(value) in (np.ndarray, np.memmap):
         array = cast("NDArray[np.int64]", value)
@@ -136,7 +136,7 @@ def check_array(
 
 
 def _power(value: int) -> str:
-    """2^b − 1 is easier to read than twenty digits, and Python prints no number of thousands of digits."""
+    """The value as text: 2^b − 1 is easier to read than twenty digits, and Python may refuse longer ones."""
     bits = value.bit_length()
     if bits > _LONGEST:
         return f"a number of {bits} bits"

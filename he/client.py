@@ -30,14 +30,14 @@ __all__ = ["Client", "Upload"]
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One upload's name, from which any of its chunks can be made, each once.
+    """One upload, whose chunks can be created in any order, each once.
 
-    Two ciphertexts under one nonce share their random half, so that the server reads the difference of
-    what they hold: a second chunk of one number is refused.
+    Two ciphertexts under one nonce share their random half, so the server could compute the difference of
+    their contents. A second chunk with the same number is therefore refused.
 
     Args:
-        name: the upload's name; its nonce is new.
-        enrolled: the client signs with its own key, and not with the group's.
+        name: name of the upload, with a new nonce.
+        enrolled: whether the client signs with its own key instead of the group's.
     """
 
     name: UploadName
@@ -50,16 +50,16 @@ class Upload:
     def chunk(
         self, keys: SecretContext | EncryptContext, index: int, values: NDArray[np.int64]
     ) -> bytes:
-        """Encrypt the values of one chunk and encode it; signed, unless the client is to do that.
+        """Encrypt the values of one chunk and encode it; signed, unless the client signs with its own key.
 
         Raises:
-            CapacityError: a value out of range, such as one that changed since the vector was checked.
-            LocalProtocolError: no such values, or the chunk was made before.
+            CapacityError: a value is out of range, for example because it changed after the check.
+            LocalProtocolError: the upload has no such values, or the chunk was created before.
         """
         params = check_type("keys", keys, SecretContext, EncryptContext).params
         if is_int64_array(
             values
-        ):  # what is checked is then what is encrypted, whoever writes to it
+        ):  # a copy, so that the checked values are the encrypted ones even if the vector is modified
             values = values.copy()
         check_vector(values, params)
         return self.seal(
@@ -69,15 +69,17 @@ class Upload:
     def seal(
         self, keys: SecretContext | EncryptContext, index: int, values: NDArray[np.int64]
     ) -> bytes:
-        """Make a chunk, once, of values that were checked and that nobody else can write to."""
+        """Create a chunk, once, from values that were checked and that no other code can modify."""
         mark = object()
-        if self._made.setdefault(index, mark) is not mark:  # one step for threads
+        if self._made.setdefault(index, mark) is not mark:  # one atomic step, for threads
             raise LocalProtocolError(f"chunk {index} of this upload was made already")
         params = keys.params
         bits, first = params.word_bits, index * BLOCK
         parts = keys.encrypt(encode(pack(values, params), params), self.name.nonce, first)
         words = drop_low_bits(parts, bits)
-        restored = restore_low_bits(words, bits)  # what the server will add, and the tag covers
+        restored = restore_low_bits(
+            words, bits
+        )  # the words that the server adds, which the tag covers
         tags = keys.tag_key.expected(restored, (self.name,), first)
         chunk = UploadChunk(self.name, index, tuple(tags), pack_words(words, bits))
         message = encode_upload(chunk, keys.public(), enrolled=self.enrolled)
@@ -89,12 +91,12 @@ class Client:
 
     Args:
         keys: the `SecretContext` (symmetric mode) or an `EncryptContext` (public-key mode).
-        client_id: 0 … 2^63 − 1.
-        context: non-empty bytes that name the round, the same at every party.
-        signing_key: this client's enrolled key, where server and key holder have a `Directory`.
+        client_id: id of the client, 0 … 2^63 − 1.
+        context: non-empty bytes that name the round, the same for all parties.
+        signing_key: this client's enrolled key, if server and key holder have a `Directory`.
 
     Raises:
-        LocalProtocolError: an argument of the wrong kind.
+        LocalProtocolError: an argument has a wrong type.
 
     Example:
         >>> import numpy as np
@@ -124,20 +126,20 @@ class Client:
                 f"signing_key must be a SigningKey or sign like one, not {type(signing_key).__name__}"
             )
         self._signer = signing_key
-        self._unused = [True]  # popped once: two threads cannot both do it
+        self._unused = [True]  # popped once, so that two threads cannot both encrypt
 
     @property
     def keys(self) -> SecretContext | EncryptContext:
-        """The context it encrypts with."""
+        """The context that it encrypts with."""
         return self._keys
 
     @leaving_nothing
     def begin(self, vector: NDArray[np.int64]) -> Upload:
-        """Check a vector and start its upload: this client's only one.
+        """Check a vector and start its upload, the only one of this client.
 
         Raises:
-            CapacityError: a value out of range.
-            LocalProtocolError: no such vector, or a second call.
+            CapacityError: a value is out of range.
+            LocalProtocolError: the vector has another type or length, or this is a second call.
         """
         check_vector(vector, self._keys.params)
         try:
@@ -152,25 +154,25 @@ class Client:
 
     @leaving_nothing
     def signed(self, chunk: bytes) -> bytes:
-        """Put this client's signature under what `Upload.chunk` made, if it has a key of its own."""
+        """Add this client's signature to the result of `Upload.chunk`, if it has a key of its own."""
         chunk = octets("chunk", chunk)
         return chunk if self._signer is None else sign_as_client(chunk, self._signer)
 
     @leaving_nothing
     def encrypt(self, vector: NDArray[np.int64], *, copy: bool = True) -> Iterator[bytes]:
-        """Encrypt a vector, once; the chunks may be sent in any order, as they are made.
+        """Encrypt a vector, once; the chunks may be sent in any order, as they are created.
 
         Args:
             vector: int64[d], 1 ≤ d ≤ 2^32, magnitudes ≤ max_abs (residues with ring_bits).
-            copy: encrypt a copy; without, the caller leaves the vector alone until the last chunk
-                is made, and memory beyond it stays at some 10 MB for any length.
+            copy: whether to encrypt a copy. Without a copy, the caller must not modify the vector until the
+                last chunk exists, and additional memory stays at some 10 MB for any length.
 
         Returns:
             An iterator over `params.chunks(d)` chunks.
 
         Raises:
-            CapacityError: a value out of range.
-            LocalProtocolError: not such a vector, or a second call.
+            CapacityError: a value is out of range.
+            LocalProtocolError: the vector has another type or length, or this is a second call.
         """
         copied = flag("copy", copy) and is_int64_array(vector)
         own = vector.copy() if copied else vector

@@ -1,4 +1,4 @@
-"""Errors of the encrypted sum: one root, each class an address for one kind of trouble."""
+"""Errors of the encrypted sum: one root class, and one class for each kind of failure."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ __all__ = [
 
 
 class HeError(Exception):
-    """Root of every error that this package raises on purpose."""
+    """Base class of every error that this package raises on purpose."""
 
 
 class LocalProtocolError(HeError):
-    """The caller used an object at the wrong time, twice, or with an argument it must not have."""
+    """The caller used an object at the wrong time, twice, or with an invalid argument."""
 
 
 class RemoteProtocolError(HeError):
-    """A peer misbehaved; the message names it. The round can go on without it."""
+    """A peer misbehaved; the message names it. The round can continue without it."""
 
 
 class WireFormatError(HeError):
-    """Bytes that are no message of this package, or not in their one canonical form."""
+    """Bytes are no message of this package, or are not in canonical form."""
 
 
 class ContextMismatchError(HeError):
-    """A message made for another round, with other parameters, or under another key."""
+    """A message was made for another round, with other parameters, or under another key."""
 
 
 class AuthenticationError(HeError):
-    """A signature or a linear tag that does not hold: damage, or a forged message."""
+    """A signature or a linear tag is invalid: the message is damaged or forged."""
 
 
 class CapacityError(HeError):
-    """Values, or sums of them, that the chosen parameters cannot hold."""
+    """The chosen parameters cannot hold a value or a sum."""
 
 
 class UnsafeParametersError(HeError):
-    """Parameters below 128-bit security, or a key where no key may be."""
+    """Parameters have less than 128-bit security, or a key is where no key may be."""
 
 
 class InternalError(HeError):
-    """A call failed beneath this package's own checks: memory, SEAL, a signer, or a mistake of the package.
+    """A call failed below this package's own checks: memory, SEAL, a signer, or a mistake of the package.
 
-    The message names the exception's type and place; what the exception said is left out, since it may
+    The message names the exception's type and place; the text of the exception is left out, since it may
     hold secrets.
     """

@@ -1,4 +1,4 @@
-"""What must happen once: facts, and the place that remembers them beyond a process."""
+"""Facts that must be recorded once, and the interface of a journal that keeps them beyond a process."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["Journal"]
 
 
 class Journal(Protocol):
-    """Remembers facts for longer than an object or a process lives.
+    """Records facts for longer than an object or a process lives.
 
-    A `KeyHolder` writes "this round was opened" before it opens, and refuses when the fact is there
-    already. `fedavg.FileJournal` keeps facts in a file; a database does as well, if it keeps the promise
-    of `add`.
+    A `KeyHolder` records "this round was opened" before it opens, and refuses if the fact was recorded
+    before. `fedavg.FileJournal` keeps facts in a file; a database is suitable too, if it keeps the promise of
+    `add`.
     """
 
     def add(self, fact: bytes, /) -> bool:
@@ -22,8 +22,8 @@ class Journal(Protocol):
             fact: any bytes; equal bytes are the same fact.
 
         Returns:
-            True when the fact was not recorded before. It is then durable: no crash after the return may
-            lose it. Of several calls with one fact, at the same time or in other processes too, one
+            True if the fact was not recorded before. It is then durable: no crash after the return may lose
+            it. Of several calls with one fact, even at the same time or in other processes, exactly one
             returns True.
         """
         ...

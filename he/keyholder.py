@@ -1,4 +1,4 @@
-"""The key holder: opens one authentic sum of enough clients, once."""
+"""The key holder: opens one authentic sum of enough clients, and only once."""
 
 from __future__ import annotations
 
@@ -56,26 +56,26 @@ class SumResult:
 class KeyHolder:
     """Opens the sum of one round, after every check and at most once.
 
-    What it opens is exactly a sum of ciphertexts that clients of the group made for this round, one from
-    each contributor and all their chunks: the linear tag says so, and the server cannot make one. Two
-    sums of a round would show a client's input as their difference, so the second is refused, also
-    by another `KeyHolder` of the same `SecretContext`. A `journal` extends this over the end of the
-    process: key holders that share it, in any process, open a round once.
+    It opens only a sum of ciphertexts that clients of the group made for this round: one upload of each
+    contributor, with all its chunks. The linear tag proves this, and the server cannot create one. Two sums
+    of a round could have a client's input as their difference, so the second one is refused, even by another
+    `KeyHolder` of the same `SecretContext`. With a `journal` this holds beyond the end of the process: key
+    holders that share it, in any process, open a round once.
 
-    The round counts as opened from the moment before the sum is decrypted, also if it then turns out
-    that a client sent values out of range: whether an opening fails may depend on the inputs, so another
-    sum of the same inputs must not be tried.
+    The round counts as opened from the moment before the sum is decrypted, even if it then turns out that a
+    client sent values out of range. The reason is that the inputs may decide whether an opening fails, so
+    another sum of the same inputs must not be tried.
 
     Args:
         secret: the secret context.
-        min_clients: fewest contributors of a sum that is opened, at least 2.
-        context: non-empty bytes that name the round, the same at every party.
-        vector_length: integers in the sum, where it is known; a sum of another length stays closed.
-        enrolled: clients' own keys: each contributor must then have signed an upload of this round.
-        journal: where opened rounds are recorded, such as a `fedavg.FileJournal`.
+        min_clients: smallest number of contributors of a sum that is opened, at least 2.
+        context: non-empty bytes that name the round, the same for all parties.
+        vector_length: number of integers in the sum, if it is known; a sum of another length is not opened.
+        enrolled: the clients' own keys; each contributor must then have signed an upload of this round.
+        journal: record of opened rounds, such as a `fedavg.FileJournal`.
 
     Raises:
-        LocalProtocolError: an argument of the wrong type or out of range.
+        LocalProtocolError: an argument has the wrong type or is out of range.
     """
 
     __slots__ = ("_context", "_enrolled", "_journal", "_min_clients", "_secret", "_vector_length")
@@ -96,7 +96,7 @@ class KeyHolder:
                 f"only a SecretContext can open a sum, not {type(secret).__name__}"
             )
         self._secret = secret
-        # a sum of one is its input
+        # a sum of one vector is that vector
         self._min_clients = integer("min_clients", min_clients, 2, secret.params.n_clients)
         self._context = hash_context(context)
         self._vector_length = None if vector_length is None else check_length(vector_length)
@@ -115,16 +115,17 @@ class KeyHolder:
         """Verify a sum and open it.
 
         Args:
-            chunks: what `Server.result` gave, in its order.
+            chunks: the chunks of `Server.result`, in its order.
 
         Raises:
-            WireFormatError: not canonical, a chunk missing, repeated or out of order.
-            ContextMismatchError: made for another round, under other parameters or another key.
-            AuthenticationError: not the sum of what the named clients sent; or one of them is not
+            WireFormatError: a chunk is not canonical, missing, repeated or out of order.
+            ContextMismatchError: the sum was made for another round, under other parameters or another key.
+            AuthenticationError: it is not the sum of what the named clients sent; or one of them is not
                 enrolled, or signed no upload of this name.
-            RemoteProtocolError: too few or too many contributors, or another vector length than is
-                declared; after the round counts as opened: values that no honest client sends.
-            LocalProtocolError: a sum of this round was opened already; `chunks` are no chunks.
+            RemoteProtocolError: there are too few or too many contributors, or the vector length is not the
+                declared one; after the round counts as opened: the sum has values that no honest client
+                sends.
+            LocalProtocolError: a sum of this round was opened already, or `chunks` are no chunks.
         """
         sums: list[NDArray[np.uint64]] = []
         first: SumChunk | None = None
@@ -146,7 +147,7 @@ class KeyHolder:
         return self._open(first, sums)
 
     def _claim(self) -> None:
-        """Note that the round is being opened, in this process and then durably."""
+        """Record that the round is being opened, in this process and then durably."""
         self._secret.claim_opening(self._context)
         fact = b"he opened" + self._secret.public().fingerprint + self._context
         if self._journal is not None and not _recorded(self._journal, fact):
@@ -230,7 +231,7 @@ def _messages(chunks: object) -> Iterator[bytes]:
 
 
 def _recorded(journal: Journal, fact: bytes) -> bool:
-    """Whether a fact is new; nothing is opened unless that is durable."""
+    """Whether a fact is new; nothing is opened unless the record is durable."""
     try:
         new = journal.add(fact)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Encryption on several cores: spawned processes, since SEAL's binding holds the interpreter's lock."""
+"""Encryption on several cores, in spawned processes, since SEAL's binding holds the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["encrypt_chunks"]
 
 _MOST_PROCESSES = 1024
-_AHEAD = 2  # chunks in hand for each worker: what bounds the memory
+_AHEAD = 2  # unfinished chunks for each worker, which limits the memory
 
-_keys: list[SecretContext | EncryptContext] = []  # of a worker process, one
+_keys: list[SecretContext | EncryptContext] = []  # in a worker process, its one context
 
 
 @leaving_nothing
@@ -43,23 +43,24 @@ def encrypt_chunks(
 ) -> Iterator[bytes]:
     """Encrypt a vector as `Client.encrypt` does, in several processes.
 
-    Call it under `if __name__ == "__main__":` as everything that spawns processes. They get the exported
-    keys through their start-up pipe, and each slice of the vector when its turn comes. A client's own
-    signing key stays here.
+    Call it under `if __name__ == "__main__":`, like all code that spawns processes. The processes get the
+    exported keys through their start-up pipe, and each slice of the vector when its turn comes. A client's
+    own signing key stays in this process.
 
     Args:
         client: a client that has encrypted nothing yet.
-        vector: int64[d]; leave it alone until the last chunk is made.
-        processes: how many workers, at least 1. They pay in public-key mode, on idle cores, from some ten
+        vector: int64[d]; do not modify it until the last chunk exists.
+        processes: number of workers, at least 1. They help in public-key mode, on idle cores, from some ten
             million values on; docs/he.md has the figures.
-        progress: called with (chunks made, chunks in all) after each chunk.
+        progress: called with (finished chunks, all chunks) after each chunk.
 
     Returns:
         An iterator over the chunks, in order.
 
     Raises:
-        CapacityError: a value out of range.
-        LocalProtocolError: no such vector, no worker, a second call; while iterating, a worker died.
+        CapacityError: a value is out of range.
+        LocalProtocolError: the vector has another type or length, there is no worker, or this is a second
+            call; while iterating, a worker died.
     """
     check_type("client", client, Client)
     processes = integer("processes", processes, 1, _MOST_PROCESSES)

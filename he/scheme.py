@@ -1,4 +1,4 @@
-"""SEAL behind one door: keys, public-key encryption, products by the secret key; the only user of tenseal."""
+"""All use of SEAL, and of tenseal: keys, public-key encryption, and products by the secret key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Multiplier", "Products", "PublicEncryptor", "Ring", "the_ring"]
 
 _SEAL_ERRORS = (ValueError, RuntimeError)
-# BFV keeps ciphertexts as coefficients. Its plain modulus is never used: messages are added outside.
+# BFV keeps ciphertexts as coefficients. Its plain modulus is never used, since messages are added outside.
 _ANY_PLAIN_MODULUS = 65537
 
 
@@ -42,11 +42,11 @@ _T = TypeVar("_T", bound=_Loadable)
 
 
 class Ring:
-    """SEAL's context of Z_q[x]/(x^N + 1), without any key; every role can share it.
+    """SEAL's context of Z_q[x]/(x^N + 1), without any key; all roles can share it.
 
     Raises:
-        UnsafeParametersError: SEAL refuses the parameters at 128-bit security, or this SEAL lays out
-            its files in another way than the one known here.
+        UnsafeParametersError: SEAL refuses the parameters at 128-bit security, or this SEAL writes its files
+            in an unknown format.
     """
 
     def __init__(self) -> None:
@@ -66,31 +66,31 @@ class Ring:
             self._files = SealFiles(file_version(scratch.save(sealapi.Ciphertext())))
 
     def generate_key(self) -> NDArray[np.uint64]:
-        """A fresh secret key, uint64[N], in SEAL's form (values at the roots of x^N + 1)."""
+        """A new secret key, uint64[N], in SEAL's form (values at the roots of x^N + 1)."""
         generator = sealapi.KeyGenerator(self.context)
         secret_key = generator.secret_key()
-        values = secret_key.data()  # a view: generator and key must outlive it
+        values = secret_key.data()  # a view, so generator and key must outlive it
         return np.array([values[i] for i in range(DEGREE)], np.uint64)
 
     def public_key(self, secret_key: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """A public key to `secret_key`, uint64[2N]."""
+        """A public key for `secret_key`, uint64[2N]."""
         public_key = sealapi.PublicKey()
         loaded = self._load(sealapi.SecretKey(), self._plain_head(), secret_key)
         sealapi.KeyGenerator(self.context, loaded).create_public_key(public_key)
         return _words(public_key.data())
 
     def load_public_key(self, public_key: NDArray[np.uint64]) -> sealapi.PublicKey:
-        """Hand a public key, uint64[2N], back to SEAL."""
+        """Load a public key, uint64[2N], into SEAL."""
         return self._load(sealapi.PublicKey(), self._cipher_head(2, values=True), public_key)
 
     def load_plain(self, values: NDArray[np.uint64]) -> sealapi.Plaintext:
-        """A polynomial by its values at the roots of x^N + 1, uint64[N]."""
+        """Load a polynomial, given by its values at the roots of x^N + 1, uint64[N]."""
         return self._load(sealapi.Plaintext(), self._plain_head(), values)
 
     def load_polynomials(
         self, polynomials: NDArray[np.uint64], scratch: _Scratch, *, values: bool
     ) -> sealapi.Ciphertext:
-        """A SEAL ciphertext of 2 … 16 polynomials, uint64[c, N], given by values or coefficients."""
+        """Load a ciphertext of 2 … 16 polynomials, uint64[c, N], given by values or coefficients."""
         head = self._cipher_head(len(polynomials), values=values)
         return self._load(sealapi.Ciphertext(), head, polynomials, scratch)
 
@@ -115,7 +115,7 @@ class Ring:
 
 @lru_cache(maxsize=1)
 def the_ring() -> Ring:
-    """The ring, built once a process: it holds no key."""
+    """The ring, built once in a process; it holds no key."""
     return Ring()
 
 
@@ -124,7 +124,7 @@ class Multiplier(Secret):
 
     Args:
         ring: the ring.
-        secret_key: uint64[N], by its values at the roots of x^N + 1.
+        secret_key: uint64[N], given by its values at the roots of x^N + 1.
     """
 
     __slots__ = ("_key", "_ring")
@@ -140,7 +140,7 @@ class Multiplier(Secret):
 
     @contextmanager
     def products(self) -> Generator[Products]:
-        """Multiply several times through the same files, which are gone afterwards."""
+        """Multiply several times through the same files, which are deleted afterwards."""
         with _scratch_file() as inward, _scratch_file() as outward:
             yield Products(self._ring, self._key, inward, outward)
 
@@ -164,16 +164,16 @@ class Products(Secret):
 
         Args:
             polynomials: uint64[c, N], each word below q.
-            values: they are given by their values at the roots of x^N + 1, or else by coefficients.
+            values: whether they are given by their values at the roots of x^N + 1, or by coefficients.
 
         Returns:
             uint64[c, N] coefficients.
 
         Raises:
-            RemoteProtocolError: SEAL refuses, as it does when all polynomials are zero.
+            RemoteProtocolError: SEAL refuses the polynomials, for example if all are zero.
         """
         count = len(polynomials)
-        if count == 1:  # SEAL knows no ciphertext of one polynomial
+        if count == 1:  # SEAL has no ciphertext of one polynomial
             polynomials = np.concatenate((polynomials, polynomials))
         loaded = self._ring.load_polynomials(polynomials, self._inward, values=values)
         try:
@@ -200,7 +200,7 @@ class PublicEncryptor(Secret):
         self._seal = sealapi.Encryptor(ring.context, ring.load_public_key(public_key))
 
     def zeros(self, count: int) -> NDArray[np.uint64]:
-        """`count` fresh ciphertexts (c0, c1) of zero, uint64[2, count, N] coefficients."""
+        """`count` new ciphertexts (c0, c1) of zero, uint64[2, count, N] coefficients."""
         result = np.empty((2, count, DEGREE), np.uint64)
         with _scratch_file() as scratch:
             for index in range(count):
@@ -215,7 +215,7 @@ def _read_polynomials(
 ) -> NDArray[np.uint64]:
     """The words of a ciphertext, uint64[count, N], the caller's own."""
     content = stored_content(scratch.save(ciphertext))
-    if content is None:  # squeezed after all: slower, as right
+    if content is None:  # compressed after all: slower, but equally correct
         return _words(ciphertext).reshape(count, DEGREE)
     words = np.frombuffer(content, "<u8", offset=len(content) - 8 * DEGREE * count)
     return words.astype(np.uint64, copy=False).reshape(count, DEGREE)
@@ -234,7 +234,7 @@ class _Scratch:
         self._path = path
 
     def save(self, value: _Saved) -> bytes:
-        value.save(self._path)  # which truncates
+        value.save(self._path)  # this truncates the file
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return os.read(self._descriptor, os.fstat(self._descriptor).st_size)
 
@@ -249,9 +249,9 @@ class _Scratch:
 
 @contextmanager
 def _scratch_file() -> Generator[_Scratch]:
-    """SEAL saves and loads by path: give it an anonymous file in memory, or a private temporary one.
+    """A file for SEAL, which saves and loads by path: anonymous in memory, or temporary and private.
 
-    A new one for each use, so that threads never share it and no key outlives the call.
+    Each use gets a new file, so that threads never share one and no key outlives the call.
     """
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("he", os.MFD_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What every object that holds a key has in common: it prints nothing and cannot be pickled."""
+"""The common base of all objects that hold a key: they print no key and cannot be pickled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Secret", "SecretBytes"]
 
 
 class Secret:
-    """Base of the key-holding types; `copy` is refused along with `pickle`."""
+    """Base class of the types that hold keys; `copy` is refused as well as `pickle`."""
 
     __slots__ = ()
 

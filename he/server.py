@@ -1,4 +1,4 @@
-"""The server: adds ciphertexts that it cannot open, upload by whole upload."""
+"""The server: adds ciphertexts that it cannot open, one complete upload at a time."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = ["Server"]
 
 @dataclass(frozen=True, slots=True)
 class _Tagged:
-    """A chunk's ciphertexts, uint64[parts, c, N] below q, and their tags: only ever added together."""
+    """A chunk's ciphertexts, uint64[parts, c, N] below q, with their tags; they are only added together."""
 
     parts: NDArray[np.uint64]
     tags: tuple[int, ...]
 
     def add(self, other: _Tagged) -> _Tagged:
-        """Add in place; what is returned takes over the array."""
+        """Add in place; the result takes over the array."""
         total = self.parts
         total += other.parts
         tags = ((left + right) % MODULUS for left, right in zip(self.tags, other.tags, strict=True))
@@ -48,7 +48,7 @@ class _Partial:
 
     name: UploadName
     chunks: dict[int, _Tagged] = field(default_factory=dict[int, _Tagged])
-    proofs: list[Proof] = field(default_factory=list[Proof])  # of chunk 0, of enrolled clients
+    proofs: list[Proof] = field(default_factory=list[Proof])  # of chunk 0, if clients are enrolled
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class _Sum:
     proofs: dict[int, Proof] = field(default_factory=dict[int, Proof])
 
     def add(self, partial: _Partial, chunks: dict[int, _Tagged]) -> None:
-        """Add a complete upload in place: nothing can be refused any more."""
+        """Add a complete upload in place; no check can fail any more."""
         fresh = [chunks[index] for index in range(len(chunks))]
         if self.totals:
             fresh = [total.add(chunk) for total, chunk in zip(self.totals, fresh, strict=True)]
@@ -72,25 +72,25 @@ class _Sum:
 
 
 class Server:
-    """Collects uploads and adds them. It holds no secret and takes none.
+    """Collects uploads and adds them. It holds no secret and accepts none.
 
-    A client counts when all its chunks have arrived, and not before: a broken-off upload never touches
-    the sum. A refused chunk changes nothing. Several threads may call one server.
+    A client counts only when all its chunks have arrived: an interrupted upload never enters the sum. A
+    refused chunk changes nothing. Several threads may call one server.
 
-    All vectors of a sum have one length. Declare it: a client that sends another length is then refused
-    by name, whenever it sends. Without `vector_length` no client's length has precedence either: uploads
-    are added apart by length, and the sum is that of the length that most clients sent; `outvoted` names
-    the others.
+    All vectors of a sum have one length. Declare it: a client that sends another length is then refused by
+    name, whenever it sends. Without `vector_length`, no client's length has precedence: uploads are added
+    separately by length, and the sum is that of the length that most clients sent. `outvoted` names the
+    other clients.
 
     Args:
-        public: the public context, exactly; anything that holds a key is refused.
-        context: non-empty bytes that name the round, the same at every party.
-        vector_length: integers in each vector, 1 … 2^32.
-        enrolled: clients' own keys: each then signs with its own, and nobody else is let in.
+        public: the public context; an object that holds a key is refused.
+        context: non-empty bytes that name the round, the same for all parties.
+        vector_length: number of integers in each vector, 1 … 2^32.
+        enrolled: the clients' own keys; each client then signs with its own, and other clients are refused.
 
     Raises:
         UnsafeParametersError: `public` is no `PublicContext`.
-        LocalProtocolError: another argument of the wrong type or out of range.
+        LocalProtocolError: another argument has the wrong type or is out of range.
 
     Example:
         >>> import numpy as np
@@ -134,8 +134,8 @@ class Server:
         self._vector_length = None if vector_length is None else check_length(vector_length)
         self._enrolled = None if enrolled is None else check_type("enrolled", enrolled, Directory)
         self._partial: dict[int, _Partial] = {}
-        self._sums: dict[int, _Sum] = {}  # by vector length; one where it is declared
-        self._whole: set[int] = set()  # clients with a complete upload, of whatever length
+        self._sums: dict[int, _Sum] = {}  # by vector length; a single one if the length is declared
+        self._whole: set[int] = set()  # clients with a complete upload, of any length
         self._closed = False
         self._lock = Lock()
 
@@ -147,9 +147,9 @@ class Server:
 
     @property
     def outvoted(self) -> Mapping[int, int]:
-        """Clients whose complete uploads are not in the sum, as most others sent another length.
+        """Clients whose complete uploads are not in the sum, because most others sent another length.
 
-        Client id to its vector's length; always empty where `vector_length` is declared.
+        Client id to the length of its vector; always empty if `vector_length` is declared.
         """
         leading = self._leading()
         return {
@@ -163,17 +163,19 @@ class Server:
         """Take one chunk of a client's upload, in any order.
 
         Args:
-            client_id: who sent it, as the transport knows.
-            chunk: what `Client.encrypt` made.
+            client_id: the sender, as the transport knows it.
+            chunk: a chunk from `Client.encrypt`.
 
         Raises:
-            WireFormatError: no canonical chunk.
-            ContextMismatchError: made for another round, under other parameters or another key.
-            AuthenticationError: damaged, or not signed by the group; with a directory, by this client.
-            RemoteProtocolError: another client's chunk, a duplicate, a second upload, chunks of two
-                uploads, another vector length than is declared.
-            CapacityError: more clients than the parameters allow.
-            LocalProtocolError: the sum was taken already; no client's number, or no bytes.
+            WireFormatError: the bytes are no canonical chunk.
+            ContextMismatchError: the chunk was made for another round, under other parameters or another key.
+            AuthenticationError: it is damaged, or not signed by the group, or, with a directory, by this
+                client.
+            RemoteProtocolError: it is another client's chunk, a duplicate, part of a second upload or of a
+                mixture of two, or has another vector length than declared.
+            CapacityError: there are more clients than the parameters allow.
+            LocalProtocolError: the sum was taken already, the id is no client's number, or the chunk no
+                bytes.
         """
         client_id = check_client_id(client_id)
         chunk = octets("chunk", chunk)
@@ -208,17 +210,17 @@ class Server:
             self._partial[client_id] = partial
 
     def drop(self, client_id: int) -> None:
-        """Discard what a client sent of an upload that is not complete; a complete one stays."""
+        """Discard a client's incomplete upload; a complete upload stays."""
         client_id = check_client_id(client_id)
         with self._lock:
             self._partial.pop(client_id, None)
 
     def result(self) -> Iterator[bytes]:
-        """Close the sum and hand it out, as chunks for the key holder.
+        """Close the sum and return it, as chunks for the key holder.
 
         Raises:
-            LocalProtocolError: no upload is complete; or, where no vector length is declared, no length
-                was sent by most clients.
+            LocalProtocolError: no upload is complete; or no vector length is declared, and no length was sent
+                by most clients.
         """
         with self._lock:
             if not self._sums:
@@ -235,7 +237,7 @@ class Server:
         return self._chunks(leading)
 
     def _leading(self) -> _Sum | None:
-        """The sum of the length that most clients sent, if one length is ahead."""
+        """The sum of the length that most clients sent, if one length leads."""
         ranked = sorted(self._sums.values(), key=lambda one: len(one.names), reverse=True)
         if not ranked or (len(ranked) > 1 and len(ranked[0].names) == len(ranked[1].names)):
             return None
@@ -259,7 +261,7 @@ class Server:
         return _Tagged(restored.reshape(params.parts, -1, DEGREE), upload.tags)
 
     def _check_sender(self, client_id: int, upload: UploadChunk) -> None:
-        """Refuse who may not contribute (more)."""
+        """Refuse a client that may not contribute, or not again."""
         if upload.name.client_id != client_id:
             raise RemoteProtocolError(
                 f"client {client_id} sent a chunk of client {upload.name.client_id}"

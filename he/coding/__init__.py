@@ -1,1 +1,1 @@
-"""Coding: integers to slots to polynomials to words, and back; no key."""
+"""Coding: integers to slots to polynomials to words, and back, without any key."""

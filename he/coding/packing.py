@@ -1,4 +1,4 @@
-"""Integers ↔ slots: several balanced digits to one slot, or several slots to one integer, without carries."""
+"""Integers ↔ slots: several balanced digits in one slot, or one integer in several slots, without carries."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ def check_vector(vector: NDArray[np.int64], params: Params) -> None:
         params: the parameters of the sum.
 
     Raises:
-        LocalProtocolError: not an int64 vector of such a length; a masked array or another subclass.
-        CapacityError: a value out of range.
+        LocalProtocolError: the value is no int64 vector of such a length, or is a subclass such as a masked
+            array.
+        CapacityError: a value is out of range.
     """
     if not is_int64_array(vector):
         raise LocalProtocolError(
@@ -53,8 +54,8 @@ def check_vector(vector: NDArray[np.int64], params: Params) -> None:
 def pack(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
     """Pack integers into the slots of as many ciphertexts as they need.
 
-    Slot s of a ciphertext holds Σ_j digit[j·slots + s] · radix^j, where the digits are the ciphertext's
-    integers, or their lowest limbs, then the next ones; what is missing at the end counts as zero.
+    Slot s of a ciphertext holds Σ_j digit[j·slots + s] · radix^j. The digits are the ciphertext's integers,
+    or their lowest limbs, then the next ones; missing digits at the end count as zero.
 
     Args:
         values: int64[m].
@@ -76,7 +77,9 @@ def pack(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
 def _join(rows: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
     """Slots from their fields, int64[ciphertexts, fields, slots]."""
     packed = rows[:, -1].copy()
-    for field in range(params.fields - 2, -1, -1):  # Horner, over fields, never over coordinates
+    for field in range(
+        params.fields - 2, -1, -1
+    ):  # Horner's rule, over fields and not over coordinates
         packed *= params.radix
         packed += rows[:, field]
     return packed
@@ -88,14 +91,14 @@ def unpack(packed: NDArray[np.int64], params: Params, *, contributors: int) -> N
     Args:
         packed: int64[ciphertexts, slots].
         params: the parameters of the sum.
-        contributors: how many inputs were added, for the bound on each integer.
+        contributors: number of inputs that were added, for the bound on each integer.
 
     Returns:
         int64[ciphertexts · params.values_per_ciphertext]; with `params.ring_bits` reduced modulo
         2^ring_bits and centred.
 
     Raises:
-        RemoteProtocolError: a value that no sum of honest inputs can reach.
+        RemoteProtocolError: no sum of honest inputs can have such a value.
     """
     layout = params.layout
     count = packed.shape[0]
@@ -108,7 +111,7 @@ def unpack(packed: NDArray[np.int64], params: Params, *, contributors: int) -> N
         _check_range(packed, -bound, bound)
         _split_digits(packed + bound, rows, params)
         limit = contributors * layout.limb_bound
-        full = contributors == params.n_clients  # then a digit below the top one can be no larger
+        full = contributors == params.n_clients  # if so, no digit below the top one can be larger
         _check_range(rows[:, -1] if full else rows, -limit, limit)
     digits = rows.reshape(count, -1)
     size = params.values_per_ciphertext
@@ -126,15 +129,16 @@ def unpack(packed: NDArray[np.int64], params: Params, *, contributors: int) -> N
 
 
 def clear_padding(packed: NDArray[np.int64], params: Params, integers: int) -> None:
-    """Set to zero, in place, what opened slots hold behind the integers of the sum.
+    """Set to zero, in place, the contents of opened slots behind the integers of the sum.
 
-    A client can fill the end of its last ciphertext. That part belongs to no coordinate, so it must
-    neither be read nor fail the sum.
+    A client can fill the end of its last ciphertext. That part belongs to no coordinate, so it must neither
+    be read nor make the sum fail.
 
     Args:
-        packed: int64[ciphertexts, slots] of consecutive ciphertexts, as `decode` gives them.
+        packed: int64[ciphertexts, slots] of consecutive ciphertexts, from `decode`.
         params: the parameters of the sum.
-        integers: how many integers of the sum begin with these ciphertexts; more than they hold is fine.
+        integers: number of the sum's integers that begin with these ciphertexts; it may exceed what they
+            hold.
     """
     size, layout = params.values_per_ciphertext, params.layout
     whole, rest = divmod(max(0, integers), size)

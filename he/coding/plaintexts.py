@@ -24,7 +24,7 @@ def encode(slots: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
     """Put slots into polynomials.
 
     Args:
-        slots: int64[c, N], as `pack` makes them.
+        slots: int64[c, N], from `pack`.
         params: the parameters of the sum.
 
     Returns:
@@ -49,24 +49,24 @@ def decode(phase: NDArray[np.int64], params: Params, *, contributors: int) -> ND
     Args:
         phase: int64[c, N], c0 + c1·s centred modulo q.
         params: the parameters of the sum.
-        contributors: ciphertexts in the sum, for the bound on the noise.
+        contributors: number of ciphertexts in the sum, for the bound on the noise.
 
     Returns:
         int64[c, N] slots; centred modulo t under BFV.
 
     Raises:
-        RemoteProtocolError: more noise than that many honest ciphertexts carry.
+        RemoteProtocolError: there is more noise than that many honest ciphertexts carry.
     """
     if params.scheme == "ckks":
         return _decode_embedding(phase, params)
     modulus = params.plain_modulus
     scaled = phase * (modulus / MODULUS)
     slots = np.rint(scaled, out=scaled).astype(np.int64)
-    # exact in 64 bits: t·phase − m·q is below 2q, though both products wrap
+    # Exact in 64 bits: t·phase − m·q is below 2q, although both products wrap.
     residue = phase * modulus
     residue -= slots * MODULUS
     bound = contributors * int(params.layout.noise) * modulus
-    if _beyond(residue, -bound, bound):  # doubles may round to a neighbour
+    if _beyond(residue, -bound, bound):  # double precision may have rounded to a neighbour
         step = (residue > MODULUS // 2).astype(np.int64) - (residue < -(MODULUS // 2))
         slots += step
         residue -= step * MODULUS

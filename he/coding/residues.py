@@ -1,6 +1,6 @@
-"""Residues modulo q, in place and in bands that stay in the processor's cache.
+"""Residues modulo q, computed in place and in bands that stay in the processor's cache.
 
-A fresh array of half a megabyte costs more in page faults than a pass over it; so nothing here makes one.
+A new array of half a megabyte costs more in page faults than a pass over it, so no function here creates one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["BAND", "bands", "centre", "fold", "reduce"]
 
 BAND = 4
-"""Polynomials of a band: 128 kB in 64-bit words."""
+"""Number of polynomials in a band: 128 kB in 64-bit words."""
 
 _Q = np.uint64(MODULUS)
 _HALF = np.uint64(MODULUS // 2)
@@ -40,7 +40,7 @@ def bands(count: int) -> Iterator[slice]:
 
 
 def reduce(words: NDArray[np.uint64], *, below: int = 3) -> NDArray[np.uint64]:
-    """Words below `below`·q, modulo q, in place: what is below q wraps when q is taken off, and is kept.
+    """Reduce words below `below`·q modulo q, in place; a subtraction of q that wraps is not taken.
 
     Args:
         words: uint64 of any shape, contiguous.
@@ -61,7 +61,7 @@ def reduce(words: NDArray[np.uint64], *, below: int = 3) -> NDArray[np.uint64]:
 
 
 def fold(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Any words modulo q, in place: the four bits above the lowest 60 count 2^60 ≡ 16,383 each.
+    """Reduce any words modulo q, in place: the four bits above the lowest 60 count 2^60 ≡ 16,383 each.
 
     Example:
         >>> fold(np.array([5, MODULUS + 5, 2**64 - 1], np.uint64)).tolist()
@@ -75,7 +75,7 @@ def fold(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def centre(words: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Words below 2q, modulo q and centred, in place: −(q − 1)/2 … (q − 1)/2.
+    """Reduce words below 2q modulo q and centre them, in place: −(q − 1)/2 … (q − 1)/2.
 
     Example:
         >>> centre(np.array([3, MODULUS - 3, 2 * MODULUS - 4], np.uint64)).tolist()

@@ -1,8 +1,8 @@
 """SEAL's files, written and read here.
 
-SEAL compresses its files with zstd and heads them with fields that a receiver would have to trust.
-Nothing of that travels. A body on the wire is words alone, in one canonical form; the header that SEAL's
-loader wants is written here by whoever loads.
+SEAL compresses its files with zstd, and their headers have fields that a receiver would have to trust. None
+of that is sent. A body in a message consists of words only, in one canonical form; the loading party itself
+writes the header that SEAL's loader needs.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _ZSTD_SIZE_BYTES = (0, 2, 4, 8)
 
 @dataclass(frozen=True, slots=True)
 class SealFiles:
-    """Writes SEAL's files, uncompressed, for the version of SEAL that is to read them.
+    """Writes SEAL's files, uncompressed, for the version of SEAL that reads them.
 
     Args:
-        version: two bytes, major and minor, as `file_version` finds them in a file of that SEAL.
+        version: two bytes, major and minor, which `file_version` finds in a file of that SEAL.
     """
 
     version: bytes
@@ -47,7 +47,7 @@ class SealFiles:
             )
 
     def file(self, *content: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
-        """A file with stored content, in pieces that are to be written one after the other."""
+        """A file with stored content, in pieces to be written one after the other."""
         size = _HEADER.size + sum(len(piece) for piece in content)
         return _HEADER.pack(_MAGIC, _HEADER.size, self.version, _STORED, 0, size), *content
 
@@ -63,10 +63,10 @@ def file_version(saved: bytes) -> bytes:
 
 
 def stored_content(saved: bytes) -> bytearray | None:
-    """The content of a file that SEAL saved; None if zstd did squeeze it.
+    """The content of a file that SEAL saved; None if zstd compressed it.
 
-    60-bit coefficients hold 7.89 bits of entropy a byte; zstd keeps a block as it is unless it saves
-    1/64, which that is not. So the content is there verbatim, split in zstd's stored blocks.
+    60-bit coefficients hold 7.89 bits of entropy a byte, and zstd stores a block unchanged unless compression
+    saves 1/64. So the content is there verbatim, split into zstd's stored blocks.
     """
     _, _, _, mode, _, size = _HEADER.unpack_from(saved)
     if size != len(saved):

@@ -1,4 +1,4 @@
-"""Words on the wire: coefficients of 32 to 60 bits, as planes of bytes in one canonical form."""
+"""Words in messages: coefficients of 32 to 60 bits, as planes of bytes in one canonical form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOW_NIBBLE = 15
 
 
 def body_bytes(ciphertexts: int, *, parts: int, bits: int) -> int:
-    """Bytes of `parts` polynomials for each of some ciphertexts, in words of `bits` bits."""
+    """Number of bytes of `parts` polynomials for each ciphertext, in words of `bits` bits."""
     return parts * ciphertexts * DEGREE * bits // 8
 
 
@@ -48,17 +48,17 @@ def pack_words(words: NDArray[np.uint64], bits: int) -> bytes:
 
 
 def unpack_words(data: bytes | memoryview, bits: int) -> NDArray[np.uint64]:
-    """Read what `pack_words` wrote.
+    """Decode the bytes of `pack_words`.
 
     Args:
         data: a multiple of bits/4 bytes.
-        bits: bits of a word.
+        bits: number of bits of a word.
 
     Returns:
         uint64[8·len(data)/bits].
 
     Raises:
-        WireFormatError: a word of 60 bits is q or more.
+        WireFormatError: a word of 60 bits is not below q.
     """
     size = 8 * len(data) // bits
     stored = np.zeros(size, "<u8")
@@ -80,7 +80,7 @@ def unpack_words(data: bytes | memoryview, bits: int) -> NDArray[np.uint64]:
 
 
 def _part(stored: NDArray[np.uint64], width: int, shift: int) -> NDArray[np.unsignedinteger]:
-    """A view of `width` bits of each little-endian word, from bit `shift` on."""
+    """A view of `width` bits of each little-endian word, starting at bit `shift`."""
     return stored.view(f"<u{width // 8}")[shift // width :: 64 // width]
 
 
@@ -101,7 +101,7 @@ def drop_low_bits(words: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
 
 
 def restore_low_bits(words: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
-    """Words below q from their high bits: off by at most half a unit of what was dropped.
+    """Words below q from their high bits; the error is at most half a unit of the dropped bits.
 
     Example:
         >>> restore_low_bits(drop_low_bits(np.array([1000], np.uint64), 52), 52).tolist()

@@ -1,1 +1,1 @@
-"""Keys and what is done with them: contexts, enrolled keys, Ring-LWE, key streams, linear tags."""
+"""Keys and their use: contexts, enrolled keys, Ring-LWE, key streams, linear tags."""

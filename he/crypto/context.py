@@ -1,4 +1,4 @@
-"""Who holds which key: the secret context, the encrypting one, and the server's public one."""
+"""The keys of each role: the secret context, the encrypting context, and the server's public context."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ _PUBLIC = struct.Struct("<4s19s32s16s")
 _PUBLIC_MAGIC = b"HEV2"
 _SECRET_MAGIC = b"HEK2"
 _ENCRYPT_MAGIC = b"HEE2"
-_LAST = 1 << 32  # number of a ciphertext in its upload, at most
-_RUN = range(1, BLOCK + 1)  # ciphertexts at a time
+_LAST = 1 << 32  # largest number of a ciphertext in its upload
+_RUN = range(1, BLOCK + 1)  # number of ciphertexts at a time
 
 
 def hash_context(context: bytes) -> bytes:
-    """32 bytes that stand for a round's context on the wire.
+    """32 bytes that represent a round's context in messages.
 
     Raises:
-        LocalProtocolError: no bytes, or none at all.
+        LocalProtocolError: the context is not bytes, or is empty.
     """
     if not isinstance(context, bytes) or not context:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         raise LocalProtocolError("context must be non-empty bytes that name this round")
@@ -59,14 +59,14 @@ def hash_context(context: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class PublicContext:
-    """All that the server needs: parameters and the key that verifies uploads. No secret is in it.
+    """Everything that the server needs: parameters, and the key that verifies uploads. It has no secret.
 
     Args:
         params: the parameters of the sum.
         verify_key: 32 bytes, the Ed25519 public key of the group.
 
     Attributes:
-        fingerprint: 16 bytes over parameters and key, carried by every message.
+        fingerprint: 16 bytes over parameters and key, which every message carries.
 
     Example:
         >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100))
@@ -91,7 +91,7 @@ class PublicContext:
         """Check that a member of the group signed `message`.
 
         Raises:
-            AuthenticationError: it did not.
+            AuthenticationError: the signature is invalid.
         """
         try:
             key = Ed25519PublicKey.from_public_bytes(self.verify_key)
@@ -102,17 +102,17 @@ class PublicContext:
             ) from error
 
     def to_bytes(self) -> bytes:
-        """Canonical form, 71 bytes."""
+        """Encode in canonical form, 71 bytes."""
         return _PUBLIC.pack(
             _PUBLIC_MAGIC, self.params.to_bytes(), self.verify_key, self.fingerprint
         )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PublicContext:
-        """Read the canonical form; a key beside it would not fit.
+        """Decode the canonical form, which has no room for a secret key.
 
         Raises:
-            WireFormatError: these bytes are no public context.
+            WireFormatError: the bytes are no public context.
         """
         data = octets("a public context", data)
         if len(data) != _PUBLIC.size:
@@ -141,7 +141,7 @@ class _Group(Secret):
 
 
 class _Member(Secret):
-    """What `Client` needs of a context: to encrypt, to tag, to sign."""
+    """The part of a context that `Client` needs: to encrypt, to tag and to sign."""
 
     __slots__ = ("_encryptor", "_group", "params")
 
@@ -151,7 +151,7 @@ class _Member(Secret):
         self._encryptor = encryptor
 
     def public(self) -> PublicContext:
-        """The server's context: no secret is in it."""
+        """The server's context, which has no secret."""
         return self._group.public
 
     @property
@@ -163,7 +163,7 @@ class _Member(Secret):
     def encrypt(
         self, polynomials: NDArray[np.int64], nonce: bytes, first: int
     ) -> NDArray[np.uint64]:
-        """Encrypt int64[c, N] polynomials with fresh randomness; see `he.crypto.rlwe`."""
+        """Encrypt int64[c, N] polynomials with new randomness; see `he.crypto.rlwe`."""
         check_array("polynomials", polynomials, np.int64, _RUN, DEGREE)
         number = integer("first", first, 0, _LAST)
         return self._encryptor.encrypt(polynomials, check_nonce(nonce), number)
@@ -175,11 +175,11 @@ class _Member(Secret):
 
 
 class SecretContext(_Member):
-    """The secret key and what is derived from it: for the key holder, and in symmetric mode for clients.
+    """The secret key and everything derived from it: for the key holder, and in symmetric mode for clients.
 
-    In symmetric mode every client holds this: uploads are half the size, and the server together with
-    any one client reads every upload, as does a client that taps the wire. The latter is what
-    `encryptor()` takes away.
+    In symmetric mode every client holds this context and uploads have half the size. But the server together
+    with any one client can read every upload, and so can a client that reads the network. `encryptor()`
+    prevents the latter.
 
     Example:
         >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100))
@@ -199,7 +199,9 @@ class SecretContext(_Member):
         material = secret_key.astype("<u8", copy=False).tobytes()
         seeds = [_derive(material, params, label) for label in (b"sign", b"tag")]
         encryptor: Encryptor = SymmetricEncryptor(secret_key)
-        if params.public_key:  # the parameters' one form of ciphertext, whoever encrypts
+        if (
+            params.public_key
+        ):  # one form of ciphertext for these parameters, for every encrypting party
             encryptor = PublicKeyEncryptor(the_ring().public_key(secret_key))
         super().__init__(params, _Group(params, *seeds), encryptor)
         self._decryptor = Decryptor(secret_key)
@@ -212,14 +214,14 @@ class SecretContext(_Member):
         """Draw a key from the operating system's randomness.
 
         Raises:
-            LocalProtocolError: `params` are no `Params`.
+            LocalProtocolError: `params` is no `Params`.
         """
         check_type("params", params, Params)
         return cls(params, the_ring().generate_key())
 
     @leaving_nothing
     def encryptor(self) -> EncryptContext:
-        """A context for clients that must not decrypt: the public key in place of the secret one.
+        """A context for clients that must not decrypt: it has the public key in place of the secret key.
 
         Raises:
             UnsafeParametersError: the parameters leave no room for public-key noise.
@@ -234,21 +236,21 @@ class SecretContext(_Member):
 
     @leaving_nothing
     def export_secret_key(self) -> bytes:
-        """The secret key, for storage and for other processes. Whoever has it reads every upload."""
+        """The secret key, for storage and for other processes; a party that has it can read every upload."""
         return _seal(_SECRET_MAGIC, self.params, _octets(self._secret_key))
 
     def export(self) -> bytes:
-        """What a client's process needs: the secret key."""
+        """The keys that a client's process needs, which include the secret key."""
         return self.export_secret_key()
 
     @classmethod
     @leaving_nothing
     def from_secret_key(cls, params: Params, data: bytes) -> SecretContext:
-        """Rebuild the context from `export_secret_key()`, with the parameters it was made for.
+        """Rebuild the context from `export_secret_key()`, with the parameters of that key.
 
         Raises:
-            WireFormatError: these bytes are no exported key.
-            ContextMismatchError: a key for other parameters.
+            WireFormatError: the bytes are no exported key.
+            ContextMismatchError: the key is for other parameters.
         """
         return cls(params, _words(_unseal(_SECRET_MAGIC, params, data, 8 * DEGREE)))
 
@@ -266,7 +268,7 @@ class SecretContext(_Member):
         return self._decryptor.phases(check_nonces(nonces))
 
     def claim_opening(self, context_hash: bytes) -> None:
-        """Note that this round's sum is being opened: two sums of one round would give a difference.
+        """Record that this round's sum is being opened, since two sums of one round would give a difference.
 
         Raises:
             LocalProtocolError: a sum of this round was opened already.
@@ -274,7 +276,7 @@ class SecretContext(_Member):
         context_hash = octets("context_hash", context_hash)
         if (
             self._opened.setdefault(context_hash, claim := object()) is not claim
-        ):  # one step for threads
+        ):  # one atomic step, for threads
             raise LocalProtocolError(
                 "a sum of this round was opened already; a second one is refused"
             )
@@ -283,12 +285,12 @@ class SecretContext(_Member):
 class EncryptContext(_Member):
     """Public-key mode: clients encrypt and tag, and cannot decrypt one another's uploads.
 
-    It is secret all the same, since it holds the group's signing and tag keys. Tags need a secret that
-    the server lacks, and a client that hands it over undoes them; enrolled keys (`he.crypto.enrolment`)
-    say who sent, and neither they nor adding up at the key holder would show that a member's own
-    ciphertext is well formed: one with a chosen c1 opens to the key. So a dishonest server must not be
-    helped by a client, as in symmetric mode. What is gained: a client, or the server with a client that
-    only looks, learns nothing from the uploads of others.
+    It is secret nevertheless, since it holds the group's signing and tag keys. Tags need a secret that the
+    server lacks, and a client that gives it to the server defeats them. Enrolled keys (`he.crypto.enrolment`)
+    prove the sender. But neither they, nor an addition at the key holder, would show that a member's own
+    ciphertext is well formed: a ciphertext with a chosen c1 opens to the key. So, as in symmetric mode, no
+    client may help a dishonest server. The advantage of this mode: a client, or the server together with a
+    client that only looks, learns nothing from the uploads of others.
 
     Example:
         >>> params = Params.for_sum(3, max_abs=100, public_key=True)
@@ -307,11 +309,11 @@ class EncryptContext(_Member):
 
     @leaving_nothing
     def export_encryption_keys(self) -> bytes:
-        """This context, for a client in another process; not for the server."""
+        """This context, for a client in another process; do not give it to the server."""
         return _seal(_ENCRYPT_MAGIC, self.params, self._group.seeds + _octets(self._public_key))
 
     def export(self) -> bytes:
-        """What a client's process needs: no secret key."""
+        """The keys that a client's process needs, which do not include the secret key."""
         return self.export_encryption_keys()
 
     @classmethod
@@ -320,8 +322,8 @@ class EncryptContext(_Member):
         """Rebuild the context from `export_encryption_keys()`.
 
         Raises:
-            WireFormatError: these bytes are no exported keys.
-            ContextMismatchError: keys for other parameters.
+            WireFormatError: the bytes are no exported keys.
+            ContextMismatchError: the keys are for other parameters.
         """
         content = _unseal(_ENCRYPT_MAGIC, params, data, 64 + 16 * DEGREE)
         group = _Group(params, content[:32], content[32:64])
@@ -330,11 +332,11 @@ class EncryptContext(_Member):
 
 @leaving_nothing
 def read_exported(params: Params, data: bytes) -> SecretContext | EncryptContext:
-    """Rebuild either context from what its `export()` gave.
+    """Rebuild either context from the bytes of its `export()`.
 
     Raises:
-        WireFormatError: these bytes are no exported keys.
-        ContextMismatchError: keys for other parameters.
+        WireFormatError: the bytes are no exported keys.
+        ContextMismatchError: the keys are for other parameters.
     """
     if octets("exported keys", data)[:4] == _ENCRYPT_MAGIC:
         return EncryptContext.from_encryption_keys(params, data)
@@ -342,7 +344,7 @@ def read_exported(params: Params, data: bytes) -> SecretContext | EncryptContext
 
 
 def _digest(message: bytes) -> bytes:
-    """What is signed: Ed25519 reads its message twice, at half SHA-256's speed."""
+    """The bytes that are signed: a hash, since Ed25519 reads its message twice, at half SHA-256's speed."""
     return hashlib.sha256(b"he upload chunk" + message).digest()
 
 
@@ -352,7 +354,7 @@ def _derive(material: bytes, params: Params, label: bytes) -> bytes:
 
 
 def _check_key(key: object, size: int) -> None:
-    """Raises LocalProtocolError: no uint64[size] of words below q. The key itself is in no message."""
+    """Raise LocalProtocolError unless a key is uint64[size] with words below q; the message has no key."""
     if type(key) is not np.ndarray or key.dtype != np.uint64 or key.shape != (size,):
         raise LocalProtocolError(
             f"a key is a numpy array of {size} uint64; use SecretContext.generate(params), or what "
@@ -379,7 +381,7 @@ def _seal(magic: bytes, params: Params, content: bytes) -> bytes:
 
 
 def _unseal(magic: bytes, params: Params, data: bytes, size: int) -> bytes:
-    """The content of exported keys, whole: the checksum is against damage, not against forgery."""
+    """The complete content of exported keys; the checksum detects damage, but not forgery."""
     check_type("params", params, Params)
     data = octets("exported keys", data)
     if len(data) != 20 + size + 32 or data[:4] != magic:

@@ -1,9 +1,10 @@
 """Clients' own signing keys, and the directory of those that are enrolled.
 
-The group's key says that some member made a chunk; an enrolled key says which one. Two things follow. No
-client can send in another's name, whatever the transport believes, and a bad chunk has a culprit. And the
-key holder counts only clients that did sign an upload of the round: a server cannot name others, even
-with a client's help. What does not follow is in `EncryptContext`: contents still rest on the group's tags.
+The group's key proves that some member made a chunk; an enrolled key proves which member. Two things follow.
+No client can send in another client's name, even if the transport confuses them, and a bad chunk has a
+culprit. And the key holder counts only clients that signed an upload of the round: a server cannot name
+others, even with a client's help. `EncryptContext` states what does not follow: contents are still protected
+only by the group's tags.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ _KEY_BYTES = 32
 _FIELD = 2**255 - 19
 _ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _LOW_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
-"""y of every point of order 1, 2, 4 or 8 on edwards25519: keys under which anyone can sign."""
+"""The y of every point of order 1, 2, 4 or 8 on edwards25519: keys under which anyone can sign."""
 
 
 class Signer(Protocol):
-    """A client's Ed25519 key: `SigningKey`, or whatever else signs as it does."""
+    """A client's Ed25519 key: `SigningKey`, or another object with the same methods."""
 
     @property
     def public(self) -> bytes:
@@ -73,10 +74,10 @@ class SigningKey(Secret):
     @classmethod
     @leaving_nothing
     def from_private_bytes(cls, data: bytes) -> SigningKey:
-        """Restore what `private_bytes` exported.
+        """Restore a key from the bytes of `private_bytes`.
 
         Raises:
-            LocalProtocolError: not 32 bytes.
+            LocalProtocolError: there are not 32 bytes.
         """
         data = octets("a signing key", data)
         if len(data) != _KEY_BYTES:
@@ -84,7 +85,7 @@ class SigningKey(Secret):
         return cls(Ed25519PrivateKey.from_private_bytes(data))
 
     def private_bytes(self) -> bytes:
-        """The key itself: whoever has it can send as this client."""
+        """The key itself; a party that has it can send as this client."""
         return self._key.private_bytes_raw()
 
     @leaving_nothing
@@ -95,11 +96,11 @@ class SigningKey(Secret):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What shows a key holder that a client signed an upload, without the upload.
+    """Proof for a key holder that a client signed an upload, without the upload itself.
 
     Args:
         body: SHA-256 of the first chunk's tags and ciphertexts.
-        signature: the client's, over that chunk.
+        signature: the client's signature over that chunk.
     """
 
     body: bytes
@@ -108,13 +109,14 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The enrolled clients: who they are is settled before a round, not by whoever shows up.
+    """The enrolled clients, which are fixed before a round.
 
     Args:
         keys: client id to 32-byte Ed25519 public key.
 
     Raises:
-        LocalProtocolError: nobody, a key that is none or has low order, or one key for two clients.
+        LocalProtocolError: there is no client, a key is invalid or has low order, or two clients have one
+            key.
 
     Example:
         >>> Directory({7: SigningKey.generate().public}).enrolled
@@ -144,14 +146,14 @@ class Directory:
 
     @property
     def enrolled(self) -> tuple[int, ...]:
-        """The clients, ascending."""
+        """Ids of the clients, ascending."""
         return tuple(sorted(self.keys))
 
     def verify(self, client_id: int, statement: bytes, signature: bytes) -> None:
         """Check that this client signed the statement.
 
         Raises:
-            AuthenticationError: it is not enrolled, or did not.
+            AuthenticationError: the client is not enrolled, or the signature is invalid.
         """
         key = self.keys.get(check_client_id(client_id))
         signed, statement = octets("signature", signature), octets("statement", statement)

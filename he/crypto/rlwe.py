@@ -1,8 +1,8 @@
-"""Ring-LWE: encrypt polynomials symmetrically or under a public key, and take the phase of a sum.
+"""Ring-LWE: encryption of polynomials with the secret or a public key, and the phase of a sum.
 
-A symmetric ciphertext of p is (p + e − a·s, a). a is public and expanded from a seed; e is drawn anew and as
-SEAL draws it; SEAL multiplies by the key. With SEAL's keys and scaling the result is a SEAL ciphertext: its
-own decryptor opens it.
+A symmetric ciphertext of p is (p + e − a·s, a). a is public and expanded from a seed; e is drawn anew, from
+SEAL's distribution; SEAL multiplies by the key. With SEAL's keys and scaling the result is a SEAL ciphertext,
+which SEAL's own decryptor opens.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _TWO_Q = 2 * MODULUS
 
 
 class Encryptor(Protocol):
-    """What a client needs: fresh ciphertexts of polynomials."""
+    """What a client needs for encryption: new ciphertexts of polynomials."""
 
     def encrypt(
         self, polynomials: NDArray[np.int64], nonce: bytes, first: int
     ) -> NDArray[np.uint64]:
-        """Encrypt int64[c, N] to the parts that travel, uint64[parts, c, N] below q."""
+        """Encrypt int64[c, N] to the parts that are sent, uint64[parts, c, N] below q."""
         ...
 
 
 class SymmetricEncryptor(Secret):
-    """Encrypts under the secret key; c1 is expanded from the upload's nonce and does not travel.
+    """Encrypts with the secret key; c1 is expanded from the upload's nonce and is not sent.
 
     Args:
-        secret_key: uint64[N], by its values at the roots of x^N + 1.
+        secret_key: uint64[N], given by its values at the roots of x^N + 1.
     """
 
     __slots__ = ("_key",)
@@ -53,19 +53,19 @@ class SymmetricEncryptor(Secret):
     def encrypt(
         self, polynomials: NDArray[np.int64], nonce: bytes, first: int
     ) -> NDArray[np.uint64]:
-        """Encrypt with fresh errors; a nonce serves once, and for one run of numbers.
+        """Encrypt with new errors; use a nonce once, for one run of numbers.
 
         Args:
             polynomials: int64[c, N], magnitudes below q/2.
             nonce: the upload's 32 random bytes.
-            first: the first ciphertext's number in the upload.
+            first: number of the first ciphertext in the upload.
 
         Returns:
             c0, uint64[1, c, N] below q.
         """
         count = len(polynomials)
         products = self._key.multiply(uniform(nonce, first, count), values=True)
-        for band in bands(count):  # p + e − a·s + 2q, into the products' memory
+        for band in bands(count):  # p + e − a·s + 2q, in the memory of the products
             noisy = polynomials[band] + sample_errors(len(products[band]))
             noisy += _TWO_Q
             np.subtract(noisy.view(np.uint64), products[band], out=products[band])
@@ -73,7 +73,7 @@ class SymmetricEncryptor(Secret):
 
 
 class PublicKeyEncryptor(Secret):
-    """Encrypts under a public key, with SEAL's encryptor; both parts travel.
+    """Encrypts with a public key, by SEAL's encryptor; both parts are sent.
 
     Args:
         public_key: uint64[2N].
@@ -87,7 +87,7 @@ class PublicKeyEncryptor(Secret):
     def encrypt(
         self, polynomials: NDArray[np.int64], nonce: bytes, first: int
     ) -> NDArray[np.uint64]:
-        """Encrypt with SEAL's randomness; the nonce only names the upload.
+        """Encrypt with SEAL's randomness; the nonce is only part of the upload's name.
 
         Returns:
             (c0, c1), uint64[2, c, N] below q.
@@ -100,10 +100,10 @@ class PublicKeyEncryptor(Secret):
 
 
 class Decryptor(Secret):
-    """Takes the phase of sums. Only the key holder has one, and it verifies the tags first.
+    """Computes the phase of sums. Only the key holder has one, and it verifies the tags first.
 
     Args:
-        secret_key: uint64[N], by its values at the roots of x^N + 1.
+        secret_key: uint64[N], given by its values at the roots of x^N + 1.
     """
 
     __slots__ = ("_key",)
@@ -118,7 +118,7 @@ class Decryptor(Secret):
 
         Args:
             parts: the sum, uint64[1, c, N] with c1 to be expanded from the nonces, or uint64[2, c, N].
-            nonces: of the uploads in the sum.
+            nonces: nonces of the uploads in the sum.
             first: number of the first ciphertext.
 
         Returns:
@@ -129,7 +129,7 @@ class Decryptor(Secret):
 
     @contextmanager
     def phases(self, nonces: list[bytes], first: int = 0) -> Generator[Phases]:
-        """Take the phases of a sum's runs of ciphertexts one after the other; see `phase`."""
+        """Compute the phases of a sum's runs of ciphertexts one after the other; see `phase`."""
         with self._key.products() as products:
             yield Phases(products, UniformSums(nonces, first))
 
@@ -139,7 +139,7 @@ class Phases(Secret):
 
     Args:
         products: multiplies by the secret key.
-        uniform: the sum's c1, where it does not travel.
+        uniform: the sum's c1, if it is not sent.
     """
 
     __slots__ = ("_products", "_uniform")

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["UniformSums", "sample_errors", "sum_uniform", "uniform"]
 
-_SPARE = 8  # a 60-bit word is not below q with probability 2^-46, nine of a row with 2^-330
+_SPARE = (
+    8  # a 60-bit word is not below q with probability 2^-46, and nine words of a row with 2^-330
+)
 _ROW = DEGREE + _SPARE
 _ROW_BLOCKS = _ROW * 8 // 16
 _ZEROS = bytes(_ROW * 8)
@@ -42,7 +44,7 @@ def uniform(nonce: bytes, first: int, count: int) -> NDArray[np.uint64]:
     Args:
         nonce: the upload's 32 bytes.
         first: number of the first ciphertext in the upload.
-        count: how many.
+        count: number of ciphertexts.
 
     Returns:
         uint64[count, N], each word uniform below q (by rejection).
@@ -64,7 +66,7 @@ def sum_uniform(nonces: list[bytes], first: int, count: int) -> NDArray[np.uint6
 
 
 def sample_errors(count: int) -> NDArray[np.int8]:
-    """Fresh errors, int8[count, N]: centred binomials of 21 + 21 coins, SEAL's distribution.
+    """New errors, int8[count, N]: centred binomials of 21 + 21 coins, SEAL's distribution.
 
     Example:
         >>> errors = sample_errors(2)
@@ -81,15 +83,15 @@ def sample_errors(count: int) -> NDArray[np.int8]:
 
 
 class _Stream:
-    """Key stream, row by row in one buffer that stays in the processor's cache."""
+    """A key stream, read row by row into one buffer that stays in the processor's cache."""
 
     def __init__(self, encryptor: CipherContext) -> None:
         self._encryptor = encryptor
-        self._buffer = np.empty(_ROW * 8 + 15, np.uint8)  # the cipher asks for one block more
+        self._buffer = np.empty(_ROW * 8 + 15, np.uint8)  # the cipher needs room for one more block
         self._words = self._buffer[: _ROW * 8].view("<u8")
 
     def words(self) -> NDArray[np.uint64]:
-        """The next N words and some to spare; they last until the next call."""
+        """The next N words and some spare ones; they are valid until the next call."""
         self._encryptor.update_into(_ZEROS, self._buffer.data)
         return self._words
 
@@ -104,10 +106,11 @@ class _Stream:
 class UniformSums:
     """Σ of `uniform` over several uploads, run by run.
 
-    Some uploads' key streams advance abreast, a row each: few calls, over memory that stays in cache.
+    The key streams of several uploads advance side by side, a row each, which needs few calls over memory
+    that stays in the cache.
 
     Args:
-        nonces: the uploads' 32 bytes each.
+        nonces: nonces of the uploads, 32 bytes each.
         first: number of the first ciphertext.
     """
 
@@ -131,7 +134,7 @@ class UniformSums:
         return total
 
     def _sum_below_q(self, encryptors: list[CipherContext]) -> NDArray[np.uint64]:
-        """The sum of the next rows, each of N words below q by rejection; not reduced."""
+        """The sum of the next rows, each of N words below q by rejection; the sum is not reduced."""
         for encryptor, room in zip(encryptors, self._rooms, strict=False):
             encryptor.update_into(_ZEROS, room)
         words = self._words[: len(encryptors)]

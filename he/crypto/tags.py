@@ -1,16 +1,18 @@
-"""Linear tags: what lets the key holder tell an honest sum from one that the server made up.
+"""Linear tags, with which the key holder distinguishes an honest sum from one that the server forged.
 
-A client tags each ciphertext with ⟨r, c⟩ + F_k(context, client, nonce, number) mod q, where c is what
-travels of it: c0 as the receiver restores it, or (c0, c1) in public-key mode; r ∈ Z_q^len(c) and k come from
-the secret key. Tags add as ciphertexts do. The key holder recomputes ⟨r, Σc⟩ + Σ F_k over the claimed
-contributors. This is a Carter–Wegman authenticator over the field Z_q: F_k is used once for each ciphertext
-(an upload draws a fresh nonce), so tags say nothing about r, and a sum other than that of the claimed uploads
-passes with probability 1/q < 2^-59 an attempt. Where c1 does not travel it is a function of the nonces, which
-F_k covers: nobody can make the key holder open with another Σ c1.
+A client tags each ciphertext with ⟨r, c⟩ + F_k(context, client, nonce, number) mod q. Here c is the part of
+the ciphertext that is sent: c0 as the receiver restores it, or (c0, c1) in public-key mode. r ∈ Z_q^len(c)
+and k come from the secret key. Tags add in the same way as ciphertexts. The key holder recomputes ⟨r, Σc⟩ + Σ
+F_k over the claimed contributors.
 
-Without it one dishonest opening gives the key away: ⌊q/t⌋ added to one coefficient of c1 makes BFV's
-plaintext the key itself, and under CKKS magnified noise leaks it by linear algebra (Li and Micciancio,
-Eurocrypt 2021).
+This is a Carter–Wegman authenticator over the field Z_q. F_k is used once for each ciphertext (an upload
+draws a new nonce), so tags reveal nothing about r, and a sum other than that of the claimed uploads passes
+with probability 1/q < 2^-59 an attempt. Where c1 is not sent it is a function of the nonces, which F_k
+covers, so nobody can make the key holder open with another Σ c1.
+
+Without tags, one dishonest opening reveals the key: ⌊q/t⌋ added to one coefficient of c1 turns BFV's
+plaintext into the key itself, and under CKKS magnified noise leaks the key by linear algebra (Li and
+Micciancio, Eurocrypt 2021).
 """
 
 from __future__ import annotations
@@ -37,18 +39,18 @@ _MASK_BYTES = 32
 _KEY_BITS = 10
 _HALF_BITS = np.uint64(30)
 _LOW_HALF = np.uint64((1 << 30) - 1)
-_EXPONENT = np.uint64(0x433 << 52)  # 2^52 + m has m for its mantissa
+_EXPONENT = np.uint64(0x433 << 52)  # the double 2^52 + m has the mantissa m
 
 
 @dataclass(frozen=True, slots=True)
 class UploadName:
-    """What makes an upload unique: the inputs of F_k, beside the ciphertext's number.
+    """The unique name of an upload: the inputs of F_k, beside the ciphertext's number.
 
     Args:
         context: 32 bytes, the hash of the round's context.
         client_id: 0 … 2^63 − 1.
-        nonce: 32 random bytes, drawn anew for each upload, a repeated one included; c1 is expanded from it.
-        vector_length: d.
+        nonce: 32 random bytes, drawn anew for each upload, even a repeated one; c1 is expanded from it.
+        vector_length: d, number of integers.
     """
 
     context: bytes
@@ -58,11 +60,11 @@ class UploadName:
 
 
 class TagKey(Secret):
-    """The secret r and k.
+    """The secrets r and k.
 
     Args:
         secret: 32 bytes derived from the secret key.
-        parts: polynomials of a ciphertext that travel, 1 or 2.
+        parts: number of polynomials of a ciphertext that are sent, 1 or 2.
     """
 
     __slots__ = ("_key", "_limbs")
@@ -79,8 +81,8 @@ class TagKey(Secret):
     def inner(self, parts: NDArray[np.uint64]) -> list[int]:
         """⟨r, c⟩ mod q of each ciphertext of uint64[parts, c, N], each word below q.
 
-        Limbs of 30 bits by limbs of 10 bits in double precision: 2^12 terms stay below 2^52, hence every
-        sum is exact, in any order.
+        It multiplies limbs of 30 bits by limbs of 10 bits in double precision: 2^12 terms stay below 2^52, so
+        every sum is exact, in any order.
         """
         count = parts.shape[1]
         dots = np.empty((2, count, 60 // _KEY_BITS))
@@ -106,8 +108,8 @@ class TagKey(Secret):
     def masks(self, name: UploadName, first: int, count: int) -> list[int]:
         """F_k of a run of ciphertexts of one upload: pseudo-random modulo q (bias below 2^-190).
 
-        SHAKE-256 with the key in front; the run's first number is part of the input, and runs never
-        overlap, as chunks begin at multiples of `BLOCK`.
+        It is SHAKE-256 with the key as prefix. The run's first number is part of the input, and runs never
+        overlap, since chunks begin at multiples of `BLOCK`.
         """
         words = self._mask_words(name, first, count)
         return [number % MODULUS for number in _numbers(words.astype(np.uint64))]
@@ -125,7 +127,7 @@ class TagKey(Secret):
 
         Args:
             parts: uint64[parts, c, N], each word below q.
-            names: the uploads in it.
+            names: names of the uploads in the sum.
             first: number of the first ciphertext.
         """
         inner = self.inner(parts)
@@ -136,7 +138,7 @@ class TagKey(Secret):
 
 
 def _numbers(words: NDArray[np.uint64]) -> list[int]:
-    """Integers from their words of 32 bits, which may exceed 32 bits by now."""
+    """Integers from words of 32 bits each, which may have grown beyond 32 bits."""
     return [sum(word << 32 * place for place, word in enumerate(row)) for row in words.tolist()]
 
 

@@ -1,4 +1,4 @@
-"""Parameters of an encrypted sum: capacity, noise, and how integers lie in slots."""
+"""Parameters of an encrypted sum: capacity, noise, and the layout of integers in slots."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What one slot holds: how integers share it or are split over several, and the noise it must outlast.
+"""The capacity of a slot: how integers share it or are split over several, and the noise that it tolerates.
 
-BFV puts a slot m, modulo t, into a coefficient as round(q·m/t); CKKS puts 2N/2 real numbers into the
-canonical embedding, times a scale. The bounds below cover sums of at most n ciphertexts that depend on
-one another in any way, one ciphertext repeated n times included: they are n times one ciphertext's.
+BFV stores a slot m, modulo t, in a coefficient as round(q·m/t); CKKS stores 2N/2 real numbers in the
+canonical embedding, times a scale. The bounds below hold for sums of at most n ciphertexts that depend on one
+another in any way, even for one ciphertext that is repeated n times: they are n times the bound of one
+ciphertext.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from he.errors import CapacityError
 __all__ = ["DEGREE", "MODULUS", "Demand", "SlotLayout", "choose_layout"]
 
 DEGREE = 4096
-"""N. The only ring: at N = 2048 the security limit is met exactly, above 4096 everything costs more."""
+"""N. The only ring: at N = 2048 the security limit leaves no room, and above 4096 everything costs more."""
 
 MODULUS = 1152921504606830593
 """q, the largest 60-bit prime ≡ 1 mod 2N. The 128-bit limit at N = 4096 is log2 q ≤ 109."""
@@ -24,35 +25,35 @@ MAX_FIELDS = 16
 MAX_LIMBS = 8
 WORD_BITS = 60
 
-_SHARE = math.lcm(*range(1, MAX_FIELDS + 1))  # so many integers fill whole slots in every layout
+_SHARE = math.lcm(*range(1, MAX_FIELDS + 1))  # this many integers fill whole slots in every layout
 
 # Error coefficients are centred binomials of 21 + 21 coins: |e| ≤ 21, variance 10.5. A sum of coins is
 # sub-Gaussian with its own variance as proxy, so 12 σ are exceeded with probability ≤ 2·e^-72 < 2^-102.
 _ERROR_BOUND = 21
 _ERROR_VARIANCE = 10.5
 _SIGMAS = 12.0
-_SCALING = 1  # round(q·m/t) in double precision is off by less than that
-_DROP_STEP = 4  # two words make whole bytes
+_SCALING = 1  # bound on the error of round(q·m/t) in double precision
+_DROP_STEP = 4  # because two words must fill whole bytes
 _MAX_DROPPED = WORD_BITS - 32
 
 # Public-key ciphertexts carry e·u + e1 + e2·s with ternary u and s: 2N + 1 times the variance at most.
 _PUBLIC_KEY_FACTOR = 2 * DEGREE + 1
 
 # FFTs in double precision: the largest encode/decode error measured is 8 ulp of the sum's bound (random,
-# constant and alternating slots, 2^36 … 2^43); eight times that is budgeted.
+# constant and alternating slots, 2^36 … 2^43); the budget is eight times that.
 _FLOAT_ERROR = 2.0**-47
 _LARGEST_SCALE_BITS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a sum asks for.
+    """The requirements of a sum.
 
     Args:
-        n_clients: most ciphertexts in a sum.
+        n_clients: largest number of ciphertexts in a sum.
         max_abs: bound on an input's magnitude; with ring_bits, 2^ring_bits − 1.
-        bfv: BFV, or else CKKS.
-        public_key: public-key encryption and its noise.
+        bfv: whether the scheme is BFV, or else CKKS.
+        public_key: whether to allow for the noise of public-key encryption.
         ring_bits: 0, or the b of inputs that are residues modulo 2^b.
     """
 
@@ -72,18 +73,18 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class SlotLayout:
-    """How integers lie in slots.
+    """The layout of integers in slots.
 
     Args:
-        modular: the top field of a slot wraps at 2^ring_bits by itself, as t is a power of two.
-        limbs: slots' fields that one integer takes; above 1, `limb_bits` each.
+        modular: whether the top field of a slot wraps at 2^ring_bits by itself, because t is a power of two.
+        limbs: number of fields of one integer; if above 1, they have `limb_bits` bits each.
         limb_bits: bits of the lower limbs, balanced.
         limb_bound: bound on the magnitude of one client's limb.
-        fields: limbs (or integers) in one slot.
-        radix: a field's base, which no sum of n can reach.
+        fields: number of limbs (or integers) in one slot.
+        radix: base of a field, which no sum of n can reach.
         plain_modulus: BFV's t; 0 under CKKS.
         scale: CKKS's scale, a power of two; 1 under BFV.
-        dropped_bits: low bits of c0 that do not travel.
+        dropped_bits: number of low bits of c0 that are not sent.
         noise: bound on one ciphertext's noise: in a coefficient (BFV), in a slot (CKKS).
     """
 
@@ -105,12 +106,12 @@ class SlotLayout:
 
 
 def choose_layout(demand: Demand) -> SlotLayout:
-    """The layout whose uploads have the fewest bytes; among equals the one whose sum has.
+    """The layout with the smallest uploads; among equal ones, the layout with the smallest sum.
 
-    Every number of limbs is tried, each with as many fields to a slot as fit: an integer in two limbs
-    may take less room than one in a slot of its own, as limbs fill slots more closely. Slots with fewer
-    fields than fit are not tried. Where more low bits can then be dropped they save up to 9 % of an
-    upload, and need up to half as many ciphertexts again, which is time of every role.
+    Every number of limbs is tried, each with the largest possible number of fields in a slot. An integer in
+    two limbs may take less room than one in a slot of its own, because limbs fill slots more densely. Slots
+    with fewer fields than possible are not tried: they could drop more low bits, which saves up to 9 % of an
+    upload, but needs up to 1.5 times as many ciphertexts, which costs time in every role.
 
     Raises:
         CapacityError: no layout holds such a sum.
@@ -127,7 +128,7 @@ def choose_layout(demand: Demand) -> SlotLayout:
 
 
 def _cost(layout: SlotLayout) -> tuple[int, int, int]:
-    """Bits that `_SHARE` integers take in an upload and in the sum; then the limbs, which cost time."""
+    """Bits of `_SHARE` integers in an upload and in the sum; then the limbs, which cost time."""
     slots = _SHARE * layout.limbs // layout.fields
     return (WORD_BITS - layout.dropped_bits) * slots, WORD_BITS * slots, layout.limbs
 
@@ -148,7 +149,7 @@ def _modular(demand: Demand) -> SlotLayout | None:
 
 
 def _plain(demand: Demand, limbs: int) -> SlotLayout | None:
-    """Balanced digits, as many to a slot as fit."""
+    """Balanced digits, as many in a slot as possible."""
     bound = 1 << demand.ring_bits - 1 if demand.ring_bits else demand.max_abs
     limb_bits = -(-(bound.bit_length() + 1) // limbs) if limbs > 1 else 0
     if limbs > 1:
@@ -172,7 +173,7 @@ def _bfv_layout(demand: Demand, radix: int) -> tuple[int, int, float, int, float
 
 
 def _bfv_noise(demand: Demand, dropped: int) -> int:
-    """Bound on |phase − q·m/t| of one ciphertext: error, scaling, and half of the unit that is dropped."""
+    """Bound on |phase − q·m/t| of one ciphertext: error, scaling, and half a unit of the dropped bits."""
     error = _ERROR_BOUND
     if demand.public_key:
         error = math.ceil(_SIGMAS * math.sqrt(_ERROR_VARIANCE * _PUBLIC_KEY_FACTOR))
@@ -185,7 +186,7 @@ def _bfv_fits(demand: Demand, plain_modulus: int, dropped: int) -> bool:
 
 
 def _dropped_bits(demand: Demand, plain_modulus: int) -> int:
-    """Most low bits of c0 that the noise bound has room for; all travel in public-key mode."""
+    """The largest number of low bits of c0 that the noise bound allows to drop; 0 in public-key mode."""
     steps = range(0 if demand.public_key else _MAX_DROPPED, 0, -_DROP_STEP)
     return next((bits for bits in steps if _bfv_fits(demand, plain_modulus, bits)), 0)
 
@@ -193,7 +194,7 @@ def _dropped_bits(demand: Demand, plain_modulus: int) -> int:
 def _ckks_layout(demand: Demand, radix: int) -> tuple[int, int, float, int, float] | None:
     for fields in range(MAX_FIELDS, 0, -1):
         bound = (radix**fields - 1) // 2
-        # a coefficient is at most the largest complex slot; one unit more than covers the noise
+        # A coefficient is at most the largest complex slot; one additional unit covers the noise.
         if 2 * bound >= MODULUS:
             continue
         room = (MODULUS / 2) / (math.sqrt(2) * (bound + 1))

@@ -1,4 +1,4 @@
-"""Parameter sets for encrypted sums: one ring, one prime, capacity and noise settled in advance."""
+"""Parameter sets for encrypted sums: one ring, one prime, with capacity and noise computed in advance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 Scheme = Literal["ckks", "bfv"]
 
 BLOCK = 16
-"""Most ciphertexts in one chunk: 0.4 MB, and what one call into SEAL multiplies."""
+"""Largest number of ciphertexts in one chunk: 0.4 MB, and the amount of one call into SEAL."""
 
 MAX_CLIENTS = 1 << 20
 MAX_VECTOR_LENGTH = 1 << 32
@@ -38,35 +38,35 @@ _MAGIC = b"HEP3"
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """Everything that fixes an encrypted sum; what is derived is derived in one way only.
+    """All parameters that define an encrypted sum; the derived ones follow uniquely from the others.
 
-    A slot holds `fields` integers as balanced digits to the base `radix` = 2·n·max_abs + 1, so that
-    no sum of n inputs within ±max_abs can carry into the next digit. An integer too wide for one slot
-    is split into `limbs` digits of its own.
+    A slot holds `fields` integers as balanced digits to the base `radix` = 2·n·max_abs + 1, so that no sum of
+    n inputs within ±max_abs can carry into the next digit. An integer that is too wide for one slot is split
+    into `limbs` digits.
 
-    * BFV: one slot is one coefficient modulo t = radix^fields. A ciphertext's errors are bounded by 21,
-      its rounding by 1 and what is dropped of c0 by a half unit; n times their sum stays below q/2t,
-      hence no sum of at most n ciphertexts, equal ones included, can decrypt to a wrong digit. In
-      public-key mode 12 σ (2^-102 a coefficient) stand for the bound of 21.
-    * CKKS: integers times `scale` in complex slots, N reals a ciphertext. The opener rounds. n times
-      one ciphertext's bound stays below ½: 12 σ of its errors, all of its rounding, and the budget for
-      doubles. In symmetric mode 12 σ is a theorem (2^-102 a slot); in public-key mode it takes the
-      product of two errors for a Gaussian.
+    * BFV: one slot is one coefficient modulo t = radix^fields. A ciphertext's errors are bounded by 21, its
+      rounding by 1 and the dropped bits of c0 by half a unit; n times their sum stays below q/2t. Therefore
+      no sum of at most n ciphertexts, even equal ones, can decrypt to a wrong digit. In public-key mode 12 σ
+      (2^-102 a coefficient) replace the bound of 21.
+    * CKKS: integers times `scale` in complex slots, N reals a ciphertext. The key holder rounds. n times one
+      ciphertext's bound stays below ½: 12 σ of its errors, all of its rounding, and the budget for double
+      precision. In symmetric mode 12 σ is a theorem (2^-102 a slot); in public-key mode it assumes that the
+      product of two errors behaves like a Gaussian.
 
     Args:
-        n_clients: most clients that one sum may contain, 2 … 2^20.
+        n_clients: largest number of clients in one sum, 2 … 2^20.
         max_abs: bound on the magnitude of each input, 1 … 2^62 − 1; with `ring_bits`, 2^ring_bits − 1.
         scheme: "ckks" or "bfv".
-        public_key: leave room for the larger noise of public-key encryption (`EncryptContext`).
-        ring_bits: 0, or b in 2 … 62: inputs are residues 0 … 2^b − 1, as of masked vectors, and the
-            sum is opened modulo 2^b, centred. Under BFV t = 2^b wraps by itself.
+        public_key: whether to allow for the larger noise of public-key encryption (`EncryptContext`).
+        ring_bits: 0, or b in 2 … 62: inputs are residues 0 … 2^b − 1, such as those of masked vectors, and
+            the sum is opened modulo 2^b, centred. Under BFV t = 2^b wraps by itself.
 
     Attributes:
-        layout: how integers lie in slots, derived.
+        layout: the derived layout of integers in slots.
 
     Raises:
         CapacityError: no layout holds such a sum.
-        UnsafeParametersError: a value of another type, or outside the ranges above.
+        UnsafeParametersError: a value has another type, or is outside the ranges above.
     """
 
     n_clients: int
@@ -110,15 +110,15 @@ class Params:
         """Choose parameters for sums of up to `n_clients` vectors of integers within ±max_abs.
 
         Args:
-            n_clients: most clients that one sum may contain.
+            n_clients: largest number of clients in one sum.
             max_abs: bound on each input's magnitude; leave it out with `ring_bits`.
             scheme: "ckks" or "bfv".
-            public_key: leave room for the noise of public-key encryption.
+            public_key: whether to allow for the noise of public-key encryption.
             ring_bits: b, for inputs that are residues modulo 2^b.
 
         Raises:
             CapacityError: the sum does not fit; the message says what to change.
-            UnsafeParametersError: arguments outside their ranges, or neither of the two bounds.
+            UnsafeParametersError: an argument is out of range, or both bounds are missing.
 
         Example:
             >>> params = Params.for_sum(10, max_abs=2**19, scheme="bfv")
@@ -136,12 +136,12 @@ class Params:
 
     @property
     def fields(self) -> int:
-        """Integers (or limbs of them) in one slot."""
+        """Number of integers (or limbs of integers) in one slot."""
         return self.layout.fields
 
     @property
     def limbs(self) -> int:
-        """Fields that one integer takes."""
+        """Number of fields of one integer."""
         return self.layout.limbs
 
     @property
@@ -161,17 +161,17 @@ class Params:
 
     @property
     def word_bits(self) -> int:
-        """Bits of a coefficient of c0 that a client sends."""
+        """Number of bits of a coefficient of c0 that a client sends."""
         return 60 - self.layout.dropped_bits
 
     @property
     def slots(self) -> int:
-        """Real slots of one ciphertext: N coefficients under BFV, N/2 complex slots under CKKS."""
+        """Number of real slots of a ciphertext: N coefficients (BFV), or N/2 complex slots (CKKS)."""
         return DEGREE
 
     @property
     def values_per_ciphertext(self) -> int:
-        """Integers in one ciphertext."""
+        """Number of integers in one ciphertext."""
         return self.slots * self.fields // self.limbs
 
     @property
@@ -186,33 +186,33 @@ class Params:
 
     @property
     def parts(self) -> int:
-        """Polynomials that travel: c0 where c1 is expanded from a seed, else both."""
+        """Number of polynomials that are sent: c0 if c1 is expanded from a seed, else both."""
         return 2 if self.public_key else 1
 
     @property
     def identifier(self) -> bytes:
-        """16 bytes that name these parameters on the wire."""
+        """16 bytes that name these parameters in messages."""
         return hashlib.sha256(b"he parameters" + self.to_bytes()).digest()[:16]
 
     def ciphertexts(self, vector_length: int) -> int:
-        """Ciphertexts for a vector of `vector_length` integers.
+        """Number of ciphertexts for a vector of `vector_length` integers.
 
         Raises:
-            LocalProtocolError: no length of a vector, 1 … 2^32.
+            LocalProtocolError: the length is not in 1 … 2^32.
         """
         vector_length = check_length(vector_length)
         return -(-vector_length // self.values_per_ciphertext)
 
     def chunks(self, vector_length: int) -> int:
-        """Chunks of up to `BLOCK` ciphertexts for a vector of `vector_length` integers.
+        """Number of chunks of up to `BLOCK` ciphertexts for a vector of `vector_length` integers.
 
         Raises:
-            LocalProtocolError: no length of a vector, 1 … 2^32.
+            LocalProtocolError: the length is not in 1 … 2^32.
         """
         return -(-self.ciphertexts(vector_length) // BLOCK)
 
     def ciphertexts_in_chunk(self, index: int, vector_length: int) -> int:
-        """Ciphertexts in one chunk: `BLOCK`, and in the last one the rest.
+        """Number of ciphertexts in one chunk: `BLOCK`, and in the last chunk the rest.
 
         Raises:
             LocalProtocolError: such a vector has no chunk of this index.
@@ -221,7 +221,7 @@ class Params:
         return min(BLOCK, self.ciphertexts(vector_length) - index * BLOCK)
 
     def to_bytes(self) -> bytes:
-        """Canonical form, 19 bytes.
+        """Encode in canonical form, 19 bytes.
 
         Example:
             >>> params = Params.for_sum(3, max_abs=100)
@@ -235,10 +235,10 @@ class Params:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Params:
-        """Read the canonical form.
+        """Decode the canonical form.
 
         Raises:
-            WireFormatError: these bytes are not the canonical form of valid parameters.
+            WireFormatError: the bytes are not the canonical form of valid parameters.
         """
         data = octets("parameters", data)
         if len(data) != _LAYOUT.size:
@@ -255,10 +255,10 @@ class Params:
 
 
 def check_length(value: object, name: str = "vector_length") -> int:
-    """The length of a vector, 1 … 2^32.
+    """Return the length of a vector, 1 … 2^32.
 
     Raises:
-        LocalProtocolError: no such integer.
+        LocalProtocolError: the value is no such integer.
     """
     return integer(name, value, 1, MAX_VECTOR_LENGTH)
 

@@ -1,8 +1,8 @@
-"""Envelopes: everything that clients, server and key holder send, in one canonical form each.
+"""Envelopes: all messages of clients, server and key holder, in one canonical form each.
 
-An upload chunk is signed over all of its bytes, with the group's key or with its client's enrolled one,
-and nothing of its body is parsed before the signature holds. A sum chunk needs no signature: the linear
-tag, which the server cannot make, vouches for it; where clients are enrolled the first chunk also
+An upload chunk is signed over all of its bytes, with the group's key or with its client's enrolled key, and
+nothing of its body is parsed before the signature is verified. A sum chunk needs no signature: the linear
+tag, which the server cannot create, authenticates it. Where clients are enrolled, the first chunk also
 carries what they signed.
 """
 

@@ -1,4 +1,4 @@
-"""What every envelope begins with: its kind, the key and round that it belongs to, and its place."""
+"""The header of every envelope: its kind, its key and round, and its position."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _KINDS = {UPLOAD: "upload", SUM: "sum", ENROLLED_UPLOAD: "upload", ENROLLED_SUM:
 # magic, kind; fingerprint (over parameters and key), context; index, vector length. The number of
 # chunks and of ciphertexts in this one follow from the vector's length.
 HEADER = struct.Struct("<4sB16s32sIQ")
-SENDER = struct.Struct("<Q32s")  # client, nonce: of an upload; of each contributor of a sum
+SENDER = struct.Struct("<Q32s")  # client and nonce: of an upload, or of each contributor of a sum
 TAG_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkHeader:
-    """What upload chunks and sum chunks have in common."""
+    """The common fields of upload chunks and sum chunks."""
 
     kind: int
     fingerprint: bytes
@@ -54,11 +54,11 @@ class ChunkHeader:
 
 
 def envelope_kind(data: bytes) -> str:
-    """Name a message of this package for a report: "upload" or "sum".
+    """The kind of a message of this package, for a report: "upload" or "sum".
 
     Raises:
-        WireFormatError: it is neither.
-        LocalProtocolError: no bytes.
+        WireFormatError: the message is neither.
+        LocalProtocolError: the value is not bytes.
     """
     data = octets("message", data)
     if len(data) < HEADER.size or data[:4] != MAGIC or data[4] not in _KINDS:
@@ -70,7 +70,7 @@ def read_header(data: bytes, *kinds: int) -> ChunkHeader:
     """Read the header of a chunk that must be of one of these kinds.
 
     Raises:
-        WireFormatError: no chunk, or one of another kind.
+        WireFormatError: the bytes are no chunk, or one of another kind.
     """
     if envelope_kind(data) != _KINDS[kinds[0]]:
         raise WireFormatError(f"an {_KINDS[data[4]]} chunk stands where {_KINDS[kinds[0]]} is due")
@@ -84,7 +84,7 @@ def read_header(data: bytes, *kinds: int) -> ChunkHeader:
 
 
 def check_origin(header: ChunkHeader, public: PublicContext, context: bytes) -> None:
-    """Raises ContextMismatchError: other parameters, another key, or another round."""
+    """Raise ContextMismatchError for other parameters, another key, or another round."""
     if header.fingerprint != public.fingerprint:
         raise ContextMismatchError("the chunk was made with other parameters or another key")
     if header.context != context:
@@ -92,7 +92,7 @@ def check_origin(header: ChunkHeader, public: PublicContext, context: bytes) -> 
 
 
 def check_place(header: ChunkHeader, public: PublicContext) -> int:
-    """How many ciphertexts the chunk must hold."""
+    """The number of ciphertexts that the chunk must hold."""
     if not 1 <= header.vector_length <= MAX_VECTOR_LENGTH:
         raise WireFormatError(f"a vector of {header.vector_length} integers is out of range")
     if header.index >= public.params.chunks(header.vector_length):
@@ -106,7 +106,7 @@ def pack_tags(tags: tuple[int, ...]) -> bytes:
 
 
 def read_tags(data: bytes) -> tuple[int, ...]:
-    """Read what `pack_tags` wrote; raises WireFormatError for a tag that is not below q."""
+    """Decode the bytes of `pack_tags`; raise WireFormatError for a tag that is not below q."""
     tags = cast("tuple[int, ...]", struct.unpack(f"<{len(data) // TAG_BYTES}Q", data))
     if max(tags) >= MODULUS:
         raise WireFormatError("a tag is not below q")

@@ -1,4 +1,4 @@
-"""Sum chunks: what the server hands to the key holder. No signature: the linear tag vouches for them."""
+"""Sum chunks, from the server to the key holder; the linear tag authenticates them, not a signature."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class SumChunk:
     """Up to `BLOCK` ciphertexts of the sum.
 
     Args:
-        index: the chunk's place.
-        vector_length: d.
+        index: index of the chunk.
+        vector_length: d, number of integers.
         contributors: the uploads that were added, by ascending client; in chunk 0 only.
         tags: the sums of their tags modulo q.
         body: the words of c0, 60 bits each, or of all c0 and then all c1.
-        proofs: of each contributor, where clients are enrolled; in chunk 0 only.
+        proofs: proof of each contributor, where clients are enrolled; in chunk 0 only.
     """
 
     index: int
@@ -79,8 +79,8 @@ def open_sum(
     """Read a sum chunk; its tags, and its contributors' proofs, are still to be verified.
 
     Raises:
-        WireFormatError: not the canonical form.
-        ContextMismatchError: made for another round, under other parameters or another key.
+        WireFormatError: the bytes are not in canonical form.
+        ContextMismatchError: the sum was made for another round, under other parameters or another key.
     """
     header = read_header(data, ENROLLED_SUM if enrolled else SUM)
     entry = SENDER.size + (_PROOF.size if enrolled else 0)

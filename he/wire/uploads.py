@@ -1,4 +1,4 @@
-"""Upload chunks: what a client sends, signed with the group's key or with its own."""
+"""Upload chunks, from a client to the server, signed with the group's key or with the client's own."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class UploadChunk:
     """Up to `BLOCK` ciphertexts of one client's upload.
 
     Args:
-        name: whose upload this is, and of which round.
-        index: the chunk's place.
+        name: name of the upload, with its client and round.
+        index: index of the chunk.
         tags: the ciphertexts' linear tags, each below q.
         body: the words of c0, `Params.word_bits` each, or of all c0 and then all c1.
-        proof: of an enrolled client's chunk that was read.
+        proof: proof of an enrolled client's chunk that was decoded.
     """
 
     name: UploadName
@@ -103,20 +103,20 @@ def open_upload(
     sender: int | None = None,
     enrolled: Directory | None = None,
 ) -> UploadChunk:
-    """Read an upload chunk once it is known to come from the group, or from its sender, for this round.
+    """Decode an upload chunk once it is known to come from the group, or from its sender, for this round.
 
     Args:
         data: the chunk.
         public: the group's context.
-        context: the round's, hashed.
-        sender: who the transport says sent it; asked for with `enrolled`.
-        enrolled: clients' own keys, which then sign in place of the group's.
+        context: hash of the round's context.
+        sender: the sender, as the transport knows it; needed with `enrolled`.
+        enrolled: the clients' own keys, which then sign in place of the group's key.
 
     Raises:
-        WireFormatError: not the canonical form.
-        ContextMismatchError: made for another round, under other parameters or another key.
-        RemoteProtocolError: another client's chunk.
-        AuthenticationError: not enrolled, or the signature does not hold.
+        WireFormatError: the bytes are not in canonical form.
+        ContextMismatchError: the chunk was made for another round, under other parameters or another key.
+        RemoteProtocolError: it is another client's chunk.
+        AuthenticationError: the client is not enrolled, or the signature is invalid.
     """
     if enrolled is not None and data[:5] == bytes((*MAGIC, UPLOAD)):
         raise AuthenticationError(
@@ -149,24 +149,24 @@ def check_proof(proof: Proof, name: UploadName, public: PublicContext, enrolled:
     """Check that an enrolled client signed an upload of this name.
 
     Raises:
-        AuthenticationError: it is not enrolled, or did not.
+        AuthenticationError: the client is not enrolled, or the signature is invalid.
     """
     head = _upload_head(name, 0, public, enrolled=True)
     enrolled.verify(name.client_id, _statement(head, proof.body), proof.signature)
 
 
 def ciphertext_coefficients(chunk: bytes) -> NDArray[np.uint64]:
-    """The coefficients that an upload chunk shows to whoever sees it, for pictures and statistics.
+    """The coefficients of an upload chunk, which anyone can read, for pictures and statistics.
 
     Args:
-        chunk: an upload chunk; its signature is not looked at.
+        chunk: an upload chunk; its signature is not checked.
 
     Returns:
         uint64, below q = 1152921504606830593: [c·N] of c0, with c1 expanded from a seed, or [2·c·N].
 
     Raises:
-        WireFormatError: no upload chunk.
-        LocalProtocolError: no bytes.
+        WireFormatError: the bytes are no upload chunk.
+        LocalProtocolError: the value is not bytes.
 
     Example:
         >>> import numpy as np
@@ -178,7 +178,7 @@ def ciphertext_coefficients(chunk: bytes) -> NDArray[np.uint64]:
     """
     chunk = octets("chunk", chunk)
     read_header(chunk, UPLOAD, ENROLLED_UPLOAD)
-    # c ciphertexts take 8·c bytes of tags and 512·c for each bit of their words, c ≤ 16
+    # c ciphertexts take 8·c bytes of tags and 512·c for each bit of their words, c ≤ 16.
     size = len(chunk) - _UPLOAD_START - _SIGNATURE_BYTES
     count = size % body_bytes(1, parts=1, bits=1) // TAG_BYTES
     bits, rest = divmod(size - count * TAG_BYTES, max(1, body_bytes(count, parts=1, bits=1)))
@@ -196,7 +196,7 @@ def _upload_head(name: UploadName, index: int, public: PublicContext, *, enrolle
 
 
 def _statement(head: bytes, body_hash: bytes) -> bytes:
-    """What an enrolled client signs: short, so that it can be shown without the upload."""
+    """The statement that an enrolled client signs: short, so that it can be shown without the upload."""
     return _STATEMENT + head + body_hash
 
 
