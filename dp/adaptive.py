@@ -1,8 +1,8 @@
-"""A clip norm that follows a quantile of the updates' norms, learnt from noised counts alone.
+"""A clip norm that follows a quantile of the updates' norms, computed from noised counts alone.
 
-Andrew, Thakkar, McMahan and Ramaswamy (2021), algorithm 1.  Beside its update each client sends one
-private number, ½ when its update's norm was within the clip norm and −½ when it was not.  It is one
-more coordinate of the same sum under the same noise, so that one release pays for both.
+See Andrew, Thakkar, McMahan and Ramaswamy (2021), algorithm 1.  Beside its update each client sends one
+private number: ½ when its update's norm was within the clip norm, and −½ when it was not.  The number is one
+more coordinate of the same sum under the same noise, so that one release covers both.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _SMALLEST, _LARGEST = 1e-100, 1e100
 
 
 def _share_of_noise(noise_multiplier: float, bit_stddev: float) -> float:
-    """Z ÷ 2σ_b: the part of the noise's precision that the count takes."""
+    """Z ÷ 2σ_b: the part of the noise's precision that the count uses."""
     part = noise_multiplier / (2 * positive("bit_stddev", bit_stddev))
     if part >= 1:
         raise InvalidParameterError(
             f"bit_stddev {bit_stddev:g} is not above half the noise multiplier {noise_multiplier:g}: the "
-            "count alone would use the budget up; raise bit_stddev"
+            "count alone would use up the budget; raise bit_stddev"
         )
     return part
 
 
 def update_noise_multiplier(noise_multiplier: float, bit_stddev: float) -> float:
-    """What is left for the updates: (z⁻² − (2σ_b)⁻²)^(−1/2) (Andrew et al. 2021, theorem 1).
+    """The noise multiplier for the updates: (z⁻² − (2σ_b)⁻²)^(−1/2) (Andrew et al. 2021, theorem 1).
 
     Args:
         noise_multiplier: z of the joint release, which the accountant is charged with.
@@ -54,10 +54,10 @@ def update_noise_multiplier(noise_multiplier: float, bit_stddev: float) -> float
 
 
 def bit_weight(noise_multiplier: float, bit_stddev: float) -> float:
-    """How long a client's ±½ must be, in units of the updates' sensitivity, for noise σ_b on the count.
+    """The length of a client's ±½, in units of the updates' sensitivity, for noise σ_b on the count.
 
-    With a this weight, the joint sensitivity is √(1+a²), the noise on every coordinate z·√(1+a²), and on
-    the count that divided by 2a, which is σ_b.
+    With this weight a, the joint sensitivity is √(1+a²) and the noise on every coordinate is z·√(1+a²). The
+    noise on the count is that divided by 2a, which is σ_b.
 
     Args:
         noise_multiplier: z of the joint release.
@@ -77,11 +77,11 @@ def bit_weight(noise_multiplier: float, bit_stddev: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveClipper:
-    """The state of an adaptive clip norm.  Public: it is computed from released values only.
+    """The state of an adaptive clip norm.  It is public, since it is computed from released values only.
 
     Args:
         clip_norm: C, > 0.
-        quantile: γ in (0, 1), the part of the clients whose updates are to pass unshortened.
+        quantile: γ in (0, 1), the fraction of the clients whose updates should not be shortened.
         learning_rate: η > 0; one round moves log C by at most η.
 
     Example:
@@ -108,21 +108,21 @@ class AdaptiveClipper:
     def bit(self, vector: NDArray[np.float64]) -> float:
         """½ if the update is within the clip norm, else −½.  Run by a client; private until noised.
 
-        An update with NaN or infinity counts as within: what is sent in its place is zero.
+        An update with NaN or infinity counts as within, because zeros are sent in its place.
         """
         return 0.5 if l2_norm(vector) <= self.clip_norm else -0.5
 
     def update(self, noised_sum: float, cohort: float) -> AdaptiveClipper:
-        """C ← C·exp(−η·(b̄ − γ)), with b̄ = ½ + noised_sum ÷ cohort kept within [0, 1].
+        """C ← C·exp(−η·(b̄ − γ)), with b̄ = ½ + noised_sum ÷ cohort clipped to [0, 1].
 
-        Too many updates above C make b̄ small and C grow.  Run by the server, after a release.
+        If too many updates are above C, b̄ is small and C grows.  Run by the server, after a release.
 
         Args:
             noised_sum: the clients' ±½, summed and noised.
             cohort: the public, expected number of clients.
 
         Raises:
-            NonFiniteError, InvalidParameterError: no finite sum, or no positive cohort.
+            NonFiniteError, InvalidParameterError: the sum is not finite, or the cohort not positive.
         """
         share = finite("noised_sum", noised_sum) / positive("cohort", cohort)
         below = min(max(0.5 + share, 0.0), 1.0)

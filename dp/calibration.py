@@ -24,7 +24,7 @@ __all__ = ["calibrate_noise_multiplier"]
 
 _TOLERANCE = 1e-4
 _EXACT = 1e-8
-"""The search ends where the upper ε is below the target by this much, relatively, give or take as much."""
+"""The search ends where the upper ε is this much below the target, relatively, within as much."""
 _LARGEST = 1e7
 _STEPS = 80
 _SLOPE = 1.3
@@ -43,12 +43,12 @@ def calibrate_noise_multiplier(
     """Return a noise multiplier whose certified upper ε is ≤ `epsilon`, and ≥ 0.999·`epsilon`.
 
     Args:
-        epsilon: target, > 0.
-        delta: target, in (0, 1).
-        sampling: how each cohort is drawn.
-        steps: releases of Gaussian noise.
-        relation: what two neighbouring data sets are.
-        failure_probability: of anything outside the theorems, over the whole run.
+        epsilon: target ε, > 0.
+        delta: target δ, in (0, 1).
+        sampling: sampling scheme of each cohort.
+        steps: number of releases of Gaussian noise.
+        relation: neighbouring relation of data sets.
+        failure_probability: probability of events outside the theorems, over the whole run.
 
     Raises:
         InvalidParameterError: no noise reaches the target, or a parameter is out of range.
@@ -63,7 +63,7 @@ def calibrate_noise_multiplier(
     steps = whole("steps", steps)
     failure_probability = fraction("failure_probability", failure_probability)
 
-    # refused by name before anything is searched for
+    # invalid parameters are refused by name before the search
     Accountant(relation).check(GaussianEvent(1.0, sampling))
 
     def run(log_multiplier: float) -> Accountant:
@@ -77,7 +77,7 @@ def calibrate_noise_multiplier(
         high = run(log_multiplier).upper_epsilon(delta)
         return math.log(max(high, 1e-300) / epsilon) + 1.2 * tolerance
 
-    # releases without sampling are known in closed form, others up to the mesh
+    # Releases without sampling have a closed form; others are known up to the mesh.
     exact = sampling.gaussian(1.0, relation).precision is not None
     tolerance = _EXACT if exact else _TOLERANCE
     point = _solve(excess, _start(epsilon, delta, sampling, steps, relation), tolerance)
@@ -89,7 +89,7 @@ def calibrate_noise_multiplier(
 def _start(
     epsilon: float, delta: float, sampling: Sampling, steps: int, relation: NeighboringRelation
 ) -> float:
-    """Log of the multiplier by the central limit: one Gaussian with the sum of the losses' variances."""
+    """Log of the multiplier by the central limit theorem: one Gaussian with the summed variances."""
     if delta == 1:
         return 0.0
     log_delta = math.log(delta)
@@ -100,7 +100,7 @@ def _start(
         spread = sampling.gaussian(math.exp(log_multiplier), relation).spread
         return math.log(spread * math.sqrt(steps) / mu)
 
-    # a spread falls as noise grows
+    # the standard deviation of the loss falls as the noise grows
     low, high = -math.log(_LARGEST), math.log(_LARGEST)
     if lacking(high) >= 0 or lacking(low) <= 0:
         return high if lacking(high) >= 0 else low
@@ -108,14 +108,14 @@ def _start(
 
 
 def _solve(excess: Excess, start: float, tolerance: float) -> float:
-    """Where |excess| ≤ tolerance; at a jump, the end with enough noise.
+    """A point where |excess| ≤ tolerance; at a jump, the end with enough noise.
 
-    Secants through the last two points, as long as they stay between a point with too little noise and
-    one with enough; halving otherwise.
+    It uses secants through the last two points, as long as they stay between a point with too little noise
+    and one with enough, and halving otherwise.
     """
     limit = math.log(_LARGEST)
     point = min(max(start, -limit), limit)
-    noisy, quiet = -math.inf, math.inf  # too little noise, enough
+    noisy, quiet = -math.inf, math.inf  # largest point with too little noise, smallest with enough
     last: tuple[float, float] | None = None
     for _ in range(_STEPS):
         value = excess(point)
@@ -127,7 +127,7 @@ def _solve(excess: Excess, start: float, tolerance: float) -> float:
         following = _following((point, value), last)
         last = (point, value)
         if not noisy < following < quiet:
-            # both ends are known, or the step led out over the only one that is
+            # Both ends are known, or the step went beyond the only known one.
             following = (noisy + quiet) / 2
         if following > limit:
             raise InvalidParameterError(
@@ -142,7 +142,7 @@ def _solve(excess: Excess, start: float, tolerance: float) -> float:
 
 
 def _following(this: tuple[float, float], last: tuple[float, float] | None) -> float:
-    """The secant's zero, at most a factor of 4 away; a usual slope stands in for one that cannot be."""
+    """The secant's zero, at most a factor of 4 away; a typical slope replaces one that is impossible."""
     point, value = this
     slope = -_SLOPE
     if last is not None and math.isfinite(last[1]) and math.isfinite(value):

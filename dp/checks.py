@@ -1,11 +1,11 @@
-"""The door for public arguments: first the exact type, then the value; what comes out is a plain number.
+"""Checks of public arguments: first the exact type, then the value; the result is a plain number.
 
 A number is a Python int or float, or a NumPy integer or floating scalar.  Booleans, strings, arrays, masked
-values and subclasses of numbers are none.  A check returns the number that it let through, as an exact int or
+values and subclasses of numbers are not numbers.  A check returns the accepted number as an exact int or
 float, so that no NumPy scalar ends up in a file, a cache key or a comparison.
 
-`Checks` is the door with the errors of one package; the functions of this module raise this package's.
-`fedavg.checks` is the same door with the errors of `fedavg`.
+`Checks` has the checks with the errors of one package; the functions of this module raise this package's
+errors. `fedavg.checks` has the same checks with the errors of `fedavg`.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ _PLAIN_ARRAYS = (np.ndarray, np.memmap)
 
 
 def is_a(value: object, kind: type | UnionType) -> bool:
-    """Whether a caller kept to a type that the annotations promise; callers need not be checked."""
+    """Whether a value has the annotated type; callers without a type checker may pass others."""
     return isinstance(value, kind)
 
 
 def assign(target: object, **fields: object) -> None:
-    """Give a frozen value the fields that the checks returned, from within its `__post_init__`."""
+    """Set the fields of a frozen value to checked values, from within its `__post_init__`."""
     for name, value in fields.items():
         object.__setattr__(target, name, value)
 
 
 def _is_integer(value: object) -> bool:
-    # a timedelta64 calls itself a signed integer
+    # NumPy registers timedelta64 as a signed integer
     if isinstance(value, np.generic):
         return isinstance(value, np.integer) and not isinstance(value, np.timedelta64)
     return type(value) is int
@@ -72,8 +72,8 @@ class Checks:
     """Range checks that raise one package's errors.
 
     Args:
-        out_of_range: raised for a value of another type, or outside its range.
-        not_finite: raised for NaN and infinity where a finite number is needed.
+        out_of_range: class of the error for a wrong type, or a value outside its range.
+        not_finite: class of the error for NaN and infinity where a finite number is needed.
 
     Example:
         >>> Checks(ValueError, ValueError).positive_fraction("rate", np.float32(0.5))
@@ -87,7 +87,7 @@ class Checks:
     not_finite: type[Exception]
 
     def number(self, name: str, value: object) -> float:
-        """Refuse what is not a real number of a plain type; NaN and infinity pass."""
+        """Refuse all but real numbers of a plain type; NaN and infinity are accepted."""
         if not _is_number(value):
             raise self.out_of_range(f"{name} must be a number, not {type(value).__name__}")
         given: Any = value
@@ -100,7 +100,7 @@ class Checks:
         return result
 
     def finite(self, name: str, value: object) -> float:
-        """Refuse what is not a finite real number, and return it as a float."""
+        """Refuse all but finite real numbers, and return the number as a float."""
         result = self.number(name, value)
         if not math.isfinite(result):
             raise self.not_finite(f"{name} must be finite, not {result!r}")
@@ -154,7 +154,7 @@ class Checks:
         return result
 
     def whole(self, name: str, value: object, floor: int = 1) -> int:
-        """Refuse what is not an integer of at least the floor, and return it as an int."""
+        """Refuse all but integers of at least the floor, and return the number as an int."""
         if not _is_integer(value):
             raise self.out_of_range(f"{name} must be an int, not {type(value).__name__}")
         given: Any = value
@@ -167,12 +167,12 @@ class Checks:
         """Refuse arrays that are more than their values, such as masked ones, and other kinds of entries.
 
         Args:
-            name: of the argument.
+            name: name of the argument.
             value: an array, or a list or tuple of numbers.
-            kinds: NumPy's letters of the kinds of entries that may be: real numbers unless given.
+            kinds: NumPy's letters of the allowed kinds of entries; by default, of real numbers.
 
         Returns:
-            The array itself, or one made of the list.
+            The array itself, or an array made of the list.
         """
         if type(value) not in (*_PLAIN_ARRAYS, list, tuple):
             masked = isinstance(value, np.ma.MaskedArray)
@@ -190,7 +190,7 @@ class Checks:
         return array
 
     def real_array(self, name: str, value: object) -> NDArray[np.float64]:
-        """As `plain_array`, with every entry as a float64 of the same value; NaN and infinity pass."""
+        """Like `plain_array`, with every entry as an equal float64; NaN and infinity are accepted."""
         array = self.plain_array(name, value)
         result = array.astype(np.float64)
         if array.dtype.kind in "iu":

@@ -1,4 +1,4 @@
-"""L2 clipping, the step that gives an update its sensitivity."""
+"""L2 clipping, which bounds the sensitivity of an update."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ __all__ = ["l2_clip", "l2_norm"]
 _TINY, _HUGE = (
     2.0**-300,
     2.0**300,
-)  # between them squares are exact enough: each loses 2⁻¹⁰⁷⁴ at most
+)  # between these, squares are exact enough: each loses at most 2⁻¹⁰⁷⁴
 
 
 def l2_clip(vector: NDArray[np.float64], clip_norm: float) -> NDArray[np.float64]:
     """Shrink a vector to at most this L2 norm.  Run by a client, on its update.
 
     The true norm of the result is at most `clip_norm`, rounding included: a result is shortened by
-    (d + 8)·2⁻⁵², which bounds what a dot product of d terms can lose.  A vector with NaN or infinity
-    anywhere becomes zero: refusing it would show outside that something in the data was odd.
+    (d + 8)·2⁻⁵², which bounds the rounding error of a dot product of d terms.  A vector with NaN or infinity
+    anywhere becomes zero, because a refusal would reveal that something in the data was unusual.
 
     Args:
         vector: float64[d], d ≥ 1; entries of other real types are rounded to the nearest float64.
-        clip_norm: > 0.
+        clip_norm: largest norm of the result, > 0.
 
     Returns:
         A new float64[d].
 
     Raises:
-        InvalidParameterError: no plain array of real numbers (a masked one hides some of them), or a clip
-            norm that is not positive and finite.
+        InvalidParameterError: the vector is no plain array of real numbers (a masked array hides some of
+            them), or the clip norm is not positive and finite.
 
     Example:
         >>> import numpy as np
@@ -56,7 +56,7 @@ def l2_clip(vector: NDArray[np.float64], clip_norm: float) -> NDArray[np.float64
 
 
 def l2_norm(vector: NDArray[np.float64]) -> float:
-    """L2 norm of what `l2_clip` works on: 0 for a vector with NaN or infinity.
+    """L2 norm of the vector that `l2_clip` uses: 0 for a vector with NaN or infinity.
 
     Example:
         >>> l2_norm(np.array([3.0, 4.0])), l2_norm(np.array([3.0, np.nan]))
@@ -80,6 +80,6 @@ def _sent(vector: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _scale(values: NDArray[np.float64]) -> float:
-    """What entries are divided by, so that no square overflows, nor is lost where it counts; 1 for most."""
+    """The divisor of the entries that keeps squares from overflowing or vanishing; 1 for most vectors."""
     largest = max(float(values.max()), -float(values.min()))
     return 1.0 if largest == 0 or _TINY <= largest <= _HUGE else largest

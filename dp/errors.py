@@ -1,4 +1,4 @@
-"""Every error that this package raises; all descend from DpError."""
+"""The errors of this package; all derive from DpError."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = [
 
 
 class DpError(Exception):
-    """Root of the package's errors."""
+    """Base class of the package's errors."""
 
 
 class InvalidParameterError(DpError, ValueError):
-    """A parameter lies outside the range for which anything is proven."""
+    """A parameter is outside the range for which anything is proven."""
 
 
 class NonFiniteError(InvalidParameterError):
-    """A parameter is NaN or infinite where only a finite number has a meaning."""
+    """A parameter is NaN or infinite where only a finite number is meaningful."""
 
 
 class UnsupportedEventError(DpError):
@@ -29,8 +29,8 @@ class UnsupportedEventError(DpError):
 
 
 class UnassignedCompositionError(DpError):
-    """An accountant was asked although what `compose` returned was dropped; its answer would be too small."""
+    """An accountant was asked although a `compose` of it was dropped; its answer would be too small."""
 
 
 class BudgetExhaustedError(DpError):
-    """The charge would take the ledger past its budget; nothing has been charged."""
+    """The charge would exceed the ledger's budget; nothing has been charged."""

@@ -1,11 +1,11 @@
 """Integer noise and uniform numbers from operating-system entropy; there is no seed.
 
-Each call keys AES-256 in counter mode afresh from the operating system.  No stream outlives its call, so
-forked processes, threads and repeated rounds cannot share one.  Samples are table look-ups of 128-bit
-uniform integers: every output is an integer, no floating-point number touches a decision.
+Each call keys AES-256 in counter mode anew from the operating system.  No stream outlives its call, so forked
+processes, threads and repeated rounds cannot share one.  Samples are table look-ups of 128-bit uniform
+integers: every output is an integer, and no floating-point number affects a decision.
 
-Limits: a look-up's time may depend on the value drawn (memory caches); whoever can time single draws
-may learn about them.  NumPy arrays cannot be wiped from memory.
+Limits: a look-up's time may depend on the value drawn (memory caches), so a party that can time single draws
+may learn about them.  NumPy arrays cannot be erased from memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 SAMPLER_TV_ERROR = 2.0**-100
-"""Bound on the total variation between one sample and its ideal distribution; goes into a FailureEvent."""
+"""Bound on the total variation between one sample and its ideal distribution, for a FailureEvent."""
 
 MIN_STDDEV = 0.25
 MAX_STDDEV = 2.0**24
@@ -51,7 +51,7 @@ def _entropy(size: int) -> bytes:
 
 
 def _words() -> Callable[[int], NDArray[np.uint64]]:
-    """A fresh keystream, read as uint64."""
+    """A new keystream, read as uint64."""
     seed = _entropy(48)
     stream = Cipher(algorithms.AES256(seed[:32]), modes.CTR(seed[32:])).encryptor()
     return lambda count: np.frombuffer(stream.update(bytes(8 * count)), dtype=np.uint64)
@@ -61,14 +61,14 @@ def random_uniform(size: int) -> NDArray[np.float64]:
     """Independent uniform multiples of 2⁻⁵³ in [0, 1).
 
     Args:
-        size: how many, ≥ 0.
+        size: number of draws, ≥ 0.
 
     Returns:
         float64[size].
     """
     size = whole("size", size, 0)
     words, drawn = _words(), np.empty(size)
-    for start in range(0, size, _CHUNK):  # in cache
+    for start in range(0, size, _CHUNK):  # in parts that stay in the cache
         part = drawn[start : start + _CHUNK]
         np.multiply(words(len(part)) >> np.uint64(11), 2.0**-53, out=part)  # both steps are exact
     return drawn
@@ -78,8 +78,8 @@ def sample_rounded_gaussian(stddev: float, size: int) -> NDArray[np.int64]:
     """Independent N(0, stddev²), each rounded to the nearest integer.  Run by clients, or by the server.
 
     Args:
-        stddev: before rounding, in [0.25, 2²⁴].
-        size: how many, ≥ 0.
+        stddev: standard deviation before rounding, in [0.25, 2²⁴].
+        size: number of draws, ≥ 0.
 
     Returns:
         int64[size].
@@ -104,8 +104,8 @@ def sample_skellam(variance: float, size: int) -> NDArray[np.int64]:
     """Independent differences of two Poisson variables of mean variance/2.
 
     Args:
-        variance: in [0.0625, 2²⁸]; above 2²² the sum of several draws of smaller variance.
-        size: how many, ≥ 0.
+        variance: variance, in [0.0625, 2²⁸]; above 2²², several draws of smaller variance are added.
+        size: number of draws, ≥ 0.
 
     Returns:
         int64[size].
@@ -131,8 +131,8 @@ def _gaussian(kind: str, stddev: float, size: int) -> NDArray[np.int64]:
     words = _words()
     if exact <= _ONE_TABLE:
         return _draw(table(kind, exact**2), size, words)
-    # M·X + Y with X a discrete Gaussian and Y of 4M: by Poisson summation the law is off from the
-    # wanted one by a factor within 1 ± 4·e^(−2π²·15), far below 2^−100 (docs/privacy.md §6).
+    # M·X + Y with X a discrete Gaussian and Y of 4M: by Poisson summation the law differs from the wanted one
+    # by a factor within 1 ± 4·e^(−2π²·15), far below 2^−100 (docs/privacy.md §6).
     step = 2 ** (math.frexp(stddev)[1] // 2 - 1)
     fine = Fraction(16 * step**2)
     coarse = (exact**2 - fine) / step**2
@@ -161,10 +161,10 @@ def _draw(
 def _search(
     source: Table, uniform: NDArray[np.uint64], words: Callable[[int], NDArray[np.uint64]]
 ) -> NDArray[np.int64]:
-    """Count thresholds reached; where the upper words are equal, 64 more bits decide."""
+    """Number of thresholds reached; where the upper words are equal, 64 more bits decide."""
     reached = np.searchsorted(source.high, uniform, side="right")
     tied = np.flatnonzero((reached > 0) & (source.high[reached - 1] == uniform))
-    for place in tied:  # about one draw in 2^64 ÷ thresholds
+    for place in tied:  # about one draw in 2^64 ÷ number of thresholds
         below = int(np.searchsorted(source.high, uniform[place], side="left"))
         lower = source.low[below : reached[place]]
         reached[place] = below + np.count_nonzero(lower <= words(1)[0])

@@ -1,8 +1,8 @@
 """Cumulative tables of integer distributions, to 128 bits, from integer arithmetic alone.
 
-A distribution symmetric about 0 is given by unnormalised weights of 0, 1, …, K as big integers.  The
-table holds P[X ≤ k]·2^128, rounded down, as two words of 64 bits each.  What the rounding and the cut at
-K change is far below SAMPLER_TV_ERROR, in total variation.
+A distribution symmetric about 0 is given by unnormalised weights of 0, 1, …, K as big integers.  The table
+holds P[X ≤ k]·2^128, rounded down, as two words of 64 bits each.  The effect of the rounding and of the cut
+at K is far below SAMPLER_TV_ERROR, in total variation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _BITS = 320
-"""Fixed-point precision of all weights; 128 are kept."""
+"""Fixed-point precision of all weights, of which 128 bits are kept."""
 _ONE = 1 << _BITS
 _GUIDE_BITS = 16
 
@@ -65,7 +65,7 @@ class Table:
 
 
 def _guide(high: NDArray[np.uint64]) -> NDArray[np.int32]:
-    """How many thresholds lie below each value of the leading bits, unless one lies inside."""
+    """Number of thresholds below each value of the leading bits, or −1 if a threshold is inside."""
     shift = np.uint64(64 - _GUIDE_BITS)
     bucket = (high >> shift).astype(np.int64)
     inside = np.bincount(bucket, minlength=1 << _GUIDE_BITS)
@@ -74,7 +74,7 @@ def _guide(high: NDArray[np.uint64]) -> NDArray[np.int32]:
 
 
 def _exp_minus(x: Fraction) -> int:
-    """e^−x in fixed point, x ≥ 0: Taylor's series of x/2^h, squared h times; off by a few last places."""
+    """e^−x in fixed point, x ≥ 0: Taylor's series of x/2^h, squared h times; the last places are wrong."""
     bits = _BITS + 96
     halvings = (x.numerator // x.denominator).bit_length() + 8
     y = (x.numerator << bits) // (x.denominator << halvings)
@@ -90,12 +90,12 @@ def _exp_minus(x: Fraction) -> int:
 
 
 def _reach(variance: Fraction) -> int:
-    """⌈14σ⌉ + 2: a Gaussian holds less than 2^−140 beyond."""
+    """⌈14σ⌉ + 2; a Gaussian has less than 2^−140 of its mass beyond."""
     return math.isqrt(196 * variance.numerator // variance.denominator) + 3
 
 
 def discrete_gaussian_weights(variance: Fraction) -> list[int]:
-    """e^(−k²/2σ²) for k = 0 … ⌈14σ⌉ + 2; each weight from the last by one falling ratio."""
+    """e^(−k²/2σ²) for k = 0 … ⌈14σ⌉ + 2; each weight follows from the last one by a falling ratio."""
     u = 1 / (2 * variance)
     ratio, square = _exp_minus(u), _exp_minus(2 * u)
     weight, weights = _ONE, [_ONE]
@@ -119,7 +119,7 @@ def rounded_gaussian_weights(variance: Fraction) -> list[int]:
     weights: list[int] = []
     for k, density in enumerate(discrete_gaussian_weights(variance)):
         slope = k * u
-        growing = (slope >> _BITS) + 2  # the terms fall from here on
+        growing = (slope >> _BITS) + 2  # from this index on, the terms fall
         before, now, total, j = 0, density, density, 0
         while True:
             j += 1
@@ -135,7 +135,7 @@ def rounded_gaussian_weights(variance: Fraction) -> list[int]:
 def skellam_weights(variance: Fraction) -> list[int]:
     """Modified Bessel functions I_k(μ), k = 0 … ⌈14σ⌉ + 102, in unknown units (Miller's recurrence).
 
-    Downwards I_{k−1} = I_{k+1} + (2k/μ)·I_k is stable, and forgets where it started.
+    Downwards I_{k−1} = I_{k+1} + (2k/μ)·I_k is stable, and converges from any starting values.
     """
     last = _reach(variance) + 100
     numerator, twice = variance.numerator, 2 * variance.denominator

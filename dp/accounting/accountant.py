@@ -1,4 +1,4 @@
-"""Composition of events into ε and δ, known from both sides."""
+"""Composition of events, with ε and δ bounded from both sides."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = ["Accountant"]
 class Accountant:
     """An immutable multiset of events under one neighbouring relation.
 
-    `compose` returns a new accountant.  So that a result that was not assigned cannot go unnoticed, an
-    accountant without events refuses to answer, and so does one from which a composition was dropped unused.
+    `compose` returns a new accountant.  To detect a result that was not assigned, an accountant without
+    events refuses to answer, and so does one from which a composition was dropped unused.
 
     Args:
-        relation: what two neighbouring data sets are.
-        counts: events with their counts; built by compose.
+        relation: neighbouring relation of data sets.
+        counts: events with their counts; built by `compose`.
 
     Example:
         >>> from dp import GaussianEvent, PoissonSampling
@@ -58,12 +58,12 @@ class Accountant:
         return self
 
     def __del__(self) -> None:
-        use: Use | None = getattr(self, "_use", None)  # absent when a check above has refused
+        use: Use | None = getattr(self, "_use", None)  # missing if a check above has raised
         if use is not None:
             use.dropped()
 
     def compose(self, event: Event, count: int = 1) -> Accountant:
-        """Return the accountant that has seen `count` more of this event.
+        """Return the accountant that includes `count` more of this event.
 
         Raises:
             UnsupportedEventError: no theorem covers the event under this relation.
@@ -78,7 +78,7 @@ class Accountant:
         return grown
 
     def check(self, event: Event) -> None:
-        """Raise what `compose` would raise for this event, and do nothing else.
+        """Raise the error that `compose` would raise for this event; do nothing else.
 
         Raises:
             UnsupportedEventError: no theorem covers the event under this relation.
@@ -93,7 +93,8 @@ class Accountant:
             delta: in [0, 1].
 
         Raises:
-            UnassignedCompositionError: no events, or a composition was dropped; so for all questions.
+            UnassignedCompositionError: there are no events, or a composition was dropped; this holds for all
+                questions.
         """
         delta = fraction("delta", delta)
         return epsilon_of(self.relation, self._known(), delta, both=True)
@@ -104,12 +105,12 @@ class Accountant:
         return delta_of(self.relation, self._known(), epsilon)
 
     def upper_epsilon(self, delta: float) -> float:
-        """Return the upper side of `epsilon` alone: half the work, and at most as tight."""
+        """Return only the upper side of `epsilon`: half the work, and at most as tight."""
         delta = fraction("delta", delta)
         return epsilon_of(self.relation, self._known(), delta, both=False).high
 
     def quick_epsilon(self, delta: float) -> float:
-        """Return a looser upper bound on ε, from Rényi curves alone: sound, and almost free."""
+        """Return a looser upper bound on ε, from Rényi curves alone: it is sound and takes almost no time."""
         delta = fraction("delta", delta)
         return quick_epsilon_of(self.relation, self._known(), delta)
 
@@ -117,9 +118,9 @@ class Accountant:
         """Return δ at every ε, from both sides, and with it the trade-off function.
 
         Args:
-            smallest: the curve reaches down to this δ, in (0, 1), as far as δ falls at all.
-            group: clients whose joint presence an adversary must not tell.
-            points: of the curve, at least 3.
+            smallest: smallest δ of the curve, in (0, 1), as far as δ falls at all.
+            group: number of clients whose joint presence an adversary must not detect.
+            points: number of points of the curve, at least 3.
 
         Example:
             >>> from dp import GaussianEvent
@@ -134,6 +135,6 @@ class Accountant:
         )
 
     def _known(self) -> Counted:
-        """The events, for an answer; refused where some may be missing."""
+        """The events, for an answer; refused if some may be missing."""
         self._use.ask(empty=not self.counts)
         return self.counts

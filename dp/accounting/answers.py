@@ -1,4 +1,4 @@
-"""What an accountant answers, from the costs of its events: ε, δ and the whole curve, from both sides."""
+"""An accountant's answers, from the costs of its events: ε, δ and the whole curve, from both sides."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 __all__ = ["curve_of", "delta_of", "epsilon_of", "quick_epsilon_of"]
 
 _EXACT = 1e-9
-"""Relative width given to the closed forms."""
+"""Relative width of the bracket around a closed form."""
 _LOG_SMALLEST = -640.0
-"""Below this log δ only the Rényi bound is used."""
+"""Below this log δ, only the Rényi bound is used."""
 _LARGE = 700.0
 _SMALLEST = 1e-250
-"""Below this δ, releases whose losses are bounded are answered by their bound."""
+"""Below this δ, releases with bounded losses are answered by their bound."""
 _LARGER = (1e-50, 1e-20, 1e-12, 1e-8, 1e-5)
 _NARROWEST = 1e-6
-"""A curve that is as good as 0 at once is shown up to here."""
+"""A curve that is practically 0 from the start is shown up to this ε."""
 _DEEPEST = 1e-200
 _ANCHORS = 12
-"""Compositions from which a curve is read."""
+"""Number of compositions from which a curve is computed."""
 
 
 @lru_cache(maxsize=1024)
@@ -85,7 +85,7 @@ def _without_failure(terms: Terms, smallest: float, group: int, points: int) -> 
     single = _single(terms)
     if group == 1 or (single is not None and single.precision is not None and terms.slack == 0):
         return _curve(_of_group(terms, group), smallest, points)
-    # where a chain of k clients ends at δ, its links lie as low as δ·e^(−(k−1)ε) (docs/privacy.md §13)
+    # If a chain of k clients ends at δ, its links are as low as δ·e^(−(k−1)ε) (docs/privacy.md §13).
     deeper = smallest
     for _ in range(2):
         reach = _reach(terms, deeper)
@@ -123,7 +123,7 @@ def _reach(terms: Terms, smallest: float) -> float:
 def _curve(terms: Terms, smallest: float, points: int, *, stretch: int = 1) -> PrivacyCurve:
     reach = min(_reach(terms, smallest) * stretch, _LARGE * (points - 1))
     epsilons = np.linspace(0.0, reach, points)
-    if 0 < terms.pure <= 2 * reach:  # δ ends there
+    if 0 < terms.pure <= 2 * reach:  # from that ε on, δ is 0
         ends = terms.pure * np.arange(1.0, stretch + 1)
         epsilons = np.union1d(epsilons[epsilons < ends[-1]], ends)
     bounds = _many_deltas(terms, epsilons, smallest)
@@ -135,7 +135,7 @@ def _curve(terms: Terms, smallest: float, points: int, *, stretch: int = 1) -> P
 def _many_deltas(
     terms: Terms, epsilons: NDArray[np.float64], smallest: float
 ) -> Callable[[Terms, float], Bracket]:
-    """What answers as `_pairs_delta` does, at these ε and at those that slack makes of them."""
+    """A function like `_pairs_delta`, for these ε and for those that slack makes of them."""
     if _single(terms) is not None or terms.curve is not None or not terms.pairs or terms.exposed:
         return _pairs_delta
     asked = sorted(
@@ -158,16 +158,16 @@ def _many_deltas(
 
 
 def _failure_delta(probability: float, epsilon: float) -> float:
-    """(1 + e^ε)·p: what an event outside the theorems costs."""
+    """(1 + e^ε)·p, the cost of an event outside the theorems."""
     if probability == 0:
         return 0.0
     return probability * (1 + math.exp(epsilon)) if epsilon < _LARGE else math.inf
 
 
 def _with_failure(terms: Terms, delta: float, rest: Callable[[Terms, float], Bracket]) -> Bracket:
-    """Solve δ_rest(ε) + (1 + e^ε)·p ≤ δ for the least ε, and its mirror for the lower side.
+    """Solve δ_rest(ε) + (1 + e^ε)·p ≤ δ for the smallest ε, and its mirror image for the lower side.
 
-    Any E with δ_rest(E) ≤ δ − (1 + e^E)·p is a valid claim, so the result is certified by itself.
+    Any E with δ_rest(E) ≤ δ − (1 + e^E)·p is a valid claim, so the result is its own proof.
     """
     if delta == 1:
         return Bracket(0.0, 0.0)
@@ -229,7 +229,7 @@ def _quick_epsilon(terms: Terms, delta: float) -> Bracket:
 
 
 def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
-    """ε of everything except failure; slack A by δ_true(ε) ≤ e^A·δ(ε − 2A)."""
+    """ε of everything except failure; slack A enters by δ_true(ε) ≤ e^A·δ(ε − 2A)."""
     trivial = _trivial_epsilon(terms, delta)
     if trivial is not None:
         return trivial
@@ -239,7 +239,7 @@ def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
     if delta > _SMALLEST:
         bracket = _composed_epsilon(terms, math.log(delta), both=both)
     if both and bracket.low == 0 and terms.curve is None:
-        # close to the largest loss a mesh may claim nothing from below; ε at a larger δ is smaller
+        # Near the largest loss a mesh may give no lower bound; ε at a larger δ is smaller and still valid.
         larger = (other for other in _LARGER if other > delta)
         lows = (_composed_epsilon(terms, math.log(other), both=True).low for other in larger)
         low = next((low for low in lows if low > 0), 0.0)
@@ -255,7 +255,7 @@ def _composed_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
     bracket = _pairs_epsilon(terms, log_delta - terms.slack, both=both)
     if terms.slack == 0:
         return bracket
-    # the limit of ever finer grids attains what one Gaussian costs (docs/privacy.md §4.4)
+    # The limit of ever finer grids reaches the cost of one Gaussian (docs/privacy.md §4.4).
     low = _pairs_epsilon(terms, log_delta, both=True).low if both else 0.0
     return Bracket(low, bracket.high + 2 * terms.slack)
 
@@ -273,7 +273,7 @@ def _pairs_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
 
 
 def _single(terms: Terms) -> Pair | None:
-    """The only pair, when everything is one release whose curve has a closed form."""
+    """The only pair, if everything is one release whose curve has a closed form."""
     if len(terms.pairs) != 1 or terms.pairs[0][1] > 1 or terms.pairs[0][0].exact is None:
         return None
     return terms.pairs[0][0]
@@ -298,7 +298,7 @@ def _base_delta(
         return pairs_delta(terms, epsilon)
     inner = epsilon - 2 * terms.slack
     shifted = pairs_delta(terms, max(inner, 0.0)).high
-    if inner < 0:  # δ(−x) ≤ δ(0) + 1 − e^(−x), for δ falls with e^ε at a slope of 1 at most
+    if inner < 0:  # δ(−x) ≤ δ(0) + 1 − e^(−x), since δ falls with e^ε at a slope of at most 1
         shifted -= math.expm1(inner)
     high = min(1.0, shifted * math.exp(min(terms.slack, _LARGE)))
     return Bracket(min(pairs_delta(terms, epsilon).low, high), high)

@@ -1,4 +1,4 @@
-"""What an accountant answers: a number known from both sides."""
+"""An accountant's answer: a number with proven bounds from both sides."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Bracket:
     """A quantity between two proven bounds.
 
     Args:
-        low: no smaller number holds for every mechanism that the events describe, so that no accountant
-            can claim less from the events alone; 0 where that is not known.  An event of rounded shares
-            describes all grids at least as fine as its own (docs/privacy.md §2.5).
-        high: holds for every mechanism that the events describe; the claim to publish.
+        low: lower bound. No smaller number holds for every mechanism that the events describe, so no
+            accountant can claim less from the events alone; 0 where that is unknown.  An event of rounded
+            shares describes all grids at least as fine as its own (docs/privacy.md §2.5).
+        high: upper bound, which holds for every mechanism that the events describe; publish this one.
     """
 
     low: float

@@ -1,8 +1,8 @@
-"""Composition of gridded losses: an exponential tilt, one circular FFT, and what both can hide.
+"""Composition of gridded losses: an exponential tilt, one circular FFT, and bounds on the errors of both.
 
-The laws of all releases are tilted by e^(tL), so that the part that decides δ sits at the centre, and
-convolved.  What wraps around (Chernoff, on the same masses) and what floating point adds (a forward
-error bound) is added to an upper bound and taken from a lower one (docs/privacy.md §2.4).
+The laws of all releases are tilted by e^(tL), so that the part that decides δ is at the centre, and
+convolved.  The mass that wraps around (Chernoff's bound on the same masses) and the errors of floating point
+(a forward error bound) are added to an upper bound and subtracted from a lower one (docs/privacy.md §2.4).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Composed", "Tilted", "Window", "compose", "log_moment", "tilted", "w
 
 _EPS = float(np.finfo(np.float64).eps)
 _LOG_WRAPPED = math.log(1e-11)
-"""Tilted mass that may lie outside the window, on each side."""
+"""Largest tilted mass outside the window, on each side."""
 _COARSE = 1000
 _REACH = 300.0
 _LARGE = 700.0
@@ -40,14 +40,14 @@ def log_moment(values: NDArray[np.float64], mass: NDArray[np.float64], t: float)
 
 @dataclass(frozen=True, slots=True)
 class Tilted:
-    """One release's law times e^(tL − K(t)), and how often it is composed.
+    """One release's law times e^(tL − K(t)), with its number of compositions.
 
     Args:
         index: int64[n], grid indices.
         weight: float64[n], summing to 1.
         log_moment: K(t), of the losses with their offset.
-        mean: of the tilted losses without the offset.
-        variance: of the tilted losses.
+        mean: mean of the tilted losses without the offset.
+        variance: variance of the tilted losses.
         rounding: relative error of each weight, and error of K.
         count: number of releases.
     """
@@ -86,7 +86,7 @@ def tilted(law: GridLaw, t: float, count: int) -> Tilted:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far the tilted sum can stray from its mean, but for a mass of `outside`."""
+    """The largest distances of the tilted sum from its mean, except for a mass of `outside`."""
 
     below: float
     above: float
@@ -94,12 +94,12 @@ class Window:
 
     @property
     def width(self) -> float:
-        """Both sides together."""
+        """The width of both sides together."""
         return self.below + self.above
 
 
 def window(parts: list[Tilted], step: float) -> Window:
-    """Chernoff's bound on both sides, with moments that are only ever made larger."""
+    """The window by Chernoff's bound on both sides, with moments that are rounded up only."""
     spread = math.sqrt(sum(x.count * x.variance for x in parts)) + step
     reaches: list[float] = []
     for sign in (-1, 1):
@@ -119,7 +119,7 @@ def window(parts: list[Tilted], step: float) -> Window:
 def _spread_out(
     values: NDArray[np.float64], mass: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Move each block's mass to the block's two ends, its mean kept: no moment falls, by convexity."""
+    """Move each block's mass to the block's two ends, with the same mean; by convexity no moment falls."""
     block = -(-len(values) // _COARSE)
     starts = np.arange(0, len(values), block)
     ends = np.minimum(starts + block, len(values)) - 1
@@ -137,19 +137,19 @@ class Composed:
 
     Args:
         step: mesh.
-        offset: of the composed grid.
+        offset: offset of the composed grid.
         first: grid index of the first sum.
         plain: Σ_{j ≥ k} w_j, with w the tilted mass times e^(−t(L_j − centre)).
         fallen: Σ_{j ≥ k} w_j·e^(−(L_j − centre)).
         risen: Σ_{j ≥ k} w_j·(1 − e^(−(L_j − centre))).
-        sizes: risen with the absolute values of its terms.
+        sizes: like `risen`, with the absolute values of its terms.
         centre: mean of the tilted loss.
         tilt: t.
-        log_scale: log of what the sums must be multiplied with.
-        log_rounding: relative error of that, and of the masses.
+        log_scale: log of the factor of the sums.
+        log_rounding: relative error of that factor, and of the masses.
         stray: bound on tilted mass that is at a wrong place, or missing.
         beyond: mass with infinite loss.
-        shift: what rounding can have moved the loss by.
+        shift: bound on the change of the loss by rounding.
     """
 
     step: float
@@ -168,7 +168,7 @@ class Composed:
     shift: float
 
     def _value(self, epsilon: float) -> tuple[float, float]:
-        """Σ_{L > ε} w·(1 − e^(ε − L)), and by how much it may be off."""
+        """Σ_{L > ε} w·(1 − e^(ε − L)), and a bound on its error."""
         place = math.floor((epsilon - self.offset) / self.step) + 1 - self.first
         k = min(max(place, 0), len(self.plain) - 1)
         away = epsilon - self.centre
@@ -187,7 +187,7 @@ class Composed:
         return value, self.stray * worst + (len(self.plain) + 8) * _EPS * size
 
     def log_delta_high(self, epsilon: float) -> float:
-        """Upper bound on log δ(ε) of whatever the laws bound from above."""
+        """Upper bound on log δ(ε) of every pair that the laws bound from above."""
         moved = epsilon - self.shift
         if math.floor((moved - self.offset) / self.step) + 1 < self.first:
             return 0.0
@@ -197,7 +197,7 @@ class Composed:
         return min(0.0, float(np.logaddexp(logs, beyond)))
 
     def log_delta_low(self, epsilon: float) -> float:
-        """Lower bound on log δ(ε) of whatever the laws bound from below; −inf if there is none."""
+        """Lower bound on log δ(ε) of every pair that the laws bound from below; −inf if there is none."""
         value, slack = self._value(epsilon + self.shift)
         if value <= slack:
             return -math.inf
@@ -209,7 +209,7 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
 
     Args:
         parts: the tilted laws.
-        laws: what they were before, with the same counts.
+        laws: the laws before the tilt, with the same counts.
         t: the tilt.
         span: a window for their sum.
     """
@@ -227,8 +227,8 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
     centre = sum(x.count * x.mean for x in parts)
     first = math.floor((centre - span.below) / step)
     masses = np.maximum(np.roll(irfft(product, size), base - first), 0.0)
-    # A transform's entry errs by a few ulps·log N, and a power multiplies that by its count.  By Cauchy
-    # and Parseval, what errors of these sizes add over all points is at most their root sum square.
+    # The error of a transform's entry is a few ulps·log N, and a power multiplies it by its count.  By Cauchy
+    # and Parseval, the sum of such errors over all points is at most their root sum square.
     errors = np.abs(product) * (1 + lost)
     error = 8 * _EPS * math.log2(size) * math.sqrt(2 * float(errors @ errors))
     losses = (first + np.arange(size)) * step
@@ -256,5 +256,5 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
 
 
 def _suffix_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums from each place to the end, with a zero for the place after the last."""
+    """Sums from each index to the end, with a zero for the index after the last."""
     return np.append(np.cumsum(values[::-1])[::-1], 0.0)

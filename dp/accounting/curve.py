@@ -1,7 +1,7 @@
 """The whole privacy curve: δ at every ε, the trade-off of errors that follows, and groups of clients.
 
-All of it is known from both sides.  Between the points of a curve its convexity in e^ε decides: chords are
-above it, and the chords of neighbouring cells, drawn on, are below it (docs/privacy.md §13).
+Both sides are known everywhere.  Between the points, convexity in e^ε gives the bounds: chords are above the
+curve, and the extended chords of neighbouring cells are below it (docs/privacy.md §13).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["PrivacyCurve"]
 
 _LARGE = 700.0
 _ROUNDING = 1e-13
-"""Relative error of what is computed from the points of a curve."""
+"""Relative error of numbers that are computed from the points of a curve."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class PrivacyCurve:
         high: float64[n], upper bounds of δ at each ε, each at most 1; the claim to publish.
 
     Raises:
-        InvalidParameterError: shapes that differ, values out of range, epsilons that do not increase from 0
+        InvalidParameterError: shapes differ, values are out of range, or the epsilons do not increase from 0
             or are more than 700 apart.
 
     Example:
@@ -69,7 +69,7 @@ class PrivacyCurve:
             )
         if not ((low >= 0) & (low <= high) & (high <= 1)).all():
             raise InvalidParameterError("bounds of δ keep to 0 ≤ low ≤ high ≤ 1")
-        # δ falls with ε: a bound holds on one side of its point as well
+        # δ falls with ε, so each bound also holds on one side of its point
         arrays["high"] = np.minimum.accumulate(high)
         arrays["low"] = np.minimum(np.maximum.accumulate(low[::-1])[::-1], arrays["high"])
         for array in arrays.values():
@@ -93,7 +93,7 @@ class PrivacyCurve:
         return Bracket(min(max(low, 0.0), high), high)
 
     def epsilon(self, delta: float) -> Bracket:
-        """Bracket the smallest ε at this δ; infinite where the curve does not reach so far down."""
+        """Bracket the smallest ε at this δ; infinite if the curve does not go down to it."""
         delta = fraction("delta", delta)
         ends: list[float] = []
         for upper in (False, True):
@@ -110,7 +110,7 @@ class PrivacyCurve:
         return Bracket(min(ends), ends[1])
 
     def _between(self, i: int, delta: float, *, upper: bool) -> float:
-        """Where a bound passes this δ between point i and the next; on the side that is certain."""
+        """The ε where a bound passes this δ between point i and the next, rounded to the safe side."""
         low, high = float(self.epsilons[i]), float(self.epsilons[i + 1])
         for _ in range(60):
             middle = (low + high) / 2
@@ -122,19 +122,20 @@ class PrivacyCurve:
     def tradeoff(
         self, type_1: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Bracket the least type II error of any test that tells two neighbours apart at these levels.
+        """Bracket the smallest type II error of any test that distinguishes two neighbours at these levels.
 
-        This is the trade-off function of f-differential privacy (Dong, Roth and Su 2022), symmetrised: which
-        of the two neighbours is the null hypothesis does not matter.
+        This is the trade-off function of f-differential privacy (Dong, Roth and Su 2022), symmetrised: either
+        neighbour may be the null hypothesis.
 
         Args:
             type_1: float64[m], levels in [0, 1].
 
         Returns:
-            Two float64[m]. Every test errs at least as often as the first says: the claim to publish. Some
-            test errs at most as often as the second says.
+            Two float64[m]. Every test errs at least as often as the first says: publish this one. Some test
+            errs at most as often as the second says.
 
         Raises:
+            InvalidParameterError: a level is out of range.
             InvalidParameterError: a level that is none.
         """
         alpha = np.atleast_1d(real_array("type_1", type_1))
@@ -146,14 +147,14 @@ class PrivacyCurve:
         return np.minimum(low, high), high
 
     def group(self, size: int) -> PrivacyCurve:
-        """The curve of `size` clients at once, whose joint presence an adversary must not tell.
+        """The curve of `size` clients at once, whose joint presence an adversary must not detect.
 
         The upper side follows from the curve of one client alone (Dong, Roth and Su 2022, theorem 2.14), at
-        the same epsilons.  The lower side is that of one client.  `Accountant.curve(group=…)` is sharper
-        where it knows more than this curve.
+        the same epsilons. The lower side is that of one client. `Accountant.curve(group=…)` is tighter where
+        it has more information than this curve.
 
         Args:
-            size: clients in the group, at least 1.
+            size: number of clients in the group, at least 1.
         """
         high = self.high
         for _ in range(whole("size", size) - 1):
@@ -161,7 +162,7 @@ class PrivacyCurve:
         return PrivacyCurve(self.epsilons, self.low, high)
 
     def _chained(self, further: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Upper bounds for one client more: min over a of δ(a) + e^a·δ'(ε − a)."""
+        """Upper bounds for one more client: min over a of δ(a) + e^a·δ'(ε − a)."""
         bounds = np.empty(len(self.epsilons))
         for place, epsilon in enumerate(self.epsilons):
             rest = epsilon - self.epsilons
@@ -184,13 +185,13 @@ class PrivacyCurve:
         """Lines below the curve in every cell, by the part λ of the cell's width in e^ε.
 
         Returns:
-            float64[3, n − 1] each, values at λ = 0 and slopes: the chord of the cell before drawn on, the
-            chord of the cell after drawn back, and the value at the cell's end, which the curve stays above.
+            float64[3, n − 1] each, values at λ = 0 and slopes: the extended chord of the cell before, the
+            extended chord of the cell after, and the value at the cell's end, above which the curve stays.
         """
         gaps = np.diff(self.epsilons)
         ratio = np.expm1(gaps[1:]) / -np.expm1(
             -gaps[:-1]
-        )  # a cell's width ÷ the width of the one before
+        )  # width of a cell ÷ width of the one before
         low, high = self.low, self.high
         base, slope = np.zeros((3, len(gaps))), np.zeros((3, len(gaps)))
         base[2] = low[1:]
@@ -216,7 +217,7 @@ class PrivacyCurve:
         value = (base[:, None] + part * slope[:, None]).max(axis=0) * (1 - _ROUNDING)
         gaps = np.diff(self.epsilons)
         where = self.epsilons[:-1] + np.log1p(part * np.expm1(gaps))
-        # beyond the last point nothing is known but that δ ≥ 0
+        # beyond the last point it is only known that δ ≥ 0
         epsilons = np.append(where.ravel(), self.epsilons[-1])
         return epsilons, np.append(np.maximum(value, 0.0).ravel(), 0.0)
 

@@ -1,9 +1,9 @@
-"""One release's loss on an evenly spaced grid, from above and from below.
+"""The loss of one release on an evenly spaced grid, from above and from below.
 
-Above: connect the dots (Doroshenko et al. 2022).  Each cell's mass moves to the cell's two ends, in the
-one way that keeps both its P- and its Q-mass; the true pair is a garbling of the result.  Below: the
-cells around each grid point are merged, and what keeps a merged loss off its point is settled with a
-neighbour, so that the gridded curve lies under tangents of the true one (docs/privacy.md §2.3).
+Above: connect the dots (Doroshenko et al. 2022). Each cell's mass moves to the cell's two ends, in the one
+way that keeps both its P-mass and its Q-mass; the true pair is a garbling of the result. Below: the cells
+around each grid point are merged. The difference between a merged loss and its point is balanced with a
+neighbour, so that the gridded curve is below tangents of the true one (docs/privacy.md §2.3).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["GridLaw", "from_above", "from_below", "on_grid"]
 
 _AROUND = 64
-"""Points on either side of a place that is not convex, which are taken into account with it."""
+"""Number of points on either side of a non-convex place that are corrected together with it."""
 _LONGEST = 600.0
-"""Losses that a stretch may cover while its widths are numbers."""
+"""Range of losses of a stretch, within which widths do not overflow."""
 _SHORTEST = 1e-300
-"""A step whose widths are numbers."""
+"""Largest step whose widths do not overflow."""
 _FAINT = 1e-300
-"""Masses of the second distribution up to this are not known to a small relative error."""
+"""Masses of the second distribution up to this size have no small relative error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class GridLaw:
 
     Args:
         step: mesh.
-        offset: of the grid, in [0, step).
+        offset: offset of the grid, in [0, step).
         first: grid index of the first mass.
         mass: float64[n], ≥ 0.
-        beyond: mass that counts as an infinite loss.
-        rounding: relative error of each mass that a reader must allow for.
+        beyond: mass with an infinite loss.
+        rounding: relative error of each mass that users of the law must allow for.
     """
 
     step: float
@@ -67,13 +67,13 @@ def on_grid(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[Gr
     """The loss of one release from above and from below.
 
     Args:
-        pair: what was released.
+        pair: the pair of the release.
         step: mesh of both grids.
         tail: mass cut off on each side; above, it counts as an infinite loss.
-        removing: the order of the pair.
+        removing: which order of the pair.
 
     Returns:
-        A law above the pair's, and one below what some data attain: no mass where that is not known.
+        A law above the pair's, and one below that of some data; without mass where no such data is known.
     """
     above, below = _both(pair, step, tail, removing=removing)
     if pair.attained is None:
@@ -94,7 +94,7 @@ def _both(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[Grid
     grid = fine[::2]
     above = from_above(p[::2] + p[1::2], r[::2] + r[1::2], grid, step, rounding)
     above[0] += tail
-    # the cell about the lowest point begins at −∞; what lies above the grid is left out
+    # The cell about the lowest point begins at −∞; losses above the grid are left out.
     bottom = pair.cells(np.array([-np.inf, fine[0]]), removing=removing)
     merged: list[NDArray[np.float64]] = []
     for half, start in zip((p, r), bottom, strict=True):
@@ -122,7 +122,7 @@ def from_above(
         r: float64[n], mass of the second.
         grid: float64[n + 1], losses at the cells' ends.
         step: the cells' width.
-        rounding: relative error of p and r; more than it can hide is moved up.
+        rounding: relative error of p and r; a correction larger than its effect moves mass up.
 
     Returns:
         float64[n + 1], masses at the grid's points.
@@ -140,13 +140,13 @@ def from_above(
 def from_below(
     p: NDArray[np.float64], r: NDArray[np.float64], losses: NDArray[np.float64], step: float
 ) -> NDArray[np.float64]:
-    """Merge each cell about a grid point into the point, and settle residues with the neighbours.
+    """Merge each cell about a grid point into the point, and balance residues with the neighbours.
 
     Args:
         p: float64[n], mass of the first distribution in the cell about each point.
         r: float64[n], mass of the second.
         losses: float64[n], the points.
-        step: their distance.
+        step: distance between points.
 
     Returns:
         float64[n], masses of the first distribution at the points.  With H the true curve in
@@ -165,7 +165,7 @@ def from_below(
     with np.errstate(divide="ignore", over="ignore"):
         level = np.exp(losses + np.log(r))
         up_to, from_on = (np.exp(losses + np.log(np.cumsum(a)[::i])) for a, i in _ends(r))
-    # The lowest point takes all below and the highest all above, where a tangent would otherwise pass
+    # The lowest point takes all mass below and the highest all above, where a tangent would otherwise pass
     # under 1 − x or under 0 before it meets the next.
     bottom = np.cumsum(p) - up_to
     top = np.cumsum(p[::-1])[::-1] - from_on
@@ -183,7 +183,7 @@ def from_below(
 
 
 def _ends(r: NDArray[np.float64]) -> tuple[tuple[NDArray[np.float64], int], ...]:
-    """The masses to be summed from either end, and the stride that puts the sums in order."""
+    """The masses to sum from either end, and the stride that restores their order."""
     return (r, 1), (r[::-1], -1)
 
 
@@ -208,7 +208,7 @@ def _settled(
             whole = (near.start == 0, near.stop == own.size)
             fixed = _convex(own[near], stretch, step, whole)
             if fixed is None and (stretch[-1] - stretch[0] > _LONGEST or all(whole)):
-                return np.zeros(own.size)  # no claim
+                return np.zeros(own.size)  # no lower bound can be given
             own[near] = own[near] if fixed is None else fixed
         around *= 8
     return own
@@ -222,19 +222,19 @@ def _convex(
 ) -> NDArray[np.float64] | None:
     """Replace a stretch of a curve that is not convex by its greatest convex minorant.
 
-    Its corners are corners of the curve.  Its slopes are the isotonic regression of the curve's, weighted
-    by the cells' widths.  Where those at both ends of the stretch stay as they are, the rest of the curve
-    does as well.  Slopes count from the stretch's last cell, where they are smallest, and x from its
+    Its corners are corners of the curve.  Its slopes are the isotonic regression of the curve's, weighted by
+    the cells' widths.  If the slopes at both ends of the stretch do not change, the rest of the curve does
+    not change either.  Slopes count from the stretch's last cell, where they are smallest, and x from its
     middle, so that no loss overflows.
 
     Args:
         mass: float64[n], second differences of the curve times x, some of them negative.
         losses: float64[n], log x at the points.
-        step: their distance.
+        step: distance between points.
         whole: whether the stretch begins where the grid begins, and ends where it ends.
 
     Returns:
-        float64[n], masses ≥ 0; None where the stretch is too short or too long.
+        float64[n], masses ≥ 0; None if the stretch is too short or too long.
     """
     if losses[-1] - losses[0] > _LONGEST or step < _SHORTEST:
         return None
@@ -243,17 +243,17 @@ def _convex(
     slopes = np.append(-np.cumsum((mass / x)[::-1])[::-1], 0.0)
     width = np.concatenate([x[:1] if lowest else x[:1] * -math.expm1(-step), x * math.expm1(step)])
     end = slopes[-1]
-    if highest:  # the last slope is 0 however far it reaches
+    if highest:  # the last slope is 0 for any length
         slopes, width = slopes[:-1], width[:-1]
     fit = isotonic_regression(slopes, weights=width)
     starts, sizes = fit.blocks[:-1], np.diff(fit.blocks)
     level = np.maximum.reduceat(slopes, starts) == np.minimum.reduceat(slopes, starts)
     same = np.repeat(level, sizes)
     if not (lowest or same[0]) or not (highest or same[-1]):
-        return None  # what is beyond the stretch would change as well
+        return None  # the curve beyond the stretch would change as well
     fitted = np.where(same, slopes, fit.x)
     if highest:
         fitted, same = np.append(fitted, end), np.append(same, [True])
-    # points between two untouched cells keep their masses, which are known to more digits
+    # Points between two unchanged cells keep their masses, which are known to more digits.
     kept = np.where(same[:-1] & same[1:], mass, x * np.diff(fitted))
     return None if (kept < 0).any() else kept

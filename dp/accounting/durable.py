@@ -1,7 +1,7 @@
-"""JSON files that are written whole or not at all, under one lock for all names of one file.
+"""JSON files that are written as a whole or not at all, under one lock for all names of one file.
 
-A file that is replaced by rename has one name that counts: its own, in its own directory.  A symbolic link
-is followed to it before anything is read or written.  A second hard link, or a mount of the single file,
+A file that is replaced by rename has one name that matters: its own, in its own directory. Symbolic links are
+followed to that name before anything is read or written. A second hard link, or a mount of the single file,
 would keep the old contents when the first name gets the new ones, so such files are refused.
 """
 
@@ -29,14 +29,14 @@ def only_name(path: str | os.PathLike[str]) -> Path:
     """Follow links to the file's own name, whether or not it exists yet.
 
     Args:
-        path: absolute or relative, a file or a link to one.
+        path: absolute or relative path of a file, or of a link to one.
 
     Returns:
         An absolute path without links.
 
     Raises:
         InvalidParameterError: the file has several names that cannot be replaced together (hard links, or a
-            mount of the single file), it was unlinked, it is no regular file, or its links form a circle.
+            mount of the single file), it was unlinked, it is no regular file, or its links form a cycle.
     """
     try:
         name = Path(os.path.realpath(path, strict=False))
@@ -60,22 +60,27 @@ def only_name(path: str | os.PathLike[str]) -> Path:
 
 
 def _is_mounted(name: Path) -> bool:
-    """Whether the file itself is a mount point, as far as the system tells (Linux)."""
+    """Whether the file itself is a mount point, as far as the system reports it (Linux)."""
     try:
         mounts = _MOUNTS.read_bytes().splitlines()
     except OSError:
         return False
     points = (fields[4] for line in mounts if len(fields := line.split(b" ")) > 4)
     escaped = os.fsencode(name)
-    for byte in (b"\\", b" ", b"\t", b"\n"):  # the backslash first: it begins the others' codes
+    for byte in (
+        b"\\",
+        b" ",
+        b"\t",
+        b"\n",
+    ):  # the backslash first, since it begins the others' codes
         escaped = escaped.replace(byte, b"\\%03o" % byte[0])
     return escaped in points
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:
-    """Replace the file: a temporary one beside it is flushed to the disk, then takes its name.
+    """Replace the file: write a temporary one beside it, flush it to the disk, and rename it.
 
-    Permissions stay those of the file that is replaced; a new file is its owner's alone.
+    The new file has the permissions of the old one; without an old one, only its owner has access.
 
     Raises:
         InvalidParameterError: see `only_name`.
@@ -88,7 +93,7 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
             stream.flush()
             _keep_access(target, stream.fileno())
             os.fsync(stream.fileno())
-        only_name(target)  # a name that was added while this one was written
+        only_name(target)  # again, since a name may have been added meanwhile
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -101,7 +106,7 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
 
 
 def _keep_access(target: Path, handle: int) -> None:
-    """Give a file the permissions, and where it may the group, of the one that it replaces."""
+    """Give a file the permissions, and if possible the group, of the file that it replaces."""
     with suppress(FileNotFoundError):
         found = target.stat()
         with suppress(PermissionError):
@@ -113,8 +118,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - the caller
     """Read a file of JSON.
 
     Raises:
-        InvalidParameterError: it is not JSON, or see `only_name`.
-        FileNotFoundError: it does not exist.
+        InvalidParameterError: the file is not JSON; see also `only_name`.
+        FileNotFoundError: the file does not exist.
     """
     data = only_name(path).read_bytes()
     try:
@@ -128,14 +133,14 @@ def exclusive(path: str | os.PathLike[str]) -> Generator[Path]:
     """Hold the lock of a file against all other threads and processes (flock, so POSIX only).
 
     The lock is on a file beside the file's own name that is never replaced, so that all links lead to one
-    lock.  It falls with the process that holds it.
+    lock.  The system releases it when the process ends.
 
     Yields:
         The file's own name.
 
     Raises:
         InvalidParameterError: see `only_name`.
-        FileNotFoundError: there is no such directory.
+        FileNotFoundError: the directory does not exist.
     """
     import fcntl  # noqa: PLC0415 - not on every platform
 
@@ -148,7 +153,7 @@ def exclusive(path: str | os.PathLike[str]) -> Generator[Path]:
             if _still_at(lock, handle) and only_name(path) == name:
                 yield name
                 return
-            # while this process waited, a link was turned to another file, or the lock was deleted
+            # While this process waited, a link was changed to another file, or the lock was deleted.
         finally:
             os.close(handle)
 

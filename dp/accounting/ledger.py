@@ -1,4 +1,4 @@
-"""A hard budget: every release is charged before it happens, and a charge too many changes nothing."""
+"""A hard budget: every release is charged before it is made; a charge beyond it changes nothing."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Charge:
     """One call of `Ledger.charge`.
 
     Args:
-        event: what was charged.
-        count: how often.
-        label: for whom, such as a run's directory; for the reader of a ledger that several runs share.
+        event: the charged event.
+        count: number of releases.
+        label: owner of the charge, such as a run's directory; for readers of a ledger that runs share.
     """
 
     event: Event
@@ -47,12 +47,12 @@ class Charge:
 
 
 class Ledger:
-    """Accumulates events against a budget of (ε, δ).  Run by whoever releases; safe to share by threads.
+    """Accumulates events against a budget of (ε, δ).  Run by the releasing party; threads may share it.
 
     Args:
-        epsilon: the budget; math.inf only keeps track.
-        delta: in (0, 1).
-        relation: what two neighbouring data sets are.
+        epsilon: the budget; with math.inf the ledger only counts.
+        delta: δ, in (0, 1).
+        relation: neighbouring relation of data sets.
 
     Raises:
         InvalidParameterError: a parameter is NaN, negative or out of range.
@@ -84,34 +84,34 @@ class Ledger:
 
     @property
     def epsilon(self) -> float:
-        """The budget."""
+        """The budget ε."""
         return self._epsilon
 
     @property
     def delta(self) -> float:
-        """The δ at which ε is read."""
+        """The δ at which ε is stated."""
         return self._delta
 
     @property
     def accountant(self) -> Accountant:
-        """What has been charged so far; a copy, of which the ledger does not hear again."""
+        """The charges so far, as a copy that is independent of the ledger."""
         return replace(self._accountant)
 
     @property
     def history(self) -> tuple[Charge, ...]:
-        """Every charge in order."""
+        """All charges, in order."""
         return self._history
 
     def charge(self, event: Event, count: int = 1, *, label: str = "") -> None:
         """Record `count` releases that are about to happen.
 
         Args:
-            event: what is about to be released.
-            count: how often.
+            event: event that is about to happen.
+            count: number of releases.
             label: see `Charge`.
 
         Raises:
-            BudgetExhaustedError: the certified upper ε would pass the budget; nothing was recorded.
+            BudgetExhaustedError: the certified upper ε would exceed the budget; nothing was recorded.
             UnsupportedEventError: no theorem covers the event; nothing was recorded.
         """
         entry = Charge(event, count, label)
@@ -126,15 +126,15 @@ class Ledger:
             self._history = (*self._history, entry)
 
     def would_exceed(self, event: Event, count: int = 1) -> bool:
-        """Whether charge would refuse; changes nothing."""
+        """Whether `charge` would refuse; nothing changes."""
         return self._over(self._accountant.compose(event, count))
 
     def spent(self) -> Bracket:
-        """ε so far, from both sides; 0 before the first charge."""
+        """ε so far, bounded from both sides; 0 before the first charge."""
         return self._spent(self._accountant)
 
     def spent_after(self, charges: int) -> Bracket:
-        """ε after the first `charges` entries of the history, for a report of how it grew."""
+        """ε after the first `charges` entries of the history, for a report of its growth."""
         history = self._history
         if whole("charges", charges, 0) > len(history):
             raise InvalidParameterError(
@@ -152,7 +152,7 @@ class Ledger:
         return self._epsilon - self.spent().high if math.isfinite(self._epsilon) else math.inf
 
     def state_dict(self) -> dict[str, Any]:
-        """All of the ledger as JSON-ready values; an unlimited budget is None."""
+        """The whole ledger as JSON-ready values; an unlimited budget is None."""
         with self._lock:
             accountant, history = self._accountant, self._history
         places = {event: place for place, (event, _) in enumerate(accountant.counts)}
@@ -169,10 +169,10 @@ class Ledger:
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Ledger:
-        """Restore a ledger; what was charged stays charged, even above the budget.
+        """Restore a ledger; all charges are kept, even above the budget.
 
         Raises:
-            InvalidParameterError: the state is not one that state_dict wrote.
+            InvalidParameterError: `state_dict` did not produce this state.
         """
         if not is_a(state, dict) or sorted(state) != sorted(_KEYS) or state["version"] != _VERSION:
             raise InvalidParameterError(
@@ -200,7 +200,7 @@ class Ledger:
         return ledger
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the ledger to a file, whole or not at all, and on the disk when this returns.
+        """Write the ledger to a file, as a whole or not at all; it is on the disk when this returns.
 
         Two processes that charge one file need `SharedLedger`.
         """
@@ -208,11 +208,11 @@ class Ledger:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Ledger:
-        """Read what save wrote.
+        """Read a file of `save`.
 
         Raises:
             InvalidParameterError: the file holds no ledger.
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no file.
         """
         return cls.from_state_dict(read_json(path))
 
@@ -220,7 +220,7 @@ class Ledger:
         return accountant.epsilon(self._delta) if accountant.counts else Bracket(0.0, 0.0)
 
     def _over(self, accountant: Accountant) -> bool:
-        # The Rényi bound is valid and cheap: when it fits, nothing tighter is needed to say yes.
+        # The Rényi bound is valid and cheap: if it fits, no tighter bound is needed.
         if accountant.quick_epsilon(self._delta) <= self._epsilon:
             return False
         high = accountant.epsilon(self._delta).high

@@ -1,4 +1,4 @@
-"""Rényi curves of pairs: in closed form where the pair knows one, else from a gridded loss."""
+"""Rényi curves of pairs: in closed form where the pair has one, else from a gridded loss."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["TAIL", "pair_curve"]
 
 TAIL = 1e-250
-"""Mass of each release that a gridded curve leaves out; whoever uses the curve adds it to δ."""
+"""Mass of each release that a gridded curve leaves out; users of the curve must add it to δ."""
 _CELLS = 1 << 13
 
 
 @lru_cache(maxsize=256)
 def pair_curve(pair: Pair) -> tuple[NDArray[np.float64], float]:
-    """Upper bound on the Rényi divergence in either order at every order of ORDERS, and mass left out."""
+    """Upper bound on the Rényi divergence, in either order of the pair, at all ORDERS; and mass left out."""
     known = pair.renyi()
     if known is not None:
         return known, 0.0
@@ -34,7 +34,7 @@ def pair_curve(pair: Pair) -> tuple[NDArray[np.float64], float]:
 
 
 def _gridded_curve(pair: Pair, *, removing: bool) -> NDArray[np.float64]:
-    """Moments of the loss connected to a grid, which are above the true ones but for what lies beyond."""
+    """Moments of the loss on a grid; they bound the true ones from above, except for the mass beyond."""
     low, high = pair.range(TAIL, removing=removing)
     step = max(0.1 * pair.spread, (high - low) / _CELLS)
     law = on_grid(pair, step, TAIL, removing=removing)[0]

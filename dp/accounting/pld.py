@@ -1,7 +1,7 @@
 """Certified brackets of ε and δ for composed pairs: the mesh is refined until both sides meet.
 
-Both sides are exact compositions of gridded laws that lie above and below the true one; each grid errs by
-the square of its mesh.  The mesh follows from the two laws' moments before anything is convolved.
+Both sides are exact compositions of gridded laws above and below the true one; the error of each grid is
+quadratic in its mesh.  The mesh follows from the two laws' moments before anything is convolved.
 """
 
 from __future__ import annotations
@@ -31,45 +31,45 @@ __all__ = ["RELATIVE_WIDTH", "pld_curve", "pld_delta", "pld_epsilon"]
 Pairs = tuple[tuple["Pair", int], ...]
 
 RELATIVE_WIDTH = 1e-4
-"""Aim for the bracket's width, relative to its value."""
+"""Target width of the bracket, relative to its value."""
 _MAX_POINTS = 1 << 20
 _MAX_CELLS = 1 << 18
 _ATTEMPTS = 8
 _DEEPER = 20.0
 _COARSE = 1000
 _FIRST_MESH = 0.05
-"""Of the losses' root mean square spread."""
+"""Multiple of the losses' root mean square spread."""
 _ONLY_MESH = 0.03
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked: ε at this log δ, or log δ at this ε."""
+    """The question: ε at this log δ, or log δ at this ε."""
 
     log_delta: float
     epsilon: float | None = None
 
     def estimate(self, moment: float, t: float) -> float:
-        """The moment bound's answer at one t; the least over t is an upper bound on the truth."""
+        """The answer of the moment bound at one t; its minimum over t is an upper bound on the truth."""
         inner = moment - t * math.log1p(1 / t) - math.log1p(t)
         if self.epsilon is None:
             return (inner - self.log_delta) / t
         return inner - t * self.epsilon
 
     def relative(self, gap: float, t: float, answer: float) -> float:
-        """The width that a gap in log moments makes."""
+        """The relative width that results from a gap in log moments."""
         return gap / t / max(answer, 1e-300) if self.epsilon is None else gap
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Both sides of one order of the pairs, and what answers the same at another δ near by."""
+    """Both sides of one order of the pairs; they also answer the question at a nearby δ."""
 
     upper: Composed
     lower: Composed | None
 
     def epsilon(self, log_delta: float, *, floor: float = 0.0) -> tuple[float, float]:
-        """ε from both sides; values below the floor are of no interest."""
+        """ε from both sides; values below the floor need not be exact."""
         high = _least(lambda e: self.upper.log_delta_high(e) <= log_delta, self.upper, floor)
         if self.lower is None or high <= floor or not math.isfinite(high):
             return 0.0, high
@@ -85,9 +85,9 @@ def pld_epsilon(pairs: Pairs, log_delta: float, *, both: bool = True) -> Bracket
     """Bracket ε at this δ.
 
     Args:
-        pairs: what was released, and how often.
+        pairs: pairs of the releases, with their counts.
         log_delta: log δ, below 0.
-        both: without, only the upper side is computed and `low` is 0.
+        both: whether to compute both sides; else only the upper one, and `low` is 0.
     """
     low, high = 0.0, 0.0
     nearby = math.floor(4 * log_delta) / 4
@@ -116,7 +116,7 @@ def pld_delta(pairs: Pairs, epsilon: float, log_guess: float) -> Bracket:
             beyond = max(beyond, answer.upper.beyond)
         if beyond <= 0.1 * RELATIVE_WIDTH * math.exp(high):
             break
-        log_guess = high - _DEEPER  # what was cut off the tails decides: cut less
+        log_guess = high - _DEEPER  # the cut tails dominate: cut less
     return Bracket(math.exp(min(low, high)), math.exp(high))
 
 
@@ -126,9 +126,9 @@ def pld_curve(
     """Bracket δ at many ε from few compositions.
 
     Args:
-        pairs: what was released, and how often.
+        pairs: pairs of the releases, with their counts.
         epsilons: float64[n], ≥ 0.
-        log_anchors: values of log δ, below 0; the bounds are sharp where δ is near one of them.
+        log_anchors: values of log δ, below 0; the bounds are tight where δ is near one of them.
 
     Returns:
         Two float64[n], lower and upper bounds of δ.
@@ -148,7 +148,7 @@ def pld_curve(
 
 
 def _least(holds: Callable[[float], bool], composed: Composed, floor: float) -> float:
-    """Smallest ε ≥ floor, to rounding, at which a monotone condition holds; it holds at the result."""
+    """The smallest ε ≥ floor, up to rounding, at which a monotone condition holds; it holds at the result."""
     if holds(floor):
         return floor
     low, high = floor, max(composed.centre, floor) + 1e-12
@@ -165,7 +165,7 @@ def _least(holds: Callable[[float], bool], composed: Composed, floor: float) -> 
 
 
 def _last_above(composed: Composed, log_delta: float, high: float) -> float:
-    """An ε below `high` at which δ is still above the target, close to the last one; 0 if none is found."""
+    """An ε below `high` with δ still above the target, close to the last such ε; 0 if none is found."""
     reach = 1e-6 * high
     low = high
     while not composed.log_delta_low(low) > log_delta:
@@ -187,7 +187,7 @@ def _answer(
     both: bool,  # noqa: FBT001 - a cache key
     enough: float,
 ) -> _Answer | None:
-    """Compose on meshes that shrink until the sides meet, or until the upper one is below `enough`."""
+    """Compose on ever smaller meshes until the sides meet, or until the upper one is below `enough`."""
     releases = sum(count for _, count in pairs)
     log_tail = max(min(question.log_delta - math.log(1e7 * releases), math.log(1e-14)), -660.0)
     tail = math.exp(log_tail)
@@ -195,14 +195,14 @@ def _answer(
     spread = math.sqrt(sum(n * pair.spread**2 for pair, n in pairs) / releases)
     step = max(_FIRST_MESH * spread * (1 if removing else 3), finest)
     if any(pair.attained is not pair for pair, _ in pairs):
-        step = finest = max(_ONLY_MESH * spread, finest)  # the sides stay apart on any mesh
+        step = finest = max(_ONLY_MESH * spread, finest)  # no mesh makes these sides meet
     best: _Answer | None = None
     aim = question
     for _ in range(_ATTEMPTS):
         upper, lower = _laws(pairs, step, tail, removing=removing)
         t, estimate = _tilt(upper, aim)
         parts = [tilted(law, t, n) for law, n in upper]
-        # a mesh can be too coarse for any claim from below
+        # A mesh can be too coarse for any lower bound.
         under = [tilted(law, t, n) for law, n in lower if law.mass.any()]
         gap = _moment(parts) - _moment(under) if len(under) == len(lower) else math.inf
         width = abs(question.relative(gap, t, estimate))
@@ -242,7 +242,7 @@ def _beaten(above: Composed, question: _Question, enough: float) -> bool:
 
 
 def _width(answer: _Answer, question: _Question) -> tuple[_Question, float]:
-    """What was really asked, now that the answer is nearly known, and the answer's relative width."""
+    """The question that is equivalent now that the answer is nearly known, and the relative width."""
     if question.epsilon is not None:
         low, high = answer.log_delta(question.epsilon)
         return question, -math.expm1(low - high)
@@ -253,12 +253,12 @@ def _width(answer: _Answer, question: _Question) -> tuple[_Question, float]:
 
 
 def _finer(step: float, width: float, finest: float) -> float:
-    """Errors are quadratic in the mesh."""
+    """A finer step, given that errors are quadratic in the mesh."""
     return max(step * min(0.8, max(0.1, math.sqrt(0.7 * RELATIVE_WIDTH / width))), finest)
 
 
 def _finest(pairs: Pairs, tail: float, *, removing: bool) -> float:
-    """A mesh that no pair has too many cells for."""
+    """The smallest mesh for which no pair has too many cells."""
     ranges = [pair.range(tail, removing=removing) for pair, _ in pairs]
     return max(high - low for low, high in ranges) / _MAX_CELLS
 
@@ -269,7 +269,7 @@ def _laws(pairs: Pairs, step: float, tail: float, *, removing: bool) -> tuple[La
 
 
 def _tilt(laws: Laws, question: _Question) -> tuple[float, float]:
-    """The t that makes the moment bound smallest, and the bound; any t is sound, this one is sharp."""
+    """The t with the smallest moment bound, and the bound; any t is sound, and this one is tight."""
     coarse = [(*_blocks(law), n, law.offset) for law, n in laws]
 
     def search(logs: NDArray[np.float64]) -> tuple[int, float]:
@@ -291,7 +291,7 @@ def _tilt(laws: Laws, question: _Question) -> tuple[float, float]:
 
 
 def _blocks(law: GridLaw) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Merge neighbours onto the mean of each block; good enough to choose t by."""
+    """Merge neighbours at the mean of each block; this is accurate enough to choose t."""
     block = -(-len(law.mass) // _COARSE)
     starts = np.arange(0, len(law.mass), block)
     mass = np.add.reduceat(law.mass, starts)

@@ -1,6 +1,7 @@
-"""Events as JSON-ready values and back, strictly: what was not written by this module is refused.
+"""Events as JSON-ready values and back; values that this module did not write are refused.
 
-Kinds are found by name among those registered, never by import, so that a file cannot choose code to run.
+Kinds are found by name among the registered ones, and never imported, so that a file cannot choose code to
+run.
 """
 
 from __future__ import annotations
@@ -55,18 +56,18 @@ _KINDS: dict[str, type[Any]] = {
 
 
 def register_event(kind: Kind) -> Kind:
-    """Let ledgers write an event or a sampling of this class to files, and read it back.
+    """Allow ledgers to write an event or a sampling of this class to files, and to read it back.
 
     Args:
         kind: a dataclass whose fields are numbers, strings, lists or enumerations of them, or a sampling.
-            Its checks see lists and values where it had tuples and members.  Register it again in every
-            process that reads such a file.
+            When it is read back, its checks get lists and values in place of tuples and members.  Register it
+            again in every process that reads such a file.
 
     Returns:
-        The class, so that this can decorate it.
+        The class, so that this can be used as a decorator.
 
     Raises:
-        InvalidParameterError: it is no dataclass, or another class is registered under its name.
+        InvalidParameterError: the class is no dataclass, or another class is registered under its name.
 
     Example:
         >>> from dataclasses import dataclass
@@ -94,7 +95,7 @@ def encode_event(event: Event) -> dict[str, Any]:
     """The event's kind and fields.
 
     Raises:
-        UnsupportedEventError: its class, or its sampling's, was not registered.
+        UnsupportedEventError: its class, or that of its sampling, is not registered.
     """
     return {
         name: _encoded(value) if is_a(value, Sampling) else value
@@ -115,19 +116,19 @@ def _encoded(value: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass, which
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - a field
-    """As JSON gives it back: an enumeration's member by its value, a tuple as a list."""
+    """The value in JSON's form: an enumeration's member by its value, a tuple as a list."""
     if isinstance(value, Enum):
         return value.value
     return list(value) if isinstance(value, tuple) else value
 
 
 def decode_event(values: Mapping[str, Any]) -> Event:
-    """Build the event again, through its own checks.
+    """Rebuild the event, through its own checks.
 
     Raises:
-        KeyError: an unknown kind, or none.
-        TypeError: a field too many or too few, or something that is no event.
-        InvalidParameterError: a value out of range.
+        KeyError: the kind is unknown or missing.
+        TypeError: a field is missing or superfluous, or the value is no event.
+        InvalidParameterError: a value is out of range.
     """
     arguments = {
         name: _decoded(value) if is_a(value, dict) else value for name, value in values.items()

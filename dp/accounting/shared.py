@@ -1,4 +1,4 @@
-"""One budget for several processes: a ledger that lives in a file and is charged under its lock."""
+"""One budget for several processes: a ledger in a file, which is charged under the file's lock."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["SharedLedger"]
 
 
 class SharedLedger:
-    """A ledger in a file.  Each charge reads, checks, and writes it back before anyone else can.
+    """A ledger in a file.  Each charge reads, checks and writes it before another process can.
 
-    All names that lead to the file through symbolic links or linked directories are one ledger.  A file with
-    names that cannot be kept together is refused.  A *copy* of the file is another ledger, of which this one
-    knows nothing: never charge both.
+    All names that lead to the file through symbolic links or linked directories are one ledger.  A file whose
+    names cannot be kept together is refused.  A *copy* of the file is another ledger, of which this one does
+    not know: never charge both.
 
     Args:
-        path: of a file that `Ledger.save` or `SharedLedger.create` wrote.
+        path: path of a file that `Ledger.save` or `SharedLedger.create` wrote.
 
     Raises:
-        FileNotFoundError: there is none; a budget is never invented.
+        FileNotFoundError: there is no file; a budget is never created implicitly.
         InvalidParameterError: the file holds no ledger, has hard links, or is mounted as a single file.
 
     Example:
@@ -55,10 +55,10 @@ class SharedLedger:
 
     @classmethod
     def create(cls, path: str | PathLike[str], ledger: Ledger) -> SharedLedger:
-        """Put a ledger where there is none yet.
+        """Create the file of a ledger.
 
         Raises:
-            InvalidParameterError: the file exists; what it holds may be spent.
+            InvalidParameterError: the file exists; its budget may be partly spent.
         """
         with exclusive(path) as own_name:
             if own_name.exists():
@@ -67,16 +67,16 @@ class SharedLedger:
         return cls(own_name)
 
     def charge(self, event: Event, count: int = 1, *, label: str = "") -> None:
-        """Record releases that are about to happen; on the disk when this returns.
+        """Record releases that are about to be made; the record is on the disk when this returns.
 
         Args:
-            event: what is about to be released.
-            count: how often.
+            event: event that is about to happen.
+            count: number of releases.
             label: see `Charge`.
 
         Raises:
-            BudgetExhaustedError: see Ledger.charge; the file is as it was.
-            UnsupportedEventError: see Ledger.charge; the file is as it was.
+            BudgetExhaustedError: see Ledger.charge; the file has not changed.
+            UnsupportedEventError: see Ledger.charge; the file has not changed.
         """
         with exclusive(self._path) as own_name:
             ledger = Ledger.load(own_name)
@@ -84,7 +84,7 @@ class SharedLedger:
             ledger.save(own_name)
 
     def read(self) -> Ledger:
-        """A copy of the ledger as it is now; charging the copy spends nothing."""
+        """A copy of the present ledger; charging the copy does not change the file."""
         return Ledger.load(self._path)
 
     def spent(self) -> Bracket:

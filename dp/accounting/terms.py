@@ -30,11 +30,11 @@ class Terms:
 
     Args:
         pairs: releases with a dominating pair, with counts.
-        curve: summed Rényi curve of releases known by their curve only; None if there is none.
+        curve: summed Rényi curve of releases that are known by their curve only; None if there is none.
         slack: A, where the true δ(ε) is at most e^A·δ(ε − 2A) of the rest.
-        failure: total probability of what lies outside the theorems.
-        exposed: largest probability that a single release gives the client's part away.
-        pure: an ε at which all of it, but for failure, is private with δ = 0.
+        failure: total probability of events outside the theorems.
+        exposed: largest probability that a single release reveals the client's part.
+        pure: an ε at which everything except failure is private with δ = 0.
     """
 
     pairs: tuple[tuple[Pair, int], ...]
@@ -46,10 +46,10 @@ class Terms:
 
 
 def check_event(event: object) -> None:
-    """Refuse what states no cost, or cannot be counted.
+    """Refuse an object that states no cost, or cannot be counted.
 
     Raises:
-        UnsupportedEventError: names the type and what it lacks.
+        UnsupportedEventError: the object is refused; the message names its type and what it lacks.
     """
     if not is_a(event, Event) or is_a(event, type):
         raise UnsupportedEventError(
@@ -65,10 +65,10 @@ def check_event(event: object) -> None:
 
 @lru_cache(maxsize=1024)
 def cost_of(event: Event, relation: NeighboringRelation) -> Cost:
-    """What one event costs.
+    """The cost of one event.
 
     Raises:
-        UnsupportedEventError: no theorem covers it; names the event and the part that is missing.
+        UnsupportedEventError: no theorem covers it; the message names the event and the missing part.
     """
     try:
         cost = event.cost(relation)
@@ -82,10 +82,10 @@ def cost_of(event: Event, relation: NeighboringRelation) -> Cost:
 
 
 def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
-    """Add up what the events cost.
+    """Add up the costs of events.
 
     Raises:
-        UnsupportedEventError: no theorem covers an event; names the event and the part.
+        UnsupportedEventError: no theorem covers an event; the message names the event and the part.
     """
     pairs: dict[Pair, int] = {}
     curve: NDArray[np.float64] | None = None
@@ -104,7 +104,7 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
 
 
 def _merged(pairs: dict[Pair, int]) -> tuple[tuple[Pair, int], ...]:
-    """Unsampled Gaussians compose to one: precisions add (Dong, Roth, Su 2019, corollary 3.3)."""
+    """Merge unsampled Gaussians into one: their precisions add (Dong, Roth, Su 2019, corollary 3.3)."""
     kept = [(pair, count) for pair, count in pairs.items() if pair.precision is None]
     total = sum(count * (pair.precision or 0.0) for pair, count in pairs.items())
     if total > 0:

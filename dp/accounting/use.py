@@ -1,17 +1,16 @@
-"""Whether the result of a composition was used: an accountant must not answer for what it never saw.
+"""Tracks whether results of compositions were used, so that no accountant answers with events missing.
 
-`Accountant.compose` returns a new accountant and changes none.  Other libraries' `compose` changes the
-accountant itself, so a habit from there is to call it as a statement.  Here that drops the result, and the
-accountant would go on to answer a smaller ε than what was released costs.  Two rules stop this:
+`Accountant.compose` returns a new accountant and does not change the old one. In other libraries `compose`
+changes the accountant itself, so users may call it as a statement. Here such a call drops the result, and the
+old accountant would answer with an ε that is smaller than the cost of the releases. Two rules prevent this:
 
-- an accountant with no events does not answer;
-- an accountant does not answer once something composed from it was dropped without ever being asked or
-  composed further.  What-if questions such as ``run.compose(event).epsilon(delta)`` are asked, so they count
-  as used.
+- an accountant without events does not answer;
+- an accountant does not answer once a composition of it was dropped without being asked or composed further.
+  What-if questions such as ``run.compose(event).epsilon(delta)`` are asked, so they count as used.
 
 "Dropped" means that Python has freed the object, which CPython does at the end of the statement.  Where the
-interpreter itself keeps the last result alive, as an interactive prompt does for the value that it has just
-printed, only the first rule is sure to apply.
+interpreter itself keeps the last result alive, as an interactive prompt does with the value that it has just
+printed, only the first rule is certain to apply.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _REMEDY = (
 
 
 class Use:
-    """What has been done with one accountant.  Shared with nobody but those composed from it.
+    """The use of one accountant.  Only the accountants that were composed from it share this object.
 
     `asked` says whether it was asked or composed further; `lost` names a composition of it that was dropped.
 
@@ -49,12 +48,12 @@ class Use:
         self._step = ""
 
     def comes_from(self, origin: Use, step: str) -> None:
-        """Note from which accountant this one was composed, and by what; the origin counts as used."""
+        """Record the accountant from which this one was composed, and the step; the origin counts as used."""
         origin.asked = True
         self._origin, self._step = origin, step
 
     def ask(self, *, empty: bool) -> None:
-        """Note a question, or refuse it.
+        """Record a question, or refuse it.
 
         Raises:
             UnassignedCompositionError: the accountant has no events, or a composition of it was dropped.
@@ -71,6 +70,6 @@ class Use:
             )
 
     def dropped(self) -> None:
-        """Note that the accountant is gone."""
+        """Record that the accountant was freed."""
         if not self.asked and self._origin is not None:
             self._origin.lost = self._step

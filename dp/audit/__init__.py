@@ -1,13 +1,14 @@
-"""Empirical audits: what an attack on real output shows of ε, beside what accounting claims.
+"""Empirical audits: they compare the ε that an attack on real output reaches with the ε that is claimed.
 
 An audit never proves privacy.  It can refute a claim, and it measures how much of a claimed ε an attack
-attains.  Read each figure by its label:
+reaches.  The figures have different meanings:
 
 - `one_run`: a lower bound on ε, wrong with probability at most 1 − confidence; one training is enough.
-- `claim_p_value`: how surprising one training is if the claimed privacy curve holds; tiny refutes it.
+- `claim_p_value`: how improbable one training is if the claimed privacy curve holds; a tiny value refutes it.
 - `one_shot`: an estimate of ε from one released update; no bound in either direction.
 - `two_worlds`: a lower bound on ε from many runs of a mechanism on two neighbouring inputs.
-- `check_noise`: whether noise in hand is as strong as stated, fresh in every entry, and of the right shape.
+- `check_noise`: whether given noise is as strong as stated, independent in every entry, and of the right
+  shape.
 """
 
 from __future__ import annotations

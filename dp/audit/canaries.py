@@ -1,4 +1,4 @@
-"""Canaries: random directions that an audit plants, and the coins that decide who takes part."""
+"""Canaries: random directions that an audit inserts, and the coins that decide which of them take part."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["canary_scores", "fair_coins", "unit_canaries"]
 
-_CHUNK = 1 << 18  # uniforms a step: what a cache holds
+_CHUNK = 1 << 18  # uniforms a step, which fit a cache
 
-_ITERATIONS = 60  # of conjugate gradients; a score need not be exact
+_ITERATIONS = 60  # of conjugate gradients; scores need not be exact
 
 
 def fair_coins(count: int) -> NDArray[np.bool_]:
-    """Independent fair coins from operating-system entropy: which canaries take part.
+    """Independent fair coins from operating-system entropy, which decide the canaries that take part.
 
     Args:
-        count: ≥ 1.
+        count: number of coins, ≥ 1.
 
     Returns:
         bool[count].
@@ -40,8 +40,8 @@ def unit_canaries(count: int, dimension: int) -> NDArray[np.float32]:
     """Independent directions, uniform on the unit sphere, from operating-system entropy.
 
     Args:
-        count: ≥ 1.
-        dimension: ≥ 2.
+        count: number of canaries, ≥ 1.
+        dimension: number of coordinates, ≥ 2.
 
     Returns:
         float32[count, dimension], each row of Euclidean norm 1.
@@ -67,7 +67,7 @@ def unit_canaries(count: int, dimension: int) -> NDArray[np.float32]:
 
 def _box_muller(uniform: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     half = uniform.size // 2
-    # the upper half is used as 1 − u, in (0, 1]; float32 rounding to 1 is moved off zero
+    # the upper half is used as 1 − u, in (0, 1]; values that float32 rounds to 1 are moved off zero
     radius = np.sqrt(-2 * np.log(np.maximum(1 - uniform[:half], np.float32(2.0**-30))))
     angle = uniform[half:] * np.float32(2 * np.pi)
     out[:half] = radius * np.cos(angle)
@@ -77,22 +77,22 @@ def _box_muller(uniform: NDArray[np.float32], out: NDArray[np.float32]) -> None:
 def canary_scores(
     released: NDArray[np.floating], canaries: NDArray[np.floating], *, stddev: float
 ) -> NDArray[np.float64]:
-    """Guess each canary's coin from a released vector: the best linear estimate, given the noise.
+    """Score each canary's coin from a released vector, by the best linear estimate for the given noise.
 
-    Canaries are not quite orthogonal, so that a plain dot product carries the others' part; the estimate
-    takes it out: (G + 4s²)⁻¹·C·(released − ½·ΣC) with G = C·Cᵀ, by conjugate gradients.
+    Canaries are not quite orthogonal, so a plain dot product contains parts of the others. The estimate
+    removes them: (G + 4s²)⁻¹·C·(released − ½·ΣC) with G = C·Cᵀ, by conjugate gradients.
 
     Args:
         released: float[d], in units of one canary's contribution.
         canaries: float[k, d], rows of norm 1.
-        stddev: s, of the noise in each coordinate, in the same units; it tunes the attack, and no bound
-            depends on it.
+        stddev: s, standard deviation of the noise in each coordinate, in the same units; it tunes the attack,
+            and no bound depends on it.
 
     Returns:
-        float64[k], near +½ for a canary that looks included and near −½ for one that does not.
+        float64[k], near +½ for a canary that seems included and near −½ for one that does not.
 
     Raises:
-        InvalidParameterError: shapes that do not fit, or a stddev that is not positive.
+        InvalidParameterError: the shapes do not fit, or the stddev is not positive.
 
     Example:
         >>> import numpy as np

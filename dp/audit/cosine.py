@@ -1,4 +1,4 @@
-"""One shot (Andrew et al. 2023): how far canaries stick out of a released update; an estimate, no bound."""
+"""One shot (Andrew et al. 2023): an estimate of ε, and no bound, from canaries in a released update."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _LARGEST_EPSILON = 700.0
 
 @dataclass(frozen=True, slots=True)
 class OneShot:
-    """An estimate of ε; the truth may lie on either side.
+    """An estimate of ε; the true value may be on either side.
 
     Args:
-        epsilon_estimate: between the cosines of included canaries and those of absent ones.
-        delta: at which ε is stated.
-        mean: of the included canaries' cosines; 0 for absent ones.
-        stddev: of the included canaries' cosines.
-        null_stddev: of absent ones, 1/√d: known, not measured.
-        canaries: k.
+        epsilon_estimate: ε between the cosines of included canaries and those of absent ones.
+        delta: δ at which ε is stated.
+        mean: mean of the included canaries' cosines; it is 0 for absent ones.
+        stddev: standard deviation of the included canaries' cosines.
+        null_stddev: standard deviation for absent canaries, 1/√d: known, not measured.
+        canaries: number of canaries.
     """
 
     epsilon_estimate: float
@@ -44,7 +44,7 @@ class OneShot:
 
     @property
     def relative_error(self) -> float:
-        """Standard error of the mean cosine ÷ the mean: about that of the estimate."""
+        """Standard error of the mean cosine ÷ the mean, which is about that of the estimate."""
         return self.null_stddev / math.sqrt(self.canaries) / max(abs(self.mean), 1e-300)
 
 
@@ -54,21 +54,21 @@ def one_shot(
     *,
     delta: float,
 ) -> OneShot:
-    """Estimate ε from one released vector into which every canary went.
+    """Estimate ε from one released vector that contains every canary.
 
-    Each canary's cosine is taken with the released vector less the other canaries, since whoever
-    attacks one client is taken to know the others.  A direction that did not go in has a cosine of
-    about N(0, 1/d) with anything.  Where the included cosines' spread differs from 1/√d only by chance
-    (a χ² test at 1 %), 1/√d is used: estimated spreads would blow small δ up.
+    Each canary's cosine is taken with the released vector minus the other canaries, because an attacker on
+    one client is assumed to know the others.  A direction that is not included has a cosine of about
+    N(0, 1/d) with any vector.  Where the included cosines' spread differs from 1/√d only by chance (a χ² test
+    at 1 %), 1/√d is used, because an estimated spread would distort small δ.
 
     Args:
-        released: float[d]: the sum of all released updates, or the last model less the first.
+        released: float[d]: the sum of all released updates, or the last model minus the first.
         canaries: float[k, d]: rows of norm 1, k ≥ 2, each of which was one client's clipped update.
-        delta: in (0, 1).
+        delta: δ, in (0, 1).
 
     Raises:
-        InvalidParameterError: shapes that do not fit, or a zero vector.
-        NonFiniteError: NaN or infinity.
+        InvalidParameterError: the shapes do not fit, or the vector is zero.
+        NonFiniteError: a value is NaN or infinite.
 
     Example:
         >>> import numpy as np
@@ -99,7 +99,7 @@ def one_shot(
 
 
 def _cosines(vector: NDArray[np.float64], rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Cosine of each canary with the vector from which the other canaries are taken away."""
+    """Cosine of each canary with the vector minus the other canaries."""
     everyone = rows.sum(axis=0, dtype=np.float64)
     amount = float(vector @ everyone) / float(everyone @ everyone)
     rest = vector - amount * everyone
@@ -130,9 +130,9 @@ def _one_way(m1: float, s1: float, m0: float, s0: float, delta: float) -> float:
 
 
 def _hockey_stick(m1: float, s1: float, m0: float, s0: float, epsilon: float) -> float:
-    """δ(ε): mass of N(m1, s1²) less e^ε times that of N(m0, s0²), where the log ratio exceeds ε.
+    """δ(ε): mass of N(m1, s1²) minus e^ε times that of N(m0, s0²), where the log ratio exceeds ε.
 
-    The log ratio is a parabola in x: it exceeds ε on a half line when the spreads agree, else inside or
+    The log ratio is a parabola in x: it exceeds ε on a half line if the spreads are equal, else inside or
     outside the two points where it equals ε.
     """
     a = (1 / s0**2 - 1 / s1**2) / 2
@@ -153,7 +153,7 @@ def _hockey_stick(m1: float, s1: float, m0: float, s0: float, epsilon: float) ->
 
 
 def _mass(piece: tuple[float, float], m: float, s: float, epsilon: float) -> float:
-    """e^ε · P[N(m, s²) in an interval], from whichever tail is nearer."""
+    """e^ε · P[N(m, s²) in an interval], computed from the nearer tail."""
     low, high = ((edge - m) / s for edge in piece)
     if low > 0:
         low, high = -high, -low

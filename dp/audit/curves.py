@@ -1,4 +1,4 @@
-"""Privacy curves as an audit uses them: how rare an event must be without a client, given how likely with it.
+"""Privacy curves for audits: how rare an event must be without a client, given its probability with it.
 
 A mechanism is f-private when P₁(E) ≤ F(P₀(E)) for every event E and both orders of every neighbouring
 pair, F = 1 − f (Dong, Roth, Su 2022).  A curve here is F's inverse: the least P₀(E) at a given P₁(E).
@@ -25,7 +25,7 @@ class Curve(Protocol):
     """The inverse of a blow-up function F."""
 
     def least(self, likely: float) -> float:
-        """Least probability under one neighbour of an event this likely under the other."""
+        """The smallest probability under one neighbour of an event this likely under the other."""
         ...
 
 
@@ -58,13 +58,13 @@ class GaussianCurve:
 
 @dataclass(frozen=True, slots=True)
 class ProfileCurve:
-    """What a list of (ε, δ) pairs says together; one pair is approximate differential privacy.
+    """The privacy curve of a list of (ε, δ) pairs; one pair is approximate differential privacy.
 
     Args:
         points: pairs, each of which holds for both orders of neighbours; ε ≥ 0, δ in [0, 1].
 
     Raises:
-        InvalidParameterError: no pair, or one out of range.
+        InvalidParameterError: there is no pair, or one is out of range.
 
     Example:
         >>> ProfileCurve(((0.0, 0.1),)).least(0.5)
@@ -83,7 +83,7 @@ class ProfileCurve:
         assign(self, points=points)
 
     def least(self, likely: float) -> float:
-        """Largest of (y − δ)·e^−ε and its mirror 1 − δ − e^ε·(1 − y), over the pairs."""
+        """The largest of (y − δ)·e^−ε and its mirror image 1 − δ − e^ε·(1 − y), over the pairs."""
         return max(
             0.0,
             *(

@@ -23,26 +23,26 @@ __all__ = ["Weakness"]
 _SUMMED = 64.0
 """Up to this deviation, moments of integer laws are summed value by value."""
 _LARGEST_TILT = 0.5
-"""Beyond _SUMMED: tilted laws keep a deviation of 1 at least, so that the grid does not show."""
+"""Beyond _SUMMED: tilted laws have at least this deviation, so that the grid has no effect."""
 _HALVINGS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Weakness:
-    """What energies tell about noise of one deviation.
+    """Evidence from energies against noise of one deviation.
 
     Args:
-        stddev: stated, in grid units.
+        stddev: stated standard deviation, in grid units.
     """
 
     stddev: float
 
     def log_p_value(self, energy: float, entries: int) -> float:
-        """Log of a bound on the probability of so little energy.
+        """Log of a bound on the probability of this little energy.
 
         Args:
             energy: Σx².
-            entries: how many were summed.
+            entries: number of summed entries.
         """
         variance = self.stddev**2
         ratio = max(energy / (entries * variance), 1e-12)
@@ -54,7 +54,7 @@ class Weakness:
         return min(0.0, tilt * energy + entries * self._log_moment(tilt))
 
     def limit(self, entries: int, alarm: float) -> float:
-        """The most energy whose p-value is at most `alarm`; negative when even none would be no surprise."""
+        """The largest energy with a p-value of at most `alarm`; negative if even zero has none."""
         log_alarm = math.log(alarm)
         if self.log_p_value(0.0, entries) > log_alarm:
             return -1.0
@@ -66,7 +66,7 @@ class Weakness:
         return low
 
     def _log_moment(self, tilt: float) -> float:
-        """Largest log E[exp(−tilt·x²)] of the laws."""
+        """The largest log E[exp(−tilt·x²)] of the laws."""
         variance = self.stddev**2
         gaussian = -0.5 * math.log1p(2 * tilt * variance)
         if self.stddev > _SUMMED:
@@ -86,5 +86,5 @@ def _laws(stddev: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     rounded = ndtr((0.5 - values) / stddev) - ndtr((-0.5 - values) / stddev)
     skellam = ive(values, stddev**2)
     laws = np.array([discrete / (2 * float(discrete.sum()) - 1), rounded, skellam], np.float64)
-    laws[:, 1:] *= 2  # either sign
+    laws[:, 1:] *= 2  # for both signs
     return values, laws

@@ -1,4 +1,4 @@
-"""Auditing in one run: m canaries, each in or out by a fair coin, and how many coins an attack guesses.
+"""Audits in one run: m canaries, each included or not by a fair coin, and an attack that guesses the coins.
 
 Steinke, Nasr and Jagielski (2023) bound the right guesses under (ε, δ)-privacy; Mahloujifar, Melis and
 Chaudhuri (2024) under a whole privacy curve, which is tighter.  The bound used here is of the second
@@ -69,15 +69,14 @@ class OneRun:
     """A lower bound on ε from one run.
 
     Args:
-        epsilon_low: true ε at `delta` is at least this, unless an event of probability at most
-            1 − confidence has happened.
-        delta: at which ε is stated.
-        confidence: of the bound.
-        canaries: coins that were tossed.
-        guesses: coins that the attack guessed.
-        correct: guesses that were right.
-        family: "any": nothing is assumed of the mechanism; "gaussian": it is μ-Gaussian private for
-            some μ, as unsampled Gaussian noise is, and only then is the bound valid.
+        epsilon_low: the true ε at `delta` is at least this, except with probability at most 1 − confidence.
+        delta: δ at which ε is stated.
+        confidence: confidence of the bound.
+        canaries: number of coins.
+        guesses: number of coins that the attack guessed.
+        correct: number of correct guesses.
+        family: "any": nothing is assumed of the mechanism. "gaussian": the mechanism is μ-Gaussian private
+            for some μ, as unsampled Gaussian noise is, and only then is the bound valid.
     """
 
     epsilon_low: float
@@ -100,21 +99,21 @@ def one_run(
 ) -> OneRun:
     """Bound ε from below by one run with canaries that were included by independent fair coins.
 
-    The highest scores are guessed to be in, the lowest to be out.  How many must be decided before
-    the scores are seen.
+    The highest scores are guessed to be in, the lowest to be out.  Decide the number of guesses before you
+    see the scores.
 
     Args:
-        scores: float[m], one a canary: large where it looks included.  Computed from what was
+        scores: float[m], one for each canary, large if it seems included.  Compute them from what was
             released and from the canaries, never from the coins.
         included: bool[m], the coins.
-        delta: at which ε is stated, in (0, 1).
-        confidence: in (0, 1).
-        guesses: how many, or (guessed out, guessed in); None guesses a quarter of all.
+        delta: δ at which ε is stated, in (0, 1).
+        confidence: confidence of the bound, in (0, 1).
+        guesses: number of guesses, or (guessed out, guessed in); None guesses a quarter of all.
         family: see `OneRun`.
 
     Raises:
-        InvalidParameterError: arrays that do not fit, or a parameter out of range.
-        NonFiniteError: a score that is NaN or infinite.
+        InvalidParameterError: the arrays do not fit, or a parameter is out of range.
+        NonFiniteError: a score is NaN or infinite.
 
     Example:
         >>> import numpy as np
@@ -139,11 +138,11 @@ def plan_guesses(
     confidence: float = 0.95,
     family: Family = "any",
 ) -> int:
-    """Choose how many coins to guess, before the run, for a mechanism that is about μ-Gaussian private.
+    """Choose the number of guesses, before the run, for a mechanism that is about μ-Gaussian private.
 
     Args:
-        canaries: coins that will be tossed.
-        mu: of the run's noise: √rounds ÷ noise multiplier; a rough value does.
+        canaries: number of coins.
+        mu: μ of the run's noise: √rounds ÷ noise multiplier; an approximate value suffices.
         delta: as for `one_run`.
         confidence: as for `one_run`.
         family: as for `one_run`.
@@ -160,7 +159,7 @@ def plan_guesses(
     shares = np.array([0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8])
     best, best_low = 2, -1.0
     for total in np.unique(2 * np.ceil(canaries * shares / 2).astype(int)):
-        # scores are N(0,1) or N(μ,1) with equal chances, and symmetric about μ/2
+        # scores are N(0,1) or N(μ,1) with equal probability, and symmetric about μ/2
         edge = _upper_quantile(mu, total / (2 * canaries))
         rate = float(ndtr(mu - edge)) * canaries / total
         expected = total * rate - math.sqrt(total * rate * max(1 - rate, 0.0))
@@ -171,14 +170,14 @@ def plan_guesses(
 
 
 def _upper_quantile(mu: float, share: float) -> float:
-    """The score that a share of all canaries exceeds."""
+    """The score that this share of all canaries exceeds."""
     return float(brentq(lambda x: (ndtr(-x) + ndtr(mu - x)) / 2 - share, mu / 2 - 1e-9, mu + 40.0))
 
 
 def _epsilon_low(
     canaries: int, guesses: int, correct: int, tau: float, delta: float, family: Family
 ) -> float:
-    """Largest ε of the family at which so many right guesses have a probability below tau."""
+    """The largest ε of the family under which this many correct guesses have a probability below tau."""
 
     def refuted(parameter: float) -> bool:
         gaussian = family == "gaussian"
@@ -198,7 +197,7 @@ def claim_p_value(
     *,
     guesses: int | tuple[int, int] | None = None,
 ) -> float:
-    """Bound the probability of so many right guesses, if the claim holds.
+    """Bound the probability of this many correct guesses, if the claim holds.
 
     Args:
         scores: as for `one_run`.
@@ -208,7 +207,7 @@ def claim_p_value(
         guesses: as for `one_run`.
 
     Returns:
-        A valid p-value: below p with probability at most p, if the claim is true.  At least 1e-30.
+        A valid p-value: if the claim is true, it is below p with probability at most p.  At least 1e-30.
 
     Example:
         >>> import numpy as np
@@ -259,9 +258,9 @@ def right_guesses_p_value(canaries: int, guesses: int, correct: int, curve: Curv
 
 
 def refutes(canaries: int, guesses: int, correct: int, curve: Curve, tau: float) -> bool:
-    """Whether so many right guesses have a probability below `tau` under this curve.
+    """Whether this many correct guesses have a probability below `tau` under this curve.
 
-    The same as `right_guesses_p_value` < tau, at a thirtieth of the cost.
+    The result equals `right_guesses_p_value` < tau, at a thirtieth of the cost.
 
     Example:
         >>> refutes(10, 10, 10, ProfileCurve(((0.0, 0.0),)), 0.001)
@@ -303,7 +302,7 @@ def _binomial_bound(
 
 
 def _last_refuted(refuted: Callable[[float], bool], top: float) -> float:
-    """Largest parameter, to 1e-4 of itself, that is refuted; refutation is monotone."""
+    """The largest parameter, to 1e-4 of itself, that is refuted; refutation is monotone."""
     if not refuted(0.0):
         return 0.0
     low, high = 0.0, 0.125
@@ -320,7 +319,7 @@ def _right_guesses(
     included: NDArray[np.bool_],
     guesses: int | tuple[int, int] | None,
 ) -> tuple[int, int, int]:
-    """How many coins there are, how many were guessed, and how many of them rightly."""
+    """The number of coins, the number of guesses, and the number of correct guesses."""
     values, coins = real_array("scores", scores), plain_array("included", included, "b")
     if values.ndim != 1 or values.size == 0 or coins.shape != values.shape:
         raise InvalidParameterError(

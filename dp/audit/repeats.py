@@ -1,6 +1,6 @@
-"""Noise that depends on noise: equal, shifted, reversed, permuted, or of one pattern in several rounds.
+"""Noise that depends on other noise: equal, shifted, reversed, permuted, or of one pattern in several rounds.
 
-All tests use that fresh entries are independent and symmetric, and nothing else about their law.
+All tests use only that correct entries are independent and symmetric, and nothing else about their law.
 
 - Two rounds, entry by entry: given the magnitudes, the products' signs are fair coins, so that
   Σxy ÷ √Σx²y² exceeds u with probability at most 2·exp(−u²/2) (Hoeffding).
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 __all__ = ["Alike", "likest_rounds", "permuted_rounds", "shifted_magnitudes", "shifted_signs"]
 
 _ALL_PAIRS = 1 << 22
-"""Coordinates times pairs of rounds up to which every pair is compared at every shift; else neighbours."""
+"""Largest number of coordinates times pairs of rounds for which every pair is compared at every shift."""
 _ROUNDING = 1e-6
-"""Of single-precision transforms, relative to the length; twenty times what is seen."""
+"""Error of single-precision transforms, relative to the length; twenty times the observed error."""
 _MEDIAN = 0.6744897501960817
 
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Two stretches of noise and how alike they are.
+    """Two stretches of noise, with a measure of their similarity.
 
     Args:
-        what: for people.
+        what: description, for people.
         statistic: the absolute value of a sum of products.
-        limit: exceeded by fresh noise with the probability asked for, at most, over all that was compared.
+        limit: value that fresh noise exceeds with at most the given probability, over all comparisons.
     """
 
     what: str
@@ -108,7 +108,7 @@ def shifted_magnitudes(rows: NDArray[np.float64], stddev: float, alarm: float) -
     level = math.floor(_MEDIAN * stddev) + 0.5
     large = np.where(np.abs(rows) > level, 1.0, -1.0)
     mean = float(large.mean())
-    # what an estimated mean changes: its error times sums of deviations, each within these bounds
+    # effect of the estimated mean: its error times sums of deviations, each within these bounds
     surplus = 6 * math.log(8 * rows.size / alarm)
     error = math.sqrt(2 * math.log(8 / alarm) / rows.size)
     widened = (1 + min(1.0, abs(mean) + error)) ** 2
@@ -136,13 +136,13 @@ def _likest(
 
 @dataclass(frozen=True, slots=True)
 class _Products:
-    """Sums of products of entries that lie one shift apart.
+    """Sums of products of entries that are one shift apart.
 
     Args:
-        values: float32[n, m], for n things compared and m shifts.
-        overlap: int64[m], how many products each sum has, at most.
-        first: the round that the others are compared with, from 0; None for the sequence of all rounds.
-        reverse: the other one was taken from its end.
+        values: float32[n, m], for n compared stretches and m shifts.
+        overlap: int64[m], largest number of products in each sum.
+        first: index of the round that the others are compared with; None for the sequence of all rounds.
+        reverse: whether the other stretch was read from its end.
     """
 
     values: NDArray[np.float32]
@@ -151,7 +151,7 @@ class _Products:
     reverse: bool = False
 
     def name(self, row: int, shift: int) -> str:
-        """Say what is alike."""
+        """Describe the similarity."""
         places = abs(shift - int(np.argmax(self.overlap)))
         where = ", in reverse" if self.reverse else f", {places} places on"
         if self.first is None:
@@ -162,7 +162,7 @@ class _Products:
 
 
 def _along(rows: NDArray[np.float32]) -> _Products:
-    """At every distance in the sequence of all rounds; the distance 0 counts as nothing."""
+    """At every distance in the sequence of all rounds, except 0."""
     sequence = rows.ravel()
     length = next_fast_len(2 * sequence.size, real=True)
     spectrum = rfft(sequence, length)
@@ -172,7 +172,7 @@ def _along(rows: NDArray[np.float32]) -> _Products:
 
 
 def _across(rows: NDArray[np.float32], reach: int) -> Iterator[_Products]:
-    """Of each round with itself and the next ones, fewer than `reach` on, at every shift, both ways round."""
+    """Of each round with itself and the next ones, fewer than `reach` away, at every shift and order."""
     dimension = rows.shape[1]
     length = next_fast_len(2 * dimension, real=True)
     spectra = rfft(rows, length, axis=1)
@@ -184,7 +184,7 @@ def _across(rows: NDArray[np.float32], reach: int) -> Iterator[_Products]:
         values = np.concatenate(
             [values[:, length - dimension + 1 :], values[:, :dimension]], axis=1
         )
-        values[0, dimension - 1] = 0.0  # itself, unshifted
+        values[0, dimension - 1] = 0.0  # the round with itself, without a shift
         yield _Products(values.astype(np.float32), overlap, first)
         mirrored = irfft(left * others, length, axis=1)[:, : 2 * dimension - 1]
         # of a round with itself: each product of two places is there twice, a place's own square once
@@ -194,18 +194,18 @@ def _across(rows: NDArray[np.float32], reach: int) -> Iterator[_Products]:
 
 
 def permuted_rounds(rows: NDArray[np.float64], alarm: float) -> tuple[int, int] | None:
-    """Two rounds whose magnitudes are the same but for their order, where that cannot be chance.
+    """Two rounds whose magnitudes differ only in their order, if that cannot be chance.
 
     Args:
         rows: float64[T, d].
         alarm: probability with which fresh noise has such a pair.
 
     Returns:
-        Their numbers from 1, or None.
+        Their numbers, from 1, or None.
     """
     count, dimension = rows.shape
     groups: dict[bytes, list[int]] = defaultdict(list)
-    ordered = np.sort(np.abs(rows), axis=1) + 0.0  # no negative zeros
+    ordered = np.sort(np.abs(rows), axis=1) + 0.0  # the addition removes negative zeros
     for place, row in enumerate(ordered):
         groups[row.tobytes()].append(place)
     for places in groups.values():

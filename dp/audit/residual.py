@@ -1,4 +1,4 @@
-"""The noise itself, where a simulation can isolate it: is it as strong, as fresh and as shaped as stated?"""
+"""Checks of the noise itself, where a simulation can isolate it: its strength, independence and shape."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 __all__ = ["NoiseCheck", "NoiseFault", "NoiseFinding", "check_noise"]
 
 _CHECKS = 8
-"""The false-alarm probability is shared evenly among so many checks (Bonferroni)."""
+"""Number of checks that share the false-alarm probability evenly (Bonferroni)."""
 _NAMED = 5
 
 
 class NoiseFault(Enum):
-    """In what way noise differs from what was stated."""
+    """The kind of difference between noise and its stated properties."""
 
     WEAK = "weak"
-    """Less of it than stated, in all, in a round, or in a coordinate."""
+    """There is less noise than stated, in total, in a round, or in a coordinate."""
     DEPENDENT = "dependent"
-    """Entries follow from other entries: differences of releases give updates away."""
+    """Entries follow from other entries, so that differences of releases reveal updates."""
     MISSHAPEN = "misshapen"
-    """Values that no Gaussian-like noise of any strength takes as often, or as seldom."""
+    """Values are more or less frequent than in any Gaussian-like noise."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseFinding:
-    """One check that right noise would have passed.
+    """One check that correct noise would have passed.
 
     Args:
-        fault: what is wrong.
-        text: what was found, for people.
+        fault: kind of fault.
+        text: description, for people.
     """
 
     fault: NoiseFault
@@ -57,14 +57,14 @@ class NoiseCheck:
     """What was measured of noise that should be independent with a stated standard deviation.
 
     Args:
-        stddev: stated.
+        stddev: stated standard deviation.
         measured: root mean square of all entries.
-        low, high: limits between which the true standard deviation lies, except with a probability of about
-            `false_alarm`, where the noise is Gaussian-like.
-        correlation: of the two most similar rounds, by magnitude; 0 with a single round.
-        correlation_limit: what fresh noise exceeds with an eighth of `false_alarm` at most.
-        false_alarm: probability with which right noise has any finding, at most.
-        findings: checks that right noise would have passed; empty when nothing is wrong.
+        low, high: limits for the true standard deviation, except with a probability of about `false_alarm`,
+            if the noise is Gaussian-like.
+        correlation: correlation of the two most similar rounds, by magnitude; 0 with a single round.
+        correlation_limit: value that correct noise exceeds with at most an eighth of `false_alarm`.
+        false_alarm: largest probability with which correct noise has any finding.
+        findings: checks that correct noise would have passed; empty when nothing is wrong.
     """
 
     stddev: float
@@ -98,22 +98,22 @@ class NoiseCheck:
 def check_noise(
     residuals: NDArray[np.floating], stddev: float, *, false_alarm: float = 1e-6
 ) -> NoiseCheck:
-    """Measure noise: what a round released, less the sum of the updates that went in.
+    """Examine noise: what a round released, minus the sum of the updates in it.
 
-    Checked are strength (in all, by round, by coordinate), dependence (round on round, signs and sizes at
-    any shift, the same sizes in another order) and shape (signs, body and tails).  Right noise has
-    independent entries that are Gaussian, rounded or discrete Gaussian, Skellam, or sums of such (of half a
-    grid unit each, at least), and is at least as strong as stated.  Every p-value is a bound, and together
-    they stay within `false_alarm` (docs/privacy.md §11).
+    The checks cover strength (in total, by round, by coordinate), dependence (between rounds, signs and sizes
+    at any shift, the same sizes in another order) and shape (signs, body and tails).  Correct noise has
+    independent entries that are Gaussian, rounded or discrete Gaussian, Skellam, or sums of such (of at least
+    half a grid unit each), and is at least as strong as stated.  Every p-value is a bound, and together they
+    stay within `false_alarm` (docs/privacy.md §11).
 
     Args:
         residuals: float[T, d] in grid units: one row a round.
         stddev: stated standard deviation of an entry, in the same units.
-        false_alarm: probability with which right noise has any finding, in (0, 1).
+        false_alarm: largest probability with which correct noise has any finding, in (0, 1).
 
     Raises:
-        InvalidParameterError: no such array, or a parameter out of range.
-        NonFiniteError: an entry that is NaN or infinite.
+        InvalidParameterError: the array has another form, or a parameter is out of range.
+        NonFiniteError: an entry is NaN or infinite.
 
     Example:
         >>> import numpy as np
@@ -165,7 +165,7 @@ def _limits(rows: NDArray[np.float64], stddev: float, false_alarm: float) -> tup
 def _weak(
     rows: NDArray[np.float64], stddev: float, alarm: float, *, by_place: bool
 ) -> list[NoiseFinding]:
-    """Three checks: all entries, each round, and each coordinate, unless rounds are alike."""
+    """Three checks: all entries, each round, and, unless rounds are alike, each coordinate."""
     weakness, squares = Weakness(stddev), rows**2
     rounds, dimension = rows.shape
     texts: list[str] = []
@@ -184,7 +184,7 @@ def _weak(
 
 
 def _places(what: str, places: NDArray[np.int64], total: int) -> str:
-    """Such as "round 2" or "4 of 10 coordinates (1, 2, 3, …)"; people count from 1."""
+    """A text such as "round 2" or "4 of 10 coordinates (1, 2, 3, …)", which counts from 1."""
     numbers = [str(place + 1) for place in places[:_NAMED]]
     if places.size == 1:
         return f"{what} {numbers[0]} of {total}"
