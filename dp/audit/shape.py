@@ -1,9 +1,9 @@
-"""Shape of noise: whether entries fall to both sides of zero, into body and tails, as a Gaussian's do.
+"""Shape of noise: whether entries fall on both sides of zero, in body and tails, as often as a Gaussian's.
 
-Entries are counted below a few levels.  Each count is binomial; its probability is that of a Gaussian, up to
-what the grid and Skellam's tails change, for a deviation within limits that the entries below the median's
-magnitude give.  The levels are fixed by the stated deviation, so that every p-value is exact but for that
-allowance (docs/privacy.md §11).
+Entries are counted below a few levels.  Each count is binomial. Its probability is that of a Gaussian, up to
+the effects of the grid and of Skellam's tails, for a deviation within limits that follow from the number of
+entries below the median's magnitude.  The stated deviation fixes the levels, so that every p-value is exact
+except for that allowance (docs/privacy.md §11).
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ __all__ = ["Misfit", "misfits"]
 _LEVELS = (*(float(ndtri(k / 16)) for k in range(1, 16)), -3.25, -2.5, 2.5, 3.25)
 _MEDIAN = float(ndtri(0.75))
 _ALLOWANCE = 0.05
-"""Over the variance: how far an integer law's distribution function is from a Gaussian's at half integers."""
+"""Times 1/variance: distance of an integer law's distribution function from a Gaussian's."""
 _GRID = 1e-6
 _FAR = 1e9
-"""In place of an infinite ratio, so that a level of 0 stays in the middle."""
+"""Used instead of an infinite ratio, so that a level of 0 stays in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A level that too many or too few entries lie below.
+    """A level with too many or too few entries below it.
 
     Args:
-        level: in grid units.
-        share: of the entries that lie at or below it.
-        low, high: between which a Gaussian's share lies.
+        level: the level, in grid units.
+        share: share of the entries at or below it.
+        low, high: limits of a Gaussian's share.
     """
 
     level: float
@@ -52,11 +52,11 @@ def misfits(
 
     Args:
         rows: float64[T, d].
-        stddev: stated; the noise may be stronger.
-        alarm: probability with which right noise has any.
+        stddev: stated standard deviation; the noise may be stronger.
+        alarm: probability with which correct noise has any misfit.
 
     Returns:
-        The one of all entries, or None, and those of rounds, by the round's index.
+        The misfit of all entries, or None, and those of rounds, by the round's index.
     """
     levels, median, allowance = _levels(rows, stddev)
     small = np.count_nonzero(np.abs(rows) <= median, axis=1)
@@ -93,7 +93,7 @@ def _levels(rows: NDArray[np.float64], stddev: float) -> tuple[NDArray[np.float6
 def _spreads(
     small: NDArray[np.int64], entries: int, median: float, allowance: float, alarm: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Limits of deviations, from how many entries are at most `median` (Clopper and Pearson)."""
+    """Limits of deviations, from the number of entries of at most `median` (Clopper and Pearson)."""
     rest = entries - small
     least = np.where(small > 0, betaincinv(np.maximum(small, 1), rest + 1, alarm / 2), 0.0)
     most = np.where(rest > 0, betaincinv(small + 1, np.maximum(rest, 1), 1 - alarm / 2), 1.0)
@@ -109,7 +109,7 @@ def _rarest(
     high: NDArray[np.float64],
     alarm: float,
 ) -> dict[int, int]:
-    """Each row's rarest count, where it is too rare."""
+    """Each row's rarest count, if it is too rare."""
     few = np.where(counts < entries * low, bdtr(counts, entries, low), 1.0)
     many = np.where(counts > entries * high, bdtrc(np.maximum(counts, 1) - 1, entries, high), 1.0)
     rarity = np.minimum(few, many)

@@ -1,4 +1,4 @@
-"""Two worlds: many runs with a client and many without, told apart by one threshold; a lower bound on ε."""
+"""Two worlds: many runs with a client and many without, separated by a threshold; a lower bound on ε."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class TwoWorlds:
     """A lower bound on ε from independent runs.
 
     Args:
-        epsilon_low: true ε at `delta` is at least this, except with probability 1 − confidence.
-        delta: at which ε is stated.
-        confidence: of the bound.
-        threshold: that was chosen on the first half of the runs and scored on the second.
+        epsilon_low: the true ε at `delta` is at least this, except with probability 1 − confidence.
+        delta: δ at which ε is stated.
+        confidence: confidence of the bound.
+        threshold: threshold that was chosen on the first half of the runs and scored on the second.
     """
 
     epsilon_low: float
@@ -50,12 +50,12 @@ def two_worlds(
     Args:
         without: float[n], one score a run on the data set without the client; n ≥ 4.
         with_client: float[n'], on the data set with it.
-        delta: in [0, 1).
-        confidence: in (0, 1).
+        delta: δ, in [0, 1).
+        confidence: confidence of the bound, in (0, 1).
 
     Raises:
-        InvalidParameterError: too few runs, or a parameter out of range.
-        NonFiniteError: a score that is NaN or infinite.
+        InvalidParameterError: there are too few runs, or a parameter is out of range.
+        NonFiniteError: a score is NaN or infinite.
 
     Example:
         >>> import numpy as np

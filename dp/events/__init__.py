@@ -1,8 +1,8 @@
-"""What happened to the data: one frozen event for each kind of release, with how its cohort was sampled.
+"""Events: one frozen class for each kind of release, with the sampling of its cohort.
 
-An event carries what accounting needs and nothing else: it states its cost, by the theorem that covers it.
-Mechanisms emit events, accountants compose them, neither knows the other.  Noise multipliers are standard
-deviation ÷ L2 clip norm, under every relation: REPLACE_ONE takes a pair of updates at distance 2.
+An event has only what accounting needs: it states its cost, by the theorem that covers it.  Mechanisms emit
+events and accountants compose them, and neither knows the other.  Noise multipliers are standard deviation ÷
+L2 clip norm, under every relation; under REPLACE_ONE the two updates of a pair are at distance 2.
 """
 
 from __future__ import annotations

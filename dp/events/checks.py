@@ -10,7 +10,7 @@ __all__ = ["check_norms", "check_sampling"]
 
 
 def check_sampling(sampling: Sampling) -> None:
-    """Refuse what does not draw cohorts."""
+    """Refuse an object that does not draw cohorts."""
     if not is_a(sampling, Sampling):
         raise UnsupportedEventError(
             f"{type(sampling).__name__} is no sampling: it lacks the methods of dp.Sampling; use one "
@@ -19,7 +19,7 @@ def check_sampling(sampling: Sampling) -> None:
 
 
 def check_norms(l1_sensitivity: float, l2_sensitivity: float) -> tuple[float, float]:
-    """Refuse sensitivities that are not positive, or that no vector has; return them as floats."""
+    """Refuse sensitivities that are not positive, or that no vector has; return both as floats."""
     l1 = positive("l1_sensitivity", l1_sensitivity)
     l2 = positive("l2_sensitivity", l2_sensitivity)
     if l1 < l2 * (1 - 1e-12):

@@ -1,4 +1,4 @@
-"""What lies outside every theorem, as an event with a probability (docs/privacy.md §7)."""
+"""Events outside every theorem, with their probability (docs/privacy.md §7)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["FailureEvent"]
 
 @dataclass(frozen=True, slots=True)
 class FailureEvent:
-    """Something outside every theorem, of at most this probability under either neighbour.
+    """An event outside every theorem, with at most this probability under either neighbour.
 
-    A cohort below its floor, a cap that binds, the total variation of a sampler's table.  A total of p
-    over a run turns δ(ε) into δ(ε) + (1 + e^ε)·p.
+    Examples are a cohort below its floor, a cap that binds, and the total variation of a sampler's table.  A
+    total of p over a run turns δ(ε) into δ(ε) + (1 + e^ε)·p.
 
     Args:
-        probability: in [0, 1].
+        probability: largest probability, in [0, 1].
     """
 
     probability: float

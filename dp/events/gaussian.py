@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["MIN_LOCAL_STDDEV", "GaussianEvent", "RoundedGaussianSumEvent"]
 
 MIN_LOCAL_STDDEV = 2.0
-"""Below it the slack of a sum of rounded Gaussians is no longer negligible (docs/privacy.md §4)."""
+"""Below this, the slack of a sum of rounded Gaussians is no longer negligible (docs/privacy.md §4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class GaussianEvent:
-    """One release of a sum with Gaussian noise, or anything computed from that.
+    """One release of a sum with Gaussian noise, or of anything computed from it.
 
     Args:
         noise_multiplier: standard deviation ÷ L2 sensitivity; 0 is a release without privacy.
-        sampling: how the cohort was drawn.
+        sampling: sampling scheme of the cohort.
 
     Example:
         >>> from dp import PoissonSampling
@@ -57,12 +57,12 @@ class RoundedGaussianSumEvent:
     Args:
         noise_multiplier: √shares · local_stddev ÷ L2 sensitivity, both in grid units.
         local_stddev: standard deviation of one share before it is rounded, in grid units.
-        shares: noise shares that are guaranteed to be in the sum and unknown to the adversary.
-        dimension: coordinates of the sum.
-        sampling: how the cohort was drawn.
+        shares: number of noise shares that are guaranteed to be in the sum and unknown to the adversary.
+        dimension: number of coordinates of the sum.
+        sampling: sampling scheme of the cohort.
 
     Raises:
-        UnsupportedEventError: several shares of less than two grid units each.
+        UnsupportedEventError: there are several shares of less than two grid units each.
     """
 
     noise_multiplier: float

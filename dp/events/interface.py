@@ -1,6 +1,6 @@
-"""What an accountant asks of an event, and which data sets count as neighbours.
+"""The interface of an event for accountants, and the relations that define neighbouring data sets.
 
-A new mechanism is one class with the method `cost`; nothing else in this package needs to know it.
+A new mechanism is one class with the method `cost`; no other part of this package needs to know it.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ __all__ = ["Event", "NeighboringRelation", "Sampling"]
 
 
 class NeighboringRelation(Enum):
-    """Which two data sets an adversary must not tell apart."""
+    """The pairs of data sets that an adversary must not distinguish."""
 
     ADD_REMOVE = "add_remove"
-    """One client is there, or is not."""
+    """One client is present or absent."""
     REPLACE_ONE = "replace_one"
     """One client's data is exchanged for other data; the number of clients is public."""
 
 
 @runtime_checkable
 class Event(Protocol):
-    """One release: a hashable value that knows what it costs.
+    """One release: a hashable value that knows its cost.
 
-    Two equal events must cost the same, since an accountant counts them instead of keeping them apart.
-    Use a frozen dataclass.
+    Two equal events must have the same cost, since an accountant counts them instead of storing each. Use a
+    frozen dataclass.
     """
 
     def cost(self, relation: NeighboringRelation) -> Cost:
-        """Return what a theorem says that this release costs.
+        """Return the cost of this release, by a theorem.
 
         Args:
-            relation: what two neighbouring data sets are.
+            relation: neighbouring relation of data sets.
 
         Raises:
             UnsupportedEventError: no theorem covers the event under this relation.
@@ -52,7 +52,7 @@ class Event(Protocol):
 
 @runtime_checkable
 class Sampling(Protocol):
-    """How a cohort is drawn, and what that does to the cost of a release.
+    """A way of drawing cohorts, and its effect on the cost of a release.
 
     Noise multipliers and distances are in clip norms.
     """
@@ -91,7 +91,7 @@ class Sampling(Protocol):
 
         Args:
             divergence: of two sums at this distance in clip norms, at these orders.
-            relation: what two neighbouring data sets are.
+            relation: neighbouring relation of data sets.
 
         Raises:
             UnsupportedEventError: no theorem covers it under this relation.

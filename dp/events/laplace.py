@@ -21,13 +21,13 @@ __all__ = ["DiscreteLaplaceEvent", "LaplaceEvent"]
 class LaplaceEvent:
     """One release of a vector with independent Laplace noise in each coordinate.
 
-    Without sampling it is (1/noise_multiplier, 0)-private.  This package draws no such noise: floating-point
-    numbers of it give values away (Mironov 2012).
+    Without sampling it is (1/noise_multiplier, 0)-private.  This package draws no such noise, because Laplace
+    noise in floating-point numbers reveals values (Mironov 2012).
 
     Args:
         noise_multiplier: scale ÷ L1 sensitivity; the standard deviation is √2 times the scale.  0 is a
             release without privacy.
-        sampling: how the cohort was drawn.
+        sampling: sampling scheme of the cohort.
 
     Example:
         >>> from dp import Accountant
@@ -54,8 +54,8 @@ class DiscreteLaplaceEvent:
 
     Args:
         noise_multiplier: scale ÷ l1_sensitivity.
-        l1_sensitivity: in grid units, a whole number.
-        sampling: how the cohort was drawn.
+        l1_sensitivity: L1 sensitivity in grid units, a whole number.
+        sampling: sampling scheme of the cohort.
 
     Example:
         >>> from dp import Accountant

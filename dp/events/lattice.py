@@ -28,9 +28,9 @@ class SkellamEvent:
 
     Args:
         noise_multiplier: standard deviation of the noise in the sum ÷ l2_sensitivity.
-        l2_sensitivity: in grid units.
-        l1_sensitivity: in grid units; between l2_sensitivity and l2_sensitivity·√d.
-        sampling: how the cohort was drawn.
+        l2_sensitivity: L2 sensitivity in grid units.
+        l1_sensitivity: L1 sensitivity in grid units; between l2_sensitivity and l2_sensitivity·√d.
+        sampling: sampling scheme of the cohort.
     """
 
     noise_multiplier: float
@@ -52,7 +52,7 @@ class SkellamEvent:
         """Agarwal, Kairouz and Liu (2021), theorem 3.5, at integer orders; infinite at others.
 
         Args:
-            distance: of the two sums, in sensitivities.
+            distance: distance of the two sums, in sensitivities.
             orders: float64[n], above 1.
         """
         variance = (self.noise_multiplier * self.l2_sensitivity) ** 2
@@ -69,11 +69,11 @@ class DiscreteGaussianSumEvent:
     Args:
         noise_multiplier: √shares · local_stddev ÷ l2_sensitivity.
         local_stddev: the parameter σ of one share, in grid units.
-        shares: guaranteed honest shares.
-        dimension: coordinates of the sum.
-        l2_sensitivity: in grid units.
-        l1_sensitivity: in grid units.
-        sampling: how the cohort was drawn.
+        shares: number of guaranteed honest shares.
+        dimension: number of coordinates of the sum.
+        l2_sensitivity: L2 sensitivity in grid units.
+        l1_sensitivity: L1 sensitivity in grid units.
+        sampling: sampling scheme of the cohort.
     """
 
     noise_multiplier: float
@@ -104,7 +104,7 @@ class DiscreteGaussianSumEvent:
         """Kairouz, Liu and Steinke (2021), theorem 1 (concentrated DP, so every order).
 
         Args:
-            distance: of the two sums, in sensitivities.
+            distance: distance of the two sums, in sensitivities.
             orders: float64[n], above 1.
         """
         tau = discrete_gaussian_tau(self.local_stddev, self.shares)

@@ -1,4 +1,4 @@
-"""A release of which only its Rényi divergences are known, given by whoever has proven them."""
+"""A release of which only its Rényi divergences are known, which the caller must have proven."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ __all__ = ["RenyiEvent"]
 class RenyiEvent:
     """One release that is (α, ε)-Rényi private at each of the orders given (Mironov 2017).
 
-    What is claimed rests on the curve that is given: nothing here can check it.  Between two orders (α−1)·ε
-    is bounded by the chord, since it is convex in α and 0 at α = 1; above the largest one nothing is known.
-    Sampling amplifies the curve by the bound that holds for every mechanism (Zhu and Wang 2019), which uses
-    all whole orders: give as many as are known.
+    The claim relies on the given curve, which cannot be checked here.  Between two orders (α−1)·ε is bounded
+    by the chord, since it is convex in α and 0 at α = 1; above the largest order nothing is known. Sampling
+    amplifies the curve by the bound that holds for every mechanism (Zhu and Wang 2019), which uses all whole
+    orders: give as many as are known.
 
     Args:
         orders: α > 1, increasing.
-        epsilons: ε ≥ 0, an upper bound on the Rényi divergence at each order, whichever of the two neighbours
-            comes first; infinite where nothing is known, and then the order is left out.
-        sampling: how the cohort was drawn, if the curve is that of the release without sampling.
-        relation: under which neighbouring relation the curve holds; accountants of the other one refuse it.
+        epsilons: ε ≥ 0, an upper bound on the Rényi divergence at each order, in either order of the two
+            neighbours; infinity means that nothing is known, and the order is left out.
+        sampling: sampling scheme of the cohort, if the curve is that of the release without sampling.
+        relation: neighbouring relation of the curve; accountants of the other relation refuse it.
 
     Raises:
-        InvalidParameterError: no order with a finite ε, orders that do not increase, or not one ε for each.
+        InvalidParameterError: no order has a finite ε, orders do not increase, or the lengths differ.
 
     Example:
         >>> from dp import Accountant
@@ -87,10 +87,10 @@ class RenyiEvent:
         return Cost(curve=curve, failure=self.sampling.failure)
 
     def divergence(self, distance: float, orders: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002 - the curve is that of the relation's distance
-        """An upper bound at any orders; infinite above the largest one that was given.
+        """An upper bound at any orders; infinite above the largest given order.
 
         Args:
-            distance: not used: the curve belongs to one relation.
+            distance: not used, because the curve belongs to one relation.
             orders: float64[n], above 1.
         """
         knots = np.append(1.0, self.orders)

@@ -1,4 +1,4 @@
-"""How cohorts are drawn, and what theorems say that does to a release (docs/privacy.md §2, §3, §5, §7)."""
+"""Sampling schemes of cohorts, and their effect on a release by theorems (docs/privacy.md §2, §3, §5, §7)."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["FixedSizeSampling", "NoSampling", "PoissonSampling", "TruncatedPoissonSampling"]
 
 _COIN = 2.0**-53
-"""random_uniform's resolution: a coin of rate q lands with at most q + 2^-53."""
+"""Resolution of random_uniform: a coin of rate q succeeds with probability at most q + 2^-53."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoSampling:
     """Every client takes part.
 
-    Also right for the server's own view of a sampled cohort: the server knows who takes part, so its
-    adjacency replaces one participating update by zero, and a client counts its own participations.
+    This also suits the server's own view of a sampled cohort. The server knows which clients take part, so
+    its adjacency replaces one participating update by zero, and a client counts its own participations.
     """
 
     @property
@@ -41,7 +41,7 @@ class NoSampling:
 
     @property
     def failure(self) -> float:
-        """Nothing can go wrong."""
+        """Zero: every draw is covered."""
         return 0.0
 
     def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
@@ -53,13 +53,13 @@ class NoSampling:
         return 1.0, _distance(relation)
 
     def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
-        """The divergences as they are."""
+        """The divergences, unchanged."""
         return divergence(_distance(relation), ORDERS)
 
 
 @dataclass(frozen=True, slots=True)
 class PoissonSampling:
-    """Each client joins by its own coin, independent of all others.
+    """Each client joins independently of all others.
 
     Args:
         rate: probability of joining, in (0, 1].
@@ -77,7 +77,7 @@ class PoissonSampling:
 
     @property
     def failure(self) -> float:
-        """Nothing can go wrong."""
+        """Zero: every draw is covered."""
         return 0.0
 
     def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
@@ -125,12 +125,12 @@ class TruncatedPoissonSampling:
 
     @property
     def exposure(self) -> float:
-        """Probability that a given client takes part, at most."""
+        """The largest probability that a given client takes part."""
         return self._coins().exposure
 
     @property
     def failure(self) -> float:
-        """P[Bin(dataset_size, rate) > max_size], an upper bound up to the last digits."""
+        """P[Bin(dataset_size, rate) > max_size], an upper bound up to rounding."""
         if self.max_size >= self.dataset_size:
             return 0.0
         k, n = self.max_size, self.dataset_size
@@ -138,15 +138,15 @@ class TruncatedPoissonSampling:
         return min(1.0, tail * (1 + 1e-9) + 1e-290)
 
     def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
-        """As without the cap."""
+        """As for Poisson sampling without the cap."""
         return self._coins().gaussian(noise_multiplier, relation)
 
     def mixture(self, relation: NeighboringRelation) -> tuple[float, float]:
-        """As without the cap."""
+        """As for Poisson sampling without the cap."""
         return self._coins().mixture(relation)
 
     def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
-        """As without the cap."""
+        """As for Poisson sampling without the cap."""
         return _amplified(self, divergence, relation)
 
     def _coins(self) -> PoissonSampling:
@@ -155,11 +155,11 @@ class TruncatedPoissonSampling:
 
 @dataclass(frozen=True, slots=True)
 class FixedSizeSampling:
-    """A cohort of exactly `size` of the `dataset_size` clients, uniform and fresh each round.
+    """A cohort of exactly `size` of the `dataset_size` clients, drawn uniformly and anew each round.
 
     Args:
-        size: clients in the cohort.
-        dataset_size: clients in the data set, the larger one of two neighbours.
+        size: number of clients in the cohort.
+        dataset_size: number of clients in the data set, the larger one of two neighbours.
     """
 
     size: int
@@ -180,24 +180,24 @@ class FixedSizeSampling:
 
     @property
     def failure(self) -> float:
-        """Nothing can go wrong."""
+        """Zero: every draw is covered."""
         return 0.0
 
     def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
-        """The client displaces one of the cohort: a shift by two clip norms (docs/privacy.md §3)."""
+        """The client displaces one member of the cohort: a shift by two clip norms (docs/privacy.md §3)."""
         mixture = MixturePair(self.exposure, noise_multiplier / 2)
         if relation is NeighboringRelation.REPLACE_ONE and self.exposure < 1:
             return ExchangePair(mixture)
         return mixture
 
     def mixture(self, relation: NeighboringRelation) -> tuple[float, float]:
-        """The client displaces one of the cohort; under REPLACE_ONE known only where everyone takes part."""
+        """The client displaces one member; under REPLACE_ONE known only if all clients take part."""
         if relation is NeighboringRelation.REPLACE_ONE and self.exposure < 1:
             raise _no_theorem(self, relation)
         return self.exposure, 2.0
 
     def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
-        """Known only where everyone takes part."""
+        """Known only if all clients take part."""
         if self.size == self.dataset_size and relation is NeighboringRelation.REPLACE_ONE:
             return divergence(2.0, ORDERS)
         raise _no_theorem(self, relation)
@@ -216,7 +216,7 @@ def _amplified(
 
 
 def _distance(relation: NeighboringRelation) -> float:
-    """Between the sums of two neighbours, in clip norms, when the client takes part."""
+    """Distance between the sums of two neighbours, in clip norms, when the client takes part."""
     return 2.0 if relation is NeighboringRelation.REPLACE_ONE else 1.0
 
 

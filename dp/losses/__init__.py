@@ -1,6 +1,7 @@
-"""What one release reveals: dominating pairs, Rényi curves, closed forms, and the cost that an event states.
+"""The privacy loss of one release: dominating pairs, Rényi curves, closed forms, and the stated cost.
 
-Nothing here knows an event or composes anything; events (dp.events) name a cost, accountants add costs up.
+This package knows no events and composes nothing: events (dp.events) state a cost, and accountants add up
+costs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a theorem says that one release costs, in the forms that an accountant can add up."""
+"""The cost of one release by a theorem, in the forms that an accountant can add up."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Cost"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cost:
-    """One release: its cost is all that is stated here, together.
+    """The cost of one release, which all the fields state together.
 
     Args:
-        pairs: dominating pairs; the release costs at most what releasing all of them costs.
+        pairs: dominating pairs; the release costs at most as much as the release of all of them.
         curve: float64[len(ORDERS)], an upper bound on the Rényi divergence in either order of the two
             neighbours, at each of `dp.ORDERS`; infinite where nothing is known; None for no curve.
         slack: A, where the true δ(ε) is at most e^A·δ(ε − 2A) of the rest.
-        failure: probability, under either neighbour, of something outside the theorems.
-        exposed: probability that the release gives the client's part away.
-        pure: an ε at which the release is private with δ = 0; infinite where none is known.
+        failure: probability, under either neighbour, of an event outside the theorems.
+        exposed: probability that the release reveals the client's part.
+        pure: an ε at which the release is private with δ = 0; infinite if none is known.
 
     Raises:
         InvalidParameterError: a value has the wrong type, shape or range.

@@ -30,8 +30,8 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 def log_delta(epsilon: float, mu: float) -> float:
     """Log δ(ε) between N(0,1) and N(μ,1); −inf where δ is 0.
 
-    With x = ε/μ − μ/2 and y = x + μ the two Gaussian tails share the factor e^(−x²/2), since
-    y²/2 − x²/2 = ε.  Taking it out leaves a difference of scaled error functions, without e^ε.
+    With x = ε/μ − μ/2 and y = x + μ the two Gaussian tails have the common factor e^(−x²/2), since
+    y²/2 − x²/2 = ε.  Without it, a difference of scaled error functions remains, which has no e^ε.
     """
     if mu == 0:
         return -math.inf
@@ -43,14 +43,14 @@ def log_delta(epsilon: float, mu: float) -> float:
         far = epsilon + float(log_ndtr(-y))
         return math.log(float(ndtr(-x)) - math.exp(far))
     gap = _scaled_gap(x / math.sqrt(2), mu / math.sqrt(2)) / 2
-    return -x * x / 2 + math.log(gap) if gap > 0 else -math.inf  # 0 where x² is beyond a float
+    return -x * x / 2 + math.log(gap) if gap > 0 else -math.inf  # 0 if x² is beyond a float
 
 
 def _scaled_gap(a: float, width: float) -> float:
     """Erfcx(a) − erfcx(a + width), without cancellation when they are close."""
     if width > 0.05 * max(1.0, a):
         return float(erfcx(a) - erfcx(a + width))
-    # −d/dx erfcx = 2/√π − 2x·erfcx, smooth on an interval so short; by its series where that cancels
+    # −d/dx erfcx = 2/√π − 2x·erfcx is smooth on so short an interval; where it cancels, its series is used
     x = a + width / 2 * (1 + _NODES)
     if a > _ASYMPTOTIC:
         y = 0.5 / x / x
@@ -65,7 +65,7 @@ def gaussian_delta(noise_multiplier: float, epsilon: float) -> float:
 
     Args:
         noise_multiplier: standard deviation ÷ L2 sensitivity, ≥ 0.
-        epsilon: ≥ 0.
+        epsilon: ε ≥ 0.
 
     Raises:
         InvalidParameterError: a parameter is out of range, NaN or infinite.
@@ -84,7 +84,7 @@ def gaussian_epsilon(noise_multiplier: float, delta: float) -> float:
 
     Args:
         noise_multiplier: standard deviation ÷ L2 sensitivity, ≥ 0.
-        delta: in [0, 1].
+        delta: δ, in [0, 1].
 
     Raises:
         InvalidParameterError: a parameter is out of range, NaN or infinite.
@@ -113,9 +113,9 @@ def epsilon_of_mu(mu: float, target: float) -> float:
 
 
 def sampled_log_delta(epsilon: float, mu: float, rate: float) -> float:
-    """Log δ(ε), ε ≥ 0, of one release that a coin of this rate decides about.
+    """Log δ(ε), ε ≥ 0, of one release in which a client takes part by a coin of this rate.
 
-    With e^ε' = 1 + (e^ε − 1)/q the mixture's curve is q·δ(ε'), and above 0 no other order is worse
+    With e^ε' = 1 + (e^ε − 1)/q the mixture's curve is q·δ(ε'), and for ε ≥ 0 no other order is worse
     (docs/privacy.md §2.2).
     """
     if rate == 1:
@@ -141,7 +141,7 @@ def sampled_epsilon(mu: float, rate: float, target: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class SampledGaussian:
-    """The curve of one release that a coin of this rate decides about."""
+    """The curve of one release in which a client takes part by a coin of this rate."""
 
     mu: float
     rate: float

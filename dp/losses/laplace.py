@@ -1,7 +1,7 @@
 """Laplace noise: the pair of a continuous or discrete Laplace mechanism, whose privacy loss is bounded.
 
-The loss rises with the output between the two centres and is constant beyond them, so that its law has an
-atom at either end.  docs/privacy.md §12 says which release the pair dominates, and proves it.
+The loss rises with the output between the two centres and is constant beyond them, so its distribution has an
+atom at either end.  docs/privacy.md §12 states which release the pair dominates, and proves it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LARGE = 700.0
 
 
 def largest_loss(rate: float, reach: float) -> float:
-    """log(1 − rate + rate·e^reach), the largest loss of a release that a coin of this rate decides about."""
+    """log(1 − rate + rate·e^reach), the largest loss of a release that a client joins at this rate."""
     grown = rate * math.expm1(min(reach, _LARGE))
     if -0.5 < grown < math.exp(_LARGE / 2):
         return math.log1p(grown)
@@ -42,7 +42,7 @@ class LaplaceCurve:
     """δ(ε) of one release of continuous noise: δ = q·(1 − e^((ε' − r)/2)), with e^ε' = 1 + (e^ε − 1)/q.
 
     Args:
-        rate: q.
+        rate: q, the sampling rate.
         reach: r, distance ÷ scale.
     """
 
@@ -70,9 +70,9 @@ class LaplacePair:
     """(1−rate)·L(0) + rate·L(1) against L(0), with L(m) ∝ e^(−|x − m|·reach), on the line or on a grid.
 
     Args:
-        rate: of the mixture; 1 is a plain Laplace mechanism.
-        reach: distance of the two centres ÷ scale: the loss of a plain release lies within ± this.
-        steps: how many grid steps the centres are apart; None for continuous noise.
+        rate: rate of the mixture; 1 is a plain Laplace mechanism.
+        reach: distance of the two centres ÷ scale: the loss of a plain release is within ± this.
+        steps: distance of the centres in grid steps; None for continuous noise.
     """
 
     rate: float
@@ -81,7 +81,7 @@ class LaplacePair:
 
     @property
     def attained(self) -> LaplacePair:
-        """One client moves one coordinate by the whole sensitivity, the others do nothing."""
+        """One client moves one coordinate by the whole sensitivity, and the others contribute nothing."""
         return self
 
     @property
@@ -91,11 +91,11 @@ class LaplacePair:
 
     @property
     def precision(self) -> None:
-        """No plain Gaussian."""
+        """None: the pair is no plain Gaussian."""
 
     @property
     def spread(self) -> float:
-        """About the standard deviation of the loss."""
+        """An approximate standard deviation of the loss."""
         plain = min(self.reach, 2.0)
         return min(self.rate * math.expm1(min(self.reach, 30.0)), plain)
 
@@ -109,14 +109,14 @@ class LaplacePair:
         return (low, high) if removing else (-high, -low)
 
     def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:
-        """See Pair; an atom is in the cell that its loss begins, or lies within."""
+        """See Pair; an atom belongs to the cell that starts at its loss, or contains it."""
         edges = losses if removing else -losses[::-1]
         absent, joined = self._masses(edges)
         mixture = (1 - self.rate) * absent + self.rate * joined
         return (mixture, absent) if removing else (absent[::-1], mixture[::-1])
 
     def offset(self, step: float, *, removing: bool) -> float:
-        """The atom at the largest loss is on the grid: it decides small δ."""
+        """The atom at the largest loss is a point of the grid, because it decides small δ."""
         low, high = self._ends()
         return (high if removing else -low) % step
 
@@ -128,7 +128,7 @@ class LaplacePair:
         return largest_loss(self.rate, -self.reach), largest_loss(self.rate, self.reach)
 
     def _masses(self, edges: NDArray[np.float64]) -> Masses:
-        """Masses of L(0) and L(1) between losses: the atoms' at either end, exponentials between them."""
+        """Masses of L(0) and L(1) between losses: atoms at both ends, exponentials in between."""
         low, high = self._ends()
         # the loss is where log L(1)/L(0) = u with q·e^u = e^loss − (1 − q)
         small = np.minimum(edges, _LARGE)
@@ -152,10 +152,10 @@ class LaplacePair:
     def _tails(
         self, place: NDArray[np.float64]
     ) -> tuple[tuple[float, float], tuple[float, float], NDArray[np.float64]]:
-        """Factors of the masses between the centres, the two atoms' masses, and places as masses count them.
+        """Factors of the masses between the centres, the masses of the two atoms, and positions for counting.
 
-        Outputs up to a centre are one atom, those from the other centre on the other.  On a grid,
-        1 … steps − 1 lie between, and below an edge lie those that are less than its place times steps.
+        Outputs up to one centre form one atom, and those from the other centre on the other.  On a grid, the
+        outputs 1 … steps − 1 are in between, and those less than an edge's position times steps are below it.
         """
         if self.steps is None:
             return (0.5, 0.5), (0.5, 0.5 * math.exp(-self.reach)), place
@@ -167,11 +167,11 @@ class LaplacePair:
 
 @lru_cache(maxsize=256)
 def _curve(pair: LaplacePair) -> NDArray[np.float64]:
-    """Rényi divergence of the mixture from L(0), which is no less than the other way round.
+    """Rényi divergence of the mixture from L(0), which is at least the divergence in the other direction.
 
-    That is theorem 5 of Mironov, Talwar and Zhang (2019), which needs a mirror that exchanges the two laws.
-    Whole orders by the binomial sum over plain moments; log moments are convex in the order, and 0 at order
-    1, so that chords bound those between.
+    That is theorem 5 of Mironov, Talwar and Zhang (2019), which needs a reflection that exchanges the two
+    laws. Whole orders use the binomial sum over plain moments. Log moments are convex in the order, and 0 at
+    order 1, so chords bound those in between.
     """
     plain = _log_moments(pair, ORDERS) / (ORDERS - 1)
     if pair.rate < 1:
@@ -215,5 +215,5 @@ def _sampled_log_moment(pair: LaplacePair, order: int) -> float:
         + k * math.log(pair.rate)
         + plain
     )
-    # log-sum-exp of terms known to some ulps of their own parts
+    # log-sum-exp of terms that are known up to some ulps of their own parts
     return float(logsumexp(terms)) + 8 * _EPS * float(np.abs(terms).max() + gammaln(order + 1))

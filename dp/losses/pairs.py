@@ -1,8 +1,8 @@
-"""Pairs of distributions that stand for one release: their masses between given privacy losses.
+"""Pairs of distributions that represent one release, through their masses between given privacy losses.
 
-Every pair here has a loss that rises with a real output x, so that an interval of losses is an interval
-of outputs, and a mass is a difference of normal distribution functions.  docs/privacy.md §2 and §3 say
-which release is dominated by which pair, and prove it.
+Every pair here has a loss that rises with a real output x. So an interval of losses is an interval of
+outputs, and a mass is a difference of normal distribution functions. docs/privacy.md §2 and §3 state which
+pair dominates which release, and prove it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LARGE = 30.0
 
 
 class ExactCurve(Protocol):
-    """A pair's δ(ε) in closed form, of one release, the worse of both orders, for ε ≥ 0."""
+    """A pair's δ(ε) in closed form, for one release and the worse of both orders, for ε ≥ 0."""
 
     def log_delta(self, epsilon: float) -> float:
         """Log δ at this ε."""
@@ -44,25 +44,25 @@ class ExactCurve(Protocol):
 
 @runtime_checkable
 class Pair(Protocol):
-    """A dominating pair of distributions, known through the law of its privacy loss log P/Q.
+    """A dominating pair of distributions, given by the distribution of its privacy loss log P/Q.
 
-    `removing` names the order of the pair: P is the distribution with the client's part, or, without,
-    the other one.  All methods but `attained` speak of upper bounds.
+    `removing` selects the order of the pair: with it, P is the distribution with the client's part, else the
+    other one.  All methods except `attained` concern upper bounds.
     """
 
     @property
     def spread(self) -> float:
-        """About the standard deviation of the loss: a first mesh follows from it, no bound does."""
+        """An approximate standard deviation of the loss; the first mesh depends on it, but no bound does."""
         ...
 
     @property
     def attained(self) -> Pair | None:
-        """A pair that some data attain in every release: itself, or a lesser one, or None if unknown."""
+        """A pair that some data attain in every release: itself, or a lesser pair; None if unknown."""
         ...
 
     @property
     def exact(self) -> ExactCurve | None:
-        """The curve of a single release, where it is known in closed form."""
+        """The curve of a single release, if a closed form is known."""
         ...
 
     @property
@@ -71,11 +71,11 @@ class Pair(Protocol):
         ...
 
     def renyi(self) -> NDArray[np.float64] | None:
-        """Upper bound on the Rényi divergence in either order at every order of ORDERS, if it is known."""
+        """Upper bound on the Rényi divergence, in either order of the pair, at all ORDERS, if known."""
         ...
 
     def range(self, tail: float, *, removing: bool) -> tuple[float, float]:
-        """Losses beyond which each side holds at most `tail` of the first distribution's mass."""
+        """Losses beyond which each side has at most `tail` of the first distribution's mass."""
         ...
 
     def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:
@@ -91,11 +91,11 @@ class Pair(Protocol):
         ...
 
     def offset(self, step: float, *, removing: bool) -> float:
-        """Where to put the grid's points, modulo its step, so that the densest place is one of them."""
+        """Position of the grid's points, modulo the step, so that the densest place is one of them."""
         ...
 
     def rounding(self, tail: float) -> float:
-        """Relative error of the masses, and absolute error of the losses that bound their cells."""
+        """Relative error of the masses, and absolute error of the losses at the cells' ends."""
         ...
 
 
@@ -108,7 +108,7 @@ class MixturePair:
 
     @property
     def attained(self) -> MixturePair:
-        """One client sends a vector of clip norm, the others nothing."""
+        """One client sends a vector of clip norm, and the others nothing."""
         return self
 
     @property
@@ -123,7 +123,7 @@ class MixturePair:
 
     @property
     def spread(self) -> float:
-        """About the standard deviation of the loss."""
+        """An approximate standard deviation of the loss."""
         inverse = 1 / self.stddev
         if self.rate == 1:
             return inverse
@@ -165,9 +165,9 @@ class MixturePair:
         return (mixture, absent) if removing else (absent[::-1], mixture[::-1])
 
     def offset(self, step: float, *, removing: bool) -> float:
-        """The lowest loss is log(1−rate), and for small rates most of the mass lies just above it.
+        """The lowest loss is log(1−rate), and for small rates most of the mass is just above it.
 
-        The grid is put where that mass, merged up to half a step above a point, sits on the point.
+        The grid is placed so that this mass, merged over half a step above a point, is on the point.
         """
         if self.rate == 1:
             return 0.0
@@ -185,7 +185,7 @@ class MixturePair:
         if not excess(near) > 0 > excess(far):
             return 0.0
         point = float(brentq(excess, near, far, xtol=1e-9 * step)) - step / 2
-        # a trifle further out, so that a merged loss is never beyond its point
+        # slightly further out, so that a merged loss is never beyond its point
         point += 1e-7 * step
         return (point if removing else -point) % step
 
@@ -197,32 +197,32 @@ class MixturePair:
 
 @dataclass(frozen=True, slots=True)
 class SwapPair:
-    """(1−rate)·N(0,z²) + rate·N(1,z²) against (1−rate)·N(0,z²) + rate·N(−1,z²); its own mirror."""
+    """(1−rate)·N(0,z²) + rate·N(1,z²) against (1−rate)·N(0,z²) + rate·N(−1,z²), its own mirror image."""
 
     rate: float
     stddev: float
 
     @property
     def attained(self) -> SwapPair:
-        """Two opposite vectors of clip norm."""
+        """Two clients' opposite vectors of clip norm."""
         return self
 
     @property
     def exact(self) -> None:
-        """Not known in closed form."""
+        """None: no closed form is known."""
 
     @property
     def precision(self) -> None:
-        """No plain Gaussian."""
+        """None: the pair is no plain Gaussian."""
 
     @property
     def spread(self) -> float:
-        """About the standard deviation of the loss."""
+        """An approximate standard deviation of the loss."""
         inverse = 1 / self.stddev
         return 2 * min(self.rate * math.sqrt(math.expm1(min(inverse**2, 30.0))), inverse)
 
     def renyi(self) -> None:
-        """Not known in closed form."""
+        """None: no closed form is known."""
 
     def loss(self, x: float) -> float:
         """Log P/Q at this output, an odd function."""
@@ -264,7 +264,7 @@ class SwapPair:
         return still + self.rate * up, still + self.rate * down
 
     def offset(self, step: float, *, removing: bool) -> float:  # noqa: ARG002 - symmetric
-        """Most of the mass lies about 0."""
+        """0, since most of the mass is about 0."""
         return 0.0 * step
 
     def rounding(self, tail: float) -> float:
@@ -285,29 +285,29 @@ class ExchangePair:
 
     @property
     def stddev(self) -> float:
-        """Of the noise, where the shift is 1."""
+        """Standard deviation of the noise, for a shift of 1."""
         return self.attained.stddev
 
     @property
     def rate(self) -> float:
-        """Of being in the cohort."""
+        """Probability of being in the cohort."""
         return self.attained.rate
 
     @property
     def exact(self) -> ExactCurve | None:
-        """Above ε = 0 the curve is the mixture's."""
+        """The curve of the mixture, which applies above ε = 0."""
         return self.attained.exact
 
     @property
     def precision(self) -> None:
-        """No plain Gaussian."""
+        """None: the pair is no plain Gaussian."""
 
     def renyi(self) -> None:
-        """Not known in closed form."""
+        """None: no closed form is known."""
 
     @property
     def spread(self) -> float:
-        """About the standard deviation of the loss."""
+        """An approximate standard deviation of the loss."""
         return self.attained.spread
 
     def range(self, tail: float, *, removing: bool) -> tuple[float, float]:  # noqa: ARG002 - symmetric
@@ -316,7 +316,7 @@ class ExchangePair:
         return low, self.attained.range(tail, removing=True)[1]
 
     def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:  # noqa: ARG002 - symmetric
-        """See Pair; one order's cells above 0, the other's below, the atom in the cell that begins at 0."""
+        """See Pair; the cells of one order above 0 and of the other below; the atom starts a cell at 0."""
         parts = [
             self.attained.cells(kept(losses, 0.0), removing=order)
             for order, kept in ((True, np.maximum), (False, np.minimum))
@@ -326,7 +326,7 @@ class ExchangePair:
         return p + begins * self.atom(), r + begins * self.atom()
 
     def offset(self, step: float, *, removing: bool) -> float:  # noqa: ARG002 - symmetric
-        """The curve has a corner at 0, which is a point of the grid."""
+        """0, because the curve has a corner there, which must be a point of the grid."""
         return 0.0 * step
 
     def rounding(self, tail: float) -> float:
@@ -334,17 +334,17 @@ class ExchangePair:
         return self.attained.rounding(tail)
 
     def atom(self) -> float:
-        """Mass at loss 0, where the curve passes from one order to the other; the same for P and Q."""
+        """Mass at loss 0, where the curve changes from one order to the other; the same for P and Q."""
         # 1 − P(L > 0) − P(L < 0), the boundary between the orders being x = 1/2
         half = 0.5 / self.attained.stddev / math.sqrt(2)
         return (1 - self.attained.rate) * math.erf(half)
 
 
 def _gaussian_masses(x: NDArray[np.float64], mean: float, stddev: float) -> NDArray[np.float64]:
-    """N(mean, stddev²) between successive points, with small relative error in cells of any width.
+    """Mass of N(mean, stddev²) between successive points, with small relative error in cells of any width.
 
-    Narrow cells by the midpoint series, whose next term is below 1e-16 of the first; the width is an
-    exact difference and shared by all Gaussians of a pair, so that it cancels from their ratio.
+    Narrow cells use the midpoint series, whose next term is below 1e-16 of the first. The width is an exact
+    difference and is the same for all Gaussians of a pair, so that it cancels from their ratio.
     """
     z = (x - mean) / stddev
     with np.errstate(invalid="ignore", over="ignore"):

@@ -1,6 +1,6 @@
 """Rényi curves of every event, in the log domain, and their conversion to (ε, δ).
 
-Orders are shared by all curves, so that composition is addition.  Curves proven for integer orders
+All curves have the same orders, so that composition is addition.  Curves that are proven for integer orders
 only are infinite at the others.
 """
 
@@ -35,18 +35,18 @@ ORDERS: NDArray[np.float64] = np.concatenate([_FRACTIONAL, _INTEGER])
 """Rényi orders α > 1 at which every curve is evaluated."""
 _WHOLE = np.concatenate([np.zeros(len(_FRACTIONAL), bool), np.ones(len(_INTEGER), bool)])
 _TERMS = 600
-"""Terms of the two series at fractional orders; the remainder is added, not neglected."""
+"""Number of terms of the two series at fractional orders; the remainder is added, not neglected."""
 _EPS = float(np.finfo(np.float64).eps)
 
 
 def epsilon_bound(curve: NDArray[np.float64], log_delta: float) -> float:
-    """Smallest ε over all orders (Canonne, Kamath, Steinke 2020, proposition 12)."""
+    """The smallest ε over all orders (Canonne, Kamath, Steinke 2020, proposition 12)."""
     bound = curve + np.log1p(-1 / ORDERS) - (log_delta + np.log(ORDERS)) / (ORDERS - 1)
     return max(0.0, float(bound.min()))
 
 
 def log_delta_bound(curve: NDArray[np.float64], epsilon: float) -> float:
-    """Smallest log δ over all orders at this ε, at most 0."""
+    """The smallest log δ over all orders at this ε, at most 0."""
     bound = (ORDERS - 1) * (curve - epsilon + np.log1p(-1 / ORDERS)) - np.log(ORDERS)
     return min(0.0, float(bound.min()))
 
@@ -67,7 +67,9 @@ def poisson_gaussian_curve(rate: float, noise_multiplier: float) -> NDArray[np.f
         return gaussian_curve(noise_multiplier)
     whole = [_log_moment_integer(rate, noise_multiplier, int(a)) for a in _INTEGER]
     moments = np.append(_log_moments_fractional(rate, noise_multiplier), whole)
-    plain = gaussian_curve(noise_multiplier)  # sampling never costs: quasi-convexity
+    plain = gaussian_curve(
+        noise_multiplier
+    )  # by quasi-convexity, sampling never increases the cost
     curve = np.where(np.isfinite(moments), moments / (ORDERS - 1) * (1 + 1e-13) + 1e-15, np.inf)
     return np.minimum(curve, plain)
 
@@ -89,7 +91,7 @@ def _log_moment_integer(rate: float, z: float, order: int) -> float:
         + k * math.log(rate)
         + (k * k - k) / (2 * z * z)
     )
-    # log-sum-exp of terms known to some ulps of their own parts
+    # log-sum-exp of terms that are known up to some ulps of their own parts
     return float(logsumexp(terms)) + 8 * _EPS * float(np.abs(terms).max())
 
 
@@ -120,8 +122,8 @@ def amplified_curve(
     """Poisson amplification of any integer-order curve (Zhu and Wang 2019, theorem 5).
 
     Args:
-        divergence: of the release without sampling, at given orders.
-        rate: of a client's coin.
+        divergence: divergence of the release without sampling, at given orders.
+        rate: rate of a client's coin.
     """
     plain = divergence(ORDERS)
     if rate == 1:

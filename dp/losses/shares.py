@@ -1,4 +1,4 @@
-"""How far a sum of integer noise shares is from one Gaussian on the grid (docs/privacy.md §4, §5)."""
+"""Distance of a sum of integer noise shares from one Gaussian on the grid (docs/privacy.md §4, §5)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["discrete_gaussian_tau", "rounded_gaussian_tau"]
 
 _SHARES = 100_000
-"""Shares summed one by one."""
+"""Largest number of shares that are summed one by one."""
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -30,7 +30,7 @@ def rounded_gaussian_tau(local_stddev: float, shares: int) -> float:
 
 
 def _twice_atanh_eta(decay: NDArray[np.float64]) -> NDArray[np.float64]:
-    if decay[0] >= 1 / 3:  # the decay falls with k; from here on the bound says nothing
+    if decay[0] >= 1 / 3:  # the decay falls with k; from this value on the bound is useless
         return np.full_like(decay, np.inf)
     return 2 * np.arctanh(2 * decay / (1 - decay))  # Σ_m x^(m²) ≤ Σ_m x^m
 
@@ -42,5 +42,5 @@ def _sum_over_shares(
         return 0.0
     k = np.arange(1, min(shares, _SHARES) + 0.0)
     total = float(term(np.exp(-2 * math.pi**2 * local_stddev**2 * k / (k + 1))).sum())
-    # the terms fall with k: those left out are each at most the mean of those counted
+    # The terms fall with k, so each term that is left out is at most the mean of the counted ones.
     return total * (1 + _EPS) * max(1.0, (shares - 1) / (_SHARES - 1))
