@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from fedavg.errors import ConfigError
-from fedavg.parts import named, names, registered, union
+from fedavg.parts import named, names, registered
+from fedavg.parts.tables import part_of_table
 from fedavg.plan import catalogue
 
 if TYPE_CHECKING:
@@ -142,7 +141,4 @@ def stages_of(tables: Sequence[Mapping[str, object]]) -> tuple[UpdateStage, ...]
     Raises:
         ConfigError: a kind that is not registered, or a field that it does not have.
     """
-    try:
-        return tuple(msgspec.convert(dict(table), union("stage")) for table in tables)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"stages: {error}") from error
+    return tuple(part_of_table("stage", table, "stages") for table in tables)

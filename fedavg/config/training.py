@@ -100,6 +100,7 @@ def scoring_of(config: EvaluationConfig, task: Task | None = None) -> Scoring:
         config.public,
         () if task is None else task.label_centre,
         () if task is None else task.label_scale,
+        label_names=() if task is None else task.label_names,
     )
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from fedavg.errors import ConfigError
 from fedavg.losses import classification, regression
 from fedavg.losses.imported import ImportedLoss
-from fedavg.parts import Part, check_registered, named, union
+from fedavg.parts import Part, check_registered, named
 from fedavg.parts.imports import function_path
+from fedavg.parts.tables import part_of_table
 
 __all__ = ["loss_of"]
 
@@ -39,10 +38,7 @@ def loss_of(given: object) -> Any:  # noqa: ANN401 - a `Loss`, whose class the r
     if isinstance(given, str):
         return ImportedLoss(given) if ":" in given else _by_name(given)
     if isinstance(given, Mapping):
-        try:
-            return msgspec.convert(dict(given), union("loss"))
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"loss: {error}") from error
+        return part_of_table("loss", given, "loss")
     if isinstance(given, Part):
         check_registered(given)
         return given

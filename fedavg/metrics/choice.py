@@ -17,7 +17,8 @@ from fedavg.metrics.foreign import (
     StatefulMetric,
     says_greater,
 )
-from fedavg.parts import named, names, union
+from fedavg.parts import named, names
+from fedavg.parts.tables import part_of_table
 
 if TYPE_CHECKING:
     from fedavg.metrics.interface import Metric
@@ -48,10 +49,7 @@ def metric_of(given: object) -> Metric:
     if isinstance(given, str):
         return ImportedMetric(given) if ":" in given else _by_name(given.replace("-", "_"))
     if isinstance(given, Mapping):
-        try:
-            return msgspec.convert(dict(given), union("metric"))
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"metrics: {error}") from error
+        return part_of_table("metric", given, "metrics")
     if all(hasattr(given, member) for member in ("name", "of", "greater_is_better")):
         return cast("Metric", given)
     if all(callable(getattr(given, member, None)) for member in ("reset", "update", "compute")):

@@ -91,6 +91,7 @@ class Recall(_Named, frozen=True, tag="recall"):
     targets: ClassVar[frozenset[str]] = _CLASSES
 
     share: ClassVar[bool] = True
+    by_class: ClassVar[bool] = True
 
     def of(self, predictions: Predictions) -> dict[str, float]:
         """See `Metric.of`."""

@@ -118,7 +118,12 @@ LABEL_FIGURES = Suite(
 
 
 def figures(
-    suite: Suite, metrics: Sequence[Metric], predictions: Predictions, *, public_rows: bool
+    suite: Suite,
+    metrics: Sequence[Metric],
+    predictions: Predictions,
+    *,
+    public_rows: bool,
+    names: Sequence[str] = (),
 ) -> tuple[Figure, ...]:
     """Every metric of the predictions, beside that of the constant prediction.
 
@@ -127,6 +132,7 @@ def figures(
         metrics: metrics to compute.
         predictions: predictions for the evaluation rows.
         public_rows: whether the rows are public, so that a figure on them costs no privacy.
+        names: names of the classes, for figures that are one for each class; () numbers them.
 
     Raises:
         MissingExtraError: a metric needs a package that is not installed.
@@ -135,7 +141,7 @@ def figures(
     constant = suite.baseline(predictions)
     found: list[Figure] = []
     for metric in metrics:
-        values, bars = _named(metric, predictions), _named(metric, constant)
+        values, bars = (_named(metric, said, names) for said in (predictions, constant))
         found += [
             Figure(
                 name,
@@ -150,10 +156,12 @@ def figures(
     return tuple(found)
 
 
-def _named(metric: Metric, predictions: Predictions) -> Mapping[str, float]:
+def _named(metric: Metric, predictions: Predictions, names: Sequence[str]) -> Mapping[str, float]:
     found = metric.of(predictions)
     if isinstance(found, float | int):
         return {metric.name: found}
+    if getattr(metric, "by_class", False) and len(names) == len(found):
+        found = dict(zip(names, found.values(), strict=True))
     return {f"{metric.name}/{key}": value for key, value in found.items()}
 
 

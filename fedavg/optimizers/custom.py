@@ -12,17 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-import msgspec
-
 from fedavg.errors import ConfigError, PlanError
 from fedavg.parts import (
     Part,
     check_registered,
     named,
     register,
-    union,
 )
 from fedavg.parts.imports import called, check_path, function_path
+from fedavg.parts.tables import part_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -280,10 +278,7 @@ def _door(
     if isinstance(given, str):
         return of_path(given) if ":" in given else _by_name(family, given)
     if isinstance(given, Mapping):
-        try:
-            return msgspec.convert(dict(given), union(family))
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"{what}: {error}") from error
+        return part_of_table(family, given, what)
     if isinstance(given, Part):
         check_registered(given)
         if not callable(given):

@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 
 from fedavg import checks
-from fedavg.errors import ConfigError, LocalProtocolError
+from fedavg.errors import LocalProtocolError
 from fedavg.optimizers.schedule import CONSTANT, Schedule
 from fedavg.optimizers.server import FedAvg, state_vector
-from fedavg.parts import Part, check_registered, register, union
+from fedavg.parts import Part, check_registered, register
+from fedavg.parts.tables import part_of_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,10 +38,8 @@ class _Around(Part, frozen=True, tag=False):
         super().__post_init__()
         if isinstance(self.of, Mapping):  # from a configuration, or decoded from bytes
             table = dict(cast("Mapping[str, object]", self.of))
-            try:
-                inner = msgspec.convert(table, union("server_optimizer"))
-            except msgspec.ValidationError as error:
-                raise ConfigError(f"the optimiser within {type(self).__name__}: {error}") from error
+            what = f"the optimiser within {type(self).__name__}"
+            inner = part_of_table("server_optimizer", table, what)
             msgspec.structs.force_setattr(self, "of", inner)
         check_registered(self.of)
 

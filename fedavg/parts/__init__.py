@@ -1,4 +1,4 @@
-"""Parts of a plan: `registry` holds them by name, and `imports` finds the user's own code."""
+"""Parts of a plan: `registry` has them by name, `tables` reads them, `imports` finds the user's own code."""
 
 from __future__ import annotations
 

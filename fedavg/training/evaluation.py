@@ -84,6 +84,7 @@ class Scoring:
             then computed for prediction·scale + centre, in the labels' own unit.  () for unscaled labels.
         loss: the plan's loss; None takes the one that fits the labels.
         compute: device and precision.
+        label_names: names of the classes, for figures that are one for each class; () numbers them.
 
     Raises:
         ConfigError: an entry is no metric.
@@ -100,6 +101,7 @@ class Scoring:
     label_scale: Sequence[float] = ()
     loss: Loss | None = None
     compute: Compute = field(default=CPU)
+    label_names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.metrics, str):
@@ -166,7 +168,8 @@ def evaluate(
     metrics = chosen.on(dataset)
     loss, predictions = predict(model, layout, vector, dataset, chosen)
     own_unit = chosen.in_own_unit(predictions)
-    found = figures(dataset.kind.suite, metrics, own_unit, public_rows=chosen.public_rows)
+    public, names = chosen.public_rows, chosen.label_names
+    found = figures(dataset.kind.suite, metrics, own_unit, public_rows=public, names=names)
     return Evaluation(loss, found, len(dataset))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from typer.testing import CliRunner
 
 from fedavg.cli.app import app
+from fedavg.config.settings import Config
 from tests.arch.tree import ROOT
 
 PAGE = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
@@ -28,7 +30,9 @@ def run(command):
         assert result.exit_code == 0, f"{command}\n{result.output}"
         return result.output
     assert words[0] == "python", command
-    done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}", "OMP_NUM_THREADS": "1"}
+    whole = [sys.executable, *words[1:]]
+    done = subprocess.run(whole, capture_output=True, text=True, check=True, env=environment)
     return done.stdout
 
 
@@ -47,9 +51,16 @@ def test_every_command_of_the_page_runs_and_prints_what_it_says(tmp_path, monkey
             assert name.endswith((".toml", ".py"))
             (tmp_path / name).write_text(text)
     assert "('bad', 'good') 20" in run("python in_python.py")
-    for name in ("loans", "short", "own", "private"):
+    for name in ("loans", "short", "own", "focal", "judged", "price", "private"):
         assert (tmp_path / "runs" / name / "report.html").exists()
     assert (tmp_path / "runs" / "loans" / "report-public.html").exists()
+
+
+def test_the_file_of_the_page_names_only_keys_that_there_are():
+    """A table of the page that is no configuration would be refused by the run; this one says which key."""
+    named = set(re.findall(r"`\[(\w+)\]", PAGE))
+    assert named <= set(Config.__struct_fields__)
+    assert {"training", "evaluation", "data"} <= named
 
 
 def test_every_kind_of_column_is_in_the_table():

@@ -62,6 +62,16 @@ _OF_CLASSES = {
 }
 
 
+def test_figures_of_each_class_have_the_classes_names():
+    predictions = _classes(3, k=3, weighted=False)
+    recall = metric_of("recall")
+    found = figures(CLASS_FIGURES, [recall], predictions, public_rows=False, names=("a", "b", "c"))
+    assert [figure.name for figure in found] == ["recall/a", "recall/b", "recall/c"]
+    assert [figure.value for figure in found] == list(recall.of(predictions).values())
+    plain = figures(CLASS_FIGURES, [recall], predictions, public_rows=False)
+    assert [figure.name for figure in plain] == ["recall/0", "recall/1", "recall/2"]
+
+
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 999), k=st.integers(2, 5), weighted=st.booleans())
 def test_metrics_of_classes_are_scikit_learns(seed, k, weighted):
@@ -246,7 +256,7 @@ def test_without_scikit_learn_the_rest_is_there(monkeypatch):
         assert metric.of(predictions)
     with pytest.raises(MissingExtraError, match=r"pip install 'secure-fedavg\[data\]'"):
         metric_of("roc_auc").of(predictions)
-    with pytest.raises(ConfigError, match="Ours are accuracy"):
+    with pytest.raises(ConfigError, match="ours are accuracy"):
         metric_of("f1_macro")
 
 
