@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from fedavg.parts import Part, Trait, register
     from fedavg.plan.calibration import calibrated
     from fedavg.plan.plan import Budget, Limits, Plan
-    from fedavg.plan.resolution import Resolution, resolve
+    from fedavg.plan.resolution import Resolution, ResolvedPlan, resolve
     from fedavg.privacy.clipping import AdaptiveClipping
     from fedavg.privacy.noise import (
         CentralGaussian,
@@ -142,6 +142,7 @@ _HOME = {
     "RandomK": "algorithms.random_k",
     "ReportError": "errors",
     "Resolution": "plan.resolution",
+    "ResolvedPlan": "plan.resolution",
     "Results": "federation.results",
     "RollingBlocks": "algorithms.blocks.rolling",
     "RoundAbortedError": "errors",
@@ -230,6 +231,7 @@ __all__ = [
     "RandomK",
     "ReportError",
     "Resolution",
+    "ResolvedPlan",
     "Results",
     "RollingBlocks",
     "RoundAbortedError",

@@ -18,7 +18,7 @@ from fedavg.errors import ConfigError, JournalError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["FileJournal", "held", "refuse_other_names", "replace_file"]
+__all__ = ["FileJournal", "locked", "refuse_other_names", "replace_file"]
 
 _TITLE = b"fedavg journal 1\n"
 _DIGEST, _CHECK = (
@@ -29,7 +29,7 @@ _LINE = _DIGEST + _CHECK + 2  # with a space and an end of line
 
 
 @contextmanager
-def held(path: Path, busy: str) -> Generator[None]:
+def locked(path: Path, busy: str) -> Generator[None]:
     """Hold a lock against other processes (POSIX only).
 
     Args:

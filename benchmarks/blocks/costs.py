@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch.profiler import ProfilerActivity, profile
 
 from fedavg.algorithms.blocks.deal import dealt
-from fedavg.client.update import Workbench, prepare
+from fedavg.client.update import ClientContext, prepare
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.federation.federation import Federation
 from fedavg.models.layout import Layout
@@ -94,7 +94,7 @@ def costs_of(
         plan, num_clients=people, vector_length=layout.size, num_rounds=1, largest_client=len(data)
     )
     side = plan.secure_sum.client_side(b"")
-    bench = Workbench(resolution, model, layout, side, 0)
+    bench = ClientContext(resolution, model, layout, side, 0)
     server = GlobalModel(plan, layout.flatten(model), layout)
     seconds: list[float] = []
     peaks: list[int] = []

@@ -41,7 +41,7 @@ def cases(setting: Setting, bits: tuple[int, ...]) -> dict[str, dict[str, Any]]:
         "encoding": Quantised(setting.norm * 0.1**0.5, 4, rotate=True),
     }
     for kind in FORMATS[1:]:
-        found[f"download {kind}"] = {"download": kind}
+        found[f"download {kind}"] = {"broadcast": kind}
     return found
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from fedavg.federation.federation import RoundResult
     from fedavg.models.spec import ModelSpec
     from fedavg.plan.plan import Plan
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.simulation.faults import Faults
     from fedavg.training.compute import Compute
 
@@ -325,7 +325,7 @@ class _Attack:
 
 def _judge(
     attack: _Attack,
-    resolution: Resolution,
+    resolution: ResolvedPlan,
     directions: NDArray[np.float32],
     coins: NDArray[np.bool_],
     confidence: float,

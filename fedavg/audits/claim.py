@@ -13,7 +13,7 @@ from dp.audit import ProfileCurve, refutes
 from fedavg.errors import PlanError
 
 if TYPE_CHECKING:
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
 
 __all__ = ["epsilon_added", "family_bound", "gaussian_like", "profile"]
 
@@ -22,7 +22,7 @@ _LEAST_MU, _LARGEST_MU = 0.05, 20.0
 _WIDEST = 32.0  # times the noise, or a part of it
 
 
-def profile(resolution: Resolution) -> ProfileCurve:
+def profile(resolution: ResolvedPlan) -> ProfileCurve:
     """The claimed curve: certified upper δ at several ε, over all rounds.
 
     Raises:
@@ -39,7 +39,7 @@ def profile(resolution: Resolution) -> ProfileCurve:
     return ProfileCurve(tuple((part * claimed, run.delta(part * claimed).high) for part in _PARTS))
 
 
-def _at_noise(resolution: Resolution, multiplier: float) -> Resolution:
+def _at_noise(resolution: ResolvedPlan, multiplier: float) -> ResolvedPlan:
     noise = resolution.plan.noise
     if noise is None:
         raise PlanError("without noise there is no epsilon to audit: choose a noise")
@@ -47,7 +47,7 @@ def _at_noise(resolution: Resolution, multiplier: float) -> Resolution:
     return replace(resolution, plan=plan)
 
 
-def epsilon_added(resolution: Resolution) -> float:
+def epsilon_added(resolution: ResolvedPlan) -> float:
     """ε for the noise as it is added: claims leave out what drop-outs and colluders could take away."""
     claimed, added = resolution.noise_multiplier or 0.0, resolution.noise_multiplier_added or 0.0
     if added <= claimed:
@@ -68,7 +68,7 @@ def gaussian_like(epsilon: float, delta: float) -> float:
 
 
 def family_bound(
-    resolution: Resolution, canaries: int, guesses: int, correct: int, tau: float
+    resolution: ResolvedPlan, canaries: int, guesses: int, correct: int, tau: float
 ) -> float:
     """Largest claimed ε, over noises of other strength in the same plan, that the guesses refute.
 

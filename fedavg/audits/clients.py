@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fedavg.client.client import Client, Probe
-from fedavg.client.update import Prepared, Workbench, encode_update, encoding_for
+from fedavg.client.update import ClientContext, Prepared, encode_update, encoding_for
 from fedavg.errors import LocalProtocolError
 from fedavg.parts import Part, register
 from fedavg.simulation.population import InProcess, Population
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fedavg.algorithms.state import ClientStore
     from fedavg.data.dataset import Dataset
     from fedavg.models.layout import Layout
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.protocol.messages import RoundStart
     from fedavg.simulation.faults import Faults
     from fedavg.simulation.interface import Enrolled
@@ -45,7 +45,7 @@ class CanaryClient(Client):
         client_id: its id in the directory.
         dataset: any; it is not looked at.
         identity: its long-term signing key.
-        bench: what it shares with others of its process.
+        ctx: what it shares with others of its process.
         direction: float32[d], of norm 1.
     """
 
@@ -54,14 +54,14 @@ class CanaryClient(Client):
         client_id: int,
         dataset: Dataset,
         identity: Identity,
-        bench: Workbench,
+        ctx: ClientContext,
         direction: NDArray[np.float32],
     ) -> None:
-        super().__init__(client_id, dataset, identity, bench)
+        super().__init__(client_id, dataset, identity, ctx)
         self._direction = direction.astype(np.float64)
 
     def _prepare(self, start: RoundStart) -> Prepared:
-        resolution = self._bench.resolution
+        resolution = self._ctx.resolution
         encoding = encoding_for(resolution, start.clip)
         update = self._direction * (_LENGTH * encoding.clip)
         return Prepared(encode_update(resolution, encoding, update, len(self._dataset)), {})
@@ -86,10 +86,10 @@ class AuditedPopulation(Population):
     ) -> None:
         super().__init__(datasets, faults, compute)
         self.canaries = dict(canaries)
-        self._resolution: Resolution | None = None
+        self._resolution: ResolvedPlan | None = None
 
     @property
-    def resolution(self) -> Resolution:
+    def resolution(self) -> ResolvedPlan:
         """As the clients were equipped with it."""
         if self._resolution is None:
             raise LocalProtocolError("the clients are not equipped yet")
@@ -97,7 +97,7 @@ class AuditedPopulation(Population):
 
     def equip(
         self,
-        resolution: Resolution,
+        resolution: ResolvedPlan,
         model: nn.Module,
         layout: Layout,
         material: bytes,
@@ -108,10 +108,10 @@ class AuditedPopulation(Population):
         super().equip(resolution, model, layout, material, seed, store)
         self._resolution = resolution
         side = resolution.plan.secure_sum.client_side(material)
-        bench = Workbench(resolution, model, layout, side, seed)
+        ctx = ClientContext(resolution, model, layout, side, seed)
         for client, direction in self.canaries.items():
             self._clients[client] = CanaryClient(
-                client, self._datasets[client], self._identities[client], bench, direction
+                client, self._datasets[client], self._identities[client], ctx, direction
             )
         for client in self._clients.values():
             client.probe = Probe()

@@ -12,7 +12,7 @@ from rich.table import Table
 from fedavg.cli.console import ERRORS, console, fail
 
 if TYPE_CHECKING:
-    from fedavg.plan.planner import Answer
+    from fedavg.plan.planner import BudgetAnswer
 
 __all__ = ["AUDIT_EPILOG", "AUDIT_HELP", "BUDGET_EPILOG", "BUDGET_HELP", "audit", "budget"]
 
@@ -149,12 +149,12 @@ def _budget(
 ) -> None:
     from fedavg.errors import PlanError  # noqa: PLC0415 - beside it
     from fedavg.plan import planner  # noqa: PLC0415 - loads scipy
-    from fedavg.plan.planner import Setting, answer, noise_for, tradeoff  # noqa: PLC0415 - as above
+    from fedavg.plan.planner import Scenario, answer, noise_for, tradeoff  # noqa: PLC0415 - as above
 
     if (epsilon is None) == (noise is None):
         raise PlanError("give either --epsilon or --noise, one of them")
     chosen = planner.usual_rate(sampling) if rate is None else rate
-    setting = Setting(chosen, sampling=sampling, **options)  # pyright: ignore[reportArgumentType] - the options above, by name
+    setting = Scenario(chosen, sampling=sampling, **options)  # pyright: ignore[reportArgumentType] - the options above, by name
     multiplier = noise_for(setting, epsilon) if epsilon is not None else noise
     found = answer(setting, multiplier or 0.0)
     by_noise, by_round = tradeoff(setting, found.noise_multiplier)
@@ -187,7 +187,7 @@ def _budget(
         console().print(str(files.picture))
 
 
-def _answer_table(found: Answer) -> Table:
+def _answer_table(found: BudgetAnswer) -> Table:
     setting = found.setting
     table = Table(title="Privacy budget", show_header=False, title_justify="left")
     rows = [
@@ -203,7 +203,7 @@ def _answer_table(found: Answer) -> Table:
     return table
 
 
-def _explain(found: Answer) -> None:
+def _explain(found: BudgetAnswer) -> None:
     setting = found.setting
     lines = [
         "What the models tell about one client is the same, up to a factor of e^epsilon, as if that "
@@ -223,7 +223,7 @@ def _explain(found: Answer) -> None:
         console().print(line, highlight=False)
 
 
-def _curve_table(title: str, first: str, answers: tuple[Answer, ...]) -> Table:
+def _curve_table(title: str, first: str, answers: tuple[BudgetAnswer, ...]) -> Table:
     table = Table(title=title, title_justify="left")
     for name in (first, "epsilon, models", "epsilon, server"):
         table.add_column(name, justify="right")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from fedavg.algorithms.blocks.deal import dealt
+from fedavg.algorithms.blocks.deal import assigned_block
 from fedavg.algorithms.blocks.interface import TrainedPart
 from fedavg.errors import LocalProtocolError
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedavg.models.layout import Layout
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.protocol.messages import RoundStart
 
 __all__ = ["part_to_train", "resolution_for"]
 
 
-def resolution_for(resolution: Resolution, client_id: int, start: RoundStart) -> Resolution:
+def resolution_for(resolution: ResolvedPlan, client_id: int, start: RoundStart) -> ResolvedPlan:
     """The resolved plan for the block that a client is asked to train.
 
     Raises:
@@ -34,7 +34,7 @@ def resolution_for(resolution: Resolution, client_id: int, start: RoundStart) ->
         if start.block is not None:
             raise LocalProtocolError("the server asks for a block, but the plan has no blocks")
         return resolution
-    own = dealt(blocks, client_id, start.round, resolution.num_clients)
+    own = assigned_block(blocks, client_id, start.round, resolution.num_clients)
     if start.block != own:
         raise LocalProtocolError(
             f"client {client_id} trains block {own} in round {start.round}, but was asked for {start.block}"
@@ -43,7 +43,7 @@ def resolution_for(resolution: Resolution, client_id: int, start: RoundStart) ->
 
 
 def part_to_train(
-    resolution: Resolution,
+    resolution: ResolvedPlan,
     model: nn.Module,
     layout: Layout,
     vector: NDArray[np.float64],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fedavg.client.blocks import resolution_for
 from fedavg.client.personal import divided, prepare_personal, score_client
-from fedavg.client.update import Prepared, Workbench, prepare_nothing
+from fedavg.client.update import ClientContext, Prepared, prepare_nothing
 from fedavg.errors import LocalProtocolError
 from fedavg.protocol.messages import (
     Ready,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fedavg.sums.interface import ClientSession
     from secagg import Identity
 
-__all__ = ["Client", "Probe", "Workbench"]
+__all__ = ["Client", "ClientContext", "Probe"]
 
 
 @dataclass(slots=True)
@@ -54,30 +54,30 @@ class Client:
         client_id: id of the client in the directory.
         dataset: the client's own examples.
         identity: the client's long-term signing key.
-        bench: objects that the clients of one process share.
+        ctx: objects that the clients of one process share.
     """
 
     def __init__(
-        self, client_id: int, dataset: Dataset, identity: Identity, bench: Workbench
+        self, client_id: int, dataset: Dataset, identity: Identity, ctx: ClientContext
     ) -> None:
         self.client_id = client_id
         self.participations = 0
         self.probe: Probe | None = None
-        self._dataset, self._held = divided(bench, client_id, dataset)
+        self._dataset, self._held = divided(ctx, client_id, dataset)
         self._identity = identity
-        self._bench = bench
+        self._ctx = ctx
         self._last = (-1, 0)  # round and attempt
         self._left_in = -1  # the round in which it last sent an update
         self._prepared: Prepared | None = None
         self._start_digest = b""
         self._session: ClientSession | None = None
-        self._resolution = bench.resolution
+        self._resolution = ctx.resolution
         self._kept: ClientState = {}
-        self._complaint: str | None = None
+        self._training_error: str | None = None
 
-    def complaint(self) -> str | None:
+    def training_error(self) -> str | None:
         """Why its training failed although it takes part, once; for a simulation's log, never sent."""
-        told, self._complaint = self._complaint, None
+        told, self._training_error = self._training_error, None
         return told
 
     def handle(self, message: bytes) -> Sequence[bytes]:
@@ -109,7 +109,7 @@ class Client:
     def _check_start(self, start: RoundStart) -> None:
         if (start.round, start.attempt) <= self._last:
             raise LocalProtocolError(f"client {self.client_id} was in round {start.round} before")
-        if not 0 <= start.attempt <= self._bench.resolution.plan.retry_limit:
+        if not 0 <= start.attempt <= self._ctx.resolution.plan.retry_limit:
             raise LocalProtocolError(f"the plan allows no attempt {start.attempt} at a round")
         if start.round == self._left_in:
             raise LocalProtocolError(
@@ -119,21 +119,21 @@ class Client:
 
     def _train(self, start: RoundStart) -> Sequence[bytes]:
         self._check_start(start)
-        resolution = resolution_for(self._bench.resolution, self.client_id, start)
+        resolution = resolution_for(self._ctx.resolution, self.client_id, start)
         limit = resolution.max_participations
         self._resolution = resolution
         self._last, self._prepared, self._session = (start.round, start.attempt), None, None
         if limit is not None and self.participations >= limit:
             return ()
         self._prepared = self._prepare(start)
-        self._complaint = self._prepared.complaint
+        self._training_error = self._prepared.training_error
         self._start_digest = start_digest(start)
         return (encode(Ready(*self._last)),)
 
     def _prepare(self, start: RoundStart) -> Prepared:
-        before = self._bench.resolution.plan.sequence(start.round, 0)
-        state = self._bench.store.load(self.client_id, before, start.voided)
-        given = (self._bench, self.client_id, self._dataset, start, state)
+        before = self._ctx.resolution.plan.sequence(start.round, 0)
+        state = self._ctx.store.load(self.client_id, before, start.voided)
+        given = (self._ctx, self.client_id, self._dataset, start, state)
         try:
             return prepare_personal(*given)
         except Exception as error:  # noqa: BLE001 - a user's module and data may raise anything
@@ -150,10 +150,10 @@ class Client:
         """
         if self._held is None:
             return None
-        resolution = self._bench.resolution
+        resolution = self._ctx.resolution
         end = resolution.plan.sequence(resolution.num_rounds, 0)
-        state = self._bench.store.load(self.client_id, end)
-        return score_client(self._bench, self.client_id, self._dataset, self._held, vector, state)
+        state = self._ctx.store.load(self.client_id, end)
+        return score_client(self._ctx, self.client_id, self._dataset, self._held, vector, state)
 
     def _open(self, message: SumOpen) -> Sequence[bytes]:
         self._check_round(message.round, message.attempt)
@@ -169,7 +169,7 @@ class Client:
             )
         context = round_context(resolution.digest, message.round, size, self._start_digest)
         spec = resolution.spec(size, context)
-        session = self._bench.side.session(spec, self.client_id, self._identity, message.opening)
+        session = self._ctx.side.session(spec, self.client_id, self._identity, message.opening)
         session.set_input(self._with_noise(prepared.encoded, session.roster_size))
         self._session = session
         self._kept = prepared.state
@@ -182,8 +182,8 @@ class Client:
         if session.left and self._left_in != index:
             self._left_in = index
             if self._kept:
-                number = self._bench.resolution.plan.sequence(index, attempt)
-                self._bench.store.save(self.client_id, number, self._kept)
+                number = self._ctx.resolution.plan.sequence(index, attempt)
+                self._ctx.store.save(self.client_id, number, self._kept)
         return tuple(encode(SumMessage(index, reply, attempt)) for reply in replies)
 
     def _with_noise(self, encoded: NDArray[np.int64], roster_size: int) -> NDArray[np.int64]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fedavg.algorithms.state import ClientState
-    from fedavg.client.update import Workbench
+    from fedavg.client.update import ClientContext
     from fedavg.data.dataset import Dataset
     from fedavg.metrics.interface import Figure
     from fedavg.optimizers.local import LocalTraining
@@ -35,36 +35,36 @@ if TYPE_CHECKING:
 __all__ = ["divided", "prepare_personal", "score_client"]
 
 
-def divided(bench: Workbench, client_id: int, dataset: Dataset) -> tuple[Dataset, Dataset | None]:
+def divided(ctx: ClientContext, client_id: int, dataset: Dataset) -> tuple[Dataset, Dataset | None]:
     """Split a client's examples into those to train on and those to score on (None for none)."""
-    personal = bench.resolution.plan.personalization
+    personal = ctx.resolution.plan.personalization
     if personal is None:
         return dataset, None
-    own, held = held_out(len(dataset), personal.test_fraction, (bench.seed, client_id))
+    own, held = held_out(len(dataset), personal.test_fraction, (ctx.seed, client_id))
     return dataset.subset(own), dataset.subset(held) if len(held) else None
 
 
 def prepare_personal(
-    bench: Workbench, client_id: int, dataset: Dataset, start: RoundStart, state: ClientState
+    ctx: ClientContext, client_id: int, dataset: Dataset, start: RoundStart, state: ClientState
 ) -> Prepared:
     """Do the work of `prepare`, and train the personal parameters.
 
     Raises:
         Exception: the errors of `prepare`.
     """
-    personal = bench.resolution.plan.personalization
+    personal = ctx.resolution.plan.personalization
     if personal is None or not personal.in_rounds:
-        return prepare(bench, client_id, dataset, start, state)
-    vector = ModelCodec(bench.resolution.plan.download, bench.layout).decode(start.model)
-    client = _Client(bench, (client_id, start.round), dataset, vector, state)
+        return prepare(ctx, client_id, dataset, start, state)
+    vector = ModelCodec(ctx.resolution.plan.broadcast, ctx.layout).decode(start.model)
+    client = _Client(ctx, (client_id, start.round), dataset, vector, state)
     prepared, kept = personal.in_round(
-        client, lambda: prepare(bench, client_id, dataset, start, state)
+        client, lambda: prepare(ctx, client_id, dataset, start, state)
     )
     return Prepared(prepared.encoded, {**prepared.state, **kept})
 
 
 def score_client(
-    bench: Workbench,
+    ctx: ClientContext,
     client_id: int,
     own: Dataset,
     held: Dataset,
@@ -74,28 +74,28 @@ def score_client(
     """Score the released model and the client's own model on examples that it never trained on.
 
     Args:
-        bench: objects that the clients of this process share.
+        ctx: objects that the clients of this process share.
         client_id: id of the client.
         own: examples that it trains on.
         held: examples that it is scored on.
         vector: float32[d], the released model.
         state: state that it kept from its last round.
     """
-    personal = bench.resolution.plan.personalization
+    personal = ctx.resolution.plan.personalization
     if personal is None:
         raise ConfigError("a plan without personalisation scores no clients")
-    when = (client_id, bench.resolution.num_rounds)
-    found = personal.scored(_Client(bench, when, own, vector, state, held))
+    when = (client_id, ctx.resolution.num_rounds)
+    found = personal.scored(_Client(ctx, when, own, vector, state, held))
     return _score(client_id, len(held), found.shared, found.own, trained=found.trained)
 
 
-def client_figure(bench: Workbench, vector: NDArray[np.floating], held: Dataset) -> Figure:
+def client_figure(ctx: ClientContext, vector: NDArray[np.floating], held: Dataset) -> Figure:
     """The headline figure of a model on one client's own examples, by which clients are compared."""
     headline = held.kind.suite.by_client
-    loss = bench.resolution.plan.local_training.loss
-    centre, scale = bench.unit
-    scoring = Scoring((), headline, False, centre, scale, loss, bench.compute)
-    return evaluate(bench.model, bench.layout, vector, held, scoring).headline
+    loss = ctx.resolution.plan.local_training.loss
+    centre, scale = ctx.unit
+    scoring = Scoring((), headline, False, centre, scale, loss, ctx.compute)
+    return evaluate(ctx.model, ctx.layout, vector, held, scoring).headline
 
 
 def _score(
@@ -120,7 +120,7 @@ class _Client:
     """One client at one time: see `PersonalClient`.
 
     Args:
-        bench: objects that the clients of this process share.
+        ctx: objects that the clients of this process share.
         when: the client's id and the index of the round, which seed the order of examples.
         dataset: examples that it trains on.
         sent: [d], the parameters that the server sent.
@@ -128,7 +128,7 @@ class _Client:
         held: examples that it is scored on, after the last round.
     """
 
-    bench: Workbench
+    ctx: ClientContext
     when: tuple[int, int]
     dataset: Dataset
     sent: NDArray[np.floating]
@@ -142,16 +142,16 @@ class _Client:
         towards: tuple[NDArray[np.floating], float] | None = None,
     ) -> NDArray[np.float64]:
         """See `PersonalClient.trained`."""
-        return start + local_update(self._job(training, self.bench.layout, start, towards))
+        return start + local_update(self._job(training, self.ctx.layout, start, towards))
 
     def trained_part(
         self, training: LocalTraining, names: Sequence[str], start: NDArray[np.floating] | None
     ) -> NDArray[np.float64]:
         """See `PersonalClient.trained_part`."""
-        model, layout = self.bench.model, self._part_layout(names)
+        model, layout = self.ctx.model, self._part_layout(names)
         parameters = dict(model.named_parameters())
         initial = {name: parameters[name].detach().clone() for name in layout.names}
-        self.bench.layout.load_vector(model, self.sent)
+        self.ctx.layout.load_vector(model, self.sent)
         begun = layout.flatten(initial) if start is None else start
         with _standing(model, initial), _only(model, layout.names):
             return begun + local_update(self._job(training, layout, begun, None))
@@ -159,7 +159,7 @@ class _Client:
     @contextlib.contextmanager
     def standing(self, names: Sequence[str], vector: NDArray[np.floating]) -> Generator[None]:
         """See `PersonalClient.standing`."""
-        with _standing(self.bench.model, self._part_layout(names).unflatten(vector)):
+        with _standing(self.ctx.model, self._part_layout(names).unflatten(vector)):
             yield
 
     def figure(self, vector: NDArray[np.floating]) -> Figure:
@@ -168,11 +168,11 @@ class _Client:
             raise ConfigError(
                 "a client is scored after the last round, on examples that it held out"
             )
-        return client_figure(self.bench, vector, self.held)
+        return client_figure(self.ctx, vector, self.held)
 
     def _part_layout(self, patterns: Sequence[str]) -> Layout:
-        """Layout of the parameters that stay at the client; the bench's layout does not contain them."""
-        parameters = dict(self.bench.model.named_parameters())
+        """Layout of the parameters that stay at the client; the ctx's layout does not contain them."""
+        parameters = dict(self.ctx.model.named_parameters())
         names = matching(patterns, parameters, "personalization.head")
         return Layout.of({name: part for name, part in parameters.items() if name in names})
 
@@ -185,17 +185,17 @@ class _Client:
     ) -> TrainingJob:
         client_id, round_index = self.when
         return TrainingJob(
-            self.bench.model,
+            self.ctx.model,
             layout,
             start,
             self.dataset,
             training,
             round_index=round_index,
-            num_rounds=self.bench.resolution.num_rounds
+            num_rounds=self.ctx.resolution.num_rounds
             + 1,  # one extra index, for after the last round
-            seed=self.bench.seed + client_id,
+            seed=self.ctx.seed + client_id,
             towards=towards,
-            compute=self.bench.compute,
+            compute=self.ctx.compute,
         )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from fedavg.algorithms.blocks.deal import dealt
+from fedavg.algorithms.blocks.deal import assigned_block
 from fedavg.algorithms.chain import ClientChain
 from fedavg.client.blocks import part_to_train
 from fedavg.client.update import contribution, encoding_for
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset
     from fedavg.models.layout import Layout
     from fedavg.optimizers.local import LocalTraining
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.protocol.messages import RoundStart
     from fedavg.training.compute import Compute
 
@@ -56,7 +56,7 @@ class Trial:
         compute: device and precision.
     """
 
-    resolution: Resolution
+    resolution: ResolvedPlan
     model: nn.Module
     layout: Layout
     start: RoundStart
@@ -115,7 +115,7 @@ def _block(trial: Trial, client: int) -> int | None:
     blocks = trial.resolution.plan.blocks
     if blocks is None:
         return None
-    return dealt(blocks, client, 0, trial.resolution.num_clients)
+    return assigned_block(blocks, client, 0, trial.resolution.num_clients)
 
 
 def _one_step(trial: Trial, client: int, data: Dataset) -> None:
@@ -169,7 +169,7 @@ def _one_of(training: LocalTraining) -> LocalTraining:
     return msgspec.structs.replace(training, epochs=1, steps=None, max_steps=1)
 
 
-def _sent_vector(resolution: Resolution, trial: Trial) -> NDArray[np.float64]:
+def _sent_vector(resolution: ResolvedPlan, trial: Trial) -> NDArray[np.float64]:
     """The part of the initial model that is sent to a client."""
     whole = trial.layout.flatten(trial.model)
     blocks, block = resolution.plan.blocks, resolution.block

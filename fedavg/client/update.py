@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset
     from fedavg.encoding.fixed_point import Encoding
     from fedavg.models.layout import Layout
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.protocol.messages import RoundStart
     from fedavg.sums.interface import ClientSide
     from fedavg.training.compute import Compute
     from fedavg.training.evaluation import Unit
 
 __all__ = [
+    "ClientContext",
     "Prepared",
-    "Workbench",
     "contribution",
     "encode_update",
     "encoding_for",
@@ -58,7 +58,7 @@ _LOG = logging.getLogger(__name__)  # stays at the client; never sent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Workbench:
+class ClientContext:
     """Objects that the clients of one process share.
 
     Args:
@@ -73,7 +73,7 @@ class Workbench:
         unit: of labels that were brought to unit scale, in which they are scored.
     """
 
-    resolution: Resolution
+    resolution: ResolvedPlan
     model: nn.Module
     layout: Layout
     side: ClientSide
@@ -93,21 +93,21 @@ class Prepared:
     Args:
         encoded: int64[d'], within the encoding's bound.
         state: state that the client keeps once the contribution was sent; {} for none.
-        complaint: why training failed, when zeros are sent in place of an update (under DP).
+        training_error: why training failed, when zeros are sent in place of an update (under DP).
     """
 
     encoded: NDArray[np.int64]
     state: ClientState
-    complaint: str | None = None
+    training_error: str | None = None
 
 
 def prepare(
-    bench: Workbench, client_id: int, dataset: Dataset, start: RoundStart, state: ClientState
+    ctx: ClientContext, client_id: int, dataset: Dataset, start: RoundStart, state: ClientState
 ) -> Prepared:
     """Train on one client's examples and encode the update.
 
     Args:
-        bench: objects that the clients of this process share.
+        ctx: objects that the clients of this process share.
         client_id: id of the client.
         dataset: the client's own examples.
         start: the server's message.
@@ -118,27 +118,27 @@ def prepare(
         NonFiniteError: the update holds NaN or infinity; under DP the client sends zeros instead.
         CapacityError: (without DP) the update cannot be encoded.
     """
-    resolution = resolution_for(bench.resolution, client_id, start)
+    resolution = resolution_for(ctx.resolution, client_id, start)
     plan = resolution.plan
     encoding = encoding_for(resolution, start.clip)
     chain = _chain(resolution, start, state, len(dataset))
     correction = chain.correction
-    held = bench.trained.pop(client_id, None)
+    held = ctx.trained.pop(client_id, None)
     if held is not None and held[0] == start.round and correction is None:
         update = held[1]
     else:
-        update = train(bench, client_id, dataset, start, correction)
+        update = train(ctx, client_id, dataset, start, correction)
     if not bool(np.isfinite(update).all()):
         raise NonFiniteError(
             f"client {client_id}'s update holds NaN or infinity; lower the learning rate"
         )
     if plan.noise is None:  # this rounding protects nothing, so a seed makes runs agree to the bit
-        encoding = encoding.seeded((bench.seed + client_id, start.round, _ROUNDING))
+        encoding = encoding.seeded((ctx.seed + client_id, start.round, _ROUNDING))
     return contribution(resolution, encoding, chain, update, len(dataset))
 
 
 def _chain(
-    resolution: Resolution, start: RoundStart, state: ClientState, examples: int
+    resolution: ResolvedPlan, start: RoundStart, state: ClientState, examples: int
 ) -> ClientChain:
     """The stages of the plan, at this client and in this round."""
     facts = replace(resolution.facts(start.round), examples=examples)
@@ -146,7 +146,7 @@ def _chain(
 
 
 def prepare_nothing(
-    bench: Workbench,
+    ctx: ClientContext,
     client_id: int,
     dataset: Dataset,
     start: RoundStart,
@@ -159,14 +159,14 @@ def prepare_nothing(
     server caused, or that happens without noise, is raised again unchanged.
 
     Args:
-        bench: objects that the clients of this process share.
+        ctx: objects that the clients of this process share.
         client_id: id of the client.
         dataset: the client's own examples.
         start: the server's message.
         state: state that the client kept from an earlier round.
         error: error that its training raised.
     """
-    resolution = resolution_for(bench.resolution, client_id, start)
+    resolution = resolution_for(ctx.resolution, client_id, start)
     if resolution.plan.noise is None or isinstance(error, LocalProtocolError):
         raise error
     encoding = encoding_for(resolution, start.clip)
@@ -175,12 +175,12 @@ def prepare_nothing(
     zeros = np.zeros(resolution.vector_length if blocks is None else resolution.update_length)
     prepared = contribution(resolution, encoding, chain, zeros, len(dataset))
     return replace(
-        prepared, complaint=f"{type(error).__name__}: {error}; zeros were sent in its place"
+        prepared, training_error=f"{type(error).__name__}: {error}; zeros were sent in its place"
     )
 
 
 def train(
-    bench: Workbench,
+    ctx: ClientContext,
     client_id: int,
     dataset: Dataset,
     start: RoundStart,
@@ -192,11 +192,11 @@ def train(
         LocalProtocolError: the model or the block does not fit the plan.
         DataError, PlanError: see `local_update`.
     """
-    resolution = resolution_for(bench.resolution, client_id, start)
+    resolution = resolution_for(ctx.resolution, client_id, start)
     plan = resolution.plan
-    sent = bench.layout if plan.blocks is None else plan.blocks.sent_layout(bench.layout)
-    vector = ModelCodec(plan.download, sent).decode(start.model)
-    with part_to_train(resolution, bench.model, bench.layout, vector) as part:
+    sent = ctx.layout if plan.blocks is None else plan.blocks.sent_layout(ctx.layout)
+    vector = ModelCodec(plan.broadcast, sent).decode(start.model)
+    with part_to_train(resolution, ctx.model, ctx.layout, vector) as part:
         job = TrainingJob(
             part.model,
             part.layout,
@@ -205,43 +205,43 @@ def train(
             plan.local_training,
             round_index=start.round,
             num_rounds=resolution.num_rounds,
-            seed=bench.seed + client_id,
+            seed=ctx.seed + client_id,
             correction=correction,
-            compute=bench.compute,
+            compute=ctx.compute,
         )
         return part.in_model(local_update(job))
 
 
 def train_together(
-    bench: Workbench, clients: Mapping[int, Dataset], start: RoundStart
+    ctx: ClientContext, clients: Mapping[int, Dataset], start: RoundStart
 ) -> dict[int, NDArray[np.float64]]:
     """Compute Δ for all clients whose models can be stacked; the results are those of `train`.
 
     Args:
-        bench: objects that the clients of this process share.
+        ctx: objects that the clients of this process share.
         clients: clients that are sent this message, with their examples.
         start: the server's message.
     """
-    resolution, plan = bench.resolution, bench.resolution.plan
+    resolution, plan = ctx.resolution, ctx.resolution.plan
     corrected = any(stage.corrects for stage in plan.stages)
     if corrected or plan.blocks is not None or plan.personalization is not None:
         return {}
-    most = max(1, _AT_ONCE // bench.layout.size)
+    most = max(1, _AT_ONCE // ctx.layout.size)
     vector: NDArray[np.float64] | None = None
     alike: dict[int, dict[int, TrainingJob]] = {}  # by number of examples
     for client, data in islice(clients.items(), most):
         if vector is None:
-            vector = ModelCodec(plan.download, bench.layout).decode(start.model)
+            vector = ModelCodec(plan.broadcast, ctx.layout).decode(start.model)
         job = TrainingJob(
-            bench.model,
-            bench.layout,
+            ctx.model,
+            ctx.layout,
             vector,
             data,
             plan.local_training,
             round_index=start.round,
             num_rounds=resolution.num_rounds,
-            seed=bench.seed + client,
-            compute=bench.compute,
+            seed=ctx.seed + client,
+            compute=ctx.compute,
         )
         if stackable(job):
             alike.setdefault(len(data), {})[client] = job
@@ -252,7 +252,7 @@ def train_together(
 
 
 def contribution(
-    resolution: Resolution,
+    resolution: ResolvedPlan,
     encoding: Encoding,
     chain: ClientChain,
     update: NDArray[np.float64],
@@ -282,7 +282,7 @@ def contribution(
     return Prepared(encoded, chain.keep(encoding.decode(own, sent.size)))
 
 
-def encoding_for(resolution: Resolution, clip: float | None) -> Encoding:
+def encoding_for(resolution: ResolvedPlan, clip: float | None) -> Encoding:
     """The encoding of a round; any clip norm is safe, since noise and sensitivity are in grid units."""
     if (clip is None) != (resolution.plan.clipping is None):
         raise LocalProtocolError("the server and this client's plan disagree about clipping")
@@ -292,7 +292,7 @@ def encoding_for(resolution: Resolution, clip: float | None) -> Encoding:
 
 
 def encode_update(
-    resolution: Resolution, encoding: Encoding, update: NDArray[np.float64], examples: int
+    resolution: ResolvedPlan, encoding: Encoding, update: NDArray[np.float64], examples: int
 ) -> NDArray[np.int64]:
     """Clip (under DP) or weigh (without), and encode.
 

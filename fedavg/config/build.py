@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 __all__ = ["Config", "Job", "build_job", "load_config"]
 
 _DEFAULT_EPSILON = 5.0
+_RENAMED = {"download": "broadcast"}  # tables of older configurations
 
 
 def load_config(path: Path | None, overrides: dict[str, object] | None = None) -> Config:
@@ -94,6 +95,8 @@ def load_config(path: Path | None, overrides: dict[str, object] | None = None) -
                 raise ConfigError(f"{name} must be a table")
             table = inner
         table[last] = value
+    for old in raw.keys() & _RENAMED.keys():
+        raise ConfigError(f"the table [{old}] is called [{_RENAMED[old]}] now: rename it")
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
@@ -336,7 +339,7 @@ def build_plan(
         clipping=_clipping(config.clipping),
         personalization=personalization_of(config.personalization, training),
         stages=(*build_stages(config), *stages_of(config.stages)),
-        download=config.download.format,
+        broadcast=config.broadcast.format,
         blocks=blocks,
     )
 

@@ -15,12 +15,12 @@ from fedavg.data.settings import DataConfig
 
 __all__ = [
     "BlocksConfig",
+    "BroadcastConfig",
     "ClippingConfig",
     "CohortConfig",
     "CompressionConfig",
     "Config",
     "DataConfig",
-    "DownloadConfig",
     "EncodingConfig",
     "EvaluationConfig",
     "LocalConfig",
@@ -204,7 +204,7 @@ class CompressionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     error_feedback: bool = False
 
 
-class DownloadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class BroadcastConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the model travels to the clients; integers have a scale for each output channel."""
 
     format: Literal["float32", "float16", "int8", "int4"] = "float32"
@@ -327,7 +327,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     clipping: ClippingConfig = ClippingConfig()
     encoding: EncodingConfig = EncodingConfig()
     compression: CompressionConfig = CompressionConfig()
-    download: DownloadConfig = DownloadConfig()
+    broadcast: BroadcastConfig = BroadcastConfig()
     secure_sum: SumConfig = SumConfig()
     blocks: BlocksConfig = BlocksConfig()
     personalization: PersonalizationConfig = PersonalizationConfig()

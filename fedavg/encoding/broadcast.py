@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from fedavg.models.layout import Layout
 
-__all__ = ["FORMATS", "DownloadFormat", "ModelCodec"]
+__all__ = ["FORMATS", "BroadcastFormat", "ModelCodec"]
 
-DownloadFormat: TypeAlias = Literal["float32", "float16", "int8", "int4"]
-FORMATS: tuple[DownloadFormat, ...] = ("float32", "float16", "int8", "int4")
+BroadcastFormat: TypeAlias = Literal["float32", "float16", "int8", "int4"]
+FORMATS: tuple[BroadcastFormat, ...] = ("float32", "float16", "int8", "int4")
 
 _LEVELS = {"int8": 127, "int4": 7}
 _LEAST_SCALE = (
@@ -55,12 +55,12 @@ class ModelCodec:
         (11, [7.0, 1.0, -7.0, 0.0, 0.07, 0.03])
     """
 
-    kind: DownloadFormat
+    kind: BroadcastFormat
     layout: Layout
 
     def __post_init__(self) -> None:
         if self.kind not in FORMATS:
-            raise PlanError(f"a download is one of {', '.join(FORMATS)}, not {self.kind!r}")
+            raise PlanError(f"a broadcast is one of {', '.join(FORMATS)}, not {self.kind!r}")
 
     @property
     def size(self) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from fedavg.federation.checkpoint import Restart
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
 
 __all__ = ["draw", "draw_others", "newly_spent", "void_rounds"]
 
@@ -28,7 +28,7 @@ _OPEN = "the run broke off when its sum may have been open; it gives no model"
 
 
 def void_rounds(
-    resolution: Resolution, restart: Restart, *, hidden: bool
+    resolution: ResolvedPlan, restart: Restart, *, hidden: bool
 ) -> list[tuple[tuple[int, ...], str]]:
     """The rounds after the checkpoint that give no model, in order.
 
@@ -49,7 +49,7 @@ def void_rounds(
     return [(clients, _OPEN)] if clients else []
 
 
-def newly_spent(resolution: Resolution, restart: Restart, *, hidden: bool) -> tuple[int, ...]:
+def newly_spent(resolution: ResolvedPlan, restart: Restart, *, hidden: bool) -> tuple[int, ...]:
     """Clients whose updates were in the sum of the interrupted round, if no noise covers them."""
     if resolution.plan.noise is not None or not hidden:
         return ()
@@ -57,7 +57,7 @@ def newly_spent(resolution: Resolution, restart: Restart, *, hidden: bool) -> tu
 
 
 def draw(
-    resolution: Resolution, clients: Sequence[int], population: int, spent: AbstractSet[int]
+    resolution: ResolvedPlan, clients: Sequence[int], population: int, spent: AbstractSet[int]
 ) -> tuple[int, ...]:
     """Draw a cohort among all enrolled clients; if some are excluded, among the other present ones.
 
@@ -78,7 +78,7 @@ def draw(
 
 
 def draw_others(
-    resolution: Resolution, clients: Sequence[int], spent: AbstractSet[int]
+    resolution: ResolvedPlan, clients: Sequence[int], spent: AbstractSet[int]
 ) -> tuple[int, ...]:
     """Draw a cohort of the same expected size among clients that are not excluded.
 

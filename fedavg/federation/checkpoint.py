@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import he
     from fedavg.models.layout import Layout
     from fedavg.plan.plan import Budget
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
 
 __all__ = [
     "Checkpoint",
@@ -176,7 +176,7 @@ def _arrays(
     return {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
 
 
-def fingerprint(resolution: Resolution, layout: Layout, seed: int) -> str:
+def fingerprint(resolution: ResolvedPlan, layout: Layout, seed: int) -> str:
     """SHA-256, in hex, of what must not change in a resumed run: plan, sizes, model and public seed."""
     # A resolved configuration states the limit that a plan may leave open; both must match.
     limits = msgspec.structs.replace(

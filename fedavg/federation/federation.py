@@ -32,7 +32,7 @@ from fedavg.plan.stopping import check_stopping
 from fedavg.protocol.driver import PROTOCOL_ERRORS, RoundTraffic
 from fedavg.protocol.result import NOTHING_LEARNT, RoundResult
 from fedavg.server.openings import AnnouncedSide
-from fedavg.server.retries import persevere, take_sum
+from fedavg.server.retries import run_with_retries, sum_round
 from fedavg.simulation.faults import Faults
 from fedavg.simulation.fork_server import start_early
 from fedavg.simulation.interface import Enrolled
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from fedavg.federation.scoring import Held
     from fedavg.federation.shared import SharedBudget
     from fedavg.plan.plan import Plan
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.protocol.transcript import Transcript
     from fedavg.simulation.interface import Simulation, SimulationFactory
     from fedavg.sums.interface import Conviction, ServerSide, SumResult
@@ -157,7 +157,7 @@ class Federation(Released):
         """Clients that were shown to cheat in this run, with the evidence; none of them is asked again."""
         return tuple(self._convicted.values())
 
-    def resolve(self, num_rounds: int) -> Resolution:
+    def resolve(self, num_rounds: int) -> ResolvedPlan:
         """The plan with every derived number, as `run` would use it."""
         if self.plan.blocks is not None:
             check_seats(self._sizes)
@@ -235,7 +235,7 @@ class Federation(Released):
         self._clients = {}
         return self._simulation(members)
 
-    def _restore(self, resolution: Resolution, restart: Restart) -> None:
+    def _restore(self, resolution: ResolvedPlan, restart: Restart) -> None:
         mark, point = fingerprint(resolution, self.layout, self._seed), restart.checkpoint
         restart.check(mark, self.layout.size, self._sizes.keys(), self.plan.budget)
         self.ledger = restart.ledger
@@ -249,7 +249,7 @@ class Federation(Released):
 
     def _rounds(
         self,
-        resolution: Resolution,
+        resolution: ResolvedPlan,
         transport: Simulation,
         restart: Restart | None,
         until: Callable[[], bool],
@@ -284,14 +284,14 @@ class Federation(Released):
             yield result
         self.stopped = "finished" if self._learnt else NOTHING_LEARNT
 
-    def _asked(self, resolution: Resolution, cohort: tuple[int, ...]) -> tuple[int, ...]:
+    def _asked(self, resolution: ResolvedPlan, cohort: tuple[int, ...]) -> tuple[int, ...]:
         """Clients of a cohort to ask: below their limit of rounds, not excluded and not convicted."""
         out = self._spent | self._convicted.keys()
         left = (client for client in cohort if client not in out)
         return self._spending.below_cap(resolution, left)
 
     def _void(
-        self, resolution: Resolution, restart: Restart, *, hidden: bool
+        self, resolution: ResolvedPlan, restart: Restart, *, hidden: bool
     ) -> Generator[RoundResult, None, int]:
         """Record interrupted rounds that give no model; refuse before anything is written."""
         done = restart.checkpoint.rounds_done
@@ -309,7 +309,7 @@ class Federation(Released):
             yield result
         return done
 
-    def _record(self, resolution: Resolution, rounds_done: int, last: RoundResult | None) -> None:
+    def _record(self, resolution: ResolvedPlan, rounds_done: int, last: RoundResult | None) -> None:
         if self._journal is None:
             return
         point = Checkpoint(
@@ -327,7 +327,7 @@ class Federation(Released):
 
     def _round(
         self,
-        resolution: Resolution,
+        resolution: ResolvedPlan,
         transport: Simulation,
         side: ServerSide,
         index: int,
@@ -344,7 +344,7 @@ class Federation(Released):
             start = self._global.start(index, number)
             try:
                 parts = (side, transport, traffic, start, asked, self.transcript)
-                taken = take_sum(self._global, resolution, *parts)
+                taken = sum_round(self._global, resolution, *parts)
             except PROTOCOL_ERRORS:
                 self._global.void(index, number)
                 raise
@@ -358,7 +358,7 @@ class Federation(Released):
 
         spent = traffic.contributed
         fresh = sorted(self._sizes.keys() - self._spent)
-        tried = persevere(resolution, fresh, cohort, spent, attempt)
+        tried = run_with_retries(resolution, fresh, cohort, spent, attempt)
         self._spending.took_part(spent)
         report = self._report(
             resolution, traffic, index, len(tried.cohort), survivors, tried.skipped
@@ -368,7 +368,7 @@ class Federation(Released):
 
     def _report(
         self,
-        resolution: Resolution,
+        resolution: ResolvedPlan,
         traffic: RoundTraffic,
         index: int,
         cohort: int,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedavg.federation.checkpoint import Journal
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.simulation.interface import Simulation
     from fedavg.sums.interface import Provision
 
@@ -19,7 +19,7 @@ __all__ = ["provision_all"]
 
 
 def provision_all(
-    resolution: Resolution,
+    resolution: ResolvedPlan,
     transport: Simulation,
     seed: int,
     store: Path | None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dp import Event, Ledger
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
 
 __all__ = ["SharedBudget", "charge_failure", "charge_round"]
 
@@ -55,7 +55,7 @@ class SharedBudget:
         """The path of the ledger, absolute and without links."""
         return self._ledger.path
 
-    def check(self, resolution: Resolution) -> int:
+    def check(self, resolution: ResolvedPlan) -> int:
         """The number of a new run's rounds that fit into the ledger; nothing is charged.
 
         Raises:
@@ -123,7 +123,7 @@ def _fitting(ledger: Ledger, event: Event, most: int) -> int:
     return low
 
 
-def charge_failure(ledger: Ledger, shared: SharedBudget | None, resolution: Resolution) -> None:
+def charge_failure(ledger: Ledger, shared: SharedBudget | None, resolution: ResolvedPlan) -> None:
     """Charge the failure probability of a run, once, when it begins; nothing for a run without noise.
 
     Raises:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from dp import Ledger
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
 
 __all__ = ["Spending"]
 
@@ -44,19 +44,19 @@ class Spending:
         for client in clients:
             self.participations[client] += 1
 
-    def below_cap(self, resolution: Resolution, clients: Iterable[int]) -> tuple[int, ...]:
+    def below_cap(self, resolution: ResolvedPlan, clients: Iterable[int]) -> tuple[int, ...]:
         """Those of some clients whose participations are below the plan's cap."""
         cap = resolution.max_participations or math.inf
         return tuple(client for client in clients if self.participations[client] < cap)
 
-    def for_release(self, resolution: Resolution, ledger: Ledger) -> float | None:
+    def for_release(self, resolution: ResolvedPlan, ledger: Ledger) -> float | None:
         """Epsilon for an observer of the released models; None without noise and where there is no bound."""
         if resolution.plan.noise is None:
             return None
         spent = ledger.spent().high
         return spent if math.isfinite(spent) else None
 
-    def for_server(self, resolution: Resolution) -> float | None:
+    def for_server(self, resolution: ResolvedPlan) -> float | None:
         """Epsilon for the server, of the client that took part most often; None without a bound."""
         most = max(self.participations.values())
         if most not in self._server:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.algorithms.interface import UpdateStage
     from fedavg.algorithms.personal.interface import Personalization
-    from fedavg.encoding.broadcast import DownloadFormat
+    from fedavg.encoding.broadcast import BroadcastFormat
     from fedavg.encoding.fixed_point import Encoding
     from fedavg.optimizers.local import LocalTraining
     from fedavg.optimizers.server import ServerOptimizer
@@ -118,7 +118,7 @@ class Plan:
         personalization: models of the clients' own (`fedavg.algorithms.personal`); None for none.
         stages: steps that change an update before it is sent, in order: `Scaffold()`, `ErrorFeedback()`,
             `RandomK(0.1)`.
-        download: format of the broadcast model; the server keeps full precision.
+        broadcast: format of the broadcast model; the server keeps full precision.
         blocks: division of the model into blocks, of which each client trains and sends one; None for none.
 
     Raises:
@@ -137,12 +137,12 @@ class Plan:
     clipping: AdaptiveClipping | None = None
     personalization: Personalization | None = None
     stages: tuple[UpdateStage, ...] = ()
-    download: DownloadFormat = "float32"
+    broadcast: BroadcastFormat = "float32"
     blocks: Blocks | None = None
 
     def __post_init__(self) -> None:
-        if self.download not in FORMATS:
-            raise PlanError(f"a download is one of {', '.join(FORMATS)}, not {self.download!r}")
+        if self.broadcast not in FORMATS:
+            raise PlanError(f"a broadcast is one of {', '.join(FORMATS)}, not {self.broadcast!r}")
         object.__setattr__(self, "stages", tuple(self.stages))
         kinds = [stage.kind for stage in self.stages]
         if len(set(kinds)) < len(kinds):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dp import Bracket, PrivacyCurve
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.privacy.noise import Noise, Sampling
     from fedavg.privacy.sampling import Cohort
     from fedavg.sums.interface import SecureSum
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = [
     "MECHANISMS",
     "SAMPLINGS",
-    "Answer",
-    "Setting",
+    "BudgetAnswer",
+    "Scenario",
     "answer",
     "curve",
     "noise_for",
@@ -49,7 +49,7 @@ _FINEST = 40  # largest number of bits of an encoding that is tried
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Scenario:
     """The quantities, besides the noise, that a budget depends on.
 
     Args:
@@ -67,7 +67,7 @@ class Setting:
         PlanError: a value is out of range; the message names it.
 
     Example:
-        >>> Setting(rate=0.2, rounds=60).delta_used, Setting(rate=0.2, rounds=60).cohort
+        >>> Scenario(rate=0.2, rounds=60).delta_used, Scenario(rate=0.2, rounds=60).cohort
         (1e-05, 200)
     """
 
@@ -156,7 +156,7 @@ def usual_rate(sampling: str) -> float:
     """The share of the clients that a round asks where nothing is said about it.
 
     Args:
-        sampling: as in `Setting`.
+        sampling: as in `Scenario`.
 
     Raises:
         PlanError: no such sampling.
@@ -175,7 +175,7 @@ def _known(name: str, value: str, names: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class BudgetAnswer:
     """Both epsilons of one setting at one noise multiplier.
 
     Args:
@@ -186,14 +186,14 @@ class Answer:
         participations: largest number of rounds in which one client sends an update; decides the server's ε.
     """
 
-    setting: Setting
+    setting: Scenario
     noise_multiplier: float
     release: Bracket
     server: float | None
     participations: int
 
 
-def answer(setting: Setting, noise_multiplier: float, *, server: bool = True) -> Answer:
+def answer(setting: Scenario, noise_multiplier: float, *, server: bool = True) -> BudgetAnswer:
     """Compute ε from the noise multiplier.
 
     Args:
@@ -206,17 +206,17 @@ def answer(setting: Setting, noise_multiplier: float, *, server: bool = True) ->
         dp.DpError: no theorem covers the combination.
 
     Example:
-        >>> found = answer(Setting(rate=0.15, rounds=40, mechanism="central-gaussian"), 1.3)
+        >>> found = answer(Scenario(rate=0.15, rounds=40, mechanism="central-gaussian"), 1.3)
         >>> 4.36 < found.release.high < 4.4, found.server
         (True, None)
     """
     resolved = _planned(setting, noise_multiplier)
     most = resolved.max_participations or setting.rounds
     seen = resolved.server_epsilon(most) if server else None
-    return Answer(setting, noise_multiplier, resolved.release_epsilon(), seen, most)
+    return BudgetAnswer(setting, noise_multiplier, resolved.release_epsilon(), seen, most)
 
 
-def curve(setting: Setting, noise_multiplier: float, *, group: int = 1) -> PrivacyCurve:
+def curve(setting: Scenario, noise_multiplier: float, *, group: int = 1) -> PrivacyCurve:
     """The whole privacy curve for an observer of the released models, down to δ = delta ÷ 1,000.
 
     Args:
@@ -228,7 +228,7 @@ def curve(setting: Setting, noise_multiplier: float, *, group: int = 1) -> Priva
         PlanError, dp.DpError: as for `answer`; also, `group` is not a whole number of at least 1.
 
     Example:
-        >>> whole = curve(Setting(rate=0.15, rounds=40, mechanism="central-gaussian"), 1.3)
+        >>> whole = curve(Scenario(rate=0.15, rounds=40, mechanism="central-gaussian"), 1.3)
         >>> 4.36 < whole.epsilon(1e-5).high < 4.4
         True
     """
@@ -238,12 +238,12 @@ def curve(setting: Setting, noise_multiplier: float, *, group: int = 1) -> Priva
     return account.curve(smallest=1e-3 * setting.delta_used, group=group)
 
 
-def _planned(setting: Setting, noise_multiplier: float) -> Resolution:
+def _planned(setting: Scenario, noise_multiplier: float) -> ResolvedPlan:
     make: Callable[[float], Noise] = named("noise", setting.mechanism)  # pyright: ignore[reportAssignmentType] - of the family
     return _resolved(setting, make(noise_multiplier))
 
 
-def _resolved(setting: Setting, noise: Noise) -> Resolution:
+def _resolved(setting: Scenario, noise: Noise) -> ResolvedPlan:
     """The plan of a run with this setting, on the coarsest grid on which its theorems hold.
 
     Raises:
@@ -276,7 +276,7 @@ def _resolved(setting: Setting, noise: Noise) -> Resolution:
     )
 
 
-def noise_for(setting: Setting, epsilon: float) -> float:
+def noise_for(setting: Scenario, epsilon: float) -> float:
     """Compute the smallest noise multiplier, to one part in 1,000, whose release keeps within ε.
 
     Raises:
@@ -284,7 +284,7 @@ def noise_for(setting: Setting, epsilon: float) -> float:
         dp.DpError: no theorem covers the combination.
 
     Example:
-        >>> round(noise_for(Setting(sampling="none", rate=1.0, rounds=1), 1.0), 2)
+        >>> round(noise_for(Scenario(sampling="none", rate=1.0, rounds=1), 1.0), 2)
         3.73
     """
     if checks.plan.positive("epsilon", epsilon) > _LARGEST_EPSILON:
@@ -316,8 +316,8 @@ def noise_for(setting: Setting, epsilon: float) -> float:
 
 
 def tradeoff(
-    setting: Setting, noise_multiplier: float, *, points: int = 9
-) -> tuple[tuple[Answer, ...], tuple[Answer, ...]]:
+    setting: Scenario, noise_multiplier: float, *, points: int = 9
+) -> tuple[tuple[BudgetAnswer, ...], tuple[BudgetAnswer, ...]]:
     """Answers for several noise multipliers, and answers for several numbers of rounds.
 
     Args:
@@ -340,7 +340,7 @@ def tradeoff(
     return tuple(a for a in by_noise if a), tuple(a for a in by_round if a)
 
 
-def _where_covered(setting: Setting, noise_multiplier: float) -> Answer | None:
+def _where_covered(setting: Scenario, noise_multiplier: float) -> BudgetAnswer | None:
     """An answer; None where no theorem covers this end of the curve."""
     try:
         return answer(setting, noise_multiplier)
@@ -348,6 +348,6 @@ def _where_covered(setting: Setting, noise_multiplier: float) -> Answer | None:
         return None
 
 
-def _part(setting: Setting, rounds: int) -> int | None:
+def _part(setting: Scenario, rounds: int) -> int | None:
     """A given limit on participations, lowered to the length of a shorter run."""
     return None if setting.participations is None else min(setting.participations, rounds)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fedavg.privacy.noise import Event
     from fedavg.privacy.sampling import CohortBounds
 
-__all__ = ["Resolution", "noise_to_signal", "resolve"]
+__all__ = ["Resolution", "ResolvedPlan", "noise_to_signal", "resolve"]
 
 _WRAP_BITS = 30  # a wrap of the sum has probability ≤ 2^−30 a round
 _REMEMBERS = (
@@ -38,7 +38,7 @@ _RATIO_WARNING = 2.0  # noise norm ÷ largest possible signal norm, per round
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class ResolvedPlan:
     """A plan resolved for a population, a model and a number of rounds: every derived number in one place.
 
     `rest` is a digest of everything that the model holds beside the vector. A client whose frozen layers have
@@ -82,7 +82,7 @@ class Resolution:
     def _longest(self) -> int:
         return max(self._lengths)
 
-    def of_block(self, block: int) -> Resolution:
+    def of_block(self, block: int) -> ResolvedPlan:
         """The resolution for the sum of one block.
 
         Sensitivity, noise and ring are the same for all blocks and are sized for the longest. A client may be
@@ -318,7 +318,7 @@ def resolve(
     num_rounds: int,
     largest_client: int,
     rest: str = "",
-) -> Resolution:
+) -> ResolvedPlan:
     """Fix every derived number for one population, model and length of run.
 
     Args:
@@ -348,7 +348,7 @@ def resolve(
     weight = (plan.limits.max_examples or largest_client) if plan.weighted else 1
     if plan.weighted and largest_client > weight:
         raise PlanError(f"a client holds {largest_client} examples, max_examples is {weight}")
-    resolution = Resolution(
+    resolution = ResolvedPlan(
         plan=plan,
         num_clients=num_clients,
         vector_length=vector_length,
@@ -383,7 +383,7 @@ def resolve(
     return resolution
 
 
-def noise_to_signal(resolution: Resolution) -> float:
+def noise_to_signal(resolution: ResolvedPlan) -> float:
     """Noise norm ÷ norm of the longest possible sum of one round, or of its longest block: √d·z ÷ roster.
 
     Example: 1,970 parameters, z = 1.45 and 150 clients give 0.43; 199,210 parameters and 10 clients
@@ -393,3 +393,7 @@ def noise_to_signal(resolution: Resolution) -> float:
     if added is None:
         return 0.0
     return math.sqrt(resolution.encoded_length) * added / resolution.expected_roster
+
+
+Resolution = ResolvedPlan
+"""The name until version 0.1; `fedavg.Resolution` stays for one release."""

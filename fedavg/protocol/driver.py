@@ -111,7 +111,7 @@ def run_round(
     while True:
         started, stage = time.perf_counter(), server.stage
         try:
-            _carry(server, transport, traffic, transcript, outgoing)
+            _deliver(server, transport, traffic, transcript, outgoing)
             outgoing = server.advance()
         finally:
             spent = time.perf_counter() - started
@@ -122,7 +122,7 @@ def run_round(
     return server.result()
 
 
-def _carry(
+def _deliver(
     server: Round,
     transport: Transport,
     traffic: RoundTraffic,

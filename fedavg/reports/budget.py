@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dp import PrivacyCurve
-    from fedavg.plan.planner import Answer
+    from fedavg.plan.planner import BudgetAnswer
 
 __all__ = ["write_budget_page"]
 
@@ -31,9 +31,9 @@ _TICKS = (1, 2, 5)
 
 def write_budget_page(
     path: Path,
-    found: Answer,
-    by_noise: Sequence[Answer],
-    by_round: Sequence[Answer],
+    found: BudgetAnswer,
+    by_noise: Sequence[BudgetAnswer],
+    by_round: Sequence[BudgetAnswer],
     curve: PrivacyCurve | None = None,
     *,
     group: int = 1,
@@ -71,7 +71,7 @@ def write_budget_page(
         raise ReportError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _facts(found: Answer) -> list[tuple[str, str]]:
+def _facts(found: BudgetAnswer) -> list[tuple[str, str]]:
     setting = found.setting
     return [
         ("Clients", f"{setting.clients:,}, about {setting.cohort:,} a round"),
@@ -118,7 +118,7 @@ def _line(
 
 
 def _curves(
-    answers: Sequence[Answer], x: Sequence[float], *, title: str, logarithmic: bool
+    answers: Sequence[BudgetAnswer], x: Sequence[float], *, title: str, logarithmic: bool
 ) -> dict[str, Any]:
     release = [answer.release.high for answer in answers]
     server = [answer.server for answer in answers]
@@ -156,7 +156,7 @@ def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _noise_figure(found: Answer, answers: Sequence[Answer]) -> dict[str, Any]:
+def _noise_figure(found: BudgetAnswer, answers: Sequence[BudgetAnswer]) -> dict[str, Any]:
     x = [answer.noise_multiplier for answer in answers]
     figure = _curves(answers, x, title="Noise multiplier: noise ÷ clip norm", logarithmic=True)
     figure["layout"]["shapes"].append(
@@ -181,6 +181,6 @@ def _noise_figure(found: Answer, answers: Sequence[Answer]) -> dict[str, Any]:
     return figure
 
 
-def _round_figure(answers: Sequence[Answer]) -> dict[str, Any]:
+def _round_figure(answers: Sequence[BudgetAnswer]) -> dict[str, Any]:
     x = [float(answer.setting.rounds) for answer in answers]
     return _curves(answers, x, title="Rounds released", logarithmic=False)

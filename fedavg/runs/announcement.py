@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from fedavg.config.build import Job
     from fedavg.federation.shared import SharedBudget
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
 
 __all__ = ["announce"]
 
 
 def announce(
-    job: Job, resolution: Resolution, shared: SharedBudget | None, console: Console
+    job: Job, resolution: ResolvedPlan, shared: SharedBudget | None, console: Console
 ) -> None:
     """Print what is about to run, how it is protected, and what it costs.
 
@@ -35,11 +35,11 @@ def announce(
     )
     shortened = resolution.update_length < resolution.vector_length
     waits = any(Trait.RESIDUAL in traits_of(stage) for stage in plan.stages)
-    if shortened or waits or plan.download != "float32":
+    if shortened or waits or plan.broadcast != "float32":
         console.print(
             f"{resolution.update_length:,} coordinates of {plan.encoding.bits} bits are sent a round"
             f"{', the others wait for a later one' if waits else ''}; "
-            f"the model is broadcast as {plan.download}",
+            f"the model is broadcast as {plan.broadcast}",
             highlight=False,
         )
     if plan.noise is not None:

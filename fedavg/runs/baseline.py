@@ -36,6 +36,6 @@ def unprotected(plan: Plan, limit: float) -> Plan:
         limits=msgspec.structs.replace(plan.limits, max_participations=None),
         clipping=None,
         stages=tuple(stage for stage in plan.stages if not _LEAVES_OUT & traits_of(stage)),
-        download="float32",
+        broadcast="float32",
         personalization=None,
     )

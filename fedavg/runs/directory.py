@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from fedavg.errors import ConfigError
-from fedavg.files import held, replace_file
+from fedavg.files import locked, replace_file
 from fedavg.protocol.result import figure_row
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class RunDirectory:
         return found
 
     @contextmanager
-    def held(self) -> Generator[None]:
+    def locked(self) -> Generator[None]:
         """Lock the directory against other processes (POSIX only); the lock ends with the process.
 
         Two runs at once would each charge a ledger of their own.
@@ -86,7 +86,7 @@ class RunDirectory:
         Raises:
             ConfigError: another process runs it.
         """
-        with held(self.path / "run.lock", f"another process is running {self.path}: wait for it"):
+        with locked(self.path / "run.lock", f"another process is running {self.path}: wait for it"):
             yield
 
     def write_config(self, config: Config) -> None:
@@ -100,7 +100,7 @@ class RunDirectory:
         for name, row in _rows(result).items():
             self._append(name, row)
 
-    def settle(self, last: RoundResult | None) -> None:
+    def repair_logs(self, last: RoundResult | None) -> None:
         """Make both logs end with the last finished round: remove a torn line, add a missing one."""
         for name, row in ({} if last is None else _rows(last)).items():
             kept = [line for line in _whole_lines(self.path / name) if line["round"] < row["round"]]

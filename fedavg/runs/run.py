@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from fedavg.config.build import Config, Job
     from fedavg.federation.checkpoint import Restart
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.protocol.result import RoundResult
 
 __all__ = ["Outcome", "execute", "resume"]
@@ -83,9 +83,9 @@ def execute(
     shared = _shared(job, out)
     announce(job, resolution, shared, console)
     directory = RunDirectory(out)
-    with directory.held():
+    with directory.locked():
         directory.write_config(_resolved(job, resolution, shared))
-        return _carry_out(job, directory, console, None, shared)
+        return _execute(job, directory, console, None, shared)
 
 
 def resume(run: Path, console: Console) -> Outcome:
@@ -104,7 +104,7 @@ def resume(run: Path, console: Console) -> Outcome:
         CheckpointError: the run cannot be resumed.
     """
     directory = RunDirectory.reopen(run)
-    with directory.held():
+    with directory.locked():
         if directory.read_summary().get("stopped") in _ENDED:
             if (run / "report.html").exists():
                 raise ConfigError(f"{run} is finished: there is nothing to resume")
@@ -113,7 +113,7 @@ def resume(run: Path, console: Console) -> Outcome:
         job = _job(load_config(run / "config.toml"))
         done = 0 if restart is None else restart.checkpoint.rounds_done
         console.print(f"Going on after round {done} of {job.config.rounds}.", highlight=False)
-        return _carry_out(job, directory, console, restart, _shared(job, run))
+        return _execute(job, directory, console, restart, _shared(job, run))
 
 
 def _shared(job: Job, run: Path) -> SharedBudget | None:
@@ -122,7 +122,7 @@ def _shared(job: Job, run: Path) -> SharedBudget | None:
     return None if ledger is None else SharedBudget(Path(ledger), str(run.resolve()))
 
 
-def _carry_out(
+def _execute(
     job: Job,
     directory: RunDirectory,
     console: Console,
@@ -135,7 +135,7 @@ def _carry_out(
     before = float(directory.read_summary().get("seconds") or 0.0)
     clock = _Clock(time.perf_counter() - before)
     last = None if restart is None else _last(restart)
-    directory.settle(last)
+    directory.repair_logs(last)
     summary = summary_of_run(job, resolution, federation, last) | {"seconds": clock.seconds}
     directory.write_json("summary.json", summary)
     keeper = Keeper(job, directory, restart)
@@ -182,7 +182,7 @@ def _last(restart: Restart) -> RoundResult | None:
         raise CheckpointError(f"the checkpoint's last round is damaged: {error}") from error
 
 
-def _resolved(job: Job, resolution: Resolution, shared: SharedBudget | None) -> Config:
+def _resolved(job: Job, resolution: ResolvedPlan, shared: SharedBudget | None) -> Config:
     """The configuration with all derived values filled in, so that running it again derives the same."""
     config, plan = job.config, job.plan
     encoding = msgspec.structs.replace(config.encoding, bits=plan.encoding.bits)
@@ -232,7 +232,7 @@ def _federation(
 def _train(
     job: Job,
     federation: Federation,
-    resolution: Resolution,
+    resolution: ResolvedPlan,
     keeper: Keeper,
     console: Console,
     clock: _Clock,
@@ -274,7 +274,7 @@ def _train(
 
 
 def _write_view(
-    federation: Federation, resolution: Resolution, directory: RunDirectory, result: RoundResult
+    federation: Federation, resolution: ResolvedPlan, directory: RunDirectory, result: RoundResult
 ) -> bool:
     """Write the server's view of the recorded round; if that has no sum, record the next round."""
     record = federation.transcript

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.federation.federation import Federation
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
 
 __all__ = ["server_view"]
 
 _SHOWN = 4096  # number of coordinates in a picture
 
 
-def server_view(federation: Federation, resolution: Resolution) -> dict[str, Any] | None:
+def server_view(federation: Federation, resolution: ResolvedPlan) -> dict[str, Any] | None:
     """Summarise the recorded round: kinds and counts of messages, and one client's upload.
 
     Call it right after the recorded round, while the aggregate is that round's.
@@ -55,7 +55,7 @@ def server_view(federation: Federation, resolution: Resolution) -> dict[str, Any
     }
 
 
-def _client(federation: Federation, resolution: Resolution) -> dict[str, Any] | None:
+def _client(federation: Federation, resolution: ResolvedPlan) -> dict[str, Any] | None:
     """The first watched survivor's update, beside the numbers that the server received of it."""
     result, sums = federation.last_sum, federation.plan.secure_sum
     for client in federation.watched:

@@ -10,14 +10,14 @@ from fedavg.protocol.result import figure_row
 if TYPE_CHECKING:
     from fedavg.config.build import Job
     from fedavg.federation.federation import Federation
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.protocol.result import RoundResult
 
 __all__ = ["summary_of_run"]
 
 
 def summary_of_run(
-    job: Job, resolution: Resolution, federation: Federation, last: RoundResult | None
+    job: Job, resolution: ResolvedPlan, federation: Federation, last: RoundResult | None
 ) -> dict[str, Any]:
     """The state of a run, ready for JSON.
 
@@ -53,7 +53,7 @@ def summary_of_run(
         "clip": plan.encoding.clip,
         "bits": plan.encoding.bits,
         "sent_fraction": resolution.update_length / resolution.vector_length,
-        "download": plan.download,
+        "broadcast": plan.broadcast,
         "rounds": 0 if last is None else last.round,
         "rounds_planned": job.config.rounds,
         "figures": [figure_row(figure) for figure in figures],

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from fedavg.algorithms.blocks.deal import dealt
+from fedavg.algorithms.blocks.deal import assigned_block
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import RoundAbortedError
 from fedavg.protocol.driver import PROTOCOL_ERRORS, run_round
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.algorithms.blocks.interface import Blocks
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.protocol.driver import RoundTraffic, Transport
     from fedavg.protocol.messages import RoundStart
     from fedavg.protocol.transcript import Transcript
@@ -78,7 +78,7 @@ class _Gathered:
 
 def run_blocks(
     blocks: Blocks,
-    resolution: Resolution,
+    resolution: ResolvedPlan,
     side: ServerSide,
     transport: Transport,
     traffic: RoundTraffic,
@@ -110,7 +110,7 @@ def run_blocks(
     skipped: list[str] = []
     rosters: list[list[int]] = [[] for _ in range(blocks.count)]
     for client in cohort:
-        rosters[dealt(blocks, client, index, resolution.num_clients)].append(client)
+        rosters[assigned_block(blocks, client, index, resolution.num_clients)].append(client)
     for block, mine in enumerate(rosters):
         places = blocks.coordinates(block, index)
         server = RoundServer(

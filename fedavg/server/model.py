@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from fedavg.models.layout import Layout
     from fedavg.optimizers.server import State
     from fedavg.plan.plan import Plan
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.sums.interface import SumResult
 
-__all__ = ["GlobalModel", "ModelState", "Opened", "silence"]
+__all__ = ["DecodedSum", "GlobalModel", "ModelState", "silence"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class ModelState:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opened:
+class DecodedSum:
     """A decoded sum.
 
     Args:
@@ -75,7 +75,7 @@ class _Silence:
     survivors: tuple[int, ...] = ()
 
 
-def silence(resolution: Resolution) -> SumResult:
+def silence(resolution: ResolvedPlan) -> SumResult:
     """The sum of a roster of one client that sent nothing: the server adds all of its noise."""
     return _Silence(np.zeros(resolution.encoded_length, dtype=np.int64))
 
@@ -91,7 +91,7 @@ class GlobalModel:
 
     def __init__(self, plan: Plan, vector: NDArray[np.float64], layout: Layout) -> None:
         self._plan = plan
-        self.codec = ModelCodec(plan.download, layout)
+        self.codec = ModelCodec(plan.broadcast, layout)
         self.vector = vector
         self.released = vector.copy()
         self.optimizer = plan.server_optimizer.init(vector.size)
@@ -143,7 +143,7 @@ class GlobalModel:
         )
 
     def apply(
-        self, resolution: Resolution, result: SumResult, round_index: int, roster: int
+        self, resolution: ResolvedPlan, result: SumResult, round_index: int, roster: int
     ) -> NDArray[np.float64]:
         """Add the server's noise, decode the sum, divide, and take the server's step.
 
@@ -167,7 +167,7 @@ class GlobalModel:
         self.stages.commit(states)
         return mean
 
-    def release_noise(self, resolution: Resolution, round_index: int) -> None:
+    def release_noise(self, resolution: ResolvedPlan, round_index: int) -> None:
         """Take the step of a round that has no sum: with noise alone.
 
         Under differential privacy every round without a sum releases such a step.  An unchanged model would
@@ -175,7 +175,7 @@ class GlobalModel:
         """
         self.apply(resolution, silence(resolution), round_index, 1)
 
-    def open(self, resolution: Resolution, result: SumResult, roster: int) -> Opened:
+    def open(self, resolution: ResolvedPlan, result: SumResult, roster: int) -> DecodedSum:
         """Add the server's noise to one sum and decode it, without changing the model.
 
         Args:
@@ -201,7 +201,7 @@ class GlobalModel:
             divisor = float(len(result.survivors))
         if divisor <= 0:
             raise RoundAbortedError("the survivors' weights sum to zero")
-        return Opened(encoding.decode(total, resolution.update_length), divisor, clipper)
+        return DecodedSum(encoding.decode(total, resolution.update_length), divisor, clipper)
 
     def step(
         self,

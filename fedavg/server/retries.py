@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.protocol.driver import RoundTraffic, Transport
     from fedavg.protocol.messages import RoundStart
     from fedavg.protocol.transcript import Transcript
     from fedavg.server.model import GlobalModel
     from fedavg.sums.interface import ServerSide, SumResult
 
-__all__ = ["Taken", "Tried", "persevere", "redraw", "take_sum"]
+__all__ = ["RoundOutcome", "SumOutcome", "redraw", "run_with_retries", "sum_round"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class RoundOutcome:
     """The outcome of a round.
 
     Args:
@@ -48,7 +48,7 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taken:
+class SumOutcome:
     """The outcome of one attempt.
 
     Args:
@@ -62,13 +62,13 @@ class Taken:
     missing: tuple[str, ...] = ()
 
 
-def persevere(
-    resolution: Resolution,
+def run_with_retries(
+    resolution: ResolvedPlan,
     clients: Sequence[int],
     cohort: tuple[int, ...],
     spent: Container[int],
     attempt: Callable[[int, tuple[int, ...]], None],
-) -> Tried:
+) -> RoundOutcome:
     """Attempt a round until it gives a sum, at most as often as the plan allows.
 
     Args:
@@ -86,24 +86,24 @@ def persevere(
         except PROTOCOL_ERRORS as error:
             reason = str(error)
         else:
-            return Tried(cohort, tuple(aborted), None)
+            return RoundOutcome(cohort, tuple(aborted), None)
         again = redraw(resolution, clients, spent, least)
         if again is None or len(aborted) >= plan.retry_limit:
-            return Tried(cohort, tuple(aborted), reason)
+            return RoundOutcome(cohort, tuple(aborted), reason)
         aborted.append(reason)
         cohort = again
 
 
-def take_sum(
+def sum_round(
     model: GlobalModel,
-    resolution: Resolution,
+    resolution: ResolvedPlan,
     side: ServerSide,
     transport: Transport,
     traffic: RoundTraffic,
     start: RoundStart,
     cohort: Sequence[int],
     transcript: Transcript | None,
-) -> Taken:
+) -> SumOutcome:
     """Run one sum over a cohort, or one for each block, and move the model.
 
     Args:
@@ -123,7 +123,7 @@ def take_sum(
     if blocks is not None:
         parts = (resolution, side, transport, traffic, model)
         sums = run_blocks(blocks, *parts, start=start, cohort=cohort, transcript=transcript)
-        return Taken(sums, sums.update, sums.skipped)
+        return SumOutcome(sums, sums.update, sums.skipped)
     server = RoundServer(resolution, side, start=start, cohort=cohort)
     try:
         result = run_round(server, transport, traffic, transcript)
@@ -134,11 +134,11 @@ def take_sum(
     started = time.perf_counter()
     update = model.apply(resolution, result, start.round, len(server.roster))
     traffic.seconds["decode"] = time.perf_counter() - started
-    return Taken(result, update)
+    return SumOutcome(result, update)
 
 
 def redraw(
-    resolution: Resolution, clients: Sequence[int], spent: Container[int], least: int
+    resolution: ResolvedPlan, clients: Sequence[int], spent: Container[int], least: int
 ) -> tuple[int, ...] | None:
     """Draw another cohort of the same expected size after a failed attempt; None when too few clients remain.
 

@@ -21,7 +21,7 @@ from fedavg.sums.interface import KEY_HOLDER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.sums.interface import (
         Conviction,
         KeyHolderSide,
@@ -46,7 +46,7 @@ class RoundServer:
 
     def __init__(
         self,
-        resolution: Resolution,
+        resolution: ResolvedPlan,
         side: ServerSide,
         *,
         start: RoundStart,
@@ -176,7 +176,7 @@ class KeyHolder:
     """
 
     def __init__(
-        self, resolution: Resolution, side: KeyHolderSide, journal: Journal | None = None
+        self, resolution: ResolvedPlan, side: KeyHolderSide, journal: Journal | None = None
     ) -> None:
         self._resolution = resolution
         self._side = side
@@ -229,7 +229,7 @@ class KeyHolder:
         self._opened += 1
         return tuple(encode(SumMessage(request.round, data, request.attempt)) for data in answers)
 
-    def _of_block(self, request: OpenRequest) -> Resolution:
+    def _of_block(self, request: OpenRequest) -> ResolvedPlan:
         """The resolved plan of the requested sum: blocks have vectors of different lengths."""
         blocks, block = self._resolution.plan.blocks, request.block
         if blocks is None and block is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["FORKS", "deaf_to_interrupts", "start_early"]
+__all__ = ["FORKS", "ignoring_sigint", "start_early"]
 
 FORKS = sys.platform == "linux"
 """Whether workers are forked; on other systems, libraries do not survive a fork, and workers are spawned."""
@@ -32,7 +32,7 @@ def start_early() -> None:
     """
     if FORKS:
         forkserver.set_forkserver_preload(["fedavg.simulation.worker"])
-        with deaf_to_interrupts(), _one_thread_each():
+        with ignoring_sigint(), _one_thread_each():
             forkserver.ensure_running()
 
 
@@ -52,7 +52,7 @@ def _one_thread_each() -> Generator[None]:
 
 
 @contextlib.contextmanager
-def deaf_to_interrupts() -> Generator[None]:
+def ignoring_sigint() -> Generator[None]:
     """Let a child inherit an ignored SIGINT, because the main process decides when to stop."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, and only it gets the signal

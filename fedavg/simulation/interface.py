@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset
     from fedavg.models.layout import Layout
     from fedavg.models.spec import ModelSpec
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.protocol.driver import Delivery
     from fedavg.simulation.faults import Faults
     from fedavg.training.compute import Compute
@@ -69,7 +69,9 @@ class Simulation(Protocol):
         """Public identities of all clients, for the directory."""
         ...
 
-    def equip(self, resolution: Resolution, material: bytes, seed: int, store: Path | None) -> None:
+    def equip(
+        self, resolution: ResolvedPlan, material: bytes, seed: int, store: Path | None
+    ) -> None:
         """Give every client the plan and the material of the secure sum.
 
         Args:

@@ -6,17 +6,17 @@ import msgspec
 
 from fedavg.algorithms.personal.scores import Score
 from fedavg.models.spec import ModelSpec
-from fedavg.simulation.shared_memory import Place
+from fedavg.simulation.shared_memory import BufferRef
 
 __all__ = [
+    "Acknowledged",
     "Answers",
+    "ClientData",
     "Done",
     "Enrol",
     "Equip",
     "Exchange",
     "Failed",
-    "Holding",
-    "Lend",
     "Publics",
     "Reply",
     "Request",
@@ -24,7 +24,7 @@ __all__ = [
     "Scores",
     "See",
     "Seen",
-    "Taken",
+    "TrainElsewhere",
     "Trained",
     "Watch",
     "decode_reply",
@@ -33,22 +33,22 @@ __all__ = [
 ]
 
 
-class Holding(msgspec.Struct, frozen=True, array_like=True):
+class ClientData(msgspec.Struct, frozen=True, array_like=True):
     """One client's own examples: arrays with their shapes, and the kind of the labels by its name."""
 
     client: int
     shape: list[int]
-    features: bytes | Place
+    features: bytes | BufferRef
     labels_shape: list[int]
-    labels: bytes | Place
+    labels: bytes | BufferRef
     target: str
-    weights: bytes | Place | None
+    weights: bytes | BufferRef | None
 
 
 class Enrol(msgspec.Struct, frozen=True, array_like=True, tag="enrol"):
     """Generate identities for these clients."""
 
-    holdings: list[Holding]
+    holdings: list[ClientData]
     fault_rate: float
     fault_seed: int
     device: str = "cpu"
@@ -76,19 +76,19 @@ class Exchange(msgspec.Struct, frozen=True, array_like=True, tag="exchange"):
     """Let these clients answer; for some, another process has computed Δ, float64[d]."""
 
     round: int
-    outgoing: list[tuple[int, list[bytes | Place]]]
-    trained: dict[int, bytes | Place] = {}
+    outgoing: list[tuple[int, list[bytes | BufferRef]]]
+    trained: dict[int, bytes | BufferRef] = {}
     attempt: int = 0
 
 
-class Lend(msgspec.Struct, frozen=True, array_like=True, tag="lend"):
+class TrainElsewhere(msgspec.Struct, frozen=True, array_like=True, tag="lend"):
     """Train a client of another process, because that process is busy."""
 
-    holding: Holding
-    start: bytes | Place
+    holding: ClientData
+    start: bytes | BufferRef
 
 
-class Taken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):
+class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledged"):
     """One batch of answers, or one update, has been read from the worker's board."""
 
 
@@ -125,7 +125,7 @@ class Publics(msgspec.Struct, frozen=True, array_like=True, tag="publics"):
 class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
     """The answers of some clients, or the reasons why they dropped out."""
 
-    deliveries: list[tuple[int, list[bytes | Place], str | None]]
+    deliveries: list[tuple[int, list[bytes | BufferRef], str | None]]
     last: bool
 
 
@@ -133,7 +133,7 @@ class Trained(msgspec.Struct, frozen=True, array_like=True, tag="trained"):
     """The Δ of a client of another process, or None."""
 
     client: int
-    update: bytes | Place | None
+    update: bytes | BufferRef | None
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, tag="seen"):
@@ -153,7 +153,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     reason: str
 
 
-Request = Enrol | Equip | Exchange | Lend | Taken | Watch | See | ScoreAll
+Request = Enrol | Equip | Exchange | TrainElsewhere | Acknowledged | Watch | See | ScoreAll
 Reply = Publics | Answers | Trained | Seen | Scores | Done | Failed
 _ENCODER = msgspec.msgpack.Encoder()
 _REQUESTS = msgspec.msgpack.Decoder(Request)

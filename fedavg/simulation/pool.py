@@ -4,7 +4,7 @@ Where the system can (Linux), processes are forked from a server (`fedavg.simula
 is a new interpreter that has loaded torch and nothing else, so that workers inherit no secret, thread or lock
 of the calling process, and torch is loaded once for all workers.  Elsewhere workers are spawned.
 
-Messages in pipes are msgpack; long data is on boards (`fedavg.simulation.shared_memory`).
+Messages in pipes are msgpack; long data is on buffers (`fedavg.simulation.shared_memory`).
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ import numpy as np
 from fedavg import checks
 from fedavg.errors import LocalProtocolError
 from fedavg.protocol.driver import Delivery
-from fedavg.simulation.fork_server import FORKS, deaf_to_interrupts, start_early
+from fedavg.simulation.fork_server import FORKS, ignoring_sigint, start_early
 from fedavg.simulation.messages import (
+    Acknowledged,
     Answers,
+    ClientData,
     Enrol,
     Equip,
     Exchange,
     Failed,
-    Holding,
-    Lend,
     Publics,
     ScoreAll,
     Scores,
     See,
     Seen,
-    Taken,
     Trained,
+    TrainElsewhere,
     Watch,
     decode_reply,
     encode,
 )
 from fedavg.simulation.population import ask
-from fedavg.simulation.shared_memory import Board, Boards, send_boards
+from fedavg.simulation.shared_memory import SharedBuffer, SharedBuffers, send_buffers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,31 +54,31 @@ if TYPE_CHECKING:
     from fedavg.algorithms.personal.scores import Score
     from fedavg.data.dataset import Dataset
     from fedavg.models.spec import ModelSpec
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.simulation.faults import Faults
     from fedavg.simulation.interface import Enrolled, Party
     from fedavg.simulation.messages import Reply, Request
-    from fedavg.simulation.shared_memory import Pipe, Place
+    from fedavg.simulation.shared_memory import BufferRef, Pipe
     from fedavg.training.compute import Compute
     from fedavg.training.evaluation import Unit
 
 __all__ = ["WorkerPool", "worker_pool"]
 
 _SHARES = os.name == "posix"  # open files can be passed to another process
-_DATA, _SERVER = 0, 1  # numbers of boards; worker w writes board 2 + w
+_DATA, _SERVER = 0, 1  # numbers of buffers; worker w writes board 2 + w
 
 
-def _serve(pipe: Pipe, boards: int, own: int) -> None:
+def _serve(pipe: Pipe, buffers: int, own: int) -> None:
     from fedavg.simulation.worker import serve  # noqa: PLC0415 - loads torch, in the worker
 
-    serve(pipe, boards, own)
+    serve(pipe, buffers, own)
 
 
-_Sent: TypeAlias = "tuple[int, list[bytes | Place]]"
+_Sent: TypeAlias = "tuple[int, list[bytes | BufferRef]]"
 
 
 @dataclass(frozen=True, slots=True)
-class _Loan:
+class _Borrowed:
     """A client that another worker trains.
 
     Args:
@@ -124,39 +124,39 @@ class WorkerPool:
         self._waiting: Counter[Pipe] = Counter()  # outstanding last answers and updates, by pipe
         self._starts = False  # whether the next exchange begins a round
         self._balances = False
-        self._lent: dict[int, _Loan] = {}
+        self._lent: dict[int, _Borrowed] = {}
         self._home = {client: i % workers for i, client in enumerate(sorted(datasets))}
-        boards = [Board.create() for _ in range(2 + workers)] if _SHARES else []
-        self._boards = Boards(boards, _SERVER)
+        buffers = [SharedBuffer.create() for _ in range(2 + workers)] if _SHARES else []
+        self._buffers = SharedBuffers(buffers, _SERVER)
         self._holdings = {holding.client: holding for holding in self._deposit(datasets)}
         forks = FORKS and multiprocessing.get_context("forkserver")
         context = forks or multiprocessing.get_context("spawn")
         for worker in range(workers):
             near, far = context.Pipe()
             process = context.Process(
-                target=_serve, args=(far, len(boards), 2 + worker), daemon=True
+                target=_serve, args=(far, len(buffers), 2 + worker), daemon=True
             )
-            with deaf_to_interrupts():
+            with ignoring_sigint():
                 process.start()
             far.close()
             self._pipes.append(near)
             self._processes.append(process)
-            send_boards(near, process.pid or 0, boards)
+            send_buffers(near, process.pid or 0, buffers)
             mine = [held for client, held in self._holdings.items() if self._home[client] == worker]
             device = "cpu" if compute is None else compute.device
             precision = "float32" if compute is None else compute.precision
             self._send(worker, Enrol(mine, faults.rate, faults.seed, device, precision, unit))
 
-    def _deposit(self, datasets: Mapping[int, Dataset]) -> list[Holding]:
+    def _deposit(self, datasets: Mapping[int, Dataset]) -> list[ClientData]:
         return [
-            Holding(
+            ClientData(
                 client,
                 list(data.features.shape),
-                self._boards.deposit(data.features, _DATA),
+                self._buffers.put_array(data.features, _DATA),
                 list(data.labels.shape),
-                self._boards.deposit(data.labels, _DATA),
+                self._buffers.put_array(data.labels, _DATA),
                 data.kind.name,
-                None if data.weights is None else self._boards.deposit(data.weights, _DATA),
+                None if data.weights is None else self._buffers.put_array(data.weights, _DATA),
             )
             for client, data in sorted(datasets.items())
         ]
@@ -170,7 +170,9 @@ class WorkerPool:
                 publics.update(reply.publics)
         return publics
 
-    def equip(self, resolution: Resolution, material: bytes, seed: int, store: Path | None) -> None:
+    def equip(
+        self, resolution: ResolvedPlan, material: bytes, seed: int, store: Path | None
+    ) -> None:
         """Let every process build the plan, the model and the secure sum's material.
 
         Args:
@@ -209,9 +211,9 @@ class WorkerPool:
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
         """Deliver to all processes at once, and yield answers in the order of arrival."""
         self._drain()
-        self._boards.wipe()
+        self._buffers.reset()
         posted: dict[
-            int, bytes | Place
+            int, bytes | BufferRef
         ] = {}  # by identity: one copy for all clients with the same message
         portions: list[list[_Sent]] = [[] for _ in self._pipes]
         for address, messages in outgoing.items():
@@ -220,10 +222,10 @@ class WorkerPool:
                 continue
             for message in messages:
                 if id(message) not in posted:
-                    posted[id(message)] = self._boards.post(message)
+                    posted[id(message)] = self._buffers.put(message)
             places = [posted[id(message)] for message in messages]
             portions[self._home[address]].append((address, places))
-        loans = self._even_out(portions) if self._starts and self._balances else []
+        loans = self._balance(portions) if self._starts and self._balances else []
         self._starts = False
         for worker, portion in enumerate(portions):
             if portion:
@@ -231,25 +233,25 @@ class WorkerPool:
         for loan in loans:
             client, places = loan.sent
             self._lent[client] = loan
-            self._ask(loan.worker, Lend(self._holdings[client], places[0]))
+            self._ask(loan.worker, TrainElsewhere(self._holdings[client], places[0]))
         yield from self._collect()
 
-    def _even_out(self, portions: list[list[_Sent]]) -> list[_Loan]:
+    def _balance(self, portions: list[list[_Sent]]) -> list[_Borrowed]:
         """Take clients from long portions, for idle workers to train.
 
         The client itself, with its keys and its state, stays in its own process; its update is returned to
         that process.
         """
-        loans: list[_Loan] = []
+        loans: list[_Borrowed] = []
         lengths = [len(portion) for portion in portions]
         while max(lengths) - min(lengths) > 1:
             longest, shortest = lengths.index(max(lengths)), lengths.index(min(lengths))
-            loans.append(_Loan(shortest, portions[longest].pop()))
+            loans.append(_Borrowed(shortest, portions[longest].pop()))
             lengths[longest] -= 1
             lengths[shortest] += 1
         return loans
 
-    def _ask(self, worker: int, request: Exchange | Lend) -> None:
+    def _ask(self, worker: int, request: Exchange | TrainElsewhere) -> None:
         self._send(worker, request)
         self._waiting[self._pipes[worker]] += 1
 
@@ -291,17 +293,17 @@ class WorkerPool:
         if answers.last:
             self._heard(worker)
         deliveries = [
-            Delivery(address, [self._boards.read(message) for message in messages], failure)
+            Delivery(address, [self._buffers.read(message) for message in messages], failure)
             for address, messages, failure in answers.deliveries
         ]
-        self._send(worker, Taken())
+        self._send(worker, Acknowledged())
         self._settle([delivery.party for delivery in deliveries])
         return deliveries
 
     def _settle(self, clients: Sequence[int]) -> None:
         """Tell the workers that trained these clients that the updates have been read."""
         for loan in [self._lent.pop(client) for client in clients if client in self._lent]:
-            self._send(loan.worker, Taken())
+            self._send(loan.worker, Acknowledged())
 
     def watch(self, client_id: int) -> None:
         """Put a probe into one client, for a report's pictures."""
@@ -360,7 +362,7 @@ class WorkerPool:
             if process.is_alive():
                 process.terminate()
                 process.join()
-        self._boards.close()
+        self._buffers.close()
 
 
 def worker_pool(enrolled: Enrolled, *, workers: int) -> WorkerPool:

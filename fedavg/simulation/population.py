@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fedavg.algorithms.state import FolderStore, MemoryStore
 from fedavg.client.client import Client, Probe
 from fedavg.client.personal import divided
-from fedavg.client.update import Workbench, train, train_together
+from fedavg.client.update import ClientContext, train, train_together
 from fedavg.errors import LocalProtocolError
 from fedavg.protocol.driver import PROTOCOL_ERRORS, Delivery
 from fedavg.protocol.messages import RoundStart, decode, is_start
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fedavg.algorithms.state import ClientStore
     from fedavg.data.dataset import Dataset
     from fedavg.models.layout import Layout
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.simulation.faults import Faults
     from fedavg.simulation.interface import Enrolled, Party
     from fedavg.training.compute import Compute
@@ -70,7 +70,7 @@ class Population:
         self._faults = faults
         self._identities = {client: Identity.generate() for client in self._datasets}
         self._clients: dict[int, Client] = {}
-        self._bench: Workbench | None = None
+        self._ctx: ClientContext | None = None
         self._attendance = {client: _Attendance() for client in self._datasets}
 
     def publics(self) -> dict[int, bytes]:
@@ -79,7 +79,7 @@ class Population:
 
     def equip(
         self,
-        resolution: Resolution,
+        resolution: ResolvedPlan,
         model: nn.Module,
         layout: Layout,
         material: bytes,
@@ -89,11 +89,11 @@ class Population:
         """Give every client the plan, a model to train with and the secure sum's material."""
         side = resolution.plan.secure_sum.client_side(material)
         kept = MemoryStore() if store is None else store
-        bench = self._bench = Workbench(
+        ctx = self._ctx = ClientContext(
             resolution, model, layout, side, seed, kept, compute=self._compute, unit=self._unit
         )
         self._clients = {
-            client: Client(client, data, self._identities[client], bench)
+            client: Client(client, data, self._identities[client], ctx)
             for client, data in self._datasets.items()
         }
 
@@ -102,14 +102,14 @@ class Population:
 
         The client's own process then runs into the same error, and reports it.
         """
-        if self._bench is None:
+        if self._ctx is None:
             raise LocalProtocolError("no client is equipped yet")
-        personal = self._bench.resolution.plan.personalization
+        personal = self._ctx.resolution.plan.personalization
         if personal is not None and personal.head:
             return None  # the head that the body is trained under exists only in the client's own process
         try:
-            told, (own, _) = decode(start), divided(self._bench, client_id, dataset)
-            return train(self._bench, client_id, own, told) if type(told) is RoundStart else None
+            told, (own, _) = decode(start), divided(self._ctx, client_id, dataset)
+            return train(self._ctx, client_id, own, told) if type(told) is RoundStart else None
         except Exception:  # noqa: BLE001 - a user's module and data may raise anything
             return None
 
@@ -118,24 +118,24 @@ class Population:
 
         An error here is ignored, because it occurs again, and is reported, when each client trains alone.
         """
-        bench, asked = self._bench, list(outgoing.items())
-        if bench is None or len(asked) < 2 or not is_start(b"".join(asked[0][1][:1])):
+        ctx, asked = self._ctx, list(outgoing.items())
+        if ctx is None or len(asked) < 2 or not is_start(b"".join(asked[0][1][:1])):
             return
         with contextlib.suppress(Exception):  # a user's data may raise any error
             start = decode(asked[0][1][0])
             clients = {
                 client: self._datasets[client]
                 for client, messages in asked
-                if messages[:1] == asked[0][1][:1] and client not in bench.trained
+                if messages[:1] == asked[0][1][:1] and client not in ctx.trained
             }
             if isinstance(start, RoundStart):
-                for client, update in train_together(bench, clients, start).items():
-                    bench.trained[client] = (start.round, update)
+                for client, update in train_together(ctx, clients, start).items():
+                    ctx.trained[client] = (start.round, update)
 
     def take(self, client_id: int, round_index: int, update: NDArray[np.float64]) -> None:
         """Give a client of this process the update that another process has computed for it."""
-        if self._bench is not None:
-            self._bench.trained[client_id] = (round_index, update)
+        if self._ctx is not None:
+            self._ctx.trained[client_id] = (round_index, update)
 
     def deliver(
         self, round_index: int, client_id: int, messages: Sequence[bytes], attempt: int = 0
@@ -153,7 +153,7 @@ class Population:
         except Exception as error:  # noqa: BLE001 - a user's module and data may raise anything
             self._attendance[client_id].silent = True
             return Delivery(client_id, tuple(replies), f"{type(error).__name__}: {error}")
-        return Delivery(client_id, tuple(replies), client.complaint())
+        return Delivery(client_id, tuple(replies), client.training_error())
 
     def _is_silent(self, session: tuple[int, int], client_id: int) -> bool:
         seat = self._attendance[client_id]
@@ -209,7 +209,9 @@ class InProcess:
         """Public identities of all clients."""
         return self._population.publics()
 
-    def equip(self, resolution: Resolution, material: bytes, seed: int, store: Path | None) -> None:
+    def equip(
+        self, resolution: ResolvedPlan, material: bytes, seed: int, store: Path | None
+    ) -> None:
         """See `Simulation.equip`."""
         kept = None if store is None else FolderStore(store)
         self._population.equip(resolution, self._model, self._layout, material, seed, kept)

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
-__all__ = ["Board", "Boards", "Place", "receive_boards", "send_boards"]
+__all__ = ["BufferRef", "SharedBuffer", "SharedBuffers", "receive_buffers", "send_buffers"]
 
 _INLINE = 4096  # bytes; shorter messages are sent through the pipe itself
 _ALIGNED = 64
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True):
+class BufferRef(msgspec.Struct, frozen=True, array_like=True):
     """Position of some bytes: number of the board, offset, and length."""
 
     board: int
@@ -42,14 +42,14 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     length: int
 
 
-class Board:
+class SharedBuffer:
     """One file without a name, written by one process and read by others.
 
     Args:
         handle: an open file descriptor, which this object owns from now on.
 
     Example:
-        >>> board = Board.create()
+        >>> board = SharedBuffer.create()
         >>> place = board.put(b"model", 0)
         >>> board.get(place)
         b'model'
@@ -61,14 +61,14 @@ class Board:
         self.end = 0
 
     @classmethod
-    def create(cls) -> Board:
+    def create(cls) -> SharedBuffer:
         """Create an empty board."""
         if sys.platform == "linux":
             return cls(os.memfd_create("fedavg", os.MFD_CLOEXEC))
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()))
 
-    def put(self, data: bytes | memoryview, number: int) -> Place:
+    def put(self, data: bytes | memoryview, number: int) -> BufferRef:
         """Append bytes.
 
         Args:
@@ -81,9 +81,9 @@ class Board:
             written = os.pwrite(self.handle, rest, at)
             rest, at = rest[written:], at + written
         self.end = at
-        return Place(number, start, at - start)
+        return BufferRef(number, start, at - start)
 
-    def get(self, place: Place) -> bytes:
+    def get(self, place: BufferRef) -> bytes:
         """Read a copy."""
         data = os.pread(self.handle, place.length, place.offset)
         while len(data) < place.length:  # one call of the system reads at most two gigabytes
@@ -104,67 +104,69 @@ class Board:
             self.handle = -1
 
 
-class Boards:
-    """All boards of a pool, by number; one of them is this process's own to write to.
+class SharedBuffers:
+    """All buffers of a pool, by number; one of them is this process's own to write to.
 
     Args:
-        boards: the same boards in every process, in one order; empty if files cannot be passed on.
+        buffers: the same buffers in every process, in one order; empty if files cannot be passed on.
         own: number of the board that this process writes.
     """
 
-    def __init__(self, boards: Sequence[Board], own: int) -> None:
-        self._boards = tuple(boards)
+    def __init__(self, buffers: Sequence[SharedBuffer], own: int) -> None:
+        self._buffers = tuple(buffers)
         self._own = own
         self._view: mmap.mmap | None = None
 
-    def post(self, message: bytes) -> bytes | Place:
+    def put(self, message: bytes) -> bytes | BufferRef:
         """Put a long message on this process's own board; return a short message unchanged."""
-        if not self._boards or len(message) < _INLINE:
+        if not self._buffers or len(message) < _INLINE:
             return message
-        return self._boards[self._own].put(message, self._own)
+        return self._buffers[self._own].put(message, self._own)
 
-    def read(self, message: bytes | Place) -> bytes:
+    def read(self, message: bytes | BufferRef) -> bytes:
         """Read a message from its board, or return it if it was sent directly."""
-        return self._boards[message.board].get(message) if isinstance(message, Place) else message
+        return (
+            self._buffers[message.board].get(message) if isinstance(message, BufferRef) else message
+        )
 
-    def deposit(self, array: NDArray[np.generic], board: int) -> bytes | Place:
-        """Put an array on a board permanently; without boards, return its bytes."""
+    def put_array(self, array: NDArray[np.generic], board: int) -> bytes | BufferRef:
+        """Put an array on a board permanently; without buffers, return its bytes."""
         data = np.ascontiguousarray(array)
-        return self._boards[board].put(data.data, board) if self._boards else data.tobytes()
+        return self._buffers[board].put(data.data, board) if self._buffers else data.tobytes()
 
     def array(
-        self, place: bytes | Place, dtype: type[_Scalar], shape: Sequence[int]
+        self, place: bytes | BufferRef, dtype: type[_Scalar], shape: Sequence[int]
     ) -> NDArray[_Scalar]:
         """An array on a board, as a view that is mapped once; writes to it stay private."""
         if isinstance(place, bytes):
             return np.frombuffer(bytearray(place), dtype).reshape(shape)
         if self._view is None:
-            self._view = self._boards[place.board].view()
+            self._view = self._buffers[place.board].view()
         count = place.length // np.dtype(dtype).itemsize
         return np.frombuffer(self._view, dtype, count, place.offset).reshape(shape)
 
     @property
     def written(self) -> int:
         """Number of bytes on this process's own board."""
-        return self._boards[self._own].end if self._boards else 0
+        return self._buffers[self._own].end if self._buffers else 0
 
-    def wipe(self) -> None:
+    def reset(self) -> None:
         """Empty this process's own board; all readers must be done with it."""
-        if self._boards:
-            self._boards[self._own].end = 0
+        if self._buffers:
+            self._buffers[self._own].end = 0
 
     def close(self) -> None:
-        """Close all boards."""
-        for board in self._boards:
+        """Close all buffers."""
+        for board in self._buffers:
             board.close()
 
 
-def send_boards(pipe: Pipe, pid: int, boards: Sequence[Board]) -> None:
+def send_buffers(pipe: Pipe, pid: int, buffers: Sequence[SharedBuffer]) -> None:
     """Pass open files to another process."""
-    for board in boards:
+    for board in buffers:
         reduction.send_handle(pipe, board.handle, pid)
 
 
-def receive_boards(pipe: Pipe, count: int) -> list[Board]:
-    """Receive the files that `send_boards` passes."""
-    return [Board(reduction.recv_handle(pipe)) for _ in range(count)]
+def receive_buffers(pipe: Pipe, count: int) -> list[SharedBuffer]:
+    """Receive the files that `send_buffers` passes."""
+    return [SharedBuffer(reduction.recv_handle(pipe)) for _ in range(count)]

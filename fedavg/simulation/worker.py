@@ -26,31 +26,31 @@ from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import is_start
 from fedavg.simulation.faults import Faults
 from fedavg.simulation.messages import (
+    Acknowledged,
     Answers,
     Done,
     Enrol,
     Equip,
     Exchange,
     Failed,
-    Lend,
     Publics,
     ScoreAll,
     Scores,
     Seen,
-    Taken,
     Trained,
+    TrainElsewhere,
     Watch,
     decode_request,
     encode,
 )
 from fedavg.simulation.population import Population
-from fedavg.simulation.shared_memory import Boards, receive_boards
+from fedavg.simulation.shared_memory import SharedBuffers, receive_buffers
 from fedavg.training.compute import Compute
 from fedavg.training.setup import set_apart
 
 if TYPE_CHECKING:
-    from fedavg.simulation.messages import Holding, Reply, Request
-    from fedavg.simulation.shared_memory import Pipe, Place
+    from fedavg.simulation.messages import ClientData, Reply, Request
+    from fedavg.simulation.shared_memory import BufferRef, Pipe
 
 __all__ = ["serve"]
 
@@ -60,9 +60,9 @@ _BOARD = 1 << 26  # largest number of unread bytes on the board
 
 
 class _Worker:
-    def __init__(self, pipe: Pipe, boards: Boards) -> None:
+    def __init__(self, pipe: Pipe, buffers: SharedBuffers) -> None:
         self._pipe = pipe
-        self._boards = boards
+        self._buffers = buffers
         self._population: Population | None = None
         self._untaken = 0  # number of batches and updates on the board that have not been read yet
         self._later: deque[Request] = deque()
@@ -85,7 +85,7 @@ class _Worker:
         self._pipe.send_bytes(encode(reply))
 
     def _answer(self, request: Request) -> None:
-        if isinstance(request, Taken):
+        if isinstance(request, Acknowledged):
             self._untaken -= 1
             return
         if isinstance(request, Enrol):
@@ -99,7 +99,7 @@ class _Worker:
             self._send(Done())
         elif isinstance(request, Exchange):
             self._exchange(population, request)
-        elif isinstance(request, Lend):
+        elif isinstance(request, TrainElsewhere):
             self._lend(population, request)
         elif isinstance(request, Watch):
             population.watch(request.client)
@@ -118,69 +118,69 @@ class _Worker:
         self._population = Population(datasets, faults, compute, request.unit)
         self._send(Publics(self._population.publics()))
 
-    def _dataset(self, holding: Holding) -> Dataset:
-        features = self._boards.array(holding.features, np.float32, holding.shape)
+    def _dataset(self, holding: ClientData) -> Dataset:
+        features = self._buffers.array(holding.features, np.float32, holding.shape)
         kind = target_kind(holding.target)
-        labels = self._boards.array(holding.labels, kind.dtype, holding.labels_shape)
+        labels = self._buffers.array(holding.labels, kind.dtype, holding.labels_shape)
         weights = None
         if holding.weights is not None:
-            weights = self._boards.array(holding.weights, np.float32, holding.shape[:1])
+            weights = self._buffers.array(holding.weights, np.float32, holding.shape[:1])
         return Dataset(features, labels, kind, weights)
 
-    def _lend(self, population: Population, request: Lend) -> None:
+    def _lend(self, population: Population, request: TrainElsewhere) -> None:
         client, dataset = request.holding.client, self._dataset(request.holding)
-        update = population.train(client, dataset, self._boards.read(request.start))
+        update = population.train(client, dataset, self._buffers.read(request.start))
         if update is None:
             self._send(Trained(client, None))
             return
         self._make_room(update.nbytes, pending=False)
         self._untaken += 1
-        self._send(Trained(client, self._boards.post(update.tobytes())))
+        self._send(Trained(client, self._buffers.put(update.tobytes())))
 
     def _exchange(self, population: Population, request: Exchange) -> None:
         for client, place in request.trained.items():
-            update = np.frombuffer(self._boards.read(place), np.float64)
+            update = np.frombuffer(self._buffers.read(place), np.float64)
             population.take(client, request.round, update)
-        read: dict[Place | bytes, bytes] = {}  # one copy of a message to several clients
-        first = self._boards.read(request.outgoing[0][1][0])
+        read: dict[BufferRef | bytes, bytes] = {}  # one copy of a message to several clients
+        first = self._buffers.read(request.outgoing[0][1][0])
         if is_start(first):
             place = request.outgoing[0][1][0]
             read[place] = first
             told = {client: (first,) for client, sent in request.outgoing if sent[0] == place}
             population.train_together(told)
-        batch: list[tuple[int, list[bytes | Place], str | None]] = []
+        batch: list[tuple[int, list[bytes | BufferRef], str | None]] = []
         for client, messages in request.outgoing:
             for message in messages:
                 if message not in read:
-                    read[message] = self._boards.read(message)
+                    read[message] = self._buffers.read(message)
             delivery = population.deliver(
                 request.round, client, [read[message] for message in messages], request.attempt
             )
             size = sum(map(len, delivery.messages))
-            if batch and (len(batch) == _BATCH or self._boards.written + size > _BOARD):
+            if batch and (len(batch) == _BATCH or self._buffers.written + size > _BOARD):
                 self._hand_in(batch, last=False)
                 batch = []
             self._make_room(size, pending=bool(batch))
-            posted = [self._boards.post(message) for message in delivery.messages]
+            posted = [self._buffers.put(message) for message in delivery.messages]
             batch.append((client, posted, delivery.failure))
         self._hand_in(batch, last=True)
 
     def _hand_in(
-        self, batch: list[tuple[int, list[bytes | Place], str | None]], *, last: bool
+        self, batch: list[tuple[int, list[bytes | BufferRef], str | None]], *, last: bool
     ) -> None:
         self._untaken += 1
         self._send(Answers(batch, last=last))
 
     def _make_room(self, size: int, *, pending: bool) -> None:
         """Empty the board once everything on it has been read; wait for that when the board is full."""
-        while self._untaken > 0 and self._boards.written + size > _BOARD:
+        while self._untaken > 0 and self._buffers.written + size > _BOARD:
             request = self._receive()
-            if isinstance(request, Taken):
+            if isinstance(request, Acknowledged):
                 self._untaken -= 1
             else:
                 self._later.append(request)
         if self._untaken <= 0 and not pending:
-            self._boards.wipe()
+            self._buffers.reset()
 
 
 def _equip(population: Population, request: Equip) -> None:
@@ -209,15 +209,15 @@ def _keep_freed_memory() -> None:
             allocator.mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
-def serve(pipe: Pipe, boards: int, own: int) -> None:
+def serve(pipe: Pipe, buffers: int, own: int) -> None:
     """Run a worker until its pipe closes.
 
     Args:
         pipe: pipe to the pool.
-        boards: number of open files that the pool sends first.
+        buffers: number of open files that the pool sends first.
         own: number of the board that this process writes.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     _keep_freed_memory()
-    _Worker(pipe, Boards(receive_boards(pipe, boards), own)).serve()
+    _Worker(pipe, SharedBuffers(receive_buffers(pipe, buffers), own)).serve()

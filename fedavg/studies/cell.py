@@ -21,7 +21,7 @@ from secagg import SecAggError
 if TYPE_CHECKING:
     from fedavg.config.build import Config, Job
     from fedavg.federation.results import Results
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
 
 __all__ = ["REFUSALS", "Derived", "Measured", "check", "measure"]
 
@@ -157,7 +157,7 @@ def _federation(job: Job) -> Federation:
     )
 
 
-def _derived(job: Job, resolution: Resolution) -> Derived:
+def _derived(job: Job, resolution: ResolvedPlan) -> Derived:
     plan = job.plan
     return Derived(
         task=job.task.description,

@@ -14,7 +14,7 @@ import msgspec
 
 from fedavg.config.settings import Config
 from fedavg.errors import ConfigError
-from fedavg.files import held, replace_file
+from fedavg.files import locked, replace_file
 from fedavg.studies.cell import Derived, Measured
 
 if TYPE_CHECKING:
@@ -88,13 +88,15 @@ class StudyDirectory:
             raise ConfigError(f"cannot use {path}: {error.strerror}") from error
 
     @contextmanager
-    def held(self) -> Generator[None]:
+    def locked(self) -> Generator[None]:
         """Keep other processes out of this directory (POSIX only); falls with the process.
 
         Raises:
             ConfigError: another process works in it.
         """
-        with held(self.path / "sweep.lock", f"another process sweeps in {self.path}: wait for it"):
+        with locked(
+            self.path / "sweep.lock", f"another process sweeps in {self.path}: wait for it"
+        ):
             yield
 
     def keep_study(self, text: bytes) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fedavg.studies.cell import Derived, Measured
     from fedavg.studies.table import Table
-    from fedavg.studies.workers import Answer
+    from fedavg.studies.workers import CellAnswer
 
 __all__ = ["Outlook", "Swept", "look_ahead", "sweep"]
 
@@ -104,7 +104,7 @@ def sweep(study: Study, path: Path | None, out: Path, jobs: int, console: Consol
         ConfigError: another process sweeps there, the folder is no study, or no cell adds up.
     """
     directory = StudyDirectory(out)
-    with directory.held(), closing(Workers(jobs)) as workers:
+    with directory.locked(), closing(Workers(jobs)) as workers:
         outlook = _outlook(study, directory, workers, console)
         directory.keep_study((path or DEFAULT_STUDY).read_bytes())
         work = _Work(outlook, directory, jobs, console)
@@ -196,7 +196,7 @@ class _Work:
 
 
 def _record(
-    cell: Cell, ready: Mapping[str, Derived], answer: Answer, began: dict[str, str]
+    cell: Cell, ready: Mapping[str, Derived], answer: CellAnswer, began: dict[str, str]
 ) -> Record:
     return Record(
         id=cell.id,

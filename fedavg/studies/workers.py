@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     _Pipe: TypeAlias = Connection | PipeConnection
 
-__all__ = ["Answer", "Request", "Workers"]
+__all__ = ["CellAnswer", "Request", "Workers"]
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _GRACE = 5.0  # seconds that an idle process has to end by itself
@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     derived: Derived | None = None
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class CellAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a request.
 
     Args:
@@ -58,20 +58,22 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _REQUESTS = msgspec.msgpack.Decoder(Request)
-_ANSWERS = msgspec.msgpack.Decoder(Answer)
+_ANSWERS = msgspec.msgpack.Decoder(CellAnswer)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-def _answer(request: Request) -> Answer:
+def _answer(request: Request) -> CellAnswer:
     try:
         if request.derived is None:
-            return Answer(id=request.id, outcome="done", derived=check(request.config))
+            return CellAnswer(id=request.id, outcome="done", derived=check(request.config))
         measured = measure(request.config, request.derived)
-        return Answer(id=request.id, outcome="done", derived=request.derived, measured=measured)
+        return CellAnswer(id=request.id, outcome="done", derived=request.derived, measured=measured)
     except REFUSALS as error:
-        return Answer(id=request.id, outcome="refused", reason=str(error))
+        return CellAnswer(id=request.id, outcome="refused", reason=str(error))
     except Exception as error:  # noqa: BLE001 - a defect in one cell, or in a model of the user's, ends that cell only
-        return Answer(id=request.id, outcome="failed", reason=f"{type(error).__name__}: {error}")
+        return CellAnswer(
+            id=request.id, outcome="failed", reason=f"{type(error).__name__}: {error}"
+        )
 
 
 def _die_with_parent() -> None:
@@ -155,7 +157,7 @@ class Workers:
         self._idle: list[_Worker] = []
         self._busy: dict[_Pipe, tuple[_Worker, Request]] = {}
 
-    def work(self, requests: Iterable[Request]) -> Generator[Answer]:
+    def work(self, requests: Iterable[Request]) -> Generator[CellAnswer]:
         """Work on all requests, several at once, and yield each answer when it comes."""
         waiting = list(reversed(list(requests)))
         while waiting or self._busy:
@@ -188,10 +190,10 @@ class Workers:
             worker.pipe.send_bytes(_ENCODER.encode(request))
         self._busy[worker.pipe] = (worker, request)
 
-    def _take(self, worker: _Worker, request: Request) -> Answer:
+    def _take(self, worker: _Worker, request: Request) -> CellAnswer:
         try:
             answer = _ANSWERS.decode(worker.pipe.recv_bytes())
         except (EOFError, ConnectionError):
-            return Answer(id=request.id, outcome="failed", reason=worker.died())
+            return CellAnswer(id=request.id, outcome="failed", reason=worker.died())
         self._idle.append(worker)
         return answer

@@ -13,7 +13,7 @@ from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.parts import Part, register
 from fedavg.sums.interface import KEY_HOLDER, Provision
-from fedavg.sums.opening import OPENED, KeyHolderSession, OpenedSum, read_opened
+from fedavg.sums.opening import OPENED, HeKeyHolderSession, OpenedSum, read_opened
 from fedavg.sums.upload import UploadSession, check_opening, openings
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class HeServerSession:
         """The sum; raises LocalProtocolError before the key holder has opened it."""
         if self._opened is None or self._stage != "done":
             raise LocalProtocolError("the sum has not been opened yet")
-        return OpenedSum(self._spec.settle(self._opened.total), self._opened.survivors)
+        return OpenedSum(self._spec.reduce(self._opened.total), self._opened.survivors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +314,9 @@ class _HeKeyHolderSide:
     secret: he.SecretContext
     config: _Encrypted
 
-    def session(self, spec: SumSpec) -> KeyHolderSession:
+    def session(self, spec: SumSpec) -> HeKeyHolderSession:
         minimum = self.config.min_survivors(spec.roster_size)
-        return KeyHolderSession(
+        return HeKeyHolderSession(
             he.KeyHolder(
                 self.secret,
                 min_clients=minimum,

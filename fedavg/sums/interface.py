@@ -94,7 +94,7 @@ class SumSpec:
             raise CapacityError(f"a coordinate exceeds max_abs={self.max_abs}")
         return vector
 
-    def settle(self, total: NDArray[np.int64]) -> NDArray[np.int64]:
+    def reduce(self, total: NDArray[np.int64]) -> NDArray[np.int64]:
         """Reduce a sum of admitted vectors in the way that all backends share."""
         return total if self.ring_bits is None else centred(total, self.ring_bits)
 

@@ -24,7 +24,7 @@ from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbo
 from fedavg.parts import Part, register
 from fedavg.sums.interface import KEY_HOLDER, Provision
 from fedavg.sums.masked import STAGES, SecAgg, convictions_of
-from fedavg.sums.opening import OPENED, KeyHolderSession, OpenedSum, read_opened
+from fedavg.sums.opening import OPENED, HeKeyHolderSession, OpenedSum, read_opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -365,9 +365,9 @@ class _KeyHolderSide:
     secret: he.SecretContext
     enrolled: he.Directory
 
-    def session(self, spec: SumSpec) -> KeyHolderSession:
+    def session(self, spec: SumSpec) -> HeKeyHolderSession:
         minimum = self.config.min_survivors(spec.roster_size)
-        return KeyHolderSession(
+        return HeKeyHolderSession(
             he.KeyHolder(
                 self.secret,
                 min_clients=minimum,

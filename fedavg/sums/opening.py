@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import he
 
-__all__ = ["OPENED", "KeyHolderSession", "OpenedSum", "read_opened"]
+__all__ = ["OPENED", "HeKeyHolderSession", "OpenedSum", "read_opened"]
 
 OPENED = b"HES1"
 """The first bytes of the key holder's answer."""
@@ -36,7 +36,7 @@ class OpenedSum:
     survivors: tuple[int, ...]
 
 
-class KeyHolderSession:
+class HeKeyHolderSession:
     """Opens one sum, and only once."""
 
     def __init__(self, holder: he.KeyHolder) -> None:

@@ -181,7 +181,7 @@ class _PlainServerSession:
     def result(self) -> PlainResult:
         if not self._done:
             raise LocalProtocolError("the sum is not finished")
-        return PlainResult(self._spec.settle(self._total), tuple(sorted(self._survivors)))
+        return PlainResult(self._spec.reduce(self._total), tuple(sorted(self._survivors)))
 
 
 @dataclass(frozen=True, slots=True)

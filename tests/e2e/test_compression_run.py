@@ -34,7 +34,7 @@ runner = CliRunner()
 FEW_BYTES = {
     "encoding": Quantised(4.0, 2, rotate=True, rotation_seed=5),
     "stages": (ErrorFeedback(), RandomK(0.5, 3)),
-    "download": "int8",
+    "broadcast": "int8",
 }
 TABLES = """
 [privacy]
@@ -48,7 +48,7 @@ range = 4.0
 kind = "random-k"
 fraction = 0.5
 error_feedback = true
-[download]
+[broadcast]
 format = "int8"
 """
 
@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_with_what_the_clients_kept(tmp_path, monkeypatch):
         json.loads((whole / "summary.json").read_text()),
     )
     assert row["accuracy_as_sent"] == summary["accuracy_as_sent"] > 0.8
-    assert (summary["bits"], summary["download"]) == (2, "int8")
+    assert (summary["bits"], summary["broadcast"]) == (2, "int8")
     assert summary["sent_fraction"] == 20 / LENGTH
 
 
@@ -132,7 +132,7 @@ def test_random_k_under_noise_fills_the_chosen_places_only(noise, clipping, rota
         "noise": noise,
         "clipping": clipping,
         "stages": (RandomK(0.25, 3),),
-        "download": "float16",
+        "broadcast": "float16",
     }
     run = federation(SecAgg(), changes=changes)
     for index, result in enumerate(run.run(3)):
@@ -157,7 +157,7 @@ def test_updates_start_from_what_was_received_and_the_server_keeps_full_precisio
     from fedavg.training.job import TrainingJob
     from fedavg.training.loop import local_update
 
-    run = federation(InsecurePlain(), changes={"download": "int4", "weighting": "equal"})
+    run = federation(InsecurePlain(), changes={"broadcast": "int4", "weighting": "equal"})
     rounds = run.run(2)
     next(rounds)
     kept = run.released.copy()
@@ -184,7 +184,7 @@ def test_the_model_takes_a_fraction_of_the_bytes(download, ratio):
     """39 parameters with four scales: 16 bytes on top, which the ratio leaves out."""
 
     def down(kind):
-        run = federation(InsecurePlain(), changes={"download": kind})
+        run = federation(InsecurePlain(), changes={"broadcast": kind})
         return next(run.run(1)).bytes_down
 
     saved = down("float32") - down(download)
@@ -202,7 +202,7 @@ def test_a_client_refuses_a_model_in_another_form(download):
     from fedavg.simulation.population import Population
 
     sums = InsecurePlain()
-    made = plan(sums, download=download)
+    made = plan(sums, broadcast=download)
     model = MODEL.build()
     layout = Layout.of(model)
     resolution = resolve(
@@ -241,9 +241,9 @@ def test_an_audit_wants_whole_updates():
         ('[encoding]\nrounding = "nearest"', "leave it at 'auto'"),
         ('[privacy]\nnoise = "none"\n[encoding]\nrounding = "nearest"\nbits = 1', "'stochastic'"),
         ('[privacy]\nnoise = "none"\n[encoding]\nrounding = "stochastic"\nbits = 33', "1 … 32"),
-        ('[download]\nformat = "int2"', "download.format"),
+        ('[broadcast]\nformat = "int2"', "broadcast.format"),
         ('[server]\nweighting = "examples"', "no bounded sensitivity"),
-        ('[download]\nformt = "int8"', "did you mean 'format'?"),
+        ('[broadcast]\nformt = "int8"', "did you mean 'format'?"),
     ],
 )
 def test_mistakes_get_one_plain_line(tmp_path, tables, message):
@@ -263,7 +263,7 @@ bit_stddev = 4.0
 [compression]
 kind = "random-k"
 fraction = 0.5
-[download]
+[broadcast]
 format = "int4"
 """
 ONE_BIT_TABLES = """
@@ -276,7 +276,7 @@ range = 0.5
 weighting = "equal"
 [compression]
 error_feedback = true
-[download]
+[broadcast]
 format = "float16"
 """
 

@@ -200,7 +200,7 @@ def test_an_edited_configuration_is_refused(interrupted):
 def test_two_processes_cannot_run_one_directory(interrupted):
     from fedavg.runs.directory import RunDirectory
 
-    with RunDirectory.reopen(interrupted).held():
+    with RunDirectory.reopen(interrupted).locked():
         result = runner.invoke(app, ["resume", str(interrupted)])
     assert result.exit_code == 2
     assert "another process" in " ".join(result.output.split())

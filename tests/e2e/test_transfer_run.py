@@ -181,9 +181,9 @@ def test_a_client_with_other_frozen_weights_is_in_no_sum_with_the_others(monkeyp
 
     def equipping(self, resolution, *others):
         equip(self, resolution, *others)
-        ours = self._clients[4]._bench
+        ours = self._clients[4]._ctx
         theirs = replace(resolution, rest=rest_digest(other)) if bound else resolution
-        self._clients[4]._bench = replace(ours, resolution=theirs, model=other)
+        self._clients[4]._ctx = replace(ours, resolution=theirs, model=other)
 
     monkeypatch.setattr(Population, "equip", equipping)
     run = federation(SUMS["secagg"], model=specs[0])

@@ -17,7 +17,7 @@ from fedavg.errors import (
     PlanError,
 )
 from fedavg.plan.plan import Budget
-from fedavg.plan.planner import Setting
+from fedavg.plan.planner import Scenario
 from fedavg.simulation.faults import Faults
 
 LABELS = np.arange(12) % 3
@@ -53,8 +53,8 @@ def test_what_is_not_finite_is_refused_as_such():
 
 
 def test_numpy_scalars_are_numbers_and_come_out_as_pythons():
-    setting = Setting(rate=np.float32(0.25), rounds=np.int16(10), delta=np.float64(1e-6))
-    assert setting == Setting(rate=0.25, rounds=10, delta=1e-6)
+    setting = Scenario(rate=np.float32(0.25), rounds=np.int16(10), delta=np.float64(1e-6))
+    assert setting == Scenario(rate=0.25, rounds=10, delta=1e-6)
     assert {type(setting.rate), type(setting.rounds), type(setting.delta)} == {int, float}
     faults = Faults(np.float32(0.5), np.uint8(3))
     assert (type(faults.rate), type(faults.seed)) == (float, int)
@@ -74,4 +74,4 @@ def test_budgets_that_protect_nobody_are_refused(epsilon):
 )
 def test_settings_of_another_type_are_refused_by_name(changes):
     with pytest.raises(PlanError, match=next(iter(changes))):
-        Setting(**changes)
+        Scenario(**changes)

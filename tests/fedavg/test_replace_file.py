@@ -8,7 +8,7 @@ import pytest
 
 from fedavg import files
 from fedavg.errors import ConfigError
-from fedavg.files import held, refuse_other_names, replace_file
+from fedavg.files import locked, refuse_other_names, replace_file
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
@@ -75,10 +75,10 @@ def test_a_directory_has_one_lock_under_all_its_names(tmp_path):
     folder.mkdir()
     link.symlink_to(folder)
     with (
-        held(folder / "run.lock", "busy"),
+        locked(folder / "run.lock", "busy"),
         pytest.raises(ConfigError, match="busy"),
-        held(link / "run.lock", "busy"),
+        locked(link / "run.lock", "busy"),
     ):
         pytest.fail("both hold it")
-    with held(link / "run.lock", "busy"):
+    with locked(link / "run.lock", "busy"):
         assert (folder / "run.lock").exists()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedavg.algorithms.blocks.deal import dealt
+from fedavg.algorithms.blocks.deal import assigned_block
 from fedavg.client import blocks as block_training
 from fedavg.client import client
 from fedavg.client.client import Client
-from fedavg.client.update import Workbench
+from fedavg.client.update import ClientContext
 from fedavg.errors import LocalProtocolError
 from fedavg.plan.plan import Limits
 from fedavg.protocol.messages import (
@@ -33,7 +33,7 @@ from tests.hostile.mutants import FOUND, without
 N = 24
 BLOCKS = CUTS["rolling"]  # two blocks of one length: their vectors could be added
 SENT = np.zeros(BLOCKS.lengths[0], dtype="<f4").tobytes()
-OWN = {who: dealt(BLOCKS, who, 0, N) for who in range(N)}
+OWN = {who: assigned_block(BLOCKS, who, 0, N) for who in range(N)}
 
 
 def enrolled(name):
@@ -42,8 +42,8 @@ def enrolled(name):
     known = {i: identity.public for i, identity in identities.items()}
     provision = SUMS[name].provision(resolution.spec(N, b"x" * 32), known)
     side = SUMS[name].client_side(provision.clients)
-    bench = Workbench(resolution, MODEL.build(), LAYOUT, side, 0)
-    people = {i: Client(i, examples(5, i), identities[i], bench) for i in range(N)}
+    ctx = ClientContext(resolution, MODEL.build(), LAYOUT, side, 0)
+    people = {i: Client(i, examples(5, i), identities[i], ctx) for i in range(N)}
     return resolution, people, provision
 
 

@@ -13,7 +13,7 @@ from dp import Accountant, l2_clip
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
 from fedavg.optimizers.local import LocalTraining
 from fedavg.plan.plan import Budget
-from fedavg.plan.resolution import Resolution, resolve
+from fedavg.plan.resolution import ResolvedPlan, resolve
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import CentralGaussian, DistributedGaussian, DistributedSkellam
 from fedavg.privacy.sampling import PoissonCohort
@@ -26,7 +26,7 @@ DELTA = 1e-5
 CLIP = 0.5
 
 
-def resolved(noise, clipping=None) -> Resolution:
+def resolved(noise, clipping=None) -> ResolvedPlan:
     private = plan(
         InsecurePlain(dropout_rate=0.0),
         noise=noise,
@@ -40,7 +40,7 @@ def resolved(noise, clipping=None) -> Resolution:
     )
 
 
-def lower_bound(resolution: Resolution) -> float:
+def lower_bound(resolution: ResolvedPlan) -> float:
     """A lower bound on the ε (at DELTA) of one round towards somebody who knows all other updates.
 
     The release is the sum along the one client's update, with it or with zero in its place, under
@@ -64,7 +64,7 @@ def lower_bound(resolution: Resolution) -> float:
     return math.log(max(least - DELTA, 1e-300) / most)
 
 
-def claimed(resolution: Resolution) -> float:
+def claimed(resolution: ResolvedPlan) -> float:
     return Accountant().compose(resolution.release_event(), 1).epsilon(DELTA).high
 
 
@@ -81,7 +81,7 @@ def test_the_attack_finds_a_sensitivity_of_the_mean_in_place_of_the_sum(bug, mon
     resolution = resolved(DistributedGaussian(1.0))
     whole = claimed(resolution)
     honest = resolution.share_stddev(ROSTER)
-    monkeypatch.setattr(Resolution, "share_stddev", lambda *_: honest * bug)
+    monkeypatch.setattr(ResolvedPlan, "share_stddev", lambda *_: honest * bug)
     assert lower_bound(resolution) > whole
 
 

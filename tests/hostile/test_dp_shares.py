@@ -13,7 +13,7 @@ from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import PlanError, RoundAbortedError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.plan.plan import Budget
-from fedavg.plan.resolution import Resolution, resolve
+from fedavg.plan.resolution import ResolvedPlan, resolve
 from fedavg.privacy.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -35,7 +35,7 @@ TOLERANCE = 6 * math.sqrt(2.2 / DRAWS)
 """Six standard errors of a variance, relatively: a false alarm in 5·10⁸."""
 
 
-def resolved(noise, *, rate=0.5, clients=200, rounds=5, sums=None, delta=1e-5) -> Resolution:
+def resolved(noise, *, rate=0.5, clients=200, rounds=5, sums=None, delta=1e-5) -> ResolvedPlan:
     private = plan(
         sums or SecAgg(),
         noise=noise,
@@ -48,7 +48,7 @@ def resolved(noise, *, rate=0.5, clients=200, rounds=5, sums=None, delta=1e-5) -
     )
 
 
-def sum_of_shares(resolution: Resolution, roster: int, givers: int) -> np.ndarray:
+def sum_of_shares(resolution: ResolvedPlan, roster: int, givers: int) -> np.ndarray:
     """What so many of a roster add together, in DRAWS coordinates."""
     noise, stddev = resolution.plan.noise, resolution.share_stddev(roster)
     total = np.zeros(DRAWS, dtype=np.int64)
@@ -74,7 +74,7 @@ def test_mutant_sized_for_the_whole_roster_falls_short(monkeypatch):
     sums, roster = resolution.plan.secure_sum, resolution.bounds.floor
     claimed = (1.3 * resolution.sensitivity.l2) ** 2
     naive = 1.3 * resolution.sensitivity.l2 / math.sqrt(roster)
-    monkeypatch.setattr(Resolution, "share_stddev", lambda *_: naive)
+    monkeypatch.setattr(ResolvedPlan, "share_stddev", lambda *_: naive)
     honest = sums.min_survivors(roster) - sums.colluders(roster)
     assert sum_of_shares(resolution, roster, honest).var() < claimed * (1 - TOLERANCE)
 
@@ -145,7 +145,7 @@ def test_a_release_carries_one_noise_whoever_joined_and_left(monkeypatch):
 
 
 def test_mutant_that_makes_up_for_no_one_shows_who_left(monkeypatch):
-    monkeypatch.setattr(Resolution, "server_stddev", lambda *_: 0.0)
+    monkeypatch.setattr(ResolvedPlan, "server_stddev", lambda *_: 0.0)
     seen = released_noise(monkeypatch, 0.25)
     assert max(seen) - min(seen) > 0.01
     assert min(seen) < 0.985
@@ -159,7 +159,7 @@ def test_cohorts_outside_their_bounds_are_charged(monkeypatch):
     outside = float(short + binom.sf(bounds.cap, n, 0.1))
     assert 0 < outside <= bounds.outside <= resolution.failure().probability
     honest = resolution.epsilon_at_end()
-    monkeypatch.setattr(Resolution, "failure", lambda _: FailureEvent(0.0))
+    monkeypatch.setattr(ResolvedPlan, "failure", lambda _: FailureEvent(0.0))
     assert resolution.epsilon_at_end() < honest * (1 - 1e-4)
 
 

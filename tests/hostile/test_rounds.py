@@ -37,7 +37,7 @@ ROSTER = 60
 
 def times_served(client, provision, rounds):
     """How often a client lets itself be summed, by a server that asks about one frozen model."""
-    resolution = client._bench.resolution
+    resolution = client._ctx.resolution
     for index in range(rounds):
         start = RoundStart(index, MODEL_BYTES)
         replies = [decode(reply) for reply in client.handle(encode(start))]

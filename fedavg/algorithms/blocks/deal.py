@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.privacy.sampling import Cohort, CohortBounds, DealtCohort
 
-__all__ = ["check_length", "check_seats", "check_seed", "dealt", "dealt_bounds"]
+__all__ = ["assigned_block", "check_length", "check_seats", "check_seed", "dealt_bounds"]
 
 
 def check_seed(seed: int) -> None:
@@ -48,7 +48,7 @@ def _order(seed: int, epoch: int, num_clients: int) -> NDArray[np.int64]:
     return public.permutation(num_clients)
 
 
-def dealt(blocks: Blocks, client_id: int, round_index: int, num_clients: int) -> int:
+def assigned_block(blocks: Blocks, client_id: int, round_index: int, num_clients: int) -> int:
     """The one block that a client trains in a round, if the client is drawn.
 
     The public seed shuffles the clients, and they are dealt to the blocks in turn.  From round to round every
@@ -73,7 +73,7 @@ def dealt(blocks: Blocks, client_id: int, round_index: int, num_clients: int) ->
     Example:
         >>> from fedavg.algorithms.blocks.layers import LayerBlocks
         >>> blocks = LayerBlocks(("a", "b"), (1, 1), (0, 1))
-        >>> [dealt(blocks, 0, t, 4) for t in range(2)] in ([0, 1], [1, 0])
+        >>> [assigned_block(blocks, 0, t, 4) for t in range(2)] in ([0, 1], [1, 0])
         True
     """
     if not 0 <= client_id < num_clients:

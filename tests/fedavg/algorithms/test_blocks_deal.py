@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, hypergeom
 
-from fedavg.algorithms.blocks.deal import check_seats, dealt, dealt_bounds
+from fedavg.algorithms.blocks.deal import assigned_block, check_seats, dealt_bounds
 from fedavg.algorithms.blocks.layers import LayerBlocks
 from fedavg.algorithms.error_feedback import ErrorFeedback
 from fedavg.algorithms.random_k import RandomK
@@ -46,20 +46,20 @@ def test_every_block_gets_its_part_of_the_clients_and_every_client_all_blocks(
 ):
     blocks = blocks_of(count, seed % 2**63)
     for index in range(start, start + 2):
-        held = [dealt(blocks, client, index, n) for client in range(n)]
+        held = [assigned_block(blocks, client, index, n) for client in range(n)]
         sizes = np.bincount(held, minlength=count)
         assert sizes.max() - sizes.min() <= 1
     epoch = (start // count) * count
     for client in range(n):
-        own = {dealt(blocks, client, index, n) for index in range(epoch, epoch + count)}
+        own = {assigned_block(blocks, client, index, n) for index in range(epoch, epoch + count)}
         assert own == set(range(count))
 
 
 def test_the_deal_follows_the_public_seed():
-    a, b = ([dealt(blocks_of(4, seed), c, 0, 40) for c in range(40)] for seed in (1, 2))
+    a, b = ([assigned_block(blocks_of(4, seed), c, 0, 40) for c in range(40)] for seed in (1, 2))
     assert a != b
     with pytest.raises(LocalProtocolError, match="no seat"):
-        dealt(blocks_of(2), 40, 0, 40)
+        assigned_block(blocks_of(2), 40, 0, 40)
 
 
 def test_ids_without_a_gap_are_needed():

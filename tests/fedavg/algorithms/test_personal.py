@@ -17,7 +17,7 @@ from fedavg.algorithms.personal.scores import Score, held_out, summary_of
 from fedavg.algorithms.state import MemoryStore
 from fedavg.client import personal as personal_training
 from fedavg.client.personal import divided, prepare_personal, score_client
-from fedavg.client.update import Workbench, prepare
+from fedavg.client.update import ClientContext, prepare
 from fedavg.config.build import build_job, load_config
 from fedavg.config.settings import PersonalizationConfig
 from fedavg.data.dataset import Dataset
@@ -64,11 +64,11 @@ def bench_for(personal, spec=MLP, store=None, **changes):
     )
     material = sums.provision(resolution.spec(20, b""), {}).clients
     side = sums.client_side(material)
-    return Workbench(resolution, model, layout, side, 0, store or MemoryStore())
+    return ClientContext(resolution, model, layout, side, 0, store or MemoryStore())
 
 
-def start_of(bench, index=0, vector=None):
-    begun = bench.layout.flatten(bench.model) if vector is None else vector
+def start_of(ctx, index=0, vector=None):
+    begun = ctx.layout.flatten(ctx.model) if vector is None else vector
     return RoundStart(index, begun.astype("<f4").tobytes())
 
 
@@ -160,16 +160,16 @@ def test_silent_settings_are_those_of_local_training():
 def test_ditto_without_strength_is_training_alone(name, fast, monkeypatch):
     if not fast:
         monkeypatch.setattr("fedavg.training.loop.FAST_PATHS", [])
-    bench = bench_for(Ditto(TRAINING, 0.0), ModelSpec(name, (12,), 3, seed=2))
+    ctx = bench_for(Ditto(TRAINING, 0.0), ModelSpec(name, (12,), 3, seed=2))
     data, state = examples(30, 9), {}
-    alone = bench.layout.flatten(bench.model)
+    alone = ctx.layout.flatten(ctx.model)
     rng = np.random.default_rng(0)
     for index in range(3):
-        sent = rng.normal(size=bench.layout.size) if index else alone.copy()
-        state = prepare_personal(bench, 5, data, start_of(bench, index, sent), state).state
+        sent = rng.normal(size=ctx.layout.size) if index else alone.copy()
+        state = prepare_personal(ctx, 5, data, start_of(ctx, index, sent), state).state
         alone = alone + local_update(
             TrainingJob(
-                *(bench.model, bench.layout, alone, data, TRAINING),
+                *(ctx.model, ctx.layout, alone, data, TRAINING),
                 round_index=index,
                 num_rounds=ROUNDS,
                 seed=5,
@@ -185,9 +185,9 @@ def test_ditto_of_endless_strength_is_the_shared_model(fast, monkeypatch):
     sent = np.random.default_rng(1).normal(size=MLP_SIZE)
     distances = []
     for strength in (0.0, 1.0, 100.0, 1e12):
-        bench = bench_for(Ditto(TRAINING, strength))
+        ctx = bench_for(Ditto(TRAINING, strength))
         begun = {"personal.model": np.zeros(MLP_SIZE, np.float32)}
-        kept = prepare_personal(bench, 5, examples(30, 9), start_of(bench, 1, sent), begun).state
+        kept = prepare_personal(ctx, 5, examples(30, 9), start_of(ctx, 1, sent), begun).state
         distances.append(float(np.abs(kept["personal.model"] - sent).max()))
     assert all(near < far for far, near in itertools.pairwise(distances))
     assert distances[-1] < 1e-6
@@ -197,10 +197,10 @@ MLP_SIZE = 12 * 8 + 8 + 8 * 3 + 3
 
 
 def test_a_personal_model_is_drawn_to_what_the_client_was_sent_in_whatever_format():
-    bench = bench_for(Ditto(TRAINING, 1e12), download="int4")
-    codec = ModelCodec("int4", bench.layout)
+    ctx = bench_for(Ditto(TRAINING, 1e12), broadcast="int4")
+    codec = ModelCodec("int4", ctx.layout)
     sent = codec.encode(np.random.default_rng(1).normal(size=MLP_SIZE))
-    kept = prepare_personal(bench, 5, examples(30, 9), RoundStart(0, sent), {}).state
+    kept = prepare_personal(ctx, 5, examples(30, 9), RoundStart(0, sent), {}).state
     np.testing.assert_allclose(kept["personal.model"], codec.decode(sent), atol=1e-6)
 
 
@@ -209,18 +209,18 @@ def test_what_ditto_and_finetuning_send_is_what_is_sent_without_them():
     plain = bench_for(None)
     expected = prepare(plain, 5, data, start_of(plain), {}).encoded
     for personal in (FineTune(TRAINING), Ditto(TRAINING, 0.5)):
-        bench = bench_for(personal)
+        ctx = bench_for(personal)
         state = {"personal.model": np.ones(MLP_SIZE, np.float32), "other": np.ones(1)}
-        sent = prepare_personal(bench, 5, data, start_of(bench), state).encoded
+        sent = prepare_personal(ctx, 5, data, start_of(ctx), state).encoded
         assert (sent == expected).all()
 
 
 def test_fedrep_sends_the_body_trained_under_its_own_head_and_restores_the_module():
-    bench = bench_for(FedRep(TRAINING, HEAD))
-    assert bench.layout.names == ("layers.0.weight", "layers.0.bias")
-    data, before = examples(30, 9), bench.model.state_dict()
+    ctx = bench_for(FedRep(TRAINING, HEAD))
+    assert ctx.layout.names == ("layers.0.weight", "layers.0.bias")
+    data, before = examples(30, 9), ctx.model.state_dict()
     initial = {name: part.clone() for name, part in before.items()}
-    prepared = prepare_personal(bench, 5, data, start_of(bench), {})
+    prepared = prepare_personal(ctx, 5, data, start_of(ctx), {})
     assert prepared.encoded.size == 12 * 8 + 8 + 1
     model = MLP.build()
     body, head = Layout.of({n: p for n, p in model.named_parameters() if "0" in n}), HEAD_LAYOUT
@@ -234,11 +234,11 @@ def test_fedrep_sends_the_body_trained_under_its_own_head_and_restores_the_modul
     for name, part in model.named_parameters():
         part.requires_grad = name.startswith("layers.0")
     vector = body.flatten(initial)
-    training = bench.resolution.plan.local_training
+    training = ctx.resolution.plan.local_training
     update = local_update(TrainingJob(model, body, vector, data, training, **common))
-    encoded = bench.resolution.plan.encoding.encode(update) * len(data)
+    encoded = ctx.resolution.plan.encoding.encode(update) * len(data)
     np.testing.assert_array_equal(prepared.encoded, np.append(encoded, len(data)))
-    for name, part in bench.model.named_parameters():
+    for name, part in ctx.model.named_parameters():
         assert part.requires_grad == name.startswith("layers.0")
         if name.startswith("layers.1"):
             assert (part == initial[name]).all()
@@ -248,10 +248,10 @@ HEAD_LAYOUT = Layout(("layers.1.weight", "layers.1.bias"), ((3, 8), (3,)))
 
 
 def test_a_head_of_an_earlier_round_goes_on():
-    bench, data = bench_for(FedRep(TRAINING, HEAD)), examples(30, 9)
-    first = prepare_personal(bench, 5, data, start_of(bench), {}).state
-    fresh = prepare_personal(bench, 5, data, start_of(bench, 1), {}).state
-    second = prepare_personal(bench, 5, data, start_of(bench, 1), first).state
+    ctx, data = bench_for(FedRep(TRAINING, HEAD)), examples(30, 9)
+    first = prepare_personal(ctx, 5, data, start_of(ctx), {}).state
+    fresh = prepare_personal(ctx, 5, data, start_of(ctx, 1), {}).state
+    second = prepare_personal(ctx, 5, data, start_of(ctx, 1), first).state
     assert (second["personal.head"] != fresh["personal.head"]).any()
 
 
@@ -259,32 +259,32 @@ def test_scores_of_each_kind():
     data, held = examples(60, 9), examples(50, 10)
     wrong = Dataset(data.features, (data.labels + 1) % 3)
     wrong_held = Dataset(held.features, (held.labels + 1) % 3)
-    bench = bench_for(FineTune(LocalTraining(epochs=40, lr=0.5)))
-    vector = trained_on(bench, data)
-    score = score_client(bench, 3, wrong, wrong_held, vector, {})
+    ctx = bench_for(FineTune(LocalTraining(epochs=40, lr=0.5)))
+    vector = trained_on(ctx, data)
+    score = score_client(ctx, 3, wrong, wrong_held, vector, {})
     assert (score.client, score.examples, score.trained) == (3, 50, True)
     assert score.shared < 0.2
     assert score.personal > 0.9
-    bench = bench_for(Ditto(TRAINING, 0.1))
-    own = trained_on(bench, wrong)
-    score = score_client(bench, 3, wrong, wrong_held, vector, {"personal.model": own})
+    ctx = bench_for(Ditto(TRAINING, 0.1))
+    own = trained_on(ctx, wrong)
+    score = score_client(ctx, 3, wrong, wrong_held, vector, {"personal.model": own})
     assert score.shared < 0.2
     assert score.personal > 0.9
-    score = score_client(bench, 3, wrong, wrong_held, vector, {})
+    score = score_client(ctx, 3, wrong, wrong_held, vector, {})
     assert not score.trained
     assert score.personal == score.shared
-    bench = bench_for(FedRep(LocalTraining(epochs=40, lr=0.5), HEAD))
-    body = bench.layout.flatten(bench.model).astype(np.float32)
-    score = score_client(bench, 3, wrong, wrong_held, body, {})
+    ctx = bench_for(FedRep(LocalTraining(epochs=40, lr=0.5), HEAD))
+    body = ctx.layout.flatten(ctx.model).astype(np.float32)
+    score = score_client(ctx, 3, wrong, wrong_held, body, {})
     assert score.shared is None
     assert score.personal > 0.9
 
 
-def trained_on(bench, data):
-    start = bench.layout.flatten(bench.model)
+def trained_on(ctx, data):
+    start = ctx.layout.flatten(ctx.model)
     training = LocalTraining(epochs=40, lr=0.5)
     common = {"round_index": 0, "num_rounds": 1, "seed": 0}
-    moved = local_update(TrainingJob(bench.model, bench.layout, start, data, training, **common))
+    moved = local_update(TrainingJob(ctx.model, ctx.layout, start, data, training, **common))
     return (start + moved).astype(np.float32)
 
 
@@ -366,29 +366,29 @@ def test_examples_held_out_are_never_trained_on(monkeypatch):
 @pytest.mark.parametrize("kind", ["finetune", "ditto", "fedrep"])
 def test_a_client_lent_to_another_process_is_trained_on_its_own_part_or_not_at_all(kind):
     personal = {"finetune": FineTune(TRAINING), "ditto": Ditto(TRAINING)}.get(kind)
-    bench = bench_for(personal or FedRep(TRAINING, HEAD))
+    ctx = bench_for(personal or FedRep(TRAINING, HEAD))
     population = Population({5: examples(30, 9)}, Faults())
-    sums = bench.resolution.plan.secure_sum
-    material = sums.provision(bench.resolution.spec(20, b""), {}).clients
-    population.equip(bench.resolution, bench.model, bench.layout, material, 0)
-    lent = population.train(5, examples(30, 9), encode(start_of(bench)))
+    sums = ctx.resolution.plan.secure_sum
+    material = sums.provision(ctx.resolution.spec(20, b""), {}).clients
+    population.equip(ctx.resolution, ctx.model, ctx.layout, material, 0)
+    lent = population.train(5, examples(30, 9), encode(start_of(ctx)))
     if kind == "fedrep":
         assert lent is None
         return
-    own, _ = divided(bench, 5, examples(30, 9))
+    own, _ = divided(ctx, 5, examples(30, 9))
     assert len(own) == 24
-    encoded = bench.resolution.plan.encoding.encode(lent) * len(own)
-    sent = prepare_personal(bench, 5, own, start_of(bench), {}).encoded
+    encoded = ctx.resolution.plan.encoding.encode(lent) * len(own)
+    sent = prepare_personal(ctx, 5, own, start_of(ctx), {}).encoded
     assert (sent == np.append(encoded, len(own))).all()
 
 
 def test_a_client_whose_scoring_fails_is_left_out(monkeypatch):
     from fedavg.client import client as client_module
 
-    def failing(bench, client_id, *others):
+    def failing(ctx, client_id, *others):
         if client_id == 3:
             raise ZeroDivisionError
-        return score_client(bench, client_id, *others)
+        return score_client(ctx, client_id, *others)
 
     monkeypatch.setattr(client_module, "score_client", failing)
     run = Federation(MLP, skewed(6), plan(SUMS["insecure-plain"], personalization=Ditto(TRAINING)))

@@ -219,7 +219,7 @@ def test_one_bit_stalls_alone_and_goes_on_with_feedback(compression):
         (PRIVATE | {"stages": (ErrorFeedback(),)}, "clipping cuts off"),
         (PRIVATE | {"encoding": Quantised(0.5, 8)}, "FixedPoint"),
         ({"encoding": FixedPoint(0.5, 9)}, "Quantised"),
-        ({"download": "int2"}, "int2"),
+        ({"broadcast": "int2"}, "int2"),
         ({"stages": (Scaffold(), RandomK(0.5))}, "Scaffold does not go with RandomK"),
         ({"stages": (Scaffold(), ErrorFeedback())}, "Scaffold does not go with ErrorFeedback"),
     ],
@@ -243,7 +243,7 @@ def test_plans_differ_by_each_of_these():
     others = [
         replace(plain, stages=(RandomK(0.5),)),
         replace(plain, stages=(ErrorFeedback(),)),
-        replace(plain, download="int8"),
+        replace(plain, broadcast="int8"),
         replace(plain, encoding=Quantised(1.0, 4)),
     ]
     sizes = {"num_clients": 20, "vector_length": 40, "num_rounds": 5, "largest_client": 8}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fedavg.algorithms.chain import ClientChain
 from fedavg.algorithms.scaffold import Scaffold, Variates
 from fedavg.algorithms.state import FolderStore
-from fedavg.client.update import Prepared, Workbench, prepare, prepare_nothing
+from fedavg.client.update import ClientContext, Prepared, prepare, prepare_nothing
 from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import LocalProtocolError, NonFiniteError, PlanError
@@ -80,8 +80,8 @@ def _reference(start, population, rounds, training, cohorts, server_lr=1.0):
 
 def _stores(run):
     """The clients' own variates, as kept in this process."""
-    bench = next(iter(run._population._clients.values()))._bench
-    return bench.store
+    ctx = next(iter(run._population._clients.values()))._ctx
+    return ctx.store
 
 
 class Watched(Federation):
@@ -282,7 +282,7 @@ def test_whatever_a_client_holds_it_stays_within_the_sensitivity(training, size,
     from fedavg.models.layout import Layout
 
     layout = Layout.of(model)
-    bench = Workbench(resolution, model, layout, InsecurePlain().client_side(b""), 0)
+    ctx = ClientContext(resolution, model, layout, InsecurePlain().client_side(b""), 0)
     control = (rng.standard_normal(LENGTH) * other).astype("<f4")
     start = RoundStart(0, np.zeros(LENGTH, "<f4").tobytes(), extras={"scaffold": control.tobytes()})
     state = {"scaffold.control": rng.standard_normal(LENGTH) * other}
@@ -290,10 +290,10 @@ def test_whatever_a_client_holds_it_stays_within_the_sensitivity(training, size,
         drawn = rng.standard_normal(LENGTH) * size
         patch.setattr(module, "local_update", lambda *_, **__: drawn)
         try:
-            prepared = prepare(bench, 3, examples(5, 0), start, state)
+            prepared = prepare(ctx, 3, examples(5, 0), start, state)
         except NonFiniteError as error:
             assert not math.isfinite(size)
-            prepared = prepare_nothing(bench, 3, examples(5, 0), start, state, error)
+            prepared = prepare_nothing(ctx, 3, examples(5, 0), start, state, error)
     assert isinstance(prepared, Prepared)
     norm = np.linalg.norm(prepared.encoded.astype(float))
     assert norm <= resolution.sensitivity.l2 * (1 + 1e-9)

@@ -39,7 +39,7 @@ from fedavg.audits.clients import InTheClear
 from fedavg.audits.run import audit_configured
 from fedavg.cli.app import app
 from fedavg.client.client import Client
-from fedavg.plan.resolution import Resolution, resolve
+from fedavg.plan.resolution import ResolvedPlan, resolve
 from tests.e2e import small
 
 MODEL = ModelSpec("softmax", (12,), 100)  # 1,300 parameters, trained on small's three classes
@@ -138,8 +138,10 @@ def test_epsilon_of_the_added_noise_is_less_than_claimed_for_shares():
 
 
 def test_noise_for_a_mean_instead_of_a_sum_is_caught(monkeypatch):
-    right = Resolution.server_stddev
-    monkeypatch.setattr(Resolution, "server_stddev", lambda self, *sizes: right(self, *sizes) / 150)
+    right = ResolvedPlan.server_stddev
+    monkeypatch.setattr(
+        ResolvedPlan, "server_stddev", lambda self, *sizes: right(self, *sizes) / 150
+    )
     found = _audit(CentralGaussian(5.6), canaries=600)
     assert found.noise.too_weak
     assert found.epsilon_low > found.epsilon_claimed

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fedavg.algorithms.scaffold import Scaffold
-from fedavg.client.update import Workbench, prepare, prepare_nothing
+from fedavg.client.update import ClientContext, prepare, prepare_nothing
 from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import DataError, LocalProtocolError
@@ -129,7 +129,7 @@ def test_the_zeros_are_zeros_and_only_under_dp():
     start = RoundStart(0, np.zeros(LENGTH, "<f4").tobytes())
     sizes = {"num_clients": 20, "vector_length": LENGTH, "num_rounds": 2, "largest_client": 8}
     private, exact = (
-        Workbench(
+        ClientContext(
             resolve(plan(InsecurePlain(), **changes), **sizes),
             model,
             layout,
@@ -143,7 +143,7 @@ def test_the_zeros_are_zeros_and_only_under_dp():
         prepare(private, *given)
     prepared = prepare_nothing(private, *given, caught.value)
     assert not prepared.encoded.any()
-    assert "a user's own bug" in prepared.complaint
+    assert "a user's own bug" in prepared.training_error
     with pytest.raises(DataError, match="a user's own bug"):
         prepare_nothing(exact, *given, caught.value)
     with pytest.raises(LocalProtocolError, match="the server's"):
@@ -166,11 +166,11 @@ def test_zeros_keep_the_control_variates_in_step():
     )
     model = Touchy(boom)
     side = InsecurePlain().client_side(b"")
-    bench = Workbench(resolution, model, Layout.of(model), side, 0)
+    ctx = ClientContext(resolution, model, Layout.of(model), side, 0)
     control = np.full(LENGTH, 0.25, "<f4")
     start = RoundStart(0, np.zeros(LENGTH, "<f4").tobytes(), extras={"scaffold": control.tobytes()})
     state = {"scaffold.control": np.ones(LENGTH)}
-    prepared = prepare_nothing(bench, SICK, population()[SICK], start, state, ValueError("no"))
+    prepared = prepare_nothing(ctx, SICK, population()[SICK], start, state, ValueError("no"))
     assert not prepared.encoded.any()
     np.testing.assert_array_equal(prepared.state["scaffold.control"], 0.75)
 

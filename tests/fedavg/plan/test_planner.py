@@ -14,7 +14,7 @@ from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
 from fedavg.plan.plan import Budget, Plan
-from fedavg.plan.planner import MECHANISMS, Setting, answer, noise_for, tradeoff
+from fedavg.plan.planner import MECHANISMS, Scenario, answer, noise_for, tradeoff
 from fedavg.plan.resolution import resolve
 from fedavg.privacy.noise import DistributedGaussian
 from fedavg.privacy.sampling import PoissonCohort
@@ -27,14 +27,14 @@ ONCE = {"sampling": "none", "rate": 1.0, "rounds": 1}
 
 
 def test_a_central_release_costs_what_the_accountant_says():
-    setting = Setting(rate=0.15, rounds=40, mechanism="central-gaussian")
+    setting = Scenario(rate=0.15, rounds=40, mechanism="central-gaussian")
     run = Accountant().compose(GaussianEvent(1.3, PoissonSampling(0.15)), 40)
     assert answer(setting, 1.3).release.high == pytest.approx(run.epsilon(1e-5).high, rel=1e-4)
     assert answer(setting, 1.3).server is None
 
 
 def test_distributed_gaussian_noise_costs_what_one_gaussian_costs():
-    found = answer(Setting(**ONCE), 1.0)
+    found = answer(Scenario(**ONCE), 1.0)
     assert found.release.high == pytest.approx(gaussian_epsilon(1.0, 1e-5), rel=1e-4)
 
 
@@ -44,7 +44,7 @@ def test_distributed_gaussian_noise_costs_what_one_gaussian_costs():
 )
 @pytest.mark.parametrize("sums", [SecAgg(), SecAgg(0.05, 0.0), InsecurePlain()])
 def test_the_answer_is_that_of_the_plan_that_would_run(clients, rate, rounds, noise, sums):
-    found = answer(Setting(rate, rounds, 1e-5, clients, secure_sum=sums), noise)
+    found = answer(Scenario(rate, rounds, 1e-5, clients, secure_sum=sums), noise)
     plan = Plan(
         cohort=PoissonCohort(rate),
         encoding=FixedPoint(0.5, 13),
@@ -66,25 +66,25 @@ def test_the_answer_is_that_of_the_plan_that_would_run(clients, rate, rounds, no
 
 def test_what_no_run_could_do_has_no_budget():
     with pytest.raises(PlanError, match="too few"):
-        answer(Setting(rate=0.01, clients=200), 1.0)
+        answer(Scenario(rate=0.01, clients=200), 1.0)
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_noise_from_epsilon_is_the_least_that_fits(mechanism):
-    setting = Setting(**{**ONCE, "rounds": 5, "mechanism": mechanism})
+    setting = Scenario(**{**ONCE, "rounds": 5, "mechanism": mechanism})
     noise = noise_for(setting, 3.0)
     assert answer(setting, noise, server=False).release.high <= 3.0
     assert answer(setting, noise / 1.003, server=False).release.high > 3.0
 
 
 def test_fixed_cohorts_are_not_counted_as_poisson_ones():
-    fixed = answer(Setting(sampling="fixed", mechanism="central-gaussian"), 3.0, server=False)
-    poisson = answer(Setting(mechanism="central-gaussian"), 3.0, server=False)
+    fixed = answer(Scenario(sampling="fixed", mechanism="central-gaussian"), 3.0, server=False)
+    poisson = answer(Scenario(mechanism="central-gaussian"), 3.0, server=False)
     assert fixed.release.high > 1.5 * poisson.release.high
 
 
 def test_curves_fall_with_noise_and_rise_with_rounds():
-    setting = Setting(**{**ONCE, "rounds": 7})
+    setting = Scenario(**{**ONCE, "rounds": 7})
     by_noise, by_round = tradeoff(setting, 2.0, points=5)
     assert [round(a.noise_multiplier, 3) for a in by_noise] == [0.667, 1.155, 2.0, 3.464, 6.0]
     epsilons = [a.release.high for a in by_noise]
@@ -108,17 +108,17 @@ def test_curves_fall_with_noise_and_rise_with_rounds():
 )
 def test_settings_that_mean_nothing_are_refused(change, message):
     with pytest.raises(PlanError, match=message):
-        Setting(**change)
+        Scenario(**change)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_epsilon_out_of_range_is_refused(epsilon):
     with pytest.raises(PlanError, match="epsilon must be"):
-        noise_for(Setting(), epsilon)
+        noise_for(Scenario(), epsilon)
 
 
 def test_the_page_holds_the_curves_and_loads_nothing(tmp_path):
-    setting = Setting(**{**ONCE, "rounds": 3})
+    setting = Scenario(**{**ONCE, "rounds": 3})
     found = answer(setting, 2.0)
     path = tmp_path / "budget.html"
     write_budget_page(path, found, *tradeoff(setting, 2.0, points=3))

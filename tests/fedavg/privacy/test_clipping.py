@@ -11,7 +11,7 @@ import pytest
 import fedavg.client.update
 from dp import update_noise_multiplier
 from fedavg.client.client import Client
-from fedavg.client.update import Workbench, encode_update, encoding_for
+from fedavg.client.update import ClientContext, encode_update, encoding_for
 from fedavg.config.build import build_plan, load_config
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import ConfigError, LocalProtocolError, PlanError
@@ -130,8 +130,8 @@ def client_of(resolution) -> Client:
     sums = resolution.plan.secure_sum
     material = sums.provision(resolution.spec(CLIENTS, b""), {}).clients
     model = MODEL.build()
-    bench = Workbench(resolution, model, Layout.of(model), sums.client_side(material), 0)
-    return Client(0, examples(5, 3), Identity.generate(), bench)
+    ctx = ClientContext(resolution, model, Layout.of(model), sums.client_side(material), 0)
+    return Client(0, examples(5, 3), Identity.generate(), ctx)
 
 
 @pytest.mark.parametrize("clip", [None, 0.0, -1.0, math.nan, math.inf, 1e-200, 1e200])

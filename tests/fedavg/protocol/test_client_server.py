@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedavg.client.client import Client
-from fedavg.client.update import Workbench
+from fedavg.client.update import ClientContext
 from fedavg.errors import LocalProtocolError, RoundAbortedError, WireFormatError
 from fedavg.models.layout import Layout
 from fedavg.plan.resolution import resolve
@@ -45,8 +45,8 @@ def client_of(name, resolution, client_id=0):
     provision = SUMS[name].provision(spec, directory)
     model = MODEL.build()
     side = SUMS[name].client_side(provision.clients)
-    bench = Workbench(resolution, model, Layout.of(model), side, 0)
-    return Client(client_id, examples(5, 3), identities[client_id], bench), provision
+    ctx = ClientContext(resolution, model, Layout.of(model), side, 0)
+    return Client(client_id, examples(5, 3), identities[client_id], ctx), provision
 
 
 @pytest.fixture

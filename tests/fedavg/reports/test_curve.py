@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from dp import Accountant, GaussianEvent, gaussian_delta
 from fedavg.cli.app import app
 from fedavg.errors import ReportError
-from fedavg.plan.planner import Setting, answer, curve, tradeoff
+from fedavg.plan.planner import Scenario, answer, curve, tradeoff
 from fedavg.reports.budget import write_budget_page
 from fedavg.reports.curve import LEVELS, curve_figure, tradeoff_figure, write_curve
 from tests.fedavg.support.pages import Page
 
-SETTING = Setting(sampling="none", rate=1.0, rounds=3, clients=1000)
+SETTING = Scenario(sampling="none", rate=1.0, rounds=3, clients=1000)
 
 
 @pytest.fixture(scope="module")

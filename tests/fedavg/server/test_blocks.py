@@ -8,7 +8,7 @@ import torch
 from scipy.stats import chi2
 from torch.nn import functional
 
-from fedavg.algorithms.blocks.deal import dealt
+from fedavg.algorithms.blocks.deal import assigned_block
 from fedavg.algorithms.blocks.layers import LayerBlocks
 from fedavg.algorithms.blocks.rolling import RollingBlocks
 from fedavg.client.blocks import part_to_train
@@ -105,7 +105,7 @@ def test_worker_processes_give_the_same_model():
 @pytest.mark.parametrize("cut", ["layers", "rolling"])
 def test_blocks_go_with_few_bits_both_ways(cut):
     """A scale for each channel of the network that is sent; rounding and rotation within a block."""
-    changes = {"encoding": Quantised(0.5, 8, rotate=True), "download": "int8"}
+    changes = {"encoding": Quantised(0.5, 8, rotate=True), "broadcast": "int8"}
     plain, results = trained(CUTS[cut], changes=changes)
     masked, _ = trained(CUTS[cut], "secagg", changes=changes)
     assert np.array_equal(masked.released, plain.released)
@@ -154,7 +154,7 @@ def test_overlapping_windows_are_averaged_by_the_examples_of_all_who_trained_a_p
     begun = LAYOUT.flatten(model)
     total, weight = np.zeros_like(begun), np.zeros_like(begun)
     for client, data in population.items():
-        block = dealt(blocks, client, 0, N)
+        block = assigned_block(blocks, client, 0, N)
         places = blocks.coordinates(block, 0)
         with part_to_train(resolution.of_block(block), model, LAYOUT, begun[places]) as part:
             update = part.in_model(
@@ -182,7 +182,7 @@ def falls_silent(monkeypatch, cut, block, index):
     """Let all clients of one block fall silent in one round."""
 
     def silent_from(_self, *, client_id, round_index, attempt=0):
-        gone = round_index == index and dealt(cut, client_id, round_index, N) == block
+        gone = round_index == index and assigned_block(cut, client_id, round_index, N) == block
         return 0 if gone else None
 
     monkeypatch.setattr(Faults, "silent_from", silent_from)

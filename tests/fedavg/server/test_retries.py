@@ -28,7 +28,7 @@ from fedavg.protocol.messages import (
     encode,
 )
 from fedavg.server import retries
-from fedavg.server.retries import take_sum
+from fedavg.server.retries import sum_round
 from fedavg.server.round import RoundServer
 from fedavg.simulation.faults import Faults
 from fedavg.sums.masked import SecAgg
@@ -97,14 +97,14 @@ class Watched(Federation):
         def noting(model, resolution, side, transport, traffic, start, asked, transcript):
             before = set(traffic.contributed)
             try:
-                return take_sum(
+                return sum_round(
                     model, resolution, side, transport, traffic, start, asked, transcript
                 )
             finally:
                 self.uploads.append((set(asked), traffic.contributed - before))
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(federation_module, "take_sum", noting)
+            patch.setattr(federation_module, "sum_round", noting)
             return super()._round(*args)
 
 
@@ -301,10 +301,10 @@ def upload_lost_in_round_1(client, index, attempt):
 
 
 def variates_of(run):
-    bench = next(iter(run._population._clients.values()))._bench
-    point = bench.store.load(0, 10**6)
+    ctx = next(iter(run._population._clients.values()))._ctx
+    point = ctx.store.load(0, 10**6)
     assert point
-    return np.mean([bench.store.load(i, 10**6)["scaffold.control"] for i in range(20)], axis=0)
+    return np.mean([ctx.store.load(i, 10**6)["scaffold.control"] for i in range(20)], axis=0)
 
 
 class Held(Federation):

@@ -1,4 +1,4 @@
-"""Worker processes: boards that fill up, exchanges that break off, other ways to start, and being killed."""
+"""Worker processes: buffers that fill up, exchanges that break off, other ways to start, and being killed."""
 
 from __future__ import annotations
 
@@ -28,18 +28,25 @@ from fedavg.server.round import RoundServer
 from fedavg.simulation import pool as workers
 from fedavg.simulation import worker as worker_process
 from fedavg.simulation.faults import Faults
-from fedavg.simulation.messages import Answers, Exchange, Holding, Taken, decode_reply, encode
+from fedavg.simulation.messages import (
+    Acknowledged,
+    Answers,
+    ClientData,
+    Exchange,
+    decode_reply,
+    encode,
+)
 from fedavg.simulation.pool import WorkerPool
 from fedavg.simulation.population import InProcess, Population
-from fedavg.simulation.shared_memory import Board, Boards
+from fedavg.simulation.shared_memory import SharedBuffer, SharedBuffers
 from fedavg.training.threads import one_thread
 from tests.e2e.small import SUMS, clients, plan
 
 if TYPE_CHECKING:
-    from fedavg.plan.resolution import Resolution
+    from fedavg.plan.resolution import ResolvedPlan
     from fedavg.privacy.sampling import Cohort
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="boards need open files handed on")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="buffers need open files handed on")
 
 
 _MODEL = ModelSpec("2nn", (12,), 3)  # long enough to lie on a board
@@ -58,8 +65,8 @@ def test_a_full_board_waits_for_its_reader(monkeypatch: pytest.MonkeyPatch) -> N
     """Mutant: a board that is wiped without waiting gives some clients another's bytes."""
     monkeypatch.setattr(worker_process, "_BOARD", 16_000)
     near, far = multiprocessing.Pipe()
-    board = Board.create()
-    worker = worker_process._Worker(far, Boards([board], 0))
+    board = SharedBuffer.create()
+    worker = worker_process._Worker(far, SharedBuffers([board], 0))
     worker._population = _Echo()
     thread = threading.Thread(target=worker.serve)
     thread.start()
@@ -74,7 +81,7 @@ def test_a_full_board_waits_for_its_reader(monkeypatch: pytest.MonkeyPatch) -> N
         for client, (long, short), failure in reply.deliveries:
             seen[client] = board.get(long)
             assert (short, failure) == (b"short", None)
-        near.send_bytes(encode(Taken()))
+        near.send_bytes(encode(Acknowledged()))
         batches, last = batches + 1, reply.last
     near.close()
     thread.join()
@@ -84,7 +91,7 @@ def test_a_full_board_waits_for_its_reader(monkeypatch: pytest.MonkeyPatch) -> N
     board.close()
 
 
-def _resolution(cohort: Cohort) -> Resolution:
+def _resolution(cohort: Cohort) -> ResolvedPlan:
     chosen = plan(SUMS["insecure-plain"], cohort=cohort)
     return resolve(chosen, num_clients=6, vector_length=_LENGTH, num_rounds=3, largest_client=8)
 
@@ -129,7 +136,7 @@ def test_an_exchange_that_breaks_off_leaves_nothing_to_the_next() -> None:
         pool.close()
 
 
-def test_spawned_workers_without_boards_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spawned_workers_without_buffers_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on systems that cannot fork or hand files on."""
     monkeypatch.setattr(workers, "FORKS", False)
     monkeypatch.setattr(workers, "_SHARES", False)
@@ -182,7 +189,10 @@ def _runs(pid: int) -> bool:
 
 
 def _sum_over(
-    transport: WorkerPool | InProcess, resolution: Resolution, index: int, spec: ModelSpec = _MODEL
+    transport: WorkerPool | InProcess,
+    resolution: ResolvedPlan,
+    index: int,
+    spec: ModelSpec = _MODEL,
 ) -> list[int]:
     """One round among clients that all live in the first process."""
     side = resolution.plan.secure_sum.server_side(b"")
@@ -197,14 +207,14 @@ def _sum_over(
 def test_idle_workers_train_clients_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the bit what each client's own process gives; mutant: another client's update."""
     lent: list[int] = []
-    even_out = WorkerPool._even_out
+    balance = WorkerPool._balance
 
     def spy(self: WorkerPool, portions: list[list[object]]) -> list[object]:
-        loans = even_out(self, portions)
+        loans = balance(self, portions)
         lent.extend(loan.sent[0] for loan in loans)
         return loans
 
-    monkeypatch.setattr(WorkerPool, "_even_out", spy)
+    monkeypatch.setattr(WorkerPool, "_balance", spy)
     resolution = _resolution(FixedCohort(3))
     model = _MODEL.build()
     alone = InProcess(Population(clients(6), Faults()), model, Layout.of(model))
@@ -275,13 +285,13 @@ def test_what_is_forked_has_one_thread_for_its_products_and_the_caller_keeps_its
 )
 def test_labels_of_every_kind_and_weights_reach_the_workers(data):
     """What a worker rebuilds from a holding is the data set that was deposited."""
-    boards = Boards([], 0)
+    buffers = SharedBuffers([], 0)
     pool = object.__new__(WorkerPool)
-    pool._boards = boards
+    pool._buffers = buffers
     (holding,) = pool._deposit({4: data})
-    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(holding), type=Holding)
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(holding), type=ClientData)
     worker = object.__new__(worker_process._Worker)
-    worker._boards = boards
+    worker._buffers = buffers
     rebuilt = worker._dataset(sent)
     assert rebuilt.kind == data.kind
     np.testing.assert_array_equal(rebuilt.features, data.features)

@@ -70,7 +70,7 @@ def test_a_stranger_is_not_asked():
         PRIVATE | {"noise": DistributedDiscreteGaussian(1.3), "server_optimizer": FedAdam()},
         PRIVATE | {"noise": CentralGaussian(1.3), "server_optimizer": Averaged(tail=0.2)},
         {"encoding": Quantised(0.5, 1, rotate=True), "stages": (RandomK(0.1, 3),)},
-        {"stages": (ErrorFeedback(),), "download": "int4"},
+        {"stages": (ErrorFeedback(),), "broadcast": "int4"},
         {"server_optimizer": FedMomentum(0.5, 0.8), "weighting": "equal"},
     ],
 )

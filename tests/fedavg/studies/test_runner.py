@@ -148,7 +148,7 @@ def test_calibration_happens_in_the_check_and_only_there(tmp_path, swept, monkey
 
 def test_two_sweeps_in_one_directory_refuse_each_other(tmp_path, swept):
     path = study_in(tmp_path)
-    with StudyDirectory(tmp_path / "out").held(), pytest.raises(ConfigError, match="another"):
+    with StudyDirectory(tmp_path / "out").locked(), pytest.raises(ConfigError, match="another"):
         swept(path)
     assert not list((tmp_path / "out" / "cells").iterdir())
 

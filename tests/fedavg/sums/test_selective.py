@@ -75,7 +75,7 @@ def test_any_tolerated_drop_outs_leave_the_same_bits(
     spec = spec_for(vectors, **({"ring_bits": ring_bits} if ring_bits else {"max_abs": 2**20}))
     result = secure_sum(backend, vectors, spec, silent_from=dict.fromkeys(silent, 0))
     assert np.array_equal(
-        result.total, spec.settle(sum(v for i, v in vectors.items() if i not in silent))
+        result.total, spec.reduce(sum(v for i, v in vectors.items() if i not in silent))
     )
     assert set(result.survivors) == set(ids) - set(silent)
 

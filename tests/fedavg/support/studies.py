@@ -49,9 +49,9 @@ class OneProcess:
 
     def _run(self, request):
         if request.config.seed in self._broken:
-            from fedavg.studies.workers import Answer
+            from fedavg.studies.workers import CellAnswer
 
-            return Answer(id=request.id, outcome="failed", reason="OSError: planted")
+            return CellAnswer(id=request.id, outcome="failed", reason="OSError: planted")
         return _answer(request)
 
     def close(self):

@@ -237,11 +237,11 @@ def test_only_so_many_updates_wait_for_their_turn(monkeypatch: pytest.MonkeyPatc
         largest_client=8,
     )
     side = SUMS["insecure-plain"].client_side(b"")
-    bench = steps.Workbench(resolution, model, layout, side, 0)
+    ctx = steps.ClientContext(resolution, model, layout, side, 0)
     start = RoundStart(0, np.zeros(layout.size, "<f4").tobytes())
-    whole = steps.train_together(bench, everyone, start)
+    whole = steps.train_together(ctx, everyone, start)
     assert set(whole) == set(range(6))
     monkeypatch.setattr(steps, "_AT_ONCE", 2 * layout.size)
-    part = steps.train_together(bench, everyone, start)
+    part = steps.train_together(ctx, everyone, start)
     assert set(part) == {0, 1}
     assert all((part[client] == whole[client]).all() for client in part)
