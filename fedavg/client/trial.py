@@ -144,6 +144,11 @@ def _one_step(trial: Trial, client: int, data: Dataset) -> None:
             f"one step with the learning rate {plan.local_training.lr:g} gives NaN or infinity: lower "
             f"it{_magnitudes(data)}"
         )
+    if plan.local_training.loop is not None and not update.any():
+        raise PlanError(
+            f"the client loop changed no parameter in a trial with {len(batch)} examples: it has to train "
+            "the module that it is given, in place"
+        )
     facts = replace(resolution.facts(0), examples=len(data))
     chain = ClientChain(plan.stages, facts, start.extras, {})
     contribution(resolution, encoding_for(resolution, start.clip), chain, update, len(data))

@@ -195,13 +195,19 @@ def _gradients(
     first: bool,
 ) -> list[torch.Tensor | None]:
     """The gradient of a batch's loss times `scale`; sparse gradients become dense, as updates are."""
-    with blamed(batch):
+    step = job.training.step
+    with blamed(batch if step is None else "the training step"):
         with job.compute.autocast():
-            if job.training.step is None:
+            if step is None:
                 outputs = outputs_of(job.model, batch, job.dataset.labels if first else None)
                 loss = batch.mean(batch.loss.each(outputs, batch.labels))
             else:
-                loss = job.training.step(job.model, batch)
+                loss = step(job.model, batch)
+        if not isinstance(loss, torch.Tensor):
+            raise PlanError(
+                "a training step must return a tensor, the one number to minimise, not a "
+                f"{type(loss).__name__}"
+            )
         if loss.numel() != 1:
             raise PlanError(
                 f"a training step must return one number to minimise, not shape {list(loss.shape)}"

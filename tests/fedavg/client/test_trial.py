@@ -274,3 +274,16 @@ def test_large_numbers_are_named_where_an_update_is_too_large(lr):
         run.resolve(1)
     assert "scale them" not in str(caught.value)
     assert "learning rate" in str(caught.value)
+
+
+def idle_loop(model, examples, context):
+    """Trains a copy, and so nothing."""
+
+
+def test_a_loop_that_trains_nothing_is_refused():
+    training = LocalTraining(loop=idle_loop)
+    run = Federation(
+        nn.Linear(12, 3), clients(6), plan(SUMS["insecure-plain"], local_training=training)
+    )
+    with pytest.raises(PlanError, match="changed no parameter in a trial with 3 examples"):
+        run.resolve(1)

@@ -361,6 +361,14 @@ def vector_step(model, batch):
     return batch.loss.each(model(batch.features), batch.labels)
 
 
+def number_step(model, batch):
+    return 1.5
+
+
+def failing_step(model, batch):
+    raise KeyError("no such key")
+
+
 def own_loop(model, examples, context):
     """Two steps of torch's own Adam, on halves of the examples."""
     optimizer = torch.optim.SGD(model.parameters(), lr=context.lr, momentum=0.5)
@@ -405,6 +413,10 @@ def _fields(training):
 def test_a_step_returns_one_number():
     with pytest.raises(PlanError, match=r"one number to minimise, not shape \[12\]"):
         train_by_autograd(_job(nn.Linear(6, 3), LocalTraining(step=vector_step)))
+    with pytest.raises(PlanError, match="return a tensor, the one number to minimise, not a float"):
+        train_by_autograd(_job(nn.Linear(6, 3), LocalTraining(step=number_step)))
+    with pytest.raises(DataError, match="the training step raised KeyError: 'no such key'"):
+        train_by_autograd(_job(nn.Linear(6, 3), LocalTraining(step=failing_step)))
 
 
 def test_a_loop_of_ones_own_is_measured_by_us():
