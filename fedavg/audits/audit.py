@@ -1,8 +1,9 @@
-"""Audit of a plan on the federation's own mechanism: canary clients join its rounds, an attack seeks them.
+"""Audit of a plan on the federation's own mechanism: canaries join its rounds, and an attack seeks them.
 
-For simulations.  Every canary tosses a fair coin.  Those that come out in enrol as clients and send one
-random direction, ten clip norms long, through the client's own clipping, encoding, noise and sum.  The
-attack sees every release and, as differential privacy grants it, all that the other clients sent.
+Audits are for simulations.  A fair coin decides for every canary whether it is included.  Included canaries
+enrol as clients and send one random direction, ten clip norms long, through the client's own clipping,
+encoding, noise and sum.  The attack sees every release and, as differential privacy assumes, everything that
+the other clients sent.
 """
 
 from __future__ import annotations
@@ -52,27 +53,29 @@ __all__ = ["FEWEST_CANARIES", "PlanAudit", "audit_plan"]
 
 _FALSE_ALARM = 1e-6
 FEWEST_CANARIES = 40
-"""With fewer coins no number of right guesses says anything."""
+"""With fewer canaries, no number of correct guesses is evidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanAudit:
-    """What canaries showed of a plan, beside what it claims.
+    """The evidence of canaries about a plan, beside the plan's claim.
 
     Args:
         epsilon_low: lower bound on the release's ε, wrong with probability at most 1 − confidence.
-        confidence: of both lower bounds.
-        epsilon_low_family: a lower bound for whoever grants that the mechanism is the plan's own at some
-            strength of noise: less is refuted.  It says nothing of other mechanisms.
-        epsilon_estimate: what a Gaussian fitted to the canaries that joined suggests; no bound.
-        epsilon_claimed: what the accountant states for these rounds.
-        epsilon_added: what it would state for the noise of a round that nobody leaves and nobody
-            betrays: a distributed noise claims less than it adds.
-        delta: at which each ε is stated.
-        canaries, included, guesses, correct: coins tossed, come out in, guessed, guessed right.
-        claim_p_value: probability of so many right guesses, at most, if the claim holds.
-        rounds: rounds that gave a release.
-        noise: strength, freshness and shape of the noise in the releases, against what the plan adds.
+        confidence: confidence of both lower bounds.
+        epsilon_low_family: a lower bound under the assumption that the mechanism is the plan's own at some
+            strength of noise: smaller values are refuted.  It says nothing about other mechanisms.
+        epsilon_estimate: estimate from a Gaussian fitted to the included canaries; no bound.
+        epsilon_claimed: ε that the accountant states for these rounds.
+        epsilon_added: ε that the accountant would state for the noise of a round without drop-outs and
+            colluders, since a distributed noise claims less than it adds.
+        delta: δ at which each ε is stated.
+        canaries, included, guesses, correct: numbers of canaries, of included ones, of guesses, and of
+        correct
+            guesses.
+        claim_p_value: largest probability of this many correct guesses, if the claim holds.
+        rounds: number of rounds that gave a release.
+        noise: strength, independence and shape of the noise in the releases, against the plan's noise.
         longest: largest norm that any client sent ÷ the sensitivity that the noise is scaled to.
     """
 
@@ -99,7 +102,7 @@ class PlanAudit:
 
     @property
     def refutations(self) -> tuple[str, ...]:
-        """What the claim cannot explain; each check errs with probability 1e-6 at most."""
+        """Findings that the claim cannot explain; each check errs with probability 1e-6 at most."""
         found: list[str] = []
         if self.claim_p_value <= _FALSE_ALARM:
             found.append(
@@ -116,7 +119,7 @@ class PlanAudit:
 
     @property
     def verdict(self) -> str:
-        """For people, in a sentence or two."""
+        """The verdict, in one or two sentences."""
         if self.refutations:
             return "REFUTED: " + "; ".join(self.refutations) + "."
         return (
@@ -126,7 +129,7 @@ class PlanAudit:
         )
 
     def rows(self) -> tuple[tuple[str, str], ...]:
-        """Names and figures, for a table."""
+        """Names and figures for a table."""
         noise = self.noise.measured / self.noise.stddev
         return (
             ("epsilon claimed", f"{self.epsilon_claimed:.3f} (delta {self.delta:g})"),
@@ -147,7 +150,7 @@ class PlanAudit:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Every figure, with the verdict."""
+        """All figures, with the verdict."""
         figures = asdict(self) | {"ratio": self.ratio}
         return {name: _finite(figure) for name, figure in figures.items()} | {
             "refuted": bool(self.refutations),
@@ -174,28 +177,28 @@ def audit_plan(
     compute: Compute = CPU,
     on_round: Callable[[RoundResult], None] | None = None,
 ) -> PlanAudit:
-    """Run a plan with canaries among its clients, and judge its claim by what they show.
+    """Run a plan with canaries among its clients, and judge its claim by the result.
 
-    The training is a simulation of its own: its model is thrown away.
+    The audit trains in a simulation of its own, and discards the model.
 
     Args:
         model: as for `Federation`.
         clients: as for `Federation`; the canaries join them.
-        plan: with a noise.
-        num_rounds: rounds to run, and to claim for.
-        canaries: coins to toss, ≥ 40 and at most as many as the model has parameters; about half of
-            them join.  None takes 1,000, or half as many as there are parameters.
-        confidence: of the lower bound.
-        in_the_clear: add vectors without masks or encryption, which gives the same integers sooner;
-            the shares of noise stay those of the plan's own sum.
+        plan: a plan with a noise.
+        num_rounds: number of rounds to run, and to compute the claim for.
+        canaries: number of canaries, ≥ 40 and at most as many as the model has parameters; about half of
+            them are included.  None takes 1,000, or half the number of parameters.
+        confidence: confidence of the lower bounds.
+        in_the_clear: whether to add vectors without masks or encryption, which gives the same integers
+            faster; the shares of noise stay those of the plan's own sum.
         faults: simulated drop-outs.
         seed: public seed of the order of examples.
-        compute: device and precision of the clients' training, as the plan is run with.
-        on_round: told of every round.
+        compute: device and precision of the clients' training, the same as when the plan is run.
+        on_round: called with the result of every round.
 
     Raises:
-        PlanError: a plan without noise, too many or few canaries, or one that its client refused.
-        PlanError and the packages' own errors: a plan that does not add up with these clients.
+        PlanError: the plan has no noise, there are too many or too few canaries, or a canary's client refused
+            it; or the plan does not fit these clients. The packages' own errors are raised too.
     """
     if plan.noise is None:
         raise PlanError("without noise there is no epsilon to audit: choose a noise")
@@ -219,7 +222,7 @@ def audit_plan(
     first = max(members) + 1
     joined = {first + k: row for k, row in enumerate(directions[coins])}
     simulation = AuditedSimulation(joined)
-    # a canary never looks at its examples; with those of a client it is of a kind that can train
+    # A canary never reads its examples; with those of a client, it is of a kind that can train.
     example = next(iter(members.values()))
     federation = Federation(
         model,
@@ -242,7 +245,7 @@ def audit_plan(
 
 
 def _check_length(plan: Plan, parameters: int) -> None:
-    """Canaries are directions over all parameters: a stage that sends others would show a part or more."""
+    """Refuse stages that send other vectors than all parameters, since canaries are directions over these."""
     sent = sent_length(plan.stages, parameters, plan.local_training)
     if sent > parameters:
         raise PlanError(
@@ -258,10 +261,12 @@ def _check_length(plan: Plan, parameters: int) -> None:
 
 
 def _unlimited(plan: Plan, *, in_the_clear: bool) -> Plan:
-    """The plan without a limit that the canaries' number could trip, and with the sum to use."""
+    """The plan without a limit that the number of canaries could exceed, and with the sum to use."""
     sums = InTheClear(plan.secure_sum) if in_the_clear else plan.secure_sum
     personal = plan.personalization
-    if personal is not None and not personal.head:  # what is never sent is no part of an attack
+    if (
+        personal is not None and not personal.head
+    ):  # parts that are never sent are not part of an attack
         personal = None
     return replace(
         plan,
@@ -272,11 +277,11 @@ def _unlimited(plan: Plan, *, in_the_clear: bool) -> Plan:
 
 
 class _Attack:
-    """What an attacker sees of a federation, round by round, who knows what all but the canaries sent.
+    """An attacker's view of a federation, round by round; it knows what all clients but the canaries sent.
 
     Args:
-        federation: with the canaries among its clients.
-        simulation: of those clients.
+        federation: federation with the canaries among its clients.
+        simulation: simulation of those clients.
     """
 
     def __init__(self, federation: Federation, simulation: AuditedSimulation) -> None:
@@ -286,10 +291,10 @@ class _Attack:
         self.longest = 0.0
 
     def take(self, result: RoundResult) -> None:
-        """Add one release to what the attacker sees, in clip norms, and set its noise aside.
+        """Add one release to the attacker's view, in clip norms, and store its noise.
 
         Raises:
-            PlanError: a canary's own client refused its update, so that the audit would see nothing.
+            PlanError: a canary's own client refused its update, so the audit would see nothing.
         """
         population = self._simulation.population
         refused = sorted(set(result.failures) & population.canaries.keys())

@@ -1,4 +1,4 @@
-"""What a plan claims, in the forms that an audit tests: its privacy curve, and its kin at other noises."""
+"""A plan's claim in the forms that an audit tests: its privacy curve, and those at other noise."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["epsilon_added", "family_bound", "gaussian_like", "profile"]
 
-_PARTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5)  # of the claimed ε
+_PARTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5)  # multiples of the claimed ε
 _LEAST_MU, _LARGEST_MU = 0.05, 20.0
-_WIDEST = 32.0  # times the noise, or a part of it
+_WIDEST = 32.0  # largest factor by which the noise is varied, in both directions
 
 
 def profile(resolution: ResolvedPlan) -> ProfileCurve:
     """The claimed curve: certified upper δ at several ε, over all rounds.
 
     Raises:
-        PlanError: a plan without noise.
+        PlanError: the plan has no noise.
     """
     event = resolution.release_event()
     if event is None:
@@ -48,7 +48,7 @@ def _at_noise(resolution: ResolvedPlan, multiplier: float) -> ResolvedPlan:
 
 
 def epsilon_added(resolution: ResolvedPlan) -> float:
-    """ε for the noise as it is added: claims leave out what drop-outs and colluders could take away."""
+    """ε for the noise as it is added; the claim leaves out what drop-outs and colluders could remove."""
     claimed, added = resolution.noise_multiplier or 0.0, resolution.noise_multiplier_added or 0.0
     if added <= claimed:
         return resolution.epsilon_at_end()
@@ -56,7 +56,7 @@ def epsilon_added(resolution: ResolvedPlan) -> float:
 
 
 def gaussian_like(epsilon: float, delta: float) -> float:
-    """The μ of a Gaussian mechanism with this ε, within what canaries can tell; for planning only."""
+    """The μ of a Gaussian mechanism with this ε, limited to what canaries can measure; for planning only."""
     ends = [gaussian_epsilon(1 / mu, delta) for mu in (_LEAST_MU, _LARGEST_MU)]
     if not ends[0] < epsilon < ends[1]:
         return _LEAST_MU if epsilon <= ends[0] else _LARGEST_MU
@@ -70,24 +70,24 @@ def gaussian_like(epsilon: float, delta: float) -> float:
 def family_bound(
     resolution: ResolvedPlan, canaries: int, guesses: int, correct: int, tau: float
 ) -> float:
-    """Largest claimed ε, over noises of other strength in the same plan, that the guesses refute.
+    """The largest claimed ε, over other noise strengths in the same plan, that the guesses refute.
 
     Args:
-        resolution: the plan as audited.
-        canaries: coins tossed.
-        guesses: coins guessed.
-        correct: of them, rightly.
+        resolution: the audited plan.
+        canaries: number of canaries.
+        guesses: number of guesses.
+        correct: number of correct guesses.
         tau: probability of a wrong refutation.
 
     Returns:
-        To 1 % in the noise; 0 when not even 32 times the noise is refuted.
+        The ε, to 1 % in the noise; 0 if not even 32 times the noise is refuted.
     """
     base = resolution.noise_multiplier or 0.0
 
     def refuted(scale: float) -> bool:
         try:
             curve = profile(_at_noise(resolution, base * scale))
-        except (DpError, PlanError):  # so little noise that nothing is claimed: nothing to refute
+        except (DpError, PlanError):  # so little noise makes no claim that could be refuted
             return False
         return refutes(canaries, guesses, correct, curve, tau)
 

@@ -1,4 +1,4 @@
-"""Canary clients, and the population of an audit that looks into every client of its simulation."""
+"""Canary clients, and the population of an audit, which has access to every client of its simulation."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 __all__ = ["AuditedPopulation", "AuditedSimulation", "CanaryClient", "InTheClear"]
 
-_LENGTH = 10.0  # clip norms of a canary's update before it is clipped
+_LENGTH = 10.0  # length of a canary's update before clipping, in clip norms
 
 
 class CanaryClient(Client):
-    """A client whose every update is one direction, too long on purpose: clipping must do its work.
+    """A client whose every update is one direction, deliberately too long, so that clipping is tested.
 
     Args:
-        client_id: its id in the directory.
-        dataset: any; it is not looked at.
-        identity: its long-term signing key.
-        ctx: what it shares with others of its process.
+        client_id: id of the client in the directory.
+        dataset: any data set; it is not used.
+        identity: the client's long-term signing key.
+        ctx: objects that the clients of one process share.
         direction: float32[d], of norm 1.
     """
 
@@ -71,10 +71,10 @@ class AuditedPopulation(Population):
     """A population with canaries, whose clients all carry a probe.
 
     Args:
-        datasets: of all clients, canaries included.
+        datasets: data sets of all clients, canaries included.
         faults: simulated drop-outs.
         canaries: directions by client id.
-        compute: where models are trained, and in which precision.
+        compute: device and precision of training.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class AuditedPopulation(Population):
 
     @property
     def resolution(self) -> ResolvedPlan:
-        """As the clients were equipped with it."""
+        """The resolved plan, as the clients received it."""
         if self._resolution is None:
             raise LocalProtocolError("the clients are not equipped yet")
         return self._resolution
@@ -104,7 +104,7 @@ class AuditedPopulation(Population):
         seed: int,
         store: ClientStore | None = None,
     ) -> None:
-        """See `Population.equip`; canaries take their seats."""
+        """See `Population.equip`; canary clients replace those of the canaries' ids."""
         super().equip(resolution, model, layout, material, seed, store)
         self._resolution = resolution
         side = resolution.plan.secure_sum.client_side(material)
@@ -125,7 +125,7 @@ class AuditedPopulation(Population):
 
 
 class AuditedSimulation:
-    """Makes the simulation of an audit in this process, and keeps its population to look into.
+    """Constructs the simulation of an audit in this process, and keeps its population accessible.
 
     Args:
         canaries: directions by client id; those clients are among the enrolled ones.
@@ -156,7 +156,7 @@ class AuditedSimulation:
 
 @register("secure_sum")
 class InTheClear(Part, frozen=True, tag="in-the-clear"):
-    """Another sum's shares of noise, added without hiding anything: the same integers, sooner.
+    """The noise shares of another sum, added without hiding anything: the same integers, faster.
 
     Args:
         like: the secure sum whose drop-outs and colluders the noise is sized for.
@@ -169,12 +169,12 @@ class InTheClear(Part, frozen=True, tag="in-the-clear"):
 
     @property
     def dropout_rate(self) -> float:
-        """Of the sum that it stands in for."""
+        """The rate of the sum that it replaces."""
         return self.like.dropout_rate
 
     @property
     def threat_model(self) -> str:
-        """None."""
+        """None: the server reads every update."""
         return self._plain.threat_model
 
     @property
@@ -184,7 +184,7 @@ class InTheClear(Part, frozen=True, tag="in-the-clear"):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """Complete trust."""
+        """One assumption: complete trust in the server."""
         return self._plain.assumptions
 
     @property
@@ -192,23 +192,23 @@ class InTheClear(Part, frozen=True, tag="in-the-clear"):
         return InsecurePlain(self.like.dropout_rate)
 
     def smallest_cohort(self) -> int:
-        """Of the sum that it stands in for."""
+        """The number of the sum that it replaces."""
         return self.like.smallest_cohort()
 
     def min_survivors(self, roster_size: int) -> int:
-        """Of the sum that it stands in for."""
+        """The number of the sum that it replaces."""
         return self.like.min_survivors(roster_size)
 
     def colluders(self, roster_size: int) -> int:
-        """Of the sum that it stands in for."""
+        """The number of the sum that it replaces."""
         return self.like.colluders(roster_size)
 
     def check(self, spec: SumSpec) -> None:
-        """Sums must fit int64."""
+        """Raise CapacityError when sums do not fit int64."""
         self._plain.check(spec)
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
-        """Nothing to hand out."""
+        """Return an empty provision: a sum in the clear needs no keys."""
         return self._plain.provision(spec, directory)
 
     def server_side(self, material: bytes) -> ServerSide:
@@ -220,11 +220,11 @@ class InTheClear(Part, frozen=True, tag="in-the-clear"):
         return self._plain.client_side(material)
 
     def key_holder_side(self, material: bytes) -> NoReturn:
-        """There is no key."""
+        """Raise LocalProtocolError: a sum in the clear has no key."""
         self._plain.key_holder_side(material)
 
     def describe(self, message: bytes) -> str:
-        """Name a message."""
+        """The kind of a message."""
         return self._plain.describe(message)
 
     def uploaded(self, message: bytes) -> NDArray[np.int64] | NDArray[np.uint64] | None:

@@ -1,4 +1,4 @@
-"""An audit of a configuration or of a run's plan, with progress on the way, and its JSON file."""
+"""An audit of a configuration or of a run's plan, with progress display and a JSON file."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def audit_configured(
     protected: bool = False,
     out: Path | None = None,
 ) -> tuple[PlanAudit, Path]:
-    """Audit what a configuration, or a run directory's resolved one, describes.
+    """Audit the plan of a configuration, or of a run directory's resolved configuration.
 
     Args:
         source: a TOML file or a run directory; None for the built-in example.
-        console: where progress goes.
+        console: console for progress.
         canaries: see `fedavg.audits.audit.audit_plan`.
-        rounds: None takes the configured ones.
+        rounds: number of rounds; None takes the configured number.
         confidence: see `fedavg.audits.audit.audit_plan`.
-        protected: run the configured secure sum, not its stand-in in the clear.
+        protected: whether to run the configured secure sum instead of its replacement in the clear.
         out: JSON file; None writes audit.json into the run directory, or into the working directory.
 
     Returns:
         The audit, and the file that it was written to.
 
     Raises:
-        ConfigError: no run directory, or a bad configuration.
+        ConfigError: the folder is no run directory, or the configuration is invalid.
         ReportError: the file cannot be written.
-        PlanError and the packages' own errors: a plan that does not add up, or has no noise.
+        PlanError: the plan is not sound, or has no noise. The packages' own errors are raised too.
     """
     confidence = checks.config.proper_fraction("confidence, such as 0.95,", confidence)
     for name, count in (("canaries", canaries), ("rounds", rounds)):

@@ -1,4 +1,4 @@
-"""The table [blocks] of a configuration, made real for one model."""
+"""Blocks of one model, from the table [blocks] of a configuration."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _FLOAT32 = 4
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes of a size such as "2MB", "512 KiB" or "1.5 GB".
+    """Number of bytes of a size such as "2MB", "512 KiB" or "1.5 GB".
 
     Raises:
-        ConfigError: no such size.
+        ConfigError: the text is no such size.
 
     Example:
         >>> parse_bytes("2MB"), parse_bytes("1.5 KiB")
@@ -41,16 +41,16 @@ def parse_bytes(text: str) -> int:
 
 
 def blocks_of(config: BlocksConfig, local: LocalConfig, model: nn.Module) -> Blocks | None:
-    """Cut a model as a configuration says; None where it says nothing.
+    """Cut a model as a configuration says; None if it has no blocks.
 
     Args:
         config: the table [blocks].
-        local: how clients train, for what a memory budget has to hold.
-        model: to be cut.
+        local: settings of local training, which decide what a memory budget has to hold.
+        model: model to cut.
 
     Raises:
-        ConfigError: keys that do not go together.
-        PlanError: a model that cannot be cut so.
+        ConfigError: keys do not go together.
+        PlanError: the model cannot be cut in this way.
     """
     ways = [bool(config.count), bool(config.memory), bool(config.patterns)]
     if not any(ways):

@@ -1,6 +1,6 @@
 """Run configurations: TOML to the structs of `fedavg.config.settings`, then to a task, clients and a plan.
 
-An unknown key is an error that names the key and the nearest right one.
+An unknown key is an error that names the key and the nearest valid one.
 """
 
 from __future__ import annotations
@@ -74,14 +74,15 @@ _RENAMED = {"download": "broadcast"}  # tables of older configurations
 
 
 def load_config(path: Path | None, overrides: dict[str, object] | None = None) -> Config:
-    """Read a TOML configuration, or the built-in example, with options laid over it.
+    """Read a TOML configuration, or the built-in example, and apply overrides.
 
     Args:
         path: a TOML file; None for the built-in example.
         overrides: dotted keys to values, such as ``{"privacy.noise": "none"}``.
 
     Raises:
-        ConfigError: an unreadable file, an unknown key (the nearest right one is named), a bad value.
+        ConfigError: the file is unreadable, a key is unknown (the nearest valid one is named), or a value is
+            invalid.
     """
     raw: dict[str, object] = {}
     if path is not None:
@@ -103,7 +104,7 @@ def load_config(path: Path | None, overrides: dict[str, object] | None = None) -
         raise ConfigError(_explain(str(error), path)) from error
     beside = Path.cwd() if path is None else path.resolve().parent
     for folder in (str(beside), *config.plugins.folders):
-        add_folder(Path(folder))  # modules of the user's own lie there
+        add_folder(Path(folder))  # it has the user's own modules
     try:
         load_plugins(config.plugins.modules)
         check_names(config)
@@ -114,7 +115,7 @@ def load_config(path: Path | None, overrides: dict[str, object] | None = None) -
 
 
 def _with_folder(config: Config, beside: Path) -> Config:
-    """The configuration with the folder of the user's own modules, where it names any."""
+    """The configuration with the folder of the user's own modules, if it names any."""
     named = (*modules_named(config), *config.plugins.modules)
     if not named and ":" not in config.model.name:
         return config
@@ -135,7 +136,7 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _choices(message: str, full: str) -> str:
-    """The values that a key may have, for a message that says that a value is none of them."""
+    """The values that a key may have, for a message about an invalid value."""
     if not message.startswith("Invalid enum value"):
         return ""
     table, _, key = full.rpartition(".")
@@ -163,11 +164,11 @@ def _explain(message: str, path: Path | None) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A configuration made real: data on clients, a model, a plan.
+    """Everything that a configuration stands for: clients with data, a model, a plan.
 
-    `config` has all that was chosen for its data filled in; `proposal` gives the reasons, where a schema was
-    proposed, and `chosen` those of settings that were left open.  `parameters` are those that are trained
-    and sent, `unsent` those that are frozen or stay at the clients.
+    `config` has all settings that the data decided; `proposal` has the reasons where a schema was proposed,
+    and `chosen` those of settings that were left open. `parameters` is the number of trained and sent
+    parameters, `unsent` that of parameters that are frozen or stay at the clients.
     """
 
     config: Config
@@ -182,13 +183,13 @@ class Job:
 
     @property
     def size(self) -> str:
-        """What is trained and sent, and what is not."""
+        """What is trained and sent, and what is not, in words."""
         rest = f" ({self.unsent:,} more are frozen or stay at the clients)" if self.unsent else ""
         return f"{self.parameters:,} parameters{rest}"
 
     @property
     def scoring(self) -> Scoring:
-        """How released models are scored."""
+        """Metrics, headline and units for scoring released models."""
         return scoring_of(self.config.evaluation, self.task)
 
     @property
@@ -198,16 +199,17 @@ class Job:
 
     @property
     def workers(self) -> int:
-        """Processes to spread the clients over."""
+        """Number of worker processes for the clients."""
         wanted = self.config.simulation.workers
         return (os.cpu_count() or 1) if wanted < 0 else wanted
 
 
 def build_job(config: Config) -> Job:
-    """Load the data, lay it on clients, build the plan, and calibrate its noise.
+    """Load the data, divide it among clients, build the plan, and calibrate its noise.
 
     Raises:
-        DataError, ConfigError, PlanError, and the packages' own errors: what does not add up.
+        DataError, ConfigError, PlanError: the configuration or the data is invalid. The packages' own errors
+            are raised too.
     """
     statistics = None if config.privacy.private else _statistics(config.secure_sum)
     placed = place(config.data, statistics, seed=config.seed)
@@ -265,23 +267,23 @@ def _calibrated(plan: Plan, sizes: _Sizes) -> Plan:
 
 
 def _statistics(sums: SumConfig) -> SecureSum:
-    """What adds a table's statistics: the run's own sum; where that needs a map, its encryption for all."""
+    """The secure sum of a table's statistics: the run's own; for one with a map, its encrypted sum."""
     kind = sums.scheme if _maps_coordinates(sums) else sums.kind
     return _secure_sum(msgspec.structs.replace(sums, kind=kind), None)
 
 
 def _maps_coordinates(sums: SumConfig) -> bool:
-    """Whether the secure sum treats chosen coordinates in another way than the rest."""
+    """Whether the secure sum treats chosen coordinates differently from the rest."""
     return "chosen" in named("secure_sum", sums.kind).__struct_fields__
 
 
 def _sensitivity(
     config: Config, task: Task, clients: dict[int, Dataset], model: nn.Module, parameters: int
 ) -> SensitivityMap | None:
-    """Which coordinates are encrypted, for a sum that needs a map.
+    """The map of encrypted coordinates, for a sum that needs one.
 
-    The held-out examples belong to the server.  Scores of the clients' own are summed here, before any round;
-    under noise nobody is asked for them.
+    The held-out examples belong to the server.  Clients' own scores are summed here, before any round; under
+    noise no client is asked for scores.
     """
     sums = config.secure_sum
     if not _maps_coordinates(sums):
@@ -303,17 +305,17 @@ def build_plan(
     blocks: Blocks | None = None,
     num_clients: int | None = None,
 ) -> Plan:
-    """The plan of a configuration, its noise not yet calibrated when no multiplier is given.
+    """The plan of a configuration; its noise is not yet calibrated when no multiplier is given.
 
     Args:
         config: the configuration.
-        parameters: d, of its model.
-        sensitivity: what "selective" encrypts.
-        blocks: what each client trains, where it is not all of the model.
-        num_clients: N; bits that are left open follow the cohort; None for one client.
+        parameters: d, number of parameters of its model.
+        sensitivity: map of the coordinates that "selective" encrypts.
+        blocks: blocks of which each client trains one; None for the whole model.
+        num_clients: N, with which open numbers of bits are chosen; None for one client.
 
     Raises:
-        ConfigError, PlanError: what does not add up.
+        ConfigError, PlanError: the settings are invalid or do not fit together.
     """
     privacy = config.privacy
     noise = _noise(privacy)

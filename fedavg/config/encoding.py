@@ -1,4 +1,4 @@
-"""From a configuration's tables about traffic to an encoding and the places that are sent."""
+"""The encoding and the stages of a plan, from a configuration's tables about traffic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["build_encoding", "build_stages"]
 
 
 def build_stages(config: Config) -> tuple[UpdateStage, ...]:
-    """What changes an update on its way, from `[local] scaffold` and `[compression]`, in order."""
+    """The stages that change an update, from `[local] scaffold` and `[compression]`, in order."""
     stages: list[UpdateStage] = []
     if config.local.scaffold:
         stages.append(Scaffold())
@@ -35,16 +35,16 @@ def build_stages(config: Config) -> tuple[UpdateStage, ...]:
 
 
 def build_encoding(config: Config, parameters: int, cohort: float = 1) -> Encoding:
-    """The encoding that noise, rounding and rotation ask for.
+    """The encoding that noise, rounding and rotation require.
 
     Args:
         config: the configuration.
-        parameters: d, of its model.
-        cohort: expected clients a round, who draw the noise together.
+        parameters: d, number of parameters of its model.
+        cohort: expected number of clients a round, which add the noise together.
 
     Raises:
-        ConfigError: a rounding that does not go with the noise or the bits.
-        PlanError: bits or a range that no encoding takes.
+        ConfigError: the rounding does not go with the noise or the bits.
+        PlanError: no encoding allows the bits or the range.
     """
     encoding = config.encoding
     if config.privacy.private:

@@ -1,4 +1,4 @@
-"""The tables [model] and [personalization]: from settings to values."""
+"""Values for the tables [model] and [personalization]."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["personalization_of", "spec_of"]
 def spec_of(
     config: ModelConfig, input_shape: tuple[int, ...], num_classes: int, *, seed: int
 ) -> ModelSpec:
-    """A configuration's model.
+    """The description of a configuration's model.
 
     Args:
         config: the table [model].
         input_shape: shape of one example.
-        num_classes: outputs.
+        num_classes: number of outputs.
         seed: public seed of the initial weights.
     """
     return ModelSpec(
@@ -47,14 +47,14 @@ def spec_of(
 def personalization_of(
     config: PersonalizationConfig, local: LocalTraining
 ) -> Personalization | None:
-    """A configuration's table [personalization].
+    """The personalisation of a configuration's table [personalization].
 
     Args:
         config: the table.
-        local: training of the shared model, whose settings hold where the table is silent.
+        local: training of the shared model, whose settings apply where the table has none.
 
     Raises:
-        ConfigError: a value outside its range, or one that goes with another kind.
+        ConfigError: a value is out of range, or belongs to another kind.
     """
     if config.kind == "none":
         if config.head:

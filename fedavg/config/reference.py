@@ -1,4 +1,4 @@
-"""The reference of all settings, as a page: made from the structs, so that it says what they say."""
+"""The reference of all settings, as a page that is generated from the structs."""
 
 from __future__ import annotations
 

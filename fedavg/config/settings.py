@@ -1,4 +1,4 @@
-"""What a run configuration may say: typed, frozen structs with a default for everything.
+"""The settings of a run configuration: typed, frozen structs with defaults.
 
 The defaults are the built-in example.
 """

@@ -1,4 +1,4 @@
-"""The tables [local], [training], [evaluation] and [server], made into what a plan and a federation hold."""
+"""Values for the tables [local], [training], [evaluation] and [server]."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ __all__ = [
 
 
 def learning_schedule(config: LocalConfig | ServerConfig) -> Schedule:
-    """Of the clients or of the server.
+    """The learning-rate schedule of the clients or of the server.
 
     Raises:
-        ConfigError: a value outside its range.
+        ConfigError: a value is out of range.
     """
     return Schedule(config.schedule or "constant", config.milestones, config.factor, config.warmup)
 
 
 def local_training(config: LocalConfig, chosen: TrainingConfig) -> LocalTraining:
-    """How clients train.
+    """The training at the clients.
 
     Args:
         config: the table [local].
         chosen: the table [training].
 
     Raises:
-        ConfigError: a value outside its range, settings that do not go together, or a loss, a step or a loop
-            that there is not.
+        ConfigError: a value is out of range, settings do not go together, or a loss, a step or a loop does
+            not exist.
     """
     return LocalTraining(
         epochs=config.epochs,
@@ -85,14 +85,14 @@ def local_training(config: LocalConfig, chosen: TrainingConfig) -> LocalTraining
 
 
 def scoring_of(config: EvaluationConfig, task: Task | None = None) -> Scoring:
-    """How released models are scored.
+    """The scoring of released models.
 
     Args:
         config: the table [evaluation].
-        task: whose labels may have been brought to unit scale; None where that is not known yet.
+        task: task whose labels may have been scaled; None if that is not known yet.
 
     Raises:
-        ConfigError: a metric that there is not.
+        ConfigError: a metric does not exist.
     """
     return Scoring(
         tuple(config.metrics),
@@ -105,11 +105,11 @@ def scoring_of(config: EvaluationConfig, task: Task | None = None) -> Scoring:
 
 
 def check_training(config: Config) -> None:
-    """Refuse, before any data is read, what neither training nor scoring could use.
+    """Refuse settings that training or scoring cannot use, before any data is read.
 
     Raises:
-        ConfigError: an unknown loss, step, loop, metric or device, code of the user's own that cannot be
-            imported, and settings that do not go together; the message begins with the table.
+        ConfigError: a loss, step, loop, metric or device is unknown, the user's own code cannot be imported,
+            or settings do not go together; the message begins with the table.
     """
     with _in_table("training"):
         Compute(config.training.device, config.training.precision)
@@ -137,10 +137,10 @@ def modules_named(config: Config) -> tuple[str, ...]:
 
 
 def stopping_of(config: EvaluationConfig) -> EarlyStopping | None:
-    """When a run stops early and which round's model it keeps; None for its end and its last one.
+    """The rule for early stopping and the best round; None to run to the end and keep the last model.
 
     Raises:
-        ConfigError: a value outside its range.
+        ConfigError: a value is out of range.
     """
     if not config.patience and not config.best:
         return None
@@ -156,10 +156,10 @@ def _in_table(name: str) -> Generator[None]:
 
 
 def server_optimizer(config: ServerConfig) -> ServerOptimizer:
-    """What the server does with a mean update, under its schedule, and which model it releases.
+    """The server's optimiser, with its schedule and the averaging of released models.
 
     Raises:
-        ConfigError: a value outside its range.
+        ConfigError: a value is out of range.
     """
     names = ("lr", "momentum", "beta1", "beta2", "tau")
     settings = {name: getattr(config, name) for name in names}

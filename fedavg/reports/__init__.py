@@ -1,1 +1,1 @@
-"""Reports: from a run directory to pages that open without a network."""
+"""Reports: pages made from a run directory, which open without a network."""

@@ -1,4 +1,4 @@
-"""A picture of a privacy budget: one offline page with ε against noise, and ε along the rounds."""
+"""The page of a privacy budget: one offline page with ε against noise, and ε along the rounds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RED, _PINK, _GREY = (
     "#D55E00",
     "#CC79A7",
     "#8A8F98",
-)  # the report's colours for the same two figures
+)  # the same colours as in the report for these two figures
 _TICKS = (1, 2, 5)
 
 
@@ -41,12 +41,12 @@ def write_budget_page(
     """Write the page: the answer, both curves, and their numbers as tables.
 
     Args:
-        path: the HTML file, replaced when it exists.
+        path: path of the HTML file, which is replaced if it exists.
         found: the answer in the middle.
-        by_noise: answers along the noise.
-        by_round: answers along the rounds.
+        by_noise: answers for several noise multipliers.
+        by_round: answers for several numbers of rounds.
         curve: δ at every ε, for an observer of the released models; None leaves its pictures out.
-        group: clients whose joint presence the curve speaks of.
+        group: number of clients whose joint presence the curve is about.
 
     Raises:
         ReportError: the file cannot be written.
@@ -88,7 +88,7 @@ def _at_delta(curve: PrivacyCurve, delta: float) -> dict[str, Any]:
 
 
 def _curve_rows(curve: PrivacyCurve) -> list[tuple[float, float, float, float]]:
-    """Some 25 points as a table: epsilon and delta, the level of a test and its least type II error."""
+    """Some 25 points as a table: epsilon and delta, and the level of a test with its least type II error."""
     every = max(1, len(curve.epsilons) // 24)
     levels = np.linspace(0.0, 1.0, len(curve.epsilons[::every]))
     errors = curve.tradeoff(levels)[0]
@@ -144,7 +144,7 @@ def _curves(
 
 
 def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
-    """An axis with ticks at 1, 2 and 5 of every decade that it shows."""
+    """An axis with ticks at 1, 2 and 5 of every visible decade."""
     low, high = min(values), max(values)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [tick * 10.0**decade for decade in decades for tick in _TICKS]

@@ -31,17 +31,16 @@ _SHOWN = 1e-15
 def write_curve(path: Path, curve: PrivacyCurve, facts: dict[str, Any]) -> None:
     """Write a curve and its trade-off function to a file, by the ending of its name.
 
-    A CSV file has a row for each point: `kind` is "delta", where x is epsilon, or "type_2_error", where x
-    is the level of a test; `low` and `high` bound the value there. A JSON file holds the same as lists, and
-    the facts.
+    A CSV file has a row for each point: `kind` is "delta", where x is epsilon, or "type_2_error", where x is
+    the level of a test; `low` and `high` bound the value. A JSON file has the same as lists, and the facts.
 
     Args:
-        path: FILE.csv or FILE.json, replaced when it exists.
-        curve: between proven bounds.
-        facts: of what the curve is, for JSON.
+        path: FILE.csv or FILE.json, replaced if it exists.
+        curve: the curve between proven bounds.
+        facts: facts about the curve, for JSON.
 
     Raises:
-        ReportError: another ending, or the file cannot be written.
+        ReportError: the name has another ending, or the file cannot be written.
     """
     low, high = curve.tradeoff(LEVELS)
     if path.suffix == ".json":
@@ -73,7 +72,7 @@ def write_curve(path: Path, curve: PrivacyCurve, facts: dict[str, Any]) -> None:
 
 
 def curve_figure(curve: PrivacyCurve, epsilon: float, delta: float) -> dict[str, Any]:
-    """Delta against epsilon, with the plan's own pair of them."""
+    """Delta against epsilon, with the plan's own point marked."""
     shown = curve.high > _SHOWN
     data = [_line("delta", curve.epsilons[shown], curve.high[shown], "%{y:.2e}")]
     if math.isfinite(epsilon):
@@ -95,7 +94,7 @@ def _point(epsilon: float, delta: float) -> dict[str, Any]:
 
 
 def tradeoff_figure(curve: PrivacyCurve) -> dict[str, Any]:
-    """The least type II error against the level of a test, and blind guessing."""
+    """The least type II error against the level of a test, beside that of guessing."""
     levels = np.linspace(0.0, 1.0, 201)
     data = [_line("least error of any test", levels, curve.tradeoff(levels)[0], "%{y:.3f}")]
     guess = _line("guessing blindly", np.array([0.0, 1.0]), np.array([1.0, 0.0]), "%{y:.3f}")

@@ -40,12 +40,12 @@ class Metric(msgspec.Struct, frozen=True):
 
     @property
     def headline(self) -> float | None:
-        """The figure that says most about the task."""
+        """The most informative figure of the task."""
         return self.figures[0].value if self.figures else self.accuracy
 
 
 class ServerRound(msgspec.Struct, frozen=True):
-    """One line of `server.jsonl`: what only the server's operator may know."""
+    """One line of `server.jsonl`, which only the server's operator may know."""
 
     round: int
     cohort: int = 0
@@ -58,7 +58,7 @@ class ServerRound(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """`summary.json`; an interrupted run may lack any of it."""
+    """`summary.json`; after an interruption any part of it may be missing."""
 
     task: str = "a federated task"
     model: str = "unknown"
@@ -107,9 +107,9 @@ class Personal(msgspec.Struct, frozen=True):
     """One line of `personal.jsonl`: one client's figures, private to it.
 
     Args:
-        personal: of its own model; None where it is not defined, which is worse than any value.
-        shared: of the released model; None where there is no such model, or where it is not defined.
-        figure, greater_is_better, share: which figure that is, and how it reads.
+        personal: figure of its own model; None where it is not defined, which is worse than any value.
+        shared: figure of the released model; None where there is no such model, or where it is not defined.
+        figure, greater_is_better, share: name of the figure, and how to read it.
     """
 
     client: int
@@ -122,13 +122,13 @@ class Personal(msgspec.Struct, frozen=True):
     share: bool = True
 
     def text(self, value: float | None) -> str:
-        """A value of this figure in words."""
+        """A value of this figure as text."""
         if value is None:
             return "–"
         return f"{value:.1%}" if self.share else f"{value:.4g}"
 
     def worth(self, value: float | None) -> float:
-        """The larger, the better the value is."""
+        """A number that is larger, the better the value is."""
         if value is None:
             return -math.inf
         return value if self.greater_is_better else -value
@@ -146,7 +146,7 @@ class Message(msgspec.Struct, frozen=True):
 class ClientView(msgspec.Struct, frozen=True):
     """One client's encoded update, with its noise share, and as the server received it.
 
-    A value that was not finite is None, as JSON has no word for it.
+    A value that was not finite is None, since JSON cannot express it.
     """
 
     update: tuple[float | None, ...]
@@ -178,7 +178,7 @@ class _Ledger(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """Everything a run directory says."""
+    """The content of a run directory."""
 
     summary: Summary
     metrics: tuple[Metric, ...]
@@ -191,13 +191,13 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def read_run(run_dir: Path) -> Run:
-    """Read a run directory; files that an interruption left out count as empty.
+    """Read a run directory; files that are missing after an interruption count as empty.
 
     Args:
         run_dir: a folder written by `fedavg run`.
 
     Raises:
-        ReportError: no run directory, or a file in it that is damaged.
+        ReportError: the folder is no run directory, or a file in it is damaged.
     """
     names = ("summary.json", "metrics.jsonl")
     if not any((run_dir / name).is_file() for name in names):
@@ -239,7 +239,7 @@ def _read_lines(path: Path, kind: type[_Part]) -> tuple[_Part, ...]:
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
-    # a crash in the middle of a write leaves a last line without its end: that round is not there yet
+    # A crash during a write leaves an unfinished last line; its round does not count.
     del last
     return tuple(rows)
 

@@ -19,7 +19,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Bin(msgspec.Struct, frozen=True):
-    """Predictions of about one confidence."""
+    """Predictions of similar confidence."""
 
     confidence: float
     accuracy: float
@@ -27,7 +27,7 @@ class Bin(msgspec.Struct, frozen=True):
 
 
 class Residuals(msgspec.Struct, frozen=True):
-    """A histogram of predicted less true values."""
+    """A histogram of predicted minus true values."""
 
     edges: list[float]
     counts: list[int]
@@ -54,7 +54,7 @@ class Label(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """`evaluation.json`; which parts are there follows from what is predicted."""
+    """`evaluation.json`; its parts depend on what is predicted."""
 
     kind: str
     rule: str

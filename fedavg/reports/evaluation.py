@@ -1,4 +1,4 @@
-"""The report's part on how good the model is: figures beside their baselines, curves, tables, residuals."""
+"""The report's part on the quality of the model: figures with baselines, curves, tables, residuals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHADES = [[0.0, "rgba(0,114,178,0.04)"], [1.0, "rgba(0,114,178,0.85)"]]
 
 
 def figure_rows(figures: Sequence[Figure]) -> list[dict[str, str]]:
-    """Figures for a table: name, value, the constant prediction's, and which is better."""
+    """Figures for a table: name, value, that of the constant prediction, and which is better."""
     verdicts = {True: "better", False: "no better", None: "–"}
     return [
         {
@@ -37,11 +37,11 @@ def figure_rows(figures: Sequence[Figure]) -> list[dict[str, str]]:
 
 
 def evaluation_part(found: Evaluation) -> dict[str, Any]:
-    """What the template shows of an evaluation.
+    """The content of the template's part on an evaluation.
 
     Returns:
-        `rows` of figures; `pictures` as (name, title, caption, payload); `labels`, a table of right and wrong
-        of each of several labels.
+        `rows` of figures; `pictures` as (name, title, caption, payload); `labels`, a table of correct and
+        wrong predictions for each of several labels.
     """
     drawn = [
         *_curve_pictures(found),
@@ -88,7 +88,7 @@ def _line(name: str, x: Sequence[float], y: Sequence[float], index: int = 0) -> 
 
 
 def _reference(name: str, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
-    """What a prediction that knows nothing, or one that knows all, would show."""
+    """The line of a prediction without any information, or of a perfect one."""
     look = {"line": {"color": GREY, "width": 1.5, "dash": "dash"}, "hoverinfo": "skip"}
     return _line(name, x, y) | look
 

@@ -1,4 +1,4 @@
-"""The report's pictures as Plotly figures in plain JSON-ready values; colours are left to the page."""
+"""The report's pictures as Plotly figures in JSON-ready values; the page chooses the colours."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ __all__ = [
 
 Figure = dict[str, Any]
 
-# Okabe and Ito (2008): told apart with every common colour blindness, on white and on near-black.
+# Okabe and Ito (2008): distinguishable with every common colour blindness, on white and on near-black.
 BLUE, ORANGE, _GREEN, _PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 _SKY, _RED, _YELLOW, GREY = "#56B4E9", "#D55E00", "#F0E442", "#8A8F98"
 _STAGE_COLOURS = (BLUE, ORANGE, _GREEN, _PINK, _SKY, _RED, _YELLOW, GREY)
-_PATTERNS = ("", "/", "", "x", "", "\\", "", ".")  # so that neighbours differ in print too
+_PATTERNS = ("", "/", "", "x", "", "\\", "", ".")  # so that neighbours also differ in print
 _DIVERGING = [[0.0, "#2166AC"], [0.5, "#F7F7F7"], [1.0, "#B2182B"]]
 _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
 
 
 def figure(data: list[dict[str, Any]], height: int, **layout: Any) -> Figure:  # noqa: ANN401 - Plotly's JSON
-    """A figure of these traces; `layout` lies over what all of them have in common."""
+    """A figure of these traces; `layout` overrides the common layout."""
     base: dict[str, Any] = {
         "height": height,
         "margin": {"l": 62, "r": 16, "t": 14, "b": 48},
@@ -76,7 +76,7 @@ def _line(name: str, x: Sequence[int], y: Sequence[float | None], colour: str) -
 
 
 def _level(name: str, y: float, axis: str, *, below: bool = False) -> dict[str, Any]:
-    """A dashed horizontal line that says what it is."""
+    """A dashed horizontal line with its label."""
     return {
         "type": "line",
         "xref": "paper",
@@ -98,15 +98,15 @@ def _level(name: str, y: float, axis: str, *, below: bool = False) -> dict[str, 
 def privacy_utility(
     metrics: Sequence[Metric], unprotected: float | None, budget: float | None
 ) -> Figure | None:
-    """The headline above epsilon, by round, on one time axis, beside the constant prediction's.
+    """The headline above epsilon, by round, on one time axis, beside that of the constant prediction.
 
     Args:
-        metrics: the releasable rows.
+        metrics: the rows that may be published.
         unprotected: the headline without protection, drawn dashed; None leaves it out.
         budget: limit on epsilon, drawn dashed; None leaves it out.
 
     Returns:
-        A Plotly figure, or None without any value to show.
+        A Plotly figure; None if there is no value to show.
     """
     rounds = [row.round for row in metrics]
     scores = [row.headline for row in metrics]
@@ -267,11 +267,11 @@ def _stacked(data: list[dict[str, Any]], x: Sequence[int], title: str) -> Figure
 def views(view: ServerView) -> list[tuple[str, Figure]]:
     """Pictures of one client's update, of what the server received of it, and of the aggregate.
 
-    Each is a square of coordinates above their histogram: structure and a bell are a signal, an
-    even speckle and a flat histogram are noise.
+    Each is a square of coordinates above their histogram. Structure and a bell shape are a signal; even
+    speckles and a flat histogram are noise.
 
     Returns:
-        (name, figure) pairs, names among "update", "masked", "aggregate"; without a client's part
+        Pairs of name and figure, with names among "update", "masked", "aggregate"; without a client's part
         only the aggregate.
     """
     found: list[tuple[str, Figure]] = []
@@ -288,7 +288,7 @@ def views(view: ServerView) -> list[tuple[str, Figure]]:
 
 
 def finite(values: Sequence[float | None]) -> NDArray[np.float64]:
-    """float64[m]: the recorded values, those that were not finite shown as 0."""
+    """float64[m]: the recorded values; those that were not finite are shown as 0."""
     return np.nan_to_num(np.asarray(values, dtype=np.float64))
 
 
@@ -298,7 +298,7 @@ def _signed_limits(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _ring_limits(masked: NDArray[np.float64], view: ServerView) -> tuple[float, float]:
-    """The whole ring; for ciphertext words, whose moduli are smaller, what occurs."""
+    """The limits of the ring; for ciphertext words, whose moduli are smaller, those of the values."""
     if masked.min() < 0:
         return _signed_limits(masked)
     bits = 0 if view.client is None else view.client.modulus_bits
@@ -368,7 +368,7 @@ def _histogram_colours(bins: int) -> list[str]:
 
 
 def _rounded(values: ArrayLike, digits: int = 3) -> list[Any]:
-    """Significant digits enough for a picture, so that the page stays small."""
+    """Values with enough digits for a picture, so that the page stays small."""
     array = np.asarray(values, dtype=np.float64)
     magnitude = np.floor(
         np.log10(np.maximum(np.abs(array), 1e-300), where=array != 0, out=np.zeros_like(array))

@@ -1,4 +1,4 @@
-"""One offline page: all text escaped, and two scripts, named by hash in its own security policy."""
+"""One offline page: all text is escaped, and its security policy names its two scripts by hash."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["payload", "render_page"]
 
 
 def render_page(template: str, **content: object) -> str:
-    """A page that needs no network and runs nothing but its own two scripts.
+    """A page that needs no network and runs only its own two scripts.
 
     Args:
-        template: its file in `fedavg/reports/templates`.
-        content: what the template names, beside style and scripts.
+        template: file name of the template in `fedavg/reports/templates`.
+        content: values for the template's names, beside style and scripts.
 
     Raises:
         ReportError: the package's templates are missing.
@@ -48,10 +48,10 @@ def render_page(template: str, **content: object) -> str:
 
 
 def _csp_hash(script: str) -> str:
-    """Name a script for the page's content security policy: these two run, nothing else does."""
+    """The hash of a script for the page's content security policy, which allows no other script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def payload(figure: dict[str, Any]) -> str:
-    """A figure as JSON that can stand inside a script element."""
+    """A figure as JSON that is safe inside a script element."""
     return json.dumps(figure, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""Who holds what in a simulation: examples by client and class, as one offline page."""
+"""The data of each client in a simulation: examples by client and class, as one offline page."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Partition", "holdings", "write_partition_page"]
 
-_MOST_ROWS = 200  # of the table
-_LONGEST = 24  # of a name on an axis
+_MOST_ROWS = 200  # largest number of rows in the table
+_LONGEST = 24  # longest name on an axis
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partition:
-    """What a page shows.
+    """The content of the page.
 
     Args:
-        title: of the data.
-        scheme: how the examples lie on the clients.
+        title: title of the data.
+        scheme: how the examples are divided among the clients.
         counts: int64[K, clients], from `holdings`.
         classes: K names, of classes or of ranges of a number.
-        clients: their names.
+        clients: names of the clients.
     """
 
     title: str
@@ -70,8 +70,8 @@ def write_partition_page(path: Path, partition: Partition) -> None:
     """Write one HTML page that needs no network: sizes of the clients above, their classes below.
 
     Args:
-        path: file to write.
-        partition: what is shown.
+        path: path of the file.
+        partition: content of the page.
 
     Raises:
         ReportError: the file cannot be written.
@@ -79,7 +79,7 @@ def write_partition_page(path: Path, partition: Partition) -> None:
     order = np.argsort(-partition.counts.sum(axis=0), kind="stable")
     counts = partition.counts[:, order]
     names = [_short(partition.clients[place]) for place in order]
-    if len(set(names)) < len(names):  # an axis of names would put two clients in one place
+    if len(set(names)) < len(names):  # on an axis of names, equal names would share one place
         names = [f"{name} ({place})" for place, name in zip(order.tolist(), names, strict=True)]
     totals = counts.sum(axis=0).tolist()
     rows = list(zip(names, totals, counts.T.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The report's part on clients' own models: how their figure is spread over the clients."""
+"""The report's part on clients' own models: the distribution of their figure over the clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["personal_lines", "personal_part"]
 
 _SHARED, _OWN = "released model", "own model"
 _NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²"}
-_MARKED = 60  # so many clients, and no more, get a marker each
+_MARKED = 60  # largest number of clients that get a marker each
 
 
 def personal_part(run: Run) -> dict[str, Any] | None:
@@ -38,7 +38,7 @@ def personal_part(run: Run) -> dict[str, Any] | None:
 
 
 def figure_name(rows: Sequence[Personal]) -> str:
-    """What the clients are compared by, as a page writes it."""
+    """The name of the figure by which clients are compared, for a page."""
     return _NAMES.get(rows[0].figure, rows[0].figure.replace("_", " ").capitalize())
 
 
@@ -50,7 +50,7 @@ def _lines(rows: Sequence[Personal]) -> list[tuple[str, list[float | None]]]:
 
 
 def _shares_a_model(rows: Sequence[Personal]) -> bool:
-    """Whether the released model predicts: then a figure that is missing is one that is not defined."""
+    """Whether the released model predicts; if so, a missing figure is an undefined one."""
     return any(row.shared is not None for row in rows)
 
 
@@ -83,10 +83,10 @@ def _says(rows: Sequence[Personal]) -> str:
 
 
 def personal_lines(rows: Sequence[Personal]) -> dict[str, Any]:
-    """The figure of each client, ordered from the worst off, one line a model.
+    """The figure of each client, ordered from the worst to the best, one line a model.
 
     Args:
-        rows: one a client, at least one.
+        rows: one row for each client, at least one.
     """
     styles = {_SHARED: (BLUE, "dash"), _OWN: (ORANGE, "solid")}
     like = rows[0]

@@ -1,4 +1,4 @@
-"""Turns a run directory into one offline HTML page: what came out, what it cost, what the server saw."""
+"""Turns a run directory into one offline HTML page: the result, its cost, and the server's view."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def write_report(run_dir: Path, *, public: bool = False) -> Path:
 
     Args:
         run_dir: a folder written by `fedavg run`, finished or interrupted.
-        public: leave out all that only the server's operator may know (cohorts, bytes, seconds, what
-            the server saw, its epsilon), and the accuracy without protection, which no epsilon covers.
+        public: whether to leave out everything that only the server's operator may know (cohorts, bytes,
+            seconds, the server's view, its epsilon), and the accuracy without protection, which no epsilon
+            covers.
 
     Returns:
         The file written: `report.html`, or `report-public.html`.
@@ -79,7 +80,7 @@ def _render(run: Run, *, public: bool) -> str:
 
 
 def _evaluation(run: Run, *, public: bool) -> dict[str, Any] | None:
-    """Pictures of held-out rows: for the operator, and for everybody where the rows are public."""
+    """Pictures of held-out rows: for the operator, and for everybody if the rows are public."""
     found = run.evaluation
     if found is None or (public and not found.public):
         return None
@@ -111,7 +112,7 @@ def _state(run: Run) -> str | None:
 
 
 def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
-    """Headline figures: name, value, and one sentence on what it means."""
+    """Headline figures: name, value, and one sentence about the meaning."""
     tiles = [
         scored.tile(summary, public=public),
         (
@@ -171,7 +172,7 @@ def _unsent(summary: Summary) -> str:
 
 
 def _setting(summary: Summary) -> list[tuple[str, str]]:
-    """How it was trained and protected; all of it is fixed before the first round."""
+    """The settings of training and protection, all of which are fixed before the first round."""
     clients = _NO_VALUE if summary.clients is None else f"{summary.clients:,}"
     rows = [
         ("Task", summary.task),
@@ -246,7 +247,7 @@ def _traffic_facts(run: Run) -> list[str]:
 
 
 def _stages(server: Sequence[ServerRound]) -> list[tuple[str, str, str]]:
-    """Stage, mean seconds a round, share of the whole."""
+    """Stage, mean seconds a round, and share of the whole."""
     names = list(dict.fromkeys(stage for row in server for stage in row.seconds))
     totals = {name: sum(row.seconds.get(name, 0.0) for row in server) for name in names}
     everything = sum(totals.values()) or 1.0
@@ -290,7 +291,7 @@ def _view(view: ServerView) -> dict[str, Any]:
 
 
 def _noise_length(view: ServerView) -> str | None:
-    """How long a client's noise share is beside its update."""
+    """The length of a client's noise share, compared with its update, as a sentence."""
     if view.client is None:
         return None
     update, noised = figures.finite(view.client.update), figures.finite(view.client.noised)

@@ -1,4 +1,4 @@
-"""A proposed schema for the eye: one row a column, with examples and the reason."""
+"""A proposed schema as a table for people: one row a column, with examples and the reason."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def schema_table(proposal: Proposal, title: str) -> Table:
     """The proposal as a table for the console.
 
     Args:
-        proposal: what was found out.
-        title: above the table.
+        proposal: the proposed schema.
+        title: title above the table.
     """
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("column", style="bold", overflow="fold", max_width=28)
@@ -49,7 +49,7 @@ def _kind(found: Finding) -> str:
 
 
 def advice_lines(proposal: Proposal) -> list[str]:
-    """What else could be done, or has to be, one sentence a line."""
+    """Further possible or necessary steps, one sentence a line."""
     lines = [f"To answer: {problem}" for problem in proposal.problems]
     for found in proposal.findings:
         lines += [f"{found.heading}: {advice}" for advice in found.advice]

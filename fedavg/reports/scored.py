@@ -1,4 +1,4 @@
-"""The headline in words: its tile, what it is compared with, and whether epsilon covers it."""
+"""The headline as text: its tile, its comparison, and whether epsilon covers it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def unprotected(summary: Summary) -> float | None:
 
 
 def tile(summary: Summary, *, public: bool) -> tuple[str, str, str]:
-    """The headline's name, its value, and what to compare it with.
+    """The headline's name, its value, and its comparison.
 
     Args:
-        summary: of the run.
+        summary: summary of the run.
         public: whether the page may be published.
     """
     if not summary.figures:
@@ -69,7 +69,7 @@ def _trivial(summary: Summary) -> str:
 
 
 def _cost(summary: Summary) -> str:
-    """What protection costs: in points for shares, else in the headline's own unit."""
+    """The cost of protection: in points for shares, else in the headline's own unit."""
     without, first = unprotected(summary), next(iter(summary.figures), None)
     reached = summary.accuracy if first is None else first.value
     if without is None or reached is None:

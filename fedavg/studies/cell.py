@@ -29,14 +29,14 @@ REFUSALS = (FedAvgError, SecAggError, HeError, DpError)
 
 
 class Derived(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What follows from a configuration before any training.
+    """Values that follow from a configuration before any training.
 
     Args:
-        noise_multiplier: calibrated or given; what the accountant counts on.
-        noise_multiplier_added: what a round without drop-outs and colluders carries.
+        noise_multiplier: calibrated or given multiplier, which the accountant uses.
+        noise_multiplier_added: multiplier of a round without drop-outs and colluders.
         epsilon_budget: limit of `epsilon_release`; None without one.
-        encoding_bits, ring_bits: of one encoded value, and of the sum's modulus.
-        warnings: what will disappoint although it is sound.
+        encoding_bits, ring_bits: bits of one encoded value, and of the sum's modulus.
+        warnings: warnings about a sound but unpromising plan.
     """
 
     task: str
@@ -53,20 +53,21 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one finished run gave.
+    """The results of one finished run.
 
     Args:
-        accuracy, loss: of the model that the run keeps, the last or the best one, on held-out examples.
-        headline, headline_value: the figure that says most about the task, and its value.
-        headline_greater, headline_share: whether more of it is better, and whether it is a share.
+        accuracy, loss: figures of the model that the run keeps, the last or the best one, on held-out
+        examples.
+        headline, headline_value: the most informative figure of the task, and its value.
+        headline_greater, headline_share: whether a larger value is better, and whether it is a share.
         baseline_rule, baseline_accuracy, headline_baseline: the constant prediction on the same examples, its
-            accuracy, and the headline's value of it.
-        accuracy_as_sent: of that model in the format of the broadcast, when that is no float32.
-        epsilon_release, epsilon_server: at the end; None for no bound.
-        rounds, skipped_rounds: done, and among them those without a new model.
-        bytes_up, bytes_down: a client and round, mean over all clients drawn.
-        client_failures: clients that could not answer for a reason other than a drawn drop-out.
-        seconds, cpu_seconds: of the run: data, rounds, and an evaluation after each; not of the calibration.
+            accuracy, and the headline's value for it.
+        accuracy_as_sent: accuracy of that model in the format of the broadcast, when that is not float32.
+        epsilon_release, epsilon_server: values at the end; None for no bound.
+        rounds, skipped_rounds: number of rounds, and of those without a new model.
+        bytes_up, bytes_down: bytes for each client and round, the mean over all clients drawn.
+        client_failures: number of clients that could not answer, except simulated drop-outs.
+        seconds, cpu_seconds: time of data, rounds, and an evaluation after each; without the calibration.
     """
 
     accuracy: float | None
@@ -96,7 +97,7 @@ def check(config: Config) -> Derived:
     """Build a cell without running it: load the data, make the plan, calibrate its noise.
 
     Raises:
-        The packages' typed errors: what does not add up.
+        FedAvgError: the cell is invalid. The packages' own errors are raised too.
     """
     if config.privacy.ledger is not None:
         raise ConfigError(
@@ -111,11 +112,11 @@ def measure(config: Config, derived: Derived) -> Measured:
     """Run a cell to its end, or to the end of its budget.
 
     Args:
-        config: the cell's.
-        derived: what its check gave; the noise is not calibrated again.
+        config: configuration of the cell.
+        derived: result of `check`, so that the noise is not calibrated again.
 
     Raises:
-        The packages' typed errors.
+        FedAvgError: the run failed. The packages' own errors are raised too.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     job = build_job(_calibrated(config, derived))

@@ -13,14 +13,14 @@ __all__ = ["ACCURACY", "Comparison", "comparison_of"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A figure of merit, and where a cell's values have it.
+    """A figure by which cells are compared, and the names under which a cell's values have it.
 
     Args:
-        name: of the figure.
-        value, baseline: names of a cell's values: of the model, and of the constant prediction.
+        name: name of the figure.
+        value, baseline: names of a cell's values: for the model, and for the constant prediction.
         rule: the constant prediction.
-        greater_is_better: whether a larger figure is a better one.
-        share: whether it is a share, which is written in percent.
+        greater_is_better: whether a larger figure is better.
+        share: whether it is a share, which is printed as a percentage.
 
     Example:
         >>> ACCURACY.text(0.5), ACCURACY.worth(0.5)
@@ -35,13 +35,13 @@ class Comparison:
     share: bool = True
 
     def text(self, value: float | None) -> str:
-        """A value in words."""
+        """A value as text."""
         if value is None:
             return "–"
         return f"{value:.1%}" if self.share else f"{value:.4g}"
 
     def worth(self, value: float) -> float:
-        """A number that is the larger, the better the value is."""
+        """A number that is larger, the better the value is."""
         return value if self.greater_is_better else -value
 
 
@@ -50,7 +50,7 @@ ACCURACY = Comparison()
 
 
 def comparison_of(done: Sequence[Mapping[str, Any]]) -> Comparison:
-    """By what finished cells are compared.
+    """The figure by which finished cells are compared.
 
     Args:
         done: the values of each finished cell.

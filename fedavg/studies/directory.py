@@ -1,4 +1,4 @@
-"""A study's directory: one file a cell, written whole or not at all, whatever ends the process.
+"""A study's directory: one file for each cell, written as a whole or not at all.
 
 Records outlive the study that made them: a changed study finds those of its cells that were run before.
 """
@@ -28,16 +28,16 @@ _OURS = {
     "cells",
     "sweep.lock",
     f"{_MARK}.part",
-}  # all that a first start may leave when it is killed
+}  # the files that an interrupted first start may leave
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is kept of a cell.
+    """The stored result of a cell.
 
     Args:
-        state: "failed" is tried again the next time, "done" never.
-        reason: of a failure.
-        environment: versions and machine that it ran on.
+        state: "failed" or "done"; failed cells are tried again the next time.
+        reason: reason of a failure.
+        environment: versions and machine of the run.
     """
 
     format: Literal[1] = 1
@@ -58,7 +58,7 @@ _RECORDS = msgspec.json.Decoder(Record)
 
 
 def environment() -> dict[str, str]:
-    """Versions and machine, for whoever compares figures later."""
+    """Versions and machine, for later comparisons of figures."""
     from importlib.metadata import version  # noqa: PLC0415 - once a study
 
     packages = {name: version(name) for name in ("secure-fedavg", "torch", "numpy")}
@@ -67,13 +67,13 @@ def environment() -> dict[str, str]:
 
 
 class StudyDirectory:
-    """Opens a study's directory, or makes one of a folder that is empty or not there.
+    """Opens a study's directory, or creates one in a folder that is empty or missing.
 
     Args:
-        path: the folder.
+        path: path of the folder.
 
     Raises:
-        ConfigError: it holds something else, or cannot be made.
+        ConfigError: the folder holds something else, or cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -89,7 +89,7 @@ class StudyDirectory:
 
     @contextmanager
     def locked(self) -> Generator[None]:
-        """Keep other processes out of this directory (POSIX only); falls with the process.
+        """Lock the directory against other processes (POSIX only); the lock ends with the process.
 
         Raises:
             ConfigError: another process works in it.
@@ -100,11 +100,11 @@ class StudyDirectory:
             yield
 
     def keep_study(self, text: bytes) -> None:
-        """Keep the study file beside its results."""
+        """Store the study file beside its results."""
         self.write(_MARK, text)
 
     def read(self, cell_id: str) -> Record | None:
-        """What is kept of a cell; None for nothing, and for a file that is torn or another's."""
+        """The stored result of a cell; None if there is none, or if the file is torn or another cell's."""
         try:
             record = _RECORDS.decode((self.path / "cells" / f"{cell_id}.json").read_bytes())
         except (OSError, msgspec.DecodeError):
@@ -112,10 +112,10 @@ class StudyDirectory:
         return record if record.id == cell_id else None
 
     def keep(self, record: Record) -> None:
-        """Write a cell's record, whole or not at all."""
+        """Write a cell's record, as a whole or not at all."""
         data = msgspec.json.format(msgspec.json.encode(record), indent=1)
         self.write(f"cells/{record.id}.json", data)
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file, as a whole or not at all."""
         replace_file(self.path / name, data)

@@ -1,4 +1,4 @@
-"""A study's pictures as Plotly figures in plain JSON-ready values, and the legends that stand beside them."""
+"""A study's pictures as Plotly figures in JSON-ready values, with the legends beside them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Key", "Picture", "accuracy_by_bytes", "accuracy_by_epsilon", "front_of", "label_of"]
 
-# Okabe and Ito (2008): told apart with every common colour blindness, on white and on near-black.
+# Okabe and Ito (2008): distinguishable with every common colour blindness, on white and on near-black.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8F98")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 _DASHES = ("solid", "dot", "longdash")
@@ -37,7 +37,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure, its legend, what of the settings it holds fixed, and whether it leaves groups out."""
+    """A figure with its legend, the settings that it holds fixed, and whether it leaves groups out."""
 
     figure: dict[str, Any]
     legend: tuple[Key, ...]
@@ -88,7 +88,7 @@ def accuracy_by_epsilon(groups: Sequence[Group]) -> Picture | None:
     lines = _drawn(_by(private, _STRENGTH))
     for index, line in enumerate(lines):
         line.sort(key=lambda group: group.epsilon or 0.0)
-        shift = 1.025 ** (index - (len(lines) - 1) / 2)  # so that bars do not cover one another
+        shift = 1.025 ** (index - (len(lines) - 1) / 2)  # so that bars do not overlap
         x = [(group.epsilon or 0.0) * shift for group in line]
         key = _key(index, label_of(_less(line[0].settings, _STRENGTH)))
         data.append(_line(line, x, key))
@@ -114,13 +114,13 @@ def accuracy_by_epsilon(groups: Sequence[Group]) -> Picture | None:
 
 
 def _drawn(lines: list[list[Group]]) -> list[list[Group]]:
-    """Without lone points beside lines: what was tried at one epsilon shows nothing along epsilon."""
+    """Leave out single points beside lines, since one epsilon shows no dependence on epsilon."""
     long = [line for line in lines if len({f"{group.epsilon:.2g}" for group in line}) > 1]
     return long or lines
 
 
 def accuracy_by_bytes(groups: Sequence[Group]) -> Picture | None:
-    """What secure sums and bits cost, all else fixed where most of them were tried; None without two."""
+    """The cost of secure sums and bits, with all other settings at their commonest; None without two."""
     sets = _by(groups, _TRAFFIC)
     best = max(sets, key=lambda part: (len(part), part[0].epsilon or 0.0), default=[])
     if len(best) < 2:
@@ -151,7 +151,7 @@ def accuracy_by_bytes(groups: Sequence[Group]) -> Picture | None:
 
 
 def _by(groups: Iterable[Group], left_out: tuple[str, ...]) -> list[list[Group]]:
-    """Groups that agree in all settings but some."""
+    """Groups that agree in all settings except some."""
     found: dict[str, list[Group]] = {}
     for group in groups:
         found.setdefault(repr(_less(group.settings, left_out)), []).append(group)
@@ -159,7 +159,7 @@ def _by(groups: Iterable[Group], left_out: tuple[str, ...]) -> list[list[Group]]
 
 
 def _less(settings: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
-    """Settings without those that begin so."""
+    """The settings without those whose keys begin with one of these."""
     return {key: value for key, value in settings.items() if not key.startswith(left_out)}
 
 
@@ -171,7 +171,7 @@ def _ends(values: Iterable[float]) -> tuple[float, float]:
 
 
 def _separated(values: Sequence[float]) -> list[float]:
-    """Rising values, those that would cover their neighbour moved two hundredths on."""
+    """Rising values; a value that would overlap its neighbour is moved by two hundredths."""
     places: list[float] = []
     for value in values:
         places.append(max(value, 1.02 * places[-1]) if places else value)
@@ -179,7 +179,7 @@ def _separated(values: Sequence[float]) -> list[float]:
 
 
 def _apart(ticks: Sequence[float]) -> list[float]:
-    """Ticks at least a quarter apart, so that their labels do not meet."""
+    """Ticks at least a quarter apart, so that their labels do not overlap."""
     kept: list[float] = []
     for tick in ticks:
         if not kept or tick >= 1.25 * kept[-1]:

@@ -1,4 +1,4 @@
-"""A study as one offline page: what accuracy costs in privacy and in bytes, and what the study spends."""
+"""A study as one offline page: the cost of accuracy in privacy and bytes, and the cost of the study."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _tiles(
 
 
 def _best(groups: Sequence[Group], end: Callable[[Iterable[float]], float]) -> Group | None:
-    """The best group at the least or largest epsilon, as it was asked for."""
+    """The best group at the smallest or largest requested epsilon."""
     if not groups:
         return None
     rounded = [float(f"{group.epsilon or 0.0:.3g}") for group in groups]
@@ -199,7 +199,7 @@ def _held(table: Table) -> list[tuple[str, str]]:
 
 
 def _spent(done: Sequence[Row]) -> dict[str, Any]:
-    """What all cells cost together under basic composition: their epsilons and deltas add up."""
+    """The cost of all cells together by basic composition: epsilons and deltas add up."""
     known = [row for row in done if row.values["epsilon_release"] is not None]
     return {
         "cells": len(known),

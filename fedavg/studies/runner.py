@@ -1,4 +1,4 @@
-"""Runs a study's cells over processes: checked first, each finished cell kept at once, none run twice."""
+"""Runs a study's cells in several processes: all are checked first, and each result is stored at once."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = ["Outlook", "Swept", "look_ahead", "sweep"]
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a study would do.
+    """The result of checking a study.
 
     Args:
-        records: of the study's cells, from earlier sweeps; the finished ones are `done`.
-        ready: cells to run, by id, with what their check gave.
-        refused: combinations that do not add up.
+        records: records of the study's cells from earlier sweeps; the finished ones are `done`.
+        ready: cells to run, by id, with the result of their check.
+        refused: combinations that are refused.
     """
 
     study: Study
@@ -47,7 +47,7 @@ class Outlook:
 
     @property
     def done(self) -> dict[str, Record]:
-        """Cells whose results are there already."""
+        """Cells with a stored result."""
         return _finished(self.records)
 
     def cells(self) -> Iterable[tuple[Cell, Derived, bool]]:
@@ -61,12 +61,12 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep left behind.
+    """The result of a sweep.
 
     Args:
         ran: cells that were finished now.
         found: cells that had been finished before.
-        interrupted: whether cells are left to run.
+        interrupted: whether cells remain to be run.
     """
 
     directory: Path
@@ -81,7 +81,7 @@ def look_ahead(study: Study, out: Path, jobs: int, console: Console) -> Outlook:
     """Check every cell of a study without running or writing anything.
 
     Raises:
-        ConfigError: a folder that is no study, or a study none of whose cells adds up.
+        ConfigError: the folder is no study, or every cell of the study is refused.
     """
     directory = StudyDirectory(out) if out.exists() else None
     with closing(Workers(jobs)) as workers:
@@ -89,19 +89,19 @@ def look_ahead(study: Study, out: Path, jobs: int, console: Console) -> Outlook:
 
 
 def sweep(study: Study, path: Path | None, out: Path, jobs: int, console: Console) -> Swept:
-    """Run what is missing of a study, and write its tables and its page.
+    """Run the missing cells of a study, and write its tables and its page.
 
-    Ctrl-C or a kill loses the cells that were running; the next call goes on with the others.
+    Ctrl-C or a kill loses the cells that were running; the next call continues with the others.
 
     Args:
-        study: what `read_study` gave.
-        path: its file, kept beside the results; None for the built-in study.
-        out: the study's directory, made when it is not there.
-        jobs: processes.
-        console: where progress goes.
+        study: the study, from `read_study`.
+        path: path of its file, which is stored beside the results; None for the built-in study.
+        out: directory of the study, created if it does not exist.
+        jobs: number of processes.
+        console: console for progress.
 
     Raises:
-        ConfigError: another process sweeps there, the folder is no study, or no cell adds up.
+        ConfigError: another process sweeps there, the folder is no study, or every cell is refused.
     """
     directory = StudyDirectory(out)
     with directory.locked(), closing(Workers(jobs)) as workers:
@@ -111,7 +111,7 @@ def sweep(study: Study, path: Path | None, out: Path, jobs: int, console: Consol
         interrupted = work.run(workers)
         records = _records(
             study, directory
-        )  # an interrupt may come between a file and its note here
+        )  # an interrupt may come between writing a file and recording it here
         table = table_of(study, records, outlook.refused)
         write_tables(directory, table)
         page = write_study_page(directory, table)
@@ -154,7 +154,7 @@ def _finished(records: Mapping[str, Record]) -> dict[str, Record]:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """The cells that are run now."""
+    """The cells that are being run."""
 
     outlook: Outlook
     directory: StudyDirectory
@@ -162,7 +162,7 @@ class _Work:
     console: Console
 
     def run(self, workers: Workers) -> bool:
-        """Run all that is ready; True when interrupted."""
+        """Run all cells that are ready; return True when interrupted."""
         cells = {c.id: c for c in self.outlook.study.cells if c.id in self.outlook.ready}
         requests = [
             Request(id=cell.id, config=cell.config, derived=self.outlook.ready[cell.id])
@@ -210,14 +210,14 @@ def _record(
 
 
 def _kind(cell: Cell) -> tuple[object, ...]:
-    """Cells of a kind take about as long."""
+    """A key for cells that take about the same time."""
     config = cell.config
     sums, data = config.secure_sum.kind, (config.data.name, config.data.clients)
     return sums, config.rounds, config.model.name, data, repr(config.cohort)
 
 
 class _TimeLeft:
-    """Guesses the time left from the cells that are finished, each kind by its own mean."""
+    """Estimates the remaining time from the finished cells, with a mean for each kind."""
 
     def __init__(self, jobs: int, kinds: Mapping[str, tuple[object, ...]]) -> None:
         self._jobs = jobs

@@ -1,7 +1,7 @@
-"""A study: one base configuration, lists of values laid over it, and the cells that come of them.
+"""A study: one base configuration, lists of values for some settings, and the resulting cells.
 
-Every cell is one run.  Its identity is a hash of all that its result depends on, so that a finished cell is
-known again, whatever study it stands in.
+Every cell is one run. Its identity is a hash of everything that its result depends on, so that a finished
+cell is recognised in every study.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ DEFAULT_STUDY = Path(__file__).parent / "study.toml"
 
 _MOST_CELLS = 10_000
 _PARTS = ("title", "base", "grid", "exclude")
-_FIXED = ("baseline", "simulation.workers")  # a cell is one process and trains once
-_NOISE_ONLY = ("privacy.", "clipping.")  # without noise these change nothing
-_SHOWS_ONLY = {"audits", "cli", "reports", "runs", "studies"}  # packages
+_FIXED = ("baseline", "simulation.workers")  # a cell uses one process and trains once
+_NOISE_ONLY = ("privacy.", "clipping.")  # without noise these have no effect
+_SHOWS_ONLY = {"audits", "cli", "reports", "runs", "studies"}  # packages that do not affect results
 
 Settings = dict[str, object]
 
@@ -60,8 +60,8 @@ class Cell:
     """One run of a study.
 
     Args:
-        config: as asked for, in one process and without a baseline.
-        id: SHA-256, hexadecimal, of all that the result depends on.
+        config: the requested configuration, in one process and without a baseline.
+        id: SHA-256, hexadecimal, of everything that the result depends on.
     """
 
     config: Config
@@ -70,11 +70,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Settings that do not add up, and why.
+    """Settings that are refused, with the reason.
 
     Args:
-        cell_id: "" when they are no configuration at all.
-        broken: nothing refused them: their check itself came to grief, and is tried again the next time.
+        cell_id: id of the cell; "" when the settings are no valid configuration.
+        broken: whether the check itself failed, so that it is tried again the next time.
     """
 
     settings: Settings
@@ -85,13 +85,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a study file asks for.
+    """The content of a study file.
 
     Args:
-        title: for the page.
-        cells: each once, in the file's order.
-        refused: combinations that are no configuration.
-        excluded: combinations that the file takes out.
+        title: title for the page.
+        cells: the cells, each once, in the file's order.
+        refused: combinations that are no valid configuration.
+        excluded: number of combinations that the file excludes.
     """
 
     title: str
@@ -108,8 +108,9 @@ def read_study(path: Path | None) -> Study:
             `[[grid]]` of dotted keys to lists, and any number of `[[exclude]]`.
 
     Raises:
-        ConfigError: an unreadable file; an unknown key, with the nearest right one; a value of a wrong type.
-            A combination that does not add up is no error: it is among `refused`.
+        ConfigError: the file is unreadable, a key is unknown (the nearest valid one is named), or a value has
+            a
+            wrong type. A combination that does not fit together is no error: it is among `refused`.
     """
     path = path or DEFAULT_STUDY
     raw = _read(path)
@@ -131,7 +132,7 @@ def read_study(path: Path | None) -> Study:
 
 
 def flatten(config: Config) -> Settings:
-    """Every setting by its dotted key, in the configuration's order.
+    """All settings by dotted key, in the configuration's order.
 
     Example:
         >>> flatten(Config())["privacy.noise"]
@@ -142,7 +143,7 @@ def flatten(config: Config) -> Settings:
 
 @functools.cache
 def code_version() -> str:
-    """SHA-256, hexadecimal, of the version and the sources that decide a cell's result."""
+    """SHA-256, hexadecimal, of the version and the sources that affect a cell's result."""
     digest = hashlib.sha256(importlib.metadata.version("secure-fedavg").encode())
     root = Path(__file__).parents[2]
     for package in ("dp", "fedavg", "he", "secagg"):
@@ -173,7 +174,7 @@ def _tables(value: object, name: str) -> list[dict[str, Any]]:
 
 
 def _dotted(tables: Mapping[str, Any]) -> Settings:
-    """Dotted keys of a table of tables, or of one whose keys are dotted already."""
+    """Dotted keys of a table of tables, or of a table with dotted keys."""
     found: Settings = {}
     for key, value in tables.items():
         if isinstance(value, dict) and "." not in key:
@@ -193,21 +194,23 @@ def _base(value: object, folder: Path) -> Settings:
         raise ConfigError("base must be a table, or the name of a configuration file")
     modules = _typed("plugins.modules", settings.get("plugins.modules", []))
     if str(folder.resolve()) not in sys.path:
-        sys.path.append(str(folder.resolve()))  # modules of the user's own lie beside the study
-    load_plugins(msgspec.convert(modules, list[str]))  # their parts' names are values of other keys
+        sys.path.append(str(folder.resolve()))  # the user's own modules are beside the study
+    load_plugins(
+        msgspec.convert(modules, list[str])
+    )  # other keys may have their parts' names as values
     return {key: _typed(key, part) for key, part in settings.items()}
 
 
 def _typed(key: str, value: object) -> object:
-    """Check a key and the type of one value of it.
+    """Check a key and the type of one of its values.
 
     Raises:
-        ConfigError: no such key, with the nearest right one, or a value of another type.
+        ConfigError: the key does not exist (the nearest valid one is named), or the value has another type.
     """
     table, _, name = key.rpartition(".")
     known = {field.name: field for field in msgspec.structs.fields(section(table))}
     if name not in known or (table and section(table) is Config):
-        load_config(None, {key: value})  # refuses the key, and names the nearest
+        load_config(None, {key: value})  # refuses the key with a message
         raise ConfigError(f"unknown key {key!r}")
     try:
         typed = msgspec.convert(value, known[name].type)
@@ -285,7 +288,7 @@ def _combinations(axes: dict[str, list[object]]) -> Iterator[Settings]:
 
 
 def _wanted(base: Settings, chosen: Settings) -> Settings:
-    """Lay one combination over the base; "none" among several noises drops what only noise uses."""
+    """Apply one combination to the base; "none" among several noises drops settings that only noise uses."""
     wanted = base | chosen
     if with_noise(chosen):
         return wanted
@@ -297,7 +300,7 @@ def with_noise(settings: Mapping[str, object]) -> bool:
     """Whether runs with these settings add noise.
 
     Args:
-        settings: of a configuration, by dotted keys; the default noise holds where none is named.
+        settings: settings of a configuration, by dotted keys; if no noise is named, the default applies.
 
     Example:
         >>> with_noise({}), with_noise({"privacy.noise": "none"})
@@ -332,7 +335,7 @@ def _single(config: Config) -> Config:
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    """Digests of files that a configuration only names; each is read once."""
+    """Digests of files that a configuration names; each file is read once."""
 
     seen: dict[str, str]
 
@@ -363,5 +366,5 @@ def _source(model: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
-        return None  # the check of the cell says so
+        return None  # the check of the cell reports the error
     return None if spec is None or spec.origin is None else Path(spec.origin)

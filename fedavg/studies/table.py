@@ -1,4 +1,4 @@
-"""A study's results as a table of cells, as groups over seeds, and the fronts that nothing beats."""
+"""A study's results as a table of cells, as groups over seeds, and as Pareto fronts."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Row:
     """One cell of a table.
 
     Args:
-        id: of the cell; "" for settings that are no cell.
+        id: id of the cell; "" for settings that are no cell.
         state: "done", "failed", "refused" or "missing".
         reason: why there are no figures.
-        settings: as asked for; what a cell cannot vary is left out.
-        values: what follows from the settings and what was measured, by name; None where there is none.
+        settings: the requested settings; those that a cell cannot vary are left out.
+        values: derived and measured values, by name; None where there is none.
     """
 
     id: str
@@ -60,7 +60,7 @@ class Row:
     values: dict[str, Any]
 
     def flat(self) -> dict[str, Any]:
-        """Everything by column, in the order of the columns."""
+        """All values by column, in the order of the columns."""
         head = {"id": self.id, "state": self.state, "reason": self.reason}
         settings = {key: self.settings.get(key) for key in _settings_keys()}
         return head | settings | {key: self.values.get(key) for key in (*_DERIVED, *_MEASURED)}
@@ -71,7 +71,7 @@ class Table:
     """A study's rows.
 
     Args:
-        excluded: combinations that the study takes out.
+        excluded: number of combinations that the study excludes.
         varied: settings with more than one value among the cells, without the seed.
     """
 
@@ -82,7 +82,7 @@ class Table:
 
     @property
     def comparison(self) -> Comparison:
-        """By what the finished cells are compared."""
+        """The figure by which the finished cells are compared."""
         return comparison_of([row.values for row in self.rows if row.state == "done"])
 
     def count(self, state: str) -> int:
@@ -95,12 +95,12 @@ class Group:
     """Finished cells that differ in their seed only.
 
     Args:
-        settings: the study's varied settings, without the seed; None where a setting changes nothing.
-        scores: of the figure that cells are compared by, one a seed.
-        epsilon, epsilon_server: the largest over the seeds; None for no bound.
-        bytes_up: a client and round, mean.
-        baseline: of the constant prediction, mean over the seeds; None where it is not known.
-        by: what the cells of the study are compared by.
+        settings: the study's varied settings, without the seed; None where a setting has no effect.
+        scores: values of the figure by which cells are compared, one for each seed.
+        epsilon, epsilon_server: the largest value over the seeds; None for no bound.
+        bytes_up: mean bytes for each client and round.
+        baseline: that figure of the constant prediction, mean over the seeds; None if it is not known.
+        by: the figure by which the cells of the study are compared.
     """
 
     settings: Settings
@@ -115,12 +115,12 @@ class Group:
 
     @property
     def worth(self) -> float:
-        """The mean score, so that more is better."""
+        """The mean score, with its sign changed if smaller is better."""
         return self.by.worth(self.score)
 
     @property
     def spread(self) -> str:
-        """The worst and the best seed's score in words."""
+        """The worst and the best seed's score as text."""
         return f"{self.by.text(min(self.scores))} to {self.by.text(max(self.scores))}"
 
     @property
@@ -130,7 +130,7 @@ class Group:
 
     @property
     def stddev(self) -> float | None:
-        """Of the seeds, with n − 1; None for one seed."""
+        """Standard deviation over the seeds, with n − 1; None for one seed."""
         return stdev(self.scores) if len(self.scores) > 1 else None
 
 
@@ -139,7 +139,7 @@ def _settings_keys() -> list[str]:
 
 
 def table_of(study: Study, records: Mapping[str, Record], refused: Iterable[Refusal]) -> Table:
-    """Lay a study's results out, its cells in the study's order, then what was refused."""
+    """The table of a study's results, its cells in the study's order, then the refused ones."""
     refused = tuple(refused)
     turned_down = {refusal.cell_id for refusal in refused}
     rows: list[Row] = []
@@ -166,7 +166,7 @@ def _row(record: Record, settings: Settings) -> Row:
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity and no NaN: they become None, as in "no bound"."""
+    """Replace infinity and NaN, which JSON does not have, by None, as in "no bound"."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in values.items()
@@ -178,7 +178,7 @@ def _shown(settings: Settings) -> Settings:
 
 
 def _effective(settings: Settings) -> Settings:
-    """Settings without what only noise uses, where there is none."""
+    """Settings without those that only noise uses, if there is no noise."""
     if with_noise(settings):
         return settings
     return {
@@ -188,7 +188,7 @@ def _effective(settings: Settings) -> Settings:
 
 
 def _varied(all_settings: Sequence[Settings]) -> tuple[str, ...]:
-    """Settings with several values; those of noise are compared among cells that have it."""
+    """Settings with several values; those of noise are compared among cells with noise."""
     found: list[str] = []
     for key in _settings_keys():
         values = [_effective(settings).get(key) for settings in all_settings]
@@ -200,7 +200,7 @@ def _varied(all_settings: Sequence[Settings]) -> tuple[str, ...]:
 
 
 def groups_of(table: Table) -> tuple[Group, ...]:
-    """Finished cells with a figure, those together that differ in their seed only."""
+    """Groups of finished cells with a figure that differ in their seed only."""
     by = table.comparison
     found: dict[str, list[Row]] = {}
     for row in table.rows:
@@ -243,9 +243,9 @@ def _largest(values: Iterable[float | None]) -> float | None:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the (cost, value) pairs that no other beats, cheapest first.
+    """Indices of the (cost, value) pairs that no other pair beats, in ascending order of cost.
 
-    A pair beats another when it costs no more, is worth no less, and differs.
+    A pair beats another if it costs no more, is worth no less, and differs.
 
     Example:
         >>> pareto_front([(1.0, 0.7), (2.0, 0.9), (2.0, 0.8), (4.0, 0.9)])
@@ -279,7 +279,7 @@ def write_tables(directory: StudyDirectory, table: Table) -> None:
 
 
 def _csv_value(value: object) -> str:
-    """A text as it is, nothing for None, anything else as JSON."""
+    """A text itself, "" for None, and JSON for anything else."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

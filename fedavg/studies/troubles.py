@@ -1,4 +1,4 @@
-"""Cells that did not run, and warnings of those that did, by reason: what they share tells the fault."""
+"""Cells that did not run, and warnings of those that did, grouped by reason, with their common settings."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Trouble:
     """Cells with one reason.
 
     Args:
-        state: "refused" or "failed", or "warned" of cells that ran.
-        reason: of the first of them; the others' differ in numbers and in the cells' own settings at most.
-        cells: how many they are.
-        shared: what all of them have in common and other cells of the study have not; "" for nothing.
-        differs: settings in which they differ from one another, with the values that occur.
+        state: "refused" or "failed", or "warned" for cells that ran.
+        reason: reason of the first cell; the others' differ at most in numbers and in the cells' settings.
+        cells: number of cells.
+        shared: settings that all of them have and the study's other cells do not have; "" for none.
+        differs: settings in which they differ, with the values that occur.
     """
 
     state: str
@@ -39,13 +39,13 @@ class Trouble:
 
 
 def troubles_of(table: Table) -> tuple[Trouble, ...]:
-    """The cells that were refused or failed, grouped by reason, the commonest first."""
+    """The cells that were refused or failed, grouped by reason, the most frequent first."""
     rows = [row for row in table.rows if row.state in ("failed", "refused")]
     return _grouped(table, [(row.state, row.reason, row) for row in rows])
 
 
 def notices_of(table: Table) -> tuple[Trouble, ...]:
-    """What finished cells were warned of, grouped by warning, the commonest first."""
+    """Warnings of finished cells, grouped by warning, the most frequent first."""
     done = [row for row in table.rows if row.state == "done"]
     return _grouped(
         table, [("warned", text, row) for row in done for text in row.values["warnings"]]
@@ -53,7 +53,7 @@ def notices_of(table: Table) -> tuple[Trouble, ...]:
 
 
 def _grouped(table: Table, said: Sequence[tuple[str, str, Row]]) -> tuple[Trouble, ...]:
-    """By state and pattern of the text: state, text and row each."""
+    """Group triples of state, text and row by state and by pattern of the text."""
     groups: dict[tuple[str, str], list[tuple[str, Row]]] = {}
     for state, text, row in said:
         groups.setdefault((state, _pattern(text, row)), []).append((text, row))
@@ -66,7 +66,7 @@ def _grouped(table: Table, said: Sequence[tuple[str, str, Row]]) -> tuple[Troubl
 
 
 def _pattern(text: str, row: Row) -> str:
-    """A reason without its numbers and without the words that the row's own settings put into it."""
+    """A reason without its numbers and without words from the row's own settings."""
     for value in {value for value in row.settings.values() if isinstance(value, str) and value}:
         text = re.sub(rf"(?<![\w-]){re.escape(value)}(?![\w-])", "#", text)
     return _NUMBER.sub("#", text)
@@ -86,7 +86,7 @@ def _trouble(state: str, reason: str, rows: Sequence[Row], others: Sequence[Row]
 
 
 def _values(rows: Iterable[Row], key: str) -> set[str]:
-    """What a setting is in these rows, as text; unset counts as no value."""
+    """The values of a setting in these rows, as text; an unset value is left out."""
     return {str(row.settings[key]) for row in rows if row.settings.get(key) not in (None, "")}
 
 

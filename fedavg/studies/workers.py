@@ -1,4 +1,4 @@
-"""Worker processes of a study: one request at a time each; whoever dies fails its request and is replaced.
+"""Worker processes of a study: each works on one request at a time, and is replaced if it dies.
 
 Processes are spawned, have one thread for arithmetic, and end with the process that started them.
 """
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["CellAnswer", "Request", "Workers"]
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_GRACE = 5.0  # seconds that an idle process has to end by itself
+_GRACE = 5.0  # seconds for an idle process to end by itself
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell to check, or, with what its check gave, to run."""
+    """A cell to check, or, with the result of its check, to run."""
 
     id: str
     config: Config
@@ -43,11 +43,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a request.
+    """The result of a request.
 
     Args:
-        outcome: "refused" when the packages' own errors say so; "failed" for anything else.
-        reason: of a refusal or failure.
+        outcome: "refused" for the packages' own errors; "failed" for anything else.
+        reason: reason of a refusal or failure.
     """
 
     id: str
@@ -100,7 +100,7 @@ def _serve(pipe: _Pipe) -> None:
 
 @contextlib.contextmanager
 def _children_start() -> Generator[None]:
-    """What children inherit: an ignored SIGINT (the main process decides), and one thread each."""
+    """Set what children inherit: an ignored SIGINT (the main process decides), and one thread each."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     main = threading.current_thread() is threading.main_thread()
@@ -133,7 +133,7 @@ class _Worker:
         return cls(process, near)
 
     def died(self) -> str:
-        """Wait for a process that has closed its pipe, and say how it ended."""
+        """Wait for a process that has closed its pipe, and report how it ended."""
         self.pipe.close()
         self.process.join(_GRACE)
         code = self.process.exitcode
@@ -143,13 +143,13 @@ class _Worker:
 
 
 class Workers:
-    """Processes that work on requests; started when first needed, and until `close`.
+    """Processes that work on requests; they are started when first needed, and run until `close`.
 
     Args:
-        jobs: processes at most.
+        jobs: largest number of processes.
 
     Raises:
-        ConfigError: fewer than one.
+        ConfigError: the number is below one.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -158,7 +158,7 @@ class Workers:
         self._busy: dict[_Pipe, tuple[_Worker, Request]] = {}
 
     def work(self, requests: Iterable[Request]) -> Generator[CellAnswer]:
-        """Work on all requests, several at once, and yield each answer when it comes."""
+        """Work on all requests, several at once, and yield each answer when it arrives."""
         waiting = list(reversed(list(requests)))
         while waiting or self._busy:
             while waiting and len(self._busy) < self._jobs:
@@ -168,7 +168,7 @@ class Workers:
                 yield self._take(worker, request)
 
     def close(self) -> None:
-        """End all processes; what they were working on is lost."""
+        """End all processes; unfinished requests are lost."""
         busy = [worker for worker, _ in self._busy.values()]
         for worker in busy:
             worker.process.kill()
@@ -186,7 +186,9 @@ class Workers:
         if not worker.process.is_alive():
             worker.pipe.close()
             worker = _Worker.start()
-        with contextlib.suppress(ConnectionError):  # a dead one is found when its answer is awaited
+        with contextlib.suppress(
+            ConnectionError
+        ):  # a dead process is found when its answer is awaited
             worker.pipe.send_bytes(_ENCODER.encode(request))
         self._busy[worker.pipe] = (worker, request)
 

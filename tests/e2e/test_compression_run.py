@@ -102,7 +102,7 @@ def test_a_killed_run_goes_on_with_what_the_clients_kept(tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     result = runner.invoke(app, ["run", str(config), "--out", str(whole)])
     assert result.exit_code == 0, result.output
-    assert "20 places of 2 bits" in " ".join(result.output.split())
+    assert "20 coordinates of 2 bits" in " ".join(result.output.split())
     killed_and_resumed(config, broken, np.random.default_rng())
     for name in ("metrics.jsonl", "model.safetensors"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
