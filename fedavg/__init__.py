@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from fedavg.algorithms.personal.interface import Personalization
     from fedavg.algorithms.random_k import RandomK
     from fedavg.algorithms.scaffold import Scaffold
+    from fedavg.contrib.masked_encrypted import EncryptedSecAgg
+    from fedavg.contrib.selective.map import SensitivityMap
+    from fedavg.contrib.selective.sum import Selective
     from fedavg.data.dataset import Dataset
     from fedavg.data.foreign import as_dataset
     from fedavg.data.placement import place
@@ -77,11 +80,8 @@ if TYPE_CHECKING:
     from fedavg.sums.encrypted import Bfv, Ckks
     from fedavg.sums.interface import SecureSum
     from fedavg.sums.masked import SecAgg
-    from fedavg.sums.masked_encrypted import EncryptedSecAgg
     from fedavg.sums.once import sum_once
     from fedavg.sums.plain import InsecurePlain
-    from fedavg.sums.selective.map import SensitivityMap
-    from fedavg.sums.selective.sum import Selective
     from fedavg.training.evaluation import Scoring
     from fedavg.training.sensitivity import gradient_times_weight, label_sensitivity
     from fedavg.training.stopping import EarlyStopping
@@ -107,7 +107,7 @@ _HOME = {
     "Ditto": "algorithms.personal.ditto",
     "EarlyStopping": "training.stopping",
     "Encoding": "encoding.fixed_point",
-    "EncryptedSecAgg": "sums.masked_encrypted",
+    "EncryptedSecAgg": "contrib.masked_encrypted",
     "Enrolled": "simulation.interface",
     "ErrorFeedback": "algorithms.error_feedback",
     "Faults": "simulation.faults",
@@ -154,8 +154,8 @@ _HOME = {
     "Scoring": "training.evaluation",
     "SecAgg": "sums.masked",
     "SecureSum": "sums.interface",
-    "Selective": "sums.selective.sum",
-    "SensitivityMap": "sums.selective.map",
+    "Selective": "contrib.selective.sum",
+    "SensitivityMap": "contrib.selective.map",
     "ServerOptimizer": "optimizers.server",
     "ServerRule": "optimizers.server",
     "Simulation": "simulation.interface",

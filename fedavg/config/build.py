@@ -36,6 +36,7 @@ from fedavg.config.training import (
     scoring_of,
     server_optimizer,
 )
+from fedavg.contrib.selective.map import UNCOUNTED, SensitivityMap
 from fedavg.data.dataset import NUMBERS
 from fedavg.data.placement import place
 from fedavg.errors import CohortSizeError, ConfigError, PlanError
@@ -48,7 +49,6 @@ from fedavg.plan.plan import Budget, Limits, Plan
 from fedavg.plan.remedies import enough_rate
 from fedavg.plan.resolution import noise_to_signal, resolve
 from fedavg.privacy.clipping import AdaptiveClipping
-from fedavg.sums.selective.map import UNCOUNTED, SensitivityMap
 from fedavg.training.compute import Compute
 from fedavg.training.sensitivity import client_scores, label_sensitivity
 from fedavg.training.setup import set_apart

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fedavg.algorithms import error_feedback, random_k, scaffold
 from fedavg.algorithms.blocks import layers, rolling
 from fedavg.algorithms.personal import ditto, fedrep, finetune
+from fedavg.contrib import masked_encrypted
+from fedavg.contrib.selective import sum as selective
 from fedavg.encoding import fixed_point, quantised
 from fedavg.optimizers import server, wrapped
 from fedavg.privacy import clipping, noise, sampling
-from fedavg.sums import encrypted, masked, masked_encrypted, plain
-from fedavg.sums.selective import sum as selective
+from fedavg.sums import encrypted, masked, plain
 
 __all__ = ["OURS"]
 

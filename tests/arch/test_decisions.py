@@ -32,7 +32,7 @@ NAMES = {
     "plan/samplings.py": (1, "a question about a budget has three ways of sampling of its own"),
     "reports/personal.py": (1, "how the names of three metrics are written in prose"),
     "studies/study.py": (1, "a package's name, which is also that of a server optimiser"),
-    "sums/masked_encrypted.py": (2, "the scheme is an option of the part itself"),
+    "contrib/masked_encrypted.py": (2, "the scheme is an option of the part itself"),
     "training/steps.py": (2, "the steps of a client's optimisers, on torch"),
 }
 _MESSAGES = "what a message is decides what is done with it: the protocol's own closed set"

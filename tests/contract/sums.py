@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.interface import KEY_HOLDER, SumSpec
 from fedavg.sums.masked import SecAgg
-from fedavg.sums.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.plain import InsecurePlain
 from secagg import Identity
 

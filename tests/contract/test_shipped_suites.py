@@ -9,6 +9,7 @@ from fedavg.algorithms.error_feedback import ErrorFeedback
 from fedavg.algorithms.interface import PlainHalf
 from fedavg.algorithms.random_k import RandomK
 from fedavg.algorithms.scaffold import Scaffold
+from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.errors import PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.parts import register
@@ -20,7 +21,6 @@ from fedavg.privacy.noise import (
 )
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
-from fedavg.sums.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.plain import InsecurePlain
 from fedavg.testing import NoiseContract, SecureSumContract, UpdateStageContract
 

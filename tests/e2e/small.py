@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.federation.federation import Federation
@@ -16,7 +17,6 @@ from fedavg.plan.plan import Plan
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
-from fedavg.sums.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.plain import InsecurePlain
 
 if TYPE_CHECKING:

@@ -13,6 +13,8 @@ from fedavg.algorithms.random_k import RandomK
 from fedavg.audits.audit import audit_plan
 from fedavg.cli.app import app
 from fedavg.config.build import build_job, load_config
+from fedavg.contrib.selective.map import SensitivityMap
+from fedavg.contrib.selective.sum import Selective
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
@@ -25,8 +27,6 @@ from fedavg.simulation.faults import Faults
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
-from fedavg.sums.selective.map import SensitivityMap
-from fedavg.sums.selective.sum import Selective
 from tests.e2e.small import LENGTH, MODEL, SUMS, clients, federation, plan
 from tests.e2e.test_resume import config_in, killed_and_resumed, lines
 

@@ -7,9 +7,9 @@ import pytest
 
 import he
 from fedavg.config.settings import SumConfig
+from fedavg.contrib.masked_encrypted import EncryptedSecAgg, _read
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
-from fedavg.sums.masked_encrypted import EncryptedSecAgg, _read
 from he import scheme
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode, encode

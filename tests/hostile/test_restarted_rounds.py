@@ -7,6 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from fedavg.contrib.masked_encrypted import EncryptedSecAgg
+from fedavg.contrib.selective.map import SensitivityMap
+from fedavg.contrib.selective.sum import Selective
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CheckpointError, LocalProtocolError
 from fedavg.federation import federation as federation_module
@@ -19,10 +22,7 @@ from fedavg.protocol.messages import OpenRequest, encode
 from fedavg.server.round import KeyHolder
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
-from fedavg.sums.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.plain import InsecurePlain
-from fedavg.sums.selective.map import SensitivityMap
-from fedavg.sums.selective.sum import Selective
 from he import HeError, WireFormatError
 from tests.e2e.small import LENGTH, federation
 

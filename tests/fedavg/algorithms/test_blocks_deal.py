@@ -15,6 +15,8 @@ from fedavg.algorithms.blocks.layers import LayerBlocks
 from fedavg.algorithms.error_feedback import ErrorFeedback
 from fedavg.algorithms.random_k import RandomK
 from fedavg.algorithms.scaffold import Scaffold
+from fedavg.contrib.selective.map import SensitivityMap
+from fedavg.contrib.selective.sum import Selective
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.privacy.clipping import AdaptiveClipping
@@ -27,8 +29,6 @@ from fedavg.privacy.noise import (
 from fedavg.privacy.sampling import FixedCohort, PoissonCohort
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.masked import SecAgg
-from fedavg.sums.selective.map import SensitivityMap
-from fedavg.sums.selective.sum import Selective
 from tests.e2e.small import SUMS, plan
 from tests.fedavg.support.block_plans import CUTS, LAYOUT, resolution_with
 

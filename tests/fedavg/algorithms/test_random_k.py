@@ -15,6 +15,8 @@ from fedavg.algorithms.error_feedback import ErrorFeedback
 from fedavg.algorithms.random_k import RandomK
 from fedavg.algorithms.scaffold import Scaffold
 from fedavg.client import update as module
+from fedavg.contrib.selective.map import SensitivityMap
+from fedavg.contrib.selective.sum import Selective
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
 from fedavg.errors import CapacityError, PlanError
@@ -23,8 +25,6 @@ from fedavg.privacy.noise import DistributedGaussian
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
-from fedavg.sums.selective.map import SensitivityMap
-from fedavg.sums.selective.sum import Selective
 from tests.e2e.small import plan
 
 PRIVATE = {"encoding": FixedPoint(0.5, 9), "noise": DistributedGaussian(1.3)}

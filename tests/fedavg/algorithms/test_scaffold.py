@@ -14,6 +14,8 @@ from fedavg.algorithms.chain import ClientChain
 from fedavg.algorithms.scaffold import Scaffold, Variates
 from fedavg.algorithms.state import FolderStore
 from fedavg.client.update import ClientContext, Prepared, prepare, prepare_nothing
+from fedavg.contrib.selective.map import SensitivityMap
+from fedavg.contrib.selective.sum import Selective
 from fedavg.data.dataset import Dataset
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import LocalProtocolError, NonFiniteError, PlanError
@@ -29,8 +31,6 @@ from fedavg.protocol.messages import RoundStart, start_digest
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
-from fedavg.sums.selective.map import SensitivityMap
-from fedavg.sums.selective.sum import Selective
 from fedavg.training.job import TrainingJob
 from tests.e2e.small import LENGTH, MODEL, SUMS, clients, examples, federation, plan
 

@@ -7,13 +7,13 @@ import pytest
 
 import he
 from fedavg.config.build import build_plan, load_config
+from fedavg.contrib.selective.map import SensitivityMap
+from fedavg.contrib.selective.sum import Selective
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.sums.encrypted import Bfv, Ckks, _Material, _secret_context
 from fedavg.sums.interface import KEY_HOLDER
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.once import sum_once
-from fedavg.sums.selective.map import SensitivityMap
-from fedavg.sums.selective.sum import Selective
 from tests.contract.sums import IDENTITIES, secure_sum, spec_for
 
 N, LENGTH, BOUND = 6, 3000, 1000

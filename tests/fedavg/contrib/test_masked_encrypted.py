@@ -9,12 +9,12 @@ from scipy.stats import chi2
 
 import he
 import secagg.client.client
+from fedavg.contrib import masked_encrypted as sum_masked_he
+from fedavg.contrib.masked_encrypted import EncryptedSecAgg, _read
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
-from fedavg.sums import masked_encrypted as sum_masked_he
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.encrypted import _secret_context as secret_of
 from fedavg.sums.interface import KEY_HOLDER
-from fedavg.sums.masked_encrypted import EncryptedSecAgg, _read
 from fedavg.sums.opening import OPENED, _Opened
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode

@@ -14,14 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from fedavg.errors import PlanError
-from fedavg.parts import Part, Trait, register
-from fedavg.sums.encrypted import Bfv, Ckks
-from fedavg.sums.interface import Provision
-from fedavg.sums.masked import SecAgg
-from fedavg.sums.plain import InsecurePlain
-from fedavg.sums.selective.map import SensitivityMap
-from fedavg.sums.selective.roles import (
+from fedavg.contrib.selective.map import SensitivityMap
+from fedavg.contrib.selective.roles import (
     ENCRYPTED,
     OPENING,
     REST,
@@ -29,6 +23,12 @@ from fedavg.sums.selective.roles import (
     SelectiveKeyHolderSide,
     SelectiveServerSide,
 )
+from fedavg.errors import PlanError
+from fedavg.parts import Part, Trait, register
+from fedavg.sums.encrypted import Bfv, Ckks
+from fedavg.sums.interface import Provision
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.plain import InsecurePlain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

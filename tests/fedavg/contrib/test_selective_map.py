@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from fedavg.contrib.selective.map import SensitivityMap
 from fedavg.data.dataset import Dataset
 from fedavg.errors import DataError, NonFiniteError, PlanError
 from fedavg.models.layout import Layout
 from fedavg.models.zoo import build_model
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
-from fedavg.sums.selective.map import SensitivityMap
 from fedavg.training.sensitivity import gradient_times_weight, label_sensitivity
 
 

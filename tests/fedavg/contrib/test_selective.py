@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 import he
 from fedavg.config.build import build_job, build_plan, load_config
+from fedavg.contrib.masked_encrypted import EncryptedSecAgg
+from fedavg.contrib.selective.map import SensitivityMap
+from fedavg.contrib.selective.sum import Selective
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import (
     ConfigError,
@@ -25,10 +28,7 @@ from fedavg.protocol.transcript import Transcript, uploaded_vector
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.interface import KEY_HOLDER
 from fedavg.sums.masked import SecAgg
-from fedavg.sums.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.plain import InsecurePlain
-from fedavg.sums.selective.map import SensitivityMap
-from fedavg.sums.selective.sum import Selective
 from fedavg.training.sensitivity import client_scores, label_sensitivity
 from tests.contract.sums import IDENTITIES, secure_sum, spec_for
 from tests.contract.test_secure_sums import REFUSALS, vectors_of
@@ -172,7 +172,7 @@ def test_a_client_that_breaks_off_is_in_neither_sum(rest, keep):
 
 def test_mutant_server_that_holds_nothing_back_tears_the_round(monkeypatch):
     """Without holding back, a break-off between the parts leaves a client in one sum only."""
-    from fedavg.sums.selective import roles as selective_sides
+    from fedavg.contrib.selective import roles as selective_sides
 
     original = selective_sides.SelectiveServerSession.receive
 
