@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly import graph_objects
 from plotly.offline import get_plotlyjs
 
 from fedavg.errors import ReportError
@@ -53,5 +54,20 @@ def _csp_hash(script: str) -> str:
 
 
 def payload(figure: dict[str, Any]) -> str:
-    """A figure as JSON that is safe inside a script element."""
+    r"""A figure as JSON that is safe inside a script element.
+
+    Args:
+        figure: traces under "data" and the layout under "layout", as Plotly's JSON has them.
+
+    Raises:
+        ReportError: a property that Plotly does not know; a browser would leave it out without a word.
+
+    Example:
+        >>> print(payload({"data": [{"type": "bar", "x": ["<b>"], "y": [1]}], "layout": {}}))
+        {"data":[{"type":"bar","x":["\u003cb>"],"y":[1]}],"layout":{}}
+    """
+    try:
+        graph_objects.Figure(figure)
+    except (ValueError, TypeError) as error:
+        raise ReportError(f"a figure that Plotly does not take: {error}") from error
     return json.dumps(figure, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
