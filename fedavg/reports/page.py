@@ -66,8 +66,9 @@ def payload(figure: dict[str, Any]) -> str:
         >>> print(payload({"data": [{"type": "bar", "x": ["<b>"], "y": [1]}], "layout": {}}))
         {"data":[{"type":"bar","x":["\u003cb>"],"y":[1]}],"layout":{}}
     """
+    text = json.dumps(figure, separators=(",", ":"), allow_nan=False)
     try:
-        graph_objects.Figure(figure)
+        graph_objects.Figure(json.loads(text))  # of a copy, since Plotly changes what it is given
     except (ValueError, TypeError) as error:
         raise ReportError(f"a figure that Plotly does not take: {error}") from error
-    return json.dumps(figure, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return text.replace("<", "\\u003c")
