@@ -1,1 +1,1 @@
-"""Data: examples, where they come from, and how they lie on the clients."""
+"""Data: the examples, their sources, and their partition over the clients."""

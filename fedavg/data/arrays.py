@@ -1,4 +1,4 @@
-"""Examples out of .npz files: what their labels are is found, and said, never guessed."""
+"""Tasks from .npz files.  The kind of the labels is detected and reported; an ambiguous kind is refused."""
 
 from __future__ import annotations
 
@@ -23,22 +23,24 @@ __all__ = ["load_arrays", "read_arrays"]
 
 _PAIRS = (("x", "y"), ("features", "labels"))
 _MOST_CLASSES = 1000
-_FEW_NUMBERS = 20  # different whole numbers of type float that may be classes as well
+_FEW_NUMBERS = 20  # up to this many different whole numbers of type float may also be classes
 
 
 def load_arrays(path: Path, *, task: TaskName, test_fraction: float, seed: int) -> Task:
-    """Read a task from an .npz file, its numbers as they are.
+    """Read a task from an .npz file; the features are not scaled, except images.
 
     Args:
-        path: of a file with arrays x_train, y_train, x_test, y_test, or x, y, or features, labels; uint8
-            features are taken for images and scaled to [0, 1].
-        task: what the labels are; "auto" takes integers for classes, fractions for numbers, and refuses
-            what may be either.
-        test_fraction: share that is kept for scoring, where there is no fixed split.
+        path: a file with the arrays x_train, y_train, x_test, y_test, or x, y, or features, labels; features
+            of
+            type uint8 are read as images and scaled to [0, 1].
+        task: kind of the labels; "auto" reads integers as classes and fractions as numbers, and refuses
+            labels
+            that could be either.
+        test_fraction: share of the examples held out for scoring, if the file has no fixed split.
         seed: public seed of that split.
 
     Raises:
-        DataError: arrays that are no examples, or labels that may mean two things.
+        DataError: the arrays are no examples, or the labels are ambiguous.
     """
     return read_arrays(path, task=task, test_fraction=test_fraction, seed=seed)[0]
 
@@ -46,10 +48,10 @@ def load_arrays(path: Path, *, task: TaskName, test_fraction: float, seed: int) 
 def read_arrays(
     path: Path, *, task: TaskName, test_fraction: float, seed: int
 ) -> tuple[Task, bool]:
-    """Do what `load_arrays` does, and say whether the features are of a type of floating-point numbers.
+    """Do the work of `load_arrays`, and also return whether the features are floating-point numbers.
 
     Raises:
-        What `load_arrays` raises.
+        DataError: see `load_arrays`.
     """
     arrays = _read(path)
     notes: list[str] = []
@@ -141,7 +143,7 @@ def _labels(
 
 
 def _kind(path: Path, labels: NDArray[Any], task: TaskName) -> TargetKind:
-    """What the labels are; an array that may be read in two ways is refused with both of them."""
+    """The kind of the labels; an ambiguous array is refused, and the message names both readings."""
     if task != "auto":
         return {"classes": CLASSES, "numbers": NUMBERS, "multi-label": MULTI_LABEL}[task]
     if labels.ndim == 2 and labels.shape[1] > 1:
@@ -165,7 +167,7 @@ def _kind(path: Path, labels: NDArray[Any], task: TaskName) -> TargetKind:
 
 
 def _whole(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
-    """Labels of classes as a vector of whole numbers."""
+    """Labels of classes, as a vector of whole numbers."""
     flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if flat.ndim != 1 or flat.dtype.kind not in "fiub":
         raise DataError(

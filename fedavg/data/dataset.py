@@ -1,7 +1,7 @@
-"""The examples that one client holds: features, labels of a stated kind, and weights.
+"""The examples of one client: features, labels of a stated kind, and weights.
 
-The conversions of arrays that come from outside stand here too, so that every public door refuses the same
-things.  Where examples come from is the business of `fedavg.data.tasks`.
+The conversions of arrays from outside are here too, so that every public function refuses the same inputs.
+`fedavg.data.tasks` loads the examples.
 """
 
 from __future__ import annotations
@@ -34,22 +34,23 @@ __all__ = [
     "target_kind",
 ]
 
-_EXACT = 1 << 24  # every integer up to here is a float32
+_EXACT = 1 << 24  # float32 represents every integer up to here exactly
 
 
 @dataclass(frozen=True, slots=True)
 class TargetKind:
-    """What a label is, and so what a model predicts.
+    """The meaning of a label, which decides what a model predicts.
 
     Args:
         name: "classes", "numbers" or "multi-label".
-        dtype: of the labels of a `Dataset`.
-        columns: whether labels have a column for each output, [n, k], or are a vector, [n].
-        convert: turns an array into such labels, or raises `DataError`.
-        loss: what is descended where a plan names no other.
-        suite: which metrics fit, and what the constant prediction is.
-        strata: int64[n] out of such labels, a class for each example by which partitions skew and pages
-            count: the class itself, the tenth of the range of ranks of the first number, or the
+        dtype: type of the labels of a `Dataset`.
+        columns: whether labels are a matrix [n, k] with a column for each output, or a vector [n].
+        convert: converts an array to such labels, or raises `DataError`.
+        loss: the training loss if a plan names none.
+        suite: the metrics that fit, and the constant prediction that they are compared with.
+        strata: computes int64[n] from such labels: a class for each example, by which partitions skew and
+            reports count.  It is the class itself, the tenth of the range of ranks of the first number, or
+            the
             combination of labels.
 
     Example:
@@ -72,19 +73,21 @@ class Dataset:
 
     Args:
         features: float32[n, ...]; other real numbers are converted.
-        labels: as `target` says:
+        labels: the form depends on `target`:
 
             - "classes": int64[n], counted from 0; other integers are converted.
-            - "numbers" (regression): float32[n, k], one column an output; a vector [n] becomes [n, 1], so
+            - "numbers" (regression): float32[n, k], one column for each output; a vector [n] becomes [n, 1],
+              so
               that it never broadcasts against a model's outputs.
-            - "multi-label": int8[n, k] of 0 and 1, one column a label; booleans are converted.
-        target: the kind of the labels, by its name or as a `TargetKind`.
-        weights: float32[n], how much each example counts in the loss: finite, not negative, not all zero;
-            None counts all alike.
+            - "multi-label": int8[n, k] of 0 and 1, one column for each label; booleans are converted.
+        target: kind of the labels, as a name or a `TargetKind`.
+        weights: float32[n], weight of each example in the loss: finite, not negative, not all zero; None
+            weighs all examples equally.
 
     Raises:
-        DataError: no examples, unequal lengths, NaN or infinity, labels of another kind than `target`, and
-            integers that float32 cannot hold.
+        DataError: there are no examples, lengths differ, values are NaN or infinite, the labels are not of
+            the
+            kind `target`, or float32 cannot represent an integer.
 
     Example:
         >>> data = Dataset(np.zeros((3, 2), np.float32), np.array([0, 1, 1]))
@@ -123,7 +126,7 @@ class Dataset:
 
     @property
     def kind(self) -> TargetKind:
-        """The kind of the labels, whichever way it was given."""
+        """The kind of the labels, as a `TargetKind`."""
         return target_kind(self.target)
 
     def subset(self, indices: NDArray[np.int64]) -> Dataset:
@@ -133,7 +136,7 @@ class Dataset:
             indices: int64[m], m ≥ 1, each in [0, n).
 
         Raises:
-            DataError: an empty choice, one outside the data set, or one in which all weights are zero.
+            DataError: `indices` is empty, an index is out of range, or all chosen weights are zero.
         """
         chosen = np.asarray(indices)
         if chosen.ndim != 1 or not chosen.size or chosen.dtype.kind not in "iu":
@@ -144,22 +147,22 @@ class Dataset:
         return Dataset(self.features[chosen], self.labels[chosen], self.target, weights)
 
     def with_features(self, features: NDArray[np.floating]) -> Dataset:
-        """Return the same labels and weights with other features.
+        """Return a data set with other features and the same labels and weights.
 
         Args:
-            features: real[n, ...], one row an example, in the order of these.
+            features: real[n, ...], one row for each example, in the same order.
 
         Raises:
-            DataError: as for any data set.
+            DataError: the features are refused, as by `Dataset`.
         """
         return Dataset(np.asarray(features, np.float32), self.labels, self.target, self.weights)
 
 
 def target_kind(kind: TargetKind | str) -> TargetKind:
-    """The kind of labels with this name; one that is none already is returned as it is.
+    """The kind of labels with this name; a `TargetKind` is returned unchanged.
 
     Raises:
-        DataError: there is no such kind; the nearest one is named.
+        DataError: there is no such kind; the message names the most similar one.
     """
     if isinstance(kind, TargetKind):
         return kind
@@ -172,14 +175,14 @@ def target_kind(kind: TargetKind | str) -> TargetKind:
 
 
 def array_of(values: object, what: str) -> NDArray[np.generic]:
-    """An array of whatever numpy takes for one; tensors are detached and brought to the CPU first.
+    """An array from anything that numpy converts; tensors are first detached and moved to the CPU.
 
     Args:
         values: an array, tensor, data frame or list.
-        what: its name in messages.
+        what: name of the values in messages.
 
     Raises:
-        DataError: what is no array, or a masked array with masked elements.
+        DataError: `values` is no array, or a masked array with masked elements.
     """
     for step in ("detach", "cpu"):
         values = getattr(values, step, lambda same=values: same)()
@@ -196,17 +199,17 @@ def array_of(values: object, what: str) -> NDArray[np.generic]:
 
 
 def numbers_of(values: object, what: str) -> NDArray[np.float32]:
-    """Real numbers as float32, which is what models take.
+    """Real numbers as float32, the type that models take.
 
     Args:
-        values: as for `array_of`.
-        what: its name in messages.
+        values: see `array_of`.
+        what: name of the values in messages.
 
     Returns:
-        C-contiguous and writeable.
+        An array that is C-contiguous and writeable.
 
     Raises:
-        DataError: no real numbers, or integers that float32 would round.
+        DataError: `values` are no real numbers, or float32 would round an integer.
     """
     array = array_of(values, what)
     if array.dtype.kind not in "fiub":
@@ -214,7 +217,9 @@ def numbers_of(values: object, what: str) -> NDArray[np.float32]:
         if array.dtype.kind in "OUS":
             advice = "; code text as numbers first, or give a .csv or .parquet table with a schema"
         raise DataError(f"{what} of type {array.dtype} are no real numbers{advice}")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+    with np.errstate(
+        over="ignore"
+    ):  # a number too large for float32 becomes infinite, and is then refused
         numbers = np.require(array, np.float32, ["C", "W"])  # torch shares writeable memory only
     if array.dtype.kind in "iu" and array.dtype.itemsize > 2 and array.size:
         _refuse_rounded(array, numbers, what)
@@ -222,11 +227,11 @@ def numbers_of(values: object, what: str) -> NDArray[np.float32]:
 
 
 def _refuse_rounded(array: NDArray[np.generic], numbers: NDArray[np.float32], what: str) -> None:
-    """Refuse integers that float32 changes: two ids would become one."""
+    """Refuse integers that float32 rounds, because two identifiers could become equal."""
     if int(array.max()) <= _EXACT and int(array.min()) >= -_EXACT:
         return
     changed = numbers.astype(np.float64) != array.astype(np.float64)
-    # From 2**53 on float64 cannot tell either; such integers are refused as well.
+    # From 2**53 on, float64 cannot detect the rounding either, so such integers are refused as well.
     changed |= np.abs(numbers.astype(np.float64)) >= float(1 << 53)
     if bool(changed.any()):
         first = array[tuple(index[0] for index in np.nonzero(changed))]
@@ -291,12 +296,12 @@ def _weights(values: ArrayLike, count: int) -> NDArray[np.float32]:
 def strata_names(
     labels: NDArray[Any], strata: NDArray[np.int64], names: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """What the strata of labels are called, in the order of their numbers.
+    """The names of the strata of labels, in the order of their numbers.
 
     Args:
-        labels: as a `Dataset` has them.
-        strata: int64[n], a kind's strata of these.
-        names: of the classes or of the columns; () when they have none.
+        labels: the labels of a `Dataset`.
+        strata: int64[n], strata of these labels, computed by their kind.
+        names: names of the classes or of the columns; () if there are none.
 
     Example:
         >>> labels = np.array([[1, 1], [0, 1], [0, 0]], np.int8)

@@ -1,4 +1,4 @@
-"""Examples as other libraries hold them: pairs of arrays, and data sets of torch."""
+"""Examples in the forms of other libraries: pairs of arrays, and torch data sets."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["as_dataset"]
 
 
 def as_dataset(source: object, target: TargetKind | str = CLASSES) -> Dataset:
-    """A `Dataset` of what holds examples.
+    """Convert examples to a `Dataset`.
 
     Args:
-        source: a `Dataset`, which is returned as it is; a pair (features, labels), or those two with weights,
-            of arrays, tensors or data frames; or a data set of torch (map-style: it has a length, and each
-            item is a pair of features and a label).  Each item is read once, so that transforms which draw
-            at random are drawn once.
-        target: the kind of the labels, see `Dataset`.
+        source: a `Dataset`, which is returned unchanged; a pair (features, labels) or a triple (features,
+            labels, weights) of arrays, tensors or data frames; or a map-style torch data set, which has a
+            length and whose items are pairs of features and a label.  Each item is read once, so a random
+            transform is applied once.
+        target: kind of the labels, see `Dataset`.
 
     Raises:
-        DataError: none of these, items of unequal shapes, or what `Dataset` refuses.
+        DataError: `source` is none of these, its items differ in shape, or `Dataset` refuses them.
 
     Example:
         >>> data = as_dataset((np.zeros((3, 2)), [0, 1, 1]))

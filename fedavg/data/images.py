@@ -1,4 +1,4 @@
-"""Examples out of a folder of images: a folder for each class, or one of these for each client."""
+"""Tasks from a folder of images with a subfolder for each class, or for each client and class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["load_images"]
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _PARTS = ({"train", "test"}, {"train", "val"}, {"train", "valid"}, {"train", "validation"})
 _GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
-_SIDE = 32  # of images that differ in size
+_SIDE = 32  # default side of images that differ in size
 
 
 def load_images(
@@ -38,22 +38,22 @@ def load_images(
 ) -> Task:
     """Read a task from a folder of images.
 
-    The folder holds CLASS/FILE, or CLIENT/CLASS/FILE, whose first level says whose each image is, or
-    train/CLASS/FILE beside test/CLASS/FILE (or val), which fixes the split.
+    The folder has one of three layouts.  CLASS/FILE has a folder for each class.  CLIENT/CLASS/FILE also says
+    which client holds each image.  train/CLASS/FILE beside test/CLASS/FILE (or val) fixes the split.
 
     Args:
-        path: of the folder.
-        size: height and width that every image is brought to; None keeps a common size, and takes 32×32
-            where there is none, with a note.
-        channels: 1 for grey, 3 for colour; 0 takes grey where every image is grey.
-        classes: names of the folders of the classes, in the order of their numbers; () takes them as found.
-        test_fraction: share that is kept for scoring, where there is no fixed split.
+        path: path of the folder.
+        size: height and width to which every image is resized; None keeps a common size, and otherwise
+            chooses 32×32 and adds a note.
+        channels: 1 for grey, 3 for colour; 0 chooses grey if every image is grey.
+        classes: names of the class folders, in the order of their numbers; () uses all folders found.
+        test_fraction: share of the images held out for scoring, if the layout fixes no split.
         seed: public seed of that split.
-        private: whether noise protects the images, so that size, channels and classes have to be given.
+        private: whether noise protects the images, in which case size, channels and classes are required.
 
     Raises:
-        DataError: no images, one that cannot be read, or a layout that is none of these.
-        ConfigError: under `private`, something about the images is not declared.
+        DataError: there are no images, one cannot be read, or the layout is none of the three.
+        ConfigError: `private` is set, and a property of the images is not declared.
         MissingExtraError: Pillow is not installed.
     """
     files = _files(path)
@@ -97,7 +97,7 @@ def load_images(
 
 
 def _files(path: Path) -> list[tuple[Path, str, str]]:
-    """Each image with its class, and with the folder above that, or ""."""
+    """Each image with its class and the folder above the class, or "" if there is none."""
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
     entries = [(file, file.relative_to(path).parts) for file in found]
     depths = {len(parts) for _, parts in entries}
@@ -136,7 +136,7 @@ def _check_declared(
 def _pixels(
     files: Sequence[Path], size: tuple[int, int] | None, channels: int, notes: list[str]
 ) -> NDArray[np.float32]:
-    """float32[n, h, w] of grey images, float32[n, 3, h, w] of others, in 0 … 1."""
+    """float32[n, h, w] of grey images, or float32[n, 3, h, w] of colour images, in 0 … 1."""
     images = [_opened(file) for file in files]
     grey = channels == 1 or (not channels and all(image.mode in _GREY for image in images))
     sizes = collections.Counter((image.height, image.width) for image in images)

@@ -1,7 +1,7 @@
-"""How the examples of one task lie on its clients: evenly, skewed by label or by size, or as they came.
+"""Partitions of a task's examples over clients: even, skewed by label or by size, or by their owners.
 
-Every function returns one int64 vector of indices a client.  The vectors are disjoint, cover all
-examples, none is empty, and they are a function of the public seed.
+Every function returns one int64 vector of indices for each client.  The vectors are disjoint and not empty,
+cover all examples, and depend only on the labels or owners and the public seed.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def _pieces(order: NDArray[np.int64], clients: int) -> list[NDArray[np.int64]]:
 
 
 def iid(labels: NDArray[np.int64], clients: int, *, seed: int) -> list[NDArray[np.int64]]:
-    """Shuffle, then cut into equal pieces.
+    """Shuffle the examples, then cut them into equal pieces.
 
     Args:
         labels: int64[n].
-        clients: how many, at most n.
-        seed: public.
+        clients: number of clients, at most n.
+        seed: public seed.
 
     Raises:
-        DataError: more clients than examples.
+        DataError: there are more clients than examples.
 
     Example:
         >>> [len(piece) for piece in iid(np.arange(7), 3, seed=0)]
@@ -60,16 +60,16 @@ def iid(labels: NDArray[np.int64], clients: int, *, seed: int) -> list[NDArray[n
 def shards(
     labels: NDArray[np.int64], clients: int, *, shards_per_client: int = 2, seed: int
 ) -> list[NDArray[np.int64]]:
-    """Sort by label, cut into equal shards, deal them out (McMahan et al. 2017, §3).
+    """Sort the examples by label, cut them into equal shards, and deal these out (McMahan et al. 2017, §3).
 
     Args:
         labels: int64[n].
-        clients: how many.
-        shards_per_client: few shards make few classes a client.
-        seed: public.
+        clients: number of clients.
+        shards_per_client: number of shards for each client; few shards give a client few classes.
+        seed: public seed.
 
     Raises:
-        DataError: more shards than examples.
+        DataError: there are more shards than examples.
     """
     _check(labels, clients, pieces=shards_per_client)
     rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
@@ -84,17 +84,17 @@ def dirichlet(
 ) -> list[NDArray[np.int64]]:
     """Spread each class over the clients in Dirichlet(α) proportions (Hsu et al. 2019, §3.1).
 
-    A small α gives a class to few clients.  A client left with nothing takes one example from the
-    client that has most, so that all take part.
+    A small α gives each class to few clients.  A client without examples takes one from the client that has
+    most, so that every client takes part.
 
     Args:
         labels: int64[n].
-        clients: how many, at most n.
+        clients: number of clients, at most n.
         alpha: concentration, positive.
-        seed: public.
+        seed: public seed.
 
     Raises:
-        DataError: more clients than examples, or an α that is not positive.
+        DataError: there are more clients than examples, or α is not positive.
     """
     _check(labels, clients)
     _check_concentration(alpha)
@@ -125,18 +125,18 @@ def _fill_empty(owner: NDArray[np.int64], clients: int) -> None:
 def noisy_sort(
     labels: NDArray[np.int64], clients: int, *, spread: float = 2.0, seed: int
 ) -> list[NDArray[np.int64]]:
-    """Sort by label plus N(0, spread²), then cut into equal pieces.
+    """Sort the examples by label plus N(0, spread²), then cut them into equal pieces.
 
-    With spread 0 a client holds one class or two; the larger the spread, the more even.
+    With spread 0 a client holds one or two classes; a larger spread makes the partition more even.
 
     Args:
         labels: int64[n].
-        clients: how many, at most n.
+        clients: number of clients, at most n.
         spread: standard deviation, in labels.
-        seed: public.
+        seed: public seed.
 
     Raises:
-        DataError: more clients than examples, or a negative spread.
+        DataError: there are more clients than examples, or the spread is negative.
     """
     _check(labels, clients)
     spread = checks.data.at_least("spread", spread, 0)
@@ -149,18 +149,18 @@ def noisy_sort(
 def quantity(
     labels: NDArray[np.int64], clients: int, *, alpha: float, seed: int
 ) -> list[NDArray[np.int64]]:
-    """Shuffle, then cut into pieces whose sizes are Dirichlet(α) shares (Li et al. 2022, §4.3).
+    """Shuffle the examples, then cut them into pieces of Dirichlet(α) sizes (Li et al. 2022, §4.3).
 
-    Every client holds one example and its share of all others; a small α gives most to few.
+    Every client holds one example and its share of all others; a small α gives most examples to few clients.
 
     Args:
         labels: int64[n].
-        clients: how many, at most n.
+        clients: number of clients, at most n.
         alpha: concentration, positive.
-        seed: public.
+        seed: public seed.
 
     Raises:
-        DataError: more clients than examples, or an α that is not positive.
+        DataError: there are more clients than examples, or α is not positive.
     """
     _check(labels, clients)
     _check_concentration(alpha)
@@ -174,10 +174,10 @@ def natural(owners: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Give every example to the client that it came from.
 
     Args:
-        owners: int64[n], clients counted from 0, none without an example.
+        owners: int64[n], the owner of each example, counted from 0; every client owns at least one.
 
     Raises:
-        DataError: no vector, or a client without an example.
+        DataError: `owners` is no vector, or a client owns no example.
 
     Example:
         >>> [piece.tolist() for piece in natural(np.array([1, 0, 1]))]

@@ -1,4 +1,4 @@
-"""A run's data, from its configuration: which task, who holds what, and what enters the model."""
+"""The data of a run, from its configuration: the task, each client's examples, and the model's inputs."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from fedavg.data.task import Task
     from fedavg.sums.interface import SecureSum
 
-_CLIENTS = 1000  # of the built-in example
-_ROWS = 20  # for each client
+_CLIENTS = 1000  # default for a built-in set, and the largest default for a file
+_ROWS = 20  # examples for each client, at which the default for a file aims
 
 __all__ = [
     "Examples",
@@ -49,37 +49,37 @@ __all__ = [
 
 
 class Examples(Protocol):
-    """Examples that are to be spread over clients."""
+    """Examples that are not yet spread over clients."""
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """int64[m]: a class of each training example, by which partitions skew."""
+        """int64[m]: the stratum of each training example, by which partitions skew."""
         ...
 
     @property
     def strata_names(self) -> tuple[str, ...]:
-        """What these are called, in the order of their numbers."""
+        """The names of the strata, in the order of their numbers."""
         ...
 
     @property
     def owners(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
-        """int64[m], whose training example each is, and their names; None where nothing says so."""
+        """int64[m], the owner of each training example, and the owners' names; None without owners."""
         ...
 
     def placed(
         self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int
     ) -> tuple[Task, dict[int, Dataset]]:
-        """The task as model inputs, and each client's examples."""
+        """The task as model inputs, and the examples of each client."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """Examples that are model inputs, once they are at unit scale.
+    """Examples that become model inputs once they are at unit scale.
 
     Args:
-        task: as it was read.
-        scale: how it is brought to unit scale; None leaves it.
+        task: the task as it was read.
+        scale: scaling of the task to unit scale; None does not scale it.
     """
 
     task: Task
@@ -109,12 +109,12 @@ class _Ready:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loaded:
-    """Examples as a configuration names them.
+    """The examples that a configuration names.
 
     Args:
-        examples: not yet spread over clients.
-        config: with everything that was chosen for it filled in.
-        proposal: the schema that was proposed for a table; None where all was declared, and for arrays.
+        examples: the examples, not yet spread over clients.
+        config: the configuration, with every chosen setting filled in.
+        proposal: the schema proposed for a table; None if everything was declared, and for arrays.
     """
 
     examples: Examples
@@ -124,15 +124,15 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """Examples on their clients.
+    """Examples spread over their clients.
 
     Args:
-        task: its examples as model inputs.
-        clients: each client's own.
-        names: of the clients, in their order.
-        config: with everything that was chosen for it filled in.
-        proposal: the schema that was proposed for a table, or None.
-        own: whether the examples are of the user's own, and not a built-in set.
+        task: the examples as model inputs.
+        clients: the data set of each client.
+        names: names of the clients, in the same order.
+        config: the configuration, with every chosen setting filled in.
+        proposal: the schema proposed for a table, or None.
+        own: whether the examples come from the user and not from a built-in set.
         chosen: settings that were left open, with the reason of each choice.
     """
 
@@ -146,15 +146,15 @@ class Placed:
 
 
 def load(data: DataConfig, *, private: bool) -> Loaded:
-    """Load the configured examples; their split has a seed of its own, so that runs are scored alike.
+    """Load the configured examples.  The split has its own seed, so that runs are scored on the same rows.
 
     Args:
         data: the configuration.
-        private: whether only what is declared of a table may be used, because noise protects its rows.
+        private: whether noise protects the rows, in which case only declared properties of a table are used.
 
     Raises:
-        DataError: what cannot be read, or classes that are not there.
-        ConfigError: under `private`, something about a table is not declared.
+        DataError: the data cannot be read, or a configured class does not exist.
+        ConfigError: `private` is set, and a property of the data is not declared.
     """
     source = SOURCES.get(data.name)
     if source is not None and source.schema is not None:
@@ -185,7 +185,7 @@ _FOR_TABLES = (
 
 
 def _of_tables(data: DataConfig) -> list[str]:
-    """The keys that are given and mean something for tables of one's own only."""
+    """The given keys that apply only to the user's own tables."""
     default = DataConfig()
     return [key for key in _FOR_TABLES if getattr(data, key) != getattr(default, key)]
 
@@ -264,16 +264,17 @@ def _load_table(data: DataConfig, *, private: bool) -> Loaded:
 
 
 def pieces_of(examples: Examples, data: DataConfig, *, seed: int) -> list[NDArray[np.int64]]:
-    """Return the places of each client's training examples.
+    """Return the indices of each client's training examples.
 
     Args:
-        examples: to be spread.
+        examples: the examples to spread.
         data: the configuration.
-        seed: public.
+        seed: public seed.
 
     Raises:
-        ConfigError: natural clients where nothing says whose the examples are, or others where a column does.
-        DataError: a partition that the examples do not allow.
+        ConfigError: the partition is natural but the examples have no owners, or a client column is given but
+            the partition is not natural.
+        DataError: the examples do not allow the partition.
     """
     data, _ = with_defaults(data, examples)
     strata, count, kind = examples.strata, data.clients or 0, data.partition
@@ -300,17 +301,17 @@ def pieces_of(examples: Examples, data: DataConfig, *, seed: int) -> list[NDArra
 
 
 def place(data: DataConfig, statistics: SecureSum | None, *, seed: int = 0) -> Placed:
-    """Load the examples, give every client its own, and make model inputs of them.
+    """Load the examples, spread them over the clients, and convert them to model inputs.
 
     Args:
-        data: the configuration's table.
-        statistics: adds the clients' statistics of a table; None under differential privacy, where only
-            what is declared may decide what becomes of a row.
-        seed: public.
+        data: the configuration's table [data].
+        statistics: secure sum of the clients' statistics of a table; None under differential privacy, where
+            only declared properties may decide how a row is encoded.
+        seed: public seed.
 
     Raises:
         ConfigError, DataError: see `load` and `pieces_of`.
-        PlanError: a table without public bounds under differential privacy, or too few clients to sum.
+        PlanError: under differential privacy a table has no public bounds, or the clients are too few to sum.
 
     Example:
         >>> from fedavg.sums.plain import InsecurePlain
@@ -330,14 +331,14 @@ def place(data: DataConfig, statistics: SecureSum | None, *, seed: int = 0) -> P
 
 
 def with_defaults(data: DataConfig, examples: Examples) -> tuple[DataConfig, tuple[Chosen, ...]]:
-    """Fill in how many clients there are, and how the examples lie on them, where that is left open.
+    """Choose the number of clients and the partition, if they are left open.
 
     Args:
         data: the configuration.
-        examples: that it names.
+        examples: the examples that the configuration names.
 
     Returns:
-        The configuration, and what was chosen; nothing is chosen for a built-in set.
+        The completed configuration, and the choices made; for a built-in set the choices are empty.
     """
     own = data.name not in SOURCES
     natural = examples.owners is not None
@@ -362,7 +363,7 @@ def with_defaults(data: DataConfig, examples: Examples) -> tuple[DataConfig, tup
 
 
 def names_of(examples: Examples, pieces: Sequence[NDArray[np.int64]]) -> tuple[str, ...]:
-    """What the clients are called: by their column where they have one, by number otherwise."""
+    """The names of the clients: the values of the client column, or numbers if there is none."""
     owners = examples.owners
     if owners is None or not owners[1] or len(owners[1]) != len(pieces):
         return tuple(str(client) for client in range(len(pieces)))

@@ -1,6 +1,7 @@
-"""Which schema a table is read by: the declared one, completed from the rows where that is allowed.
+"""The choice of a table's schema: the declared one, completed from the rows where that is allowed.
 
-Under noise nothing may be read off the rows.  What is not declared is then refused, with a file to complete.
+Under noise nothing may be derived from the rows: an incomplete schema is refused, and a file to complete is
+written.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ __all__ = [
 
 
 def declared_schema(data: DataConfig) -> Schema:
-    """What a configuration declares of a table: its schema file, and its own keys over that.
+    """The schema that a configuration declares: its schema file, overridden by the configuration's own keys.
 
     Raises:
-        ConfigError: a file that is no schema, or a column that is described twice in different words.
+        ConfigError: the file is no schema, or a column is described twice and differently.
     """
     schema = read_schema(_found(data)) if data.schema else Schema()
     columns = dict(schema.columns)
@@ -68,7 +69,7 @@ def declared_schema(data: DataConfig) -> Schema:
 
 
 def _found(data: DataConfig) -> Path:
-    """The schema's file: as it is named, or beside the data."""
+    """The path of the schema file: the configured one, relative to the working directory or to the data."""
     path, beside = Path(data.schema), Path(data.name).parent / data.schema
     return path if path.exists() or not beside.exists() else beside
 
@@ -83,16 +84,16 @@ def _refuse_twice(name: str, key: str, data: DataConfig) -> None:
 
 
 def proposed(data: DataConfig) -> tuple[Proposal, int]:
-    """Read a table and propose its schema, whatever is still open.
+    """Read a table and propose its schema, even if some choices are still open.
 
     Args:
-        data: names the file, and says what is known already.
+        data: the configuration, which names the file and may declare a part of the schema.
 
     Returns:
-        The proposal, and how many rows the table has.
+        The proposal, and the number of rows of the table.
 
     Raises:
-        DataError, ConfigError: a file that cannot be read, or a column that it does not have.
+        DataError, ConfigError: the file cannot be read, or it does not have a configured column.
     """
     given = declared_schema(data)
     table = read_table(Path(data.name), given.file)
@@ -100,19 +101,19 @@ def proposed(data: DataConfig) -> tuple[Proposal, int]:
 
 
 def chosen(table: Table, data: DataConfig, *, private: bool) -> Proposal:
-    """The schema that a table is read by.
+    """The schema by which a table is read.
 
     Args:
-        table: as read.
+        table: the table, as read.
         data: its configuration.
-        private: whether only what is declared may be used.
+        private: whether only declared properties may be used.
 
     Returns:
-        A proposal; where everything was declared, each of its reasons says so.
+        A proposal; if everything was declared, each of its reasons says so.
 
     Raises:
-        ConfigError: under `private`, something is not declared; a schema to complete has been written then.
-        DataError: what cannot be decided without an answer, such as which column is predicted.
+        ConfigError: `private` is set and something is not declared; a schema to complete has been written.
+        DataError: a choice needs the user's answer, such as the column to predict.
     """
     given = declared_schema(data)
     proposal = propose(table, given)
@@ -126,7 +127,7 @@ def chosen(table: Table, data: DataConfig, *, private: bool) -> Proposal:
 
 
 def _hashed(proposal: Proposal, buckets: int) -> Proposal:
-    """Hash the words of columns that are too many for a vocabulary, since the configuration asks for it."""
+    """Hash the words of columns with too many words for a vocabulary, as the configuration asks."""
     columns = dict(proposal.schema.columns)
     for found in proposal.findings:
         if found.words_too_many and found.column is not None:
@@ -163,7 +164,7 @@ def _refuse_undeclared(proposal: Proposal, given: Schema, table: Table, data: Da
 
 
 def _handed_over(proposal: Proposal, data: DataConfig) -> tuple[Path, str]:
-    """The file to complete, which is written where there is none, and what to say of it."""
+    """The file to complete, which is written if it does not exist, and the instruction for the message."""
     if data.schema:
         return Path(data.schema), f"complete {data.schema}"
     path = Path(f"{Path(data.name).name.split('.')[0]}.schema.toml")
@@ -179,12 +180,12 @@ def _named(names: list[str]) -> str:
 
 
 def plain_columns(schema: Schema) -> dict[str, Any]:
-    """The columns as tables of a configuration, without what is as it would be anyway."""
+    """The columns as tables of a configuration, without settings that have their default."""
     return {name: plain_column(column) for name, column in schema.columns.items()}
 
 
 def plain_column(column: Any) -> dict[str, Any]:  # noqa: ANN401 - any registered column
-    """One column as a table, without what is as it would be anyway.
+    """One column as a table, without settings that have their default.
 
     Example:
         >>> plain_column(Number(bounds=(0, 9)))
@@ -204,7 +205,7 @@ def plain_column(column: Any) -> dict[str, Any]:  # noqa: ANN401 - any registere
 
 
 def settled(data: DataConfig, schema: Schema) -> DataConfig:
-    """The configuration with its schema in full, so that running it again reads the table alike."""
+    """The configuration with its full schema, so that a second run reads the table in the same way."""
     return msgspec.structs.replace(
         data,
         schema="",

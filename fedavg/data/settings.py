@@ -1,4 +1,4 @@
-"""What a configuration may say about data: which examples, what their columns are, who holds what."""
+"""The configuration's table [data]: the examples, their columns, and their partition over the clients."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Chosen:
     """One setting that was chosen.
 
     Args:
-        key: dotted, as in a configuration.
-        value: what it is.
-        why: completes "chosen because".
+        key: dotted name of the setting, as in a configuration.
+        value: the chosen value.
+        why: reason of the choice; completes the sentence "chosen because …".
     """
 
     key: str
@@ -38,24 +38,26 @@ class Chosen:
 class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which examples, and how they lie on the clients.
 
-    `classes` keeps these classes only, by number or by name, numbered anew in the order given; () keeps all.
+    `classes` lists the classes to keep, by number or by name; they are numbered anew in that order, and ()
+    keeps all classes.
 
-    Of tables: `schema` is a file such as `fedavg data schema` writes; `target`, `client`, `group`, `weight`,
-    `task`, `markers`, `file` and `columns` are what such a file says, and lie over it. `bounds` and
-    `vocabulary` are short for columns of numbers and of categories, `leave_out` for columns that are ignored;
-    `buckets` hashes words that are too many for a vocabulary. `declared` = false says that the columns were
-    read off the rows. Without a schema, one is proposed from the rows, which noise does not allow.
+    Tables: `schema` is a file such as `fedavg data schema` writes. `target`, `client`, `group`, `weight`,
+    `task`, `markers`, `file` and `columns` have the same meaning as in such a file, and override it. `bounds`
+    and `vocabulary` are short forms for columns of numbers and of categories, and `leave_out` for columns to
+    ignore. `buckets` hashes the words of a column that has too many for a vocabulary. `declared` = false
+    states that the columns were derived from the rows. Without a schema, one is proposed from the rows, which
+    is refused under noise.
 
-    Of arrays, `bounds` are those of all features, `x`, and of all numbers to predict, `y`: public, and under
-    noise the way to bring them to unit scale.
+    Arrays: `bounds` are public bounds of all features, `x`, and of all numbers to predict, `y`. Under noise,
+    only these bring the arrays to unit scale.
 
-    Of a folder of images: `image_size` is height and width, and `channels` 1 for grey or 3 for colour; left
-    out, they are those of the images.
+    Folders of images: `image_size` is height and width, and `channels` is 1 for grey or 3 for colour. If they
+    are left out, they are taken from the images.
 
-    `clients` that are left out are 1,000 for a built-in set, and follow the rows of a file. `partition`
-    "auto" is "natural" where the examples say whose they are, and else "noisy-sort" for a built-in set and
-    "iid" for a file.
-    `test_fraction` of the rows are held out to score on, or of the clients or groups, as `split` says.
+    The default of `clients` is 1,000 for a built-in set, and depends on the number of rows for a file.
+    `partition` "auto" means "natural" if the examples have owners; otherwise it means "noisy-sort" for a
+    built-in set and "iid" for a file. `test_fraction` is the share that is held out to score on; `split` says
+    whether it is a share of the rows, the clients or the groups.
     """
 
     name: str = "mnist-14x14"

@@ -1,4 +1,4 @@
-"""Clients that measure differently: each one's features shifted, rotated or noisy, by a public seed."""
+"""Feature skew: each client's features are shifted, rotated or made noisy, by a public seed."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _QUARTER_TURN = 90.0
 def skew_features(
     clients: Mapping[int, Dataset], kind: SkewName, *, strength: float, seed: int
 ) -> dict[int, Dataset]:
-    """Change every client's features in its own way; labels stay.
+    """Change the features of every client differently; the labels stay the same.
 
     Args:
-        clients: model inputs of about unit scale, by client.
-        kind: "affine": x ← (1 + a)·x + b, with a, b from N(0, strength²) for each client; a gain
-            never goes below a tenth.  "rotation": square images turned by an angle from
-            ±strength · 90°.  "noise": N(0, (strength·k/(n − 1))²) added for the k-th of n clients
-            (Li et al. 2022, §4.2).
+        clients: the clients' model inputs, of about unit scale.
+        kind: "affine" computes x ← (1 + a)·x + b, with a and b from N(0, strength²) for each client; a gain
+            is
+            at least a tenth.  "rotation" turns square images by an angle from ±strength · 90°.  "noise" adds
+            N(0, (strength·k/(n − 1))²) to the features of the k-th of n clients (Li et al. 2022, §4.2).
         strength: zero or positive; at most 1 for "rotation".
-        seed: public.
+        seed: public seed.
 
     Raises:
-        DataError: a strength outside its range, or a rotation of what is no square image.
+        DataError: the strength is out of range, or "rotation" is used on examples that are no square images.
 
     Example:
         >>> from fedavg.data.dataset import Dataset

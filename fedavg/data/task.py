@@ -24,28 +24,30 @@ __all__ = ["Task", "class_numbers", "keep_classes"]
 class Task:
     """Examples to train on and examples to score on, with the names that reports use.
 
-    What is to be predicted is `train.kind`: classes, numbers, or several labels at once.
+    `train.kind` says what is predicted: classes, numbers, or several labels at once.
 
     Args:
-        name: as given to `load_task`.
-        train, test: disjoint examples of equal shape, and of one kind of labels.
-        outputs: what a model for the task returns an example: K logits of classes, in which case labels lie
-            in [0, K); or as many numbers, or logits of labels, as the labels have columns.
-        description, source, licence: for reports.
-        owners: int64[n], whose training example each is, counted from 0; None when nobody's.
-        label_names: of the K classes in the order of their numbers, or of the columns of the labels; ()
-            when they have none.
-        feature_names: of the model's inputs; () when they have none.
-        owner_names: of the owners in the order of their numbers; () when they have none.
-        split: how the examples to score on were held out, for reports.
-        notes: what was found, chosen or lost while the examples were read; they may tell of single rows, so
-            they are for whoever runs a simulation and not for a report.
-        label_centre, label_scale: of numbers that were brought to unit scale for training: a prediction
-            y stands for y·scale + centre in the table's own unit; () leaves them as they are.
+        name: name or path, as given to `load_task`.
+        train, test: disjoint examples of equal shape and with labels of the same kind.
+        outputs: length of a model's output for one example: K logits for classes, where labels are in [0, K);
+            otherwise one number or logit for each column of the labels.
+        description, source, licence: texts for reports.
+        owners: int64[n], the owner of each training example, counted from 0; None without owners.
+        label_names: names of the K classes in the order of their numbers, or of the columns of the labels; ()
+            if there are none.
+        feature_names: names of the model's inputs; () if there are none.
+        owner_names: names of the owners in the order of their numbers; () if there are none.
+        split: how the examples to score on were chosen, for reports.
+        notes: observations, choices and losses while the examples were read.  They may reveal single rows, so
+            a simulation prints them, but a report does not contain them.
+        label_centre, label_scale: scaling of numbers to predict, if they were brought to unit scale for
+            training: a prediction y means y·scale + centre in the unit of the data; () if there was no
+                scaling.
 
     Raises:
-        DataError: fewer than two classes, a label outside them, unequal shapes or kinds, or names that do
-            not pair up.
+        DataError: there are fewer than two classes, a label is not one of them, shapes or kinds differ, or
+            the
+            number of names is wrong.
     """
 
     name: str
@@ -77,7 +79,7 @@ class Task:
 
     @property
     def num_classes(self) -> int:
-        """K, where classes are predicted; the outputs of a model otherwise."""
+        """K if classes are predicted; otherwise the number of a model's outputs."""
         return self.outputs
 
 
@@ -122,14 +124,14 @@ def _check_names(task: Task) -> None:
 
 
 def keep_classes(task: Task, classes: Sequence[int | str]) -> Task:
-    """Keep the examples of some classes, numbered anew in the order given.
+    """Keep only the examples of some classes, numbered anew in the given order.
 
     Args:
-        task: any.
-        classes: two of its labels, or more, by number or by name.
+        task: any task that predicts classes.
+        classes: two or more of its classes, by number or by name.
 
     Raises:
-        DataError: fewer than two, one twice, or one that has no examples to train and to score on.
+        DataError: there are fewer than two, one occurs twice, or one has no examples to train or score on.
     """
     numbers = class_numbers(classes, task.label_names)
     if task.train.kind != CLASSES:
@@ -151,7 +153,7 @@ def keep_classes(task: Task, classes: Sequence[int | str]) -> Task:
         kept.append((replace(chosen, labels=number[chosen.labels]), rows))
     (train, rows), (test, _) = kept
     owners, owner_names = None, task.owner_names
-    if task.owners is not None:  # who has no example left is no client
+    if task.owners is not None:  # an owner without a remaining example is no client
         present, places = np.unique(task.owners[rows], return_inverse=True)
         owners = places.astype(np.int64)
         owner_names = tuple(owner_names[owner] for owner in present) if owner_names else ()
@@ -173,11 +175,11 @@ def class_numbers(classes: Sequence[int | str], names: Sequence[str]) -> tuple[i
     """The numbers of chosen classes.
 
     Args:
-        classes: by number or by name.
-        names: of all classes, in the order of their numbers; () when they have none.
+        classes: the chosen classes, by number or by name.
+        names: names of all classes, in the order of their numbers; () if there are none.
 
     Raises:
-        DataError: fewer than two, one twice, or a name that no class has.
+        DataError: there are fewer than two, one occurs twice, or no class has that name.
 
     Example:
         >>> class_numbers(["yes", 0], ["no", "yes"])

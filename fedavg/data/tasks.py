@@ -1,4 +1,4 @@
-"""Loading tasks: the built-in ones by name, your own from a file."""
+"""Loading of tasks: built-in ones by name, the user's own from a file."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["Task", "TaskInfo", "available_tasks", "built_in_table", "keep_classe
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """What is known of a built-in task before it is loaded.
+    """Properties of a built-in task that are known before it is loaded.
 
     Args:
-        name: for `load_task`.
-        description: one line.
-        examples, classes, shape: of the whole set.
-        extra: the package extra that brings it.
+        name: name for `load_task`.
+        description: description in one line.
+        examples, classes, shape: size of the whole set.
+        extra: extra of this package that installs the set.
         available: whether that extra is installed.
     """
 
@@ -48,7 +48,7 @@ class TaskInfo:
 
 
 def available_tasks() -> list[TaskInfo]:
-    """List the built-in tasks; only those whose size depends on a version are read.
+    """List the built-in tasks; a set is read only if its size depends on the installed version.
 
     Example:
         >>> [task.name for task in available_tasks()]
@@ -79,19 +79,20 @@ def load_task(
     """Load a built-in task by name, or a task of your own from a file.
 
     Args:
-        name_or_path: a name out of `available_tasks`; the path of a table (.csv, .tsv or .parquet,
-            compressed or not); or of an .npz file whose arrays are called x_train, y_train, x_test,
-            y_test, or x, y, or features, labels.  There, uint8 features are taken for images and scaled
-            to [0, 1].
-        test_fraction: share that is kept for scoring, where there is no fixed split: of each class in a
-            built-in set, of the rows of a file by a keyed hash of each.
+        name_or_path: a name that `available_tasks` lists; the path of a table (.csv, .tsv or .parquet,
+            compressed or not); or the path of an .npz file whose arrays are called x_train, y_train, x_test,
+            y_test, or x, y, or features, labels.  In an .npz file, features of type uint8 are read as images
+            and scaled to [0, 1].
+        test_fraction: share of the examples held out for scoring, if there is no fixed split: a share of each
+            class of a built-in set, or of the rows of a file by a keyed hash of each.
         seed: public seed of that split.
-        task: what the labels of an .npz file are; "auto" refuses what may be two things.
-        schema: what the columns of a table are, with bounds for its numbers.  Where numbers have to be scaled
-            by statistics, `fedavg.place` lets the clients sum these.
+        task: kind of the labels of an .npz file; "auto" refuses labels that could be of two kinds.
+        schema: description of a table's columns, with bounds for its numbers.  If numbers have to be scaled
+            by
+            statistics instead, use `fedavg.place`, which lets the clients sum them.
 
     Raises:
-        DataError: unknown name, missing file or extra, arrays or columns that are no examples.
+        DataError: the name is unknown, a file or extra is missing, or arrays or columns are no examples.
     """
     test_fraction = checks.data.proper_fraction("test_fraction", test_fraction)
     path = Path(name_or_path)
@@ -105,7 +106,7 @@ def load_task(
 
 
 def _load_table(path: Path, schema: Schema | None, test_fraction: float, seed: int) -> Task:
-    # These load pyarrow, which is optional, and only tables need it.
+    # These modules load pyarrow, which is optional and needed for tables only.
     from fedavg.data.tables.encode import encode  # noqa: PLC0415
     from fedavg.data.tables.reading import read_table  # noqa: PLC0415
     from fedavg.data.tables.source import divided  # noqa: PLC0415
@@ -124,7 +125,7 @@ def _load_table(path: Path, schema: Schema | None, test_fraction: float, seed: i
 
 
 def _scaled(source: TableSource) -> Task:
-    """The task of a table, scaled by what its schema declares."""
+    """The task of a table, scaled by the bounds that its schema declares."""
     everything = np.arange(len(source.train))
     try:
         return source.placed([everything], None, seed=0)[0]
@@ -136,15 +137,15 @@ def _scaled(source: TableSource) -> Task:
 
 
 def built_in_table(name: str, *, test_fraction: float, seed: int) -> TableSource:
-    """A built-in table, encoded by its own schema and divided.
+    """A built-in table, encoded by its own schema and split.
 
     Args:
-        name: a key of `SOURCES`, one with a schema.
+        name: a key of `SOURCES` with a schema.
         test_fraction: share of each class to score on.
         seed: public seed of the split.
 
     Raises:
-        DataError: a missing extra.
+        DataError: an extra is missing.
     """
     from fedavg.data.tables.encode import encode  # noqa: PLC0415 - loads pyarrow
     from fedavg.data.tables.source import shipped  # noqa: PLC0415 - as above

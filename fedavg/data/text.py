@@ -1,6 +1,6 @@
-"""Next characters of texts: windows of a fixed, public alphabet, one client a text.
+"""Prediction of a text's next character: windows over a fixed, public alphabet, one client for each text.
 
-The built-in texts are the documentation topics that CPython ships, so that nothing is downloaded.
+The built-in texts are the documentation topics that CPython includes, so nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ __all__ = [
     "windows",
 ]
 
-ALPHABET = "\n" + "".join(map(chr, range(32, 127)))  # code 0 stands for whatever is not in it
+ALPHABET = "\n" + "".join(map(chr, range(32, 127)))  # code 0 stands for any other character
 WINDOW = 80  # characters that a prediction sees, as in McMahan et al. 2017, §3
-_STRIDE = 20  # from one window to the next: enough examples, and not every one twenty times
+_STRIDE = 20  # characters from one window to the next: enough examples without using each character 80 times
 
 
 def topics_source() -> str:
-    """Where the topics come from, with the version that decides how many there are."""
+    """The source of the topics, with the Python version, which decides how many there are."""
     return f"documentation topics of Python {platform.python_version()} (pydoc_data.topics)"
 
 
 def codes_of(text: str) -> NDArray[np.int64]:
-    r"""int64[n]: each character's place in the alphabet, from 1; 0 for any other.
+    r"""int64[n]: the position of each character in the alphabet, from 1; 0 for any other character.
 
     Example:
         >>> codes_of("a b\n").tolist(), codes_of("…").tolist()
@@ -51,17 +51,18 @@ def codes_of(text: str) -> NDArray[np.int64]:
 def windows(
     texts: Sequence[str], *, window: int = WINDOW, stride: int = _STRIDE
 ) -> dict[str, NDArray[np.generic]]:
-    """Cut texts into examples; one that is shorter than a window and a character gives none.
+    """Cut texts into examples; a text shorter than a window and one character gives none.
 
     Args:
-        texts: one a client.
-        window: characters that a prediction sees.
-        stride: from one window to the next.
+        texts: one text for each client.
+        window: number of characters that a prediction sees.
+        stride: number of characters from one window to the next.
 
     Returns:
-        "features", float32[n, window] of codes; "labels", int64[n], the code of the next character;
-        "owners", int64[n], the text; "begin" and "end", float64[n], the share of its text that lies
-        before the window, and before the end of the character that follows it.
+        "features", float32[n, window] of codes; "labels", int64[n], the code of the next character; "owners",
+        int64[n], the index of the text; "begin" and "end", float64[n], the share of the text before the
+        window,
+        and before the end of the character that follows it.
     """
     parts: list[tuple[NDArray[np.generic], ...]] = []
     for owner, text in enumerate(texts):
@@ -98,13 +99,13 @@ def read_topics() -> dict[str, NDArray[np.generic]]:
 def split_texts(
     columns: dict[str, NDArray[np.generic]], test_fraction: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices to train and to score on: the end of every text is kept for scoring.
+    """Indices to train on and to score on: the end of every text is held out for scoring.
 
-    A window that lies on both sides is left out, so that no character of a test example was trained on.
+    A window that crosses the border is left out, so no character of a test example was trained on.
 
     Args:
-        columns: of `windows`.
-        test_fraction: share of each text.
+        columns: result of `windows`.
+        test_fraction: share of each text to hold out.
     """
     train = columns["end"].astype(np.float64) <= 1 - test_fraction
     test = columns["begin"].astype(np.float64) >= 1 - test_fraction

@@ -1,6 +1,7 @@
-"""Arrays at unit scale: by declared bounds, or by statistics that the clients sum, never by pooled rows.
+"""Scaling of arrays to unit scale, by declared bounds or by statistics that the clients sum securely.
 
-Tables have their own preprocessing (`fedavg.data.tables.preprocessing`).
+Rows of different clients are never pooled.  Tables have their own preprocessing
+(`fedavg.data.tables.preprocessing`).
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["UnitScale", "check_bounds"]
 
-_FAR = 20.0  # features beyond this are not of unit scale
-_MOST_COLUMNS = 512  # of features whose statistics are summed
+_FAR = 20.0  # features with a larger absolute value are not at unit scale
+_MOST_COLUMNS = 512  # largest number of features whose statistics are summed
 _SAID = {"x": "features", "y": "numbers to predict"}
 
 
 def check_bounds(bounds: Mapping[str, tuple[float, float]]) -> None:
-    """Refuse bounds of arrays that are no range, or of something else than features and labels.
+    """Refuse bounds that are no range, or of anything other than features and labels.
 
     Raises:
-        ConfigError: another name than "x" or "y", or bounds that are no range.
+        ConfigError: a name is not "x" or "y", or bounds are no range.
     """
     for name, (low, high) in bounds.items():
         if name not in _SAID:
@@ -48,7 +49,7 @@ def check_bounds(bounds: Mapping[str, tuple[float, float]]) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Unit:
-    """What becomes 0, what becomes a step of 1, and between which values all are brought first."""
+    """A scaling: the value that becomes 0, the step that becomes 1, and the range for clamping."""
 
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
@@ -63,15 +64,17 @@ class _Unit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnitScale:
-    """How arrays of one's own are brought to unit scale.
+    """How the user's own arrays are brought to unit scale.
 
-    Features of type float in two dimensions that are far from unit scale, and numbers to predict, are scaled
-    by the mean and the deviation of each column, which the clients sum securely.  Declared bounds go first,
-    and clamp; under noise there are no others.  Everything else stays as it is.
+    Numbers to predict, and two-dimensional features of a floating-point type that are far from unit scale,
+    are
+    scaled by the mean and deviation of each column, which the clients sum securely.  Declared bounds take
+    precedence, and values are clamped to them; under noise only declared bounds are used.  All other arrays
+    keep their values.
 
     Args:
-        floats: whether the file's features are of a type of floating-point numbers.
-        bounds: declared and public, of "x" (all features) and "y" (all numbers to predict).
+        floats: whether the file's features are of a floating-point type.
+        bounds: declared, public bounds of "x" (all features) and "y" (all numbers to predict).
     """
 
     floats: bool
@@ -87,18 +90,18 @@ class UnitScale:
         *,
         seed: int,
     ) -> Task:
-        """The task at unit scale, with notes of what was done.
+        """The task at unit scale, with notes about the scaling.
 
         Args:
-            task: as the file has it.
-            pieces: each client's places among the training examples.
-            statistics: adds the clients' statistics; None under noise.
-            seed: public.
+            task: the task as read from the file.
+            pieces: indices of each client's training examples.
+            statistics: secure sum of the clients' statistics; None under noise.
+            seed: public seed.
 
         Raises:
-            ConfigError: bounds of labels that are no numbers.
-            PlanError: numbers to predict without bounds under noise.
-            DataError: numbers to predict that do not vary.
+            ConfigError: bounds "y" are given, but no numbers are predicted.
+            PlanError: numbers to predict have no bounds under noise.
+            DataError: numbers to predict do not vary.
         """
         numbers = task.train.kind == NUMBERS
         if "y" in self.bounds and not numbers:
@@ -155,7 +158,7 @@ def _summed(
     seed: int,
     notes: list[str],
 ) -> dict[str, _Unit]:
-    """Mean and deviation of each column, from sums over the clients."""
+    """Scale by the mean and deviation of each column, computed from sums over the clients."""
     whole = np.concatenate(list(held.values()), axis=1).astype(np.float64)
     names = [f"{name}{at}" for name, part in held.items() for at in range(part.shape[1])]
     fields = [Field(name, missing="drop") for name in names]
