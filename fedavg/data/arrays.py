@@ -31,11 +31,9 @@ def load_arrays(path: Path, *, task: TaskName, test_fraction: float, seed: int) 
 
     Args:
         path: a file with the arrays x_train, y_train, x_test, y_test, or x, y, or features, labels; features
-            of
-            type uint8 are read as images and scaled to [0, 1].
+            of type uint8 are read as images and scaled to [0, 1].
         task: kind of the labels; "auto" reads integers as classes and fractions as numbers, and refuses
-            labels
-            that could be either.
+            labels that could be either.
         test_fraction: share of the examples held out for scoring, if the file has no fixed split.
         seed: public seed of that split.
 

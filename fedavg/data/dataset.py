@@ -49,8 +49,7 @@ class TargetKind:
         loss: the training loss if a plan names none.
         suite: the metrics that fit, and the constant prediction that they are compared with.
         strata: computes int64[n] from such labels: a class for each example, by which partitions skew and
-            reports count.  It is the class itself, the tenth of the range of ranks of the first number, or
-            the
+            reports count. It is the class itself, the tenth of the range of ranks of the first number, or the
             combination of labels.
 
     Example:
@@ -77,8 +76,7 @@ class Dataset:
 
             - "classes": int64[n], counted from 0; other integers are converted.
             - "numbers" (regression): float32[n, k], one column for each output; a vector [n] becomes [n, 1],
-              so
-              that it never broadcasts against a model's outputs.
+              so that it never broadcasts against a model's outputs.
             - "multi-label": int8[n, k] of 0 and 1, one column for each label; booleans are converted.
         target: kind of the labels, as a name or a `TargetKind`.
         weights: float32[n], weight of each example in the loss: finite, not negative, not all zero; None
@@ -86,8 +84,7 @@ class Dataset:
 
     Raises:
         DataError: there are no examples, lengths differ, values are NaN or infinite, the labels are not of
-            the
-            kind `target`, or float32 cannot represent an integer.
+            the kind `target`, or float32 cannot represent an integer.
 
     Example:
         >>> data = Dataset(np.zeros((3, 2), np.float32), np.array([0, 1, 1]))

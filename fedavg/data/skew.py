@@ -33,8 +33,7 @@ def skew_features(
     Args:
         clients: the clients' model inputs, of about unit scale.
         kind: "affine" computes x ← (1 + a)·x + b, with a and b from N(0, strength²) for each client; a gain
-            is
-            at least a tenth.  "rotation" turns square images by an angle from ±strength · 90°.  "noise" adds
+            is at least a tenth. "rotation" turns square images by an angle from ±strength · 90°. "noise" adds
             N(0, (strength·k/(n − 1))²) to the features of the k-th of n clients (Li et al. 2022, §4.2).
         strength: zero or positive; at most 1 for "rotation".
         seed: public seed.

@@ -46,8 +46,7 @@ class Task:
 
     Raises:
         DataError: there are fewer than two classes, a label is not one of them, shapes or kinds differ, or
-            the
-            number of names is wrong.
+            the number of names is wrong.
     """
 
     name: str

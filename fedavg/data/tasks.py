@@ -88,8 +88,7 @@ def load_task(
         seed: public seed of that split.
         task: kind of the labels of an .npz file; "auto" refuses labels that could be of two kinds.
         schema: description of a table's columns, with bounds for its numbers.  If numbers have to be scaled
-            by
-            statistics instead, use `fedavg.place`, which lets the clients sum them.
+            by statistics instead, use `fedavg.place`, which lets the clients sum them.
 
     Raises:
         DataError: the name is unknown, a file or extra is missing, or arrays or columns are no examples.

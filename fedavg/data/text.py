@@ -61,8 +61,7 @@ def windows(
     Returns:
         "features", float32[n, window] of codes; "labels", int64[n], the code of the next character; "owners",
         int64[n], the index of the text; "begin" and "end", float64[n], the share of the text before the
-        window,
-        and before the end of the character that follows it.
+        window, and before the end of the character that follows it.
     """
     parts: list[tuple[NDArray[np.generic], ...]] = []
     for owner, text in enumerate(texts):

@@ -67,9 +67,8 @@ class UnitScale:
     """How the user's own arrays are brought to unit scale.
 
     Numbers to predict, and two-dimensional features of a floating-point type that are far from unit scale,
-    are
-    scaled by the mean and deviation of each column, which the clients sum securely.  Declared bounds take
-    precedence, and values are clamped to them; under noise only declared bounds are used.  All other arrays
+    are scaled by the mean and deviation of each column, which the clients sum securely. Declared bounds take
+    precedence, and values are clamped to them; under noise only declared bounds are used. All other arrays
     keep their values.
 
     Args:

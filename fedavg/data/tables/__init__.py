@@ -1,1 +1,1 @@
-"""Tables: files of rows, the schema that says what their columns are, and what becomes of the cells."""
+"""Tables: files of rows, the schema that describes their columns, and the encoding of their cells."""

@@ -1,6 +1,7 @@
-"""The cells of one column in the forms that columns ask for: numbers, words, dates.
+"""The cells of one column in the forms that columns need: numbers, words and dates.
 
-Text is compared without the spaces around it.  CSV and Parquet files of one table give the same answers.
+Text is compared without surrounding spaces.  A CSV and a Parquet file of the same table give the same
+results.
 """
 
 from __future__ import annotations
@@ -26,25 +27,25 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST", "ArrowCells", "cells_of"]
 
-pc: Any = pyarrow.compute  # its functions are made at run time
+pc: Any = pyarrow.compute  # its functions are created at run time
 _arrow: Any = pa
 
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _TRAILING = re.compile(r"-?\d+\.0+")
-LARGEST = 1e30  # what single precision can still square and sum a little of
-_MICROSECONDS = 86_400e6  # a day
+LARGEST = 1e30  # a few squares of such numbers still fit in single precision
+_MICROSECONDS = 86_400e6  # microseconds of a day
 
 
 def cells_of(table: Table, heading: str, markers: Sequence[str]) -> ArrowCells:
     """The cells of one column.
 
     Args:
-        table: as read.
-        heading: one of its columns.
-        markers: texts that stand for a missing cell; "" always does where the schema names it.
+        table: the table, as read.
+        heading: heading of one of its columns.
+        markers: texts that mark a missing cell.
 
     Raises:
-        DataError: a column of lists, structures or bytes.
+        DataError: the column holds lists, structures or bytes.
     """
     return ArrowCells(heading, table.columns[heading], tuple(markers), table.file)
 
@@ -53,13 +54,13 @@ class ArrowCells:
     """Cells over an arrow array; see `columns.interface.Cells`.
 
     Args:
-        heading: the column's name.
-        array: of texts, numbers, booleans, dates or times.
-        markers: texts that stand for a missing cell.
-        file: how numbers are written.
+        heading: name of the column.
+        array: texts, numbers, booleans, dates or times.
+        markers: texts that mark a missing cell.
+        file: format of the file, which says how numbers are written.
 
     Raises:
-        DataError: an array of anything else.
+        DataError: the array holds anything else.
     """
 
     def __init__(
@@ -84,18 +85,18 @@ class ArrowCells:
 
     @property
     def temporal(self) -> bool:
-        """Whether the file itself says that these are dates."""
+        """Whether the file stores the cells as dates."""
         return bool(_arrow.types.is_temporal(self._array.type))
 
     @property
     def numeric(self) -> bool:
-        """Whether the file itself says that these are numbers."""
+        """Whether the file stores the cells as numbers."""
         kind = self._array.type
         return bool(_arrow.types.is_integer(kind) or _arrow.types.is_floating(kind))
 
     @property
     def boolean(self) -> bool:
-        """Whether the file itself says that these are false or true."""
+        """Whether the file stores the cells as booleans."""
         return bool(_arrow.types.is_boolean(self._array.type))
 
     def take(self, rows: NDArray[np.int64]) -> ArrowCells:
@@ -105,7 +106,7 @@ class ArrowCells:
 
     @cached_property
     def _text(self) -> Arrow:
-        """The cells as trimmed text, null where the file has none."""
+        """The cells as trimmed text; null where the file has no value."""
         kind = self._array.type
         if _arrow.types.is_string(kind):
             return pc.utf8_trim_whitespace(self._array)
@@ -115,7 +116,7 @@ class ArrowCells:
 
     @property
     def missing(self) -> NDArray[np.bool_]:
-        """bool[n]."""
+        """bool[n], True where a cell is missing."""
         return self._missing
 
     @cached_property
@@ -132,10 +133,10 @@ class ArrowCells:
         return _flags(absent)
 
     def numbers(self, strip: str = "") -> NDArray[np.float64]:
-        """float64[n], NaN where a cell is missing or no number within ±1e30.
+        """float64[n], NaN where a cell is missing or is no number within ±1e30.
 
         Args:
-            strip: characters to take from both ends of a text.
+            strip: characters to remove from both ends of a text.
         """
         if self.numeric or self.boolean:
             doubles = self._doubles()
@@ -146,7 +147,7 @@ class ArrowCells:
         return values
 
     def words(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-        """int64[n], −1 where missing, and the distinct texts that these number, sorted."""
+        """int64[n], the index of each cell's text, −1 where missing, and the distinct texts, sorted."""
         text = pc.if_else(_arrow.array(self.missing), None, self._text)
         coded = pc.dictionary_encode(text)
         found: list[str] = coded.dictionary.to_pylist()
@@ -158,7 +159,7 @@ class ArrowCells:
         return place[codes.astype(np.int64)], _whole(tuple(found[at] for at in order))
 
     def moments(self, pattern: str) -> NDArray[np.float64]:
-        """float64[n], days since 1970-01-01, NaN where a cell is missing or no date of that pattern."""
+        """float64[n], days since 1970-01-01; NaN where a cell is missing or does not match the pattern."""
         if self.temporal:
             micro = pc.cast(pc.cast(self._array, _arrow.timestamp("us")), _arrow.int64())
             values = np.array(pc.cast(micro, _arrow.float64()).to_numpy(zero_copy_only=False))
@@ -172,9 +173,9 @@ class ArrowCells:
         return str(self._text[row].as_py())
 
     def _doubles(self) -> Arrow:
-        """The numbers of a column of numbers or booleans, null where missing."""
+        """The numbers of a column of numbers or booleans; null where missing."""
         if self._array.type == _arrow.float32():
-            # 0.1 in 32 bits is another number than 0.1 in a CSV; its shortest text is the same one.
+            # 0.1 in 32 bits differs from the 0.1 of a CSV file, but its shortest text is the same.
             return pc.cast(pc.cast(self._array, _arrow.string()), _arrow.float64())
         if _arrow.types.is_boolean(self._array.type):
             return pc.cast(pc.cast(self._array, _arrow.int8()), _arrow.float64())
@@ -182,7 +183,7 @@ class ArrowCells:
 
 
 def _plain(array: Arrow, heading: str) -> Arrow:
-    """One array of text, numbers, booleans or moments out of all the forms that these are stored in."""
+    """Convert the array types that store text, numbers, booleans or moments to one type each."""
     types = _arrow.types
     kind = array.type
     if types.is_dictionary(kind):
@@ -221,7 +222,7 @@ def _parsed(text: Arrow, strip: str, decimal: str, thousands: str) -> Arrow:
         )
         text = pc.if_else(grouped, pc.replace_substring(text, thousands, ""), text)
     if decimal != ".":
-        # A point means nothing in such a file, so a cell that has one is no number.
+        # A point has no meaning in such a file, so a cell with a point is no number.
         text = pc.if_else(pc.match_substring(text, "."), None, text)
         text = pc.replace_substring(text, decimal, ".")
     matched = pc.match_substring_regex(text, _NUMBER)
@@ -229,7 +230,7 @@ def _parsed(text: Arrow, strip: str, decimal: str, thousands: str) -> Arrow:
 
 
 def _whole(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Whole numbers without the ".0" that some programs write, where that makes no two words one."""
+    """Whole numbers without the ".0" that some programs write, unless two words would become equal."""
     if not any(_TRAILING.fullmatch(word) for word in words):
         return words
     short = tuple(word.split(".")[0] if _TRAILING.fullmatch(word) else word for word in words)

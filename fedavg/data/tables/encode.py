@@ -1,7 +1,7 @@
-"""From the cells of a table to numbers, by its schema: fields, labels, owners, weights.
+"""Conversion of a table's cells to numbers, by its schema: fields, labels, owners and weights.
 
-Every cell is read by itself, so that a client can do this with its own rows and nothing else.  What is lossy
-is counted, and said in notes; what is wrong is refused with the numbers of the rows.
+Every cell is read alone, so a client can convert its own rows without any others. Lossy steps are counted and
+reported in notes; wrong cells are refused with the numbers of their rows.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """The rows of a table as numbers, before any statistic is known.
+    """The rows of a table as numbers, before any statistics are known.
 
     Args:
-        fields: what each column of `values` is.
-        values: float64[n, f]: measurements as they are, categories by number, NaN where missing.
-        kind: of the labels.
+        fields: descriptions of the columns of `values`.
+        values: float64[n, f]: unscaled measurements, codes of categories, NaN where missing.
+        kind: kind of the labels.
         labels: int64[n] of classes, float64[n, k] of numbers, or int8[n, k] of several labels.
-        label_names: of the classes or of the outputs.
-        label_bounds: of the outputs, when these are numbers; None where there are none.
-        owners: int64[n], whose row each is, and the names; all 0 and one name when nobody's.
-        groups: int64[n], the group of each row, and the names; None without such a column.
+        label_names: names of the classes or of the outputs.
+        label_bounds: bounds of the outputs, if these are numbers; an entry is None without bounds.
+        owners: int64[n], the owner of each row, and the owners' names; all 0 and one name without owners.
+        groups: int64[n], the group of each row, and the groups' names; None without a group column.
         weights: float64[n], or None.
-        contents: uint64[n], a hash of what stands in each row of the file.
-        notes: what was lost on the way, with counts.
+        contents: uint64[n], a hash of each row's content in the file.
+        notes: descriptions of lossy steps, with counts.
     """
 
     fields: tuple[Field, ...]
@@ -68,17 +68,17 @@ class Rows:
 
 
 def encode(table: Table, schema: Schema, *, private: bool = False) -> Rows:
-    """Turn the cells into numbers.
+    """Convert the cells to numbers.
 
     Args:
-        table: as read.
-        schema: describes every column of it.
-        private: whether rows must not decide what happens: a cell that its column cannot hold then counts
-            as missing instead of being refused.
+        table: the table, as read.
+        schema: a schema that describes every column.
+        private: whether noise protects the rows.  A cell that its column cannot hold then counts as missing,
+            since an error would reveal something about the rows.
 
     Raises:
-        DataError: a heading that is not there, cells that a column cannot hold, nothing that is read or
-            predicted, or no row left.
+        DataError: the table lacks a heading, a column cannot hold a cell, no column is read or predicted, or
+            no row is left.
 
     Example:
         >>> from fedavg.data.tables.columns import Boolean, Number
@@ -180,7 +180,7 @@ def _refuse_odd(
     *,
     private: bool,
 ) -> None:
-    """One odd cell does not make a column of numbers a column of words: it is named with its row."""
+    """Refuse cells of the wrong kind by row; one such cell does not turn a column of numbers into words."""
     rows = np.flatnonzero(odd)
     if not len(rows):
         return
@@ -206,7 +206,7 @@ def _key(heading: str) -> str:
 def _joined(
     labels: list[Labels], schema: Schema
 ) -> tuple[TargetKind, NDArray[Any], tuple[str, ...], tuple[tuple[float, float] | None, ...]]:
-    """One kind of labels out of those of all targets."""
+    """Combine the labels of all targets into labels of one kind."""
     bounds = tuple(label.bounds for label in labels)
     if all(label.kind == NUMBERS for label in labels):
         stacked = np.stack([label.values for label in labels], axis=1)
@@ -236,7 +236,7 @@ def _numbered(
     if not name:
         return None
     codes, words = _cells(table, schema, name).words()
-    try:  # numbers in their own order: 9 before 10
+    try:  # numbers sort by value, 9 before 10
         order = np.argsort(np.array(words, np.float64), kind="stable")
     except ValueError:
         return codes, words
@@ -261,11 +261,12 @@ def _weights(table: Table, schema: Schema, kept: NDArray[np.bool_]) -> NDArray[n
 
 
 def _contents(table: Table, schema: Schema) -> NDArray[np.uint64]:
-    """A hash of what stands in each row, cell by cell, without the columns that the schema leaves out.
+    """A hash of each row's content, cell by cell, without the columns that the schema leaves out.
 
-    It depends neither on the order of the columns nor on the file's format.  No other row has a say in it
-    where the schema describes every column, which noise demands: a column that numbers the rows, and so
-    changes for everybody when one row goes, is declared an identifier there.
+    The hash depends neither on the order of the columns nor on the format of the file.  If the schema
+    describes
+    every column, as it must under noise, the hash of a row depends on no other row: a column that numbers the
+    rows, and whose cells change when another row is removed, is declared an identifier there.
     """
     found = np.zeros(table.rows, np.uint64)
     for name in table.columns:
@@ -274,7 +275,7 @@ def _contents(table: Table, schema: Schema) -> NDArray[np.uint64]:
             continue
         try:
             cells = cells_of(table, name, MARKERS)
-        except DataError:  # lists and structures, which no schema can describe
+        except DataError:  # a column of lists or structures, which no schema can describe
             continue
         numbers = np.full(table.rows, np.nan) if cells.boolean else cells.numbers()
         if name not in schema.roles and column is None and _counts_rows(numbers):
@@ -289,13 +290,13 @@ def _contents(table: Table, schema: Schema) -> NDArray[np.uint64]:
 
 
 def _of_words(words: tuple[str, ...]) -> NDArray[np.uint64]:
-    """Hashes of texts, alike for a date however it is written, and for True and true."""
+    """Hashes of texts; they are equal for the same date in different notations, and for True and true."""
     days = np.array([days_of(word, ISO) for word in words], np.float64)
     hashed = words_hash([word.lower() for word in words])
     return np.where(np.isnan(days), hashed, mixed((days + 0.0).view(np.uint64)))
 
 
 def _counts_rows(numbers: NDArray[np.float64]) -> bool:
-    """Whether these count the rows, from 0 or from 1."""
+    """Whether the numbers count the rows, from 0 or from 1."""
     start = numbers[0]
     return start in (0.0, 1.0) and bool(np.array_equal(numbers, start + np.arange(len(numbers))))

@@ -1,7 +1,7 @@
-"""How a table's file is written: separator, decimal sign, encoding, compression.
+"""The format of a table's file: separator, decimal sign, encoding and compression.
 
-What is not declared is found from the file's first part, and said.  Reading the rows is pyarrow's work
-(`fedavg.data.tables.reading`).
+Properties that are not declared are detected in the first part of the file, and reported.  pyarrow reads the
+rows (`fedavg.data.tables.reading`).
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)")
 
 
 class FileFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a text file of rows is written; "" is found from the file.
+    """Format of a text file of rows; a property that is "" is detected in the file.
 
     Args:
-        separator: between cells, one character.
-        decimal: "." or ",".
-        thousands: what groups digits, such as "," in 1,234.5.
-        encoding: a name that Python knows, such as "cp1252".
-        quote: around cells that hold a separator or a line break.
-        skip: lines before the headings.
-        headings: names of the columns, for a file that has none in its first line.
+        separator: character between cells.
+        decimal: decimal sign, "." or ",".
+        thousands: sign that groups digits, such as "," in 1,234.5.
+        encoding: an encoding that Python knows, such as "cp1252".
+        quote: character around cells that contain a separator or a line break.
+        skip: number of lines before the headings.
+        headings: names of the columns, for a file without a line of headings.
     """
 
     separator: str = ""
@@ -73,7 +73,7 @@ class FileFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 def is_table(path: Path) -> bool:
-    """Whether a path's name says that it holds a table.
+    """Whether the suffix of a path is one of a table.
 
     Example:
         >>> from pathlib import Path
@@ -87,7 +87,7 @@ def is_table(path: Path) -> bool:
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file says of itself that it is Parquet; its name may lie."""
+    """Whether the first bytes of a file are those of Parquet; its suffix is not used."""
     with path.open("rb") as file:
         return file.read(4) == b"PAR1" or path.suffix.lower() in _PARQUET
 
@@ -139,14 +139,14 @@ _MAGIC: dict[bytes, tuple[str, Callable[[Path], BinaryIO]]] = {
 
 
 def unpacked(path: Path) -> tuple[BinaryIO, str]:
-    """Open a file for reading its bytes, decompressed when its first bytes say so.
+    """Open a file for reading its bytes, and decompress it if its first bytes show a compression.
 
     Returns:
-        The open file, and the name of its compression, "" for none.
+        The open file, and the name of its compression, or "".
 
     Raises:
-        DataError: an archive of several files.
-        OSError: what cannot be opened.
+        DataError: the file is an archive of several files.
+        OSError: the file cannot be opened.
     """
     with path.open("rb") as file:
         head = file.read(8)
@@ -157,19 +157,20 @@ def unpacked(path: Path) -> tuple[BinaryIO, str]:
 
 
 def sniffed(path: Path, declared: FileFormat) -> tuple[FileFormat, tuple[str, ...], str]:
-    """Fill in what is not declared, from the file itself.
+    """Detect the properties of a format that are not declared, from the file itself.
 
-    The encoding is judged by every byte; the rest by the first quarter of a megabyte.
+    The encoding is detected from all bytes, and the rest from the first quarter of a megabyte.
 
     Args:
         path: a text file of rows, compressed or not.
-        declared: what is known already.
+        declared: the declared properties.
 
     Returns:
-        The format without gaps but thousands, the headings, and a sentence that says what was found.
+        The completed format (thousands may stay empty), the headings, and a sentence that describes the
+        format.
 
     Raises:
-        DataError: an empty file, or one whose first line is no line of headings.
+        DataError: the file is empty, or its first line holds no headings.
     """
     file, packing = unpacked(path)
     with file:
@@ -211,7 +212,7 @@ def _said(path: Path, found: FileFormat, packing: str) -> str:
 
 
 def _encoding(file: BinaryIO) -> str:
-    """UTF-8 when all bytes are; UTF-16 by its mark; otherwise Windows' Western code page, or Latin-1."""
+    """UTF-8 if all bytes are valid; UTF-16 by its mark; otherwise Windows' Western code page, or Latin-1."""
     head = file.read(4)
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
@@ -238,7 +239,7 @@ def _records(text: str, separator: str, quote: str) -> list[list[str]]:
 
 
 def _separator(text: str, quote: str) -> str:
-    """The candidate under which most records have as many cells as the headings, and more than one."""
+    """The candidate that gives most records as many cells as the headings, and more than one cell."""
     best, score = ",", (0.0, 0)
     for candidate in _SEPARATORS:
         try:
@@ -255,7 +256,7 @@ def _separator(text: str, quote: str) -> str:
 
 
 def _signs(cells: list[str], separator: str, declared: FileFormat) -> tuple[str, str]:
-    """Decimal sign and sign between thousands."""
+    """The decimal sign, and the sign between thousands."""
     decimal, thousands = declared.decimal, declared.thousands
     if not decimal:
         commas = sum(_COMMA_DECIMAL.fullmatch(cell) is not None for cell in cells)
@@ -275,7 +276,7 @@ def _signs(cells: list[str], separator: str, declared: FileFormat) -> tuple[str,
 
 
 def _check_headings(path: Path, rows: list[list[str]]) -> None:
-    """A first line of numbers is a row, and would be lost as headings."""
+    """Refuse a first line of numbers, which is a row and would be lost as headings."""
     first = [cell.strip() for cell in rows[0] if cell.strip()]
     if len(rows) > 1 and first and all(_NUMBER.fullmatch(cell) for cell in first):
         raise DataError(

@@ -1,7 +1,7 @@
-"""From a table's numbers to a model's inputs: by statistics that the clients summed, or by what is public.
+"""Conversion of a table's numbers to model inputs, by statistics that the clients summed or by public bounds.
 
-Missing cells are filled, measurements scaled, categories indicated.  The same map serves every client, and
-each applies it to its own rows.
+Missing cells are filled, measurements are scaled, and categories become indicators.  All clients use the same
+conversion, and each applies it to its own rows.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ __all__ = ["Preprocessor", "fitted_preprocessor", "public_preprocessor"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preprocessor:
-    """What becomes of each field; the same at every client.
+    """The conversion of each field, which is the same at every client.
 
     Args:
-        fields: what the columns of a table's values are.
-        fill: float64[f], what takes the place of a missing cell; NaN for no category.
-        centre, scale: float64[f], a measurement x becomes (x − centre) ÷ scale, which an infinite scale
-            makes 0.
+        fields: descriptions of the columns of a table's values.
+        fill: float64[f], the value that replaces a missing cell; NaN for no category.
+        centre, scale: float64[f]; a measurement x becomes (x − centre) ÷ scale, and 0 if the scale is
+        infinite.
         shown: for each field, the codes of the categories that have an input; () for a measurement.
-        notes: sentences on what was filled in, and with what.
+        notes: sentences about the filled cells and their values.
 
     Raises:
-        DataError: no inputs, arrays that do not pair up, or a scale that is not positive.
+        DataError: there are no inputs, the arrays differ in length, or a scale is not positive.
     """
 
     fields: tuple[Field, ...]
@@ -66,7 +66,7 @@ class Preprocessor:
         return tuple(found)
 
     def apply(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Make model inputs of rows; run by each client on its own.
+        """Convert rows to model inputs; each client does this with its own rows.
 
         Args:
             values: float64[n, f], NaN where missing.
@@ -75,7 +75,7 @@ class Preprocessor:
             float32[n, w], one column for each of `names`.
 
         Raises:
-            DataError: rows of another table.
+            DataError: the rows do not have these fields.
         """
         if values.shape[1:] != (len(self.fields),):
             raise DataError(
@@ -94,15 +94,15 @@ class Preprocessor:
 
 
 def public_preprocessor(fields: Sequence[Field]) -> Preprocessor:
-    """Bring measurements from their public bounds to [−1, 1], and indicate every public category.
+    """Scale measurements from their public bounds to [−1, 1], and indicate every public category.
 
-    No row is looked at, so that nothing is to be charged.
+    No row is read, so no privacy budget is charged.
 
     Args:
         fields: measurements with bounds, and policies that need no statistics.
 
     Raises:
-        PlanError: measurements without bounds, or policies that ask for statistics, by name.
+        PlanError: a measurement has no bounds, or a policy needs statistics; the message names the fields.
 
     Example:
         >>> from fedavg.data.tables.columns.interface import Field
@@ -142,12 +142,12 @@ def _public_facts(field: Field) -> FieldFacts:
 
 
 def fitted_preprocessor(fields: Sequence[Field], summed: Statistics) -> Preprocessor:
-    """Standardise measurements by mean and deviation, indicate categories, fill missing cells.
+    """Standardise measurements by mean and deviation, indicate categories, and fill missing cells.
 
-    What does not vary becomes zero.  The category of all other words has an input only where it occurs.
+    A constant field becomes zero.  The category of all other words has an input only if it occurs.
 
     Args:
-        fields: what the columns are.
+        fields: descriptions of the columns.
         summed: statistics of these fields.
     """
     fill, centre, scale = (np.zeros(len(fields)) for _ in range(3))
@@ -184,7 +184,7 @@ def _known(value: float) -> float:
 
 
 def _filled(field: Field, facts: FieldFacts) -> float:
-    """What takes the place of a missing cell; of no category, the one that collects all other words."""
+    """The value that replaces a missing cell; for no category, the one of all other words."""
     value = POLICIES[field.missing].value(facts)
     if np.isnan(value) and field.named < len(field.categories):
         return float(field.named)

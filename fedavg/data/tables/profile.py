@@ -1,4 +1,4 @@
-"""One column of a table, as the rules that propose a schema look at it."""
+"""The properties of one column that the proposal rules use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Profile"]
 
-_ODD_SHARE = 0.1  # of a column of numbers that may be no numbers
+_ODD_SHARE = 0.1  # share of the cells in a column of numbers that may be no numbers
 _NAMES_ROWS = re.compile(
     r"(?:^|[\W_])(?:id|ids|uid|uuid|guid|udi|key|row|rownames?|index|idx|serial|ssn|iban|e?-?mail|phone|mrn"
     r"|barcode|unnamed)(?:$|[\W_\d])|[a-z](?:ID|Id)$",
@@ -28,11 +28,11 @@ _NAMES_ROWS = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """A column's figures, computed when they are asked for.
+    """Properties of a column, computed at first use.
 
     Args:
-        heading: of the column.
-        cells: its cells; missing ones are those that the schema names so.
+        heading: heading of the column.
+        cells: its cells; the schema names the markers of missing ones.
     """
 
     heading: str
@@ -40,7 +40,7 @@ class Profile:
 
     @cached_property
     def coded_words(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-        """The number of each cell's text, −1 where missing, and the texts."""
+        """The index of each cell's text, −1 where missing, and the texts."""
         return self.cells.words()
 
     @property
@@ -50,18 +50,18 @@ class Profile:
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """How often each of them occurs."""
+        """The number of cells with each of the texts."""
         codes = self.coded_words[0]
         return np.bincount(codes[codes >= 0], minlength=len(self.words))
 
     @cached_property
     def present(self) -> int:
-        """How many cells are there."""
+        """The number of cells that are not missing."""
         return int(self.counts.sum())
 
     @cached_property
     def missing(self) -> int:
-        """How many cells are not there."""
+        """The number of missing cells."""
         return len(self.cells) - self.present
 
     @cached_property
@@ -84,7 +84,7 @@ class Profile:
 
     @cached_property
     def numeric(self) -> bool:
-        """Whether these are numbers, but for a few odd cells."""
+        """Whether all cells are numbers, apart from a few."""
         if not len(self.there) or self.cells.boolean or self.cells.temporal or self.coded:
             return False
         odd = self.present - len(self.there)
@@ -102,7 +102,7 @@ class Profile:
 
     @cached_property
     def pair(self) -> tuple[str, str] | None:
-        """The words for no and yes, where there are no others."""
+        """The words for no and yes, if the column has no other words."""
         folded = {word.lower() for word in self.words}
         for no, yes in zip(NO, YES, strict=True):
             if folded == {no, yes}:
@@ -114,18 +114,18 @@ class Profile:
 
     @cached_property
     def names_rows(self) -> bool:
-        """Whether the heading is one that identifiers have."""
+        """Whether the heading is typical of identifiers."""
         return _NAMES_ROWS.search(self.heading) is not None
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """The commonest texts."""
+        """The most frequent texts."""
         order = np.argsort(-self.counts, kind="stable")[:3]
         return tuple(self.words[at] for at in order)
 
     @property
     def in_order(self) -> tuple[str, ...]:
-        """The words, numbers in their own order."""
+        """The words in order; numbers are ordered by value."""
         try:
             return tuple(sorted(self.words, key=float))
         except ValueError:

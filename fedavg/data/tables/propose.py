@@ -1,6 +1,6 @@
-"""Proposing a schema from the rows of a table, with a reason for every choice.
+"""Proposals of a schema from the rows of a table, with a reason for every choice.
 
-What is proposed was read off the rows: under noise somebody has to declare it.
+A proposal is derived from the rows, so a person has to declare it before it can be used under noise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Proposal", "propose"]
 
 _MOST_CLASSES = 1000
-_FEW_NUMBERS = 20  # different whole numbers that may be classes as well as counts
+_FEW_NUMBERS = 20  # up to this many different whole numbers may be classes as well as counts
 _NAMES_CLIENTS = re.compile(
     r"(?:^|[\W_])(?:client|site|hospital|clinic|centre|center|bank|branch|shop|store|plant|device|state|region"
     r"|user|person|patient|member|carrier|silo)(?:$|[\W_])",
@@ -37,18 +37,18 @@ _NAMES_CLIENTS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about one column.
+    """The findings about one column.
 
     Args:
-        heading: of the column.
+        heading: heading of the column.
         role: "target", "client", "group", "weight", or "" for a column that a model may read.
-        column: what is proposed; None for a column whose part needs no kind.
+        column: the proposed kind; None for a column whose role needs no kind.
         examples: some of its texts.
-        missing, distinct: how many cells are missing, how many different texts there are.
-        why: the reason.
-        advice: what else could be done, or has to be.
-        seen: smallest and largest number, where these are numbers.
-        words_too_many: whether it is left out because its words are too many for a vocabulary.
+        missing, distinct: numbers of missing cells and of different texts.
+        why: reason of the proposal.
+        advice: alternatives, and necessary changes.
+        seen: smallest and largest number, if the cells are numbers.
+        words_too_many: whether the column is left out because it has too many words for a vocabulary.
     """
 
     heading: str
@@ -68,10 +68,10 @@ class Proposal:
     """A schema with its reasons.
 
     Args:
-        schema: whose `declared` is false when any of it was read off the rows.
-        findings: one a column, in the order of the file.
-        problems: what has to be answered before anything can be trained.
-        notes: on the file and on the table as a whole.
+        schema: the proposed schema; its `declared` is false if any part was derived from the rows.
+        findings: a finding for each column, in the order of the file.
+        problems: questions to answer before anything can be trained.
+        notes: notes about the file and the table as a whole.
         declared: whether every column was described beforehand.
     """
 
@@ -82,7 +82,7 @@ class Proposal:
     declared: bool = False
 
     def with_schema(self, schema: Schema) -> Proposal:
-        """The same reasons for a schema that was changed since; each finding shows its column."""
+        """The same findings for a schema that was changed since; each finding shows its new column."""
         findings = tuple(
             replace(found, column=schema.columns.get(found.heading)) for found in self.findings
         )
@@ -90,14 +90,14 @@ class Proposal:
 
 
 def propose(table: Table, given: Schema) -> Proposal:
-    """Propose what each column is that the given schema does not describe.
+    """Propose a kind for each column that the given schema does not describe.
 
     Args:
-        table: as read.
-        given: what is known already; its columns are kept as they are.
+        table: the table, as read.
+        given: the known part of the schema; its columns are kept unchanged.
 
     Raises:
-        DataError: a heading that the table does not have.
+        DataError: the schema names a heading that the table does not have.
 
     Example:
         >>> from fedavg.data.tables.reading import table_of
@@ -180,7 +180,7 @@ def _finding(table: Table, given: Schema, heading: str, problems: list[str]) -> 
 
 
 def _target(profile: Profile, given: Schema, problems: list[str]) -> Guess:
-    """What is predicted: a numeric target is made into classes only where that is what it says."""
+    """Propose a kind for a target; numbers become classes only if the values or the task say so."""
     several, task = len(given.targets) > 1, given.task
     pair, words, heading = profile.pair, profile.in_order, profile.heading
     if len(words) < 2:

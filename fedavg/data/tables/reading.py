@@ -1,4 +1,4 @@
-"""Reading a file of rows by pyarrow: every column as it is stored, the cells of a CSV as text."""
+"""Reading of a file of rows by pyarrow: every column in its stored type, the cells of a CSV as text."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 __all__ = ["Arrow", "Table", "read_table", "table_of"]
 
 Arrow: TypeAlias = Any
-"""An object of pyarrow, which has no types; it is imported where a table is read, since it is optional."""
+"""An object of pyarrow, which has no types.  pyarrow is optional, so it is imported when a table is read."""
 
-_BLOCK = 1 << 24  # bytes; the longest record that can be read
+_BLOCK = 1 << 24  # bytes of the longest record that can be read
 _NEEDED = "reading a table needs the package pyarrow: pip install 'secure-fedavg[data]'"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """The columns of a file, as they were read.
+    """The columns of a file, as read.
 
     Args:
-        name: of the file, for messages.
-        columns: an arrow array of length `rows` by heading, in the order of the file.
-        rows: how many.
-        file: how it is written.
-        notes: sentences on what was found out about the file.
+        name: name of the file in messages.
+        columns: an arrow array of length `rows` for each heading, in the order of the file.
+        rows: number of rows.
+        file: format of the file.
+        notes: sentences about the detected format.
     """
 
     name: str
@@ -47,11 +47,12 @@ def read_table(path: Path, file: FileFormat | None = None) -> Table:
     """Read a CSV, TSV or Parquet file, compressed or not.
 
     Args:
-        path: the file.
-        file: how a text file is written; what it leaves open is found from the file.
+        path: path of the file.
+        file: format of a text file; undeclared properties are detected in the file.
 
     Raises:
-        DataError: a missing, damaged or ragged file, headings twice, or no pyarrow.
+        DataError: the file is missing, damaged or ragged, a heading occurs twice, or pyarrow is not
+            installed.
     """
     if not path.is_file():
         raise DataError(f"there is no file {path}")
@@ -74,14 +75,14 @@ def read_table(path: Path, file: FileFormat | None = None) -> Table:
 
 
 def table_of(name: str, columns: Mapping[str, NDArray[np.generic]]) -> Table:
-    """A table of arrays that are in memory already.
+    """A table from arrays in memory.
 
     Args:
-        name: for messages.
-        columns: arrays of one length, by heading.
+        name: name of the table in messages.
+        columns: arrays of equal length, by heading.
 
     Raises:
-        DataError: no pyarrow, or arrays that are no columns.
+        DataError: pyarrow is not installed, or the arrays are no columns.
     """
     try:
         import pyarrow as pa  # noqa: PLC0415 - an optional package
@@ -137,14 +138,14 @@ def _read_text(path: Path, found: FileFormat, headings: tuple[str, ...]) -> Arro
         ragged.append(row)
         return "skip"
 
-    # Blank headings may occur several times, so columns are read under their numbers.
+    # Blank headings may occur several times, so columns are read with their numbers as names.
     names = [str(number) for number in range(len(headings))]
     file, _ = unpacked(path)
     with file:
         table = csv.read_csv(
             pa.PythonFile(file, "r"),
             read_options=csv.ReadOptions(
-                use_threads=False,  # rows that do not fit are then known by their numbers
+                use_threads=False,  # with threads, pyarrow does not number the rows that do not fit
                 block_size=_BLOCK,
                 column_names=names,
                 skip_rows=found.skip,

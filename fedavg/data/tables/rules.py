@@ -1,6 +1,6 @@
-"""The rules that say what an undescribed column is; each knows it or leaves it to the next.
+"""The rules that propose a kind for a column without a description; the first rule that applies decides.
 
-A new rule is a function of a `Profile` and a place in `RULES`.
+A new rule is a function of a `Profile`, with an entry in `RULES`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "Guess", "number_guess"]
 
-_MOST_WORDS = 100  # of a category; each becomes an input
-_DATE_SHARE = 0.9  # of a column of dates that have to be dates
+_MOST_WORDS = 100  # largest vocabulary of a category; each word becomes an input
+_DATE_SHARE = 0.9  # share of the cells that have to be dates in a column of dates
 _PLACEHOLDERS = frozenset(
     {
         *(
@@ -85,7 +85,7 @@ _PATTERNS = (
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What a column is, the reason, and what else could be done."""
+    """The proposed kind of a column, the reason, and alternatives."""
 
     column: Column
     why: str
@@ -128,12 +128,12 @@ def _numeric(profile: Profile) -> Guess | None:
 
 
 def number_guess(profile: Profile, strip: str = "", *, filled: bool = True) -> Guess:
-    """A number, with its range as the reason.
+    """Propose a column of numbers; the reason states their range.
 
     Args:
-        profile: of the column.
-        strip: characters to take from both ends of a cell.
-        filled: whether missing cells are to be filled; not where numbers are predicted.
+        profile: profile of the column.
+        strip: characters to remove from both ends of a cell.
+        filled: whether missing cells are filled; False for numbers to predict.
     """
     values = profile.cells.numbers(strip)
     there = values[np.isfinite(values)]
@@ -200,7 +200,7 @@ def _number_advice(profile: Profile, there: NDArray[np.float64], *, whole: bool)
 
 
 def _enormous(profile: Profile) -> Guess | None:
-    """Numbers that no model of 32 bits can read are not taken for words."""
+    """Leave out numbers that do not fit in 32 bits, instead of reading them as words."""
     if profile.cells.temporal or profile.cells.boolean:
         return None
     try:
@@ -254,7 +254,7 @@ def _date(profile: Profile) -> Guess | None:
 
 
 def _patterns(profile: Profile) -> list[str]:
-    """The patterns that every cell has, or nearly every one."""
+    """The patterns that every cell matches, or nearly every one."""
     if (
         profile.cells.numeric
         or profile.cells.boolean
@@ -317,7 +317,7 @@ def _identifier(profile: Profile) -> Guess:
 
 
 def _many_words(profile: Profile) -> Guess:
-    """What is left: identifiers, sentences, and words that are too many for a vocabulary."""
+    """The remaining columns: identifiers, sentences, and words that are too many for a vocabulary."""
     distinct, present = len(profile.words), profile.present
     sample = profile.words[:: max(1, distinct // 200)]
     spaces = np.mean([word.count(" ") for word in sample])

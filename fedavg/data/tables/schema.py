@@ -1,6 +1,6 @@
-"""A schema: what each column of a table is, which one is predicted, and whose row is whose; all of it public.
+"""A schema: the kind of each column of a table, the target, and the rows' owners; all of it is public.
 
-Reading one from TOML stands here; proposing one from a file is the business of `fedavg.data.tables.propose`.
+This module reads a schema from TOML; `fedavg.data.tables.propose` proposes one from a file.
 """
 
 from __future__ import annotations
@@ -34,25 +34,26 @@ __all__ = [
 ]
 
 MARKERS = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "?")
-"""What stands for a missing cell in every column, unless a schema says otherwise."""
+"""Texts that mark a missing cell in every column, unless a schema names others."""
 
 TaskName = Literal["auto", "classes", "numbers", "multi-label"]
 
 
 class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the columns of a table are.
+    """Description of the columns of a table.
 
     Args:
-        target: heading of the column that is predicted, or of several.
-        client: heading of the column that says whose row it is; "" for none.
-        group: heading of a column whose rows stay together when test rows are held out, such as a person.
-        weight: heading of a column of weights of the rows.
-        task: what the target is, where its column is not described: "classes", "numbers" or "multi-label".
-        declared: whether everything here is public knowledge.  A schema that was proposed from rows says
-            false, and is refused under noise until somebody has read it and says true.
-        markers: what stands for a missing cell in every column.
-        file: how a text file is written.
-        columns: a registered column by heading; see `fedavg.data.tables.columns`.
+        target: heading of the column to predict, or of several.
+        client: heading of the column that names the owner of each row; "" for none.
+        group: heading of a column whose equal rows stay together when test rows are held out, such as a
+            person.
+        weight: heading of a column with the weights of the rows.
+        task: kind of the target, if its column is not described: "classes", "numbers" or "multi-label".
+        declared: whether everything in the schema is public knowledge.  A schema proposed from rows says
+            false, and is refused under noise until a person has read it and set true.
+        markers: texts that mark a missing cell in every column.
+        file: format of a text file.
+        columns: description of each column, by heading; see `fedavg.data.tables.columns`.
     """
 
     target: str | tuple[str, ...] = ""
@@ -67,33 +68,33 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The headings of what is predicted."""
+        """The headings of the columns to predict."""
         if isinstance(self.target, str):
             return (self.target,) if self.target else ()
         return self.target
 
     @property
     def roles(self) -> dict[str, str]:
-        """Headings with a part of their own, and what that is."""
+        """The headings of columns with a role (target, client, group or weight), and the roles."""
         roles = {"client": self.client, "group": self.group, "weight": self.weight}
         found = dict.fromkeys(self.targets, "target")
         return found | {heading: role for role, heading in roles.items() if heading}
 
     @property
     def read(self) -> dict[str, Column]:
-        """The columns that a model may read: those that have no part of their own."""
+        """The columns that a model may read, which are those without a role."""
         return {name: column for name, column in self.columns.items() if name not in self.roles}
 
 
 def schema_from(raw: Mapping[str, object], where: str) -> Schema:
-    """A schema out of decoded TOML.
+    """A schema from decoded TOML.
 
     Args:
-        raw: its tables.
-        where: the file, for messages.
+        raw: the decoded tables.
+        where: name of the file in messages.
 
     Raises:
-        ConfigError: an unknown key or kind (the nearest right one is named), or a bad value.
+        ConfigError: a key or kind is unknown (the message names the most similar one), or a value is wrong.
 
     Example:
         >>> schema_from({"target": "sick", "columns": {"age": {"kind": "number"}}}, "t.toml").targets
@@ -115,10 +116,10 @@ def schema_from(raw: Mapping[str, object], where: str) -> Schema:
 
 
 def column_from(raw: object, where: str) -> Column:
-    """A column out of its table; one that is a column already is returned as it is.
+    """A column from its decoded table; a column object is returned unchanged.
 
     Raises:
-        ConfigError: an unknown kind or key, or a bad value.
+        ConfigError: a kind or key is unknown, or a value is wrong.
     """
     kinds = registered("column")
     if isinstance(raw, tuple(kinds.values())):
@@ -140,7 +141,7 @@ def column_from(raw: object, where: str) -> Column:
 
 
 def explained(message: str, known: tuple[str, ...]) -> str:
-    """What msgspec says, with the nearest known key for an unknown one."""
+    """The message of msgspec, with the most similar known key for an unknown one."""
     unknown = re.search(r"unknown field `([^`]+)`", message)
     if unknown is None:
         place = re.search(r"^(.*) - at `\$\.?([^`]*)`$", message)
@@ -154,7 +155,7 @@ def read_schema(path: Path) -> Schema:
     """Read a schema from a TOML file, such as `fedavg data schema` writes.
 
     Raises:
-        ConfigError: a file that cannot be read, is no TOML, or is no schema.
+        ConfigError: the file cannot be read, is no TOML, or is no schema.
     """
     try:
         text = path.read_bytes()
@@ -168,10 +169,10 @@ def read_schema(path: Path) -> Schema:
 
 
 def check_headings(schema: Schema, headings: tuple[str, ...], name: str) -> None:
-    """Refuse a schema that names what a table does not have, or gives one column two parts.
+    """Refuse a schema with a heading that the table does not have, or with two roles for one column.
 
     Raises:
-        DataError: by name, with the nearest heading.
+        DataError: the message names the heading and the most similar one in the table.
     """
     parts = [*schema.targets, schema.client, schema.group, schema.weight]
     for heading in (*parts, *schema.columns):

@@ -1,4 +1,4 @@
-"""A proposal as a file to read and to complete: TOML, with the reason of every choice as a comment."""
+"""A proposal as a TOML file to read and complete, with the reason of every choice as a comment."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def schema_text(proposal: Proposal, *, private: bool) -> str:
     """The text of a schema file.
 
     Args:
-        proposal: what is to be written.
+        proposal: the proposal to write.
         private: whether the file is for a run under noise, so that bounds have to be declared.
 
     Returns:
-        TOML that `read_schema` reads back as the proposal's schema; under `private`, once it is completed.
+        TOML that `read_schema` reads back as the proposal's schema; if `private`, once it is completed.
     """
     schema = proposal.schema
     lines = _comment("Schema of a table: what each column is. `fedavg data schema` proposed it.")
@@ -105,7 +105,7 @@ def _column(found: Finding, *, private: bool) -> list[str]:
 
 
 def _needed(raw: dict[str, Any]) -> dict[str, Any]:
-    """What a column of this kind cannot be made without, so that its other values can be compared."""
+    """The keys that this kind of column requires, so that an example can show the defaults of the others."""
     return {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in raw.items()
@@ -125,7 +125,7 @@ def _to_complete(found: Finding, what: str) -> list[str]:
 
 
 def _outwards(value: float, *, down: bool) -> float:
-    """The next round number of one digit below or above."""
+    """The next number with one significant digit, below or above."""
     if not value or (down and value > 0):
         return 0.0
     unit = 10.0 ** math.floor(math.log10(abs(value)))
@@ -133,7 +133,7 @@ def _outwards(value: float, *, down: bool) -> float:
 
 
 def _value(value: object) -> str:
-    """One value as TOML has it, on one line."""
+    """One value in TOML, on one line."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
     return tomli_w.dumps({"x": value}).removeprefix("x = ").removesuffix("\n")

@@ -1,4 +1,4 @@
-"""A table on its way to a task: its rows, those of them that are held out, and whose they are."""
+"""A table between file and task: its rows, the choice of held-out rows, and the rows' owners."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _SAID = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableSource:
-    """The rows of a table, divided.
+    """The rows of a table, divided into rows to train on and rows to score on.
 
     Args:
-        name: of the task.
+        name: name of the task.
         about: description, source and licence, for reports.
-        rows: all of them.
-        train, test: places of those to train on and of those to score on.
-        split: how these were chosen, in words.
-        natural: whether a column says whose row it is.
+        rows: all rows.
+        train, test: indices of the rows to train on, and of those to score on.
+        split: description of how these were chosen.
+        natural: whether a column names the owner of each row.
     """
 
     name: str
@@ -57,19 +57,19 @@ class TableSource:
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """int64[m]: a class of each training row, by which partitions skew; tenths of a number."""
+        """int64[m]: the stratum of each training row, by which partitions skew; for a number, its tenth."""
         return self.rows.kind.strata(self.rows.labels[self.train])
 
     @property
     def strata_names(self) -> tuple[str, ...]:
-        """What these are called, in the order of their numbers."""
+        """The names of the strata, in the order of their numbers."""
         return strata_names(self.rows.labels[self.train], self.strata, self.rows.label_names)
 
     @property
     def owners(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
-        """int64[m], whose training row each is, and their names; None where nothing says so.
+        """int64[m], the owner of each training row, and the owners' names; None without owners.
 
-        Who has no row to train on is no client.
+        An owner without a row to train on is no client.
         """
         if not self.natural:
             return None
@@ -80,16 +80,16 @@ class TableSource:
     def placed(
         self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int
     ) -> tuple[Task, dict[int, Dataset]]:
-        """Give every client its rows, and make model inputs of them.
+        """Give every client its rows, and convert them to model inputs.
 
         Args:
-            pieces: each client's places among the training rows.
-            statistics: adds the clients' statistics; None where only what is public may scale the table.
-            seed: public.
+            pieces: indices of each client's training rows.
+            statistics: secure sum of the clients' statistics; None if only public bounds may scale the table.
+            seed: public seed.
 
         Raises:
-            PlanError: something that has to be public and is not declared, or too few clients to sum.
-            DataError: a number to predict that does not vary.
+            PlanError: a property that has to be public is not declared, or there are too few clients to sum.
+            DataError: a number to predict does not vary.
         """
         mine = {client: self.train[piece] for client, piece in enumerate(pieces)}
         if statistics is None:
@@ -125,7 +125,7 @@ class TableSource:
         return None if weights is None else weights.astype(np.float32)
 
     def _public_scale(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Centre and scale of numbers to predict, from their bounds."""
+        """Centre and scale of numbers to predict, computed from their bounds."""
         pairs = self.rows.label_bounds
         unbounded = [
             name
@@ -143,7 +143,7 @@ class TableSource:
     def _fitted(
         self, mine: Mapping[int, NDArray[np.int64]], statistics: SecureSum, seed: int
     ) -> tuple[Preprocessor, NDArray[np.float64], NDArray[np.float64]]:
-        """The preprocessor, and centre and scale of numbers to predict, all from the same sums."""
+        """The preprocessor, and centre and scale of numbers to predict, computed from the same sums."""
         fields, values = self.rows.fields, self.rows.values
         predicted: list[Field] = []
         if self.rows.kind == NUMBERS:
@@ -183,16 +183,16 @@ def divided(
     """Hold out rows to score on, by a keyed hash of each row, client or group alone.
 
     Args:
-        name: of the task.
+        name: name of the task.
         about: its description, source and licence.
-        rows: of the table.
-        natural: whether a column says whose row it is.
-        split: what is held out.
-        fraction: expected share of it.
-        seed: public.
+        rows: rows of the table.
+        natural: whether a column names the owner of each row.
+        split: unit that is held out: rows, clients or groups.
+        fraction: expected share of the held-out units.
+        seed: public seed.
 
     Raises:
-        DataError: clients or groups that no column names, or nothing left to train or to score on.
+        DataError: no column names the clients or groups, or no row is left to train on or to score on.
     """
     owners, contents = rows.owners, rows.contents
     if split == "group":
@@ -216,7 +216,7 @@ def shipped(
     """Divide a built-in table of classes, whose rows are all public, by a fixed share of each class.
 
     Raises:
-        DataError: nothing left to train or to score on.
+        DataError: no row is left to train on or to score on.
     """
     train, test = stratified(rows.labels, fraction=fraction, seed=seed, name=name)
     return TableSource(name, about, rows, train, test, "a fixed share of each class")
@@ -225,16 +225,16 @@ def shipped(
 def _with_own(
     groups: tuple[NDArray[np.int64], tuple[str, ...]],
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Rows without a group form one of their own."""
+    """Give each row without a group a group of its own."""
     codes, names = groups
     return np.where(codes < 0, len(names), codes), (*names, "")
 
 
 def of_classes(rows: Rows, classes: Sequence[int | str]) -> Rows:
-    """The rows of some classes, numbered anew in the order given.
+    """The rows of some classes, numbered anew in the given order.
 
     Raises:
-        DataError: numbers are predicted, or a class that no row has.
+        DataError: numbers are predicted, or no row has one of the classes.
     """
     if rows.kind != CLASSES:
         raise DataError(f"data.classes chooses classes, but {rows.kind.name} are predicted here")

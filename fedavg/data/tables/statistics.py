@@ -1,9 +1,10 @@
-"""Statistics of fields over all clients, each of them a secure sum: no row is pooled.
+"""Statistics of fields over all clients.  Each one is a secure sum, so rows of clients are never pooled.
 
-The sums are (1) rows, cells that are there, rows of each category, and how many clients have their largest
-magnitude at each power of two, which gives the fixed-point scale of (2) sums and sums of squares; and, where
-a median is wanted, (3) three histograms, which find it digit by digit.  The server learns these totals and
-nothing of one client.  They carry no noise, so that under differential privacy they are not asked for.
+There are three kinds of sums: (1) the rows, the present cells, the rows of each category, and how many
+clients have their largest magnitude at each power of two, which gives the fixed-point scale of (2); (2) sums
+and sums of squares; and (3), if a median is needed, three histograms that find it digit by digit. The server
+learns these totals and nothing else about a client. The sums carry no noise, so they are not used under
+differential privacy.
 """
 
 from __future__ import annotations
@@ -28,25 +29,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Statistics", "summed_statistics"]
 
-_MOST_CLIENTS = 100  # pairwise masks cost the square of the clients, and statistics need no more
-_LOWEST, _HIGHEST = -64, 128  # powers of two of magnitudes that are told apart
-_SUM_BITS = 50  # every backend carries sums of a hundred such numbers in int64
+_MOST_CLIENTS = (
+    100  # the cost of pairwise masks is quadratic in the clients, and 100 suffice for statistics
+)
+_LOWEST, _HIGHEST = -64, 128  # range of the powers of two that are distinguished
+_SUM_BITS = 50  # every backend can sum a hundred such numbers in int64
 _FRACTION_BITS = 36
-_DIGITS = (11, 11, 10)  # of the 32 bits of a float, found one histogram after the other
+_DIGITS = (11, 11, 10)  # the 32 bits of a float, in the digits that successive histograms find
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
-    """What was summed; one entry for each field.
+    """The summed statistics, with one entry for each field.
 
     Args:
-        rows: of all clients that were asked.
-        clients: how many were asked.
-        present: int64[f], cells that are there.
-        counts: rows of each category, int64[k] for a field of categories, empty for a measurement.
-        mean, deviation: float64[f] of measurements; NaN for categories and where no cell is there; a
-            deviation of NaN also marks what does not vary, to the precision of the sums.
-        median: float64[f], the lower median as float32 has it; NaN where it was not wanted.
+        rows: number of rows of all queried clients.
+        clients: number of queried clients.
+        present: int64[f], number of cells that are not missing.
+        counts: int64[k], rows of each category; empty for a measurement.
+        mean, deviation: float64[f] of measurements; NaN for categories and if every cell is missing.  A
+            deviation of NaN also means that the field is constant, within the precision of the sums.
+        median: float64[f], the lower median, rounded to float32; NaN if it was not needed.
     """
 
     rows: int
@@ -69,13 +72,13 @@ def summed_statistics(
 
     Args:
         clients: each client's own rows, float64[n, f]: measurements, codes of categories, NaN where missing.
-        fields: what the columns are.
-        secure_sum: how the statistics are added.
-        seed: public.
+        fields: descriptions of the columns.
+        secure_sum: backend that adds the statistics.
+        seed: public seed.
 
     Raises:
-        PlanError: fewer clients than the secure sum needs.
-        DataError: rows of another table.
+        PlanError: there are fewer clients than the secure sum needs.
+        DataError: the rows do not have these fields.
         The secure sum's own errors.
     """
     rng = np.random.default_rng([seed, len(clients)])  # noqa: TID251 - public seed
@@ -128,7 +131,7 @@ class _Asking:
 
     @property
     def _most(self) -> int:
-        """Rows of the largest client: public, as a plan's max_examples is."""
+        """Number of rows of the largest client; it is public, like a plan's max_examples."""
         return max(len(values) for values in self.clients.values())
 
     def _sum(
@@ -138,7 +141,7 @@ class _Asking:
         return sum_once(self.secure_sum, vectors, max_abs=self._most << bits, context=context).total
 
     def _counts(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """One client's first vector: rows, cells, rows of each category, the level of each magnitude."""
+        """One client's first vector: rows, cells, rows of each category, and the level of each magnitude."""
         there = np.count_nonzero(~np.isnan(values), axis=0)
         held = [
             (values[:, at, None] == np.arange(len(field.categories))).sum(axis=0)
@@ -156,7 +159,7 @@ class _Asking:
     def _moments(
         self, measured: NDArray[np.bool_], exponents: NDArray[np.int64], present: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and deviation by Σx and Σx², each x in units of its field's power of two."""
+        """Mean and deviation from Σx and Σx², with each x in units of its field's power of two."""
         bits = min(_FRACTION_BITS, _SUM_BITS - self._most.bit_length())
 
         def own(values: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -168,7 +171,7 @@ class _Asking:
         rows = np.maximum(present, 1)
         first, second = np.ldexp(total.astype(np.float64).reshape(2, -1) / rows, -bits)
         variance = second - first**2
-        # Each client rounds by half a unit at most, in both sums, and Σx enters twice.
+        # Each client's rounding error is at most half a unit in each sum, and Σx enters twice.
         resolution = np.ldexp(2.0 * len(self.clients) / rows, -bits) + 2.0**-50
         varies = (variance > 4 * resolution) & (present > 0)
         deviation = np.sqrt(np.where(varies, variance, 1.0))
@@ -178,16 +181,14 @@ class _Asking:
     def _medians(
         self, wanted: NDArray[np.int64], present: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """The lower medians, exact as float32.
+        """The lower medians, exact in float32.
 
-        The bits of a float, read as an integer, are in the order of the floats.  So the leading bits of a
-        median are found by a histogram over these, the next ones by a histogram of the cells that share
-        them, and so on: three sums whatever the range is, and no bounds are needed.
+        The bits of a float, read as an integer, have the order of the floats.  So a first histogram finds the
+        leading bits of a median, and each further histogram, over the cells that share these bits, finds the
+        next ones.  Three sums suffice for any range, and no bounds are needed.
         """
         keys = {i: _ordered(values[:, wanted]) for i, values in self.clients.items()}
-        rank = (
-            present - 1
-        ) // 2  # how many cells lie before the median, among those that are counted
+        rank = (present - 1) // 2  # number of counted cells that precede the median
         prefix = np.zeros(len(wanted), np.int64)
         left = sum(_DIGITS)
         for digit in _DIGITS:
@@ -206,7 +207,7 @@ class _Asking:
 
 
 def _largest(levels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each measurement's smallest exponent that covers every client."""
+    """The smallest exponent of each measurement that covers every client."""
     occupied = levels.reshape(-1, _HIGHEST + 1 - _LOWEST) > 0
     return _HIGHEST - np.argmax(occupied[:, ::-1], axis=1)
 
@@ -220,7 +221,7 @@ def _ordered(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _floats(keys: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The floats whose places in the order these are."""
+    """The floats that have these positions in the order."""
     bits = np.where(keys >> 31, keys - (1 << 31), 0xFFFFFFFF - keys)
     return bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
@@ -228,7 +229,7 @@ def _floats(keys: NDArray[np.int64]) -> NDArray[np.float64]:
 def _histogram(
     keys: NDArray[np.int64], prefix: NDArray[np.int64], left: int, size: int
 ) -> NDArray[np.int64]:
-    """One client's cells whose leading bits are those of `prefix`, by the next bits; int64[m · size]."""
+    """int64[m · size]: one client's cells whose leading bits equal `prefix`, counted by their next bits."""
     shifted, fields = keys >> left, keys.shape[1]
     alike = (shifted // size == prefix) & (keys >= 0)
     place = np.where(alike, shifted % size, size) + np.arange(fields) * (size + 1)

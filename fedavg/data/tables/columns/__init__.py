@@ -1,6 +1,6 @@
-"""The kinds of columns that a schema can name, each in a module of its own; importing this registers all.
+"""The kinds of columns that a schema can name, each in its own module; importing this package registers all.
 
-A new kind is one class that has the members of `interface.Column`, registered as a part of family "column".
+A new kind is a class with the members of `interface.Column`, registered as a part of the family "column".
 """
 
 from fedavg.data.tables.columns.boolean import Boolean

@@ -1,4 +1,4 @@
-"""Columns of two values that are no and yes; a model reads them as numbers."""
+"""Columns of two values, no and yes, which a model reads as numbers."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Boolean(Handled, frozen=True, tag="boolean", kw_only=True):
     """No or yes; becomes 0 or 1, which the model reads as −1 or 1.
 
     Args:
-        values: the words for no and yes, in this order, in upper or lower case; () takes false/true, f/t,
+        values: the words for no and yes, in this order, in upper or lower case; () accepts false/true, f/t,
             no/yes, n/y, 0/1 and off/on.
 
     Raises:
-        SchemaError: values that are not two different words, or a fill outside [0, 1].
+        SchemaError: the values are not two different words, or the fill is outside [0, 1].
 
     Example:
         >>> Boolean(values=("absent", "present")).fields("rash")[0].bounds
@@ -80,7 +80,7 @@ class Boolean(Handled, frozen=True, tag="boolean", kw_only=True):
         )
 
     def undeclared(self) -> str:
-        """Nothing: there are two values, whatever the rows hold."""
+        """Nothing, because the two values are fixed."""
         return ""
 
     @property
@@ -92,7 +92,7 @@ class Boolean(Handled, frozen=True, tag="boolean", kw_only=True):
         no, yes = ({self.values[0]}, {self.values[1]}) if self.values else (NO, YES)
         fold = not self.values or self.values[0].lower() != self.values[1].lower()
         no, yes = ({word.lower() if fold else word for word in said} for said in (no, yes))
-        read = np.full(len(words) + 1, np.nan)  # the last one is what a missing cell's −1 takes
+        read = np.full(len(words) + 1, np.nan)  # a missing cell's index −1 selects the last element
         for place, word in enumerate(words):
             said = word.lower() if fold else word
             read[place] = 0.0 if said in no else 1.0 if said in yes else np.nan

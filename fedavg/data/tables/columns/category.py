@@ -1,4 +1,4 @@
-"""Columns of categories: a declared vocabulary, or the buckets of a public hash where these are asked for."""
+"""Columns of categories, with a declared vocabulary or with the buckets of a public hash."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ _SHOWN = 3
 
 @register("column")
 class Category(Handled, frozen=True, tag="category", kw_only=True):
-    """A word out of a vocabulary, which is public.
+    """A word from a public vocabulary.
 
     Args:
         categories: the vocabulary, in the order of the codes.
-        other: whether any other word counts as one more category; without it, such a cell is an error.
-        buckets: hash the words into as many buckets instead of having a vocabulary.  Words that share a
-            bucket become one; how many do is said.
+        other: whether all other words form one more category; otherwise a cell with such a word is an error.
+        buckets: number of buckets into which the words are hashed, instead of a vocabulary.  Words that share
+            a bucket become one category; a note says how many do.
 
     Raises:
-        SchemaError: neither or both of categories and buckets, a word twice, a fill that is no category.
+        SchemaError: both or neither of categories and buckets are given, a word occurs twice, or the fill is
+            no category.
 
     Example:
         >>> Category(categories=("F", "M")).fields("sex")[0].categories
@@ -87,7 +88,7 @@ class Category(Handled, frozen=True, tag="category", kw_only=True):
         )
 
     def encode(self, cells: Cells) -> Encoded:
-        """The code of each word: its place in the vocabulary, or its bucket."""
+        """The code of each word, which is its index in the vocabulary or its bucket."""
         codes, words = cells.words()
         if self.buckets:
             places = np.array([bucket_of(word, self.buckets) for word in words], np.int64)
@@ -112,7 +113,7 @@ class Category(Handled, frozen=True, tag="category", kw_only=True):
         """The classes, in the order of the vocabulary; rows of any other word have no label.
 
         Raises:
-            SchemaError: buckets, or a single class.
+            SchemaError: the column has buckets, or a single class.
         """
         if self.buckets:
             raise SchemaError(
@@ -126,7 +127,7 @@ class Category(Handled, frozen=True, tag="category", kw_only=True):
         codes, words = cells.words()
         places = _places(words, self.categories)
         values = _taken(codes, places)
-        outside = values < 0  # NaN, a missing cell, is not
+        outside = values < 0  # False for NaN, a missing cell
         known = ~cells.missing & ~outside
         notes = ()
         if bool(outside.any()):
@@ -144,12 +145,12 @@ class Category(Handled, frozen=True, tag="category", kw_only=True):
         )
 
     def undeclared(self) -> str:
-        """Nothing: a category has its vocabulary or its buckets."""
+        """Nothing, because a category has its vocabulary or its buckets."""
         return ""
 
 
 def bucket_of(word: str, buckets: int) -> int:
-    """The bucket of a word: a public hash, so that clients agree on it without meeting.
+    """The bucket of a word by a public hash, so that all clients agree without communication.
 
     Example:
         >>> [bucket_of(word, 16) for word in ("Rome", "Oslo", "")]
@@ -160,12 +161,12 @@ def bucket_of(word: str, buckets: int) -> int:
 
 
 def _rest(words: Sequence[str]) -> str:
-    """What the category of all other words is called: "other", or a name that no word has."""
+    """The name of the category of all other words: "other", or a name that no word has."""
     return OTHER if OTHER not in words else "any other"
 
 
 def _taken(codes: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.float64]:
-    """float64[n]: the place of each cell's word, NaN where it is missing."""
+    """float64[n]: the index of each cell's word; NaN where it is missing."""
     values = np.full(len(codes), np.nan)
     there = codes >= 0
     values[there] = places[codes[there]]
@@ -173,14 +174,14 @@ def _taken(codes: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.fl
 
 
 def _places(words: Sequence[str], vocabulary: Sequence[str]) -> NDArray[np.int64]:
-    """int64[w]: each word's place in the vocabulary, −1 for none; "1.0" is found as "1"."""
+    """int64[w]: the index of each word in the vocabulary, −1 if it is not there; "1.0" is found as "1"."""
     exact = {word: place for place, word in enumerate(vocabulary)}
     whole = {_whole(word): place for word, place in exact.items()}
     return np.array([exact.get(word, whole.get(_whole(word), -1)) for word in words], np.int64)
 
 
 def _whole(word: str) -> str:
-    """A whole number without its ".0", which depends on the program that wrote the file."""
+    """A whole number without the ".0" that some programs append."""
     found = _WHOLE.fullmatch(word)
     return word if found is None else found[1]
 
@@ -212,6 +213,6 @@ def _collisions(
 
 
 def listed(words: Sequence[str]) -> str:
-    """The first few of some words, and how many more there are."""
+    """The first few of some words, and the number of the remaining ones."""
     shown = ", ".join(repr(word) for word in words[:_SHOWN])
     return shown + (f" and {len(words) - _SHOWN:,} more" if len(words) > _SHOWN else "")

@@ -1,4 +1,4 @@
-"""Columns of dates, of which a model reads numbers and parts of the calendar."""
+"""Columns of dates, from which a model reads numbers and parts of the calendar."""
 
 from __future__ import annotations
 
@@ -41,14 +41,15 @@ class Date(Handled, frozen=True, tag="date", kw_only=True):
     """A day or a moment.
 
     Args:
-        parts: what a model reads: "days", a number that grows with time; "month", "weekday" and "hour", each
-            a category with a fixed vocabulary.
-        pattern: how cells are written: "iso" (2026-01-31, with or without a time), or as `strptime` has it,
+        parts: fields that a model reads: "days", a number that grows with time; "month", "weekday" and
+            "hour", categories with a fixed vocabulary.
+        pattern: notation of the cells: "iso" (2026-01-31, with or without a time), or a `strptime` pattern
             such as "%d/%m/%Y".
-        bounds: first and last possible day, as ISO dates; days beyond them are clamped, and counted.
+        bounds: first and last possible day, as ISO dates; other days are clamped, and counted.
 
     Raises:
-        SchemaError: no part, a part twice, bounds that are no days in order, a fill that is no day.
+        SchemaError: there is no part or a part occurs twice, the bounds are no two days in order, or the fill
+            is no day.
 
     Example:
         >>> [field.name for field in Date(parts=("days", "weekday")).fields("admitted")]
@@ -82,7 +83,7 @@ class Date(Handled, frozen=True, tag="date", kw_only=True):
         return None if self.bounds is None else (_day(self.bounds[0]), _day(self.bounds[1]))
 
     def fields(self, name: str) -> tuple[Field, ...]:
-        """One field a part; the missing cells of a part of the calendar belong to no category."""
+        """A field for each part; a missing cell of a calendar part belongs to no category."""
         found: list[Field] = []
         for part in self.parts:
             words = _CALENDAR.get(part, ((), None))[0]
@@ -122,11 +123,11 @@ class Date(Handled, frozen=True, tag="date", kw_only=True):
         return Encoded(arrays, odd, f"a date such as {written}", notes)
 
     def labels(self, cells: Cells) -> Labels:
-        """Refuse: give the number of days as a number."""
+        """Refuse the column as a target; a number of days can be given as a number instead."""
         return no_labels(cells, "a date")
 
     def undeclared(self) -> str:
-        """Bounds of the days, which scale them where no statistics may."""
+        """Bounds of the days, which scale them when no statistics may be used."""
         return "" if self.bounds or "days" not in self.parts else "bounds"
 
     @staticmethod
@@ -160,7 +161,7 @@ def _weekday(moments: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _hour(moments: NDArray[np.float64]) -> NDArray[np.int64]:
-    # A moment is a double of days: a thousandth of a second is added, so that 07:00 does not become 06:59.
+    # A moment is a float of days: one millisecond is added, so that rounding does not turn 07:00 into 06:59.
     return np.floor((moments % 1.0) * 24 + 1e-3 / 3600).astype(np.int64) % 24
 
 
@@ -172,7 +173,7 @@ _CALENDAR: dict[str, tuple[tuple[str, ...], Callable[[NDArray[np.float64]], NDAr
 
 
 def days_of(text: str, pattern: str) -> float:
-    """Days since 1970-01-01 of one text, NaN for no date of that pattern; zoned moments are in UTC.
+    """Days since 1970-01-01 of one text; NaN if it does not match the pattern; zoned moments are in UTC.
 
     Example:
         >>> days_of("1970-01-02T12:00", "iso"), days_of("31/01/1970", "%d/%m/%Y"), days_of("soon", "iso")

@@ -1,8 +1,7 @@
-"""What a kind of column has to do, and the values that pass between it and the rest.
+"""The interface of a kind of column, and the values that it exchanges with other modules.
 
-A *column* is what a file has; a *field* is what a column becomes: one number a row, or one category a row.  A
-column of dates becomes several fields.  How fields become a model's inputs is the business of
-`fedavg.data.tables.preprocessing`.
+A *column* is part of a file.  A *field* is part of its encoding: one number or one category for each row.  A
+column of dates becomes several fields.  `fedavg.data.tables.preprocessing` converts fields to model inputs.
 """
 
 from __future__ import annotations
@@ -37,20 +36,20 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One number or one category a row, and what is publicly known of it.
+    """A number or category for each row, with its public properties.
 
     Args:
-        name: for reports and for the names of inputs.
-        categories: their names, in the order of the codes; () for a measurement.
-        named: how many of the categories are declared; the rest collects the other words.
+        name: name in reports and in the names of inputs.
+        categories: names of the categories, in the order of the codes; () for a measurement.
+        named: number of declared categories; the remaining one collects all other words.
         bounds: public range of a measurement, or None.
-        fixed: whether a measurement is scaled by its bounds even where statistics are at hand.
-        missing: name of a policy out of `fedavg.data.tables.columns.policies`.
-        fill: what the policy "constant" puts in, as a number or the code of a category.
-        indicator: whether the model gets one more input that says that the cell was missing.
+        fixed: whether a measurement is scaled by its bounds even if statistics are available.
+        missing: name of a policy in `fedavg.data.tables.columns.policies`.
+        fill: value for the policy "constant", as a number or the code of a category.
+        indicator: whether the model gets one more input that says whether the cell was missing.
 
     Raises:
-        SchemaError: bounds that are no range, or bounds of categories.
+        SchemaError: the bounds are no range, or a field of categories has bounds.
     """
 
     name: str
@@ -70,18 +69,18 @@ class Field:
 
     @property
     def measured(self) -> bool:
-        """Whether it is a measurement."""
+        """Whether the field is a measurement."""
         return not self.categories
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """What the cells of one column have become.
+    """The encoded cells of one column.
 
     Args:
         arrays: float64[n] for each field, in order: a number, the code of a category, NaN where missing.
-        odd: bool[n], where a cell is there but is nothing that the column can hold.
-        wanted: what such a cell should be, for the message: "a number".
+        odd: bool[n], True where a cell is present but has a value that the column cannot hold.
+        wanted: description of a correct cell for the message, such as "a number".
         notes: sentences about lossy steps, with counts.
     """
 
@@ -93,17 +92,17 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """What the cells of one target column have become.
+    """The encoded cells of one target column.
 
     Args:
-        kind: of the labels, were this the only target.
-        values: int64[n] or float64[n]; anything where `known` is False.
+        kind: kind of the labels if this is the only target.
+        values: int64[n] or float64[n]; arbitrary where `known` is False.
         known: bool[n], False where the cell is missing.
-        odd: bool[n], where a cell is there but is no label.
-        wanted: what such a cell should be.
-        names: of the classes in the order of their numbers; () for numbers.
+        odd: bool[n], True where a cell is present but is no label.
+        wanted: description of a correct cell.
+        names: names of the classes in the order of their numbers; () for numbers.
         bounds: public range of numbers, or None.
-        boolean: whether the classes are no and yes, so that several such targets are labels of one example.
+        boolean: whether the classes are no and yes, so that several such targets become a multi-label target.
         notes: sentences about lossy steps, with counts.
     """
 
@@ -119,7 +118,7 @@ class Labels:
 
 
 class Cells(Protocol):
-    """The cells of one column, as they were read; missing ones are those that the schema names so."""
+    """The cells of one column, as read; the schema names the markers of missing ones."""
 
     @property
     def heading(self) -> str:
@@ -128,19 +127,19 @@ class Cells(Protocol):
 
     @property
     def missing(self) -> NDArray[np.bool_]:
-        """bool[n]."""
+        """bool[n], True where a cell is missing."""
         ...
 
     def numbers(self, strip: str = "") -> NDArray[np.float64]:
-        """float64[n], NaN where a cell is missing or no finite number; `strip` goes from both ends."""
+        """float64[n], NaN where a cell is missing or no finite number; `strip` is removed from both ends."""
         ...
 
     def words(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-        """int64[n], −1 where missing, and the distinct texts that these number, sorted."""
+        """int64[n], the index of each cell's text, −1 where missing, and the distinct texts, sorted."""
         ...
 
     def moments(self, pattern: str) -> NDArray[np.float64]:
-        """float64[n], days since 1970-01-01, NaN where a cell is missing or no date of that pattern."""
+        """float64[n], days since 1970-01-01; NaN where a cell is missing or does not match the pattern."""
         ...
 
 
@@ -152,34 +151,34 @@ class Column(Protocol):
 
     @property
     def markers(self) -> tuple[str, ...]:
-        """What stands for a missing cell in this column, besides what stands for it everywhere."""
+        """Texts that mark a missing cell in this column, in addition to those for all columns."""
         ...
 
     def fields(self, name: str) -> tuple[Field, ...]:
-        """What a column of this name becomes; () for one that is left out."""
+        """The fields of a column with this name; () for one that is left out."""
         ...
 
     def encode(self, cells: Cells) -> Encoded:
-        """Turn the cells into the numbers of `fields`; run by each client on its own rows."""
+        """Convert the cells to the values of `fields`; each client does this with its own rows."""
         ...
 
     def labels(self, cells: Cells) -> Labels:
-        """Turn the cells into labels, where the column is the target."""
+        """Convert the cells to labels, if the column is a target."""
         ...
 
     def undeclared(self) -> str:
-        """What must still be declared where only public knowledge may be used; "" for nothing."""
+        """What must still be declared before the column can be used under noise; "" for nothing."""
         ...
 
 
 class Handled(Part, frozen=True, kw_only=True):
-    """Base of the columns that a model reads: what to do about missing cells.
+    """Base of the columns that a model reads; it adds the settings for missing cells.
 
     Args:
         missing: name of a policy.
-        fill: what the policy "constant" puts in.
-        indicator: whether the model is told that the cell was missing.
-        markers: what stands for a missing cell in this column alone.
+        fill: value for the policy "constant".
+        indicator: whether a further input tells the model that the cell was missing.
+        markers: texts that mark a missing cell in this column only.
     """
 
     policies: ClassVar[frozenset[str]] = frozenset(POLICIES)
@@ -205,7 +204,7 @@ def check_bounds(bounds: tuple[float, float]) -> None:
     """Refuse bounds that are no range.
 
     Raises:
-        SchemaError: infinite bounds, or none between which a number fits.
+        SchemaError: a bound is infinite, or the lower one is not below the upper one.
     """
     low, high = bounds
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -215,7 +214,7 @@ def check_bounds(bounds: tuple[float, float]) -> None:
 def clamped(
     values: NDArray[np.float64], bounds: tuple[float, float] | None, heading: str
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Bring values into their bounds, and say how many were outside."""
+    """Clamp values to their bounds, and report how many were outside."""
     if bounds is None:
         return values, ()
     low, high = bounds

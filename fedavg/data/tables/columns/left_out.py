@@ -1,4 +1,4 @@
-"""Columns that no model reads: identifiers, and what a schema leaves out."""
+"""Columns that no model reads: identifiers, and columns that a schema leaves out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Identifier", "Ignored"]
 
 
 class _LeftOut(Part, frozen=True, kw_only=True):
-    """Base of the columns that become nothing."""
+    """Base of the columns without fields."""
 
     what: ClassVar[str] = ""
     left_out: ClassVar[bool] = True
@@ -24,16 +24,16 @@ class _LeftOut(Part, frozen=True, kw_only=True):
     markers: tuple[str, ...] = ()
 
     def fields(self, name: str) -> tuple[Field, ...]:
-        """None."""
+        """No fields."""
         del name
         return ()
 
     def encode(self, cells: Cells) -> Encoded:
-        """Nothing, whatever the cells hold."""
+        """No values, for any cells."""
         return Encoded((), np.zeros(len(cells.missing), bool), "anything")
 
     def labels(self, cells: Cells) -> Labels:
-        """Refuse."""
+        """Refuse a column that is left out as a target."""
         return no_labels(cells, self.what)
 
     def undeclared(self) -> str:
@@ -43,7 +43,7 @@ class _LeftOut(Part, frozen=True, kw_only=True):
 
 @register("column")
 class Identifier(_LeftOut, frozen=True, tag="identifier", kw_only=True):
-    """A name or number of the row or of a person: it says nothing that holds for other rows.
+    """A name or number of the row or of a person, from which nothing can be learnt about other rows.
 
     Example:
         >>> Identifier().fields("patient_id")
@@ -55,7 +55,7 @@ class Identifier(_LeftOut, frozen=True, tag="identifier", kw_only=True):
 
 @register("column")
 class Ignored(_LeftOut, frozen=True, tag="ignored", kw_only=True):
-    """A column that is left out, such as one that is known only after what is predicted.
+    """A column that is left out, such as one that is known only after the target.
 
     Example:
         >>> Ignored().fields("total_paid")

@@ -33,13 +33,13 @@ class Number(Handled, frozen=True, tag="number", kw_only=True):
     """A measurement.
 
     Args:
-        unit: for names in reports, such as "years".
-        bounds: public range; values beyond it are clamped, and counted.
-        log: replace x by sign(x)·log(1 + |x|), for quantities over several powers of ten.
-        strip: characters to take from both ends of a cell, such as "%" or "$".
+        unit: unit for names in reports, such as "years".
+        bounds: public range; values outside it are clamped, and counted.
+        log: whether to replace x by sign(x)·log(1 + |x|), for quantities over several powers of ten.
+        strip: characters to remove from both ends of a cell, such as "%" or "$".
 
     Raises:
-        SchemaError: bounds that are no range, a policy that numbers cannot have, a fill that is no number.
+        SchemaError: bounds are no range, numbers do not have the policy, or the fill is no number.
 
     Example:
         >>> Number(bounds=(0, 120), missing="median").fields("age")[0].bounds
@@ -85,7 +85,7 @@ class Number(Handled, frozen=True, tag="number", kw_only=True):
         return Encoded((values,), odd, _WANTED, notes)
 
     def labels(self, cells: Cells) -> Labels:
-        """The numbers themselves: what is predicted is never made into classes."""
+        """The numbers themselves; they are never turned into classes."""
         if self.log:
             raise SchemaError(
                 f"target {cells.heading!r}: log is for what a model reads; take the logarithm in the file, "
@@ -96,7 +96,7 @@ class Number(Handled, frozen=True, tag="number", kw_only=True):
         return Labels(NUMBERS, values, known, odd, _WANTED, bounds=self.bounds, notes=notes)
 
     def undeclared(self) -> str:
-        """Bounds, which scale it where no statistics may."""
+        """Bounds, which scale the column when no statistics may be used."""
         return "" if self.bounds else "bounds"
 
     def _read(self, cells: Cells) -> tuple[NDArray[np.float64], NDArray[np.bool_], tuple[str, ...]]:

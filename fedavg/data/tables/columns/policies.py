@@ -1,6 +1,6 @@
-"""What takes the place of a missing cell: the policies, and the statistics that each of them needs.
+"""The policies for missing cells, and the statistics that each of them needs.
 
-The statistics are sums over clients (`fedavg.data.tables.statistics`); no policy sees a row.
+The statistics are sums over clients (`fedavg.data.tables.statistics`); a policy never sees a row.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ PolicyName = Literal["auto", "drop", "constant", "mean", "median", "most_frequen
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldFacts:
-    """What is known of one field when its missing cells are filled.
+    """The known facts about one field when its missing cells are filled.
 
     Args:
         fill: the declared constant, or None.
         bounds: the declared range, or None.
-        summed: whether the statistics below were summed; where they were not, only what is public counts.
-        mean, median: of a measurement; NaN where nobody holds any.
+        summed: whether the statistics below were summed; if not, only public values are used.
+        mean, median: statistics of a measurement; NaN if every cell is missing.
         counts: int64[k], rows of each category; () for a measurement.
     """
 
@@ -42,13 +42,13 @@ class FieldFacts:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One way to treat missing cells.
+    """A way to treat missing cells.
 
     Args:
-        name: as schemas say it.
-        public: whether it needs nothing but what a schema declares.
-        median: whether the median of a measurement has to be summed for it.
-        value: what is put in: a number, the code of a category, or NaN for no category at all.
+        name: name of the policy in schemas.
+        public: whether the policy needs only what a schema declares.
+        median: whether the policy needs the summed median of a measurement.
+        value: computes the replacement: a number, the code of a category, or NaN for no category.
         drops: whether the row is left out instead.
     """
 
@@ -64,7 +64,7 @@ def _middle(facts: FieldFacts) -> float:
 
 
 def _automatic(facts: FieldFacts) -> float:
-    """The median; the middle of the bounds where nothing is summed; of categories, none of the named."""
+    """The median, or the middle of the bounds without statistics; for categories, none of the named ones."""
     if facts.counts is not None:
         return np.nan
     return facts.median if facts.summed else _middle(facts)

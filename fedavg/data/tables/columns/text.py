@@ -26,11 +26,11 @@ class Text(Part, frozen=True, tag="text", kw_only=True):
 
     Args:
         buckets: 0 leaves the column out.  Otherwise each word of a cell, in lower case, is hashed into one of
-            so many buckets, and the model reads for every bucket whether one of its words occurs.
-        markers: what stands for a missing cell in this column; a missing cell has no words.
+            this number of buckets, and the model reads for every bucket whether one of its words occurs.
+        markers: texts that mark a missing cell in this column; a missing cell has no words.
 
     Raises:
-        SchemaError: one bucket, or fewer than none.
+        SchemaError: there is one bucket, or a negative number.
 
     Example:
         >>> len(Text(buckets=64).fields("complaint")), Text().fields("complaint")
@@ -48,7 +48,7 @@ class Text(Part, frozen=True, tag="text", kw_only=True):
             raise SchemaError(f"a hash needs two buckets or more, not {self.buckets}")
 
     def fields(self, name: str) -> tuple[Field, ...]:
-        """One measurement of 0 or 1 a bucket."""
+        """A measurement of 0 or 1 for each bucket."""
         return tuple(
             Field(f"{name} # {bucket}", bounds=(0.0, 1.0), fixed=True)
             for bucket in range(self.buckets)
@@ -59,7 +59,7 @@ class Text(Part, frozen=True, tag="text", kw_only=True):
         if not self.buckets:
             return Encoded((), np.zeros(len(cells.missing), bool), "text")
         codes, texts = cells.words()
-        present = np.zeros((len(texts) + 1, self.buckets))  # the last one is of missing cells
+        present = np.zeros((len(texts) + 1, self.buckets))  # the last row is for missing cells
         place: dict[str, int] = {}
         for row, text in enumerate(texts):
             for word in _WORD.findall(text.lower()):
@@ -75,9 +75,9 @@ class Text(Part, frozen=True, tag="text", kw_only=True):
         return Encoded(tuple(present[codes].T), np.zeros(len(codes), bool), "text", (note,))
 
     def labels(self, cells: Cells) -> Labels:
-        """Refuse: classes need names."""
+        """Refuse the column as a target, because classes need names."""
         return no_labels(cells, "text")
 
     def undeclared(self) -> str:
-        """Nothing: the hash is public."""
+        """Nothing, because the hash is public."""
         return ""
