@@ -144,6 +144,10 @@ def data_show(
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column of a table with the classes.")] = None,
     client: Annotated[str | None, typer.Option(help="Column that says whose row it is.")] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(help="What the columns are: a file that 'fedavg data schema' wrote."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Public seed of the partition.")] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("partition.html"),
 ) -> None:
@@ -153,7 +157,7 @@ def data_show(
     from fedavg.reports.partition import Partition, holdings, write_partition_page  # noqa: PLC0415
 
     given = {"partition": partition, "clients": clients, "alpha": alpha}
-    given |= {"target": target, "client": client}
+    given |= {"target": target, "client": client, "schema": None if schema is None else str(schema)}
     chosen: dict[str, object] = {
         f"data.{key}": value for key, value in given.items() if value is not None
     }

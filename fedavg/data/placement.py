@@ -297,7 +297,13 @@ def pieces_of(examples: Examples, data: DataConfig, *, seed: int) -> list[NDArra
         case "noisy-sort":
             return partition.noisy_sort(strata, count, spread=data.spread, seed=seed)
         case "natural" | "auto":
-            return [] if examples.owners is None else partition.natural(examples.owners[0])
+            found = [] if examples.owners is None else partition.natural(examples.owners[0])
+            if data.client and count not in (0, len(found)):
+                raise ConfigError(
+                    f"column {data.client!r} makes {len(found):,} clients to train on, one of each of its "
+                    f"values, and data.clients asks for {count:,}: leave one of them out"
+                )
+            return found
 
 
 def place(data: DataConfig, statistics: SecureSum | None, *, seed: int = 0) -> Placed:

@@ -73,6 +73,12 @@ def test_data_show_draws_the_partition_that_a_run_trains_on(tmp_path, monkeypatc
     shown("t.csv", "--target", "x", "--clients", 4, "--out", tmp_path / "q.html")
     (heat,) = Page((tmp_path / "q.html").read_text()).figures()["holdings"]["data"]
     assert heat["y"][-1].endswith("… 36")
+    words = ["data", "schema", "t.csv", "--target", "sick", "--client", "ward"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    shown("t.csv", "--schema", "t.schema.toml", "--out", tmp_path / "r.html")
+    read = Page((tmp_path / "r.html").read_text())
+    (bars,) = read.figures()["sizes"]["data"]
+    assert dict(zip(bars["x"], bars["y"], strict=True)) == sizes
 
 
 def test_data_show_writes_a_page_of_a_built_in_set(tmp_path):
