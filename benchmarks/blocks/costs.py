@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from fedavg.algorithms.blocks.deal import dealt
+from fedavg.algorithms.blocks.deal import assigned_block
 from fedavg.client.update import ClientContext, prepare
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.federation.federation import Federation
@@ -101,7 +101,7 @@ def costs_of(
     for block in range(count):
         start, client = server.start(0), 0
         if blocks is not None:
-            client = next(c for c in range(people) if dealt(blocks, c, 0, people) == block)
+            client = next(c for c in range(people) if assigned_block(blocks, c, 0, people) == block)
             start = block_start(start, blocks, block, blocks.coordinates(block, 0), server)
 
         def once(client: int = client, start: object = start) -> object:
