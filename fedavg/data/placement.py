@@ -298,10 +298,12 @@ def pieces_of(examples: Examples, data: DataConfig, *, seed: int) -> list[NDArra
             return partition.noisy_sort(strata, count, spread=data.spread, seed=seed)
         case "natural" | "auto":
             found = [] if examples.owners is None else partition.natural(examples.owners[0])
-            if data.client and count not in (0, len(found)):
+            if data.name not in SOURCES and count not in (0, len(found)):
+                named = f"column {data.client!r}" if data.client else data.name
+                other = "" if data.client else ", or choose another data.partition, such as 'iid'"
                 raise ConfigError(
-                    f"column {data.client!r} makes {len(found):,} clients to train on, one of each of its "
-                    f"values, and data.clients asks for {count:,}: leave one of them out"
+                    f"{named} says whose the examples are, of {len(found):,} clients to train on, and "
+                    f"data.clients asks for {count:,}: leave one of them out{other}"
                 )
             return found
 

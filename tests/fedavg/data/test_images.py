@@ -52,6 +52,12 @@ def test_a_folder_for_each_client_says_whose_an_image_is(tmp_path):
     assert placed.names == ("a", "b", "c")
     assert placed.config.partition == "natural"
     assert sum(len(data) for data in placed.clients.values()) == len(placed.task.train)
+    with pytest.raises(
+        ConfigError, match=r"of 3 clients to train on, .* or choose another data.partition"
+    ):
+        place(DataConfig(name=str(tmp_path), clients=2), InsecurePlain())
+    spread = place(DataConfig(name=str(tmp_path), clients=2, partition="iid"), InsecurePlain())
+    assert len(spread.clients) == 2
 
 
 def test_folders_that_divide_the_images_are_kept_to(tmp_path):
