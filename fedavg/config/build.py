@@ -347,7 +347,10 @@ def build_plan(
 
 
 def _cohort(config: CohortConfig) -> Cohort:
-    settings = {"rate": 0.2 if config.rate is None else config.rate, "size": config.size}
+    settings = {
+        "rate": 0.2 if config.rate is None else config.rate,
+        "size": 100 if config.size is None else config.size,
+    }
     return part_of("cohort", config.kind, settings, config.options)
 
 

@@ -68,6 +68,8 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
         if getattr(section, name) is not None:
             continue
         value, why = rule(config, facts)
+        if value is None:
+            continue
         section = msgspec.structs.replace(section, **{name: value})
         config = msgspec.structs.replace(config, **{table: section})
         if why != _EXAMPLE:
@@ -75,8 +77,10 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
     return config, tuple(found)
 
 
-def _rate(config: Config, facts: Facts) -> tuple[float, str]:
+def _rate(config: Config, facts: Facts) -> tuple[float | None, str]:
     clients = facts.clients
+    if "rate" not in named("cohort", config.cohort.kind).__struct_fields__:
+        return None, _EXAMPLE
     if config.privacy.private:
         if not facts.own or 0.2 * clients <= _MANY:
             return 0.2, _EXAMPLE

@@ -132,6 +132,13 @@ def check_names(config: Config) -> None:
         name = getattr(getattr(config, table), last)
         if name is not None:  # left open, to follow the data
             check_name(key, name)
+    fields = named("cohort", config.cohort.kind).__struct_fields__
+    for name in ("rate", "size"):
+        if getattr(config.cohort, name) is not None and name not in fields:
+            raise ConfigError(
+                f"cohort.{name} means nothing for cohorts of kind {config.cohort.kind!r}, which have "
+                f"{', '.join(fields) or 'no settings'}: leave it out, or choose another cohort.kind"
+            )
     stages_of(config.stages)
 
 

@@ -56,6 +56,8 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Poisson with a rate, or fixed with a size; a round without a sum is tried again `retries` times.
 
+    A size that is left out is 100. A rate beside a fixed size, or a size beside a rate, is refused.
+
     Left out, retries are 2 without noise, and 0 with it, where there can be none. A rate that is left out
     is .2 under noise, less where that would be more than 500 clients of a file of one's own, and follows the
     number of clients without noise.
@@ -63,7 +65,7 @@ class CohortConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     kind: str = "poisson"
     rate: float | None = None
-    size: int = 100
+    size: int | None = None
     retries: int | None = None
     options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 

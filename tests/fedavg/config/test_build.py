@@ -104,6 +104,14 @@ tau = 0.01
         ("rounds = 0\n", "rounds must be at least 1"),
         ("seed = -1\n", "seed must be at least 0"),
         ("[simulation]\nworkers = -2\n", "one a core, must be at least -1"),
+        (
+            "[cohort]\nsize = 50\n",
+            "cohort.size means nothing for cohorts of kind 'poisson', which have rate",
+        ),
+        (
+            "[cohort]\nkind = 'fixed'\nrate = 0.5\n",
+            "cohort.rate means nothing .* 'fixed', which have size",
+        ),
         ("[data]\nclients = 0\n", "data.clients must be at least 1"),
         (
             "[data]\npartition = 'none'\n",

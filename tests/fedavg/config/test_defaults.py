@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedavg.config.build import build_job, load_config
+from fedavg.config.build import build_job, build_plan, load_config
 from fedavg.config.defaults import Facts, with_defaults
 from fedavg.config.settings import Config
 
@@ -41,6 +41,15 @@ def test_under_noise_a_round_asks_no_more_clients_than_can_be_simulated(clients,
     config, chosen = chosen_for(Facts(True, clients, 5, numbers=False))
     assert config.cohort.rate == rate
     assert ("cohort.rate" in chosen) == (rate != 0.2)
+
+
+def test_cohorts_of_a_fixed_size_have_no_rate_to_choose():
+    facts = Facts(True, 300, 5, numbers=False)
+    config, chosen = chosen_for(facts, privacy__noise="none", cohort__kind="fixed", cohort__size=20)
+    assert config.cohort.rate is None
+    assert "cohort.rate" not in chosen
+    again = load_config(None, {"cohort.kind": "fixed"})
+    assert build_plan(again, 5).cohort.size == 100
 
 
 def test_a_linear_model_takes_steps_that_cannot_overshoot():
