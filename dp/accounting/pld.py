@@ -1,7 +1,8 @@
 """Certified brackets of ε and δ for composed pairs: the mesh is refined until both sides meet.
 
-Both sides are exact compositions of gridded laws above and below the true one; the error of each grid is
-quadratic in its mesh.  The mesh follows from the two laws' moments before anything is convolved.
+Both sides are exact compositions of gridded laws that lie above and below the true one; each grid errs by
+the square of its mesh.  A first look from few points finds about where the answer lies; the mesh follows from
+the two laws' moments there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp.accounting.bracket import Bracket
-from dp.accounting.compose import Composed, Tilted, compose, log_moment, tilted, window
+from dp.accounting.compose import Composed, Tilted, compose, log_moment, thinned, tilted, window
 from dp.accounting.discretise import GridLaw, on_grid
 
 if TYPE_CHECKING:
@@ -34,12 +35,23 @@ RELATIVE_WIDTH = 1e-4
 """Target width of the bracket, relative to its value."""
 _MAX_POINTS = 1 << 20
 _MAX_CELLS = 1 << 18
+_FEW_POINTS = 1 << 14
+"""Points of a composition for a first look, and how many of them there may be."""
+_SCOUTS, _NEAR = 8, 0.7
+"""First looks at most, and how little two in a row may differ to be the last."""
 _ATTEMPTS = 8
 _DEEPER = 20.0
-_COARSE = 1000
 _FIRST_MESH = 0.05
 """Multiple of the losses' root mean square spread."""
 _ONLY_MESH = 0.03
+_FINEST_MESH = 0.01
+"""Of the spread: below it nothing is won, nor below a small part of losses that are large anyway."""
+_LOG_OUTSIDE = math.log(1e-12)
+"""Mass that a window may leave out on each side, where the moment bound is the answer."""
+_UNKNOWN = 10.0
+"""How much smaller the answer's log may be than the moment bound, while it is not known."""
+_WORSE = 6.0
+"""How much larger the log of the moment bound may be for a narrower window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,44 +203,78 @@ def _answer(
     releases = sum(count for _, count in pairs)
     log_tail = max(min(question.log_delta - math.log(1e7 * releases), math.log(1e-14)), -660.0)
     tail = math.exp(log_tail)
-    finest = _finest(pairs, tail, removing=removing)
     spread = math.sqrt(sum(n * pair.spread**2 for pair, n in pairs) / releases)
+    coarsest = _coarsest(pairs, tail, removing=removing)
+    finest = min(coarsest / _MAX_CELLS, _FINEST_MESH * spread)
     step = max(_FIRST_MESH * spread * (1 if removing else 3), finest)
     if any(pair.attained is not pair for pair, _ in pairs):
         step = finest = max(_ONLY_MESH * spread, finest)  # no mesh makes these sides meet
     best: _Answer | None = None
-    aim = question
+    aim, composed = _scout(pairs, question, step, tail, removing=removing), math.inf
     for _ in range(_ATTEMPTS):
         upper, lower = _laws(pairs, step, tail, removing=removing)
-        t, estimate = _tilt(upper, aim)
-        parts = [tilted(law, t, n) for law, n in upper]
-        # A mesh can be too coarse for any lower bound.
-        under = [tilted(law, t, n) for law, n in lower if law.mass.any()]
+        tilt = _tilt(upper, aim)
+        parts = [tilted(law, tilt.t, n) for law, n in upper]
+        span = window(parts, step, tilt.log_outside)
+        if span.width > step * _MAX_POINTS:
+            finest = step = 1.05 * span.width / _MAX_POINTS
+            if step > min(0.9 * composed, coarsest):
+                break
+            continue
+        # a mesh can be too coarse for any claim from below
+        under = [tilted(law, tilt.t, n) for law, n in lower if law.mass.any()]
         gap = _moment(parts) - _moment(under) if len(under) == len(lower) else math.inf
-        width = abs(question.relative(gap, t, estimate))
+        near = tilt.answer if aim.epsilon is None else aim.epsilon
+        width = abs(question.relative(gap, tilt.t, near))
         if removing and best is None and width > RELATIVE_WIDTH and step > finest:
             step = _finer(step, width, finest)
             continue
-        span = window(parts, step)
-        if span.width > step * _MAX_POINTS:
-            if best is not None:
-                break
-            finest = step = 1.05 * span.width / _MAX_POINTS
-            continue
-        above = compose(parts, upper, t, span)
+        above = compose(parts, upper, tilt.t, span)
         if _beaten(above, question, enough):
             return _Answer(above, None)
+        below = _under(under, lower, tilt, step) if both and gap < math.inf else None
+        best, composed = _Answer(above, below), step
+        aim, found = _width(best, question)
         if both:
-            below = compose(under, lower, t, window(under, step)) if gap < math.inf else None
-            best = _Answer(above, below)
-            aim, width = _width(best, question)
-        else:
-            best = _Answer(above, None)
-            width = abs(question.relative(gap, t, best.epsilon(question.log_delta)[1]))
+            width = found
+        elif question.epsilon is None:
+            width = abs(question.relative(gap, tilt.t, aim.epsilon or math.inf))
         if width <= RELATIVE_WIDTH or step <= finest:
             break
         step = _finer(step, width, finest)
     return best
+
+
+def _under(under: list[Tilted], lower: Laws, tilt: _Tilt, step: float) -> Composed | None:
+    """The lower side, where it fits."""
+    span = window(under, step, tilt.log_outside)
+    if span.width > 2 * step * _MAX_POINTS:
+        return None
+    return compose(under, lower, tilt.t, span)
+
+
+def _scout(
+    pairs: Pairs, question: _Question, step: float, tail: float, *, removing: bool
+) -> _Question:
+    """The question with a first answer, from few points: moment bounds alone can be far from the truth."""
+    aim = question
+    for _ in range(_SCOUTS):
+        upper, _ = _laws(pairs, step, tail, removing=removing)
+        tilt = _tilt(upper, aim)
+        parts = [tilted(law, tilt.t, n) for law, n in upper]
+        span = window(parts, step, tilt.log_outside)
+        if span.width > step * _FEW_POINTS:
+            step = 1.5 * span.width / _FEW_POINTS
+            if step > _coarsest(pairs, tail, removing=removing):
+                break
+            continue
+        aim, before = _width(_Answer(compose(parts, upper, tilt.t, span), None), question)[0], aim
+        if question.epsilon is not None or aim.epsilon is None:
+            break
+        if before.epsilon is not None and aim.epsilon > _NEAR * before.epsilon:
+            break
+        step /= 4
+    return aim
 
 
 def _moment(parts: list[Tilted]) -> float:
@@ -245,7 +291,7 @@ def _width(answer: _Answer, question: _Question) -> tuple[_Question, float]:
     """The question that is equivalent now that the answer is nearly known, and the relative width."""
     if question.epsilon is not None:
         low, high = answer.log_delta(question.epsilon)
-        return question, -math.expm1(low - high)
+        return _Question(high, question.epsilon), -math.expm1(low - high)
     low, high = answer.epsilon(question.log_delta)
     if not math.isfinite(high):
         return question, math.inf
@@ -257,10 +303,10 @@ def _finer(step: float, width: float, finest: float) -> float:
     return max(step * min(0.8, max(0.1, math.sqrt(0.7 * RELATIVE_WIDTH / width))), finest)
 
 
-def _finest(pairs: Pairs, tail: float, *, removing: bool) -> float:
-    """The smallest mesh for which no pair has too many cells."""
-    ranges = [pair.range(tail, removing=removing) for pair, _ in pairs]
-    return max(high - low for low, high in ranges) / _MAX_CELLS
+def _coarsest(pairs: Pairs, tail: float, *, removing: bool) -> float:
+    """A mesh on which all losses of every pair would be one cell."""
+    ends = [pair.range(tail, removing=removing) for pair, _ in pairs]
+    return max(high - low for low, high in ends)
 
 
 def _laws(pairs: Pairs, step: float, tail: float, *, removing: bool) -> tuple[Laws, Laws]:
@@ -268,33 +314,60 @@ def _laws(pairs: Pairs, step: float, tail: float, *, removing: bool) -> tuple[La
     return tuple((above, n) for (above, _), n in laws), tuple((below, n) for (_, below), n in laws)
 
 
-def _tilt(laws: Laws, question: _Question) -> tuple[float, float]:
-    """The t with the smallest moment bound, and the bound; any t is sound, and this one is tight."""
-    coarse = [(*_blocks(law), n, law.offset) for law, n in laws]
+@dataclass(frozen=True, slots=True)
+class _Tilt:
+    """A t, the moment bound's answer there, and the log of the mass that a window may leave out."""
 
-    def search(logs: NDArray[np.float64]) -> tuple[int, float]:
-        bounds: list[float] = []
+    t: float
+    answer: float
+    log_outside: float
+
+
+def _tilt(laws: Laws, question: _Question) -> _Tilt:
+    """A t at which the moment bound is small; any t is sound.
+
+    Where a few large losses decide, moment bounds are far from the truth, and the t of the best one makes
+    the losses so large that no window is wide enough.  A bound nearly as good may have a window of a tenth.
+    """
+    coarse = [(*thinned(law.losses, law.mass), n, law.offset) for law, n in laws]
+
+    def moments(t: float) -> tuple[float, float]:
+        total = spread = 0.0
+        for values, mass, n, offset in coarse:
+            total += n * (log_moment(values, mass, t) + t * offset)
+            weight = np.exp(t * values + np.log(mass) - float((t * values + np.log(mass)).max()))
+            weight /= weight.sum()
+            away = np.abs(values - weight @ values)
+            most = float(away.max()) or 1.0
+            spread = math.hypot(spread, most * math.sqrt(n * float(weight @ (away / most) ** 2)))
+        return total, spread
+
+    def search(logs: NDArray[np.float64], best: float) -> tuple[int, list[tuple[float, float]]]:
+        found: list[tuple[float, float]] = []
         for log_t in logs:
             t = math.exp(log_t)
-            moment = sum(n * (log_moment(v, m, t) + t * offset) for v, m, n, offset in coarse)
-            bounds.append(question.estimate(moment, t))
-        best = int(np.argmin(bounds))
-        return best, bounds[best]
+            moment, spread = moments(t)
+            bound = question.estimate(moment, t)
+            cost = bound
+            if question.epsilon is not None and math.isfinite(best):
+                worse = bound - best
+                cost = 0.1 * worse + math.log(spread + 1e-300)
+                cost = cost if worse <= _WORSE else math.inf
+            found.append((cost, bound))
+        return int(np.argmin([cost for cost, _ in found])), found
 
     grid = np.linspace(math.log(1e-4), math.log(1e9), 31)
-    best, bound = search(grid)
+    best, found = search(grid, math.inf)
     for _ in range(2):
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
         grid = np.linspace(low, high, 9)
-        best, bound = search(grid)
-    return math.exp(float(grid[best])), bound
-
-
-def _blocks(law: GridLaw) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Merge neighbours at the mean of each block; this is accurate enough to choose t."""
-    block = -(-len(law.mass) // _COARSE)
-    starts = np.arange(0, len(law.mass), block)
-    mass = np.add.reduceat(law.mass, starts)
-    values = np.add.reduceat(law.mass * law.losses, starts)
-    keep = mass > 0
-    return values[keep] / mass[keep], mass[keep]
+        best, found = search(grid, math.inf)
+    t, bound = math.exp(float(grid[best])), found[best][1]
+    if question.epsilon is not None:
+        grid = math.log(t) + np.linspace(-3.0, 0.0, 16)
+        best, found = search(grid, bound)
+        t, bound = math.exp(float(grid[best])), found[best][1]
+        excess = max(0.0, bound - question.log_delta)
+    else:
+        excess = _UNKNOWN
+    return _Tilt(t, bound, _LOG_OUTSIDE - excess)

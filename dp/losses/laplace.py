@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
+from dp.losses.masses import mixed_rounding
 from dp.losses.renyi import ORDERS
 
 if TYPE_CHECKING:
@@ -123,6 +124,10 @@ class LaplacePair:
     def rounding(self, tail: float) -> float:  # noqa: ARG002 - bounded
         """See Pair."""
         return 16 * _EPS * (8 + self.reach - math.log(self.rate))
+
+    def loss_rounding(self, losses: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
+        """See Pair."""
+        return mixed_rounding(self.rate, losses, self.rounding(tail))
 
     def _ends(self) -> tuple[float, float]:
         return largest_loss(self.rate, -self.reach), largest_loss(self.rate, self.reach)

@@ -16,6 +16,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from dp.losses.gaussian import SampledGaussian
+from dp.losses.masses import TRIFLE, gaussian_masses, just_below_zero, mixed_rounding
 from dp.losses.renyi import poisson_gaussian_curve
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["ExactCurve", "ExchangePair", "MixturePair", "Pair", "SwapPair"]
 
 _EPS = float(np.finfo(np.float64).eps)
-_SERIES_WIDTH = 0.1
 _LARGE = 30.0
 
 
@@ -95,7 +95,18 @@ class Pair(Protocol):
         ...
 
     def rounding(self, tail: float) -> float:
-        """Relative error of the masses, and absolute error of the losses at the cells' ends."""
+        """Relative error of the masses."""
+        ...
+
+    def loss_rounding(self, losses: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
+        """Error of the log of the masses' ratio, and of the losses that bound cells, up to ±`losses`.
+
+        At most `rounding` for losses of either size; less where a mixture hides what it mixes in.
+
+        Args:
+            losses: float64[n], ≥ 0.
+            tail: as for `range`.
+        """
         ...
 
 
@@ -140,12 +151,17 @@ class MixturePair:
 
     def outputs(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
         """The outputs at which log P/Q takes these increasing values; −inf where none does."""
+        if self.rate == 1:
+            return self.stddev**2 * losses + 0.5
         small = np.minimum(losses, _LARGE)
         with np.errstate(divide="ignore", invalid="ignore"):
+            grown = np.where(
+                small < -0.5, np.exp(small) - (1 - self.rate), np.expm1(small) + self.rate
+            )
             logs = np.where(
                 losses > _LARGE,
                 losses + np.log1p(-(1 - self.rate) * np.exp(-np.maximum(losses, _LARGE))),
-                np.log(np.maximum(np.expm1(small) + self.rate, 0.0)),
+                np.log(np.maximum(grown, 0.0)),
             )
         x = self.stddev**2 * (logs - math.log(self.rate)) + 0.5
         return np.maximum.accumulate(x)
@@ -159,8 +175,8 @@ class MixturePair:
     def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:
         """See Pair."""
         x = self.outputs(losses if removing else -losses[::-1])
-        absent = _gaussian_masses(x, 0.0, self.stddev)
-        joined = _gaussian_masses(x, 1.0, self.stddev)
+        absent = gaussian_masses(x, 0.0, self.stddev)
+        joined = gaussian_masses(x, 1.0, self.stddev)
         mixture = (1 - self.rate) * absent + self.rate * joined
         return (mixture, absent) if removing else (absent[::-1], mixture[::-1])
 
@@ -187,12 +203,18 @@ class MixturePair:
         point = float(brentq(excess, near, far, xtol=1e-9 * step)) - step / 2
         # slightly further out, so that a merged loss is never beyond its point
         point += 1e-7 * step
+        if point > -TRIFLE * self.spread:  # all losses are about one point, and 0 on average
+            return just_below_zero(self.spread) % step
         return (point if removing else -point) % step
 
     def rounding(self, tail: float) -> float:
         """See Pair."""
         reach = 1 / self.stddev - float(ndtri(tail))
         return 16 * _EPS * (8 + reach**2)
+
+    def loss_rounding(self, losses: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
+        """See Pair."""
+        return mixed_rounding(self.rate, losses, self.rounding(tail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,19 +280,23 @@ class SwapPair:
     def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:  # noqa: ARG002 - symmetric
         """See Pair."""
         x = self.outputs(losses)
-        still = (1 - self.rate) * _gaussian_masses(x, 0.0, self.stddev)
-        up = _gaussian_masses(x, 1.0, self.stddev)
-        down = _gaussian_masses(x, -1.0, self.stddev)
+        still = (1 - self.rate) * gaussian_masses(x, 0.0, self.stddev)
+        up = gaussian_masses(x, 1.0, self.stddev)
+        down = gaussian_masses(x, -1.0, self.stddev)
         return still + self.rate * up, still + self.rate * down
 
     def offset(self, step: float, *, removing: bool) -> float:  # noqa: ARG002 - symmetric
-        """0, since most of the mass is about 0."""
-        return 0.0 * step
+        """Most of the mass lies about 0."""
+        return just_below_zero(self.spread) % step
 
     def rounding(self, tail: float) -> float:
         """See Pair."""
         reach = 2 / self.stddev - float(ndtri(tail))
         return 16 * _EPS * (8 + reach**2)
+
+    def loss_rounding(self, losses: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
+        """See Pair."""
+        return mixed_rounding(self.rate, losses, self.rounding(tail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,42 +352,19 @@ class ExchangePair:
         return p + begins * self.atom(), r + begins * self.atom()
 
     def offset(self, step: float, *, removing: bool) -> float:  # noqa: ARG002 - symmetric
-        """0, because the curve has a corner there, which must be a point of the grid."""
-        return 0.0 * step
+        """The curve has a corner at 0, which is a point of the grid."""
+        return just_below_zero(self.spread) % step
 
     def rounding(self, tail: float) -> float:
         """See Pair."""
         return self.attained.rounding(tail)
+
+    def loss_rounding(self, losses: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
+        """See Pair."""
+        return self.attained.loss_rounding(losses, tail)
 
     def atom(self) -> float:
         """Mass at loss 0, where the curve changes from one order to the other; the same for P and Q."""
         # 1 − P(L > 0) − P(L < 0), the boundary between the orders being x = 1/2
         half = 0.5 / self.attained.stddev / math.sqrt(2)
         return (1 - self.attained.rate) * math.erf(half)
-
-
-def _gaussian_masses(x: NDArray[np.float64], mean: float, stddev: float) -> NDArray[np.float64]:
-    """Mass of N(mean, stddev²) between successive points, with small relative error in cells of any width.
-
-    Narrow cells use the midpoint series, whose next term is below 1e-16 of the first. The width is an exact
-    difference and is the same for all Gaussians of a pair, so that it cancels from their ratio.
-    """
-    z = (x - mean) / stddev
-    with np.errstate(invalid="ignore", over="ignore"):
-        width = (x[1:] - x[:-1]) / stddev
-        mid = ((x[1:] + x[:-1]) / 2 - mean) / stddev
-        narrow = width * (1 + np.abs(mid)) < _SERIES_WIDTH
-    out = np.zeros(len(width))
-    m2, w2 = mid[narrow] ** 2, width[narrow] ** 2 / 4
-    # Σ_k (w/2)^2k·He_2k(m)/(2k+1)!
-    series = 1 + w2 * (
-        (m2 - 1) / 6
-        + w2 * (((m2 - 6) * m2 + 3) / 120 + w2 * (((m2 - 15) * m2 + 45) * m2 - 15) / 5040)
-    )
-    out[narrow] = np.exp(-m2 / 2) / math.sqrt(2 * math.pi) * width[narrow] * series
-    wide = np.flatnonzero(~narrow)
-    left, right = z[wide], z[wide + 1]
-    near, far = ndtr(-np.abs(left)), ndtr(-np.abs(right))
-    mass = np.where(right <= 0, far - near, np.where(left >= 0, near - far, 1.0 - near - far))
-    out[wide] = np.maximum(mass, 0.0)
-    return out

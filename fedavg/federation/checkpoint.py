@@ -265,8 +265,13 @@ class RunJournal:
 
     @property
     def opened(self) -> FileJournal:
-        """The key holder's record, in `opened.log`."""
+        """The key holder's record, in `opened.log`.
+
+        Raises:
+            CheckpointError: it has another name, under which another run would find its rounds opened.
+        """
         if self._opened is None:
+            self._refuse_other_names(_OPENED)
             self._opened = FileJournal(self._folder / _OPENED)
         return self._opened
 
@@ -292,7 +297,7 @@ class RunJournal:
         Raises:
             CheckpointError: a file is damaged, or the ledger shows less than the checkpoint's.
         """
-        for name in (_LEDGER, _CHECKPOINT, _ROUND):
+        for name in (_LEDGER, _CHECKPOINT, _ROUND, _OPENED):
             self._refuse_other_names(name)
         path = self._folder / _CHECKPOINT
         ledger = self._ledger()

@@ -12,7 +12,7 @@ from fedavg.federation import checkpoint
 from fedavg.federation.checkpoint import RunJournal
 
 EVENT = GaussianEvent(8.0)
-STATE = ["ledger.json", "round.json", "checkpoint.safetensors"]
+STATE = ["ledger.json", "round.json", "checkpoint.safetensors", "opened.log"]
 
 
 def charged(times):
@@ -57,6 +57,19 @@ def test_d12_all_state_of_a_run_has_one_name(tmp_path, name, other_name):
     other_name(elsewhere, run / name)
     with pytest.raises(CheckpointError, match=name):
         RunJournal(run).load()
+
+
+@pytest.mark.parametrize("other_name", [symbolic, os.link])
+def test_d12_opened_rounds_of_another_run_are_refused_before_any_is_opened(tmp_path, other_name):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    RunJournal(first).opened.add(b"round 1")
+    before = (first / "opened.log").read_bytes()
+    other_name(first / "opened.log", second / "opened.log")
+    with pytest.raises(CheckpointError, match=r"opened\.log"):
+        RunJournal(second).opened.add(b"round 1")
+    assert (first / "opened.log").read_bytes() == before
 
 
 def test_d12_a_linked_run_directory_is_that_run(tmp_path):

@@ -15,10 +15,12 @@ from dp.accounting.pld import pld_epsilon
 from dp.losses.gaussian import log_delta
 from dp.losses.pairs import MixturePair, SwapPair
 
+LOG_OUTSIDE = math.log(1e-11)
+
 
 def composed(law: GridLaw, t: float, count: int):
     parts = [tilted(law, t, count)]
-    return compose(parts, ((law, count),), t, window(parts, law.step))
+    return compose(parts, ((law, count),), t, window(parts, law.step, LOG_OUTSIDE))
 
 
 @pytest.mark.parametrize("epsilon", [440.0, 471.0, 500.0])
@@ -41,7 +43,7 @@ def test_both_sides_enclose_plain_gaussians_at_any_tilt(t, epsilon):
 def test_composition_is_convolution():
     """Three small laws by hand, all sums of losses."""
     mass = np.array([0.2, 0.5, 0.3])
-    law = GridLaw(0.4, 0.1, -1, mass, 0.0, 0.0)
+    law = GridLaw(0.4, 0.1, np.arange(len(mass)) - 1, mass, 0.0, 0.0)
     losses = 0.1 + 0.4 * np.array([-1, 0, 1])
     total = losses[:, None, None] + losses[None, :, None] + losses[None, None, :]
     weight = mass[:, None, None] * mass[None, :, None] * mass[None, None, :]
@@ -52,13 +54,42 @@ def test_composition_is_convolution():
         assert both.log_delta_high(epsilon) - both.log_delta_low(epsilon) < 1e-7
 
 
+@pytest.mark.parametrize(("rate", "count"), [(1e-6, 1_000_000), (1e-3, 10_000), (0.4, 1_000_000)])
+def test_powers_of_a_million_lose_no_digits(count, rate):
+    """Coins with a loss of a half each: δ is a binomial sum, and both sides know it to some digits."""
+    from scipy.stats import binom
+
+    law = GridLaw(0.5, 0.0, np.arange(2), np.array([1 - rate, rate]), 0.0, 0.0)
+    both = composed(law, 0.5 if rate * count < 10 else 1 / math.sqrt(rate * count), count)
+    middle = 0.5 * rate * count
+    for epsilon in (middle, middle + 0.5 * math.sqrt(middle)):
+        k = np.arange(count + 1)
+        terms = binom.pmf(k, count, rate) * np.maximum(-np.expm1(epsilon - 0.5 * k), 0)
+        exact = math.log(float(np.sort(terms).sum()))
+        low, high = both.log_delta_low(epsilon), both.log_delta_high(epsilon)
+        assert low - 1e-9 <= exact <= high + 1e-9  # scipy's own error
+        assert high - low <= 1e-6
+
+
+def test_mutant_that_powers_the_transform_itself_is_known_to_far_less(monkeypatch):
+    """Without the second difference the bound on rounding errors is a thousand times as large."""
+    law = GridLaw(1e-3, 0.0, np.arange(-1, 2), np.array([0.25, 0.5, 0.25]), 0.0, 0.0)
+    honest = composed(law, 1.0, 1_000_000)
+    monkeypatch.setattr("dp.accounting.compose._nearness", lambda *_: 0)
+    careless = composed(law, 1.0, 1_000_000)
+    assert careless.error > 300 * honest.error
+    near = honest.log_delta_high(1.0)
+    assert careless.log_delta_low(1.0) <= near
+    assert careless.log_delta_high(1.0) >= honest.log_delta_low(1.0)
+
+
 @pytest.mark.parametrize("count", [10, 1000, 100_000])
 def test_window_holds_all_but_its_share(count):
     """A coin of probability 0.01, summed: the binomial tails outside the window."""
     from scipy.stats import binom
 
-    law = GridLaw(1.0, 0.0, 0, np.array([0.99, 0.01]), 0.0, 0.0)
-    span = window([tilted(law, 1e-9, count)], 1.0)
+    law = GridLaw(1.0, 0.0, np.arange(2), np.array([0.99, 0.01]), 0.0, 0.0)
+    span = window([tilted(law, 1e-9, count)], 1.0, LOG_OUTSIDE)
     mean = 0.01 * count
     outside = binom.cdf(mean - span.below, count, 0.01) + binom.sf(mean + span.above, count, 0.01)
     assert outside <= span.outside
@@ -66,7 +97,7 @@ def test_window_holds_all_but_its_share(count):
 
 def test_a_window_of_many_masses_is_not_widened_by_thinning_them():
     law, _ = on_grid(MixturePair(1e-4, 0.5), 1e-3, 1e-18, removing=True)
-    span = window([tilted(law, 3.0, 100_000)], 1e-3)
+    span = window([tilted(law, 3.0, 100_000)], 1e-3, LOG_OUTSIDE)
     assert span.width < 150
 
 

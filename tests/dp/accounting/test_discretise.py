@@ -82,7 +82,7 @@ def test_mutant_that_only_merges_is_no_lower_bound():
     points = below.losses + below.offset
     edges = np.append(points - step / 2, points[-1] + step / 2)
     p, _ = pair.cells(edges, removing=True)
-    careless = GridLaw(step, below.offset, below.first, p, 0.0, 0.0)
+    careless = GridLaw(step, below.offset, below.index, p, 0.0, 0.0)
     found = [
         (curve(law, e) - true_curve(pair, e, removing=True))
         for law in (careless, below)
@@ -97,7 +97,7 @@ def test_mutant_that_rounds_to_the_nearest_is_no_upper_bound():
     above, below = on_grid(pair, step, TAIL, removing=True)
     points = above.losses + above.offset
     p, _ = pair.cells(np.append(points - step / 2, points[-1] + step / 2), removing=True)
-    careless = GridLaw(step, above.offset, above.first, p, TAIL, 0.0)
+    careless = GridLaw(step, above.offset, above.index, p, TAIL, 0.0)
     short = [
         true_curve(pair, e, removing=True) - curve(careless, e) for e in np.linspace(-1, 4, 101)
     ]
@@ -114,7 +114,7 @@ def test_any_cells_whatever_are_bounded_on_both_sides(data, n, step):
     mass[mass < 0.3] = 0.0
     grid = step * np.arange(n + 1)
     r = mass * np.exp(-(grid[:-1] + place * step))
-    up = from_above(mass, r, grid, step, 0.0)
+    up = from_above(mass, r, grid, step)
     # cells about the points: the same masses, with losses within half a step of their points
     points = grid[:-1] + step / 2
     down = from_below(mass, r, points, step)
