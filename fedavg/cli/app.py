@@ -1,4 +1,4 @@
-"""The command line: run, resume, report, the list of built-in data, and the commands of other modules."""
+"""The command line: the commands run, resume and report, and the commands of other modules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="fedavg",
-    help="Federated averaging in which the server only ever sees aggregated or encrypted updates.",
+    help="Federated averaging in which the server sees only aggregated or encrypted updates.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -55,22 +55,22 @@ def root(
             "--version",
             callback=_print_version,
             is_eager=True,
-            help="Print the version, and leave.",
+            help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:
-    """Federated averaging in which the server only ever sees aggregated or encrypted updates."""
+    """Federated averaging in which the server sees only aggregated or encrypted updates."""
 
 
 _RUN_EPILOG = """Examples:
 
 fedavg run                                             the built-in example, about three minutes
 
-fedavg run --epsilon 2 --rounds 30                     more privacy, noise calibrated to it
+fedavg run --epsilon 2 --rounds 30                     more privacy, with noise calibrated to it
 
-fedavg run --secure-sum bfv --noise skellam            encrypted sums, another noise
+fedavg run --secure-sum bfv --noise skellam            encrypted sums and another noise
 
-fedavg run --noise none --data digits                  exact averaging, weights stay private
+fedavg run --noise none --data digits                  exact averaging; the clients' weights stay private
 
 fedavg run --noise none --data loans.csv --target default     a table of your own (see 'fedavg init')
 
@@ -81,9 +81,10 @@ fedavg run CONFIG.toml --out runs/mine                 all settings from a file
 @app.command(epilog=_RUN_EPILOG)
 def run(
     config: Annotated[
-        Path | None, typer.Argument(help="TOML configuration; the built-in example without one.")
+        Path | None,
+        typer.Argument(help="TOML configuration; without it, the built-in example runs."),
     ] = None,
-    rounds: Annotated[int | None, typer.Option(help="Rounds to train.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Number of rounds to train.")] = None,
     secure_sum: Annotated[
         str | None,
         typer.Option(help="secagg | ckks | bfv | encrypted-secagg | selective | insecure-plain"),
@@ -94,14 +95,16 @@ def run(
     ] = None,
     epsilon: Annotated[
         float | None,
-        typer.Option(help="Privacy budget of the released models; noise is calibrated to it."),
+        typer.Option(help="Privacy budget of the released models; the noise is calibrated to it."),
     ] = None,
     delta: Annotated[
         float | None, typer.Option(help="The delta at which epsilon is stated.")
     ] = None,
     ledger: Annotated[
         Path | None,
-        typer.Option(help="A budget that runs share: also charge it (see 'fedavg ledger create')."),
+        typer.Option(
+            help="Also charge this budget, which several runs share (see 'fedavg ledger create')."
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -109,24 +112,26 @@ def run(
             help="Built-in name (see 'fedavg data list'), a .csv, .parquet or .npz, or a folder of images."
         ),
     ] = None,
-    clients: Annotated[int | None, typer.Option(help="Clients to spread the data over.")] = None,
-    target: Annotated[str | None, typer.Option(help="Column of a table that is predicted.")] = None,
+    clients: Annotated[
+        int | None, typer.Option(help="Number of clients to spread the data over.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column of a table to predict.")] = None,
     client: Annotated[
-        str | None, typer.Option(help="Column of a table that says whose row it is.")
+        str | None, typer.Option(help="Column of a table that names the client of each row.")
     ] = None,
     leave_out: Annotated[
         list[str] | None,
-        typer.Option(help="Column of a table to leave out; several times for several."),
+        typer.Option(help="Column of a table to leave out; may be repeated."),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="What is predicted: classes | numbers | multi-label")
+        str | None, typer.Option(help="Kind of the labels: classes | numbers | multi-label")
     ] = None,
     schema: Annotated[
         Path | None,
-        typer.Option(help="What the columns are: a file that 'fedavg data schema' wrote."),
+        typer.Option(help="Schema of the columns: a file that 'fedavg data schema' wrote."),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="Share of the clients asked each round.")
+        float | None, typer.Option(help="Share of the clients selected in each round.")
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Built-in name, or package.module:factory.")
@@ -135,54 +140,60 @@ def run(
         str | None,
         typer.Option(
             help="cross-entropy | focal | bce | mse | mae | huber | poisson, or module:function; "
-            "left out, what fits the labels."
+            "by default, one that fits the labels."
         ),
     ] = None,
     step: Annotated[
-        str | None, typer.Option(help="Loss of a batch in your own way, module:function.")
+        str | None, typer.Option(help="Your own function for the loss of a batch, module:function.")
     ] = None,
     loop: Annotated[
-        str | None, typer.Option(help="Training of a client in your own way, module:function.")
+        str | None,
+        typer.Option(help="Your own function for the training of a client, module:function."),
     ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also computed after every round, such as roc_auc, f1_macro, rmse or "
-            "module:function; several times for several."
+            help="Further metric to compute after every round, such as roc_auc, f1_macro, rmse or "
+            "module:function; may be repeated."
         ),
     ] = None,
     headline: Annotated[
-        str | None, typer.Option(help="The metric that stands first; left out, what fits the task.")
+        str | None, typer.Option(help="Headline metric; by default, one that fits the task.")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu | cuda | mps | auto, for training and scoring.")
+        str | None, typer.Option(help="Device for training and scoring: cpu | cuda | mps | auto.")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="float32, or bfloat16 or float16 for mixed precision.")
+        str | None,
+        typer.Option(help="Precision: float32, or bfloat16 or float16 for mixed precision."),
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(help="Rounds without a better headline before the end; without noise only."),
+        typer.Option(
+            help="Stop after so many rounds without a better headline; only without noise."
+        ),
     ] = None,
     best: Annotated[
         bool | None,
-        typer.Option("--best/--last", help="Keep the best round's model; without noise only."),
+        typer.Option("--best/--last", help="Keep the best round's model; only without noise."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to create.")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Public seed: split, partition, initial weights.")
+        int | None,
+        typer.Option(help="Public seed of the split, the partition and the initial weights."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes; -1 for one a core, 0 for none.")
+        int | None,
+        typer.Option(help="Number of worker processes; -1 for one per core, 0 for none."),
     ] = None,
     baseline: Annotated[
         bool | None,
         typer.Option("--baseline/--no-baseline", help="Also train without any protection."),
     ] = None,
 ) -> None:
-    """Train a model on clients whose updates the server never sees.
+    """Train a model on clients without showing their updates to the server.
 
-    CONFIG is a TOML file; without one, the built-in example runs. Options lie over the file.
+    CONFIG is a TOML file; without one, the built-in example runs. Options override the file.
     """
     overrides: dict[str, object] = {
         "rounds": rounds,
@@ -227,9 +238,9 @@ def run(
 def resume(
     run_directory: Annotated[Path, typer.Argument(help="A run directory.")],
 ) -> None:
-    """Go on with a run that was interrupted or killed.
+    """Continue a run that was interrupted or killed.
 
-    At most the round that was running is lost. What was charged to the privacy budget stays charged.
+    At most the unfinished round is lost. All charges to the privacy budget are kept.
     """
     from fedavg.runs.run import resume as go_on  # noqa: PLC0415 - loads torch
 
@@ -246,7 +257,7 @@ def _close(outcome: Outcome) -> None:
         errors().print(Text.assemble(("Nothing was learnt: ", "bold red"), outcome.summary["why"]))
         raise typer.Exit(3)
     if outcome.summary["stopped"] == "interrupted":
-        console().print(f"Go on with: fedavg resume {outcome.directory}", highlight=False)
+        console().print(f"Continue with: fedavg resume {outcome.directory}", highlight=False)
         raise typer.Exit(130)
 
 
@@ -277,7 +288,7 @@ def _closing_table(outcome: Outcome) -> None:
         _personal_table(summary["personalization"])
     if summary["stopped"] == "budget":
         console().print(
-            "The next round would have exceeded the privacy budget; everything so far is kept."
+            "The next round would have exceeded the privacy budget. All results so far are kept."
         )
 
 
@@ -286,16 +297,14 @@ def _private(summary: Mapping[str, Any]) -> bool:
 
 
 _HELD_OUT_ROWS = (
-    "* Epsilon does not cover figures on held-out rows, since no noise protects these rows: think before you "
-    "publish them, or say that the rows are public ([evaluation] public = true)."
+    "* Epsilon does not cover figures on held-out rows, since no noise protects these rows. Think before "
+    "you publish them, or state that the rows are public ([evaluation] public = true)."
 )
-_PUBLIC_ROWS = (
-    "Figures are on held-out rows that are public, so that they cost nothing beyond epsilon."
-)
+_PUBLIC_ROWS = "Figures are on held-out rows that are public, so they add nothing to epsilon."
 
 
 def _scored(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """The figures beside their baselines, the headline first and also without protection."""
+    """The figures and their baselines; the headline comes first, and also without protection."""
     if not summary["figures"]:
         return [("accuracy", _percent(None))]
     first, *others = (figure_of_row(row) for row in summary["figures"])
@@ -308,7 +317,7 @@ def _scored(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _personal_table(personal: dict[str, Any]) -> None:
-    """The figure over the clients, each on its own examples, from the worst off."""
+    """The distribution of the figure over the clients, each on its own examples, from the lowest."""
     title = f"{personal['kind']}: {personal['figure']} of {personal['clients']:,} clients"
     table = Table(
         "model", "mean", "worst", "10 %", "median", "90 %", title=title, title_justify="left"
@@ -348,10 +357,10 @@ def _noise(summary: dict[str, object]) -> str:
 def report(
     run_directory: Annotated[Path, typer.Argument(help="A run directory.")],
     public: Annotated[  # noqa: FBT002 - a command-line flag
-        bool, typer.Option("--public", help="Only the part that may be published.")
+        bool, typer.Option("--public", help="Write only the part that may be published.")
     ] = False,
 ) -> None:
-    """Write report.html anew from a run directory."""
+    """Write report.html again from a run directory."""
     from fedavg.reports.run import write_report  # noqa: PLC0415 - loads plotly
 
     try:

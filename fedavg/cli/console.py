@@ -1,6 +1,6 @@
-"""What all commands share: the errors that they print in a line, and where they print.
+"""Functions that all commands share: printing of results, and of errors in one line.
 
-A console is made when a command runs, so that it has the width of the terminal at that time.
+A console is created when a command runs, so it has the current width of the terminal.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from secagg import SecAggError
 __all__ = ["ERRORS", "console", "errors", "fail"]
 
 ERRORS = (FedAvgError, SecAggError, HeError, DpError)
-"""Errors that name what to change: a command prints their message and ends with status 2."""
+"""Errors that the user can correct: a command prints their message and exits with status 2."""
 
 
 def console() -> Console:
-    """Where results go."""
+    """The console for results."""
     return Console()
 
 
 def errors() -> Console:
-    """Where errors and warnings go."""
+    """The console for errors and warnings."""
     return Console(stderr=True)
 
 
 def fail(error: Exception) -> NoReturn:
-    """Print an error's message, and end the command with status 2.
+    """Print an error's message, and exit with status 2.
 
     Args:
-        error: one of `ERRORS`.
+        error: an instance of one of `ERRORS`.
     """
     errors().print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
     raise typer.Exit(2) from error

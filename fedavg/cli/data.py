@@ -1,4 +1,4 @@
-"""`fedavg data`: the built-in sets, a schema for a table of one's own, and a page of who holds what."""
+"""`fedavg data`: the built-in sets, the schema of a table, and a page about a partition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ __all__ = ["data_app"]
 
 
 data_app = typer.Typer(
-    help="Built-in sets, tables of your own, and who holds what.", no_args_is_help=True
+    help="Built-in sets, schemas of your own tables, and partitions over clients.",
+    no_args_is_help=True,
 )
 
 
@@ -38,9 +39,9 @@ def data_list() -> None:
 
 _SCHEMA_EPILOG = """Examples:
 
-fedavg data schema loans.csv --target Class                     what each column is, and why
+fedavg data schema loans.csv --target Class                     the kind of each column, with reasons
 
-fedavg data schema loans.csv --target Class --client state      … and whose row each is
+fedavg data schema loans.csv --target Class --client state      … with a column of clients
 
 fedavg data schema loans.csv --target Class --noise             a file to complete, for a run under noise
 """
@@ -50,26 +51,30 @@ fedavg data schema loans.csv --target Class --noise             a file to comple
 def data_schema(
     file: Annotated[Path, typer.Argument(help="A table: .csv, .tsv, .parquet, compressed or not.")],
     target: Annotated[
-        list[str] | None, typer.Option(help="Column that is predicted; several times for several.")
+        list[str] | None, typer.Option(help="Column to predict; may be repeated.")
     ] = None,
-    client: Annotated[str, typer.Option(help="Column that says whose row it is.")] = "",
-    group: Annotated[str, typer.Option(help="Column of rows that stay together.")] = "",
-    weight: Annotated[str, typer.Option(help="Column of weights of the rows.")] = "",
+    client: Annotated[str, typer.Option(help="Column that names the client of each row.")] = "",
+    group: Annotated[str, typer.Option(help="Column of groups of rows that stay together.")] = "",
+    weight: Annotated[str, typer.Option(help="Column with the weights of the rows.")] = "",
     task: Annotated[
-        str, typer.Option(help="What is predicted: auto | classes | numbers | multi-label")
+        str, typer.Option(help="Kind of the labels: auto | classes | numbers | multi-label")
     ] = "auto",
     leave_out: Annotated[
-        list[str] | None, typer.Option(help="Column to leave out; several times for several.")
+        list[str] | None, typer.Option(help="Column to leave out; may be repeated.")
     ] = None,
     noise: Annotated[  # noqa: FBT002 - a command-line flag
-        bool, typer.Option("--noise", help="For a run under noise: with bounds to complete.")
+        bool,
+        typer.Option(
+            "--noise", help="Write a schema for a run under noise, with bounds to complete."
+        ),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="File to write; FILE.schema.toml here without it.")
+        Path | None,
+        typer.Option(help="File to write; by default FILE.schema.toml in the working directory."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,  # noqa: FBT002 - as above
 ) -> None:
-    """Say what each column of a table is, and write that down as a schema to read and correct.
+    """Propose the kind of each column of a table, and write a schema that you can check and correct.
 
     The schema is TOML, with the reason of each choice as a comment.  Use it with [data] schema = "…".
     """
@@ -131,27 +136,32 @@ def data_show(
     name: Annotated[
         str,
         typer.Argument(
-            help="Built-in name, a .npz, .csv, .parquet or folder of images; a configuration or a run."
+            help="Built-in name, a .npz, .csv or .parquet file, an image folder, a configuration or a run."
         ),
     ],
     partition: Annotated[
         str | None,
         typer.Option(help="iid | dirichlet | shards | noisy-sort | quantity | natural"),
     ] = None,
-    clients: Annotated[int | None, typer.Option(help="Clients to spread the data over.")] = None,
-    alpha: Annotated[
-        float | None, typer.Option(help="Of dirichlet and quantity; small is skewed.")
+    clients: Annotated[
+        int | None, typer.Option(help="Number of clients to spread the data over.")
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Column of a table with the classes.")] = None,
-    client: Annotated[str | None, typer.Option(help="Column that says whose row it is.")] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Of dirichlet and quantity; a small value gives more skew."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column of a table to predict.")] = None,
+    client: Annotated[
+        str | None, typer.Option(help="Column that names the client of each row.")
+    ] = None,
     schema: Annotated[
         Path | None,
-        typer.Option(help="What the columns are: a file that 'fedavg data schema' wrote."),
+        typer.Option(help="Schema of the columns: a file that 'fedavg data schema' wrote."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Public seed of the partition.")] = None,
-    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("partition.html"),
+    out: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("partition.html"),
 ) -> None:
-    """Draw who holds what in a simulation, as a run with the same settings places it."""
+    """Draw the partition of the examples over the clients, as a run with the same settings makes it."""
     from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch
     from fedavg.data.placement import load, names_of, pieces_of, with_defaults  # noqa: PLC0415 - as above
     from fedavg.reports.partition import Partition, holdings, write_partition_page  # noqa: PLC0415

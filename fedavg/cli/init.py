@@ -1,4 +1,4 @@
-"""`fedavg init`: from a file of one's own to a configuration that runs, by five questions or by options."""
+"""`fedavg init`: write a configuration for the user's own file, after five questions or by options."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["INIT_EPILOG", "INIT_HELP", "init", "on_terminal"]
 
 INIT_HELP = (
     "Write a commented configuration for a file of your own.\n\n"
-    "Asks at most five questions, each of which has an option; without a terminal nothing is asked. Of a "
-    "table, a schema of its columns is written beside it."
+    "The command asks at most five questions, and each one has an option. Without a terminal it asks "
+    "nothing. For a table, it also writes a schema of the columns."
 )
 INIT_EPILOG = """Examples:
 
-fedavg init loans.csv                                        asks
+fedavg init loans.csv                                        asks the questions
 
-fedavg init loans.csv --target default --clients 50          does not
+fedavg init loans.csv --target default --clients 50          asks fewer questions
 
 fedavg init loans.csv --target default --epsilon 5           for a run under noise
 """
@@ -49,21 +49,24 @@ def init(
     file: Annotated[
         str, typer.Argument(help="A .csv, .tsv, .parquet or .npz file, or a folder of images.")
     ],
-    target: Annotated[str, typer.Option(help="Column of a table that is predicted.")] = "",
-    client: Annotated[str, typer.Option(help="Column of a table that says whose row it is.")] = "",
+    target: Annotated[str, typer.Option(help="Column of a table to predict.")] = "",
+    client: Annotated[
+        str, typer.Option(help="Column of a table that names the client of each row.")
+    ] = "",
     clients: Annotated[
-        int | None, typer.Option(help="Clients to spread the examples over, without such a column.")
+        int | None,
+        typer.Option(help="Number of clients to spread the examples over, without such a column."),
     ] = None,
     epsilon: Annotated[
         float | None, typer.Option(help="Privacy budget; without it, no noise is added.")
     ] = None,
     leave_out: Annotated[
-        list[str] | None, typer.Option(help="Column to leave out; several times for several.")
+        list[str] | None, typer.Option(help="Column to leave out; may be repeated.")
     ] = None,
     task: Annotated[
-        str, typer.Option(help="What is predicted: auto | classes | numbers | multi-label")
+        str, typer.Option(help="Kind of the labels: auto | classes | numbers | multi-label")
     ] = "auto",
-    rounds: Annotated[int, typer.Option(help="Rounds to train.")] = 60,
+    rounds: Annotated[int, typer.Option(help="Number of rounds to train.")] = 60,
     out: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="FILE.toml here")
     ] = None,
@@ -125,7 +128,7 @@ def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, sch
 
 
 def _proposed(data: DataConfig) -> Proposal:
-    """The schema, shown, once every question about the table is answered."""
+    """The proposed schema, which is also printed; open questions about the table are errors."""
     from fedavg.data.schema_choice import proposed  # noqa: PLC0415 - loads pyarrow
     from fedavg.reports.schema import advice_lines, schema_table  # noqa: PLC0415 - as above
 
@@ -140,12 +143,12 @@ def _proposed(data: DataConfig) -> Proposal:
 
 
 def on_terminal() -> bool:
-    """Whether somebody is there to be asked."""
+    """Whether a person can answer questions on a terminal."""
     return sys.stdin.isatty()
 
 
 def _asked(file: str, answers: _Answers, *, table: bool) -> _Answers:
-    """Ask on a terminal for what no option says."""
+    """Ask on a terminal for values that no option gives."""
     if not on_terminal():
         return answers
     if table:

@@ -1,4 +1,4 @@
-"""The command line's shared budgets: `fedavg ledger create` and `fedavg ledger show`."""
+"""The commands for shared privacy budgets: `fedavg ledger create` and `fedavg ledger show`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ ledger_app = typer.Typer(
     "fedavg run --ledger budget.json --epsilon 2"
 )
 def create(
-    path: Annotated[Path, typer.Argument(help="The ledger's file, which must not be there yet.")],
-    epsilon: Annotated[float, typer.Option(help="What all runs together may cost.")],
+    path: Annotated[Path, typer.Argument(help="File of the new ledger; it must not exist yet.")],
+    epsilon: Annotated[float, typer.Option(help="Privacy budget of all runs together.")],
     delta: Annotated[float, typer.Option(help="The delta at which epsilon is stated.")] = 1e-5,
 ) -> None:
-    """Make a budget, of which nothing is spent yet."""
+    """Create a privacy budget of which nothing is spent yet."""
     try:
         SharedLedger.create(path, Ledger(epsilon, delta))
     except DpError as error:
@@ -46,11 +46,11 @@ def create(
 
 
 @ledger_app.command(epilog="Example:\n\nfedavg ledger show budget.json")
-def show(path: Annotated[Path, typer.Argument(help="A ledger.")]) -> None:
-    """Show what each run has cost, and what is left.
+def show(path: Annotated[Path, typer.Argument(help="File of the ledger.")]) -> None:
+    """Show the cost of each run, and the remaining budget.
 
-    Each run's epsilon is its own, at the ledger's delta. They do not add up: together runs cost less than the
-    sum, and what counts is the last line.
+    Each run's epsilon is stated alone, at the ledger's delta. All runs together cost less than the sum of
+    these values; the last line states their joint epsilon.
     """
     try:
         ledger = SharedLedger(path).read()
@@ -76,7 +76,7 @@ def show(path: Annotated[Path, typer.Argument(help="A ledger.")]) -> None:
 
 
 def _rounds(charges: Iterable[Charge]) -> int:
-    """Releases: what may fail beside them is charged, but is no round."""
+    """The number of released rounds; other charges, such as failure probabilities, are no rounds."""
     return sum(charge.count for charge in charges if _releases(charge.event))
 
 

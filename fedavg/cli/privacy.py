@@ -1,4 +1,4 @@
-"""The command line's privacy side: `fedavg budget` and `fedavg audit`."""
+"""The commands for privacy: `fedavg budget` and `fedavg audit`."""
 
 from __future__ import annotations
 
@@ -19,46 +19,47 @@ __all__ = ["AUDIT_EPILOG", "AUDIT_HELP", "BUDGET_EPILOG", "BUDGET_HELP", "audit"
 
 BUDGET_HELP = (
     "Plan a privacy budget: epsilon from noise, or noise from epsilon.\n\n"
-    "Give --epsilon or --noise, one of them. Nothing is trained, and no data is needed.\n\n"
-    "Two epsilons come out, since two kinds of observers differ in what they know. Whoever sees the "
-    "models does not know who took part in a round, and learns less from each. The server knows who "
-    "takes part, and sees each round's noisy sum; for it, only a client's own rounds count."
+    "Give either --epsilon or --noise. Nothing is trained, and no data is needed.\n\n"
+    "The answer has two epsilons, for two kinds of observers. An observer of the released models does not "
+    "know which clients took part in a round, and so learns less from each round. The server knows the "
+    "participants, and sees each round's noisy sum. Its epsilon counts only the rounds of one client."
 )
 BUDGET_EPILOG = """Examples:
 
 fedavg budget --epsilon 5                              noise for the built-in example
 
-fedavg budget --noise 1.3 --rate 0.15 --rounds 40      what that noise costs
+fedavg budget --noise 1.3 --rate 0.15 --rounds 40      epsilon of that noise
 
 fedavg budget --epsilon 2 --clients 100000 --rate 0.01 --rounds 500
 
-fedavg budget --epsilon 8 --sampling none --rounds 10  everybody, every round
+fedavg budget --epsilon 8 --sampling none --rounds 10  every client in every round
 
 fedavg budget --epsilon 5 --picture budget.html        the curves as a page
 
 fedavg budget --epsilon 5 --curve curve.csv --group 3  delta at every epsilon, for three clients
 """
 AUDIT_HELP = (
-    "Attack a plan with canaries, and compare what they show with what it claims.\n\n"
-    "Trains once more with canary clients among the others: each tosses a coin, and those that join send "
-    "one random direction. An attacker who sees every release guesses the coins. Many right guesses "
-    "prove that epsilon is at least so large; too many refute the claim.\n\n"
-    "An audit can refute a claim, it cannot prove one."
+    "Attack a plan with canary clients, and compare the evidence with the plan's claim.\n\n"
+    "The command trains once more, with canary clients among the others. A fair coin decides for each "
+    "canary whether it joins, and those that join send one random direction. An attacker who sees every "
+    "release guesses the coins. Many correct guesses prove a lower bound on epsilon; too many refute the "
+    "claim.\n\n"
+    "An audit can refute a claim, but it cannot prove one."
 )
 AUDIT_EPILOG = """Examples:
 
 fedavg audit runs/20260101-120000            the plan of a run; writes audit.json into it
 
-fedavg audit CONFIG.toml --rounds 10         a shorter one, claimed for ten rounds
+fedavg audit CONFIG.toml --rounds 10         a shorter audit, with the claim for ten rounds
 
-fedavg audit CONFIG.toml --protected         through the masks or ciphertexts, not in the clear
+fedavg audit CONFIG.toml --protected         with the masks or ciphertexts, not in the clear
 """
 
 
 def budget(
     epsilon: Annotated[
         float | None,
-        typer.Option(help="Find the least noise that keeps the released models' epsilon."),
+        typer.Option(help="Find the smallest noise with this epsilon of the released models."),
     ] = None,
     noise: Annotated[
         float | None,
@@ -66,20 +67,20 @@ def budget(
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(help="Share of the clients asked each round.", show_default="0.2"),
+        typer.Option(help="Share of the clients selected in each round.", show_default="0.2"),
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Rounds whose models are released.")] = 60,
-    clients: Annotated[int, typer.Option(help="Clients in all.")] = 1000,
+    rounds: Annotated[int, typer.Option(help="Number of rounds whose models are released.")] = 60,
+    clients: Annotated[int, typer.Option(help="Number of clients in total.")] = 1000,
     delta: Annotated[
         float | None,
         typer.Option(
-            help="Probability that epsilon may fail with.", show_default="1 / (100 x clients)"
+            help="The delta at which epsilon is stated.", show_default="1 / (100 x clients)"
         ),
     ] = None,
     sampling: Annotated[
         str,
         typer.Option(
-            help="poisson (a coin for each client) | fixed (the same number each round) | none"
+            help="poisson (each client independently) | fixed (the same number each round) | none"
         ),
     ] = "poisson",
     mechanism: Annotated[
@@ -89,12 +90,15 @@ def budget(
     participations: Annotated[
         int | None,
         typer.Option(
-            help="Rounds that one client takes part in at most; decides the server's epsilon.",
+            help="Largest number of rounds of one client; it decides the server's epsilon.",
             show_default="mean + 3 standard deviations",
         ),
     ] = None,
     parameters: Annotated[
-        int, typer.Option(help="Parameters of the model; matters to skellam and discrete-gaussian.")
+        int,
+        typer.Option(
+            help="Number of parameters of the model; only for skellam and discrete-gaussian."
+        ),
     ] = 1970,
     picture: Annotated[
         Path | None, typer.Option(help="Write all curves as an HTML page that needs no network.")
@@ -108,7 +112,7 @@ def budget(
     group: Annotated[
         int,
         typer.Option(
-            help="Clients that the curve hides together, such as those of one family.", min=1
+            help="Size of the groups of clients that the curve protects, such as families.", min=1
         ),
     ] = 1,
 ) -> None:
@@ -234,7 +238,7 @@ def _curve_table(title: str, first: str, answers: tuple[BudgetAnswer, ...]) -> T
 
 
 def number(value: float | None) -> str:
-    """An epsilon for people; beyond 10,000 it is as good as none."""
+    """An epsilon as text; beyond 10,000 it is no meaningful bound."""
     return "no bound" if value is None or value > 1e4 else f"{value:.3f}"
 
 
@@ -243,24 +247,25 @@ def audit(
         Path | None,
         typer.Argument(
             metavar="[CONFIG_OR_RUN]",
-            help="A run directory or a TOML configuration; the built-in example without one.",
+            help="A run directory or a TOML configuration; by default, the built-in example.",
         ),
     ] = None,
     canaries: Annotated[
         int | None,
         typer.Option(
-            help="Coins to toss; half of them join.",
+            help="Number of canary clients; about half of them join.",
             show_default="1000, or half the model's parameters",
         ),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Rounds to run and to claim for.", show_default="configured")
+        int | None,
+        typer.Option(help="Rounds to run and to claim for.", show_default="configured"),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Of the lower bound.")] = 0.95,
+    confidence: Annotated[float, typer.Option(help="Confidence of the lower bound.")] = 0.95,
     protected: Annotated[  # noqa: FBT002 - a command-line flag
         bool,
         typer.Option(
-            "--protected", help="Run the configured secure sum; the same integers, more slowly."
+            "--protected", help="Run the configured secure sum; the sums are the same, but slower."
         ),
     ] = False,
     out: Annotated[

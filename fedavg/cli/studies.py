@@ -1,4 +1,4 @@
-"""The command line's studies: `fedavg sweep`."""
+"""The command for studies: `fedavg sweep`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_REASONS = 10
 SWEEP_HELP = (
     "Run a study: one training for each combination of settings, on several processes.\n\n"
     "Writes cells.csv, cells.json and study.html, a page of accuracy against epsilon and bytes. A finished "
-    "cell is never run again: the same command goes on after Ctrl-C or a crash, and a changed study runs "
+    "cell is never run again: the same command continues after Ctrl-C or a crash, and a changed study runs "
     "only what is new. Status 1 means that cells failed; they are tried again the next time.\n\n"
     "Every cell is a release. Sweep over public or simulated data, or account for the sum of all cells."
 )
@@ -30,13 +30,13 @@ SWEEP_EPILOG = r"""Examples:
 
 fedavg sweep                             the built-in study: 80 cells
 
-fedavg sweep STUDY.toml --dry-run        its cells, checked, and nothing run
+fedavg sweep STUDY.toml --dry-run        checks and lists the cells, and runs nothing
 
 fedavg sweep STUDY.toml --out studies/mine --jobs 4
 
 A study:
 
-\[base]                                   as a run's configuration; or base = "config.toml"
+\[base]                                   a run's configuration; or base = "config.toml"
 
 data.name = "digits"
 
@@ -59,7 +59,7 @@ seed = \[1, 2]
 def sweep(
     study: Annotated[
         Path | None,
-        typer.Argument(metavar="[STUDY.toml]", help="The study; the built-in one without a file."),
+        typer.Argument(metavar="[STUDY.toml]", help="The study; by default, the built-in one."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -67,7 +67,9 @@ def sweep(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(help="Processes, each with a cell of its own.", show_default="one a core"),
+        typer.Option(
+            help="Number of processes; each runs one cell at a time.", show_default="one a core"
+        ),
     ] = None,
     dry_run: Annotated[  # noqa: FBT002 - a command-line flag
         bool, typer.Option("--dry-run", help="Check and list the cells; run and write nothing.")
@@ -89,7 +91,7 @@ def sweep(
     except ERRORS as error:
         fail(error)
     except KeyboardInterrupt as error:
-        console().print("Interrupted. The same command goes on with what is missing.")
+        console().print("Interrupted. The same command continues with the missing cells.")
         raise typer.Exit(130) from error
     _close(swept)
 
@@ -170,7 +172,7 @@ def _close(swept: Swept) -> None:
     )
     console().print(str(swept.page))
     if swept.interrupted:
-        console().print("Go on with the same command.")
+        console().print("Continue with the same command.")
         raise typer.Exit(130)
     if failed:
         raise typer.Exit(1)

@@ -1,7 +1,7 @@
-"""Settings that a configuration leaves open, chosen by the data, each with its reason.
+"""Defaults of open settings, which depend on the data; each has a reason.
 
-For the built-in sets the choice is that of the built-in example.  Nothing here looks at a row: a choice
-rests on public counts, on the kind of what is predicted, and on which settings were made.
+For the built-in sets the defaults are those of the built-in example.  No default depends on a row: they use
+public counts, the kind of the labels, and the settings that were given.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Facts", "with_defaults"]
 
-_MANY = 500  # clients of a round under noise: the time of pairwise masks grows with the square
-_FEW_CLIENTS = 10  # fewer cannot bear one that falls silent
+_MANY = 500  # largest default cohort under noise; the time of pairwise masks is quadratic in the clients
+_FEW_CLIENTS = 10  # with fewer clients, the default assumes no drop-outs
 _EXAMPLE = "as in the built-in example"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the choices rest on.
+    """The facts on which the defaults depend.
 
     Args:
-        own: whether the examples are of the user's own, and not a built-in set.
-        clients: N.
-        inputs: numbers that a model reads of one example.
+        own: whether the examples come from the user, and not from a built-in set.
+        clients: number of clients, N.
+        inputs: number of inputs that a model reads for one example.
         numbers: whether numbers are predicted.
     """
 
@@ -45,15 +45,15 @@ class Facts:
 
 
 def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, ...]]:
-    """Fill in what the configuration leaves open.
+    """Complete the open settings of a configuration.
 
     Args:
-        config: whose open settings are None.
-        facts: about the data.
+        config: the configuration, whose open settings are None.
+        facts: facts about the data.
 
     Returns:
-        The configuration without open settings, and what was chosen; nothing is chosen for a set for which
-        the built-in example's value is taken.
+        The configuration without open settings, and the choices made; they do not include values taken from
+        the built-in example.
 
     Example:
         >>> from fedavg.config.settings import Config
@@ -97,7 +97,7 @@ def _rate(config: Config, facts: Facts) -> tuple[float | None, str]:
 
 
 def _exampled(config: Config, facts: Facts) -> bool:
-    """Whether the built-in example's learning rates fit: its sets, and classes under a clip and noise."""
+    """Whether the example's learning rates fit: a built-in set, or classes with clipping and noise."""
     return not facts.own or (config.privacy.private and not facts.numbers)
 
 
@@ -123,7 +123,7 @@ def _server(config: Config, facts: Facts) -> tuple[str, str]:
 
 
 def _adaptive(config: Config) -> bool:
-    """Whether the server's step has about the size of its learning rate."""
+    """Whether the size of the server's step is about its learning rate."""
     kind = named("server_optimizer", str(config.server.optimizer))
     return bool(getattr(kind, "adaptive", False))
 
@@ -162,7 +162,7 @@ def _simulated(config: Config, facts: Facts) -> tuple[float, str]:
     return (value, why) if not value else (0.03, _EXAMPLE)
 
 
-# In this order: later ones read what earlier ones have chosen.
+# The order matters: later choices read earlier ones.
 _RULES: dict[str, Callable[[Config, Facts], tuple[Any, str]]] = {
     "cohort.rate": _rate,
     "local.lr": _local_rate,

@@ -1,4 +1,4 @@
-"""A configuration to begin with: TOML with what was chosen and why, for a file of one's own."""
+"""A first configuration for the user's own file: TOML with each choice and its reason."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def initial_text(
     """The text of a configuration.
 
     Args:
-        data: what is known of the data; values that are as they would be anyway are left out.
-        epsilon: budget of a run under noise; None for a run without.
-        rounds: to train.
+        data: known settings of the data; values that equal their default are left out.
+        epsilon: privacy budget of a run under noise; None for a run without noise.
+        rounds: number of rounds to train.
         chosen: settings that were left open, with their reasons.
 
     Returns:

@@ -1,4 +1,4 @@
-"""From the name of a registered part and a table of settings to the part itself."""
+"""Construction of a registered part from its name and a table of settings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OURS", "check_name", "check_names", "known_names", "our_names", "part_of", "stages_of"]
 
-OURS = catalogue.OURS  # imported so that every part of ours has its name
+OURS = catalogue.OURS  # this import registers the names of all built-in parts
 
 _NAMED: dict[
     str, tuple[Family, tuple[str, ...]]
-] = {  # keys that name a part; names beside the registry's
+] = {  # keys that name a part, and further names that they accept
     "privacy.noise": ("noise", ("none",)),
     "secure_sum.kind": ("secure_sum", ()),
     "server.optimizer": ("server_optimizer", ()),
@@ -35,18 +35,18 @@ _NAMED: dict[
 def part_of(
     family: Family, name: str, settings: Mapping[str, object], options: Mapping[str, object]
 ) -> Any:  # noqa: ANN401 - any part of the family
-    """Make a part by name.
+    """Construct a part by name.
 
     Args:
-        family: which place of a plan it takes.
-        name: its name in the registry.
-        settings: the keys of the table that parts of the family share; those that this part does not have,
-            and those that are None, are left out.
-        options: fields of this part alone.
+        family: family of the part in a plan.
+        name: name of the part in the registry.
+        settings: settings that parts of the family share; those that this part does not have, and those that
+            are None, are ignored.
+        options: fields of this part only.
 
     Raises:
-        ConfigError: an unknown name, or an option that the part does not have.
-        PlanError: a value that the part refuses.
+        ConfigError: the name is unknown, or the part does not have an option.
+        PlanError: the part refuses a value.
 
     Example:
         >>> import fedavg.plan.catalogue
@@ -66,14 +66,14 @@ def part_of(
 
 
 def known_names(key: str) -> tuple[str, ...]:
-    """The names that a key of a configuration takes.
+    """The names that a configuration key accepts.
 
     Args:
-        key: dotted.
+        key: dotted key.
 
     Returns:
-        Of the parts that are registered now, and names beside them such as "none"; () for a key that names
-        no part.
+        The names of the parts that are registered now, and further names such as "none"; () for a key that
+        names no part.
 
     Example:
         >>> known_names("privacy.noise")[-1], known_names("local.lr")
@@ -86,10 +86,10 @@ def known_names(key: str) -> tuple[str, ...]:
 
 
 def our_names(key: str) -> tuple[str, ...]:
-    """The names of the parts of ours that a key takes, for a page.
+    """The names of the built-in parts that a key accepts, for the reference of settings.
 
     Args:
-        key: dotted.
+        key: dotted key.
 
     Example:
         >>> our_names("cohort.kind"), our_names("local.lr")
@@ -107,11 +107,11 @@ def check_name(key: str, name: object) -> None:
     """Refuse the name of a part that is not registered.
 
     Args:
-        key: dotted key of a configuration; one that names no part is left alone.
+        key: dotted key of a configuration; a key that names no part is not checked.
         name: its value.
 
     Raises:
-        ConfigError: names the key, and the names that there are.
+        ConfigError: the name is not registered; the message names the key, and the available names.
     """
     known = known_names(key)
     if known and name not in known:
@@ -122,15 +122,15 @@ def check_name(key: str, name: object) -> None:
 
 
 def check_names(config: Config) -> None:
-    """Refuse names that no part has, before any data is read.
+    """Refuse unknown names of parts before any data is read.
 
     Raises:
-        ConfigError: names the key, and the names that there are.
+        ConfigError: a name is not registered; the message names the key, and the available names.
     """
     for key in _NAMED:
         table, _, last = key.partition(".")
         name = getattr(getattr(config, table), last)
-        if name is not None:  # left open, to follow the data
+        if name is not None:  # None is completed later, depending on the data
             check_name(key, name)
     fields = named("cohort", config.cohort.kind).__struct_fields__
     for name in ("rate", "size"):
@@ -143,9 +143,9 @@ def check_names(config: Config) -> None:
 
 
 def stages_of(tables: Sequence[Mapping[str, object]]) -> tuple[UpdateStage, ...]:
-    """The stages that a configuration lists, each a table with its `kind`.
+    """The stages that a configuration lists; each is a table with its `kind`.
 
     Raises:
-        ConfigError: a kind that is not registered, or a field that it does not have.
+        ConfigError: a kind is not registered, or does not have a field.
     """
     return tuple(part_of_table("stage", table, "stages") for table in tables)

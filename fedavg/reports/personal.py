@@ -103,7 +103,7 @@ def personal_lines(rows: Sequence[Personal]) -> dict[str, Any]:
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         margin={"l": 62, "r": 16, "t": 40, "b": 48},
         xaxis={
-            "title": {"text": "Clients, from the worst off to the best off"},
+            "title": {"text": "Clients, from the worst to the best"},
             "tickformat": ".0%",
             "range": [0, 1.005],
             "tickvals": [0, 0.25, 0.5, 0.75, 1],

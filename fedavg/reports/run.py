@@ -132,7 +132,7 @@ def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
         )
     if summary.private:
         delta = _NO_VALUE if summary.delta is None else _scientific(summary.delta)
-        note = "The probability that an epsilon is allowed to fail with. It should be below 1 ÷ clients."
+        note = "The probability with which an epsilon may fail. It should be below 1 ÷ clients."
         tiles.append(("Delta", delta, note))
     return tiles
 

@@ -131,7 +131,7 @@ class Scoring:
 
     @property
     def unit(self) -> Unit:
-        """Centre and scale of the labels, for whoever scores in another place."""
+        """Centre and scale of the labels, for scoring outside of this object."""
         return tuple(self.label_centre), tuple(self.label_scale)
 
     def in_own_unit(self, predictions: Predictions) -> Predictions:

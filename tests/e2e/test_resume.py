@@ -159,7 +159,7 @@ def interrupted(tmp_path):
         args = ["run", str(config_in(tmp_path, PRIVATE, 5)), "--out", str(out)]
         result = runner.invoke(app, args)
     assert result.exit_code == 130, result.output
-    assert "Go on with: fedavg resume" in " ".join(result.output.split())
+    assert "Continue with: fedavg resume" in " ".join(result.output.split())
     return out
 
 

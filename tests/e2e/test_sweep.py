@@ -153,7 +153,7 @@ def test_ctrl_c_ends_with_a_table_of_what_is_done(tmp_path):
         ["sweep", path, "--out", out, "--jobs", 1],
         lambda: records(out) if (out / "cells").exists() else None,
     )
-    assert "Go on with the same command" in output
+    assert "Continue with the same command" in output
     states = [row["state"] for row in cells(out)]
     assert set(states) == {"done", "missing"}
     assert states.count("done") == len(records(out))

@@ -66,7 +66,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
 
     @classmethod
     def cut(cls, layout: Layout, cuts: Cuts) -> LayerBlocks:
-        """By patterns, by memory or by count, whichever was asked for; see `NamedBlocks`."""
+        """Divide the layers by patterns, by memory or by count, as `cuts` says; see `NamedBlocks`."""
         if cuts.share is not None:
             raise ConfigError(
                 "blocks.share is of blocks.kind 'rolling': whole tensors have no share"

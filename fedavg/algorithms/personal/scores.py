@@ -96,7 +96,7 @@ def summary_of(kind: str, scores: Sequence[Score]) -> dict[str, object]:
 
 
 def spread(values: Sequence[float], *, greater_is_better: bool) -> dict[str, float | None]:
-    """How a figure is spread over clients, from the worst off to the best off.
+    """The distribution of a figure over clients, from the worst to the best.
 
     Args:
         values: one a client, at least one; infinite where a client's figure is not defined.
