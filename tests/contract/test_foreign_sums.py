@@ -1,4 +1,4 @@
-"""A secure sum of somebody else's, with names of its own: what is counted hangs on its members."""
+"""A third-party secure sum with its own names: counts depend on its members and not on its names."""
 
 from __future__ import annotations
 

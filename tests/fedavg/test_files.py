@@ -1,4 +1,4 @@
-"""FileJournal: a fact is new once, whoever asks, and however the last one to ask came to its end."""
+"""FileJournal: a fact is new to one caller only, however the previous process ended."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_s16_mutant_that_asks_it_again_has_no_model(name, bad_dealer, monkeypatc
 
 @pytest.mark.usefixtures("bad_dealer")
 def test_s16_the_evidence_reaches_the_operator(monkeypatch):
-    """Whoever knows the identities and the sum's context can check it."""
+    """Anyone who knows the identities and the sum's context can check it."""
     known = []
     make = Directory.__init__
     monkeypatch.setattr(

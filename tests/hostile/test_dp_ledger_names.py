@@ -1,4 +1,4 @@
-"""D12: one ledger under several names; whatever the name, there is one budget or a typed refusal."""
+"""D12: one ledger under several names; every name gives the same budget or a typed refusal."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_d12_a_file_mounted_by_itself_is_refused(real, monkeypatch, tmp_path):
 
 
 def test_d12_a_lock_that_was_deleted_is_taken_anew(real, monkeypatch):
-    """Whoever waited for a lock that is gone must not go on with it: others lock the new one."""
+    """A process that waited for a removed lock must not continue with it, since others lock the new one."""
     import fcntl
 
     locked, deleted = fcntl.flock, []

@@ -1,4 +1,4 @@
-"""One client more: what is released depends on the declared population, never on who exists (D11)."""
+"""One more client: releases depend on the declared population, not on the existing clients (D11)."""
 
 from __future__ import annotations
 

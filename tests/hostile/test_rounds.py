@@ -1,4 +1,4 @@
-"""S14, E6, O2: what a client of a training round keeps count of, refuses, and covers with noise."""
+"""S14, E6, O2: the counts of a client in a training round, its refusals, and its noise."""
 
 from __future__ import annotations
 

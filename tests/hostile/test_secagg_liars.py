@@ -75,7 +75,7 @@ def test_s15_a_coalition_costs_no_more_clients_than_it_has(n, count, top):
 
 
 def greedy(graph):
-    """Whoever is at odds with most goes, and so on."""
+    """Remove the client in conflict with most others, and repeat."""
     left, gone = {p: set(others) for p, others in graph.items()}, set()
     while left:
         worst = max(left, key=lambda p: (len(left[p]), -p))

@@ -1,4 +1,4 @@
-"""S17: somebody who speaks in a client's name, on the way between it and the server.
+"""S17: an attacker between a client and the server who sends messages in the client's name.
 
 Every message of a client is signed, so what is altered or made up is refused.  The server then counts the
 client as silent, as anyone can bring about who cuts a wire; it names nobody, and no total is false.

@@ -1,4 +1,4 @@
-"""The masked sum equals the plain sum, whoever drops out and when."""
+"""The masked sum equals the plain sum for every set and time of drop-outs."""
 
 from __future__ import annotations
 

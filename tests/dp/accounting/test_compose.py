@@ -1,4 +1,4 @@
-"""Composition: whatever the tilt, the same δ; and what a window or rounding hides is charged."""
+"""Composition: every tilt gives the same δ, and mass lost to a window or to rounding is charged."""
 
 from __future__ import annotations
 

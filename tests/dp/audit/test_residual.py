@@ -1,4 +1,4 @@
-"""What a check of noise says: faults, words and numbers; and what it refuses to judge."""
+"""Checks of noise: their verdicts, messages and numbers, and the inputs that they refuse to judge."""
 
 from __future__ import annotations
 

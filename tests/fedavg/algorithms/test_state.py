@@ -1,4 +1,4 @@
-"""What clients keep between rounds: a round that is run again finds what it found the first time."""
+"""State that clients keep between rounds: a repeated round reads the same state as the first attempt."""
 
 import numpy as np
 import pytest

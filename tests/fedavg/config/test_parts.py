@@ -1,4 +1,4 @@
-"""Parts of somebody else's, by configuration: from a module beside the file, in worker processes, resumed."""
+"""Third-party parts in a configuration: from a module next to the file, in workers, and after a resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of settings says what the structs say."""
+"""The page of settings agrees with the structs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EncryptedSecAgg: two locks, and what is left when one of them is open."""
+"""EncryptedSecAgg: masks and encryption, and the protection that remains when one of them is broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selective sums: exact, the same survivors in both parts, and no silence about what is open."""
+"""Selective sums are exact, have the same survivors in both parts, and report the unprotected part."""
 
 from __future__ import annotations
 

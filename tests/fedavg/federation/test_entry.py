@@ -1,4 +1,4 @@
-"""The door of a federation: the same ids and data for every secure sum, whoever counts them."""
+"""Construction of a federation: every secure sum accepts the same ids and data."""
 
 from __future__ import annotations
 

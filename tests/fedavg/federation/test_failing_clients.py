@@ -1,4 +1,4 @@
-"""Clients whose module or data misbehave: they are dropped by name, and the run goes on."""
+"""Clients whose module or data fail are dropped by name, and the run continues."""
 
 from __future__ import annotations
 

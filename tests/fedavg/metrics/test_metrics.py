@@ -1,4 +1,4 @@
-"""Metrics are scikit-learn's, to rounding; the constant prediction stands beside them."""
+"""Metrics equal scikit-learn's up to rounding, and are compared with the constant prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code of the user's own: what is wrong with it is said in one short sentence."""
+"""The user's own code: an error in it gives one short message."""
 
 from __future__ import annotations
 

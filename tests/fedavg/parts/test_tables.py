@@ -1,4 +1,4 @@
-"""A part out of its table: what is wrong with it is said with what there is."""
+"""A part from its table: the message about an error names the valid alternatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plan: what does not add up is refused, and every derived number is what the parts say."""
+"""Plans: inconsistent settings are refused, and every derived number follows from the parts."""
 
 from __future__ import annotations
 

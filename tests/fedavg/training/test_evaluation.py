@@ -1,4 +1,4 @@
-"""Evaluation: loss and figures in full precision, whatever the model's, beside the same rows' baseline."""
+"""Evaluation: loss and figures in full precision for any model, with the baseline of the same rows."""
 
 from __future__ import annotations
 

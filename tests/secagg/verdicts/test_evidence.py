@@ -1,4 +1,4 @@
-"""Evidence convicts who cheated, and nobody else, whatever a server puts together."""
+"""Evidence convicts the cheating client and no other, for any evidence that a server constructs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes: canonical both ways, bounded, and nothing but WireFormatError for what is no message."""
+"""The codec is canonical in both directions and bounded, and refuses other bytes with WireFormatError."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_decoding_takes_at_most_twice_what_the_message_takes(message):
 
 @pytest.mark.parametrize("message", LARGE, ids=lambda m: type(m).__name__)
 def test_a_role_takes_no_more_to_refuse_it(message):
-    """Whoever awaits such a message in a session of five."""
+    """The receiver of such a message in a session of five."""
     lab = Lab(5)
     kind = Kind(encode(message, SESSION)[6])
     by_client = kind in SERVER_AWAITS.values()

@@ -1,4 +1,4 @@
-"""From cells to numbers: what is kept, what is left out and said, and what is refused with its row."""
+"""Encoding of cells: values that are kept, rows that are left out with a note, and refusals by row."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Reading files of rows: what is read, what is refused, and with which row in the message."""
+"""Reading of files of rows: accepted files, and refusals whose message names the row."""
 
 import sys
 

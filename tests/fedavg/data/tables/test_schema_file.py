@@ -1,4 +1,4 @@
-"""Schema files: what is written is read back, with reasons, and with what is left to complete."""
+"""Schema files: a written schema reads back, with its reasons and the entries to complete."""
 
 import msgspec
 import pytest

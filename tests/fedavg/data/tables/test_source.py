@@ -1,4 +1,4 @@
-"""A table on its way to a task: the split, the clients' rows, scales of what is predicted."""
+"""A table becomes a task: the split, the clients' rows, and the scale of numbers to predict."""
 
 import numpy as np
 import pytest
