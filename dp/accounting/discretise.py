@@ -104,7 +104,8 @@ def _both(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[Grid
     wrong = 3 * pair.loss_rounding(np.maximum(np.abs(grid[:-1]), np.abs(grid[1:])), tail)
     gaps = step * np.diff(index).astype(np.float64)
     above = from_above(p[::2] + p[1::2], r[::2] + r[1::2], grid, gaps)
-    above, lost, shift = _raised(above, np.maximum(np.append(wrong, 0), np.append(0, wrong)), gaps)
+    above, shift = _raised(above, np.maximum(np.append(wrong, 0), np.append(0, wrong)), gaps)
+    further = 2 * index[-1] - index[-2]
     above[0] += tail
     # the cell about the lowest point begins at −∞; what lies above the grid is left out
     bottom = pair.cells(np.array([-np.inf, grid[0]]), removing=removing)
@@ -116,7 +117,7 @@ def _both(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[Grid
     # a loss that is too small by what rounding can have made it too large
     below = from_below(merged[0], merged[1] * (1 + wrong), grid[:-1], gaps[:-1])
     return (
-        GridLaw(step, offset, index, above, tail + lost, rounding, shift),
+        GridLaw(step, offset, np.append(index, further), above, tail, rounding, shift),
         GridLaw(step, offset, index[:-1], below, 0.0, rounding),
     )
 
@@ -176,17 +177,17 @@ def _halved(index: NDArray[np.int64], step: float, offset: float) -> NDArray[np.
 
 def _raised(
     mass: NDArray[np.float64], wrong: NDArray[np.float64], gaps: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float, float]:
+) -> tuple[NDArray[np.float64], float]:
     """Make every loss larger by what it may be wrong by: some of each mass moves up to the next point.
 
     Returns:
-        The masses, what moves beyond the last point, and what is wrong even when all moves.
+        The masses at the points and at one more, a last gap further, and what is wrong even when all moves.
     """
     room = -np.expm1(-np.append(gaps, gaps[-1]))
     moved = mass * np.minimum(wrong / room, 1.0)
-    raised = mass - moved
-    raised[1:] += moved[:-1]
-    return raised, float(moved[-1]), float(np.max(wrong - room, initial=0.0))
+    raised = np.append(mass - moved, 0.0)
+    raised[1:] += moved
+    return raised, float(np.max(wrong - room, initial=0.0))
 
 
 def from_above(
