@@ -116,15 +116,16 @@ def _curve_pictures(found: Evaluation) -> list[Picture]:
             "roc",
             f"ROC, {who}",
             (
-                "Of those who are it, how many are found; of the others, how many are taken for it. The "
-                "further above the dashed line, the better."
+                "Upwards: the share of a class's examples that the model finds. To the right: the share of all "
+                "other examples that it takes for that class. The further above the dashed line, the better."
             ),
             figure(roc, height, **_square("False positives", "True positives", **shown)),
         ),
         (
             "precision-recall",
             f"Precision and recall, {who}",
-            f"Of those who are found, how many are right: this shows what a rare class costs.{share}",
+            "To the right: the share of a class's examples that the model finds. Upwards: the share of its "
+            f"finds that are right, which falls early for a rare class.{share}",
             figure(precise, height, **_square("Recall", "Precision", **shown)),
         ),
     ]
@@ -158,7 +159,7 @@ def _confusion_picture(found: Evaluation) -> list[Picture]:
         xaxis=axis | {"title": {"text": "Predicted"}, "side": "bottom"},
         yaxis=axis | {"title": {"text": "True"}, "autorange": "reversed"},
     )
-    caption = "Examples by their class and the one predicted; colour is the share of a row."
+    caption = "Number of examples by true and predicted class; the colour is the share within the true class."
     return [("confusion", "Confusion", caption, plot)]
 
 
@@ -176,11 +177,11 @@ def _reliability_picture(found: Evaluation) -> list[Picture]:
         "marker": {"size": sizes, "color": BLUE},
         "hovertemplate": "said %{x:.1%}, right %{y:.1%}<extra></extra>",
     }
-    data = [_reference("as often as said", (0, 1), (0, 1)), dots]
+    data = [_reference("perfectly calibrated", (0, 1), (0, 1)), dots]
     plot = figure(data, 380, **_square("Confidence", "Right", showlegend=True))
     caption = (
-        "How often predictions of a confidence are right; larger dots are more predictions. Below the dashed "
-        "line the model is surer than it should be."
+        "The share of right predictions at each confidence; larger dots stand for more predictions. Below the "
+        "dashed line the model is more confident than it should be."
     )
     return [("calibration", "Calibration", caption, plot)]
 
