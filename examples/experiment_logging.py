@@ -4,7 +4,7 @@ Run: python examples/experiment_logging.py                  (needs: pip install 
      python examples/experiment_logging.py mlflow           (needs: pip install mlflow)
 
 Only what may be published is logged: the figures of released models, each beside its baseline, and epsilon.
-Cohort sizes, bytes and seconds are left out on purpose, since whoever sees them voids that epsilon.
+Cohort sizes, bytes and seconds are not logged: that epsilon does not hold for an observer who sees them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a server reads from the coordinates that selective encryption leaves open: images, by inversion.
 
-A client takes one step on one image and encrypts a share of its gradient. The server has the rest. In
-the first layer every row of dW is the input times a number, and db is that number, so that whatever
-entries are left are ratios of pixels (Phong et al. 2017; Zhu et al. 2019 search for what is solved here).
+A client takes one step on one image and encrypts a share of its gradient. The server sees the rest. In
+the first layer every row of dW is the input times a number, and db is that number. So ratios of
+unencrypted entries are ratios of pixels (Phong et al. 2017; Zhu et al. 2019 use a search instead).
 
 Run: python examples/selective_encryption.py
 """

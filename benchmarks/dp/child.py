@@ -173,7 +173,7 @@ def main() -> None:
         width = question.pop("width")
         try:
             found = _answer(who, Case(**question), width)
-        except Exception as error:  # noqa: BLE001 - whatever a peer raises is its answer
+        except Exception as error:  # noqa: BLE001 - any exception of a peer is its answer
             found = Answer(0.0, None, 0.0, failure=f"{type(error).__name__}: {error}"[:200])
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps(asdict(found) | {"memory_mib": peak}), flush=True)

@@ -84,7 +84,7 @@ class System(Protocol):
         ...
 
     def open(self, download: list[bytes]) -> NDArray[np.floating]:
-        """The mean, by whoever can open it; may be repeated."""
+        """The mean, opened by the party with the key; may be called again."""
         ...
 
     def split(self, upload: list[bytes], download: list[bytes]) -> dict[str, dict[str, float]]:
