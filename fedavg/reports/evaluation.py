@@ -116,16 +116,18 @@ def _curve_pictures(found: Evaluation) -> list[Picture]:
             "roc",
             f"ROC, {who}",
             (
-                "Upwards: the share of a class's examples that the model finds. To the right: the share of all "
-                "other examples that it takes for that class. The further above the dashed line, the better."
+                "Upwards: the share of a class's examples that the model finds. To the right: the share of "
+                "all other examples that it takes for that class. The further above the dashed line, the better."
             ),
             figure(roc, height, **_square("False positives", "True positives", **shown)),
         ),
         (
             "precision-recall",
             f"Precision and recall, {who}",
-            "To the right: the share of a class's examples that the model finds. Upwards: the share of its "
-            f"finds that are right, which falls early for a rare class.{share}",
+            (
+                "To the right: the share of a class's examples that the model finds. Upwards: the share of its "
+                f"finds that are right, which falls early for a rare class.{share}"
+            ),
             figure(precise, height, **_square("Recall", "Precision", **shown)),
         ),
     ]
@@ -180,8 +182,8 @@ def _reliability_picture(found: Evaluation) -> list[Picture]:
     data = [_reference("perfectly calibrated", (0, 1), (0, 1)), dots]
     plot = figure(data, 380, **_square("Confidence", "Right", showlegend=True))
     caption = (
-        "The share of right predictions at each confidence; larger dots stand for more predictions. Below the "
-        "dashed line the model is more confident than it should be."
+        "The share of right predictions at each confidence; larger dots stand for more predictions. Below "
+        "the dashed line the model is more confident than it should be."
     )
     return [("calibration", "Calibration", caption, plot)]
 
