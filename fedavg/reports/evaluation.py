@@ -117,7 +117,7 @@ def _curve_pictures(found: Evaluation) -> list[Picture]:
             f"ROC, {who}",
             (
                 "Upwards: the share of a class's examples that the model finds. To the right: the share of "
-                "all other examples that it takes for that class. The further above the dashed line, the better."
+                "all other examples that it takes for that class. A line far above the dashed one is good."
             ),
             figure(roc, height, **_square("False positives", "True positives", **shown)),
         ),
@@ -125,8 +125,8 @@ def _curve_pictures(found: Evaluation) -> list[Picture]:
             "precision-recall",
             f"Precision and recall, {who}",
             (
-                "To the right: the share of a class's examples that the model finds. Upwards: the share of its "
-                f"finds that are right, which falls early for a rare class.{share}"
+                "To the right: the share of a class's examples that the model finds. Upwards: the share of "
+                f"its finds that are right, which falls early for a rare class.{share}"
             ),
             figure(precise, height, **_square("Recall", "Precision", **shown)),
         ),
