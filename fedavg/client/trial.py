@@ -130,14 +130,14 @@ def _one_step(trial: Trial, client: int, data: Dataset) -> None:
             part.layout,
             part.vector,
             batch,
-            _one_of(plan.local_training),
+            _shortened(plan.local_training, part.model),
             num_rounds=resolution.num_rounds,
             seed=trial.seed + client,
             compute=trial.compute,
         )
         personal = plan.personalization
         if personal is not None and not personal.head:
-            local_update(replace(job, training=_one_of(personal.training)))
+            local_update(replace(job, training=_shortened(personal.training, part.model)))
         update = part.in_model(local_update(job))
     if not bool(np.isfinite(update).all()):
         raise PlanError(
@@ -169,9 +169,14 @@ def _magnitudes(data: Dataset) -> str:
     return f". The {' and '.join(large)}, where training expects about 1: scale them first"
 
 
-def _one_of(training: LocalTraining) -> LocalTraining:
-    """The same training, shortened to one step."""
-    return msgspec.structs.replace(training, epochs=1, steps=None, max_steps=1)
+def _shortened(training: LocalTraining, model: nn.Module) -> LocalTraining:
+    """The same training, shortened to one step, or to two where the module has buffers.
+
+    A buffer that follows the weights, such as the singular vectors of a spectral norm, may change for the
+    first time when the weights have changed.
+    """
+    steps = 1 if next(model.buffers(), None) is None else 2
+    return msgspec.structs.replace(training, epochs=steps, steps=None, max_steps=steps)
 
 
 def _sent_vector(resolution: ResolvedPlan, trial: Trial) -> NDArray[np.float64]:

@@ -67,6 +67,14 @@ class Split(nn.Module):
         return self.norm(self.a(inputs))
 
 
+def _settled():
+    """A spectral norm whose vectors move no more until the weights do: one step alone leaves them."""
+    model = nn.Sequential(parametrizations.spectral_norm(nn.Linear(12, 3)))
+    for _ in range(1000):
+        model(torch.zeros(1, 12))
+    return model
+
+
 def _private(**changes):
     parts = {
         "cohort": PoissonCohort(0.9),
@@ -88,6 +96,11 @@ CASES = {
     "counter": (Counting, {}, "buffer 'calls' of Counting.*GroupNorm or LayerNorm"),
     "spectral norm": (
         lambda: nn.Sequential(parametrizations.spectral_norm(nn.Linear(12, 3))),
+        {},
+        r"buffer '0.parametrizations.weight.0._[uv]'.*no spectral norm",
+    ),
+    "settled spectral norm": (
+        _settled,
         {},
         r"buffer '0.parametrizations.weight.0._[uv]'.*no spectral norm",
     ),
