@@ -83,7 +83,7 @@ class _Answer:
     def epsilon(self, log_delta: float, *, floor: float = 0.0) -> tuple[float, float]:
         """ε from both sides; values below the floor need not be exact."""
         high = _least(lambda e: self.upper.log_delta_high(e) <= log_delta, self.upper, floor)
-        if self.lower is None or high <= floor or not math.isfinite(high):
+        if self.lower is None or not math.isfinite(high):
             return 0.0, high
         return _last_above(self.lower, log_delta, high), high
 
