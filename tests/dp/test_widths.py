@@ -102,7 +102,7 @@ def test_losses_of_every_size_together():
 
 
 def test_the_order_that_is_not_the_larger_may_have_the_better_lower_side():
-    """Without noise to speak of: [3307.17, 3307.35] by other meshes; from the larger order alone, [0, 3307.22]."""
+    """Other meshes give [3307.17, 3307.35]; the larger order alone gives [0, 3307.22]."""
     found = Accountant(REPLACE).compose(gaussian(0.5, 0.04), 10).epsilon(1e-5)
     assert 3307.16 < found.low <= found.high < 3307.35
 
