@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Accountant"]
 
+_MOST = 2**53
+
 
 @dataclass(frozen=True, slots=True)
 class Accountant:
@@ -49,7 +51,7 @@ class Accountant:
             )
         for event, _ in self.counts:
             check_event(event)
-        assign(self, counts=tuple((event, whole("count", count)) for event, count in self.counts))
+        assign(self, counts=tuple((event, _count(count)) for event, count in self.counts))
 
     def __copy__(self) -> Accountant:
         return self
@@ -67,9 +69,9 @@ class Accountant:
 
         Raises:
             UnsupportedEventError: no theorem covers the event under this relation.
-            InvalidParameterError: the count is not a whole number of at least 1.
+            InvalidParameterError: the count is not a whole number from 1 to 2^53.
         """
-        count = whole("count", count)
+        count = _count(count)
         self.check(event)
         merged = dict(self.counts)
         merged[event] = merged.get(event, 0) + count
@@ -138,3 +140,12 @@ class Accountant:
         """The events, for an answer; refused if some may be missing."""
         self._use.ask(empty=not self.counts)
         return self.counts
+
+
+def _count(count: object) -> int:
+    known = whole("count", count)
+    if known > _MOST:
+        raise InvalidParameterError(
+            f"count must be at most 2^53 = {_MOST:,}, the largest exact float"
+        )
+    return known

@@ -199,6 +199,16 @@ def _answer(
     both: bool,  # noqa: FBT001 - a cache key
     enough: float,
 ) -> _Answer | None:
+    """Both sides of one order; None where losses lie beyond the range of floats, and moment bounds answer."""
+    try:
+        return _refined(pairs, question, enough, removing=removing, both=both)
+    except (ArithmeticError, ValueError):
+        return None
+
+
+def _refined(
+    pairs: Pairs, question: _Question, enough: float, *, removing: bool, both: bool
+) -> _Answer | None:
     """Compose on ever smaller meshes until the sides meet, or until the upper one is below `enough`."""
     releases = sum(count for _, count in pairs)
     log_tail = max(min(question.log_delta - math.log(1e7 * releases), math.log(1e-14)), -660.0)
@@ -211,12 +221,14 @@ def _answer(
         step = finest = max(_ONLY_MESH * spread, finest)  # no mesh makes these sides meet
     best: _Answer | None = None
     aim, composed = _scout(pairs, question, step, tail, removing=removing), math.inf
-    for _ in range(_ATTEMPTS):
+    attempts = 0
+    while attempts < _ATTEMPTS:
         upper, lower = _laws(pairs, step, tail, removing=removing)
         tilt = _tilt(upper, aim)
         parts = [tilted(law, tilt.t, n) for law, n in upper]
         span = window(parts, step, tilt.log_outside)
         if span.width > step * _MAX_POINTS:
+            attempts += 1
             finest = step = 1.05 * span.width / _MAX_POINTS
             if step > min(0.9 * composed, coarsest):
                 break
@@ -227,8 +239,9 @@ def _answer(
         near = tilt.answer if aim.epsilon is None else aim.epsilon
         width = abs(question.relative(gap, tilt.t, near))
         if removing and best is None and width > RELATIVE_WIDTH and step > finest:
-            step = _finer(step, width, finest)
+            step = _finer(step, width, finest)  # nothing was composed: no attempt either
             continue
+        attempts += 1
         above = compose(parts, upper, tilt.t, span)
         if _beaten(above, question, enough):
             return _Answer(above, None)

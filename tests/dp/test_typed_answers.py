@@ -13,6 +13,7 @@ from dp import (
     BudgetExhaustedError,
     FixedSizeSampling,
     GaussianEvent,
+    InvalidParameterError,
     LaplaceEvent,
     Ledger,
     NeighboringRelation,
@@ -111,3 +112,27 @@ def test_a_ledger_refuses_what_costs_too_much_by_the_promised_name():
     with pytest.raises(BudgetExhaustedError):
         ledger.charge(GaussianEvent(0.02))
     assert len(ledger.history) == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "count"),
+    [
+        (LaplaceEvent(1e200), 2),
+        (LaplaceEvent(1e200, PoissonSampling(0.1)), 2),
+        (LaplaceEvent(1e-300), 2),
+        (GaussianEvent(10.0, PoissonSampling(1e-3)), 2**53),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_losses_beyond_the_range_of_floats_have_an_answer(event, count):
+    account = Accountant().compose(event, count)
+    epsilon, delta = account.epsilon(1e-5), account.delta(0.0)
+    assert 0 <= epsilon.low <= epsilon.high
+    assert 0 <= delta.low <= delta.high <= 1
+
+
+def test_a_count_that_no_float_holds_is_refused():
+    with pytest.raises(InvalidParameterError, match=r"at most 2\^53"):
+        Accountant().compose(GaussianEvent(1.0), 2**53 + 1)
+    with pytest.raises(InvalidParameterError, match=r"at most 2\^53"):
+        Accountant().compose(GaussianEvent(1.0), 10**400)

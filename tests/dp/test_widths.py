@@ -101,6 +101,16 @@ def test_losses_of_every_size_together():
     assert epsilon.high < 309.83
 
 
+@pytest.mark.parametrize(
+    ("rate", "z", "low", "high"),
+    [(3e-5, 0.14, 71.44, 71.46), (3e-5, 0.15, 60.66, 60.68), (3e-5, 0.16, 52.06, 52.08)],
+)
+def test_looks_that_compose_nothing_are_no_attempts(rate, z, low, high):
+    """Mutant: counted as attempts, they leave [0, 93.76], [0, 72.47] and [0, 63.71], from moments alone."""
+    found = Accountant(REPLACE).compose(gaussian(rate, z), 500).epsilon(1e-8)
+    assert low < found.low <= found.high < high
+
+
 def test_the_order_that_is_not_the_larger_may_have_the_better_lower_side():
     """Other meshes give [3307.17, 3307.35]; the larger order alone gives [0, 3307.22]."""
     found = Accountant(REPLACE).compose(gaussian(0.5, 0.04), 10).epsilon(1e-5)
