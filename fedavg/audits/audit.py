@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from fedavg.plan.plan import Budget
 from fedavg.training.compute import CPU
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
@@ -152,14 +153,20 @@ class PlanAudit:
     def to_json(self) -> dict[str, Any]:
         """All figures, with the verdict."""
         figures = asdict(self) | {"ratio": self.ratio}
-        return {name: _finite(figure) for name, figure in figures.items()} | {
+        return {name: _plain(figure) for name, figure in figures.items()} | {
             "refuted": bool(self.refutations),
             "verdict": self.verdict,
         }
 
 
-def _finite(figure: object) -> object:
-    """JSON has no infinity: it becomes null, as in "no bound"."""
+def _plain(figure: object) -> object:
+    """A figure as JSON has it: infinity becomes null, as in "no bound", and a kind of fault its name."""
+    if isinstance(figure, dict):
+        return {key: _plain(value) for key, value in cast("dict[str, object]", figure).items()}
+    if isinstance(figure, (list, tuple)):
+        return [_plain(value) for value in cast("Sequence[object]", figure)]
+    if isinstance(figure, Enum):
+        return figure.value
     return None if isinstance(figure, float) and not math.isfinite(figure) else figure
 
 

@@ -24,7 +24,7 @@ _WHAT = {
     "data.clients": "clients to spread the examples over",
     "data.task": "what is predicted: classes, numbers or multi-label",
     "privacy.noise": "none: sums are exact and masked, and the models are not differentially private",
-    "privacy.epsilon": "what the released models may cost all clients together; smaller is more private",
+    "privacy.epsilon": "what the released models may tell about any one client; smaller is more private",
 }
 
 

@@ -229,6 +229,19 @@ def run_directory(tmp_path):
     return directory
 
 
+def test_a_verdict_on_noise_that_is_too_weak_is_saved_as_well(run_directory, monkeypatch):
+    """The noise of this run is 0.3 times as strong as the plan says."""
+    drawn = CentralGaussian.sample
+    monkeypatch.setattr(
+        CentralGaussian, "sample", lambda self, stddev, size: drawn(self, 0.3 * stddev, size)
+    )
+    result = CliRunner().invoke(app, ["audit", str(run_directory), "--canaries", "100"])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    saved = json.loads((run_directory / "audit.json").read_text())
+    assert saved["refuted"] is True
+    assert "weak" in json.dumps(saved)
+
+
 def test_the_command_prints_a_verdict_and_saves_it_with_the_run(run_directory):
     result = CliRunner().invoke(app, ["audit", str(run_directory), "--canaries", "100"])
     assert result.exit_code == 0, result.output
