@@ -156,7 +156,7 @@ def test_a_traitor_in_symmetric_mode_reads_every_upload():
         -12,
         13,
     ]
-    assert "reads every upload" in " ".join(he.SecretContext.__doc__.split())
+    assert "read every upload" in " ".join(he.SecretContext.__doc__.split())
 
 
 def test_a_client_in_public_key_mode_has_no_way_to_decrypt():
