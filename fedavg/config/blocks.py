@@ -33,7 +33,7 @@ def parse_bytes(text: str) -> int:
         >>> parse_bytes("2MB"), parse_bytes("1.5 KiB")
         (2000000, 1536)
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
+    found = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*", text)
     unit = _UNITS.get(found[2].upper()) if found else None
     if found is None or unit is None:
         raise ConfigError(f"blocks.memory: {text!r} is no size such as '2MB' or '512KiB'")

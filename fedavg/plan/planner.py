@@ -45,6 +45,7 @@ OURS = catalogue.OURS  # the import registers every noise of this package under 
 MECHANISMS = names("noise")
 SAMPLINGS = tuple(WAYS)
 _LARGEST_EPSILON, _LARGEST_NOISE = 1e4, 1e6
+_MOST_CLIENTS, _MOST_NOISE = 10**12, 1e9
 _FINEST = 40  # largest number of bits of an encoding that is tried
 
 
@@ -94,6 +95,8 @@ class Scenario:
             assign(self, participations=plan.whole("participations", self.participations))
         if self.delta is not None:
             assign(self, delta=plan.proper_fraction("delta", self.delta))
+        if self.clients > _MOST_CLIENTS:
+            raise PlanError(f"clients must be at most {_MOST_CLIENTS:,}")
         _known("sampling", self.sampling, SAMPLINGS)
         _known("mechanism", self.mechanism, MECHANISMS)
         if self.everybody and self.rate != 1:
@@ -239,6 +242,10 @@ def curve(setting: Scenario, noise_multiplier: float, *, group: int = 1) -> Priv
 
 
 def _planned(setting: Scenario, noise_multiplier: float) -> ResolvedPlan:
+    if checks.plan.positive("noise_multiplier", noise_multiplier) > _MOST_NOISE:
+        raise PlanError(
+            f"noise_multiplier must be at most {_MOST_NOISE:g}, not {noise_multiplier:g}"
+        )
     make: Callable[[float], Noise] = named("noise", setting.mechanism)  # pyright: ignore[reportAssignmentType] - of the family
     return _resolved(setting, make(noise_multiplier))
 

@@ -53,6 +53,8 @@ def test_a_memory_budget_counts_what_the_optimiser_keeps():
         ({"count": 2, "share": 0.5}, "'rolling'"),
         ({"kind": "rolling", "memory": "2MB"}, "takes a count"),
         ({"memory": "2 sheep"}, "no size such as"),
+        ({"memory": "9" * 400 + "GB"}, "no size such as"),
+        ({"memory": "٣MB"}, "no size such as"),
     ],
 )
 def test_keys_that_do_not_go_together(table, match):

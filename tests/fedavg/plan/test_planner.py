@@ -149,3 +149,10 @@ def test_the_command_refuses_in_one_line(arguments):
     assert result.exit_code == 2
     assert result.output.startswith("Error: ")
     assert "Traceback" not in result.output
+
+
+def test_numbers_beyond_use_are_refused_before_they_overflow():
+    with pytest.raises(PlanError, match="clients must be at most 1,000,000,000,000"):
+        Scenario(clients=10**21)
+    with pytest.raises(PlanError, match="noise_multiplier must be at most 1e"):
+        answer(Scenario(), 1e300)
