@@ -17,8 +17,8 @@ ROUNDS, PLACES, STDDEV = 10, 4000, 20.0
 WEAK, DEPENDENT, MISSHAPEN = NoiseFault.WEAK, NoiseFault.DEPENDENT, NoiseFault.MISSHAPEN
 
 
-def fresh(rounds=ROUNDS, places=PLACES):
-    return sample_rounded_gaussian(STDDEV, rounds * places).reshape(rounds, places).astype(float)
+def fresh(rounds=ROUNDS, places=PLACES, stddev=STDDEV):
+    return sample_rounded_gaussian(stddev, rounds * places).reshape(rounds, places).astype(float)
 
 
 def signs(rounds=ROUNDS, places=PLACES):
@@ -164,7 +164,7 @@ def test_d13_right_noise_is_left_alone(rounds, places, stddev):
 
 def test_d13_stronger_noise_is_right_noise():
     """At a false-alarm rate of 1e-6: shares that nobody needed make the noise stronger, not wrong."""
-    assert check_noise(fresh() * 1.7, STDDEV).findings == ()
+    assert check_noise(fresh(stddev=1.7 * STDDEV), STDDEV).findings == ()
     assert check_noise(fresh(), STDDEV / 3).findings == ()
 
 
