@@ -68,7 +68,7 @@ def _torch(path: Path) -> tuple[int, ...]:
     return tuple(t.numel() for t in _tensors(loaded) if t.is_floating_point())
 
 
-def _tensors(loaded: Any) -> Iterator[Any]:  # noqa: ANN401 - whatever the file holds
+def _tensors(loaded: Any) -> Iterator[Any]:  # noqa: ANN401 - the content of a user's file
     if isinstance(loaded, dict):
         for value in loaded.values():
             yield from _tensors(value)

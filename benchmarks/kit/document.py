@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "results"]
 
 _PAGE = Path("docs/benchmarks.md")
+_WIDTH = 110
 _PLACE = re.compile(
     r"(?P<open><!-- results: (?P<suite>\w+) -->\n).*?(?P<close><!-- /results -->)", re.DOTALL
 )
@@ -35,12 +37,17 @@ def results(told: dict[str, Any]) -> str:
         >>> results(told).splitlines()[-1]
         '| a | 2 | – | s | – | – | – | – |'
     """
-    lines = [_machine(told), ""]
+    lines = [*_wrapped(_machine(told)), ""]
     lines += _rows(
         ("measure", "ours", "peer", "unit", "ratio", "bar", "reach", "met"),
         [_measure(measure) for measure in told["measures"]],
     )
-    notes = [f"- {m['name']}: {m['note']}." for m in told["measures"] if m["note"]]
+    notes = [
+        line
+        for m in told["measures"]
+        if m["note"]
+        for line in _wrapped(f"- {m['name']}: {m['note']}.")
+    ]
     lines += ["", *notes] if notes else []
     for curve in told["curves"]:
         slopes = [
@@ -48,10 +55,15 @@ def results(told: dict[str, Any]) -> str:
         ]
         if slopes:
             smallest = f" (fitted from {curve['x_name']} = {curve['fit_from']:,g})"
-            lines += ["", f"Growth, {curve['title']}{smallest}: {', '.join(slopes)}."]
+            lines += ["", *_wrapped(f"Growth, {curve['title']}{smallest}: {', '.join(slopes)}.")]
     for table in told["tables"]:
         rows = [tuple(map(_cell, row)) for row in table["rows"]]
-        lines += ["", f"{table['title'].capitalize()}:", "", *_rows(table["columns"], rows)]
+        lines += [
+            "",
+            *_wrapped(f"{table['title'].capitalize()}:"),
+            "",
+            *_rows(table["columns"], rows),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -73,6 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page = options.page.read_text(encoding="utf-8")
     options.page.write_text(_PLACE.sub(fill, page), encoding="utf-8")
     return 0
+
+
+def _wrapped(text: str) -> list[str]:
+    """A paragraph or an item of a list within the width of the pages."""
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.wrap(
+        text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _machine(told: dict[str, Any]) -> str:
@@ -105,7 +125,7 @@ def _figure(figure: Any) -> str:  # noqa: ANN401 - a number, a timing or nothing
     return _cell(float(figure))
 
 
-def _cell(value: Any) -> str:  # noqa: ANN401 - whatever a table holds
+def _cell(value: Any) -> str:  # noqa: ANN401 - a table's cell of any type
     if not isinstance(value, float):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

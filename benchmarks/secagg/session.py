@@ -48,7 +48,7 @@ MAX_ABS = (1 << 15) - 1
 _CONTEXT = b"benchmark"
 _NONCE = b"the same session in every replay"
 _OF_PARAMETERS = ("secagg.params", "secagg.derivation", "secagg.degrees")
-_OF_POINTS = ("_powers", "_logarithms")  # of the holders, whoever they are
+_OF_POINTS = ("_powers", "_logarithms")  # depend on the points of the holders alone
 
 
 @dataclass(frozen=True, slots=True)

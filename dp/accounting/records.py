@@ -139,6 +139,6 @@ def decode_event(values: Mapping[str, Any]) -> Event:
     return event
 
 
-def _decoded(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever the kind is
+def _decoded(values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an event of any kind
     arguments = dict(values)
     return _KINDS[arguments.pop("kind")](**arguments)

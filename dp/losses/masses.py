@@ -20,7 +20,7 @@ TRIFLE = 1e-6
 
 
 def just_below_zero(spread: float) -> float:
-    """Where losses that are 0 on average may be put together, whatever rounding did to their masses."""
+    """A loss slightly below 0, at least as far as rounding moves the mean of losses that is 0."""
     return -(TRIFLE * spread + 1e-13)
 
 

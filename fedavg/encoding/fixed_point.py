@@ -261,7 +261,7 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
         return self
 
     def grid_units(self, vector_length: int) -> float:
-        """`scale`, whatever the length."""
+        """`scale`, which does not depend on the length."""
         del vector_length
         return self.scale
 

@@ -1,7 +1,7 @@
 """Checkpoints: the data with which a run continues after a crash, and the order in which it is written.
 
 Before any client is asked, a round is charged, and the charge is on disk; after the round the checkpoint is
-replaced as a whole. A round that was charged but has no checkpoint stays charged, whatever happened in it.
+replaced as a whole. A round that was charged but has no checkpoint stays charged, even if it gave no model.
 Without noise nothing is charged. Then the clients of a round are on disk before the round's sum may be
 opened. These files name the clients of a round, so they are for the server's operator only.
 """

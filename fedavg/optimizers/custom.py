@@ -2,7 +2,7 @@
 
 Both are parts of a plan, so that they have a name, a digest, and a form that worker processes can read:
 derive from `fedavg.parts.Part` and register in the family "training_step" or "client_loop", or give the
-import path of a function.  Whatever they do, the client measures how far the parameters moved, and clips,
+import path of a function.  The client measures how far the parameters moved, and clips,
 encodes, noises and masks that like any other update.
 """
 

@@ -16,7 +16,7 @@ from fedavg.parts import Part, Trait
 __all__ = ["ADAPTIVE", "LocalTraining", "kept_per_parameter"]
 
 ADAPTIVE = ("adam", "adamw")
-"""Optimisers whose step has about the size of the learning rate, whatever the gradient's."""
+"""Optimisers whose step has about the size of the learning rate, for gradients of any size."""
 
 _KEPT = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
 

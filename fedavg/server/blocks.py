@@ -7,7 +7,7 @@ Under differential privacy the sums of all blocks of one round are one release. 
 of length at most C to the sum of one block, and the other sums do not depend on the client: the assignment of
 clients to blocks, the draw and the contributions of the others are the same with the client or without it.
 Every block's sum carries the full noise for C.  All sums together are therefore the Gaussian mechanism at the
-plan's own multiplier, applied to the concatenation, whatever the number of blocks.  δ includes the
+plan's own multiplier, applied to the concatenation, for any number of blocks.  δ includes the
 probability that the roster of any block is outside its bounds.
 """
 

@@ -2,7 +2,7 @@
 
 Selective encryption (Jin et al. 2023, FedML-HE) encrypts the coordinates whose gradients reveal most about
 the data, and sends the others unencrypted.  The method has no proof: a coordinate in the clear is visible,
-whatever its score.
+even when its score is low.
 """
 
 from __future__ import annotations
