@@ -18,6 +18,7 @@ from fedavg.cli.ledger import ledger_app
 from fedavg.cli.privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_HELP, audit, budget
 from fedavg.cli.studies import SWEEP_EPILOG, SWEEP_HELP, sweep
 from fedavg.errors import FedAvgError
+from fedavg.metrics.interface import figure_text
 from fedavg.protocol.result import NOTHING_LEARNT, figure_of_row
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ _PUBLIC_ROWS = "Figures are on held-out rows that are public, so they add nothin
 def _scored(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """The figures and their baselines; the headline comes first, and also without protection."""
     if not summary["figures"]:
-        return [("accuracy", _percent(None))]
+        return [("accuracy", figure_text(None, share=True))]
     first, *others = (figure_of_row(row) for row in summary["figures"])
     mark = " *" if _private(summary) and not first.covered_by_epsilon else ""
     chosen = f" (round {summary['best_round']}, the best)" if summary["best_round"] else ""
@@ -326,20 +327,12 @@ def _personal_table(personal: dict[str, Any]) -> None:
         spread = personal[key]
         if spread is not None:
             shown = (spread[part] for part in ("mean", "worst", "q10", "median", "q90"))
-            table.add_row(name, *(_figure_text(value, share=personal["share"]) for value in shown))
+            table.add_row(name, *(figure_text(value, share=personal["share"]) for value in shown))
     console().print(table)
     console().print(
         "These are private to each client, and no epsilon covers them: personal.jsonl has them one by one.",
         highlight=False,
     )
-
-
-def _figure_text(value: float | None, *, share: bool) -> str:
-    return _percent(value) if share or value is None else f"{value:.4g}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
 
 
 def _number(value: float | None) -> str:

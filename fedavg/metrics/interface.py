@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Baseline", "Figure", "Metric", "Predictions", "scikit_learn"]
+__all__ = [
+    "Baseline",
+    "Figure",
+    "Metric",
+    "Predictions",
+    "figure_text",
+    "figure_worth",
+    "scikit_learn",
+]
 
 
 _NOTHING = 1e-9
@@ -82,6 +90,37 @@ class Baseline:
     value: float | None
 
 
+def figure_text(value: float | None, *, share: bool) -> str:
+    """A metric's value as text, wherever a figure is printed.
+
+    Args:
+        value: the value; None where the metric is not defined.
+        share: whether it is a share, which is printed as a percentage.
+
+    Example:
+        >>> figure_text(0.5, share=True), figure_text(1.23456, share=False), figure_text(None, share=True)
+        ('50.0%', '1.235', '–')
+    """
+    if value is None:
+        return "–"
+    small = (
+        0.0 if abs(value) < _NOTHING else value
+    )  # rounding turns an exact zero into such a value
+    return f"{small:.1%}" if share else f"{small:.4g}"
+
+
+def figure_worth(value: float | None, *, greater_is_better: bool) -> float:
+    """A number that is larger for a better value; least of all for a value that is not defined.
+
+    Example:
+        >>> figure_worth(2.0, greater_is_better=False) > figure_worth(None, greater_is_better=False)
+        True
+    """
+    if value is None:
+        return -math.inf
+    return value if greater_is_better else -value
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One figure of an evaluation.
@@ -116,12 +155,7 @@ class Figure:
             >>> Figure("rmse", 1.23456, bar, False, False).text(1.23456)
             '1.235'
         """
-        if value is None:
-            return "–"
-        small = (
-            0.0 if abs(value) < _NOTHING else value
-        )  # rounding turns an exact zero into such a value
-        return f"{small:.1%}" if self.share else f"{small:.4g}"
+        return figure_text(value, share=self.share)
 
     @property
     def words(self) -> str:

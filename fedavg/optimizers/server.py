@@ -16,7 +16,7 @@ from fedavg.errors import LocalProtocolError, NonFiniteError
 from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
     from numpy.typing import NDArray
@@ -212,46 +212,37 @@ class FedMomentum(ServerRule, frozen=True, tag="momentum"):
         return vector + self.lr * velocity, {"velocity": velocity}
 
 
-class _Adaptive(ServerRule, frozen=True, tag=False):
-    """Algorithm 2 of Reddi et al. 2021, without bias correction as in the paper, for any second moment."""
+def _first_moments(size: int, tau: float) -> State:
+    """Zero first and τ² second moments: Algorithm 2 asks for v₋₁ ≥ τ²."""
+    return {"first": np.zeros(size), "second": np.full(size, tau * tau)}
 
-    adaptive: ClassVar[bool] = True
 
-    def _rates(self) -> tuple[float, float, float]:
-        """η, β₁ and τ."""
-        raise NotImplementedError
+def _adaptive_step(
+    vector: NDArray[np.float64],
+    delta: NDArray[np.float64],
+    state: State,
+    second: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    rates: tuple[float, float, float],
+) -> tuple[NDArray[np.float64], State]:
+    """Algorithm 2 of Reddi et al. 2021, without bias correction as in the paper, for any second moment.
 
-    def init(self, size: int) -> State:
-        """Return zero first and τ² second moments: Algorithm 2 asks for v₋₁ ≥ τ²."""
-        _, _, tau = self._rates()
-        return {"first": np.zeros(size), "second": np.full(size, tau * tau)}
-
-    def step(
-        self,
-        vector: NDArray[np.float64],
-        delta: NDArray[np.float64],
-        state: State,
-        progress: Progress,
-    ) -> tuple[NDArray[np.float64], State]:
-        """Move along the first moment, divided in each coordinate by the root of the second moment."""
-        del progress
-        _check_step(vector, delta)
-        lr, beta1, tau = self._rates()
-        second = self._second(state_vector(state, "second", vector.size), delta**2)
-        kept = beta1 * state_vector(state, "first", vector.size)
-        first = kept + (1 - beta1) * delta
-        moved = vector + lr * first / (np.sqrt(second) + tau)
-        return moved, {"first": first, "second": second}
-
-    def _second(
-        self, second: NDArray[np.float64], square: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """The next second moment, from the last one and Δ²."""
-        raise NotImplementedError
+    Args:
+        vector: float64[d], the model.
+        delta: float64[d], the mean update.
+        state: both moments, float64[d] each.
+        second: from the last second moment and Δ² to the next second moment.
+        rates: η, β₁ and τ.
+    """
+    _check_step(vector, delta)
+    lr, beta1, tau = rates
+    spread = second(state_vector(state, "second", vector.size), delta**2)
+    first = beta1 * state_vector(state, "first", vector.size) + (1 - beta1) * delta
+    moved = vector + lr * first / (np.sqrt(spread) + tau)
+    return moved, {"first": first, "second": spread}
 
 
 @register("server_optimizer")
-class FedAdam(_Adaptive, frozen=True, tag="adam"):
+class FedAdam(ServerRule, frozen=True, tag="adam"):
     """Adam at the server (Reddi et al. 2021, Algorithm 2): v ← β₂·v + (1−β₂)·Δ².
 
     Args:
@@ -266,43 +257,42 @@ class FedAdam(_Adaptive, frozen=True, tag="adam"):
     beta2: float = 0.99
     tau: float = 1e-3
 
+    adaptive: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_positive(lr=self.lr, tau=self.tau)
         _check_decay(beta1=self.beta1, beta2=self.beta2)
 
-    def _rates(self) -> tuple[float, float, float]:
-        return self.lr, self.beta1, self.tau
+    def init(self, size: int) -> State:
+        """Return both moments: see `ServerOptimizer.init`."""
+        return _first_moments(size, self.tau)
+
+    def step(
+        self,
+        vector: NDArray[np.float64],
+        delta: NDArray[np.float64],
+        state: State,
+        progress: Progress,
+    ) -> tuple[NDArray[np.float64], State]:
+        """Move along the first moment, divided in each coordinate by the root of the second moment."""
+        del progress
+        rates = (self.lr, self.beta1, self.tau)
+        return _adaptive_step(vector, delta, state, self._second, rates)
 
     def _second(
         self, second: NDArray[np.float64], square: NDArray[np.float64]
     ) -> NDArray[np.float64]:
+        """The next second moment, from the last one and Δ²."""
         return self.beta2 * second + (1 - self.beta2) * square
 
 
 @register("server_optimizer")
-class FedYogi(_Adaptive, frozen=True, tag="yogi"):
+class FedYogi(FedAdam, frozen=True, tag="yogi"):
     """Yogi at the server (Algorithm 2): v ← v − (1−β₂)·Δ²·sign(v − Δ²), steps of bounded size.
 
-    Args:
-        lr: server learning rate η.
-        beta1: decay of the first moment.
-        beta2: decay of the second moment.
-        tau: degree of adaptivity τ.
+    All arguments are those of `FedAdam`.
     """
-
-    lr: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.99
-    tau: float = 1e-3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_positive(lr=self.lr, tau=self.tau)
-        _check_decay(beta1=self.beta1, beta2=self.beta2)
-
-    def _rates(self) -> tuple[float, float, float]:
-        return self.lr, self.beta1, self.tau
 
     def _second(
         self, second: NDArray[np.float64], square: NDArray[np.float64]
@@ -311,7 +301,7 @@ class FedYogi(_Adaptive, frozen=True, tag="yogi"):
 
 
 @register("server_optimizer")
-class FedAdagrad(_Adaptive, frozen=True, tag="adagrad"):
+class FedAdagrad(ServerRule, frozen=True, tag="adagrad"):
     """Adagrad at the server (Algorithm 2): v ← v + Δ², the sum of all squares.
 
     Args:
@@ -324,15 +314,25 @@ class FedAdagrad(_Adaptive, frozen=True, tag="adagrad"):
     beta1: float = 0.0
     tau: float = 1e-3
 
+    adaptive: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_positive(lr=self.lr, tau=self.tau)
         _check_decay(beta1=self.beta1)
 
-    def _rates(self) -> tuple[float, float, float]:
-        return self.lr, self.beta1, self.tau
+    def init(self, size: int) -> State:
+        """Return both moments: see `ServerOptimizer.init`."""
+        return _first_moments(size, self.tau)
 
-    def _second(
-        self, second: NDArray[np.float64], square: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        return second + square
+    def step(
+        self,
+        vector: NDArray[np.float64],
+        delta: NDArray[np.float64],
+        state: State,
+        progress: Progress,
+    ) -> tuple[NDArray[np.float64], State]:
+        """Move along the first moment, divided in each coordinate by the root of the second moment."""
+        del progress
+        rates = (self.lr, self.beta1, self.tau)
+        return _adaptive_step(vector, delta, state, np.add, rates)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from fedavg.errors import ReportError
-from fedavg.metrics.interface import Figure
+from fedavg.metrics.interface import Figure, figure_text, figure_worth
 from fedavg.reports.evaluated import Evaluation
 
 if TYPE_CHECKING:
@@ -123,15 +122,11 @@ class Personal(msgspec.Struct, frozen=True):
 
     def text(self, value: float | None) -> str:
         """A value of this figure as text."""
-        if value is None:
-            return "–"
-        return f"{value:.1%}" if self.share else f"{value:.4g}"
+        return figure_text(value, share=self.share)
 
     def worth(self, value: float | None) -> float:
         """A number that is larger, the better the value is."""
-        if value is None:
-            return -math.inf
-        return value if self.greater_is_better else -value
+        return figure_worth(value, greater_is_better=self.greater_is_better)
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fedavg.metrics.interface import figure_text, figure_worth
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -36,13 +38,11 @@ class Comparison:
 
     def text(self, value: float | None) -> str:
         """A value as text."""
-        if value is None:
-            return "–"
-        return f"{value:.1%}" if self.share else f"{value:.4g}"
+        return figure_text(value, share=self.share)
 
     def worth(self, value: float) -> float:
         """A number that is larger, the better the value is."""
-        return value if self.greater_is_better else -value
+        return figure_worth(value, greater_is_better=self.greater_is_better)
 
 
 ACCURACY = Comparison()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp import Accountant, NoSampling
+from fedavg.errors import PlanError
 from fedavg.privacy.noise import Sensitivity, Shares, guaranteed_variance
 from fedavg.testing.parts import check_travels, require
 
@@ -34,7 +35,7 @@ class NoiseContract:
 
     def part(self) -> Noise:
         """Return the noise to test."""
-        raise NotImplementedError
+        raise PlanError("noise suite: define part(self), which returns the noise to test")
 
     def test_it_travels_in_a_plan(self) -> None:
         """A plan with the noise has a digest and can be rebuilt in another process."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedavg.errors import FedAvgError
+from fedavg.errors import FedAvgError, PlanError
 from fedavg.sums.interface import KEY_HOLDER, SumSpec, centred
 from fedavg.testing.parts import check_travels, require
 from he import HeError
@@ -112,7 +112,7 @@ class SecureSumContract:
 
     def part(self) -> SecureSum:
         """Return the sum to test."""
-        raise NotImplementedError
+        raise PlanError("secure sum suite: define part(self), which returns the secure sum to test")
 
     def _rosters(self) -> list[int]:
         least = self.part().smallest_cohort()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedavg.algorithms.interface import RoundFacts, named_state
-from fedavg.errors import LocalProtocolError
+from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.testing.parts import check_travels, require
 
@@ -34,7 +34,7 @@ class UpdateStageContract:
 
     def part(self) -> UpdateStage:
         """Return the stage to test."""
-        raise NotImplementedError
+        raise PlanError("stage suite: define part(self), which returns the stage to test")
 
     def _facts(self, length: int, round_index: int = 0) -> RoundFacts:
         return RoundFacts(round_index, 5, 20, length, self.training, examples=3)
