@@ -199,10 +199,14 @@ def _answer(
     both: bool,  # noqa: FBT001 - a cache key
     enough: float,
 ) -> _Answer | None:
-    """Both sides of one order; None where losses lie beyond the range of floats, and moment bounds answer."""
+    """Both sides of one order; None where a mesh for the losses would have steps or places beyond floats.
+
+    The mesh then overflows, or divides by a number that underflows.  The moment bounds, which need no mesh,
+    answer instead.
+    """
     try:
         return _refined(pairs, question, enough, removing=removing, both=both)
-    except (ArithmeticError, ValueError):
+    except ArithmeticError:
         return None
 
 

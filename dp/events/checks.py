@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dp.checks import is_a, positive
+from dp.checks import at_least, is_a, positive
 from dp.errors import InvalidParameterError, UnsupportedEventError
 from dp.events.interface import Sampling
 
-__all__ = ["check_norms", "check_sampling"]
+__all__ = ["check_noise_multiplier", "check_norms", "check_sampling"]
+
+_SMALLEST = 1e-100
+_LARGEST = 1e15
 
 
 def check_sampling(sampling: Sampling) -> None:
@@ -27,3 +30,14 @@ def check_norms(l1_sensitivity: float, l2_sensitivity: float) -> tuple[float, fl
             f"l1_sensitivity {l1:g} is below l2_sensitivity {l2:g}, which no vector allows"
         )
     return l1, l2
+
+
+def check_noise_multiplier(noise_multiplier: float) -> float:
+    """Refuse a multiplier below 0, or one whose square floats do not hold; return it as a float."""
+    z = at_least("noise_multiplier", noise_multiplier, 0)
+    if z != 0 and not _SMALLEST <= z <= _LARGEST:
+        raise InvalidParameterError(
+            f"noise_multiplier must be 0, or from {_SMALLEST:g} to {_LARGEST:g}, not {z!r}; 0 is a "
+            "release without privacy"
+        )
+    return z

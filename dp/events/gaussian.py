@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dp.checks import assign, at_least, positive, whole
+from dp.checks import assign, positive, whole
 from dp.errors import UnsupportedEventError
-from dp.events.checks import check_sampling
+from dp.events.checks import check_noise_multiplier, check_sampling
 from dp.events.sampling import NoSampling
 from dp.losses.cost import Cost
 from dp.losses.shares import rounded_gaussian_tau
@@ -26,7 +26,8 @@ class GaussianEvent:
     """One release of a sum with Gaussian noise, or of anything computed from it.
 
     Args:
-        noise_multiplier: standard deviation ÷ L2 sensitivity; 0 is a release without privacy.
+        noise_multiplier: standard deviation ÷ L2 sensitivity, at most 1e15; 0 is a release without
+            privacy, and other values are at least 1e-100.
         sampling: sampling scheme of the cohort.
 
     Example:
@@ -39,7 +40,7 @@ class GaussianEvent:
     sampling: Sampling = field(default_factory=NoSampling)
 
     def __post_init__(self) -> None:
-        assign(self, noise_multiplier=at_least("noise_multiplier", self.noise_multiplier, 0))
+        assign(self, noise_multiplier=check_noise_multiplier(self.noise_multiplier))
         check_sampling(self.sampling)
 
     def cost(self, relation: NeighboringRelation) -> Cost:
@@ -74,7 +75,7 @@ class RoundedGaussianSumEvent:
     def __post_init__(self) -> None:
         assign(
             self,
-            noise_multiplier=at_least("noise_multiplier", self.noise_multiplier, 0),
+            noise_multiplier=check_noise_multiplier(self.noise_multiplier),
             local_stddev=positive("local_stddev", self.local_stddev),
             shares=whole("shares", self.shares),
             dimension=whole("dimension", self.dimension),

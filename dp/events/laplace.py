@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dp.checks import assign, at_least, whole
-from dp.events.checks import check_sampling
+from dp.checks import assign, whole
+from dp.events.checks import check_noise_multiplier, check_sampling
 from dp.events.sampling import NoSampling
 from dp.losses.cost import Cost
 from dp.losses.laplace import LaplacePair, largest_loss
@@ -40,7 +40,7 @@ class LaplaceEvent:
     sampling: Sampling = field(default_factory=NoSampling)
 
     def __post_init__(self) -> None:
-        assign(self, noise_multiplier=at_least("noise_multiplier", self.noise_multiplier, 0))
+        assign(self, noise_multiplier=check_noise_multiplier(self.noise_multiplier))
         check_sampling(self.sampling)
 
     def cost(self, relation: NeighboringRelation) -> Cost:
@@ -71,7 +71,7 @@ class DiscreteLaplaceEvent:
     def __post_init__(self) -> None:
         assign(
             self,
-            noise_multiplier=at_least("noise_multiplier", self.noise_multiplier, 0),
+            noise_multiplier=check_noise_multiplier(self.noise_multiplier),
             l1_sensitivity=whole("l1_sensitivity", self.l1_sensitivity),
         )
         check_sampling(self.sampling)

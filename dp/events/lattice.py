@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp.checks import assign, at_least, positive, whole
-from dp.events.checks import check_norms, check_sampling
+from dp.checks import assign, positive, whole
+from dp.events.checks import check_noise_multiplier, check_norms, check_sampling
 from dp.events.sampling import NoSampling
 from dp.losses.cost import Cost
 from dp.losses.shares import discrete_gaussian_tau
@@ -39,7 +39,7 @@ class SkellamEvent:
     sampling: Sampling = field(default_factory=NoSampling, kw_only=True)
 
     def __post_init__(self) -> None:
-        assign(self, noise_multiplier=at_least("noise_multiplier", self.noise_multiplier, 0))
+        assign(self, noise_multiplier=check_noise_multiplier(self.noise_multiplier))
         l1, l2 = check_norms(self.l1_sensitivity, self.l2_sensitivity)
         assign(self, l1_sensitivity=l1, l2_sensitivity=l2)
         check_sampling(self.sampling)
@@ -87,7 +87,7 @@ class DiscreteGaussianSumEvent:
     def __post_init__(self) -> None:
         assign(
             self,
-            noise_multiplier=at_least("noise_multiplier", self.noise_multiplier, 0),
+            noise_multiplier=check_noise_multiplier(self.noise_multiplier),
             local_stddev=positive("local_stddev", self.local_stddev),
             shares=whole("shares", self.shares),
             dimension=whole("dimension", self.dimension),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import erfcx, log_ndtr, ndtr
+from scipy.special import erfcx, ndtr, ndtri_exp
 
 from dp.checks import at_least, fraction
 from dp.errors import InvalidParameterError
@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 _LARGE = 600.0
+_HUGE = 1e8
 _ASYMPTOTIC = 30.0
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 
@@ -40,8 +41,8 @@ def log_delta(epsilon: float, mu: float) -> float:
     x = epsilon / mu - mu / 2
     y = epsilon / mu + mu / 2
     if x < -8:  # δ is nearly 1, and erfcx nearly infinite
-        far = epsilon + float(log_ndtr(-y))
-        return math.log(float(ndtr(-x)) - math.exp(far))
+        tail = erfcx(y / math.sqrt(2)) / 2  # e^(y²/2)·Φ(−y), and ε − y²/2 is −x²/2
+        return math.log(float(ndtr(-x)) - float(tail) * math.exp(-x * x / 2))
     gap = _scaled_gap(x / math.sqrt(2), mu / math.sqrt(2)) / 2
     return -x * x / 2 + math.log(gap) if gap > 0 else -math.inf  # 0 if x² is beyond a float
 
@@ -108,6 +109,10 @@ def epsilon_of_mu(mu: float, target: float) -> float:
         raise InvalidParameterError(f"log delta must be finite, not {target!r}")
     if log_delta(0.0, mu) <= target:
         return 0.0
+    if mu > _HUGE:
+        # δ lies below Φ(μ/2 − ε/μ), by a factor 1 + O(1/μ): the result is above ε, by less than 1, which is
+        # less than the resolution of floats there
+        return mu * (mu / 2 - float(ndtri_exp(target)))
     top = mu * mu / 2 + mu * (math.sqrt(-2 * target) + 1)
     return float(brentq(lambda e: log_delta(e, mu) - target, 0.0, top, xtol=1e-300, rtol=1e-14))
 
