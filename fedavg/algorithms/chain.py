@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from fedavg.algorithms.interface import named_state
 from fedavg.errors import LocalProtocolError
+from fedavg.parts.imports import blamed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from fedavg.algorithms.interface import RoundFacts, UpdateStage, Vector
+    from fedavg.algorithms.interface import ClientHalf, RoundFacts, UpdateStage, Vector
     from fedavg.algorithms.state import ClientState
     from fedavg.optimizers.local import LocalTraining
 
@@ -25,6 +27,11 @@ def sent_length(stages: Sequence[UpdateStage], length: int, training: LocalTrain
     for stage in stages:
         length = stage.sent_length(length, training)
     return length
+
+
+def _of(stage: UpdateStage) -> AbstractContextManager[None]:
+    """A context in which errors name the stage; a stage may be the user's own."""
+    return blamed(f"the stage {stage.kind!r}")
 
 
 class ClientChain:
@@ -56,10 +63,11 @@ class ClientChain:
             )
         self.facts = facts
         self._stages = stages
-        self._halves = [
-            stage.client(facts, extras.get(stage.kind), named_state(stage, kept))
-            for stage in stages
-        ]
+        self._halves: list[ClientHalf] = []
+        for stage in stages:
+            with _of(stage):
+                half = stage.client(facts, extras.get(stage.kind), named_state(stage, kept))
+            self._halves.append(half)
         self._sent: list[Vector] = []
 
     @property
@@ -71,8 +79,9 @@ class ClientChain:
     def correction(self) -> Vector | None:
         """float64[d], the sum of all corrections; None when there is none."""
         total: Vector | None = None
-        for half in self._halves:
-            one = half.correction
+        for stage, half in zip(self._stages, self._halves, strict=True):
+            with _of(stage):
+                one = half.correction
             if one is not None:
                 total = one if total is None else total + one
         return total
@@ -80,8 +89,9 @@ class ClientChain:
     def sent(self, update: Vector) -> Vector:
         """The vector that is encoded."""
         self._sent = []
-        for half in self._halves:
-            update = half.sent(update)
+        for stage, half in zip(self._stages, self._halves, strict=True):
+            with _of(stage):
+                update = half.sent(update)
             self._sent.append(update)
         return update
 
@@ -95,9 +105,10 @@ class ClientChain:
         for stage, half, sent in zip(
             reversed(self._stages), reversed(self._halves), reversed(self._sent), strict=True
         ):
-            own = half.keep(sent, arrived)
-            kept |= {f"{stage.kind}.{name}": array for name, array in own.items()}
-            arrived = half.arrived(arrived)
+            with _of(stage):
+                own = half.keep(sent, arrived)
+                kept |= {f"{stage.kind}.{name}": array for name, array in own.items()}
+                arrived = half.arrived(arrived)
         return kept
 
 
@@ -142,9 +153,10 @@ class ServerChain:
         """
         states: dict[str, Vector | None] = {}
         for stage in reversed(self._stages):
-            mean, states[stage.kind] = stage.received(
-                facts, mean, divisor, self._states[stage.kind]
-            )
+            with _of(stage):
+                mean, states[stage.kind] = stage.received(
+                    facts, mean, divisor, self._states[stage.kind]
+                )
         return mean, states
 
     def commit(self, states: Mapping[str, Vector | None]) -> None:

@@ -8,6 +8,7 @@ are discarded.
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from fedavg.client.update import contribution, encoding_for
 from fedavg.errors import CapacityError, DataError, FedAvgError, NonFiniteError, PlanError
 from fedavg.training.autograd import number_of_outputs
 from fedavg.training.compute import CPU
-from fedavg.training.job import TrainingJob, chosen_loss
+from fedavg.training.job import TrainingJob, check_outputs, chosen_loss
 from fedavg.training.loop import local_update
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Trial:
         start: first message of round 0.
         seed: public seed.
         compute: device and precision.
+        outputs: number of outputs that the task needs: one for each class, label or number; None if that is
+            not known, as for a module of the caller's own.
     """
 
     resolution: ResolvedPlan
@@ -62,10 +65,11 @@ class Trial:
     start: RoundStart
     seed: int = 0
     compute: Compute = CPU
+    outputs: int | None = None
 
 
 def try_out(trial: Trial, clients: Mapping[int, Dataset]) -> None:
-    """Let one client of each kind take one step, and check the labels of all of them.
+    """Let one client of each kind take one step, and check the outputs, and the labels of all clients.
 
     Two clients are of the same kind if their examples have one shape and one kind of labels, their smallest
     batches both hold one example or both hold more, and they train the same block.
@@ -193,16 +197,37 @@ def _one_batch(data: Dataset, size: int) -> Dataset:
 
 
 def _check_labels(trial: Trial, clients: Mapping[int, Dataset]) -> None:
-    """Check every client's labels against the number of outputs that the model was found to have.
+    """Check the number of outputs that the model was found to have, and every client's labels against it.
 
     The trial step covers only some clients' examples and labels.
     """
     training = trial.resolution.plan.local_training
+    if training.custom and trial.outputs is None:
+        return
+    one = next(iter(clients.values()))
+    outputs = number_of_outputs(trial.model, one, trial.compute)
+    if trial.outputs is not None:
+        try:
+            check_outputs(outputs, trial.outputs, one.kind)
+        except DataError as error:
+            raise DataError(f"nothing was charged or sent: {error}") from error
     if training.custom:
         return
-    outputs = number_of_outputs(trial.model, next(iter(clients.values())), trial.compute)
+    if trial.outputs is None and not one.kind.columns:
+        _warn_of_more(outputs, clients)
     for client, data in clients.items():
         try:
             chosen_loss(training.loss, data.kind).check(data.labels, outputs)
         except DataError as error:
             raise DataError(f"client {client} cannot train: {error}") from error
+
+
+def _warn_of_more(outputs: int, clients: Mapping[int, Dataset]) -> None:
+    """Warn of outputs beyond all labels; a class without examples may be meant, so that is no error."""
+    classes = 1 + max(int(data.labels.max()) for data in clients.values())
+    if outputs > max(classes, 2):
+        warnings.warn(
+            f"the model has {outputs} outputs, but the clients' labels are 0 … {classes - 1}, which need "
+            f"{classes}: if there are no more classes, give the model {classes} outputs",
+            stacklevel=2,
+        )

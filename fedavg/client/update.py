@@ -19,6 +19,7 @@ from fedavg.algorithms.state import MemoryStore
 from fedavg.client.blocks import part_to_train, resolution_for
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import LocalProtocolError, NonFiniteError
+from fedavg.parts.imports import blamed
 from fedavg.training.compute import CPU
 from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update, local_updates, stackable
@@ -273,7 +274,8 @@ def contribution(
         outside = encoding.clamped(sent)
         index = chain.facts.round_index
         _LOG.info("round %d: %d of %d coordinates clamped", index, outside, sent.size)
-    encoded = encode_update(resolution, encoding, sent, examples)
+    with blamed(f"the encoding {type(encoding).__name__}"):
+        encoded = encode_update(resolution, encoding, sent, examples)
     if not chain.remembers:
         return Prepared(encoded, {})
     own = encoded[: encoding.encoded_length(sent.size)]

@@ -171,10 +171,11 @@ class Federation(Released):
             rest=self._rest,
         )
         if self._clients and not self._tried:
-            start = self._global.start(0)
-            trial = Trial(resolution, self._model, self.layout, start, self._seed, self._compute)
+            rest = self._seed, self._compute, getattr(self._spec, "num_classes", None)
+            trial = Trial(resolution, self._model, self.layout, self._global.start(0), *rest)
             with one_thread():
                 try_out(trial, self._clients)
+                self._global.try_out(resolution)
                 self._scorer.try_out(self._global.vector)
             self._tried = True
         return resolution

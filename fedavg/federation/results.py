@@ -143,7 +143,17 @@ def train(
         if better and stopping is not None and stopping.best:
             kept = federation.released.copy()
         for callback in callbacks:
-            callback(result)
+            _tell(callback, result)
     released = federation.released if kept is None else kept
     number = None if watcher is None or kept is None else watcher.best_round
     return Results(gathered, federation.stopped, released, number)
+
+
+def _tell(callback: Callable[[RoundResult], object], result: RoundResult) -> None:
+    """Call a callback; its errors stay as they are, with a note that says whose they are."""
+    try:
+        callback(result)
+    except Exception as error:
+        name = getattr(callback, "__qualname__", type(callback).__qualname__)
+        error.add_note(f"The callback {name} raised this after round {result.round}.")
+        raise

@@ -18,7 +18,7 @@ from fedavg.federation.entry import check_evaluation, enrolled
 from fedavg.metrics.foreign import says_greater
 from fedavg.metrics.interface import Baseline, Figure, defined
 from fedavg.metrics.suite import metrics_at_end
-from fedavg.training.autograd import blamed
+from fedavg.parts.imports import blamed
 from fedavg.training.compute import in_mode
 from fedavg.training.evaluation import Evaluation, evaluate, predict
 from fedavg.training.threads import one_thread

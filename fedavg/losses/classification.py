@@ -242,9 +242,15 @@ class BinaryCrossEntropy(Part, frozen=True, tag="bce"):
         """See `Loss.check`."""
         columns = 1 if labels.ndim == 1 else labels.shape[1]
         if columns != outputs:
+            advice = (
+                "two classes need a model with 1 output, such as one of your own, or the loss "
+                "'cross-entropy', which takes one output for each class"
+                if labels.ndim == 1
+                else f"give its last layer {columns} outputs"
+            )
             raise DataError(
                 f"the loss 'bce' needs one output for each label: there {_are(columns, 'label')}, but "
-                f"the model has {outputs}"
+                f"the model has {outputs}. Remedy: {advice}"
             )
         if int(labels.max()) > 1:
             raise DataError(

@@ -32,7 +32,8 @@ class ImportedLoss(Part, frozen=True, tag="imported"):
         path: "package.module:function".  Importing it runs that module's code: accept configurations only
             from sources from which you would accept code.
         link: function from the model's outputs to predictions, for metrics; "auto" takes softmax for classes,
-            the logistic function for several labels, and the outputs themselves for numbers.
+            the logistic function for several labels and for two classes with a single output, and the outputs
+            themselves for numbers.
 
     Raises:
         ConfigError: the text is no such path; on use, the module or the name does not exist.
@@ -66,8 +67,22 @@ class ImportedLoss(Part, frozen=True, tag="imported"):
         """None: only autograd can compute its derivative."""
 
     def check(self, labels: NDArray[np.generic], outputs: int) -> None:
-        """See `Loss.check`: nothing is checked here, since only the function knows what it accepts."""
-        del labels, outputs
+        """See `Loss.check`: only the function knows what it accepts, but predictions need the outputs.
+
+        Raises:
+            DataError: a single output, or a softmax over one, cannot say which of the classes is meant.
+        """
+        if labels.ndim == 1 and outputs == 1:
+            if int(labels.max()) > 1:
+                raise DataError(
+                    f"there is a label {int(labels.max())}, but a model with 1 output can tell only "
+                    "the classes 0 and 1 apart: give it one output for each class"
+                )
+            if self.link == "softmax":
+                raise DataError(
+                    "link = 'softmax' of a single output is always 1: choose link = 'sigmoid' for a model "
+                    "with 1 output, or give it one output for each class"
+                )
 
     def label_weights(self, labels: NDArray[np.generic]) -> None:
         """See `Loss.label_weights`: None, since the function can apply weights itself."""
@@ -100,4 +115,6 @@ class ImportedLoss(Part, frozen=True, tag="imported"):
             "sigmoid": lambda values: values.sigmoid(),
             "softmax": lambda values: values.softmax(-1),
         }
-        return links[_AUTO[target] if self.link == "auto" else self.link](outputs)
+        single = target == "classes" and outputs.shape[-1] == 1
+        auto = "sigmoid" if single else _AUTO[target]
+        return links[auto if self.link == "auto" else self.link](outputs)

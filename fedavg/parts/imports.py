@@ -5,20 +5,23 @@ Importing a module runs it.  Accept configurations only from sources from which 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, DataError, FedAvgError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from types import ModuleType
 
 __all__ = [
     "add_folder",
+    "blamed",
     "called",
     "check_path",
     "function_path",
@@ -26,6 +29,12 @@ __all__ = [
     "module_named",
     "said",
 ]
+
+
+_LIBRARIES = (
+    str(Path(__file__).parents[1]),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+)
 
 
 def add_folder(folder: Path) -> None:
@@ -38,6 +47,8 @@ def add_folder(folder: Path) -> None:
 def said(error: Exception) -> str:
     """An exception in one line: its class, its first line, and the place where it was raised.
 
+    The place is the last line of the user's own code that ran, and only if none did, one of a library.
+
     Example:
         >>> try:
         ...     1 / 0
@@ -49,9 +60,29 @@ def said(error: Exception) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}, line {error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith("<frozen")]
+    known = [frame for frame in frames if not frame.filename.startswith("<frozen")]
+    own = [frame for frame in known if not frame.filename.startswith(_LIBRARIES)] or known
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {first}{where}"
+
+
+@contextlib.contextmanager
+def blamed(who: str, hint: Callable[[Exception], str] = lambda _: "") -> Generator[None]:
+    """Turn errors in a user's code into a `DataError` that names the code; the error is its cause.
+
+    Args:
+        who: the part that runs, such as "the training step".
+        hint: the remedy for an error, which the message appends; "" where none is known.
+
+    Raises:
+        DataError: in place of any error that this package did not raise itself.
+    """
+    try:
+        yield
+    except FedAvgError:
+        raise
+    except Exception as error:
+        raise DataError(f"{who} raised {said(error)}{hint(error)}") from error
 
 
 def module_named(name: str, what: str) -> ModuleType:

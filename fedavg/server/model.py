@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from fedavg.algorithms.chain import ServerChain
 from fedavg.encoding.broadcast import ModelCodec
-from fedavg.errors import RoundAbortedError
+from fedavg.errors import PlanError, RoundAbortedError
 from fedavg.optimizers.server import Progress
+from fedavg.parts.imports import blamed
 from fedavg.protocol.messages import RoundStart
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from dp import AdaptiveClipper
     from fedavg.models.layout import Layout
-    from fedavg.optimizers.server import State
+    from fedavg.optimizers.server import ServerOptimizer, State
     from fedavg.plan.plan import Plan
     from fedavg.plan.resolution import ResolvedPlan
     from fedavg.sums.interface import SumResult
@@ -167,6 +169,25 @@ class GlobalModel:
         self.stages.commit(states)
         return mean
 
+    def try_out(self, resolution: ResolvedPlan) -> None:
+        """Take the server's step of an update of zeros, without keeping anything.
+
+        The stages and the optimiser may be the user's own, and their errors should be found before any
+        charge.
+
+        Raises:
+            DataError, PlanError: a part raised an error, or returned no model; the message names the part.
+        """
+        before = self.vector, self.released, self.optimizer
+        self.vector, self.optimizer = self.vector.copy(), copy.deepcopy(self.optimizer)
+        mean = np.zeros(self.vector.size)
+        if resolution.plan.blocks is None:
+            mean, _ = self.stages.received(
+                resolution.facts(0), np.zeros(resolution.update_length), 1.0
+            )
+        self.step(mean, 0, resolution.num_rounds)
+        self.vector, self.released, self.optimizer = before
+
     def release_noise(self, resolution: ResolvedPlan, round_index: int) -> None:
         """Take the step of a round that has no sum: with noise alone.
 
@@ -220,12 +241,26 @@ class GlobalModel:
                 None for all of them.
         """
         rule, progress = self._plan.server_optimizer, Progress(round_index, num_rounds)
-        vector, state = rule.step(self.vector, mean, self.optimizer, progress)
-        if touched is not None:
-            vector = np.where(touched, vector, self.vector)
-            state = _kept(state, self.optimizer, touched)
-        self.vector = vector
-        self.released, self.optimizer = rule.release(vector, state, progress)
+        with blamed(f"the server's optimiser {type(rule).__name__}"):
+            vector, state = rule.step(self.vector, mean, self.optimizer, progress)
+            _check_step(rule, self.vector, vector)
+            if touched is not None:
+                vector = np.where(touched, vector, self.vector)
+                state = _kept(state, self.optimizer, touched)
+            released, optimizer = rule.release(vector, state, progress)
+            _check_step(rule, self.vector, released)
+        self.vector, self.released, self.optimizer = vector, released, optimizer
+
+
+def _check_step(
+    rule: ServerOptimizer, before: NDArray[np.float64], after: NDArray[np.float64]
+) -> None:
+    """Refuse a step that gives no model; an optimiser may be the user's own."""
+    if np.shape(after) != before.shape:
+        raise PlanError(
+            f"the server's optimiser {type(rule).__name__} returned an array of shape {np.shape(after)} for "
+            f"a model of {before.size:,} parameters: it has to return one number for each parameter"
+        )
 
 
 def _kept(state: State, before: State, touched: NDArray[np.bool_]) -> State:

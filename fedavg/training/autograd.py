@@ -6,29 +6,31 @@ error is its cause.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
-from fedavg.errors import DataError, FedAvgError, PlanError
+from fedavg.errors import DataError, PlanError
 from fedavg.optimizers.custom import Batch, Examples, LoopContext
+from fedavg.parts.imports import blamed
 from fedavg.training.batches import served
 from fedavg.training.compute import in_mode
 from fedavg.training.steps import Descent, forces
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
     from torch import nn
 
     from fedavg.data.dataset import Dataset
+    from fedavg.losses.interface import Loss
     from fedavg.training.compute import Compute
     from fedavg.training.job import TrainingJob
 
-__all__ = ["blamed", "number_of_outputs", "outputs_of", "train_by_autograd"]
+__all__ = ["computing", "number_of_outputs", "outputs_of", "taking", "train_by_autograd"]
 
 _HALF = (torch.float16, torch.bfloat16)
 _FIRST_SCALE, _LEAST_SCALE = (
@@ -196,13 +198,12 @@ def _gradients(
 ) -> list[torch.Tensor | None]:
     """The gradient of a batch's loss times `scale`; sparse gradients become dense, as updates are."""
     step = job.training.step
-    with blamed(batch if step is None else "the training step"):
-        with job.compute.autocast():
-            if step is None:
-                outputs = outputs_of(job.model, batch, job.dataset.labels if first else None)
-                loss = batch.mean(batch.loss.each(outputs, batch.labels))
-            else:
-                loss = step(job.model, batch)
+    if step is None:
+        loss = _loss(job, batch, first=first)
+    else:
+        with blamed("the training step"), job.compute.autocast():
+            loss = step(job.model, batch)
+    with blamed("the backward pass of the model and its loss", _hint):
         if not isinstance(loss, torch.Tensor):
             raise PlanError(
                 "a training step must return a tensor, the one number to minimise, not a "
@@ -229,16 +230,26 @@ def _gradients(
     ]
 
 
-def outputs_of(model: nn.Module, batch: Batch, labels: NDArray[np.generic] | None) -> torch.Tensor:
+def _loss(job: TrainingJob, batch: Batch, *, first: bool) -> torch.Tensor:
+    """The mean loss of a batch; for the first batch, all labels are checked against the outputs."""
+    with job.compute.autocast():
+        with taking(batch):
+            outputs = outputs_of(job.model, batch)
+        with computing(batch.loss, outputs, batch.labels):
+            if first:
+                batch.loss.check(job.dataset.labels, outputs.shape[1])
+            return batch.mean(batch.loss.each(outputs, batch.labels))
+
+
+def outputs_of(model: nn.Module, batch: Batch) -> torch.Tensor:
     """A model's outputs for a batch, float[n, k], at least in float32.
 
     Args:
         model: the model.
         batch: the examples.
-        labels: labels against which the number of outputs is checked; None if that was done before.
 
     Raises:
-        DataError: the outputs have another shape, or the loss is not defined for the labels.
+        DataError: the outputs have another shape.
     """
     outputs = model(batch.features)
     count = len(batch.labels)
@@ -254,8 +265,6 @@ def outputs_of(model: nn.Module, batch: Batch, labels: NDArray[np.generic] | Non
             f"the model gave outputs of shape {list(outputs.shape)} for {count} examples, but a loss needs "
             "[n, k]. Wrap the model, or give your own training step"
         )
-    if labels is not None:
-        batch.loss.check(labels, outputs.shape[1])
     return outputs.float() if outputs.dtype in _HALF else outputs
 
 
@@ -270,32 +279,27 @@ def number_of_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> i
     few = dataset.subset(np.arange(min(len(dataset), 2)))
     features = torch.from_numpy(few.features).to(compute.torch_device)
     batch = Batch(features, torch.from_numpy(few.labels), None, few.kind.loss)
-    with in_mode(model, training=False), blamed(batch), compute.autocast():
-        return outputs_of(model, batch, None).shape[1]
+    with in_mode(model, training=False), taking(batch), compute.autocast():
+        return outputs_of(model, batch).shape[1]
 
 
-@contextlib.contextmanager
-def blamed(what: Batch | str) -> Generator[None]:
-    """Turn errors in a user's code into a `DataError` that names the code.
+def taking(batch: Batch) -> AbstractContextManager[None]:
+    """A context for a model's forward pass, in which errors name the model and the batch it was given."""
+    shape = "×".join(map(str, batch.features.shape[1:]))
+    who = f"the model does not take a batch of {len(batch.labels)} examples of shape {shape}: it"
+    return blamed(who, _hint)
 
-    Args:
-        what: the batch that the model was given, or a name of the code.
 
-    Raises:
-        DataError: in place of any error that this package did not raise itself.
-    """
-    try:
-        yield
-    except FedAvgError:
-        raise
-    except Exception as error:
-        first, who = str(error).strip().splitlines(), what
-        if isinstance(what, Batch):
-            shape = "×".join(map(str, what.features.shape[1:]))
-            who = f"the model does not take a batch of {len(what.labels)} examples of shape {shape}: it"
-        raise DataError(
-            f"{who} raised {type(error).__name__}: {first[0] if first else 'without a message'}{_hint(error)}"
-        ) from error
+def computing(
+    loss: Loss, outputs: torch.Tensor, labels: torch.Tensor
+) -> AbstractContextManager[None]:
+    """A context for the computation of a loss, in which errors name the loss and what it was given."""
+    name = getattr(loss, "path", loss.kind)
+    given = " and ".join(
+        f"{what} {str(part.dtype).removeprefix('torch.')}{list(part.shape)}"
+        for what, part in (("outputs", outputs), ("labels", labels))
+    )
+    return blamed(f"the loss {name!r}, which was given {given},")
 
 
 def _hint(error: Exception) -> str:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import torch
 
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, DataError
 from fedavg.metrics.choice import metric_of
 from fedavg.metrics.interface import Predictions
 from fedavg.metrics.suite import figures
 from fedavg.optimizers.custom import Batch
-from fedavg.training.autograd import blamed, outputs_of
+from fedavg.training.autograd import computing, outputs_of, taking
 from fedavg.training.batches import aligned
 from fedavg.training.compute import CPU, in_mode
 from fedavg.training.job import chosen_loss
@@ -207,9 +207,11 @@ def predict(
             features = aligned(torch.from_numpy(dataset.features[rows])).to(compute.torch_device)
             labels = torch.from_numpy(dataset.labels[rows]).to(compute.torch_device)
             batch = Batch(features, labels, None, loss)
-            with blamed(batch), compute.autocast():
-                outputs = outputs_of(model, batch, None if losses else dataset.labels)
-            with blamed(batch):
+            with taking(batch), compute.autocast():
+                outputs = outputs_of(model, batch)
+            with computing(loss, outputs, labels):
+                if not losses:
+                    loss.check(dataset.labels, outputs.shape[1])
                 losses.append(loss.each(outputs, labels).cpu().double().numpy())
                 outputs = outputs.cpu()
                 exact = outputs.double() if outputs.shape[1] <= _FEW_OUTPUTS else outputs
@@ -223,6 +225,12 @@ def predict(
 def _both(said: Sequence[NDArray[np.float64]], dataset: Dataset) -> NDArray[np.float64]:
     """Predictions with a column for each class, even if the model has one output for two classes."""
     predicted = np.concatenate(said)
+    if dataset.kind.columns and predicted.shape[1] != dataset.labels.shape[1]:
+        raise DataError(
+            f"the model has {predicted.shape[1]} outputs for each example, but there are "
+            f"{dataset.labels.shape[1]} labels or numbers to predict, and figures need one output for each: "
+            "in evaluation mode, let its forward return these alone"
+        )
     if not dataset.kind.columns and predicted.shape[1] == 1:
         return np.hstack([1 - predicted, predicted])
     return predicted

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fedavg.optimizers.local import LocalTraining
     from fedavg.training.compute import Compute
 
-__all__ = ["TrainingJob", "chosen_loss"]
+__all__ = ["TrainingJob", "check_outputs", "chosen_loss"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,3 +135,33 @@ def chosen_loss(given: Loss | None, kind: TargetKind) -> Loss:
             f"are of kind {kind.name}: choose another loss, or leave it out for {kind.loss.kind!r}"
         )
     return given
+
+
+_PER_OUTPUT = {"classes": "class", "numbers": "number to predict", "multi-label": "label"}
+
+
+def check_outputs(found: int, needed: int, kind: TargetKind) -> None:
+    """Refuse a model whose number of outputs is not that of the task.
+
+    Args:
+        found: number of outputs of the model for one example.
+        needed: number of classes, of numbers to predict, or of labels.
+        kind: kind of the labels.
+
+    Raises:
+        DataError: the numbers differ; the message has both and the remedy.
+    """
+    single = needed == 2 and not kind.columns
+    if found == needed or (found == 1 and single):  # whether one is enough is known to the loss
+        return
+    one = _PER_OUTPUT[kind.name]
+    also = ", or a single output with the loss 'bce'" if single else ""
+    raise DataError(
+        f"the model has {_outputs(found)} for each example, but the task needs {needed}, one for each {one}"
+        f"{also}: give its last layer {_outputs(needed)}. A factory is told this number as its second "
+        "argument"
+    )
+
+
+def _outputs(count: int) -> str:
+    return "1 output" if count == 1 else f"{count} outputs"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
+import fedavg
+from fedavg.algorithms.interface import PlainHalf
 from fedavg.algorithms.personal.ditto import Ditto
 from fedavg.algorithms.personal.fedrep import FedRep
 from fedavg.data.dataset import Dataset
@@ -16,6 +21,7 @@ from fedavg.errors import CapacityError, DataError, FedAvgError, PlanError
 from fedavg.federation.federation import Federation
 from fedavg.losses import CrossEntropy
 from fedavg.models.layout import Layout
+from fedavg.models.spec import ModelSpec
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
 from fedavg.plan.plan import Plan
@@ -287,6 +293,191 @@ def test_large_numbers_are_named_where_an_update_is_too_large(lr):
         run.resolve(1)
     assert "scale them" not in str(caught.value)
     assert "learning rate" in str(caught.value)
+
+
+def linear_1(shape, outputs):
+    """A factory that ignores how many outputs are asked for, as do those below."""
+    del outputs
+    return nn.Linear(shape[0], 1)
+
+
+def linear_3(shape, outputs):
+    del outputs
+    return nn.Linear(shape[0], 3)
+
+
+def linear_5(shape, outputs):
+    del outputs
+    return nn.Linear(shape[0], 5)
+
+
+def absolute(outputs, labels):
+    """A loss of one's own, which accepts any number of outputs."""
+    return (outputs.sum(1) - labels.reshape(len(labels), -1).float().sum(1)).abs()
+
+
+def one_step(model, batch):
+    return absolute(model(batch.features), batch.labels).mean()
+
+
+def _labelled(kind, needed):
+    """Six clients whose labels need this number of outputs."""
+    found = {}
+    for client, data in clients(6).items():
+        rows = np.arange(len(data))
+        labels = {
+            "classes": rows % needed,
+            "numbers": np.ones((len(data), needed)),
+            "multi-label": np.tile(rows[:, None] % 2, needed),
+        }[kind]
+        found[client] = Dataset(data.features, labels, kind)
+    return found
+
+
+TASKS = {"binary": ("classes", 2), "multi-class": ("classes", 3), "regression": ("numbers", 2)}
+TASKS["multi-label"] = ("multi-label", 2)
+
+
+@pytest.mark.parametrize("own", [{}, {"loss": absolute}, {"step": one_step}])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_with_too_many_outputs_is_refused_for_every_task(task, own):
+    """Mutant: without the comparison all of these train, and nothing is said."""
+    kind, needed = TASKS[task]
+    spec = ModelSpec("tests.fedavg.client.test_trial:linear_5", (12,), needed)
+    training = LocalTraining(lr=0.1, **own)
+    chosen = plan(SUMS["insecure-plain"], local_training=training)
+    run = Federation(spec, _labelled(kind, needed), chosen)
+    said = rf"model has 5 outputs for each example, but the task needs {needed}.*{needed} outputs"
+    if not own and kind != "classes":
+        said = "5"  # the loss refuses it first
+    with pytest.raises(DataError, match=said):
+        run.resolve(1)
+    assert run.stopped == "unstarted"
+
+
+@pytest.mark.parametrize("own", [{"loss": absolute}, {"step": one_step}])
+def test_a_model_with_too_few_outputs_is_refused_where_the_loss_does_not_mind(own):
+    spec = ModelSpec("tests.fedavg.client.test_trial:linear_1", (12,), 3)
+    chosen = plan(SUMS["insecure-plain"], local_training=LocalTraining(lr=0.1, **own))
+    with pytest.raises(DataError, match=r"1 output|tell only the classes 0 and 1"):
+        Federation(spec, _labelled("classes", 3), chosen).resolve(1)
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("bce", 1), (absolute, 1), (None, 3)])
+def test_the_right_number_of_outputs_is_accepted(loss, outputs):
+    spec = ModelSpec(f"tests.fedavg.client.test_trial:linear_{outputs}", (12,), max(2, outputs))
+    chosen = plan(SUMS["insecure-plain"], local_training=LocalTraining(lr=0.1, loss=loss))
+    population = _labelled("classes", max(2, outputs))
+    run = Federation(spec, population, chosen, evaluate=population[0])
+    assert run.resolve(1).vector_length == 13 * outputs
+
+
+def test_outputs_beyond_all_labels_of_a_callers_module_are_said():
+    """A class may have no examples, so that is a warning; a module has no declared number of classes."""
+    run = Federation(nn.Linear(12, 7), clients(20), plan(SUMS["insecure-plain"]))
+    with pytest.warns(UserWarning, match="7 outputs, but the clients' labels are 0 … 2"):
+        run.resolve(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Federation(nn.Linear(12, 3), clients(20), plan(SUMS["insecure-plain"])).resolve(1)
+
+
+def broken_loss(outputs, labels):
+    raise KeyError("of the loss")
+
+
+def broken_step(model, batch):
+    raise KeyError("of the step")
+
+
+def broken_loop(model, examples, context):
+    raise KeyError("of the loop")
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (
+            {"loss": broken_loss},
+            r"the loss '.*:broken_loss', which was given outputs float32\[3, 3\]",
+        ),
+        ({"step": broken_step}, "the training step raised"),
+        ({"loop": broken_loop}, "the client loop raised"),
+    ],
+)
+def test_the_part_that_raised_is_named_with_its_place(own, said):
+    """A loss that raised was reported as a model that takes no such batch."""
+    chosen = plan(SUMS["insecure-plain"], local_training=LocalTraining(lr=0.1, **own))
+    run = Federation(nn.Linear(12, 3), clients(6), chosen)
+    with pytest.raises(
+        DataError, match=rf"{said}.*KeyError: 'of the \w+' \(test_trial.py, line"
+    ) as caught:
+        run.resolve(1)
+    assert "the model does not take" not in str(caught.value)
+
+
+@fedavg.register("stage")
+class BrokenStage(fedavg.Part, frozen=True, tag="broken-stage-test"):
+    """Fails at the client or at the server, in the method that `place` names."""
+
+    place: str
+    kind: ClassVar[str] = "broken-stage-test"
+    remembers: ClassVar[bool] = False
+    corrects: ClassVar[bool] = False
+
+    def sent_length(self, length, training):
+        return length
+
+    def client(self, facts, extra, kept):
+        if self.place == "client":
+            raise KeyError("of the stage")
+        return PlainHalf()
+
+    def init(self, length):
+        return None
+
+    def broadcast(self, state):
+        return None
+
+    def received(self, facts, mean, divisor, state):
+        raise KeyError("of the stage")
+
+
+@fedavg.register("server_optimizer")
+class BrokenRule(fedavg.ServerRule, frozen=True, tag="broken-rule-test"):
+    shape: int = 0
+
+    def step(self, vector, delta, state, progress):
+        if self.shape:
+            return np.zeros(self.shape), state
+        raise KeyError("of the rule")
+
+
+@fedavg.register("encoding")
+class BrokenEncoding(FixedPoint, frozen=True, tag="broken-encoding-test"):
+    def encode(self, vector):
+        raise KeyError("of the encoding")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stages": (BrokenStage("client"),)}, "the stage 'broken-stage-test' raised KeyError"),
+        ({"stages": (BrokenStage("server"),)}, "the stage 'broken-stage-test' raised KeyError"),
+        ({"server_optimizer": BrokenRule()}, "the server's optimiser BrokenRule raised KeyError"),
+        ({"server_optimizer": BrokenRule(5)}, r"BrokenRule returned an array of shape \(5,\)"),
+        (
+            {"encoding": BrokenEncoding(8.0, 20, rounding="nearest")},
+            "the encoding BrokenEncoding raised KeyError",
+        ),
+    ],
+)
+def test_a_part_of_ones_own_that_fails_is_found_and_named_before_any_charge(changes, said):
+    """Those of the server were met after the first round had been charged."""
+    run = Federation(nn.Linear(12, 3), clients(6), plan(SUMS["insecure-plain"], **changes))
+    with pytest.raises((DataError, PlanError), match=said):
+        run.resolve(1)
+    assert not run.ledger.history
 
 
 def idle_loop(model, examples, context):

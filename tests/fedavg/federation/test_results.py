@@ -55,6 +55,14 @@ def test_callbacks_are_told_of_each_round_in_order():
         3,
         3,
     ]
+
+    def failing(result):
+        raise KeyError("of the callback")
+
+    with pytest.raises(KeyError) as caught:
+        fedavg.train(federation(), 1, callbacks=[failing])
+    (note,) = caught.value.__notes__
+    assert "failing raised this after round 1" in note
     with pytest.raises(ConfigError, match="a callback is a function"):
         fedavg.train(federation(), 1, callbacks=["print"])
 

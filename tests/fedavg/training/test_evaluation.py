@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fedavg.data.dataset import Dataset
 from fedavg.errors import ConfigError, DataError
-from fedavg.losses import BinaryCrossEntropy, CrossEntropy, Poisson
+from fedavg.losses import BinaryCrossEntropy, CrossEntropy, Poisson, loss_of
 from fedavg.models.layout import Layout
 from fedavg.models.zoo import build_model
 from fedavg.training.compute import Compute
@@ -218,6 +218,35 @@ def test_what_the_model_does_not_take_is_said():
     beyond = Dataset(np.zeros((3, 3)), np.array([0, 1, 7]))
     with pytest.raises(DataError, match="label 7.*2 outputs"):
         _score(model, beyond)
+
+
+def squared(outputs, labels):
+    return (outputs[:, 0] - labels[:, 0]).square()
+
+
+def test_predictions_of_another_width_than_the_labels_are_never_scored():
+    """A loss of one's own may take mean and deviation; as predictions they would broadcast."""
+    data = Dataset(np.zeros((4, 3)), np.arange(4.0), target="numbers")
+    model = build_model("softmax", (3,), 2, seed=0)
+    with pytest.raises(DataError, match=r"2 outputs for each example, but there are 1 labels"):
+        _score(model, data, Scoring(loss=loss_of(f"{__name__}:squared")))
+
+
+def logistic(outputs, labels):
+    return (outputs[:, 0] * (1 - 2 * labels)).exp().log1p()
+
+
+def test_two_classes_with_one_output_and_a_loss_of_ones_own_are_predicted_by_the_logistic_function():
+    """A softmax of a single output is always 1, whatever the model says."""
+    data = Dataset(np.array([[-2.0], [3.0]]), np.array([0, 1]))
+    model = build_model("softmax", (1,), 1, seed=0)
+    layout = Layout.of(model)
+    loss = loss_of(f"{__name__}:logistic")
+    _, found = predict(model, layout, np.array([1.0, 0.0]), data, Scoring(loss=loss))
+    np.testing.assert_allclose(found.predicted[:, 1], 1 / (1 + np.exp([2.0, -3.0])))
+    fixed = loss_of({"kind": "imported", "path": f"{__name__}:logistic", "link": "softmax"})
+    with pytest.raises(DataError, match="link = 'sigmoid'"):
+        predict(model, layout, np.array([1.0, 0.0]), data, Scoring(loss=fixed))
 
 
 def test_predictions_are_those_of_the_mixed_precision_too():
