@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from dp.accounting import (
-    Accountant,
-    Bracket,
-    Charge,
-    Ledger,
-    PrivacyCurve,
-    SharedLedger,
-    gaussian_delta,
-    gaussian_epsilon,
-    register_event,
-)
+from dp.accounting import Accountant, Bracket, PrivacyCurve, gaussian_delta, gaussian_epsilon
 from dp.adaptive import AdaptiveClipper, bit_weight, update_noise_multiplier
 from dp.calibration import calibrate_noise_multiplier
 from dp.clipping import l2_clip, l2_norm
@@ -41,6 +31,7 @@ from dp.events import (
     SkellamEvent,
     TruncatedPoissonSampling,
 )
+from dp.ledgers import Charge, Ledger, SharedLedger, register_event
 from dp.losses import ORDERS, Cost, MixturePair, Pair
 from dp.noise import (
     SAMPLER_TV_ERROR,

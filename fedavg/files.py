@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dp import DpError
-from dp.accounting.durable import only_name
+from dp.ledgers.durable import only_name
 from fedavg.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ import numpy as np
 
 from fedavg import checks
 from fedavg.data import partition
-from fedavg.data.arrays import read_arrays
 from fedavg.data.dataset import NUMBERS, strata_names
-from fedavg.data.images import load_images
+from fedavg.data.readers.arrays import read_arrays
+from fedavg.data.readers.images import load_images
+from fedavg.data.readers.sources import SOURCES
+from fedavg.data.readers.unit_scale import UnitScale, check_bounds
 from fedavg.data.settings import Chosen, DataConfig
 from fedavg.data.skew import skew_features
-from fedavg.data.sources import SOURCES
 from fedavg.data.tables.files import is_table
 from fedavg.data.task import keep_classes
 from fedavg.data.tasks import built_in_table, load_task
-from fedavg.data.unit_scale import UnitScale, check_bounds
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedavg import checks
-from fedavg.data.arrays import load_arrays
 from fedavg.data.dataset import Dataset, numbers_of
-from fedavg.data.sources import SOURCES, columns_of, table_of_source
+from fedavg.data.readers.arrays import load_arrays
+from fedavg.data.readers.sources import SOURCES, columns_of, table_of_source
+from fedavg.data.readers.text import split_texts
 from fedavg.data.split import stratified
 from fedavg.data.tables.files import is_table
 from fedavg.data.task import Task, keep_classes
-from fedavg.data.text import split_texts
 from fedavg.errors import DataError, PlanError
 
 if TYPE_CHECKING:

@@ -97,16 +97,14 @@ def test_large_losses_have_narrow_brackets(relation, released, delta, low, high)
         assert epsilon_of_mu(math.sqrt(plain), math.log(delta)) <= found.high
 
 
-@pytest.mark.parametrize("z", [1e-100, 1e-90, 1e-9, 1e-6, 1e9, 1e12, 1e15])
+@pytest.mark.parametrize("z", [1e-100, 1e-9, 1e9, 1e15])
 @pytest.mark.parametrize("sampling", [NoSampling(), PoissonSampling(1e-9), PoissonSampling(0.5)])
 @pytest.mark.parametrize("relation", [ADD, REPLACE])
 def test_noise_at_the_ends_of_its_range_has_a_bracket(z, sampling, relation):
-    rate = getattr(sampling, "rate", 1.0)
-    for count in (1, 10**9):
-        found = Accountant(relation).compose(GaussianEvent(z, sampling), count).epsilon(1e-5)
-        assert 0 <= found.low <= found.high
-        assert found.high > 1e10 or z > 1e-9 or count * rate < 1e-5
-        assert found.high < 4e-3 or z < 1
+    found = Accountant(relation).compose(GaussianEvent(z, sampling), 10**9).epsilon(1e-5)
+    assert 0 <= found.low <= found.high
+    assert found.high > 1e10 or z > 1
+    assert found.high < 4e-3 or z < 1
 
 
 @pytest.mark.parametrize("z", [5e-324, 1e-101, 1.1e15, 1e308])

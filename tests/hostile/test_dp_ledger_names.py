@@ -15,7 +15,7 @@ from dp import (
     Ledger,
     SharedLedger,
 )
-from dp.accounting import durable, ledger, shared
+from dp.ledgers import durable, ledger, shared
 
 EVENT = GaussianEvent(8.0)
 BUDGET = 0.6

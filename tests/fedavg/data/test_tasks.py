@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedavg.data.placement import place
+from fedavg.data.readers.sources import SOURCES
 from fedavg.data.settings import DataConfig
-from fedavg.data.sources import SOURCES
 from fedavg.data.tables.columns import Boolean, Number
 from fedavg.data.tables.schema import Schema
 from fedavg.data.tasks import available_tasks, load_task

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from fedavg.config.settings import DataConfig
 from fedavg.data.placement import place
+from fedavg.data.readers.text import ALPHABET, codes_of, split_texts, windows
 from fedavg.data.tasks import load_task
-from fedavg.data.text import ALPHABET, codes_of, split_texts, windows
 from fedavg.errors import ConfigError
 from fedavg.models.zoo import build_model, count_parameters
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedavg.data.images import load_images
 from fedavg.data.placement import place
+from fedavg.data.readers.images import load_images
 from fedavg.data.settings import DataConfig
 from fedavg.errors import ConfigError, DataError
 from fedavg.sums.plain import InsecurePlain

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedavg.data.readers.text import ALPHABET, WINDOW, read_topics, topics_source
 from fedavg.data.tables.columns import Boolean, Category, Number
 from fedavg.data.tables.schema import Schema
-from fedavg.data.text import ALPHABET, WINDOW, read_topics, topics_source
 from fedavg.errors import DataError
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dp.accounting.durable import exclusive, only_name
-from dp.accounting.ledger import Ledger
 from dp.errors import InvalidParameterError
+from dp.ledgers.durable import exclusive, only_name
+from dp.ledgers.ledger import Ledger
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from dp.accounting.accountant import Accountant
 from dp.accounting.bracket import Bracket
-from dp.accounting.durable import read_json, write_json
-from dp.accounting.records import decode_event, encode_event
 from dp.checks import assign, is_a, positive_or_infinite, proper_fraction, whole
 from dp.errors import BudgetExhaustedError, InvalidParameterError, NonFiniteError
 from dp.events import Event, NeighboringRelation
+from dp.ledgers.durable import read_json, write_json
+from dp.ledgers.records import decode_event, encode_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedavg.data import arrays as arrays_module
+from fedavg.data.readers import arrays as arrays_module
 from fedavg.data.tasks import load_task
 from fedavg.errors import DataError
 
