@@ -9,6 +9,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "FedAvgError",
+    "GridError",
     "JournalError",
     "LocalProtocolError",
     "MissingExtraError",
@@ -51,6 +52,19 @@ class PlanError(FedAvgError):
 
 class CohortSizeError(PlanError):
     """The cohorts are too small for a sound plan; the message says which rate or population suffices."""
+
+
+class GridError(PlanError):
+    """The noise cannot be drawn on the encoding's grid.
+
+    Args:
+        message: names the strength of the noise and the remedy.
+        finer: whether a finer grid, one of more bits, may help; otherwise a coarser one may.
+    """
+
+    def __init__(self, message: str, *, finer: bool) -> None:
+        super().__init__(message)
+        self.finer = finer
 
 
 class CapacityError(FedAvgError):

@@ -18,7 +18,14 @@ from fedavg.errors import ConfigError, JournalError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["FileJournal", "locked", "refuse_other_names", "replace_file"]
+__all__ = [
+    "FileJournal",
+    "check_folder",
+    "check_writable",
+    "locked",
+    "refuse_other_names",
+    "replace_file",
+]
 
 _TITLE = b"fedavg journal 1\n"
 _DIGEST, _CHECK = (
@@ -78,6 +85,46 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666, sole: bool = Fal
         os.fsync(file.fileno())
     temporary.replace(target)
     _sync_folder(target.parent)
+
+
+def check_writable(path: Path, *endings: str) -> None:
+    """Refuse, before any work, a file that could not be written after it.
+
+    Args:
+        path: path of the file, which may exist.
+        endings: endings that its name may have; none for any.
+
+    Raises:
+        ConfigError: the file cannot be written; the message says why.
+    """
+    if endings and path.suffix not in endings:
+        raise ConfigError(f"cannot write {path}: its name must end with {' or '.join(endings)}")
+    if path.is_dir():
+        raise ConfigError(f"cannot write {path}: it is a folder; name a file")
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.exists():
+        raise ConfigError(f"cannot write {path}: there is no folder {folder}; make it first")
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise ConfigError(f"cannot write {path}: nothing can be written into {folder}")
+
+
+def check_folder(path: Path, what: str) -> None:
+    """Refuse, before any work, a folder that could not be used or made after it.
+
+    Args:
+        path: path of the folder, which may exist; so may folders above it.
+        what: meaning of the folder, for the message.
+
+    Raises:
+        ConfigError: the folder cannot be used; the message says why.
+    """
+    there = Path(os.path.realpath(path))
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise ConfigError(f"cannot use {path} as {what}: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot use {path} as {what}: nothing can be written into {there}")
 
 
 def refuse_other_names(path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dp.accounting.answers import curve_of, delta_of, epsilon_of, quick_epsilon_of
+from dp.accounting.curve import group_size
 from dp.accounting.terms import check_event, resolve
 from dp.accounting.use import Use
 from dp.checks import assign, at_least, fraction, is_a, proper_fraction, whole
@@ -121,7 +122,7 @@ class Accountant:
 
         Args:
             smallest: smallest δ of the curve, in (0, 1), as far as δ falls at all.
-            group: number of clients whose joint presence an adversary must not detect.
+            group: number of clients whose joint presence an adversary must not detect, at most 1,000.
             points: number of points of the curve, at least 3.
 
         Example:
@@ -131,10 +132,8 @@ class Accountant:
             4.38
         """
         smallest = proper_fraction("smallest", smallest)
-        counts = self._known()
-        return curve_of(
-            self.relation, counts, smallest, whole("group", group), whole("points", points, 3)
-        )
+        group, points = group_size(group), whole("points", points, 3)
+        return curve_of(self.relation, self._known(), smallest, group, points)
 
     def _known(self) -> Counted:
         """The events, for an answer; refused if some may be missing."""

@@ -60,7 +60,7 @@ def delta_of(relation: NeighboringRelation, counts: Counted, epsilon: float) -> 
     terms = resolve(counts, relation)
     failed = _failure_delta(terms.failure, epsilon)
     base = _base_delta(terms, epsilon, _pairs_delta)
-    high = min(1.0, base.high + failed)
+    high = min(1.0, base.high + _shared_delta(terms) + failed)
     return Bracket(min(max(0.0, base.low - failed), high), high)
 
 
@@ -75,6 +75,10 @@ def curve_of(
 ) -> PrivacyCurve:
     """The whole curve down to δ = `smallest`, of a group of clients."""
     terms = resolve(counts, relation)
+    if group > 1 and _exact_for_groups(
+        terms
+    ):  # a shared failure is a failure of that probability, too
+        terms = replace(terms, failure=terms.failure + terms.shared, shared=0.0)
     whole = _without_failure(replace(terms, failure=0.0), smallest, group, points)
     failed = np.array([_failure_delta(terms.failure, float(e)) for e in whole.epsilons])
     low, high = np.maximum(whole.low - failed, 0.0), np.minimum(whole.high + failed, 1.0)
@@ -82,18 +86,30 @@ def curve_of(
 
 
 def _without_failure(terms: Terms, smallest: float, group: int, points: int) -> PrivacyCurve:
-    single = _single(terms)
-    if group == 1 or (single is not None and single.precision is not None and terms.slack == 0):
-        return _curve(_of_group(terms, group), smallest, points)
+    shared = _shared_delta(terms)
+    terms = replace(terms, shared=0.0)
+    if group == 1 or _exact_for_groups(terms):
+        return _with_shared(_curve(_of_group(terms, group), smallest, points), shared)
     # If a chain of k clients ends at δ, its links are as low as δ·e^(−(k−1)ε) (docs/privacy.md §13).
     deeper = smallest
     for _ in range(2):
         reach = _reach(terms, deeper)
         deeper = max(smallest * math.exp(-min((group - 1) * reach, _LARGE)), _DEEPEST)
-    whole = _curve(terms, min(deeper, smallest), points, stretch=group).group(group)
+    one = _curve(terms, min(deeper, smallest), points, stretch=group)
+    whole = _with_shared(one, shared).group(group)
     last = int(np.argmax(whole.high <= smallest)) or len(whole.high) - 1
     kept = slice(0, max(last, 1) + 1)
     return PrivacyCurve(whole.epsilons[kept], whole.low[kept], whole.high[kept])
+
+
+def _exact_for_groups(terms: Terms) -> bool:
+    """Whether everything but failures is one plain Gaussian."""
+    single = _single(terms)
+    return single is not None and single.precision is not None and terms.slack == 0
+
+
+def _with_shared(curve: PrivacyCurve, shared: float) -> PrivacyCurve:
+    return PrivacyCurve(curve.epsilons, curve.low, np.minimum(curve.high + shared, 1.0))
 
 
 def _of_group(terms: Terms, group: int) -> Terms:
@@ -157,6 +173,11 @@ def _many_deltas(
     return bounded
 
 
+def _shared_delta(terms: Terms) -> float:
+    """What shared failures add to δ: their weight, which slack enlarges by its factor."""
+    return min(1.0, terms.shared * math.exp(min(terms.slack, _LARGE)))
+
+
 def _failure_delta(probability: float, epsilon: float) -> float:
     """(1 + e^ε)·p, the cost of an event outside the theorems."""
     if probability == 0:
@@ -165,12 +186,19 @@ def _failure_delta(probability: float, epsilon: float) -> float:
 
 
 def _with_failure(terms: Terms, delta: float, rest: Callable[[Terms, float], Bracket]) -> Bracket:
-    """Solve δ_rest(ε) + (1 + e^ε)·p ≤ δ for the smallest ε, and its mirror image for the lower side.
+    """Solve δ_rest(ε) + (1 + e^ε)·p + s ≤ δ for the smallest ε, and its mirror image for the lower side.
 
-    Any E with δ_rest(E) ≤ δ − (1 + e^E)·p is a valid claim, so the result is its own proof.
+    Any E with δ_rest(E) ≤ δ − s − (1 + e^E)·p is a valid claim, so the result is its own proof.
     """
     if delta == 1:
         return Bracket(0.0, 0.0)
+    shared = _shared_delta(terms)
+    if shared > 0:
+        if shared > delta:
+            return Bracket(0.0, math.inf)
+        left = math.nextafter(delta - shared, 0.0)
+        high = _with_failure(replace(terms, shared=0.0), left, rest).high
+        return Bracket(min(rest(terms, delta).low, high), high)
     if terms.failure == 0:
         return rest(terms, delta)
     high = rest(terms, delta).high

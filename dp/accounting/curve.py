@@ -19,9 +19,10 @@ from dp.errors import InvalidParameterError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PrivacyCurve"]
+__all__ = ["PrivacyCurve", "group_size"]
 
 _LARGE = 700.0
+_MOST_CLIENTS = 1000
 _ROUNDING = 1e-13
 """Relative error of numbers that are computed from the points of a curve."""
 
@@ -154,21 +155,31 @@ class PrivacyCurve:
         it has more information than this curve.
 
         Args:
-            size: number of clients in the group, at least 1.
-        """
-        high = self.high
-        for _ in range(whole("size", size) - 1):
-            high = self._chained(high)
-        return PrivacyCurve(self.epsilons, self.low, high)
+            size: number of clients in the group, from 1 to 1,000.
 
-    def _chained(self, further: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Upper bounds for one more client: min over a of δ(a) + e^a·δ'(ε − a)."""
+        Raises:
+            InvalidParameterError: the size is out of range.
+        """
+        size = group_size(size)
+        high, power = None, self.high  # of as many clients as the bits of the size say so far
+        while True:
+            if size % 2:
+                high = power if high is None else self._chained(high, power)
+            size //= 2
+            if size == 0:
+                return PrivacyCurve(self.epsilons, self.low, self.high if high is None else high)
+            power = self._chained(power, power)
+
+    def _chained(
+        self, some: NDArray[np.float64], others: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Upper bounds for two groups together: min over a of δ(a) + e^a·δ'(ε − a)."""
         bounds = np.empty(len(self.epsilons))
         for place, epsilon in enumerate(self.epsilons):
             rest = epsilon - self.epsilons
             sums = [
                 first + _scaled(self.epsilons, _extended(self.epsilons, second, rest))
-                for first, second in ((self.high, further), (further, self.high))
+                for first, second in ((some, others), (others, some))
             ]
             bounds[place] = np.min(sums)
         return np.minimum(bounds * (1 + _ROUNDING), 1.0)
@@ -220,6 +231,21 @@ class PrivacyCurve:
         # beyond the last point it is only known that δ ≥ 0
         epsilons = np.append(where.ravel(), self.epsilons[-1])
         return epsilons, np.append(np.maximum(value, 0.0).ravel(), 0.0)
+
+
+def group_size(size: object) -> int:
+    """Check the number of clients in a group.
+
+    Raises:
+        InvalidParameterError: it is no whole number from 1 to 1,000.
+    """
+    known = whole("the size of a group", size)
+    if known > _MOST_CLIENTS:
+        raise InvalidParameterError(
+            f"a group has at most {_MOST_CLIENTS:,} clients, not {known:,}: the bound of a group grows at "
+            "least as fast as its size, and says nothing about larger ones"
+        )
+    return known
 
 
 def _best(

@@ -33,6 +33,7 @@ class Terms:
         curve: summed Rényi curve of releases that are known by their curve only; None if there is none.
         slack: A, where the true δ(ε) is at most e^A·δ(ε − 2A) of the rest.
         failure: total probability of events outside the theorems.
+        shared: total weight of parts outside the theorems that both neighbours have with the same weights.
         exposed: largest probability that a single release reveals the client's part.
         pure: an ε at which everything except failure is private with δ = 0.
     """
@@ -41,6 +42,7 @@ class Terms:
     curve: NDArray[np.float64] | None
     slack: float
     failure: float
+    shared: float
     exposed: float
     pure: float
 
@@ -89,7 +91,7 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
     """
     pairs: dict[Pair, int] = {}
     curve: NDArray[np.float64] | None = None
-    slack = failure = exposed = pure = 0.0
+    slack = failure = shared = exposed = pure = 0.0
     for event, count in counts:
         cost = cost_of(event, relation)
         for pair in cost.pairs:
@@ -98,9 +100,10 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
             curve = count * cost.curve if curve is None else curve + count * cost.curve
         slack += count * cost.slack
         failure += count * cost.failure
+        shared += count * cost.shared
         exposed = max(exposed, cost.exposed)
         pure += count * cost.pure
-    return Terms(_merged(pairs), curve, slack, failure, exposed, pure)
+    return Terms(_merged(pairs), curve, slack, failure, shared, exposed, pure)
 
 
 def _merged(pairs: dict[Pair, int]) -> tuple[tuple[Pair, int], ...]:

@@ -28,6 +28,8 @@ class Cost:
             neighbours, at each of `dp.ORDERS`; infinite where nothing is known; None for no curve.
         slack: A, where the true δ(ε) is at most e^A·δ(ε − 2A) of the rest.
         failure: probability, under either neighbour, of an event outside the theorems.
+        shared: weight of a part outside the theorems, when both neighbours' laws are mixtures with the same
+            weights of a part inside the theorems and of this one.
         exposed: probability that the release reveals the client's part.
         pure: an ε at which the release is private with δ = 0; infinite if none is known.
 
@@ -44,6 +46,7 @@ class Cost:
     curve: NDArray[np.float64] | None = None
     slack: float = 0.0
     failure: float = 0.0
+    shared: float = 0.0
     exposed: float = 0.0
     pure: float = math.inf
 
@@ -68,5 +71,6 @@ class Cost:
             slack=slack,
             pure=pure,
             failure=fraction("failure", self.failure),
+            shared=fraction("shared", self.shared),
             exposed=fraction("exposed", self.exposed),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from rich.table import Table
 from fedavg.cli.console import ERRORS, console, fail
 
 if TYPE_CHECKING:
+    from dp import PrivacyCurve
     from fedavg.plan.planner import BudgetAnswer
 
 __all__ = ["AUDIT_EPILOG", "AUDIT_HELP", "BUDGET_EPILOG", "BUDGET_HELP", "audit", "budget"]
@@ -36,7 +38,7 @@ fedavg budget --epsilon 8 --sampling none --rounds 10  every client in every rou
 
 fedavg budget --epsilon 5 --picture budget.html        the curves as a page
 
-fedavg budget --epsilon 5 --curve curve.csv --group 3  delta at every epsilon, for three clients
+fedavg budget --epsilon 1 --curve curve.csv --group 3  delta at every epsilon, for three clients
 """
 AUDIT_HELP = (
     "Attack a plan with canary clients, and compare the evidence with the plan's claim.\n\n"
@@ -74,7 +76,8 @@ def budget(
     delta: Annotated[
         float | None,
         typer.Option(
-            help="The delta at which epsilon is stated.", show_default="1 / (100 x clients)"
+            help="The delta at which epsilon is stated.",
+            show_default="as in a run: 1e-5, or 1 / (100 x clients) if less",
         ),
     ] = None,
     sampling: Annotated[
@@ -141,6 +144,16 @@ class _Files:
     curve: Path | None
     group: int
 
+    def check(self) -> None:
+        """Refuse files that could not be written, before anything is computed."""
+        from fedavg.files import check_writable  # noqa: PLC0415 - loads the package's other errors
+        from fedavg.reports.curve import ENDINGS  # noqa: PLC0415 - loads numpy
+
+        if self.curve is not None:
+            check_writable(self.curve, *ENDINGS)
+        if self.picture is not None:
+            check_writable(self.picture)
+
 
 def _budget(
     epsilon: float | None,
@@ -157,8 +170,10 @@ def _budget(
 
     if (epsilon is None) == (noise is None):
         raise PlanError("give either --epsilon or --noise, one of them")
+    files.check()
     chosen = planner.usual_rate(sampling) if rate is None else rate
     setting = Scenario(chosen, sampling=sampling, **options)  # pyright: ignore[reportArgumentType] - the options above, by name
+    planner.check_group(setting, files.group)
     multiplier = noise_for(setting, epsilon) if epsilon is not None else noise
     found = answer(setting, multiplier or 0.0)
     by_noise, by_round = tradeoff(setting, found.noise_multiplier)
@@ -170,10 +185,7 @@ def _budget(
         return
     whole = planner.curve(setting, found.noise_multiplier, group=files.group)
     if files.group > 1:
-        together = number(whole.epsilon(setting.delta_used).high)
-        console().print(
-            f"For {files.group} clients together, epsilon is {together}.", highlight=False
-        )
+        console().print(_together(files.group, whole, setting.delta_used), highlight=False)
     if files.curve is not None:
         from fedavg.reports.curve import write_curve  # noqa: PLC0415 - loads numpy
 
@@ -191,6 +203,18 @@ def _budget(
         console().print(str(files.picture))
 
 
+def _together(group: int, whole: PrivacyCurve, delta: float) -> str:
+    """The epsilon of a group as a sentence; where there is none, why not."""
+    together = whole.epsilon(delta).high
+    if math.isfinite(together):
+        return f"For {group} clients together, epsilon is {number(together)}."
+    return (
+        f"For {group} clients together there is no bound at a delta of {delta:g}: the bound of a group "
+        "follows from that of one client and loses a factor of e^epsilon for each further one, so that it "
+        f"ends at a delta of {whole.high[-1]:.1e}. Take more noise, or a smaller --group."
+    )
+
+
 def _answer_table(found: BudgetAnswer) -> Table:
     setting = found.setting
     table = Table(title="Privacy budget", show_header=False, title_justify="left")
@@ -198,7 +222,7 @@ def _answer_table(found: BudgetAnswer) -> Table:
         ("noise multiplier", f"{found.noise_multiplier:.4f} ({setting.mechanism})"),
         ("epsilon, for an observer of the released models", number(found.release.high)),
         ("epsilon, for the server", number(found.server)),
-        ("delta", f"{setting.delta_used:g}"),
+        ("delta", f"{setting.delta_used:g}{'' if setting.delta is None else ' (as given)'}"),
         ("rounds", f"{setting.rounds:,}"),
         ("clients", f"{setting.clients:,}, {setting.cohort_words}"),
     ]
@@ -208,22 +232,23 @@ def _answer_table(found: BudgetAnswer) -> Table:
 
 
 def _explain(found: BudgetAnswer) -> None:
+    from fedavg.plan.unbounded import why_no_bound  # noqa: PLC0415 - loads scipy
+
     setting = found.setting
     lines = [
         "What the models tell about one client is the same, up to a factor of e^epsilon, as if that "
         "client had stayed away."
         + ("" if setting.everybody else " It holds while cohort sizes stay secret.")
     ]
-    if found.server is not None:
+    unbounded = why_no_bound(found)
+    if found.server is not None and math.isfinite(found.server):
         lines.append(
             "The server knows who takes part. Its epsilon counts a client's own rounds, at most "
             f"{found.participations:,} of {setting.rounds:,}, and the noise of other clients only."
         )
-    elif not setting.distributed:
+    elif found.server is None:
         lines.append("The server adds the noise itself, so nothing bounds what it learns.")
-    else:
-        lines.append("Too little noise of other clients is left to bound what the server learns.")
-    for line in lines:
+    for line in (*lines, *unbounded):
         console().print(line, highlight=False)
 
 

@@ -45,7 +45,7 @@ from fedavg.parts import load_plugins, named
 from fedavg.parts.imports import add_folder
 from fedavg.plan.calibration import calibrated
 from fedavg.plan.feasibility import cohort_bounds
-from fedavg.plan.plan import Budget, Limits, Plan
+from fedavg.plan.plan import Budget, Limits, Plan, usual_delta
 from fedavg.plan.remedies import enough_rate
 from fedavg.plan.resolution import noise_to_signal, resolve
 from fedavg.privacy.clipping import AdaptiveClipping
@@ -323,6 +323,8 @@ def build_plan(
     if noise is not None:
         default = math.inf if privacy.noise_multiplier is not None else _DEFAULT_EPSILON
         epsilon = default if privacy.epsilon is None else privacy.epsilon
+    enrolled = privacy.population or num_clients or 1
+    delta = usual_delta(enrolled) if privacy.delta is None else privacy.delta
     training = local_training(config.local, config.training)
     participations = None if noise is None else privacy.max_participations
     cohort = _cohort(config.cohort)
@@ -335,7 +337,7 @@ def build_plan(
         secure_sum=_secure_sum(config.secure_sum, sensitivity),
         local_training=training,
         server_optimizer=server_optimizer(config.server),
-        budget=Budget(epsilon, privacy.delta),
+        budget=Budget(epsilon, delta),
         weighting=None if config.server.weighting == "auto" else config.server.weighting,
         limits=Limits(max_participations=participations, retries=config.cohort.retries),
         clipping=_clipping(config.clipping),

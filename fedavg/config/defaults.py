@@ -14,6 +14,7 @@ import msgspec
 from fedavg.data.settings import Chosen
 from fedavg.optimizers.local import ADAPTIVE
 from fedavg.parts import named
+from fedavg.plan.plan import usual_delta
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +97,16 @@ def _rate(config: Config, facts: Facts) -> tuple[float | None, str]:
     return rate, f"about {asked:.0f} of {clients:,} clients a round are enough without noise"
 
 
+def _delta(config: Config, facts: Facts) -> tuple[float | None, str]:
+    if not config.privacy.private:
+        return None, _EXAMPLE
+    clients = config.privacy.population or facts.clients
+    delta = usual_delta(clients)
+    if delta == usual_delta(1):
+        return delta, _EXAMPLE
+    return delta, f"a delta has to be far below 1 / {clients:,} clients: it is 1 / (100 x clients)"
+
+
 def _exampled(config: Config, facts: Facts) -> bool:
     """Whether the example's learning rates fit: a built-in set, or classes with clipping and noise."""
     return not facts.own or (config.privacy.private and not facts.numbers)
@@ -165,6 +176,7 @@ def _simulated(config: Config, facts: Facts) -> tuple[float, str]:
 # The order matters: later choices read earlier ones.
 _RULES: dict[str, Callable[[Config, Facts], tuple[Any, str]]] = {
     "cohort.rate": _rate,
+    "privacy.delta": _delta,
     "local.lr": _local_rate,
     "server.optimizer": _server,
     "server.lr": _server_rate,

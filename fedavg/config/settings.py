@@ -163,6 +163,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Noise and budget. Without noise_multiplier, it is calibrated to epsilon over all rounds.
 
+    A delta that is left out is 1e-5, and 1 / (100 x clients) where that is less.
+
     `population` is N, the declared and public number of enrolled clients, of whom some may never answer; left
     out, it is the number of clients that hold data.
 
@@ -171,7 +173,7 @@ class PrivacyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     noise: str = "gaussian"
     epsilon: float | None = None
-    delta: float = 1e-5
+    delta: float | None = None
     noise_multiplier: float | None = None
     clip: float = 0.5
     max_participations: int | None = None
@@ -362,7 +364,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 def _check_budget(privacy: PrivacyConfig) -> None:
     if privacy.epsilon is not None:
         checks.value.positive_or_infinite("privacy.epsilon", privacy.epsilon)
-    checks.value.proper_fraction("privacy.delta", privacy.delta)
+    if privacy.delta is not None:
+        checks.value.proper_fraction("privacy.delta", privacy.delta)
 
 
 def section(table: str) -> type[msgspec.Struct]:

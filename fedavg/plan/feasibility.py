@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from dp import DpError
 from fedavg.algorithms.blocks.deal import dealt_bounds
-from fedavg.errors import CohortSizeError, PlanError
+from fedavg.errors import CohortSizeError, GridError, PlanError
 from fedavg.plan.remedies import in_words
 
 if TYPE_CHECKING:
@@ -55,10 +55,13 @@ def check_drawable(resolution: Drawn) -> None:
         try:
             noise.sample(stddev, 1)
         except (DpError, ValueError, OverflowError) as error:
-            raise PlanError(
+            finer = stddev < 1
+            bits, how = resolution.plan.encoding.bits, "coarser" if finer else "finer"
+            raise GridError(
                 f"{noise.kind} noise of a standard deviation of {stddev:.3g} grid units cannot be drawn "
-                f"({error}): the grid of {resolution.plan.encoding.bits} bits is finer than the noise "
-                "needs; choose fewer bits"
+                f"({error}): the grid of {bits} bits is {how} than the noise needs; choose "
+                f"{'more' if finer else 'fewer'} bits ([encoding] bits)",
+                finer=finer,
             ) from error
 
 

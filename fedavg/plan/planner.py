@@ -6,18 +6,20 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dp import DpError, calibrate_noise_multiplier
+from dp import Accountant, DpError, UnsupportedEventError, calibrate_noise_multiplier
+from dp.accounting.curve import group_size
 from dp.checks import assign
 from fedavg import checks
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
-from fedavg.errors import PlanError
+from fedavg.errors import GridError, PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
 from fedavg.parts import named, names
 from fedavg.plan import catalogue
-from fedavg.plan.plan import Budget, Limits, Plan
+from fedavg.plan.plan import Budget, Limits, Plan, usual_delta
 from fedavg.plan.resolution import resolve
 from fedavg.plan.samplings import WAYS
+from fedavg.privacy.noise import Sensitivity, Shares
 from fedavg.sums.masked import SecAgg
 
 if TYPE_CHECKING:
@@ -35,8 +37,10 @@ __all__ = [
     "BudgetAnswer",
     "Scenario",
     "answer",
+    "check_group",
     "curve",
     "noise_for",
+    "planned",
     "tradeoff",
     "usual_rate",
 ]
@@ -44,7 +48,7 @@ __all__ = [
 OURS = catalogue.OURS  # the import registers every noise of this package under its name
 MECHANISMS = names("noise")
 SAMPLINGS = tuple(WAYS)
-_LARGEST_EPSILON, _LARGEST_NOISE = 1e4, 1e6
+_SMALLEST_EPSILON, _LARGEST_EPSILON, _LARGEST_NOISE = 1e-3, 1e4, 1e6
 _MOST_CLIENTS, _MOST_NOISE = 10**12, 1e9
 _FINEST = 40  # largest number of bits of an encoding that is tried
 
@@ -56,7 +60,7 @@ class Scenario:
     Args:
         rate: share of the clients that a round asks, in (0, 1]; 1 without sampling.
         rounds: number of rounds, each of which releases a model.
-        delta: δ; None takes 1 ÷ (100 · clients).
+        delta: δ; None takes `usual_delta`, as a run does.
         clients: size of the population.
         sampling: "poisson" (each client independently), "fixed" (exactly rate · clients) or "none" (all).
         mechanism: a name in `MECHANISMS`.
@@ -114,8 +118,8 @@ class Scenario:
 
     @property
     def delta_used(self) -> float:
-        """The given δ, or 1 ÷ (100 · clients)."""
-        return 0.01 / self.clients if self.delta is None else self.delta
+        """The given δ, or the usual one."""
+        return usual_delta(self.clients) if self.delta is None else self.delta
 
     @property
     def cohort(self) -> int:
@@ -153,6 +157,16 @@ class Scenario:
         """Whether the clients add the noise, and not the server."""
         noise: type[Noise] = named("noise", self.mechanism)  # pyright: ignore[reportAssignmentType] - of the family
         return noise.distributed
+
+
+def check_group(setting: Scenario, size: int) -> None:
+    """Refuse a group of more clients than there are, or than a bound is computed for.
+
+    Raises:
+        PlanError, dp.InvalidParameterError: the size is out of range.
+    """
+    if group_size(size) > setting.clients:
+        raise PlanError(f"a group of {size:,} is more than all {setting.clients:,} clients")
 
 
 def usual_rate(sampling: str) -> float:
@@ -213,7 +227,7 @@ def answer(setting: Scenario, noise_multiplier: float, *, server: bool = True) -
         >>> 4.36 < found.release.high < 4.4, found.server
         (True, None)
     """
-    resolved = _planned(setting, noise_multiplier)
+    resolved = planned(setting, noise_multiplier)
     most = resolved.max_participations or setting.rounds
     seen = resolved.server_epsilon(most) if server else None
     return BudgetAnswer(setting, noise_multiplier, resolved.release_epsilon(), seen, most)
@@ -228,35 +242,38 @@ def curve(setting: Scenario, noise_multiplier: float, *, group: int = 1) -> Priv
         group: number of clients whose joint participation is to be hidden.
 
     Raises:
-        PlanError, dp.DpError: as for `answer`; also, `group` is not a whole number of at least 1.
+        PlanError, dp.DpError: as for `answer`; also, `group` is no whole number from 1 to the number of
+            clients, or to 1,000.
 
     Example:
         >>> whole = curve(Scenario(rate=0.15, rounds=40, mechanism="central-gaussian"), 1.3)
         >>> 4.36 < whole.epsilon(1e-5).high < 4.4
         True
     """
-    account = _planned(setting, noise_multiplier).release_account()
+    check_group(setting, group)
+    account = planned(setting, noise_multiplier).release_account()
     if account is None:
         raise PlanError("a curve needs noise")
     return account.curve(smallest=1e-3 * setting.delta_used, group=group)
 
 
-def _planned(setting: Scenario, noise_multiplier: float) -> ResolvedPlan:
-    if checks.plan.positive("noise_multiplier", noise_multiplier) > _MOST_NOISE:
-        raise PlanError(
-            f"noise_multiplier must be at most {_MOST_NOISE:g}, not {noise_multiplier:g}"
-        )
-    make: Callable[[float], Noise] = named("noise", setting.mechanism)  # pyright: ignore[reportAssignmentType] - of the family
-    return _resolved(setting, make(noise_multiplier))
-
-
-def _resolved(setting: Scenario, noise: Noise) -> ResolvedPlan:
-    """The plan of a run with this setting, on the coarsest grid on which its theorems hold.
+def planned(setting: Scenario, noise_multiplier: float) -> ResolvedPlan:
+    """The plan of a run with this setting, resolved.
 
     Raises:
         PlanError, dp.DpError: such a run would be refused.
     """
-    refused: DpError | None = None
+    if checks.plan.positive("noise_multiplier", noise_multiplier) > _MOST_NOISE:
+        raise PlanError(
+            f"noise_multiplier must be at most {_MOST_NOISE:g}, not {noise_multiplier:g}"
+        )
+    return _resolved(setting, _noise(setting.mechanism, noise_multiplier))
+
+
+def _resolved(setting: Scenario, noise: Noise) -> ResolvedPlan:
+    """On the coarsest grid on which the theorems hold and the noise can be drawn."""
+    _check_covered(setting, noise)
+    refused: Exception | None = None
     for bits in range(bits_for(setting.parameters), _FINEST + 1):
         plan = Plan(
             cohort=setting.sampler,
@@ -278,9 +295,37 @@ def _resolved(setting: Scenario, noise: Noise) -> ResolvedPlan:
             )
         except DpError as error:  # shares of less than two grid units: a finer grid may help
             refused = error
+        except GridError as error:
+            if not error.finer:
+                said = f"{noise.kind} noise of multiplier {noise.noise_multiplier:g} is too strong to draw"
+                raise PlanError(f"{said}: ask for less, or for a larger epsilon") from error
+            refused = error
     raise refused or PlanError(
         "this little noise among so many clients needs a finer grid than encodings offer"
     )
+
+
+def _check_covered(setting: Scenario, noise: Noise) -> None:
+    """Refuse a noise for which no theorem covers the sampling, whatever the grid."""
+
+    def covered(other: Noise) -> bool:
+        event = other.event(Sensitivity(1e6, 1e6, 1), Shares(1.0, 1), setting.scheme)
+        try:
+            Accountant().check(event)
+        except UnsupportedEventError:
+            return False
+        return True
+
+    if covered(noise):
+        return
+    others = ", ".join(repr(name) for name in MECHANISMS if covered(_noise(name, 1.0)))
+    said = f"no theorem bounds {noise.kind} noise with sampling {setting.sampling!r}"
+    raise PlanError(f"{said}: choose the mechanism among {others}, or sampling 'poisson' or 'none'")
+
+
+def _noise(name: str, noise_multiplier: float) -> Noise:
+    make: Callable[[float], Noise] = named("noise", name)  # pyright: ignore[reportAssignmentType] - of the family
+    return make(noise_multiplier)
 
 
 def noise_for(setting: Scenario, epsilon: float) -> float:
@@ -296,6 +341,11 @@ def noise_for(setting: Scenario, epsilon: float) -> float:
     """
     if checks.plan.positive("epsilon", epsilon) > _LARGEST_EPSILON:
         raise PlanError(f"epsilon must be at most {_LARGEST_EPSILON:g}, not {epsilon:g}")
+    if epsilon < _SMALLEST_EPSILON:
+        raise PlanError(
+            f"epsilon must be at least {_SMALLEST_EPSILON:g}, not {epsilon:g}: noise that strong leaves "
+            "nothing to learn"
+        )
 
     def fits(multiplier: float) -> bool:
         return answer(setting, multiplier, server=False).release.high <= epsilon

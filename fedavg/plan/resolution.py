@@ -217,9 +217,12 @@ class ResolvedPlan:
         return noise.event(self.sensitivity, self.shares, scheme)
 
     def failure(self) -> FailureEvent:
-        """Probability per round of cases that the theorems exclude: cohort sizes, sampler tables."""
+        """Probability per round of cases that the theorems exclude: sampler tables, cohort sizes.
+
+        A size outside its bounds has the coins of the other clients for its cause (docs/privacy.md §7).
+        """
         draws = (self.bounds.cap + 1) * self.sensitivity.dimension  # including the server's share
-        return FailureEvent(self.bounds.outside + draws * SAMPLER_TV_ERROR)
+        return FailureEvent(draws * SAMPLER_TV_ERROR, shared=min(1.0, 2 * self.bounds.outside))
 
     def server_epsilon(self, participations: int) -> float | None:
         """ε for the server, which knows each cohort: zero-out adjacency, no amplification.
@@ -238,14 +241,12 @@ class ResolvedPlan:
             raise PlanError("the shares are too small for this noise; raise [encoding] bits")
         seen = noise.at(math.sqrt(visible) / self.sensitivity.l2)
         event = seen.event(self.sensitivity, self.shares, NoSampling())
-        accountant = Accountant().compose(event, participations)
-        return (
-            accountant.compose(self._sampler_failure(), participations)
-            .epsilon(self.plan.budget.delta)
-            .high
-        )
+        account = Accountant().compose(event, participations)
+        account = account.compose(self.server_failure(), participations)
+        return account.epsilon(self.plan.budget.delta).high
 
-    def _sampler_failure(self) -> FailureEvent:
+    def server_failure(self) -> FailureEvent:
+        """Probability per round of what the server's theorem excludes: errors of the sampler's tables."""
         return FailureEvent(self.bounds.cap * self.sensitivity.dimension * SAMPLER_TV_ERROR)
 
     @property

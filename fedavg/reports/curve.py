@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
     from dp import PrivacyCurve
 
-__all__ = ["LEVELS", "curve_figure", "tradeoff_figure", "write_curve"]
+__all__ = ["ENDINGS", "LEVELS", "curve_figure", "tradeoff_figure", "write_curve"]
 
 _RED, _GREY = "#D55E00", "#8A8F98"  # the report's colour for an observer of the released models
 LEVELS = np.concatenate([10.0 ** np.arange(-9.0, -2.0, 0.25), np.linspace(0.01, 1.0, 100)])
 """Levels of a test at which a file and a picture state the least error of the other kind."""
+ENDINGS = (".csv", ".json")
+"""Endings of the names of files that hold a curve."""
 _SHOWN = 1e-15
 
 
@@ -64,7 +66,9 @@ def write_curve(path: Path, curve: PrivacyCurve, facts: dict[str, Any]) -> None:
             rows.writerows((kind, *row) for row in np.array(numbers).T.tolist())
         text = buffer.getvalue()
     else:
-        raise ReportError(f"a curve is written to a file .csv or .json, not to {path.name}")
+        raise ReportError(
+            f"a curve is written to a file {' or '.join(ENDINGS)}, not to {path.name}"
+        )
     try:
         replace_file(path, text.encode())
     except OSError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from dp import Event, FailureEvent, Ledger
+from dp import Accountant, Event, FailureEvent, Ledger
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import PlanError, RoundAbortedError
 from fedavg.optimizers.local import LocalTraining
@@ -151,16 +151,23 @@ def test_mutant_that_makes_up_for_no_one_shows_who_left(monkeypatch):
     assert min(seen) < 0.985
 
 
+def delta_at(resolution, epsilon, *, failing=True):
+    if failing:
+        return resolution.release_account().delta(epsilon).high
+    run = Accountant().compose(resolution.release_event(), resolution.num_rounds)
+    return run.delta(epsilon).high
+
+
 def test_cohorts_outside_their_bounds_are_charged(monkeypatch):
-    """D9: a floor or cap that binds enters delta, visibly so at delta = 1e-9; the mutant leaves it out."""
+    """D9: a floor or cap that binds enters delta; the mutant leaves it out."""
     resolution = resolved(CentralGaussian(1.3), rate=0.1, clients=400, rounds=8, delta=1e-9)
     bounds, n = resolution.bounds, 400
     short = binom.cdf(bounds.floor - 1, n, 0.1 * 0.9)  # a tenth of those drawn may stay away
     outside = float(short + binom.sf(bounds.cap, n, 0.1))
-    assert 0 < outside <= bounds.outside <= resolution.failure().probability
-    honest = resolution.epsilon_at_end()
+    assert 0 < outside <= bounds.outside <= resolution.failure().shared
+    assert delta_at(resolution, 3.0) >= delta_at(resolution, 3.0, failing=False) + 8 * outside
     monkeypatch.setattr(ResolvedPlan, "failure", lambda _: FailureEvent(0.0))
-    assert resolution.epsilon_at_end() < honest * (1 - 1e-4)
+    assert delta_at(resolution, 3.0) == delta_at(resolution, 3.0, failing=False)
 
 
 def test_the_ledger_pays_for_them_before_the_first_round(monkeypatch):

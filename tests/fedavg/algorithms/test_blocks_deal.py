@@ -125,7 +125,7 @@ def test_the_blocks_of_a_round_cost_what_the_whole_model_costs(name, noise):
     assert one.ring_bits == cut.ring_bits
     assert cut.sensitivity.dimension == sum(CUTS[name].lengths)
     assert cut.expected_roster == 100
-    assert cut.failure().probability >= cut.bounds.outside
+    assert cut.failure().shared >= cut.bounds.outside
 
 
 def test_the_servers_own_view_counts_the_least_roster_of_a_block():

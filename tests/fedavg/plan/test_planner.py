@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
 from typer.testing import CliRunner
 
-from dp import Accountant, GaussianEvent, PoissonSampling, gaussian_epsilon
+from dp import (
+    Accountant,
+    GaussianEvent,
+    InvalidParameterError,
+    PoissonSampling,
+    gaussian_epsilon,
+)
 from fedavg import PlanError, ReportError
 from fedavg.cli.app import app
+from fedavg.cli.privacy import BUDGET_EPILOG
+from fedavg.config.defaults import Facts, with_defaults
+from fedavg.config.settings import Config
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
-from fedavg.plan.plan import Budget, Plan
-from fedavg.plan.planner import MECHANISMS, Scenario, answer, noise_for, tradeoff
+from fedavg.plan.plan import Budget, Plan, usual_delta
+from fedavg.plan.planner import MECHANISMS, Scenario, answer, curve, noise_for, tradeoff
 from fedavg.plan.resolution import resolve
+from fedavg.plan.unbounded import why_no_bound
 from fedavg.privacy.noise import DistributedGaussian
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.reports.budget import write_budget_page
@@ -62,6 +73,62 @@ def test_the_answer_is_that_of_the_plan_that_would_run(clients, rate, rounds, no
     assert (found.server is None) == (server is None)
     if server is not None:
         assert found.server == pytest.approx(server, rel=1e-3)  # another grid
+
+
+def test_the_released_models_have_a_bound_wherever_the_server_has_one():
+    """Sizes outside their bounds cost their probability, and not e^epsilon times it."""
+    for setting, noise in (
+        (Scenario(rounds=10, sampling="none", rate=1.0), 1.1),
+        (Scenario(), 0.9),
+    ):
+        found = answer(setting, noise)
+        assert found.release.high <= found.server * 1.001 < 40
+    far = Scenario(rate=0.01, rounds=500, clients=100_000)
+    assert answer(far, 0.7, server=False).release.high < 5.2
+
+
+def test_an_answer_without_a_bound_says_why_and_how_much_noise_has_one():
+    found = answer(Scenario(), 0.6)
+    assert found.server == math.inf
+    (why,) = why_no_bound(found)
+    limit, noise = (
+        float(part) for part in re.findall(r"(?:more than|multiplier of) ([\d.]+\d)", why)
+    )
+    assert 41 < limit < 42
+    assert answer(Scenario(), noise).server < limit
+    assert answer(Scenario(), noise - 0.02).server == math.inf
+    released, _server = why_no_bound(answer(Scenario(), 0.3))
+    assert "for the released models" in released
+
+
+def test_the_delta_that_is_not_given_is_that_of_a_run(tmp_path):
+    for clients, delta in ((200, 1e-5), (1000, 1e-5), (20_000, 5e-7)):
+        assert Scenario(clients=clients).delta_used == usual_delta(clients) == delta
+        config, _ = with_defaults(Config(), Facts(True, clients, 10, numbers=False))
+        assert config.privacy.delta == delta
+
+
+def test_groups_and_epsilons_out_of_reach_are_refused_at_the_door():
+    with pytest.raises(PlanError, match="more than all 500 clients"):
+        curve(Scenario(clients=500), 1.3, group=501)
+    with pytest.raises(InvalidParameterError, match=r"at most 1,000 clients, not 1,001"):
+        curve(Scenario(clients=5000), 1.3, group=1001)
+    with pytest.raises(PlanError, match=r"epsilon must be at least 0.001"):
+        noise_for(Scenario(), 1e-9)
+
+
+@pytest.mark.parametrize("mechanism", ["skellam", "discrete-gaussian"])
+def test_noise_without_a_theorem_for_the_sampling_names_what_has_one(mechanism):
+    with pytest.raises(PlanError, match=r"'gaussian', 'central-gaussian', or sampling 'poisson'"):
+        noise_for(Scenario(sampling="fixed", mechanism=mechanism), 5.0)
+
+
+def test_noise_that_a_grid_cannot_hold_is_drawn_on_a_finer_one_or_refused_in_words():
+    assert math.isfinite(
+        answer(Scenario(rounds=1, sampling="none", rate=1.0), 0.12).noise_multiplier
+    )
+    with pytest.raises(PlanError, match="too strong to draw: ask for less"):
+        answer(Scenario(), 1e6)
 
 
 def test_what_no_run_could_do_has_no_budget():
@@ -156,3 +223,45 @@ def test_numbers_beyond_use_are_refused_before_they_overflow():
         Scenario(clients=10**21)
     with pytest.raises(PlanError, match="noise_multiplier must be at most 1e"):
         answer(Scenario(), 1e300)
+
+
+EXAMPLES = [line for line in BUDGET_EPILOG.splitlines() if line.startswith("fedavg budget")]
+
+
+@pytest.mark.parametrize("line", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_every_example_of_the_help_has_an_answer(line, tmp_path, monkeypatch):
+    """Both epsilons of the answer have a bound, and so has the group's; the curves may end without one."""
+    monkeypatch.chdir(tmp_path)
+    arguments = re.split(r"\s{2,}", line)[0].split()[1:]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    answered, _, curves = result.output.partition("By noise")
+    assert "no bound" not in answered
+    assert "epsilon is no" not in curves
+    assert "no bound" not in curves.partition("By rounds")[2]
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("--curve", "no/curve.csv", "there is no folder"),
+        ("--curve", "curve.txt", "must end with .csv or .json"),
+        ("--picture", ".", "it is a folder"),
+        ("--group", "1001", "at most 1,000 clients, not 1,001"),
+    ],
+)
+def test_the_command_refuses_what_it_could_not_write_before_it_computes(
+    option, name, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fedavg.plan.planner.noise_for", lambda *_: pytest.fail("computed"))
+    result = CliRunner().invoke(app, ["budget", "--epsilon", "5", option, name])
+    assert result.exit_code == 2
+    assert message in result.output.replace("\n", " ")
+
+
+def test_the_command_says_why_there_is_no_bound():
+    result = CliRunner().invoke(app, ["budget", "--noise", "0.6", "--rounds", "60"])
+    output = " ".join(result.output.split())
+    assert "There is no bound for the server" in output
+    assert "at most 22 of 60" not in output
