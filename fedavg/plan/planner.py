@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dp import Accountant, DpError, UnsupportedEventError, calibrate_noise_multiplier
+from dp import DpError, calibrate_noise_multiplier
 from dp.accounting.curve import group_size
 from dp.checks import assign
 from fedavg import checks
@@ -18,8 +18,7 @@ from fedavg.parts import named, names
 from fedavg.plan import catalogue
 from fedavg.plan.plan import Budget, Limits, Plan, usual_delta
 from fedavg.plan.resolution import resolve
-from fedavg.plan.samplings import WAYS
-from fedavg.privacy.noise import Sensitivity, Shares
+from fedavg.plan.samplings import WAYS, check_covered
 from fedavg.sums.masked import SecAgg
 
 if TYPE_CHECKING:
@@ -272,7 +271,8 @@ def planned(setting: Scenario, noise_multiplier: float) -> ResolvedPlan:
 
 def _resolved(setting: Scenario, noise: Noise) -> ResolvedPlan:
     """On the coarsest grid on which the theorems hold and the noise can be drawn."""
-    _check_covered(setting, noise)
+    others = [_noise(name, 1.0) for name in MECHANISMS]
+    check_covered(noise, setting.scheme, setting.sampling, others)
     refused: Exception | None = None
     for bits in range(bits_for(setting.parameters), _FINEST + 1):
         plan = Plan(
@@ -303,24 +303,6 @@ def _resolved(setting: Scenario, noise: Noise) -> ResolvedPlan:
     raise refused or PlanError(
         "this little noise among so many clients needs a finer grid than encodings offer"
     )
-
-
-def _check_covered(setting: Scenario, noise: Noise) -> None:
-    """Refuse a noise for which no theorem covers the sampling, whatever the grid."""
-
-    def covered(other: Noise) -> bool:
-        event = other.event(Sensitivity(1e6, 1e6, 1), Shares(1.0, 1), setting.scheme)
-        try:
-            Accountant().check(event)
-        except UnsupportedEventError:
-            return False
-        return True
-
-    if covered(noise):
-        return
-    others = ", ".join(repr(name) for name in MECHANISMS if covered(_noise(name, 1.0)))
-    said = f"no theorem bounds {noise.kind} noise with sampling {setting.sampling!r}"
-    raise PlanError(f"{said}: choose the mechanism among {others}, or sampling 'poisson' or 'none'")
 
 
 def _noise(name: str, noise_multiplier: float) -> Noise:

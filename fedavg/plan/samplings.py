@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dp import FixedSizeSampling, NoSampling, PoissonSampling
+from dp import (
+    Accountant,
+    FixedSizeSampling,
+    NoSampling,
+    PoissonSampling,
+    UnsupportedEventError,
+)
+from fedavg.errors import PlanError
+from fedavg.privacy.noise import Sensitivity, Shares
 from fedavg.privacy.sampling import FixedCohort, PoissonCohort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from fedavg.privacy.noise import Sampling
+    from fedavg.privacy.noise import Noise, Sampling
     from fedavg.privacy.sampling import Cohort
 
-__all__ = ["WAYS", "Way"]
+__all__ = ["WAYS", "Way", "check_covered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +65,32 @@ WAYS = {
     ),
 }
 """By name, as `fedavg budget --sampling` takes them."""
+
+
+def check_covered(noise: Noise, scheme: Sampling, sampling: str, others: Sequence[Noise]) -> None:
+    """Refuse a noise for which no theorem covers the sampling, whatever the grid.
+
+    Args:
+        noise: the noise.
+        scheme: the accountant's scheme.
+        sampling: the name of the sampling, for the message.
+        others: all noises, of which the message names those that are covered.
+
+    Raises:
+        PlanError: no theorem covers the two.
+    """
+
+    def covered(one: Noise) -> bool:
+        event = one.event(Sensitivity(1e6, 1e6, 1), Shares(1.0, 1), scheme)
+        try:
+            Accountant().check(event)
+        except UnsupportedEventError:
+            return False
+        return True
+
+    if not covered(noise):
+        kinds = ", ".join(repr(other.kind) for other in others if covered(other))
+        raise PlanError(
+            f"no theorem bounds {noise.kind} noise with sampling {sampling!r}: choose the mechanism among "
+            f"{kinds}, or sampling 'poisson' or 'none'"
+        )
