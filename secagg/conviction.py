@@ -9,7 +9,13 @@ __all__ = ["Conviction", "Offence"]
 
 
 class Offence(enum.Enum):
-    """An offence that a client has been shown to commit."""
+    """An offence that a client has been shown to commit.
+
+    Example:
+        >>> met = [Conviction(7, Offence.DISPUTES, b""), Conviction(9, Offence.BAD_DEALER, b"")]
+        >>> [found.client_id for found in met if found.offence is Offence.BAD_DEALER]
+        [9]
+    """
 
     BAD_DEALER = "dealt shares that rebuild another secret than it announced"
     DISPUTES = "disputes shares with more clients than can be corrupt"

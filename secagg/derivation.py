@@ -53,6 +53,11 @@ class Requirements:
             all survivors, or, with a local quorum, of its neighbours.
         min_survivors: smallest number of inputs in a sum.
         min_roster: smallest number of clients on a roster.
+
+    Example:
+        >>> needs = requirements(100, 0.1, 0.1, "malicious")  # at most 10 colluders
+        >>> needs.degree, needs.threshold, needs.quorum, needs.min_survivors
+        (34, 24, 56, 90)
     """
 
     threshold: int

@@ -26,7 +26,18 @@ Culprit = int | Literal["server"]
 
 
 class AbortReason(enum.Enum):
-    """Why a session ended without a sum."""
+    """Why a session ended without a sum.
+
+    Example:
+        >>> import numpy as np
+        >>> from secagg import Aborted, Params, Phase, simulate
+        >>> inputs = {i: np.array([i, 1]) for i in range(3)}
+        >>> try:
+        ...     simulate(inputs, Params.for_cohort(3, 2, max_abs=9), drop={Phase.MASKED_INPUT: {0, 2}})
+        ... except Aborted as end:
+        ...     print(end.reason.name)
+        TOO_FEW_SURVIVORS
+    """
 
     TOO_FEW_KEYS = "too few clients advertised keys"
     TOO_FEW_SHARES = "too few clients dealt shares"

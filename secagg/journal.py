@@ -13,6 +13,16 @@ class Journal(Protocol):
     `Client.from_offer` records "this client joins this session" before it creates a key, and refuses if the
     fact was recorded before. `fedavg.FileJournal` keeps facts in a file; a database is suitable too, if it
     keeps the promise of `add`.
+
+    Example:
+        >>> class Memory(set):  # as long as the process lives
+        ...     def add(self, fact):
+        ...         new = fact not in self
+        ...         super().add(fact)
+        ...         return new
+        >>> journal = Memory()
+        >>> journal.add(b"client 5 joined session 1"), journal.add(b"client 5 joined session 1")
+        (True, False)
     """
 
     def add(self, fact: bytes, /) -> bool:

@@ -60,6 +60,15 @@ class Params:
         UnsafeParametersError: a value is weaker than, or differs from, the derived one.
         CapacityError: the ring does not hold the sum, or has more than 62 bits.
         LocalProtocolError: an argument has another type.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> params = Params.for_cohort(100, 5, max_abs=1000)
+        >>> Params.from_bytes(params.to_bytes()) == params
+        True
+        >>> replace(params, threshold=2)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        secagg.errors.UnsafeParametersError: threshold=2 is not the 24 that 100 clients need under ...
     """
 
     n_clients: int

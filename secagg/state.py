@@ -17,6 +17,16 @@ class Phase(enum.Enum):
 
     CHECK_SHARES is an addition of this protocol: disputes over shares are settled before any client masks, so
     that the server can add each input when it arrives and keep none.
+
+    Example:
+        >>> import numpy as np
+        >>> from secagg import Params, simulate
+        >>> inputs = {i: np.array([10**i]) for i in range(4)}
+        >>> params = Params.for_cohort(4, 1, max_abs=1000, dropout_rate=0.25)
+        >>> simulate(inputs, params, drop={Phase.MASKED_INPUT: {0}}).total  # client 0 sends no input
+        array([1110])
+        >>> simulate(inputs, params, drop={Phase.CONSISTENCY: {0}}).total  # its input has arrived
+        array([1111])
     """
 
     ADVERTISE_KEYS = "advertise_keys"

@@ -244,7 +244,16 @@ class Directory:
 
 
 class TrustServerDirectory(Directory):
-    """Accepts every identity from the server, which can then pose as any client: semi-honest model only."""
+    """Accepts every identity from the server, which can then pose as any client: semi-honest model only.
+
+    Example:
+        >>> stranger = Identity.generate().public
+        >>> TrustServerDirectory().check(5, stranger)  # accepted
+        >>> known = Directory({5: Identity.generate().public})
+        >>> known.check(5, stranger)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        secagg.errors.RemoteProtocolError: gave client 5 another identity than the directory's ...
+    """
 
     __slots__ = ()
 

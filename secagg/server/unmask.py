@@ -41,6 +41,15 @@ class SumResult:
         convictions: clients that were shown to cheat, with the evidence.
         disputes: pairs (holder, dealer) where the holder says that the dealer's shares did not open. One of
             the two cheats, and at least one of them is not in the sum.
+
+    Example:
+        >>> import numpy as np
+        >>> from secagg import Params, Phase, simulate
+        >>> inputs = {i: np.array([i, -i]) for i in (5, 6, 7, 8)}
+        >>> params = Params.for_cohort(4, 2, max_abs=9, dropout_rate=0.25)
+        >>> result = simulate(inputs, params, drop={Phase.MASKED_INPUT: {6}})
+        >>> result.survivors, result.total.tolist()
+        ((5, 7, 8), [20, -20])
     """
 
     total: NDArray[np.int64]

@@ -139,6 +139,13 @@ def check_conviction(conviction: Conviction, *, context: bytes, directory: Direc
         RemoteProtocolError: the evidence does not prove it; the culprit is the server.
         WireFormatError: the bytes are no evidence.
         LocalProtocolError: an argument has another type.
+
+    Example:
+        >>> from secagg import Conviction, Directory, Offence
+        >>> rumour = Conviction(7, Offence.BAD_DEALER, b"the server says so")
+        >>> check_conviction(rumour, context=b"round 1", directory=Directory({}))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        secagg.errors.WireFormatError: ...
     """
     conviction = instance("conviction", conviction, Conviction)
     offence = instance("offence", conviction.offence, Offence)

@@ -111,6 +111,15 @@ def masked_vector(data: bytes) -> RingArray:
 
     Raises:
         WireFormatError: the message is not a masked input.
+
+    Example:
+        >>> import numpy as np
+        >>> from secagg import Params, simulate
+        >>> sent, inputs = [], {i: np.zeros(3, dtype=np.int64) for i in range(3)}
+        >>> total = simulate(inputs, Params.for_cohort(3, 3, ring_bits=62), transcript=sent).total
+        >>> vectors = [masked_vector(m) for phase, _, m in sent if phase == "masked_input"]
+        >>> [bool(v.any()) for v in vectors], total.tolist()  # the masks cancel in the sum
+        ([True, True, True], [0, 0, 0])
     """
     _, message = decode(octets("data", data))
     if not isinstance(message, MaskedInput):
@@ -125,6 +134,15 @@ def input_signature(data: bytes) -> bytes:
 
     Raises:
         WireFormatError: the message is not a masked input.
+
+    Example:
+        >>> import numpy as np
+        >>> from secagg import Params, simulate
+        >>> sent, inputs = [], {i: np.array([i]) for i in range(16)}
+        >>> params = Params.for_cohort(16, 1, max_abs=15, threat_model="malicious-local")
+        >>> result = simulate(inputs, params, transcript=sent)
+        >>> {len(input_signature(m)) for phase, _, m in sent if phase == "masked_input"}
+        {64}
     """
     _, message = decode(octets("data", data))
     if not isinstance(message, MaskedInput):
