@@ -13,6 +13,16 @@ class Journal(Protocol):
     A `KeyHolder` records "this round was opened" before it opens, and refuses if the fact was recorded
     before. `fedavg.FileJournal` keeps facts in a file; a database is suitable too, if it keeps the promise of
     `add`.
+
+    Example:
+        >>> class Memory(set):  # as long as the process lives
+        ...     def add(self, fact):
+        ...         new = fact not in self
+        ...         super().add(fact)
+        ...         return new
+        >>> journal = Memory()
+        >>> journal.add(b"round 1 was opened"), journal.add(b"round 1 was opened")
+        (True, False)
     """
 
     def add(self, fact: bytes, /) -> bool:

@@ -47,6 +47,18 @@ class SumResult:
     Args:
         total: int64[d]; with ring_bits, centred modulo 2^ring_bits.
         survivors: the clients whose vectors are in it, ascending.
+
+    Example:
+        >>> import numpy as np
+        >>> from he import Client, Params, Server
+        >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100))
+        >>> server = Server(secret.public(), context=b"round 1")
+        >>> for i in (7, 5):
+        ...     for chunk in Client(secret, i, context=b"round 1").encrypt(np.array([i, -1])):
+        ...         server.receive(i, chunk)
+        >>> opened = KeyHolder(secret, min_clients=2, context=b"round 1").decrypt(server.result())
+        >>> opened.survivors, opened.total.tolist()
+        ((5, 7), [12, -2])
     """
 
     total: NDArray[np.int64]
@@ -76,6 +88,17 @@ class KeyHolder:
 
     Raises:
         LocalProtocolError: an argument has the wrong type or is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from he import Client, Params, Server
+        >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100))
+        >>> server = Server(secret.public(), context=b"round 1")
+        >>> for chunk in Client(secret, 5, context=b"round 1").encrypt(np.array([7, -1])):
+        ...     server.receive(5, chunk)
+        >>> KeyHolder(secret, min_clients=2, context=b"round 1").decrypt(server.result())
+        Traceback (most recent call last):
+        he.errors.RemoteProtocolError: the sum has 1 contributors, fewer than min_clients=2; it stays closed
     """
 
     __slots__ = ("_context", "_enrolled", "_journal", "_min_clients", "_secret", "_vector_length")

@@ -61,6 +61,19 @@ def encrypt_chunks(
         CapacityError: a value is out of range.
         LocalProtocolError: the vector has another type or length, there is no worker, or this is a second
             call; while iterating, a worker died.
+
+    Example:
+        >>> import numpy as np
+        >>> from he import KeyHolder, Server
+        >>> secret = SecretContext.generate(Params.for_sum(2, max_abs=9))
+        >>> server = Server(secret.public(), context=b"round 1")
+        >>> one, other = (Client(secret, i, context=b"round 1") for i in (1, 2))
+        >>> for chunk in encrypt_chunks(one, np.array([5, 2]), processes=1):
+        ...     server.receive(1, chunk)
+        >>> for chunk in other.encrypt(np.array([6, 2])):
+        ...     server.receive(2, chunk)
+        >>> KeyHolder(secret, min_clients=2, context=b"round 1").decrypt(server.result()).total
+        array([11,  4])
     """
     check_type("client", client, Client)
     processes = integer("processes", processes, 1, _MOST_PROCESSES)

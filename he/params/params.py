@@ -67,6 +67,16 @@ class Params:
     Raises:
         CapacityError: no layout holds such a sum.
         UnsafeParametersError: a value has another type, or is outside the ranges above.
+
+    Example:
+        >>> params = Params(n_clients=100, max_abs=1000, scheme="bfv")
+        >>> params.fields, params.radix  # integers in one slot; no sum of 100 carries into the next
+        (2, 200001)
+        >>> params.ciphertexts(100_000)
+        13
+        >>> Params(n_clients=100, max_abs=2**62 - 1, scheme="bfv")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        he.errors.CapacityError: ...
     """
 
     n_clients: int

@@ -59,6 +59,14 @@ def envelope_kind(data: bytes) -> str:
     Raises:
         WireFormatError: the message is neither.
         LocalProtocolError: the value is not bytes.
+
+    Example:
+        >>> import numpy as np
+        >>> from he import Client, Params, SecretContext
+        >>> secret = SecretContext.generate(Params.for_sum(2, max_abs=9))
+        >>> chunks = Client(secret, 5, context=b"round 1").encrypt(np.array([1, 2]))
+        >>> [envelope_kind(chunk) for chunk in chunks]
+        ['upload']
     """
     data = octets("message", data)
     if len(data) < HEADER.size or data[:4] != MAGIC or data[4] not in _KINDS:
