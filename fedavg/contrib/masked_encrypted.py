@@ -22,9 +22,10 @@ import he
 import secagg
 from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.parts import Part, register
+from fedavg.sums.he_keys import HeKeyHolderSide, HeMaterial
 from fedavg.sums.interface import KEY_HOLDER, Provision
 from fedavg.sums.masked import STAGES, SecAgg, convictions_of
-from fedavg.sums.opening import OPENED, HeKeyHolderSession, OpenedSum, read_opened
+from fedavg.sums.opening import OPENED, OpenedSum, read_opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,17 +45,6 @@ _SIGNED = (
     b"HEM1"  # also holds the signature of a masked input, before its words: quorums of neighbours
 )
 _ENCRYPTED = {"upload": "encrypted masked input", "sum": "encrypted sum of masked words"}
-
-
-class _Material(msgspec.Struct, frozen=True, array_like=True):
-    """One role's material: the public identities, and the parameters with that role's part of the key."""
-
-    directory: bytes
-    params: bytes
-    keys: bytes
-
-    def __repr__(self) -> str:
-        return "_Material(<redacted>)"
 
 
 @register("secure_sum")
@@ -155,7 +145,7 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
         shared = secret.encryptor() if self.key_at == "holder" else secret
 
         def material(keys: bytes) -> bytes:
-            return msgspec.msgpack.encode(_Material(pinned, params.to_bytes(), keys))
+            return HeMaterial(params.to_bytes(), keys, pinned).to_bytes()
 
         return Provision(
             server=material(secret.public().to_bytes()),
@@ -165,26 +155,24 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
 
     def server_side(self, material: bytes) -> _ServerSide:
         """Load the server's side: identities and a context without a secret key."""
-        held = _read(material)
+        held = HeMaterial.from_bytes(material)
         public = he.PublicContext.from_bytes(held.keys)
         return _ServerSide(self, held.directory, public, _enrolled(held.directory))
 
     def client_side(self, material: bytes) -> _ClientSide:
         """Load the clients' side."""
-        held = _read(material)
-        params = he.Params.from_bytes(held.params)
-        if self.key_at == "holder":
-            keys = he.EncryptContext.from_encryption_keys(params, held.keys)
-        else:
-            keys = he.SecretContext.from_secret_key(params, held.keys)
-        return _ClientSide(self.masks.client_side(held.directory), keys)
+        held = HeMaterial.from_bytes(material)
+        return _ClientSide(self.masks.client_side(held.directory), held.encrypting(self.key_at))
 
-    def key_holder_side(self, material: bytes) -> _KeyHolderSide:
+    def key_holder_side(self, material: bytes) -> HeKeyHolderSide:
         """Load the key holder's side."""
-        held = _read(material)
-        params = he.Params.from_bytes(held.params)
-        secret = he.SecretContext.from_secret_key(params, held.keys)
-        return _KeyHolderSide(self, secret, _enrolled(held.directory))
+        held = HeMaterial.from_bytes(material)
+        return HeKeyHolderSide(
+            held.secret(),
+            self.min_survivors,
+            lambda spec: self.masks.params(spec).vector_length,
+            _enrolled(held.directory),
+        )
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""
@@ -202,10 +190,6 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
         if not message or self.describe(message) != _ENCRYPTED["upload"]:
             return None
         return he.ciphertext_coefficients(message)
-
-
-def _read(material: bytes) -> _Material:
-    return msgspec.msgpack.decode(material, type=_Material)
 
 
 def _enrolled(directory: bytes) -> he.Directory:
@@ -357,22 +341,3 @@ class _ClientSession:
         signature = secagg.input_signature(masked)
         signed = (_SIGNED + signature,) if signature else ()
         return (*signed, *self._encrypting.encrypt(words, copy=False))
-
-
-@dataclass(frozen=True, slots=True)
-class _KeyHolderSide:
-    config: EncryptedSecAgg
-    secret: he.SecretContext
-    enrolled: he.Directory
-
-    def session(self, spec: SumSpec) -> HeKeyHolderSession:
-        minimum = self.config.min_survivors(spec.roster_size)
-        return HeKeyHolderSession(
-            he.KeyHolder(
-                self.secret,
-                min_clients=minimum,
-                context=spec.context,
-                vector_length=self.config.masks.params(spec).vector_length,
-                enrolled=self.enrolled,
-            )
-        )

@@ -6,14 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import msgspec
-
 import he
 from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.parts import Part, register
+from fedavg.sums.he_keys import HeKeyHolderSide, HeMaterial
 from fedavg.sums.interface import KEY_HOLDER, Provision
-from fedavg.sums.opening import OPENED, HeKeyHolderSession, OpenedSum, read_opened
+from fedavg.sums.opening import OPENED, OpenedSum, read_opened
 from fedavg.sums.upload import UploadSession, check_opening, openings
 
 if TYPE_CHECKING:
@@ -34,16 +33,6 @@ _KEY_AT = {
     "holder": "Only the key holder can decrypt, and it is shown sums only. The server together with the "
     "key holder can read every update; a client that follows the protocol cannot read another's.",
 }
-
-
-class _Material(msgspec.Struct, frozen=True, array_like=True):
-    """Encryption parameters, and one role's keys: the secret key, or the key that clients encrypt with."""
-
-    params: bytes
-    keys: bytes
-
-    def __repr__(self) -> str:
-        return "_Material(<redacted>)"
 
 
 class _Encrypted(Part, frozen=True):
@@ -117,7 +106,7 @@ class _Encrypted(Part, frozen=True):
         shared = secret.encryptor() if self.key_at == "holder" else secret
 
         def material(keys: bytes) -> bytes:
-            return msgspec.msgpack.encode(_Material(params.to_bytes(), keys))
+            return HeMaterial(params.to_bytes(), keys).to_bytes()
 
         return Provision(
             server=secret.public().to_bytes(),
@@ -131,15 +120,11 @@ class _Encrypted(Part, frozen=True):
 
     def client_side(self, material: bytes) -> _HeClientSide:
         """Load the clients' side."""
-        if self.key_at == "clients":
-            return _HeClientSide(_secret_context(material))
-        held = msgspec.msgpack.decode(material, type=_Material)
-        params = he.Params.from_bytes(held.params)
-        return _HeClientSide(he.EncryptContext.from_encryption_keys(params, held.keys))
+        return _HeClientSide(HeMaterial.from_bytes(material).encrypting(self.key_at))
 
-    def key_holder_side(self, material: bytes) -> _HeKeyHolderSide:
+    def key_holder_side(self, material: bytes) -> HeKeyHolderSide:
         """Load the key holder's side."""
-        return _HeKeyHolderSide(_secret_context(material), self)
+        return HeKeyHolderSide(HeMaterial.from_bytes(material).secret(), self.min_survivors)
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""
@@ -194,11 +179,6 @@ class Bfv(_Encrypted, frozen=True, tag="bfv"):
 
     kind = "bfv"
     scheme = "bfv"
-
-
-def _secret_context(material: bytes) -> he.SecretContext:
-    decoded = msgspec.msgpack.decode(material, type=_Material)
-    return he.SecretContext.from_secret_key(he.Params.from_bytes(decoded.params), decoded.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,20 +287,3 @@ class _HeClientSide:
         check_opening(_OPENING, spec, opening)
         client = he.Client(self.keys, client_id, context=spec.context)
         return UploadSession(spec, client.encrypt)
-
-
-@dataclass(frozen=True, slots=True)
-class _HeKeyHolderSide:
-    secret: he.SecretContext
-    config: _Encrypted
-
-    def session(self, spec: SumSpec) -> HeKeyHolderSession:
-        minimum = self.config.min_survivors(spec.roster_size)
-        return HeKeyHolderSession(
-            he.KeyHolder(
-                self.secret,
-                min_clients=minimum,
-                context=spec.context,
-                vector_length=spec.vector_length,
-            )
-        )

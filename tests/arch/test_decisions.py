@@ -57,10 +57,6 @@ CLASSES = {
     "simulation/population.py": (2, _MESSAGES),
     "simulation/shared_memory.py": (1, _MESSAGES),
     "simulation/worker.py": (8, _MESSAGES),
-    "training/autograd.py": (
-        1,
-        "a loop of the user's own may give batches of ours or its own tensors",
-    ),
     "training/fast/convolutional.py": (1, "a fast path knows the arithmetic of one class"),
     "training/fast/dense.py": (1, "a fast path knows the arithmetic of one class"),
 }

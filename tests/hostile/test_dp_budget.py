@@ -100,7 +100,7 @@ def test_bad_numbers_stop_at_the_door(bad):
 
 
 def test_mutant_without_the_door_lets_nan_in(monkeypatch):
-    monkeypatch.setattr("dp.events.gaussian.at_least", lambda _name, value, _floor: value)
+    monkeypatch.setattr("dp.events.gaussian.check_noise_multiplier", lambda value: value)
     assert math.isnan(GaussianEvent(math.nan).noise_multiplier)
 
 

@@ -7,8 +7,9 @@ import pytest
 
 import he
 from fedavg.config.settings import SumConfig
-from fedavg.contrib.masked_encrypted import EncryptedSecAgg, _read
+from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.encrypted import Bfv, Ckks
+from fedavg.sums.he_keys import HeMaterial
 from fedavg.sums.masked import SecAgg
 from he import scheme
 from he.coding.packing import unpack
@@ -78,7 +79,7 @@ def decrypts(backend):
     spec = spec_for(vectors, max_abs=1000)
     given = backend.provision(spec, {client: IDENTITIES[client].public for client in vectors})
     holder = given.key_holder
-    key = _read(holder).keys if isinstance(backend, EncryptedSecAgg) else holder
+    key = HeMaterial.from_bytes(holder).keys if isinstance(backend, EncryptedSecAgg) else holder
     assert key[-8000:-100] not in given.server
     return key[-8000:-100] in given.clients
 

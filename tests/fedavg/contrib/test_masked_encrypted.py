@@ -10,10 +10,10 @@ from scipy.stats import chi2
 import he
 import secagg.client.client
 from fedavg.contrib import masked_encrypted as sum_masked_he
-from fedavg.contrib.masked_encrypted import EncryptedSecAgg, _read
+from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.sums.encrypted import Bfv
-from fedavg.sums.encrypted import _secret_context as secret_of
+from fedavg.sums.he_keys import HeMaterial
 from fedavg.sums.interface import KEY_HOLDER
 from fedavg.sums.opening import OPENED, _Opened
 from he.coding.packing import unpack
@@ -112,10 +112,10 @@ def joint_view(backend):
     play = Play(backend, vectors_of())
     if isinstance(backend, Bfv):
         play.step()
-        secret, bits = secret_of(play.provision.key_holder), None
+        secret, bits = HeMaterial.from_bytes(play.provision.key_holder).secret(), None
     else:
         play.to("open")
-        held = _read(play.provision.key_holder)
+        held = HeMaterial.from_bytes(play.provision.key_holder)
         secret = he.SecretContext.from_secret_key(he.Params.from_bytes(held.params), held.keys)
         bits = backend.masks.params(play.spec).ring_bits
     context, read = play.spec.context, {}
@@ -187,16 +187,16 @@ def test_the_other_lock_a_server_that_knows_all_masks_sees_ciphertexts(monkeypat
 
 def test_keys_are_where_they_belong():
     play = Play(EncryptedSecAgg(**RATES), vectors_of(length=3))
-    secret_key = _read(play.provision.key_holder).keys
+    secret_key = HeMaterial.from_bytes(play.provision.key_holder).keys
     inside = secret_key[20:-32]
     assert len(inside) == 8 * DEGREE
     assert inside not in play.provision.clients
     assert inside not in play.provision.server
     assert isinstance(play.side.keys, he.EncryptContext)
     shared = Play(EncryptedSecAgg(key_at="clients"), vectors_of(length=3))
-    assert _read(shared.provision.key_holder).keys in shared.provision.clients
+    assert HeMaterial.from_bytes(shared.provision.key_holder).keys in shared.provision.clients
     assert "redacted" in repr(play.provision)
-    assert secret_key not in repr(_read(play.provision.key_holder)).encode()
+    assert secret_key not in repr(HeMaterial.from_bytes(play.provision.key_holder)).encode()
 
 
 @pytest.mark.parametrize("stage", range(6))
@@ -390,10 +390,10 @@ def test_mutant_without_identities_the_sum_is_the_impostors(monkeypatch):
 
 def test_the_key_holder_opens_sums_of_known_clients_only():
     play = Play(EncryptedSecAgg(**RATES), vectors_of(length=10)).to("open")
-    held = _read(play.provision.key_holder)
+    held = HeMaterial.from_bytes(play.provision.key_holder)
     foreign = {client: secagg.Identity.generate().public for client in play.vectors}
     directory = msgspec.msgpack.encode(foreign)
-    material = msgspec.msgpack.encode(type(held)(directory, held.params, held.keys))
+    material = msgspec.structs.replace(held, directory=directory).to_bytes()
     holder = play.backend.key_holder_side(material).session(play.spec)
     with pytest.raises(he.AuthenticationError, match=f"client {min(play.vectors)}"):
         holder.receive(play.outgoing[KEY_HOLDER])

@@ -29,7 +29,7 @@ from fedavg.simulation.faults import Faults
 from fedavg.simulation.messages import Equip
 from fedavg.simulation.pool import WorkerPool
 from fedavg.simulation.population import InProcess, Population
-from fedavg.sums.encrypted import _Material
+from fedavg.sums.he_keys import HeMaterial
 from fedavg.sums.interface import Provision
 from tests.e2e.small import MODEL, SUMS, clients, plan
 
@@ -122,6 +122,6 @@ def test_provisions_print_redacted_and_cannot_be_pickled():
     assert "secret" not in repr(provision)
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(provision)
-    assert "key" not in repr(_Material(b"parameters", b"key"))
+    assert "key" not in repr(HeMaterial(b"parameters", b"key"))
     equip = Equip(b"plan", 1, 1, 1, ModelSpec("softmax", (2,), 2), b"key", 0, None)
     assert "key" not in repr(equip)
