@@ -1,4 +1,4 @@
-"""The source tree that the architecture tests look at, whatever git knows of it."""
+"""The source tree that the architecture tests read: files on disk, tracked by git or not."""
 
 from __future__ import annotations
 

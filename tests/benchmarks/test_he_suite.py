@@ -145,7 +145,7 @@ def test_a_sum_that_is_off_by_one_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_the_server_spends_is_its_own(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    """A slow server shows in its own figure, result shared among clients, and in nobody else's."""
+    """A slow server changes its own figure, which includes the result that clients share, and no other."""
     result = Server.result
 
     def slow(self):

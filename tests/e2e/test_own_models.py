@@ -219,7 +219,7 @@ def test_a_last_batch_of_one_joins_the_one_before(plan):
 
 
 class Buffered(nn.Module):
-    """Constants that are NaN or infinite, or whole numbers, are nobody's parameters."""
+    """Constants that are NaN, infinite or whole numbers are no trainable parameters."""
 
     def __init__(self):
         super().__init__()

@@ -79,7 +79,7 @@ ENDLESS = "[[grid]]\nrounds = [1_000_000]\nseed = [0, 1]\n"
 
 @contextlib.contextmanager
 def sweeping(path, out):
-    """A sweep in a process of its own, with three workers; whatever is left of it is killed at the end."""
+    """A sweep in a process of its own, with three workers; its remaining processes are killed at the end."""
     process = subprocess.Popen(
         command("sweep", path, "--out", out, "--jobs", 3),
         stdout=subprocess.DEVNULL,

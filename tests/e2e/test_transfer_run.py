@@ -174,7 +174,7 @@ def two_classes(n):
 
 @pytest.mark.parametrize("bound", [True, False])
 def test_a_client_with_other_frozen_weights_is_in_no_sum_with_the_others(monkeypatch, bound):
-    """Layers that nobody sends are bound by digest; were they not, the client would be in the sum."""
+    """Layers that are not sent are bound by their digest; without it the client would be in the sum."""
     specs = [ModelSpec("mlp", (12,), 3, seed=seed, freeze=("layers.0.*",)) for seed in (0, 1)]
     other = specs[1].build()
     equip = Population.equip

@@ -117,7 +117,7 @@ def convicting():
 
 
 def always():
-    """What an honest session says: kept whatever it adds."""
+    """Messages of an honest session, all of which are kept."""
     return sorted({*honest(), *uploads(), *encrypted(), *convicting()})
 
 

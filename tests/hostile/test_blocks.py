@@ -85,7 +85,7 @@ def asked_for_two_blocks(attempts=(0, 0)):
 
 
 def summed_with_another_block():
-    """One session offered to clients of both blocks: whoever is of the other one stays away."""
+    """One session is offered to clients of both blocks; the clients of the other block do not join."""
     resolution, people, provision = enrolled("secagg")
     for who, person in people.items():
         person.handle(encode(start(OWN[who])))

@@ -163,7 +163,10 @@ def test_d13_right_noise_is_left_alone(rounds, places, stddev):
 
 
 def test_d13_stronger_noise_is_right_noise():
-    """At a false-alarm rate of 1e-6: shares that nobody needed make the noise stronger, not wrong."""
+    """Noise shares of clients that could have dropped out make the noise stronger, not wrong.
+
+    The false-alarm rate is 1e-6.
+    """
     assert check_noise(fresh(stddev=1.7 * STDDEV), STDDEV).findings == ()
     assert check_noise(fresh(), STDDEV / 3).findings == ()
 

@@ -232,7 +232,7 @@ def test_an_empty_draw_is_a_round_like_any_other(rate):
 
 
 def test_mutant_that_skips_empty_draws_tells_of_them(monkeypatch):
-    """D9: a round that ends without a release says that nobody came."""
+    """D9: a round that ends without a release discloses that no client contributed."""
     check = "not bounds.floor <= len(roster) <= bounds.cap"
     without(monkeypatch, RoundServer, "_begin_sum", check, "not roster")
     with pytest.raises(FOUND):

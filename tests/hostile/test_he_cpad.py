@@ -143,7 +143,7 @@ def opens_a_fresh_upload(secret, candidate):
 @pytest.mark.parametrize("scheme", ["ckks", "bfv"])
 @pytest.mark.parametrize("public_key", [False, True])
 def test_the_same_algebra_on_what_he_opens_finds_no_key(scheme, public_key):
-    """Σc0 + Σc1·s = encoding + noise: the sum gives the encoding, and nothing of the noise.
+    """Σc0 + Σc1·s = encoding + noise: the sum gives the encoding without the noise.
 
     The control shows that nothing but the noise is missing: with the phase in place of the
     encoding of the sum, the same lines give the key.

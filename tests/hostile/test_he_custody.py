@@ -29,7 +29,7 @@ VECTOR = np.array([11, -12, 13])
 
 
 def read_with(exported, secret, chunk, context):
-    """The values of an upload, by whoever has these exported keys; None if they do not decrypt."""
+    """The values of an upload as a party with these exported keys reads them; None if they do not decrypt."""
     params = secret.params
     held = read_exported(params, exported)
     if not isinstance(held, he.SecretContext):

@@ -1,4 +1,4 @@
-"""C3, C5 where clients are enrolled: nobody sends in another's name, and nobody is named who did not send."""
+"""C3, C5 where clients are enrolled: no party can send in a client's name, and only senders are named."""
 
 from dataclasses import replace
 

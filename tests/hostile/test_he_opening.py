@@ -340,7 +340,7 @@ def test_an_input_beyond_the_bound_is_refused_at_its_client_and_at_the_opening(s
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_without_both_checks_a_sum_wraps_silently(scheme, monkeypatch):
-    """Mutant of C4: digits carry into one another and nobody notices."""
+    """Mutant of C4: digits carry into one another, and no check fails."""
     secret = keys(3, 1000, scheme)
     monkeypatch.setattr("he.client.check_vector", lambda *_: None)
     radix, bound = secret.params.radix, secret.params.slot_bound
@@ -379,7 +379,7 @@ def test_residues_with_filled_padding_open_to_their_sum(monkeypatch):
 
 
 def test_mutant_that_reads_padding_lets_any_member_spoil_the_round(monkeypatch):
-    """Without the clearing, values out of range behind the vector fail the opening, which names nobody."""
+    """Without the clearing, values out of range behind the vector fail the opening, which names no client."""
     monkeypatch.setattr(keyholder_module, "clear_padding", lambda *_: None)
     filled_by(monkeypatch, {10: 1400})
     attack = Round(keys(3, 1000), random_vectors(2, 10, 1000))

@@ -186,7 +186,7 @@ def test_s20_the_callers_own_errors_come_back_as_they_are():
 
 
 def test_s20_the_system_may_say_why(monkeypatch):
-    """Too many open files: the code is nobody's secret, what an error of the system says may hold a path."""
+    """Too many open files: the error code is public, but the text of a system error may hold a path."""
 
     def full(*_):
         raise OSError(errno.EMFILE, "what it says", "/private/path")

@@ -259,7 +259,7 @@ def test_c9_the_key_holder_refuses_by_itself_what_the_server_asks_again(tmp_path
 
 @pytest.mark.parametrize("journaled", [True, False])
 def test_c9_of_two_processes_of_one_key_holder_one_opens_a_round(journaled, tmp_path):
-    """Whatever key each has, and whatever attempt is asked for. Mutant: without a journal both do."""
+    """This holds for each placement of the key and each attempt. Mutant: without a journal both answer."""
     resolution = federation(SUMS["bfv"], n=N, changes=CHANGES).resolve(ROUNDS)
     errors = []
     for attempt in range(2):

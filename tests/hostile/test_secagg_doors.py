@@ -307,7 +307,7 @@ def test_e7_mutant_without_the_door_poisons_the_cache(monkeypatch):
 
 @pytest.mark.parametrize("door", [door for door in OCTETS if door.startswith("context")])
 def test_s13_a_context_names_something(door):
-    """Clients that all name nothing would be in one sum whatever model each of them had."""
+    """Clients without a context would be in one sum even if their models differ."""
     with pytest.raises(LocalProtocolError, match="non-empty bytes that name this round"):
         OCTETS[door](b"")
 

@@ -23,7 +23,7 @@ def keeping_both(monkeypatch):
 
 
 def answering_twice(monkeypatch):
-    """Clients that go back to signing when they have given their shares, whoever asks."""
+    """Clients that sign again after they have given their shares, for any server that asks."""
     forward = secagg.client.client.next_phase
     monkeypatch.setattr(
         secagg.client.client,

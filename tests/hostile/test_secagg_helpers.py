@@ -148,7 +148,7 @@ def test_s23_a_tests_entropy_reaches_no_other_thread_and_does_not_outlive_its_bl
 
 
 class Global:
-    """As it was: one source for the process, put back by whoever ends."""
+    """As before the fix: one source for the process, which each ending session puts back."""
 
     def __init__(self):
         self.source = secagg.crypto.keys.os.urandom

@@ -64,7 +64,7 @@ COALITIONS = [(20, 2, 2), (40, 4, 4), (100, 10, 5), (200, 20, 6)]
 
 @pytest.mark.parametrize(("n", "count", "top"), COALITIONS)
 def test_s15_a_coalition_costs_no_more_clients_than_it_has(n, count, top):
-    """As many as if it had fallen silent; nobody honest is convicted; the sum stands."""
+    """No more clients are lost than by silence, no honest one is convicted, and the sum is right."""
     lab, liars = coalition(n, count, top)
     assert len(lab.next_messages) >= n - count
     assert {c.client_id for c in lab.server.convictions} <= set(liars)
@@ -127,7 +127,7 @@ def test_s15_a_dealer_whose_shares_open_nowhere_is_named_too():
 
 
 def test_s15_a_session_that_ends_says_who_was_at_odds():
-    """Beyond what is assumed, honest clients go with the others: nobody is named, all is told."""
+    """With more liars than assumed no client is convicted, and the error holds the disputes."""
     lab = Lab(20, dropout_rate=0.1, corrupt_rate=0.1).run_to(Phase.CHECK_SHARES)
     pairs, ends = {}, set()
     for one in range(20):  # disputes without a common end, as many as fit

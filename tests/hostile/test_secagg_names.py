@@ -39,7 +39,7 @@ def adds(message):
 
 
 def spoils_its_own(message):
-    """Kind 11: another share of the victim's own seed, to which nobody committed."""
+    """Kind 11: another share of the victim's own seed, for which no commitment exists."""
     own, *others = message.shares
     return dataclasses.replace(message, shares=(turned(own), *others))
 
@@ -118,7 +118,7 @@ def taken(phase, forge):
 
 
 def test_s17_mutant_gives_a_false_total_over_all(monkeypatch):
-    """Why the vector is signed: nobody would notice."""
+    """Why the vector is signed: without a signature no party notices the change."""
     unsigned(monkeypatch)
     lab = taken(Phase.MASKED_INPUT, adds)
     assert lab.server.result().survivors == tuple(lab.ids)

@@ -121,7 +121,7 @@ def test_s7_trusting_the_server_must_be_said_and_is_not_called_malicious():
 
 
 def knocked(directory, lab):
-    """A server at whose door a client that nobody knows comes first; the members finish their sum."""
+    """An unknown client contacts the server first; the members still finish their sum."""
     lab.server = Server(lab.params, context=CONTEXT, directory=directory)
     lab.clients = {i: lab.join(i) for i in lab.ids[:4]}
     stranger = Identity.generate()

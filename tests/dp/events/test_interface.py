@@ -58,7 +58,7 @@ class PureEvent:
 
 @dataclass(frozen=True)
 class HalfTheClients:
-    """A sampling of one's own: every client, or with probability 1/2 nobody."""
+    """A sampling scheme of the user's own: all clients, or with probability 1/2 no client."""
 
     exposure: float = 0.5
     failure: float = 0.0

@@ -45,7 +45,7 @@ ROUNDS = 4
 
 
 def skewed(n=12, *, rows=40):
-    """Clients whose labels mean different things: nobody's model suits everybody."""
+    """Clients whose labels mean different things, so that no single model fits all of them."""
     found = {}
     for client in range(n):
         data = examples(rows, 200 + client)

@@ -237,7 +237,7 @@ def test_the_adaptive_clip_norm_and_the_caps_go_on(tmp_path):
 
 
 def test_without_the_carried_count_a_restart_would_pass_the_cap(tmp_path, monkeypatch):
-    """The mutant: the simulation's new clients count from zero, and nobody else counts."""
+    """Mutant: the simulation's new clients count from zero, and no other party keeps a count."""
     changes = PRIVATE | {"limits": Limits(max_participations=3)}
     journal = RunJournal(tmp_path)
     stop_in_round(federate(journal, changes=changes), journal, 3)

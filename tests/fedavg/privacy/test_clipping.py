@@ -64,7 +64,7 @@ def norm_of(client: int) -> float:
 
 @pytest.fixture
 def known_norms(monkeypatch):
-    """Every client's update points one way, with a length of its own, whatever the model."""
+    """All clients' updates have the same direction and different lengths; they do not depend on the model."""
 
     def update(job):
         return DIRECTION * norm_of(job.seed)

@@ -176,8 +176,8 @@ def test_escaping_is_what_stops_that_text(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_public_report_does_not_depend_on_what_only_the_operator_may_know(
     tmp_path: Path,
 ) -> None:
-    """Byte for byte the same page, whatever cohorts, times, messages, clients' own models and the server's
-    epsilon were."""
+    """The page has the same bytes for other cohorts, times, messages, personal models and server
+    epsilons."""
     one, other = write_run(tmp_path / "one"), write_run(tmp_path / "other")
     (other / "server.jsonl").unlink()
     (other / "server_view.json").unlink()

@@ -237,7 +237,7 @@ def logistic(outputs, labels):
 
 
 def test_two_classes_with_one_output_and_a_loss_of_ones_own_are_predicted_by_the_logistic_function():
-    """A softmax of a single output is always 1, whatever the model says."""
+    """A softmax of a single output is always 1, for any output of the model."""
     data = Dataset(np.array([[-2.0], [3.0]]), np.array([0, 1]))
     model = build_model("softmax", (1,), 1, seed=0)
     layout = Layout.of(model)

@@ -316,7 +316,7 @@ def test_a_proximal_weight_of_zero_is_plain_training_and_a_great_one_stays():
 
 
 def test_the_rate_falls_inside_a_round_and_starts_anew():
-    """Three steps of a linear loss: lr·(1 + ½ + ¼), whatever the round."""
+    """Three steps of a linear loss move by lr·(1 + ½ + ¼) in every round."""
     model, dataset = build_model("softmax", (6,), 3, seed=0), _dataset()
     training = LocalTraining(epochs=3, lr=1e-5, step_decay=0.5)
     start = np.zeros(21)

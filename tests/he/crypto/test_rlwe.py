@@ -39,7 +39,7 @@ def negacyclic(left, right, place):
 
 
 def seal(scheme, t=65537):
-    """SEAL by itself, with our prime; nothing of this comes from the package."""
+    """SEAL alone with our prime; this code does not use the package."""
     kind = sealapi.SCHEME_TYPE.BFV if scheme == "bfv" else sealapi.SCHEME_TYPE.CKKS
     parameters = sealapi.EncryptionParameters(kind)
     parameters.set_poly_modulus_degree(DEGREE)

@@ -89,7 +89,7 @@ def test_what_a_directory_remembers_is_bounded(monkeypatch):
 
 
 def test_a_mask_key_of_low_order_is_its_clients_fault(monkeypatch):
-    """A server that lets it pass stops nobody from finding it, before anything is masked with it."""
+    """If the server does not find the fault, the clients find it before they mask anything."""
     monkeypatch.setattr("secagg.server.admission.acceptable_agreement_key", lambda _: True)
     lab = Lab(5)
     for i in lab.ids:
