@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dp.checks import assign, fraction, is_a, number, real_array
 from dp.errors import InvalidParameterError
 from dp.losses.pairs import Pair
 from dp.losses.renyi import ORDERS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Cost"]
@@ -31,10 +32,12 @@ class Cost:
         shared: weight of a part outside the theorems, when both neighbours' laws are mixtures with the same
             weights of a part inside the theorems and of this one.
         exposed: probability that the release reveals the client's part.
-        pure: an ε at which the release is private with δ = 0; infinite if none is known.
+        pure: an ε at which the release is private with δ = 0; infinite if none is known. Without pairs and
+            without a curve, the Rényi curve that follows from it is taken.
 
     Raises:
-        InvalidParameterError: a value has the wrong type, shape or range.
+        InvalidParameterError: a value has the wrong type, shape or range, or there is slack without pairs and
+            without a curve.
 
     Example:
         >>> from dp import MixturePair
@@ -66,6 +69,13 @@ class Cost:
             raise InvalidParameterError(
                 f"slack and pure must be at least 0, not {slack!r} and {pure!r}"
             )
+        if self.curve is None and not self.pairs:
+            if 0 < pure < math.inf:
+                assign(self, curve=_pure_curve(pure))
+            elif slack > 0:
+                raise InvalidParameterError(
+                    f"slack {slack!r} enlarges what pairs or a curve cost; state one of them"
+                )
         assign(
             self,
             slack=slack,
@@ -74,3 +84,9 @@ class Cost:
             shared=fraction("shared", self.shared),
             exposed=fraction("exposed", self.exposed),
         )
+
+
+def _pure_curve(epsilon: float) -> NDArray[np.float64]:
+    """The Rényi curve of any release that is (ε, 0)-private (Bun and Steinke 2016, proposition 3.3)."""
+    with np.errstate(over="ignore"):
+        return np.minimum(epsilon, ORDERS * epsilon / 2 * epsilon)

@@ -57,6 +57,16 @@ class PureEvent:
 
 
 @dataclass(frozen=True)
+class PureAlone:
+    """The same, known by its ε alone."""
+
+    epsilon: float
+
+    def cost(self, relation):
+        return Cost(pure=self.epsilon)
+
+
+@dataclass(frozen=True)
 class HalfTheClients:
     """A sampling scheme of the user's own: all clients, or with probability 1/2 no client."""
 
@@ -95,6 +105,19 @@ def test_curves_of_a_stranger_add_to_ours():
     run = Accountant().compose(PureEvent(0.1), 7).compose(skellam, 3)
     alone = Accountant().compose(skellam, 3)
     assert alone.epsilon(1e-5).high < run.epsilon(1e-5).high <= alone.epsilon(1e-5).high + 0.7
+
+
+@pytest.mark.parametrize("epsilon", [1e-9, 0.1, 30.0, 1e200])
+def test_an_epsilon_alone_is_charged_as_its_curve(epsilon):
+    alone, curve = Accountant().compose(PureAlone(epsilon), 7), Accountant()
+    assert alone.epsilon(0.0).high == pytest.approx(7 * epsilon)
+    if epsilon < 1e100:
+        known = curve.compose(PureEvent(epsilon), 7).epsilon(1e-9).high
+        assert alone.epsilon(1e-9).high == pytest.approx(min(known, 7 * epsilon))
+    # beside a release without such an epsilon, it still counts
+    gaussian = Accountant().compose(GaussianEvent(2.0)).epsilon(1e-5).high
+    beside = Accountant().compose(GaussianEvent(2.0)).compose(PureAlone(epsilon), 7)
+    assert beside.epsilon(1e-5).high > gaussian
 
 
 def test_a_ledger_charges_them():
@@ -194,6 +217,7 @@ def test_our_events_and_samplings_are_of_the_protocols():
         {"curve": -np.ones(len(ORDERS))},
         {"slack": -1.0},
         {"slack": math.nan},
+        {"slack": 0.1},
         {"failure": 1.5},
         {"exposed": -0.1},
     ],
