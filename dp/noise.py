@@ -65,6 +65,11 @@ def random_uniform(size: int) -> NDArray[np.float64]:
 
     Returns:
         float64[size].
+
+    Example:
+        >>> coins = random_uniform(10_000)
+        >>> bool((0 <= coins).all() and (coins < 1).all()), bool(0.22 < (coins < 0.25).mean() < 0.28)
+        (True, True)
     """
     size = whole("size", size, 0)
     words, drawn = _words(), np.empty(size)
@@ -96,7 +101,13 @@ def sample_rounded_gaussian(stddev: float, size: int) -> NDArray[np.int64]:
 
 
 def sample_discrete_gaussian(stddev: float, size: int) -> NDArray[np.int64]:
-    """Independent integers with probability ∝ e^(−k²/2·stddev²); parameters as sample_rounded_gaussian."""
+    """Independent integers with probability ∝ e^(−k²/2·stddev²); parameters as sample_rounded_gaussian.
+
+    Example:
+        >>> noise = sample_discrete_gaussian(20.0, 10_000)
+        >>> noise.dtype, bool(19 < noise.std() < 21)
+        (dtype('int64'), True)
+    """
     return _gaussian("discrete-gaussian", stddev, size)
 
 
@@ -109,6 +120,11 @@ def sample_skellam(variance: float, size: int) -> NDArray[np.int64]:
 
     Returns:
         int64[size].
+
+    Example:
+        >>> noise = sample_skellam(400.0, 10_000)
+        >>> noise.dtype, bool(19 < noise.std() < 21)
+        (dtype('int64'), True)
     """
     variance, size = positive("variance", variance), whole("size", size, 0)
     exact = Fraction(variance)

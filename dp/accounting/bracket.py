@@ -18,6 +18,15 @@ class Bracket:
             accountant can claim less from the events alone; 0 where that is unknown.  An event of rounded
             shares describes all grids at least as fine as its own (docs/privacy.md §2.5).
         high: upper bound, which holds for every mechanism that the events describe; publish this one.
+
+    Example:
+        >>> from dp import Accountant, GaussianEvent, SkellamEvent
+        >>> exact = Accountant().compose(GaussianEvent(2.0), 10).epsilon(1e-5)
+        >>> exact.width < 1e-6, round(exact.high, 2)
+        (True, 7.51)
+        >>> lattice = SkellamEvent(2.0, l2_sensitivity=100.0, l1_sensitivity=500.0)
+        >>> Accountant().compose(lattice).epsilon(1e-5).low  # no lower bound is known
+        0.0
     """
 
     low: float

@@ -33,7 +33,7 @@ class FailureEvent:
         >>> one = Accountant().compose(GaussianEvent(0.5))
         >>> events = FailureEvent(1e-9), FailureEvent(shared=1e-9)
         >>> [round(one.compose(event).epsilon(1e-5).high, 2) for event in events]
-        [inf, 10.31]
+        [inf, 10.0]
     """
 
     probability: float = 0.0

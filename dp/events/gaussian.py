@@ -64,6 +64,15 @@ class RoundedGaussianSumEvent:
 
     Raises:
         UnsupportedEventError: there are several shares of less than two grid units each.
+
+    Example:
+        >>> from dp import Accountant
+        >>> event = RoundedGaussianSumEvent(2.0, local_stddev=4.0, shares=25, dimension=1000)
+        >>> round(Accountant().compose(event).epsilon(1e-5).high, 4)  # as one Gaussian in the sum
+        1.9931
+        >>> RoundedGaussianSumEvent(2.0, local_stddev=0.8, shares=625, dimension=9)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        dp.errors.UnsupportedEventError: local_stddev 0.8 is below 2 grid units, so the sum ...
     """
 
     noise_multiplier: float

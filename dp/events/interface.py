@@ -22,7 +22,16 @@ __all__ = ["Event", "NeighboringRelation", "Sampling"]
 
 
 class NeighboringRelation(Enum):
-    """The pairs of data sets that an adversary must not distinguish."""
+    """The pairs of data sets that an adversary must not distinguish.
+
+    Example:
+        >>> from dp import Accountant, GaussianEvent
+        >>> for relation in NeighboringRelation:  # exchanging a client moves a sum twice as far
+        ...     one = Accountant(relation).compose(GaussianEvent(4.0))
+        ...     print(relation.value, round(one.epsilon(1e-5).high, 2))
+        add_remove 0.93
+        replace_one 1.99
+    """
 
     ADD_REMOVE = "add_remove"
     """One client is present or absent."""
@@ -36,6 +45,17 @@ class Event(Protocol):
 
     Two equal events must have the same cost, since an accountant counts them instead of storing each. Use a
     frozen dataclass.
+
+    Example:
+        >>> import math
+        >>> from dataclasses import dataclass
+        >>> from dp import Accountant, Cost
+        >>> @dataclass(frozen=True)
+        ... class Answer:  # to a yes-or-no question, true with probability 3/4
+        ...     def cost(self, relation):
+        ...         return Cost(pure=math.log(3))
+        >>> isinstance(Answer(), Event), round(Accountant().compose(Answer(), 2).epsilon(0).high, 4)
+        (True, 2.1972)
     """
 
     def cost(self, relation: NeighboringRelation) -> Cost:
@@ -55,6 +75,12 @@ class Sampling(Protocol):
     """A way of drawing cohorts, and its effect on the cost of a release.
 
     Noise multipliers and distances are in clip norms.
+
+    Example:
+        >>> from dp import FixedSizeSampling, NoSampling, PoissonSampling
+        >>> ways = NoSampling(), PoissonSampling(0.25), FixedSizeSampling(5, 100)
+        >>> [f"{way.exposure:g}" for way in ways if isinstance(way, Sampling)]
+        ['1', '0.25', '0.05']
     """
 
     @property

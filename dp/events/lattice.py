@@ -31,6 +31,13 @@ class SkellamEvent:
         l2_sensitivity: L2 sensitivity in grid units.
         l1_sensitivity: L1 sensitivity in grid units; between l2_sensitivity and l2_sensitivity·√d.
         sampling: sampling scheme of the cohort.
+
+    Example:
+        >>> from dp import Accountant, GaussianEvent
+        >>> fine = SkellamEvent(2.0, l2_sensitivity=100.0, l1_sensitivity=1000.0)
+        >>> coarse = SkellamEvent(2.0, l2_sensitivity=2.0, l1_sensitivity=20.0)
+        >>> [round(Accountant().compose(event).upper_epsilon(1e-5), 2) for event in (fine, coarse)]
+        [2.17, 2.36]
     """
 
     noise_multiplier: float
@@ -74,6 +81,16 @@ class DiscreteGaussianSumEvent:
         l2_sensitivity: L2 sensitivity in grid units.
         l1_sensitivity: L1 sensitivity in grid units.
         sampling: sampling scheme of the cohort.
+
+    Example:
+        >>> from dp import Accountant
+        >>> norms = {"dimension": 100, "l2_sensitivity": 10.0, "l1_sensitivity": 100.0}
+        >>> for shares, stddev in ((1, 20.0), (100, 2.0), (1600, 0.5)):  # the same noise in the sum
+        ...     event = DiscreteGaussianSumEvent(2.0, local_stddev=stddev, shares=shares, **norms)
+        ...     print(stddev, round(Accountant().compose(event).upper_epsilon(1e-5), 2))
+        20.0 2.17
+        2.0 2.17
+        0.5 11859.16
     """
 
     noise_multiplier: float

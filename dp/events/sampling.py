@@ -32,6 +32,13 @@ class NoSampling:
 
     This also suits the server's own view of a sampled cohort. The server knows which clients take part, so
     its adjacency replaces one participating update by zero, and a client counts its own participations.
+
+    Example:
+        >>> from dp import GaussianEvent
+        >>> GaussianEvent(2.0) == GaussianEvent(2.0, NoSampling())  # the default
+        True
+        >>> NoSampling().mixture(NeighboringRelation.REPLACE_ONE)  # always there, and moved twice as far
+        (1.0, 2.0)
     """
 
     @property
@@ -63,6 +70,15 @@ class PoissonSampling:
 
     Args:
         rate: probability of joining, in (0, 1].
+
+    Example:
+        >>> from dp import Accountant, GaussianEvent
+        >>> for rate in (1.0, 0.1, 0.01):
+        ...     event = GaussianEvent(1.0, PoissonSampling(rate))
+        ...     print(rate, round(Accountant().compose(event).epsilon(1e-5).high, 2))
+        1.0 4.38
+        0.1 1.68
+        0.01 0.2
     """
 
     rate: float
@@ -109,6 +125,14 @@ class TruncatedPoissonSampling:
         rate: probability of joining, in (0, 1].
         dataset_size: a public bound on the number of clients.
         max_size: the largest cohort that is run.
+
+    Example:
+        >>> from dp import Accountant, GaussianEvent
+        >>> for largest in (20, 40):  # 10 clients are drawn on average
+        ...     event = GaussianEvent(1.0, TruncatedPoissonSampling(0.01, 1000, largest))
+        ...     print(largest, round(Accountant().compose(event).epsilon(1e-5).high, 2))
+        20 inf
+        40 0.2
     """
 
     rate: float
@@ -160,6 +184,14 @@ class FixedSizeSampling:
     Args:
         size: number of clients in the cohort.
         dataset_size: number of clients in the data set, the larger one of two neighbours.
+
+    Example:
+        >>> from dp import Accountant, GaussianEvent, PoissonSampling
+        >>> for sampling in (FixedSizeSampling(10, 1000), PoissonSampling(0.01)):
+        ...     one = Accountant().compose(GaussianEvent(2.0, sampling))
+        ...     print(f"{sampling.exposure:g} {one.epsilon(1e-5).high:.2f}")
+        0.01 0.20
+        0.01 0.03
     """
 
     size: int

@@ -34,6 +34,14 @@ class Charge:
         event: the charged event.
         count: number of releases.
         label: owner of the charge, such as a run's directory; for readers of a ledger that runs share.
+
+    Example:
+        >>> from dp import GaussianEvent
+        >>> ledger = Ledger(8.0, 1e-5)
+        >>> ledger.charge(GaussianEvent(4.0), 10, label="pilot")
+        >>> ledger.charge(GaussianEvent(4.0), label="final")
+        >>> [(charge.label, charge.count) for charge in ledger.history]
+        [('pilot', 10), ('final', 1)]
     """
 
     event: Event

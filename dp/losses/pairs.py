@@ -48,6 +48,14 @@ class Pair(Protocol):
 
     `removing` selects the order of the pair: with it, P is the distribution with the client's part, else the
     other one.  All methods except `attained` concern upper bounds.
+
+    Example:
+        >>> isinstance(MixturePair(1.0, 2.0), Pair)
+        True
+        >>> halves = np.array([-math.inf, 0.0, math.inf])
+        >>> present, _ = MixturePair(1.0, 2.0).cells(halves, removing=True)
+        >>> present.round(4).tolist()  # an adversary who guesses by the sign is right in 60 % of cases
+        [0.4013, 0.5987]
     """
 
     @property
@@ -112,7 +120,13 @@ class Pair(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MixturePair:
-    """(1−rate)·N(0,z²) + rate·N(1,z²) against N(0,z²); rate 1 is a plain Gaussian."""
+    """(1−rate)·N(0,z²) + rate·N(1,z²) against N(0,z²); rate 1 is a plain Gaussian.
+
+    Example:
+        >>> plain, sampled = MixturePair(1.0, 2.0), MixturePair(0.1, 2.0)
+        >>> [round(pair.exact.epsilon(math.log(1e-5)), 2) for pair in (plain, sampled)]
+        [1.99, 0.37]
+    """
 
     rate: float
     stddev: float
