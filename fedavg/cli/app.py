@@ -20,6 +20,7 @@ from fedavg.cli.studies import SWEEP_EPILOG, SWEEP_HELP, sweep
 from fedavg.errors import FedAvgError
 from fedavg.metrics.interface import figure_text
 from fedavg.protocol.result import NOTHING_LEARNT, figure_of_row
+from fedavg.reports.ending import lost_rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -260,6 +261,15 @@ def _close(outcome: Outcome) -> None:
     if outcome.summary["stopped"] == "interrupted":
         console().print(f"Continue with: fedavg resume {outcome.directory}", highlight=False)
         raise typer.Exit(130)
+    if outcome.summary["unscored"] is not None:
+        errors().print(Text.assemble(("Not scored: ", "bold red"), outcome.summary["unscored"]))
+        raise typer.Exit(3)
+
+
+def _rounds(summary: Mapping[str, Any]) -> str:
+    done = f"{summary['rounds']} of {summary['rounds_planned']}, {summary['stopped']}"
+    lost = len(summary["skipped"])
+    return f"{done}; {lost} of them without a sum" if lost else done
 
 
 def _default_out() -> Path:
@@ -276,7 +286,7 @@ def _closing_table(outcome: Outcome) -> None:
         ("delta", f"{summary['delta']:g}" if _private(summary) else "–"),
         ("noise multiplier, claimed / added", _noise(summary)),
         ("secure sum", f"{summary['secure_sum']} ({summary['threat_model']})"),
-        ("rounds", f"{summary['rounds']} of {summary['rounds_planned']}, {summary['stopped']}"),
+        ("rounds", _rounds(summary)),
         ("report", str(outcome.report)),
     ]
     for name, value in rows:
@@ -287,6 +297,9 @@ def _closing_table(outcome: Outcome) -> None:
         console().print(_PUBLIC_ROWS if covered else _HELD_OUT_ROWS, highlight=False, markup=False)
     if summary["personalization"] is not None:
         _personal_table(summary["personalization"])
+    lost = lost_rounds(summary["skipped"], summary["rounds"], private=_private(summary))
+    if lost:
+        console().print(lost, highlight=False)
     if summary["stopped"] == "budget":
         console().print(
             "The next round would have exceeded the privacy budget. All results so far are kept."

@@ -11,6 +11,7 @@ from fedavg.errors import ReportError
 from fedavg.files import replace_file
 from fedavg.reports import figures, scored
 from fedavg.reports.data import read_run
+from fedavg.reports.ending import lost_rounds
 from fedavg.reports.evaluation import evaluation_part, figure_rows
 from fedavg.reports.page import payload, render_page
 from fedavg.reports.personal import personal_part
@@ -66,7 +67,7 @@ def _render(run: Run, *, public: bool) -> str:
         private=run.summary.private,
         summary=run.summary,
         title=run.summary.task[:1].upper() + run.summary.task[1:],
-        state=_state(run),
+        states=_states(run, public=public),
         tiles=_tiles(run.summary, public=public),
         setting=_setting(run.summary),
         metrics=run.metrics,
@@ -96,9 +97,20 @@ def _outcome(run: Run, *, public: bool) -> dict[str, Any] | None:
     return figures.privacy_utility(run.metrics, unprotected, run.budget)
 
 
-def _state(run: Run) -> str | None:
-    """Why the run is shorter than planned, or None."""
+def _states(run: Run, *, public: bool) -> list[str]:
+    """Why the run is shorter than planned, and what is missing; which rounds failed is not public."""
     summary = run.summary
+    lost = lost_rounds(summary.skipped, summary.rounds, private=summary.private)
+    unscored = summary.unscored
+    told = [
+        _state(summary),
+        None if unscored is None else f"{unscored[:1].upper()}{unscored[1:]}.",
+        None if public and summary.private else lost,
+    ]
+    return [said for said in told if said]
+
+
+def _state(summary: Summary) -> str | None:
     done = f"{summary.rounds} of {summary.rounds_planned or _NO_VALUE} rounds"
     if summary.stopped == "finished":
         return None

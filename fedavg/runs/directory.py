@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from fedavg.errors import ConfigError
-from fedavg.files import locked, replace_file
+from fedavg.files import check_folder, locked, replace_file
 from fedavg.protocol.result import figure_row
 
 if TYPE_CHECKING:
@@ -56,9 +56,22 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.check(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            occupied = any(path.iterdir())
+        except OSError as error:
+            raise ConfigError(f"cannot use {path} as a run directory: {error.strerror}") from error
+
+    @staticmethod
+    def check(path: Path) -> None:
+        """Refuse a folder that could not be a new run directory, before any work; nothing is made.
+
+        Raises:
+            ConfigError: the folder is not empty, or cannot be created.
+        """
+        check_folder(path, "a run directory")
+        try:
+            occupied = path.exists() and any(path.iterdir())
         except OSError as error:
             raise ConfigError(f"cannot use {path} as a run directory: {error.strerror}") from error
         if occupied:
@@ -106,6 +119,14 @@ class RunDirectory:
             kept = [line for line in _whole_lines(self.path / name) if line["round"] < row["round"]]
             text = "".join(json.dumps(line) + "\n" for line in [*kept, _finite(row)])
             self._replace(name, text.encode())
+
+    def read_rows(self, name: str) -> list[dict[str, Any]]:
+        """The rounds of one log."""
+        return _whole_lines(self.path / name)
+
+    def skipped(self) -> list[int]:
+        """Numbers of the rounds without a sum."""
+        return [row["round"] for row in self.read_rows("server.jsonl") if row["skipped"]]
 
     def read_summary(self) -> dict[str, Any]:
         """The content of summary.json so far; {} when the run was interrupted before it."""

@@ -20,6 +20,7 @@ from fedavg.federation.results import train
 from fedavg.federation.shared import SharedBudget
 from fedavg.protocol.result import NOTHING_LEARNT, result_of_row
 from fedavg.protocol.transcript import Transcript
+from fedavg.reports.ending import why_unscored
 from fedavg.reports.run import write_report
 from fedavg.runs.announcement import announce
 from fedavg.runs.baseline import unprotected
@@ -78,6 +79,7 @@ def execute(
         FedAvgError: the configuration is invalid; raised before anything is written. The packages' own errors
             are raised too.
     """
+    RunDirectory.check(out)
     job = _job(load_config(config_path, overrides))
     resolution = _federation(job).resolve(job.config.rounds)
     shared = _shared(job, out)
@@ -149,6 +151,12 @@ def _execute(
     if federation.stopped != "interrupted":
         summary |= keeper.keep(federation)
         write_evaluation(job, federation, directory, keeper.vector)
+    summary["skipped"] = directory.skipped()
+    if federation.stopped != "interrupted":
+        figures = summary["figures"]
+        summary["unscored"] = why_unscored(
+            directory.read_rows("metrics.jsonl"), figures[0] if figures else None
+        )
     if federation.stopped == NOTHING_LEARNT:
         summary["why"] = failures.why()
     elif config.baseline and federation.stopped != "interrupted":

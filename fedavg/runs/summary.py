@@ -67,6 +67,8 @@ def summary_of_run(
         "delta": plan.budget.delta,
         "stopped": federation.stopped,
         "why": None,
+        "skipped": [],
+        "unscored": None,
         "personalization": None,
         "chosen": [asdict(chosen) for chosen in job.chosen],
         "assumptions": list(plan.secure_sum.assumptions),

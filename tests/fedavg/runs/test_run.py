@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from fedavg.reports.ending import why_unscored
 from fedavg.runs.run import execute, resume
 from tests.e2e.test_resume import EXACT, config_in
 
@@ -220,3 +221,89 @@ workers = 0
     assert (summary["stopped"], summary["unprotected"]) == ("nothing-learnt", None)
     again = CliRunner().invoke(app, ["resume", str(out)])
     assert again.exit_code == 2
+
+
+def ends(tmp_path, extra, name="run", rounds=4):
+    """A run by the command: its status, its summary, what it printed, and its report."""
+    from typer.testing import CliRunner
+
+    from fedavg.cli.app import app
+
+    config, out = config_in(tmp_path, extra, rounds=rounds), tmp_path / name
+    result = CliRunner().invoke(app, ["run", str(config), "--out", str(out)])
+    summary = json.loads((out / "summary.json").read_text())
+    said = " ".join((result.output + result.stderr).split())
+    return result.exit_code, summary, said, (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_rounds_without_a_sum_are_in_the_summary_on_the_console_and_in_the_report(
+    tmp_path, monkeypatch, private
+):
+    from fedavg.errors import RoundAbortedError
+    from fedavg.federation import federation
+
+    taken = federation.sum_round
+
+    def failing(model, resolution, *parts):
+        start = parts[3]
+        if start.round in {1, 3}:
+            raise RoundAbortedError("the switch was off")
+        return taken(model, resolution, *parts)
+
+    monkeypatch.setattr(federation, "sum_round", failing)
+    extra = '[privacy]\nnoise = "central-gaussian"\nnoise_multiplier = 4.0\n' if private else EXACT
+    code, summary, said, page = ends(tmp_path, extra)
+    assert code == 0, said
+    assert (summary["stopped"], summary["skipped"]) == ("finished", [2, 4])
+    gave = "released noise alone" if private else "gave no model"
+    told = f"2 of 4 rounds had no sum, and {gave}: rounds 2 and 4. The last one is among them"
+    assert told in said
+    assert "4 of 4, finished; 2" in said
+    assert told in page
+
+
+NEVER = """
+def never(labels, predicted):
+    return float("nan")
+
+def once(labels, predicted):  # the baseline is always 0.5 where all rows are given the same prediction
+    once.calls = getattr(once, "calls", 0) + 1
+    flat = (predicted == predicted[0]).all()
+    return 0.5 if flat or once.calls < 6 else float("nan")
+"""
+
+
+@pytest.mark.parametrize(
+    ("metric", "words", "remedy"),
+    [
+        ("never", "headline never had no value in any of 4 rounds", "choose another headline"),
+        ("once", "headline once has no value for the model that the run keeps", "the loss has one"),
+    ],
+)
+def test_a_headline_without_a_value_is_no_success(tmp_path, monkeypatch, metric, words, remedy):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (tmp_path / f"{metric}_e.py").write_text(NEVER)
+    extra = EXACT + f'[evaluation]\nheadline = "{metric}_e:{metric}"\n'
+    code, summary, said, page = ends(tmp_path, extra)
+    assert code == 3, said
+    assert summary["stopped"] == "finished"
+    assert words in summary["unscored"]
+    assert f"Not scored: the {words}" in said
+    assert remedy in said
+    assert words in page
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"), [((0.5, None), "the training has diverged"), ((0.5, 0.4), "the loss has")]
+)
+def test_the_reason_follows_from_the_loss(losses, words):
+    head = {"name": "rmse", "value": None, "baseline": {"rule": "mean", "value": 1.0}}
+    rows = [
+        {"round": 1, "loss": losses[0], "figures": [head | {"value": 2.0}]},
+        {"round": 2, "loss": losses[1], "figures": [head]},
+    ]
+    said = why_unscored(rows, head)
+    assert words in said
+    assert "round 1 was the last one with a value" in said
+    assert why_unscored(rows, rows[0]["figures"][0]) is why_unscored(rows, None) is None

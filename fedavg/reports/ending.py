@@ -1,0 +1,78 @@
+"""What is missing at the end of a run, in words: rounds without a sum, and a headline without a value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["lost_rounds", "why_unscored"]
+
+_LISTED = 6
+
+
+def lost_rounds(skipped: Sequence[int], rounds: int, *, private: bool) -> str:
+    """The rounds that had no sum, as a sentence; "" if there is none.
+
+    Args:
+        skipped: their numbers.
+        rounds: number of finished rounds.
+        private: whether noise is added, so that such a round released noise alone.
+
+    Example:
+        >>> lost_rounds([2, 5], 7, private=False)
+        '2 of 7 rounds had no sum, and gave no model: rounds 2 and 5.'
+    """
+    if not skipped:
+        return ""
+    gave = "released noise alone" if private else "gave no model"
+    *others, last = (str(number) for number in skipped)
+    which = ""
+    if len(skipped) <= _LISTED:
+        which = (
+            f": round{'s' if others else ''} {', '.join(others)}{' and ' if others else ''}{last}"
+        )
+    says = f"{len(skipped)} of {rounds} rounds had no sum, and {gave}{which}."
+    if rounds not in skipped:
+        return says
+    if private:
+        return f"{says} The last one is among them, so the model was moved by noise last."
+    return f"{says} The last one is among them, so the model is that of an earlier round."
+
+
+def why_unscored(rows: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | None) -> str | None:
+    """Why the headline of the model that a run keeps has no value; None if it has one.
+
+    Args:
+        rows: the rounds of `metrics.jsonl`.
+        kept: the headline of the model that the run keeps, as in a row; None where nothing is scored.
+    """
+    if kept is None or kept["value"] is not None:
+        return None
+    heads = [row["figures"][0] for row in rows if row.get("figures")]
+    good = [
+        row["round"]
+        for row in rows
+        if row.get("figures") and row["figures"][0]["value"] is not None
+    ]
+    name = kept["name"]
+    says = (
+        f"the headline {name} has no value for the model that the run keeps; round {good[-1]} was the last "
+        "one with a value"
+        if good
+        else f"the headline {name} had no value in any of {len(heads)} rounds"
+    )
+    if kept["baseline"]["value"] is None:
+        return (
+            f"{says}. It is not defined on the held-out rows, whatever a model predicts, like the AUC of "
+            "rows of one class: choose another headline ([evaluation] headline), or hold out more rows"
+        )
+    if rows[-1].get("loss") is None:
+        return (
+            f"{says}. The loss is no number either, so the training has diverged: lower the learning rates "
+            "([local] lr, [server] lr)"
+        )
+    return (
+        f"{says}, although the loss has one: see what the metric makes of this model's predictions"
+    )
