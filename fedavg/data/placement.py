@@ -195,8 +195,13 @@ def _load_arrays(data: DataConfig, *, private: bool) -> Loaded:
     if own:
         raise ConfigError(f"{data.name} holds arrays and is no table: leave out data.{own[0]}")
     check_bounds(data.bounds)
+    checks.data.proper_fraction("test_fraction", data.test_fraction)
     task, floats = read_arrays(
-        Path(data.name), task=data.task, test_fraction=data.test_fraction, seed=data.split_seed
+        Path(data.name),
+        task=data.task,
+        test_fraction=data.test_fraction,
+        seed=data.split_seed,
+        declared=bool(data.classes) or not private,
     )
     if data.classes:
         task = keep_classes(task, data.classes)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedavg.data.tables.columns import Category, Ignored, Number
+from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.propose import propose
 from fedavg.data.tables.reading import read_table
 from fedavg.data.tables.schema import MARKERS, Schema, column_from, read_schema
@@ -63,9 +64,19 @@ def declared_schema(data: DataConfig) -> Schema:
     }
     over |= {"task": data.task} if data.task != "auto" else {}
     over |= {"markers": data.markers} if data.markers else {}
-    over |= {"file": data.file} if data.file != type(data.file)() else {}
+    over["file"] = _merged(schema.file, data.file)
     declared = schema.declared and data.declared
     return msgspec.structs.replace(schema, **over, columns=columns, declared=declared)
+
+
+def _merged(file: FileFormat, over: FileFormat) -> FileFormat:
+    """A format of which the second one replaces what it says itself."""
+    plain = FileFormat()
+    names = FileFormat.__struct_fields__
+    said = {name: getattr(over, name) for name in names}
+    return msgspec.structs.replace(
+        file, **{name: value for name, value in said.items() if value != getattr(plain, name)}
+    )
 
 
 def _found(data: DataConfig) -> Path:

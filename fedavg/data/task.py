@@ -141,9 +141,12 @@ def keep_classes(task: Task, classes: Sequence[int | str]) -> Task:
     for part in (task.train, task.test):
         absent = set(numbers) - {int(label) for label in np.unique(part.labels)}
         if absent:
+            known = task.label_names or tuple(map(str, range(task.num_classes)))
+            named = (known[number] if 0 <= number < len(known) else number for number in absent)
             raise DataError(
-                f"{task.name}: data.classes names {sorted(absent)}, of which there are no examples; "
-                f"labels go from 0 to {task.num_classes - 1}"
+                f"{task.name}: data.classes names {', '.join(sorted(map(str, named)))}, of which there are "
+                f"no examples to {'train on' if part is task.train else 'score on'}; the classes are "
+                f"{', '.join(known[:20])}{', …' if len(known) > 20 else ''}"
             )
         rows = np.flatnonzero(np.isin(part.labels, numbers))
         number = np.empty(task.outputs, np.int64)

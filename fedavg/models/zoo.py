@@ -150,8 +150,10 @@ def _char_lstm(
 def _cnn(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     if input_shape not in {(784,), (28, 28), (1, 28, 28)}:
         raise ConfigError(
-            f"model 'cnn' takes images of 28×28, not examples of shape {input_shape}; "
-            "choose 'softmax', 'mlp' or '2nn'"
+            "the built-in model 'cnn' takes grey images of 28×28 pixels, but an example has the shape "
+            f"{'×'.join(map(str, input_shape))}. For a folder of images, say [data] image_size = [28, 28] "
+            "and channels = 1. For other sizes, give a model of your own (module:function), or choose "
+            "'softmax', 'mlp' or '2nn', which take any shape"
         )
     return channels_last(McMahanCNN(num_classes))
 

@@ -37,6 +37,7 @@ _FIRST_SCALE, _LEAST_SCALE = (
     2.0**16,
     1.0,
 )  # of a float16 loss; torch.amp.GradScaler starts with the first
+_CHANNELS = (1, 3, 4)  # of grey images, colour, and colour with transparency
 _GROWS_AFTER = 2000  # steps without an overflow, after which the factor grows
 
 
@@ -285,9 +286,10 @@ def number_of_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> i
 
 def taking(batch: Batch) -> AbstractContextManager[None]:
     """A context for a model's forward pass, in which errors name the model and the batch it was given."""
-    shape = "×".join(map(str, batch.features.shape[1:]))
+    each = tuple(batch.features.shape[1:])
+    shape = "×".join(map(str, each))
     who = f"the model does not take a batch of {len(batch.labels)} examples of shape {shape}: it"
-    return blamed(who, _hint)
+    return blamed(who, lambda error: _hint(error) or _image_hint(each, error))
 
 
 def computing(
@@ -310,6 +312,28 @@ def _hint(error: Exception) -> str:
         return (
             "; it takes statistics over a batch, which one example does not have: use GroupNorm or "
             "LayerNorm, or leave out clients with one example and batches of one"
+        )
+    return ""
+
+
+def _image_hint(shape: tuple[int, ...], error: Exception) -> str:
+    """The layout that torch's convolutions take, for a model that refuses images of another layout."""
+    if "conv" not in str(error) and "channels" not in str(error):
+        return ""
+    if len(shape) == 3 and shape[2] in _CHANNELS and shape[0] not in _CHANNELS:
+        return (
+            "; examples of this shape look like height × width × channels, but convolutions take channels "
+            "first: store np.transpose(x, (0, 3, 1, 2))"
+        )
+    if len(shape) == 2:
+        return (
+            "; examples of this shape are images without an axis of channels, but convolutions take one: "
+            "store x[:, None], or add the axis in forward"
+        )
+    if len(shape) == 1:
+        return (
+            "; examples of this shape are rows of numbers, but convolutions take channels × height × width: "
+            "reshape them, or choose a model of dense layers"
         )
     return ""
 

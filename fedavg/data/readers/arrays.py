@@ -9,7 +9,7 @@ import numpy as np
 from fedavg.data.dataset import CLASSES, MULTI_LABEL, NUMBERS, Dataset, numbers_of
 from fedavg.data.split import held_out, rows_hash
 from fedavg.data.task import Task
-from fedavg.errors import DataError
+from fedavg.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,12 +44,21 @@ def load_arrays(path: Path, *, task: TaskName, test_fraction: float, seed: int) 
 
 
 def read_arrays(
-    path: Path, *, task: TaskName, test_fraction: float, seed: int
+    path: Path, *, task: TaskName, test_fraction: float, seed: int, declared: bool = True
 ) -> tuple[Task, bool]:
     """Do the work of `load_arrays`, and also return whether the features are floating-point numbers.
 
+    Args:
+        path: see `load_arrays`.
+        task: see `load_arrays`.
+        test_fraction: see `load_arrays`.
+        seed: see `load_arrays`.
+        declared: whether labels that are words may be numbered by the words that occur. Under noise they may
+            not, unless the configuration names the classes.
+
     Raises:
         DataError: see `load_arrays`.
+        ConfigError: the labels are words, and the classes are not declared.
     """
     arrays = _read(path)
     notes: list[str] = []
@@ -58,7 +67,15 @@ def read_arrays(
         split = "as the file divides them"
     else:
         pairs, split = [_pair(path, arrays)], "by row, by a keyed hash of its content"
-    kind, labels, names = _labels(path, [label for _, label in pairs], task, notes)
+    given = [_words(label) for _, label in pairs]
+    if not declared and given[0].dtype.kind == "U":
+        words = ", ".join(f'"{word}"' for word in np.unique(np.concatenate(given))[:6])
+        raise ConfigError(
+            f"{path}: the labels are words. Under noise the classes are public and have to be declared: say "
+            f"[data] classes = [{words}] with the public list of classes, or choose privacy.noise = 'none' "
+            "(--noise none)"
+        )
+    kind, labels, names = _labels(path, given, task, notes)
     pixels = [_pixels(features, notes) for features, _ in pairs]
     sets = [Dataset(x, y, kind) for x, y in zip(pixels, labels, strict=True)]
     if len(sets) == 1:
@@ -90,8 +107,8 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             return {str(key): archive[key] for key in archive.files}
     except Exception as error:  # numpy, zipfile and zlib raise a dozen types on damaged files
         raise DataError(
-            f"cannot read {path}: it is damaged, no .npz file, or holds Python objects, which are "
-            f"never unpickled ({error})"
+            f"cannot read {path}: it is damaged, is no .npz file, or holds Python objects, which are never "
+            f"unpickled. Store words with y.astype(str), and numbers with y.astype(float) ({error})"
         ) from error
 
 
@@ -119,15 +136,11 @@ def _labels(
     kind = _kind(path, np.concatenate(labels), task)
     if kind != CLASSES:
         return kind, labels, ()
+    if labels[0].dtype.kind == "U":
+        return kind, *_numbered(path, labels, notes)
     whole = [_whole(path, label) for label in labels]
     values = np.unique(np.concatenate(whole))
-    if len(values) > _MOST_CLASSES:
-        raise DataError(
-            f"{path} has {len(values):,} different labels, too many for classes; if they are numbers to "
-            'predict, say [data] task = "numbers"'
-        )
-    if len(values) < 2:
-        raise DataError(f"{path} has {len(values)} class; a task needs two or more")
+    _check_count(path, len(values))
     names: tuple[str, ...] = tuple(str(value) for value in values)
     if values[0] == 0 and values[-1] == len(values) - 1:
         return kind, whole, names
@@ -140,8 +153,57 @@ def _labels(
     return kind, [np.searchsorted(values, label) for label in whole], names
 
 
+def _words(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels that are words, as a vector of text; any others as they are."""
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    if labels.dtype.kind != "U":
+        return labels
+    return np.char.strip(labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels)
+
+
+def _numbered(
+    path: Path, labels: list[NDArray[Any]], notes: list[str]
+) -> tuple[list[NDArray[Any]], tuple[str, ...]]:
+    """Words as numbers of classes, in alphabetical order, and the names of the classes."""
+    if labels[0].ndim != 1:
+        raise DataError(
+            f"{path}: labels that are words are a vector, one word for each example, not an array of shape "
+            f"{labels[0].shape}"
+        )
+    names = np.unique(np.concatenate(labels))
+    _check_count(path, len(names))
+    if "" in names:
+        raise DataError(f"{path}: there are examples whose label is empty: leave them out")
+    shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    notes.append(
+        f"labels are words: {shown}; they are {len(names)} classes in alphabetical order, which [data] "
+        "classes can change"
+    )
+    return [np.searchsorted(names, label) for label in labels], tuple(map(str, names))
+
+
+def _check_count(path: Path, classes: int) -> None:
+    if classes > _MOST_CLASSES:
+        raise DataError(
+            f"{path} has {classes:,} different labels, too many for classes; if they are numbers to predict, "
+            'say [data] task = "numbers"'
+        )
+    if classes < 2:
+        raise DataError(
+            f"{path} has examples of {classes} class only: a task needs two classes or more"
+        )
+
+
 def _kind(path: Path, labels: NDArray[Any], task: TaskName) -> TargetKind:
     """The kind of the labels; an ambiguous array is refused, and the message names both readings."""
+    if labels.dtype.kind == "U" and task != "classes":
+        if task == "auto":
+            return CLASSES
+        raise DataError(
+            f"{path}: the labels are words such as {str(labels.flat[0])!r}, which are names of classes: "
+            f'leave out [data] task = "{task}", or store numbers'
+        )
     if task != "auto":
         return {"classes": CLASSES, "numbers": NUMBERS, "multi-label": MULTI_LABEL}[task]
     if labels.ndim == 2 and labels.shape[1] > 1:

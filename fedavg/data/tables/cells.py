@@ -32,6 +32,11 @@ _arrow: Any = pa
 
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _TRAILING = re.compile(r"-?\d+\.0+")
+_NOTATIONS = (
+    *((".", ","), (",", "."), (",", ""), (".", " "), (",", " "), (".", "'"), (".", "’")),
+    *((".", "\u00a0"), (",", "\u00a0"), (".", "\u202f"), (",", "\u202f")),
+)  # signs of decimals and thousands, the most usual ones first
+_NEARLY = 0.9  # share of the cells that have to be numbers in another notation
 LARGEST = 1e30  # a few squares of such numbers still fit in single precision
 _MICROSECONDS = 86_400e6  # microseconds of a day
 
@@ -145,6 +150,32 @@ class ArrowCells:
         values = np.array(doubles.to_numpy(zero_copy_only=False), np.float64)
         values[self.missing | ~(np.abs(values) <= LARGEST)] = np.nan
         return values
+
+    def notation(self, strip: str = "") -> dict[str, str] | None:
+        """Another way of writing numbers, in which nearly all cells are numbers; None where there is none.
+
+        Args:
+            strip: characters to remove from both ends of a text.
+
+        Returns:
+            The settings `decimal` and `thousands` of a `FileFormat` that differ from those of the file.
+        """
+        if self.numeric or self.boolean or self.temporal:
+            return None
+        codes, words = self.words()
+        counts = np.bincount(codes[codes >= 0], minlength=len(words))
+        text = _arrow.array(words, _arrow.string())
+        own = (self._file.decimal or ".", self._file.thousands)
+
+        def reads(signs: tuple[str, str]) -> bool:
+            valid = pc.is_valid(_parsed(text, strip, *signs)).to_numpy(zero_copy_only=False)
+            return bool(counts[valid].sum() >= _NEARLY * counts.sum())
+
+        other = next((signs for signs in _NOTATIONS if reads(signs)), None)
+        if not len(words) or reads(own) or other is None:
+            return None
+        names = ("decimal", "thousands")
+        return {name: new for name, old, new in zip(names, own, other, strict=True) if new != old}
 
     def words(self) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """int64[n], the index of each cell's text, −1 where missing, and the distinct texts, sorted."""

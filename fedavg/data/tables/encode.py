@@ -15,7 +15,9 @@ from fedavg.data.dataset import CLASSES, MULTI_LABEL, NUMBERS
 from fedavg.data.split import mixed, words_hash
 from fedavg.data.tables.cells import cells_of
 from fedavg.data.tables.columns.date import ISO, days_of
+from fedavg.data.tables.columns.number import WANTED
 from fedavg.data.tables.columns.policies import POLICIES
+from fedavg.data.tables.files import file_advice
 from fedavg.data.tables.schema import MARKERS, check_headings
 from fedavg.errors import DataError
 
@@ -146,7 +148,8 @@ def _labels(table: Table, schema: Schema, name: str, notes: list[str], *, privat
         raise DataError(f"the schema does not say what the target {name!r} is: give it a kind")
     cells = _cells(table, schema, name)
     labels: Labels = schema.columns[name].labels(cells)
-    _refuse_odd(cells, labels.odd, labels.wanted, notes, private=private)
+    strip = getattr(schema.columns[name], "strip", "")
+    _refuse_odd(cells, labels.odd, labels.wanted, notes, None if private else strip)
     notes.extend(labels.notes)
     return labels
 
@@ -162,7 +165,8 @@ def _read(
             continue
         cells = _cells(table, schema, name)
         encoded = column.encode(cells)
-        _refuse_odd(cells, encoded.odd, encoded.wanted, notes, private=private)
+        strip = getattr(column, "strip", "")
+        _refuse_odd(cells, encoded.odd, encoded.wanted, notes, None if private else strip)
         notes.extend(encoded.notes)
         gone = np.isnan(encoded.arrays[0])
         if POLICIES[own[0].missing].drops:
@@ -177,24 +181,38 @@ def _refuse_odd(
     odd: NDArray[np.bool_],
     wanted: str,
     notes: list[str],
-    *,
-    private: bool,
+    strip: str | None,
 ) -> None:
-    """Refuse cells of the wrong kind by row; one such cell does not turn a column of numbers into words."""
+    """Refuse cells of the wrong kind by row; one such cell does not turn a column of numbers into words.
+
+    Args:
+        cells: the cells of the column.
+        odd: bool[n], True at the cells of the wrong kind.
+        wanted: description of a correct cell.
+        notes: takes a sentence about the cells under noise.
+        strip: characters that the column removes from both ends of a cell; None under noise, where such a
+            cell counts as missing.
+    """
     rows = np.flatnonzero(odd)
     if not len(rows):
         return
     shown = ", ".join(f"{cells.shown(int(row))!r} in row {row + 1:,}" for row in rows[:_SHOWN])
     more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
     said = f"column {cells.heading!r}: {shown}{more}"
-    if private:
+    if strip is None:
         notes.append(f"{said}: not {wanted}, so taken for missing")
         return
     first = cells.shown(int(rows[0]))
-    raise DataError(
+    refused = (
         f"{said} {'is' if len(rows) == 1 else 'are'} not {wanted} (rows are counted from 1 below the "
-        f"headings). Correct the file; or say that it stands for a missing cell, [data.columns."
-        f"{_key(cells.heading)}] markers = [{first!r}]; or give the column another kind"
+        "headings)"
+    )
+    other = cells.notation(strip) if wanted == WANTED else None
+    if other is not None:
+        raise DataError(f"{refused}; {file_advice(other)}")
+    raise DataError(
+        f"{refused}. Correct the file; or, if it stands for a missing cell, say "
+        f"[data.columns.{_key(cells.heading)}] markers = [{first!r}]; or give the column another kind"
     )
 
 

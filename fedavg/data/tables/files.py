@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import re
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -17,10 +18,10 @@ import msgspec
 from fedavg.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["SUFFIXES", "FileFormat", "is_table", "sniffed", "unpacked"]
+__all__ = ["SUFFIXES", "FileFormat", "file_advice", "is_table", "sniffed", "unpacked"]
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _TEXT = (".csv", ".tsv", ".tab", ".txt")
@@ -32,6 +33,9 @@ _COMMA_DECIMAL = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 _POINT_DECIMAL = re.compile(r"[+-]?\d*\.\d+")
 _POINT_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?")
 _COMMA_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_TO_ONE = (
+    20  # cells that group digits for each one that contradicts it, which is then reported as odd
+)
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)")
 
 
@@ -70,6 +74,22 @@ class FileFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
                 codecs.lookup(self.encoding)
             except LookupError:
                 raise ValueError(f"there is no encoding {self.encoding!r}") from None
+
+
+def file_advice(settings: Mapping[str, str]) -> str:
+    """The remedy for a column whose numbers the file writes in another way.
+
+    Args:
+        settings: the fields `decimal` and `thousands` of a `FileFormat` with which the cells are numbers.
+
+    Example:
+        >>> print(file_advice({"thousands": ","}))
+        its cells are numbers with ',' between thousands: say [data] file = { thousands = "," }
+    """
+    said = {"decimal": "{!r} as decimal sign", "thousands": "{!r} between thousands"}
+    words = " and ".join(said[name].format(sign) for name, sign in settings.items() if sign)
+    table = ", ".join(f"{name} = {json.dumps(sign)}" for name, sign in settings.items())
+    return f"its cells are numbers with {words}: say [data] file = {{ {table} }}"
 
 
 def is_table(path: Path) -> bool:
@@ -267,10 +287,10 @@ def _signs(cells: list[str], separator: str, declared: FileFormat) -> tuple[str,
         decimal = "," if separator != "," and commas > points else "."
     if not thousands:
         pattern = _POINT_THOUSANDS if decimal == "," else _COMMA_THOUSANDS
-        grouped = any(pattern.fullmatch(cell) is not None for cell in cells)
+        grouped = sum(pattern.fullmatch(cell) is not None for cell in cells)
         wrong = re.compile(r"[+-]?\d{4,}[.,]\d{3}|[+-]?\d+,\d{1,2}" if decimal == "." else "$^")
-        broken = any(wrong.fullmatch(cell) is not None for cell in cells)
-        if grouped and not broken:
+        broken = sum(wrong.fullmatch(cell) is not None for cell in cells)
+        if grouped > _TO_ONE * broken:
             thousands = "." if decimal == "," else ","
     return decimal, thousands
 

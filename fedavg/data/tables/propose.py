@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 
 from fedavg.data.tables.cells import cells_of
-from fedavg.data.tables.columns import Boolean, Category, Ignored
+from fedavg.data.tables.columns import Boolean, Category, Identifier, Ignored
+from fedavg.data.tables.files import file_advice
 from fedavg.data.tables.profile import Profile
 from fedavg.data.tables.rules import RULES, Guess, number_guess
 from fedavg.data.tables.schema import check_headings
@@ -128,20 +129,34 @@ def propose(table: Table, given: Schema) -> Proposal:
         problems.append("no column is left for a model to read: give one of them another kind")
     notes = list(table.notes)
     if not given.client:
-        notes += _maybe_clients(findings)
+        notes += _maybe_clients(findings, table.rows)
     return Proposal(schema, tuple(findings), tuple(problems), tuple(notes), complete)
 
 
-def _maybe_clients(findings: list[Finding]) -> list[str]:
-    names = [
-        found.heading
-        for found in findings
-        if not found.role and found.distinct > 1 and _NAMES_CLIENTS.search(found.heading)
+def _maybe_clients(findings: list[Finding], rows: int) -> list[str]:
+    """A hint at columns whose values several rows share, and which may say whose each row is.
+
+    A column of identifiers is no input of a model, but it can be such a column.
+    """
+    shared = [found for found in findings if not found.role and 1 < found.distinct <= rows / 2]
+    named = [
+        found
+        for found in shared
+        if isinstance(found.column, Identifier) or _NAMES_CLIENTS.search(found.heading)
     ]
-    if not names:
+    if not named:
         return []
-    said = " or ".join(f"data.client = {name!r}" for name in names[:3])
-    return [f"if a column says whose row it is, name it, such as {said}"]
+    named.sort(key=lambda found: not isinstance(found.column, Identifier))
+    said = " or ".join(
+        f"{found.heading!r} ({found.distinct:,} values, about {rows / found.distinct:,.0f} rows each)"
+        for found in named[:3]
+    )
+    first = named[0].heading
+    hint = (
+        f"if a column says whose row it is, such as {said}, name it: --client {first!r} on the command line, "
+        f"or [data] client = {first!r}. Each of its values is then one client, and no model reads it"
+    )
+    return [hint]
 
 
 def _finding(table: Table, given: Schema, heading: str, problems: list[str]) -> Finding:
@@ -156,7 +171,7 @@ def _finding(table: Table, given: Schema, heading: str, problems: list[str]) -> 
     if declared is not None:
         guess = Guess(declared, "declared")
     elif role == "target":
-        guess = _target(profile, given, problems)
+        guess = _in_another_notation(profile, given, problems) or _target(profile, given, problems)
     elif role:
         said = "says whose row it is" if role == "client" else f"{role} of the rows"
         return Finding(
@@ -165,6 +180,8 @@ def _finding(table: Table, given: Schema, heading: str, problems: list[str]) -> 
     else:
         guess = next(found for rule in RULES if (found := rule(profile)) is not None)
     there = profile.there if profile.numeric else np.zeros(0)
+    other = None if declared is not None or role else profile.cells.notation()
+    advice = guess.advice if other is None else (file_advice(other), *guess.advice)
     return Finding(
         heading=heading,
         role=role,
@@ -173,10 +190,21 @@ def _finding(table: Table, given: Schema, heading: str, problems: list[str]) -> 
         missing=profile.missing,
         distinct=len(profile.words),
         why=guess.why,
-        advice=guess.advice,
+        advice=advice,
         seen=(float(there.min()), float(there.max())) if len(there) else None,
         words_too_many=guess.words_too_many,
     )
+
+
+def _in_another_notation(profile: Profile, given: Schema, problems: list[str]) -> Guess | None:
+    """A target whose numbers the file writes in a way that it does not declare; None for any other."""
+    other = None if given.task == "classes" or profile.pair else profile.cells.notation()
+    if other is None:
+        return None
+    classes = "" if given.task == "numbers" else '; or say task = "classes" if they name classes'
+    such = f"target {profile.heading!r}, such as {profile.words[0]!r}"
+    problems.append(f"{such}: {file_advice(other)}{classes}")
+    return Guess(Ignored(), "numbers in another notation")
 
 
 def _target(profile: Profile, given: Schema, problems: list[str]) -> Guess:

@@ -309,11 +309,11 @@ def _category(profile: Profile) -> Guess | None:
 def _identifier(profile: Profile) -> Guess:
     if len(profile.words) == profile.present:
         return Guess(Identifier(), "left out: identifies the row, no two are alike")
-    return Guess(
-        Identifier(),
-        "left out: identifies something by its name",
-        (f"rows share it: if it is a person or a site, group = or client = {profile.heading!r}",),
+    shared = (
+        "no model reads it, but several rows share each value: it can say whose row it is (client = "
+        f"{profile.heading!r}), or which rows are held out together (group = {profile.heading!r})"
     )
+    return Guess(Identifier(), "left out: identifies something by its name", (shared,))
 
 
 def _many_words(profile: Profile) -> Guess:

@@ -416,6 +416,38 @@ def test_the_part_that_raised_is_named_with_its_place(own, said):
     assert "the model does not take" not in str(caught.value)
 
 
+def _images(shape):
+    rng = np.random.default_rng(0)
+    return {c: Dataset(rng.random((6, *shape)), np.arange(6) % 3) for c in range(6)}
+
+
+class Convolved(nn.Module):
+    """A convolution over images of some channels, as torch expects them."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(channels, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, inputs):
+        return self.last(self.first(inputs).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "said"),
+    [
+        ((8, 8, 3), 3, r"height × width × channels.*np.transpose\(x, \(0, 3, 1, 2\)\)"),
+        ((8, 8), 1, r"without an axis of channels.*x\[:, None\]"),
+        ((64,), 1, "rows of numbers"),
+    ],
+)
+def test_images_of_another_layout_are_refused_with_the_call_that_turns_them(shape, channels, said):
+    run = Federation(Convolved(channels), _images(shape), plan(SUMS["insecure-plain"]))
+    with pytest.raises(DataError, match=said):
+        run.resolve(1)
+    turned = _images((3, 8, 8) if channels == 3 else (1, 8, 8))
+    assert Federation(Convolved(channels), turned, plan(SUMS["insecure-plain"])).resolve(1)
+
+
 @fedavg.register("stage")
 class BrokenStage(fedavg.Part, frozen=True, tag="broken-stage-test"):
     """Fails at the client or at the server, in the method that `place` names."""

@@ -1,14 +1,19 @@
 """Which schema a table is read by, and what is refused under noise, with a file to complete."""
 
+import re
+
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 
+from fedavg.config.build import build_job, load_config
 from fedavg.config.settings import Config
 from fedavg.data.placement import place
-from fedavg.data.schema_choice import chosen, declared_schema, plain_column, settled
+from fedavg.data.schema_choice import chosen, declared_schema, plain_column, proposed, settled
 from fedavg.data.settings import DataConfig
 from fedavg.data.tables.columns import Boolean, Category, Date, Number, Text
+from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.reading import read_table
 from fedavg.data.tables.schema import read_schema
 from fedavg.errors import ConfigError, DataError
@@ -194,3 +199,42 @@ def test_a_written_schema_of_the_command_is_read_back(csv):
     assert "--force" in again.output
     assert CliRunner().invoke(app, [*options, "--force", "--noise"]).exit_code == 0
     assert "TO COMPLETE" in (csv / "t.schema.toml").read_text()
+
+
+def test_the_advice_on_numbers_in_another_notation_is_executed(tmp_path):
+    """The advice led from "too many for classes" to "not a number", and on to markers for every cell."""
+    numbers = np.random.default_rng(0).integers(10**4, 10**5, 300)
+    rows = {"income": [f"{n:,}" for n in numbers], "y": ["no", "yes"] * 150}
+    path = tmp_path / "t.parquet"
+    pd.DataFrame(rows).to_parquet(path)
+    config = tmp_path / "c.toml"
+    plain = f'[privacy]\nnoise = "none"\n[data]\nname = "{path}"\nclients = 5\n'
+    for target, columns in (
+        ("y", 'columns = { income = { kind = "number" } }\n'),
+        ("income", ""),
+        ("income", 'task = "numbers"\n'),
+    ):
+        text = f'{plain}target = "{target}"\n{columns}'
+        config.write_text(text)
+        with pytest.raises(DataError) as caught:
+            build_job(load_config(config))
+        (advice,) = re.findall(r"\[data\] (file = \{.*?\})", str(caught.value))
+        config.write_text(f"{text}{advice}\n")
+        job = build_job(load_config(config))
+        assert job.config.data.columns["income"]["kind"] == "number"
+        if target == "income":
+            labels = np.concatenate([data.labels for data in job.clients.values()])
+            own = labels[:, 0] * job.task.label_scale[0] + job.task.label_centre[0]
+            assert set(own.round().astype(int)) <= set(numbers.tolist())
+
+
+def test_what_a_configuration_says_of_the_file_lies_over_the_schema_file(tmp_path):
+    """What it does not say stays as the schema has it, such as the lines to skip."""
+    path = tmp_path / "t.csv"
+    path.write_text("a remark\nx;y\n" + "1 234;no\n5 678;yes\n" * 30)
+    schema = tmp_path / "t.schema.toml"
+    schema.write_text('target = "y"\n[file]\nskip = 1\nseparator = ";"\n')
+    data = DataConfig(name=str(path), schema=str(schema), file=FileFormat(thousands=" "))
+    assert declared_schema(data).file == FileFormat(skip=1, separator=";", thousands=" ")
+    proposal, rows = proposed(data)
+    assert (rows, proposal.schema.columns["x"]) == (60, Number())

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from fedavg.data.tables.columns.interface import Cells
 
-__all__ = ["Number"]
+__all__ = ["WANTED", "Number"]
 
-_WANTED = "a number within ±1e30"
+WANTED = "a number within ±1e30"
+"""What a cell of such a column has to be, in messages."""
 
 
 @register("column")
@@ -82,7 +83,7 @@ class Number(Handled, frozen=True, tag="number", kw_only=True):
         values, odd, notes = self._read(cells)
         if self.log:
             values = np.sign(values) * np.log1p(np.abs(values))
-        return Encoded((values,), odd, _WANTED, notes)
+        return Encoded((values,), odd, WANTED, notes)
 
     def labels(self, cells: Cells) -> Labels:
         """The numbers themselves; they are never turned into classes."""
@@ -93,7 +94,7 @@ class Number(Handled, frozen=True, tag="number", kw_only=True):
             )
         values, odd, notes = self._read(cells)
         known = ~cells.missing & ~odd
-        return Labels(NUMBERS, values, known, odd, _WANTED, bounds=self.bounds, notes=notes)
+        return Labels(NUMBERS, values, known, odd, WANTED, bounds=self.bounds, notes=notes)
 
     def undeclared(self) -> str:
         """Bounds, which scale the column when no statistics may be used."""

@@ -1,13 +1,20 @@
 """Examples out of .npz files: labels that may be two things are asked about, and no pickle is run."""
 
+import json
+import re
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedavg.data.placement import place
 from fedavg.data.readers import arrays as arrays_module
+from fedavg.data.settings import DataConfig
 from fedavg.data.tasks import load_task
-from fedavg.errors import DataError
+from fedavg.errors import ConfigError, DataError
+from fedavg.sums.plain import InsecurePlain
 
 
 def _save(path, **arrays):
@@ -52,7 +59,7 @@ def test_npz_without_a_split_is_split_by_each_rows_content(tmp_path, names):
         ({"x": np.zeros((4, 1))}, "holds the arrays x; needed are"),
         ({}, r"\(none\)"),
         ({"x": np.array([[{}]], object), "y": np.zeros(1, int)}, "never unpickled"),
-        ({"x": np.zeros((4, 1)), "y": np.zeros(4, int)}, "two or more"),
+        ({"x": np.zeros((4, 1)), "y": np.zeros(4, int)}, "two classes or more"),
         ({"x": np.zeros((1, 1)), "y": np.zeros(1, int)}, "1 class"),
         (
             {
@@ -157,7 +164,8 @@ def test_a_label_that_often_means_none_is_pointed_out(tmp_path):
     [
         (np.arange(N) % 2 * 1.0, r"2 different whole numbers of type float64: say \[data\] task"),
         (np.eye(3, dtype=int)[np.arange(N) % 3], "a single 1.*argmax"),
-        (np.array(["a", "b"] * 60), "vector of whole numbers"),
+        (np.array(["a", "b"] * 60)[:, None].repeat(2, 1), "labels that are words are a vector"),
+        (np.array(["a", "b", " "] * 40), "label is empty"),
         (np.arange(2000), "2,000 different labels, too many"),
         (np.zeros((N, 1, 1), int), "vector of whole numbers"),
     ],
@@ -191,3 +199,35 @@ def test_pixels_are_scaled_and_that_is_said(tmp_path):
     task = load_task(_save(tmp_path / "t.npz", x=images, y=np.arange(N) % 2))
     assert (task.train.features == 1.0).all()
     assert task.notes == ("features of type uint8 are taken for images: 0 … 255 becomes 0 … 1",)
+
+
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_labels_that_are_words_are_classes_by_their_names(tmp_path, kind):
+    words = np.array(["yes", "no", "maybe "])[np.arange(60) % 3].astype(kind)
+    x = np.arange(120.0).reshape(60, 2) / 120
+    task = load_task(_save(tmp_path / "t.npz", x=x, y=words))
+    assert task.label_names == ("maybe", "no", "yes")
+    for row, label in zip(task.train.features, task.train.labels, strict=True):
+        at = int(np.flatnonzero((x.astype(np.float32) == row).all(1))[0])
+        assert task.label_names[label] == ("yes", "no", "maybe")[at % 3]
+    assert "[data] classes" in task.notes[0]
+    with pytest.raises(DataError, match='leave out \\[data\\] task = "numbers"'):
+        load_task(_save(tmp_path / "t.npz", x=x, y=words), task="numbers")
+
+
+def test_words_are_numbered_as_the_configuration_says_and_under_noise_only_then(tmp_path):
+    words = np.array(["yes", "no"] * 60)
+    name = _save(tmp_path / "t.npz", x=np.random.default_rng(0).random((120, 2)), y=words)
+    with pytest.raises(ConfigError, match=r'\[data\] classes = \["no", "yes"\]') as caught:
+        place(DataConfig(name=name, clients=5), None)
+    (advice,) = re.findall(r"classes = (\[.*?\])", str(caught.value))
+    named = DataConfig(name=name, clients=5, classes=tuple(json.loads(advice)))
+    assert place(named, None).task.label_names == ("no", "yes")
+    turned = msgspec.structs.replace(named, classes=("yes", "no"))
+    assert place(turned, InsecurePlain()).task.label_names == ("yes", "no")
+
+
+def test_words_of_pythons_own_type_are_refused_with_the_call_that_stores_them(tmp_path):
+    words = np.array(["yes", "no"] * 10, object)
+    with pytest.raises(DataError, match=r"y\.astype\(str\)"):
+        load_task(_save(tmp_path / "t.npz", x=np.zeros((20, 2)), y=words))

@@ -50,6 +50,8 @@ def test_separators(tmp_path, text, separator):
         ("a;b\n1.234,5;2\n", ",", "."),
         ("a;b\n0,5;2\n", ",", ""),
         ("a,b\n0.5,2\n", ".", ""),
+        ("a,b\n" + '"1,234",x\n' * 30 + '"12,5",x\n', ".", ","),  # one cell is odd, and reported
+        ("a,b\n" + '"1,234",x\n' * 10 + '"12,5",x\n', ".", ""),
     ],
 )
 def test_signs_in_numbers(tmp_path, text, decimal, thousands):

@@ -111,7 +111,9 @@ def test_a_heading_that_identifiers_have_is_believed():
     proposal = propose(table(patient_id=values, patientID=values, paid=values), Schema())
     kinds = [type(found.column) for found in proposal.findings]
     assert kinds == [Identifier, Identifier, Number]
-    assert "group = or client = 'patient_id'" in proposal.findings[0].advice[0]
+    (advice,) = proposal.findings[0].advice
+    assert "client = 'patient_id'" in advice
+    assert "group = 'patient_id'" in advice
 
 
 def test_a_small_table_of_whole_numbers_is_not_all_identifiers():
@@ -257,9 +259,38 @@ def test_declared_columns_are_kept_and_an_undeclared_one_makes_it_a_proposal():
 
 def test_columns_that_may_say_whose_a_row_is_are_pointed_out():
     said = propose(table(hospital=["a", "b"] * 150, x=NUMBERS), Schema(target="x")).notes
-    assert "data.client = 'hospital'" in said[-1]
+    assert "[data] client = 'hospital'" in said[-1]
+    assert "--client 'hospital'" in said[-1]
+    assert "'hospital' (2 values, about 150 rows each)" in said[-1]
     given = Schema(target="x", client="hospital")
     assert not propose(table(hospital=["a", "b"] * 150, x=NUMBERS), given).notes
+
+
+def test_identifiers_that_rows_share_are_the_first_to_say_whose_a_row_is():
+    """An identifier of every single row would make as many clients as there are rows."""
+    patient = [f"P{n % 60}" for n in range(300)]
+    columns = {"hospital": ["a", "b"] * 150, "patient_id": patient}
+    columns |= {"record_id": [f"R{n}" for n in range(300)], "x": NUMBERS}
+    proposal = propose(table(**columns), Schema(target="x"))
+    assert proposal.schema.columns["patient_id"] == Identifier()
+    assert "such as 'patient_id' (60 values, about 5 rows each) or 'hospital'" in proposal.notes[-1]
+    assert "record_id" not in proposal.notes[-1]
+    followed = propose(table(**columns), Schema(target="x", client="patient_id"))
+    assert followed.schema.client == "patient_id"
+    assert not followed.problems
+    single = {"patient_id": columns["record_id"], "x": NUMBERS}
+    assert not propose(table(**single), Schema(target="x")).notes
+
+
+@pytest.mark.parametrize("sign", [",", " ", "'"])
+def test_numbers_in_another_notation_are_pointed_out(sign):
+    """They are words in this file, such as a Parquet file of texts; the advice is what makes them numbers."""
+    values = [f"{n:,}".replace(",", sign) for n in RNG.integers(10**4, 10**5, 300)]
+    found = _found(values)
+    assert not isinstance(found.column, Number)
+    assert f'[data] file = {{ thousands = "{sign}" }}' in found.advice[0]
+    asked = propose(table(c=values, x=NUMBERS), Schema(target="c")).problems
+    assert found.advice[0] in asked[0]
 
 
 def test_csv_and_parquet_of_one_table_are_proposed_alike(tmp_path):
