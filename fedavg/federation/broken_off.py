@@ -51,6 +51,7 @@ def void_rounds(
 
 def newly_spent(resolution: ResolvedPlan, restart: Restart, *, hidden: bool) -> tuple[int, ...]:
     """Clients whose updates were in the sum of the interrupted round, if no noise covers them."""
+    # Noise covers a second sum, and a sum that hides nothing has already shown the updates.
     if resolution.plan.noise is not None or not hidden:
         return ()
     return restart.opening.get(restart.checkpoint.rounds_done, ())
@@ -72,6 +73,8 @@ def draw(
     """
     if spent:
         return draw_others(resolution, clients, spent)
+    # Absent clients are drawn as well, so that the draw depends on the public number of enrolled clients
+    # only.
     empty = range(_EMPTY, _EMPTY - (population - len(clients)), -1)
     drawn = resolution.plan.cohort.draw([*clients, *empty])
     return tuple(client for client in drawn if client > _EMPTY)
@@ -85,6 +88,7 @@ def draw_others(
     Raises:
         CheckpointError: too few clients remain.
     """
+    # A sum of the usual size needs that many survivors; a draw among fewer clients could not give one.
     least = resolution.plan.secure_sum.min_survivors(int(resolution.expected_cohort))
     cohort = redraw(resolution, clients, spent, least)
     if cohort is None:

@@ -89,6 +89,7 @@ class Checkpoint:
         model = self.model
         if model.vector.ndim != 1 or model.vector.shape != model.released.shape:
             raise CheckpointError("the checkpoint's two models are not vectors of one length")
+        # NaN would spread through every later round, so it is refused here, before another round is charged.
         if not all(
             bool(np.isfinite(array).all())
             for array in (model.vector, model.released, *model.arrays.values())
@@ -110,6 +111,7 @@ class Checkpoint:
         arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
         tensors |= {f"optimizer.{key}": value for key, value in arrays.items()}
         numbers = {key: value for key, value in state.items() if not isinstance(value, np.ndarray)}
+        # Keys of JSON objects are strings, so participations are written as pairs to keep ids as numbers.
         header = {
             "fingerprint": self.fingerprint,
             "rounds_done": self.rounds_done,
@@ -224,6 +226,7 @@ class Restart:
         point = self.checkpoint
         ours = (mark, size, clients, budget.epsilon, budget.delta)
         theirs = (point.fingerprint, point.model.vector.size, point.participations.keys())
+        # One comparison covers plan, model, clients and budget: the remedy is the same for all of them.
         if ours != (*theirs, self.ledger.epsilon, self.ledger.delta):
             raise CheckpointError(
                 "the checkpoint belongs to another plan, model, population or seed: go on with the "
@@ -271,6 +274,7 @@ class RunJournal:
             CheckpointError: it has another name, under which another run would find its rounds opened.
         """
         if self._opened is None:
+            # Two names for one file would let another run forget what this one has opened.
             self._refuse_other_names(_OPENED)
             self._opened = FileJournal(self._folder / _OPENED)
         return self._opened
@@ -282,12 +286,14 @@ class RunJournal:
 
     def charged(self, ledger: Ledger, round_index: int, asked: Sequence[int]) -> None:
         """Write the charge to disk, and then the clients that are about to be asked."""
+        # The charge comes first: a crash in between leaves a round charged whose clients were not asked.
         self._save(ledger)
         text = json.dumps({"round_index": round_index, "asked": list(asked)})
         self._replace(_ROUND, text.encode())
 
     def finished(self, checkpoint: Checkpoint, ledger: Ledger) -> None:
         """Replace the checkpoint."""
+        # The ledger comes first, so that it never shows less than the checkpoint, which `load` would refuse.
         self._save(ledger)
         self._replace(_CHECKPOINT, checkpoint.to_bytes())
 
@@ -297,11 +303,13 @@ class RunJournal:
         Raises:
             CheckpointError: a file is damaged, or the ledger shows less than the checkpoint's.
         """
+        # A file that another run also writes would state the other run's charges.
         for name in (_LEDGER, _CHECKPOINT, _ROUND, _OPENED):
             self._refuse_other_names(name)
         path = self._folder / _CHECKPOINT
         ledger = self._ledger()
         if not path.exists():
+            # Without its checkpoint a run would start anew, although its ledger was spent from.
             if ledger is not None and ledger.history:
                 raise CheckpointError(
                     f"{path} is missing, but {_LEDGER} shows releases: restore it"
@@ -315,6 +323,8 @@ class RunJournal:
         if (
             ledger is None
             or (ledger.epsilon, ledger.delta) != (before.epsilon, before.delta)
+            # The ledger may have grown since the checkpoint, but each charge that the checkpoint knows must
+            # be in it.
             or ledger.history[: len(before.history)] != before.history
         ):
             raise CheckpointError(
@@ -362,6 +372,7 @@ class RunJournal:
 
     def _replace(self, name: str, data: bytes) -> None:
         try:
+            # The files name the clients of a round, so only the operator may read them.
             replace_file(self._folder / name, data, mode=0o600, sole=True)
         except OSError as error:
             raise CheckpointError(f"cannot write {name}: {error}; nothing is released") from error

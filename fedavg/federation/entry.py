@@ -50,6 +50,7 @@ def enrolled(clients: object) -> dict[int, Dataset]:
         raise DataError("a federation needs clients")
     found: dict[int, Dataset] = {}
     for name, data in given:
+        # A mapping type of the user's own may list an id twice.
         client = _id(name)
         if client in found:
             raise DataError(f"two clients have the id {client}: give each an id of its own")
@@ -82,6 +83,7 @@ def declared_population(population: int | None, clients: Mapping[int, Dataset]) 
 
 
 def _id(name: object) -> int:
+    # In Python True is an integer, and as an id it would silently be client 1.
     if isinstance(name, bool | np.bool_) or not isinstance(name, int | np.integer):
         raise DataError(
             f"client ids are whole numbers, not {name!r:.40} ({type(name).__name__}): number the clients, "

@@ -114,7 +114,7 @@ class Federation(Released):
         if workers and not isinstance(model, ModelSpec):
             raise LocalProtocolError("worker processes build their own models: give a ModelSpec")
         if workers:
-            start_early()
+            start_early()  # loads torch in another process meanwhile
         super().__init__(model, plan, evaluate, scoring, Compute(device, precision))
         self.plan = plan
         self.transcript = transcript
@@ -122,7 +122,7 @@ class Federation(Released):
         self.stopped = "unstarted"
         self._watch = Watch()
         self._spec = model if isinstance(model, ModelSpec) else None
-        self._rest = rest_digest(self._model)
+        self._rest = rest_digest(self._model)  # enters the plan's digest
         self._sizes = {client: len(data) for client, data in clients.items()}
         self.population = declared_population(population, clients)
         self._clients = dict(clients)  # until enrolment gives the data to the clients
@@ -170,7 +170,7 @@ class Federation(Released):
             largest_client=max(self._sizes.values()),
             rest=self._rest,
         )
-        if self._clients and not self._tried:
+        if self._clients and not self._tried:  # once, while the data is still here
             rest = self._seed, self._compute, getattr(self._spec, "num_classes", None)
             trial = Trial(resolution, self._model, self.layout, self._global.start(0), *rest)
             with one_thread():
@@ -260,13 +260,13 @@ class Federation(Released):
         event, ids = resolution.release_event(), sorted(self._sizes)
         done = 0 if restart is None else restart.checkpoint.rounds_done
         if restart is None:
-            self._record(resolution, done, None)
-        charge_failure(self.ledger, self._shared, resolution)
+            self._record(resolution, done, None)  # `load` refuses charges without a checkpoint
+        charge_failure(self.ledger, self._shared, resolution)  # a resumed run has paid it already
         hidden = self.plan.secure_sum.hides_updates or provision.key_holder is not None
         if restart is not None:
             done = yield from self._void(resolution, restart, hidden=hidden)
         for index in range(done, resolution.num_rounds):
-            if until():
+            if until():  # before the charge: a run that stops pays for no further round
                 self.stopped = "early"
                 return
             if event is not None and not charge_round(self.ledger, self._shared, event):
@@ -299,10 +299,10 @@ class Federation(Released):
         void = void_rounds(resolution, restart, hidden=hidden)
         self._spent |= set(newly_spent(resolution, restart, hidden=hidden))
         if self._spent and done + len(void) < resolution.num_rounds:
-            draw_others(resolution, sorted(self._sizes), self._spent)
+            draw_others(resolution, sorted(self._sizes), self._spent)  # only for its refusal
         for clients, why in void:
             self._spending.took_part(clients)  # each may have sent an update
-            self._global.void(done)
+            self._global.void(done)  # clients discard the states of this sum
             report = self._report(resolution, RoundTraffic(), done, len(clients), 0, why)
             result = replace(report, clip=self._global.clip)
             done += 1
@@ -350,17 +350,17 @@ class Federation(Released):
                 self._global.void(index, number)
                 raise
             finally:
-                self._convicted |= traffic.convictions
+                self._convicted |= traffic.convictions  # also when the sum failed
             self._spent = frozenset()  # the model has moved
             self.last_sum, self.last_update = taken.sums, taken.update
             survivors, missing = len(taken.sums.survivors), taken.missing
             contributors = len(set(taken.sums.survivors) - traffic.failures.keys())
             self._learnt = self._learnt or contributors > 0
 
-        spent = traffic.contributed
+        spent = traffic.contributed  # the same set, which grows with each attempt
         fresh = sorted(self._sizes.keys() - self._spent)
         tried = run_with_retries(resolution, fresh, cohort, spent, attempt)
-        self._spending.took_part(spent)
+        self._spending.took_part(spent)  # refused vectors too: the server has received them
         report = self._report(
             resolution, traffic, index, len(tried.cohort), survivors, tried.skipped
         )

@@ -35,8 +35,10 @@ def provision_all(
         journal: record of the key holder's openings; None for none.
     """
     sums = resolution.plan.secure_sum
+    # Keys are made once, for the largest sum of the run, and serve smaller rosters too.
     largest = resolution.spec(resolution.bounds.cap, resolution.digest)
     provision = sums.provision(largest, transport.publics())
+    # Clients get the resolved plan here and never from the server, so a server cannot change it later.
     transport.equip(resolution, provision.clients, seed, store)
     if provision.key_holder is not None:
         side = sums.key_holder_side(provision.key_holder)

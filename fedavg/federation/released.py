@@ -51,6 +51,7 @@ class Released:
         self._compute = compute
         chosen = replace(scoring or Scoring(), loss=plan.local_training.loss, compute=compute)
         self._unit = chosen.unit
+        # A model whose head stays at the clients predicts nothing without it, so it is not scored.
         apart = bool(self._kept)
         self._scorer = Scorer(self._model, self.layout, evaluate, apart=apart, scoring=chosen)
         self._global = GlobalModel(plan, self.layout.flatten(self._model), self.layout)

@@ -122,6 +122,7 @@ def train(
         ConfigError: `stopping` is given without held-out examples, or a callback cannot be called.
         Exception: the errors of `Federation.run`.
     """
+    # A callback that cannot be called is refused now, before the first round is charged.
     for callback in callbacks:
         if not callable(callback):
             raise ConfigError(f"a callback is a function of a round's result, not {callback!r:.80}")
@@ -140,6 +141,7 @@ def train(
     for result in federation.run(num_rounds, until=until, best=best):
         gathered.append(result)
         better = watcher is not None and watcher.better(result.round, result.headline)
+        # A copy stays as it is if an optimiser reuses its arrays.
         if better and stopping is not None and stopping.best:
             kept = federation.released.copy()
         for callback in callbacks:
@@ -153,6 +155,7 @@ def _tell(callback: Callable[[RoundResult], object], result: RoundResult) -> Non
     """Call a callback; its errors stay as they are, with a note that says whose they are."""
     try:
         callback(result)
+    # A note keeps the type of the error, for which the caller may have a handler.
     except Exception as error:
         name = getattr(callback, "__qualname__", type(callback).__qualname__)
         error.add_note(f"The callback {name} raised this after round {result.round}.")

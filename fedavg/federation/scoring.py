@@ -136,6 +136,7 @@ class Scorer:
         if self._data is None:
             self._by_function(vector)
             return
+        # A few examples show errors of shapes and types as well as all of them would.
         few = self._data.subset(np.arange(min(len(self._data), _FEW)))
         evaluate(self._model, self._layout, vector, few, self._scoring)
 
@@ -177,6 +178,7 @@ class Scorer:
         found: dict[int, Evaluation] = {}
         with one_thread():
             for client, data in self._clients.items() if self.scores else ():
+                # This figure is defined even for a client that holds out a single example.
                 headline = self._scoring.headline or data.kind.suite.by_client
                 scoring = replace(self._scoring, headline=headline)
                 found[client] = evaluate(self._model, self._layout, vector, data, scoring)
@@ -192,6 +194,7 @@ class Scorer:
 
     @torch.no_grad()
     def _by_function(self, vector: NDArray[np.floating]) -> Evaluation:
+        # The user's function gets a copy: if it trains or changes the module, the run is not affected.
         own = with_parameters(self._model, self._layout, vector)
         with in_mode(own, training=False), blamed("the function that scores models"):
             said = cast("Callable[[nn.Module], object]", self._function)(own)
@@ -215,6 +218,7 @@ class Scorer:
                     f"the function that scores models returned a {type(given).__name__} for {name!r}: it "
                     "has to return a number, or a mapping from names to numbers"
                 ) from error
+            # Epsilon does not cover what figures show of private rows.
             covered = self._scoring.public_rows
             found.append(
                 Figure(
@@ -243,6 +247,7 @@ def _pooled(parts: list[Dataset]) -> Dataset:
         raise DataError("held-out examples of different clients have different shapes")
     weights = None
     if any(part.weights is not None for part in parts):
+        # An example without a weight counts once beside weighted ones.
         given = (
             np.ones(len(part), np.float32) if part.weights is None else part.weights
             for part in parts

@@ -43,6 +43,7 @@ class SharedBudget:
             ) from error
         except (OSError, DpError) as error:
             raise ConfigError(f"the ledger {path} cannot be used: {error}") from error
+        # Runs are accounted under ADD_REMOVE, and costs under two relations do not add up.
         if relation is not NeighboringRelation.ADD_REMOVE:
             raise ConfigError(
                 f"the ledger {path} counts under {relation.name}, and runs count under ADD_REMOVE: "
@@ -69,6 +70,7 @@ class SharedBudget:
             )
         ledger = self.read()
         try:
+            # The ledger is a copy, so these charges answer a question and spend nothing.
             ledger.charge(resolution.failure(), resolution.num_rounds)
         except BudgetExhaustedError:
             low = 0
@@ -117,6 +119,7 @@ def _fitting(ledger: Ledger, event: Event, most: int) -> int:
     if not ledger.would_exceed(event, most):
         return most
     low, high = 0, most
+    # Epsilon grows with the number of releases, so bisection finds the last number that fits.
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if ledger.would_exceed(event, middle) else (middle, high)
@@ -129,9 +132,11 @@ def charge_failure(ledger: Ledger, shared: SharedBudget | None, resolution: Reso
     Raises:
         BudgetExhaustedError: it does not fit; neither ledger has changed.
     """
+    # A ledger with entries belongs to a resumed run, which was charged when it began.
     if resolution.release_event() is None or ledger.history:
         return
     failure, rounds = resolution.failure(), resolution.num_rounds
+    # The shared ledger is charged only if the run's own has room: its charges cannot be taken back.
     if shared is not None and not ledger.would_exceed(failure, rounds):
         shared.charge(failure, rounds)
     ledger.charge(failure, rounds)
@@ -144,6 +149,7 @@ def charge_round(ledger: Ledger, shared: SharedBudget | None, event: Event) -> b
     """
     try:
         if shared is not None:
+            # The run's own budget is asked first, because a charge to the shared ledger cannot be taken back.
             if ledger.would_exceed(event):
                 return False
             shared.charge(event)

@@ -54,11 +54,13 @@ class Spending:
         if resolution.plan.noise is None:
             return None
         spent = ledger.spent().high
+        # The upper end of the bracket is the number that is certified.
         return spent if math.isfinite(spent) else None
 
     def for_server(self, resolution: ResolvedPlan) -> float | None:
         """Epsilon for the server, of the client that took part most often; None without a bound."""
         most = max(self.participations.values())
+        # An account takes long to compose, and many rounds have the same maximum.
         if most not in self._server:
             self._server[most] = resolution.server_epsilon(most)
         return self._server[most]

@@ -114,6 +114,7 @@ def run_round(
             _deliver(server, transport, traffic, transcript, outgoing)
             outgoing = server.advance()
         finally:
+            # Times and convictions are kept when the stage fails: the operator needs them then most of all.
             spent = time.perf_counter() - started
             traffic.seconds[stage] = traffic.seconds.get(stage, 0.0) + spent
             traffic.convictions |= {found.client: found for found in server.convictions}
@@ -148,4 +149,5 @@ def _deliver(
                 server.receive(delivery.party, message)
             except PROTOCOL_ERRORS as error:
                 traffic.refused[delivery.party] = str(error)
+                # The sender counts as dropped out, so its further messages of this stage are not read.
                 break

@@ -99,12 +99,15 @@ def decode(data: bytes) -> Message:
     Raises:
         WireFormatError: the bytes are no message, or not in canonical form.
     """
+    # The same object was checked before; equal bytes in another object are decoded anew.
     if data is _last.data:
         return _last.start
     try:
         message = _DECODER.decode(data)
+    # Deeply nested bytes raise RecursionError, and no bytes may end a party.
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise WireFormatError("these bytes are no message of a round") from error
+    # Two encodings of one message would have two digests, over which the parties could disagree.
     if not _is_canonical(message, data):
         raise WireFormatError("a message in a non-canonical form")
     if isinstance(message, RoundStart) and type(data) is bytes:  # an immutable object may be kept
@@ -121,6 +124,7 @@ def _is_canonical(message: Message, data: bytes) -> bool:
     """Whether `encode` gives these bytes; a long payload at the end is compared without a copy."""
     if not isinstance(message, SumMessage) or len(message.payload) < _LONG:
         return _ENCODER.encode(message) == data
+    # The payload is not encoded again: a second copy of a long vector would double the memory.
     tail = _ENCODER.encode(message.attempt)
     empty = _ENCODER.encode(SumMessage(message.round, b"", message.attempt))
     head = empty[: -2 - len(tail)]  # without the payload's own head
@@ -146,6 +150,7 @@ _last = _LastStart()
 
 def start_digest(start: RoundStart) -> bytes:
     """SHA-256 of a round's first message, which holds the model, the attempt and all its other fields."""
+    # The digest is cached only for bytes that `decode` has found canonical.
     if start is not _last.start or _last.data is None:
         return hashlib.sha256(_ENCODER.encode(start)).digest()
     if _last.digest is None:
@@ -164,8 +169,10 @@ def round_context(
     the same sum (Pasquini, Francati, Ateniese 2022).  The roster size is bound because it determines the size
     of noise shares.
     """
+    # `to_bytes` would raise an untyped error for a negative number.
     if round_index < 0 or roster_size < 0:
         raise LocalProtocolError("rounds and rosters count from 0")
+    # All parts but the last have a fixed length, so different inputs give different bytes.
     digest = hashlib.sha256(b"fedavg round v1")
     digest.update(plan_digest)
     digest.update(round_index.to_bytes(8, "big"))

@@ -103,6 +103,7 @@ def result_of_row(row: Mapping[str, Any]) -> RoundResult:
     """
     parts: dict[str, Any] = dict(row)
     for name in ("failures", "convicted"):
+        # JSON turned the ids into strings.
         parts[name] = {int(client): str(why) for client, why in row.get(name, {}).items()}
     for name in ("skipped_blocks", "aborted"):
         parts[name] = tuple(row.get(name, ()))

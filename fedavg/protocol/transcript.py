@@ -57,6 +57,7 @@ class Transcript:
         self, stage: str, direction: Literal["up", "down"], party: int, message: bytes
     ) -> None:
         """Append one message of the current round."""
+        # A record of every round would fill the memory, so `rounds` may name those to keep.
         if self.rounds is None or self.round_index in self.rounds:
             self.entries.append(Entry(self.round_index, stage, direction, party, message))
 

@@ -73,6 +73,7 @@ class _Gathered:
 
     def mean(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         touched = self.weights > 0
+        # Coordinates that no block covered have no mean; `step` leaves them as they are.
         return np.divide(self.totals, self.weights, where=touched, out=self.totals), touched
 
 
@@ -108,6 +109,7 @@ def run_blocks(
     gathered = _Gathered(np.zeros(size), np.zeros(size))
     sums: list[SumResult] = []
     skipped: list[str] = []
+    # The block follows from public numbers, so the server and every client compute the same one.
     rosters: list[list[int]] = [[] for _ in range(blocks.count)]
     for client in cohort:
         rosters[assigned_block(blocks, client, index, resolution.num_clients)].append(client)
@@ -122,6 +124,7 @@ def run_blocks(
         try:
             result = run_round(server, transport, traffic, transcript)
             began = time.perf_counter()
+            # Each block is decoded by its own sum: an error here skips this block and no other.
             opened = model.open(resolution.of_block(block), result, len(server.roster))
             gathered.add(places, opened.total, opened.divisor)
             sums.append(result)
@@ -135,11 +138,13 @@ def run_blocks(
                 own = resolution.of_block(block)
                 opened = model.open(own, silence(own), 1)
                 gathered.add(places, opened.total, opened.divisor)
+    # Without noise there is no epsilon to protect, so a round without any sum takes no step.
     if not sums and resolution.plan.noise is None:
         raise RoundAbortedError("; ".join(skipped))
     began = time.perf_counter()
     mean, touched = gathered.mean()
     model.step(mean, index, resolution.num_rounds, None if touched.all() else touched)
+    # Under noise the step on noise alone has been taken; the error only marks the round as failed.
     if not sums:
         raise RoundAbortedError("; ".join(skipped))
     traffic.seconds["decode"] += time.perf_counter() - began
@@ -164,6 +169,7 @@ def block_start(
         model: the server's model.
     """
     sent = start.model
+    # A client that can train its block alone is sent no other parameters.
     if blocks.sends_part:
         codec = ModelCodec(model.codec.kind, blocks.sent_layout(model.codec.layout))
         sent = codec.encode(model.vector[places])

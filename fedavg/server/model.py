@@ -95,6 +95,7 @@ class GlobalModel:
         self._plan = plan
         self.codec = ModelCodec(plan.broadcast, layout)
         self.vector = vector
+        # Optimisers that average release another model than the one that they train.
         self.released = vector.copy()
         self.optimizer = plan.server_optimizer.init(vector.size)
         start = plan.encoding.clip
@@ -130,6 +131,7 @@ class GlobalModel:
 
     def void(self, round_index: int, attempt: int = 0) -> None:
         """Record that an attempt failed after updates may have been sent; clients discard its state."""
+        # Only clients that keep a state have something to discard.
         if self._plan.keeps_state:
             self.voided = (*self.voided, self._plan.sequence(round_index, attempt))
 
@@ -161,6 +163,7 @@ class GlobalModel:
         Raises:
             RoundAbortedError: the weights sum to zero; the model did not change.
         """
+        # The clip norm and the stages' states change last, so that a step that raises leaves all as it was.
         opened = self.open(resolution, result, roster)
         facts = resolution.facts(round_index)
         mean, states = self.stages.received(facts, opened.total / opened.divisor, opened.divisor)
@@ -178,6 +181,7 @@ class GlobalModel:
         Raises:
             DataError, PlanError: a part raised an error, or returned no model; the message names the part.
         """
+        # The user's own optimiser may write into its arrays, so the trial works on copies.
         before = self.vector, self.released, self.optimizer
         self.vector, self.optimizer = self.vector.copy(), copy.deepcopy(self.optimizer)
         mean = np.zeros(self.vector.size)
@@ -212,12 +216,16 @@ class GlobalModel:
         if stddev and self._plan.noise is not None:
             total = total + self._plan.noise.sample(stddev, total.size)
         encoding, divisor, clipper = self._plan.encoding, resolution.expected_roster, self.clipper
+        # The last coordinate counts updates within the clip norm, under the round's noise; it is no part of
+        # the model.
         if clipper is not None:
             count = float(total[-1]) / (2 * resolution.bit_units)
             encoding, total = resolution.encoding_at(clipper.clip_norm), total[:-1]
             clipper = clipper.update(count, divisor)
         if self._plan.weighted:
             total, divisor = total[:-1], float(total[-1])
+        # Without noise the number of survivors may be used; under noise it is private, and the divisor is
+        # public.
         elif self._plan.noise is None:
             divisor = float(len(result.survivors))
         if divisor <= 0:
@@ -243,8 +251,10 @@ class GlobalModel:
         rule, progress = self._plan.server_optimizer, Progress(round_index, num_rounds)
         with blamed(f"the server's optimiser {type(rule).__name__}"):
             vector, state = rule.step(self.vector, mean, self.optimizer, progress)
+            # The step is checked before the state is replaced: a bad step leaves the model as it was.
             _check_step(rule, self.vector, vector)
             if touched is not None:
+                # Parameters without a sum keep their values, and the optimiser's memory for them stays too.
                 vector = np.where(touched, vector, self.vector)
                 state = _kept(state, self.optimizer, touched)
             released, optimizer = rule.release(vector, state, progress)

@@ -65,10 +65,12 @@ class _AnnouncedSession:
     def receive(self, sender: int, message: bytes) -> None:
         collecting = self._session.collecting
         self._session.receive(sender, message)
+        # A refused message is in no sum, so its sender need not be excluded after a restart.
         if collecting:
             self._arrived.add(sender)
 
     def advance(self) -> Mapping[int, Sequence[bytes]]:
+        # The record is made before the stage closes, because closing it may reveal the sum.
         if self._session.collecting and self._arrived:
             self._announce(tuple(sorted(self._arrived)))
         return self._session.advance()

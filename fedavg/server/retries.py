@@ -79,6 +79,7 @@ def run_with_retries(
         attempt: runs one attempt, given its number and its cohort; raises when there is no sum.
     """
     plan, aborted = resolution.plan, list[str]()
+    # Fewer clients than this cannot give a sum of the usual size, so no attempt is made with them.
     least = plan.secure_sum.min_survivors(int(resolution.expected_cohort))
     while True:
         try:
@@ -128,6 +129,8 @@ def sum_round(
     try:
         result = run_round(server, transport, traffic, transcript)
     except PROTOCOL_ERRORS:
+        # A round without a sum releases noise, so that the model does not show that it failed (privacy.md
+        # §14).
         if resolution.plan.noise is not None:
             model.release_noise(resolution, start.round)
         raise
@@ -152,6 +155,7 @@ def redraw(
         least: smallest number of clients for which another attempt is useful.
     """
     left = [client for client in clients if client not in spent]
+    # With no client left there is no rate at which to draw.
     if len(left) < max(least, 1):
         return None
     return resolution.plan.cohort.again(left, resolution.expected_cohort)

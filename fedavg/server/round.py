@@ -56,6 +56,7 @@ class RoundServer:
         self._side = side
         self._round, self._attempt = start.round, start.attempt
         self._start = start
+        # The digest enters the sum's context: clients that were sent different models cannot join one sum.
         self._digest = start_digest(start)
         self._cohort = frozenset(cohort)
         self._ready: set[int] = set()
@@ -80,6 +81,7 @@ class RoundServer:
 
     def open(self) -> dict[int, Sequence[bytes]]:
         """The first messages, which send the model to every client of the cohort."""
+        # All clients get one object, which `decode` reads only once in each process.
         message = encode(self._start)
         return dict.fromkeys(sorted(self._cohort), (message,))
 
@@ -93,6 +95,7 @@ class RoundServer:
         """
         decoded = decode(message)
         ours = isinstance(decoded, (Ready, SumMessage)) and self._is_ours(decoded)
+        # A message out of its stage changes nothing, even if it is valid.
         if ours and isinstance(decoded, Ready) and self._session is None:
             if sender not in self._cohort:
                 raise LocalProtocolError(f"client {sender} was not asked this round")
@@ -119,12 +122,15 @@ class RoundServer:
         return {party: self._wrap(party, data) for party, data in outgoing.items()}
 
     def _begin_sum(self) -> dict[int, Sequence[bytes]]:
+        # The roster is fixed when training ends; a client that is ready later waits for another round.
         roster = sorted(self._ready)
         bounds = self._resolution.bounds
+        # The bounds are public and every client checks them too, so a smaller sum would be refused anyway.
         if not bounds.floor <= len(roster) <= bounds.cap:
             raise RoundAbortedError(
                 f"{len(roster)} clients are ready; a round takes {bounds.floor} … {bounds.cap}"
             )
+        # The size of the roster is bound in, because it sizes every client's share of the noise.
         context = round_context(self._resolution.digest, self._round, len(roster), self._digest)
         self._session = self._side.session(self._resolution.spec(len(roster), context), roster)
         if not roster:  # an empty Poisson draw: the release is noise alone
@@ -141,6 +147,7 @@ class RoundServer:
     def _wrap(self, party: int, messages: Sequence[bytes]) -> Sequence[bytes]:
         if party != KEY_HOLDER:
             return tuple(encode(SumMessage(self._round, data, self._attempt)) for data in messages)
+        # The key holder computes the sum's context itself, so it gets the numbers that enter it.
         request = OpenRequest(
             self._round,
             len(self._ready),
@@ -200,6 +207,7 @@ class KeyHolder:
         blocks = self._resolution.plan.blocks
         count, limit = blocks.count if blocks else 1, self._resolution.plan.retry_limit
         begun = request.round == self._round
+        # Counts of a new round start at zero, but the old ones stay until all checks have passed.
         tried, opened = (self._tried, self._opened) if begun else (set[bytes](), 0)
         # One sum for each block and round. A client sends its update once a round, under one first message.
         spent = opened >= count or len(tried) >= count * (1 + limit)
@@ -208,14 +216,18 @@ class KeyHolder:
         if not 0 <= request.attempt <= limit:
             raise LocalProtocolError(f"the plan allows no attempt {request.attempt} at a round")
         resolution = self._of_block(request)
+        # The key holder checks the plan's bounds itself: its floor of contributors follows from the named
+        # roster.
         bounds = self._resolution.bounds
         if not bounds.floor <= request.roster_size <= bounds.cap:
             raise LocalProtocolError(
                 f"a sum over {request.roster_size} clients is outside the plan's bounds "
                 f"{bounds.floor} … {bounds.cap}"
             )
+        # The round is on disk before anything is decrypted, so that a restart cannot open it twice.
         if not begun:
             self._record(request.round)
+        # A request counts as tried before it is decrypted: one that fails is not repeated with other uploads.
         self._round, self._tried, self._opened = (
             request.round,
             tried | {request.start_digest},
@@ -226,6 +238,7 @@ class KeyHolder:
         )
         session = self._side.session(resolution.spec(request.roster_size, context))
         answers = session.receive(request.chunks)
+        # Only sums that were opened count here, so a failed attempt leaves room for the next one.
         self._opened += 1
         return tuple(encode(SumMessage(request.round, data, request.attempt)) for data in answers)
 
@@ -240,6 +253,7 @@ class KeyHolder:
 
     def _record(self, number: int) -> None:
         """Record that a round begins; refuse a round that began before a restart and may have been opened."""
+        # Without a journal only this process prevents a second opening; after a restart nothing does.
         if self._journal is None:
             return
         fact = (
