@@ -54,7 +54,7 @@ def whole(name: str, value: object) -> int:
     """
     if isinstance(value, _NO_NUMBERS) or not isinstance(value, (int, np.integer)):
         raise LocalProtocolError(f"{name} must be an integer, not {_kind(value)}")
-    exact = operator.index(value)
+    exact = operator.index(value)  # a plain int, also of a subclass
     if exact.bit_length() > _LONGEST:
         raise LocalProtocolError(f"{name} is a number of {exact.bit_length()} bits")
     return exact
@@ -73,7 +73,7 @@ def number(name: str, value: object) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.inf
+        return math.inf  # beyond all floats: the caller's check of the range refuses it
 
 
 def boolean(name: str, value: object) -> bool:
@@ -97,7 +97,7 @@ def octets(name: str, value: object) -> bytes:
         >>> octets("context", bytearray(b"round 1"))
         b'round 1'
     """
-    if type(value) is bytes:
+    if type(value) is bytes:  # a subclass is copied: its methods may show other bytes
         return value
     if not isinstance(value, (bytes, bytearray, memoryview)):
         encode = "; encode it" if isinstance(value, str) else ""

@@ -38,7 +38,7 @@ LINEAR = 512  # degrees up to this are tried one by one, larger ones by bisectio
 
 def steps(roster: int) -> Iterator[int]:
     """The degrees that are tried for a roster, ascending: even ones up to 512, then by doubling."""
-    largest = (roster - 2) // 2 * 2
+    largest = (roster - 2) // 2 * 2  # even, and smaller than that of a complete graph
     yield from range(4, min(LINEAR, largest) + 1, 2)
     high = LINEAR
     while high < largest:
@@ -53,6 +53,7 @@ def smallest_degree(roster: int, search: Callable[[int], int | None]) -> tuple[i
     become easier.
     """
     low = 0
+    # Server and clients must find the same degree: docs/protocol.md, "Search for k", fixes this order.
     for step in steps(roster):
         threshold = search(step)
         if threshold is not None:
@@ -64,7 +65,7 @@ def smallest_degree(roster: int, search: Callable[[int], int | None]) -> tuple[i
 def _bisect(
     low: int, high: int, threshold: int, search: Callable[[int], int | None]
 ) -> tuple[int, int]:
-    while high - low > 2:
+    while high - low > 2:  # both are even: none lies between at a difference of 2
         middle = (low + high) // 4 * 2
         found = search(middle)
         if found is None:
@@ -84,7 +85,8 @@ def sparse_malicious(n: int, roster: int, colluders: int, silent: int, k: int) -
     There are fewer than n² pairs of ends; (2) implies (1).  Bell et al. 2020, section 4, bounds random
     drop-outs here; in this protocol the server chooses them.
     """
-    bits = GUARDED_BITS + 2 * math.log2(n)
+    bits = GUARDED_BITS + 2 * math.log2(n)  # a union over fewer than n² pairs of ends
+    # The smallest t with 2t − k − 2 ≥ X.
     worst = (first_rare(roster - 1, colluders, k, bits) + k + 3) // 2
     return worst if worst <= _most_answered(n, silent, k) else None
 
@@ -100,7 +102,7 @@ def sparse_local(n: int, roster: int, colluders: int, silent: int, k: int) -> in
     threshold = _most_answered(n, silent, k)
     bits = GUARDED_BITS + math.log2(n)
     around = first_rare(roster - 1, colluders, k, bits)
-    ahead = first_rare(roster - 1, colluders, k // 2, bits + 1)
+    ahead = first_rare(roster - 1, colluders, k // 2, bits + 1)  # one bit more: either side
     both = 2 * threshold - k - 1 >= around
     cut = threshold - 1 - k // 2 >= ahead
     return threshold if both and cut else None
@@ -109,6 +111,8 @@ def sparse_local(n: int, roster: int, colluders: int, silent: int, k: int) -> in
 def sparse_semi_honest(n: int, roster: int, colluders: int, silent: int, k: int) -> int | None:
     """The smallest threshold that colluders alone do not reach, in a graph that stays connected."""
     bits = SECURITY_BITS + 1
+    # To cut the ring, k/2 places in a row must be corrupt or silent: n·∏ (c + ⌈δn⌉ − j)/(n − 1 − j) bounds
+    # it.
     gone = np.arange(k // 2, dtype=np.float64)
     left = np.clip(colluders + silent - gone, 0, None)
     with np.errstate(divide="ignore"):
@@ -137,13 +141,14 @@ def first_rare(population: int, marked: int, drawn: int, bits: float) -> int:
     marked = min(marked, population)
     low, high = max(0, drawn + marked - population), min(drawn, marked)
     x = np.arange(low, high + 1)
-    logs = _log_factorials(population.bit_length())
+    logs = _log_factorials(population.bit_length())  # one table for each power of two
 
     def choose(total: int, part: NDArray[np.int64]) -> NDArray[np.float64]:
         return logs[total] - logs[part] - logs[total - part]
 
     whole = logs[population] - logs[drawn] - logs[population - drawn]
     density = choose(marked, x) + choose(population - marked, drawn - x) - whole
+    # Tails are added up from the rare end: 2^−105 would be lost in 1 minus the other tail.
     tails = np.logaddexp.accumulate(density[::-1])[::-1]
     rare = np.flatnonzero(tails <= -bits * math.log(2))
     return int(x[rare[0]]) if rare.size else high + 1

@@ -148,9 +148,10 @@ def colluders_around(n: int, corrupt: float, degree: int, min_roster: int) -> in
     is as small as that of the events that the degree excludes: 2^−105.
     """
     colluders = colluders_of(n, corrupt)
-    if degree >= min_roster - 1:
+    if degree >= min_roster - 1:  # complete graph: all colluders are neighbours
         return colluders
     bits = GUARDED_BITS + math.log2(n)
+    # `first_rare` finds the smallest count that is rare, so the largest to expect is one less.
     return min(colluders, first_rare(min_roster - 1, colluders, degree, bits) - 1)
 
 
@@ -210,6 +211,7 @@ def _smallest_sum(n: int, dropout: float, corrupt: float, model: ThreatModel) ->
     """
     colluders = rounded_up(corrupt, n)
     quorum = _global_quorum(n, colluders, model)
+    # With colluders + 2, a sum minus the colluders' inputs is over two honest clients or more.
     return max(SMALLEST, n - rounded_up(dropout, n), quorum, colluders + 2)
 
 
@@ -233,6 +235,8 @@ def _derive(n: int, dropout: float, corrupt: float, model: ThreatModel) -> Requi
     if found is not None:
         degree, threshold = found
         return Requirements(threshold, degree, quorum, survivors, survivors)
+    # Complete graph. A malicious server would need 2t > n + c shares for both secrets of a client, and only
+    # the c colluders give two. Against a semi-honest one, t > c: colluders alone rebuild nothing.
     return Requirements(max(quorum, colluders + 1), n - 1, quorum, survivors, survivors)
 
 
@@ -246,6 +250,8 @@ def _derive_local(n: int, dropout: float, corrupt: float) -> Requirements | None
     # Every window of k + 1 places around a member holds t − X members; one begins every 3k/2 places.
     windows = (roster - degree - 1) // (3 * degree // 2) + 1
     least = max(SMALLEST, windows * (threshold - worst))
+    # Of q signers at least q − X are honest, and none of these gives a share of the client's mask key any
+    # more: the k − q + X shares that are left are fewer than t.
     quorum = max(2, degree + worst + 1 - threshold)
     return Requirements(threshold, degree, quorum, least, roster)
 
@@ -272,6 +278,8 @@ def _last_without_degree(largest: int, dropout: float, corrupt: float) -> int:
         while first > SMALLEST and alike == [rounded_up(r, first - 1) for r in (dropout, corrupt)]:
             first -= 1
         guess = _some_degree(first, dropout, corrupt, guess)
+        # These degrees are tried for every roster that is long enough, so this one suits the larger cohorts
+        # too.
         if guess and (guess <= LINEAR or guess.bit_count() == 1):
             n = first - 1
         elif _some_degree(n, dropout, corrupt, guess):
@@ -285,5 +293,6 @@ def _some_degree(n: int, dropout: float, corrupt: float, guess: int) -> int:
     """A degree that n clients can have, preferably the guess; 0 if there is none."""
     search, tried = _local_search(n, dropout, corrupt), list(steps(n - rounded_up(dropout, n)))
     likely = [guess] if guess in tried else []
+    # Conditions become easier with the degree, so large degrees are tried before small ones.
     likely += [k for k in tried if k >= LINEAR] + [k for k in reversed(tried) if k < LINEAR]
     return next((k for k in likely if search(k) is not None), 0)

@@ -89,6 +89,7 @@ class Params:
                 f"vector_length must lie in 1…{MAX_LENGTH}, not {self.vector_length}"
             )
         _check_ring(self.n_clients, self.max_abs, self.ring_bits)
+        # An offer is decoded through here too, so a server cannot offer weaker values than the derived ones.
         safe = self._safe()
         for name in ("threshold", "degree", "min_survivors"):
             value = getattr(safe, name)
@@ -250,6 +251,7 @@ class Params:
         n, length, bits, bounded, bound, threshold, degree, survivors, drop, corrupt, model = (
             _LAYOUT.unpack(data)
         )
+        # The bytes are part of the session's name, so equal parameters must not have two encodings.
         if bounded > 1 or (not bounded and bound) or model >= len(MODELS):
             raise WireFormatError("parameters are not in canonical form")
         _check_domain(n, drop, corrupt, MODELS[model])
@@ -291,6 +293,7 @@ def _check_ring(n_clients: int, max_abs: int | None, ring_bits: int) -> None:
             f"the sum needs a ring of {ring_bits} bits; 2…{MAX_RING_BITS} are possible: "
             "lower max_abs or the number of clients"
         )
+    # Fewer bits would let the sum wrap; more are refused so that b follows from the bound alone.
     if max_abs is not None and (max_abs < 0 or ring_bits != max(2, bits_for(n_clients, max_abs))):
         raise UnsafeParametersError(
             f"a sum of {n_clients} inputs within ±{max_abs} takes "

@@ -72,6 +72,7 @@ def _roster(message: bytes, params: Params, session: bytes) -> Roster:
     if not isinstance(advertised, Advertisements):
         raise WireFormatError("expected a roster")
     size = len(advertised.entries)
+    # Checked before any share is dealt: with fewer clients no sum of min_survivors could come about.
     if not params.min_roster <= size <= params.n_clients:
         raise RemoteProtocolError(
             f"sent a roster of {size}; {params.min_roster}…{params.n_clients} may take part",
@@ -101,6 +102,7 @@ def check_roster(roster: Roster, neighbours: Sequence[int], directory: Directory
     around = [roster.entries[place] for place in neighbours]
     for entry in around if roster.params.local else roster.entries:
         directory.check(entry.client_id, entry.identity)
+    # Shares and masks go to neighbours only, so only their keys need a valid signature: k checks, not n.
     for entry in around:
         if not directory.verify(entry.identity, entry.signature, entry.signed(roster.session)):
             raise RemoteProtocolError(f"forged the keys of client {entry.client_id}", "server")
@@ -116,7 +118,7 @@ def pair_seed(
     Raises:
         ValueError: the other client's mask key is of low order.
     """
-    low, high = sorted((own, other))
+    low, high = sorted((own, other))  # both ends derive one seed
     pair = roster.client_id(low).to_bytes(4, "little") + roster.client_id(high).to_bytes(
         4, "little"
     )

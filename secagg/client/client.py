@@ -123,7 +123,7 @@ class Client(Secret):
         executor: Executor | None = None,
     ) -> None:
         self._turn = Turn("this client")
-        self._process = os.getpid()
+        self._process = os.getpid()  # a fork would copy the secrets: see `_living`
         self._executor = executor
         self._params = params
         self._session = session
@@ -226,6 +226,7 @@ class Client(Secret):
                 raise LocalProtocolError("one input a session, before the partners are announced")
             given = plain_vector("the input", vector, self._params.vector_length, CapacityError)
             bound = self._params.max_abs
+            # Two comparisons, since abs(−2^63) overflows to a negative number.
             if bound is not None and bool(((given > bound) | (given < -bound)).any()):
                 raise CapacityError(f"a coordinate lies beyond max_abs={bound}")
             secrets.input = given
@@ -319,7 +320,7 @@ class Client(Secret):
         if len(forwarded.envelopes) != len(self._neighbours):
             raise RemoteProtocolError("forwarded shares for another neighbourhood", "server")
         secrets.held = open_inbox(roster, self._client_id, secrets.routes, forwarded.envelopes)
-        secrets.routes = {}
+        secrets.routes = {}  # all envelopes were tried, and no key is needed again
         if len(secrets.held) + 1 < self._params.threshold:
             raise Aborted(
                 AbortReason.TOO_FEW_SHARES,
@@ -338,7 +339,7 @@ class Client(Secret):
         self._partners, root = partners, partners.root(self._session, roster.root)
         self._partner_root = root
         around = partners_of(partners, roster, position)
-        secrets.held = {place: secrets.held[place] for place in around}
+        secrets.held = {place: secrets.held[place] for place in around}  # others are never due
         masked = mask_input(
             present(secrets.input),
             roster,
@@ -349,7 +350,7 @@ class Client(Secret):
             key=present(secrets.mask),
             executor=self._executor,
         )
-        secrets.input = secrets.mask = secrets.seed = None
+        secrets.input = secrets.mask = secrets.seed = None  # one mask never covers two inputs
         shown = b""
         if self._params.local:
             signed = MaskedInput.partners_signed(self._session, root, self._client_id)
@@ -370,7 +371,7 @@ class Client(Secret):
         self._survivors = survivors
         signed = survivors.signed(self._session, self._partner_root)
         self._signature = secrets.sign(signed)
-        secrets.settle(survivors.members)
+        secrets.settle(survivors.members)  # one share of each partner is left, never both
         return ConsistencySignature(self._client_id, self._signature)
 
     def _unmask(self, request: Signatures, secrets: Ephemeral) -> UnmaskShares:

@@ -46,6 +46,7 @@ def check_kind(data: bytes, session: bytes, phase: Phase) -> Kind:
 def own_position(roster: Roster, client_id: int, own: AdvertiseKeys | None) -> int:
     """A client's position; raise RemoteProtocolError unless the roster holds its keys as it sent them."""
     position = roster.positions.get(client_id)
+    # With another key in its place, neighbours would deal to, and mask with, keys that are not this client's.
     if position is None or roster.entries[position] != own:
         raise RemoteProtocolError("left out or altered this client's own keys", "server")
     return position
@@ -88,6 +89,7 @@ def check_survivors(
     """Raise RemoteProtocolError unless a client at `position` may sign this set."""
     members = survivors.members
     _check_members(members, roster, position, "unmask a sum of")
+    # Otherwise made-up members, who gave no input, could fill the smallest sum that clients accept.
     if int.from_bytes(members) & ~int.from_bytes(partners.members):
         raise RemoteProtocolError("counts a client in that was no partner", "server")
     if survivors.signatures and not roster.params.local:
@@ -152,6 +154,8 @@ def check_quorum(
             f"shows {shown} signatures on the survivors; {quorum} are needed", "server"
         )
     signed = survivors.signed(roster.session, partner_root)
+    # In "malicious-local", the quorum follows from a bound on colluders among neighbours: others do not
+    # count.
     counting = frozenset(roster.neighbours(own[0])) if roster.params.local else None
     for position, signature in request.signatures:
         if position >= len(roster.entries) or not survivors.members[position]:

@@ -36,11 +36,12 @@ def deal_to_neighbours(
     points = [place + 1 for place in (position, *neighbours)]
     dealt = present(secrets.seed), present(secrets.mask).private_bytes()
     table = deal(dealt, points, roster.params.threshold)
+    # Of the seed only: a client that gives shares survived, and its mask key is not asked for.
     secrets.own_share = table[0, 0].tobytes()
     envelopes: list[bytes] = []
     for place, shares in zip(neighbours, table[1:], strict=True):
         sending, secrets.routes[place] = routes(roster, channel, client_id, place)
         holder = roster.client_id(place)
         envelopes.append(seal_envelope(roster, sending, shares.tobytes(), client_id, holder))
-    secrets.channel = None
+    secrets.channel = None  # all keys of envelopes are derived
     return envelopes

@@ -46,17 +46,20 @@ def accept_offer(
         raise RemoteProtocolError(f"sent a malformed offer: {error}", "server") from error
     if not isinstance(message, Offer):
         raise RemoteProtocolError("sent another message than an offer", "server")
-    policy.check(message.params, directory)
+    policy.check(message.params, directory)  # first: a refused offer leaves no fact in the journal
     if session != message.session(context):
         raise RemoteProtocolError(
             "offers a session for another context than this client's", "server"
         )
+    # All other clients would refuse a roster with this identity; the mistake is the caller's, not the
+    # server's.
     try:
         directory.check(client_id, identity.public)
     except RemoteProtocolError as error:
         raise LocalProtocolError(
             f"the directory does not hold this identity for client {client_id}"
         ) from error
+    # The fact is recorded before a key exists: a client that stops in between counts as having joined.
     if journal is not None:
         _record(
             journal, b"secagg joined" + identity.public + client_id.to_bytes(4, "little") + session

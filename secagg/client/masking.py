@@ -53,6 +53,7 @@ def mask_input(
         RemoteProtocolError: a neighbour's mask key is of low order.
     """
     masked = ring.to_ring(vector, roster.params.ring_bits)
+    # The self-mask hides an input that arrives late, when the server may have opened its pairwise masks.
     plus, minus = [self_seed(roster, partner_root, seed, position)], list[bytes]()
     for place in around:
         try:

@@ -87,7 +87,7 @@ class Policy:
             raise UnsafeParametersError(
                 f"{params.n_clients} clients are offered, at most {self.max_clients} are accepted"
             )
-        if directory.pinned:
+        if directory.pinned:  # otherwise it knows nobody to compare with
             self._check_draw(params, len(directory))
 
     def _check_model(self, params: Params, directory: Directory) -> None:

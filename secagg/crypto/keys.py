@@ -68,7 +68,7 @@ def digest(label: bytes, *parts: bytes) -> bytes:
 
 def hkdf(secret: bytes, *, salt: bytes, info: bytes, length: int = 32) -> bytes:
     """HKDF-SHA256 (RFC 5869), extract and expand."""
-    key = hmac.digest(salt or bytes(32), secret, "sha256")
+    key = hmac.digest(salt or bytes(32), secret, "sha256")  # no salt: zeros (RFC 5869, 2.2)
     block, out = b"", b""
     for counter in range(1, -(-length // 32) + 1):
         block = hmac.digest(key, block + info + bytes([counter]), "sha256")
@@ -193,6 +193,7 @@ class Directory:
                     f"client {client_id}'s identity takes {KEY_SIZE} bytes, not {len(public)}"
                 )
             self._identities[client_id] = public
+        # With one identity under two ids, one client would count twice in a quorum.
         if len(set(self._identities.values())) != len(self._identities):
             raise LocalProtocolError(
                 "two clients of the directory have one identity; each needs its own"
@@ -224,7 +225,7 @@ class Directory:
         if len(public) != KEY_SIZE or len(signature) != SIGNATURE_SIZE:
             return False
         fact = b"".join(parts)  # the first two have fixed sizes
-        if fact in self._held:
+        if fact in self._held:  # only valid signatures are kept here, so forgeries cannot fill it
             return True
         key = self._keys.get(public)
         if key is None:
@@ -237,6 +238,7 @@ class Directory:
             key.verify(signature, message)
         except InvalidSignature:
             return False
+        # A directory may serve any number of sessions, and the cache must not grow with them.
         if len(self._held) >= _MAX_REMEMBERED:
             self._held.clear()
         self._held.add(fact)
@@ -297,8 +299,10 @@ class AgreementKey(Secret):
         Raises:
             ValueError: the peer's key is of low order, not canonical, or of another size.
         """
+        # RFC 7748 would reduce a larger number, so that one key had two encodings.
         if int.from_bytes(public, "little") >= _FIELD:
             raise ValueError("not a canonical X25519 key")
+        # The library raises ValueError if the agreement is zero, so keys of low order are refused as well.
         return self._key.exchange(X25519PublicKey.from_public_bytes(public))
 
 

@@ -63,6 +63,7 @@ def add_masks(
     """
     plus, minus = list(plus), list(minus)
     width = accumulator.itemsize
+    # GCM does not give the first two blocks of a stream; `_heads` does, below.
     head, rest = accumulator[: HEAD // width], accumulator[HEAD // width :]
     if executor is None:
         _Streams(plus, minus).add_to(rest)
@@ -72,10 +73,11 @@ def add_masks(
         for start in range(
             0, max(1, rest.size), step
         ):  # so that a short vector uses the executor too
+            # A window ends before the next one begins, so each core needs memory for one window only.
             window = rest[start : start + step]
             tasks = [executor.submit(part, window.size, window.dtype) for part in parts]
             for part, task in zip(parts, tasks, strict=True):
-                task.result()
+                task.result()  # raises what the task raised; its value is not believed
                 np.add(window, part.taken(start + window.size), out=window)
     np.add(head, _heads(plus, head), out=head)
     np.subtract(head, _heads(minus, head), out=head)

@@ -74,6 +74,7 @@ def to_ring(vector: NDArray[np.int64], bits: int) -> RingArray:
         >>> to_ring(np.array([-1, 256, 5]), 8).tolist()
         [255, 0, 5]
     """
+    # In two's complement, the low bits of a negative number are its residue.
     return (vector & np.int64((1 << bits) - 1)).astype(ring_dtype(bits))
 
 
@@ -86,7 +87,7 @@ def centre(values: RingArray, bits: int) -> NDArray[np.int64]:
     """
     residue = values.astype(np.int64) & np.int64((1 << bits) - 1)
     half = np.int64(1 << (bits - 1))
-    return (residue ^ half) - half
+    return (residue ^ half) - half  # extends the sign bit of b bits to 64
 
 
 def packed_size(length: int, bits: int) -> int:
@@ -111,7 +112,7 @@ def pack(values: RingArray, bits: int) -> bytes:
     parts: list[memoryview] = []
     for start in range(0, values.size, _BLOCK):
         block = values[start : start + _BLOCK]
-        packed = _weave(*_fold(_padded(block, 64), bits))
+        packed = _weave(*_fold(_padded(block, 64), bits))  # 64 values fill b whole words, for any b
         parts.append(packed.view(np.uint8)[: packed_size(block.size, bits)].data)
     return b"".join(parts)
 
@@ -155,6 +156,7 @@ def add_packed(total: RingArray, data: bytes | Sequence[bytes], bits: int) -> No
         >>> total.tolist()
         [2, 3, 2]
     """
+    # Before the first word is added: a message that is refused leaves the sum as it was.
     check_packed(data, total.size, bits)
     for start, block in _unpacked(data, total.size, bits):
         part = total[start : start + block.size]
@@ -167,6 +169,7 @@ def check_packed(data: bytes | Sequence[bytes], length: int, bits: int) -> None:
     size, expected = sum(map(len, pieces)), packed_size(length, bits)
     if size != expected:
         raise WireFormatError(f"{length} values of {bits} bits take {expected} bytes, not {size}")
+    # A vector has one encoding: padding must not carry bits that no check reads.
     used = length * bits % 8
     last = next((piece[-1] for piece in reversed(pieces) if piece), 0)
     if used and last >> used:
@@ -227,8 +230,9 @@ def _fold(values: RingArray, bits: int) -> tuple[Lanes, int]:
     if size == 64:
         return np.bitwise_and(lanes, np.uint64((1 << bits) - 1)), bits
     while size < 64:
-        pairs: NDArray[Any] = lanes.view(f"<u{size // 4}")
+        pairs: NDArray[Any] = lanes.view(f"<u{size // 4}")  # two lanes as one wider word
         low = (1 << bits) - 1
+        # The upper lane moves down to the end of the lower one.
         lanes = np.right_shift(pairs, size - bits)
         lanes &= low << bits
         lanes |= pairs & low
@@ -267,7 +271,7 @@ def _weave(lanes: Lanes, width: int) -> Lanes:
         word, shift = divmod(index * width, 64)
         words[word] |= column << shift
         if shift + width > 64:
-            words[word + 1] = column >> (64 - shift)
+            words[word + 1] = column >> (64 - shift)  # its first bits: none are lost
     return np.ascontiguousarray(words.T).reshape(-1)
 
 

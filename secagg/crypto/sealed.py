@@ -32,6 +32,7 @@ def route_keys(
         True
     """
     info = root + _PAIR.pack(min(own, other), max(own, other))
+    # Each direction has its own key: with one key for both, the fixed nonce would be used twice.
     both = derive(agreed, b"share channel", session=session, info=info, length=2 * _KEY_SIZE)
     up, down = both[:_KEY_SIZE], both[_KEY_SIZE:]
     return (up, down) if own < other else (down, up)

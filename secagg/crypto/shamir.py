@@ -57,6 +57,7 @@ def deal(secrets: Sequence[bytes], points: Sequence[int], threshold: int) -> NDA
     width = len(secrets) * _LIMBS
     coefficients = np.empty((threshold, width), dtype=np.float64)
     coefficients[0] = np.frombuffer(b"".join(secrets), dtype="<u2")
+    # The leading coefficient may be zero: if it could not, t − 1 shares would exclude a value of the secret.
     coefficients[1:] = _uniform((threshold - 1) * width).reshape(threshold - 1, width)
     values = _evaluate(coefficients, points).astype(np.uint32) % MODULUS
     return _encode(values.reshape(len(points), len(secrets), _LIMBS))
@@ -73,8 +74,9 @@ def rebuild(points: Sequence[int], shares: Sequence[bytes]) -> bytes | None:
     weights = _weights_at_zero(tuple(points))
     if len(points) != len(shares) or set(map(len, shares)) != {SHARE_SIZE}:
         raise ValueError(f"each point needs one share of {SHARE_SIZE} bytes")
+    # All sums stay below 2^53, so float64 is exact, in whatever order the library adds.
     limbs = np.fmod(weights @ _decode(b"".join(shares)), MODULUS).astype(np.uint32)
-    if limbs.max() >= 1 << 16:
+    if limbs.max() >= 1 << 16:  # no limb of 16 bits: the shares are wrong
         return None
     return limbs.astype("<u2").tobytes()
 
@@ -170,7 +172,7 @@ def _weights_at_zero(points: tuple[int, ...]) -> NDArray[np.float64]:
         part = slice(start, start + rows)
         # A negative difference indexes from the end of the table, which has an entry for each residue.
         exponents[part] -= logs[x - x[part, None]].sum(axis=1)
-    return powers[exponents % (MODULUS - 1)]
+    return powers[exponents % (MODULUS - 1)]  # exponents count modulo p − 1 (Fermat)
 
 
 @functools.cache

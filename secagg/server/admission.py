@@ -55,12 +55,16 @@ def check_keys(
     try:
         directory.check(client_id, message.identity)
     except RemoteProtocolError as error:
+        # The directory's error blames the server, as at a client; here the sender is to blame.
         raise RemoteProtocolError("advertised under an identity not its own", client_id) from error
     keys = (message.channel_key, message.mask_key)
+    # Clients end the session over such a key, so it must not get onto the roster: agreement with a key of low
+    # order gives zero, which everybody knows.
     if not all(map(acceptable_agreement_key, keys)):
         raise RemoteProtocolError(
             "advertised an X25519 key of low order or not canonical", client_id
         )
+    # Clients refuse a roster with one key twice, so a copied key would end the session for everybody.
     if keys[0] == keys[1] or not taken.isdisjoint(keys):
         raise RemoteProtocolError("advertised a key that is taken already", client_id)
     if not directory.verify(message.identity, message.signature, message.signed(session)):
@@ -88,6 +92,7 @@ def check_opened(
     _check_count(client_id, roster, len(message.opened))
     around = roster.neighbours(roster.positions[client_id])
     opened = frozenset(compress(around, message.opened))
+    # An honest client that opened too few ends the session by itself, so such a report is a lie.
     if not opened <= dealers or len(opened) + 1 < roster.params.threshold:
         raise RemoteProtocolError("opened shares of clients that dealt none, or too few", client_id)
     return frozenset(around) & dealers - opened
@@ -187,6 +192,7 @@ def check_shares(
     if not canonical(own) or not all(map(canonical, others)):
         raise RemoteProtocolError("gave a share that is no share", holder)
     dealers = [roster.ids[place] for place in around]
+    # One secret of each partner, never both: b of a survivor, s of a client that dropped out.
     kinds = [SELF_MASK if place in survivors else MASK_KEY for place in around]
     given = share_commitments(roster, dealers, holder, kinds, others)
     if given != promised:

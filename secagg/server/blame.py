@@ -56,6 +56,7 @@ def settle(
     convicted = proven(graph, roster.params)
     convictions: list[Conviction] = []
     if convicted:
+        # The receipts of all clients in dispute: a dealer is convicted by what its holders signed.
         said = [encode(receipts[position], roster.session) for position in sorted(graph)]
         evidence = of_disputes(*messages, said)
         for position in sorted(convicted):
@@ -93,6 +94,7 @@ def convict_dealers(
     convictions: list[Conviction] = []
     for position, shares in bad.items():
         dealing, own = whole_dealing(roster, position, dealings[position], *given), None
+        # No commitment to the dealer's own share exists, so its signature takes the commitment's place.
         if position in shares:
             own = OwnShare(told, answers[position].others(), answers[position].signature)
         evidence = of_dealing(*messages, dealing, shares, own)

@@ -86,6 +86,7 @@ def promises_to(
         if holder in survivors:
             promises[holder] = b"".join(commitments)
             continue
+        # A holder that is not in the sum gives no shares; commitments to it are kept only for evidence.
         for dealer, commitment in zip(roster.neighbours(holder), commitments, strict=True):
             if commitment:
                 others[dealer].append(commitment)
@@ -139,6 +140,7 @@ def quorum_around(
     signed: Mapping[int, bytes], around: Iterable[int], quorum: int
 ) -> Signatures | None:
     """A quorum among a client's neighbours; None if there is none, and then the client gives no shares."""
+    # No more than the quorum: each further signature costs the client a verification.
     pairs = [(place, signed[place]) for place in around if place in signed][:quorum]
     return Signatures(tuple(pairs)) if len(pairs) == quorum else None
 

@@ -80,7 +80,7 @@ class Server:
         self._turn = Turn("this server")
         self._params = instance("params", params, Params)
         known, helper = instance("directory", directory, Directory), executor_of(executor)
-        offer = Offer(params, entropy(NONCE_SIZE))
+        offer = Offer(params, entropy(NONCE_SIZE))  # the nonce makes the session's name unique
         self._session = offer.session(context_of(context))
         self._offer = encode(offer, self._session)
         self._tally = Tally(params, self._session, self._offer, known, helper)
@@ -143,6 +143,7 @@ class Server:
         sender, data = check_client_id(client_id), octets("chunk", chunk)
         with self._turn, self._unbroken():
             self._check_sender(sender)
+            # The longest message of this phase bounds the memory of an unfinished upload.
             limit = largest_message(SERVER_AWAITS[self._phase], self._params)
             whole = self._staging.take(sender, data, session=self._session, limit=limit)
             if whole is not None:
@@ -160,6 +161,7 @@ class Server:
             InternalError: the call failed below the package's checks; the session is over.
         """
         with self._turn, self._unbroken():
+            # All senders are checked before any words are added: a sum cannot be taken apart afterwards.
             inputs = [self._apart(*pair) for pair in admission.somebody(signatures).items()]
             self._tally.add_sum(inputs, total)
             for message in inputs:
@@ -195,6 +197,8 @@ class Server:
         """
         with self._turn:
             self._check_running()
+            # Only Aborted leaves a closed phase in a sound state; any other error may have left it half
+            # closed.
             with self._unbroken(Aborted):
                 return self._advance()
 
@@ -259,13 +263,14 @@ class Server:
                 raise RemoteProtocolError("came after the roster was full", client_id)
         elif client_id not in self._live:
             raise RemoteProtocolError("is not, or no longer, part of the session", client_id)
-        if client_id in self._answers:
+        if client_id in self._answers:  # or its input would be in the sum twice
             raise RemoteProtocolError("sent a second message in one phase", client_id)
 
     def _take(self, client_id: int, data: bytes | bytearray) -> None:
         """Decode, check and keep a whole message."""
         try:
             kind, session = read_header(data)
+            # The header is checked before the body is decoded: a message out of turn costs no work.
             if session != self._session:
                 raise RemoteProtocolError("sent a message of another session", client_id)
             if kind is not SERVER_AWAITS[self._phase]:

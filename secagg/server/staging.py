@@ -63,13 +63,14 @@ class Staging:
             RemoteProtocolError: it is not the next part, the number of parts differs from before, or there
                 are more than `limit` bytes; nothing has changed.
         """
+        # A new upload is stored only below: a first part that is refused leaves nothing behind.
         upload = self._uploads.get(client_id) or _Upload(parts)
         if index != upload.taken or parts != upload.parts:
             raise RemoteProtocolError(
                 f"sent chunk {index} of {parts} out of turn: {upload.taken} of {upload.parts} is due",
                 client_id,
             )
-        if len(upload.data) + len(payload) > limit:
+        if len(upload.data) + len(payload) > limit:  # memory is bounded before bytes are kept
             raise RemoteProtocolError("sent chunks beyond any message of this phase", client_id)
         upload.data += payload
         upload.taken += 1

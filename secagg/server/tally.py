@@ -188,6 +188,7 @@ class Tally:
             roster.client_id(holder): encode(inbox, self.session)
             for holder, inbox in inboxes_of(roster, self.dealt)
         }
+        # The envelopes have been sent; from now on only the commitments in their heads are needed.
         for dealer, message in self.dealt.items():
             self.dealt[dealer] = commitments_of(message)
         return forwarded
@@ -197,6 +198,7 @@ class Tally:
         receipts = self._answered(SharesOpened, answers)
         settled = settle(roster, self.accusations, receipts, (self.offer, self.announced))
         self.convictions, self.disputes = settled.convictions, settled.disputes
+        # Only clients that sent a receipt have an entry among the accusations.
         chosen = set(self.accusations) - settled.gone
         self._need(len(chosen), self.params.min_survivors, AbortReason.TOO_FEW_SHARES)
         partners = Partners(members_of(roster, chosen))
@@ -251,6 +253,7 @@ class Tally:
             shares_by_dealer(given, self.masked_with),
             self.dealings,
         )
+        # All bad dealers are convicted together: one at a time, each would cost a session of its own.
         if masks.bad:
             promised = self.promised, self.masked_with
             about = (self.dealings, promised, given, self.told, (self.offer, self.announced))

@@ -97,7 +97,7 @@ def find_masks(
     """
     masks = Masks([], [], {})
     orphans = _orphans(survivors, masked_with)
-    needed = {*survivors, *orphans}
+    needed = {*survivors, *orphans}  # a drop-out that masked with no survivor left no mask
     for position, held in shares:
         if position not in needed:
             continue
@@ -111,6 +111,7 @@ def find_masks(
             key = AgreementKey.from_private_bytes(secret)
             for survivor in orphans[position]:
                 seed = pair_seed(roster, partner_root, key, position, survivor)
+                # The lower position of a pair adds its mask, and the drop-out's opposite mask never arrived.
                 (masks.added if survivor < position else masks.subtracted).append(seed)
     for position in needed:
         _check_enough(roster, {}, position)
@@ -128,6 +129,7 @@ def remove_masks(total: RingArray, masks: Masks, *, executor: Executor | None = 
     added, subtracted = masks.added, masks.subtracted
     for start in range(0, max(len(added), len(subtracted)), SEEDS_AT_ONCE):
         part = slice(start, start + SEEDS_AT_ONCE)
+        # What the clients added is subtracted, and the reverse.
         add_masks(total, subtracted[part], added[part], executor=executor)
 
 

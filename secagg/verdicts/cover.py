@@ -55,7 +55,7 @@ def smallest_cover(graph: Graph, *, work: int = WORK) -> set[int]:
     budget, chosen = _Budget(work), set[int]()
     for part in _parts(graph):
         found, bounded = _cover(part, budget, 0), _twice(part)
-        chosen |= min(found, bounded, key=len)
+        chosen |= min(found, bounded, key=len)  # a search that ran out of work may be the worse
     return chosen
 
 
@@ -103,6 +103,8 @@ def _without_leaves(graph: Graph) -> tuple[Graph, set[int]]:
         leaf = leaves.popleft()
         if len(left.get(leaf, ())) != 1:
             continue
+        # The opponent of a leaf covers the same dispute as the leaf, and perhaps more: taking it is never
+        # worse.
         (opponent,) = left[leaf]
         gone.add(opponent)
         for other in left.pop(opponent):
@@ -140,7 +142,7 @@ def _sides(part: Graph) -> tuple[dict[int, bool], int | None]:
                 queue.append(other)
             elif sides[other] == sides[position]:
                 cycle = _cycle(parents, position, other)
-                return sides, max(cycle, key=lambda p: (len(part[p]), -p))
+                return sides, max(cycle, key=lambda p: (len(part[p]), -p))  # ends most disputes
     return sides, None
 
 
@@ -169,6 +171,7 @@ def _koenig(part: Graph, sides: Mapping[int, bool]) -> set[int]:
                 if back not in reached:
                     reached.add(back)
                     queue.append(back)
+    # König's cover: the clients on the left that were not reached, and those on the right that were.
     return {p for p in part if sides[p] == (p in reached)}
 
 
@@ -249,6 +252,6 @@ def _twice(graph: Graph) -> set[int]:
     """A cover of at most twice the smallest size: the needed ends of a maximal set of disjoint disputes."""
     chosen = {end for dispute in _disjoint(graph) for end in dispute}
     for position in sorted(chosen, key=lambda p: (len(graph[p]), -p)):
-        if graph[position] <= chosen:
+        if graph[position] <= chosen:  # others cover all its disputes
             chosen.discard(position)
     return chosen

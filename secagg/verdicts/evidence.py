@@ -67,7 +67,7 @@ class Dealing:
         """The content that the signature covers."""
         hashes = [hashlib.sha256(self.column).digest(), self.other]
         if self.kind == MASK_KEY:
-            hashes.reverse()
+            hashes.reverse()  # the statement names the seed's column first
         about = (self.client_id, self.seed_commitment)
         return ShareKeys.statement(roster.session, roster.root, *about, hashes)
 
@@ -79,6 +79,7 @@ class Dealing:
             made = seed_commitment(roster.session, self.client_id, secret)
             return made == self.seed_commitment
         announced = roster.entries[roster.positions[self.client_id]].mask_key
+        # The advertised public key serves as the commitment to this secret.
         return AgreementKey.from_private_bytes(secret).public == announced
 
 
@@ -208,6 +209,7 @@ def _show_disputes(
         _signer(roster, receipt.client_id, directory)(receipt.signature, statement)
         opened = zip(around, receipt.opened, strict=True)
         accusations[cast("int", place)] = {other for other, flag in opened if not flag}
+    # The verdict is computed again from the signed receipts; that of the server is not believed.
     convicted = proven(graph_of(accusations), roster.params)
     _require(roster.positions[client_id] in convicted, "enough disputes")
 
@@ -234,6 +236,7 @@ def _show_dealing(
             shown = dealing.column[start : start + COMMITMENT_SIZE]
             _require(committed == shown, "shares that were committed to")
             continue
+        # A client gives a share of its own seed, but nobody ever asks it for one of its own mask key.
         if own is None or dealing.kind != SELF_MASK:
             raise RemoteProtocolError("it lacks a signature on the dealer's own share", "server")
         about = (roster.session, own.survivors, client_id, share, own.others)
@@ -256,6 +259,7 @@ def _read_dealing(parts: Sequence[bytes]) -> tuple[Dealing, OwnShare | None, dic
     client_id, commitment, signature, kind, other = _DEALT.unpack_from(head)
     own = OwnShare(*_OWN.unpack(signed)) if signed else None
     shares = dict(_SHARE.iter_unpack(given))
+    # A dict keeps one share for each holder, so a smaller size shows that a holder stood twice.
     if len(shares) * _SHARE.size != len(given):
         raise WireFormatError("evidence of a dealer with one holder twice")
     column = head[_DEALT.size :]

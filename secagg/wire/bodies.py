@@ -77,7 +77,7 @@ def _pack_members(members: bytes) -> bytes:
 def _unpack_flags(data: bytes, count: int) -> bytes:
     """One byte, 0 or 1, for each flag."""
     flags = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
-    if flags[count:].any():
+    if flags[count:].any():  # one set of members has one encoding
         raise WireFormatError("padding bits after the last flag are not zero")
     return flags[:count].tobytes()
 
@@ -143,6 +143,7 @@ def _roster(body: memoryview) -> Advertisements:
     _exact(body, _U32.size + _count(body) * _ENTRY.size)
     words = np.frombuffer(body[_U32.size :], dtype="<u4")
     ids = words[:: ENTRY_SIZE // 4]  # an entry starts with its id
+    # Strictly ascending: no id stands twice, and the same clients always give the same root.
     if (ids[1:] <= ids[:-1]).any():
         raise WireFormatError("a roster is strictly ascending by client id")
     return Advertisements(Records(bytes(body[_U32.size :]), _ENTRY.size, _entry))
@@ -266,6 +267,7 @@ def _signed_by(record: bytes) -> tuple[int, bytes]:
 def _signatures(body: memoryview) -> Signatures:
     _exact(body, _U32.size + _count(body) * _SIGNED.size)
     signatures = Records(bytes(body[_U32.size :]), _SIGNED.size, _signed_by)
+    # A signature that stands twice must not count twice towards a quorum.
     if any(a[0] >= b[0] for a, b in itertools.pairwise(signatures)):
         raise WireFormatError("signatures are strictly ascending by position")
     return Signatures(signatures)

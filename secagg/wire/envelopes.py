@@ -95,6 +95,7 @@ def committed(envelopes: Sequence[bytes], kind: int) -> Iterator[bytes]:
 def seal_envelope(binding: Binding, key: bytes, shares: bytes, dealer: int, holder: int) -> bytes:
     """Commit to two shares and seal them."""
     public = _commitments(binding, shares, dealer, holder)
+    # The commitments are bound in, so the server cannot exchange them.
     return public + seal(key, shares, _route(binding, dealer, holder) + public)
 
 
@@ -104,6 +105,8 @@ def open_envelope(
     """The two shares; None unless they are what their dealer committed to for this holder."""
     public, sealed = envelope[:COMMITMENTS_SIZE], envelope[COMMITMENTS_SIZE:]
     shares = open_sealed(key, sealed, _route(binding, dealer, holder) + public)
+    # Shares that the server would refuse later count as not opened, so the dispute begins before anyone
+    # masks.
     if shares is None or _commitments(binding, shares, dealer, holder) != public:
         return None
     halves = (shares[:SHARE_SIZE], shares[SHARE_SIZE:])
@@ -151,6 +154,7 @@ def open_inbox(
 
 
 def _route(binding: Binding, dealer: int, holder: int) -> bytes:
+    # An envelope opens only for this holder, from this dealer, in this session and roster.
     return binding.session + binding.root + struct.pack("<II", dealer, holder)
 
 
