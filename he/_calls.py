@@ -67,6 +67,7 @@ def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
             return call(*args, **kwargs)
         except BaseException as error:
             failure = _told(error, handled)
+            # This frame is still running, so `_empty` cannot clear it; it drops its own references.
             del args, kwargs, handled
             if failure is error:
                 del failure
@@ -127,6 +128,7 @@ def _named(error: Exception) -> InternalError:
     """The parts of an exception that may be disclosed: its type, and the line that raised it."""
     frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
     place = f"{frame.f_globals.get('__name__')}, line {line}"
+    # The system's text for an error number holds no values; the exception's own text may.
     code = error.errno if isinstance(error, OSError) else None
     kind = type(error).__name__ if code is None else f"{type(error).__name__} ({os.strerror(code)})"
     return InternalError(f"{kind} in {place}; what it said may hold secrets and is left out")

@@ -36,9 +36,10 @@ def integer(
         >>> integer("min_clients", np.int64(3), 2, 10)
         3
     """
+    # NumPy's time differences derive from its integers, and are none.
     if isinstance(value, np.integer) and not isinstance(value, np.timedelta64):
         value = int(value)
-    if type(value) is not int:
+    if type(value) is not int:  # excludes bool, too
         raise error(f"{name} must be an integer, not {type(value).__name__}")
     if not low <= value <= high:
         raise error(f"{name} must lie in {_power(low)} … {_power(high)}, not {_power(value)}")

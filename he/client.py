@@ -82,6 +82,7 @@ class Upload:
         )  # the words that the server adds, which the tag covers
         tags = keys.tag_key.expected(restored, (self.name,), first)
         chunk = UploadChunk(self.name, index, tuple(tags), pack_words(words, bits))
+        # An enrolled client signs in `Client.signed`, because its own key does not go to worker processes.
         message = encode_upload(chunk, keys.public(), enrolled=self.enrolled)
         return message if self.enrolled else message + keys.sign(message)
 
@@ -141,6 +142,7 @@ class Client:
             CapacityError: a value is out of range.
             LocalProtocolError: the vector has another type or length, or this is a second call.
         """
+        # The check comes first: a refused vector does not use up the client.
         check_vector(vector, self._keys.params)
         try:
             self._unused.pop()
@@ -148,7 +150,7 @@ class Client:
             raise LocalProtocolError(
                 "this client encrypted already; a new round needs a new Client"
             ) from None
-        nonce = secrets.token_bytes(32)
+        nonce = secrets.token_bytes(32)  # two uploads under one nonce would share c1
         name = UploadName(self._context, self._client_id, nonce, vector.size)
         return Upload(name, self._signer is not None)
 
@@ -177,6 +179,8 @@ class Client:
         copied = flag("copy", copy) and is_int64_array(vector)
         own = vector.copy() if copied else vector
         upload = self.begin(own)
+        # `begin` checked the copy. The caller may modify its own vector, so `chunk` copies and checks each
+        # part.
         return self._chunks(own, upload.seal if copied else upload.chunk)
 
     @iterating_leaves_nothing

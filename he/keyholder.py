@@ -166,11 +166,14 @@ class KeyHolder:
             sums.append(words)
         if first is None or len(sums) != params.chunks(first.vector_length):
             raise WireFormatError("chunks of the sum are missing; hand in all of Server.result()")
+        # All chunks are there with valid tags: a forged or incomplete sum does not use up the round.
         self._claim()
         return self._open(first, sums)
 
     def _claim(self) -> None:
         """Record that the round is being opened, in this process and then durably."""
+        # If the journal fails, the fact may be written nevertheless, so the round stays claimed in this
+        # process.
         self._secret.claim_opening(self._context)
         fact = b"he opened" + self._secret.public().fingerprint + self._context
         if self._journal is not None and not _recorded(self._journal, fact):
@@ -259,6 +262,7 @@ def _recorded(journal: Journal, fact: bytes) -> bool:
         new = journal.add(fact)
     except Exception as error:
         raise LocalProtocolError(f"the journal failed, and nothing is opened: {error}") from error
+    # Only a bool is an answer: None, from a method that returns nothing, must not decide about an opening.
     return flag("what journal.add returns", new)
 
 

@@ -63,6 +63,8 @@ class Ring:
             raise UnsafeParametersError(f"SEAL refuses the parameters: {reason}")
         self._identifier = struct.pack("<4Q", *self.context.first_parms_id())
         with _scratch_file() as scratch:
+            # Files carry the version of the SEAL that reads them; an empty ciphertext, saved, shows this
+            # version.
             self._files = SealFiles(file_version(scratch.save(sealapi.Ciphertext())))
 
     def generate_key(self) -> NDArray[np.uint64]:
@@ -95,6 +97,7 @@ class Ring:
         return self._load(sealapi.Ciphertext(), head, polynomials, scratch)
 
     def _cipher_head(self, size: int, *, values: bool) -> bytes:
+        # SEAL's fields: values or coefficients, polynomials, N, primes, scale, correction factor.
         return self._identifier + struct.pack("<?3QdQ", values, size, DEGREE, 1, 1.0, 1)
 
     def _plain_head(self) -> bytes:
@@ -253,6 +256,7 @@ def _scratch_file() -> Generator[_Scratch]:
 
     Each use gets a new file, so that threads never share one and no key outlives the call.
     """
+    # In memory no key reaches a disk, and programs that this process starts do not inherit the file.
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("he", os.MFD_CLOEXEC)
         try:

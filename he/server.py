@@ -189,6 +189,7 @@ class Server:
             chunk, self._public, self._context, sender=client_id, enrolled=self._enrolled
         )
         self._check_sender(client_id, upload)
+        # A new upload is stored only at the end: a refused chunk changes nothing.
         partial = self._partial.get(client_id) or _Partial(upload.name)
         if partial.name != upload.name:
             raise RemoteProtocolError(
@@ -197,6 +198,8 @@ class Server:
         if upload.index in partial.chunks:
             raise RemoteProtocolError(f"client {client_id} sent chunk {upload.index} twice")
         tagged = self._read(upload)
+        # The key holder checks the signature on chunk 0, which proves that the client made an upload of this
+        # name.
         if upload.proof is not None and not upload.index:
             partial.proofs.append(upload.proof)
         length = upload.name.vector_length
@@ -273,6 +276,8 @@ class Server:
             )
         if client_id in self._whole:
             raise RemoteProtocolError(f"client {client_id} has contributed already")
+        # Unfinished uploads count, since all of them may still finish, and noise is bounded for n_clients
+        # only.
         seats = len(self._whole) + len(self._partial)
         if client_id not in self._partial and seats >= self._public.params.n_clients:
             raise CapacityError(

@@ -105,11 +105,12 @@ def unpack(packed: NDArray[np.int64], params: Params, *, contributors: int) -> N
     rows = np.empty((count, params.fields, params.slots), np.int64)
     if layout.modular:
         _split_bits(packed, rows, params)
+        # The top field wraps modulo t, so all its values are possible and none can be refused.
         _check_range(rows[:, :-1], 0, contributors * layout.limb_bound)
     else:
         bound = params.slot_bound
         _check_range(packed, -bound, bound)
-        _split_digits(packed + bound, rows, params)
+        _split_digits(packed + bound, rows, params)  # balanced digits become 0 … radix − 1
         limit = contributors * layout.limb_bound
         full = contributors == params.n_clients  # if so, no digit below the top one can be larger
         _check_range(rows[:, -1] if full else rows, -limit, limit)
@@ -172,6 +173,7 @@ def _digits(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
     layout = params.layout
     count, size = params.ciphertexts(values.size), params.values_per_ciphertext
     digits = np.zeros((count, params.fields * params.slots), np.int64)
+    # A modular layout wraps modulo 2^b by itself; balanced digits need centred values.
     centre = params.ring_bits and not layout.modular
     values = _centred(values, params.ring_bits) if centre else values
     if layout.limbs == 1:
@@ -182,7 +184,7 @@ def _digits(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
     for limb in range(layout.limbs - 1):
         low = _centred(rest, layout.limb_bits)
         digits[:, limb * size : (limb + 1) * size] = low
-        rest = (rest - low) >> layout.limb_bits
+        rest = (rest - low) >> layout.limb_bits  # exact: these bits are zero
     digits[:, (layout.limbs - 1) * size : layout.limbs * size] = rest
     return digits.reshape(count, params.fields, params.slots)
 

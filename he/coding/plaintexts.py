@@ -37,6 +37,7 @@ def encode(slots: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
         return np.rint(np.concatenate((folded.real, folded.imag), axis=1)).astype(np.int64)
     modulus = params.plain_modulus
     quotient, remainder = divmod(MODULUS, modulus)
+    # q·m exceeds 64 bits. m·⌊q/t⌋ is exact, and only m·(q mod t)/t is computed in double precision.
     centred = np.where(slots > modulus // 2, slots - modulus, slots)
     polynomials = np.rint(centred * (remainder / modulus)).astype(np.int64)
     polynomials += centred * quotient

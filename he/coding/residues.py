@@ -81,6 +81,7 @@ def centre(words: NDArray[np.uint64]) -> NDArray[np.int64]:
         >>> centre(np.array([3, MODULUS - 3, 2 * MODULUS - 4], np.uint64)).tolist()
         [3, -3, -4]
     """
+    # Half of q is added before the reduction and subtracted after it: residues above q/2 become negative.
     words += _HALF
     signed = reduce(words, below=3).view(np.int64)
     signed -= MODULUS // 2

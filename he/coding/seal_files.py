@@ -81,6 +81,7 @@ def _stored_blocks(frame: memoryview) -> bytearray | None:
     magic, descriptor = struct.unpack_from("<IB", frame)
     if magic != _ZSTD_MAGIC:
         return None
+    # A single-segment frame has no window byte, but a size of at least one byte (RFC 8878, 3.1.1.1).
     single = descriptor >> 5 & 1
     size_bytes = _ZSTD_SIZE_BYTES[descriptor >> 6] or single
     position = 5 + (1 - single) + size_bytes
@@ -89,7 +90,7 @@ def _stored_blocks(frame: memoryview) -> bytearray | None:
     while not last:
         block = int.from_bytes(frame[position : position + 3], "little")
         last, kind, size = bool(block & 1), block >> 1 & 3, block >> 3
-        if kind or position + 3 + size > len(frame):
+        if kind or position + 3 + size > len(frame):  # compressed or repeated: not verbatim
             return None
         parts.append(frame[position + 3 : position + 3 + size])
         position += 3 + size

@@ -74,6 +74,7 @@ def unpack_words(data: bytes | memoryview, bits: int) -> NDArray[np.uint64]:
             _part(stored, width, shift)[:] = np.frombuffer(data, kind, size, start)
         start += size * width // 8
     words = stored.astype(np.uint64, copy=False)
+    # Words of 60 bits are coefficients and have one encoding; shorter words are reduced when restored.
     if bits == WORD_BITS and size and int(words.max()) >= MODULUS:
         raise WireFormatError("a coefficient of the ciphertext is not below q")
     return words
@@ -111,5 +112,5 @@ def restore_low_bits(words: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]
     if not dropped:
         return words
     restored = words << np.uint64(dropped)
-    restored |= np.uint64(1 << dropped - 1)
+    restored |= np.uint64(1 << dropped - 1)  # the middle of the range that the dropped bits span
     return reduce(restored, below=2)

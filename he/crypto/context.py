@@ -197,6 +197,7 @@ class SecretContext(_Member):
         check_type("params", params, Params)
         _check_key(secret_key, DEGREE)
         material = secret_key.astype("<u8", copy=False).tobytes()
+        # Derived, not drawn: every holder of the secret key has the group's keys, and one key is exported.
         seeds = [_derive(material, params, label) for label in (b"sign", b"tag")]
         encryptor: Encryptor = SymmetricEncryptor(secret_key)
         if (

@@ -139,6 +139,7 @@ class Directory:
         object.__setattr__(self, "keys", keys)
         for client, key in self.keys.items():
             _check_key(client, key)
+        # With one key under two ids, one client would count twice towards the key holder's min_clients.
         if len(set(self.keys.values())) != len(self.keys):
             raise LocalProtocolError(
                 "two clients of the directory have one key; each needs its own"
@@ -172,7 +173,7 @@ def _check_key(client_id: int, key: bytes) -> None:
         raise LocalProtocolError(
             f"client {client_id}'s key takes {_KEY_BYTES} bytes, not {len(key)}"
         )
-    y = int.from_bytes(key, "little") & (1 << 255) - 1
+    y = int.from_bytes(key, "little") & (1 << 255) - 1  # without the sign of x
     if y >= _FIELD or y in _LOW_ORDER:
         raise LocalProtocolError(
             f"client {client_id}'s key is not canonical or has low order: anyone could sign under it"

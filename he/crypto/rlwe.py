@@ -64,6 +64,8 @@ class SymmetricEncryptor(Secret):
             c0, uint64[1, c, N] below q.
         """
         count = len(polynomials)
+        # a is drawn at the roots of x^N + 1, where it is as uniform as in coefficients: this saves a
+        # transform.
         products = self._key.multiply(uniform(nonce, first, count), values=True)
         for band in bands(count):  # p + e − a·s + 2q, in the memory of the products
             noisy = polynomials[band] + sample_errors(len(products[band]))
@@ -94,7 +96,7 @@ class PublicKeyEncryptor(Secret):
         """
         del nonce, first
         parts = self._zeros.zeros(len(polynomials))
-        parts[0] += (polynomials + MODULUS).view(np.uint64)
+        parts[0] += (polynomials + MODULUS).view(np.uint64)  # q keeps the words positive
         reduce(parts[0], below=3)
         return parts
 
@@ -152,6 +154,7 @@ class Phases(Secret):
         """The phase of the next ciphertexts of the sum, int64[c, N]; see `Decryptor.phase`."""
         seeded, count = len(parts) == 1, parts.shape[1]
         second = self._uniform.take(count) if seeded else parts[1]
+        # A c1 from the nonces is given at the roots of x^N + 1, and a c1 that was sent by its coefficients.
         phase = self._products.multiply(second, values=seeded)
         for band in bands(count):
             phase[band] += parts[0][band]

@@ -115,6 +115,7 @@ class UniformSums:
     """
 
     def __init__(self, nonces: list[bytes], first: int) -> None:
+        # Each ciphertext has its own part of the stream, so chunks can be created in any order.
         encryptors = [_encryptor(_uniform_key(nonce), first * _ROW_BLOCKS) for nonce in nonces]
         self._groups = [
             encryptors[start : start + _ABREAST] for start in range(0, len(nonces), _ABREAST)
@@ -139,7 +140,7 @@ class UniformSums:
             encryptor.update_into(_ZEROS, room)
         words = self._words[: len(encryptors)]
         words &= _LOW_BITS
-        if int(words.max()) < MODULUS:
+        if int(words.max()) < MODULUS:  # nearly always: a word is rejected with probability 2^-46
             return np.add.reduce(words[:, :DEGREE], axis=0)
         rows = [row[row < _Q][:DEGREE] for row in words[:, :_ROW]]
         return np.add.reduce(rows, axis=0)
@@ -150,6 +151,7 @@ def _uniform_stream(nonce: bytes, first: int) -> _Stream:
 
 
 def _uniform_key(nonce: bytes) -> AES128:
+    # The nonce is public, and so is the stream; the hash separates this use from other uses of the nonce.
     return AES128(hashlib.sha256(b"he uniform polynomials" + nonce).digest()[:16])
 
 

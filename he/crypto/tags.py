@@ -131,6 +131,7 @@ class TagKey(Secret):
             first: number of the first ciphertext.
         """
         inner = self.inner(parts)
+        # Words of 32 bits are added up in 64 bits, so that no carry is lost: there are at most 2^20 names.
         masks = np.zeros((len(inner), _MASK_BYTES // 4), np.uint64)
         for name in names:
             masks += self._mask_words(name, first, len(inner))

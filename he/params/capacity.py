@@ -136,6 +136,7 @@ def _cost(layout: SlotLayout) -> tuple[int, int, int]:
 def _modular(demand: Demand) -> SlotLayout | None:
     """Unsigned fields, of which only the lower ones need room for carries (t = 2^(b + …))."""
     bits = demand.ring_bits
+    # A lower field holds a sum of n residues below 2^b; the top field needs no room, as t wraps it.
     width = bits + (demand.n_clients - 1).bit_length()
     for fields in range(MAX_FIELDS, 0, -1):
         plain_modulus = 1 << (fields - 1) * width + bits
@@ -153,6 +154,7 @@ def _plain(demand: Demand, limbs: int) -> SlotLayout | None:
     bound = 1 << demand.ring_bits - 1 if demand.ring_bits else demand.max_abs
     limb_bits = -(-(bound.bit_length() + 1) // limbs) if limbs > 1 else 0
     if limbs > 1:
+        # The lower limbs are balanced, and the top one takes the carry of the limb below it: hence + 1.
         bound = max(1 << limb_bits - 1, (bound >> limb_bits * (limbs - 1)) + 1)
     radix = 2 * demand.n_clients * bound + 1
     fitting = (_bfv_layout if demand.bfv else _ckks_layout)(demand, radix)
@@ -182,11 +184,13 @@ def _bfv_noise(demand: Demand, dropped: int) -> int:
 
 def _bfv_fits(demand: Demand, plain_modulus: int, dropped: int) -> bool:
     """Whether n times the noise stays below q / 2t."""
+    # The inequality of docs/he.md, "When is the sum exact".
     return 2 * demand.n_clients * _bfv_noise(demand, dropped) * plain_modulus < MODULUS
 
 
 def _dropped_bits(demand: Demand, plain_modulus: int) -> int:
     """The largest number of low bits of c0 that the noise bound allows to drop; 0 in public-key mode."""
+    # In public-key mode c1 is sent too, in words of the same size, and the key multiplies an error in c1.
     steps = range(0 if demand.public_key else _MAX_DROPPED, 0, -_DROP_STEP)
     return next((bits for bits in steps if _bfv_fits(demand, plain_modulus, bits)), 0)
 

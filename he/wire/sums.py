@@ -92,6 +92,7 @@ def open_sum(
     (size,) = cast("tuple[int]", _ROSTER.unpack_from(data, HEADER.size))
     end = start + size * entry
     body = end + count * TAG_BYTES
+    # The exact length is checked before any contributor is read: the count comes from the message.
     if len(data) != body + body_bytes(count, parts=public.params.parts, bits=WORD_BITS):
         raise WireFormatError(f"{len(data)} bytes do not fit {size} contributors")
     if (size > 0) != (header.index == 0):
@@ -99,6 +100,7 @@ def open_sum(
     places = range(start, end, entry)
     senders = [cast("tuple[int, bytes]", SENDER.unpack_from(data, place)) for place in places]
     clients = [client_id for client_id, _ in senders]
+    # Otherwise one upload, added twice and named twice, would pass for two contributors.
     if any(left >= right for left, right in pairwise(clients)):
         raise WireFormatError("contributors must ascend, each once")
     names = tuple(

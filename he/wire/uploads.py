@@ -127,6 +127,7 @@ def open_upload(
     if len(data) < _UPLOAD_START + _SIGNATURE_BYTES:
         raise WireFormatError("the upload chunk ends within its header")
     proof = None
+    # Nothing of the body is parsed before the signature is verified.
     if enrolled is None:
         public.verify(data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:])
     else:
