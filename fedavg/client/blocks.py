@@ -34,6 +34,7 @@ def resolution_for(resolution: ResolvedPlan, client_id: int, start: RoundStart) 
         if start.block is not None:
             raise LocalProtocolError("the server asks for a block, but the plan has no blocks")
         return resolution
+    # The client computes its block itself: answering two blocks would double its contribution to a round.
     own = assigned_block(blocks, client_id, start.round, resolution.num_clients)
     if start.block != own:
         raise LocalProtocolError(

@@ -107,10 +107,13 @@ class Client:
             )
 
     def _check_start(self, start: RoundStart) -> None:
+        # Rounds and attempts only go up, so no earlier message can be replayed to get a second update.
         if (start.round, start.attempt) <= self._last:
             raise LocalProtocolError(f"client {self.client_id} was in round {start.round} before")
         if not 0 <= start.attempt <= self._ctx.resolution.plan.retry_limit:
             raise LocalProtocolError(f"the plan allows no attempt {start.attempt} at a round")
+        # A server may claim falsely that an attempt failed, and the difference of two sums may isolate a
+        # client.
         if start.round == self._left_in:
             raise LocalProtocolError(
                 f"client {self.client_id} has already sent its update of round {start.round}: an update "
@@ -122,7 +125,9 @@ class Client:
         resolution = resolution_for(self._ctx.resolution, self.client_id, start)
         limit = resolution.max_participations
         self._resolution = resolution
+        # The round counts as seen even if training fails, so that a server cannot ask until it succeeds.
         self._last, self._prepared, self._session = (start.round, start.attempt), None, None
+        # A client at its limit stays silent, like one that dropped out.
         if limit is not None and self.participations >= limit:
             return ()
         self._prepared = self._prepare(start)
@@ -131,6 +136,7 @@ class Client:
         return (encode(Ready(*self._last)),)
 
     def _prepare(self, start: RoundStart) -> Prepared:
+        # States of this round's earlier attempts are not read: all attempts start from the same state.
         before = self._ctx.resolution.plan.sequence(start.round, 0)
         state = self._ctx.store.load(self.client_id, before, start.voided)
         given = (self._ctx, self.client_id, self._dataset, start, state)
@@ -151,34 +157,41 @@ class Client:
         if self._held is None:
             return None
         resolution = self._ctx.resolution
+        # The number of a round after the end is above that of every state, so the last one is found.
         end = resolution.plan.sequence(resolution.num_rounds, 0)
         state = self._ctx.store.load(self.client_id, end)
         return score_client(self._ctx, self.client_id, self._dataset, self._held, vector, state)
 
     def _open(self, message: SumOpen) -> Sequence[bytes]:
         self._check_round(message.round, message.attempt)
+        # The update is taken away here, so that it enters at most one session.
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             raise LocalProtocolError(f"client {self.client_id} has no update for this round")
         resolution = self._resolution
         size = message.roster_size
+        # The client checks the bounds itself: below the floor too little honest noise would be guaranteed.
         if not resolution.bounds.floor <= size <= resolution.bounds.cap:
             raise LocalProtocolError(
                 f"a sum over {size} clients is outside the plan's bounds "
                 f"{resolution.bounds.floor} … {resolution.bounds.cap}"
             )
+        # The context has the digest of the model that this client trained from, so no other model's sum fits.
         context = round_context(resolution.digest, message.round, size, self._start_digest)
         spec = resolution.spec(size, context)
         session = self._ctx.side.session(spec, self.client_id, self._identity, message.opening)
+        # The share of noise follows from the size that is bound into the session, and not from the message.
         session.set_input(self._with_noise(prepared.encoded, session.roster_size))
         self._session = session
         self._kept = prepared.state
+        # A participation counts when the session begins, so one that fails later is spent too.
         self.participations += 1
         return self._sent(session, session.start())
 
     def _sent(self, session: ClientSession, replies: Sequence[bytes]) -> Sequence[bytes]:
         """Wrap the messages of the session; commit the client's state once they carry the update."""
         index, attempt = self._last
+        # The state is kept only once its update was sent; otherwise it would not match the server's sums.
         if session.left and self._left_in != index:
             self._left_in = index
             if self._kept:
@@ -190,6 +203,7 @@ class Client:
         resolution = self._resolution
         noise = resolution.plan.noise
         noised = encoded
+        # Every coordinate gets a share, the bit of adaptive clipping included.
         if noise is not None and noise.distributed:
             noised = encoded + noise.sample(resolution.share_stddev(roster_size), encoded.size)
         if self.probe is not None:

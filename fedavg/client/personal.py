@@ -40,6 +40,7 @@ def divided(ctx: ClientContext, client_id: int, dataset: Dataset) -> tuple[Datas
     personal = ctx.resolution.plan.personalization
     if personal is None:
         return dataset, None
+    # The seed makes the split the same in every round and in a resumed run.
     own, held = held_out(len(dataset), personal.test_fraction, (ctx.seed, client_id))
     return dataset.subset(own), dataset.subset(held) if len(held) else None
 
@@ -60,6 +61,7 @@ def prepare_personal(
     prepared, kept = personal.in_round(
         client, lambda: prepare(ctx, client_id, dataset, start, state)
     )
+    # Both halves of the state are committed together, once the update was sent.
     return Prepared(prepared.encoded, {**prepared.state, **kept})
 
 
@@ -150,6 +152,7 @@ class _Client:
         """See `PersonalClient.trained_part`."""
         model, layout = self.ctx.model, self._part_layout(names)
         parameters = dict(model.named_parameters())
+        # The module is shared by the clients of a process, so its values are put back afterwards.
         initial = {name: parameters[name].detach().clone() for name in layout.names}
         self.ctx.layout.load_vector(model, self.sent)
         begun = layout.flatten(initial) if start is None else start
@@ -193,6 +196,7 @@ class _Client:
             round_index=round_index,
             num_rounds=self.ctx.resolution.num_rounds
             + 1,  # one extra index, for after the last round
+            # All clients share the run's seed, so each adds its id to get an order of its own.
             seed=self.ctx.seed + client_id,
             towards=towards,
             compute=self.ctx.compute,
@@ -214,6 +218,7 @@ def _standing(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Generato
 def _write(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     parameters = dict(model.named_parameters())
     for name, tensor in tensors.items():
+        # Writing into `data` keeps the parameter objects that the module refers to.
         parameters[name].data.copy_(tensor)
 
 

@@ -82,6 +82,7 @@ def try_out(trial: Trial, clients: Mapping[int, Dataset]) -> None:
         DataError, PlanError: a client cannot train; the message has the client, the reason and the remedy.
         CapacityError, NonFiniteError: the encoding does not accept the update.
     """
+    # The trial trains a copy, so that the run starts from the model that was given.
     model = copy.deepcopy(trial.model)
     alike: dict[Hashable, list[int]] = {}
     for client, data in clients.items():
@@ -96,6 +97,8 @@ def try_out(trial: Trial, clients: Mapping[int, Dataset]) -> None:
             if isinstance(error, CapacityError | NonFiniteError):
                 large = _magnitudes(clients[chosen])
             raise type(error)(
+                # The error keeps its type, which says whether the plan, the data or the encoding has to
+                # change.
                 f"client {chosen}{others} cannot train, so nothing was charged or sent: {error}{large}"
             ) from error
     _check_labels(trial, clients)
@@ -109,6 +112,7 @@ def _kind(trial: Trial, client: int, data: Dataset) -> Hashable:
         data.kind.name,
         data.labels.shape[1:],
         data.weights is None,
+        # A batch of one example is a kind of its own: normalisation over a batch cannot train on it.
         min(sizes) == 1,
         _block(trial, client),
     )
@@ -140,6 +144,8 @@ def _one_step(trial: Trial, client: int, data: Dataset) -> None:
             compute=trial.compute,
         )
         personal = plan.personalization
+        # A model of the client's own trains all parameters, and its settings may fail where the plan's do
+        # not.
         if personal is not None and not personal.head:
             local_update(replace(job, training=_shortened(personal.training, part.model)))
         update = part.in_model(local_update(job))
@@ -148,11 +154,13 @@ def _one_step(trial: Trial, client: int, data: Dataset) -> None:
             f"one step with the learning rate {plan.local_training.lr:g} gives NaN or infinity: lower "
             f"it{_magnitudes(data)}"
         )
+    # A loop that trains a copy of the module leaves nothing to send, and every round would be empty.
     if plan.local_training.loop is not None and not update.any():
         raise PlanError(
             f"the client loop changed no parameter in a trial with {len(batch)} examples: it has to train "
             "the module that it is given, in place"
         )
+    # The facts are those of the client's whole data, as in a round, although the batch is smaller.
     facts = replace(resolution.facts(0), examples=len(data))
     chain = ClientChain(plan.stages, facts, start.extras, {})
     contribution(resolution, encoding_for(resolution, start.clip), chain, update, len(data))
@@ -161,6 +169,7 @@ def _one_step(trial: Trial, client: int, data: Dataset) -> None:
 def _magnitudes(data: Dataset) -> str:
     """What to do about large numbers in the data, which make updates too large; "" where there are none."""
     numbers = {"features": data.features}
+    # Labels of classes are integers, whose size says nothing about scale.
     if data.labels.dtype.kind == "f":
         numbers["labels"] = data.labels
     large = [
@@ -202,6 +211,7 @@ def _check_labels(trial: Trial, clients: Mapping[int, Dataset]) -> None:
     The trial step covers only some clients' examples and labels.
     """
     training = trial.resolution.plan.local_training
+    # A user's own training may give the outputs any meaning.
     if training.custom and trial.outputs is None:
         return
     one = next(iter(clients.values()))
@@ -215,6 +225,7 @@ def _check_labels(trial: Trial, clients: Mapping[int, Dataset]) -> None:
         return
     if trial.outputs is None and not one.kind.columns:
         _warn_of_more(outputs, clients)
+    # Labels are checked for every client, since one client may hold a class that the others lack.
     for client, data in clients.items():
         try:
             chosen_loss(training.loss, data.kind).check(data.labels, outputs)

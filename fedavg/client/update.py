@@ -124,11 +124,13 @@ def prepare(
     encoding = encoding_for(resolution, start.clip)
     chain = _chain(resolution, start, state, len(dataset))
     correction = chain.correction
+    # An update that was computed ahead is used once, and only in its own round without a correction.
     held = ctx.trained.pop(client_id, None)
     if held is not None and held[0] == start.round and correction is None:
         update = held[1]
     else:
         update = train(ctx, client_id, dataset, start, correction)
+    # Under noise `prepare_nothing` sends zeros in its place; without noise the client drops out.
     if not bool(np.isfinite(update).all()):
         raise NonFiniteError(
             f"client {client_id}'s update holds NaN or infinity; lower the learning rate"
@@ -168,11 +170,13 @@ def prepare_nothing(
         error: error that its training raised.
     """
     resolution = resolution_for(ctx.resolution, client_id, start)
+    # Without noise a failed client drops out; an error that the server caused depends on no data.
     if resolution.plan.noise is None or isinstance(error, LocalProtocolError):
         raise error
     encoding = encoding_for(resolution, start.clip)
     chain = _chain(resolution, start, state, len(dataset))
     blocks = resolution.plan.blocks
+    # Stages expect an update of the whole model, and a client of blocks sends that of its block.
     zeros = np.zeros(resolution.vector_length if blocks is None else resolution.update_length)
     prepared = contribution(resolution, encoding, chain, zeros, len(dataset))
     return replace(
@@ -195,6 +199,7 @@ def train(
     """
     resolution = resolution_for(ctx.resolution, client_id, start)
     plan = resolution.plan
+    # Clients of blocks may have been sent only the parameters of their block.
     sent = ctx.layout if plan.blocks is None else plan.blocks.sent_layout(ctx.layout)
     vector = ModelCodec(plan.broadcast, sent).decode(start.model)
     with part_to_train(resolution, ctx.model, ctx.layout, vector) as part:
@@ -206,6 +211,7 @@ def train(
             plan.local_training,
             round_index=start.round,
             num_rounds=resolution.num_rounds,
+            # All clients share the run's seed, so each adds its id to get an order of its own.
             seed=ctx.seed + client_id,
             correction=correction,
             compute=ctx.compute,
@@ -224,6 +230,7 @@ def train_together(
         start: the server's message.
     """
     resolution, plan = ctx.resolution, ctx.resolution.plan
+    # Clients with corrections, blocks or own models take steps of their own, which cannot be stacked.
     corrected = any(stage.corrects for stage in plan.stages)
     if corrected or plan.blocks is not None or plan.personalization is not None:
         return {}
@@ -270,6 +277,7 @@ def contribution(
     """
     plan = resolution.plan
     sent = chain.sent(update)
+    # Counting takes a pass over the update, so it is done only if somebody reads the log.
     if plan.noise is None and _LOG.isEnabledFor(logging.INFO):
         outside = encoding.clamped(sent)
         index = chain.facts.round_index
@@ -278,16 +286,20 @@ def contribution(
         encoded = encode_update(resolution, encoding, sent, examples)
     if not chain.remembers:
         return Prepared(encoded, {})
+    # The weight or the bit at the end is no part of the update.
     own = encoded[: encoding.encoded_length(sent.size)]
     if plan.weighted:
+        # The integers were multiplied by the number of examples, so this division is exact.
         own = own // examples
     return Prepared(encoded, chain.keep(encoding.decode(own, sent.size)))
 
 
 def encoding_for(resolution: ResolvedPlan, clip: float | None) -> Encoding:
     """The encoding of a round; any clip norm is safe, since noise and sensitivity are in grid units."""
+    # An encoding at another clip norm than the server's would decode to other numbers.
     if (clip is None) != (resolution.plan.clipping is None):
         raise LocalProtocolError("the server and this client's plan disagree about clipping")
+    # A clip norm near the ends of the float range could make the scale zero or infinite.
     if clip is not None and not _LEAST_CLIP <= clip <= 1 / _LEAST_CLIP:
         raise LocalProtocolError(f"the server sent the clip norm {clip!r}")
     return resolution.encoding_at(clip)
@@ -312,12 +324,14 @@ def encode_update(
         encoded = encoding.encode(l2_clip(update, encoding.clip))
         if not bit:
             return encoded
+        # The bit is about the update before clipping; afterwards every update is within the norm.
         within = l2_norm(update) <= encoding.clip
         return np.append(encoded, np.int64(bit if within else -bit))
     encoded = encoding.encode(update)
     if not plan.weighted:
         return encoded
     weighed = np.empty(encoded.size + 1, np.int64)
+    # The client multiplies, so that the server learns the sum of the weights and no single one.
     np.multiply(encoded, np.int64(examples), out=weighed[:-1])
     weighed[-1] = examples
     return weighed

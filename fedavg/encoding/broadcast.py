@@ -84,16 +84,19 @@ class ModelCodec:
         """
         if self.kind == "float32":
             return vector.astype("<f4").tobytes()
+        # Clients refuse such a model in these formats, so it is not sent to them.
         if not bool(np.isfinite(vector).all()):
             raise NonFiniteError("the global model holds NaN or infinity: lower the learning rate")
         if self.kind == "float16":
             largest = float(np.finfo(np.float16).max)
+            # Half floats end at 65,504; beyond it a parameter would become infinite.
             return np.clip(vector, -largest, largest).astype("<f2").tobytes()
         levels, channels = _LEVELS[self.kind], self._channels()
         starts = np.cumsum(channels) - channels
         largest = np.maximum.reduceat(np.abs(vector), starts)
         scales = np.minimum(largest / levels, _LARGEST_SCALE).astype("<f4")
         scales[scales < _LEAST_SCALE] = 0.0
+        # The division uses the scale as it is sent, in float32, so that encoder and decoder have one grid.
         each = np.repeat(scales.astype(np.float64), channels)
         units = np.divide(vector, each, out=np.zeros(vector.size), where=each > 0)
         integers = np.clip(np.rint(units), -levels, levels).astype(np.int8)
@@ -120,6 +123,7 @@ class ModelCodec:
             vector = self._read(data)
         if self.kind == "float32":
             return vector
+        # The vector is encoded again: of all bytes that decode to it, only one form is accepted.
         if not bool(np.isfinite(vector).all()) or self.encode(vector) != data:
             raise LocalProtocolError(f"the server sent a model that is no canonical {self.kind}")
         return vector
@@ -151,6 +155,8 @@ class ModelCodec:
         """Length of each run of parameters that share a scale."""
         runs: list[int] = []
         for shape in self.layout.shapes:
+            # A matrix or kernel has one scale for each output channel, its first axis; a vector has one in
+            # all.
             rows = shape[0] if len(shape) > 1 else 1
             each = math.prod(shape) // max(rows, 1)
             runs += [each] * rows if each else []

@@ -64,6 +64,7 @@ def hadamard(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         pairs = out.reshape(-1, 2, half)
         out = np.stack((pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]), axis=1).reshape(-1)
         half *= 2
+    # The factor makes the transform orthonormal, so a rotation does not change the norm that was clipped.
     return out / math.sqrt(length)
 
 
@@ -187,6 +188,7 @@ def decode_grid(
 def _signs(length: int, seed: int) -> NDArray[np.float64]:
     generator = np.random.default_rng(seed)  # noqa: TID251 - public seed
     signs = generator.integers(0, 2, length).astype(np.float64) * 2 - 1
+    # The signs are shared through the cache, so nobody may write into them.
     signs.flags.writeable = False
     return signs
 
@@ -278,6 +280,7 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
         """Bound on the magnitude of any one encoded coordinate, in grid units."""
         if self.rounding == "nearest":
             return self.steps
+        # No coordinate can be larger than the whole vector.
         return math.floor(self.l2_sensitivity(vector_length))
 
     def l2_sensitivity(self, vector_length: int) -> float:
@@ -291,6 +294,8 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
             256.5
         """
         length = self.encoded_length(vector_length)
+        # The clip norm times the scale is `steps`, so the bound in grid units does not depend on the clip
+        # norm.
         c, root = float(self.steps), math.sqrt(length)
         if self.rounding == "nearest":
             return c + root / 2
@@ -322,11 +327,13 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
             return self._encode_nearest(vector)
         if not bool(np.isfinite(vector).all()):
             raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
+        # Noise is sized by the bound on the norm, so a vector beyond it must not be encoded at all.
         if float(np.linalg.norm(vector)) > self.clip * _ROUNDING_SLACK:
             raise CapacityError(f"the update's norm exceeds clip={self.clip}; clip it first")
         return self._round_conditionally(self._rotated(vector), vector.size)
 
     def _encode_nearest(self, vector: NDArray[np.float64]) -> NDArray[np.int64]:
+        # NaN makes both comparisons false and ends up here as well.
         if not (-self.clip <= float(vector.min()) and float(vector.max()) <= self.clip):
             if not bool(np.isfinite(vector).all()):
                 raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
@@ -350,6 +357,8 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
                 np.floor(np.add(part, random_uniform(part.size), out=part), out=part)
                 squares += float(part @ part)
                 rounded[start : start + _BAND] = part
+            # The slack is on the strict side: rounding errors in the sum of squares accept no vector beyond
+            # the bound.
             if squares * _ROUNDING_SLACK <= bound:
                 return rounded
         return np.trunc(real * scale).astype(np.int64)  # truncation never lengthens a vector

@@ -80,12 +80,14 @@ class Quantised(Part, frozen=True, tag="quantised"):
     @property
     def steps(self) -> int:
         """Grid units in the range: 2^(bits−1) − 1, or 1 for one bit."""
+        # With one bit the formula gives 0, but the two levels are one unit from zero.
         return max(1, (1 << (self.bits - 1)) - 1)
 
     def range(self, vector_length: int) -> float:
         """Largest magnitude of a coordinate, after any rotation, that is not clamped."""
         if not self.rotate:
             return self.clip
+        # A rotated coordinate cannot be larger than the whole vector, so the range never exceeds the norm.
         return self.clip * min(1.0, _SPREAD / math.sqrt(self.encoded_length(vector_length)))
 
     def at(self, clip: float) -> Quantised:
@@ -144,6 +146,7 @@ class Quantised(Part, frozen=True, tag="quantised"):
         if not bool(np.isfinite(vector).all()):
             raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
         turned = rotate_signs(vector, self.rotation_seed) if self.rotate else vector
+        # Values outside are clamped and not refused: without noise no sensitivity depends on them.
         unit = np.clip(turned / self.range(vector.size), -1.0, 1.0)
         if self.bits == 1:
             return 2 * self._round((unit + 1) / 2) - 1

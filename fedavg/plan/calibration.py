@@ -51,6 +51,7 @@ def calibrated(
             raise PlanError(
                 f"epsilon={plan.budget.epsilon} is out of reach with this cohort and delta"
             )
+    # The upper end is returned, so the budget is kept although the search stops early.
     while high - low > 1e-4 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if spent(middle) > plan.budget.epsilon else (low, middle)

@@ -195,6 +195,7 @@ def check_together(claims: Iterable[Claim]) -> None:
     having: dict[Trait, Claim] = {}
     for claim in all_claims:
         for trait in claim.traits:
+            # The first part with a trait is the one that a message names.
             having.setdefault(trait, claim)
     for clash in CLASHES:
         one, other = having.get(clash.one), having.get(clash.other)

@@ -45,6 +45,7 @@ def canonical(plan: Plan) -> bytes:
     """
     parts = {field.name: getattr(plan, field.name) for field in fields(plan)}
     for part in _chosen(plan):
+        # A part without a registered name could not be told from another one in the digest.
         check_registered(part)
     return _encode(parts)
 
@@ -87,6 +88,7 @@ def plan_from_bytes(data: bytes) -> Plan:
     """
     try:
         wire = msgspec.msgpack.decode(data, type=_Wire)
+        # Modules come first: decoding looks up the parts that they register.
         load_plugins(wire.modules)
         return Plan(**{name: _part(name, value) for name, value in wire.parts.items()})
     except (msgspec.MsgspecError, TypeError) as error:

@@ -48,9 +48,11 @@ def check_drawable(resolution: Drawn) -> None:
     if noise is None:
         return
     rosters = range(max(resolution.bounds.floor, 1), resolution.bounds.cap + 1)
+    # The server adds most where only the smallest allowed number of clients survives.
     strengths = [resolution.server_stddev(n, sums.min_survivors(n)) for n in rosters]
     if noise.distributed:
         strengths += [resolution.share_stddev(n) for n in (rosters[0], rosters[-1])]
+    # The range of strengths that can be drawn has no gaps, so the two extremes suffice.
     for stddev in {min(strengths), max(strengths)} - {0.0}:
         try:
             noise.sample(stddev, 1)
@@ -83,6 +85,7 @@ def _sound_bounds(plan: Plan, num_clients: int, num_rounds: int) -> CohortBounds
     floor = _floor(plan)
     count = 1 if plan.blocks is None else plan.blocks.count
     expected = plan.cohort.expected_size(num_clients) / count
+    # Bounds would still exist, but about half of the rounds or more would be too small for a sum.
     if expected < floor:
         what = "a round" if plan.blocks is None else f"one block of {count}"
         noisy = plan.noise is not None and plan.noise.distributed
@@ -91,11 +94,13 @@ def _sound_bounds(plan: Plan, num_clients: int, num_rounds: int) -> CohortBounds
             f"under its threat model needs {floor} or more"
             f"{', so that enough noise comes from honest clients' if noisy else ''}"
         )
+    # Clients that drop out before the sum begins make the roster smaller than the cohort.
     attendance = 1 - plan.secure_sum.dropout_rate
     if plan.blocks is None:
         bounds = plan.cohort.bounds(num_clients, floor, _COHORT_TAIL, attendance)
     else:
         bounds = dealt_bounds(plan.cohort, count, num_clients, floor, _COHORT_TAIL, attendance)
+    # Rosters outside may use up a hundredth of delta, so that they hardly cost epsilon.
     if plan.noise is not None and bounds.outside * num_rounds > plan.budget.delta / 100:
         raise CohortSizeError(
             f"a round asks about {expected:g} of {num_clients:,} clients, and their number is outside the "
@@ -125,6 +130,8 @@ def _floor(plan: Plan) -> int:
 
 def _smallest_with_honest_noise(sums: SecureSum) -> int:
     for n in range(1, 4096):
+        # The server's epsilon of a client counts the noise of other honest survivors only, so one is taken
+        # off.
         if sums.min_survivors(n) - sums.colluders(n) - 1 >= 1:
             return n
     raise PlanError("with this many drop-outs and colluders no honest noise is left")
@@ -132,6 +139,7 @@ def _smallest_with_honest_noise(sums: SecureSum) -> int:
 
 def honest_fraction(sums: SecureSum, bounds: CohortBounds, fewer: int) -> float:
     """Guaranteed honest survivors ÷ roster: the smallest value over all cohort sizes of the run."""
+    # The counts are rounded, so the ratio is not monotone in the roster, and all sizes are tried.
     return min(
         max(sums.min_survivors(n) - sums.colluders(n) - fewer, 0) / n
         for n in range(max(bounds.floor, 1), bounds.cap + 1)

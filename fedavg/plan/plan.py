@@ -158,8 +158,10 @@ class Plan:
     def __post_init__(self) -> None:
         if self.broadcast not in FORMATS:
             raise PlanError(f"a broadcast is one of {', '.join(FORMATS)}, not {self.broadcast!r}")
+        # A list could still be changed from outside.
         object.__setattr__(self, "stages", tuple(self.stages))
         kinds = [stage.kind for stage in self.stages]
+        # A stage's state and its broadcast data are kept under its kind.
         if len(set(kinds)) < len(kinds):
             raise PlanError(f"each stage stands in a plan once, not {', '.join(kinds)}")
         check_together(self._claims())
@@ -195,6 +197,7 @@ class Plan:
     def weighted(self) -> bool:
         """Whether updates are weighted by example counts."""
         equal = any(Trait.EQUAL_WEIGHTS in traits_of(stage) for stage in self.stages)
+        # A number of examples has no bounded sensitivity, so with noise all clients weigh the same.
         return self.noise is None and self.weighting != "equal" and not equal
 
     @property
@@ -202,6 +205,7 @@ class Plan:
         """Number of further attempts at a round that gave no sum."""
         if self.limits.retries is not None:
             return self.limits.retries
+        # Under noise a second draw is no longer a Poisson draw, and no theorem amplifies it.
         return _RETRIES if self.noise is None else 0
 
     def sequence(self, round_index: int, attempt: int) -> int:

@@ -296,6 +296,7 @@ def _resolved(setting: Scenario, noise: Noise) -> ResolvedPlan:
         except DpError as error:  # shares of less than two grid units: a finer grid may help
             refused = error
         except GridError as error:
+            # A coarser grid than the first one would round too much, so the noise itself is refused.
             if not error.finer:
                 said = f"{noise.kind} noise of multiplier {noise.noise_multiplier:g} is too strong to draw"
                 raise PlanError(f"{said}: ask for less, or for a larger epsilon") from error
@@ -332,6 +333,7 @@ def noise_for(setting: Scenario, epsilon: float) -> float:
     def fits(multiplier: float) -> bool:
         return answer(setting, multiplier, server=False).release.high <= epsilon
 
+    # The multiplier of plain Gaussian noise is a good first guess for every mechanism.
     high = calibrate_noise_multiplier(
         epsilon, setting.delta_used, sampling=setting.scheme, steps=setting.rounds
     )
@@ -349,6 +351,7 @@ def noise_for(setting: Scenario, epsilon: float) -> float:
         if high > _LARGEST_NOISE:
             raise PlanError(f"no noise reaches epsilon={epsilon:g} in this setting")
     while high > low * 1.001:
+        # The geometric mean halves the relative error in each step.
         middle = math.sqrt(low * high)
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high
@@ -371,6 +374,7 @@ def tradeoff(
     by_noise = [_where_covered(setting, noise_multiplier * 3.0**step) for step in steps]
     marks = sorted({max(1, round(setting.rounds * k / 10)) for k in range(1, 11)})
     by_round = [
+        # A limit on participations above the number of rounds would be refused.
         _where_covered(
             replace(setting, rounds=rounds, participations=_part(setting, rounds)), noise_multiplier
         )

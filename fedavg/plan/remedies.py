@@ -45,6 +45,7 @@ def enough_rate(
         cohort = msgspec.structs.replace(plan.cohort, rate=percent / 100)  # pyright: ignore[reportArgumentType] - it has that field
         return replace(plan, cohort=cohort)
 
+    # Whole percents are searched, which keeps the number short.
     low, high = 0, 100
     if not _passes(at(high), num_clients, check):
         return None
@@ -67,6 +68,7 @@ def enough_clients(
     Returns:
         The number of clients; None if ten million are not enough.
     """
+    # The check failed with the present number, which is therefore the lower end.
     low, high = num_clients, 2 * num_clients
     while not _passes(plan, high, check):
         low, high = high, 2 * high
@@ -75,6 +77,7 @@ def enough_clients(
     while high - low > max(high // 100, 1):
         middle = (low + high) // 2
         low, high = (low, middle) if _passes(plan, middle, check) else (middle, high)
+    # Two digits are easy to read; rounding goes up, the side on which the check passes.
     unit = 10 ** max(len(str(high)) - 2, 0)
     return math.ceil(high / unit) * unit
 
@@ -97,6 +100,7 @@ def smaller_rate(plan: Plan, check: Callable[[Plan], object]) -> str:
         cohort = msgspec.structs.replace(plan.cohort, rate=at)  # pyright: ignore[reportArgumentType] - it has that field
         return _passes(replace(plan, cohort=cohort), 0, lambda tried, _: check(tried))
 
+    # A rate may also be too small for a sound cohort, so bisection does not apply.
     steps = (float(f"{rate * 0.95**step:.2g}") for step in range(1, _STEPS))
     found = next((at for at in steps if fits(at)), None)
     return "" if found is None else f": take a rate of {found:g} or less"
@@ -126,6 +130,7 @@ def in_words(plan: Plan, num_clients: int, check: Callable[[Plan, int], object])
 def _passes(plan: Plan, num_clients: int, check: Callable[[Plan, int], object]) -> bool:
     try:
         check(plan, num_clients)
+    # Any typed refusal means that the plan does not pass; other errors are faults and are raised.
     except _TOLD:
         return False
     return True

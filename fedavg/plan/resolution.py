@@ -167,7 +167,7 @@ class ResolvedPlan:
         """
         noise = self.plan.noise
         if noise is None or (noise.distributed and survivors >= roster):
-            return 0.0
+            return 0.0  # of the missing shares
         if noise.distributed:
             return self.share_stddev(roster) * math.sqrt(roster - survivors)
         return math.sqrt(guaranteed_variance(noise, self.sensitivity))
@@ -341,7 +341,7 @@ def resolve(
     largest_client = checks.plan.whole("largest_client", largest_client)
     cap = plan.limits.max_participations
     capped = plan.noise is not None and cap is not None and cap < num_rounds
-    if capped and not plan.cohort.independent:
+    if capped and not plan.cohort.independent:  # docs/privacy.md §7
         raise PlanError(f"clients with max_participations={cap} {_REMEMBERS}")
     if plan.blocks is not None:
         plan.blocks.check(vector_length)
@@ -376,7 +376,7 @@ def resolve(
             f"a round asks about {resolution.expected_cohort:,.0f} of {num_clients:,} clients, and sometimes "
             f"{bounds.cap:,}, too many for {plan.secure_sum.kind}{remedy} ({error})"
         ) from error
-    plan.secure_sum.check(resolution.spec(max(bounds.floor, 1), b""))
+    plan.secure_sum.check(resolution.spec(max(bounds.floor, 1), b""))  # the smallest too
     check_drawable(resolution)
     event = resolution.release_event()
     if event is not None:  # an event that no theorem covers is refused here, not after training

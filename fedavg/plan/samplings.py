@@ -81,6 +81,7 @@ def check_covered(noise: Noise, scheme: Sampling, sampling: str, others: Sequenc
     """
 
     def covered(one: Noise) -> bool:
+        # Sizes do not matter for the question whether a theorem exists, so any will do.
         event = one.event(Sensitivity(1e6, 1e6, 1), Shares(1.0, 1), scheme)
         try:
             Accountant().check(event)

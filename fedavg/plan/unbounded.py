@@ -68,6 +68,7 @@ def ceiling(delta: float, failure: FailureEvent, count: int) -> float:
         >>> round(ceiling(1e-5, FailureEvent(1e-20), 10), 1)
         32.2
     """
+    # Failures of the tables count times 1 + e^epsilon, shared failures once (docs/privacy.md §7).
     left = delta - count * failure.shared
     if left <= 0:
         return 0.0
@@ -102,6 +103,7 @@ def enough_noise(bounded: Callable[[float], bool], noise_multiplier: float) -> f
     for _ in range(_STEPS):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if fits(middle) else (middle, high)
+    # Rounding up to two digits keeps the number on the side that has a bound.
     unit = 10.0 ** (math.floor(math.log10(high)) - 1)
     return float(f"{math.ceil(high / unit) * unit:.2g}")
 

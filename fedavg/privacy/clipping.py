@@ -44,6 +44,7 @@ class AdaptiveClipping(Part, frozen=True, tag="adaptive"):
     def __post_init__(self) -> None:
         super().__post_init__()
         try:
+            # The clipper checks quantile and rate itself; a clip norm of 1 stands in for the encoding's.
             self.clipper(1.0)
         except InvalidParameterError as error:
             raise PlanError(f"adaptive clipping: {error}") from error
@@ -70,6 +71,7 @@ class AdaptiveClipping(Part, frozen=True, tag="adaptive"):
         if stddev is None:
             stddev = expected_cohort / _COHORT_PER_STDDEV
         try:
+            # Whole units keep the bit on the grid; the sensitivity is computed from the rounded number.
             return max(1, round(l2 * bit_weight(noise_multiplier, stddev)))
         except InvalidParameterError as error:
             raise PlanError(f"adaptive clipping: {error}, or enlarge the cohort") from error

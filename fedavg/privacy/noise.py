@@ -127,6 +127,7 @@ def share_stddev(
         roster: number of clients in the sum, as bound into the round's session.
     """
     roster = checks.plan.whole("the roster's size", roster)
+    # Each share is sized as if only the guaranteed honest survivors added noise.
     return math.sqrt(guaranteed_variance(noise, sensitivity) / (honest_fraction * roster))
 
 
@@ -163,6 +164,7 @@ class _DiscreteGaussianShares(_Noise, frozen=True):
 
 
 def _gaussian_tail(variance: float, log_probability: float) -> float:
+    # The logarithm of 2 is for the two sides.
     return math.sqrt(2 * variance * (log_probability + math.log(2)))
 
 
@@ -190,10 +192,13 @@ class DistributedGaussian(_DiscreteGaussianShares, frozen=True, tag="gaussian"):
         The slack falls with the size of the smallest share and grows with the number of shares. The event
         takes the worst of both, and refuses shares of less than two grid units.
         """
+        # The shares are smallest in the largest roster.
         local = share_stddev(self, sensitivity, shares.honest_fraction, shares.cap)
         return RoundedGaussianSumEvent(
             self.noise_multiplier,
+            # The theorem needs a size that neither a share nor the part held back falls below.
             local_stddev=min(local, _LEAST_STDDEV),
+            # Besides the clients' shares, the server may add one, and the part held back counts as one.
             shares=shares.cap + 2,
             dimension=sensitivity.dimension,
             sampling=sampling,
@@ -214,6 +219,7 @@ class DistributedDiscreteGaussian(_DiscreteGaussianShares, frozen=True, tag="dis
         return DiscreteGaussianSumEvent(
             self.noise_multiplier,
             local_stddev=share_stddev(self, sensitivity, shares.honest_fraction, shares.cap),
+            # The server may add a share for clients that dropped out.
             shares=shares.cap + 1,
             dimension=sensitivity.dimension,
             l2_sensitivity=sensitivity.l2,

@@ -133,6 +133,7 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
         The probability outside is the largest one at num_clients − 1, num_clients and num_clients + 1,
         because the neighbouring population has one client more or less.
         """
+        # The floor allows for clients that stay away; the cap assumes that all come.
         least = self.rate * attendance
         quantile = max(int(binom.ppf(tail / 2, num_clients, least)) - 1, 0)
         low = max(floor, quantile) if floor else 0
@@ -149,14 +150,17 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
         self, count: int, num_clients: int, floor: int, tail: float, attendance: float
     ) -> CohortBounds:
         """See `DealtCohort`: a block's clients are drawn as in a population of that size."""
+        # The deal gives each block one of these two numbers of clients.
         least, most = num_clients // count, -(-num_clients // count)
         small = self.bounds(least, floor, tail / count, attendance)
         large = self.bounds(most, floor, tail / count, attendance)
         outside = small.outside if least == most else small.outside + large.outside
+        # The union bound counts a round in which any of the blocks' rosters is outside.
         return CohortBounds(small.floor, max(small.cap, large.cap), min(1.0, count * outside))
 
     def draw(self, client_ids: Sequence[int]) -> tuple[int, ...]:
         """Draw every client independently with probability `rate`."""
+        # The coins come from the operating system: those of a seed could be guessed, and amplify nothing.
         joined = random_uniform(len(client_ids)) < self.rate
         return tuple(client_ids[int(i)] for i in np.flatnonzero(joined))
 
@@ -167,6 +171,7 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
             >>> PoissonCohort(0.1).again([3, 4], 2.0)
             (3, 4)
         """
+        # The rate cannot exceed 1, even if fewer clients remain than a round expects.
         return PoissonCohort(min(expected / len(left), 1.0)).draw(left)
 
 
@@ -208,6 +213,7 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
                 f"a cohort of {self.size} is below {floor}, the smallest that this threat model "
                 "allows: enlarge the cohort or assume fewer drop-outs and colluders"
             )
+        # Clients that drop out before the sum begins make the roster smaller, down to this size.
         least = max(floor, math.floor(self.size * attendance))
         return CohortBounds(least, self.size, 0.0)
 
@@ -217,6 +223,7 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
         """See `DealtCohort`; the number of drawn clients in one block is hypergeometric."""
         least, most = num_clients // count, -(-num_clients // count)
         drawn, each = int(self.expected_size(num_clients)), tail / count
+        # A neighbouring population may have one client more or less in a block.
         groups = [g for g in range(least - 1, most + 2) if 0 <= g <= num_clients]
         fewest = int(hypergeom.ppf(each / 2, num_clients, groups[0], drawn))
         low = max(floor, math.floor(max(fewest - 1, 0) * attendance))

@@ -103,12 +103,14 @@ class _Encrypted(Part, frozen=True):
         del directory
         params = self.params(spec)
         secret = he.SecretContext.generate(params)
+        # With a separate key holder, clients get keys that encrypt and cannot decrypt.
         shared = secret.encryptor() if self.key_at == "holder" else secret
 
         def material(keys: bytes) -> bytes:
             return HeMaterial(params.to_bytes(), keys).to_bytes()
 
         return Provision(
+            # The server's context has no secret key, so the server cannot decrypt.
             server=secret.public().to_bytes(),
             clients=material(shared.export()),
             key_holder=material(secret.export_secret_key()),
@@ -190,6 +192,7 @@ class HeServerSide:
 
     def session(self, spec: SumSpec, roster: Sequence[int]) -> HeServerSession:
         """Begin one sum over a roster."""
+        # Context and length are bound into every upload, so uploads of another round are refused.
         server = he.Server(self.public, context=spec.context, vector_length=spec.vector_length)
         return HeServerSession(server, spec, roster, self.config.min_survivors(len(roster)))
 
@@ -242,6 +245,7 @@ class HeServerSession:
         Raises:
             LocalProtocolError, he.HeError: the message is refused; nothing has changed.
         """
+        # Only the first answer counts: the key holder opens one sum.
         if sender == KEY_HOLDER and self._stage == "open" and self._opened is None:
             self._opened = read_opened(message, self._spec.vector_length, self.contributors)
         elif sender in self._roster and self._stage == "encrypt":
@@ -262,6 +266,7 @@ class HeServerSession:
                 raise RoundAbortedError("the key holder did not open the sum")
             self._stage = "done"
             return {}
+        # Below the floor the sum is not even sent to the key holder, who would refuse it.
         if len(self.contributors) < self._min_survivors:
             raise RoundAbortedError(
                 f"{len(self.contributors)} clients answered and {self._min_survivors} are needed"
@@ -273,6 +278,7 @@ class HeServerSession:
         """The sum; raises LocalProtocolError before the key holder has opened it."""
         if self._opened is None or self._stage != "done":
             raise LocalProtocolError("the sum has not been opened yet")
+        # All secure sums reduce in the same way, so that their results are equal to the bit.
         return OpenedSum(self._spec.reduce(self._opened.total), self._opened.survivors)
 
 
@@ -284,6 +290,7 @@ class _HeClientSide:
         self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
     ) -> UploadSession:
         del identity
+        # A client encrypts nothing before it has seen that the sum is about its own round and model.
         check_opening(_OPENING, spec, opening)
         client = he.Client(self.keys, client_id, context=spec.context)
         return UploadSession(spec, client.encrypt)

@@ -32,6 +32,7 @@ class HeMaterial(msgspec.Struct, frozen=True, array_like=True):
     directory: bytes = b""
 
     def __repr__(self) -> str:
+        # Logs and tracebacks print objects, and this one may hold a secret key.
         return "HeMaterial(<redacted>)"
 
     @classmethod
@@ -73,10 +74,12 @@ class HeKeyHolderSide:
 
     def session(self, spec: SumSpec) -> HeKeyHolderSession:
         """Start the opening of one round."""
+        # Some sums encrypt only a part of the vector, and then the length differs.
         length = self.vector_length(spec) if self.vector_length else spec.vector_length
         return HeKeyHolderSession(
             he.KeyHolder(
                 self.secret,
+                # The key holder has a floor of its own and does not rely on the server's.
                 min_clients=self.min_survivors(spec.roster_size),
                 context=spec.context,
                 vector_length=length,

@@ -61,6 +61,7 @@ class SumSpec:
     context: bytes
 
     def __post_init__(self) -> None:
+        # One bound decides how the ring is found: exact sums never wrap, reduced ones may.
         if (self.max_abs is None) == (self.ring_bits is None):
             raise PlanError("a sum is bounded either by max_abs or by ring_bits, not both or none")
         if self.vector_length < 1 or self.roster_size < 0:
@@ -78,6 +79,7 @@ class SumSpec:
         """b: the given ring_bits, or the smallest b with 2^b > n·(2·max_abs + 1)."""
         if self.ring_bits is not None:
             return self.ring_bits
+        # This is the rule of secagg (docs/protocol.md, Parameters).
         return (self.roster_size * (2 * self.input_bound + 1)).bit_length()
 
     def admit(self, vector: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -90,6 +92,7 @@ class SumSpec:
             raise CapacityError(f"expected int64[{self.vector_length}], got shape {vector.shape}")
         if self.max_abs is None:
             return centred(vector, self.modulus_bits)
+        # A coordinate that is too large could wrap the sum into a wrong number, so it is refused.
         if int(vector.max()) > self.max_abs or int(vector.min()) < -self.max_abs:
             raise CapacityError(f"a coordinate exceeds max_abs={self.max_abs}")
         return vector
@@ -110,6 +113,7 @@ def centred(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     mask = np.int64((1 << bits) - 1)
     if values.size and -half <= values.min() and values.max() < half:
         return values  # most vectors are in range already: two passes instead of a new array
+    # int64 itself wraps modulo 2^64, which the mask turns into modulo 2^bits.
     reduced = values + half
     reduced &= mask
     reduced -= half
@@ -261,6 +265,7 @@ class Provision:
         return "Provision(<redacted>)"
 
     def __reduce__(self) -> str:
+        # A pickled Provision would carry secret keys into files or other processes.
         raise TypeError("a Provision may hold secret keys and cannot be pickled")
 
 

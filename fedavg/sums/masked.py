@@ -104,6 +104,7 @@ class SecAgg(Part, frozen=True, tag="secagg"):
         if self.threat_model == "malicious-local":
             rates = (self.dropout_rate, self.corrupt_rate)
             return secagg.requirements(roster_size, *rates, self.threat_model).min_survivors
+        # The formula for u is that of docs/protocol.md, section Parameters.
         corrupt = math.ceil(self.corrupt_rate * roster_size - _SLACK)
         lying = corrupt if self.threat_model == "malicious" else 0
         quorum = (roster_size + lying) // 2 + 1
@@ -162,6 +163,7 @@ def _directory(material: bytes) -> secagg.Directory:
     return secagg.Directory(msgspec.msgpack.decode(material, type=dict[int, bytes]))
 
 
+# The search for the degree of a sparse graph takes long for a large roster.
 @functools.lru_cache(maxsize=1024)
 def _params(
     roster_size: int,
@@ -223,6 +225,7 @@ class _SecAggServerSession:
         return dict.fromkeys(self._roster, (offer,))
 
     def receive(self, sender: int, message: bytes) -> None:
+        # The transport states the sender; a client outside the roster must not disturb the session.
         if sender not in self._roster:
             raise LocalProtocolError(f"client {sender} is not on this round's roster")
         self._server.receive(sender, message)
@@ -260,6 +263,7 @@ class SecAggClientSide:
         client = secagg.Client.from_offer(
             opening, client_id, identity, self.directory, context=spec.context, policy=policy
         )
+        # The server chooses what it offers, so the client compares it with what its own plan derives.
         if client.params != self.config.params(spec):
             raise secagg.UnsafeParametersError(
                 "the server offered other parameters than the plan derives for this cohort size"
@@ -290,5 +294,6 @@ class _SecAggClientSession:
         reply = self._client.receive(message)
         if reply is None:
             return ()
+        # From the masked vector on, the client's update may be in a sum.
         self._left = self._left or secagg.message_kind(reply) == "masked_input"
         return (reply,)

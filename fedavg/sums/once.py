@@ -51,6 +51,7 @@ def sum_once(
         raise PlanError("a sum needs at least one vector")
     length = _common_length(vectors)
     spec = SumSpec(length, max_abs, None, len(vectors), context)
+    # Parameters that do not exist are refused before keys are made.
     secure_sum.check(spec)
     identities = {client: Identity.generate() for client in vectors}
     known = {client: identity.public for client, identity in identities.items()}
@@ -69,6 +70,7 @@ def sum_once(
             elif party in sessions:
                 replies = [r for message in messages for r in sessions[party].receive(message)]
             else:
+                # A party's first message is the opening, from which its session begins.
                 sessions[party] = side.session(spec, party, identities[party], messages[0])
                 sessions[party].set_input(vectors[party])
                 replies = sessions[party].start()

@@ -72,6 +72,7 @@ def read_opened(message: bytes, vector_length: int, contributors: Sequence[int])
         raise LocalProtocolError("the key holder's answer cannot be read") from error
     if len(opened.total) != 8 * vector_length:
         raise LocalProtocolError("the key holder opened a sum of another length")
+    # The divisor and the noise follow from the contributors, so the sum must be over exactly these.
     if opened.survivors != tuple(contributors):
         raise LocalProtocolError("the key holder opened a sum of other clients")
     total = np.frombuffer(opened.total, dtype="<i8").astype(np.int64)

@@ -88,6 +88,7 @@ class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
 
     def check(self, spec: SumSpec) -> None:
         """Raise CapacityError when sums do not fit int64."""
+        # The limit is that of the protected sums, so that a plan that works here works there.
         if spec.modulus_bits > 62:
             raise CapacityError(
                 f"the sum needs {spec.modulus_bits} bits, but at most 62 are available: "
@@ -160,6 +161,7 @@ class _PlainServerSession:
         return openings(_OPENING, self._spec, self._roster)
 
     def receive(self, sender: int, message: bytes) -> None:
+        # A second upload of one client would count twice.
         if self._done or sender not in self._roster or sender in self._survivors:
             raise LocalProtocolError(f"the sum awaits no message from client {sender}")
         kind, width = _kind_of(self._spec)
@@ -167,11 +169,13 @@ class _PlainServerSession:
             raise CapacityError(
                 f"client {sender} did not send {self._spec.vector_length} coordinates"
             )
+        # Coordinates are checked as under protection, so that both refuse the same vectors.
         self._total += self._spec.admit(_vector_of(message, width))
         self._survivors.add(sender)
 
     def advance(self) -> dict[int, Sequence[bytes]]:
         self._done = True
+        # The floor applies here too, so that the same rounds fail as in a protected sum.
         if len(self._survivors) < self._min_survivors:
             raise RoundAbortedError(
                 f"{len(self._survivors)} clients answered and {self._min_survivors} are needed"

@@ -56,6 +56,7 @@ class UploadSession:
 
     def set_input(self, vector: NDArray[np.int64]) -> None:
         """Check or reduce the vector, and keep it until `start`."""
+        # A vector out of bounds is refused before any byte leaves the client.
         self._vector = self._spec.admit(vector)
 
     def start(self) -> Sequence[bytes]:
@@ -66,6 +67,7 @@ class UploadSession:
         """
         if self._vector is None:
             raise LocalProtocolError("call set_input before start, and start only once")
+        # The session counts as used before the upload is made, so that an error cannot lead to a second one.
         vector, self._vector, self._left = self._vector, None, True
         return tuple(self._upload(vector))
 
