@@ -12,7 +12,7 @@ from fedavg import checks
 from fedavg.audits.audit import FEWEST_CANARIES, audit_plan
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError, ReportError
-from fedavg.files import replace_file
+from fedavg.files import check_writable, replace_file
 from fedavg.simulation.faults import Faults
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def audit_configured(
         if not config_path.is_file():
             raise ConfigError(f"{source} is no run directory: it holds no config.toml")
         path = out or source / "audit.json"
+    check_writable(path)
     config = load_config(config_path, {} if rounds is None else {"rounds": rounds})
     job = build_job(config)
     bar = Progress(

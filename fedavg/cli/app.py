@@ -172,7 +172,7 @@ def run(
     patience: Annotated[
         int | None,
         typer.Option(
-            help="Stop after so many rounds without a better headline; only without noise."
+            help="Stop after so many rounds without a better headline; only without noise.", min=1
         ),
     ] = None,
     best: Annotated[

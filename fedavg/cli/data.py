@@ -81,7 +81,7 @@ def data_schema(
     from fedavg.data.schema_choice import proposed  # noqa: PLC0415 - as above
     from fedavg.data.settings import DataConfig  # noqa: PLC0415 - loads pyarrow
     from fedavg.data.tables.schema_file import schema_text  # noqa: PLC0415 - as above
-    from fedavg.files import replace_file  # noqa: PLC0415 - as above
+    from fedavg.files import check_writable, replace_file  # noqa: PLC0415 - as above
     from fedavg.reports.schema import advice_lines, schema_table  # noqa: PLC0415 - as above
 
     name = f"{file.name.split('.')[0]}.schema.toml"
@@ -97,9 +97,10 @@ def data_schema(
             leave_out=tuple(leave_out or ()),
             task=_task(task),  # pyright: ignore[reportArgumentType] - checked by it
         )
-        proposal, rows = proposed(data)
         if path.exists() and not force:
             raise ConfigError(f"{path} exists: give --out another name, or --force to replace it")
+        check_writable(path)
+        proposal, rows = proposed(data)
         replace_file(path, schema_text(proposal, private=noise).encode())
     except ERRORS as error:
         fail(error)
@@ -164,7 +165,13 @@ def data_show(
     """Draw the partition of the examples over the clients, as a run with the same settings makes it."""
     from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch
     from fedavg.data.placement import load, names_of, pieces_of, with_defaults  # noqa: PLC0415 - as above
-    from fedavg.reports.partition import Partition, holdings, write_partition_page  # noqa: PLC0415
+    from fedavg.files import check_writable  # noqa: PLC0415 - as above
+    from fedavg.reports.partition import (  # noqa: PLC0415 - as above
+        Partition,
+        facts,
+        holdings,
+        write_partition_page,
+    )
 
     given = {"partition": partition, "clients": clients, "alpha": alpha}
     given |= {"target": target, "client": client, "schema": None if schema is None else str(schema)}
@@ -175,6 +182,7 @@ def data_show(
     file = Path(name) / "config.toml" if (Path(name) / "config.toml").is_file() else Path(name)
     from_file = file.suffix == ".toml"
     try:
+        check_writable(out)
         config = load_config(
             file if from_file else None, chosen | ({} if from_file else {"data.name": name})
         )
@@ -192,4 +200,8 @@ def data_show(
         write_partition_page(out, shown)
     except ERRORS as error:
         fail(error)
+    table = Table(title=shown.title, show_header=False, title_justify="left")
+    for what, value in facts(shown):
+        table.add_row(what, value)
+    console().print(table)
     console().print(str(out))

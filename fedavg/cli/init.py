@@ -73,6 +73,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace files.")] = False,  # noqa: FBT002 - a command-line flag
 ) -> None:
     """Write a first configuration: see `INIT_HELP`."""
+    from fedavg.files import check_writable  # noqa: PLC0415 - loads the package's other errors
+
     answers = _Answers(target, client, clients, epsilon, tuple(leave_out or ()))
     try:
         path = out or Path(f"{Path(file).name.split('.')[0]}.toml")
@@ -82,6 +84,7 @@ def init(
                 raise ConfigError(
                     f"{taken} exists: give --out another name, or --force to replace it"
                 )
+            check_writable(taken)
         _write(file, answers, task, rounds, path, schema)
     except ERRORS as error:
         fail(error)

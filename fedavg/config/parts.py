@@ -137,7 +137,8 @@ def check_names(config: Config) -> None:
         if getattr(config.cohort, name) is not None and name not in fields:
             raise ConfigError(
                 f"cohort.{name} means nothing for cohorts of kind {config.cohort.kind!r}, which have "
-                f"{', '.join(fields) or 'no settings'}: leave it out, or choose another cohort.kind"
+                f"{', '.join(fields) or 'no settings'}: leave it out, or choose another cohort.kind. Earlier "
+                "versions wrote both keys into each config.toml, where this one did nothing: delete its line"
             )
     stages_of(config.stages)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from fedavg.config.parts import our_names
 from fedavg.config.settings import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["reference_text"]
 
@@ -35,10 +39,23 @@ def reference_text() -> str:
     tables = {"": Config} | {
         name: kind for name, kind in get_type_hints(Config).items() if _is_struct(kind)
     }
-    for name, kind in tables.items():
+    for name, kind in list(tables.items()):
+        if name:
+            tables |= {f"{name}.{key}": inner for key, inner in _inner(kind)}
+    for name, kind in sorted(tables.items(), key=_place(list(tables))):
         lines += [f"## {f'`[{name}]`' if name else 'At the top'}", "", _prose(kind), ""]
         lines += ["| key | type | default |", "|---|---|---|", *_rows(name, kind), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _inner(kind: type[msgspec.Struct]) -> list[tuple[str, type[msgspec.Struct]]]:
+    """The tables inside a table."""
+    return [(key, hint) for key, hint in get_type_hints(kind).items() if _is_struct(hint)]
+
+
+def _place(names: list[str]) -> Callable[[tuple[str, object]], tuple[int, int]]:
+    """A table inside a table comes right after it."""
+    return lambda item: (names.index(item[0].split(".")[0]), names.index(item[0]))
 
 
 def _is_struct(kind: object) -> bool:
@@ -46,7 +63,12 @@ def _is_struct(kind: object) -> bool:
 
 
 def _prose(kind: type) -> str:
-    return inspect.cleandoc(kind.__doc__ or "")
+    """The docstring; its arguments, if it lists any, as a list."""
+    about, _, arguments = inspect.cleandoc(kind.__doc__ or "").partition("\n\nArgs:\n")
+    if not arguments:
+        return about
+    listed = inspect.cleandoc("\n" + arguments)
+    return f"{about}\n\n" + re.sub(r"(?m)^(\w+):", r"- `\1`:", listed).replace("\n    ", "\n  ")
 
 
 def _rows(table: str, kind: type[msgspec.Struct]) -> list[str]:
@@ -92,4 +114,8 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
         return f"`[{', '.join(map(str, value))}]`"  # pyright: ignore[reportUnknownArgumentType] - of numbers
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
+    return f"`{_quoted(value) if isinstance(value, str) else value}`"
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if '"' in text else f'"{text}"'

@@ -16,7 +16,7 @@ from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.propose import propose
 from fedavg.data.tables.reading import read_table
 from fedavg.data.tables.schema import MARKERS, Schema, column_from, read_schema
-from fedavg.data.tables.schema_file import schema_text
+from fedavg.data.tables.schema_file import FOR_NOISE, TO_COMPLETE, schema_text
 from fedavg.errors import ConfigError, DataError
 from fedavg.files import replace_file
 
@@ -175,14 +175,43 @@ def _refuse_undeclared(proposal: Proposal, given: Schema, table: Table, data: Da
 
 
 def _handed_over(proposal: Proposal, data: DataConfig) -> tuple[Path, str]:
-    """The file to complete, which is written if it does not exist, and the instruction for the message."""
-    if data.schema:
-        return Path(data.schema), f"complete {data.schema}"
-    path = Path(f"{Path(data.name).name.split('.')[0]}.schema.toml")
-    if path.exists():
-        return path, f"complete {path}, which exists already"
-    replace_file(path, schema_text(proposal, private=True).encode())
-    return path, f"complete {path}, which has been written for this table"
+    """The file to complete and the instruction for the message.
+
+    A file of an earlier hand-over is left as it is, since it may be half complete. So is a schema that marks
+    nothing to complete, such as one that was written for runs without noise; another file is then written,
+    which includes what the schema declares.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    stem = Path(data.name).name.split(".")[0]
+    own = [_found(data)] if data.schema else []
+    for path in (*own, Path(f"{stem}.schema.toml"), Path(f"{stem}.noise.schema.toml")):
+        if path.exists():
+            if _marks(path):
+                return path, f"complete {path}, which exists already"
+            continue
+        if path in own:
+            continue
+        try:
+            replace_file(path, schema_text(proposal, private=True).encode())
+        except OSError as error:
+            raise ConfigError(
+                f"under noise the schema of {data.name} has to be declared, and a file to complete cannot be "
+                f"written: {path.absolute()}: {error.strerror}"
+            ) from error
+        return path, f"complete {path}, which has been written for this table"
+    path = Path(f"{stem}.noise.schema.toml")
+    return path, f"see {path}, which exists already: remove it to get a new one, or complete it"
+
+
+def _marks(path: Path) -> bool:
+    """Whether a schema file was made for runs under noise, and so says what is to be completed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return TO_COMPLETE in text or FOR_NOISE in text
 
 
 def _named(names: list[str]) -> str:

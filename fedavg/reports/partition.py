@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Partition", "holdings", "write_partition_page"]
+__all__ = ["Partition", "facts", "holdings", "write_partition_page"]
 
 _MOST_ROWS = 200  # largest number of rows in the table
+_NAMED = 6  # largest number of labels that are listed
 _LONGEST = 24  # longest name on an axis
 
 
@@ -64,6 +65,40 @@ def holdings(
     owner = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
     cell = labels[np.concatenate(pieces)] * len(pieces) + owner
     return np.bincount(cell, minlength=num_classes * len(pieces)).reshape(num_classes, -1)
+
+
+def facts(partition: Partition) -> list[tuple[str, str]]:
+    """The partition in a few lines: sizes, labels, and the smallest and the largest client.
+
+    Args:
+        partition: content of the page.
+
+    Example:
+        >>> counts = np.array([[3, 0], [1, 2]])
+        >>> facts(Partition("t", "iid", counts, ("no", "yes"), ("a", "b")))[1]
+        ('examples to train on', '6')
+    """
+    totals = partition.counts.sum(axis=0)
+    held = (partition.counts > 0).sum(axis=0)
+    shares = partition.counts.sum(axis=1) / max(int(totals.sum()), 1)
+    labels = [
+        f"{_short(name)} {share:.0%}"
+        for name, share in zip(partition.classes[:_NAMED], shares, strict=False)
+    ]
+    more = len(partition.classes) - len(labels)
+    few, many = int(totals.argmin()), int(totals.argmax())
+    return [
+        ("clients", f"{len(totals):,}, {partition.scheme}"),
+        ("examples to train on", f"{int(totals.sum()):,}"),
+        ("labels", ", ".join(labels) + (f" and {more} more" if more else "")),
+        ("smallest client", f"{_short(partition.clients[few])}: {_examples(totals[few])}"),
+        ("median client", f"{_examples(np.median(totals))}, {np.median(held):g} labels"),
+        ("largest client", f"{_short(partition.clients[many])}: {_examples(totals[many])}"),
+    ]
+
+
+def _examples(count: np.number[Any]) -> str:
+    return f"{float(count):,g} example{'' if count == 1 else 's'}"
 
 
 def write_partition_page(path: Path, partition: Partition) -> None:

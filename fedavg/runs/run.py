@@ -138,11 +138,12 @@ def _execute(
     clock = _Clock(time.perf_counter() - before)
     last = None if restart is None else _last(restart)
     directory.repair_logs(last)
-    summary = summary_of_run(job, resolution, federation, last) | {"seconds": clock.seconds}
-    directory.write_json("summary.json", summary)
+    begun = summary_of_run(job, resolution, federation, last) | {"seconds": clock.seconds}
+    directory.write_json("summary.json", begun)
     keeper = Keeper(job, directory, restart)
     last, failures = _train(job, federation, resolution, keeper, console, clock, restart)
-    summary = summary_of_run(job, resolution, federation, last) | {"seconds": clock.seconds}
+    summary: dict[str, Any] = summary_of_run(job, resolution, federation, last)
+    summary["seconds"] = clock.seconds
     if job.plan.personalization is not None and federation.scores:
         directory.write_private("personal.jsonl", [asdict(score) for score in federation.scores])
         kind = job.plan.personalization.kind
@@ -153,10 +154,8 @@ def _execute(
         write_evaluation(job, federation, directory, keeper.vector)
     summary["skipped"] = directory.skipped()
     if federation.stopped != "interrupted":
-        figures = summary["figures"]
-        summary["unscored"] = why_unscored(
-            directory.read_rows("metrics.jsonl"), figures[0] if figures else None
-        )
+        kept = next(iter(summary["figures"]), None)
+        summary["unscored"] = why_unscored(directory.read_rows("metrics.jsonl"), kept)
     if federation.stopped == NOTHING_LEARNT:
         summary["why"] = failures.why()
     elif config.baseline and federation.stopped != "interrupted":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -205,3 +206,79 @@ def test_interrupting_leaves_a_readable_run_directory(tmp_path, data_file):
     assert len(rows) == len(lines(out / "server.jsonl")) == summary["rounds"]
     assert (out / "report.html").exists()
     assert (out / "model.safetensors").exists()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    """Nothing is read and nothing is trained; each path is checked at the door."""
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "t.csv"
+    table.write_text("a,b\n" + "\n".join(f"{n},{n % 2}" for n in range(40)) + "\n")
+    (tmp_path / "file").write_text("x")
+
+    def worked(*_: object, **__: object) -> None:
+        pytest.fail("worked before it refused")
+
+    for name in (
+        "fedavg.runs.run.build_job",
+        "fedavg.audits.run.build_job",
+        "fedavg.data.placement.load",
+        "fedavg.data.schema_choice.read_table",
+        "fedavg.cli.init._write",
+    ):
+        monkeypatch.setattr(name, worked)
+    for arguments, said in (
+        (["run", "--out", "file"], "file is a file"),
+        (["run", "--out", "file/run"], "file is a file"),
+        (["audit", "--out", "no/a.json"], "there is no folder"),
+        (["data", "show", "t.csv", "--out", "no/p.html"], "there is no folder"),
+        (["data", "show", "t.csv", "--out", "."], "it is a folder"),
+        (["data", "schema", "t.csv", "--target", "b", "--out", "no/s.toml"], "there is no folder"),
+        (["data", "schema", "t.csv", "--target", "b", "--out", "file"], "file exists"),
+        (["init", "t.csv", "--target", "b", "--out", "no/c.toml"], "there is no folder"),
+    ):
+        result = runner.invoke(app, arguments)
+        assert result.exit_code == 2, (arguments, result.output)
+        assert said in " ".join((result.output + result.stderr).split()), arguments
+    assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "file"}
+
+
+def test_data_show_says_who_holds_what(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"{n % 37 / 4},{'yes' if n % 4 else 'no'},{'big' if n < 150 else 'small'}"
+        for n in range(200)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,who", *rows]) + "\n")
+    arguments = ["data", "show", "t.csv", "--target", "b", "--client", "who"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.replace("│", " ").split())
+    assert "clients 2, natural" in said
+    assert re.search(r"largest client big: 1[12]\d examples", said)
+    assert re.search(r"smallest client small: [34]\d examples", said)
+    assert re.search(r"labels no 2\d%, yes 7\d%", said)
+    assert said.endswith("partition.html")
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ("[cohort]\nrate = 0.5\nsize = 100\n", "cohort.size means nothing"),
+        ('[cohort]\nkind = "fixed"\nrate = 0.2\nsize = 5\n', "cohort.rate means nothing"),
+    ],
+)
+def test_keys_that_earlier_versions_wrote_for_nothing_are_named(tmp_path, tables, said):
+    path = tmp_path / "old.toml"
+    path.write_text(tables)
+    result = runner.invoke(app, ["run", str(path), "--out", str(tmp_path / "run")])
+    told = " ".join((result.output + result.stderr).split())
+    assert result.exit_code == 2
+    assert said in told
+    assert "Earlier versions wrote both keys" in told
+    assert "delete its line" in told
+
+
+def test_no_patience_at_all_is_no_patience_of_zero(tmp_path):
+    result = runner.invoke(app, ["run", "--noise", "none", "--patience", "0"])
+    assert result.exit_code == 2
+    assert "--patience" in result.output + result.stderr

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from fedavg.data.tables.propose import Finding, Proposal
     from fedavg.data.tables.schema import Schema
 
-__all__ = ["schema_text"]
+__all__ = ["FOR_NOISE", "TO_COMPLETE", "schema_text"]
+
+TO_COMPLETE = "TO COMPLETE"
+"""The mark of what the user has to declare."""
 
 _WIDTH = 100
-_PUBLIC = """
-Under noise everything here is public: it must come from a form, a standard or a decision, not from the rows.
+FOR_NOISE = "Under noise everything here is public"
+"""The beginning of the note at the top of a schema for runs under noise."""
+_PUBLIC = f"""
+{FOR_NOISE}: it must come from a form, a standard or a decision, not from the rows.
 What follows was read off the rows. Complete it, replace what only the rows can tell, and set declared = true.
 """
 
@@ -116,11 +121,11 @@ def _needed(raw: dict[str, Any]) -> dict[str, Any]:
 def _to_complete(found: Finding, what: str) -> list[str]:
     if found.seen is None:
         return [
-            f'# {what} = ["2000-01-01", "2030-12-31"]  # TO COMPLETE: first and last possible day'
+            f'# {what} = ["2000-01-01", "2030-12-31"]  # {TO_COMPLETE}: first and last possible day'
         ]
     low, high = found.seen
     suggestion = _value([_outwards(low, down=True), _outwards(high, down=False)])
-    said = f"TO COMPLETE: what is possible; the rows hold {low:g} … {high:g}"
+    said = f"{TO_COMPLETE}: what is possible; the rows hold {low:g} … {high:g}"
     return [f"# {what} = {suggestion}  # {said}"]
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from fedavg.config.reference import reference_text
 from fedavg.config.settings import Config
+from fedavg.data.tables.files import FileFormat
 from tests.arch.tree import ROOT
 
 
@@ -24,6 +25,10 @@ def test_every_key_of_every_table_is_there_with_its_default():
                 assert f"| `{key}` |" in found[field.name], f"{field.name}.{key}"
         else:
             assert f"| `{field.name}` |" in sections[1]
+    for field in msgspec.structs.fields(FileFormat):
+        assert f"| `{field.name}` |" in found["data.file"]
+        assert f"- `{field.name}`: " in found["data.file"]
+    assert "| `quote` | text | `'\"'` |" in found["data.file"]
     assert '| `schedule` | "constant", "step", "cosine" | *open* |' in found["server"]
     assert "| `image_size` | [whole number, whole number] | *open* |" in found["data"]
     assert "| `test_fraction` | number | `0.2` |" in found["data"]

@@ -238,3 +238,33 @@ def test_what_a_configuration_says_of_the_file_lies_over_the_schema_file(tmp_pat
     assert declared_schema(data).file == FileFormat(skip=1, separator=";", thousands=" ")
     proposal, rows = proposed(data)
     assert (rows, proposal.schema.columns["x"]) == (60, Number())
+
+
+def test_a_schema_for_runs_without_noise_is_not_handed_over_as_one_to_complete(csv):
+    """It marks nothing: another file is written, which keeps what was declared."""
+    from fedavg.data.tables.schema_file import schema_text
+
+    plain = csv / "t.schema.toml"
+    plain.write_text(schema_text(_chosen(_data()), private=False))
+    before = plain.read_text()
+    for data in (_data(), DataConfig(name="t.csv", schema="t.schema.toml")):
+        with pytest.raises(ConfigError) as refused:
+            _chosen(data, private=True)
+        said = str(refused.value)
+        assert "complete t.noise.schema.toml" in said
+        assert "[data] schema = 't.noise.schema.toml'" in said
+    assert plain.read_text() == before
+    handed = (csv / "t.noise.schema.toml").read_text()
+    assert "TO COMPLETE" in handed
+    complete = handed.replace("declared = false", "declared = true").replace("# bounds", "bounds")
+    (csv / "t.noise.schema.toml").write_text(complete)
+    assert _chosen(DataConfig(name="t.csv", schema="t.noise.schema.toml"), private=True).declared
+
+
+def test_a_hand_over_that_cannot_be_written_is_an_error_in_words(csv, monkeypatch):
+    def refused(path, data):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("fedavg.data.schema_choice.replace_file", refused)
+    with pytest.raises(ConfigError, match=r"cannot be written: .*t.schema.toml: Permission denied"):
+        _chosen(_data(), private=True)
