@@ -125,6 +125,8 @@ class AdaptiveClipper:
             NonFiniteError, InvalidParameterError: the sum is not finite, or the cohort not positive.
         """
         share = finite("noised_sum", noised_sum) / positive("cohort", cohort)
+        # Noise may take the share of clients beyond 0 or 1.
         below = min(max(0.5 + share, 0.0), 1.0)
         moved = self.clip_norm * math.exp(-self.learning_rate * (below - self.quantile))
+        # C stays positive and finite, however large the noise is.
         return replace(self, clip_norm=min(max(moved, _SMALLEST), _LARGEST))

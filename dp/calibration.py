@@ -75,12 +75,14 @@ def calibrate_noise_multiplier(
 
     def excess(log_multiplier: float) -> float:
         high = run(log_multiplier).upper_epsilon(delta)
+        # The aim is a little below the target, so that no point within the tolerance is above it.
         return math.log(max(high, 1e-300) / epsilon) + 1.2 * tolerance
 
     # Releases without sampling have a closed form; others are known up to the mesh.
     exact = sampling.gaussian(1.0, relation).precision is not None
     tolerance = _EXACT if exact else _TOLERANCE
     point = _solve(excess, _start(epsilon, delta, sampling, steps, relation), tolerance)
+    # The search used the upper side alone; the value that users see is checked here.
     while run(point).epsilon(delta).high > epsilon:
         point += tolerance / 2
     return math.exp(point)
@@ -122,6 +124,7 @@ def _solve(excess: Excess, start: float, tolerance: float) -> float:
         if abs(value) <= tolerance:
             return point
         noisy, quiet = (point, quiet) if value > 0 else (noisy, point)
+        # Where ε jumps, no point is within the tolerance, and the search ends at the jump.
         if quiet - noisy < 1e-10:
             break
         following = _following((point, value), last)

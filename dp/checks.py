@@ -95,6 +95,7 @@ class Checks:
             result = float(given)
         except OverflowError:
             raise self.out_of_range(f"{name} is beyond the range of a float") from None
+        # An integer beyond 2^53 or a long double may have no equal float: a rounded one is another number.
         if result != given and not math.isnan(result):
             raise self.out_of_range(f"{name} has more digits than a float holds: {given!r}")
         return result

@@ -47,9 +47,10 @@ def l2_clip(vector: NDArray[np.float64], clip_norm: float) -> NDArray[np.float64
     values = _sent(vector)
     scale = _scale(values)
     unit = values if scale == 1.0 else values / scale
+    # More than a dot product of d terms can lose (docs/privacy.md §8).
     slack = (unit.size + 8) * 2.0**-52
     length = float(np.sqrt(unit @ unit)) * (1 + slack)
-    if length <= clip / scale * (1 - slack):
+    if length <= clip / scale * (1 - slack):  # surely within the bound, rounding included
         return values
     np.multiply(unit, clip / length * (1 - slack), out=values)
     return values

@@ -52,7 +52,7 @@ def _entropy(size: int) -> bytes:
 
 def _words() -> Callable[[int], NDArray[np.uint64]]:
     """A new keystream, read as uint64."""
-    seed = _entropy(48)
+    seed = _entropy(48)  # a 256-bit key, and where the counter starts
     stream = Cipher(algorithms.AES256(seed[:32]), modes.CTR(seed[32:])).encryptor()
     return lambda count: np.frombuffer(stream.update(bytes(8 * count)), dtype=np.uint64)
 
@@ -130,6 +130,7 @@ def sample_skellam(variance: float, size: int) -> NDArray[np.int64]:
     exact = Fraction(variance)
     if not MIN_STDDEV**2 <= exact <= 2**28:
         raise InvalidParameterError(f"variance must lie in [1/16, 2^28], not {variance!r}")
+    # Sums of Skellam variables are Skellam, so a large variance is drawn in parts that a table holds.
     copies = math.ceil(exact / _ONE_TABLE**2)
     ready = table("skellam", exact / copies)
     words = _words()
@@ -149,6 +150,7 @@ def _gaussian(kind: str, stddev: float, size: int) -> NDArray[np.int64]:
         return _draw(table(kind, exact**2), size, words)
     # M·X + Y with X a discrete Gaussian and Y of 4M: by Poisson summation the law differs from the wanted one
     # by a factor within 1 ± 4·e^(−2π²·15), far below 2^−100 (docs/privacy.md §6).
+    # M of about √σ/2 makes the two tables about equally long: X and Y have deviations of about 2√σ.
     step = 2 ** (math.frexp(stddev)[1] // 2 - 1)
     fine = Fraction(16 * step**2)
     coarse = (exact**2 - fine) / step**2
@@ -165,6 +167,7 @@ def _draw(
     for start in range(0, size, _CHUNK):
         part = drawn[start : start + _CHUNK]
         uniform = words(len(part))
+        # The top 16 bits decide most draws; −1 stands for those that must be searched.
         count = source.guide[uniform >> _GUIDE_SHIFT]
         rest = np.flatnonzero(count < 0)
         part[:] = count

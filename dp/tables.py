@@ -53,7 +53,7 @@ class Table:
     @classmethod
     def from_weights(cls, weights: list[int]) -> Table:
         """Normalise weights of 0 … K of a symmetric distribution."""
-        surplus = max(0, weights[0].bit_length() - _BITS)
+        surplus = max(0, weights[0].bit_length() - _BITS)  # Skellam's weights have unknown units
         kept = [w >> surplus for w in weights]
         both = kept[:0:-1] + kept
         reciprocal = (1 << (128 + _BITS + 64)) // sum(both)
@@ -75,7 +75,7 @@ def _guide(high: NDArray[np.uint64]) -> NDArray[np.int32]:
 
 def _exp_minus(x: Fraction) -> int:
     """e^−x in fixed point, x ≥ 0: Taylor's series of x/2^h, squared h times; the last places are wrong."""
-    bits = _BITS + 96
+    bits = _BITS + 96  # spare bits: each squaring doubles the error
     halvings = (x.numerator // x.denominator).bit_length() + 8
     y = (x.numerator << bits) // (x.denominator << halvings)
     total = term = 1 << bits
@@ -141,6 +141,7 @@ def skellam_weights(variance: Fraction) -> list[int]:
     numerator, twice = variance.numerator, 2 * variance.denominator
     above, here = 0, 1 << 256
     weights: list[int] = []
+    # The recurrence starts 64 places further out, where its arbitrary first values no longer matter.
     for k in range(last + 64, 0, -1):
         above, here = here, above + twice * k * here // numerator
         if k <= last + 1:

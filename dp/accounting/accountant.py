@@ -55,6 +55,7 @@ class Accountant:
         assign(self, counts=tuple((event, _count(count)) for event, count in self.counts))
 
     def __copy__(self) -> Accountant:
+        # It is immutable, and a second object would not know of compositions that were dropped.
         return self
 
     def __deepcopy__(self, memo: object) -> Accountant:

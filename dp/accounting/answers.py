@@ -61,6 +61,7 @@ def delta_of(relation: NeighboringRelation, counts: Counted, epsilon: float) -> 
     failed = _failure_delta(terms.failure, epsilon)
     base = _base_delta(terms, epsilon, _pairs_delta)
     high = min(1.0, base.high + _shared_delta(terms) + failed)
+    # A failure may make the true δ larger or smaller, so it widens the bracket on both sides.
     return Bracket(min(max(0.0, base.low - failed), high), high)
 
 
@@ -196,7 +197,7 @@ def _with_failure(terms: Terms, delta: float, rest: Callable[[Terms, float], Bra
     if shared > 0:
         if shared > delta:
             return Bracket(0.0, math.inf)
-        left = math.nextafter(delta - shared, 0.0)
+        left = math.nextafter(delta - shared, 0.0)  # rounded down: never more than is left
         high = _with_failure(replace(terms, shared=0.0), left, rest).high
         return Bracket(min(rest(terms, delta).low, high), high)
     if terms.failure == 0:
@@ -218,6 +219,7 @@ def _with_failure(terms: Terms, delta: float, rest: Callable[[Terms, float], Bra
 def _trivial_epsilon(terms: Terms, delta: float) -> Bracket | None:
     if delta >= 1 or (terms.exposed == 0 and terms.curve is None and not terms.pairs):
         return Bracket(0.0, 0.0)
+    # The client's part is revealed with this probability: no ε holds at a smaller δ.
     if terms.exposed > 0:
         return Bracket(math.inf if delta < terms.exposed else 0.0, math.inf)
     if delta <= 0 and math.isinf(terms.pure):
@@ -239,6 +241,7 @@ def _total_curve(terms: Terms) -> tuple[NDArray[np.float64], float]:
 def _renyi_epsilon(terms: Terms, log_delta: float) -> float:
     """An upper bound on ε from Rényi curves alone, without slack and failure."""
     curve, missing = _total_curve(terms)
+    # Mass that a gridded curve leaves out is added to δ, so that less of δ is left for the curve.
     if missing > 0:
         left = math.exp(log_delta) - missing
         if not left > 0:
@@ -278,6 +281,7 @@ def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
 def _composed_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
     if not math.isfinite(terms.slack):
         return Bracket(0.0, math.inf)
+    # A release that is known by its curve alone has no pair to compose.
     if terms.curve is not None:
         return _quick_epsilon(terms, math.exp(log_delta))
     bracket = _pairs_epsilon(terms, log_delta - terms.slack, both=both)
@@ -324,6 +328,7 @@ def _base_delta(
         return Bracket(0.0, 0.0)
     if terms.slack == 0:
         return pairs_delta(terms, epsilon)
+    # δ_true(ε) ≤ e^A·δ(ε − 2A) (docs/privacy.md §4).
     inner = epsilon - 2 * terms.slack
     shifted = pairs_delta(terms, max(inner, 0.0)).high
     if inner < 0:  # δ(−x) ≤ δ(0) + 1 − e^(−x), since δ falls with e^ε at a slope of at most 1

@@ -72,6 +72,7 @@ def tilted(law: GridLaw, t: float, count: int) -> Tilted:
     weight /= total
     mean = float(weight @ losses)
     variance = float(weight @ (losses - mean) ** 2)
+    # Errors of exponentials, docs/privacy.md §2.4, item 4; `law.rounding` is item 3.
     size = float(np.abs(logs).max()) + t * float(np.abs(losses).max()) + abs(top)
     return Tilted(
         law.index[keep],
@@ -114,6 +115,7 @@ def window(parts: list[Tilted], step: float, log_outside: float) -> Window:
             for x in parts
         ]
         bounds: list[float] = []
+        # Chernoff's bound holds at every u, so the best of some is taken.
         for factor in 2.0 ** -np.append(np.arange(-2.0, 8.0, 0.5), np.arange(8.0, 32.0)):
             u = 7.0 * float(factor) / spread
             moment = sum(n * log_moment(values, mass, u) for values, mass, n in coarse)
@@ -213,7 +215,7 @@ class Composed:
         """Upper bound on log δ(ε) of every pair that the laws bound from above."""
         moved = epsilon - self.shift
         if math.floor((moved - self.offset) / self.step) + 1 < self.first:
-            return 0.0
+            return 0.0  # below the window only δ ≤ 1 is known
         value, slack = self._value(moved)
         logs = math.log(max(value, 0.0) + slack + 1e-300) + self.log_scale + self.log_rounding
         beyond = math.log(self.beyond) if self.beyond > 0 else -math.inf
@@ -223,7 +225,7 @@ class Composed:
         """Lower bound on log δ(ε) of every pair that the laws bound from below; −inf if there is none."""
         value, slack = self._value(epsilon + self.shift)
         if value <= slack:
-            return -math.inf
+            return -math.inf  # all of it may be rounding
         return math.log(value - slack) + self.log_scale - self.log_rounding
 
 
@@ -249,10 +251,13 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
     product = np.exp(exponent)
     centre = sum(x.count * x.mean for x in parts)
     first = math.floor((centre - span.below) / step)
+    # A mass below 0 is rounding, which `error` covers.
     masses = np.maximum(np.roll(irfft(product, size), base - first), 0.0)
+    # Errors by frequency, and by Parseval their size in the masses (docs/privacy.md §2.4, item 2).
     errors = np.abs(product) * (_rounding(size) + 8 * _EPS * np.abs(exponent) + lost)
     error = math.sqrt(2 * float(errors @ errors) / size)  # Parseval
     losses = (first + np.arange(size)) * step
+    # Further below the centre the weights would overflow.
     start = int(np.searchsorted(losses, centre - _REACH / (t + 1)))
     relative = losses[start:] - centre
     weights = masses[start:] * np.exp(-t * relative)

@@ -84,8 +84,9 @@ class PrivacyCurve:
         if epsilon == self.epsilons[i]:
             return Bracket(float(self.low[i]), float(self.high[i]))
         if i == len(self.epsilons) - 1:
-            return Bracket(0.0, float(self.high[i]))
+            return Bracket(0.0, float(self.high[i]))  # δ falls, and nothing bounds it from below
         away, gap = epsilon - self.epsilons[i], self.epsilons[i + 1] - self.epsilons[i]
+        # δ is convex in e^ε, so the chord is above it (docs/privacy.md §13).
         part = math.expm1(away) / math.expm1(gap)
         chord = (1 - part) * self.high[i] + part * self.high[i + 1]
         high = min(float(chord) * (1 + _ROUNDING), 1.0)
@@ -142,6 +143,7 @@ class PrivacyCurve:
         alpha = np.atleast_1d(real_array("type_1", type_1))
         if not ((alpha >= 0) & (alpha <= 1)).all():
             raise InvalidParameterError("levels of a test are in [0, 1]")
+        # Upper bounds of δ bound the errors from below, and lower bounds of δ from above.
         low = _best(self.epsilons, self.high, alpha) * (1 - _ROUNDING)
         some = _best(*self._corners(), alpha) * (1 + _ROUNDING) + math.exp(-_LARGE)
         high = np.where(alpha > math.exp(-_LARGE), np.minimum(some, 1 - alpha), 1 - alpha)

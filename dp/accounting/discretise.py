@@ -101,11 +101,13 @@ def _both(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[Grid
     # half cells: whole cells for above, those about the points for below
     p, r = pair.cells(_halved(index, step, offset), removing=removing)
     rounding = pair.rounding(tail)
+    # The errors of losses and of the ends of their cells (docs/privacy.md §2.4, item 3).
     wrong = 3 * pair.loss_rounding(np.maximum(np.abs(grid[:-1]), np.abs(grid[1:])), tail)
     gaps = step * np.diff(index).astype(np.float64)
     above = from_above(p[::2] + p[1::2], r[::2] + r[1::2], grid, gaps)
     above, shift = _raised(above, np.maximum(np.append(wrong, 0), np.append(0, wrong)), gaps)
     further = 2 * index[-1] - index[-2]
+    # Mass below the grid moves up to the first point, mass above it counts as infinite (§2.3).
     above[0] += tail
     # the cell about the lowest point begins at −∞; what lies above the grid is left out
     bottom = pair.cells(np.array([-np.inf, grid[0]]), removing=removing)
@@ -207,6 +209,7 @@ def from_above(
     Returns:
         float64[n + 1], masses at the grid's points.
     """
+    # A share of (p − r·e^l)/(1 − e^(−h)) of a cell's mass goes up (docs/privacy.md §2.3).
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         kept = np.where(r > 0, np.exp(np.log(r) + grid[:-1] - np.log(p)), 0.0)
     upward = np.where(p > 0, 1 - kept, 0.0) / -np.expm1(-np.asarray(gaps))
@@ -285,6 +288,7 @@ def _settled(
     # the distances to the next point and to the last one
     after, before = np.append(gaps, gaps[-1]), np.append(gaps[0], gaps)
     up, down = np.expm1(after), -np.expm1(-before)  # (x_{j+1} − x_j)/x_j and (x_j − x_{j−1})/x_j
+    # Point j's mass by the formula of docs/privacy.md §2.3, in units of P-mass.
     own = level + low / up + high / down
     own[:-1] -= high[1:] / up[:-1]
     own[1:] -= low[:-1] / down[1:]

@@ -102,7 +102,9 @@ def pld_epsilon(pairs: Pairs, log_delta: float, *, both: bool = True) -> Bracket
         both: whether to compute both sides; else only the upper one, and `low` is 0.
     """
     low, high = 0.0, 0.0
+    # Rounded, so that one composition in the cache answers all questions at nearby δ.
     nearby = math.floor(4 * log_delta) / 4
+    # ε is the larger of the two orders (docs/privacy.md §2.1).
     for removing in (True, False):
         answer = _answer(pairs, _Question(nearby), removing, both, high)
         if answer is None:
@@ -215,6 +217,7 @@ def _refined(
 ) -> _Answer | None:
     """Compose on ever smaller meshes until the sides meet, or until the upper one is below `enough`."""
     releases = sum(count for _, count in pairs)
+    # The tails that all releases leave out are together at most 1e-7 of δ, as far as floats reach.
     log_tail = max(min(question.log_delta - math.log(1e7 * releases), math.log(1e-14)), -660.0)
     tail = math.exp(log_tail)
     spread = math.sqrt(sum(n * pair.spread**2 for pair, n in pairs) / releases)
@@ -247,7 +250,7 @@ def _refined(
             continue
         attempts += 1
         above = compose(parts, upper, tilt.t, span)
-        if _beaten(above, question, enough):
+        if _beaten(above, question, enough):  # the other order decides
             return _Answer(above, None)
         below = _under(under, lower, tilt, step) if both and gap < math.inf else None
         best, composed = _Answer(above, below), step

@@ -102,7 +102,7 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
         failure += count * cost.failure
         shared += count * cost.shared
         exposed = max(exposed, cost.exposed)
-        pure += count * cost.pure
+        pure += count * cost.pure  # pure ε add up (basic composition)
     return Terms(_merged(pairs), curve, slack, failure, shared, exposed, pure)
 
 

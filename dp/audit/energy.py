@@ -48,6 +48,7 @@ class Weakness:
         ratio = max(energy / (entries * variance), 1e-12)
         if ratio >= 1:
             return 0.0
+        # The tilt that is best for a Gaussian; the bound holds at any tilt.
         tilt = (1 / ratio - 1) / (2 * variance)
         if self.stddev > _SUMMED:
             tilt = min(tilt, _LARGEST_TILT)

@@ -162,6 +162,7 @@ def plan_guesses(
         # scores are N(0,1) or N(μ,1) with equal probability, and symmetric about μ/2
         edge = _upper_quantile(mu, total / (2 * canaries))
         rate = float(ndtr(mu - edge)) * canaries / total
+        # One deviation below the mean, so that the plan does not count on luck.
         expected = total * rate - math.sqrt(total * rate * max(1 - rate, 0.0))
         low = _epsilon_low(canaries, int(total), int(expected), tau, delta, family)
         if low > best_low:
@@ -329,6 +330,7 @@ def _right_guesses(
     if not bool(np.isfinite(values).all()):
         raise NonFiniteError("a canary's score is NaN or infinite")
     lowest, highest = _split(guesses, values.size)
+    # Ties go by place, so that they cannot depend on the coins.
     order = np.argsort(values, kind="stable")
     right = int(np.count_nonzero(~coins[order[:lowest]]))
     right += int(np.count_nonzero(coins[order[values.size - highest :]]))

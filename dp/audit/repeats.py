@@ -83,7 +83,7 @@ def likest_rounds(rows: NDArray[np.float64], alarm: float) -> tuple[float, float
     scale = np.sqrt(np.maximum(squares, 1e-300))
     place = np.unravel_index(int(np.argmax(np.abs(products) / scale)), products.shape)
     lengths = max(float(norms[place[0]] * norms[place[1]]), 1e-300)
-    bound = math.sqrt(2 * math.log(count * (count - 1) / alarm))
+    bound = math.sqrt(2 * math.log(count * (count - 1) / alarm))  # Hoeffding, over all pairs
     return float(products[place]) / lengths, bound * float(scale[place]) / lengths
 
 
@@ -105,7 +105,7 @@ def shifted_magnitudes(rows: NDArray[np.float64], stddev: float, alarm: float) -
         stddev: stated; entries count as large from about two thirds of it on.
         alarm: probability with which fresh noise is found dependent.
     """
-    level = math.floor(_MEDIAN * stddev) + 0.5
+    level = math.floor(_MEDIAN * stddev) + 0.5  # whole numbers never lie on it
     large = np.where(np.abs(rows) > level, 1.0, -1.0)
     mean = float(large.mean())
     # effect of the estimated mean: its error times sums of deviations, each within these bounds

@@ -145,6 +145,7 @@ def check_noise(
         limit,
         false_alarm,
         (
+            # In rounds that copy each other, one small entry would be counted in each of them.
             *_weak(rows, stddev, alarm, by_place=not reused),
             *reused,
             *_patterned(rows, stddev, alarm),

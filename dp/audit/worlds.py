@@ -67,7 +67,7 @@ def two_worlds(
         fraction_below_one("delta", delta),
         proper_fraction("confidence", confidence),
     )
-    tail = (1 - confidence) / 2
+    tail = (1 - confidence) / 2  # each of the two limits may fail with half
     worlds = [_checked("without", without), _checked("with_client", with_client)]
     first = [np.sort(world[: world.size // 2]) for world in worlds]
     second = [world[world.size // 2 :] for world in worlds]

@@ -105,7 +105,7 @@ class RoundedGaussianSumEvent:
 def _gaussian_cost(
     noise_multiplier: float, sampling: Sampling, relation: NeighboringRelation, *, slack: float
 ) -> Cost:
-    if noise_multiplier == 0:
+    if noise_multiplier == 0:  # without noise the release reveals the client's part
         return Cost(exposed=sampling.exposure, failure=sampling.failure)
     pair = sampling.gaussian(noise_multiplier, relation)
     return Cost(pairs=(pair,), slack=slack, failure=sampling.failure)

@@ -96,7 +96,7 @@ class RenyiEvent:
         knots = np.append(1.0, self.orders)
         moments = (knots - 1) * np.append(0.0, self.epsilons)
         bound = np.interp(orders, knots, moments, right=np.inf) / (orders - 1)
-        return bound * (1 + 1e-14)
+        return bound * (1 + 1e-14)  # room for the rounding of chords
 
 
 def _listed(name: str, values: Sequence[float]) -> list[float]:

@@ -91,13 +91,17 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(value, stream, allow_nan=False, indent=1)
             stream.flush()
+            # Access is set before the rename: nobody meets the new file with other rights than the old one's.
             _keep_access(target, stream.fileno())
+            # On the disk before the rename: after a crash, the name leads to all of the old or all of the
+            # new.
             os.fsync(stream.fileno())
         only_name(target)  # again, since a name may have been added meanwhile
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    # A rename is durable only once its directory is on the disk.
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -123,6 +123,7 @@ class Ledger:
             UnsupportedEventError: no theorem covers the event; nothing was recorded.
         """
         entry = Charge(event, count, label)
+        # Check and record are one step: two threads cannot both spend what is left.
         with self._lock:
             grown = self._accountant.compose(event, count)
             if self._over(grown):
@@ -198,6 +199,7 @@ class Ledger:
             raise InvalidParameterError(f"not a ledger's state: {cause}") from cause
         epsilon = math.inf if state["epsilon"] is None else state["epsilon"]
         ledger = cls(epsilon, state["delta"], relation=relation)
+        # The total is computed anew from the history, and must agree with the file's own.
         accountant = _composed(relation, charges)
         if accountant.counts != events:
             raise InvalidParameterError(

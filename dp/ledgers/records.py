@@ -86,6 +86,7 @@ def register_event(kind: Kind) -> Kind:
         raise InvalidParameterError(
             f"{name} must be a dataclass, so that its fields can be written"
         )
+    # Files name kinds, so two classes of one name could be read as each other.
     if _KINDS.setdefault(name, kind) is not kind:
         raise InvalidParameterError(f"another class is registered as {name}; choose another name")
     return kind

@@ -46,7 +46,7 @@ class SharedLedger:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._path = only_name(path)  # absolute: the working directory may change
-        self.read()
+        self.read()  # refuses a file without a ledger now, not at the first charge
 
     @property
     def path(self) -> Path:

@@ -49,7 +49,7 @@ def log_delta(epsilon: float, mu: float) -> float:
 
 def _scaled_gap(a: float, width: float) -> float:
     """Erfcx(a) − erfcx(a + width), without cancellation when they are close."""
-    if width > 0.05 * max(1.0, a):
+    if width > 0.05 * max(1.0, a):  # so far apart, no digits cancel
         return float(erfcx(a) - erfcx(a + width))
     # −d/dx erfcx = 2/√π − 2x·erfcx is smooth on so short an interval; where it cancels, its series is used
     x = a + width / 2 * (1 + _NODES)
@@ -113,6 +113,7 @@ def epsilon_of_mu(mu: float, target: float) -> float:
         # δ lies below Φ(μ/2 − ε/μ), by a factor 1 + O(1/μ): the result is above ε, by less than 1, which is
         # less than the resolution of floats there
         return mu * (mu / 2 - float(ndtri_exp(target)))
+    # An upper end: with x = √(−2·log δ) + 1, Φ(−x) is below δ.
     top = mu * mu / 2 + mu * (math.sqrt(-2 * target) + 1)
     return float(brentq(lambda e: log_delta(e, mu) - target, 0.0, top, xtol=1e-300, rtol=1e-14))
 
@@ -125,7 +126,7 @@ def sampled_log_delta(epsilon: float, mu: float, rate: float) -> float:
     """
     if rate == 1:
         return log_delta(epsilon, mu)
-    if epsilon > _LARGE:
+    if epsilon > _LARGE:  # where e^ε could overflow
         inner = epsilon - math.log(rate) + math.log1p(-(1 - rate) * math.exp(-epsilon))
     else:
         inner = math.log1p(math.expm1(epsilon) / rate)
@@ -136,7 +137,7 @@ def sampled_epsilon(mu: float, rate: float, target: float) -> float:
     """Smallest ε ≥ 0 with sampled_log_delta(ε) ≤ target."""
     if rate == 1:
         return epsilon_of_mu(mu, target)
-    if target >= math.log(rate):
+    if target >= math.log(rate):  # δ never exceeds the rate
         return 0.0
     inner = epsilon_of_mu(mu, target - math.log(rate))
     if inner > _LARGE:

@@ -143,6 +143,7 @@ class LaplacePair:
             )
             logs = np.log(np.maximum(grown, 0.0)) + np.maximum(edges - _LARGE, 0.0)
         place = np.clip((logs - math.log(self.rate)) / self.reach, -1.0, 1.0)
+        # Rounding must not make positions fall, which would make masses negative.
         place = np.maximum.accumulate((1 + place) / 2)  # from 0 at one centre to 1 at the other
         begins = [(edges[:-1] <= end) & (edges[1:] > end) for end in (low, high)]
         leads, (own, far), place = self._tails(place)
@@ -184,6 +185,7 @@ def _curve(pair: LaplacePair) -> NDArray[np.float64]:
         moments = np.array([_sampled_log_moment(pair, int(order)) for order in whole])
         knots, values = np.append(1.0, whole), np.append(0.0, moments)
         plain = np.minimum(plain, np.interp(ORDERS, knots, values) / (ORDERS - 1))
+    # Rounded up, for an upper bound; no Rényi divergence exceeds the largest loss.
     curve = np.maximum(plain, 0.0) * (1 + 1e-13) + 1e-15
     return np.minimum(curve, largest_loss(pair.rate, pair.reach) * (1 + 1e-13))
 

@@ -59,7 +59,8 @@ def gaussian_masses(x: NDArray[np.float64], mean: float, stddev: float) -> NDArr
     out[narrow] = np.exp(-m2 / 2) / math.sqrt(2 * math.pi) * width[narrow] * series
     wide = np.flatnonzero(~narrow)
     left, right = z[wide], z[wide + 1]
+    # Tails are subtracted on the side where both are small, so that no digits cancel.
     near, far = ndtr(-np.abs(left)), ndtr(-np.abs(right))
     mass = np.where(right <= 0, far - near, np.where(left >= 0, near - far, 1.0 - near - far))
-    out[wide] = np.maximum(mass, 0.0)
+    out[wide] = np.maximum(mass, 0.0)  # rounding may leave less than 0
     return out

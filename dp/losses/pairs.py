@@ -178,10 +178,11 @@ class MixturePair:
                 np.log(np.maximum(grown, 0.0)),
             )
         x = self.stddev**2 * (logs - math.log(self.rate)) + 0.5
-        return np.maximum.accumulate(x)
+        return np.maximum.accumulate(x)  # rounding must not reverse the order
 
     def range(self, tail: float, *, removing: bool) -> tuple[float, float]:
         """See Pair."""
+        # N(0, z²) has a mass of `tail` below −reach, and N(1, z²) above 1 + reach.
         reach = -float(ndtri(tail)) * self.stddev
         low, high = self.loss(-reach), self.loss(1 + reach)
         return (low, high) if removing else (-high, -low)
@@ -224,7 +225,7 @@ class MixturePair:
     def rounding(self, tail: float) -> float:
         """See Pair."""
         reach = 1 / self.stddev - float(ndtri(tail))
-        return 16 * _EPS * (8 + reach**2)
+        return 16 * _EPS * (8 + reach**2)  # docs/privacy.md §2.4, item 3
 
     def loss_rounding(self, losses: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
         """See Pair."""
@@ -306,7 +307,7 @@ class SwapPair:
     def rounding(self, tail: float) -> float:
         """See Pair."""
         reach = 2 / self.stddev - float(ndtri(tail))
-        return 16 * _EPS * (8 + reach**2)
+        return 16 * _EPS * (8 + reach**2)  # docs/privacy.md §2.4, item 3
 
     def loss_rounding(self, losses: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
         """See Pair."""

@@ -70,6 +70,7 @@ def poisson_gaussian_curve(rate: float, noise_multiplier: float) -> NDArray[np.f
     plain = gaussian_curve(
         noise_multiplier
     )  # by quasi-convexity, sampling never increases the cost
+    # Rounded up, for an upper bound; where the series gives nothing, the plain curve remains.
     curve = np.where(np.isfinite(moments), moments / (ORDERS - 1) * (1 + 1e-13) + 1e-15, np.inf)
     return np.minimum(curve, plain)
 
@@ -137,7 +138,8 @@ def amplified_curve(
         ell = whole[: order - 1]
         terms = _log_binomial(order, ell) + (order - ell) * stay + ell * join
         terms = terms + (ell - 1) * base[: order - 1]
-        terms[1:] += math.log(3)
+        terms[1:] += math.log(3)  # the theorem's factor, from the term ℓ = 3 on
+        # The terms ℓ = 0 and ℓ = 1 together.
         head = (order - 1) * stay + math.log(order * rate - rate + 1)
         curve[index] = float(np.logaddexp(head, logsumexp(terms))) / (order - 1) * (1 + 1e-12)
     return np.minimum(curve, plain)
