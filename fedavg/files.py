@@ -48,9 +48,11 @@ def locked(path: Path, busy: str) -> Generator[None]:
     """
     import fcntl  # noqa: PLC0415 - not on every platform
 
+    # The lock belongs to the open file, so it ends with the process, even after a crash.
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
+            # A second process is told at once, because the first may hold the lock for a whole run.
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigError(busy) from error
@@ -75,15 +77,20 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666, sole: bool = Fal
         OSError: the file cannot be written, or it has another name and `sole` is true.
     """
     if sole:
+        # A rename would replace one of two names, and the other would keep the old contents.
         refuse_other_names(path)
+    # A link is followed first, so that the rename replaces the file that it names and not the link.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f"{target.name}.part")
+    # A link under the temporary name could make this overwrite another file.
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
         file.write(data)
         file.flush()
+        # The contents reach the disk before the new name does; otherwise a crash could leave an empty file.
         os.fsync(file.fileno())
     temporary.replace(target)
+    # The rename itself is lost in a crash until the folder is on the disk too.
     _sync_folder(target.parent)
 
 
@@ -119,6 +126,7 @@ def check_folder(path: Path, what: str) -> None:
         ConfigError: the folder cannot be used; the message says why.
     """
     there = Path(os.path.realpath(path))
+    # The folder may be made later, so its nearest parent that exists has to be writable.
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
@@ -220,9 +228,11 @@ class FileJournal:
             raise JournalError(f"a fact is bytes, not {type(fact).__name__}")
         digest = hashlib.sha256(fact).hexdigest().encode()
         with self._locked() as handle:
+            # Another process may have recorded this fact since.
             self._catch_up(handle)
             if digest in self._facts:
                 return False
+            # The fact is on the disk before it counts as known.
             self._append(handle, _line(digest), self._read_to)
             self._read_to += _LINE
             self._facts.add(digest)
@@ -235,6 +245,7 @@ class FileJournal:
 
         handle = -1
         try:
+            # The file is opened anew for each fact: a lock on a file that was replaced would exclude nobody.
             handle = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
             fcntl.flock(handle, fcntl.LOCK_EX)
             self._check_file(handle)
@@ -251,6 +262,7 @@ class FileJournal:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise JournalError(f"the journal {self._path} is no regular file")
+        # Facts in a file that was removed are lost, so nothing is recorded in it.
         if not found.st_nlink or self._file not in (None, (found.st_dev, found.st_ino)):
             raise JournalError(
                 f"the journal {self._path} was removed or replaced while it was in use: put it back"
@@ -259,6 +271,7 @@ class FileJournal:
     def _catch_up(self, handle: int) -> None:
         """Read the facts that others have added, and cut off an unfinished last line."""
         size = os.fstat(handle).st_size
+        # A shorter file has lost facts, and what they record could be done a second time.
         if size < self._read_to:
             raise JournalError(f"the journal {self._path} was shortened: facts are missing")
         if size == self._read_to:
@@ -271,11 +284,13 @@ class FileJournal:
         for start in range(0, len(data), _LINE):
             line = data[start : start + _LINE]
             if line != _line(line[:_DIGEST]):
+                # Only the last line may be unfinished; a bad line before it means that facts were lost.
                 if start + _LINE < len(data):
                     raise JournalError(
                         f"the journal {self._path} is damaged at byte {self._read_to}: restore a copy "
                         "that is not older, or treat everything that it protects as used"
                     )
+                # The partial line belongs to an `add` that never returned, so nobody relies on it.
                 os.ftruncate(handle, self._read_to)
                 os.fsync(handle)
                 return
@@ -290,6 +305,7 @@ class FileJournal:
                 written += os.pwrite(handle, data[written:], place + written)
             os.fsync(handle)
         except OSError:
+            # The rest of a failed write would make the next line unreadable.
             os.ftruncate(handle, place)
             raise
 

@@ -55,6 +55,7 @@ class ClientChain:
         extras: Mapping[str, bytes],
         kept: ClientState,
     ) -> None:
+        # Data that is silently ignored could mean that server and client train by different plans.
         unknown = extras.keys() - {stage.kind for stage in stages}
         if unknown:
             raise LocalProtocolError(
@@ -102,6 +103,7 @@ class ClientChain:
             arrived: vector that the server can decode from the client's contribution.
         """
         kept: dict[str, NDArray[np.float32] | NDArray[np.float64]] = {}
+        # Stages are undone from the last to the first, so each gets what arrived in its own space.
         for stage, half, sent in zip(
             reversed(self._stages), reversed(self._halves), reversed(self._sent), strict=True
         ):
@@ -151,6 +153,7 @@ class ServerChain:
             mean: float64, the decoded mean.
             divisor: see `UpdateStage.received`.
         """
+        # The states are only returned: if the server's step fails, they must not have changed.
         states: dict[str, Vector | None] = {}
         for stage in reversed(self._stages):
             with _of(stage):

@@ -115,6 +115,7 @@ class RandomK(Part, frozen=True, tag="random-k"):
         """
         out = np.zeros(vector_length)
         out[self.places(vector_length, round_index)] = values
+        # Each coordinate is sent with probability k/d, so the factor makes the mean correct.
         return out * (vector_length / values.size) if unbiased else out
 
     def sent_length(self, length: int, training: LocalTraining) -> int:

@@ -40,12 +40,14 @@ def _travelled(facts: RoundFacts, steps: int) -> float:
     """Sum of the learning rates of this many steps in a round."""
     training = facts.training
     rate, decay = training.lr_at(facts.round_index, facts.num_rounds), training.step_decay
+    # The rates of a round's steps form a geometric series.
     return rate * (steps if decay == 1 else (1 - decay**steps) / (1 - decay))
 
 
 def _unit(facts: RoundFacts) -> float:
     """Factor for changes that join the update: the learning rates of the fewest steps of any client."""
     training = facts.training
+    # A client takes at least one step an epoch; with the fewest steps a change is about as long as an update.
     fewest = min(training.epochs, training.max_steps or training.epochs)
     return _travelled(facts, fewest)
 
@@ -134,6 +136,7 @@ class Scaffold(Part, frozen=True, tag="scaffold"):
         control = np.frombuffer(extra, dtype="<f4").astype(np.float64)
         if not bool(np.isfinite(control).all()):
             raise LocalProtocolError("the server sent a control variate with NaN or infinity")
+        # A client that takes part for the first time has the control variate 0, as the server counts it.
         own = np.asarray(kept.get(_KEY, np.zeros(length)), dtype=np.float64)
         steps = facts.training.steps_for(facts.examples)
         unit = None if facts.training.steps is not None else _unit(facts)
@@ -156,6 +159,7 @@ class Scaffold(Part, frozen=True, tag="scaffold"):
         then post-processing of the release, and does not depend on the number of survivors.
         """
         control = np.zeros(facts.vector_length) if state is None else state
+        # The mean is over the clients of the sum and c over all N, so changes count by the sum's share.
         share, update = divisor / facts.num_clients, mean[: control.size]
         if facts.training.steps is None:
             return update, control + share * mean[control.size :] / _unit(facts)

@@ -61,6 +61,7 @@ class MemoryStore:
     def load(self, client_id: int, before: int, voided: Container[int] = ()) -> ClientState:
         """See `ClientStore.load`."""
         kept = self._states.get(client_id, {})
+        # A failed sum is not in the server's state, so the client's must not contain it either.
         for number in [number for number in kept if number in voided]:
             del kept[number]
         earlier = [number for number in kept if number < before]
@@ -69,6 +70,7 @@ class MemoryStore:
     def save(self, client_id: int, number: int, state: ClientState) -> None:
         """See `ClientStore.save`."""
         kept = self._states.setdefault(client_id, {})
+        # A copy is kept, because the caller may go on to change its arrays.
         kept[number] = {name: array.copy() for name, array in state.items()}
         for old in sorted(kept)[:-_KEPT]:
             del kept[old]
@@ -91,6 +93,7 @@ class FolderStore:
         Raises:
             CheckpointError: a file is damaged.
         """
+        # The numbers ascend, so the last one below `before` is the newest.
         path: Path | None = None
         for number in self._numbers(client_id):
             if number in voided:
@@ -114,6 +117,7 @@ class FolderStore:
         path = self._path(client_id, number)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A state is as private as the data that it was computed from, so only its owner may read it.
             replace_file(path, save(arrays), mode=0o600, sole=True)
             for old in self._numbers(client_id)[:-_KEPT]:
                 self._path(client_id, old).unlink(missing_ok=True)

@@ -38,6 +38,7 @@ class Faults:
         """Stage (0 … 6) from which the client does not answer in this attempt, or None."""
         if self.rate == 0:
             return None
+        # An attempt after the first has drop-outs of its own.
         place = (self.seed, client_id, round_index, *([attempt] if attempt else ()))
         public = np.random.default_rng(place)  # noqa: TID251 - public seed
         return int(public.integers(_STAGES)) if public.random() < self.rate else None

@@ -31,6 +31,7 @@ def start_early() -> None:
     inherits only the environment and the import path of the caller.
     """
     if FORKS:
+        # The server imports torch once, and every worker that is forked from it has it at once.
         forkserver.set_forkserver_preload(["fedavg.simulation.worker"])
         with ignoring_sigint(), _one_thread_each():
             forkserver.ensure_running()

@@ -115,6 +115,7 @@ class WorkerPool:
         unit: Unit = ((), ()),
     ) -> None:
         workers = checks.usage.whole("workers", workers)
+        # A caller that did not start the server early gets it here; a second call does nothing.
         start_early()
         self._spec = spec
         self._parties: dict[int, Party] = {}
@@ -125,6 +126,7 @@ class WorkerPool:
         self._starts = False  # whether the next exchange begins a round
         self._balances = False
         self._lent: dict[int, _Borrowed] = {}
+        # Clients are spread by their order, so that any ids fill all processes equally.
         self._home = {client: i % workers for i, client in enumerate(sorted(datasets))}
         buffers = [SharedBuffer.create() for _ in range(2 + workers)] if _SHARES else []
         self._buffers = SharedBuffers(buffers, _SERVER)
@@ -138,6 +140,7 @@ class WorkerPool:
             )
             with ignoring_sigint():
                 process.start()
+            # With this end open, the pool would not notice that the worker has died.
             far.close()
             self._pipes.append(near)
             self._processes.append(process)
@@ -187,6 +190,7 @@ class WorkerPool:
             plan=plan_to_bytes(resolution.plan),
             num_clients=resolution.num_clients,
             num_rounds=resolution.num_rounds,
+            # Each worker sees only its own clients, but the plan's digest needs the largest of all.
             largest_client=resolution.max_weight if resolution.plan.weighted else 1,
             model=self._spec,
             material=material,
@@ -210,6 +214,7 @@ class WorkerPool:
 
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
         """Deliver to all processes at once, and yield answers in the order of arrival."""
+        # The board is written anew, so every worker must be done with what it holds.
         self._drain()
         self._buffers.reset()
         posted: dict[
@@ -225,6 +230,7 @@ class WorkerPool:
                     posted[id(message)] = self._buffers.put(message)
             places = [posted[id(message)] for message in messages]
             portions[self._home[address]].append((address, places))
+        # Only training takes long enough to be worth a transfer.
         loans = self._balance(portions) if self._starts and self._balances else []
         self._starts = False
         for worker, portion in enumerate(portions):
@@ -244,6 +250,7 @@ class WorkerPool:
         """
         loans: list[_Borrowed] = []
         lengths = [len(portion) for portion in portions]
+        # A difference of one cannot be made smaller by moving a client.
         while max(lengths) - min(lengths) > 1:
             longest, shortest = lengths.index(max(lengths)), lengths.index(min(lengths))
             loans.append(_Borrowed(shortest, portions[longest].pop()))
@@ -283,6 +290,7 @@ class WorkerPool:
         loan = self._lent.get(trained.client)
         if loan is None:  # the client's own process has failed meanwhile
             return
+        # Without an update the client's own process trains, and reports any error itself.
         update = {} if trained.update is None else {trained.client: trained.update}
         if not update:
             del self._lent[trained.client]
@@ -296,6 +304,7 @@ class WorkerPool:
             Delivery(address, [self._buffers.read(message) for message in messages], failure)
             for address, messages, failure in answers.deliveries
         ]
+        # The worker may reuse the space on its board once this has been read.
         self._send(worker, Acknowledged())
         self._settle([delivery.party for delivery in deliveries])
         return deliveries
@@ -339,6 +348,7 @@ class WorkerPool:
     def _send(self, worker: int, request: Request) -> None:
         try:
             self._pipes[worker].send_bytes(encode(request))
+        # A dead worker ends the exchange: its clients' keys and states were in that process only.
         except (BrokenPipeError, ConnectionError) as error:
             raise LocalProtocolError(f"worker process {worker} has died") from error
 
@@ -348,6 +358,7 @@ class WorkerPool:
         except (EOFError, ConnectionError) as error:
             raise LocalProtocolError(f"worker process {worker} has died") from error
         if isinstance(reply, Failed):
+            # The worker answers nothing else to this exchange, so nobody waits for it any more.
             del self._waiting[self._pipes[worker]]
             self._settle([client for client in self._lent if self._home[client] == worker])
             raise LocalProtocolError(f"worker process {worker}: {reply.reason}")
@@ -358,6 +369,7 @@ class WorkerPool:
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:
+            # A worker ends when its pipe is closed; one that still computes is stopped after a while.
             process.join(timeout=5)
             if process.is_alive():
                 process.terminate()

@@ -118,6 +118,7 @@ class Population:
 
         An error here is ignored, because it occurs again, and is reported, when each client trains alone.
         """
+        # The first client's messages decide: all clients of one exchange are in the same stage.
         ctx, asked = self._ctx, list(outgoing.items())
         if ctx is None or len(asked) < 2 or not is_start(b"".join(asked[0][1][:1])):
             return
@@ -125,6 +126,7 @@ class Population:
             start = decode(asked[0][1][0])
             clients = {
                 client: self._datasets[client]
+                # Only clients that were sent the same model can be stacked.
                 for client, messages in asked
                 if messages[:1] == asked[0][1][:1] and client not in ctx.trained
             }
@@ -151,6 +153,7 @@ class Population:
             for message in messages:
                 replies.extend(client.handle(message))
         except Exception as error:  # noqa: BLE001 - a user's module and data may raise anything
+            # A client that failed stays silent for the rest of the attempt, like one that crashed.
             self._attendance[client_id].silent = True
             return Delivery(client_id, tuple(replies), f"{type(error).__name__}: {error}")
         return Delivery(client_id, tuple(replies), client.training_error())
@@ -163,6 +166,7 @@ class Population:
         silent_from = self._faults.silent_from(
             client_id=client_id, round_index=session[0], attempt=session[1]
         )
+        # A client that has fallen silent does not come back within the attempt.
         seat.silent = seat.silent or (silent_from is not None and seat.stage >= silent_from)
         return seat.silent
 
@@ -264,6 +268,7 @@ def ask(address: int, party: Party, messages: Sequence[bytes]) -> Delivery:
     try:
         for message in messages:
             replies.extend(party.handle(message))
+    # The key holder is this package's own code, so any other error is a fault and is not hidden.
     except PROTOCOL_ERRORS as error:
         return Delivery(address, (), f"{type(error).__name__}: {error}")
     return Delivery(address, tuple(replies))

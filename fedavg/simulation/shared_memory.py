@@ -75,6 +75,7 @@ class SharedBuffer:
             data: contiguous bytes.
             number: number of this board, for its readers.
         """
+        # Arrays begin at multiples of 64 bytes, where products round alike in every process.
         start = -(-self.end // _ALIGNED) * _ALIGNED
         rest, at = memoryview(data).cast("B"), start
         while rest:
@@ -95,6 +96,7 @@ class SharedBuffer:
 
     def view(self) -> mmap.mmap:
         """Map the file; writes through the mapping stay private to this process."""
+        # Workers share the pages of a private mapping, and none can change what the others read.
         return mmap.mmap(self.handle, 0, access=mmap.ACCESS_COPY)
 
     def close(self) -> None:
@@ -119,6 +121,7 @@ class SharedBuffers:
 
     def put(self, message: bytes) -> bytes | BufferRef:
         """Put a long message on this process's own board; return a short message unchanged."""
+        # A short message costs less in the pipe than a read of the board.
         if not self._buffers or len(message) < _INLINE:
             return message
         return self._buffers[self._own].put(message, self._own)
@@ -139,6 +142,7 @@ class SharedBuffers:
     ) -> NDArray[_Scalar]:
         """An array on a board, as a view that is mapped once; writes to it stay private."""
         if isinstance(place, bytes):
+            # Bytes cannot be written to, and torch expects memory that can.
             return np.frombuffer(bytearray(place), dtype).reshape(shape)
         if self._view is None:
             self._view = self._buffers[place.board].view()

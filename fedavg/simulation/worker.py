@@ -73,6 +73,8 @@ class _Worker:
         ):  # the main process has ended, or closed the pipe
             while True:
                 request = self._later.popleft() if self._later else self._receive()
+                # An error of this package is reported to the pool; the worker stays ready for the next
+                # request.
                 try:
                     self._answer(request)
                 except FedAvgError as error:
@@ -142,6 +144,7 @@ class _Worker:
             update = np.frombuffer(self._buffers.read(place), np.float64)
             population.take(client, request.round, update)
         read: dict[BufferRef | bytes, bytes] = {}  # one copy of a message to several clients
+        # All clients of one exchange are in the same stage, so the first message shows which one.
         first = self._buffers.read(request.outgoing[0][1][0])
         if is_start(first):
             place = request.outgoing[0][1][0]
@@ -157,6 +160,7 @@ class _Worker:
                 request.round, client, [read[message] for message in messages], request.attempt
             )
             size = sum(map(len, delivery.messages))
+            # Answers are handed in by batches, so that the server can work while others are computed.
             if batch and (len(batch) == _BATCH or self._buffers.written + size > _BOARD):
                 self._hand_in(batch, last=False)
                 batch = []
@@ -174,11 +178,13 @@ class _Worker:
     def _make_room(self, size: int, *, pending: bool) -> None:
         """Empty the board once everything on it has been read; wait for that when the board is full."""
         while self._untaken > 0 and self._buffers.written + size > _BOARD:
+            # Requests that arrive meanwhile wait: only an acknowledgement frees the board.
             request = self._receive()
             if isinstance(request, Acknowledged):
                 self._untaken -= 1
             else:
                 self._later.append(request)
+        # The answers of an unsent batch are on the board too, so it must not be emptied under them.
         if self._untaken <= 0 and not pending:
             self._buffers.reset()
 
@@ -188,6 +194,7 @@ def _equip(population: Population, request: Equip) -> None:
     personal = plan.personalization
     set_apart(model, () if personal is None else personal.head)
     layout = Layout.of(model)
+    # The plan is resolved again here; another model or plan would have another digest, and join no sum.
     resolution = resolve(
         plan,
         num_clients=request.num_clients,

@@ -78,6 +78,7 @@ def assigned_block(blocks: Blocks, client_id: int, round_index: int, num_clients
     """
     if not 0 <= client_id < num_clients:
         raise LocalProtocolError(f"client {client_id} has no seat among {num_clients}")
+    # Within `count` rounds a client trains every block once; then the seats are dealt anew.
     seat = _order(blocks.seed, round_index // blocks.count, num_clients)[client_id]
     return (int(seat) + round_index) % blocks.count
 
@@ -89,6 +90,7 @@ def check_seats(ids: Iterable[int]) -> None:
         PlanError: the ids are others.
     """
     found = sorted(ids)
+    # The deal permutes 0 … n − 1, so an id beyond that would have no seat.
     if found != list(range(len(found))):
         raise PlanError(
             "blocks are dealt by client id, which must run from 0 without a gap: number the clients anew"

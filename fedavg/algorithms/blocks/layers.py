@@ -58,6 +58,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
         super().__post_init__()
         if not len(self.names) == len(self.sizes) == len(self.owners):
             raise PlanError("blocks need one size and one block for each tensor")
+        # A number without a tensor would be a block without a sum.
         if not self.owners or set(self.owners) != set(range(max(self.owners) + 1)):
             raise PlanError("every block needs at least one tensor")
         if min(self.sizes) < 1:
@@ -88,6 +89,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
             PlanError: there are more blocks than tensors.
         """
         units = _layers(layout)
+        # Few large layers are cut at their tensors, so that more blocks are possible.
         if count > len(units):
             units = [(index,) for index in range(len(layout.names))]
         if not 1 <= count <= len(units):
@@ -116,6 +118,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
         """
         most = budget // bytes_per_parameter
         sizes = _sizes(layout)
+        # A single tensor is never cut, so the largest one decides whether the budget can be met.
         largest = max(range(len(sizes)), key=sizes.__getitem__)
         if sizes[largest] > most:
             raise PlanError(
@@ -144,6 +147,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
                 for block, mine in enumerate(patterns)
                 if any(fnmatch.fnmatchcase(name, pattern) for pattern in mine)
             ]
+            # A tensor of two blocks would be moved twice in a round, and one of none would never be trained.
             if len(found) != 1:
                 where = f"in the blocks {found}" if found else "in no block"
                 raise PlanError(f"the patterns put {name!r} {where}: each tensor belongs to one")
@@ -214,6 +218,7 @@ class LayerBlocks(Part, frozen=True, tag="layers"):
         """See `Blocks.trained_part`: the block's tensors of the whole module; the others are frozen."""
         from fedavg.training.cutting import held_still  # noqa: PLC0415 - loads torch
 
+        # The names are in the order of the layout, so that the vector's coordinates stay in theirs.
         names = self.tensors(block)
         shapes = dict(zip(layout.names, layout.shapes, strict=True))
         layout.load_vector(model, vector)
@@ -255,6 +260,7 @@ def _pieces(sizes: Sequence[int], most: int) -> int:
 
 def _cut(sizes: Sequence[int], count: int) -> list[int]:
     """The run of each item; `count` runs of neighbours, the largest as small as possible."""
+    # The least possible size of the largest run lies between the largest item and the whole.
     low, high = max(sizes), sum(sizes)
     while low < high:
         middle = (low + high) // 2
@@ -263,6 +269,7 @@ def _cut(sizes: Sequence[int], count: int) -> list[int]:
     run, filled = 0, 0
     for index, size in enumerate(sizes):
         left = len(sizes) - index
+        # Each further run needs at least one of the items that are left.
         if filled and (filled + size > low or left == count - run - 1):
             run, filled = run + 1, 0
         filled += size

@@ -72,6 +72,7 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
             )
         before = 0
         for weight, bias in pairs:
+            # After convolutions a dense layer has several inputs for each channel, so a multiple is enough.
             if len(weight) < 2 or bias != weight[:1] or (before and weight[1] % before):
                 raise PlanError(
                     f"a weight of shape {weight} with a bias of shape {bias} does not follow "
@@ -122,6 +123,7 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
         turn = round_index // rounds
         found: list[NDArray[np.int64]] = []
         for depth, (units, width) in enumerate(zip(self.hidden, self.widths, strict=True)):
+            # The blocks' windows begin evenly spaced, and move on by their width from round to round.
             first = block * units // self.count + width * (round_index + depth * turn)
             first += (turn // ways) * (
                 width < units
@@ -135,11 +137,13 @@ class RollingBlocks(Part, frozen=True, tag="rolling"):
         pieces: list[NDArray[np.int64]] = []
         start, before = 0, 0
         inputs = np.arange(self.shapes[0][1], dtype=np.int64)
+        # Weights and biases alternate in the layout, so each pass of the loop handles one layer.
         for depth, weight in enumerate(self.shapes[::2]):
             out, into, *kernel = weight
             if depth:
                 fan = into // before  # positions of a flattened channel
                 inputs = (windows[depth - 1][:, None] * fan + np.arange(fan)).ravel()
+            # The last layer's outputs are the model's own, which every window has.
             last = depth == len(windows)
             outputs = np.arange(out, dtype=np.int64) if last else windows[depth]
             taps = math.prod(kernel)

@@ -56,6 +56,7 @@ class Ditto(Part, frozen=True, tag="ditto"):
         super().__post_init__()
         check_fraction(self.test_fraction)
         checks.config.at_least("personalization.strength", self.strength, 0)
+        # Without a pull the personal model takes plain steps, which a loop of the user's own can take too.
         if self.strength and Trait.OWN_LOOP in traits_of(self.training):
             raise ConfigError(
                 "Ditto pulls the personal model towards the shared one in each step, but your own client "
@@ -82,6 +83,8 @@ class Ditto(Part, frozen=True, tag="ditto"):
         """See `Personalization.in_round`: the personal model is trained after the shared one."""
         shared = share()
         own = client.kept.get(_MODEL, client.sent)
+        # The pull is towards the model that was sent, as in Algorithm 1, and not towards the one just
+        # trained.
         trained = client.trained(self.training, own, (client.sent, self.strength))
         return shared, {_MODEL: trained.astype(np.float32)}
 

@@ -75,6 +75,7 @@ class FedRep(Part, frozen=True, tag="fedrep"):
     def in_round(self, client: PersonalClient, share: Callable[[], T]) -> tuple[T, ClientState]:
         """See `Personalization.in_round`: the head is trained first, on top of the body that was sent."""
         head = client.trained_part(self.training, self.head, client.kept.get(_HEAD))
+        # The body is trained under the client's own head, which the shared module then loses again.
         with client.standing(self.head, head):
             shared = share()
         return shared, {_HEAD: head.astype(np.float32)}

@@ -65,6 +65,7 @@ def held_out(
         ([8, 2], 0)
     """
     order = np.random.default_rng(seed).permutation(count)  # noqa: TID251 - public seed
+    # Of two examples or more, at least one is held out and at least one remains to train on.
     held = min(max(round(fraction * count), 1), count - 1)
     return np.sort(order[held:]), np.sort(order[:held])
 
@@ -111,6 +112,7 @@ def spread(values: Sequence[float], *, greater_is_better: bool) -> dict[str, flo
         9.0
     """
     sign = 1.0 if greater_is_better else -1.0
+    # Figures are sorted by worth, so that the first is the worst in either direction.
     worth = np.sort(sign * np.asarray(values, np.float64))
     found = {
         "mean": float(np.mean(values)),
