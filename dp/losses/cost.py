@@ -65,7 +65,8 @@ class Cost:
                 )
             assign(self, curve=curve)
         slack, pure = number("slack", self.slack), number("pure", self.pure)
-        if not min(slack, pure) >= 0:
+        # Each by itself: min(0.0, nan) is 0.0, and a cost with pure = NaN would count as nothing.
+        if not (slack >= 0 and pure >= 0):
             raise InvalidParameterError(
                 f"slack and pure must be at least 0, not {slack!r} and {pure!r}"
             )

@@ -217,6 +217,8 @@ def test_our_events_and_samplings_are_of_the_protocols():
         {"curve": -np.ones(len(ORDERS))},
         {"slack": -1.0},
         {"slack": math.nan},
+        {"pure": math.nan},
+        {"pure": -0.1},
         {"slack": 0.1},
         {"failure": 1.5},
         {"exposed": -0.1},
