@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["l2_clip", "l2_norm"]
 
-_TINY, _HUGE = (
-    2.0**-300,
-    2.0**300,
-)  # between these, squares are exact enough: each loses at most 2⁻¹⁰⁷⁴
+# Between these, squares are exact enough: each loses at most 2⁻¹⁰⁷⁴.
+_TINY, _HUGE = 2.0**-300, 2.0**300
 
 
 def l2_clip(vector: NDArray[np.float64], clip_norm: float) -> NDArray[np.float64]:

@@ -60,9 +60,8 @@ def leaving_nothing(call: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(call)
     def outermost(*args: P.args, **kwargs: P.kwargs) -> R:
-        handled = (
-            sys.exception()
-        )  # the caller's exception, which becomes the context of errors below
+        # The exception that the caller is handling becomes the context of errors below.
+        handled = sys.exception()
         try:
             return call(*args, **kwargs)
         except BaseException as error:

@@ -57,9 +57,8 @@ class Upload:
             LocalProtocolError: the upload has no such values, or the chunk was created before.
         """
         params = check_type("keys", keys, SecretContext, EncryptContext).params
-        if is_int64_array(
-            values
-        ):  # a copy, so that the checked values are the encrypted ones even if the vector is modified
+        # Values are copied, so that the checked ones are encrypted even if the vector is modified.
+        if is_int64_array(values):
             values = values.copy()
         check_vector(values, params)
         return self.seal(
@@ -77,9 +76,8 @@ class Upload:
         bits, first = params.word_bits, index * BLOCK
         parts = keys.encrypt(encode(pack(values, params), params), self.name.nonce, first)
         words = drop_low_bits(parts, bits)
-        restored = restore_low_bits(
-            words, bits
-        )  # the words that the server adds, which the tag covers
+        # The tag covers the words that the server adds.
+        restored = restore_low_bits(words, bits)
         tags = keys.tag_key.expected(restored, (self.name,), first)
         chunk = UploadChunk(self.name, index, tuple(tags), pack_words(words, bits))
         # An enrolled client signs in `Client.signed`, because its own key does not go to worker processes.

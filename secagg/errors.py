@@ -100,9 +100,8 @@ class Aborted(SecAggError):  # noqa: N818 - the name of an outcome, as the liter
         convictions: tuple[Conviction, ...] = (),
         disputes: tuple[tuple[int, int], ...] = (),
     ) -> None:
-        super().__init__(
-            reason, detail, culprit, convictions, disputes
-        )  # all, so that it can be pickled
+        # All arguments are passed on, so that the error can be pickled.
+        super().__init__(reason, detail, culprit, convictions, disputes)
         self.reason: AbortReason = reason
         self.culprit: int | None = culprit
         self.convictions: tuple[Conviction, ...] = convictions

@@ -76,9 +76,8 @@ def curve_of(
 ) -> PrivacyCurve:
     """The whole curve down to δ = `smallest`, of a group of clients."""
     terms = resolve(counts, relation)
-    if group > 1 and _exact_for_groups(
-        terms
-    ):  # a shared failure is a failure of that probability, too
+    # A shared failure is also a failure of that probability, and failures count once for a group (§13).
+    if group > 1 and _exact_for_groups(terms):
         terms = replace(terms, failure=terms.failure + terms.shared, shared=0.0)
     whole = _without_failure(replace(terms, failure=0.0), smallest, group, points)
     failed = np.array([_failure_delta(terms.failure, float(e)) for e in whole.epsilons])

@@ -202,9 +202,8 @@ class PrivacyCurve:
             extended chord of the cell after, and the value at the cell's end, above which the curve stays.
         """
         gaps = np.diff(self.epsilons)
-        ratio = np.expm1(gaps[1:]) / -np.expm1(
-            -gaps[:-1]
-        )  # width of a cell ÷ width of the one before
+        # width of a cell ÷ width of the one before
+        ratio = np.expm1(gaps[1:]) / -np.expm1(-gaps[:-1])
         low, high = self.low, self.high
         base, slope = np.zeros((3, len(gaps))), np.zeros((3, len(gaps)))
         base[2] = low[1:]

@@ -67,12 +67,8 @@ def _is_mounted(name: Path) -> bool:
         return False
     points = (fields[4] for line in mounts if len(fields := line.split(b" ")) > 4)
     escaped = os.fsencode(name)
-    for byte in (
-        b"\\",
-        b" ",
-        b"\t",
-        b"\n",
-    ):  # the backslash first, since it begins the others' codes
+    # The backslash comes first, since it begins the others' codes.
+    for byte in (b"\\", b" ", b"\t", b"\n"):
         escaped = escaped.replace(byte, b"\\%03o" % byte[0])
     return escaped in points
 

@@ -67,9 +67,8 @@ def poisson_gaussian_curve(rate: float, noise_multiplier: float) -> NDArray[np.f
         return gaussian_curve(noise_multiplier)
     whole = [_log_moment_integer(rate, noise_multiplier, int(a)) for a in _INTEGER]
     moments = np.append(_log_moments_fractional(rate, noise_multiplier), whole)
-    plain = gaussian_curve(
-        noise_multiplier
-    )  # by quasi-convexity, sampling never increases the cost
+    # By quasi-convexity, sampling never increases the cost.
+    plain = gaussian_curve(noise_multiplier)
     # Rounded up, for an upper bound; where the series gives nothing, the plain curve remains.
     curve = np.where(np.isfinite(moments), moments / (ORDERS - 1) * (1 + 1e-13) + 1e-15, np.inf)
     return np.minimum(curve, plain)

@@ -77,9 +77,8 @@ def pack(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
 def _join(rows: NDArray[np.int64], params: Params) -> NDArray[np.int64]:
     """Slots from their fields, int64[ciphertexts, fields, slots]."""
     packed = rows[:, -1].copy()
-    for field in range(
-        params.fields - 2, -1, -1
-    ):  # Horner's rule, over fields and not over coordinates
+    # Horner's rule, over fields and not over coordinates.
+    for field in range(params.fields - 2, -1, -1):
         packed *= params.radix
         packed += rows[:, field]
     return packed

@@ -200,9 +200,8 @@ class SecretContext(_Member):
         # Derived, not drawn: every holder of the secret key has the group's keys, and one key is exported.
         seeds = [_derive(material, params, label) for label in (b"sign", b"tag")]
         encryptor: Encryptor = SymmetricEncryptor(secret_key)
-        if (
-            params.public_key
-        ):  # one form of ciphertext for these parameters, for every encrypting party
+        # All parties that encrypt under these parameters send one form of ciphertext.
+        if params.public_key:
             encryptor = PublicKeyEncryptor(the_ring().public_key(secret_key))
         super().__init__(params, _Group(params, *seeds), encryptor)
         self._decryptor = Decryptor(secret_key)
@@ -275,9 +274,8 @@ class SecretContext(_Member):
             LocalProtocolError: a sum of this round was opened already.
         """
         context_hash = octets("context_hash", context_hash)
-        if (
-            self._opened.setdefault(context_hash, claim := object()) is not claim
-        ):  # one atomic step, for threads
+        # This is one atomic step: of two threads, one opens.
+        if self._opened.setdefault(context_hash, claim := object()) is not claim:
             raise LocalProtocolError(
                 "a sum of this round was opened already; a second one is refused"
             )

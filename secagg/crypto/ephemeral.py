@@ -42,9 +42,8 @@ class Ephemeral(Secret):
         self.mask: AgreementKey | None = AgreementKey.generate()
         self.seed: bytes | None = entropy(SECRET_SIZE)
         self.input: NDArray[np.int64] | None = None
-        self.routes: dict[
-            int, bytes
-        ] = {}  # neighbour's position → key of its envelope to this client
+        # neighbour's position → key of its envelope to this client
+        self.routes: dict[int, bytes] = {}
         self.held: dict[int, bytes] = {}  # neighbour's position → its two shares
         self.due: dict[int, bytes] = {}  # the one of the two that the signed survivors ask for
         self.own_share = b""

@@ -153,9 +153,8 @@ class Identity(Secret):
             RemoteProtocolError: it took part before; the server announces an old session again.
         """
         mark, place = object(), (octets("session", session), check_client_id(client_id))
-        if (
-            self._joined.setdefault(place, mark) is not mark
-        ):  # one atomic step: of two threads one joins
+        # This is one atomic step: of two threads, one joins.
+        if self._joined.setdefault(place, mark) is not mark:
             raise RemoteProtocolError(
                 "announced a session that this client has joined before", "server"
             )

@@ -22,9 +22,8 @@ __all__ = ["SEED_SIZE", "add_masks"]
 SEED_SIZE = 16
 """An AES-128 key. Each key is used for one stream only, so the counter starts at zero."""
 
-_CHUNK = (
-    256 << 10
-)  # bytes: fits the second-level cache, and keeps threads from waiting for each other
+# In bytes: a chunk fits the second-level cache, and keeps threads from waiting for each other.
+_CHUNK = 256 << 10
 _WINDOW = 16 * _CHUNK  # bytes that each core works on between two sums
 _CACHE_LINE = 64
 _ZEROS = memoryview(bytes(_CHUNK))
@@ -70,9 +69,8 @@ def add_masks(
     else:
         cores, step = os.cpu_count() or 1, _WINDOW // width
         parts = [_Streams(plus[core::cores], minus[core::cores]) for core in range(cores)]
-        for start in range(
-            0, max(1, rest.size), step
-        ):  # so that a short vector uses the executor too
+        # At least one window, so that a short vector uses the executor too.
+        for start in range(0, max(1, rest.size), step):
             # A window ends before the next one begins, so each core needs memory for one window only.
             window = rest[start : start + step]
             tasks = [executor.submit(part, window.size, window.dtype) for part in parts]

@@ -40,9 +40,8 @@ __all__ = [
 MAX_RING_BITS = 62
 """A centred sum and every intermediate of its reduction fit int64."""
 
-_BLOCK = (
-    1 << 17
-)  # values: many enough to hide numpy's cost per call, and few compared with a vector
+# Number of values: enough to hide numpy's cost per call, and few compared with a vector.
+_BLOCK = 1 << 17
 
 
 def bits_for(n_clients: int, max_abs: int) -> int:

@@ -85,9 +85,8 @@ class Server:
         self._offer = encode(offer, self._session)
         self._tally = Tally(params, self._session, self._offer, known, helper)
         self._phase = Phase.ADVERTISE_KEYS
-        self._live: set[int] = (
-            set()
-        )  # ids that may send in this phase; in the first phase, any client may
+        # The ids that may send in this phase; in the first phase, any client may.
+        self._live: set[int] = set()
         self._answers: dict[int, Message] = {}
         self._staging = Staging()
 
@@ -204,9 +203,8 @@ class Server:
 
     def _advance(self) -> dict[int, bytes]:
         messages, failure = self._closed()
-        if (
-            failure is not None
-        ):  # raised here, because the first error's traceback refers to secrets
+        # It is raised here, because the first error's traceback refers to secrets.
+        if failure is not None:
             raise failure
         self._phase = next_phase(self._phase)
         self._live = set(messages)
