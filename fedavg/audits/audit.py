@@ -111,6 +111,7 @@ class PlanAudit:
                 f"privacy allows with probability {self.claim_p_value:.0e} at most"
             )
         found.extend(finding.text for finding in self.noise.findings)
+        # The tolerance is for rounding in the norm.
         if self.longest > 1 + 1e-9:
             found.append(
                 f"a client sent a vector {self.longest:.3g} times as long as the sensitivity that "
@@ -216,6 +217,7 @@ def audit_plan(
         )
     plan = _unlimited(plan, in_the_clear=in_the_clear)
     members = enrolled(clients)
+    # The number of parameters is only known once the model has been built and set up.
     parameters = Federation(model, members, plan).layout.size
     _check_length(plan, parameters)
     count = min(1000, parameters // 2) if canaries is None else canaries
@@ -224,8 +226,10 @@ def audit_plan(
             f"{count} canaries do not fit: between {FEWEST_CANARIES} and {parameters}, one for each "
             "parameter, do"
         )
+    # Fair coins of the operating system make the count of correct guesses binomial, if nothing leaks.
     coins = fair_coins(count)
     directions = unit_canaries(count, parameters)
+    # Canaries have ids beyond those of all clients.
     first = max(members) + 1
     joined = {first + k: row for k, row in enumerate(directions[coins])}
     simulation = AuditedSimulation(joined)
@@ -304,12 +308,14 @@ class _Attack:
             PlanError: a canary's own client refused its update, so the audit would see nothing.
         """
         population = self._simulation.population
+        # A canary that sends nothing would weaken the attack, and the audit could wrongly find nothing.
         refused = sorted(set(result.failures) & population.canaries.keys())
         if refused:
             raise PlanError(
                 "a canary's client refused what its own clipping made of the update: "
                 f"{result.failures[refused[0]]}"
             )
+        # A failed round releases noise alone, from which the attack learns nothing.
         if result.skipped is not None:
             return
         released, summed = self._federation.last_update, self._federation.last_sum
@@ -317,6 +323,7 @@ class _Attack:
             raise PlanError("the round left nothing to look at")
         resolution = population.resolution
         encoding = resolution.encoding_at(result.clip)
+        # Under noise the divisor is the public expected cohort, so this gives the sum back.
         total = released * resolution.expected_cohort
         sent = population.sent(summed.survivors)
         length = encoding.encoded_length(resolution.update_length)
@@ -327,9 +334,11 @@ class _Attack:
                 grid += sent[client][:length]
             return encoding.decode(grid, resolution.update_length)
 
+        # Differential privacy assumes an attacker who knows what all others sent.
         others = decoded(sent.keys() - population.canaries.keys())
         canaries = decoded(sent.keys() & population.canaries.keys())
         self.seen += (total - others) / encoding.clip
+        # Without any client's part, only the noise remains; it is checked in grid units.
         self.noise.append((total - others - canaries) * encoding.grid_units(total.size))
         norms = [float(np.linalg.norm(vector.astype(np.float64))) for vector in sent.values()]
         self.longest = max(self.longest, max(norms, default=0.0) / resolution.sensitivity.l2)
@@ -343,10 +352,12 @@ def _judge(
     confidence: float,
 ) -> PlanAudit:
     delta, claimed = resolution.plan.budget.delta, resolution.epsilon_at_end()
+    # Each canary is drawn in a share of the rounds, and its score is a mean over these.
     rounds, added = len(attack.noise), resolution.noise_multiplier_added or 0.0
     rate = min(resolution.expected_cohort / resolution.num_clients, 1.0)
     stddev = added * math.sqrt(rounds) / (rate * rounds)
     scores = canary_scores(attack.seen / (rate * rounds), directions, stddev=stddev)
+    # The number of guesses is fixed before the scores are seen; otherwise the p-value would not hold.
     mu = gaussian_like(claimed, delta)
     guesses = plan_guesses(len(coins), mu, delta=delta, confidence=confidence)
     found = one_run(scores, coins, delta=delta, confidence=confidence, guesses=guesses)

@@ -34,6 +34,7 @@ def profile(resolution: ResolvedPlan) -> ProfileCurve:
     run = Accountant().compose(event, resolution.num_rounds)
     run = run.compose(resolution.failure(), resolution.num_rounds)
     claimed = run.epsilon(resolution.plan.budget.delta).high
+    # An infinite claim cannot be refuted, so an audit of it would say nothing.
     if not math.isfinite(claimed):
         raise PlanError("this plan claims nothing: its epsilon is infinite at this delta")
     return ProfileCurve(tuple((part * claimed, run.delta(part * claimed).high) for part in _PARTS))
@@ -57,6 +58,7 @@ def epsilon_added(resolution: ResolvedPlan) -> float:
 
 def gaussian_like(epsilon: float, delta: float) -> float:
     """The μ of a Gaussian mechanism with this ε, limited to what canaries can measure; for planning only."""
+    # Beyond these ends canaries cannot tell mechanisms apart, so a rough number is enough for planning.
     ends = [gaussian_epsilon(1 / mu, delta) for mu in (_LEAST_MU, _LARGEST_MU)]
     if not ends[0] < epsilon < ends[1]:
         return _LEAST_MU if epsilon <= ends[0] else _LARGEST_MU
@@ -84,6 +86,7 @@ def family_bound(
     """
     base = resolution.noise_multiplier or 0.0
 
+    # More noise makes a smaller claim, which is easier to refute.
     def refuted(scale: float) -> bool:
         try:
             curve = profile(_at_noise(resolution, base * scale))
@@ -91,6 +94,7 @@ def family_bound(
             return False
         return refutes(canaries, guesses, correct, curve, tau)
 
+    # The search is over factors, so the middle is the geometric mean.
     low, high = 1.0, 1.0  # `low` is not refuted, `high` is
     if refuted(1.0):
         while low > 1 / _WIDEST and refuted(low):

@@ -63,6 +63,7 @@ class CanaryClient(Client):
     def _prepare(self, start: RoundStart) -> Prepared:
         resolution = self._ctx.resolution
         encoding = encoding_for(resolution, start.clip)
+        # The update is too long on purpose: a client that did not clip it would be found.
         update = self._direction * (_LENGTH * encoding.clip)
         return Prepared(encode_update(resolution, encoding, update, len(self._dataset)), {})
 
@@ -118,6 +119,7 @@ class AuditedPopulation(Population):
 
     def sent(self, survivors: Sequence[int]) -> dict[int, NDArray[np.int64]]:
         """Encoded updates, before noise, of a round's survivors."""
+        # The values are from before the noise, which the attacker must not know.
         encoded = {client: self.seen(client) for client in survivors}
         if any(vectors is None for vectors in encoded.values()):
             raise LocalProtocolError("a survivor's probe saw no update")

@@ -53,6 +53,7 @@ def audit_configured(
         PlanError: the plan is not sound, or has no noise. The packages' own errors are raised too.
     """
     confidence = checks.config.proper_fraction("confidence, such as 0.95,", confidence)
+    # Numbers are checked before the data is read, which may take long.
     for name, count in (("canaries", canaries), ("rounds", rounds)):
         if count is not None:
             checks.config.whole(name, count, FEWEST_CANARIES if name == "canaries" else 1)

@@ -127,6 +127,7 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
     def params(self, spec: SumSpec) -> he.Params:
         """Encryption parameters for sums of masked words over rosters of up to this size."""
         return he.Params.for_sum(
+            # The library makes parameters for at least two summands.
             max(spec.roster_size, 2),
             ring_bits=self.masks.params(spec).ring_bits,
             scheme=self.scheme,
@@ -207,6 +208,7 @@ class _ServerSide:
     def session(self, spec: SumSpec, roster: Sequence[int]) -> _ServerSession:
         masks = self.config.masks
         params = masks.params(spec)
+        # Keys are made once, and masked words of more bits would overflow their sums.
         if params.ring_bits > self.public.params.ring_bits:
             raise CapacityError("this round's masked words are wider than the keys were made for")
         inner = masks.server_side(self.directory).server(spec)
@@ -253,15 +255,18 @@ class _ServerSession:
     def receive(self, sender: int, message: bytes) -> None:
         if self._opening:
             self._take_opened(sender, message)
+        # The sender is checked first, so that nobody outside the roster reaches either sum.
         elif sender not in self._roster:
             raise LocalProtocolError(f"party {sender} is not on this round's roster")
         elif self._masks.phase is not secagg.Phase.MASKED_INPUT:
             self._masks.receive(sender, message)
+        # Only the partners have masks with one another; words of other clients would not cancel.
         elif sender not in self._partners:
             raise LocalProtocolError(f"client {sender} is no longer part of the session")
         elif message[:4] == _SIGNED:
             self._masks.check_apart(sender, message[4:])
             self._signatures[sender] = message[4:]
+        # A quorum of neighbours needs the signature of every input that is in the sum.
         elif self._params.local and sender not in self._signatures:
             raise LocalProtocolError(f"client {sender} sent words without its input's signature")
         else:
@@ -277,6 +282,7 @@ class _ServerSession:
 
     def advance(self) -> dict[int, Sequence[bytes]]:
         masked = self._masks.phase is secagg.Phase.MASKED_INPUT
+        # With too few inputs nothing is opened, and secagg ends the session below.
         enough = len(self._adding.contributors) >= self._params.min_survivors
         if masked and enough and not self._opening:
             self._opening = True
@@ -284,12 +290,14 @@ class _ServerSession:
         if self._opening:
             if self._opened is None:
                 raise RoundAbortedError("the key holder did not open the sum of masked words")
+            # secagg has to know whose inputs are in the sum, to remove exactly their masks.
             signed = {i: self._signatures.get(i, b"") for i in self._opened.survivors}
             self._masks.receive_sum(signed, self._opened.total)
             self._opening = False
         messages = (
             self._masks.advance()
         )  # ends the session, as intended, when there are too few inputs
+        # The recipients of the partners' message are those who may give an input.
         if self._masks.phase is secagg.Phase.MASKED_INPUT:
             self._partners = frozenset(messages)
         return {client: (message,) for client, message in messages.items()}
@@ -339,5 +347,6 @@ class _ClientSession:
         (masked,) = replies
         words = secagg.masked_vector(masked).astype(np.int64)
         signature = secagg.input_signature(masked)
+        # The signature goes first, because the server adds no words without it.
         signed = (_SIGNED + signature,) if signature else ()
         return (*signed, *self._encrypting.encrypt(words, copy=False))

@@ -38,6 +38,7 @@ def _check_classes(
             f"classes need one output each, but the model has {outputs}: give it an output "
             "for every class, or choose the loss 'bce' for two classes and one output"
         )
+    # The labels are checked before any step: as indices of outputs they would fail without an explanation.
     highest = int(labels.max())
     if highest >= outputs:
         raise DataError(
@@ -113,6 +114,7 @@ class CrossEntropy(Part, frozen=True, tag="cross-entropy"):
 
     def each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See `Loss.each`."""
+        # The logarithm of softmax stays finite where a probability rounds to zero.
         logs = outputs.log_softmax(1)
         true = -logs.gather(1, labels[:, None])[:, 0]
         if not self.label_smoothing:
@@ -269,6 +271,7 @@ class BinaryCrossEntropy(Part, frozen=True, tag="bce"):
 
     def each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See `Loss.each`."""
+        # Labels may be integers, and products with outputs need the outputs' type.
         wanted = labels.reshape(outputs.shape).to(outputs.dtype)
         softplus = (-outputs.abs()).exp().log1p() + (-outputs).clamp_min(0)  # −log p
         positive = wanted * (self._positive(outputs) - 1) + 1

@@ -99,6 +99,7 @@ class ImportedLoss(Part, frozen=True, tag="imported"):
         )
         values = function(outputs, labels)
         shape = getattr(values, "shape", None)
+        # A mean over the batch could not be weighted by example.
         if shape is None or tuple(shape) != (len(labels),):
             what = type(values).__name__ if shape is None else f"a tensor of shape {list(shape)}"
             raise DataError(

@@ -120,6 +120,7 @@ class Huber(_OfNumbers, frozen=True, tag="huber"):
     def each(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """See `Loss.each`."""
         size = (outputs - labels).abs()
+        # With the smaller of |r| and delta, one formula serves both cases.
         near = size.clamp_max(self.delta)
         return (near * (size - near / 2)).mean(1)
 
@@ -145,6 +146,7 @@ class Poisson(_OfNumbers, frozen=True, tag="poisson"):
     def check(self, labels: NDArray[np.generic], outputs: int) -> None:
         """See `Loss.check`; counts must not be negative."""
         super().check(labels, outputs)
+        # For a negative label the loss has no minimum.
         if float(labels.min()) < 0:
             raise DataError(
                 f"the loss 'poisson' is for counts, but there is a label {float(labels.min()):g}: use "

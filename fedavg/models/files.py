@@ -57,6 +57,7 @@ def matching(patterns: Iterable[str], names: Collection[str], what: str) -> froz
     found: set[str] = set()
     for pattern in patterns:
         here = {name for name in names if fnmatchcase(name, pattern)}
+        # A pattern without a match is nearly always a slip, and would silently freeze or replace nothing.
         if not here:
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4)
             hint = f"near are {', '.join(near)}" if near else f"there are {_listed(names)}"
@@ -110,6 +111,7 @@ def read_tensors(path: str | Path, digest: str | None = None) -> dict[str, torch
             infinity.
     """
     data = _bytes_of(path)
+    # A resumed run, or a worker, must start from the same weights as the run that was planned.
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
         raise DataError(
             f"the model file {path} has changed since the run was set up: put the old one back, or "
@@ -120,6 +122,7 @@ def read_tensors(path: str | Path, digest: str | None = None) -> dict[str, torch
     except SafetensorError as error:
         raise DataError(f"{path} is no safetensors file: {error}") from error
     for name, tensor in tensors.items():
+        # NaN would spread through every update, and only be noticed after a round.
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise DataError(f"{path}: {name} holds NaN or infinity")
     return tensors
@@ -148,6 +151,7 @@ def start(
         if _kind(tensors[name]) != _kind(ours[name])
     ]
     missing, spare = ours.keys() - tensors.keys() - anew, tensors.keys() - ours.keys() - anew
+    # All differences are named at once, so that one attempt shows what to change.
     if missing:
         wrong.append(f"it lacks {_listed(missing)}")
     if spare:
@@ -157,6 +161,7 @@ def start(
             f"the model file {source} does not fit: {'; '.join(sorted(wrong))}. Name in model.fresh what "
             "is to begin anew"
         )
+    # Nothing is written before every name and shape has been compared.
     with torch.no_grad():
         for name in ours.keys() - anew:
             ours[name].copy_(tensors[name])
@@ -169,6 +174,7 @@ def _kind(tensor: torch.Tensor) -> str:
 
 def _whole(model: nn.Module) -> dict[str, torch.Tensor]:
     """All tensors of a model: parameters, frozen or not, and the buffers that files contain."""
+    # Buffers that a module declares as not persistent are in none of its files.
     kept = model.state_dict().keys()
     buffers = {name: part for name, part in model.named_buffers() if name in kept}
     return dict(model.named_parameters()) | buffers
@@ -181,9 +187,11 @@ def rest_digest(model: nn.Module) -> str:
     if not rest:
         return ""
     digest = hashlib.sha256(b"fedavg frozen v1")
+    # The names are sorted, so that the digest does not depend on the order of construction.
     for name in sorted(rest):
         part = rest[name].detach().cpu().contiguous()
         digest.update(f"\n{name} {part.dtype} {tuple(part.shape)}\n".encode())
+        # Bytes are hashed and not numbers, so that NaN and minus zero are told apart.
         digest.update(part.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 

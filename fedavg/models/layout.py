@@ -77,6 +77,7 @@ class Layout:
             LocalProtocolError: a tensor is missing or has another shape.
         """
         tensors = self._matching(source)
+        # Float64 holds float32 and half precision exactly, so no digits are lost on the way.
         vector = np.empty(self.size)
         start = 0
         for tensor in tensors:
@@ -96,6 +97,7 @@ class Layout:
         sizes = [math.prod(shape) for shape in self.shapes]
         pieces = flat.split(sizes)
         return {
+            # Clones do not share memory, so that writing to one tensor changes no other.
             name: piece.reshape(shape).clone()
             for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)
         }
@@ -123,6 +125,7 @@ class Layout:
             raise LocalProtocolError(
                 f"a vector of shape {vector.shape} does not fill {self.size} parameters"
             )
+        # Torch warns about memory that cannot be written to.
         return np.require(vector, np.float32, ["C", "W"])
 
     def _as_tensor(self, vector: NDArray[np.floating]) -> torch.Tensor:

@@ -44,6 +44,7 @@ class ModelSpec:
     fresh: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        # The digest is taken once, here, so that every worker can check that it reads the same file.
         if self.file and not self.digest:
             from fedavg.models.files import file_digest  # noqa: PLC0415 - loads torch
 

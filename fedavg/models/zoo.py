@@ -212,6 +212,7 @@ def build_model(
     if hidden:
         _check_widths(name, hidden)
         factory = functools.partial(factory, hidden=tuple(hidden))
+    # The caller's random numbers go on as if no model had been built.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:

@@ -281,6 +281,7 @@ def _door(
         return part_of_table(family, given, what)
     if isinstance(given, Part):
         check_registered(given)
+        # A part can be registered in the family and yet not be a function.
         if not callable(given):
             raise PlanError(f"{type(given).__name__} is no {what}: it cannot be called")
         return given

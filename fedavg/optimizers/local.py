@@ -106,6 +106,7 @@ class LocalTraining(Part, frozen=True, tag=False):
             if count is not None or name == "epochs":
                 checks.config.whole(name, count)
         for name, door in (("loss", loss_of), ("step", step_of), ("loop", loop_of)):
+            # Names, paths and functions become parts here, so that equal settings give equal plans.
             msgspec.structs.force_setattr(self, name, door(getattr(self, name)))
         self._check_numbers()
         if not isinstance(self.schedule, Schedule):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
@@ -140,6 +141,7 @@ class LocalTraining(Part, frozen=True, tag=False):
             self._check_loop()
 
     def _check_loop(self) -> None:
+        # A setting without effect is refused, because its value would be believed.
         ours = {
             "step": self.step is not None,
             "l1, l2, proximal": self.penalised,

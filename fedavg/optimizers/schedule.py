@@ -64,7 +64,9 @@ class Schedule(Part, frozen=True, tag=False):
         """
         after = round_index - self.warmup
         if after < 0:
+            # The first round has a small rate and not zero, so that it is not wasted.
             return (round_index + 1) / (self.warmup + 1)
+        # A warm-up as long as the run leaves no rounds, and the divisor must not be zero.
         done = min(after / max(num_rounds - self.warmup, 1), 1.0)
         match self.kind:
             case "constant":

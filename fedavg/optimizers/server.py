@@ -126,6 +126,7 @@ def _check_step(vector: NDArray[np.float64], delta: NDArray[np.float64]) -> None
         raise LocalProtocolError(
             f"a mean update of shape {delta.shape} does not fit a model of shape {vector.shape}"
         )
+    # One NaN would stay in the model for the rest of the run.
     if not bool(np.isfinite(delta).all()):
         raise NonFiniteError("the mean update holds NaN or infinity; the model stays as it was")
 
@@ -237,6 +238,7 @@ def _adaptive_step(
     lr, beta1, tau = rates
     spread = second(state_vector(state, "second", vector.size), delta**2)
     first = beta1 * state_vector(state, "first", vector.size) + (1 - beta1) * delta
+    # `tau` keeps steps bounded where the second moment is small.
     moved = vector + lr * first / (np.sqrt(spread) + tau)
     return moved, {"first": first, "second": spread}
 

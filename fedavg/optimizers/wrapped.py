@@ -82,6 +82,7 @@ class Scheduled(_Around, frozen=True, tag="scheduled"):
         """Take the wrapped optimiser's step, multiplied by the schedule's factor."""
         rate = self.schedule.at(progress.round_index, progress.num_rounds)
         moved, state = self._inner.step(vector, delta, state, progress)
+        # The step is multiplied and not the rate, so that any wrapped optimiser can be scheduled.
         return moved if rate == 1.0 else vector + rate * (moved - vector), state
 
     def release(
@@ -136,6 +137,7 @@ class Averaged(_Around, frozen=True, tag="averaged"):
         progress: Progress,
     ) -> tuple[NDArray[np.float64], State]:
         """Take the wrapped optimiser's step; the average does not change."""
+        # The wrapped optimiser must not see entries that it does not know.
         vector, inner = self._inner.step(vector, delta, _without(state), progress)
         return vector, {**inner, **_own(state)}
 
@@ -146,11 +148,13 @@ class Averaged(_Around, frozen=True, tag="averaged"):
         model, inner = self._inner.release(vector, _without(state), progress)
         mean = state_vector(state, _MEAN, model.size)
         left = progress.num_rounds - progress.round_index
+        # Before the tail the average is of one model, so the last one is released.
         own: State = {_MEAN: model.copy(), _WEIGHT: 0.0}
         if left <= math.ceil(self.tail * progress.num_rounds):
             weight = self.decay * float(state[_WEIGHT]) + 1.0
             own = {_MEAN: mean + (model - mean) / weight, _WEIGHT: weight}
         released = {**inner, **own, _MODELS: int(state[_MODELS]) + 1}
+        # Later rounds go on with the state, so the released model is a copy.
         return state_vector(own, _MEAN, model.size).copy(), released
 
 

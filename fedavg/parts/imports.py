@@ -41,6 +41,7 @@ def add_folder(folder: Path) -> None:
     """Make the modules in a folder importable, after all installed ones."""
     place = str(folder.resolve())
     if place not in sys.path:
+        # The folder comes last, so that a file in it cannot stand in for an installed module.
         sys.path.append(place)
 
 
@@ -61,6 +62,7 @@ def said(error: Exception) -> str:
         return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}, line {error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
     known = [frame for frame in frames if not frame.filename.startswith("<frozen")]
+    # The user's own line helps; one inside of a library does not.
     own = [frame for frame in known if not frame.filename.startswith(_LIBRARIES)] or known
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {first}{where}"
@@ -80,6 +82,7 @@ def blamed(who: str, hint: Callable[[Exception], str] = lambda _: "") -> Generat
     try:
         yield
     except FedAvgError:
+        # An error of this package already says what is wrong.
         raise
     except Exception as error:
         raise DataError(f"{who} raised {said(error)}{hint(error)}") from error
@@ -101,6 +104,7 @@ def module_named(name: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        # Only a missing module of the path itself is a wrong path; one that it imports is another fault.
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigError(
                 f"{what} cannot be imported: there is no module {error.name!r}; put {error.name}.py beside "
@@ -187,6 +191,7 @@ def function_path(function: object, what: str) -> str:
     path = f"{module}:{name}"
     if callable(function) and module and all(part.isidentifier() for part in name.split(".")):
         try:
+            # The path must lead back to this object: a function inside another one has a path that does not.
             if imported(path, what) is function:
                 return path
         except ConfigError:

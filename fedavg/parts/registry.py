@@ -128,6 +128,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
         """
 
     def __post_init__(self) -> None:
+        # Type hints are checked here because configurations, callers and messages all end up in this place.
         for name, hint in _hints(type(self)):
             given = getattr(self, name)
             value = _as_python(given)
@@ -137,6 +138,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
                 raise PlanError(
                     f"{type(self).__name__}: {name} must be {_words(hint)}, not {given!r:.80}"
                 ) from None
+            # A converted value replaces the given one, so that 1 and 1.0 have one form in the digest.
             if value is not given:
                 msgspec.structs.force_setattr(self, name, value)
 
@@ -225,6 +227,7 @@ def register(family: Family) -> Callable[[type[T]], type[T]]:
         if not isinstance(tag, str):
             raise ConfigError(f'{kind.__name__} has no name: derive it with tag="…"')
         known = _REGISTRY[family].get(tag)
+        # A module that is imported again registers its classes again.
         if known is not None and _place(known) != _place(kind):
             raise ConfigError(
                 f"two parts of family {family!r} are called {tag!r}: {'.'.join(_place(known))} and "
@@ -322,6 +325,7 @@ def modules_of(parts: Iterable[object]) -> tuple[str, ...]:
         check_registered(part)
         for inner in nested(part):
             for module in (type(inner).__module__, *inner.imports):
+                # A spawned process has another main module, which does not define the part.
                 if module == "__main__":
                     raise PlanError(
                         f"{inner!r:.80} is defined in the program itself, where worker processes cannot "
@@ -341,6 +345,7 @@ def load_plugins(modules: Iterable[str] = ()) -> None:
     Raises:
         ConfigError: a module cannot be imported.
     """
+    # Installed plug-ins register their parts here, so that configurations can name them.
     for point in importlib.metadata.entry_points(group=_GROUP):
         module_named(point.module, f"the plug-in {point.module!r}")
     for module in modules:

@@ -38,6 +38,7 @@ def part_of_table(family: Family, given: Mapping[str, object], what: str) -> Any
 
 def _explained(family: Family, given: Mapping[str, object], message: str) -> str:
     kinds = registered(family)
+    # A family may name its kinds under another key.
     key = next(iter(kinds.values())).__struct_config__.tag_field or "kind"
     kind = given.get(key)
     if kind not in kinds:

@@ -58,6 +58,7 @@ def announce(
             highlight=False,
         )
     if shared is not None:
+        # A budget without room for one round is refused here, before the directory is made.
         fits, planned = shared.check(resolution), resolution.num_rounds
         room = "all rounds" if fits == planned else f"{fits} of {planned} rounds"
         console.print(f"{shared.status()} It has room for {room}.", highlight=False)

@@ -29,12 +29,14 @@ def unprotected(plan: Plan, limit: float) -> Plan:
     """
     return replace(
         plan,
+        # 20 bits to nearest are the default without noise.
         encoding=FixedPoint(limit, 20, rounding="nearest"),
         noise=None,
         secure_sum=InsecurePlain(),
         budget=Budget(delta=plan.budget.delta),
         limits=msgspec.structs.replace(plan.limits, max_participations=None),
         clipping=None,
+        # Stages that change the training itself stay, so that only the protection differs.
         stages=tuple(stage for stage in plan.stages if not _LEAVES_OUT & traits_of(stage)),
         broadcast="float32",
         personalization=None,

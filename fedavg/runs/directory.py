@@ -74,6 +74,7 @@ class RunDirectory:
             occupied = path.exists() and any(path.iterdir())
         except OSError as error:
             raise ConfigError(f"cannot use {path} as a run directory: {error.strerror}") from error
+        # A folder with other files is refused: two runs in one would overwrite each other.
         if occupied:
             raise ConfigError(f"{path} is not empty: choose another --out, or remove it")
 
@@ -116,6 +117,8 @@ class RunDirectory:
     def repair_logs(self, last: RoundResult | None) -> None:
         """Make both logs end with the last finished round: remove a torn line, add a missing one."""
         for name, row in ({} if last is None else _rows(last)).items():
+            # The checkpoint is written first, so after a crash the log may lack the last round, or hold half
+            # of it.
             kept = [line for line in _whole_lines(self.path / name) if line["round"] < row["round"]]
             text = "".join(json.dumps(line) + "\n" for line in [*kept, _finite(row)])
             self._replace(name, text.encode())
@@ -164,6 +167,7 @@ class RunDirectory:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
+            # The line is on the disk before the next round is charged, so the log lags by one round at most.
             os.fsync(file.fileno())
 
     def _replace(self, name: str, data: bytes) -> None:

@@ -44,4 +44,5 @@ def write_evaluation(
     }
     if said is not None:
         row |= kind.suite.pictures(said, job.task.label_names)
+    # Figures of private rows are not covered by epsilon, so only the owner may read them.
     directory.write_json("evaluation.json", row, mode=0o600)

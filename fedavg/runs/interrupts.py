@@ -34,6 +34,7 @@ def postponed_interrupts() -> Generator[None]:
         ['both files']
     """
     before = signal.getsignal(signal.SIGINT)
+    # Only the main thread gets signals, and only a handler in Python can be called later.
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
@@ -42,6 +43,7 @@ def postponed_interrupts() -> Generator[None]:
     try:
         yield
     finally:
+        # The former handler is back before the interrupt is handled, so that a second one is not lost.
         signal.signal(signal.SIGINT, before)
     if arrived:
         before(signal.SIGINT, arrived[-1])

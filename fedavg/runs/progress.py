@@ -85,6 +85,7 @@ class Failures:
     def add(self, result: RoundResult) -> None:
         """Count the reasons of one round."""
         self._reasons.update(
+            # Without the client's number, equal reasons of different clients are counted together.
             reason.replace(f"client {client}", "a client")
             for client, reason in result.failures.items()
         )

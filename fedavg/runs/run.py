@@ -81,11 +81,13 @@ def execute(
     """
     RunDirectory.check(out)
     job = _job(load_config(config_path, overrides))
+    # A federation without a journal tries everything out, so that refusals leave no directory behind.
     resolution = _federation(job).resolve(job.config.rounds)
     shared = _shared(job, out)
     announce(job, resolution, shared, console)
     directory = RunDirectory(out)
     with directory.locked():
+        # The resolved configuration is what a resumed run reads, so that it derives the same numbers.
         directory.write_config(_resolved(job, resolution, shared))
         return _execute(job, directory, console, None, shared)
 
@@ -134,6 +136,7 @@ def _execute(
     config, path = job.config, directory.path
     federation = _federation(job, RunJournal(path), restart, path / "clients", shared)
     resolution = federation.resolve(config.rounds)
+    # The time of earlier starts counts too.
     before = float(directory.read_summary().get("seconds") or 0.0)
     clock = _Clock(time.perf_counter() - before)
     last = None if restart is None else _last(restart)
@@ -144,6 +147,7 @@ def _execute(
     last, failures = _train(job, federation, resolution, keeper, console, clock, restart)
     summary: dict[str, Any] = summary_of_run(job, resolution, federation, last)
     summary["seconds"] = clock.seconds
+    # Scores of single clients are private; the summary has their distribution only.
     if job.plan.personalization is not None and federation.scores:
         directory.write_private("personal.jsonl", [asdict(score) for score in federation.scores])
         kind = job.plan.personalization.kind
@@ -195,6 +199,7 @@ def _resolved(job: Job, resolution: ResolvedPlan, shared: SharedBudget | None) -
     encoding = msgspec.structs.replace(config.encoding, bits=plan.encoding.bits)
     model = config.model
     if model.file:
+        # A relative path would depend on the folder from which the run is resumed.
         file, digest = str(Path(model.file).resolve()), job.model.digest
         model = msgspec.structs.replace(model, file=file, digest=digest)
     privacy = config.privacy
@@ -249,6 +254,7 @@ def _train(
     last = None if restart is None else _last(restart)
     total, done = job.config.rounds, 0 if last is None else last.round
     if restart is not None:
+        # A crash may fall between the checkpoint and the model's file, so the file is written again.
         directory.write_model(federation.model_file(restart.checkpoint.model.released))
     view_written = (directory.path / "server_view.json").exists()
     rounds = federation.run(total, restart, keeper.until, keeper.best)

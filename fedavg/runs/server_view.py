@@ -60,6 +60,7 @@ def _client(federation: Federation, resolution: ResolvedPlan) -> dict[str, Any] 
     result, sums = federation.last_sum, federation.plan.secure_sum
     for client in federation.watched:
         seen = federation.probe(client)
+        # A client that dropped out has sent nothing to compare its update with.
         if seen is None or result is None or client not in result.survivors:
             continue
         masked = uploaded_vector(_sent_by(federation, client), sums)

@@ -44,6 +44,7 @@ class Keeper:
         self._keeps = rule is not None and rule.best
         if restart is not None and self._watcher is not None:
             better = False
+            # The watcher is rebuilt from the log, so that a resumed run stops where the first one would have.
             for row in _rows(directory):
                 figures: list[dict[str, Any]] = row.get("figures", [])
                 headline = figure_of_row(figures[0]) if figures else None
@@ -62,6 +63,7 @@ class Keeper:
         return self._best if self._keeps else None
 
     def _best(self) -> NDArray[np.float64] | None:
+        # The model is read back from the disk, where it is also after an interruption.
         path = self.directory.path / _BEST
         if self._watcher is None or self._watcher.best_round is None or not path.exists():
             return None
@@ -81,6 +83,7 @@ class Keeper:
         if self._watcher is None or best is None:
             return {}
         self.directory.write_model(federation.model_file(best))
+        # The file is removed only after the model has been written.
         (self.directory.path / _BEST).unlink()
         self.vector = best
         number = self._watcher.best_round

@@ -99,6 +99,7 @@ def check(config: Config) -> Derived:
     Raises:
         FedAvgError: the cell is invalid. The packages' own errors are raised too.
     """
+    # Many cells would each charge the ledger, and none of their models is kept.
     if config.privacy.ledger is not None:
         raise ConfigError(
             "privacy.ledger: a study charges no ledger, and its cells are releases of their own; sweep over "
@@ -132,6 +133,7 @@ def measure(config: Config, derived: Derived) -> Measured:
 
 
 def _calibrated(config: Config, derived: Derived) -> Config:
+    # The noise was calibrated when the cell was checked, and the search is not repeated.
     if derived.noise_multiplier is None:
         return config
     privacy = msgspec.structs.replace(
@@ -181,6 +183,7 @@ def _measured(
     last = results.kept
     headline = None if last is None else last.headline
     accuracy = None if last is None else last.figure("accuracy")
+    # Bytes are divided by the clients that were asked, so that cohorts of different sizes compare.
     drawn = sum(result.cohort for result in results)
     return Measured(
         accuracy=None if last is None else last.accuracy,

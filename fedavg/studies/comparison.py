@@ -56,6 +56,7 @@ def comparison_of(done: Sequence[Mapping[str, Any]]) -> Comparison:
         done: the values of each finished cell.
     """
     heads = {values.get("headline") for values in done}
+    # Tasks with different headlines have no common scale.
     if len(heads) != 1 or None in heads:
         return ACCURACY
     first = done[0]

@@ -81,6 +81,7 @@ class StudyDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True)
             others = {entry.name for entry in path.iterdir()} - _OURS
+            # The mark tells a study's folder from any other, which must not be written into.
             if others and not (path / _MARK).is_file():
                 raise ConfigError(f"{path} is not empty, and no study: it holds no {_MARK}")
             (path / "cells").mkdir(exist_ok=True)
@@ -107,6 +108,7 @@ class StudyDirectory:
         """The stored result of a cell; None if there is none, or if the file is torn or another cell's."""
         try:
             record = _RECORDS.decode((self.path / "cells" / f"{cell_id}.json").read_bytes())
+        # A record that cannot be read is treated as missing, and its cell is run again.
         except (OSError, msgspec.DecodeError):
             return None
         return record if record.id == cell_id else None

@@ -71,6 +71,7 @@ def _words(key: str, value: object) -> str:
 
 def front_of(groups: Sequence[Group]) -> set[int]:
     """Indices of the groups that no other beats in accuracy and epsilon; no bound counts as infinite."""
+    # No bound is the worst epsilon, and not a missing value.
     points = [(math.inf if g.epsilon is None else g.epsilon, g.worth) for g in groups]
     return set(pareto_front(points))
 
@@ -95,6 +96,7 @@ def accuracy_by_epsilon(groups: Sequence[Group]) -> Picture | None:
         legend.append(key)
         front += [(at, group) for at, group in zip(x, line, strict=True) if group in best]
     open_ = [group for group in groups if group.epsilon is None]
+    # Runs without an epsilon have no place on the axis, so they are level lines.
     for index, group in enumerate(open_, start=len(lines)):
         key = _key(index, label_of(group.settings), level=True)
         data.append(_level(group, [low, high], key))
@@ -175,6 +177,7 @@ def _separated(values: Sequence[float]) -> list[float]:
     places: list[float] = []
     for value in values:
         places.append(max(value, 1.02 * places[-1]) if places else value)
+    # Values that would overlap are moved, and the tables have the exact ones.
     return places
 
 

@@ -83,6 +83,7 @@ def look_ahead(study: Study, out: Path, jobs: int, console: Console) -> Outlook:
     Raises:
         ConfigError: the folder is no study, or every cell of the study is refused.
     """
+    # A look ahead must not create the folder.
     directory = StudyDirectory(out) if out.exists() else None
     with closing(Workers(jobs)) as workers:
         return _outlook(study, directory, workers, console)
@@ -104,6 +105,7 @@ def sweep(study: Study, path: Path | None, out: Path, jobs: int, console: Consol
         ConfigError: another process sweeps there, the folder is no study, or every cell is refused.
     """
     directory = StudyDirectory(out)
+    # One process sweeps at a time, because two would run the same cells.
     with directory.locked(), closing(Workers(jobs)) as workers:
         outlook = _outlook(study, directory, workers, console)
         directory.keep_study((path or DEFAULT_STUDY).read_bytes())
@@ -134,9 +136,11 @@ def _outlook(
             if answer.derived is not None:
                 ready[answer.id] = answer.derived
             else:
+                # A refused cell keeps its settings, which the page needs to name the reason.
                 settings = flatten(missing[answer.id].config)
                 broken = answer.outcome == "failed"
                 refused.append(Refusal(settings, answer.reason, answer.id, broken=broken))
+    # One refused cell is a result; a study without a single cell to run is a mistake.
     if not done and not ready:
         reason = refused[0].reason if refused else "everything is excluded"
         raise ConfigError(f"no cell of this study adds up; the first: {reason}")
@@ -178,6 +182,7 @@ class _Work:
             try:
                 for answer in workers.work(requests):
                     record = _record(cells[answer.id], self.outlook.ready, answer, began)
+                    # The record is on the disk before the next cell is handed out.
                     self.directory.keep(record)
                     self._say(cells[answer.id], record)
                     left.note(answer.id, record.measured)

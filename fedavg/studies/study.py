@@ -149,6 +149,7 @@ def code_version() -> str:
     for package in ("dp", "fedavg", "he", "secagg"):
         for source in sorted((root / package).rglob("*.py")):
             path = source.relative_to(root)
+            # Packages that only show results may change without making results out of date.
             if package == "fedavg" and path.parts[1] in _SHOWS_ONLY:
                 continue
             digest.update(f"\n{path.as_posix()}\n".encode())
@@ -256,6 +257,7 @@ def _expand(
     refused: dict[str, Refusal] = {}
     excluded = 0
     for axes in grids:
+        # Both would name the strength of the noise, and the multiplier would win silently.
         if "privacy.epsilon" in axes and "privacy.noise_multiplier" in {*base, *axes}:
             raise ConfigError(
                 "privacy.noise_multiplier is set, so that privacy.epsilon would only stop the runs early: "
@@ -272,6 +274,7 @@ def _expand(
                 refused.setdefault(repr(sorted(chosen.items())), Refusal(chosen, str(error)))
                 continue
             cell = Cell(config, _identity(config, inputs))
+            # Two grids may contain the same cell, which is run once.
             cells.setdefault(cell.id, cell)
     return Study(title, tuple(cells.values()), tuple(refused.values()), excluded)
 
@@ -349,6 +352,7 @@ class _Inputs:
 
 def _identity(config: Config, inputs: _Inputs) -> str:
     files = [path for path in (Path(config.data.name), _source(config.model.name)) if path]
+    # A cell's result depends on its data and on the user's model, so their contents are in its identity.
     parts = {
         "config": msgspec.to_builtins(config),
         "code": code_version(),

@@ -148,6 +148,7 @@ def table_of(study: Study, records: Mapping[str, Record], refused: Iterable[Refu
         record = records.get(cell.id)
         if record is not None:
             rows.append(_row(record, settings))
+        # A cell that was refused is listed once, below.
         elif cell.id not in turned_down:
             rows.append(Row(cell.id, "missing", "not run yet", settings, {}))
     varied = _varied([row.settings for row in rows])
@@ -204,6 +205,7 @@ def groups_of(table: Table) -> tuple[Group, ...]:
     by = table.comparison
     found: dict[str, list[Row]] = {}
     for row in table.rows:
+        # A cell without the figure cannot be compared, but it stays in the table of cells.
         if row.state == "done" and row.values.get(by.value) is not None:
             found.setdefault(json.dumps(_chosen(table, row), sort_keys=True), []).append(row)
     return tuple(_group(table, rows, by) for rows in found.values())
@@ -236,6 +238,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _largest(values: Iterable[float | None]) -> float | None:
     known: list[float] = []
     for value in values:
+        # One seed without a bound leaves the group without one.
         if value is None:
             return None
         known.append(value)
@@ -251,6 +254,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
         >>> pareto_front([(1.0, 0.7), (2.0, 0.9), (2.0, 0.8), (4.0, 0.9)])
         [0, 1]
     """
+    # Among equal costs the best value comes first, so that one pass finds the front.
     order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
     front: list[int] = []
     for index in order:

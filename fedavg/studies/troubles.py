@@ -67,6 +67,7 @@ def _grouped(table: Table, said: Sequence[tuple[str, str, Row]]) -> tuple[Troubl
 
 def _pattern(text: str, row: Row) -> str:
     """A reason without its numbers and without words from the row's own settings."""
+    # Reasons that differ only by a number or a setting's name are one trouble.
     for value in {value for value in row.settings.values() if isinstance(value, str) and value}:
         text = re.sub(rf"(?<![\w-]){re.escape(value)}(?![\w-])", "#", text)
     return _NUMBER.sub("#", text)
@@ -80,6 +81,7 @@ def _trouble(state: str, reason: str, rows: Sequence[Row], others: Sequence[Row]
         mine = _values(rows, key)
         if len(mine) > 1:
             differs.append((key, _listed(mine)))
+        # A setting that all other cells have as well does not explain anything.
         elif mine and _values(others, key) - mine:
             shared[key] = rows[0].settings.get(key)
     return Trouble(state, reason, len(rows), label_of(shared) if shared else "", tuple(differs))

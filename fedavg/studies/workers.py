@@ -78,6 +78,7 @@ def _answer(request: Request) -> CellAnswer:
 
 def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
+    # If the main process is killed, nobody reads the answers and nobody would end this process.
     if parent is not None:
         parent.join()
         os._exit(1)
@@ -124,11 +125,13 @@ class _Worker:
 
     @classmethod
     def start(cls) -> _Worker:
+        # Spawned processes inherit no locks of torch or of the console.
         context = multiprocessing.get_context("spawn")
         near, far = context.Pipe()
         process = context.Process(target=_serve, args=(far,), daemon=True)
         with _children_start():
             process.start()
+        # With this end open, the main process would not notice that the worker has died.
         far.close()
         return cls(process, near)
 
@@ -171,6 +174,7 @@ class Workers:
         """End all processes; unfinished requests are lost."""
         busy = [worker for worker, _ in self._busy.values()]
         for worker in busy:
+            # A cell cannot be interrupted in its arithmetic, so its process is killed.
             worker.process.kill()
         for worker in [*busy, *self._idle]:
             worker.pipe.close()
@@ -183,6 +187,7 @@ class Workers:
 
     def _hand(self, request: Request) -> None:
         worker = self._idle.pop() if self._idle else _Worker.start()
+        # An idle process may have been killed meanwhile, for want of memory.
         if not worker.process.is_alive():
             worker.pipe.close()
             worker = _Worker.start()

@@ -45,8 +45,11 @@ def train_by_autograd(job: TrainingJob) -> NDArray[np.float64]:
     """See `fedavg.training.loop.local_update`; this works for any module."""
     job.compute.place(job.model)
     job.layout.load_vector(job.model, job.start)
+    # A buffer is no part of the vector: what training changed in it would never reach the server.
     before = {name: _bits(buffer) for name, buffer in job.model.named_buffers()}
+    # Only the user's own code can write to frozen parameters; the package's steps move the vector's alone.
     frozen = _frozen(job.model) if job.training.custom else {}
+    # Dropout follows the same public seed as the order, so that a repeated round gives the same update.
     seed = int(np.random.SeedSequence(job.order).generate_state(1)[0])  # noqa: TID251 - public seed
     with in_mode(job.model, training=True), job.compute.seeded(seed):
         trained = _own_loop(job, seed) if job.training.loop is not None else _steps(job)
@@ -74,6 +77,7 @@ def _own_loop(job: TrainingJob, seed: int) -> NDArray[np.float64]:
     data = Examples(*_on_device(job), job.loss)
     device = job.compute.torch_device
     told = LoopContext(job.training, job.lr, job.round_index, job.num_rounds, seed, device)
+    # The loop may replace parameters, which the vector's layout would no longer fit.
     shapes = {name: part.shape for name, part in job.model.named_parameters()}
     with blamed("the client loop"), job.compute.autocast():
         job.training.loop(job.model, data, told)
@@ -99,6 +103,7 @@ def _steps(job: TrainingJob) -> NDArray[np.float64]:
     begun = [part.detach().clone() for part in moved]
     acting = forces(lambda v: _like(job.layout.unflatten(v), moved), job)
     descent = Descent(job.training, job.lr, begun, *acting)
+    # bfloat16 has the range of float32, so only float16 needs a scale.
     scale = _Scale(on=job.compute.precision == "float16")
     for index, batch in enumerate(_batches(job)):
         gradients = _gradients(job, parameters, batch, scale.value, first=index == 0)
@@ -139,6 +144,7 @@ def _ready(
         if part is None:
             ready.append(None)
             continue
+        # Such a gradient cannot be overwritten in place: several of its elements are one number in memory.
         spread = any(
             not step and size > 1 for step, size in zip(part.stride(), part.shape, strict=True)
         )
@@ -172,6 +178,7 @@ class _Scale:
             return True
         if self.value <= _LEAST_SCALE:
             return True  # the model itself diverges, and its NaN is refused later with a message
+        # The gradients of this step are lost, so it is skipped and the next one is scaled less.
         self.value, self._calm = self.value / 2, 0
         return False
 
@@ -223,6 +230,7 @@ def _gradients(
         scaled = loss * scale if scale != 1.0 else loss
         gradients = cast(
             "tuple[torch.Tensor | None, ...]",
+            # A parameter that this batch does not use has no gradient and stays as it is.
             torch.autograd.grad(scaled, parameters, allow_unused=True),
         )
     return [
@@ -238,6 +246,7 @@ def _loss(job: TrainingJob, batch: Batch, *, first: bool) -> torch.Tensor:
             outputs = outputs_of(job.model, batch)
         with computing(batch.loss, outputs, batch.labels):
             if first:
+                # One check of all labels is enough, and only now the number of outputs is known.
                 batch.loss.check(job.dataset.labels, outputs.shape[1])
             return batch.mean(batch.loss.each(outputs, batch.labels))
 
@@ -266,6 +275,7 @@ def outputs_of(model: nn.Module, batch: Batch) -> torch.Tensor:
             f"the model gave outputs of shape {list(outputs.shape)} for {count} examples, but a loss needs "
             "[n, k]. Wrap the model, or give your own training step"
         )
+    # Logarithms and sums of a loss lose too many digits in half precision.
     return outputs.float() if outputs.dtype in _HALF else outputs
 
 

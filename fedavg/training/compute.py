@@ -90,6 +90,7 @@ class Compute:
 
     def place(self, model: nn.Module) -> None:
         """Move a module to the device, in place, if it is not there yet."""
+        # `to` visits every tensor of the module, which is wasted where all are on the CPU already.
         if self.torch_device.type != "cpu" or any(not part.is_cpu for part in model.parameters()):
             model.to(self.torch_device)
 

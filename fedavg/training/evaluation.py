@@ -118,6 +118,7 @@ class Scoring:
         """
         kind = dataset.kind
         first = self.headline or kind.suite.headline(dataset.labels)
+        # The headline comes first, and a metric that is named twice is computed once.
         chosen = [metric_of(given) for given in (first, *kind.suite.every_round, *self.metrics)]
         found: dict[str, Metric] = {}
         for metric in chosen:
@@ -214,9 +215,11 @@ def predict(
                     loss.check(dataset.labels, outputs.shape[1])
                 losses.append(loss.each(outputs, labels).cpu().double().numpy())
                 outputs = outputs.cpu()
+                # Double precision tells large outputs apart; for many outputs it would take too much memory.
                 exact = outputs.double() if outputs.shape[1] <= _FEW_OUTPUTS else outputs
                 said.append(loss.predictions(exact, dataset.kind.name).double().numpy())
     each = np.concatenate(losses)
+    # The divisor stays the number of examples, as in training (`fedavg.losses.interface`).
     for weights in (dataset.weights, by_label):
         each = each if weights is None else each * weights
     return float(each.mean()), Predictions(dataset.labels, _both(said, dataset), dataset.weights)

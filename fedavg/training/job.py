@@ -105,6 +105,7 @@ class TrainingJob:
         """Yield the indices of each step's examples, int64[batch]; None stands for all examples."""
         count, training = len(self.dataset), self.training
         sizes, steps = training.batch_sizes(count), training.steps_for(count)
+        # A single batch needs no shuffling: the order does not change its mean.
         if len(sizes) == 1:
             yield from (None for _ in range(steps))
             return
@@ -112,6 +113,7 @@ class TrainingJob:
         done = 0
         while done < steps:
             order = torch.from_numpy(rng.permutation(count))
+            # The last epoch ends where the number of steps is reached.
             for batch in order.split(sizes)[: steps - done]:
                 yield batch
                 done += 1

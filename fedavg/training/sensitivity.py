@@ -112,6 +112,7 @@ def client_scores(
     if not clients:
         raise DataError("scores need at least one client")
     asked = sorted(clients)
+    # A public sample keeps the cost bounded, and the sum needs no particular clients.
     if len(asked) > _MOST_CLIENTS:
         rng = np.random.default_rng([seed, len(asked)])  # noqa: TID251 - public seed
         asked = sorted(rng.choice(np.array(asked), _MOST_CLIENTS, replace=False).tolist())

@@ -39,6 +39,7 @@ def set_apart(model: nn.Module, patterns: Sequence[str]) -> frozenset[str]:
             f"personalization.head: {', '.join(frozen)} is frozen, so no client can train it: "
             "take it out of model.freeze"
         )
+    # Without a common parameter there is nothing to average, and no vector.
     if all(name in names for name, part in parameters.items() if part.requires_grad):
         raise ConfigError("personalization.head leaves nothing to average: name fewer parameters")
     for name in names:
@@ -60,6 +61,7 @@ def set_up(model: nn.Module, head: Sequence[str]) -> tuple[nn.Module, Layout, fr
         ConfigError, PlanError: see `set_apart` and `Layout.of`.
         DataError: the module cannot be copied, or holds NaN or infinity.
     """
+    # Training writes into the module, and the caller's own must stay as it was.
     try:
         own = copy.deepcopy(model)
     except Exception as error:
@@ -69,6 +71,7 @@ def set_up(model: nn.Module, head: Sequence[str]) -> tuple[nn.Module, Layout, fr
         ) from error
     kept = set_apart(own, head)
     layout = Layout.of(own)
+    # Buffers may hold infinity on purpose, for example in masks; parameters may not.
     for name, part in own.named_parameters():
         if not bool(torch.isfinite(part).all()):
             raise DataError(

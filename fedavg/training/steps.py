@@ -93,6 +93,7 @@ class _Adam:
             if gradient is None:
                 continue
             held = self.moments.get(index)
+            # Both moments begin at zero, and the corrections below undo that bias.
             if held is None:
                 zero = torch.zeros_like(gradient)
                 held = self.moments[index] = _Moments(zero, zero.clone())
@@ -190,14 +191,17 @@ class Descent:
             gradients: gradients of the mean loss, of the same shapes.
         """
         training = self._training
+        # Penalties come before clipping, since they are part of the gradient.
         if training.penalised:
             self._add_penalties(parameters, gradients)
         if training.clip_gradient is not None:
             _clip([part for part in gradients if part is not None], training.clip_gradient)
+        # The correction is added after clipping: SCAFFOLD assumes that every step has it in full.
         if self._shifts is not None:
             for gradient, shift in zip(gradients, self._shifts, strict=True):
                 if gradient is not None:
                     gradient.add_(shift)
+        # The decay is decoupled: it does not pass through the optimiser's memory.
         if training.decay:
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 if gradient is not None:
@@ -223,6 +227,7 @@ class Descent:
 
 
 def _clip(gradients: Sequence[torch.Tensor], largest: float) -> None:
+    # The norm is that of all parameters together.
     norm = math.sqrt(sum(float(part.square().sum()) for part in gradients))
     if norm > largest:
         for part in gradients:

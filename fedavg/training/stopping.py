@@ -83,6 +83,7 @@ class Watcher:
         """
         if headline is None:
             raise ConfigError("early stopping needs held-out examples: give evaluate=")
+        # A round without a defined headline counts as one without an improvement.
         if headline.value is not None and self._improves(headline.value, headline):
             self._best, self._waited, self.best_round = headline.value, 0, round_number
             return True

@@ -70,6 +70,7 @@ class SensitivityMap(Part, frozen=True, tag=False):
             raise PlanError(f"source must be 'public', 'clients' or 'random', not {self.source!r}")
         if self.length < 2 or len(self.packed) != -(-self.length // 8):
             raise PlanError("a map has one bit for each coordinate, and at least two coordinates")
+        # Spare bits are zero, so that a choice has one form and one digest.
         padding = self.packed[-1] & ((1 << (-self.length % 8)) - 1)
         if padding or not 0 < self.count < self.length:
             raise PlanError(
@@ -106,6 +107,7 @@ class SensitivityMap(Part, frozen=True, tag=False):
             raise NonFiniteError("a score is NaN or infinite: the model or its data overflow")
         if scores.ndim != 1 or bool((scores < 0).any()):
             raise PlanError("scores must be a vector of numbers that are not negative")
+        # A stable order makes the choice the same everywhere, also among equal scores.
         order = np.argsort(-scores, kind="stable")[: _count(share, scores.size)]
         mask = np.zeros(scores.size, dtype=bool)
         mask[order] = True
@@ -130,6 +132,7 @@ class SensitivityMap(Part, frozen=True, tag=False):
             PlanError: the secure sum does not hide updates or needs more clients; also as in
                 `from_scores`.
         """
+        # The scores of one client show something of its data.
         if not secure_sum.hides_updates:
             raise PlanError(
                 "clients' scores are private: add them under a secure sum that hides updates"
@@ -196,4 +199,5 @@ def _encode(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     if not largest:
         return np.zeros(scores.shape, dtype=np.int64)
     unit = (1 << _SCORE_BITS) - 1
+    # Scores are scaled by each client's largest, so that no client's scores outweigh the others'.
     return np.rint(np.abs(scores) * (unit / largest)).astype(np.int64)

@@ -128,6 +128,7 @@ class SelectiveServerSession:
         if sender == KEY_HOLDER:
             self._encrypted.receive(sender, message)
         elif part == ENCRYPTED and self.collecting and sender not in self._carried:
+            # The chunk before is handed on, and the last one is held until the other part has arrived.
             held = self._held.pop(sender, None)
             if held is not None:
                 self._encrypted.receive(sender, held)
@@ -141,11 +142,13 @@ class SelectiveServerSession:
 
     def _take_rest(self, sender: int, content: bytes) -> None:
         carrying = self.collecting
+        # Without ciphertexts this client would be in the other sum only.
         if carrying and sender not in self._held:
             raise LocalProtocolError(f"client {sender} sent no encrypted coordinates")
         self._rest.receive(sender, content)
         if carrying:
             self._carried.add(sender)
+            # From here on the client is in both sums.
             self._encrypted.receive(sender, self._held.pop(sender))
 
     def advance(self) -> Mapping[int, Sequence[bytes]]:
@@ -157,6 +160,7 @@ class SelectiveServerSession:
         """
         outgoing: dict[int, Sequence[bytes]] = {}
         if self.collecting:
+            # A client in one of the sums only would have a part of its update in the model.
             if self._carried != set(self._encrypted.contributors):
                 torn = sorted(self._carried ^ set(self._encrypted.contributors))
                 raise RoundAbortedError(f"clients {torn} are in one of the two sums only")
@@ -164,6 +168,7 @@ class SelectiveServerSession:
         elif self._encrypted.opening:
             self._encrypted.advance()
         if not self._rest_done:
+            # The other sum goes on after the ciphertexts are fixed, so neither can gain a client later.
             following = self._rest.advance()
             self._rest_done = not following
             outgoing |= {client: _framed(REST, content) for client, content in following.items()}

@@ -159,6 +159,7 @@ class Selective(Part, frozen=True, tag="selective"):
         Raises:
             PlanError: the vector is shorter than the map, or has several coordinates beyond it.
         """
+        # The weight or the bit of adaptive clipping is one more coordinate, and it is always encrypted.
         beyond = vector_length - self.chosen.length
         if beyond not in (0, 1):
             raise PlanError(
@@ -171,6 +172,7 @@ class Selective(Part, frozen=True, tag="selective"):
         """The specifications of both sums: of the encrypted coordinates, and of the others."""
         length = int(self.places(spec.vector_length).sum())
         return (
+            # The two sums have contexts of their own, so that no message of one fits the other.
             replace(spec, vector_length=length, context=_label(ENCRYPTED, spec.context)),
             replace(
                 spec,

@@ -56,6 +56,7 @@ class ConvNet:
         sizes = [math.prod(shape) for shape in first]
         *pieces, tail = flat.split([*sizes, flat.numel() - sum(sizes)])
         self._stored = [piece.view(shape) for piece, shape in zip(pieces, first, strict=True)]
+        # The copies are updated in their own layout and written back once, by `store`.
         self._weights = [
             weight.to(memory_format=torch.channels_last, copy=True) for weight in self._stored[0::2]
         ]
@@ -100,6 +101,7 @@ class ConvNet:
                 False,
                 (0, 0),
                 1,
+                # The images need no gradient, so none is computed below the lowest layer.
                 (layer > 0, True, True),
             )
             weight.add_(slope, alpha=scale)
@@ -117,6 +119,7 @@ class ConvolutionalPath:
     def takes(self, job: TrainingJob) -> bool:
         """See `FastPath.takes`."""
         model, data = job.model, job.dataset
+        # A subclass may compute something else, so only the class itself is known.
         if type(model) is not McMahanCNN or not job.plain or not unhooked(model):
             return False
         if data.features[0].size != _PIXELS or not fits(job, model.output.out_features):

@@ -87,6 +87,7 @@ class DenseNet:
     def descend(self, inputs: torch.Tensor, targets: torch.Tensor, lr: float) -> None:
         """Take one step of plain SGD, in place; a weight moves as soon as the error has passed through it."""
         count = inputs.shape[0]
+        # The vector of ones is kept, since nearly all batches have one size.
         if self._ones.shape[0] != count:
             self._ones = torch.ones(count)
         ones, scale, hidden, values = self._ones, -lr / count, inputs, [inputs]
@@ -97,6 +98,7 @@ class DenseNet:
         error = self._slope(torch.addmm(bias, hidden, turned), targets)
         for layer, weight, bias, (both, alone) in self._upwards:
             value, over = values[layer], error.mT
+            # The error passes through the weight before the weight moves.
             if layer:
                 error = through_relu(torch.mm(error, weight), value, 0)
             if both:
@@ -108,6 +110,7 @@ class DenseNet:
         """Like `descend`; also return the gradient of n times the loss at the inputs, for earlier layers."""
         values, errors = self.errors(inputs, targets)
         signal = torch.mm(errors[0], self.weights[0])  # computed before the weights move
+        # `keep` is 1 to add to the weights, and 0 to overwrite the last gradient.
         self._add(self, values, errors, keep=1, scale=-lr / inputs.shape[0])
         return signal
 
@@ -155,6 +158,7 @@ def passed(features: torch.Tensor, layers: Sequence[torch.Tensor]) -> torch.Tens
 def known(job: TrainingJob) -> FeedForward | None:
     """The job's model, if it consists of dense layers in float32 that fit the examples; else None."""
     model = job.model
+    # Hooks run code that these formulas do not know.
     if type(model) is not FeedForward or not unhooked(model):
         return None
     layers = model.dense()

@@ -55,6 +55,7 @@ def output_slope(job: TrainingJob, outputs: int) -> tuple[torch.Tensor, Slope]:
         return wanted, form.slope
     weights = torch.from_numpy(job.weights)[:, None]
 
+    # The weights travel as one more column, so that batches take them along.
     def weighted(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         return form.slope(values, rows[:, :-1]).mul_(rows[:, -1:])
 

@@ -51,6 +51,8 @@ class StackedPath:
 
     def takes(self, job: TrainingJob) -> bool:
         """See `FastPath.takes`; other clients do not matter, since other paths round differently."""
+        # Whether a job is stacked must follow from the job alone, or a client's result would depend on the
+        # others.
         if job.layout.size > _LARGEST_MODEL or not job.plain:
             return False
         if job.loss != _LOSS or job.weights is not None:
@@ -100,6 +102,7 @@ class _Stack:
     """
 
     def __init__(self, clients: int, *shape: int) -> None:
+        # Blocks are whole cache lines, so that all clients' arrays have one alignment.
         size, lanes = math.prod(shape), _ALIGNED // np.dtype(_FLOAT).itemsize
         block = -(-size // lanes) * lanes
         room = np.zeros(clients * block + lanes, _FLOAT)
@@ -154,10 +157,12 @@ class _Pass:
             if output is not outputs[-1]:
                 np.maximum(output.flat, 0, out=output.flat)
         logits, error = outputs[-1], errors[-1]
+        # Softmax does not change by a shift, and without one its exponentials could overflow.
         logits.each -= logits.each.max(2, keepdims=True)
         np.exp(logits.flat, out=error.flat)
         error.each /= error.each.sum(2, keepdims=True)
         error.each -= targets
+        # The rate enters the small array of errors, and not the large one of gradients.
         error.flat *= _FLOAT(lr / inputs.shape[1])
         for index in range(len(layers) - 1, 0, -1):
             below, output = errors[index - 1], outputs[index - 1]
@@ -187,6 +192,7 @@ def _descend(begun: _Floats, jobs: Sequence[TrainingJob]) -> list[NDArray[np.flo
     passes: dict[int, _Pass] = {}
     for inputs, targets in _examples(jobs, classes=starts[-1].size):
         batch = inputs.shape[1]
+        # All batches of one size share their intermediate arrays.
         if batch not in passes:
             passes[batch] = _Pass(layers, len(jobs), batch)
         passes[batch].step(inputs, targets, lr)
