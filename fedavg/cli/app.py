@@ -226,6 +226,7 @@ def run(
         "simulation.workers": workers,
         "baseline": baseline,
     }
+    # Options that were not given must not replace settings of the file.
     chosen = {key: value for key, value in overrides.items() if value is not None}
     from fedavg.runs.run import execute  # noqa: PLC0415 - loads torch
 
@@ -255,6 +256,7 @@ def resume(
 
 def _close(outcome: Outcome) -> None:
     _closing_table(outcome)
+    # Scripts see by the status that a run has no model, although it ended as planned.
     if outcome.summary["stopped"] == NOTHING_LEARNT:
         errors().print(Text.assemble(("Nothing was learnt: ", "bold red"), outcome.summary["why"]))
         raise typer.Exit(3)
@@ -292,6 +294,7 @@ def _closing_table(outcome: Outcome) -> None:
     for name, value in rows:
         table.add_row(name, value)
     console().print(table)
+    # The note stands next to the table, where figures are copied from.
     if summary["figures"] and _private(summary):
         covered = summary["figures"][0]["covered_by_epsilon"]
         console().print(_PUBLIC_ROWS if covered else _HELD_OUT_ROWS, highlight=False, markup=False)

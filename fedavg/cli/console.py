@@ -38,5 +38,6 @@ def fail(error: Exception) -> NoReturn:
     Args:
         error: an instance of one of `ERRORS`.
     """
+    # Messages may contain brackets, which must not be read as markup.
     errors().print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
     raise typer.Exit(2) from error

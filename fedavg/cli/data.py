@@ -97,6 +97,7 @@ def data_schema(
             leave_out=tuple(leave_out or ()),
             task=_task(task),  # pyright: ignore[reportArgumentType] - checked by it
         )
+        # A schema may hold corrections by hand, so it is not replaced unasked.
         if path.exists() and not force:
             raise ConfigError(f"{path} exists: give --out another name, or --force to replace it")
         check_writable(path)
@@ -186,6 +187,7 @@ def data_show(
         config = load_config(
             file if from_file else None, chosen | ({} if from_file else {"data.name": name})
         )
+        # The picture is for the holder of the data, so properties of the rows may be read.
         loaded = load(config.data, private=False)
         data, _ = with_defaults(loaded.config, loaded.examples)
         pieces = pieces_of(loaded.examples, data, seed=config.seed)

@@ -79,6 +79,7 @@ def init(
     try:
         path = out or Path(f"{Path(file).name.split('.')[0]}.toml")
         schema = path.with_suffix(".schema.toml")
+        # Both files are checked before any question is asked.
         for taken in (path, schema):
             if taken.exists() and not force:
                 raise ConfigError(
@@ -107,6 +108,7 @@ def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, sch
     data = load_config(None, given | budget | {"rounds": rounds}).data
     proposal = _proposed(data) if table else None
     chosen = ()
+    # Without noise the run is built once, so that a refusal comes now; under noise the schema is still open.
     if answers.epsilon is None:
         job = build_job(load_config(None, given | {"privacy.noise": "none", "rounds": rounds}))
         largest = max(len(examples) for examples in job.clients.values())
@@ -152,6 +154,7 @@ def on_terminal() -> bool:
 
 def _asked(file: str, answers: _Answers, *, table: bool) -> _Answers:
     """Ask on a terminal for values that no option gives."""
+    # A script without a terminal gets the defaults, and never waits for an answer.
     if not on_terminal():
         return answers
     if table:

@@ -55,6 +55,7 @@ def show(path: Annotated[Path, typer.Argument(help="File of the ledger.")]) -> N
     try:
         ledger = SharedLedger(path).read()
         table = Table("run", "rounds", "epsilon", title=str(path), title_justify="left")
+        # Each run is shown with its own cost, and the last row with that of all, which is less than the sum.
         for label in dict.fromkeys(charge.label for charge in ledger.history):
             mine = [charge for charge in ledger.history if charge.label == label]
             cost = ledger.spent_by(label).high
@@ -81,5 +82,6 @@ def _rounds(charges: Iterable[Charge]) -> int:
 
 
 def _releases(event: Event) -> bool:
+    # Failure probabilities have no pairs and no curve.
     cost = event.cost(NeighboringRelation.ADD_REMOVE)
     return bool(cost.pairs or cost.curve is not None or cost.exposed)

@@ -170,6 +170,7 @@ def _budget(
 
     if (epsilon is None) == (noise is None):
         raise PlanError("give either --epsilon or --noise, one of them")
+    # Paths are checked before anything is computed, which may take minutes.
     files.check()
     chosen = planner.usual_rate(sampling) if rate is None else rate
     setting = Scenario(chosen, sampling=sampling, **options)  # pyright: ignore[reportArgumentType] - the options above, by name
@@ -181,6 +182,7 @@ def _budget(
     _explain(found)
     console().print(_curve_table("By noise", "noise multiplier", by_noise))
     console().print(_curve_table("By rounds, with this noise", "rounds", by_round))
+    # The curve takes long, so it is computed only for a file or a group.
     if files == _Files(None, None, 1):
         return
     whole = planner.curve(setting, found.noise_multiplier, group=files.group)
@@ -319,5 +321,6 @@ def audit(
     console().print(table)
     console().print(found.verdict, highlight=False)
     console().print(str(path))
+    # A refuted claim is a failure for scripts.
     if found.refutations:
         raise typer.Exit(1)

@@ -84,6 +84,7 @@ def sweep(
     processes = (os.cpu_count() or 1) if jobs is None else jobs
     try:
         asked = read_study(study)
+        # A dry run writes nothing, not even the folder.
         if dry_run:
             _list(look_ahead(asked, folder, processes, console()))
             return
@@ -91,6 +92,7 @@ def sweep(
     except ERRORS as error:
         fail(error)
     except KeyboardInterrupt as error:
+        # Results are stored cell by cell, so nothing is lost.
         console().print("Interrupted. The same command continues with the missing cells.")
         raise typer.Exit(130) from error
     _close(swept)

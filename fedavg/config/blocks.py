@@ -57,6 +57,7 @@ def blocks_of(config: BlocksConfig, local: LocalConfig, model: nn.Module) -> Blo
         if config.share is not None:
             raise ConfigError("blocks.share goes with blocks.count: how many windows in a round?")
         return None
+    # Two of them would each fix the number of blocks, and only one could be followed.
     if sum(ways) > 1:
         raise ConfigError("blocks: give one of count, memory and patterns")
     kind = named("blocks", config.kind)
@@ -74,5 +75,6 @@ def blocks_of(config: BlocksConfig, local: LocalConfig, model: nn.Module) -> Blo
         seed=config.seed,
     )
     blocks = cast("type[NamedBlocks]", kind).cut(Layout.of(model), cuts)
+    # The module is checked here, because the layout alone does not show whether a client can train a part.
     blocks.check_model(model)
     return blocks

@@ -96,6 +96,7 @@ def load_config(path: Path | None, overrides: dict[str, object] | None = None) -
                 raise ConfigError(f"{name} must be a table")
             table = inner
         table[last] = value
+    # An old name gets its new one; as an unknown key it would only get a guess.
     for old in raw.keys() & _RENAMED.keys():
         raise ConfigError(f"the table [{old}] is called [{_RENAMED[old]}] now: rename it")
     try:
@@ -103,6 +104,7 @@ def load_config(path: Path | None, overrides: dict[str, object] | None = None) -
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(str(error), path)) from error
     beside = Path.cwd() if path is None else path.resolve().parent
+    # The user's own modules are importable before any name of a part is checked.
     for folder in (str(beside), *config.plugins.folders):
         add_folder(Path(folder))  # it has the user's own modules
     try:
@@ -119,6 +121,7 @@ def _with_folder(config: Config, beside: Path) -> Config:
     named = (*modules_named(config), *config.plugins.modules)
     if not named and ":" not in config.model.name:
         return config
+    # The folders become part of the configuration, so that a resumed run and workers find the modules.
     folders = tuple(dict.fromkeys((*config.plugins.folders, str(beside))))
     plugins = msgspec.structs.replace(config.plugins, folders=folders)
     return msgspec.structs.replace(config, plugins=plugins)
@@ -211,19 +214,23 @@ def build_job(config: Config) -> Job:
         DataError, ConfigError, PlanError: the configuration or the data is invalid. The packages' own errors
             are raised too.
     """
+    # Under noise no statistic of the rows is taken, because no budget would count it.
     statistics = None if config.privacy.private else _statistics(config.secure_sum)
     placed = place(config.data, statistics, seed=config.seed)
     task, clients = placed.task, placed.clients
     shape = tuple(int(n) for n in task.train.features.shape[1:])
     facts = Facts(placed.own, len(clients), math.prod(shape), task.train.kind == NUMBERS)
+    # Defaults come after the data, since they depend on its public counts.
     config, chosen = with_defaults(msgspec.structs.replace(config, data=placed.config), facts)
     model = spec_of(config.model, shape, task.outputs, seed=config.seed)
     built, training = model.build(), local_training(config.local, config.training)
     personal = personalization_of(config.personalization, training)
+    # What stays at the clients is taken out first: it is neither sent nor counted as a parameter.
     set_apart(built, () if personal is None else personal.head)
     parameters = count_parameters(built)
     blocks = blocks_of(config.blocks, config.local, built)
     sensitivity = _sensitivity(config, task, clients, built, parameters)
+    # The number of enrolled clients is public and may be larger than the number that are here.
     population = config.privacy.population or len(clients)
     plan = build_plan(config, parameters, sensitivity, blocks, population)
     if plan.noise is not None and config.privacy.noise_multiplier is None:
@@ -250,6 +257,7 @@ def _calibrated(plan: Plan, sizes: _Sizes) -> Plan:
     """The plan with the least noise for its budget; for a population too small for it, the cost of more."""
     try:
         return calibrated(plan, **sizes)
+    # A larger rate would help, so its cost in noise is stated before anybody chooses it.
     except CohortSizeError as error:
         check = functools.partial(cohort_bounds, num_rounds=sizes["num_rounds"])
         enough = enough_rate(plan, sizes["num_clients"], check)
@@ -291,10 +299,12 @@ def _sensitivity(
     if sums.choice == "random":
         return SensitivityMap.random(parameters, sums.share, seed=config.seed)
     if sums.choice == "clients":
+        # No noise covers this choice, so it would be a release that no budget counts.
         if config.privacy.private:
             raise PlanError(f"secure_sum.choice = 'clients': {UNCOUNTED}")
         scores = client_scores(model, clients, seed=config.seed)
         return SensitivityMap.from_clients(scores, sums.share, _statistics(sums))
+    # Public scores are computed on the held-out rows, and never on those of a client.
     return SensitivityMap.from_scores(label_sensitivity(model, task.test), sums.share)
 
 
@@ -321,6 +331,7 @@ def build_plan(
     noise = _noise(privacy)
     epsilon = math.inf
     if noise is not None:
+        # With a given multiplier nothing is calibrated, and a default budget could only end the run early.
         default = math.inf if privacy.noise_multiplier is not None else _DEFAULT_EPSILON
         epsilon = default if privacy.epsilon is None else privacy.epsilon
     enrolled = privacy.population or num_clients or 1
@@ -329,6 +340,7 @@ def build_plan(
     participations = None if noise is None else privacy.max_participations
     cohort = _cohort(config.cohort)
     expected = 1.0 if num_clients is None else cohort.expected_size(num_clients)
+    # Under blocks the longest vector decides how fine the grid has to be.
     length = parameters if blocks is None else max(blocks.lengths)
     return Plan(
         cohort=cohort,
@@ -367,6 +379,7 @@ def _clipping(config: ClippingConfig) -> AdaptiveClipping | None:
 def _noise(privacy: PrivacyConfig) -> Noise | None:
     if not privacy.private:
         return None
+    # Any strength will do here: calibration replaces it before anything is drawn.
     multiplier = 1.0 if privacy.noise_multiplier is None else privacy.noise_multiplier
     return part_of("noise", privacy.noise, {"noise_multiplier": multiplier}, privacy.options)
 

@@ -66,6 +66,7 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
     for key, rule in _RULES.items():
         table, _, name = key.partition(".")
         section = getattr(config, table)
+        # A setting that was given stays, and later rules read it.
         if getattr(section, name) is not None:
             continue
         value, why = rule(config, facts)
@@ -73,6 +74,7 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
             continue
         section = msgspec.structs.replace(section, **{name: value})
         config = msgspec.structs.replace(config, **{table: section})
+        # The example's own values are the documented ones; only deviations are announced.
         if why != _EXAMPLE:
             found.append(Chosen(key, value, why))
     return config, tuple(found)
@@ -80,16 +82,19 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
 
 def _rate(config: Config, facts: Facts) -> tuple[float | None, str]:
     clients = facts.clients
+    # The sampler is asked by its fields, so that one of the user's own is treated alike.
     if "rate" not in named("cohort", config.cohort.kind).__struct_fields__:
         return None, _EXAMPLE
     if config.privacy.private:
         if not facts.own or 0.2 * clients <= _MANY:
             return 0.2, _EXAMPLE
+        # Two digits keep the rate readable in the written configuration.
         rate = float(f"{_MANY / clients:.2g}")
         asked = f"{rate * clients:,.0f} of {clients:,}"
         return rate, f"about {asked} clients a round bear the noise, and more would cost much time"
     if clients <= 50:
         return 1.0, f"{clients} clients are few: all of them train in every round"
+    # Without noise more clients in a round hardly improve the mean.
     asked = min(max(50.0, 0.2 * clients), 200.0)
     rate = float(f"{asked / clients:.2g}")
     if rate == 0.2:
@@ -102,6 +107,7 @@ def _delta(config: Config, facts: Facts) -> tuple[float | None, str]:
         return None, _EXAMPLE
     clients = config.privacy.population or facts.clients
     delta = usual_delta(clients)
+    # The default of few clients is the usual one and needs no announcement.
     if delta == usual_delta(1):
         return delta, _EXAMPLE
     return delta, f"a delta has to be far below 1 / {clients:,} clients: it is 1 / (100 x clients)"
@@ -170,6 +176,7 @@ def _assumed(config: Config, facts: Facts) -> tuple[float, str]:
 
 def _simulated(config: Config, facts: Facts) -> tuple[float, str]:
     value, why = _assumed(config, facts)
+    # A run without assumed drop-outs must not simulate any.
     return (value, why) if not value else (0.03, _EXAMPLE)
 
 

@@ -26,6 +26,7 @@ def build_stages(config: Config) -> tuple[UpdateStage, ...]:
     stages: list[UpdateStage] = []
     if config.local.scaffold:
         stages.append(Scaffold())
+    # Error feedback comes before random-k, so that its residual holds what random-k leaves out.
     if config.compression.error_feedback:
         stages.append(ErrorFeedback())
     if config.compression.kind != "none":
@@ -53,6 +54,7 @@ def build_encoding(config: Config, parameters: int, cohort: float = 1) -> Encodi
                 "encoding.rounding = 'nearest' does not go with noise: its bound is on the norm of a "
                 "stochastically rounded vector; leave it at 'auto'"
             )
+        # The width follows from the length that is sent, which stages may change.
         training = local_training(config.local, config.training)
         length = sent_length(build_stages(config), parameters, training)
         bits = encoding.bits or bits_for(length, cohort)

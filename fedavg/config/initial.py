@@ -49,6 +49,7 @@ def initial_text(
         ['# none: sums are exact and masked, and the models are not differentially private', 'noise = "none"']
     """
     plain, default = msgspec.to_builtins(data), msgspec.to_builtins(type(data)())
+    # Only what differs from the defaults is written, so that the file stays short.
     values = {f"data.{key}": value for key, value in plain.items() if value != default[key]}
     values["data.name"] = data.name
     privacy: dict[str, Any] = {"privacy.noise": "none"}

@@ -61,6 +61,7 @@ def part_of(
             f"{family} {name!r} has no option {', '.join(sorted(unknown))}; it has "
             f"{', '.join(fields) or 'none'}"
         )
+    # Settings are shared by several kinds, so each kind takes those that it has; options must all fit.
     shared = {key: value for key, value in settings.items() if key in fields and value is not None}
     return kind(**(shared | dict(options)))
 

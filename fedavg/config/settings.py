@@ -347,6 +347,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         )
         if self.data.clients is not None:
             checks.value.whole("data.clients", self.data.clients)
+        # An epsilon without noise would look like a promise.
         if not self.privacy.private and self.privacy.epsilon is not None:
             raise ValueError(
                 "privacy.epsilon needs noise: choose privacy.noise, or leave epsilon out"
@@ -370,6 +371,7 @@ def _check_budget(privacy: PrivacyConfig) -> None:
 
 def section(table: str) -> type[msgspec.Struct]:
     """The struct of a table, by its name; the whole configuration for any other name."""
+    # Any other name stands for the whole configuration, so that messages about top-level keys work alike.
     default: object = Config()
     for part in table.split("."):
         default = getattr(default, part, None)

@@ -65,6 +65,7 @@ def local_training(config: LocalConfig, chosen: TrainingConfig) -> LocalTraining
         epochs=config.epochs,
         batch_size=config.batch_size or None,
         optimizer=config.optimizer,
+        # A rate that is still open gets one that passes the checks; the default replaces it later.
         lr=1.0 if config.lr is None else config.lr,
         schedule=learning_schedule(config),
         l1=config.l1,
@@ -112,6 +113,7 @@ def check_training(config: Config) -> None:
             or settings do not go together; the message begins with the table.
     """
     with _in_table("training"):
+        # Device, functions and metrics are tried before the data is read, which may take long.
         Compute(config.training.device, config.training.precision)
         training = local_training(config.local, config.training)
         for part in nested(training):
@@ -163,6 +165,7 @@ def server_optimizer(config: ServerConfig) -> ServerOptimizer:
     """
     names = ("lr", "momentum", "beta1", "beta2", "tau")
     settings = {name: getattr(config, name) for name in names}
+    # A rate that is still open gets one that passes the checks.
     settings["lr"] = 3.0 if config.lr is None else config.lr
     kind = config.optimizer or "momentum"
     rule: ServerOptimizer = part_of("server_optimizer", kind, settings, config.options)

@@ -50,8 +50,10 @@ def metric_of(given: object) -> Metric:
         return ImportedMetric(given) if ":" in given else _by_name(given.replace("-", "_"))
     if isinstance(given, Mapping):
         return part_of_table("metric", given, "metrics")
+    # Objects with the members of a metric are one, whatever their class.
     if all(hasattr(given, member) for member in ("name", "of", "greater_is_better")):
         return cast("Metric", given)
+    # torchmetrics is recognised by its methods, so that it need not be installed.
     if all(callable(getattr(given, member, None)) for member in ("reset", "update", "compute")):
         return StatefulMetric(cast("Any", given))
     if callable(given):
@@ -66,6 +68,7 @@ def _needs_nothing(kind: type[Part]) -> bool:
 
 
 def _by_name(name: str) -> Metric:
+    # Metrics that need settings cannot be made from a name alone.
     simple = [known for known in names("metric") if _needs_nothing(named("metric", known))]
     if name in simple:
         return cast("Any", named("metric", name))()

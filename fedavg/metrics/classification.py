@@ -81,6 +81,7 @@ class BalancedAccuracy(_Named, frozen=True, tag="balanced_accuracy"):
     def of(self, predictions: Predictions) -> float:
         """See `Metric.of`."""
         found = recalls(predictions)
+        # A class without examples has no recall, and must not count as 0.
         return float(np.nanmean(found)) if bool(np.isfinite(found).any()) else np.nan
 
 
@@ -154,6 +155,7 @@ class LogLoss(_Named, frozen=True, tag="log_loss"):
             given = predicted[np.arange(len(labels)), labels.astype(np.int64)]
         else:
             given = np.where(labels != 0, predicted, 1 - predicted)
+        # A probability of zero would make the whole mean infinite.
         logs = -np.log(np.clip(given, _LEAST, 1))
         each = logs if logs.ndim == 1 else logs.mean(1)
         return float(np.average(each, weights=predictions.weights))
@@ -195,9 +197,11 @@ def _columns(predictions: Predictions) -> Iterator[tuple[NDArray[np.bool_], NDAr
     """For each class or label with examples and counter-examples: which rows have it, and its probability."""
     labels, predicted = predictions.labels, predictions.predicted
     classes = labels.ndim == 1
+    # With two classes, both columns have the same curve.
     wanted = [1] if classes and predicted.shape[1] == 2 else range(predicted.shape[1])
     for column in wanted:
         truth = labels == column if classes else labels[:, column] != 0
+        # Ranking needs examples of both kinds.
         if truth.any() and not truth.all():
             yield truth, predicted[:, column]
 

@@ -188,8 +188,10 @@ class ScikitLearnMetric(Part, frozen=True, tag="scikit-learn"):
         scorer = scikit_learn("metrics", self.scorer).get_scorer(self.scorer)
         estimator = _estimator(predictions)
         labels = predictions.labels
+        # Scorers take the labels of one output as a vector.
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
+        # The estimator looks predictions up by row, so the rows are passed as features.
         rows = np.arange(len(labels))[:, None]
         options = {} if predictions.weights is None else {"sample_weight": predictions.weights}
         try:
@@ -212,6 +214,7 @@ def _estimator(predictions: Predictions) -> object:
 
         classes_ = np.arange(predicted.shape[1]) if labels.ndim == 1 else np.arange(2)
 
+        # scikit-learn refuses estimators that do not say that they are fitted.
         def __sklearn_is_fitted__(self) -> bool:
             return True
 
@@ -270,6 +273,7 @@ class StatefulMetric:
         Raises:
             DataError: the examples have weights, which such a metric does not support.
         """
+        # torchmetrics has no weights of examples, and leaving them out silently would change the figure.
         if predictions.weights is not None:
             raise DataError(
                 f"the metric {self.name!r} does not support weights of examples: choose one of scikit-learn, "
@@ -279,6 +283,7 @@ class StatefulMetric:
         predicted, labels = predictions.predicted, predictions.labels
         if labels.dtype.kind == "f" and labels.shape[1] == 1:
             predicted, labels = predicted[:, 0], labels[:, 0]
+        # The object may hold predictions of an earlier round.
         self.metric.reset()
         self.metric.update(
             tensor(np.ascontiguousarray(predicted, np.float32)),
@@ -307,6 +312,7 @@ class TorchMetric(Part, frozen=True, tag="torchmetrics"):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_path(self.path, "metric")
+        # The metric is made once here, so that wrong options are refused before any round.
         self._made()
 
     def _made(self) -> StatefulMetric:

@@ -40,6 +40,7 @@ def of_classes(predictions: Predictions, names: Sequence[str]) -> dict[str, Any]
     """
     classes = predictions.predicted.shape[1]
     called = _names(names, classes)
+    # With two classes, the curve of one is the mirror image of the other's.
     columns = [1] if classes == 2 else range(classes)
     truths = {column: predictions.labels == column for column in columns}
     found = {"names": called, "curves": _curves(predictions, truths, called)}
@@ -100,6 +101,7 @@ def of_numbers(predictions: Predictions, names: Sequence[str]) -> dict[str, Any]
     outputs: list[dict[str, Any]] = []
     for column in range(min(labels.shape[1], _SHOWN)):
         true, said = labels[:, column], predictions.predicted[:, column]
+        # A diverged model predicts NaN, which no picture can show.
         finite = np.isfinite(said)
         order = _thin(np.flatnonzero(finite)[np.argsort(true[finite], kind="stable")], _DOTS)
         residuals = (said - true)[finite]
@@ -125,6 +127,7 @@ def _curves(
 ) -> list[dict[str, Any]]:
     """Curves of classes or labels with examples and counter-examples, the most frequent first."""
     there = {column: truth for column, truth in truths.items() if truth.any() and not truth.all()}
+    # The most frequent classes have the most reliable curves.
     chosen = sorted(there, key=lambda column: -int(there[column].sum()))[:_SHOWN]
     found: list[dict[str, Any]] = []
     for column in chosen:

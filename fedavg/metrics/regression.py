@@ -41,6 +41,7 @@ class RootMeanSquare(_OfNumbers, frozen=True, tag="rmse"):
     def of(self, predictions: Predictions) -> float:
         """See `Metric.of`."""
         squares = np.square(_residuals(predictions))
+        # The root is taken for each output first, so that outputs of different scales count alike.
         return float(np.sqrt(np.average(squares, axis=0, weights=predictions.weights)).mean())
 
 
@@ -69,6 +70,7 @@ class R2(_OfNumbers, frozen=True, tag="r2"):
         around = np.square(labels - np.average(labels, axis=0, weights=weights))
         left = np.average(np.square(_residuals(predictions)), axis=0, weights=weights)
         whole = np.average(around, axis=0, weights=weights)
+        # Without variance there is nothing to explain, and the share would divide by zero.
         if not bool((whole > 0).all()):
             return np.nan
         return float(np.mean(1 - left / whole))

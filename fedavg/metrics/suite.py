@@ -60,6 +60,7 @@ class Suite:
 def _class_shares(
     labels: NDArray[np.generic], outputs: int, weights: NDArray[np.float32] | None
 ) -> NDArray[np.float64]:
+    # The shares are those of the evaluation rows, so that the baseline is as strong as a constant can be.
     counts = np.bincount(labels.astype(np.int64), weights, outputs)
     return np.tile(counts / counts.sum(), (len(labels), 1))
 
@@ -81,6 +82,7 @@ def _headline_of_classes(labels: NDArray[np.generic]) -> str:
     share = np.unique(labels, return_counts=True)[1].max() / len(
         labels
     )  # labels may be as large as 10^9
+    # A single class, or classes of similar size, are well described by accuracy.
     if not _COMMON < share < 1:
         return "accuracy"
     return "roc_auc" if _installed() else "balanced_accuracy"
@@ -140,6 +142,7 @@ def figures(
     """
     constant = suite.baseline(predictions)
     found: list[Figure] = []
+    # Both are computed by the same metric on the same rows, so that they can be compared.
     for metric in metrics:
         values, bars = (_named(metric, said, names) for said in (predictions, constant))
         found += [

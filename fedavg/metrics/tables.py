@@ -46,6 +46,7 @@ def confusion(predictions: Predictions) -> NDArray[np.float64]:
                [1., 1.]])
     """
     classes = predictions.predicted.shape[1]
+    # Each pair of true and predicted class has a number, and one count serves the whole table.
     cells = predictions.labels.astype(np.int64) * classes + predictions.predicted.argmax(1)
     counts = np.bincount(cells, _weights(predictions), classes * classes)
     return counts.astype(np.float64).reshape(classes, classes)
@@ -55,6 +56,7 @@ def recalls(predictions: Predictions) -> NDArray[np.float64]:
     """Recall of each class: float64[K], NaN for a class that does not occur."""
     table = confusion(predictions)
     held = table.sum(1)
+    # NaN marks a class that does not occur; 0 would mean that none of it was found.
     return np.divide(table.diagonal(), held, out=np.full(len(table), np.nan), where=held > 0)
 
 
@@ -97,7 +99,9 @@ def reliability(predictions: Predictions, bins: int = 15) -> list[ReliabilityRow
         right = (chosen == labels).astype(np.float64)
     else:
         given, right = predicted.ravel(), (labels != 0).astype(np.float64).ravel()
+        # Each example counts once, spread over its labels.
         weights = np.repeat(weights / predicted.shape[1], predicted.shape[1])
+    # Bins are open below and closed above, so that a confidence of 1 falls into the last one.
     place = np.clip(np.ceil(given * bins).astype(np.int64) - 1, 0, bins - 1)
     held = np.bincount(place, weights, bins)
     sure, true = (
@@ -137,6 +141,7 @@ def precision_recall_curve(
     precision, recall, _ = curve(
         truth, predictions.predicted[:, column], sample_weight=predictions.weights
     )
+    # Curves run from left to right in pictures, and scikit-learn returns the recalls falling.
     return np.asarray(recall)[::-1], np.asarray(precision)[::-1]
 
 

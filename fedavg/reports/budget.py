@@ -65,6 +65,7 @@ def write_budget_page(
         curve_rows=[] if curve is None else _curve_rows(curve),
         group=group,
     )
+    # The page is replaced as a whole, so that a reader never sees half of it.
     try:
         replace_file(path, page.encode())
     except OSError as error:
@@ -108,6 +109,7 @@ def _line(
         "name": name,
         "x": [float(f"{value:.4g}") for value in x],
         "y": [
+            # JSON has no infinity, and a gap in the line shows that there is no bound.
             None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
             for value in y
         ],

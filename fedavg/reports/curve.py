@@ -77,6 +77,7 @@ def write_curve(path: Path, curve: PrivacyCurve, facts: dict[str, Any]) -> None:
 
 def curve_figure(curve: PrivacyCurve, epsilon: float, delta: float) -> dict[str, Any]:
     """Delta against epsilon, with the plan's own point marked."""
+    # Below this, delta is of no interest and the logarithmic axis would be stretched.
     shown = curve.high > _SHOWN
     data = [_line("delta", curve.epsilons[shown], curve.high[shown], "%{y:.2e}")]
     if math.isfinite(epsilon):

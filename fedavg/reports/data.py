@@ -197,6 +197,7 @@ def read_run(run_dir: Path) -> Run:
         ReportError: the folder is no run directory, or a file in it is damaged.
     """
     names = ("summary.json", "metrics.jsonl")
+    # Either file may be missing after an interruption, but a folder with neither is no run.
     if not any((run_dir / name).is_file() for name in names):
         raise ReportError(
             f"{run_dir} is no run directory: it holds neither {' nor '.join(names)}. "

@@ -136,6 +136,7 @@ def _curve_pictures(found: Evaluation) -> list[Picture]:
 def _confusion_picture(found: Evaluation) -> list[Picture]:
     if not found.confusion:
         return []
+    # Rows are divided by their sums, because the colour shows shares within a class.
     rows = [[value / (sum(row) or 1.0) for value in row] for row in found.confusion]
     names = [_short(name) for name in found.names]
     small = len(names) <= 12
@@ -169,6 +170,7 @@ def _reliability_picture(found: Evaluation) -> list[Picture]:
     if not found.reliability:
         return []
     total = sum(row.weight for row in found.reliability) or 1.0
+    # The area of a dot, and not its width, is what the eye compares.
     sizes = [6 + 18 * (row.weight / total) ** 0.5 for row in found.reliability]
     dots = _line(
         "predictions",

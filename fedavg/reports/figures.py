@@ -126,6 +126,7 @@ def privacy_utility(
     if has_epsilon:
         series = _line("epsilon", rounds, epsilon, _RED)
         data.append(series | {"yaxis": "y2", "hovertemplate": "%{y:.2f}"})
+        # Some room above the highest value is left for the label of the budget.
         top = max([value for value in epsilon if value is not None] + [budget or 0.0])
         layout["yaxis2"] = {
             "title": {"text": "Epsilon"},
@@ -150,6 +151,7 @@ def _score_panel(
     known = [value for value in [*scores, unprotected, trivial] if value is not None]
     low, high = min(known), max(known)
     room = max(0.1 * (high - low), 0.02 if share else 0.02 * abs(high))
+    # Figures that cannot be negative start at zero or above.
     least = min(0.0, low) if low < 0 else 0.0
     axis = {
         "title": {"text": name},
@@ -175,6 +177,7 @@ def server_epsilon(server: Sequence[ServerRound]) -> Figure | None:
         return None
     x, y = [row.round for row in rows], [row.epsilon_server for row in rows]
     line = _line("epsilon", x, y, _PINK) | {"hovertemplate": "%{y:.2f}"}
+    # It grows only with the rounds of the client that took part most often, so the line has steps.
     line["line"] = {"color": _PINK, "width": 2.5, "shape": "hv"}
     yaxis = {"title": {"text": "Epsilon"}, "rangemode": "tozero"}
     return figure([line], 270, showlegend=False, xaxis=_rounds_axis(x), yaxis=yaxis)
@@ -293,6 +296,7 @@ def finite(values: Sequence[float | None]) -> NDArray[np.float64]:
 
 
 def _signed_limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    # A few extreme coordinates would make all the others look like zero.
     largest = float(np.quantile(np.abs(values), 0.995)) or float(np.max(np.abs(values))) or 1.0
     return -largest, largest
 

@@ -58,6 +58,7 @@ class NoiseContract:
 
     def test_every_draw_is_fresh(self) -> None:
         """Two draws are not correlated."""
+        # Two draws from one repeated key would have correlation 1.
         one, other = (self.part().sample(50.0, _DRAWS).astype(np.float64) for _ in range(2))
         found = float((one * other).mean()) / 2500.0
         require(
@@ -71,6 +72,7 @@ class NoiseContract:
         bound = noise.tail(2500.0, 7.0)
         beyond = int((np.abs(noise.sample(50.0, _DRAWS)) > bound).sum())
         expected = _DRAWS * probability
+        # The added 10 allows for small counts, where the normal approximation is poor.
         most = expected + _SIGMAS * math.sqrt(expected) + 10
         require(
             beyond <= most, f"{beyond} of {_DRAWS:,} draws exceed a bound made for {expected:.0f}"
@@ -83,6 +85,7 @@ class NoiseContract:
             noise = self.part().at(multiplier)
             require(noise.noise_multiplier == multiplier, "`at` returns noise of another strength")
             event = noise.event(self.sensitivity, self.shares, NoSampling())
+            # The upper end is compared, which is what a plan would certify.
             found.append(Accountant().compose(event).upper_epsilon(1e-5))
         falls = math.inf > found[0] > found[1] > found[2] > 0
         require(falls, f"epsilon is {found} at noise multipliers 1, 2 and 4")

@@ -49,6 +49,7 @@ def check_travels(field: Literal["secure_sum", "noise", "stages"], value: object
     }
     fields[field] = value
     plan = Plan(**fields)
+    # A part that loses a field on the way would give workers another plan.
     back = plan_from_bytes(plan_to_bytes(plan))
     require(back == plan, f"{value!r} is rebuilt from its bytes as {getattr(back, field)!r}")
     require(canonical(back) == canonical(plan), f"{value!r} has two canonical forms")

@@ -56,6 +56,7 @@ def play(
         silent_from: client id to the number, from 0, of the first message that it does not answer.
         record: filled with (sender, message, whether the server was collecting vectors).
     """
+    # Making keys is slow, so the tests share some identities.
     while len(_IDENTITIES) < min(64, len(vectors)):
         _IDENTITIES.append(Identity.generate())
     names = {client: _IDENTITIES[k % len(_IDENTITIES)] for k, client in enumerate(vectors)}
@@ -73,6 +74,7 @@ def play(
                 replies = (
                     secure_sum.key_holder_side(provision.key_holder).session(spec).receive(messages)
                 )
+            # A silent client answers no further message; without an entry it always answers.
             elif answered[party] >= silent.get(party, len(messages) + 10**6):
                 continue
             else:
@@ -92,6 +94,7 @@ def play(
 
 
 def _vectors(n: int, length: int, bound: int, seed: int) -> dict[int, NDArray[np.int64]]:
+    # Ids with gaps show whether a sum confuses ids with positions.
     public = np.random.default_rng(seed)  # noqa: TID251 - test data from a public seed
     return {3 * i + 1: public.integers(-bound, bound + 1, length) for i in range(n)}
 
@@ -125,6 +128,7 @@ class SecureSumContract:
     def test_sums_are_exact(self) -> None:
         """Check lengths around powers of two, several cohorts, and vectors at the bound."""
         for n in self._rosters():
+            # Lengths next to powers of two show errors of packing and padding.
             for length in (1, 2, 3, 255, 257):
                 vectors = _vectors(n, length, 2**19 - 1, length)
                 vectors[1][:] = 2**19 - 1
@@ -147,6 +151,7 @@ class SecureSumContract:
         """The sum tolerates the promised number of drop-outs."""
         secure_sum, n = self.part(), self._rosters()[-1]
         vectors = _vectors(n, 50, 1000, 1)
+        # As many drop out as the sum itself promises to tolerate.
         gone = sorted(vectors)[
             : n - max(secure_sum.min_survivors(n), n - int(n * secure_sum.dropout_rate))
         ]
@@ -205,6 +210,7 @@ class SecureSumContract:
                 shown[party] = numbers
         require(shown.keys() == vectors.keys(), "`uploaded` recognises no upload of some client")
         clear = sum(
+            # More than half of the numbers cannot be equal by chance.
             np.isin(vectors[client], shown[client].astype(np.int64)).mean() > 0.5
             for client in shown
         )

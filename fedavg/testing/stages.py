@@ -108,6 +108,7 @@ class UpdateStageContract:
             )
             named = {f"{stage.kind}.{name}": array for name, array in kept.items()}
             require(named_state(stage, named).keys() == dict(kept).keys(), "names collide")
+            # The state of the first round goes into the second, as a client's store does it.
             again = self._half(length, 1, kept).sent(self._update(length))
             require(bool(np.isfinite(again).all()), "the second round is not finite")
 
