@@ -175,6 +175,7 @@ class Checks:
         Returns:
             The array itself, or an array made of the list.
         """
+        # Converting a masked array would bring back the entries that it hides.
         if type(value) not in (*_PLAIN_ARRAYS, list, tuple):
             masked = isinstance(value, np.ma.MaskedArray)
             remedy = "fill its gaps yourself" if masked else "pass numpy.asarray of its values"
@@ -195,6 +196,7 @@ class Checks:
         array = self.plain_array(name, value)
         result = array.astype(np.float64)
         if array.dtype.kind in "iu":
+            # An integer of 64 bits may have no equal float64 from 2^53 on.
             exact = array.dtype.itemsize < 8 or bool((np.abs(result) < _EXACT_INTEGERS).all())
         else:
             exact = array.dtype.itemsize <= 8 or bool(((result == array) | np.isnan(array)).all())

@@ -79,6 +79,7 @@ def encrypt_chunks(
     processes = integer("processes", processes, 1, _MOST_PROCESSES)
     if progress is not None and not callable(progress):
         raise LocalProtocolError("progress must be called with two numbers, or left out")
+    # The vector is checked and the client used up now, not when the iteration begins.
     upload = client.begin(vector)
     return _chunks(client, upload, vector, processes, progress or _ignore)
 
@@ -97,6 +98,7 @@ def _chunks(
         min(processes, count),
         mp_context=get_context("spawn"),
         initializer=_start,
+        # Keys travel as bytes, since contexts refuse to be pickled.
         initargs=(params.to_bytes(), SecretBytes(client.keys.export())),
     )
     name = (*astuple(upload.name), upload.enrolled)
@@ -106,6 +108,7 @@ def _chunks(
             if index < count:
                 values = vector[index * step : (index + 1) * step]
                 pending.append(pool.submit(_encrypt, name, index, values))
+            # Results lag behind: workers stay busy, and few parts of the vector are in memory at a time.
             if index >= _AHEAD * processes:
                 yield client.signed(pending.popleft().result())
                 with callers_own():
@@ -115,7 +118,7 @@ def _chunks(
             "a worker process died; begin again with a new Client, which draws a new nonce"
         ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)  # also if the caller stops early
 
 
 def _start(params: bytes, exported: bytes) -> None:

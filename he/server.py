@@ -236,7 +236,7 @@ class Server:
                     "the right one with Server(..., vector_length=...)"
                 )
             self._closed = True
-            self._partial.clear()
+            self._partial.clear()  # an unfinished upload never enters a sum
         return self._chunks(leading)
 
     def _leading(self) -> _Sum | None:

@@ -62,6 +62,7 @@ class Accountant:
         return self
 
     def __del__(self) -> None:
+        # Python frees a dropped composition here, and its origin must learn of it.
         use: Use | None = getattr(self, "_use", None)  # missing if a check above has raised
         if use is not None:
             use.dropped()

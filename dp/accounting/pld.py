@@ -234,6 +234,7 @@ def _refined(
         tilt = _tilt(upper, aim)
         parts = [tilted(law, tilt.t, n) for law, n in upper]
         span = window(parts, step, tilt.log_outside)
+        # Too many points for this mesh: the next one is as fine as the limit allows.
         if span.width > step * _MAX_POINTS:
             attempts += 1
             finest = step = 1.05 * span.width / _MAX_POINTS

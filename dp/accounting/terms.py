@@ -53,7 +53,7 @@ def check_event(event: object) -> None:
     Raises:
         UnsupportedEventError: the object is refused; the message names its type and what it lacks.
     """
-    if not is_a(event, Event) or is_a(event, type):
+    if not is_a(event, Event) or is_a(event, type):  # a class has the method, too
         raise UnsupportedEventError(
             f"{type(event).__name__} is no event: it has no method cost(relation) (see dp.Event)"
         )

@@ -56,7 +56,7 @@ def unit_canaries(count: int, dimension: int) -> NDArray[np.float32]:
     """
     count, dimension = whole("count", count), whole("dimension", dimension, 2)
     size = count * dimension
-    normal = np.empty(size + size % 2, dtype=np.float32)
+    normal = np.empty(size + size % 2, dtype=np.float32)  # in pairs
     for start in range(0, normal.size, _CHUNK):
         part = normal[start : start + _CHUNK]
         _box_muller(random_uniform(part.size).astype(np.float32), part)

@@ -94,12 +94,13 @@ def one_shot(
     mean, stddev = float(cosines.mean()), float(cosines.std(ddof=1))
     spread = (count - 1) * (stddev / null) ** 2
     odd = min(float(chi2.cdf(spread, count - 1)), float(chi2.sf(spread, count - 1)))
-    fitted = stddev if odd < 0.005 else null
+    fitted = stddev if odd < 0.005 else null  # a χ² test at 1 %, half on each side
     return OneShot(_epsilon(mean / null, fitted / null, delta), delta, mean, stddev, null, count)
 
 
 def _cosines(vector: NDArray[np.float64], rows: NDArray[np.floating]) -> NDArray[np.float64]:
     """Cosine of each canary with the vector minus the other canaries."""
+    # All canaries are taken out together. Each one's vector is then rest + amount·canary, and is not built.
     everyone = rows.sum(axis=0, dtype=np.float64)
     amount = float(vector @ everyone) / float(everyone @ everyone)
     rest = vector - amount * everyone
@@ -139,13 +140,13 @@ def _hockey_stick(m1: float, s1: float, m0: float, s0: float, epsilon: float) ->
     b = m1 / s1**2 - m0 / s0**2
     c = m0**2 / (2 * s0**2) - m1**2 / (2 * s1**2) + math.log(s0 / s1) - epsilon
     root = b * b - 4 * a * c
-    if abs(a) < 1e-12:
+    if abs(a) < 1e-12:  # equal spreads: the parabola is a line
         if b == 0:
             return 0.0
         edge = -c / b
         pieces = ((edge, math.inf),) if b > 0 else ((-math.inf, edge),)
     elif root <= 0:
-        return 0.0 if a < 0 else -math.expm1(epsilon)
+        return 0.0 if a < 0 else -math.expm1(epsilon)  # never above ε, or always
     else:
         low, high = sorted(((-b - math.sqrt(root)) / (2 * a), (-b + math.sqrt(root)) / (2 * a)))
         pieces = ((low, high),) if a < 0 else ((-math.inf, low), (high, math.inf))

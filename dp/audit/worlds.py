@@ -78,6 +78,7 @@ def two_worlds(
     ]
     low = _lower(hits[likely], second[likely].size, tail)
     high = _upper(hits[1 - likely], second[1 - likely].size, tail)
+    # Privacy says p ≤ e^ε·p' + δ for every event, in either order of the worlds.
     epsilon = math.log((low - delta) / high) if low > delta else 0.0
     return TwoWorlds(max(0.0, epsilon), delta, confidence, threshold)
 

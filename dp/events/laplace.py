@@ -91,7 +91,7 @@ def _laplace_cost(
         return Cost(exposed=sampling.exposure, failure=sampling.failure)
     rate, distance = sampling.mixture(relation)
     reach = distance / noise_multiplier
-    steps = None if sensitivity is None else round(sensitivity * distance)
+    steps = None if sensitivity is None else round(sensitivity * distance)  # distance is 1 or 2
     return Cost(
         pairs=(LaplacePair(rate, reach, steps),),
         failure=sampling.failure,

@@ -64,6 +64,7 @@ class SkellamEvent:
         """
         variance = (self.noise_multiplier * self.l2_sensitivity) ** 2
         l1, l2sq = distance * self.l1_sensitivity, (distance * self.l2_sensitivity) ** 2
+        # The Gaussian's curve, and the smaller of the theorem's two bounds on what the lattice adds to it.
         first = ((2 * orders - 1) * l2sq + 6 * l1) / (4 * variance**2)
         curve = orders * l2sq / (2 * variance) + np.minimum(first, 3 * l1 / (2 * variance))
         return np.where(orders == np.floor(orders), curve, np.inf)
@@ -128,6 +129,7 @@ class DiscreteGaussianSumEvent:
         d = self.dimension
         l2 = distance / self.noise_multiplier
         l1 = l2 * self.l1_sensitivity / self.l2_sensitivity
+        # All three bounds of the theorem hold, so the least one is taken.
         by_norms = min(l2**2 + 2 * l1 * tau + tau**2 * d, (l2 + math.sqrt(d) * tau) ** 2)
         return np.minimum(orders * l2**2 / 2 + tau * d, orders / 2 * by_norms)
 

@@ -218,6 +218,7 @@ class FixedSizeSampling:
 
     def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
         """The client displaces one member of the cohort: a shift by two clip norms (docs/privacy.md §3)."""
+        # A shift by two clip norms is one by one clip norm at half the noise (docs/privacy.md §3.2).
         mixture = MixturePair(self.exposure, noise_multiplier / 2)
         if relation is NeighboringRelation.REPLACE_ONE and self.exposure < 1:
             return ExchangePair(mixture)

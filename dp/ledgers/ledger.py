@@ -227,6 +227,7 @@ class Ledger:
         return cls.from_state_dict(read_json(path))
 
     def _spent(self, accountant: Accountant) -> Bracket:
+        # An accountant without events refuses to answer; a ledger knows that nothing was charged.
         return accountant.epsilon(self._delta) if accountant.counts else Bracket(0.0, 0.0)
 
     def _over(self, accountant: Accountant) -> bool:

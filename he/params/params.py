@@ -260,6 +260,7 @@ class Params:
             raise WireFormatError("these bytes are no parameters of an encrypted sum")
         try:
             return cls(n_clients, max_abs, _SCHEMES[code], bool(public_key), ring_bits)
+        # The values come in a message, so the message is at fault and no argument.
         except (CapacityError, UnsafeParametersError) as error:
             raise WireFormatError(f"parameters that cannot exist: {error}") from error
 

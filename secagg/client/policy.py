@@ -111,6 +111,7 @@ class Policy:
 
     def _check_draw(self, params: Params, known: int) -> None:
         """Refuse an offer whose cohort the server could have filled with colluders."""
+        # The server may draw all corrupt clients of the directory into this cohort.
         corrupt = rounded_up(self.directory_corrupt_rate, known)
         if params.colluders < corrupt:
             raise UnsafeParametersError(
@@ -120,6 +121,7 @@ class Policy:
                 "corrupt_rate, or accept what the server draws with a lower "
                 "Policy(directory_corrupt_rate=...)"
             )
+        # However the server draws, a sum then contains at least this part of all clients.
         least = rounded_up(self.min_directory_share, known)
         if params.min_survivors < least:
             raise UnsafeParametersError(

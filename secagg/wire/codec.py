@@ -85,6 +85,7 @@ def read_header(data: bytes | bytearray) -> tuple[Kind, bytes]:
     if len(data) < HEADER_SIZE:
         raise WireFormatError(f"a message has at least {HEADER_SIZE} bytes, not {len(data)}")
     magic, version, suite, kind, zero, session = _HEADER.unpack_from(data)
+    # There is one version with one suite, so nobody can make two parties agree on a weaker one.
     if magic != MAGIC or version != VERSION or suite != SUITE or zero:
         raise WireFormatError("not a message of this protocol, version and cipher suite")
     try:
