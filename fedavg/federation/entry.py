@@ -1,20 +1,26 @@
-"""Checks of the clients' ids and data when a federation is built, the same for every secure sum."""
+"""Checks when a federation is built, the same for every secure sum: ids, data, and where the clients run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from fedavg import checks
 from fedavg.data.foreign import as_dataset
-from fedavg.errors import DataError
+from fedavg.errors import DataError, LocalProtocolError
+from fedavg.simulation.fork_server import start_early
+from fedavg.simulation.pool import worker_pool
+from fedavg.simulation.population import in_process
 
 if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset, TargetKind
+    from fedavg.models.spec import ModelSpec
+    from fedavg.simulation.interface import SimulationFactory
 
-__all__ = ["check_evaluation", "declared_population", "enrolled"]
+__all__ = ["check_evaluation", "chosen_simulation", "declared_population", "enrolled"]
 
 _LARGEST_ID = 2**32 - 1  # ids have four bytes in messages
 
@@ -80,6 +86,27 @@ def declared_population(population: int | None, clients: Mapping[int, Dataset]) 
             f"{len(clients)} clients are here, but a population of {declared} was declared"
         )
     return declared
+
+
+def chosen_simulation(
+    given: SimulationFactory | None, spec: ModelSpec | None, workers: int
+) -> SimulationFactory:
+    """How the clients will be simulated: as asked, in this process, or in workers, which start early.
+
+    Args:
+        given: the user's own factory; None for one of this package.
+        spec: description of the model; None if the federation was given a module.
+        workers: number of processes; 0 for this process.
+
+    Raises:
+        LocalProtocolError: there are workers, and they cannot build the model.
+    """
+    if workers and spec is None:
+        raise LocalProtocolError("worker processes build their own models: give a ModelSpec")
+    if workers:
+        start_early()  # loads torch in another process meanwhile
+    here = partial(worker_pool, workers=workers) if workers else in_process
+    return given or here
 
 
 def _id(name: object) -> int:

@@ -19,7 +19,7 @@ from fedavg.client.trial import Trial, try_out
 from fedavg.errors import LocalProtocolError
 from fedavg.federation.broken_off import draw, draw_others, newly_spent, void_rounds
 from fedavg.federation.checkpoint import Checkpoint, fingerprint
-from fedavg.federation.entry import declared_population, enrolled
+from fedavg.federation.entry import chosen_simulation, declared_population, enrolled
 from fedavg.federation.provision import provision_all
 from fedavg.federation.released import Released
 from fedavg.federation.shared import charge_failure, charge_round
@@ -34,10 +34,7 @@ from fedavg.protocol.result import NOTHING_LEARNT, RoundResult
 from fedavg.server.openings import AnnouncedSide
 from fedavg.server.retries import run_with_retries, sum_round
 from fedavg.simulation.faults import Faults
-from fedavg.simulation.fork_server import start_early
 from fedavg.simulation.interface import Enrolled
-from fedavg.simulation.pool import worker_pool
-from fedavg.simulation.population import in_process
 from fedavg.training.compute import Compute
 from fedavg.training.threads import one_thread
 
@@ -111,25 +108,20 @@ class Federation(Released):
         simulation: SimulationFactory | None = None,
     ) -> None:
         clients = enrolled(clients)
-        if workers and not isinstance(model, ModelSpec):
-            raise LocalProtocolError("worker processes build their own models: give a ModelSpec")
-        if workers:
-            start_early()  # loads torch in another process meanwhile
+        self._spec = model if isinstance(model, ModelSpec) else None
+        self._simulation = chosen_simulation(simulation, self._spec, workers)
         super().__init__(model, plan, evaluate, scoring, Compute(device, precision))
         self.plan = plan
         self.transcript = transcript
         self.ledger = Ledger(plan.budget.epsilon, plan.budget.delta)
         self.stopped = "unstarted"
         self._watch = Watch()
-        self._spec = model if isinstance(model, ModelSpec) else None
         self._rest = rest_digest(self._model)  # enters the plan's digest
         self._sizes = {client: len(data) for client, data in clients.items()}
         self.population = declared_population(population, clients)
         self._clients = dict(clients)  # until enrolment gives the data to the clients
         self._scorer.check(clients)
         self._tried = False
-        here = partial(worker_pool, workers=workers) if workers else in_process
-        self._simulation: SimulationFactory = simulation or here
         self._faults = faults or Faults()
         self._seed = seed
         self._journal = journal
@@ -219,7 +211,7 @@ class Federation(Released):
         self.stopped = "running"
         transport = self._transport()
         try:
-            yield from self._rounds(resolution, transport, restart, until or _never)
+            yield from self._rounds(resolution, transport, restart, until or (lambda: False))
             if self.plan.personalization is not None:
                 shared = self._chosen(None if best is None else best()).astype(np.float32)
                 with one_thread():
@@ -394,7 +386,3 @@ class Federation(Released):
             accuracy_as_sent=marks.accuracy_as_sent,
             figures=marks.figures,
         )
-
-
-def _never() -> bool:
-    return False

@@ -1,4 +1,4 @@
-"""Checks of a plan against its population: cohort sizes, honest noise, and noise that can be drawn."""
+"""Checks of a plan against its population: cohort sizes, honest noise, sums and noise that are possible."""
 
 from __future__ import annotations
 
@@ -8,24 +8,37 @@ from typing import TYPE_CHECKING, Protocol
 from dp import DpError
 from fedavg.algorithms.blocks.deal import dealt_bounds
 from fedavg.errors import CohortSizeError, GridError, PlanError
-from fedavg.plan.remedies import in_words
+from fedavg.plan.remedies import in_words, smaller_rate
+from secagg import SecAggError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fedavg.plan.plan import Plan
     from fedavg.privacy.sampling import CohortBounds
-    from fedavg.sums.interface import SecureSum
+    from fedavg.sums.interface import SecureSum, SumSpec
 
-__all__ = ["check_drawable", "cohort_bounds", "honest_fraction", "skipped_share"]
+__all__ = ["check_drawable", "check_summable", "cohort_bounds", "honest_fraction", "skipped_share"]
 
 _COHORT_TAIL = 1e-12  # per round; enters δ
 
 
-class Drawn(Protocol):
-    """The members of a resolved plan that `check_drawable` uses."""
+class Derived(Protocol):
+    """The members of a resolved plan that `check_drawable` and `check_summable` use."""
 
     @property
     def plan(self) -> Plan:
         """The parts."""
+        ...
+
+    @property
+    def num_clients(self) -> int:
+        """Size of the population."""
+        ...
+
+    @property
+    def expected_cohort(self) -> float:
+        """Public expected cohort size."""
         ...
 
     @property
@@ -41,8 +54,37 @@ class Drawn(Protocol):
         """Standard deviation of what the server adds."""
         ...
 
+    def spec(self, roster: int, context: bytes) -> SumSpec:
+        """The secure sum of one round."""
+        ...
 
-def check_drawable(resolution: Drawn) -> None:
+
+def check_summable(resolution: Derived, again: Callable[[Plan], object]) -> None:
+    """Ask the secure sum for parameters of the largest and of the smallest cohort.
+
+    Args:
+        resolution: the resolved plan.
+        again: resolves another plan for the same population, to find a rate with smaller cohorts.
+
+    Raises:
+        PlanError: cohorts are too large for the secure sum; the message names a rate that is not.
+        secagg.SecAggError, he.CapacityError, …: the secure sum has no such parameters.
+    """
+    plan, bounds = resolution.plan, resolution.bounds
+    try:
+        plan.secure_sum.check(resolution.spec(bounds.cap, b""))
+    except SecAggError as error:
+        remedy = smaller_rate(plan, again)
+        if not remedy:
+            raise
+        raise PlanError(
+            f"a round asks about {resolution.expected_cohort:,.0f} of {resolution.num_clients:,} clients, "
+            f"and sometimes {bounds.cap:,}, too many for {plan.secure_sum.kind}{remedy} ({error})"
+        ) from error
+    plan.secure_sum.check(resolution.spec(max(bounds.floor, 1), b""))  # the smallest too
+
+
+def check_drawable(resolution: Derived) -> None:
     """Draw once at each extreme strength, so that noise that cannot be drawn is refused before any charge."""
     noise, sums = resolution.plan.noise, resolution.plan.secure_sum
     if noise is None:

@@ -14,12 +14,10 @@ from fedavg.algorithms.chain import sent_length
 from fedavg.algorithms.interface import RoundFacts
 from fedavg.errors import PlanError
 from fedavg.parts import Trait, traits_of
+from fedavg.plan import feasibility
 from fedavg.plan.codec import canonical
-from fedavg.plan.feasibility import check_drawable, cohort_bounds, honest_fraction, skipped_share
-from fedavg.plan.remedies import smaller_rate
 from fedavg.privacy.noise import Sensitivity, Shares, guaranteed_variance, share_stddev
 from fedavg.sums.interface import SumSpec
-from secagg import SecAggError
 
 if TYPE_CHECKING:
     from fedavg.encoding.fixed_point import Encoding
@@ -298,7 +296,7 @@ class ResolvedPlan:
                 "client-level privacy needs many clients or a small model, this one will hardly learn"
             )
         if self.plan.noise is None:
-            skipped = skipped_share(self.plan, self.num_clients, self.bounds)
+            skipped = feasibility.skipped_share(self.plan, self.num_clients, self.bounds)
             if skipped > 0.01:
                 found.append(f"{skipped:.0%} of the rounds will be skipped as too small")
         return tuple(found)
@@ -345,7 +343,7 @@ def resolve(
         raise PlanError(f"clients with max_participations={cap} {_REMEMBERS}")
     if plan.blocks is not None:
         plan.blocks.check(vector_length)
-    bounds = cohort_bounds(plan, num_clients, num_rounds)
+    bounds = feasibility.cohort_bounds(plan, num_clients, num_rounds)
     weight = (plan.limits.max_examples or largest_client) if plan.weighted else 1
     if plan.weighted and largest_client > weight:
         raise PlanError(f"a client holds {largest_client} examples, max_examples is {weight}")
@@ -356,28 +354,14 @@ def resolve(
         num_rounds=num_rounds,
         max_weight=weight,
         bounds=bounds,
-        honest_fraction=honest_fraction(plan.secure_sum, bounds, 0),
-        server_fraction=honest_fraction(plan.secure_sum, bounds, 1),
+        honest_fraction=feasibility.honest_fraction(plan.secure_sum, bounds, 0),
+        server_fraction=feasibility.honest_fraction(plan.secure_sum, bounds, 1),
         rest=rest,
     )
-    try:
-        plan.secure_sum.check(resolution.spec(bounds.cap, b""))
-    except SecAggError as error:
-        sizes = {
-            "num_clients": num_clients,
-            "vector_length": vector_length,
-            "num_rounds": num_rounds,
-        }
-        again = partial(resolve, **sizes, largest_client=largest_client, rest=rest)
-        remedy = smaller_rate(plan, again)
-        if not remedy:
-            raise
-        raise PlanError(
-            f"a round asks about {resolution.expected_cohort:,.0f} of {num_clients:,} clients, and sometimes "
-            f"{bounds.cap:,}, too many for {plan.secure_sum.kind}{remedy} ({error})"
-        ) from error
-    plan.secure_sum.check(resolution.spec(max(bounds.floor, 1), b""))  # the smallest too
-    check_drawable(resolution)
+    sizes = {"num_clients": num_clients, "vector_length": vector_length, "num_rounds": num_rounds}
+    again = partial(resolve, **sizes, largest_client=largest_client, rest=rest)
+    feasibility.check_summable(resolution, again)
+    feasibility.check_drawable(resolution)
     event = resolution.release_event()
     if event is not None:  # an event that no theorem covers is refused here, not after training
         Accountant().compose(event).quick_epsilon(plan.budget.delta)
