@@ -105,6 +105,16 @@ class UpdateStage(Protocol):
     """A change to updates, with one half at the client and one at the server.
 
     The server's state is one float64 vector, or None for a stage that keeps none there.
+
+    Example:
+        >>> import numpy as np
+        >>> from fedavg import LocalTraining, RandomK
+        >>> def roundtrip(stage: UpdateStage, update: Vector) -> tuple[int, float]:
+        ...     facts = RoundFacts(0, 5, 20, update.size, LocalTraining())
+        ...     sent = stage.client(facts, None, {}).sent(update)
+        ...     return sent.size, float(stage.received(facts, sent, 1.0, None)[0].sum())
+        >>> roundtrip(RandomK(0.25), np.ones(8))  # a quarter is sent, and enlarged fourfold
+        (2, 8.0)
     """
 
     kind: ClassVar[str]

@@ -58,6 +58,13 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     `partition` "auto" means "natural" if the examples have owners; otherwise it means "noisy-sort" for a
     built-in set and "iid" for a file. `test_fraction` is the share that is held out to score on; `split` says
     whether it is a share of the rows, the clients or the groups.
+
+    Example:
+        >>> from fedavg import place
+        >>> config = DataConfig(name="digits", classes=(3, 8), clients=4, partition="iid")
+        >>> placed = place(config, None)
+        >>> placed.task.label_names, [len(client) for client in placed.clients.values()]
+        (('3', '8'), [72, 71, 71, 71])
     """
 
     name: str = "mnist-14x14"

@@ -92,6 +92,14 @@ def load_task(
 
     Raises:
         DataError: the name is unknown, a file or extra is missing, or arrays or columns are no examples.
+
+    Example:
+        >>> task = load_task("digits", test_fraction=0.25)
+        >>> len(task.train) + len(task.test), round(len(task.test) / 1797, 2), task.outputs
+        (1797, 0.25, 10)
+        >>> load_task("didgits")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        fedavg.errors.DataError: there is no data set 'didgits'; did you mean 'digits'? ...
     """
     test_fraction = checks.data.proper_fraction("test_fraction", test_fraction)
     path = Path(name_or_path)

@@ -88,7 +88,16 @@ def bits_for(vector_length: int, cohort: float = 1) -> int:
 
 
 class Encoding(Protocol):
-    """A conversion of real vectors to integers and back: `FixedPoint`, or without noise `Quantised`."""
+    """A conversion of real vectors to integers and back: `FixedPoint`, or without noise `Quantised`.
+
+    Example:
+        >>> from fedavg import Quantised
+        >>> update = np.array([0.5, -0.25, 0.7])
+        >>> def error(encoding: Encoding) -> float:
+        ...     return float(abs(encoding.decode(encoding.encode(update), 3) - update).max())
+        >>> error(FixedPoint(1.0, 16, rounding="nearest")) < 1e-4, error(Quantised(1.0, 8)) < 0.01
+        (True, True)
+    """
 
     @property
     def clip(self) -> float:

@@ -85,6 +85,16 @@ class Federation(Released):
     With personalisation, `scores` holds each client's own figures when a run has ended.
 
     Example: see `examples/` and the README.
+
+    Example:
+        >>> import torch
+        >>> from fedavg import Dataset, FedAvg, FixedPoint, LocalTraining, Plan, PoissonCohort, SecAgg
+        >>> parts = PoissonCohort(1.0), FixedPoint(4.0, 30, rounding="nearest"), None, SecAgg()
+        >>> plan = Plan(*parts, LocalTraining(epochs=20, lr=1.0), FedAvg())
+        >>> data = Dataset(np.eye(2), np.array([0, 1]))
+        >>> federation = Federation(torch.nn.Linear(2, 2), [data] * 5, plan, evaluate=data)
+        >>> [(result.survivors, result.accuracy) for result in federation.run(2)]
+        [(5, 1.0), (5, 1.0)]
     """
 
     def __init__(

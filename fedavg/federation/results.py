@@ -31,6 +31,14 @@ class Results(Sequence["RoundResult"]):
         stopped: how the run ended, see `fedavg.Federation.stopped`.
         released: float64[d], the final model of the run: that of the last round, or of the best one.
         best_round: number of the best round, from 1; None if the last model is kept.
+
+    Example:
+        >>> import numpy as np
+        >>> from fedavg import RoundResult
+        >>> rounds = [RoundResult(k, None, 0.5 / k, None, None, 9, 8, None, 70, 90, {}) for k in (1, 2)]
+        >>> results = Results(rounds, "finished", np.zeros(3), best_round=1)
+        >>> [row["loss"] for row in results.rows()], results.kept.round
+        ([0.5, 0.25], 1)
     """
 
     def __init__(
@@ -121,6 +129,17 @@ def train(
             (`fedavg.plan.stopping`).
         ConfigError: `stopping` is given without held-out examples, or a callback cannot be called.
         Exception: the errors of `Federation.run`.
+
+    Example:
+        >>> import fedavg, numpy, torch
+        >>> data = fedavg.Dataset(numpy.eye(2), numpy.array([0, 1]))
+        >>> parts = fedavg.PoissonCohort(1.0), fedavg.Quantised(4.0, 16), None, fedavg.InsecurePlain()
+        >>> plan = fedavg.Plan(*parts, fedavg.LocalTraining(lr=0.5), fedavg.FedAvg())
+        >>> federation = fedavg.Federation(torch.nn.Linear(2, 2), [data] * 3, plan, evaluate=data)
+        >>> seen = []
+        >>> results = train(federation, 2, callbacks=[lambda result: seen.append(result.round)])
+        >>> seen, results.stopped, results[1].loss < results[0].loss
+        ([1, 2], 'finished', True)
     """
     # A callback that cannot be called is refused now, before the first round is charged.
     for callback in callbacks:

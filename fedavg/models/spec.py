@@ -31,6 +31,13 @@ class ModelSpec:
 
     Raises:
         DataError: the file cannot be read.
+
+    Example:
+        >>> spec = ModelSpec("mlp", (4,), 3, seed=7, hidden=(5,), freeze=("layers.0.*",))
+        >>> one, other = spec.build(), spec.build()  # as two processes do
+        >>> same = zip(one.parameters(), other.parameters(), strict=True)
+        >>> all(bool((a == b).all()) for a, b in same), [p.requires_grad for p in one.parameters()]
+        (True, [False, False, True, True])
     """
 
     name: str

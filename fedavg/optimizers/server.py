@@ -44,6 +44,13 @@ class Progress:
     Args:
         round_index: index of the round, from 0.
         num_rounds: number of rounds in the run.
+
+    Example:
+        >>> class Slower(ServerRule, frozen=True, tag="slower-example"):
+        ...     def step(self, vector, delta, state, progress: Progress):
+        ...         return vector + delta * (1 - progress.round_index / progress.num_rounds), state
+        >>> Slower().step(np.zeros(1), np.ones(1), {}, Progress(round_index=8, num_rounds=10))[0].round(6)
+        array([0.2])
     """
 
     round_index: int
@@ -51,7 +58,18 @@ class Progress:
 
 
 class ServerOptimizer(Protocol):
-    """A rule that computes the next model from a mean update, and the released model from the models."""
+    """A rule that computes the next model from a mean update, and the released model from the models.
+
+    Example:
+        >>> model, update = np.zeros(2), np.array([1.0, -0.01])
+        >>> def after(rule: ServerOptimizer, rounds: int) -> list[float]:
+        ...     vector, state = model, rule.init(model.size)
+        ...     for index in range(rounds):
+        ...         vector, state = rule.step(vector, update, state, Progress(index, rounds))
+        ...     return rule.release(vector, state, Progress(rounds - 1, rounds))[0].round(2).tolist()
+        >>> after(FedAvg(), 2), after(FedAdam(lr=0.1), 2)  # Adam enlarges small updates
+        ([2.0, -0.02], [0.23, -0.11])
+    """
 
     def init(self, size: int) -> State:
         """Return the state before the first round, for `size` parameters."""
@@ -185,6 +203,14 @@ class FedMomentum(ServerRule, frozen=True, tag="momentum"):
     Args:
         lr: server learning rate.
         momentum: share of the last velocity that is kept.
+
+    Example:
+        >>> rule, vector, update = FedMomentum(momentum=0.5), np.zeros(1), np.ones(1)
+        >>> state = rule.init(1)
+        >>> for index in range(3):  # steps of 1, 1.5 and 1.75
+        ...     vector, state = rule.step(vector, update, state, Progress(index, 3))
+        >>> vector
+        array([4.25])
     """
 
     lr: float = 1.0
@@ -252,6 +278,12 @@ class FedAdam(ServerRule, frozen=True, tag="adam"):
         beta1: decay of the first moment.
         beta2: decay of the second moment.
         tau: degree of adaptivity τ.
+
+    Example:
+        >>> rule, update = FedAdam(lr=0.1, beta1=0.0, tau=1e-9), np.array([5.0, -0.02])
+        >>> vector, state = rule.step(np.zeros(2), update, rule.init(2), Progress(0, 1))
+        >>> vector.round(6).tolist()  # lr ÷ √(1 − β₂), whatever the size of the update
+        [1.0, -1.0]
     """
 
     lr: float = 0.1
@@ -294,6 +326,15 @@ class FedYogi(FedAdam, frozen=True, tag="yogi"):
     """Yogi at the server (Algorithm 2): v ← v − (1−β₂)·Δ²·sign(v − Δ²), steps of bounded size.
 
     All arguments are those of `FedAdam`.
+
+    Example:
+        >>> def spread(rule: FedAdam) -> list[float]:
+        ...     state = rule.init(1)
+        ...     for index, update in enumerate((1.0, 0.1)):
+        ...         _, state = rule.step(np.zeros(1), np.array([update]), state, Progress(index, 2))
+        ...     return state["second"].round(4).tolist()
+        >>> spread(FedYogi(beta2=0.75)), spread(FedAdam(beta2=0.75))  # Yogi forgets the large update slowly
+        ([0.2475], [0.19])
     """
 
     def _second(
@@ -310,6 +351,14 @@ class FedAdagrad(ServerRule, frozen=True, tag="adagrad"):
         lr: server learning rate η.
         beta1: decay of the first moment; the paper's experiments have none.
         tau: degree of adaptivity τ.
+
+    Example:
+        >>> rule, update = FedAdagrad(lr=1.0, tau=1e-9), np.array([3.0])
+        >>> vector, state = np.zeros(1), rule.init(1)
+        >>> for index in range(4):  # steps of 1, 1/√2, 1/√3, 1/√4
+        ...     vector, state = rule.step(vector, update, state, Progress(index, 4))
+        >>> vector.round(4).tolist()
+        [2.7845]
     """
 
     lr: float = 0.1

@@ -66,6 +66,13 @@ class Trait(Enum):
     """A property of a part that other parts may be incompatible with.
 
     The table in `fedavg.plan.checks` has the incompatible pairs, with the reason of each.
+
+    Example:
+        >>> from fedavg import RandomK, Scaffold
+        >>> [sorted(trait.name for trait in traits_of(stage)) for stage in (RandomK(0.1), Scaffold())]
+        [['PARTIAL_VECTOR'], ['EQUAL_WEIGHTS', 'READS_GRADIENT', 'REMEMBERS_ROUNDS']]
+        >>> Trait.PARTIAL_VECTOR.value  # said in refusals
+        'sends other places of the vector each round'
     """
 
     NOISE = "adds noise for differential privacy"

@@ -29,6 +29,15 @@ def calibrated(
 
     Raises:
         PlanError: the plan has no noise or no finite budget.
+
+    Example:
+        >>> import fedavg
+        >>> parts = fedavg.PoissonCohort(1.0), fedavg.FixedPoint(1.0, 4), fedavg.CentralGaussian(1.0)
+        >>> training = fedavg.LocalTraining(), fedavg.FedAvg()
+        >>> plan = fedavg.Plan(*parts, fedavg.InsecurePlain(), *training, fedavg.Budget(epsilon=2.0))
+        >>> found = calibrated(plan, num_clients=50, vector_length=9, num_rounds=10)
+        >>> round(found.noise.noise_multiplier, 2)
+        6.31
     """
     noise = plan.noise
     if noise is None or not math.isfinite(plan.budget.epsilon):

@@ -57,6 +57,13 @@ class Budget(Part, frozen=True, tag=False):
     Args:
         epsilon: upper bound that no round may exceed; infinite to account without a limit.
         delta: the δ at which ε is stated.
+
+    Example:
+        >>> from dp import GaussianEvent, Ledger
+        >>> budget = Budget(epsilon=2.0)
+        >>> ledger = Ledger(budget.epsilon, budget.delta)
+        >>> [ledger.would_exceed(GaussianEvent(noise)) for noise in (1.0, 3.0)]
+        [True, False]
     """
 
     epsilon: float = math.inf
@@ -86,6 +93,7 @@ def usual_delta(clients: int) -> float:
 class Limits(Part, frozen=True, tag=False):
     """Public bounds on what one client, or one round, may do.
 
+    Args:
         max_examples: largest weight of a client, for weighting by "examples"; None takes the largest client
             of a simulation.
         max_participations: largest number of rounds in which one client sends a masked update; None chooses
@@ -97,8 +105,15 @@ class Limits(Part, frozen=True, tag=False):
     Raises:
         PlanError: a number is out of range; the message names it.
 
-    Raises:
-        PlanError: a number out of range, by name.
+    Example:
+        >>> from fedavg import FedAvg, FixedPoint, InsecurePlain, LocalTraining, PoissonCohort, resolve
+        >>> parts = PoissonCohort(0.5), FixedPoint(1.0, 20, rounding="nearest"), None, InsecurePlain()
+        >>> plan = Plan(*parts, LocalTraining(), FedAvg(), limits=Limits(max_examples=50))
+        >>> resolve(plan, num_clients=90, vector_length=9, num_rounds=9, largest_client=40).max_weight
+        50
+        >>> resolve(plan, num_clients=90, vector_length=9, num_rounds=9, largest_client=60)
+        Traceback (most recent call last):
+        fedavg.errors.PlanError: a client holds 60 examples, max_examples is 50
     """
 
     max_examples: int | None = None
@@ -138,6 +153,15 @@ class Plan:
 
     Raises:
         PlanError: the parts do not fit together.
+
+    Example:
+        >>> from fedavg import CentralGaussian, FedAvg, FixedPoint, LocalTraining, PoissonCohort, SecAgg
+        >>> cohort, grid, training = PoissonCohort(0.1), FixedPoint(1.0, 16), LocalTraining(lr=0.1)
+        >>> Plan(cohort, grid, CentralGaussian(1.0), SecAgg(), training, FedAvg(), Budget(4.0)).weighted
+        False
+        >>> Plan(cohort, grid, None, SecAgg(), training, FedAvg())  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        fedavg.errors.PlanError: a plan without noise does not go with FixedPoint: ... rounding='nearest' ...
     """
 
     cohort: Cohort

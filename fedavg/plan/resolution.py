@@ -41,6 +41,14 @@ class ResolvedPlan:
 
     `rest` is a digest of everything that the model holds beside the vector. A client whose frozen layers have
     other weights therefore does not enter the same sum.
+
+    Example:
+        >>> import fedavg
+        >>> parts = fedavg.PoissonCohort(0.2), fedavg.FixedPoint(1.0, 8), fedavg.CentralGaussian(1.0)
+        >>> plan = fedavg.Plan(*parts, fedavg.InsecurePlain(), fedavg.LocalTraining(), fedavg.FedAvg())
+        >>> found = resolve(plan, num_clients=300, vector_length=9, num_rounds=1, largest_client=40)
+        >>> found.expected_cohort, found.ring_bits, round(found.release_epsilon().high, 2)
+        (60.0, 15, 2.45)
     """
 
     plan: Plan
@@ -332,6 +340,14 @@ def resolve(
         PlanError: a cohort too small for the threat model, or too little honest noise.
         secagg.UnsafeParametersError, he.CapacityError, …: the secure sum has no such parameters.
         dp.UnsupportedEventError: a sampling or noise that no theorem covers.
+
+    Example:
+        >>> import fedavg
+        >>> parts = fedavg.PoissonCohort(0.2), fedavg.FixedPoint(1.0, 12), fedavg.DistributedGaussian(1.0)
+        >>> plan = fedavg.Plan(*parts, fedavg.SecAgg(), fedavg.LocalTraining(), fedavg.FedAvg())
+        >>> resolve(plan, num_clients=20, vector_length=9, num_rounds=5, largest_client=40)
+        Traceback (most recent call last):
+        fedavg.errors.CohortSizeError: a round asks about 4 of 20 clients, ... a rate of 0.82 or more ...
     """
     num_clients = checks.plan.whole("num_clients", num_clients)
     vector_length = checks.plan.whole("vector_length", vector_length)

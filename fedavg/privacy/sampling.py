@@ -37,7 +37,14 @@ class CohortBounds:
 
 
 class Cohort(Protocol):
-    """A client sampler."""
+    """A client sampler.
+
+    Example:
+        >>> for cohort in (PoissonCohort(0.1), FixedCohort(100)):
+        ...     print(cohort.expected_size(1000), cohort.scheme(1000))
+        100.0 PoissonSampling(rate=0.1)
+        100.0 FixedSizeSampling(size=100, dataset_size=1000)
+    """
 
     independent: ClassVar[bool]
     """Whether the draws of two clients are independent. If they are not, then under differential privacy no
@@ -74,6 +81,13 @@ class DealtCohort(Cohort, Protocol):
     """A client sampler that knows how many of the drawn clients belong to one block of a model.
 
     Plans that cut the model into blocks need such a sampler.
+
+    Example:
+        >>> def rosters(cohort: DealtCohort, blocks: int) -> tuple[int, int]:
+        ...     bounds = cohort.block_bounds(blocks, 1000, floor=3, tail=1e-6, attendance=1.0)
+        ...     return bounds.floor, bounds.cap
+        >>> rosters(FixedCohort(100), 2), rosters(PoissonCohort(0.1), 2)  # about 50 in each block
+        ((25, 75), (19, 88))
     """
 
     def block_bounds(

@@ -45,6 +45,15 @@ class RoundResult:
             noise a client that cannot train sends zeros.  None where it was not counted.
         convicted: clients that were shown to cheat in this round, with the reason; they are not asked again.
         aborted: why earlier attempts at this round failed; () for a round that was not tried again.
+
+    Example:
+        >>> bar = Baseline("majority class", 0.5)
+        >>> figures = (Figure("accuracy", 0.75, bar, True, False), Figure("loss", 0.4, bar, False, False))
+        >>> result = RoundResult(1, 0.75, 0.4, None, None, 10, 9, None, 700, 900, {}, figures=figures)
+        >>> result.headline.value > result.headline.baseline.value, result.figure("loss").value
+        (True, 0.4)
+        >>> result.cohort - result.survivors  # clients that dropped out
+        1
     """
 
     round: int

@@ -41,6 +41,16 @@ class Transcript:
 
     Args:
         rounds: indices of the rounds to record; None records all of them.
+
+    Example:
+        >>> import fedavg, numpy, torch
+        >>> data = fedavg.Dataset(numpy.eye(2), numpy.array([0, 1]))
+        >>> parts = fedavg.PoissonCohort(1.0), fedavg.Quantised(1.0, 8), None, fedavg.InsecurePlain()
+        >>> plan = fedavg.Plan(*parts, fedavg.LocalTraining(), fedavg.FedAvg())
+        >>> log = Transcript(rounds=frozenset({1}))  # only the second round
+        >>> run = fedavg.Federation(torch.nn.Linear(2, 2), [data] * 3, plan, transcript=log).run(2)
+        >>> sum(result.survivors for result in run), len(list(log.received()))  # of the 12 of both rounds
+        (6, 6)
     """
 
     rounds: frozenset[int] | None = None

@@ -47,6 +47,17 @@ class Enrolled:
         faults: simulated drop-outs.
         compute: device and precision of training and scoring.
         unit: unit of labels that were scaled for training; the clients' own models are scored in it.
+
+    Example:
+        >>> import numpy, torch
+        >>> from fedavg import Dataset, Faults
+        >>> from fedavg.models.layout import Layout
+        >>> from fedavg.simulation.population import in_process
+        >>> from fedavg.training.compute import CPU
+        >>> model, data = torch.nn.Linear(2, 2), Dataset(numpy.eye(2), numpy.array([0, 1]))
+        >>> members = Enrolled({5: data, 9: data}, model, Layout.of(model), None, Faults(), CPU)
+        >>> list(in_process(members).publics())
+        [5, 9]
     """
 
     datasets: Mapping[int, Dataset]
@@ -63,6 +74,21 @@ class Simulation(Protocol):
 
     `publics`, `equip` and `add_party` enrol them, in this order.  Rounds follow.
     `score`, `watch` and `seen` are possible in a simulation only; a real server has no such access.
+
+    Example:
+        >>> import fedavg, numpy, torch
+        >>> from fedavg.simulation.population import InProcess, Population
+        >>> class Lossy(InProcess):  # client 0 is never heard
+        ...     def exchange(self, outgoing):
+        ...         return (told for told in super().exchange(outgoing) if told.party != 0)
+        >>> def lossy(given: Enrolled) -> Simulation:
+        ...     return Lossy(Population(given.datasets, given.faults), given.model, given.layout)
+        >>> data = fedavg.Dataset(numpy.eye(2), numpy.array([0, 1]))
+        >>> parts = fedavg.PoissonCohort(1.0), fedavg.Quantised(1.0, 8), None, fedavg.InsecurePlain()
+        >>> plan = fedavg.Plan(*parts, fedavg.LocalTraining(), fedavg.FedAvg())
+        >>> run = fedavg.Federation(torch.nn.Linear(2, 2), [data] * 10, plan, simulation=lossy).run(1)
+        >>> [(result.cohort, result.survivors) for result in run]
+        [(10, 9)]
     """
 
     def publics(self) -> dict[int, bytes]:

@@ -270,7 +270,17 @@ class Provision:
 
 
 class SecureSum(Protocol):
-    """One method of summing: its parameters, and one side for each role."""
+    """One method of summing: its parameters, and one side for each role.
+
+    Example:
+        >>> from fedavg import InsecurePlain, SecAgg, sum_once
+        >>> vectors = {client: np.array([client, -7]) for client in range(1, 6)}
+        >>> def describe(method: SecureSum) -> tuple[bool, list[int]]:
+        ...     found = sum_once(method, vectors, max_abs=9, context=method.kind.encode())
+        ...     return method.hides_updates, found.total.tolist()
+        >>> describe(InsecurePlain()), describe(SecAgg())
+        ((False, [15, -35]), (True, [15, -35]))
+    """
 
     @property
     def kind(self) -> str:

@@ -26,6 +26,18 @@ class NoiseContract:
 
     Statistical tests draw 200,000 integers; each fails for correct noise with a probability below 1e-6.  The
     suite cannot show that `event` states the true cost: compare that with a known answer.
+
+    Example:
+        >>> from fedavg import DistributedSkellam
+        >>> class Half(DistributedSkellam, frozen=True, tag="half-noise-example"):
+        ...     def sample(self, stddev, size):
+        ...         return super().sample(stddev / 2, size)
+        >>> class TestHalf(NoiseContract):
+        ...     def part(self):
+        ...         return Half(1.0)
+        >>> TestHalf().test_draws_are_integers_of_the_stated_strength()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        AssertionError: asked for a standard deviation of 3, got 1...
     """
 
     sensitivity = Sensitivity(l2=500.0, l1=500.0 * math.sqrt(64), dimension=64)

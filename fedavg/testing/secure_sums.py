@@ -108,6 +108,18 @@ class SecureSumContract:
 
     The suite checks sums, sizes, refusals and the statements of the sum about itself.  It cannot show that a
     sum hides updates: that needs an argument about the protocol, and attacks.
+
+    Example:
+        >>> from fedavg import InsecurePlain
+        >>> class Boaster(InsecurePlain, frozen=True, tag="boaster-example"):
+        ...     hides_updates = True
+        >>> class TestBoaster(SecureSumContract):
+        ...     def part(self):
+        ...         return Boaster()
+        >>> TestBoaster().test_sums_are_exact()
+        >>> TestBoaster().test_what_it_says_of_itself()
+        Traceback (most recent call last):
+        AssertionError: hides_updates is True; 5 uploads are clear
     """
 
     cohorts: tuple[int, ...] = (5, 9, 16)

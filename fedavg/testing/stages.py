@@ -25,6 +25,18 @@ class UpdateStageContract:
 
     The suite runs both halves without a federation.  It cannot show how a stage changes the sensitivity,
     beyond the length that it declares.
+
+    Example:
+        >>> from fedavg import RandomK
+        >>> class Forgetful(RandomK, frozen=True, tag="forgetful-example"):
+        ...     remembers = True
+        >>> class TestForgetful(UpdateStageContract):
+        ...     def part(self):
+        ...         return Forgetful(0.5)
+        >>> TestForgetful().test_clients_send_the_declared_length()
+        >>> TestForgetful().test_memory_is_declared()
+        Traceback (most recent call last):
+        AssertionError: remembers is True, kept []
     """
 
     training = LocalTraining(lr=0.1)

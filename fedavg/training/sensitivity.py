@@ -79,6 +79,14 @@ def gradient_times_weight(
 
     Raises:
         DataError: max_examples is below 1.
+
+    Example:
+        >>> from fedavg.data.dataset import Dataset
+        >>> model = torch.nn.Linear(2, 2)
+        >>> data = Dataset(np.array([[1.0, 0.0]], np.float32), np.array([0]))  # the second feature is 0
+        >>> scores = gradient_times_weight(model, data)
+        >>> scores[[1, 3]].tolist(), bool((scores[[0, 2]] > 0).all())
+        ([0.0, 0.0], True)
     """
     names, parameters = _trained(model)
     features, labels = _examples(dataset, max_examples)

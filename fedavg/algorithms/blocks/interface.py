@@ -61,7 +61,19 @@ class Cuts:
 
 
 class Blocks(Protocol):
-    """A way of cutting a model's vector of d coordinates into blocks."""
+    """A way of cutting a model's vector of d coordinates into blocks.
+
+    Example:
+        >>> import numpy as np
+        >>> from fedavg import LayerBlocks, RollingBlocks
+        >>> def trained(blocks: Blocks, rounds: int) -> int:  # coordinates, at least once
+        ...     parts = [blocks.coordinates(b, r) for b in range(blocks.count) for r in range(rounds)]
+        ...     return len(np.unique(np.concatenate(parts)))
+        >>> layers = LayerBlocks(("a", "b"), (16, 10), (0, 1))
+        >>> rolling = RollingBlocks(((4, 3), (4,), (2, 4), (2,)), count=1, share=0.5)
+        >>> trained(layers, 1), trained(rolling, 1), trained(rolling, 2)  # of 26
+        (26, 14, 26)
+    """
 
     @property
     def count(self) -> int:

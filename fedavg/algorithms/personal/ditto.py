@@ -41,6 +41,18 @@ class Ditto(Part, frozen=True, tag="ditto"):
     Raises:
         ConfigError: the strength is negative or no number, the fraction is outside (0, 1), or the training
             has a loop of the user's own, to which the proximal term cannot be added.
+
+    Example:
+        >>> import fedavg, torch
+        >>> left = fedavg.Dataset(np.ones((20, 1)), np.zeros(20, dtype=int))
+        >>> right = fedavg.Dataset(np.ones((20, 1)), np.ones(20, dtype=int))  # the opposite labels
+        >>> parts = fedavg.PoissonCohort(1.0), fedavg.Quantised(4.0, 16), None, fedavg.InsecurePlain()
+        >>> own = {"personalization": Ditto(LocalTraining(epochs=20, lr=1.0))}
+        >>> plan = fedavg.Plan(*parts, LocalTraining(), fedavg.FedAvg(), **own)
+        >>> federation = fedavg.Federation(torch.nn.Linear(1, 2), [left, right], plan)
+        >>> _ = list(federation.run(1))
+        >>> [score.personal for score in federation.scores], sum(score.shared for score in federation.scores)
+        ([1.0, 1.0], 1.0)
     """
 
     training: LocalTraining

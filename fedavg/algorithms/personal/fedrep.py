@@ -39,6 +39,16 @@ class FedRep(Part, frozen=True, tag="fedrep"):
 
     Raises:
         ConfigError: there is no pattern, or the fraction is outside (0, 1).
+
+    Example:
+        >>> import fedavg, torch
+        >>> data = fedavg.Dataset(np.eye(2), np.array([0, 1]))
+        >>> parts = fedavg.PoissonCohort(1.0), fedavg.Quantised(4.0, 16), None, fedavg.InsecurePlain()
+        >>> own = {"personalization": FedRep(LocalTraining(), head=("1.*",))}
+        >>> plan = fedavg.Plan(*parts, LocalTraining(), fedavg.FedAvg(), **own)
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 2))
+        >>> fedavg.Federation(model, [data] * 3, plan).released.size  # 2·3 + 3; the other 8 never leave
+        9
     """
 
     training: LocalTraining

@@ -29,6 +29,18 @@ class FineTune(Part, frozen=True, tag="finetune"):
 
     Raises:
         ConfigError: the fraction is outside (0, 1).
+
+    Example:
+        >>> import fedavg, numpy, torch
+        >>> left = fedavg.Dataset(numpy.ones((20, 1)), numpy.zeros(20, dtype=int))
+        >>> right = fedavg.Dataset(numpy.ones((20, 1)), numpy.ones(20, dtype=int))  # the opposite labels
+        >>> parts = fedavg.PoissonCohort(1.0), fedavg.Quantised(4.0, 16), None, fedavg.InsecurePlain()
+        >>> own = {"personalization": FineTune(LocalTraining(epochs=20, lr=1.0))}
+        >>> plan = fedavg.Plan(*parts, LocalTraining(), fedavg.FedAvg(), **own)
+        >>> federation = fedavg.Federation(torch.nn.Linear(1, 2), [left, right], plan)
+        >>> _ = list(federation.run(1))
+        >>> [score.personal for score in federation.scores]  # no shared model is right for both
+        [1.0, 1.0]
     """
 
     training: LocalTraining

@@ -105,7 +105,16 @@ class OwnFigures:
 
 
 class Personalization(Protocol):
-    """Gives each client a model of its own."""
+    """Gives each client a model of its own.
+
+    Example:
+        >>> from fedavg import Ditto, FedRep, FineTune, LocalTraining
+        >>> def stays(method: Personalization) -> tuple[bool, tuple[str, ...]]:
+        ...     return method.in_rounds, method.head
+        >>> training = LocalTraining(lr=0.1)
+        >>> stays(FineTune(training)), stays(Ditto(training)), stays(FedRep(training, head=("2.*",)))
+        ((False, ()), (True, ()), (True, ('2.*',)))
+    """
 
     @property
     def kind(self) -> str:

@@ -54,6 +54,15 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         markers: texts that mark a missing cell in every column.
         file: format of a text file.
         columns: description of each column, by heading; see `fedavg.data.tables.columns`.
+
+    Example:
+        >>> raw = {"target": "sick", "client": "ward", "columns": {"age": {"kind": "number"}}}
+        >>> schema = schema_from(raw, "patients.toml")
+        >>> schema.roles, list(schema.read)
+        ({'sick': 'target', 'ward': 'client'}, ['age'])
+        >>> schema_from({"traget": "sick"}, "patients.toml")
+        Traceback (most recent call last):
+        fedavg.errors.ConfigError: patients.toml: unknown key 'traget'; did you mean 'target'?
     """
 
     target: str | tuple[str, ...] = ""
