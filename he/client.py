@@ -177,8 +177,7 @@ class Client:
         copied = flag("copy", copy) and is_int64_array(vector)
         own = vector.copy() if copied else vector
         upload = self.begin(own)
-        # `begin` checked the copy. The caller may modify its own vector, so `chunk` copies and checks each
-        # part.
+        # `begin` checked the copy; the caller may modify its own vector, so `chunk` checks each part again.
         return self._chunks(own, upload.seal if copied else upload.chunk)
 
     @iterating_leaves_nothing

@@ -174,8 +174,7 @@ class KeyHolder:
 
     def _claim(self) -> None:
         """Record that the round is being opened, in this process and then durably."""
-        # If the journal fails, the fact may be written nevertheless, so the round stays claimed in this
-        # process.
+        # If the journal fails, the fact may be written nevertheless: the round stays claimed here.
         self._secret.claim_opening(self._context)
         fact = b"he opened" + self._secret.public().fingerprint + self._context
         if self._journal is not None and not _recorded(self._journal, fact):
@@ -233,7 +232,7 @@ class KeyHolder:
         contributors: tuple[UploadName, ...],
     ) -> None:
         expected = self._secret.tag_key.expected(words, contributors, chunk.first)
-        # The time must not show how much of a tag is right, or a server could find a forged one in parts.
+        # The time must not show how much of a tag is right: a server could find a valid one part by part.
         if not hmac.compare_digest(pack_tags(tuple(expected)), pack_tags(chunk.tags)):
             raise AuthenticationError(
                 f"chunk {chunk.index} is not the sum of what the named clients sent; "

@@ -63,8 +63,7 @@ class Ring:
             raise UnsafeParametersError(f"SEAL refuses the parameters: {reason}")
         self._identifier = struct.pack("<4Q", *self.context.first_parms_id())
         with _scratch_file() as scratch:
-            # Files carry the version of the SEAL that reads them; an empty ciphertext, saved, shows this
-            # version.
+            # Files carry the version of the SEAL that reads them, which a saved empty ciphertext shows.
             self._files = SealFiles(file_version(scratch.save(sealapi.Ciphertext())))
 
     def generate_key(self) -> NDArray[np.uint64]:

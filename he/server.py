@@ -198,8 +198,7 @@ class Server:
         if upload.index in partial.chunks:
             raise RemoteProtocolError(f"client {client_id} sent chunk {upload.index} twice")
         tagged = self._read(upload)
-        # The key holder checks the signature on chunk 0, which proves that the client made an upload of this
-        # name.
+        # The key holder checks the signature on chunk 0: it proves that the client made this upload.
         if upload.proof is not None and not upload.index:
             partial.proofs.append(upload.proof)
         length = upload.name.vector_length
@@ -276,8 +275,7 @@ class Server:
             )
         if client_id in self._whole:
             raise RemoteProtocolError(f"client {client_id} has contributed already")
-        # Unfinished uploads count, since all of them may still finish, and noise is bounded for n_clients
-        # only.
+        # Unfinished uploads count: all of them may still finish, and noise is bounded for n_clients.
         seats = len(self._whole) + len(self._partial)
         if client_id not in self._partial and seats >= self._public.params.n_clients:
             raise CapacityError(

@@ -111,8 +111,7 @@ def sparse_local(n: int, roster: int, colluders: int, silent: int, k: int) -> in
 def sparse_semi_honest(n: int, roster: int, colluders: int, silent: int, k: int) -> int | None:
     """The smallest threshold that colluders alone do not reach, in a graph that stays connected."""
     bits = SECURITY_BITS + 1
-    # To cut the ring, k/2 places in a row must be corrupt or silent: n·∏ (c + ⌈δn⌉ − j)/(n − 1 − j) bounds
-    # it.
+    # The ring is cut where k/2 places in a row are corrupt or silent: n·∏ (c + ⌈δn⌉ − j)/(n − 1 − j).
     gone = np.arange(k // 2, dtype=np.float64)
     left = np.clip(colluders + silent - gone, 0, None)
     with np.errstate(divide="ignore"):

@@ -278,8 +278,7 @@ def _last_without_degree(largest: int, dropout: float, corrupt: float) -> int:
         while first > SMALLEST and alike == [rounded_up(r, first - 1) for r in (dropout, corrupt)]:
             first -= 1
         guess = _some_degree(first, dropout, corrupt, guess)
-        # These degrees are tried for every roster that is long enough, so this one suits the larger cohorts
-        # too.
+        # These degrees are tried for every longer roster, so this one suits the larger cohorts too.
         if guess and (guess <= LINEAR or guess.bit_count() == 1):
             n = first - 1
         elif _some_degree(n, dropout, corrupt, guess):

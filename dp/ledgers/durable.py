@@ -89,8 +89,7 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
             stream.flush()
             # Access is set before the rename: nobody meets the new file with other rights than the old one's.
             _keep_access(target, stream.fileno())
-            # On the disk before the rename: after a crash, the name leads to all of the old or all of the
-            # new.
+            # On the disk before the rename: after a crash, the name leads to the whole old or new file.
             os.fsync(stream.fileno())
         only_name(target)  # again, since a name may have been added meanwhile
         Path(name).replace(target)

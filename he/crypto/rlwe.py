@@ -64,8 +64,7 @@ class SymmetricEncryptor(Secret):
             c0, uint64[1, c, N] below q.
         """
         count = len(polynomials)
-        # a is drawn at the roots of x^N + 1, where it is as uniform as in coefficients: this saves a
-        # transform.
+        # At the roots of x^N + 1, a is as uniform as in its coefficients, and needs no transform.
         products = self._key.multiply(uniform(nonce, first, count), values=True)
         for band in bands(count):  # p + e − a·s + 2q, in the memory of the products
             noisy = polynomials[band] + sample_errors(len(products[band]))

@@ -70,8 +70,7 @@ class TagKey(Secret):
     __slots__ = ("_key", "_limbs")
 
     def __init__(self, secret: bytes, parts: int) -> None:
-        # One secret gives both, through two functions with labels of their own: neither says anything of the
-        # other.
+        # One secret gives k and r through two functions, so that neither says anything about the other.
         self._key = hashlib.blake2b(b"he tag mask", key=secret, digest_size=32).digest()
         length = parts * DEGREE
         stream = hashlib.shake_256(b"he tag vector" + secret).digest(8 * (length + _SPARE))

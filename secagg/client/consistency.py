@@ -154,8 +154,7 @@ def check_quorum(
             f"shows {shown} signatures on the survivors; {quorum} are needed", "server"
         )
     signed = survivors.signed(roster.session, partner_root)
-    # In "malicious-local", the quorum follows from a bound on colluders among neighbours: others do not
-    # count.
+    # In "malicious-local", the quorum follows from a bound on colluders among neighbours.
     counting = frozenset(roster.neighbours(own[0])) if roster.params.local else None
     for position, signature in request.signatures:
         if position >= len(roster.entries) or not survivors.members[position]:

@@ -51,8 +51,7 @@ def accept_offer(
         raise RemoteProtocolError(
             "offers a session for another context than this client's", "server"
         )
-    # All other clients would refuse a roster with this identity; the mistake is the caller's, not the
-    # server's.
+    # All other clients would refuse a roster with this identity: the mistake is the caller's.
     try:
         directory.check(client_id, identity.public)
     except RemoteProtocolError as error:

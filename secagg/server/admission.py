@@ -58,8 +58,8 @@ def check_keys(
         # The directory's error blames the server, as at a client; here the sender is to blame.
         raise RemoteProtocolError("advertised under an identity not its own", client_id) from error
     keys = (message.channel_key, message.mask_key)
-    # Clients end the session over such a key, so it must not get onto the roster: agreement with a key of low
-    # order gives zero, which everybody knows.
+    # Agreement with a key of low order gives zero, which everybody knows. Clients end the session over such a
+    # key, so it must not get onto the roster.
     if not all(map(acceptable_agreement_key, keys)):
         raise RemoteProtocolError(
             "advertised an X25519 key of low order or not canonical", client_id

@@ -196,8 +196,7 @@ class Server:
         """
         with self._turn:
             self._check_running()
-            # Only Aborted leaves a closed phase in a sound state; any other error may have left it half
-            # closed.
+            # Any other error than Aborted may have left the phase half closed.
             with self._unbroken(Aborted):
                 return self._advance()
 

@@ -103,8 +103,7 @@ def _without_leaves(graph: Graph) -> tuple[Graph, set[int]]:
         leaf = leaves.popleft()
         if len(left.get(leaf, ())) != 1:
             continue
-        # The opponent of a leaf covers the same dispute as the leaf, and perhaps more: taking it is never
-        # worse.
+        # A leaf's opponent covers the leaf's dispute and perhaps more, so it is never the worse choice.
         (opponent,) = left[leaf]
         gone.add(opponent)
         for other in left.pop(opponent):

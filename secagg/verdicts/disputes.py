@@ -49,15 +49,13 @@ def proven(graph: Mapping[int, AbstractSet[int]], params: Params) -> set[int]:
     """
     corrupt, around = params.colluders, params.colluders_around
     left = {position: len(others) for position, others in graph.items()}
-    # The steps are those of docs/protocol.md, "Disputes over shares". Step 1: more than can be corrupt
-    # around.
+    # Steps of docs/protocol.md, "Disputes over shares". Step 1: more than can be corrupt nearby.
     convicted = {position for position, count in left.items() if count > around}
     for position in convicted:
         _forget(position, graph, left)
     waiting = [(-count, position) for position, count in left.items()]
     heapq.heapify(waiting)
-    # Step 2: honest clients dispute only with corrupt ones, of whom at most corrupt − len(convicted) are
-    # left.
+    # Step 2: only corrupt − len(convicted) others can be corrupt; honest clients dispute with no others.
     while waiting and len(convicted) <= corrupt:
         count, position = heapq.heappop(waiting)
         if position in convicted or -count != left[position]:  # an outdated entry

@@ -105,8 +105,7 @@ def open_envelope(
     """The two shares; None unless they are what their dealer committed to for this holder."""
     public, sealed = envelope[:COMMITMENTS_SIZE], envelope[COMMITMENTS_SIZE:]
     shares = open_sealed(key, sealed, _route(binding, dealer, holder) + public)
-    # Shares that the server would refuse later count as not opened, so the dispute begins before anyone
-    # masks.
+    # Shares that the server would refuse later count as not opened: disputes come before masks.
     if shares is None or _commitments(binding, shares, dealer, holder) != public:
         return None
     halves = (shares[:SHARE_SIZE], shares[SHARE_SIZE:])
