@@ -110,6 +110,7 @@ class Dataset:
             )
         if not features.size:
             raise DataError("a data set needs at least one example with at least one feature")
+        # NaN would reach every weight in one step; how to fill gaps is the owner's decision.
         if not bool(np.isfinite(features).all()):
             raise DataError("features hold NaN or infinity; fill or drop those examples first")
         object.__setattr__(self, "target", kind)
@@ -139,6 +140,7 @@ class Dataset:
         if chosen.ndim != 1 or not chosen.size or chosen.dtype.kind not in "iu":
             raise DataError("a subset needs a non-empty vector of integer indices")
         if int(chosen.min()) < 0 or int(chosen.max()) >= len(self):
+            # numpy takes negative indices from the end, and a slip would go unnoticed.
             raise DataError(f"an index of the subset lies outside 0 … {len(self) - 1}")
         weights = None if self.weights is None else self.weights[chosen]
         return Dataset(self.features[chosen], self.labels[chosen], self.target, weights)
@@ -181,8 +183,10 @@ def array_of(values: object, what: str) -> NDArray[np.generic]:
     Raises:
         DataError: `values` is no array, or a masked array with masked elements.
     """
+    # Tensors of torch are recognised by their methods, so that torch is not loaded here.
     for step in ("detach", "cpu"):
         values = getattr(values, step, lambda same=values: same)()
+    # numpy would return the values under the mask.
     if np.ma.is_masked(values):
         count = int(np.ma.count_masked(values))  # pyright: ignore[reportArgumentType] - it is masked
         raise DataError(
@@ -250,6 +254,7 @@ def _class_numbers(array: NDArray[np.generic]) -> NDArray[np.generic]:
         )
     if array.size and int(array.min()) < 0:
         raise DataError("labels are counted from 0; there is a negative one")
+    # Unsigned integers of 64 bits would wrap to negative numbers.
     if array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise DataError(f"label {array.max()} is no class: classes are counted from 0")
     return np.require(array, np.int64, ["C", "W"])
@@ -272,6 +277,7 @@ def _indicators(array: NDArray[np.generic]) -> NDArray[np.generic]:
             f"multi-label targets are an array [n, k] of 0 and 1, not {array.dtype} of shape "
             f"{list(array.shape)}"
         )
+    # Values other than 0 and 1 would be truncated by the integer type.
     if not bool(np.isin(array, (0, 1)).all()):
         raise DataError("multi-label targets are 0 or 1 for each label; there are other values")
     return np.require(array, np.int8, ["C", "W"])
@@ -322,6 +328,7 @@ def strata_names(
 def _tenths(labels: NDArray[Any]) -> NDArray[np.int64]:
     order = np.argsort(labels.reshape(len(labels), -1)[:, 0], kind="stable")
     tenths = np.empty(len(labels), np.int64)
+    # Tenths by rank have equal sizes, whatever the distribution.
     tenths[order] = np.arange(len(labels)) * 10 // len(labels)
     return tenths
 

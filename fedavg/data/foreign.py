@@ -61,11 +61,13 @@ def as_dataset(source: object, target: TargetKind | str = CLASSES) -> Dataset:
 
 def _of_items(source: Any, target: TargetKind | str) -> Dataset:  # noqa: ANN401 - of torch
     name, features, labels = type(source).__name__, list[Any](), list[Any]()
+    # A data set of torch may have no iterator, but it has a length and items.
     for index in range(len(source)):
         try:
             item = source[index]
             features.append(array_of(item[0], "features"))
             labels.append(array_of(item[1], "labels"))
+        # The message about the array already says what is wrong.
         except DataError:
             raise
         except Exception as error:

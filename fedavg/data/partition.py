@@ -74,6 +74,7 @@ def shards(
     _check(labels, clients, pieces=shards_per_client)
     rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
     total = clients * shards_per_client
+    # A stable sort keeps the order of equal labels, so the cut is the same everywhere.
     cut = _pieces(np.argsort(labels, kind="stable"), total)
     dealt = rng.permutation(total).reshape(clients, shards_per_client)
     return [np.concatenate([cut[shard] for shard in hand]) for hand in dealt]
@@ -104,6 +105,7 @@ def dirichlet(
         members = rng.permutation(np.flatnonzero(labels == label))
         shares = rng.dirichlet(np.full(clients, alpha))
         ends = np.rint(np.cumsum(shares) * len(members)).astype(np.int64)
+        # The shares sum to 1 up to rounding, and the last class member must have an owner too.
         ends[-1] = len(members)
         owner[members] = np.searchsorted(ends, np.arange(len(members)), side="right")
     _fill_empty(owner, clients)
@@ -114,6 +116,7 @@ def dirichlet(
 
 def _fill_empty(owner: NDArray[np.int64], clients: int) -> None:
     counts = np.bincount(owner, minlength=clients)
+    # A small alpha gives some clients nothing, and an empty client cannot train.
     empty: Sequence[int] = np.flatnonzero(counts == 0).tolist()
     for client in empty:
         richest = int(counts.argmax())
@@ -166,6 +169,7 @@ def quantity(
     _check_concentration(alpha)
     rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
     shares = np.cumsum(rng.dirichlet(np.full(clients, alpha)))[:-1]
+    # Each client gets one example first, so that none is empty.
     ends = np.rint(shares * (len(labels) - clients)).astype(np.int64) + np.arange(1, clients)
     return [piece.astype(np.int64) for piece in np.split(rng.permutation(len(labels)), ends)]
 
@@ -186,6 +190,7 @@ def natural(owners: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     if owners.ndim != 1 or not owners.size or int(owners.min()) < 0:
         raise DataError("owners must be a vector of clients, counted from 0")
     counts = np.bincount(owners)
+    # An owner without examples would be a client that cannot train.
     if not bool(counts.all()):
         raise DataError(f"client {int(np.argmin(counts))} owns no example")
     order = np.argsort(owners, kind="stable")

@@ -163,6 +163,7 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
         return _load_table(data, private=private)
     if Path(data.name).suffix.lower() == ".npz":
         return _load_arrays(data, private=private)
+    # Keys of tables are refused for other data, where they would have no effect.
     own = _of_tables(data)
     if Path(data.name).is_dir() and data.name not in SOURCES and not own:
         return _load_folder(data, private=private)
@@ -206,6 +207,7 @@ def _load_arrays(data: DataConfig, *, private: bool) -> Loaded:
     if data.classes:
         task = keep_classes(task, data.classes)
     elif private and task.train.kind != NUMBERS:
+        # The number of classes is taken from the file, which is sound only if it is public; the run says so.
         said = (
             f"under noise labels of {data.name}, {task.outputs} classes or outputs, are taken for public; "
             "if a client could bring another one, name the classes in [data] classes"
@@ -264,6 +266,7 @@ def _load_table(data: DataConfig, *, private: bool) -> Loaded:
         fraction=data.test_fraction,
         seed=data.split_seed,
     )
+    # A declared schema needs no display: it is the user's own.
     shown = None if proposal.declared else proposal
     return Loaded(examples, settled(data, proposal.schema), shown)
 
@@ -303,6 +306,7 @@ def pieces_of(examples: Examples, data: DataConfig, *, seed: int) -> list[NDArra
             return partition.noisy_sort(strata, count, spread=data.spread, seed=seed)
         case "natural" | "auto":
             found = [] if examples.owners is None else partition.natural(examples.owners[0])
+            # A number of clients beside natural owners would be ignored, so it is refused.
             if data.name not in SOURCES and count not in (0, len(found)):
                 named = f"column {data.client!r}" if data.client else data.name
                 other = "" if data.client else ", or choose another data.partition, such as 'iid'"
@@ -332,10 +336,12 @@ def place(data: DataConfig, statistics: SecureSum | None, *, seed: int = 0) -> P
         >>> len(placed.clients), placed.task.outputs
         (5, 10)
     """
+    # Without statistics the plan adds noise, and only declared properties may be used.
     loaded = load(data, private=statistics is None)
     own = data.name not in SOURCES
     config, chosen = with_defaults(loaded.config, loaded.examples)
     pieces = pieces_of(loaded.examples, config, seed=seed)
+    # The number of clients that were found is written into the run's configuration.
     config = msgspec.structs.replace(config, clients=len(pieces))
     task, clients = loaded.examples.placed(pieces, statistics, seed=seed)
     clients = skew_features(clients, data.feature_skew, strength=data.feature_strength, seed=seed)
@@ -366,6 +372,7 @@ def with_defaults(data: DataConfig, examples: Examples) -> tuple[DataConfig, tup
             found.append(Chosen("data.partition", scheme, why))
     if data.clients is None and data.partition != "natural":
         rows = len(examples.strata)
+        # Three clients are the fewest that the protected sums allow.
         data = msgspec.structs.replace(
             data, clients=min(max(rows // _ROWS, 3), _CLIENTS) if own else _CLIENTS
         )

@@ -46,6 +46,7 @@ def declared_schema(data: DataConfig) -> Schema:
     for name, raw in data.columns.items():
         columns[name] = column_from(raw, f"data.columns.{name}")
     for name, words in data.vocabulary.items():
+        # Two descriptions of one column could contradict each other, and one would win silently.
         _refuse_twice(name, "vocabulary", data)
         table = {"kind": "category", "categories": words}
         columns[name] = column_from(table, f"data.vocabulary.{name}")
@@ -65,6 +66,7 @@ def declared_schema(data: DataConfig) -> Schema:
     over |= {"task": data.task} if data.task != "auto" else {}
     over |= {"markers": data.markers} if data.markers else {}
     over["file"] = _merged(schema.file, data.file)
+    # A schema from a file is public only if both the file and the configuration say so.
     declared = schema.declared and data.declared
     return msgspec.structs.replace(schema, **over, columns=columns, declared=declared)
 
@@ -130,6 +132,7 @@ def chosen(table: Table, data: DataConfig, *, private: bool) -> Proposal:
     proposal = propose(table, given)
     if data.buckets:
         proposal = _hashed(proposal, data.buckets)
+    # Under noise a kind that was read off the rows is itself a statistic of them.
     if private:
         _refuse_undeclared(proposal, given, table, data)
     if proposal.problems:
@@ -186,6 +189,7 @@ def _handed_over(proposal: Proposal, data: DataConfig) -> tuple[Path, str]:
     """
     stem = Path(data.name).name.split(".")[0]
     own = [_found(data)] if data.schema else []
+    # A file with the user's own corrections is never overwritten.
     for path in (*own, Path(f"{stem}.schema.toml"), Path(f"{stem}.noise.schema.toml")):
         if path.exists():
             if _marks(path):
@@ -194,6 +198,7 @@ def _handed_over(proposal: Proposal, data: DataConfig) -> tuple[Path, str]:
         if path in own:
             continue
         try:
+            # The proposal is written out, so that only what is missing has to be added.
             replace_file(path, schema_text(proposal, private=True).encode())
         except OSError as error:
             raise ConfigError(
@@ -240,12 +245,14 @@ def plain_column(column: Any) -> dict[str, Any]:  # noqa: ANN401 - any registere
     return {
         key: value
         for key, value in raw.items()
+        # The kind is always written, since a table without it cannot be read.
         if key == "kind" or (value is not None and value != defaults.get(key, msgspec.NODEFAULT))
     }
 
 
 def settled(data: DataConfig, schema: Schema) -> DataConfig:
     """The configuration with its full schema, so that a second run reads the table in the same way."""
+    # Everything is written out, so that a resumed run does not read the schema file again.
     return msgspec.structs.replace(
         data,
         schema="",

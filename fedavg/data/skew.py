@@ -53,6 +53,7 @@ def skew_features(
         raise DataError(f"a rotation's strength is a share of 90°, at most 1, not {strength}")
     if kind == "none" or not strength:
         return dict(clients)
+    # Ranks and not ids decide, so gaps between ids do not matter.
     last = max(len(clients) - 1, 1)
     return {
         client: data.with_features(_skewed(data, kind, strength, rank / last, [seed, rank]))
@@ -66,11 +67,13 @@ def _skewed(
     rng = np.random.default_rng(seed)  # noqa: TID251 - public seed
     if kind == "affine":
         gain, offset = rng.normal(0.0, strength, 2)
+        # A gain near zero would erase the features.
         return data.features * max(1 + gain, 0.1) + offset
     if kind == "noise":
         return data.features + rng.normal(0.0, strength * position, data.features.shape)
     images = _as_images(data.features)
     angle = rng.uniform(-strength, strength) * _QUARTER_TURN
+    # Interpolation of order 1 keeps values within their range.
     turned = rotate(images, angle, axes=(-2, -1), reshape=False, order=1)
     return turned.reshape(data.features.shape)
 

@@ -56,7 +56,9 @@ def held_out(
     codes, names = owners
     keys = np.array([_key(name, seed) for name in names], np.uint64)[codes]
     drawn = keys if contents is None else _of_rows(contents, keys)
+    # Each hash is uniform on 64 bits, so that about this share falls below the threshold.
     chosen = drawn < np.uint64(min(round(fraction * 2.0**64), 2**64 - 1))
+    # With few rows, chance may hold out all of them or none.
     if bool(chosen.all()) or not bool(chosen.any()):
         single = contents is not None
         what = f"{len(codes):,} rows" if single else f"{len(names):,} clients or groups"
@@ -108,6 +110,7 @@ def _of_rows(contents: NDArray[np.uint64], keys: NDArray[np.uint64]) -> NDArray[
     """Hash each row with its owner's key; a counter distinguishes equal rows of one owner."""
     keyed = mixed(contents ^ keys)
     order = np.argsort(keyed, kind="stable")
+    # Equal rows of one owner would all fall on one side, so each gets a number of its own.
     same = np.concatenate([[False], keyed[order][1:] == keyed[order][:-1]])
     place = np.arange(len(keyed))
     copy = np.empty(len(keyed), np.uint64)
@@ -123,6 +126,7 @@ def _key(name: str, seed: int) -> int:
 
 def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's finaliser (Steele et al. 2014, fig. 19): each output bit depends on every bit."""
+    # Arithmetic modulo 2^64 is meant, so its overflow is no error.
     with np.errstate(over="ignore"):
         z = values + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -68,6 +68,7 @@ class Task:
     def __post_init__(self) -> None:
         _check_labels(self)
         _check_names(self)
+        # A model has one input shape for both parts.
         if self.train.features.shape[1:] != self.test.features.shape[1:]:
             raise DataError(
                 f"{self.name}: training examples have shape {self.train.features.shape[1:]}, "
@@ -149,6 +150,7 @@ def keep_classes(task: Task, classes: Sequence[int | str]) -> Task:
                 f"{', '.join(known[:20])}{', …' if len(known) > 20 else ''}"
             )
         rows = np.flatnonzero(np.isin(part.labels, numbers))
+        # Classes are numbered anew in the order in which they were named.
         number = np.empty(task.outputs, np.int64)
         number[list(numbers)] = np.arange(len(numbers))
         chosen = part.subset(rows)

@@ -183,6 +183,7 @@ def _load_built_in(name: str, test_fraction: float, seed: int) -> Task:
     owners, names, split = None, (), "a fixed share of each class"
     if "owners" in columns:
         train, test = split_texts(columns, test_fraction)
+        # Owners without a training example are no clients.
         present, places = np.unique(columns["owners"][train].astype(np.int64), return_inverse=True)
         owners, names = places.astype(np.int64), tuple(columns["names"][present].tolist())
         split = "the end of each text"

@@ -62,6 +62,7 @@ def read_arrays(
     """
     arrays = _read(path)
     notes: list[str] = []
+    # A file that names its own test set is divided as its author did.
     if {"x_train", "y_train", "x_test", "y_test"} <= arrays.keys():
         pairs = [(arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test")]
         split = "as the file divides them"
@@ -81,6 +82,7 @@ def read_arrays(
     if len(sets) == 1:
         whole = sets[0]
         contents = rows_hash(whole.features, whole.labels)
+        # Without a client column every row has one owner, so that its content alone decides.
         owners = np.zeros(len(whole), np.int64), ("",)
         held = held_out(contents, owners, fraction=test_fraction, seed=seed)
         sets = [whole.subset(np.flatnonzero(~held)), whole.subset(np.flatnonzero(held))]
@@ -142,10 +144,12 @@ def _labels(
     values = np.unique(np.concatenate(whole))
     _check_count(path, len(values))
     names: tuple[str, ...] = tuple(str(value) for value in values)
+    # Labels that count from 0 need no renaming.
     if values[0] == 0 and values[-1] == len(values) - 1:
         return kind, whole, names
     shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     advice = ""
+    # 255 and negative numbers often mark pixels or rows without a label.
     if int(values[-1]) == 255 or int(values[0]) < 0:
         odd = str(values[-1] if int(values[-1]) == 255 else values[0])
         advice = f"; {odd} often means no label: choose the others by [data] classes"
@@ -198,6 +202,7 @@ def _check_count(path: Path, classes: int) -> None:
 def _kind(path: Path, labels: NDArray[Any], task: TaskName) -> TargetKind:
     """The kind of the labels; an ambiguous array is refused, and the message names both readings."""
     if labels.dtype.kind == "U" and task != "classes":
+        # Words can only be names of classes.
         if task == "auto":
             return CLASSES
         raise DataError(
@@ -208,6 +213,7 @@ def _kind(path: Path, labels: NDArray[Any], task: TaskName) -> TargetKind:
         return {"classes": CLASSES, "numbers": NUMBERS, "multi-label": MULTI_LABEL}[task]
     if labels.ndim == 2 and labels.shape[1] > 1:
         indicators = labels.dtype.kind in "iub" and bool(np.isin(labels, (0, 1)).all())
+        # One 1 in each row may be classes or several labels, and the two are trained differently.
         if indicators and bool((labels.sum(axis=1) == 1).all()):
             raise DataError(
                 f"{path}: every row of labels holds a single 1. If these are classes, give their numbers "
@@ -216,6 +222,7 @@ def _kind(path: Path, labels: NDArray[Any], task: TaskName) -> TargetKind:
         return MULTI_LABEL if indicators else NUMBERS
     if labels.dtype.kind == "f":
         values = np.unique(labels)
+        # Few whole numbers may be classes or counts, and the two are trained differently.
         if len(values) <= _FEW_NUMBERS and bool((values == np.floor(values)).all()):
             raise DataError(
                 f"{path}: labels are {len(values)} different whole numbers of type {labels.dtype}: say "
@@ -240,4 +247,5 @@ def _whole(path: Path, labels: NDArray[Any]) -> NDArray[Any]:
                 f"{path}: labels of classes are whole numbers; there are fractions or NaN"
             )
         return flat.astype(np.int64)
+    # Unsigned numbers stay unsigned, so that a huge one is refused and not wrapped.
     return flat.astype(np.uint64 if flat.dtype.kind == "u" else np.int64)

@@ -71,6 +71,7 @@ def load_images(
     firsts = sorted({first for _, _, first in chosen})
     first = np.array([firsts.index(entry[2]) for entry in chosen])
     fixed = set(firsts) in _PARTS
+    # Folders such as train and test are no clients.
     owners = None if fixed or firsts == [""] else first
     if fixed:
         held, split = first != firsts.index("train"), "as the folders divide them"
@@ -80,6 +81,7 @@ def load_images(
         split = "by image, by a keyed hash of its content"
     train, test = np.flatnonzero(~held), np.flatnonzero(held)
     present: Any = None
+    # Clients whose images are all held out have nothing to train on.
     if owners is not None:
         present, owners = np.unique(owners[train], return_inverse=True)
     return Task(
@@ -98,6 +100,7 @@ def load_images(
 
 def _files(path: Path) -> list[tuple[Path, str, str]]:
     """Each image with its class and the folder above the class, or "" if there is none."""
+    # The order of a directory differs between systems, so the files are sorted.
     found = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
     entries = [(file, file.relative_to(path).parts) for file in found]
     depths = {len(parts) for _, parts in entries}
@@ -123,6 +126,7 @@ def _check_declared(
         raise ConfigError(f"data.channels is 1 for grey or 3 for colour, not {channels}")
     if size is not None and min(size) < 1:
         raise ConfigError(f"data.image_size is height and width in pixels, not {list(size)}")
+    # Under noise the form of images must not depend on any client's files.
     if not private or (size is not None and channels and classes):
         return
     found = ", ".join(f'"{name}"' for name in sorted({label for _, label, _ in files}))
@@ -138,6 +142,7 @@ def _pixels(
 ) -> NDArray[np.float32]:
     """float32[n, h, w] of grey images, or float32[n, 3, h, w] of colour images, in 0 … 1."""
     images = [_opened(file) for file in files]
+    # One image in colour makes all of them colour, so that every example has one shape.
     grey = channels == 1 or (not channels and all(image.mode in _GREY for image in images))
     sizes = collections.Counter((image.height, image.width) for image in images)
     if size is None:
@@ -164,6 +169,7 @@ def _opened(file: Path) -> Any:  # noqa: ANN401 - Pillow's image
     try:
         with Image.open(file) as image:
             image.load()
+            # Cameras store pictures as they were held, with a note of the rotation, which is applied first.
             return ImageOps.exif_transpose(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{file} is no image that can be read: {error}") from error

@@ -66,6 +66,7 @@ def windows(
     parts: list[tuple[NDArray[np.generic], ...]] = []
     for owner, text in enumerate(texts):
         codes = codes_of(text)
+        # The last window must leave one character to predict.
         starts = np.arange(0, len(codes) - window, stride)
         if not len(starts):
             continue
@@ -106,6 +107,7 @@ def split_texts(
         columns: result of `windows`.
         test_fraction: share of each text to hold out.
     """
+    # Windows that reach over the division are in neither part, so no character is seen in both.
     train = columns["end"].astype(np.float64) <= 1 - test_fraction
     test = columns["begin"].astype(np.float64) >= 1 - test_fraction
     return np.flatnonzero(train), np.flatnonzero(test)

@@ -56,6 +56,7 @@ class _Unit:
     limits: tuple[float, float] | None = None
 
     def of(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        # Differences of large numbers lose digits in float32.
         held = values.astype(np.float64)
         if self.limits is not None:
             held = np.clip(held, *self.limits)
@@ -107,6 +108,7 @@ class UnitScale:
             raise ConfigError(
                 f"data.bounds.y are of numbers to predict, and {task.train.kind.name} are predicted here"
             )
+        # A scale taken from the labels would be a statistic of the rows, which no budget counts.
         if numbers and "y" not in self.bounds and statistics is None:
             raise PlanError(
                 "under differential privacy the bounds of what is predicted must be declared: give "
@@ -134,6 +136,7 @@ class UnitScale:
         return _at_unit_scale(task, units.get("x"), units.get("y"), tuple(notes))
 
     def _sums_features(self, features: NDArray[np.float32]) -> bool:
+        # Images and very wide arrays are left as they are: their sums would be long.
         flat = self.floats and features.ndim == 2 and features.shape[1] <= _MOST_COLUMNS
         return flat and float(np.abs(features).max()) > _FAR
 
@@ -169,6 +172,7 @@ def _summed(
         here = slice(begin, begin + part.shape[1])
         begin = here.stop
         centre, scale = found.mean[here], found.deviation[here]
+        # A column that does not vary has no deviation, and a division would give infinity.
         flat = ~np.isfinite(scale)
         if name == "y" and bool(flat.any()):
             raise DataError(
@@ -191,6 +195,7 @@ def _at_unit_scale(task: Task, x: _Unit | None, y: _Unit | None, notes: tuple[st
     width = task.outputs
     return replace(
         task,
+        # Both parts are scaled by the same numbers, and no held-out row enters them.
         train=of(task.train),
         test=of(task.test),
         label_centre=() if y is None else tuple(np.broadcast_to(y.centre, width).tolist()),

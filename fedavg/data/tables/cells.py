@@ -114,6 +114,7 @@ class ArrowCells:
         """The cells as trimmed text; null where the file has no value."""
         kind = self._array.type
         if _arrow.types.is_string(kind):
+            # Surrounding spaces mean nothing, and some programs write them.
             return pc.utf8_trim_whitespace(self._array)
         if self.boolean:
             return pc.if_else(self._array, "True", "False")
@@ -128,6 +129,7 @@ class ArrowCells:
     def _missing(self) -> NDArray[np.bool_]:
         absent = pc.is_null(self._array, nan_is_null=True)
         numbers = [number for marker in self._markers if (number := _as_number(marker)) is not None]
+        # A column of numbers has no words, so markers that are numbers are compared as numbers.
         if self.numeric:
             if numbers:
                 absent = pc.or_(absent, pc.is_in(self._doubles(), value_set=_arrow.array(numbers)))
@@ -148,6 +150,7 @@ class ArrowCells:
         else:
             doubles = _parsed(self._text, strip, self._file.decimal or ".", self._file.thousands)
         values = np.array(doubles.to_numpy(zero_copy_only=False), np.float64)
+        # Numbers beyond this limit would overflow single precision when they are squared.
         values[self.missing | ~(np.abs(values) <= LARGEST)] = np.nan
         return values
 
@@ -162,6 +165,7 @@ class ArrowCells:
         """
         if self.numeric or self.boolean or self.temporal:
             return None
+        # Each different text is parsed once, since columns repeat their words.
         codes, words = self.words()
         counts = np.bincount(codes[codes >= 0], minlength=len(words))
         text = _arrow.array(words, _arrow.string())
@@ -172,6 +176,7 @@ class ArrowCells:
             return bool(counts[valid].sum() >= _NEARLY * counts.sum())
 
         other = next((signs for signs in _NOTATIONS if reads(signs)), None)
+        # Numbers in the file's own notation need no other.
         if not len(words) or reads(own) or other is None:
             return None
         names = ("decimal", "thousands")
@@ -182,6 +187,7 @@ class ArrowCells:
         text = pc.if_else(_arrow.array(self.missing), None, self._text)
         coded = pc.dictionary_encode(text)
         found: list[str] = coded.dictionary.to_pylist()
+        # Sorted words make codes independent of the order of the rows.
         order = sorted(range(len(found)), key=found.__getitem__)
         place = np.empty(len(found) + 1, np.int64)
         place[order] = np.arange(len(found))
@@ -248,6 +254,7 @@ def _parsed(text: Arrow, strip: str, decimal: str, thousands: str) -> Arrow:
         text = pc.utf8_trim(text, characters=strip + " ")
     if thousands:
         point, group = re.escape(decimal), re.escape(thousands)
+        # Only complete groups of three are numbers with thousands; "1,5" is something else.
         grouped = pc.match_substring_regex(
             text, f"^[+-]?[0-9]{{1,3}}({group}[0-9]{{3}})+({point}[0-9]*)?$"
         )

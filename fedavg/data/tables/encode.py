@@ -99,6 +99,7 @@ def encode(table: Table, schema: Schema, *, private: bool = False) -> Rows:
     check_headings(schema, tuple(table.columns), table.name)
     notes: list[str] = []
     kept = np.ones(table.rows, bool)
+    # Rows without a label come first; a row that is left out is counted under one reason only.
     labels = [_labels(table, schema, name, notes, private=private) for name in schema.targets]
     known = np.logical_and.reduce([label.known for label in labels])
     _leave_out(kept, ~known, "hold nothing to be predicted", notes)
@@ -107,6 +108,7 @@ def encode(table: Table, schema: Schema, *, private: bool = False) -> Rows:
         raise DataError(f"{table.name}: no column is left for a model to read")
     owners = _numbered(table, schema, schema.client)
     if owners is None:
+        # Without a client column all rows belong to one owner, and content alone decides the split.
         owners = np.zeros(table.rows, np.int64), ("",)
     _leave_out(kept, owners[0] < 0, "do not say whose they are", notes)
     if not kept.any():
@@ -149,6 +151,7 @@ def _labels(table: Table, schema: Schema, name: str, notes: list[str], *, privat
     cells = _cells(table, schema, name)
     labels: Labels = schema.columns[name].labels(cells)
     strip = getattr(schema.columns[name], "strip", "")
+    # Under noise a wrong cell counts as missing, because a refusal would show that the row exists.
     _refuse_odd(cells, labels.odd, labels.wanted, notes, None if private else strip)
     notes.extend(labels.notes)
     return labels
@@ -169,6 +172,7 @@ def _read(
         _refuse_odd(cells, encoded.odd, encoded.wanted, notes, None if private else strip)
         notes.extend(encoded.notes)
         gone = np.isnan(encoded.arrays[0])
+        # A policy that drops rows does so here, before statistics are taken.
         if POLICIES[own[0].missing].drops:
             _leave_out(kept, gone, f"miss {name!r}", notes)
         fields.extend(own)
@@ -269,6 +273,7 @@ def _weights(table: Table, schema: Schema, kept: NDArray[np.bool_]) -> NDArray[n
         return None
     cells = _cells(table, schema, schema.weight)
     weights = cells.numbers()
+    # `not (weights >= 0)` holds for NaN as well.
     wrong = np.flatnonzero(kept & ~(weights >= 0))
     if len(wrong):
         raise DataError(
@@ -296,6 +301,7 @@ def _contents(table: Table, schema: Schema) -> NDArray[np.uint64]:
         except DataError:  # a column of lists or structures, which no schema can describe
             continue
         numbers = np.full(table.rows, np.nan) if cells.boolean else cells.numbers()
+        # A column that numbers the rows would change the hash of every row after one that is removed.
         if name not in schema.roles and column is None and _counts_rows(numbers):
             continue
         hashed = (numbers + 0.0).view(np.uint64)  # −0 becomes 0
@@ -303,6 +309,8 @@ def _contents(table: Table, schema: Schema) -> NDArray[np.uint64]:
         if len(rest):
             codes, words = cells.take(rest).words()
             hashed[rest] = np.append(_of_words(words), np.uint64(1))[codes]
+        # The heading is mixed in, so that two columns with exchanged cells differ; the sum ignores their
+        # order.
         found += mixed(mixed(hashed) ^ words_hash([name])[0])
     return found
 

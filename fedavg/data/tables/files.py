@@ -69,6 +69,7 @@ class FileFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError("thousands is another sign than decimal")
         if self.skip < 0:
             raise ValueError(f"skip is a number of lines, not {self.skip}")
+        # The encoding is checked here, since a wrong name would only fail in the middle of a file.
         if self.encoding:
             try:
                 codecs.lookup(self.encoding)
@@ -116,6 +117,7 @@ def _zip(path: Path) -> BinaryIO:
     import zipfile  # noqa: PLC0415 - for such files only
 
     archive = zipfile.ZipFile(path)
+    # Archives made on a Mac hold folders of attributes beside the table.
     names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
     if len(names) != 1:
         raise DataError(
@@ -170,6 +172,7 @@ def unpacked(path: Path) -> tuple[BinaryIO, str]:
     """
     with path.open("rb") as file:
         head = file.read(8)
+    # The first bytes decide, because suffixes are often wrong.
     for magic, (name, open_it) in _MAGIC.items():
         if head.startswith(magic):
             return open_it(path), name
@@ -202,6 +205,7 @@ def sniffed(path: Path, declared: FileFormat) -> tuple[FileFormat, tuple[str, ..
     text = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
     text = text.lstrip("\ufeff")
     lines = io.StringIO(text, newline=None).readlines()[declared.skip :]
+    # The last line of a sample may be cut, so it is not used.
     text = "".join(lines if whole or len(lines) < 2 else lines[:-1])
     if not text.strip():
         raise DataError(f"{path} holds no rows")
@@ -236,6 +240,7 @@ def _encoding(file: BinaryIO) -> str:
     head = file.read(4)
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
+    # UTF-8 rejects most other encodings; a Western code page accepts nearly every byte, so it comes second.
     decoders = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", "cp1252")}
     block = head
     while decoders:
@@ -271,6 +276,7 @@ def _separator(text: str, quote: str) -> str:
             continue
         alike = sum(len(row) == width for row in rows) / len(rows)
         if (alike, width) > score:
+            # The number of alike records decides first, and the number of cells only between equals.
             best, score = candidate, (alike, width)
     return best
 
@@ -284,6 +290,7 @@ def _signs(cells: list[str], separator: str, declared: FileFormat) -> tuple[str,
             _POINT_DECIMAL.fullmatch(cell) is not None and _POINT_THOUSANDS.fullmatch(cell) is None
             for cell in cells
         )
+        # Where commas separate cells, a decimal comma would need quotes, so points are assumed.
         decimal = "," if separator != "," and commas > points else "."
     if not thousands:
         pattern = _POINT_THOUSANDS if decimal == "," else _COMMA_THOUSANDS

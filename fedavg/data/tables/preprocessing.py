@@ -52,6 +52,7 @@ class Preprocessor:
         parts = (self.fill, self.centre, self.scale, self.shown)
         if not self.fields or any(len(part) != len(self.fields) for part in parts):
             raise DataError("a preprocessor needs one entry of every kind for each field")
+        # A scale of zero would give infinite inputs.
         if not bool(np.all(self.scale > 0)):
             raise DataError("a preprocessor's scales must be positive")
 
@@ -125,6 +126,7 @@ def public_preprocessor(fields: Sequence[Field]) -> Preprocessor:
             "statistic of the rows, which no ledger counts; choose missing = 'constant' with a fill, or "
             "'drop'"
         )
+    # A category has no bounds; any that give scale 1 will do.
     low, high = np.array([field.bounds or (-1.0, 1.0) for field in fields]).T
     fill = [_filled(field, _public_facts(field)) for field in fields]
     return Preprocessor(
@@ -163,16 +165,19 @@ def fitted_preprocessor(fields: Sequence[Field], summed: Statistics) -> Preproce
             counts=None if field.measured else summed.counts[at],
         )
         fill[at] = _filled(field, facts)
+        # A field with fixed meaning, such as 0 and 1, keeps its public scale.
         if field.fixed and field.bounds is not None:
             low, high = field.bounds
             centre[at], scale[at] = (low + high) / 2, (high - low) / 2
         else:
             varies = bool(np.isfinite(summed.deviation[at]))
             centre[at] = _known(summed.mean[at])
+            # A measurement that does not vary becomes 0 by an infinite scale.
             scale[at] = summed.deviation[at] if varies or not field.measured else np.inf
             scale[at] = 1.0 if not field.measured else scale[at]
         rest = [field.named] if field.named < len(field.categories) else []
         gaps = summed.present[at] < summed.rows
+        # The category of all other words is an input only if some client has such a word.
         occurs = [c for c in rest if summed.counts[at][c] > 0 or (gaps and fill[at] == c)]
         shown.append((*range(field.named), *occurs))
         notes += _said(field, summed, at, fill[at])

@@ -88,6 +88,7 @@ class Profile:
         if not len(self.there) or self.cells.boolean or self.cells.temporal or self.coded:
             return False
         odd = self.present - len(self.there)
+        # A few words may stand for missing cells; many words mean that the column holds words.
         return odd <= _ODD_SHARE * self.present and len(self.odd) <= 10
 
     @cached_property
@@ -108,6 +109,7 @@ class Profile:
             if folded == {no, yes}:
                 if len(self.words) > 2:  # such as No, no and Yes
                     return no, yes
+                # The words are returned as the file writes them, in the order no, yes.
                 first, second = list(self.words)
                 return (first, second) if second.lower() == yes else (second, first)
         return None

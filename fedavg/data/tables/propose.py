@@ -117,6 +117,7 @@ def propose(table: Table, given: Schema) -> Proposal:
             f"say which column is predicted, [data] target: there are {', '.join(table.columns)}"
         )
     columns = {found.heading: found.column for found in findings if found.column is not None}
+    # A proposal is declared only if the user described every column.
     complete = all(name in given.columns for name in columns)
     schema = msgspec.structs.replace(
         given,
@@ -146,6 +147,7 @@ def _maybe_clients(findings: list[Finding], rows: int) -> list[str]:
     ]
     if not named:
         return []
+    # An identifier that several rows share is the likeliest client column.
     named.sort(key=lambda found: not isinstance(found.column, Identifier))
     said = " or ".join(
         f"{found.heading!r} ({found.distinct:,} values, about {rows / found.distinct:,.0f} rows each)"
@@ -178,6 +180,7 @@ def _finding(table: Table, given: Schema, heading: str, problems: list[str]) -> 
             heading, role, None, profile.examples, profile.missing, len(profile.words), said
         )
     else:
+        # The first rule that applies decides, so special kinds come before general ones.
         guess = next(found for rule in RULES if (found := rule(profile)) is not None)
     there = profile.there if profile.numeric else np.zeros(0)
     other = None if declared is not None or role else profile.cells.notation()
@@ -217,6 +220,7 @@ def _target(profile: Profile, given: Schema, problems: list[str]) -> Guess:
     if pair and task != "numbers":
         return Guess(Boolean(values=pair), f"no and yes as {pair[0]!r} and {pair[1]!r}")
     if task == "numbers" or (profile.numeric and task == "auto" and (several or len(words) > 2)):
+        # Few whole numbers may be classes or counts, so the user is asked.
         ambiguous = task == "auto" and not several and profile.whole and len(words) <= _FEW_NUMBERS
         if ambiguous:
             problems.append(
@@ -236,6 +240,7 @@ def _target(profile: Profile, given: Schema, problems: list[str]) -> Guess:
         problems.append(
             f"target {heading!r} is neither a number nor no and yes, as one of several targets has to be"
         )
+    # Classes need two examples on average, or nothing could be learnt about most of them.
     if len(words) > min(_MOST_CLASSES, max(2, profile.present // 2)):
         problems.append(
             f"target {heading!r} has {len(words):,} different values in {profile.present:,} rows, too many "

@@ -131,11 +131,13 @@ def _read_text(path: Path, found: FileFormat, headings: tuple[str, ...]) -> Arro
     import pyarrow as pa  # noqa: PLC0415 - an optional package
     from pyarrow import csv  # noqa: PLC0415 - as above
 
+    # The check comes first, since pyarrow reads columns by number and would not notice.
     _refuse_twice(path, [name.strip() for name in headings if name.strip()])
     ragged: list[Arrow] = []
 
     def note(row: Arrow) -> str:
         ragged.append(row)
+        # Rows of another length are collected and reported together.
         return "skip"
 
     # Blank headings may occur several times, so columns are read with their numbers as names.
@@ -155,9 +157,11 @@ def _read_text(path: Path, found: FileFormat, headings: tuple[str, ...]) -> Arro
             parse_options=csv.ParseOptions(
                 delimiter=found.separator,
                 quote_char=found.quote,
+                # Texts may contain line breaks within quotes.
                 newlines_in_values=True,
                 invalid_row_handler=note,
             ),
+            # All cells are read as text, because pyarrow's own guesses depend on the rows of a block.
             convert_options=csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
             ),

@@ -96,6 +96,7 @@ class Guess:
 def _empty(profile: Profile) -> Guess | None:
     if not profile.present:
         return Guess(Ignored(), "left out: no cell holds anything")
+    # A column with one value is left out, unless missing cells make it vary.
     if len(profile.words) > 1:
         return None
     word = next(iter(profile.words))
@@ -118,8 +119,10 @@ def _numeric(profile: Profile) -> Guess | None:
     if not profile.numeric:
         return _stripped(profile)
     unique = len(np.unique(profile.there)) == profile.present
+    # With fewer than twenty rows such an order may be a coincidence.
     if profile.whole and unique and profile.present >= 20:
         ranked = np.sort(profile.there)
+        # Consecutive numbers from 0 or 1 count the rows.
         if bool((np.diff(ranked) == 1).all()) and ranked[0] in (0, 1):
             return Guess(Identifier(), "left out: numbers the rows")
     if profile.whole and profile.names_rows and not profile.odd:
@@ -178,6 +181,7 @@ def _odd_advice(profile: Profile, odd: list[str]) -> list[str]:
 def _number_advice(profile: Profile, there: NDArray[np.float64], *, whole: bool) -> list[str]:
     said: list[str] = []
     distinct = len(profile.words)
+    # A small number of different whole numbers may be codes, so the alternative is named.
     if whole and 2 < distinct <= 10 and profile.present >= 5 * distinct:
         words = ", ".join(f'"{word}"' for word in profile.in_order)
         said.append(
@@ -186,12 +190,14 @@ def _number_advice(profile: Profile, there: NDArray[np.float64], *, whole: bool)
     q50, q75, q99 = np.quantile(there, [0.5, 0.75, 0.99])
     q25 = np.quantile(there, 0.25)
     low, high = there.min(), there.max()
+    # A value fifty quartile ranges away would press all others together at unit scale.
     if high > q75 + 50 * (q75 - q25) > q75 or low < q25 - 50 * (q75 - q25) < q25:
         far = high if high - q50 > q50 - low else low
         said.append(
             f"{far:,.6g} lies far from all others (99 % are at most {q99:,.6g}): give bounds, or log = true"
         )
     lowest = np.unique(there)[:2]
+    # These numbers are usual marks of missing cells.
     if len(lowest) == 2 and lowest[0] in (-1, -9, -99, -999, -9999) and lowest[1] >= 0:
         said.append(
             f'{lowest[0]:g} is the only negative number: if it means missing, markers = ["{lowest[0]:g}"]'
@@ -233,6 +239,7 @@ def _date(profile: Profile) -> Guess | None:
     fits = [ISO] if profile.cells.temporal else _patterns(profile)
     if not fits:
         return None
+    # Day and month are not guessed, because a wrong guess would go unnoticed.
     if len(fits) > 1:
         return Guess(
             Ignored(),
@@ -244,6 +251,7 @@ def _date(profile: Profile) -> Guess | None:
     if fits[0] in _CLOCK:
         return Guess(Date(parts=("hour",), pattern=fits[0]), "times of the day, as hour")
     timed = bool((there % 1 != 0).any())
+    # Dates that are all the first of a month have no weekday worth reading.
     first = bool((_days_of_month(there) == 1).all())
     parts = ["days", "month", *([] if first else ["weekday"]), *(["hour"] if timed else [])]
     begin, end = (str(_day(value)) for value in (there.min(), there.max()))
@@ -261,6 +269,7 @@ def _patterns(profile: Profile) -> list[str]:
         or not any(c.isdigit() for c in profile.words[0])
     ):
         return []
+    # A sample decides quickly which patterns cannot fit.
     some = profile.cells.take(_spread(profile))
     found: list[str] = []
     for pattern in (ISO, *_PATTERNS):
@@ -291,9 +300,11 @@ def _days_of_month(moments: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _category(profile: Profile) -> Guess | None:
     words = profile.in_order
+    # Each word becomes an input, so a category has few words, each with several examples.
     few = len(words) <= _MOST_WORDS and profile.present >= 5 * len(words)
     if not few and not (len(words) <= 10 and profile.present >= 2 * len(words)):
         return None
+    # A heading such as "id" speaks against a category with many words.
     if profile.names_rows and len(words) > 10:
         return None
     advice: list[str] = []
@@ -319,6 +330,7 @@ def _identifier(profile: Profile) -> Guess:
 def _many_words(profile: Profile) -> Guess:
     """The remaining columns: identifiers, sentences, and words that are too many for a vocabulary."""
     distinct, present = len(profile.words), profile.present
+    # Two hundred words are enough to tell sentences from names.
     sample = profile.words[:: max(1, distinct // 200)]
     spaces = np.mean([word.count(" ") for word in sample])
     if (distinct == present and spaces < 1) or profile.names_rows:

@@ -56,6 +56,7 @@ def schema_text(proposal: Proposal, *, private: bool) -> str:
 
 def _comment(text: str) -> list[str]:
     lines: list[str] = []
+    # A heading may hold control characters, which TOML comments do not allow.
     printable = "".join(sign if sign.isprintable() or sign == "\n" else "�" for sign in text)
     for paragraph in printable.split("\n"):
         lines += textwrap.wrap(
@@ -76,6 +77,7 @@ def _top(schema: Schema, *, private: bool) -> list[str]:
     lines += [f"group = {_value(schema.group)}"] if schema.group else []
     lines += [f"weight = {_value(schema.weight)}"] if schema.weight else []
     lines += [f"task = {_value(schema.task)}"] if schema.task != "auto" else []
+    # What was read off the rows is not public until somebody says so.
     declared = schema.declared and not private
     lines.append(
         f"declared = {_value(declared)}  # true: all of this is public, and not read off the rows"
@@ -94,6 +96,7 @@ def _column(found: Finding, *, private: bool) -> list[str]:
         for key, value in raw.items()
         if key == "kind" or value != default.get(key) or key in ("categories", "parts")
     }
+    # Under noise no statistic of the rows may fill a cell.
     if private and shown.get("missing") in ("mean", "median", "most_frequent"):
         shown["missing"] = "auto"
     counts = f"{found.distinct:,} different, {found.missing:,} missing"
@@ -124,6 +127,7 @@ def _to_complete(found: Finding, what: str) -> list[str]:
             f'# {what} = ["2000-01-01", "2030-12-31"]  # {TO_COMPLETE}: first and last possible day'
         ]
     low, high = found.seen
+    # The suggestion is rounded outwards, so that it does not repeat the extremes of the rows.
     suggestion = _value([_outwards(low, down=True), _outwards(high, down=False)])
     said = f"{TO_COMPLETE}: what is possible; the rows hold {low:g} … {high:g}"
     return [f"# {what} = {suggestion}  # {said}"]

@@ -91,12 +91,14 @@ class TableSource:
             PlanError: a property that has to be public is not declared, or there are too few clients to sum.
             DataError: a number to predict does not vary.
         """
+        # Pieces are indices into the training rows; here they become indices into the table.
         mine = {client: self.train[piece] for client, piece in enumerate(pieces)}
         if statistics is None:
             prepared = public_preprocessor(self.rows.fields)
             centre, scale = self._public_scale()
         else:
             prepared, centre, scale = self._fitted(mine, statistics, seed)
+        # Held-out rows are converted by the same numbers, which no held-out row has entered.
         inputs = prepared.apply(self.rows.values)
         labels = self.rows.labels
         if self.rows.kind == NUMBERS:
@@ -138,6 +140,7 @@ class TableSource:
                 "be declared: give these columns bounds, or privacy.noise = 'none'"
             )
         low, high = np.array(pairs, np.float64).reshape(-1, 2).T
+        # Labels are scaled to −1 … 1 by public bounds, as measurements are.
         return (low + high) / 2, (high - low) / 2
 
     def _fitted(
@@ -148,6 +151,7 @@ class TableSource:
         predicted: list[Field] = []
         if self.rows.kind == NUMBERS:
             names = self.rows.label_names
+            # Numbers to predict are standardised by the same sums, so they are fields for this purpose.
             predicted = [Field(f"target {name}", missing="drop") for name in names]
             values = np.concatenate([values, self.rows.labels], axis=1)
         summed = summed_statistics(
@@ -205,6 +209,7 @@ def divided(
         raise DataError(
             "data.split = 'client' holds out whole clients: name their column, [data] client"
         )
+    # A whole client or group is chosen by its name alone, so that content does not matter.
     held = held_out(contents if split == "row" else None, owners, fraction=fraction, seed=seed)
     places = np.flatnonzero(~held), np.flatnonzero(held)
     return TableSource(name, about, rows, *places, _SAID[split], natural)
@@ -240,6 +245,7 @@ def of_classes(rows: Rows, classes: Sequence[int | str]) -> Rows:
         raise DataError(f"data.classes chooses classes, but {rows.kind.name} are predicted here")
     numbers = class_numbers(classes, rows.label_names)
     kept = np.isin(rows.labels, numbers)
+    # A class without rows would be an output that nothing trains.
     absent = set(numbers) - {int(label) for label in np.unique(rows.labels)}
     if absent:
         raise DataError(f"data.classes names {sorted(absent)}, of which there are no rows")

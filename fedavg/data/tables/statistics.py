@@ -81,10 +81,12 @@ def summed_statistics(
         DataError: the rows do not have these fields.
         The secure sum's own errors.
     """
+    # A public seed draws the clients, so that a second run takes the same statistics.
     rng = np.random.default_rng([seed, len(clients)])  # noqa: TID251 - public seed
     asked = sorted(clients)
     if len(asked) > _MOST_CLIENTS:
         asked = sorted(rng.choice(np.array(asked), _MOST_CLIENTS, replace=False).tolist())
+    # With fewer clients the sum could show a single client's rows.
     if len(asked) < secure_sum.smallest_cohort():
         raise PlanError(
             f"statistics of {len(asked)} clients cannot be summed by {secure_sum.kind}, which needs "
@@ -92,6 +94,7 @@ def summed_statistics(
         )
     if any(clients[i].shape[1:] != (len(fields),) for i in asked):
         raise DataError(f"every client needs rows of the same {len(fields)} fields")
+    # The tag binds each sum to this question, so that answers to another one do not fit.
     tag = hashlib.sha256(repr((seed, asked, list(fields))).encode()).digest()
     return _Asking({i: clients[i] for i in asked}, tuple(fields), secure_sum, tag).statistics()
 
@@ -114,6 +117,7 @@ class _Asking:
         ends = 1 + width + np.cumsum(sizes)
         counts = tuple(totals[end - size : end] for end, size in zip(ends, sizes, strict=True))
         mean, deviation, median = (np.full(width, np.nan) for _ in range(3))
+        # Without a measurement the second and third sum are not needed.
         if bool(measured.any()):
             exponents = _largest(totals[1 + width + sum(sizes) :])
             mean[measured], deviation[measured] = self._moments(
@@ -126,6 +130,7 @@ class _Asking:
 
     def _wants_median(self, at: int, rows: int, present: NDArray[np.int64]) -> bool:
         field = self.fields[at]
+        # A median costs three more sums, so it is taken only where a cell is missing.
         missing = 0 < int(present[at]) < rows
         return field.measured and missing and POLICIES[field.missing].median
 
@@ -160,19 +165,23 @@ class _Asking:
         self, measured: NDArray[np.bool_], exponents: NDArray[np.int64], present: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and deviation from Σx and Σx², with each x in units of its field's power of two."""
+        # The number of bits shrinks with the rows, so that the sum of all still fits.
         bits = min(_FRACTION_BITS, _SUM_BITS - self._most.bit_length())
 
         def own(values: NDArray[np.float64]) -> NDArray[np.int64]:
+            # In units of its largest power of two every value is below 1, so squares do not overflow.
             unit = np.ldexp(np.nan_to_num(values[:, measured], nan=0.0), -exponents)
             sums = np.concatenate([unit.sum(axis=0), (unit**2).sum(axis=0)])
             return np.rint(np.ldexp(sums, bits)).astype(np.int64)
 
         total = self._sum(b"moments", {i: own(v) for i, v in self.clients.items()}, bits)
+        # An absent field has no cells, and the divisor must not be zero.
         rows = np.maximum(present, 1)
         first, second = np.ldexp(total.astype(np.float64).reshape(2, -1) / rows, -bits)
         variance = second - first**2
         # Each client's rounding error is at most half a unit in each sum, and Σx enters twice.
         resolution = np.ldexp(2.0 * len(self.clients) / rows, -bits) + 2.0**-50
+        # A variance below the rounding error may be rounding alone.
         varies = (variance > 4 * resolution) & (present > 0)
         deviation = np.sqrt(np.where(varies, variance, 1.0))
         mean = np.where(present > 0, np.ldexp(first, exponents), np.nan)
@@ -199,6 +208,8 @@ class _Asking:
             total = self._sum(
                 what, {i: _histogram(key, prefix, left, size) for i, key in keys.items()}
             )
+            # The totals are cumulated, so that the digit of the median is the first whose count exceeds its
+            # rank.
             below = np.cumsum(total.reshape(len(wanted), size), axis=1)
             found = (below <= rank[:, None]).sum(axis=1)
             before = np.where(found > 0, below[np.arange(len(wanted)), found - 1], 0)
@@ -217,6 +228,7 @@ def _ordered(values: NDArray[np.float64]) -> NDArray[np.int64]:
     limit = float(np.finfo(np.float32).max)
     bits = np.clip(values, -limit, limit).astype(np.float32).view(np.uint32).astype(np.int64)
     keys = np.where(bits >> 31, 0xFFFFFFFF - bits, bits + (1 << 31))
+    # Missing cells get a key below all others, which no histogram counts.
     return np.where(np.isnan(values), -1, keys)
 
 
@@ -232,6 +244,7 @@ def _histogram(
     """int64[m · size]: one client's cells whose leading bits equal `prefix`, counted by their next bits."""
     shifted, fields = keys >> left, keys.shape[1]
     alike = (shifted // size == prefix) & (keys >= 0)
+    # Cells outside the prefix are counted in a spare place, which is cut off.
     place = np.where(alike, shifted % size, size) + np.arange(fields) * (size + 1)
     counted = np.bincount(place.ravel(), minlength=fields * (size + 1))
     return counted.reshape(fields, size + 1)[:, :size].ravel().astype(np.int64)

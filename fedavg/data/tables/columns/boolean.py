@@ -90,6 +90,7 @@ class Boolean(Handled, frozen=True, tag="boolean", kw_only=True):
     def _read(self, cells: Cells) -> NDArray[np.float64]:
         codes, words = cells.words()
         no, yes = ({self.values[0]}, {self.values[1]}) if self.values else (NO, YES)
+        # Case counts only if the two declared words differ in nothing else.
         fold = not self.values or self.values[0].lower() != self.values[1].lower()
         no, yes = ({word.lower() if fold else word for word in said} for said in (no, yes))
         read = np.full(len(words) + 1, np.nan)  # a missing cell's index −1 selects the last element

@@ -91,6 +91,7 @@ class Category(Handled, frozen=True, tag="category", kw_only=True):
         """The code of each word, which is its index in the vocabulary or its bucket."""
         codes, words = cells.words()
         if self.buckets:
+            # Each different word is hashed once.
             places = np.array([bucket_of(word, self.buckets) for word in words], np.int64)
             return Encoded(
                 (_taken(codes, places),),
@@ -103,6 +104,7 @@ class Category(Handled, frozen=True, tag="category", kw_only=True):
         notes: tuple[str, ...] = ()
         if self.other:
             notes = _outside(cells.heading, codes, words, places)
+            # A word outside the vocabulary becomes the category of all others, and is counted in a note.
             places = np.where(places < 0, len(self.categories), places)
         values = _taken(codes, places)
         values[values < 0] = np.nan
@@ -130,6 +132,7 @@ class Category(Handled, frozen=True, tag="category", kw_only=True):
         outside = values < 0  # False for NaN, a missing cell
         known = ~cells.missing & ~outside
         notes = ()
+        # The vocabulary is public, so a word that only some rows hold adds no class.
         if bool(outside.any()):
             which = [word for word, place in zip(words, places, strict=True) if place < 0]
             said = f"hold no declared class but {listed(which)}, and are left out"

@@ -88,6 +88,7 @@ class Date(Handled, frozen=True, tag="date", kw_only=True):
         for part in self.parts:
             words = _CALENDAR.get(part, ((), None))[0]
             fill = None if self.fill is None else float(self._part(part, _day(self.fill)))
+            # One indicator is enough: all parts are missing together.
             indicator = self.indicator and part == self.parts[0]
             if words:
                 kept = self.missing if self.missing in ("drop", "constant") else "auto"
@@ -183,6 +184,7 @@ def days_of(text: str, pattern: str) -> float:
         moment = datetime.fromisoformat(text) if pattern == ISO else _by_pattern(text, pattern)
     except (ValueError, OverflowError):
         return float("nan")
+    # Moments with a time zone are compared in one zone.
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     return (moment - datetime(1970, 1, 1)) / timedelta(days=1)  # noqa: DTZ001 - as above

@@ -196,6 +196,7 @@ class Handled(Part, frozen=True, kw_only=True):
                 f"missing = {self.missing!r} does not go with this kind of column; choose out of "
                 f"{', '.join(name for name in POLICIES if name in self.policies)}"
             )
+        # A fill without the policy would be ignored, and the policy without it has nothing to put in.
         if (self.fill is None) == (self.missing == "constant"):
             raise SchemaError("missing = 'constant' and fill, the constant, go together")
 
@@ -217,6 +218,7 @@ def clamped(
     """Clamp values to their bounds, and report how many were outside."""
     if bounds is None:
         return values, ()
+    # Values outside are clamped, so that the public bounds hold for every row.
     low, high = bounds
     outside = int(np.count_nonzero((values < low) | (values > high)))
     if not outside:

@@ -65,6 +65,7 @@ class Number(Handled, frozen=True, tag="number", kw_only=True):
         """One measurement."""
         bounds, fill = self.bounds, None if self.fill is None else float(self.fill)
         if self.log:
+            # The bounds pass through the same logarithm as the values.
             bounds = None if bounds is None else (_log(bounds[0]), _log(bounds[1]))
             fill = None if fill is None else _log(fill)
             name = f"log {name}"
@@ -82,6 +83,7 @@ class Number(Handled, frozen=True, tag="number", kw_only=True):
         """The numbers, clamped to the bounds."""
         values, odd, notes = self._read(cells)
         if self.log:
+            # The sign is kept, so that negative numbers have a logarithm too.
             values = np.sign(values) * np.log1p(np.abs(values))
         return Encoded((values,), odd, WANTED, notes)
 
@@ -102,6 +104,7 @@ class Number(Handled, frozen=True, tag="number", kw_only=True):
 
     def _read(self, cells: Cells) -> tuple[NDArray[np.float64], NDArray[np.bool_], tuple[str, ...]]:
         values = cells.numbers(self.strip)
+        # A cell that holds something else than a number is odd; an empty one is only missing.
         odd = np.isnan(values) & ~cells.missing
         inside, notes = clamped(values, self.bounds, cells.heading)
         return inside, odd, notes

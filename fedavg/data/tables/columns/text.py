@@ -60,6 +60,7 @@ class Text(Part, frozen=True, tag="text", kw_only=True):
             return Encoded((), np.zeros(len(cells.missing), bool), "text")
         codes, texts = cells.words()
         present = np.zeros((len(texts) + 1, self.buckets))  # the last row is for missing cells
+        # Words are hashed once for the whole column.
         place: dict[str, int] = {}
         for row, text in enumerate(texts):
             for word in _WORD.findall(text.lower()):
