@@ -357,7 +357,7 @@ def _judge(
     rate = min(resolution.expected_cohort / resolution.num_clients, 1.0)
     stddev = added * math.sqrt(rounds) / (rate * rounds)
     scores = canary_scores(attack.seen / (rate * rounds), directions, stddev=stddev)
-    # The number of guesses is fixed before the scores are seen; otherwise the p-value would not hold.
+    # The number of guesses does not depend on the scores; otherwise the p-value would not hold.
     mu = gaussian_like(claimed, delta)
     guesses = plan_guesses(len(coins), mu, delta=delta, confidence=confidence)
     found = one_run(scores, coins, delta=delta, confidence=confidence, guesses=guesses)

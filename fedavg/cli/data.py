@@ -180,6 +180,7 @@ def data_show(
         f"data.{key}": value for key, value in given.items() if value is not None
     }
     chosen |= {} if seed is None else {"seed": seed}
+    # A run's directory stands for its configuration.
     file = Path(name) / "config.toml" if (Path(name) / "config.toml").is_file() else Path(name)
     from_file = file.suffix == ".toml"
     try:

@@ -135,6 +135,7 @@ def _scaled(source: TableSource) -> Task:
     """The task of a table, scaled by the bounds that its schema declares."""
     everything = np.arange(len(source.train))
     try:
+        # Without a secure sum only public bounds can scale the columns.
         return source.placed([everything], None, seed=0)[0]
     except PlanError as error:
         raise DataError(

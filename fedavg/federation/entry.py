@@ -123,6 +123,7 @@ def _id(name: object) -> int:
 
 def _one_kind(clients: Mapping[int, Dataset]) -> None:
     """Check that all labels are of one kind and width, since one model serves all clients."""
+    # The first client sets the kind, so that the message can name two that differ.
     first, kind = next((client, _labels(data)) for client, data in clients.items())
     for client, data in clients.items():
         if _labels(data) != kind:

@@ -107,6 +107,7 @@ def _curve_pictures(found: Evaluation) -> list[Picture]:
     ]
     who = "each against the rest" if several else f"of {found.curves[0].name}"
     share = ""
+    # Several classes have several shares, for which one line would be wrong.
     if not several:
         held = found.curves[0].share
         precise.append(_reference("constant prediction", (0, 1), (held, held)))
@@ -152,6 +153,7 @@ def _confusion_picture(found: Evaluation) -> list[Picture]:
         "text": [[f"{value:,.0f}" for value in row] for row in found.confusion],
         "hovertemplate": "%{y} taken for %{x}: %{text} (%{z:.1%})<extra></extra>",
     }
+    # In a large table the numbers would not be readable.
     if small:
         data |= {"texttemplate": "%{text}", "textfont": {"size": 11}}
     axis = {"type": "category", "zeroline": False, "showgrid": False}

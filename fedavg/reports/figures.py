@@ -314,6 +314,7 @@ def _picture(values: NDArray[np.float64], limits: tuple[float, float]) -> Figure
     low, high = limits
     side = max(1, math.isqrt(values.size))
     rows = math.ceil(values.size / side)
+    # Places beyond the last coordinate stay empty in the picture.
     padded = np.full(rows * side, np.nan)
     padded[: values.size] = (np.clip(values, low, high) - low) / (high - low)
     counts, edges = np.histogram(values, bins=40, range=limits)

@@ -26,6 +26,7 @@ def render_page(template: str, **content: object) -> str:
     Raises:
         ReportError: the package's templates are missing.
     """
+    # Names from the data end up in the page, so all text is escaped and a missing value is an error.
     environment = Environment(
         loader=PackageLoader("fedavg.reports", "templates"),
         autoescape=True,
@@ -36,6 +37,7 @@ def render_page(template: str, **content: object) -> str:
     loader = environment.loader
     if loader is None:
         raise ReportError("the page's templates are missing: reinstall the package")
+    # The scripts are part of the page, so that it works without a network and asks nobody for them.
     scripts = {
         "plotly_js": get_plotlyjs(),
         "page_js": loader.get_source(environment, "report.js")[0],
@@ -71,4 +73,5 @@ def payload(figure: dict[str, Any]) -> str:
         graph_objects.Figure(json.loads(text))  # of a copy, since Plotly changes what it is given
     except (ValueError, TypeError) as error:
         raise ReportError(f"a figure that Plotly does not take: {error}") from error
+    # A "</script>" inside a name would otherwise end the script element.
     return text.replace("<", "\\u003c")

@@ -111,6 +111,7 @@ def write_partition_page(path: Path, partition: Partition) -> None:
     Raises:
         ReportError: the file cannot be written.
     """
+    # Clients stand from the largest to the smallest, with which both pictures begin.
     order = np.argsort(-partition.counts.sum(axis=0), kind="stable")
     counts = partition.counts[:, order]
     names = [_short(partition.clients[place]) for place in order]
@@ -178,6 +179,7 @@ def _sizes(names: Sequence[str], totals: Sequence[int]) -> dict[str, Any]:
         "marker": {"color": BLUE},
         "hovertemplate": "%{x}: %{y:,} examples<extra></extra>",
     }
+    # Sizes differ by orders of magnitude, and a client without examples has no logarithm.
     low = math.log10(max(min(totals), 1))
     axis = {
         "title": {"text": "Examples"},
@@ -192,6 +194,7 @@ def _heat(
     names: Sequence[str], classes: Sequence[str], counts: NDArray[np.int64]
 ) -> dict[str, Any]:
     logs = [
+        # A gap, and not a colour, shows that a client has no such example.
         [None if not count else round(math.log10(count), 3) for count in row]
         for row in counts.tolist()
     ]

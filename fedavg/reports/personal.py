@@ -55,6 +55,7 @@ def _shares_a_model(rows: Sequence[Personal]) -> bool:
 
 
 def _spread(like: Personal, values: Sequence[float | None]) -> list[str]:
+    # An undefined figure counts as the worst, as it does when clients are scored.
     worst = -math.inf if like.greater_is_better else math.inf
     found = spread(
         [worst if value is None else value for value in values],
@@ -116,6 +117,7 @@ def personal_lines(rows: Sequence[Personal]) -> dict[str, Any]:
 def _line(
     like: Personal, name: str, values: Sequence[float | None], colour: str, dash: str
 ) -> dict[str, Any]:
+    # Both lines are sorted by themselves, so a place on the axis is not one client.
     ordered = sorted(values, key=like.worth)
     places = ((np.arange(len(ordered)) + 0.5) / len(ordered)).tolist()
     return {

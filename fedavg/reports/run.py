@@ -52,6 +52,7 @@ def write_report(run_dir: Path, *, public: bool = False) -> Path:
     """
     run = read_run(run_dir)
     page = _render(run, public=public)
+    # The two reports have names of their own, so that the operator's is not published by mistake.
     path = run_dir / ("report-public.html" if public else "report.html")
     try:
         replace_file(path, page.encode())
@@ -93,6 +94,7 @@ def _payload(figure: dict[str, Any] | None) -> str | None:
 
 
 def _outcome(run: Run, *, public: bool) -> dict[str, Any] | None:
+    # The figure without protection comes from a model that no noise protects (docs/limits.md).
     unprotected = None if public else scored.unprotected(run.summary)
     return figures.privacy_utility(run.metrics, unprotected, run.budget)
 
@@ -105,6 +107,7 @@ def _states(run: Run, *, public: bool) -> list[str]:
     told = [
         _state(summary),
         None if unscored is None else f"{unscored[:1].upper()}{unscored[1:]}.",
+        # Which rounds failed says something about cohorts, and epsilon does not cover that.
         None if public and summary.private else lost,
     ]
     return [said for said in told if said]
@@ -133,6 +136,7 @@ def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
             _release_note(summary),
         ),
     ]
+    # The server's epsilon follows from participations, which only the operator may know.
     if not public:
         note = _server_note(summary)
         tiles.append(
@@ -239,6 +243,7 @@ def _operator(run: Run) -> dict[str, Any]:
 
 
 def _traffic_facts(run: Run) -> list[str]:
+    # Rounds without a sum may end before the upload, so they are no part of the mean.
     rows = [row for row in run.server if row.survivors and not row.skipped]
     facts: list[str] = []
     if rows:
@@ -307,6 +312,7 @@ def _noise_length(view: ServerView) -> str | None:
     if view.client is None:
         return None
     update, noised = figures.finite(view.client.update), figures.finite(view.client.noised)
+    # With noise of the server's own, both vectors are equal and there is nothing to compare.
     if update.shape != noised.shape or not update.any() or np.array_equal(update, noised):
         return None
     return f"{np.linalg.norm(noised - update) / np.linalg.norm(update):.2g}"

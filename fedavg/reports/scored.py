@@ -77,6 +77,7 @@ def _cost(summary: Summary) -> str:
     better = first is None or first.greater_is_better
     gap = without - reached if better else reached - without
     if first is None or first.share:
+        # A gap that rounds to nothing is said in words.
         cost = f"{100 * gap:.1f} points" if 100 * gap >= 0.05 else ""
         shown = f"{without:.1%}"
     else:

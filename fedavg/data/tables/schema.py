@@ -92,6 +92,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     @property
     def read(self) -> dict[str, Column]:
         """The columns that a model may read, which are those without a role."""
+        # A model that reads the target would learn to copy it.
         return {name: column for name, column in self.columns.items() if name not in self.roles}
 
 
@@ -131,6 +132,7 @@ def column_from(raw: object, where: str) -> Column:
         ConfigError: a kind or key is unknown, or a value is wrong.
     """
     kinds = registered("column")
+    # Schemas made in Python hold columns already.
     if isinstance(raw, tuple(kinds.values())):
         return raw  # type: ignore[return-value] - every registered column has the members of Column
     if not isinstance(raw, dict):
