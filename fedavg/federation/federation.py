@@ -169,7 +169,7 @@ class Federation(Released):
             num_clients=self.population,
             vector_length=self.layout.size,
             num_rounds=num_rounds,
-            largest_client=max(self._sizes.values()),
+            largest_client=max(self._sizes.values()),  # bounds the weights
             rest=self._rest,
         )
         if self._clients and not self._tried:  # once, while the data is still here
@@ -226,7 +226,7 @@ class Federation(Released):
                 shared = self._chosen(None if best is None else best()).astype(np.float32)
                 with one_thread():
                     self.scores = tuple(transport.score(shared))
-        except (KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit):  # or the caller leaves its loop
             self.stopped = "interrupted"
             raise
         finally:
@@ -235,7 +235,7 @@ class Federation(Released):
     def _transport(self) -> Simulation:
         here = (self._clients, self._model, self.layout, self._spec, self._faults)
         members = Enrolled(*here, self._compute, self._unit)
-        self._clients = {}
+        self._clients = {}  # from here on only the simulation holds them
         return self._simulation(members)
 
     def _restore(self, resolution: ResolvedPlan, restart: Restart) -> None:
@@ -247,7 +247,7 @@ class Federation(Released):
         self._learnt = point.learnt
         self._convicted = {found.client: found for found in point.convictions}
         self._spent = frozenset(point.spent)
-        if self._store is not None:
+        if self._store is not None:  # states of rounds that will be run again
             FolderStore(self._store).rewind(self.plan.sequence(point.rounds_done, 0))
 
     def _rounds(
@@ -276,7 +276,7 @@ class Federation(Released):
                 self.stopped = NOTHING_LEARNT if tried and not self._learnt else "budget"
                 return
             cohort = draw(resolution, ids, self.population, self._spent)
-            if event is not None and self._journal is not None:
+            if event is not None and self._journal is not None:  # on disk before anyone is asked
                 self._journal.charged(self.ledger, index, self._asked(resolution, cohort))
             announced = side
             if event is None and hidden and self._journal is not None:

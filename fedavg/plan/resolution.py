@@ -111,9 +111,9 @@ class ResolvedPlan:
         """The largest contribution of one client, in grid units: to one block's sum, and to no other."""
         encoding, d, bit = self.plan.encoding, self._longest, self.bit_units
         return Sensitivity(
-            math.hypot(encoding.l2_sensitivity(d), bit),
+            math.hypot(encoding.l2_sensitivity(d), bit),  # one vector, with the bit at its end
             encoding.l1_sensitivity(d) + bit,
-            sum(map(self._encoded_length, self._lengths)),
+            sum(map(self._encoded_length, self._lengths)),  # of all blocks (privacy.md §9)
         )
 
     @property
@@ -173,9 +173,9 @@ class ResolvedPlan:
         """
         noise = self.plan.noise
         if noise is None or (noise.distributed and survivors >= roster):
-            return 0.0  # of the missing shares
+            return 0.0
         if noise.distributed:
-            return self.share_stddev(roster) * math.sqrt(roster - survivors)
+            return self.share_stddev(roster) * math.sqrt(roster - survivors)  # variances add up
         return math.sqrt(guaranteed_variance(noise, self.sensitivity))
 
     @property
@@ -189,8 +189,8 @@ class ResolvedPlan:
         if noise.distributed:
             variance = guaranteed_variance(noise, self.sensitivity) / self.honest_fraction
             log_probability = _WRAP_BITS * math.log(2) + math.log(self.sensitivity.dimension)
-            largest += math.ceil(noise.tail(variance, log_probability))
-        return largest.bit_length() + 1
+            largest += math.ceil(noise.tail(variance, log_probability))  # in all coordinates
+        return largest.bit_length() + 1  # and a sign
 
     @property
     def wrap_probability(self) -> float:
@@ -203,7 +203,7 @@ class ResolvedPlan:
         bound = self.plan.encoding.max_abs(self._longest) * self.max_weight
         return SumSpec(
             vector_length=self.encoded_length,
-            max_abs=max(bound, self.max_weight) if bits is None else None,
+            max_abs=max(bound, self.max_weight) if bits is None else None,  # and the weight
             ring_bits=bits,
             roster_size=roster,
             context=context,
@@ -241,7 +241,7 @@ class ResolvedPlan:
             return None
         if participations == 0:
             return 0.0
-        part = self.server_fraction / self.honest_fraction
+        part = self.server_fraction / self.honest_fraction  # without the client's own share
         visible = guaranteed_variance(noise, self.sensitivity) * part - noise.held_back
         if visible <= 0:
             raise PlanError("the shares are too small for this noise; raise [encoding] bits")
@@ -262,11 +262,11 @@ class ResolvedPlan:
             return None
         if self.plan.limits.max_participations is not None:
             return self.plan.limits.max_participations
-        if not self.plan.cohort.independent:
+        if not self.plan.cohort.independent:  # caps are refused there (privacy.md §7)
             return self.num_rounds
         rate = min(self.expected_cohort / self.num_clients, 1.0)
         mean = rate * self.num_rounds
-        spread = 3 * math.sqrt(mean * (1 - rate))
+        spread = 3 * math.sqrt(mean * (1 - rate))  # so that few clients reach the limit
         return min(self.num_rounds, math.ceil(mean + spread))
 
     def release_account(self) -> Accountant | None:
