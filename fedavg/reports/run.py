@@ -105,7 +105,7 @@ def _states(run: Run, *, public: bool) -> list[str]:
     lost = lost_rounds(summary.skipped, summary.rounds, private=summary.private)
     unscored = summary.unscored
     told = [
-        _state(summary),
+        _state(summary, public=public),
         None if unscored is None else f"{unscored[:1].upper()}{unscored[1:]}.",
         # Which rounds failed says something about cohorts, and epsilon does not cover that.
         None if public and summary.private else lost,
@@ -113,7 +113,7 @@ def _states(run: Run, *, public: bool) -> list[str]:
     return [said for said in told if said]
 
 
-def _state(summary: Summary) -> str | None:
+def _state(summary: Summary, *, public: bool) -> str | None:
     done = f"{summary.rounds} of {summary.rounds_planned or _NO_VALUE} rounds"
     if summary.stopped == "finished":
         return None
@@ -122,7 +122,9 @@ def _state(summary: Summary) -> str | None:
     if summary.stopped == "early":
         return f"Stopped early after {done}: the headline no longer improved."
     if summary.stopped == "nothing-learnt":
-        return summary.why or "Nothing was learnt: no client contributed an update in any round."
+        # The reasons name sizes of cohorts and errors of clients, which only the operator may know.
+        why = None if public else summary.why
+        return why or "Nothing was learnt: no client contributed an update in any round."
     return f"Interrupted, or still running: {done} are done. Everything below counts these only."
 
 

@@ -230,7 +230,7 @@ def shipped(
 def _with_own(
     groups: tuple[NDArray[np.int64], tuple[str, ...]],
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Give each row without a group a group of its own."""
+    """Give the rows without a group one group, so that they stay together."""
     codes, names = groups
     return np.where(codes < 0, len(names), codes), (*names, "")
 

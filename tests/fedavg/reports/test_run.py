@@ -195,6 +195,16 @@ def test_the_public_report_does_not_depend_on_what_only_the_operator_may_know(
     assert (one / "report-public.html").exists()
 
 
+def test_only_the_operator_reads_why_nothing_was_learnt(tmp_path: Path) -> None:
+    """The reasons state numbers of clients, and errors that their data cause."""
+    why = "No client contributed an update: 3 clients are ready, and a round takes 5."
+    run = write_run(tmp_path / "idle", stopped="nothing-learnt", why=why)
+    assert why in _page(run).words
+    public = _page(run, public=True).words
+    assert "no client contributed an update in any round" in public
+    assert "3 clients are ready" not in public
+
+
 def test_the_full_report_does_depend_on_it_and_warns(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     page = _page(run)
