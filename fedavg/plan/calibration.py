@@ -18,7 +18,7 @@ __all__ = ["calibrated"]
 def calibrated(
     plan: Plan, *, num_clients: int, vector_length: int, num_rounds: int, largest_client: int = 1
 ) -> Plan:
-    """Return the plan with the smallest noise multiplier that its budget allows for all rounds.
+    """Return the plan with the smallest noise multiplier, 0.3 or more, that its budget allows for all rounds.
 
     Args:
         plan: a plan with a finite budget and a noise of any strength.
