@@ -18,9 +18,11 @@ import msgspec
 
 from fedavg.config.blocks import blocks_of
 from fedavg.config.defaults import Facts, with_defaults
+from fedavg.config.effect import check_effects
 from fedavg.config.encoding import build_encoding, build_stages
 from fedavg.config.models import personalization_of, spec_of
 from fedavg.config.parts import check_names, part_of, stages_of
+from fedavg.config.ranges import check_ranges
 from fedavg.config.settings import (
     ClippingConfig,
     CohortConfig,
@@ -109,7 +111,9 @@ def load_config(path: Path | None, overrides: dict[str, object] | None = None) -
         add_folder(Path(folder))  # it has the user's own modules
     try:
         load_plugins(config.plugins.modules)
+        check_ranges(config)
         check_names(config)
+        check_effects(config)
         check_training(config)
     except ConfigError as error:
         raise ConfigError(f"{'' if path is None else f'{path}: '}{error}") from error
@@ -222,6 +226,7 @@ def build_job(config: Config) -> Job:
     facts = Facts(placed.own, len(clients), math.prod(shape), task.train.kind == NUMBERS)
     # Defaults come after the data, since they depend on its public counts.
     config, chosen = with_defaults(msgspec.structs.replace(config, data=placed.config), facts)
+    check_effects(config)  # once more, beside what was chosen
     model = spec_of(config.model, shape, task.outputs, seed=config.seed)
     built, training = model.build(), local_training(config.local, config.training)
     personal = personalization_of(config.personalization, training)

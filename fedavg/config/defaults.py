@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fedavg.config.effect import is_read
 from fedavg.data.settings import Chosen
 from fedavg.optimizers.local import ADAPTIVE
 from fedavg.parts import named
@@ -67,7 +68,7 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
         table, _, name = key.partition(".")
         section = getattr(config, table)
         # A setting that was given stays, and later rules read it.
-        if getattr(section, name) is not None:
+        if getattr(section, name) is not None or not is_read(config, key):
             continue
         value, why = rule(config, facts)
         if value is None:

@@ -48,16 +48,15 @@ def build_encoding(config: Config, parameters: int, cohort: float = 1) -> Encodi
         PlanError: no encoding allows the bits or the range.
     """
     encoding = config.encoding
+    if encoding.kind != "auto":
+        return _named(config, parameters, cohort)
     if config.privacy.private:
         if encoding.rounding == "nearest":
             raise ConfigError(
                 "encoding.rounding = 'nearest' does not go with noise: its bound is on the norm of a "
                 "stochastically rounded vector; leave it at 'auto'"
             )
-        # The width follows from the length that is sent, which stages may change.
-        training = local_training(config.local, config.training)
-        length = sent_length(build_stages(config), parameters, training)
-        bits = encoding.bits or bits_for(length, cohort)
+        bits = encoding.bits or _bits(config, parameters, cohort)
         return FixedPoint(config.privacy.clip, bits, encoding.rotate, rotation_seed=config.seed)
     if encoding.rounding == "nearest" and (encoding.rotate or encoding.bits == 1):
         raise ConfigError(
@@ -68,3 +67,26 @@ def build_encoding(config: Config, parameters: int, cohort: float = 1) -> Encodi
     if stochastic:
         return Quantised(encoding.range, encoding.bits or 16, encoding.rotate, config.seed)
     return FixedPoint(encoding.range, encoding.bits or 20, rounding="nearest")
+
+
+def _bits(config: Config, parameters: int, cohort: float) -> int:
+    """The bits that noise asks for; they follow from the length that is sent, which stages may change."""
+    training = local_training(config.local, config.training)
+    return bits_for(sent_length(build_stages(config), parameters, training), cohort)
+
+
+def _named(config: Config, parameters: int, cohort: float) -> Encoding:
+    """An encoding by its registered name, with the settings of the table that it has fields for."""
+    encoding, private = config.encoding, config.privacy.private
+    rounding = encoding.rounding
+    if rounding == "auto":
+        rounding = "stochastic" if private or encoding.rotate else "nearest"
+    bits = encoding.bits or (_bits(config, parameters, cohort) if private else 20)
+    settings = {
+        "clip": config.privacy.clip if private else encoding.range,
+        "bits": bits,
+        "rotate": encoding.rotate,
+        "rounding": rounding,
+        "rotation_seed": config.seed,
+    }
+    return part_of("encoding", encoding.kind, settings, encoding.options)

@@ -29,6 +29,7 @@ _NAMED: dict[
     "cohort.kind": ("cohort", ()),
     "personalization.kind": ("personalization", ("none",)),
     "blocks.kind": ("blocks", ()),
+    "encoding.kind": ("encoding", ("auto",)),
 }
 
 

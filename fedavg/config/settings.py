@@ -192,12 +192,18 @@ class EncodingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     Without noise, `rounding` "auto" is "nearest", or "stochastic" where `rotate` or one bit needs it:
     unbiased, and what lies beyond the range is clamped.
+
+    `kind` "auto" follows from these settings. A kind of your own is named as it is registered. It is given
+    the clip norm under noise, or the range without, as `clip`, and the other settings of this table where it
+    has such fields; its further fields are `options`.
     """
 
+    kind: str = "auto"
     bits: int = 0
     rotate: bool = False
     rounding: Literal["auto", "nearest", "stochastic"] = "auto"
     range: float = 8.0
+    options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class CompressionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -293,7 +299,7 @@ class PluginsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     resumed from its own directory.
 
     Such a part is named where one of ours could be (`privacy.noise`, `secure_sum.kind`, `server.optimizer`,
-    `cohort.kind`, `stages`), and its own fields are given in the table's `options`.
+    `cohort.kind`, `encoding.kind`, `stages`), and its own fields are given in the table's `options`.
     """
 
     modules: tuple[str, ...] = ()

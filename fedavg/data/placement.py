@@ -12,6 +12,7 @@ import numpy as np
 from fedavg import checks
 from fedavg.data import partition
 from fedavg.data.dataset import NUMBERS, strata_names
+from fedavg.data.foreign_keys import of_tables, refuse_of_folders, refuse_of_splits
 from fedavg.data.readers.arrays import read_arrays
 from fedavg.data.readers.images import load_images
 from fedavg.data.readers.sources import SOURCES
@@ -156,6 +157,7 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
         DataError: the data cannot be read, or a configured class does not exist.
         ConfigError: `private` is set, and a property of the data is not declared.
     """
+    refuse_of_folders(data)
     source = SOURCES.get(data.name)
     if source is not None and source.schema is not None:
         return _load_built_in_table(data)
@@ -164,7 +166,7 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
     if Path(data.name).suffix.lower() == ".npz":
         return _load_arrays(data, private=private)
     # Keys of tables are refused for other data, where they would have no effect.
-    own = _of_tables(data)
+    own = of_tables(data)
     if Path(data.name).is_dir() and data.name not in SOURCES and not own:
         return _load_folder(data, private=private)
     if own and (data.name in SOURCES or Path(data.name).is_dir()):
@@ -179,20 +181,8 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
     return Loaded(_Ready(task), data)
 
 
-_FOR_TABLES = (
-    *("schema", "target", "client", "group", "weight", "markers", "file", "columns", "bounds"),
-    *("vocabulary", "buckets", "split", "leave_out"),
-)
-
-
-def _of_tables(data: DataConfig) -> list[str]:
-    """The given keys that apply only to the user's own tables."""
-    default = DataConfig()
-    return [key for key in _FOR_TABLES if getattr(data, key) != getattr(default, key)]
-
-
 def _load_arrays(data: DataConfig, *, private: bool) -> Loaded:
-    own = [key for key in _of_tables(data) if key != "bounds"]
+    own = [key for key in of_tables(data) if key != "bounds"]
     if own:
         raise ConfigError(f"{data.name} holds arrays and is no table: leave out data.{own[0]}")
     check_bounds(data.bounds)
@@ -204,6 +194,7 @@ def _load_arrays(data: DataConfig, *, private: bool) -> Loaded:
         seed=data.split_seed,
         declared=bool(data.classes) or not private,
     )
+    refuse_of_splits(data, task)
     if data.classes:
         task = keep_classes(task, data.classes)
     elif private and task.train.kind != NUMBERS:
@@ -227,11 +218,12 @@ def _load_folder(data: DataConfig, *, private: bool) -> Loaded:
         seed=data.split_seed,
         private=private,
     )
+    refuse_of_splits(data, task)
     return Loaded(_Ready(task), data)
 
 
 def _load_built_in_table(data: DataConfig) -> Loaded:
-    own = _of_tables(data)
+    own = of_tables(data)
     if own:
         raise ConfigError(
             f"{data.name} is built in, with its schema and its split: leave out data.{own[0]}"

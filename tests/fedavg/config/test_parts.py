@@ -7,9 +7,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+import fedavg
 from fedavg.cli import app
 from fedavg.config.build import build_plan, load_config
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, PlanError
 
 MODULE = """
 from fedavg.algorithms.interface import PlainHalf
@@ -137,3 +138,26 @@ def test_an_option_that_a_part_does_not_have_is_named(tmp_path):
     path.write_text("[privacy]\noptions = {loudness = 3}\n")
     with pytest.raises(ConfigError, match="noise 'gaussian' has no option loudness"):
         build_plan(load_config(path), 100)
+
+
+@fedavg.register("encoding")
+class Coarse(fedavg.FixedPoint, frozen=True, tag="coarse-config-test"):
+    """A fixed-point encoding with a field of its own."""
+
+    half: bool = False
+
+
+def test_a_configuration_names_an_encoding_of_ones_own():
+    """It gets the clip norm under noise, the range without, and the fields that the table has."""
+    named = {"encoding.kind": "coarse-config-test", "encoding.options": {"half": True}}
+    private = build_plan(load_config(None, named), 100).encoding
+    assert private == Coarse(0.5, private.bits, half=True)
+    plain = {"privacy.noise": "none", "encoding.range": 4.0, "encoding.bits": 12}
+    exact = build_plan(load_config(None, named | plain), 100).encoding
+    assert exact == Coarse(4.0, 12, rounding="nearest", half=True)
+    with pytest.raises(ConfigError, match="encoding.kind: there is no 'coars'"):
+        load_config(None, {"encoding.kind": "coars"})
+    with pytest.raises(ConfigError, match="has no option third"):
+        build_plan(load_config(None, named | {"encoding.options": {"third": 1}}), 100)
+    with pytest.raises(PlanError, match="does not go with"):
+        build_plan(load_config(None, {"encoding.kind": "quantised"}), 100)

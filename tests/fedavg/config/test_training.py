@@ -88,8 +88,8 @@ def test_the_loss_reaches_personal_training_too(tmp_path):
         ("training.precision", "half", r"training.precision: Invalid enum value 'half'"),
         ("evaluation.metrics", ["rocauc"], r"\[evaluation\]: .* did you mean 'roc_auc'"),
         ("evaluation.headline", f"{OWN}:no", r"\[evaluation\]: the metric .* has no 'no'"),
-        ("evaluation.patience", -2, r"\[evaluation\]: patience must be at least 1"),
-        ("evaluation.min_delta", -0.5, r"\[evaluation\]: min_delta"),
+        ("evaluation.patience", -2, r"evaluation.patience must be at least 0"),
+        ("evaluation.min_delta", -0.5, r"evaluation.min_delta must lie"),
         ("training.los", "mse", r"unknown key 'training.los'; did you mean 'loss'"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 from fedavg.config.build import load_config
 from fedavg.data.placement import place
-from fedavg.errors import ConfigError, DataError
+from fedavg.errors import ConfigError, FedAvgError
 from fedavg.sums.plain import InsecurePlain
 from tests.fedavg.support.tables import write
 
@@ -136,7 +136,7 @@ def test_classes_of_a_table_and_of_a_built_in_one(csv):
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, float("nan")])
 def test_a_test_fraction_outside_its_range(csv, fraction):
-    with pytest.raises(DataError, match="test_fraction"):
+    with pytest.raises(FedAvgError, match="test_fraction"):
         place(_data(name=csv, target="sick", test_fraction=fraction), InsecurePlain())
 
 
@@ -147,3 +147,28 @@ def test_under_noise_it_is_said_that_labels_of_arrays_are_taken_for_public(tmp_p
     assert any("3 classes or outputs, are taken for public" in note for note in said)
     named = place(_data(name=str(path), clients=3, classes=[0, 1, 2]), None).task.notes
     assert not any("taken for public" in note for note in named)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"image_size": [8, 8]}, "data.image_size is for a folder of images"),
+        ({"channels": 3}, "data.channels is for a folder of images"),
+        ({"test_fraction": 0.3}, "leave out data.test_fraction"),
+        ({"split_seed": 3}, "leave out data.split_seed"),
+    ],
+)
+def test_settings_that_arrays_do_not_read_are_refused_by_name(tmp_path, given, said):
+    path = tmp_path / "t.npz"
+    x, y = np.arange(90.0).reshape(30, 3), np.arange(30) % 3
+    np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+    assert place(_data(name=str(path), clients=3), InsecurePlain())
+    with pytest.raises(ConfigError, match=said):
+        place(_data(name=str(path), clients=3, **given), InsecurePlain())
+
+
+def test_a_built_in_set_and_a_folder_of_images_say_what_is_predicted(tmp_path):
+    with pytest.raises(ConfigError, match="digits is built in.*leave out data.task"):
+        place(_data(name="digits", clients=3, task="numbers"), InsecurePlain())
+    with pytest.raises(ConfigError, match="folders of images are classes"):
+        place(_data(name=str(tmp_path), clients=3, task="numbers"), InsecurePlain())
