@@ -22,12 +22,10 @@ from fedavg.config.effect import check_effects
 from fedavg.config.encoding import build_encoding, build_stages
 from fedavg.config.models import personalization_of, spec_of
 from fedavg.config.parts import check_names, part_of, stages_of
+from fedavg.config.protection import clipping_of, cohort_of, noise_of
 from fedavg.config.ranges import check_ranges
 from fedavg.config.settings import (
-    ClippingConfig,
-    CohortConfig,
     Config,
-    PrivacyConfig,
     SumConfig,
     section,
 )
@@ -50,7 +48,6 @@ from fedavg.plan.feasibility import cohort_bounds
 from fedavg.plan.plan import Budget, Limits, Plan, usual_delta
 from fedavg.plan.remedies import enough_rate
 from fedavg.plan.resolution import noise_to_signal, resolve
-from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.training.compute import Compute
 from fedavg.training.sensitivity import client_scores, label_sensitivity
 from fedavg.training.setup import set_apart
@@ -64,8 +61,6 @@ if TYPE_CHECKING:
     from fedavg.data.tables.propose import Proposal
     from fedavg.data.task import Task
     from fedavg.models.spec import ModelSpec
-    from fedavg.privacy.noise import Noise
-    from fedavg.privacy.sampling import Cohort
     from fedavg.sums.interface import SecureSum
     from fedavg.training.evaluation import Scoring
 
@@ -333,7 +328,7 @@ def build_plan(
         ConfigError, PlanError: the settings are invalid or do not fit together.
     """
     privacy = config.privacy
-    noise = _noise(privacy)
+    noise = noise_of(privacy)
     epsilon = math.inf
     if noise is not None:
         # With a given multiplier nothing is calibrated, and a default budget could only end the run early.
@@ -343,7 +338,7 @@ def build_plan(
     delta = usual_delta(enrolled) if privacy.delta is None else privacy.delta
     training = local_training(config.local, config.training)
     participations = None if noise is None else privacy.max_participations
-    cohort = _cohort(config.cohort)
+    cohort = cohort_of(config.cohort)
     expected = 1.0 if num_clients is None else cohort.expected_size(num_clients)
     # Under blocks the longest vector decides how fine the grid has to be.
     length = parameters if blocks is None else max(blocks.lengths)
@@ -357,36 +352,12 @@ def build_plan(
         budget=Budget(epsilon, delta),
         weighting=None if config.server.weighting == "auto" else config.server.weighting,
         limits=Limits(max_participations=participations, retries=config.cohort.retries),
-        clipping=_clipping(config.clipping),
+        clipping=clipping_of(config.clipping),
         personalization=personalization_of(config.personalization, training),
         stages=(*build_stages(config), *stages_of(config.stages)),
         broadcast=config.broadcast.format,
         blocks=blocks,
     )
-
-
-def _cohort(config: CohortConfig) -> Cohort:
-    settings = {
-        "rate": 0.2 if config.rate is None else config.rate,
-        "size": 100 if config.size is None else config.size,
-    }
-    return part_of("cohort", config.kind, settings, config.options)
-
-
-def _clipping(config: ClippingConfig) -> AdaptiveClipping | None:
-    if not config.adapts:
-        return None
-    return AdaptiveClipping(
-        quantile=config.quantile, learning_rate=config.learning_rate, bit_stddev=config.bit_stddev
-    )
-
-
-def _noise(privacy: PrivacyConfig) -> Noise | None:
-    if not privacy.private:
-        return None
-    # Any strength will do here: calibration replaces it before anything is drawn.
-    multiplier = 1.0 if privacy.noise_multiplier is None else privacy.noise_multiplier
-    return part_of("noise", privacy.noise, {"noise_multiplier": multiplier}, privacy.options)
 
 
 def _secure_sum(config: SumConfig, sensitivity: SensitivityMap | None) -> SecureSum:
