@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dp import DpError
 from fedavg.errors import PlanError
 from fedavg.plan.resolution import resolve
 
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["calibrated"]
 
+_LEAST = 1e-3
+
 
 def calibrated(
     plan: Plan, *, num_clients: int, vector_length: int, num_rounds: int, largest_client: int = 1
 ) -> Plan:
-    """Return the plan with the smallest noise multiplier, 0.3 or more, that its budget allows for all rounds.
+    """Return the plan with the smallest noise multiplier that its budget allows for all rounds.
 
     Args:
         plan: a plan with a finite budget and a noise of any strength.
@@ -53,15 +56,23 @@ def calibrated(
             largest_client=largest_client,
         ).epsilon_at_end()
 
-    low, high = 0.3, 1.0
+    def affordable(multiplier: float) -> bool:
+        try:
+            return spent(multiplier) <= plan.budget.epsilon
+        except DpError:  # on this grid the shares would be below two units, which no theorem covers
+            return False
+
+    low, high = 0.5, 1.0
     while spent(high) > plan.budget.epsilon:
         low, high = high, high * 2
         if high > 1e6:
             raise PlanError(
                 f"epsilon={plan.budget.epsilon} is out of reach with this cohort and delta"
             )
+    while low > _LEAST and affordable(low):
+        low, high = low / 2, low
     # The upper end is returned, so the budget is kept although the search stops early.
     while high - low > 1e-4 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if spent(middle) > plan.budget.epsilon else (low, middle)
+        low, high = (low, middle) if affordable(middle) else (middle, high)
     return replace(plan, noise=noise.at(high))
