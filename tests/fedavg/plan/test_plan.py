@@ -233,12 +233,12 @@ def test_calibration_needs_a_budget():
 
 def test_calibration_spends_a_large_budget_too():
     """It needs little noise, far below that of usual runs."""
-    plan = plan_with(noise=CentralGaussian(1.0), budget=Budget(epsilon=120.0))
+    plan = plan_with(noise=CentralGaussian(1.0), budget=Budget(epsilon=30.0))
     few = {**POPULATION, "num_rounds": 1}
     tuned = calibrated(plan, **few)
     spent = resolve(tuned, **few).epsilon_at_end()
     assert tuned.noise.noise_multiplier < 0.29
-    assert 0.995 * 120 <= spent <= 120
+    assert 0.995 * 30 <= spent <= 30
 
 
 def test_a_fixed_cohort_is_never_accounted_as_poisson():
