@@ -18,138 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dp.accounting.discretise import GridLaw
+    from dp.accounting.tilting import Tilted, Window
 
     Laws = tuple[tuple[GridLaw, int], ...]
 
-__all__ = ["Composed", "Tilted", "Window", "compose", "log_moment", "thinned", "tilted", "window"]
+__all__ = ["Composed", "compose", "log1p", "transform_rounding"]
 
 _EPS = float(np.finfo(np.float64).eps)
-_COARSE = 1000
-_HEAVY = 512
-"""Masses that are never merged with others where masses are thinned out."""
 _REACH = 300.0
 _LARGE = 700.0
-
-
-def log_moment(values: NDArray[np.float64], mass: NDArray[np.float64], t: float) -> float:
-    """Log Σ mass·e^(t·value), for masses above 0."""
-    exponent = t * values
-    top = float(exponent.max())
-    return top + math.log(float(mass @ np.exp(exponent - top)))
-
-
-@dataclass(frozen=True, slots=True)
-class Tilted:
-    """One release's law times e^(tL − K(t)), with its number of compositions.
-
-    Args:
-        index: int64[n], grid indices.
-        weight: float64[n], summing to 1.
-        log_moment: K(t), of the losses with their offset.
-        mean: mean of the tilted losses without the offset.
-        variance: variance of the tilted losses.
-        rounding: relative error of each weight, and error of K.
-        count: number of releases.
-    """
-
-    index: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    log_moment: float
-    mean: float
-    variance: float
-    rounding: float
-    count: int
-
-
-def tilted(law: GridLaw, t: float, count: int) -> Tilted:
-    """Tilt one law."""
-    keep = law.mass > 0
-    losses, logs = law.losses[keep], np.log(law.mass[keep])
-    exponent = logs + t * losses
-    top = float(exponent.max())
-    weight = np.exp(exponent - top)
-    total = float(weight.sum())
-    weight /= total
-    mean = float(weight @ losses)
-    variance = float(weight @ (losses - mean) ** 2)
-    # Errors of exponentials, docs/privacy.md §2.4, item 4; `law.rounding` is item 3.
-    size = float(np.abs(logs).max()) + t * float(np.abs(losses).max()) + abs(top)
-    return Tilted(
-        law.index[keep],
-        weight,
-        top + math.log(total) + t * law.offset,
-        mean,
-        variance,
-        8 * _EPS * (size + t * law.offset + 20) + law.rounding,
-        count,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The largest distances of the tilted sum from its mean, except for a mass of `outside`."""
-
-    below: float
-    above: float
-    outside: float
-
-    @property
-    def width(self) -> float:
-        """The width of both sides together."""
-        return self.below + self.above
-
-
-def window(parts: list[Tilted], step: float, log_outside: float) -> Window:
-    """Chernoff's bound on both sides, with moments that are only ever made larger.
-
-    Args:
-        parts: the tilted laws.
-        step: their mesh.
-        log_outside: log of the tilted mass that may lie outside the window, on each side.
-    """
-    spread = math.sqrt(sum(x.count * x.variance for x in parts)) + step
-    reaches: list[float] = []
-    for sign in (-1, 1):
-        coarse = [
-            (*thinned(sign * (step * x.index.astype(np.float64) - x.mean), x.weight), x.count)
-            for x in parts
-        ]
-        bounds: list[float] = []
-        # Chernoff's bound holds at every u, so the best of some is taken.
-        for factor in 2.0 ** -np.append(np.arange(-2.0, 8.0, 0.5), np.arange(8.0, 32.0)):
-            u = 7.0 * float(factor) / spread
-            moment = sum(n * log_moment(values, mass, u) for values, mass, n in coarse)
-            bounds.append((moment - log_outside) / u)
-        reaches.append(min(bounds) + 4 * step)
-    return Window(reaches[0], reaches[1], 2 * math.exp(log_outside))
-
-
-def thinned(
-    values: NDArray[np.float64], mass: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """About a thousand masses none of whose moments is smaller: the heaviest, and blocks of the others."""
-    values, mass = values[mass > 0], mass[mass > 0]
-    if len(mass) <= _HEAVY:
-        return values, mass
-    heavy = np.zeros(len(mass), dtype=np.bool_)
-    heavy[np.argpartition(mass, -_HEAVY)[-_HEAVY:]] = True
-    spread, moved = _spread_out(values[~heavy], mass[~heavy])
-    return np.concatenate([values[heavy], spread]), np.concatenate([mass[heavy], moved])
-
-
-def _spread_out(
-    values: NDArray[np.float64], mass: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Move each block's mass to the block's two ends, with the same mean; by convexity no moment falls."""
-    block = -(-len(values) // _COARSE)
-    starts = np.arange(0, len(values), block)
-    ends = np.minimum(starts + block, len(values)) - 1
-    total = np.add.reduceat(mass, starts)
-    left, right = values[starts], values[ends]
-    moved = np.add.reduceat(mass * (values - np.repeat(left, ends - starts + 1)), starts)
-    far = np.divide(moved, right - left, out=np.zeros_like(total), where=right != left)
-    where, what = np.concatenate([left, right]), np.concatenate([total - far, far])
-    return where[what > 0], what[what > 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +66,16 @@ class Composed:
     error: float
     beyond: float
     shift: float
+
+    @property
+    def end(self) -> float:
+        """A loss above all of the window."""
+        return self.centre + self.step * (len(self.plain) + 2)
+
+    @property
+    def reach(self) -> float:
+        """A distance of losses over which δ changes little."""
+        return max(16 * self.step, 0.1 / self.tilt)
 
     def _value(self, epsilon: float) -> tuple[float, float]:
         """Σ_{L > ε} w·(1 − e^(ε − L)), and a bound on its error."""
@@ -246,7 +133,7 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
     for x in parts:
         origin, away, wrong = _transform(x, size)
         base += x.count * origin
-        exponent += x.count * _log1p(away)
+        exponent += x.count * log1p(away)
         lost += x.count * wrong / np.maximum(np.abs(1 + away), 1e-300)
     product = np.exp(exponent)
     centre = sum(x.count * x.mean for x in parts)
@@ -254,7 +141,7 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
     # A mass below 0 is rounding, which `error` covers.
     masses = np.maximum(np.roll(irfft(product, size), base - first), 0.0)
     # Errors by frequency, and by Parseval their size in the masses (docs/privacy.md §2.4, item 2).
-    errors = np.abs(product) * (_rounding(size) + 8 * _EPS * np.abs(exponent) + lost)
+    errors = np.abs(product) * (transform_rounding(size) + 8 * _EPS * np.abs(exponent) + lost)
     error = math.sqrt(2 * float(errors @ errors) / size)  # Parseval
     losses = (first + np.arange(size)) * step
     # Further below the centre the weights would overflow.
@@ -282,7 +169,7 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
     )
 
 
-def _rounding(size: int) -> float:
+def transform_rounding(size: int) -> float:
     """Error of a transform's entries, for each unit of the sum of what is transformed."""
     return 8 * _EPS * math.log2(size)
 
@@ -303,8 +190,8 @@ def _transform(x: Tilted, size: int) -> tuple[int, NDArray[np.complex128], NDArr
     reach = _nearness(place, weight, x.count, size)
     away, error = _split_transform(place, weight, reach, size)
     # a lattice of few points has high frequencies that do not vanish: there the plain transform is better
-    power = np.exp(x.count * _log1p(away).real)
-    plain = _rounding(size) * 2 * float(weight.sum())
+    power = np.exp(x.count * log1p(away).real)
+    plain = transform_rounding(size) * 2 * float(weight.sum())
     if np.sum((power * error) ** 2) > np.sum((power * plain) ** 2):
         away, error = _split_transform(place, weight, 0, size)
     return origin, away, error
@@ -320,7 +207,7 @@ def _split_transform(
     moved = np.bincount(place % size, weights=far, minlength=size)
     moved[0] -= jumps
     away = rfft(moved)
-    error = np.full(len(away), _rounding(size) * 2 * jumps)
+    error = np.full(len(away), transform_rounding(size) * 2 * jumps)
     if near.sum() > 1:
         slow, wrong = _second_difference(place[near], weight[near], size)
         away += slow
@@ -369,12 +256,12 @@ def _second_difference(
     curvature = float(coefficients.sum())
     total += step**2 * rfft(coefficients)
     error = (
-        _rounding(size) + 4 * _EPS * reach
+        transform_rounding(size) + 4 * _EPS * reach
     ) * curvature * length**2 + 16 * _EPS * means * length
     return total, error
 
 
-def _log1p(z: NDArray[np.complex128]) -> NDArray[np.complex128]:
+def log1p(z: NDArray[np.complex128]) -> NDArray[np.complex128]:
     """Log(1 + z), with a small relative error where z is small."""
     square = np.maximum(z.real * (2 + z.real) + z.imag**2, -0.5)
     length = np.maximum(np.abs(1 + z), 1e-300)

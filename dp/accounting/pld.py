@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp.accounting.bracket import Bracket
-from dp.accounting.compose import Composed, Tilted, compose, log_moment, thinned, tilted, window
+from dp.accounting.compose import Composed, compose
 from dp.accounting.discretise import GridLaw, on_grid
+from dp.accounting.question import Question, Tilt, tilt_for
+from dp.accounting.spectrum import Spectrum, spectrum
+from dp.accounting.tilting import Tilted, Window, tilted, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,51 +37,31 @@ Pairs = tuple[tuple["Pair", int], ...]
 RELATIVE_WIDTH = 1e-4
 """Target width of the bracket, relative to its value."""
 _MAX_POINTS = 1 << 20
+_MANY_POINTS = 1 << 17
+"""Points of a window beyond which low frequencies may be the shorter way."""
 _MAX_CELLS = 1 << 18
 _FEW_POINTS = 1 << 14
 """Points of a composition for a first look, and how many of them there may be."""
 _SCOUTS, _NEAR = 8, 0.7
 """First looks at most, and how little two in a row may differ to be the last."""
+_ABOVE_ROUNDING = 10.0
 _ATTEMPTS = 8
+_LITTLE = 0.7
+"""A part of its width that a bracket keeps on a finer mesh if the mesh is not why it is wide."""
 _DEEPER = 20.0
 _FIRST_MESH = 0.05
 """Multiple of the losses' root mean square spread."""
 _ONLY_MESH = 0.03
 _FINEST_MESH = 0.01
 """Of the spread: below it nothing is won, nor below a small part of losses that are large anyway."""
-_LOG_OUTSIDE = math.log(1e-12)
-"""Mass that a window may leave out on each side, where the moment bound is the answer."""
-_UNKNOWN = 10.0
-"""How much smaller the answer's log may be than the moment bound, while it is not known."""
-_WORSE = 6.0
-"""How much larger the log of the moment bound may be for a narrower window."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """The question: ε at this log δ, or log δ at this ε."""
-
-    log_delta: float
-    epsilon: float | None = None
-
-    def estimate(self, moment: float, t: float) -> float:
-        """The answer of the moment bound at one t; its minimum over t is an upper bound on the truth."""
-        inner = moment - t * math.log1p(1 / t) - math.log1p(t)
-        if self.epsilon is None:
-            return (inner - self.log_delta) / t
-        return inner - t * self.epsilon
-
-    def relative(self, gap: float, t: float, answer: float) -> float:
-        """The relative width that results from a gap in log moments."""
-        return gap / t / max(answer, 1e-300) if self.epsilon is None else gap
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """Both sides of one order of the pairs; they also answer the question at a nearby δ."""
 
-    upper: Composed
-    lower: Composed | None
+    upper: Composed | Spectrum
+    lower: Composed | Spectrum | None
 
     def epsilon(self, log_delta: float, *, floor: float = 0.0) -> tuple[float, float]:
         """ε from both sides; values below the floor need not be exact."""
@@ -106,7 +89,7 @@ def pld_epsilon(pairs: Pairs, log_delta: float, *, both: bool = True) -> Bracket
     nearby = math.floor(4 * log_delta) / 4
     # ε is the larger of the two orders (docs/privacy.md §2.1).
     for removing in (True, False):
-        answer = _answer(pairs, _Question(nearby), removing, both, high)
+        answer = _answer(pairs, Question(nearby), removing, both, high)
         if answer is None:
             return Bracket(0.0, math.inf)
         below, above = answer.epsilon(log_delta, floor=high)
@@ -122,7 +105,7 @@ def pld_delta(pairs: Pairs, epsilon: float, log_guess: float) -> Bracket:
     for _ in range(_ATTEMPTS):
         low, high, beyond = -math.inf, -math.inf, 0.0
         for removing in (True, False):
-            answer = _answer(pairs, _Question(log_guess, epsilon), removing, True, high)
+            answer = _answer(pairs, Question(log_guess, epsilon), removing, True, high)
             if answer is None:
                 return Bracket(0.0, 1.0)
             below, above = answer.log_delta(epsilon)
@@ -151,7 +134,7 @@ def pld_curve(
     for anchor in log_anchors:
         both = np.full((2, len(epsilons)), -np.inf)
         for removing in (True, False):
-            answer = _answer(pairs, _Question(anchor), removing, True, 0.0)
+            answer = _answer(pairs, Question(anchor), removing, True, 0.0)
             if answer is None:
                 both[1] = 0.0
                 continue
@@ -161,15 +144,14 @@ def pld_curve(
     return np.minimum(low, high), high
 
 
-def _least(holds: Callable[[float], bool], composed: Composed, floor: float) -> float:
+def _least(holds: Callable[[float], bool], composed: Composed | Spectrum, floor: float) -> float:
     """The smallest ε ≥ floor, up to rounding, at which a monotone condition holds; it holds at the result."""
     if holds(floor):
         return floor
     low, high = floor, max(composed.centre, floor) + 1e-12
-    end = composed.centre + composed.step * (len(composed.plain) + 2)
-    reach = max(16 * composed.step, 0.1 / composed.tilt)
+    reach = composed.reach
     while not holds(high):
-        if high > end:
+        if high > composed.end:
             return math.inf
         low, high, reach = high, high + reach, 2 * reach
     while high - low > 1e-11 * high:
@@ -178,7 +160,7 @@ def _least(holds: Callable[[float], bool], composed: Composed, floor: float) -> 
     return high
 
 
-def _last_above(composed: Composed, log_delta: float, high: float) -> float:
+def _last_above(composed: Composed | Spectrum, log_delta: float, high: float) -> float:
     """An ε below `high` with δ still above the target, close to the last such ε; 0 if none is found."""
     reach = 1e-6 * high
     low = high
@@ -196,7 +178,7 @@ def _last_above(composed: Composed, log_delta: float, high: float) -> float:
 @lru_cache(maxsize=4)
 def _answer(
     pairs: Pairs,
-    question: _Question,
+    question: Question,
     removing: bool,  # noqa: FBT001 - a cache key
     both: bool,  # noqa: FBT001 - a cache key
     enough: float,
@@ -213,7 +195,7 @@ def _answer(
 
 
 def _refined(
-    pairs: Pairs, question: _Question, enough: float, *, removing: bool, both: bool
+    pairs: Pairs, question: Question, enough: float, *, removing: bool, both: bool
 ) -> _Answer | None:
     """Compose on ever smaller meshes until the sides meet, or until the upper one is below `enough`."""
     releases = sum(count for _, count in pairs)
@@ -222,25 +204,18 @@ def _refined(
     tail = math.exp(log_tail)
     spread = math.sqrt(sum(n * pair.spread**2 for pair, n in pairs) / releases)
     coarsest = _coarsest(pairs, tail, removing=removing)
-    finest = min(coarsest / _MAX_CELLS, _FINEST_MESH * spread)
+    finest = _finest(pairs, coarsest, spread, tail)
     step = max(_FIRST_MESH * spread * (1 if removing else 3), finest)
     if any(pair.attained is not pair for pair, _ in pairs):
         step = finest = max(_ONLY_MESH * spread, finest)  # no mesh makes these sides meet
     best: _Answer | None = None
     aim, composed = _scout(pairs, question, step, tail, removing=removing), math.inf
-    attempts = 0
+    attempts, before = 0, math.inf
     while attempts < _ATTEMPTS:
         upper, lower = _laws(pairs, step, tail, removing=removing)
-        tilt = _tilt(upper, aim)
+        tilt = tilt_for(upper, aim)
         parts = [tilted(law, tilt.t, n) for law, n in upper]
         span = window(parts, step, tilt.log_outside)
-        # Too many points for this mesh: the next one is as fine as the limit allows.
-        if span.width > step * _MAX_POINTS:
-            attempts += 1
-            finest = step = 1.05 * span.width / _MAX_POINTS
-            if step > min(0.9 * composed, coarsest):
-                break
-            continue
         # a mesh can be too coarse for any claim from below
         under = [tilted(law, tilt.t, n) for law, n in lower if law.mass.any()]
         gap = _moment(parts) - _moment(under) if len(under) == len(lower) else math.inf
@@ -250,7 +225,14 @@ def _refined(
             step = _finer(step, width, finest)  # nothing was composed: no attempt either
             continue
         attempts += 1
-        above = compose(parts, upper, tilt.t, span)
+        above = _composed(parts, upper, tilt.t, span)
+        if (
+            above is None
+        ):  # too many points for this mesh: the next one is as fine as the limit allows
+            finest = step = 1.05 * span.width / _MAX_POINTS
+            if step > min(0.9 * composed, coarsest):
+                break
+            continue
         if _beaten(above, question, enough):  # the other order decides
             return _Answer(above, None)
         below = _under(under, lower, tilt, step) if both and gap < math.inf else None
@@ -260,28 +242,48 @@ def _refined(
             width = found
         elif question.epsilon is None:
             width = abs(question.relative(gap, tilt.t, aim.epsilon or math.inf))
-        if width <= RELATIVE_WIDTH or step <= finest:
+        if width <= RELATIVE_WIDTH or step <= finest or _LITTLE * before < width < 1:
             break
+        before = width
         step = _finer(step, width, finest)
     return best
 
 
-def _under(under: list[Tilted], lower: Laws, tilt: _Tilt, step: float) -> Composed | None:
+def _finest(pairs: Pairs, coarsest: float, spread: float, tail: float) -> float:
+    """A mesh below which nothing is won; what rounding may do to a loss is small beside a step."""
+    wrong = [pair.loss_rounding(np.array([pair.spread]), tail)[0] for pair, _ in pairs]
+    least = min(coarsest / _MAX_CELLS, _FINEST_MESH * spread)
+    return max(least, _ABOVE_ROUNDING * float(max(wrong)))
+
+
+def _under(under: list[Tilted], lower: Laws, tilt: Tilt, step: float) -> Composed | Spectrum | None:
     """The lower side, where it fits."""
     span = window(under, step, tilt.log_outside)
-    if span.width > 2 * step * _MAX_POINTS:
-        return None
-    return compose(under, lower, tilt.t, span)
+    return _composed(under, lower, tilt.t, span, most=2 * _MAX_POINTS)
+
+
+def _composed(
+    parts: list[Tilted], laws: Laws, t: float, span: Window, *, most: int = _MAX_POINTS
+) -> Composed | Spectrum | None:
+    """By all points of the window, or by the low frequencies; None if both are too many."""
+    points = span.width / laws[0][0].step
+    low = spectrum(parts, laws, t, span) if points > _MANY_POINTS else None
+    if low is not None or points > most:
+        return low
+    return compose(parts, laws, t, span)
 
 
 def _scout(
-    pairs: Pairs, question: _Question, step: float, tail: float, *, removing: bool
-) -> _Question:
+    pairs: Pairs, question: Question, step: float, tail: float, *, removing: bool
+) -> Question:
     """The question with a first answer, from few points: moment bounds alone can be far from the truth."""
-    aim = question
+    aim, fine = question, step
     for _ in range(_SCOUTS):
+        look = _far_look(pairs, aim, fine, tail, removing=removing)
+        if look is not None:
+            return _width(_Answer(look, None), question)[0]
         upper, _ = _laws(pairs, step, tail, removing=removing)
-        tilt = _tilt(upper, aim)
+        tilt = tilt_for(upper, aim)
         parts = [tilted(law, tilt.t, n) for law, n in upper]
         span = window(parts, step, tilt.log_outside)
         if span.width > step * _FEW_POINTS:
@@ -298,25 +300,36 @@ def _scout(
     return aim
 
 
+def _far_look(
+    pairs: Pairs, aim: Question, step: float, tail: float, *, removing: bool
+) -> Spectrum | None:
+    """The low frequencies' answer on the first mesh, if all points of its window would be too many."""
+    upper, _ = _laws(pairs, step, tail, removing=removing)
+    tilt = tilt_for(upper, aim)
+    parts = [tilted(law, tilt.t, n) for law, n in upper]
+    span = window(parts, step, tilt.log_outside)
+    return spectrum(parts, upper, tilt.t, span) if span.width > step * _MANY_POINTS else None
+
+
 def _moment(parts: list[Tilted]) -> float:
     return sum(x.log_moment * x.count for x in parts)
 
 
-def _beaten(above: Composed, question: _Question, enough: float) -> bool:
+def _beaten(above: Composed | Spectrum, question: Question, enough: float) -> bool:
     if question.epsilon is None:
         return enough > 0 and above.log_delta_high(enough) <= question.log_delta
     return above.log_delta_high(question.epsilon) <= enough
 
 
-def _width(answer: _Answer, question: _Question) -> tuple[_Question, float]:
+def _width(answer: _Answer, question: Question) -> tuple[Question, float]:
     """The question that is equivalent now that the answer is nearly known, and the relative width."""
     if question.epsilon is not None:
         low, high = answer.log_delta(question.epsilon)
-        return _Question(high, question.epsilon), -math.expm1(low - high)
+        return Question(high, question.epsilon), -math.expm1(low - high)
     low, high = answer.epsilon(question.log_delta)
     if not math.isfinite(high):
         return question, math.inf
-    return _Question(question.log_delta, high), (high - low) / high if high > 0 else 0.0
+    return Question(question.log_delta, high), (high - low) / high if high > 0 else 0.0
 
 
 def _finer(step: float, width: float, finest: float) -> float:
@@ -333,62 +346,3 @@ def _coarsest(pairs: Pairs, tail: float, *, removing: bool) -> float:
 def _laws(pairs: Pairs, step: float, tail: float, *, removing: bool) -> tuple[Laws, Laws]:
     laws = [(on_grid(pair, step, tail, removing=removing), count) for pair, count in pairs]
     return tuple((above, n) for (above, _), n in laws), tuple((below, n) for (_, below), n in laws)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tilt:
-    """A t, the moment bound's answer there, and the log of the mass that a window may leave out."""
-
-    t: float
-    answer: float
-    log_outside: float
-
-
-def _tilt(laws: Laws, question: _Question) -> _Tilt:
-    """A t at which the moment bound is small; any t is sound.
-
-    Where a few large losses decide, moment bounds are far from the truth, and the t of the best one makes
-    the losses so large that no window is wide enough.  A bound nearly as good may have a window of a tenth.
-    """
-    coarse = [(*thinned(law.losses, law.mass), n, law.offset) for law, n in laws]
-
-    def moments(t: float) -> tuple[float, float]:
-        total = spread = 0.0
-        for values, mass, n, offset in coarse:
-            total += n * (log_moment(values, mass, t) + t * offset)
-            weight = np.exp(t * values + np.log(mass) - float((t * values + np.log(mass)).max()))
-            weight /= weight.sum()
-            away = np.abs(values - weight @ values)
-            most = float(away.max()) or 1.0
-            spread = math.hypot(spread, most * math.sqrt(n * float(weight @ (away / most) ** 2)))
-        return total, spread
-
-    def search(logs: NDArray[np.float64], best: float) -> tuple[int, list[tuple[float, float]]]:
-        found: list[tuple[float, float]] = []
-        for log_t in logs:
-            t = math.exp(log_t)
-            moment, spread = moments(t)
-            bound = question.estimate(moment, t)
-            cost = bound
-            if question.epsilon is not None and math.isfinite(best):
-                worse = bound - best
-                cost = 0.1 * worse + math.log(spread + 1e-300)
-                cost = cost if worse <= _WORSE else math.inf
-            found.append((cost, bound))
-        return int(np.argmin([cost for cost, _ in found])), found
-
-    grid = np.linspace(math.log(1e-4), math.log(1e9), 31)
-    best, found = search(grid, math.inf)
-    for _ in range(2):
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-        grid = np.linspace(low, high, 9)
-        best, found = search(grid, math.inf)
-    t, bound = math.exp(float(grid[best])), found[best][1]
-    if question.epsilon is not None:
-        grid = math.log(t) + np.linspace(-3.0, 0.0, 16)
-        best, found = search(grid, bound)
-        t, bound = math.exp(float(grid[best])), found[best][1]
-        excess = max(0.0, bound - question.log_delta)
-    else:
-        excess = _UNKNOWN
-    return _Tilt(t, bound, _LOG_OUTSIDE - excess)

@@ -84,6 +84,10 @@ def test_odd_values_too(rate, z, count, delta):
         (1e-6, 0.3, 1_000_000, 1e-9, 11.40, 11.45),
         (1e-6, 1.0, 1_000_000, 1e-5, 0.00267, 0.00270),
         (1e-5, 51.0, 158_601, 1e-10, 3.41e-4, 3.42e-4),
+        # the continuous law's transform, inverted: δ(0.0266169) > 1e-5 > δ(0.0266199), and so on
+        (1e-6, 0.5, 1_000_000, 1e-5, 0.026616, 0.026620),
+        (1e-6, 0.5, 100_000, 1e-10, 0.56257, 0.56267),
+        (1e-5, 0.8, 1_000_000, 1e-10, 0.10738, 0.10740),
     ],
 )
 def test_small_rates_and_a_million_releases(rate, z, count, delta, low, high):
@@ -115,6 +119,21 @@ def test_the_order_that_is_not_the_larger_may_have_the_better_lower_side():
     """Other meshes give [3307.17, 3307.35]; the larger order alone gives [0, 3307.22]."""
     found = Accountant(REPLACE).compose(gaussian(0.5, 0.04), 10).epsilon(1e-5)
     assert 3307.16 < found.low <= found.high < 3307.35
+
+
+@pytest.mark.parametrize(
+    ("relation", "rate", "z", "count", "low", "high"),
+    [
+        (NeighboringRelation.ADD_REMOVE, 0.01, 0.03, 1000, 14_302, 14_340),
+        (REPLACE, 0.01, 0.04, 1000, 8025.7, 8026.6),
+        (REPLACE, 0.5, 0.03, 10, 5798.7, 5799.1),
+        (REPLACE, 0.01, 0.02, 1000, 32_412, 32_419),
+    ],
+)
+def test_losses_of_thousands_have_a_lower_side(relation, rate, z, count, low, high):
+    """Mutant: `tests/dp/accounting/test_discretise.py`, where nothing is known from below."""
+    found = Accountant(relation).compose(gaussian(rate, z), count).epsilon(1e-5)
+    assert low < found.low <= found.high < high
 
 
 def test_mixes_of_events():

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp.accounting.compose import compose, log_moment, tilted, window
+from dp.accounting.compose import compose
 from dp.accounting.discretise import GridLaw, on_grid
 from dp.accounting.pld import pld_epsilon
+from dp.accounting.tilting import log_moment, tilted, window
 from dp.losses.gaussian import log_delta
 from dp.losses.pairs import MixturePair, SwapPair
 

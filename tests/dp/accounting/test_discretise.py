@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp.accounting.discretise import GridLaw, from_above, from_below, on_grid
+from dp.accounting.discretise import GridLaw, from_above, on_grid
+from dp.accounting.tangents import from_below
 from dp.losses.pairs import ExchangePair, MixturePair, SwapPair
 
 TAIL = 1e-13
@@ -142,3 +143,30 @@ def test_exchange_is_above_both_orders_and_touches_them():
 def test_no_mass_no_claim():
     points = np.arange(4.0)
     assert (from_below(np.zeros(4), np.zeros(4), points, 1.0) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("pair", "step"),
+    [
+        (MixturePair(0.01, 0.03), 0.038),
+        (SwapPair(0.01, 0.04), 0.021),
+        (SwapPair(0.5, 0.03), 0.0062),
+        (SwapPair(0.01, 0.01), 0.4),
+    ],
+)
+def test_losses_of_hundreds_are_known_from_below(pair, step):
+    """Almost no mass lies between no loss and hundreds, and no tangents fit there."""
+    low, high = pair.range(TAIL, removing=True)
+    _, below = on_grid(pair, step, TAIL, removing=True)
+    assert below.mass.sum() == pytest.approx(1, abs=1e-6)
+    for epsilon in np.concatenate([np.linspace(low, high, 200), step * np.linspace(-3, 3, 60)]):
+        if epsilon < 600:  # beyond, the second mass is too small for a float
+            exact = true_curve(pair, float(epsilon), removing=True)
+            assert curve(below, float(epsilon)) <= exact + 1e-13
+
+
+def test_mutant_that_claims_nothing_where_no_tangents_fit_keeps_nothing(monkeypatch):
+    monkeypatch.setattr("dp.accounting.tangents._PIECES", 0)
+    monkeypatch.setattr("dp.accounting.tangents._rounded_down", lambda p, *_: np.zeros_like(p))
+    _, below = on_grid(SwapPair(0.01, 0.04), 0.021, TAIL, removing=True)
+    assert not below.mass.any()
