@@ -253,7 +253,7 @@ def _finest(pairs: Pairs, coarsest: float, spread: float, tail: float) -> float:
     """A mesh below which nothing is won; what rounding may do to a loss is small beside a step."""
     wrong = [pair.loss_rounding(np.array([pair.spread]), tail)[0] for pair, _ in pairs]
     least = min(coarsest / _MAX_CELLS, _FINEST_MESH * spread)
-    return max(least, _ABOVE_ROUNDING * float(max(wrong)))
+    return max(least, min(_ABOVE_ROUNDING * float(max(wrong)), _FIRST_MESH * spread))
 
 
 def _under(under: list[Tilted], lower: Laws, tilt: Tilt, step: float) -> Composed | Spectrum | None:
