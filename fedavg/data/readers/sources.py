@@ -134,11 +134,18 @@ def _read_tiny_mnist() -> _Arrays:
     return {"features": pooled.reshape(-1, 64), "labels": table[:, -1].astype(np.int64)}
 
 
-def _read_digits() -> _Arrays:
+@functools.cache
+def _digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Images and labels; the package unpacks a text at each call."""
     from sklearn.datasets import load_digits  # noqa: PLC0415 - an optional package
 
     images, labels = load_digits(return_X_y=True)
-    return {"features": np.asarray(images, np.float64) / 16.0, "labels": np.asarray(labels)}
+    return np.asarray(images, np.float64), np.asarray(labels, np.int64)
+
+
+def _read_digits() -> _Arrays:
+    images, labels = _digits()
+    return {"features": images / 16.0, "labels": labels.copy()}
 
 
 def _read_breast_cancer() -> Table:

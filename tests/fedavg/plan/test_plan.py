@@ -24,7 +24,7 @@ from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
 from fedavg.plan.calibration import calibrated
 from fedavg.plan.plan import Budget, Limits, Plan
-from fedavg.plan.resolution import noise_to_signal, resolve
+from fedavg.plan.resolution import ResolvedPlan, noise_to_signal, resolve
 from fedavg.privacy.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,
@@ -311,3 +311,20 @@ def test_what_publishing_cohort_sizes_costs():
 def test_a_sampling_that_no_theorem_covers_is_refused_before_any_round():
     with pytest.raises(UnsupportedEventError, match="no theorem"):
         resolve(plan_with(cohort=FixedCohort(150), noise=DistributedSkellam(1.3)), **POPULATION)
+
+
+def test_calibration_asks_the_accountant_a_few_times_only(monkeypatch):
+    """A bisection to one part in 10,000 takes some fifteen questions; log epsilon is nearly linear."""
+    asked = []
+    epsilon = ResolvedPlan.epsilon_at_end
+    monkeypatch.setattr(
+        ResolvedPlan, "epsilon_at_end", lambda self: asked.append(self) or epsilon(self)
+    )
+    for budget in (0.5, 2.0, 8.0):
+        asked.clear()
+        plan = plan_with(noise=CentralGaussian(1.0), budget=Budget(epsilon=budget))
+        tuned = calibrated(plan, **POPULATION)
+        assert len(asked) <= 12
+        least = replace(plan, noise=tuned.noise.at(tuned.noise.noise_multiplier * (1 - 1.1e-4)))
+        assert resolve(tuned, **POPULATION).epsilon_at_end() <= budget
+        assert resolve(least, **POPULATION).epsilon_at_end() > budget * (1 - 3e-4)
