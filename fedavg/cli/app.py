@@ -21,6 +21,7 @@ from fedavg.errors import FedAvgError
 from fedavg.metrics.interface import figure_text
 from fedavg.protocol.result import NOTHING_LEARNT, figure_of_row
 from fedavg.reports.ending import lost_rounds
+from fedavg.reports.personal import by_another_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -339,12 +340,16 @@ def _personal_table(personal: dict[str, Any]) -> None:
     table = Table(
         "model", "mean", "worst", "10 %", "median", "90 %", title=title, title_justify="left"
     )
-    for name, key in (("released", "shared"), ("each client's own", "personal")):
+    always = (f"always the {personal['rule']}", "baseline")
+    for name, key in (("released", "shared"), ("each client's own", "personal"), always):
         spread = personal[key]
         if spread is not None:
             shown = (spread[part] for part in ("mean", "worst", "q10", "median", "q90"))
             table.add_row(name, *(figure_text(value, share=personal["share"]) for value in shown))
     console().print(table)
+    other = by_another_figure(personal["figure"], personal["headline"])
+    if other:
+        console().print(other, highlight=False)
     console().print(
         "These are private to each client, and no epsilon covers them: personal.jsonl has them one by one.",
         highlight=False,

@@ -145,17 +145,17 @@ class Client:
         except Exception as error:  # noqa: BLE001 - a user's module and data may raise anything
             return prepare_nothing(*given, error)
 
-    def score(self, vector: NDArray[np.float32]) -> Score | None:
+    def score(self, vector: NDArray[np.float32]) -> tuple[Score, ...]:
         """Score the released model and the client's own model on examples that it never trained on.
 
         Args:
             vector: float32[d], the released model.
 
         Returns:
-            A score that is private to this client; None without such examples.
+            Scores that are private to this client; () without such examples.
         """
         if self._held is None:
-            return None
+            return ()
         resolution = self._ctx.resolution
         # The number of a round after the end is above that of every state, so the last one is found.
         end = resolution.plan.sequence(resolution.num_rounds, 0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedavg.algorithms.personal.scores import Score, held_out
 from fedavg.client.update import Prepared, prepare
 from fedavg.encoding.broadcast import ModelCodec
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, DataError
 from fedavg.models.files import matching
 from fedavg.models.layout import Layout
 from fedavg.training.evaluation import Scoring, evaluate
@@ -72,7 +72,7 @@ def score_client(
     held: Dataset,
     vector: NDArray[np.float32],
     state: ClientState,
-) -> Score:
+) -> tuple[Score, ...]:
     """Score the released model and the client's own model on examples that it never trained on.
 
     Args:
@@ -82,22 +82,39 @@ def score_client(
         held: examples that it is scored on.
         vector: float32[d], the released model.
         state: state that it kept from its last round.
+
+    Returns:
+        A score by a figure that is defined on any examples, and one by the headline if these define it.
     """
     personal = ctx.resolution.plan.personalization
     if personal is None:
         raise ConfigError("a plan without personalisation scores no clients")
     when = (client_id, ctx.resolution.num_rounds)
-    found = personal.scored(_Client(ctx, when, own, vector, state, held))
-    return _score(client_id, len(held), found.shared, found.own, trained=found.trained)
+    client = _Client(ctx, when, own, vector, state, held)
+    found = personal.scored(client)
+    scores = [_score(client_id, len(held), found.shared, found.own, trained=found.trained)]
+    by_headline = client.by_headline(found.own)
+    if by_headline is not None and by_headline.baseline.value is not None:
+        shared = None if found.shared is None else client.by_headline(found.shared)
+        trained = found.trained
+        scores.append(_score(client_id, len(held), shared, by_headline, trained=trained))
+    return tuple(scores)
 
 
-def client_figure(ctx: ClientContext, vector: NDArray[np.floating], held: Dataset) -> Figure:
-    """The headline figure of a model on one client's own examples, by which clients are compared."""
-    headline = held.kind.suite.by_client
+def client_figures(
+    ctx: ClientContext, vector: NDArray[np.floating], held: Dataset
+) -> tuple[Figure, Figure | None]:
+    """Figures of a model on one client's own examples: one that is defined on any, and the headline."""
+    by_client = held.kind.suite.by_client
     loss = ctx.resolution.plan.local_training.loss
     centre, scale = ctx.unit
-    scoring = Scoring((), headline, False, centre, scale, loss, ctx.compute)
-    return evaluate(ctx.model, ctx.layout, vector, held, scoring).headline
+    more = (ctx.headline,) if ctx.headline not in ("", by_client) else ()
+    scoring = Scoring(more, by_client, False, centre, scale, loss, ctx.compute)
+    try:
+        found = evaluate(ctx.model, ctx.layout, vector, held, scoring)
+    except DataError:  # the headline does not accept these few examples
+        found = evaluate(ctx.model, ctx.layout, vector, held, replace(scoring, metrics=()))
+    return found.headline, found.figure(ctx.headline) if more else None
 
 
 def _score(
@@ -114,6 +131,8 @@ def _score(
         personal.name,
         better,
         personal.share,
+        personal.baseline.rule,
+        personal.baseline.value,
     )
 
 
@@ -128,6 +147,7 @@ class _Client:
         sent: [d], the parameters that the server sent.
         kept: state that it kept from an earlier round.
         held: examples that it is scored on, after the last round.
+        figures: the figures that were computed, each with that of the same model by the headline.
     """
 
     ctx: ClientContext
@@ -136,6 +156,9 @@ class _Client:
     sent: NDArray[np.floating]
     kept: ClientState
     held: Dataset | None = None
+    figures: list[tuple[Figure, Figure | None]] = field(
+        default_factory=list["tuple[Figure, Figure | None]"]
+    )
 
     def trained(
         self,
@@ -171,7 +194,12 @@ class _Client:
             raise ConfigError(
                 "a client is scored after the last round, on examples that it held out"
             )
-        return client_figure(self.ctx, vector, self.held)
+        self.figures.append(client_figures(self.ctx, vector, self.held))
+        return self.figures[-1][0]
+
+    def by_headline(self, figure: Figure) -> Figure | None:
+        """The headline of the model that has this figure; None if there is none."""
+        return next((twin for known, twin in self.figures if known is figure), None)
 
     def _part_layout(self, patterns: Sequence[str]) -> Layout:
         """Layout of the parameters that stay at the client; the ctx's layout does not contain them."""

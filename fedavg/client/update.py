@@ -72,6 +72,7 @@ class ClientContext:
         trained: in a simulation, updates that another process has computed: client to round and Δ.
         compute: device and precision in which models are trained and scored.
         unit: of labels that were brought to unit scale, in which they are scored.
+        headline: name of the run's headline, by which clients are scored as well; "" for none.
     """
 
     resolution: ResolvedPlan
@@ -85,6 +86,7 @@ class ClientContext:
     )
     compute: Compute = CPU
     unit: Unit = ((), ())
+    headline: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ import numpy as np
 
 from dp import Ledger
 from fedavg.algorithms.blocks.deal import check_seats
+from fedavg.algorithms.personal.scores import of_one_figure
 from fedavg.algorithms.state import FolderStore
 from fedavg.client.trial import Trial, try_out
 from fedavg.errors import LocalProtocolError
@@ -83,8 +84,6 @@ class Federation(Released):
         shared: a budget of several runs, to which every round is charged as well.
 
     With personalisation, `scores` holds each client's own figures when a run has ended.
-
-    Example: see `examples/` and the README.
 
     Example:
         >>> import torch
@@ -225,7 +224,7 @@ class Federation(Released):
             if self.plan.personalization is not None:
                 shared = self._chosen(None if best is None else best()).astype(np.float32)
                 with one_thread():
-                    self.scores = tuple(transport.score(shared))
+                    self.scores = of_one_figure(transport.score(shared), self.headline)
         except (KeyboardInterrupt, GeneratorExit):  # or the caller leaves its loop
             self.stopped = "interrupted"
             raise
@@ -233,8 +232,8 @@ class Federation(Released):
             transport.close()
 
     def _transport(self) -> Simulation:
-        here = (self._clients, self._model, self.layout, self._spec, self._faults)
-        members = Enrolled(*here, self._compute, self._unit)
+        here = (self._clients, self._model, self.layout, self._spec, self._faults, self._compute)
+        members = Enrolled(*here, self._unit, self._scorer.named_headline)
         self._clients = {}  # from here on only the simulation holds them
         return self._simulation(members)
 

@@ -62,6 +62,11 @@ class Released:
         return self._global.released
 
     @property
+    def headline(self) -> str:
+        """The name of the headline; "" where no examples are held out."""
+        return self._scorer.headline
+
+    @property
     def scores_models(self) -> bool:
         """Whether each released model is scored."""
         return self._scorer.scores

@@ -13,8 +13,9 @@ from torch import nn
 
 from fedavg.data.dataset import Dataset
 from fedavg.data.foreign import as_dataset
-from fedavg.errors import DataError
+from fedavg.errors import ConfigError, DataError, MissingExtraError
 from fedavg.federation.entry import check_evaluation, enrolled
+from fedavg.metrics.choice import metric_of
 from fedavg.metrics.foreign import says_greater
 from fedavg.metrics.interface import Baseline, Figure, defined
 from fedavg.metrics.suite import metrics_at_end
@@ -115,6 +116,22 @@ class Scorer:
         if self._data is not None:
             scoring.on(self._data)  # refuses a metric that does not fit
         self.scores = held is not None and not apart
+
+    @property
+    def headline(self) -> str:
+        """The name of the headline; "" without examples."""
+        return "" if self._data is None else self._scoring.on(self._data)[0].name
+
+    @property
+    def named_headline(self) -> str:
+        """The headline by a name that other processes know as well; "" if it has none."""
+        if self._data is None:
+            return ""
+        headline = self._scoring.on(self._data)[0]
+        try:
+            return headline.name if metric_of(headline.name) == headline else ""
+        except (ConfigError, MissingExtraError):
+            return ""
 
     def check(self, clients: Mapping[int, Dataset]) -> None:
         """Refuse held-out labels of another kind than the clients'.

@@ -111,6 +111,7 @@ class Personal(msgspec.Struct, frozen=True):
         personal: figure of its own model; None where it is not defined, which is worse than any value.
         shared: figure of the released model; None where there is no such model, or where it is not defined.
         figure, greater_is_better, share: name of the figure, and how to read it.
+        rule, baseline: the same prediction for each of its examples, and its figure.
     """
 
     client: int
@@ -121,6 +122,8 @@ class Personal(msgspec.Struct, frozen=True):
     figure: str = "accuracy"
     greater_is_better: bool = True
     share: bool = True
+    rule: str = ""
+    baseline: float | None = None
 
     def text(self, value: float | None) -> str:
         """A value of this figure as text."""

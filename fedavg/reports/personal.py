@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fedavg.reports.data import Personal, Run
 
-__all__ = ["personal_lines", "personal_part"]
+__all__ = ["by_another_figure", "personal_lines", "personal_part"]
 
 _SHARED, _OWN = "released model", "own model"
 _NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²"}
@@ -30,11 +30,32 @@ def personal_part(run: Run) -> dict[str, Any] | None:
         return None
     drawn = json.dumps(personal_lines(rows), separators=(",", ":"), allow_nan=False)
     return {
-        "says": _says(rows),
+        "says": _says(rows) + _other(run),
         "name": figure_name(rows),
         "figure": drawn.replace("<", "\\u003c"),
-        "rows": [(name, _spread(rows[0], values)) for name, values in _lines(rows)],
+        "rows": [(name, _spread(rows[0], values)) for name, values in (*_lines(rows), *_bar(rows))],
     }
+
+
+def by_another_figure(figure: str, headline: str) -> str:
+    """Why clients are not compared by the headline, as a sentence; "" if they are.
+
+    Example:
+        >>> by_another_figure("accuracy", "accuracy")
+        ''
+    """
+    if headline in ("", figure):
+        return ""
+    return (
+        f"Clients are compared by {figure}, since the headline {headline} is not defined on the few examples "
+        "that some of them hold out."
+    )
+
+
+def _other(run: Run) -> str:
+    told: dict[str, Any] = run.summary.personalization or {}
+    says = by_another_figure(run.personal[0].figure, str(told.get("headline", "")))
+    return f" {says}" if says else ""
 
 
 def figure_name(rows: Sequence[Personal]) -> str:
@@ -47,6 +68,13 @@ def _lines(rows: Sequence[Personal]) -> list[tuple[str, list[float | None]]]:
     if not _shares_a_model(rows):
         return [(_OWN, own)]
     return [(_SHARED, [row.shared for row in rows]), (_OWN, own)]
+
+
+def _bar(rows: Sequence[Personal]) -> list[tuple[str, list[float | None]]]:
+    """The constant prediction, where it is known for all clients."""
+    if any(row.baseline is None for row in rows):
+        return []
+    return [(f"always the {rows[0].rule}", [row.baseline for row in rows])]
 
 
 def _shares_a_model(rows: Sequence[Personal]) -> bool:

@@ -151,7 +151,7 @@ def _execute(
     if job.plan.personalization is not None and federation.scores:
         directory.write_private("personal.jsonl", [asdict(score) for score in federation.scores])
         kind = job.plan.personalization.kind
-        summary["personalization"] = summary_of(kind, federation.scores)
+        summary["personalization"] = summary_of(kind, federation.scores, federation.headline)
     directory.write_json("summary.json", summary)
     if federation.stopped != "interrupted":
         summary |= keeper.keep(federation)

@@ -47,6 +47,7 @@ class Enrolled:
         faults: simulated drop-outs.
         compute: device and precision of training and scoring.
         unit: unit of labels that were scaled for training; the clients' own models are scored in it.
+        headline: name of the run's headline, by which clients are scored as well; "" for none.
 
     Example:
         >>> import numpy, torch
@@ -67,6 +68,7 @@ class Enrolled:
     faults: Faults
     compute: Compute
     unit: Unit = ((), ())
+    headline: str = ""
 
 
 class Simulation(Protocol):
@@ -121,7 +123,7 @@ class Simulation(Protocol):
         ...
 
     def score(self, vector: NDArray[np.float32]) -> list[Score]:
-        """Let every client score the released model, float32[d], and its own."""
+        """Let every client score the released model, float32[d], and its own; by one or two figures."""
         ...
 
     def watch(self, client_id: int) -> None:

@@ -54,6 +54,7 @@ class Enrol(msgspec.Struct, frozen=True, array_like=True, tag="enrol"):
     device: str = "cpu"
     precision: str = "float32"
     unit: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    headline: str = ""
 
 
 class Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):

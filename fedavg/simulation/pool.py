@@ -102,6 +102,7 @@ class WorkerPool:
         faults: simulated drop-outs.
         compute: device and precision of training and scoring.
         unit: unit of labels that were scaled for training.
+        headline: name of the run's headline, by which clients are scored as well; "" for none.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class WorkerPool:
         faults: Faults,
         compute: Compute | None = None,
         unit: Unit = ((), ()),
+        headline: str = "",
     ) -> None:
         workers = checks.usage.whole("workers", workers)
         # A caller that did not start the server early gets it here; a second call does nothing.
@@ -148,7 +150,8 @@ class WorkerPool:
             mine = [held for client, held in self._holdings.items() if self._home[client] == worker]
             device = "cpu" if compute is None else compute.device
             precision = "float32" if compute is None else compute.precision
-            self._send(worker, Enrol(mine, faults.rate, faults.seed, device, precision, unit))
+            how = (faults.rate, faults.seed, device, precision, unit, headline)
+            self._send(worker, Enrol(mine, *how))
 
     def _deposit(self, datasets: Mapping[int, Dataset]) -> list[ClientData]:
         return [
@@ -392,4 +395,5 @@ def worker_pool(enrolled: Enrolled, *, workers: int) -> WorkerPool:
         faults=enrolled.faults,
         compute=enrolled.compute,
         unit=enrolled.unit,
+        headline=enrolled.headline,
     )

@@ -56,6 +56,7 @@ class Population:
         faults: simulated drop-outs.
         compute: device and precision of training and scoring.
         unit: unit of labels that were scaled for training.
+        headline: name of the run's headline, by which clients are scored as well; "" for none.
     """
 
     def __init__(
@@ -64,8 +65,9 @@ class Population:
         faults: Faults,
         compute: Compute = CPU,
         unit: Unit = ((), ()),
+        headline: str = "",
     ) -> None:
-        self._compute, self._unit = compute, unit
+        self._compute, self._unit, self._headline = compute, unit, headline
         self._datasets = dict(datasets)
         self._faults = faults
         self._identities = {client: Identity.generate() for client in self._datasets}
@@ -90,7 +92,15 @@ class Population:
         side = resolution.plan.secure_sum.client_side(material)
         kept = MemoryStore() if store is None else store
         ctx = self._ctx = ClientContext(
-            resolution, model, layout, side, seed, kept, compute=self._compute, unit=self._unit
+            resolution,
+            model,
+            layout,
+            side,
+            seed,
+            kept,
+            compute=self._compute,
+            unit=self._unit,
+            headline=self._headline,
         )
         self._clients = {
             client: Client(client, data, self._identities[client], ctx)
@@ -179,8 +189,7 @@ class Population:
         scores: list[Score] = []
         for client in self._clients.values():
             with contextlib.suppress(Exception):  # a user's module and data may raise any error
-                score = client.score(vector)
-                scores += [] if score is None else [score]
+                scores += client.score(vector)
         return scores
 
     def watch(self, client_id: int) -> None:
@@ -258,7 +267,8 @@ class InProcess:
 
 def in_process(enrolled: Enrolled) -> InProcess:
     """Clients in this process: the simulation of a federation without workers."""
-    population = Population(enrolled.datasets, enrolled.faults, enrolled.compute, enrolled.unit)
+    how = (enrolled.compute, enrolled.unit, enrolled.headline)
+    population = Population(enrolled.datasets, enrolled.faults, *how)
     return InProcess(population, enrolled.model, enrolled.layout)
 
 

@@ -117,7 +117,8 @@ class _Worker:
         datasets = {holding.client: self._dataset(holding) for holding in request.holdings}
         faults = Faults(request.fault_rate, request.fault_seed)
         compute = Compute(request.device, request.precision)
-        self._population = Population(datasets, faults, compute, request.unit)
+        how = (compute, request.unit, request.headline)
+        self._population = Population(datasets, faults, *how)
         self._send(Publics(self._population.publics()))
 
     def _dataset(self, holding: ClientData) -> Dataset:

@@ -360,3 +360,66 @@ def test_errors_of_own_models_are_in_the_labels_own_unit(tmp_path):
     assert summary["personal"]["worst"] == max(row["personal"] for row in rows)
     page = (tmp_path / "out0" / "report.html").read_text()
     assert "RMSE over clients" in page
+
+
+RARE = """
+baseline = false
+rounds = 3
+[data]
+name = "{data}"
+target = "left"
+client = "shop"
+[privacy]
+noise = "none"
+[cohort]
+rate = 1.0
+[evaluation]
+headline = "roc_auc"
+[secure_sum]
+kind = "insecure-plain"
+[simulation]
+workers = {workers}
+dropout = 0.0
+[personalization]
+kind = "finetune"
+test_fraction = 0.5
+"""
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_clients_are_compared_by_the_headline_where_all_of_them_define_it(tmp_path, everywhere):
+    """One in five customers leaves; in one shop of the second table nobody does."""
+    rng = np.random.default_rng(1)
+    lines = ["shop,visits,left"]
+    for row in range(600):
+        shop, visits = row % 6, rng.uniform(0, 10)
+        left = rng.random() < 0.02 * visits * 2 and (everywhere or shop > 0)
+        lines.append(f"s{shop},{visits:.2f},{'yes' if left else 'no'}")
+    table = tmp_path / "shops.csv"
+    table.write_text("\n".join(lines) + "\n")
+    found = {}
+    for workers in (0, 2):
+        config = tmp_path / f"run{workers}.toml"
+        config.write_text(RARE.format(data=table, workers=workers))
+        out = tmp_path / f"out{workers}"
+        result = runner.invoke(app, ["run", str(config), "--out", str(out)])
+        assert result.exit_code == 0, result.output
+        found[workers] = (out / "personal.jsonl").read_text()
+    assert found[0] == found[2]
+    rows = [json.loads(line) for line in found[0].splitlines()]
+    assert len(rows) == 6
+    figure = "roc_auc" if everywhere else "accuracy"
+    assert {row["figure"] for row in rows} == {figure}
+    if everywhere:
+        assert {row["baseline"] for row in rows} == {0.5}
+    said = " ".join(result.output.split())
+    assert f"finetune: {figure} of 6 clients" in said
+    assert "always the majority class" in said.replace("│", "").replace("  ", " ")
+    other = "the headline roc_auc is not defined on the few examples that some of them hold out"
+    page = " ".join((tmp_path / "out0" / "report.html").read_text().split())
+    assert (other in said) == (other in page) == (not everywhere)
+    assert "always the majority class" in page
+    summary = json.loads((tmp_path / "out0" / "summary.json").read_text())["personalization"]
+    assert summary["headline"] == "roc_auc"
+    bars = [row["baseline"] for row in rows]
+    assert summary["baseline"]["mean"] == pytest.approx(np.mean(bars))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Score", "held_out", "spread", "summary_of"]
+__all__ = ["Score", "held_out", "of_one_figure", "spread", "summary_of"]
 
 _PARTS = {"q10": 0.1, "median": 0.5, "q90": 0.9}
 
@@ -33,6 +33,8 @@ class Score:
         figure: meaning of `shared` and `personal`: "accuracy" for labels, "rmse" for numbers.
         greater_is_better: whether a larger figure is better.
         share: whether the figure is a share, which is printed as a percentage.
+        rule, baseline: the same prediction for each of these examples, such as "majority class", and its
+            figure; None where that is not defined.
 
     A figure that is not defined, such as that of a model whose outputs are NaN, is the worst one: infinite.
     """
@@ -45,6 +47,30 @@ class Score:
     figure: str = "accuracy"
     greater_is_better: bool = True
     share: bool = True
+    rule: str = ""
+    baseline: float | None = None
+
+
+def of_one_figure(scores: Sequence[Score], headline: str) -> tuple[Score, ...]:
+    """The scores by which clients are compared: by the headline where it is defined for every client.
+
+    Args:
+        scores: up to two for each client, one of which is by a figure that is defined on any examples.
+        headline: name of the headline's figure; "" for none.
+
+    Returns:
+        One score for each client, all of one figure.
+
+    Example:
+        >>> two = [Score(0, 9, 0.5, 0.9, True), Score(0, 9, 0.5, 0.7, True, "roc_auc")]
+        >>> [score.figure for score in of_one_figure(two, "roc_auc")]
+        ['roc_auc']
+        >>> [score.figure for score in of_one_figure([*two, Score(1, 1, 0.0, 1.0, True)], "roc_auc")]
+        ['accuracy', 'accuracy']
+    """
+    by_headline = tuple(score for score in scores if score.figure == headline)
+    others = tuple(score for score in scores if score.figure != headline)
+    return by_headline if len(by_headline) >= len(others) else others
 
 
 def held_out(
@@ -70,15 +96,17 @@ def held_out(
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def summary_of(kind: str, scores: Sequence[Score]) -> dict[str, object]:
+def summary_of(kind: str, scores: Sequence[Score], headline: str = "") -> dict[str, object]:
     """The part of the scores that the operator's summary shows: of single clients, only the worst figure.
 
     Args:
         kind: kind of personalisation.
         scores: scores of all clients that hold an example to score on.
+        headline: name of the run's headline, by which clients are not always compared.
     """
     shared = [score.shared for score in scores if score.shared is not None]
     personal = [score.personal for score in scores]
+    bars = [score.baseline for score in scores if score.baseline is not None]
     greater = all(score.greater_is_better for score in scores)
     sign = 1 if greater else -1
     gains = [sign * (s.personal - s.shared) for s in scores if s.shared is not None]
@@ -91,6 +119,9 @@ def summary_of(kind: str, scores: Sequence[Score]) -> dict[str, object]:
         "untrained": sum(not score.trained for score in scores),
         "shared": spread(shared, greater_is_better=greater) if shared else None,
         "personal": spread(personal, greater_is_better=greater) if personal else None,
+        "rule": scores[0].rule if scores else "",
+        "baseline": spread(bars, greater_is_better=greater) if bars else None,
+        "headline": headline,
         "better": sum(gain > 0 for gain in gains),
         "worse": sum(gain < 0 for gain in gains),
     }

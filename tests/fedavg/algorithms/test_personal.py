@@ -261,21 +261,21 @@ def test_scores_of_each_kind():
     wrong_held = Dataset(held.features, (held.labels + 1) % 3)
     ctx = bench_for(FineTune(LocalTraining(epochs=40, lr=0.5)))
     vector = trained_on(ctx, data)
-    score = score_client(ctx, 3, wrong, wrong_held, vector, {})
+    (score,) = score_client(ctx, 3, wrong, wrong_held, vector, {})
     assert (score.client, score.examples, score.trained) == (3, 50, True)
     assert score.shared < 0.2
     assert score.personal > 0.9
     ctx = bench_for(Ditto(TRAINING, 0.1))
     own = trained_on(ctx, wrong)
-    score = score_client(ctx, 3, wrong, wrong_held, vector, {"personal.model": own})
+    (score,) = score_client(ctx, 3, wrong, wrong_held, vector, {"personal.model": own})
     assert score.shared < 0.2
     assert score.personal > 0.9
-    score = score_client(ctx, 3, wrong, wrong_held, vector, {})
+    (score,) = score_client(ctx, 3, wrong, wrong_held, vector, {})
     assert not score.trained
     assert score.personal == score.shared
     ctx = bench_for(FedRep(LocalTraining(epochs=40, lr=0.5), HEAD))
     body = ctx.layout.flatten(ctx.model).astype(np.float32)
-    score = score_client(ctx, 3, wrong, wrong_held, body, {})
+    (score,) = score_client(ctx, 3, wrong, wrong_held, body, {})
     assert score.shared is None
     assert score.personal > 0.9
 
