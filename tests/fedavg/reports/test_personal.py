@@ -6,13 +6,14 @@ import json
 
 import pytest
 
-from fedavg.reports.data import Personal
+from fedavg.reports.data import Personal, Summary
 from fedavg.reports.personal import personal_lines, personal_part
 
 
 class Holding:
-    def __init__(self, rows):
+    def __init__(self, rows, headline=""):
         self.personal = tuple(rows)
+        self.summary = Summary(personalization={"headline": headline})
 
 
 def rows(*pairs):
@@ -92,3 +93,18 @@ def test_each_line_is_ordered_by_itself():
 def test_many_clients_have_no_markers(count, mode):
     data = personal_lines(rows(*[(0.5, 0.5)] * count))["data"]
     assert {line["mode"] for line in data} == {mode}
+
+
+def test_the_constant_prediction_stands_beside_the_models():
+    made = [
+        Personal(
+            client=i, examples=4, shared=0.5, personal=0.9, rule="majority class", baseline=bar
+        )
+        for i, bar in enumerate((0.5, 0.75))
+    ]
+    part = personal_part(Holding(made, "roc_auc"))
+    assert part["rows"][2][0] == "always the majority class"
+    assert part["rows"][2][1][0] == "62.5%"
+    assert "compared by accuracy, since the headline roc_auc is not defined" in part["says"]
+    assert "compared by" not in personal_part(Holding(made, "accuracy"))["says"]
+    assert len(personal_part(Holding(rows((0.5, 0.75))))["rows"]) == 2  # of an earlier version
