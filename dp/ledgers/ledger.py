@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dp.accounting.accountant import Accountant
 from dp.accounting.bracket import Bracket
@@ -89,6 +89,13 @@ class Ledger:
         self._accountant = Accountant(relation)
         self._history: tuple[Charge, ...] = ()
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> NoReturn:
+        # A copy has all that is left, and so has the original: together they would spend it twice.
+        raise InvalidParameterError(
+            "a ledger cannot be copied or pickled, as a copy would be a second budget: use the one object, "
+            "save() and load() it, or share a file with SharedLedger; would_exceed() only asks"
+        )
 
     @property
     def epsilon(self) -> float:

@@ -57,6 +57,9 @@ def check_keys(
     except RemoteProtocolError as error:
         # The directory's error blames the server, as at a client; here the sender is to blame.
         raise RemoteProtocolError("advertised under an identity not its own", client_id) from error
+    # The signature comes before all that the message says: only then are its keys known to be the sender's.
+    if not directory.verify(message.identity, message.signature, message.signed(session)):
+        raise RemoteProtocolError("advertised keys with a signature that does not hold", client_id)
     keys = (message.channel_key, message.mask_key)
     # Agreement with a key of low order gives zero, which everybody knows. Clients end the session over such a
     # key, so it must not get onto the roster.
@@ -66,9 +69,10 @@ def check_keys(
         )
     # Clients refuse a roster with one key twice, so a copied key would end the session for everybody.
     if keys[0] == keys[1] or not taken.isdisjoint(keys):
-        raise RemoteProtocolError("advertised a key that is taken already", client_id)
-    if not directory.verify(message.identity, message.signature, message.signed(session)):
-        raise RemoteProtocolError("advertised keys with a signature that does not hold", client_id)
+        raise RemoteProtocolError(
+            "advertised a key that is taken already: it is a copy, or the client that came first sent one",
+            client_id,
+        )
 
 
 def check_dealt(message: ShareKeys, roster: Roster, directory: Directory) -> None:
