@@ -54,14 +54,14 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
         facts: facts about the data.
 
     Returns:
-        The configuration without open settings, and the choices made; they do not include values taken from
-        the built-in example.
+        The configuration without open settings, and the choices made; for a built-in set they do not include
+        values taken from the built-in example.
 
     Example:
         >>> from fedavg.config.settings import Config
         >>> config, chosen = with_defaults(Config(), Facts(True, 1000, 20, numbers=True))
-        >>> config.local.lr, [choice.key for choice in chosen if choice.value == 0.05]
-        (0.05, ['local.lr'])
+        >>> config.local.epochs, [choice.key for choice in chosen if choice.value == 0.1]
+        (1, ['local.lr', 'secure_sum.dropout_rate'])
     """
     found: list[Chosen] = []
     for key, rule in _RULES.items():
@@ -75,10 +75,15 @@ def with_defaults(config: Config, facts: Facts) -> tuple[Config, tuple[Chosen, .
             continue
         section = msgspec.structs.replace(section, **{name: value})
         config = msgspec.structs.replace(config, **{table: section})
-        # The example's own values are the documented ones; only deviations are announced.
-        if why != _EXAMPLE:
+        # Of a built-in set the example's values are the documented ones; only deviations are announced.
+        if facts.own or why != _EXAMPLE:
             found.append(Chosen(key, value, why))
     return config, tuple(found)
+
+
+def _of(facts: Facts, why: str) -> str:
+    """The reason of a value that the built-in example has too: it needs none for a built-in set."""
+    return why if facts.own else _EXAMPLE
 
 
 def _rate(config: Config, facts: Facts) -> tuple[float | None, str]:
@@ -88,7 +93,9 @@ def _rate(config: Config, facts: Facts) -> tuple[float | None, str]:
         return None, _EXAMPLE
     if config.privacy.private:
         if not facts.own or 0.2 * clients <= _MANY:
-            return 0.2, _EXAMPLE
+            return 0.2, _of(
+                facts, "a fifth of the clients a round is enough for their mean to learn from"
+            )
         # Two digits keep the rate readable in the written configuration.
         rate = float(f"{_MANY / clients:.2g}")
         asked = f"{rate * clients:,.0f} of {clients:,}"
@@ -98,7 +105,7 @@ def _rate(config: Config, facts: Facts) -> tuple[float | None, str]:
     # Without noise more clients in a round hardly improve the mean.
     asked = min(max(50.0, 0.2 * clients), 200.0)
     rate = float(f"{asked / clients:.2g}")
-    if rate == 0.2:
+    if rate == 0.2 and not facts.own:
         return rate, _EXAMPLE
     return rate, f"about {asked:.0f} of {clients:,} clients a round are enough without noise"
 
@@ -110,7 +117,7 @@ def _delta(config: Config, facts: Facts) -> tuple[float | None, str]:
     delta = usual_delta(clients)
     # The default of few clients is the usual one and needs no announcement.
     if delta == usual_delta(1):
-        return delta, _EXAMPLE
+        return delta, _of(facts, f"it is usual, and far below 1 / {clients:,} clients")
     return delta, f"a delta has to be far below 1 / {clients:,} clients: it is 1 / (100 x clients)"
 
 
@@ -119,13 +126,42 @@ def _exampled(config: Config, facts: Facts) -> bool:
     return not facts.own or (config.privacy.private and not facts.numbers)
 
 
+def _single(config: Config, facts: Facts) -> bool:
+    """Whether a client takes one step a round by default: for numbers under noise.
+
+    The squared error pulls hard towards unusual rows, and a client of few rows overshoots on one in several
+    steps. Clipping then keeps the wrong direction, round after round. A single step is along the gradient.
+    """
+    return facts.own and config.privacy.private and facts.numbers
+
+
+def _single_step(config: Config) -> bool:
+    """Whether clients take one step a round of one batch, by what is given or was chosen before."""
+    local = config.local
+    return config.privacy.private and (local.steps or local.epochs) == 1 and not local.batch_size
+
+
+def _epochs(config: Config, facts: Facts) -> tuple[int, str]:
+    if _single(config, facts):
+        return (
+            1,
+            "under noise one step a round is along the gradient, and more overshoot on unusual rows",
+        )
+    return 4, _of(
+        facts, "a round costs more than an epoch, and four epochs stay near the shared model"
+    )
+
+
 def _local_rate(config: Config, facts: Facts) -> tuple[float, str]:
     if config.local.optimizer in ADAPTIVE:
         return 0.01, "it is usual for Adam"
     if _exampled(config, facts):
-        return 1.0, _EXAMPLE
+        return 1.0, _of(
+            facts, "updates are clipped under noise, so that a long step only sets a direction"
+        )
     if config.model.name == "softmax":
-        most = 1 if facts.numbers else 4  # the squared error is curved so much more
+        # The squared error is curved four times as much; a single step is clipped before it can overshoot.
+        most = 1 if facts.numbers and not _single_step(config) else 4
         rate = float(f"{min(0.1, most / facts.inputs):.2g}")
         return (
             rate,
@@ -136,7 +172,7 @@ def _local_rate(config: Config, facts: Facts) -> tuple[float, str]:
 
 def _server(config: Config, facts: Facts) -> tuple[str, str]:
     if config.privacy.private or not facts.own or config.blocks != type(config.blocks)():
-        return "momentum", _EXAMPLE
+        return "momentum", _of(facts, "it averages over rounds, the noise as well as the updates")
     return "adam", "its step depends little on the scale of the data"
 
 
@@ -152,7 +188,11 @@ def _server_rate(config: Config, facts: Facts) -> tuple[float, str]:
             return 0.1, "the weights of a linear model are about 1"
         return 0.03, "the weights of a network are well below 1"
     if _exampled(config, facts):
-        return 3.0, _EXAMPLE
+        return 3.0, _of(
+            facts, "a clipped mean update is short, and momentum smooths the noise of long steps"
+        )
+    if config.privacy.private:
+        return 0.5, "momentum lengthens it five times, and larger steps would add up the noise"
     return 1.0, "the mean of the clients' updates is applied as it is"
 
 
@@ -163,28 +203,32 @@ def _tau(config: Config, facts: Facts) -> tuple[float, str]:
 
 
 def _schedule(config: Config, facts: Facts) -> tuple[str, str]:
-    del facts
     if _adaptive(config):
         return "cosine", "steps of a fixed size have to become smaller towards the end"
-    return "constant", _EXAMPLE
+    return "constant", _of(
+        facts, "steps follow the size of the updates, which shrinks towards the end"
+    )
 
 
 def _assumed(config: Config, facts: Facts) -> tuple[float, str]:
     if not config.privacy.private and facts.clients < _FEW_CLIENTS:
         return 0.0, f"{facts.clients} clients are too few to go on without one of them"
-    return 0.1, _EXAMPLE
+    return 0.1, _of(facts, "a tenth of a round's clients may fall silent without ending it")
 
 
 def _simulated(config: Config, facts: Facts) -> tuple[float, str]:
     value, why = _assumed(config, facts)
     # A run without assumed drop-outs must not simulate any.
-    return (value, why) if not value else (0.03, _EXAMPLE)
+    return (
+        (value, why) if not value else (0.03, _of(facts, "a few clients are made to fall silent"))
+    )
 
 
 # The order matters: later choices read earlier ones.
 _RULES: dict[str, Callable[[Config, Facts], tuple[Any, str]]] = {
     "cohort.rate": _rate,
     "privacy.delta": _delta,
+    "local.epochs": _epochs,
     "local.lr": _local_rate,
     "server.optimizer": _server,
     "server.lr": _server_rate,

@@ -74,10 +74,11 @@ class LocalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Training at a client; batch_size 0 is the full batch, steps 0 leaves them to the epochs.
 
     Milestones are shares of the rounds after the warm-up, which is in rounds; clip_gradient 0 is none. A
-    learning rate that is left out follows the data.
+    learning rate that is left out follows the data, and so do epochs: 4, and 1 for numbers of your own under
+    noise.
     """
 
-    epochs: int = 4
+    epochs: int | None = None
     batch_size: int = 0
     steps: int = 0
     optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "sgd"

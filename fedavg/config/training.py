@@ -62,7 +62,7 @@ def local_training(config: LocalConfig, chosen: TrainingConfig) -> LocalTraining
             not exist.
     """
     return LocalTraining(
-        epochs=config.epochs,
+        epochs=4 if config.epochs is None else config.epochs,
         batch_size=config.batch_size or None,
         optimizer=config.optimizer,
         # A rate that is still open gets one that passes the checks; the default replaces it later.
