@@ -98,11 +98,7 @@ def _in_blocks(config: Config) -> str:
 
 
 def _share_of_blocks(config: Config) -> str:
-    return _in_blocks(config) or (
-        "it goes with blocks.kind = 'rolling', and that is 'layers'"
-        if config.blocks.kind == "layers"
-        else ""
-    )
+    return _in_blocks(config) or _field("blocks", "blocks.kind", "share")(config)
 
 
 def _of_file(config: Config) -> str:
