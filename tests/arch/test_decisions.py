@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMES = {
-    "config/effect.py": (1, "an option of [blocks] itself says which other option it goes with"),
     "config/settings.py": (1, "[clipping] has two kinds, of which one is no part"),
     "metrics/suite.py": (3, "which metrics a kind of labels is scored by"),
     "optimizers/local.py": (3, "the optimisers of a client are options of `LocalTraining` itself"),
