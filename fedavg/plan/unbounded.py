@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ _MOST = 1e4
 _STEPS = 7
 
 
+@functools.lru_cache(maxsize=8)
 def why_no_bound(found: BudgetAnswer) -> tuple[str, ...]:
     """The reasons why an answer has no bound for one observer or for both, with the remedies; () if it has.
 

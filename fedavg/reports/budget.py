@@ -9,6 +9,7 @@ import numpy as np
 
 from fedavg.errors import ReportError
 from fedavg.files import replace_file
+from fedavg.plan.unbounded import why_no_bound
 from fedavg.reports.curve import curve_figure, tradeoff_figure
 from fedavg.reports.page import payload, render_page
 
@@ -56,6 +57,7 @@ def write_budget_page(
         found=found,
         setting=found.setting,
         facts=_facts(found),
+        unbounded=why_no_bound(found),
         by_noise=by_noise,
         by_round=by_round,
         noise_figure=payload(_noise_figure(found, by_noise)),

@@ -87,10 +87,12 @@ def test_the_released_models_have_a_bound_wherever_the_server_has_one():
     assert answer(far, 0.7, server=False).release.high < 5.2
 
 
-def test_an_answer_without_a_bound_says_why_and_how_much_noise_has_one():
+def test_an_answer_without_a_bound_says_why_and_how_much_noise_has_one(tmp_path):
     found = answer(Scenario(), 0.6)
     assert found.server == math.inf
     (why,) = why_no_bound(found)
+    write_budget_page(tmp_path / "budget.html", found, (found,), (found,))
+    assert why in (tmp_path / "budget.html").read_text(encoding="utf-8")
     limit, noise = (
         float(part) for part in re.findall(r"(?:more than|multiplier of) ([\d.]+\d)", why)
     )
