@@ -55,11 +55,16 @@ def blocks_of(config: BlocksConfig, local: LocalConfig, model: nn.Module) -> Blo
     ways = [bool(config.count), bool(config.memory), bool(config.patterns)]
     if not any(ways):
         if config.share is not None:
-            raise ConfigError("blocks.share goes with blocks.count: how many windows in a round?")
+            raise ConfigError(
+                "blocks.share goes with blocks.count, the number of windows in a round: give both, or leave "
+                "out blocks.share"
+            )
         return None
     # Two of them would each fix the number of blocks, and only one could be followed.
     if sum(ways) > 1:
-        raise ConfigError("blocks: give one of count, memory and patterns")
+        raise ConfigError(
+            "blocks.count, blocks.memory and blocks.patterns are three ways to cut a model: give one of them"
+        )
     kind = named("blocks", config.kind)
     if not hasattr(kind, "cut"):
         raise ConfigError(

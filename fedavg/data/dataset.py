@@ -169,7 +169,9 @@ def target_kind(kind: TargetKind | str) -> TargetKind:
     if found is None:
         near = difflib.get_close_matches(str(kind), _KINDS, n=1, cutoff=0.3)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"labels are of a kind out of {', '.join(_KINDS)}, not {kind!r}{hint}")
+        raise DataError(
+            f"there is no kind of labels {kind!r}{hint}; the kinds are {', '.join(_KINDS)}"
+        )
     return found
 
 
@@ -253,7 +255,10 @@ def _class_numbers(array: NDArray[np.generic]) -> NDArray[np.generic]:
             f"labels must be a vector of integers, not {array.dtype} of shape {array.shape}: {advice}"
         )
     if array.size and int(array.min()) < 0:
-        raise DataError("labels are counted from 0; there is a negative one")
+        raise DataError(
+            f"there is a label {array.min()}, but classes are counted from 0: number them anew, and leave "
+            "out examples without a label"
+        )
     # Unsigned integers of 64 bits would wrap to negative numbers.
     if array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise DataError(f"label {array.max()} is no class: classes are counted from 0")
@@ -279,7 +284,10 @@ def _indicators(array: NDArray[np.generic]) -> NDArray[np.generic]:
         )
     # Values other than 0 and 1 would be truncated by the integer type.
     if not bool(np.isin(array, (0, 1)).all()):
-        raise DataError("multi-label targets are 0 or 1 for each label; there are other values")
+        raise DataError(
+            "multi-label targets are 0 or 1 for each label, and there are other values: store whether each "
+            "label holds, or say target='numbers' to predict the values themselves"
+        )
     return np.require(array, np.int8, ["C", "W"])
 
 

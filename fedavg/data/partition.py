@@ -192,7 +192,10 @@ def natural(owners: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     counts = np.bincount(owners)
     # An owner without examples would be a client that cannot train.
     if not bool(counts.all()):
-        raise DataError(f"client {int(np.argmin(counts))} owns no example")
+        raise DataError(
+            f"client {int(np.argmin(counts))} owns no example: number the owners from 0 without gaps, so "
+            "that each of them has one or more"
+        )
     order = np.argsort(owners, kind="stable")
     return [piece.astype(np.int64) for piece in np.split(order, np.cumsum(counts)[:-1])]
 

@@ -105,7 +105,10 @@ def encode(table: Table, schema: Schema, *, private: bool = False) -> Rows:
     _leave_out(kept, ~known, "hold nothing to be predicted", notes)
     fields, arrays = _read(table, schema, kept, notes, private=private)
     if not fields:
-        raise DataError(f"{table.name}: no column is left for a model to read")
+        raise DataError(
+            f"{table.name}: no column is left for a model to read: in the schema, give one of those that are "
+            "left out another kind"
+        )
     owners = _numbered(table, schema, schema.client)
     if owners is None:
         # Without a client column all rows belong to one owner, and content alone decides the split.

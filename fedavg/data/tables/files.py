@@ -208,7 +208,7 @@ def sniffed(path: Path, declared: FileFormat) -> tuple[FileFormat, tuple[str, ..
     # The last line of a sample may be cut, so it is not used.
     text = "".join(lines if whole or len(lines) < 2 else lines[:-1])
     if not text.strip():
-        raise DataError(f"{path} holds no rows")
+        raise DataError(f"{path} holds no rows: the file is empty, or [data] file skips all of it")
     separator = declared.separator or _separator(text, declared.quote)
     rows = list(_records(text, separator, declared.quote))
     headings = declared.headings or tuple(rows[0])

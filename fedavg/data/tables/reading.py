@@ -90,7 +90,9 @@ def table_of(name: str, columns: Mapping[str, NDArray[np.generic]]) -> Table:
         raise DataError(f"{name}: {_NEEDED}") from error
     arrays = {heading: pa.array(values) for heading, values in columns.items()}
     if len({len(array) for array in arrays.values()}) != 1:
-        raise DataError(f"{name}: the columns of a table are of one length")
+        raise DataError(
+            f"{name}: the columns have different lengths, but a table has one cell for each row"
+        )
     return Table(name, arrays, len(next(iter(arrays.values()))), FileFormat(decimal="."))
 
 
@@ -106,7 +108,7 @@ def _checked(
         names[place] = "(unnamed)" if len(blank) == 1 else f"(unnamed {place + 1})"
     _refuse_twice(path, names)
     if not table.num_rows:
-        raise DataError(f"{path} holds no rows")
+        raise DataError(f"{path} holds no rows: there is nothing below the headings")
     columns = {
         name: column.combine_chunks() for name, column in zip(names, table.columns, strict=True)
     }

@@ -48,7 +48,7 @@ def test_a_memory_budget_counts_what_the_optimiser_keeps():
 @pytest.mark.parametrize(
     ("table", "match"),
     [
-        ({"count": 2, "memory": "2MB"}, "one of count, memory and patterns"),
+        ({"count": 2, "memory": "2MB"}, "three ways to cut a model: give one"),
         ({"share": 0.5}, "goes with blocks.count"),
         ({"count": 2, "share": 0.5}, "'rolling'"),
         ({"kind": "rolling", "memory": "2MB"}, "takes a count"),
