@@ -36,7 +36,7 @@ def test_numbers_are_converted_and_can_be_shared_with_torch():
         (np.zeros((1, 1)), np.array([0.5]), "integers"),
         (np.zeros((1, 1)), np.zeros((1, 1), int), "vector of integers"),
         (np.zeros((1, 1)), np.zeros((1, 2), int), "target='multi-label'"),
-        (np.zeros((1, 1)), np.array([-1]), "negative"),
+        (np.zeros((1, 1)), np.array([-1]), "classes are counted from 0"),
         (np.zeros((1, 1)), np.array([2**63], np.uint64), "no class"),
         (np.zeros((1, 1)), np.array([None]), "integers"),
         (np.full((2, 1), 2**24 + 1), np.zeros(2, int), "cannot tell from their neighbours"),
@@ -103,7 +103,7 @@ def test_several_labels_are_indicators():
         ("multi-label", np.array([[0], [2]]), "0 or 1"),
         ("multi-label", np.array([["a"], ["b"]]), "array \\[n, k\\]"),
         ("clases", np.array([0, 1]), "did you mean 'classes'"),
-        (3, np.array([0, 1]), "not 3"),
+        (3, np.array([0, 1]), "no kind of labels 3"),
     ],
 )
 def test_what_are_no_labels_of_a_kind(target, labels, word):
