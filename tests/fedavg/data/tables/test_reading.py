@@ -113,7 +113,7 @@ def test_parquet_is_read_whatever_its_name(tmp_path):
 def test_arrays_in_memory_are_a_table():
     table = table_of("t", {"a": np.array([1.5, 2]), "b": np.array(["x", "y"])})
     assert cells_of(table, "b", ()).words()[1] == ("x", "y")
-    with pytest.raises(DataError, match="one length"):
+    with pytest.raises(DataError, match="different lengths"):
         table_of("t", {"a": np.zeros(1), "b": np.zeros(2)})
 
 
