@@ -11,7 +11,7 @@ from benchmarks.kit.measure import Measure
 from benchmarks.kit.timing import Timing
 from benchmarks.secagg.session import MAX_ABS, Recording, record, replay
 from secagg import Params
-from secagg.crypto.ring import add_packed, ring_dtype
+from secagg.crypto.ring import Unpacker, add_packed, ring_dtype
 
 if TYPE_CHECKING:
     from benchmarks.kit.bench import Bench
@@ -81,11 +81,11 @@ def _unpacking(bench: Bench, recording: Recording) -> float:
     """Seconds to unpack one upload: to unpack and add, less the addition."""
     bits = recording.params.ring_bits
     total = np.zeros(recording.params.vector_length, dtype=ring_dtype(bits))
-    other = np.ones_like(total)
+    other, unpacker = np.ones_like(total), Unpacker(total.size, bits)
     times = bench.contest(
         "unpacking",
         {
-            "both": lambda: add_packed(total, recording.packed, bits),
+            "both": lambda: add_packed(total, recording.packed, bits, unpacker),
             "add": lambda: np.add(total, other, out=total),
         },
         rounds=9,

@@ -26,6 +26,7 @@ T = TypeVar("T", bound="np.generic")
 
 __all__ = [
     "MAX_RING_BITS",
+    "Unpacker",
     "add_packed",
     "bits_for",
     "centre",
@@ -132,19 +133,26 @@ def unpack(data: bytes | Sequence[bytes], length: int, bits: int) -> RingArray:
         [1, 2, 3]
     """
     check_packed(data, length, bits)
-    values = np.empty(length, dtype=ring_dtype(bits))
-    for start, block in _unpacked(data, length, bits):
+    values, start = np.empty(length, dtype=ring_dtype(bits)), 0
+    for block in Unpacker(length, bits).blocks(data):
         values[start : start + block.size] = block
+        start += block.size
     return values
 
 
-def add_packed(total: RingArray, data: bytes | Sequence[bytes], bits: int) -> None:
+def add_packed(
+    total: RingArray,
+    data: bytes | Sequence[bytes],
+    bits: int,
+    unpacker: Unpacker | None = None,
+) -> None:
     """Add a packed vector in place, modulo the word size, without a second vector in memory.
 
     Args:
         total: words of `ring_dtype(bits)`, one for each value.
         data: the packed bytes, whole or in consecutive pieces.
         bits: number of bits of each value.
+        unpacker: for this length and these bits, where many vectors are added; made anew if left out.
 
     Raises:
         WireFormatError: the size is wrong, or padding bits are not zero; `total` has not changed.
@@ -157,9 +165,111 @@ def add_packed(total: RingArray, data: bytes | Sequence[bytes], bits: int) -> No
     """
     # Before the first word is added: a message that is refused leaves the sum as it was.
     check_packed(data, total.size, bits)
-    for start, block in _unpacked(data, total.size, bits):
+    start = 0
+    for block in (unpacker or Unpacker(total.size, bits)).blocks(data):
         part = total[start : start + block.size]
         np.add(part, block, out=part)
+        start += block.size
+
+
+class Unpacker:
+    """Unpacks vectors of one length, in buffers that serve again for each vector.
+
+    A server adds one vector a client.  Fresh arrays for each of them cost more than the arithmetic where the
+    system takes freed memory back, because their pages are then touched for the first time again.
+
+    Args:
+        length: number of values.
+        bits: number of bits of each value.
+
+    Example:
+        >>> [block.tolist() for block in Unpacker(3, 4).blocks(bytes.fromhex("2103"))]
+        [[1, 2, 3]]
+    """
+
+    __slots__ = (
+        "_bits",
+        "_columns",
+        "_high",
+        "_lanes",
+        "_length",
+        "_raw",
+        "_row",
+        "_size",
+        "_woven",
+    )
+
+    def __init__(self, length: int, bits: int) -> None:
+        self._length, self._bits = length, bits
+        self._size = 8 * np.dtype(ring_dtype(bits)).itemsize
+        per_group, words = _shape(self._width)
+        values = min(_BLOCK, length + -length % 64)
+        groups = values * self._size // 64 // per_group
+        self._raw = np.zeros((groups, words), dtype="<u8")
+        self._columns = np.empty((words, groups), dtype="<u8")
+        self._lanes = np.empty((per_group, groups), dtype="<u8")
+        self._row = np.empty(groups, dtype="<u8")
+        self._woven = np.empty((groups, per_group), dtype="<u8")
+        self._high = np.empty(groups * per_group, dtype="<u8")
+
+    @property
+    def _width(self) -> int:
+        """Bits of a lane: as many values as the words of a 64-bit word."""
+        return self._bits * (64 // self._size)
+
+    def blocks(self, data: bytes | Sequence[bytes]) -> Iterator[RingArray]:
+        """Blocks of values of a vector that was checked; each is valid until the next one is asked for."""
+        left = self._length
+        for _ in self._filled(_pieces(data)):
+            self._unweave()
+            block = self._unfold()[:left]
+            yield block
+            left -= block.size
+
+    def _filled(self, pieces: Iterable[memoryview]) -> Iterator[None]:
+        """Fill `_raw` with the next bytes, again and again; zeros follow the last ones."""
+        raw: NDArray[np.uint8] = self._raw.reshape(-1).view(np.uint8)
+        room, held = raw.data, 0
+        for piece in pieces:
+            at = 0
+            while at < len(piece):
+                taken = piece[at : at + len(room) - held]
+                room[held : held + len(taken)] = taken
+                at, held = at + len(taken), held + len(taken)
+                if held == len(room):
+                    yield
+                    held = 0
+        if held:
+            raw[held:] = 0
+            yield
+
+    def _unweave(self) -> None:
+        """Undo `_weave`, from `_raw` to `_woven`; bits above the low ones of a lane are undefined."""
+        np.copyto(self._columns, self._raw.T)
+        for index, lane in enumerate(self._lanes):
+            word, shift = divmod(index * self._width, 64)
+            np.right_shift(self._columns[word], shift, out=lane)
+            if shift + self._width > 64:
+                np.left_shift(self._columns[word + 1], 64 - shift, out=self._row)
+                np.bitwise_or(lane, self._row, out=lane)
+        np.copyto(self._woven, self._lanes.T)
+
+    def _unfold(self) -> RingArray:
+        """Undo `_fold`: words from the low bits of `_woven`, in its place; higher bits are dropped."""
+        lanes: NDArray[Any] = self._woven.reshape(-1)
+        high: NDArray[Any] = self._high
+        width, held = 64, self._width
+        if self._size == 64:
+            lanes &= (1 << self._bits) - 1
+        while width > self._size:
+            width, held = width // 2, held // 2
+            low = (1 << held) - 1
+            np.left_shift(lanes, width - held, out=high)
+            high &= low << width
+            lanes &= low
+            lanes |= high
+            lanes, high = lanes.view(f"<u{width // 8}"), high.view(f"<u{width // 8}")
+        return lanes
 
 
 def check_packed(data: bytes | Sequence[bytes], length: int, bits: int) -> None:
@@ -181,36 +291,6 @@ def check_packed(data: bytes | Sequence[bytes], length: int, bits: int) -> None:
 def _pieces(data: bytes | Sequence[bytes]) -> list[memoryview]:
     whole = isinstance(data, (bytes, bytearray, memoryview))
     return [memoryview(data)] if whole else [memoryview(piece) for piece in data]
-
-
-def _unpacked(
-    data: bytes | Sequence[bytes], length: int, bits: int
-) -> Iterator[tuple[int, RingArray]]:
-    """Blocks of values, each with the index of its first value."""
-    size = 8 * np.dtype(ring_dtype(bits)).itemsize
-    start = 0
-    for raw in _regrouped(_pieces(data), _BLOCK // 8 * bits):
-        words = _padded(np.frombuffer(raw, dtype=np.uint8), 8 * bits).view("<u8")
-        lanes = _unweave(words, bits * (64 // size))
-        block = _unfold(lanes, bits, size)[: length - start]
-        yield start, block
-        start += block.size
-
-
-def _regrouped(pieces: Iterable[memoryview], size: int) -> Iterator[bytearray]:
-    """The same bytes in pieces of `size`, the last one shorter."""
-    block = bytearray()
-    for piece in pieces:
-        at = 0
-        while at < len(piece):
-            taken = piece[at : at + size - len(block)]
-            block += taken
-            at += len(taken)
-            if len(block) == size:
-                yield block
-                block = bytearray()
-    if block:
-        yield block
 
 
 def _padded(block: NDArray[T], multiple: int) -> NDArray[T]:
@@ -239,22 +319,6 @@ def _fold(values: RingArray, bits: int) -> tuple[Lanes, int]:
     return lanes, bits
 
 
-def _unfold(lanes: Lanes, bits: int, size: int) -> RingArray:
-    """Words of `size` bits from the low bits of 64-bit words; higher bits are dropped."""
-    width, held = 64, bits * (64 // size)
-    if size == 64:
-        lanes &= (1 << bits) - 1
-    while width > size:
-        width, held = width // 2, held // 2
-        low = (1 << held) - 1
-        high = lanes << (width - held)
-        high &= low << width
-        lanes &= low
-        lanes |= high
-        lanes = lanes.view(f"<u{width // 8}")
-    return lanes
-
-
 def _shape(width: int) -> tuple[int, int]:
     """Lanes of `width` bits, and 64-bit words, in the smallest group in which both end together."""
     common = math.gcd(width, 64)
@@ -272,16 +336,3 @@ def _weave(lanes: Lanes, width: int) -> Lanes:
         if shift + width > 64:
             words[word + 1] = column >> (64 - shift)  # its first bits: none are lost
     return np.ascontiguousarray(words.T).reshape(-1)
-
-
-def _unweave(words: Lanes, width: int) -> Lanes:
-    """Undo `_weave`; bits above the low `width` bits are undefined."""
-    per_group, words_in = _shape(width)
-    columns = np.ascontiguousarray(words.reshape(-1, words_in).T)
-    lanes = np.empty((per_group, columns.shape[1]), dtype="<u8")
-    for index in range(per_group):
-        word, shift = divmod(index * width, 64)
-        np.right_shift(columns[word], shift, out=lanes[index])
-        if shift + width > 64:
-            lanes[index] |= columns[word + 1] << (64 - shift)
-    return np.ascontiguousarray(lanes.T).reshape(-1)

@@ -101,6 +101,7 @@ class Tally:
         self.alive: frozenset[int] = frozenset()
         self.promised: dict[int, bytes] = {}  # commitments to the shares that a survivor must give
         self.total: ring.RingArray | None = None
+        self.unpacker: ring.Unpacker | None = None
 
     # What a message adds ------------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ class Tally:
         """Add an input to the sum; its vector is not kept."""
         root, bits = self.partner_root, self.params.ring_bits
         admission.check_input(message, self.known(), bits, root, self.directory)
-        ring.add_packed(self._sum(), message.packed, bits)
+        ring.add_packed(self._sum(), message.packed, bits, self.unpacker)
         self.inputs[self._position(message.client_id)] = message.partner_signature
         return replace(message, packed=b"")
 
@@ -207,7 +208,9 @@ class Tally:
             around = roster.neighbours(position)
             self.masked_with[position] = tuple(filter(chosen.__contains__, around))
         self.accusations = {}
-        self.total = np.zeros(self.params.vector_length, ring.ring_dtype(self.params.ring_bits))
+        shape = self.params.vector_length, self.params.ring_bits
+        self.total = np.zeros(shape[0], ring.ring_dtype(shape[1]))
+        self.unpacker = ring.Unpacker(*shape)
         message = encode(partners, self.session)
         return dict.fromkeys(map(roster.client_id, sorted(chosen)), message)
 
@@ -303,4 +306,4 @@ class Tally:
         """Drop the session's material; only its result and convictions remain."""
         self.dealt, self.dealings, self.accusations = {}, {}, {}
         self.masked_with, self.inputs, self.promised = {}, {}, {}
-        self.taken, self.total = set(), None
+        self.taken, self.total, self.unpacker = set(), None, None

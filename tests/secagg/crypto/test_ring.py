@@ -86,3 +86,18 @@ def test_without_the_check_padding_would_be_read_as_nothing(monkeypatch):
     """The mutant: two encodings of one vector."""
     monkeypatch.setattr(ring, "check_packed", lambda *_: None)
     assert np.array_equal(ring.unpack(b"\x01\x80", 3, 5), ring.unpack(b"\x01\x00", 3, 5))
+
+
+@given(bits=st.integers(2, 62), seed=st.integers(0, 99), length=st.integers(1, 200))
+@settings(max_examples=60, deadline=None)
+def test_one_unpacker_serves_many_vectors(bits, seed, length):
+    """Nothing of a vector is left in the buffers that the next one is read from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ring, "_BLOCK", 64)
+        adding, total = ring.Unpacker(length, bits), np.zeros(length, ring.ring_dtype(bits))
+        expected = total.copy()
+        for turn in range(3):
+            values = words(bits, length, seed + turn)
+            ring.add_packed(total, ring.pack(values, bits), bits, adding)
+            expected += values
+    assert np.array_equal(total, expected)
