@@ -76,9 +76,6 @@ def curve_of(
 ) -> PrivacyCurve:
     """The whole curve down to δ = `smallest`, of a group of clients."""
     terms = resolve(counts, relation)
-    # A shared failure is also a failure of that probability, and failures count once for a group (§13).
-    if group > 1 and _exact_for_groups(terms):
-        terms = replace(terms, failure=terms.failure + terms.shared, shared=0.0)
     whole = _without_failure(replace(terms, failure=0.0), smallest, group, points)
     failed = np.array([_failure_delta(terms.failure, float(e)) for e in whole.epsilons])
     low, high = np.maximum(whole.low - failed, 0.0), np.minimum(whole.high + failed, 1.0)
@@ -86,9 +83,9 @@ def curve_of(
 
 
 def _without_failure(terms: Terms, smallest: float, group: int, points: int) -> PrivacyCurve:
-    shared = _shared_delta(terms)
+    shared, exact = _shared_delta(terms), _exact_for_groups(terms)
     terms = replace(terms, shared=0.0)
-    if group == 1 or _exact_for_groups(terms):
+    if group == 1 or exact:
         return _with_shared(_curve(_of_group(terms, group), smallest, points), shared)
     # If a chain of k clients ends at δ, its links are as low as δ·e^(−(k−1)ε) (docs/privacy.md §13).
     deeper = smallest
@@ -103,9 +100,10 @@ def _without_failure(terms: Terms, smallest: float, group: int, points: int) -> 
 
 
 def _exact_for_groups(terms: Terms) -> bool:
-    """Whether everything but failures is one plain Gaussian."""
+    """Whether everything but failures is one plain Gaussian; shared ones belong to a pair of neighbours."""
     single = _single(terms)
-    return single is not None and single.precision is not None and terms.slack == 0
+    gaussian = single is not None and single.precision is not None and terms.slack == 0
+    return gaussian and terms.shared == 0
 
 
 def _with_shared(curve: PrivacyCurve, shared: float) -> PrivacyCurve:

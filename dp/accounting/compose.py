@@ -27,6 +27,7 @@ __all__ = ["Composed", "compose", "log1p", "transform_rounding"]
 _EPS = float(np.finfo(np.float64).eps)
 _REACH = 300.0
 _LARGE = 700.0
+_FAR = 500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class Composed:
         step: mesh.
         offset: offset of the composed grid.
         first: grid index of the first sum.
-        plain: Σ_{j ≥ k} w_j, with w the tilted mass times e^(−t(L_j − centre)).
+        relative: losses less the centre.
+        weights: the tilted masses times e^(−t(L_j − centre)), w.
+        plain: Σ_{j ≥ k} w_j.
         fallen: Σ_{j ≥ k} w_j·e^(−(L_j − centre)).
         risen: Σ_{j ≥ k} w_j·(1 − e^(−(L_j − centre))).
         sizes: like `risen`, with the absolute values of its terms.
@@ -54,6 +57,8 @@ class Composed:
     step: float
     offset: float
     first: int
+    relative: NDArray[np.float64]
+    weights: NDArray[np.float64]
     plain: NDArray[np.float64]
     fallen: NDArray[np.float64]
     risen: NDArray[np.float64]
@@ -84,7 +89,12 @@ class Composed:
         away = epsilon - self.centre
         plain = float(self.plain[k])
         grown = math.exp(min(away, _LARGE))
-        if abs(away) > 1:
+        if (
+            away > _FAR
+        ):  # e^(ε − centre) overflows beyond, and `fallen` underflows: the terms one by one
+            terms = -self.weights[k:] * np.expm1(np.minimum(away - self.relative[k:], 0.0))
+            value = size = float(terms.sum())
+        elif abs(away) > 1:
             fallen = grown * float(self.fallen[k])
             value, size = plain - fallen, plain + fallen
         else:  # the same without cancellation where all losses are small
@@ -146,7 +156,7 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
     losses = (first + np.arange(size)) * step
     # Further below the centre the weights would overflow.
     start = int(np.searchsorted(losses, centre - _REACH / (t + 1)))
-    relative = losses[start:] - centre
+    relative = (losses[start:] - centre).astype(np.float64)
     weights = masses[start:] * np.exp(-t * relative)
     terms = -weights * np.expm1(-relative)
     offset = sum(law.offset * count for law, count in laws)
@@ -154,6 +164,8 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
         step=step,
         offset=offset,
         first=first + start,
+        relative=relative,
+        weights=weights,
         plain=_suffix_sums(weights),
         fallen=_suffix_sums(weights * np.exp(-relative)),
         risen=_suffix_sums(terms),

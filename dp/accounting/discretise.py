@@ -38,6 +38,8 @@ _FINE_ENOUGH = 1e-3
 """Steps ÷ the loss's own spread below which wide cells are not split for a step that another loss needs."""
 _MAX_CELLS = 1 << 18
 
+_FAINT = 1e-300  # a mass of the second distribution below this is left out
+
 
 @dataclass(frozen=True, slots=True)
 class GridLaw:
@@ -202,9 +204,10 @@ def from_above(
     Returns:
         float64[n + 1], masses at the grid's points.
     """
-    # A share of (p − r·e^l)/(1 − e^(−h)) of a cell's mass goes up (docs/privacy.md §2.3).
+    # A share of (p − r·e^l)/(1 − e^(−h)) of a cell's mass goes up (docs/privacy.md §2.3).  Of the smallest
+    # floats r has few digits, and e^l would enlarge their error, so that all of such a mass goes up.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        kept = np.where(r > 0, np.exp(np.log(r) + grid[:-1] - np.log(p)), 0.0)
+        kept = np.where(r > _FAINT, np.exp(np.log(r) + grid[:-1] - np.log(p)), 0.0)
     upward = np.where(p > 0, 1 - kept, 0.0) / -np.expm1(-np.asarray(gaps))
     top = p * np.clip(upward, 0.0, 1.0)
     mass = np.zeros(len(grid))

@@ -141,6 +141,29 @@ def test_huge_plain_gaussians_through_the_grid_hold_the_closed_form(z, count):
         assert found.width <= 2e-3 * exact
 
 
+@pytest.mark.parametrize(
+    ("released", "delta", "true"),
+    [
+        # masses of the second distribution among the smallest floats: the upper side was too low
+        (
+            [(0.03078055952562112, 0.002362077253995724), (1.0, 6.210202964056699e-07)],
+            5.970208651656851e-12,
+            710.67270,
+        ),
+        # far above the centre of a small tilt: the lower side was too high
+        ([(0.014, 1e-4), (0.014, 0.02)], 3e-6, 2824.0945),
+    ],
+)
+def test_large_losses_of_two_kinds_hold_the_truth(released, delta, true):
+    """The true epsilons are from two quadratures of the closed curve of one release, which agree to 1e-9."""
+    run = Accountant()
+    for z, rate in released:
+        run = run.compose(GaussianEvent(z, PoissonSampling(rate)))
+    found = run.epsilon(delta)
+    assert found.low <= true <= found.high
+    assert found.width <= 0.02 * true
+
+
 def test_a_ledger_refuses_what_costs_too_much_by_the_promised_name():
     ledger = Ledger(8.0, 1e-5)
     ledger.charge(GaussianEvent(1.0, PoissonSampling(0.01)), 100)

@@ -14,9 +14,8 @@ import numpy as np
 
 from fedavg.data.tables.cells import cells_of
 from fedavg.data.tables.columns import Boolean, Category, Identifier, Ignored
-from fedavg.data.tables.files import file_advice
 from fedavg.data.tables.profile import Profile
-from fedavg.data.tables.rules import RULES, Guess, number_guess
+from fedavg.data.tables.rules import RULES, Guess, notation_advice, number_guess, signed_guess
 from fedavg.data.tables.schema import check_headings
 from fedavg.errors import DataError
 
@@ -183,8 +182,8 @@ def _finding(table: Table, given: Schema, heading: str, problems: list[str]) -> 
         # The first rule that applies decides, so special kinds come before general ones.
         guess = next(found for rule in RULES if (found := rule(profile)) is not None)
     there = profile.there if profile.numeric else np.zeros(0)
-    other = None if declared is not None or role else profile.cells.notation()
-    advice = guess.advice if other is None else (file_advice(other), *guess.advice)
+    other = "" if declared is not None or role else notation_advice(profile)
+    advice = (other, *guess.advice) if other else guess.advice
     return Finding(
         heading=heading,
         role=role,
@@ -201,12 +200,12 @@ def _finding(table: Table, given: Schema, heading: str, problems: list[str]) -> 
 
 def _in_another_notation(profile: Profile, given: Schema, problems: list[str]) -> Guess | None:
     """A target whose numbers the file writes in a way that it does not declare; None for any other."""
-    other = None if given.task == "classes" or profile.pair else profile.cells.notation()
-    if other is None:
+    other = "" if given.task == "classes" or profile.pair else notation_advice(profile)
+    if not other:
         return None
     classes = "" if given.task == "numbers" else '; or say task = "classes" if they name classes'
     such = f"target {profile.heading!r}, such as {profile.words[0]!r}"
-    problems.append(f"{such}: {file_advice(other)}{classes}")
+    problems.append(f"{such}: {other}{classes}")
     return Guess(Ignored(), "numbers in another notation")
 
 
@@ -220,22 +219,7 @@ def _target(profile: Profile, given: Schema, problems: list[str]) -> Guess:
     if pair and task != "numbers":
         return Guess(Boolean(values=pair), f"no and yes as {pair[0]!r} and {pair[1]!r}")
     if task == "numbers" or (profile.numeric and task == "auto" and (several or len(words) > 2)):
-        # Few whole numbers may be classes or counts, so the user is asked.
-        ambiguous = task == "auto" and not several and profile.whole and len(words) <= _FEW_NUMBERS
-        if ambiguous:
-            problems.append(
-                f"target {heading!r} has {len(words)} different whole numbers, {words[0]} … {words[-1]}: say "
-                '[data] task = "classes" if these are names of classes, or task = "numbers" to predict the '
-                "number"
-            )
-        if not len(profile.there):
-            problems.append(
-                f"target {heading!r} holds no numbers but words such as {words[0]!r}: say [data] task = "
-                '"classes", or leave the task out'
-            )
-            return Guess(Ignored(), "no numbers")
-        guess = number_guess(profile, filled=False)
-        return Guess(guess.column, f"numbers are predicted as numbers: {guess.why}", guess.advice)
+        return _numeric_target(profile, given, problems)
     if several:
         problems.append(
             f"target {heading!r} is neither a number nor no and yes, as one of several targets has to be"
@@ -244,7 +228,47 @@ def _target(profile: Profile, given: Schema, problems: list[str]) -> Guess:
     if len(words) > min(_MOST_CLASSES, max(2, profile.present // 2)):
         problems.append(
             f"target {heading!r} has {len(words):,} different values in {profile.present:,} rows, too many "
-            'for classes; if it is a number, say [data] task = "numbers"'
+            f"for classes; {_instead(profile)}"
         )
         return Guess(Ignored(), "too many different values")
     return Guess(Category(categories=words), f"{len(words)} classes")
+
+
+def _numeric_target(profile: Profile, given: Schema, problems: list[str]) -> Guess:
+    words, heading = profile.in_order, profile.heading
+    # Few whole numbers may be classes or counts, so the user is asked.
+    ambiguous = (
+        given.task == "auto"
+        and len(given.targets) == 1
+        and profile.whole
+        and len(words) <= _FEW_NUMBERS
+    )
+    if ambiguous:
+        problems.append(
+            f"target {heading!r} has {len(words)} different whole numbers, {words[0]} … {words[-1]}: say "
+            '[data] task = "classes" if these are names of classes, or task = "numbers" to predict the '
+            "number"
+        )
+    if not len(profile.there):
+        signed = signed_guess(profile, filled=False)
+        if signed is not None:
+            return Guess(signed.column, f"numbers are predicted as numbers: {signed.why}")
+        problems.append(
+            f"target {heading!r} holds no numbers but words such as {words[0]!r}: say [data] task = "
+            '"classes", or leave the task out'
+        )
+        return Guess(Ignored(), "no numbers")
+    guess = number_guess(profile, filled=False)
+    return Guess(guess.column, f"numbers are predicted as numbers: {guess.why}", guess.advice)
+
+
+def _instead(profile: Profile) -> str:
+    """What to do about a target of too many words."""
+    if profile.numeric or signed_guess(profile) is not None:
+        return 'if it is a number, say [data] task = "numbers"'
+    other = notation_advice(profile)
+    if other:
+        return f"if they are numbers, {other}"
+    if profile.present == len(profile.words):
+        return "no two rows share one, so that it identifies the row: choose another target"
+    return "choose another target, or join its rare values before"

@@ -5,6 +5,7 @@ A new rule is a function of a `Profile`, with an entry in `RULES`.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from fedavg.data.tables.cells import LARGEST
 from fedavg.data.tables.columns import Boolean, Category, Date, Identifier, Ignored, Number, Text
 from fedavg.data.tables.columns.category import bucket_of, listed
 from fedavg.data.tables.columns.date import ISO
+from fedavg.data.tables.files import file_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from fedavg.data.tables.columns.interface import Column
     from fedavg.data.tables.profile import Profile
 
-__all__ = ["RULES", "Guess", "number_guess"]
+__all__ = ["RULES", "Guess", "notation_advice", "number_guess", "signed_guess"]
+
+_SIGNS = ("%", "$", "€", "£")
 
 _MOST_WORDS = 100  # largest vocabulary of a category; each word becomes an input
 _DATE_SHARE = 0.9  # share of the cells that have to be dates in a column of dates
@@ -117,7 +121,7 @@ def _boolean(profile: Profile) -> Guess | None:
 
 def _numeric(profile: Profile) -> Guess | None:
     if not profile.numeric:
-        return _stripped(profile)
+        return _signed(profile)
     unique = len(np.unique(profile.there)) == profile.present
     # With fewer than twenty rows such an order may be a coincidence.
     if profile.whole and unique and profile.present >= 20:
@@ -222,17 +226,44 @@ def _enormous(profile: Profile) -> Guess | None:
     )
 
 
-def _stripped(profile: Profile) -> Guess | None:
-    """Numbers with a sign before or after them, such as 12 % or $ 5."""
-    if profile.cells.numeric or profile.cells.temporal or profile.cells.boolean:
-        return None
-    for strip in ("%", "$", "€", "£"):
-        if any(strip in word for word in profile.examples):
-            values = profile.cells.numbers(strip)
-            if np.count_nonzero(np.isfinite(values)) == profile.present:
-                guess = number_guess(profile, strip)
-                return Guess(guess.column, f"{guess.why}, without {strip!r}", guess.advice)
+def signed_guess(profile: Profile, *, filled: bool = True) -> Guess | None:
+    """Numbers with a sign before or after them, such as 12 % or $ 5; None for any other column."""
+    for strip in _signs(profile):
+        values = profile.cells.numbers(strip)
+        if np.count_nonzero(np.isfinite(values)) == profile.present:
+            guess = number_guess(profile, strip, filled=filled)
+            return Guess(guess.column, f"{guess.why}, without {strip!r}", guess.advice)
     return None
+
+
+def notation_advice(profile: Profile) -> str:
+    """What to declare where nearly all cells are numbers in another notation, also behind a sign; or ""."""
+    other = profile.cells.notation()
+    if other is not None:
+        return file_advice(other)
+    for strip in _signs(profile):
+        other = profile.cells.notation(strip)
+        if other is not None:
+            column = (
+                f'[data.columns.{json.dumps(profile.heading)}] kind = "number", strip = "{strip}"'
+            )
+            return f"{file_advice(other)}, and {column}"
+    return ""
+
+
+def _signs(profile: Profile) -> tuple[str, ...]:
+    cells = profile.cells
+    if cells.numeric or cells.temporal or cells.boolean:
+        return ()
+    return tuple(sign for sign in _SIGNS if any(sign in word for word in profile.examples))
+
+
+def _signed(profile: Profile) -> Guess | None:
+    found = signed_guess(profile)
+    # Such amounts rarely repeat, so a later rule would take them for the names of rows.
+    if found is None and _signs(profile) and notation_advice(profile):
+        return Guess(Ignored(), "left out: numbers behind a sign, in another notation")
+    return found
 
 
 def _date(profile: Profile) -> Guess | None:

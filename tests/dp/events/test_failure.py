@@ -129,3 +129,13 @@ def test_ledgers_read_failures_of_both_forms():
     ledger.charge(FailureEvent(1e-20, shared=1e-9), 3)
     again = Ledger.from_state_dict(json.loads(json.dumps(ledger.state_dict())))
     assert again.spent() == ledger.spent()
+
+
+@pytest.mark.parametrize("group", [2, 3, 10])
+def test_shared_failures_add_up_over_a_group(group):
+    """M(D) is uniform on n … n + 999, where n is the number of clients: k clients are seen with k / 1000.
+
+    Neighbours share 999 cells of equal law, so the rest is a shared failure of weight 1 / 1000.
+    """
+    run = Accountant().compose(GaussianEvent(1e6)).compose(FailureEvent(shared=1e-3))
+    assert run.curve(group=group).high[0] >= group * 1e-3

@@ -326,3 +326,35 @@ def test_lists_are_left_out_with_their_type(tmp_path):
 def test_a_dialect_is_said(tmp_path):
     path = write(tmp_path / "t.csv", "a;b\n0,5;x\n1,5;y\n")
     assert "semicolons" in propose(read_table(path), Schema(target="b")).notes[0]
+
+
+AMOUNTS = [f"${price:,.2f}" for price in np.linspace(1_000, 200_000, 60)]
+
+
+@pytest.mark.parametrize("task", ["auto", "numbers", "classes"])
+def test_amounts_with_thousands_are_answered_with_both_settings(task):
+    """The advice led from "too many for classes" to "no numbers", and back."""
+    proposal = propose(table(c=AMOUNTS), Schema(target="c", task=task))
+    (problem,) = proposal.problems
+    assert 'thousands = "," }, and [data.columns."c"] kind = "number", strip = "$"' in problem
+
+
+def test_amounts_are_no_names_of_rows():
+    found = _found(AMOUNTS)
+    assert isinstance(found.column, Ignored)
+    assert "numbers behind a sign" in found.why
+    assert 'strip = "$"' in found.advice[0]
+
+
+def test_a_target_behind_a_sign_is_a_number_if_the_task_says_so():
+    texts = [f"$ {price:.2f}" for price in np.linspace(1, 99, 60)]
+    proposal = propose(table(c=texts), Schema(target="c", task="numbers"))
+    (found,) = proposal.findings
+    assert not proposal.problems
+    assert isinstance(found.column, Number)
+    assert found.column.strip == "$"
+
+
+def test_a_target_that_identifies_the_row_is_said_to():
+    (problem,) = propose(table(c=[f"P{n}" for n in range(60)]), Schema(target="c")).problems
+    assert "identifies the row: choose another target" in problem
