@@ -154,6 +154,8 @@ def spectrum(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Spectru
         The composition; None if it would take more frequencies than are worth it.
     """
     step = laws[0][0].step
+    if span.outside <= 0:  # no mass is outside, so that nothing may be left out
+        return None
     allowed = math.log(span.outside) + _log_most(t)
     least = span.width - allowed / t
     end = _end(parts, step, allowed + _LEEWAY, math.pi * _MAX_POINTS / least)

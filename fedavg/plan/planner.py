@@ -271,7 +271,7 @@ def planned(setting: Scenario, noise_multiplier: float) -> ResolvedPlan:
 
 def _resolved(setting: Scenario, noise: Noise) -> ResolvedPlan:
     """On the coarsest grid on which the theorems hold and the noise can be drawn."""
-    others = [_noise(name, 1.0) for name in MECHANISMS]
+    others = {name: _noise(name, 1.0) for name in MECHANISMS}
     check_covered(noise, setting.scheme, setting.sampling, others)
     refused: Exception | None = None
     for bits in range(bits_for(setting.parameters), _FINEST + 1):

@@ -17,7 +17,7 @@ from fedavg.privacy.noise import Sensitivity, Shares
 from fedavg.privacy.sampling import FixedCohort, PoissonCohort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from fedavg.privacy.noise import Noise, Sampling
     from fedavg.privacy.sampling import Cohort
@@ -67,14 +67,16 @@ WAYS = {
 """By name, as `fedavg budget --sampling` takes them."""
 
 
-def check_covered(noise: Noise, scheme: Sampling, sampling: str, others: Sequence[Noise]) -> None:
+def check_covered(
+    noise: Noise, scheme: Sampling, sampling: str, others: Mapping[str, Noise]
+) -> None:
     """Refuse a noise for which no theorem covers the sampling, whatever the grid.
 
     Args:
         noise: the noise.
         scheme: the accountant's scheme.
         sampling: the name of the sampling, for the message.
-        others: all noises, of which the message names those that are covered.
+        others: all noises by name, of which the message states those that are covered.
 
     Raises:
         PlanError: no theorem covers the two.
@@ -90,7 +92,7 @@ def check_covered(noise: Noise, scheme: Sampling, sampling: str, others: Sequenc
         return True
 
     if not covered(noise):
-        kinds = ", ".join(repr(other.kind) for other in others if covered(other))
+        kinds = ", ".join(repr(name) for name, other in others.items() if covered(other))
         raise PlanError(
             f"no theorem bounds {noise.kind} noise with sampling {sampling!r}: choose the mechanism among "
             f"{kinds}, or sampling 'poisson' or 'none'"

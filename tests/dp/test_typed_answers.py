@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtri_exp
 
@@ -53,6 +53,13 @@ counts = powers(0, 8).map(int)
     more=st.one_of(st.none(), laplaces),
     delta=st.one_of(st.sampled_from([0.0, 5e-324, 1e-300, 1e-5, 1.0]), powers(-300, 0)),
     epsilon=st.one_of(st.sampled_from([0.0, 1e-300, 700.0, 1e300]), powers(-6, 4)),
+)
+@example(  # no mass of the sum lies outside its window
+    relation=ADD,
+    released=[(GaussianEvent(0.01), 1_000_000)],
+    more=LaplaceEvent(1.0, PoissonSampling(1.0)),
+    delta=0.0,
+    epsilon=0.0,
 )
 def test_every_question_has_a_bracket_for_an_answer(relation, released, more, delta, epsilon):
     run = Accountant(relation)

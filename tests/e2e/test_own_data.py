@@ -325,7 +325,7 @@ def test_init_for_a_run_under_noise_leaves_what_is_public_to_be_completed(tmp_pa
     assert "TO COMPLETE" in invoke("init", "people.csv", *words, "--clients", 500)
     said = invoke("run", "people.toml", code=2)
     assert "bounds of 'age'" in said
-    assert "complete people.schema.toml, and give" in said
+    assert "people.schema.toml, which exists already, and give" in said
     schema = tmp_path / "people.schema.toml"
     text = schema.read_text().replace("declared = false", "declared = true")
     schema.write_text(re.sub(r"# (bounds = \[.*?\])", r"\1", text))

@@ -101,7 +101,7 @@ def test_values_outside_their_range_are_named():
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"kind": "ditto", "head": ["layers.1.*"]}, "goes with kind 'fedrep'"),
+        ({"kind": "ditto", "head": ["layers.1.*"]}, "goes with personalization.kind = 'fedrep'"),
         ({"kind": "fedrep"}, "head must list patterns"),
         ({"kind": "fedrep", "head": ["layer.9.*"]}, "no tensor is called 'layer.9.*'"),
         ({"kind": "fedrep", "head": ["*"]}, "leaves nothing to average"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fedavg.data.placement import place
+from fedavg.data.readers import sources
 from fedavg.data.readers.sources import SOURCES
 from fedavg.data.settings import DataConfig
 from fedavg.data.tables.columns import Boolean, Number
@@ -96,6 +97,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_the_list():
 
 def test_a_missing_extra_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    sources._digits.cache_clear()  # another test may have read them
     with pytest.raises(DataError, match=r"pip install 'secure-fedavg\[data\]'"):
         load_task("digits")
 

@@ -121,7 +121,7 @@ def test_groups_and_epsilons_out_of_reach_are_refused_at_the_door():
 
 @pytest.mark.parametrize("mechanism", ["skellam", "discrete-gaussian"])
 def test_noise_without_a_theorem_for_the_sampling_names_what_has_one(mechanism):
-    with pytest.raises(PlanError, match=r"'gaussian', 'central-gaussian', or sampling 'poisson'"):
+    with pytest.raises(PlanError, match=r"'gaussian', 'central-gaussian', .*or sampling 'poisson'"):
         noise_for(Scenario(sampling="fixed", mechanism=mechanism), 5.0)
 
 

@@ -193,11 +193,11 @@ clients = 60
 [cohort]
 rate = 0.5
 [local]
-lr = 1e30
+lr = 1e6
 epochs = 20
 [model]
 name = "mlp"
-hidden = [16]
+hidden = [64, 64, 64, 64, 64, 64]
 [privacy]
 {noise}
 [secure_sum]
