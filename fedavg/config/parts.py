@@ -100,9 +100,11 @@ def our_names(key: str) -> tuple[str, ...]:
     if key not in _NAMED:
         return ()
     family, also = _NAMED[key]
-    modules = {module.__name__ for module in OURS}
-    kinds = registered(family).items()
-    return (*(name for name, kind in kinds if kind.__module__ in modules), *also)
+    # In the order of the catalogue: parts register in the order in which a program imports their modules.
+    places = {module.__name__: place for place, module in enumerate(OURS)}
+    kinds = {name: kind.__module__ for name, kind in registered(family).items()}
+    ours = sorted((name for name in kinds if kinds[name] in places), key=lambda n: places[kinds[n]])
+    return (*ours, *also)
 
 
 def check_name(key: str, name: object) -> None:

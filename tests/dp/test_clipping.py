@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -44,9 +44,13 @@ def test_short_vectors_pass_unchanged_and_long_ones_keep_their_direction(vector)
 
 @settings(deadline=None, max_examples=100)
 @given(vector=hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e150, 1e150)))
+@example(vector=np.array([2.22507386e-313, 2.22507386e-313]))
 def test_norm_is_the_exact_one_up_to_rounding(vector):
-    exact = squared(vector)
-    assert abs(Fraction(l2_norm(vector)) ** 2 - exact) <= exact * Fraction(1, 10**13)
+    """Up to 1e-13 of it, or half the spacing of the smallest floats, of which a norm is a multiple."""
+    exact, found = squared(vector), Fraction(l2_norm(vector))
+    spacing = Fraction(5e-324)
+    assert max(found - spacing, 0) ** 2 <= exact * (1 + Fraction(1, 10**13))
+    assert (found + spacing) ** 2 >= exact * (1 - Fraction(1, 10**13))
 
 
 def test_norm_of_what_is_sent_in_place_of_a_broken_update():
