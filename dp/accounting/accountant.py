@@ -14,9 +14,9 @@ from dp.errors import InvalidParameterError
 from dp.events import Event, NeighboringRelation
 
 if TYPE_CHECKING:
-    from dp.accounting.bracket import Bracket
     from dp.accounting.curve import PrivacyCurve
     from dp.accounting.terms import Counted
+    from dp.composition.bracket import Bracket
 
 __all__ = ["Accountant"]
 

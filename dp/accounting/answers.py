@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp.accounting.bracket import Bracket
 from dp.accounting.curve import PrivacyCurve
-from dp.accounting.moments import pair_curve
-from dp.accounting.pld import pld_curve, pld_delta, pld_epsilon
 from dp.accounting.terms import Terms, resolve
+from dp.composition.bracket import Bracket
+from dp.composition.moments import pair_curve
+from dp.composition.pld import pld_curve, pld_delta, pld_epsilon
 from dp.losses import MixturePair, renyi
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dp.accounting.bracket import Bracket
 from dp.checks import assign, at_least, fraction, real_array, whole
+from dp.composition.bracket import Bracket
 from dp.errors import InvalidParameterError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dp.accounting.accountant import Accountant
-from dp.accounting.bracket import Bracket
 from dp.checks import assign, is_a, positive_or_infinite, proper_fraction, whole
+from dp.composition.bracket import Bracket
 from dp.errors import BudgetExhaustedError, InvalidParameterError, NonFiniteError
 from dp.events import Event, NeighboringRelation
 from dp.ledgers.durable import read_json, write_json

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
-    from dp.accounting.bracket import Bracket
+    from dp.composition.bracket import Bracket
     from dp.events import Event
 
 __all__ = ["SharedLedger"]

@@ -336,7 +336,7 @@ def strata_names(
 def _tenths(labels: NDArray[Any]) -> NDArray[np.int64]:
     order = np.argsort(labels.reshape(len(labels), -1)[:, 0], kind="stable")
     tenths = np.empty(len(labels), np.int64)
-    # Tenths by rank have equal sizes, whatever the distribution.
+    # Tenths by rank have equal sizes for every distribution.
     tenths[order] = np.arange(len(labels)) * 10 // len(labels)
     return tenths
 

@@ -50,7 +50,7 @@ def metric_of(given: object) -> Metric:
         return ImportedMetric(given) if ":" in given else _by_name(given.replace("-", "_"))
     if isinstance(given, Mapping):
         return part_of_table("metric", given, "metrics")
-    # Objects with the members of a metric are one, whatever their class.
+    # Objects of any class with the members of a metric are one.
     if all(hasattr(given, member) for member in ("name", "of", "greater_is_better")):
         return cast("Metric", given)
     # torchmetrics is recognised by its methods, so that it need not be installed.

@@ -282,7 +282,7 @@ class FedAdam(ServerRule, frozen=True, tag="adam"):
     Example:
         >>> rule, update = FedAdam(lr=0.1, beta1=0.0, tau=1e-9), np.array([5.0, -0.02])
         >>> vector, state = rule.step(np.zeros(2), update, rule.init(2), Progress(0, 1))
-        >>> vector.round(6).tolist()  # lr ÷ √(1 − β₂), whatever the size of the update
+        >>> vector.round(6).tolist()  # lr ÷ √(1 − β₂), for updates of any size
         [1.0, -1.0]
     """
 

@@ -70,7 +70,7 @@ WAYS = {
 def check_covered(
     noise: Noise, scheme: Sampling, sampling: str, others: Mapping[str, Noise]
 ) -> None:
-    """Refuse a noise for which no theorem covers the sampling, whatever the grid.
+    """Refuse a noise for which no theorem covers the sampling, on any grid.
 
     Args:
         noise: the noise.

@@ -65,7 +65,7 @@ def why_unscored(rows: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | No
     )
     if kept["baseline"]["value"] is None:
         return (
-            f"{says}. It is not defined on the held-out rows, whatever a model predicts, like the AUC of "
+            f"{says}. For no prediction is it defined on the held-out rows, like the AUC of "
             "rows of one class: choose another headline ([evaluation] headline), or hold out more rows"
         )
     if rows[-1].get("loss") is None:

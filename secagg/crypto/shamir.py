@@ -74,7 +74,7 @@ def rebuild(points: Sequence[int], shares: Sequence[bytes]) -> bytes | None:
     weights = _weights_at_zero(tuple(points))
     if len(points) != len(shares) or set(map(len, shares)) != {SHARE_SIZE}:
         raise ValueError(f"each point needs one share of {SHARE_SIZE} bytes")
-    # All sums stay below 2^53, so float64 is exact, in whatever order the library adds.
+    # All sums stay below 2^53, so float64 is exact in any order of the additions.
     limbs = np.fmod(weights @ _decode(b"".join(shares)), MODULUS).astype(np.uint32)
     if limbs.max() >= 1 << 16:  # no limb of 16 bits: the shares are wrong
         return None

@@ -22,7 +22,7 @@ from dp import (
     PoissonSampling,
     RoundedGaussianSumEvent,
 )
-from dp.accounting.pld import pld_epsilon
+from dp.composition.pld import pld_epsilon
 from dp.losses.gaussian import epsilon_of_mu
 from dp.losses.pairs import MixturePair
 

@@ -19,8 +19,9 @@ from dp import (
     RoundedGaussianSumEvent,
     calibrate_noise_multiplier,
 )
-from dp.accounting import answers, pld
-from dp.accounting.compose import Composed
+from dp.accounting import answers
+from dp.composition import pld
+from dp.composition.compose import Composed
 
 RATES, MULTIPLIERS = (0.001, 0.01, 0.1, 1.0), (0.5, 0.8, 1.0, 2.0, 5.0)
 COUNTS, DELTAS = (1, 100, 1000, 10_000), (1e-5, 1e-8)
@@ -131,7 +132,7 @@ def test_the_order_that_is_not_the_larger_may_have_the_better_lower_side():
     ],
 )
 def test_losses_of_thousands_have_a_lower_side(relation, rate, z, count, low, high):
-    """Mutant: `tests/dp/accounting/test_discretise.py`, where nothing is known from below."""
+    """Mutant: `tests/dp/composition/test_discretise.py`, where nothing is known from below."""
     found = Accountant(relation).compose(gaussian(rate, z), count).epsilon(1e-5)
     assert low < found.low <= found.high < high
 

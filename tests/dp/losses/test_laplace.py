@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from dp.accounting.moments import pair_curve
+from dp.composition.moments import pair_curve
 from dp.losses.laplace import LaplaceCurve, LaplacePair, largest_loss
 from dp.losses.renyi import ORDERS
 

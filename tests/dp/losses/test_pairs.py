@@ -15,7 +15,7 @@ from dp import (
     NeighboringRelation,
     PoissonSampling,
 )
-from dp.accounting.moments import pair_curve
+from dp.composition.moments import pair_curve
 from dp.losses.pairs import ExchangePair, MixturePair, SwapPair
 from dp.losses.renyi import ORDERS
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp.accounting import spectrum as module
-from dp.accounting.compose import compose
-from dp.accounting.discretise import GridLaw, on_grid
-from dp.accounting.spectrum import spectrum
-from dp.accounting.tilting import Tilted, Window, tilted, window
+from dp.composition import spectrum as module
+from dp.composition.compose import compose
+from dp.composition.discretise import GridLaw, on_grid
+from dp.composition.spectrum import spectrum
+from dp.composition.tilting import Tilted, Window, tilted, window
 from dp.losses.pairs import MixturePair, SwapPair
 
 LOG_OUTSIDE = math.log(1e-13)

@@ -17,8 +17,8 @@ from scipy.fft import irfft, next_fast_len, rfft
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dp.accounting.discretise import GridLaw
-    from dp.accounting.tilting import Tilted, Window
+    from dp.composition.discretise import GridLaw
+    from dp.composition.tilting import Tilted, Window
 
     Laws = tuple[tuple[GridLaw, int], ...]
 

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dp.accounting.discretise import GridLaw
+    from dp.composition.discretise import GridLaw
 
 __all__ = ["Tilted", "Window", "log_moment", "thinned", "tilted", "window"]
 

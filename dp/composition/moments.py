@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp.accounting.discretise import on_grid
-from dp.accounting.tilting import log_moment
+from dp.composition.discretise import on_grid
+from dp.composition.tilting import log_moment
 from dp.losses.renyi import ORDERS
 
 if TYPE_CHECKING:

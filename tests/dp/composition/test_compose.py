@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp.accounting.compose import compose
-from dp.accounting.discretise import GridLaw, on_grid
-from dp.accounting.pld import pld_epsilon
-from dp.accounting.tilting import log_moment, tilted, window
+from dp.composition.compose import compose
+from dp.composition.discretise import GridLaw, on_grid
+from dp.composition.pld import pld_epsilon
+from dp.composition.tilting import log_moment, tilted, window
 from dp.losses.gaussian import log_delta
 from dp.losses.pairs import MixturePair, SwapPair
 
@@ -76,7 +76,7 @@ def test_mutant_that_powers_the_transform_itself_is_known_to_far_less(monkeypatc
     """Without the second difference the bound on rounding errors is a thousand times as large."""
     law = GridLaw(1e-3, 0.0, np.arange(-1, 2), np.array([0.25, 0.5, 0.25]), 0.0, 0.0)
     honest = composed(law, 1.0, 1_000_000)
-    monkeypatch.setattr("dp.accounting.compose._nearness", lambda *_: 0)
+    monkeypatch.setattr("dp.composition.compose._nearness", lambda *_: 0)
     careless = composed(law, 1.0, 1_000_000)
     assert careless.error > 300 * honest.error
     near = honest.log_delta_high(1.0)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp.accounting.tilting import log_moment, thinned
+from dp.composition.tilting import log_moment, thinned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dp.accounting.discretise import GridLaw
+    from dp.composition.discretise import GridLaw
 
     Laws = tuple[tuple[GridLaw, int], ...]
 

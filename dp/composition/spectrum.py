@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.fft import next_fast_len, rfft
 
-from dp.accounting.compose import log1p, transform_rounding
+from dp.composition.compose import log1p, transform_rounding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dp.accounting.discretise import GridLaw
-    from dp.accounting.tilting import Tilted, Window
+    from dp.composition.discretise import GridLaw
+    from dp.composition.tilting import Tilted, Window
 
     Laws = tuple[tuple[GridLaw, int], ...]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp.accounting.discretise import GridLaw, from_above, on_grid
-from dp.accounting.tangents import from_below
+from dp.composition.discretise import GridLaw, from_above, on_grid
+from dp.composition.tangents import from_below
 from dp.losses.pairs import ExchangePair, MixturePair, SwapPair
 
 TAIL = 1e-13
@@ -166,7 +166,7 @@ def test_losses_of_hundreds_are_known_from_below(pair, step):
 
 
 def test_mutant_that_claims_nothing_where_no_tangents_fit_keeps_nothing(monkeypatch):
-    monkeypatch.setattr("dp.accounting.tangents._PIECES", 0)
-    monkeypatch.setattr("dp.accounting.tangents._rounded_down", lambda p, *_: np.zeros_like(p))
+    monkeypatch.setattr("dp.composition.tangents._PIECES", 0)
+    monkeypatch.setattr("dp.composition.tangents._rounded_down", lambda p, *_: np.zeros_like(p))
     _, below = on_grid(SwapPair(0.01, 0.04), 0.021, TAIL, removing=True)
     assert not below.mass.any()

@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from dp import Accountant, FixedSizeSampling, GaussianEvent, NoSampling, PoissonSampling
-from dp.accounting.discretise import GridLaw, on_grid
-from dp.accounting.pld import pld_delta, pld_epsilon
+from dp.composition.discretise import GridLaw, on_grid
+from dp.composition.pld import pld_delta, pld_epsilon
 from dp.losses.gaussian import epsilon_of_mu, log_delta
 from dp.losses.pairs import MixturePair
 

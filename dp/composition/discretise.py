@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp.accounting.tangents import from_below
+from dp.composition.tangents import from_below
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

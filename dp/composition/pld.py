@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp.accounting.bracket import Bracket
-from dp.accounting.compose import Composed, compose
-from dp.accounting.discretise import GridLaw, on_grid
-from dp.accounting.question import Question, Tilt, tilt_for
-from dp.accounting.spectrum import Spectrum, spectrum
-from dp.accounting.tilting import Tilted, Window, tilted, window
+from dp.composition.bracket import Bracket
+from dp.composition.compose import Composed, compose
+from dp.composition.discretise import GridLaw, on_grid
+from dp.composition.question import Question, Tilt, tilt_for
+from dp.composition.spectrum import Spectrum, spectrum
+from dp.composition.tilting import Tilted, Window, tilted, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
