@@ -357,7 +357,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         # An epsilon without noise would look like a promise.
         if not self.privacy.private and self.privacy.epsilon is not None:
             raise ValueError(
-                "privacy.epsilon needs noise: choose privacy.noise, or leave epsilon out"
+                "privacy.epsilon needs noise: choose privacy.noise (--noise gaussian on the command "
+                "line), or leave epsilon out"
             )
         if not self.privacy.private and self.clipping.adapts:
             raise ValueError(

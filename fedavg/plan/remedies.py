@@ -122,6 +122,12 @@ def in_words(plan: Plan, num_clients: int, check: Callable[[Plan, int], object])
         own = getattr(plan.cohort, "rate", None)
         at = "" if own is None else f" at the rate of {own:g}"
         ways.append(f"{clients:,} clients or more{at}")
+        if own is not None and own < 1 and rate is None:
+            # Fewer clients are enough if every round asks all of them.
+            cohort = msgspec.structs.replace(plan.cohort, rate=1.0)  # pyright: ignore[reportArgumentType] - it has that field
+            fewest = enough_clients(replace(plan, cohort=cohort), num_clients, check)
+            if fewest is not None and fewest < clients:
+                ways.append(f"{fewest:,} clients or more of which each round asks all, a rate of 1")
     if not ways:
         return "assume fewer drop-outs and colluders"
     return f"it takes {', or '.join(ways)}; 'fedavg budget' shows what each costs"

@@ -15,7 +15,14 @@ import numpy as np
 from fedavg.data.tables.cells import cells_of
 from fedavg.data.tables.columns import Boolean, Category, Identifier, Ignored
 from fedavg.data.tables.profile import Profile
-from fedavg.data.tables.rules import RULES, Guess, notation_advice, number_guess, signed_guess
+from fedavg.data.tables.rules import (
+    RULES,
+    Guess,
+    date_patterns,
+    notation_advice,
+    number_guess,
+    signed_guess,
+)
 from fedavg.data.tables.schema import check_headings
 from fedavg.errors import DataError
 
@@ -220,6 +227,12 @@ def _target(profile: Profile, given: Schema, problems: list[str]) -> Guess:
         return Guess(Boolean(values=pair), f"no and yes as {pair[0]!r} and {pair[1]!r}")
     if task == "numbers" or (profile.numeric and task == "auto" and (several or len(words) > 2)):
         return _numeric_target(profile, given, problems)
+    if task == "auto" and (profile.cells.temporal or date_patterns(profile)):
+        problems.append(
+            f"target {heading!r} holds dates such as {words[0]!r}, and no task predicts a date: choose "
+            'another target, such as a number of days, or say [data] task = "classes" if each date names one'
+        )
+        return Guess(Ignored(), "dates")
     if several:
         problems.append(
             f"target {heading!r} is neither a number nor no and yes, as one of several targets has to be"

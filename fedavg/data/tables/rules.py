@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fedavg.data.tables.columns.interface import Column
     from fedavg.data.tables.profile import Profile
 
-__all__ = ["RULES", "Guess", "notation_advice", "number_guess", "signed_guess"]
+__all__ = ["RULES", "Guess", "date_patterns", "notation_advice", "number_guess", "signed_guess"]
 
 _SIGNS = ("%", "$", "€", "£")
 
@@ -267,7 +267,7 @@ def _signed(profile: Profile) -> Guess | None:
 
 
 def _date(profile: Profile) -> Guess | None:
-    fits = [ISO] if profile.cells.temporal else _patterns(profile)
+    fits = [ISO] if profile.cells.temporal else date_patterns(profile)
     if not fits:
         return None
     # Day and month are not guessed, because a wrong guess would go unnoticed.
@@ -292,7 +292,7 @@ def _date(profile: Profile) -> Guess | None:
     return Guess(column, f"dates, {begin} … {end}, as {', '.join(parts)}")
 
 
-def _patterns(profile: Profile) -> list[str]:
+def date_patterns(profile: Profile) -> list[str]:
     """The patterns that every cell matches, or nearly every one."""
     if (
         profile.cells.numeric

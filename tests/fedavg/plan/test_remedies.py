@@ -38,9 +38,15 @@ def test_what_is_said_to_be_enough_is_enough_and_a_little_less_is_not(clients):
 
 
 def test_where_no_rate_is_enough_only_clients_are_named():
+    """With both numbers: at the rate of the plan, and where every round asks all."""
     said = in_words(plan_of(), 5, CHECK)
-    assert "a rate" not in said
+    assert "a rate of 0." not in said
     assert "clients or more at the rate of 0.2" in said
+    fewest = int(re.search(r"([\d,]+) clients or more of which each round asks all", said)[1])
+    everybody = plan_of(cohort__rate=1.0)
+    CHECK(everybody, fewest)
+    with pytest.raises(CohortSizeError):
+        CHECK(everybody, fewest - 1)
 
 
 def test_cohorts_of_a_fixed_size_have_no_rate():

@@ -358,3 +358,14 @@ def test_a_target_behind_a_sign_is_a_number_if_the_task_says_so():
 def test_a_target_that_identifies_the_row_is_said_to():
     (problem,) = propose(table(c=[f"P{n}" for n in range(60)]), Schema(target="c")).problems
     assert "identifies the row: choose another target" in problem
+
+
+def test_a_target_of_dates_is_a_question():
+    """It was trained as so many words, without a note."""
+    days = [f"2021-{month:02}-{day:02}" for month in range(1, 7) for day in range(1, 11)] * 4
+    (problem,) = propose(table(c=days), Schema(target="c")).problems
+    assert "holds dates such as '2021-01-01'" in problem
+    assert 'task = "classes"' in problem
+    proposal = propose(table(c=days), Schema(target="c", task="classes"))
+    assert not proposal.problems
+    assert isinstance(proposal.findings[0].column, Category)
