@@ -16,7 +16,7 @@ from fedavg.errors import LocalProtocolError, NonFiniteError
 from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import TypeAlias
 
     from numpy.typing import NDArray
@@ -239,38 +239,51 @@ class FedMomentum(ServerRule, frozen=True, tag="momentum"):
         return vector + self.lr * velocity, {"velocity": velocity}
 
 
-def _first_moments(size: int, tau: float) -> State:
-    """Zero first and τ² second moments: Algorithm 2 asks for v₋₁ ≥ τ²."""
-    return {"first": np.zeros(size), "second": np.full(size, tau * tau)}
+class _Moments(Protocol):
+    """What an adaptive rule is made of: η, β₁, τ, and its second moment."""
+
+    @property
+    def lr(self) -> float: ...
+    @property
+    def beta1(self) -> float: ...
+    @property
+    def tau(self) -> float: ...
+
+    def spread(
+        self, second: NDArray[np.float64], square: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The next second moment, from the last one and Δ²."""
+        ...
 
 
-def _adaptive_step(
-    vector: NDArray[np.float64],
-    delta: NDArray[np.float64],
-    state: State,
-    second: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
-    rates: tuple[float, float, float],
-) -> tuple[NDArray[np.float64], State]:
-    """Algorithm 2 of Reddi et al. 2021, without bias correction as in the paper, for any second moment.
+class _Adaptive(ServerRule, frozen=True, tag=False):
+    """Algorithm 2 of Reddi et al. 2021, without bias correction as in the paper, for any second moment."""
 
-    Args:
-        vector: float64[d], the model.
-        delta: float64[d], the mean update.
-        state: both moments, float64[d] each.
-        second: from the last second moment and Δ² to the next second moment.
-        rates: η, β₁ and τ.
-    """
-    _check_step(vector, delta)
-    lr, beta1, tau = rates
-    spread = second(state_vector(state, "second", vector.size), delta**2)
-    first = beta1 * state_vector(state, "first", vector.size) + (1 - beta1) * delta
-    # `tau` keeps steps bounded where the second moment is small.
-    moved = vector + lr * first / (np.sqrt(spread) + tau)
-    return moved, {"first": first, "second": spread}
+    adaptive: ClassVar[bool] = True
+
+    def init(self: _Moments, size: int) -> State:
+        """Return zero first and τ² second moments: Algorithm 2 asks for v₋₁ ≥ τ²."""
+        return {"first": np.zeros(size), "second": np.full(size, self.tau * self.tau)}
+
+    def step(
+        self: _Moments,
+        vector: NDArray[np.float64],
+        delta: NDArray[np.float64],
+        state: State,
+        progress: Progress,
+    ) -> tuple[NDArray[np.float64], State]:
+        """Move along the first moment, divided in each coordinate by the root of the second moment."""
+        del progress
+        _check_step(vector, delta)
+        second = self.spread(state_vector(state, "second", vector.size), delta**2)
+        first = self.beta1 * state_vector(state, "first", vector.size) + (1 - self.beta1) * delta
+        # `tau` keeps steps bounded where the second moment is small.
+        moved = vector + self.lr * first / (np.sqrt(second) + self.tau)
+        return moved, {"first": first, "second": second}
 
 
 @register("server_optimizer")
-class FedAdam(ServerRule, frozen=True, tag="adam"):
+class FedAdam(_Adaptive, frozen=True, tag="adam"):
     """Adam at the server (Reddi et al. 2021, Algorithm 2): v ← β₂·v + (1−β₂)·Δ².
 
     Args:
@@ -291,30 +304,12 @@ class FedAdam(ServerRule, frozen=True, tag="adam"):
     beta2: float = 0.99
     tau: float = 1e-3
 
-    adaptive: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_positive(lr=self.lr, tau=self.tau)
         _check_decay(beta1=self.beta1, beta2=self.beta2)
 
-    def init(self, size: int) -> State:
-        """Return both moments: see `ServerOptimizer.init`."""
-        return _first_moments(size, self.tau)
-
-    def step(
-        self,
-        vector: NDArray[np.float64],
-        delta: NDArray[np.float64],
-        state: State,
-        progress: Progress,
-    ) -> tuple[NDArray[np.float64], State]:
-        """Move along the first moment, divided in each coordinate by the root of the second moment."""
-        del progress
-        rates = (self.lr, self.beta1, self.tau)
-        return _adaptive_step(vector, delta, state, self._second, rates)
-
-    def _second(
+    def spread(
         self, second: NDArray[np.float64], square: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """The next second moment, from the last one and Δ²."""
@@ -337,14 +332,15 @@ class FedYogi(FedAdam, frozen=True, tag="yogi"):
         ([0.2475], [0.19])
     """
 
-    def _second(
+    def spread(
         self, second: NDArray[np.float64], square: NDArray[np.float64]
     ) -> NDArray[np.float64]:
+        """See `FedAdam.spread`."""
         return second - (1 - self.beta2) * square * np.sign(second - square)
 
 
 @register("server_optimizer")
-class FedAdagrad(ServerRule, frozen=True, tag="adagrad"):
+class FedAdagrad(_Adaptive, frozen=True, tag="adagrad"):
     """Adagrad at the server (Algorithm 2): v ← v + Δ², the sum of all squares.
 
     Args:
@@ -365,25 +361,13 @@ class FedAdagrad(ServerRule, frozen=True, tag="adagrad"):
     beta1: float = 0.0
     tau: float = 1e-3
 
-    adaptive: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_positive(lr=self.lr, tau=self.tau)
         _check_decay(beta1=self.beta1)
 
-    def init(self, size: int) -> State:
-        """Return both moments: see `ServerOptimizer.init`."""
-        return _first_moments(size, self.tau)
-
-    def step(
-        self,
-        vector: NDArray[np.float64],
-        delta: NDArray[np.float64],
-        state: State,
-        progress: Progress,
-    ) -> tuple[NDArray[np.float64], State]:
-        """Move along the first moment, divided in each coordinate by the root of the second moment."""
-        del progress
-        rates = (self.lr, self.beta1, self.tau)
-        return _adaptive_step(vector, delta, state, np.add, rates)
+    def spread(
+        self, second: NDArray[np.float64], square: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """See `FedAdam.spread`."""
+        return second + square
