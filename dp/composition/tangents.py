@@ -115,7 +115,8 @@ def _tangents(
     last = int(np.argmax(top < 0)) - 1 if top.min() < 0 else len(p) - 1
     if last <= first:  # no two points: what is left is all at its mean loss
         mean = math.log(float(p.sum()) / float(r.sum())) if r.any() else -math.inf
-        at = int(np.searchsorted(losses, mean, side="right")) - 1
+        slight = _SLIGHT * (1 + abs(mean)) if math.isfinite(mean) else 0.0
+        at = int(np.searchsorted(losses, mean - slight, side="right")) - 1
         if at >= 0:
             mass[at] = p.sum()
         return mass, none

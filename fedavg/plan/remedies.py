@@ -114,11 +114,12 @@ def in_words(plan: Plan, num_clients: int, check: Callable[[Plan, int], object])
         num_clients: size of the population, which is too small.
         check: raises where a plan does not fit a number of clients.
     """
-    rate, clients = (find(plan, num_clients, check) for find in (enough_rate, enough_clients))
+    rate = enough_rate(plan, num_clients, check)
+    clients = enough_clients(plan, num_clients, check)
     ways: list[str] = []
-    if isinstance(rate, tuple):
+    if rate is not None:
         ways.append(f"a rate of {rate[1]:g} or more with these {num_clients:,} clients")
-    if isinstance(clients, int):
+    if clients is not None:
         own = getattr(plan.cohort, "rate", None)
         at = "" if own is None else f" at the rate of {own:g}"
         ways.append(f"{clients:,} clients or more{at}")
