@@ -27,6 +27,7 @@ __all__ = [
 
 
 _NOTHING = 1e-9
+_MANY = 1e9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,13 +101,18 @@ def figure_text(value: float | None, *, share: bool) -> str:
     Example:
         >>> figure_text(0.5, share=True), figure_text(1.23456, share=False), figure_text(None, share=True)
         ('50.0%', '1.235', '–')
+        >>> figure_text(59_403.7, share=False)
+        '59,404'
     """
     if value is None:
         return "–"
     small = (
         0.0 if abs(value) < _NOTHING else value
     )  # rounding turns an exact zero into such a value
-    return f"{small:.1%}" if share else f"{small:.4g}"
+    if share:
+        return f"{small:.1%}"
+    # Readers know prices and counts by their digits, not by powers of ten.
+    return f"{small:,.0f}" if 1000 <= abs(small) < _MANY else f"{small:.4g}"
 
 
 def figure_worth(value: float | None, *, greater_is_better: bool) -> float:

@@ -91,14 +91,23 @@ def facts(partition: Partition) -> list[tuple[str, str]]:
         ("clients", f"{len(totals):,}, {partition.scheme}"),
         ("examples to train on", f"{int(totals.sum()):,}"),
         ("labels", ", ".join(labels) + (f" and {more} more" if more else "")),
-        ("smallest client", f"{_short(partition.clients[few])}: {_examples(totals[few])}"),
-        ("median client", f"{_examples(np.median(totals))}, {np.median(held):g} labels"),
-        ("largest client", f"{_short(partition.clients[many])}: {_examples(totals[many])}"),
+        (
+            "smallest client",
+            f"{_short(partition.clients[few])}: {_counted(totals[few], 'example')}",
+        ),
+        (
+            "median client",
+            f"{_counted(np.median(totals), 'example')}, {_counted(np.median(held), 'label')}",
+        ),
+        (
+            "largest client",
+            f"{_short(partition.clients[many])}: {_counted(totals[many], 'example')}",
+        ),
     ]
 
 
-def _examples(count: np.number[Any]) -> str:
-    return f"{float(count):,g} example{'' if count == 1 else 's'}"
+def _counted(count: np.number[Any], what: str) -> str:
+    return f"{float(count):,g} {what}{'' if count == 1 else 's'}"
 
 
 def write_partition_page(path: Path, partition: Partition) -> None:
