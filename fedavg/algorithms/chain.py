@@ -31,7 +31,7 @@ def sent_length(stages: Sequence[UpdateStage], length: int, training: LocalTrain
 
 def _of(stage: UpdateStage) -> AbstractContextManager[None]:
     """A context in which errors name the stage; a stage may be the user's own."""
-    return blamed(f"the stage {stage.kind!r}")
+    return blamed(lambda: f"the stage {stage.kind!r}")
 
 
 class ClientChain:

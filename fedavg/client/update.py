@@ -284,7 +284,7 @@ def contribution(
         outside = encoding.clamped(sent)
         index = chain.facts.round_index
         _LOG.info("round %d: %d of %d coordinates clamped", index, outside, sent.size)
-    with blamed(f"the encoding {type(encoding).__name__}"):
+    with blamed(lambda: f"the encoding {type(encoding).__name__}"):
         encoded = encode_update(resolution, encoding, sent, examples)
     if not chain.remembers:
         return Prepared(encoded, {})

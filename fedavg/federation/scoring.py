@@ -213,7 +213,7 @@ class Scorer:
     def _by_function(self, vector: NDArray[np.floating]) -> Evaluation:
         # The user's function gets a copy: if it trains or changes the module, the run is not affected.
         own = with_parameters(self._model, self._layout, vector)
-        with in_mode(own, training=False), blamed("the function that scores models"):
+        with in_mode(own, training=False), blamed(lambda: "the function that scores models"):
             said = cast("Callable[[nn.Module], object]", self._function)(own)
         return Evaluation(None, self._figures(said), 0)
 

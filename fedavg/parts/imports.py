@@ -69,11 +69,14 @@ def said(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def blamed(who: str, hint: Callable[[Exception], str] = lambda _: "") -> Generator[None]:
+def blamed(
+    who: Callable[[], str], hint: Callable[[Exception], str] = lambda _: ""
+) -> Generator[None]:
     """Turn errors in a user's code into a `DataError` that names the code; the error is its cause.
 
     Args:
-        who: the part that runs, such as "the training step".
+        who: names the part that runs, such as "the training step". It is called only when there is an error,
+            because a training step enters several of these contexts and must not pay for their words.
         hint: the remedy for an error, which the message appends; "" where none is known.
 
     Raises:
@@ -85,7 +88,7 @@ def blamed(who: str, hint: Callable[[Exception], str] = lambda _: "") -> Generat
         # An error of this package already says what is wrong.
         raise
     except Exception as error:
-        raise DataError(f"{who} raised {said(error)}{hint(error)}") from error
+        raise DataError(f"{who()} raised {said(error)}{hint(error)}") from error
 
 
 def module_named(name: str, what: str) -> ModuleType:

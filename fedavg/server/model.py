@@ -249,7 +249,7 @@ class GlobalModel:
                 None for all of them.
         """
         rule, progress = self._plan.server_optimizer, Progress(round_index, num_rounds)
-        with blamed(f"the server's optimiser {type(rule).__name__}"):
+        with blamed(lambda: f"the server's optimiser {type(rule).__name__}"):
             vector, state = rule.step(self.vector, mean, self.optimizer, progress)
             # The step is checked before the state is replaced: a bad step leaves the model as it was.
             _check_step(rule, self.vector, vector)

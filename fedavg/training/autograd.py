@@ -79,7 +79,7 @@ def _own_loop(job: TrainingJob, seed: int) -> NDArray[np.float64]:
     told = LoopContext(job.training, job.lr, job.round_index, job.num_rounds, seed, device)
     # The loop may replace parameters, which the vector's layout would no longer fit.
     shapes = {name: part.shape for name, part in job.model.named_parameters()}
-    with blamed("the client loop"), job.compute.autocast():
+    with blamed(lambda: "the client loop"), job.compute.autocast():
         job.training.loop(job.model, data, told)
     if {name: part.shape for name, part in job.model.named_parameters()} != shapes:
         raise PlanError(
@@ -101,6 +101,7 @@ def _steps(job: TrainingJob) -> NDArray[np.float64]:
     parameters = [held[name] for name in job.layout.names]
     moved = _exact(job, parameters)
     begun = [part.detach().clone() for part in moved]
+    halved = [pair for pair in zip(parameters, moved, strict=True) if pair[0].dtype in _HALF]
     acting = forces(lambda v: _like(job.layout.unflatten(v), moved), job)
     descent = Descent(job.training, job.lr, begun, *acting)
     # bfloat16 has the range of float32, so only float16 needs a scale.
@@ -111,9 +112,8 @@ def _steps(job: TrainingJob) -> NDArray[np.float64]:
             ready = _ready(gradients, moved, scale.value)
             if scale.takes(ready):
                 descent.step(moved, ready)
-            for part, own in zip(parameters, moved, strict=True):
-                if part.dtype in _HALF:
-                    part.copy_(own)
+            for part, own in halved:
+                part.copy_(own)
     names = job.layout.names
     ends = job.layout.flatten(dict(zip(names, moved, strict=True)))
     return np.subtract(ends, job.layout.flatten(dict(zip(names, begun, strict=True))))
@@ -144,14 +144,14 @@ def _ready(
         if part is None:
             ready.append(None)
             continue
+        steps, place = part.stride(), part.data_ptr()
         # Such a gradient cannot be overwritten in place: several of its elements are one number in memory.
-        spread = any(
-            not step and size > 1 for step, size in zip(part.stride(), part.shape, strict=True)
+        spread = 0 in steps and any(
+            not step and size > 1 for step, size in zip(steps, part.shape, strict=True)
         )
-        shared = part.data_ptr() in seen
-        seen.add(part.data_ptr())
-        own_copy = part.clone() if shared or spread else part
-        exact = own_copy.to(own.dtype)
+        own_copy = part.clone() if spread or place in seen else part
+        seen.add(place)
+        exact = own_copy if own_copy.dtype == own.dtype else own_copy.to(own.dtype)
         ready.append(exact if scale == 1.0 else exact.div(scale))
     return ready
 
@@ -185,7 +185,7 @@ class _Scale:
 
 def _batches(job: TrainingJob) -> Iterator[Batch]:
     """The batches of all steps, on the device; dropout's random generator is not used."""
-    device, weights = job.compute.torch_device, job.weights
+    device, weights, loss = job.compute.torch_device, job.weights, job.loss
     labels = torch.from_numpy(job.dataset.labels)
     rows = torch.arange(len(labels)) if weights is not None else None
     for features, chosen in served(
@@ -193,7 +193,7 @@ def _batches(job: TrainingJob) -> Iterator[Batch]:
     ):
         own = None if weights is None else torch.from_numpy(weights)[chosen].to(device)
         truth = chosen if rows is None else labels[chosen]
-        yield Batch(features.to(device), truth.to(device), own, job.loss)
+        yield Batch(features.to(device), truth.to(device), own, loss)
 
 
 def _gradients(
@@ -209,9 +209,9 @@ def _gradients(
     if step is None:
         loss = _loss(job, batch, first=first)
     else:
-        with blamed("the training step"), job.compute.autocast():
+        with blamed(lambda: "the training step"), job.compute.autocast():
             loss = step(job.model, batch)
-    with blamed("the backward pass of the model and its loss", _hint):
+    with blamed(_backward, _hint):
         if not isinstance(loss, torch.Tensor):
             raise PlanError(
                 "a training step must return a tensor, the one number to minimise, not a "
@@ -296,22 +296,37 @@ def number_of_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> i
 
 def taking(batch: Batch) -> AbstractContextManager[None]:
     """A context for a model's forward pass, in which errors name the model and the batch it was given."""
-    each = tuple(batch.features.shape[1:])
-    shape = "×".join(map(str, each))
-    who = f"the model does not take a batch of {len(batch.labels)} examples of shape {shape}: it"
-    return blamed(who, lambda error: _hint(error) or _image_hint(each, error))
+
+    def who() -> str:
+        shape = "×".join(map(str, batch.features.shape[1:]))
+        return (
+            f"the model does not take a batch of {len(batch.labels)} examples of shape {shape}: it"
+        )
+
+    def hint(error: Exception) -> str:
+        return _hint(error) or _image_hint(tuple(batch.features.shape[1:]), error)
+
+    return blamed(who, hint)
 
 
 def computing(
     loss: Loss, outputs: torch.Tensor, labels: torch.Tensor
 ) -> AbstractContextManager[None]:
     """A context for the computation of a loss, in which errors name the loss and what it was given."""
-    name = getattr(loss, "path", loss.kind)
-    given = " and ".join(
-        f"{what} {str(part.dtype).removeprefix('torch.')}{list(part.shape)}"
-        for what, part in (("outputs", outputs), ("labels", labels))
-    )
-    return blamed(f"the loss {name!r}, which was given {given},")
+
+    def who() -> str:
+        name = getattr(loss, "path", loss.kind)
+        given = " and ".join(
+            f"{what} {str(part.dtype).removeprefix('torch.')}{list(part.shape)}"
+            for what, part in (("outputs", outputs), ("labels", labels))
+        )
+        return f"the loss {name!r}, which was given {given},"
+
+    return blamed(who)
+
+
+def _backward() -> str:
+    return "the backward pass of the model and its loss"
 
 
 def _hint(error: Exception) -> str:
