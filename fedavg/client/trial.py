@@ -20,7 +20,7 @@ from fedavg.algorithms.chain import ClientChain
 from fedavg.client.blocks import part_to_train
 from fedavg.client.update import contribution, encoding_for
 from fedavg.errors import CapacityError, DataError, FedAvgError, NonFiniteError, PlanError
-from fedavg.training.autograd import number_of_outputs
+from fedavg.training.autograd import first_outputs
 from fedavg.training.compute import CPU
 from fedavg.training.job import TrainingJob, check_outputs, chosen_loss
 from fedavg.training.loop import local_update
@@ -28,10 +28,12 @@ from fedavg.training.loop import local_update
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
+    import torch
     from numpy.typing import NDArray
     from torch import nn
 
     from fedavg.data.dataset import Dataset
+    from fedavg.losses.interface import Loss
     from fedavg.models.layout import Layout
     from fedavg.optimizers.local import LocalTraining
     from fedavg.plan.resolution import ResolvedPlan
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Trial", "try_out"]
 
 _LARGE = 20.0  # features and labels beyond this are not of unit scale
+_SUMS_TO_ONE = 1e-4  # rounding of a float32 softmax, even over many classes
 _MOST_EXAMPLES = 256  # of a full batch: a trial needs a real batch, but not a large one
 
 
@@ -215,7 +218,8 @@ def _check_labels(trial: Trial, clients: Mapping[int, Dataset]) -> None:
     if training.custom and trial.outputs is None:
         return
     one = next(iter(clients.values()))
-    outputs = number_of_outputs(trial.model, one, trial.compute)
+    given = first_outputs(trial.model, one, trial.compute)
+    outputs = given.shape[1]
     if trial.outputs is not None:
         try:
             check_outputs(outputs, trial.outputs, one.kind)
@@ -225,6 +229,10 @@ def _check_labels(trial: Trial, clients: Mapping[int, Dataset]) -> None:
         return
     if trial.outputs is None and not one.kind.columns:
         _warn_of_more(outputs, clients)
+    loss = chosen_loss(training.loss, one.kind)
+    # A loss without a closed form is the user's own, and may be meant for probabilities.
+    if not one.kind.columns and loss.closed_form is not None:
+        _warn_of_probabilities(given, loss)
     # Labels are checked for every client, since one client may hold a class that the others lack.
     for client, data in clients.items():
         try:
@@ -240,5 +248,21 @@ def _warn_of_more(outputs: int, clients: Mapping[int, Dataset]) -> None:
         warnings.warn(
             f"the model has {outputs} outputs, but the clients' labels are 0 … {classes - 1}, which need "
             f"{classes}: if there are no more classes, give the model {classes} outputs",
+            stacklevel=2,
+        )
+
+
+def _warn_of_probabilities(outputs: torch.Tensor, loss: Loss) -> None:
+    """Warn of outputs after a softmax, which the loss applies itself: training then hardly moves."""
+    sums = outputs.sum(1)
+    if (
+        outputs.shape[1] > 1
+        and bool((outputs >= 0).all())
+        and bool(((sums - 1).abs() < _SUMS_TO_ONE).all())
+    ):
+        warnings.warn(
+            f"the model's outputs are probabilities already: they are positive and add up to 1. The loss "
+            f"{loss.kind!r} applies softmax itself, and a second softmax leaves small gradients and flat "
+            "probabilities: remove the softmax at the end of the model",
             stacklevel=2,
         )

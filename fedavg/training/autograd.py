@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fedavg.training.compute import Compute
     from fedavg.training.job import TrainingJob
 
-__all__ = ["computing", "number_of_outputs", "outputs_of", "taking", "train_by_autograd"]
+__all__ = ["computing", "first_outputs", "outputs_of", "taking", "train_by_autograd"]
 
 _HALF = (torch.float16, torch.bfloat16)
 _FIRST_SCALE, _LEAST_SCALE = (
@@ -280,8 +280,8 @@ def outputs_of(model: nn.Module, batch: Batch) -> torch.Tensor:
 
 
 @torch.no_grad()
-def number_of_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> int:
-    """Number of outputs of a model, found by running it on one or two examples.
+def first_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> torch.Tensor:
+    """A model's outputs for a data set's first one or two examples, float[1 or 2, k].
 
     Raises:
         DataError: the model does not accept the examples, or its outputs have no shape [n, k].
@@ -291,7 +291,7 @@ def number_of_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> i
     features = torch.from_numpy(few.features).to(compute.torch_device)
     batch = Batch(features, torch.from_numpy(few.labels), None, few.kind.loss)
     with in_mode(model, training=False), taking(batch), compute.autocast():
-        return outputs_of(model, batch).shape[1]
+        return outputs_of(model, batch)
 
 
 def taking(batch: Batch) -> AbstractContextManager[None]:

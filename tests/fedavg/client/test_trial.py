@@ -382,6 +382,23 @@ def test_outputs_beyond_all_labels_of_a_callers_module_are_said():
         Federation(nn.Linear(12, 3), clients(20), plan(SUMS["insecure-plain"])).resolve(1)
 
 
+def test_a_softmax_before_a_loss_that_applies_softmax_itself_is_said():
+    """Training goes on, but hardly moves; the user's own loss may be meant for probabilities."""
+    ended = nn.Sequential(nn.Linear(12, 3), nn.Softmax(1))
+    run = Federation(ended, clients(20), plan(SUMS["insecure-plain"]))
+    with pytest.warns(UserWarning, match="remove the softmax at the end of the model"):
+        run.resolve(1)
+    training = LocalTraining(lr=0.1, loss=absolute)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Federation(
+            ended, clients(20), plan(SUMS["insecure-plain"], local_training=training)
+        ).resolve(1)
+        # Logarithms of probabilities pass through another log-softmax unchanged.
+        logs = nn.Sequential(nn.Linear(12, 3), nn.LogSoftmax(1))
+        Federation(logs, clients(20), plan(SUMS["insecure-plain"])).resolve(1)
+
+
 def broken_loss(outputs, labels):
     raise KeyError("of the loss")
 
