@@ -19,6 +19,7 @@ class Offence(enum.Enum):
 
     BAD_DEALER = "dealt shares that rebuild another secret than it announced"
     DISPUTES = "disputes shares with more clients than can be corrupt"
+    REJECTED_SHARES = "dealt shares that more members of the committee reject than can be corrupt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Conviction:
     Args:
         client_id: id of the client.
         offence: the offence.
-        evidence: signed messages that prove it, for `secagg.check_conviction`.
+        evidence: signed messages that prove it, for `secagg.check_conviction`, or for
+            `secagg.committee.check_rejection` if members of a committee reject its shares.
 
     Example:
         >>> str(Conviction(7, Offence.BAD_DEALER, b"long"))

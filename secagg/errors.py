@@ -44,6 +44,10 @@ class AbortReason(enum.Enum):
     TOO_FEW_SURVIVORS = "too few masked inputs arrived"
     TOO_FEW_SIGNATURES = "too few clients signed the survivor set"
     TOO_FEW_UNMASK_SHARES = "too few shares came back to remove a mask"
+    TOO_FEW_CONTRIBUTIONS = "too few clients contributed"
+    TOO_FEW_REPORTS = "too few members reported which shares opened"
+    TOO_FEW_ANSWERS = "too few members answered with their sums"
+    FALSE_ANSWERS = "more answers are false than can be corrected"
     BAD_DEALER = "a client dealt shares that rebuild another secret than it announced"
 
 

@@ -204,6 +204,15 @@ class Directory:
         """Number of clients in the directory."""
         return len(self._identities)
 
+    def identity(self, client_id: int) -> bytes | None:
+        """The 32-byte identity known for a client; None for a stranger.
+
+        Example:
+            >>> Directory({}).identity(5) is None
+            True
+        """
+        return self._identities.get(check_client_id(client_id))
+
     def check(self, client_id: int, public: bytes) -> None:
         """Raise RemoteProtocolError unless `public` is the identity known for `client_id`."""
         client_id, public = check_client_id(client_id), octets("public", public)

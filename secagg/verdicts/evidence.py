@@ -17,7 +17,12 @@ from secagg._checks import context_of, instance, octets
 from secagg.conviction import Conviction, Offence
 from secagg.crypto.keys import SIGNATURE_SIZE, AgreementKey, Directory, check_client_id
 from secagg.crypto.shamir import SHARE_SIZE, canonical, rebuild
-from secagg.errors import RemoteProtocolError, SecAggError, WireFormatError
+from secagg.errors import (
+    LocalProtocolError,
+    RemoteProtocolError,
+    SecAggError,
+    WireFormatError,
+)
 from secagg.roster import Roster
 from secagg.verdicts.disputes import graph_of, proven
 from secagg.wire.codec import decode
@@ -150,13 +155,15 @@ def check_conviction(conviction: Conviction, *, context: bytes, directory: Direc
     """
     conviction = instance("conviction", conviction, Conviction)
     offence = instance("offence", conviction.offence, Offence)
-    client_id = check_client_id(conviction.client_id)
+    client_id, show = check_client_id(conviction.client_id), _SHOWN.get(offence)
+    if show is None:
+        raise LocalProtocolError("secagg.committee.check_rejection checks this offence")
     directory, context = instance("directory", directory, Directory), context_of(context)
     offer, message, *parts = _parted(octets("evidence", conviction.evidence))
     try:
         roster = _roster_of(offer, message, context)
         _require(client_id in roster.positions, "a roster with this client")
-        _SHOWN[offence](parts, roster, client_id, directory)
+        show(parts, roster, client_id, directory)
     except WireFormatError:
         raise
     except SecAggError as error:

@@ -1,0 +1,1 @@
+"""Prime fields, packed sharing and decoding: computations without the protocol's parties."""

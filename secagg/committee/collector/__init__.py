@@ -1,0 +1,1 @@
+"""The server of a sum by a committee."""

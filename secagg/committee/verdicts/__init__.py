@@ -1,0 +1,1 @@
+"""The verdict on reports: which contributions and members are left out, and who is convicted."""

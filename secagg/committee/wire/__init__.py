@@ -1,0 +1,1 @@
+"""The bytes of a sum by a committee."""
