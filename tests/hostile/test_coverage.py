@@ -73,6 +73,16 @@ ATTACKS = {
     "O2": "a crafted but consistent model",
     "O3": "secrets where they should not be",
     "O4": "promises without tests",
+    "V1": "members that are told different sets",
+    "V2": "a member asked twice",
+    "V3": "sets that no member may sign or add up",
+    "V4": "rubbish shares",
+    "V5": "lying members",
+    "V7": "contributions swapped, copied and mauled",
+    "V8": "more colluding members than the threshold",
+    "V9": "too few answers, and rounds that failed late",
+    "V11": "members and clients that slander",
+    "V12": "an n that lies",
 }
 
 KEYS, ENVELOPES, OPENING = (f"hostile/test_he_{n}.py" for n in ("keys", "envelopes", "opening"))
@@ -197,7 +207,7 @@ def test_no_test_is_of_an_attack_that_is_not_listed():
         if file.startswith("hostile/")
         for name in names
         for word in name.split("_")[1:3]
-        if word[:1] in "secdo" and word[1:].isdigit()
+        if word[:1] in "secdov" and word[1:].isdigit()
     }
     assert words <= {attack.lower() for attack in ATTACKS}
     assert len(words) > 15
