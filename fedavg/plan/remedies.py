@@ -129,9 +129,27 @@ def in_words(plan: Plan, num_clients: int, check: Callable[[Plan, int], object])
             fewest = enough_clients(replace(plan, cohort=cohort), num_clients, check)
             if fewest is not None and fewest < clients:
                 ways.append(f"{fewest:,} clients or more of which each round asks all, a rate of 1")
+    size = _enough_size(plan, num_clients, check)
+    if size is not None:
+        enrolled = f", with {size:,} or more enrolled" if size > num_clients else ""
+        ways.append(f"a cohort of {size:,} clients or more{enrolled}")
     if not ways:
         return "assume fewer drop-outs and colluders"
-    return f"it takes {', or '.join(ways)}; 'fedavg budget' shows what each costs"
+    # A budget is a cost of noise only.
+    costs = "" if plan.noise is None else "; 'fedavg budget' shows what each costs"
+    return f"it takes {', or '.join(ways)}{costs}"
+
+
+def _enough_size(plan: Plan, num_clients: int, check: Callable[[Plan, int], object]) -> int | None:
+    """The smallest fixed size of a cohort at which the plan passes; None if the cohort has no fixed size."""
+    size = getattr(plan.cohort, "size", None)
+    if not isinstance(size, int):
+        return None
+    for more in (*range(size + 1, size + _STEPS), *(size * 2**step for step in range(8, 17))):
+        cohort = msgspec.structs.replace(plan.cohort, size=more)  # pyright: ignore[reportArgumentType] - it has that field
+        if _passes(replace(plan, cohort=cohort), max(num_clients, more), check):
+            return more
+    return None
 
 
 def _passes(plan: Plan, num_clients: int, check: Callable[[Plan, int], object]) -> bool:

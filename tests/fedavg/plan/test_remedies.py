@@ -86,3 +86,20 @@ def test_cohorts_that_are_too_large_are_refused_with_the_rate_that_is_not():
 def test_without_noise_neighbours_do_not_count(clients, share):
     plan = plan_of(privacy__noise="none", cohort__rate=1.0, secure_sum__dropout_rate=0.0)
     assert skipped_share(plan, clients, CHECK(plan, clients)) == share
+
+
+def test_a_cohort_of_one_client_is_told_its_size_and_no_budget_without_noise():
+    """Several clients are what a sum hides in; where there is no noise, a budget costs nothing."""
+    plan = plan_of(cohort__kind="fixed", cohort__size=1, privacy__noise="none")
+    with pytest.raises(CohortSizeError) as refused:
+        cohort_bounds(plan, 1, 60)
+    said = str(refused.value)
+    size = int(
+        re.search(r"it takes a cohort of (\d+) clients or more, with \1 or more enrolled", said)[1]
+    )
+    assert "budget" not in said
+    enough = plan_of(cohort__kind="fixed", cohort__size=size, privacy__noise="none")
+    assert cohort_bounds(enough, size, 60).floor <= size
+    fewer = plan_of(cohort__kind="fixed", cohort__size=size - 1, privacy__noise="none")
+    with pytest.raises(CohortSizeError):
+        cohort_bounds(fewer, size, 60)
