@@ -219,7 +219,7 @@ def sniffed(path: Path, declared: FileFormat) -> tuple[FileFormat, tuple[str, ..
     )
     if not declared.headings:
         _check_headings(path, rows)
-    return found, headings, _said(path, found, packing)
+    return found, headings, _said(path, found, packing) + _doubt(cells, found, declared)
 
 
 def _said(path: Path, found: FileFormat, packing: str) -> str:
@@ -233,6 +233,22 @@ def _said(path: Path, found: FileFormat, packing: str) -> str:
     if packing:
         parts.append(packing)
     return f"{path.name}: {', '.join(parts)}"
+
+
+def _doubt(cells: list[str], found: FileFormat, declared: FileFormat) -> str:
+    """What to say where each sign stands before three digits, so that 1,234 may be 1.234 or 1234."""
+    if declared.decimal or found.separator == ",":
+        return ""  # where commas separate cells, points are decimal signs
+    sign, other = found.decimal, "." if found.decimal == "," else ","
+    signed = [cell for cell in cells if _NUMBER.fullmatch(cell) and sign in cell]
+    grouped = re.compile(rf"[+-]?[1-9]\d{{0,2}}{re.escape(sign)}\d{{3}}")
+    if not signed or not all(grouped.fullmatch(cell) for cell in signed):
+        return ""
+    first, joined = signed[0], signed[0].replace(sign, "")
+    return (
+        f"; {first} is read as {first.replace(sign, '.')}: if it means {joined}, say [data] file = "
+        f'{{ decimal = "{other}", thousands = "{sign}" }}'
+    )
 
 
 def _encoding(file: BinaryIO) -> str:

@@ -154,3 +154,28 @@ def test_formats_that_mean_nothing(arguments, word):
 )
 def test_names_of_tables(name, table):
     assert is_table(Path(name)) is table
+
+
+@pytest.mark.parametrize(
+    ("text", "doubt"),
+    [
+        (
+            "a;b\n1,234;2\n7,001;3\n",
+            '1,234 is read as 1.234: if it means 1234, say [data] file = { decimal = ".", thousands = "," }',
+        ),
+        (
+            "a;b\n1.234;2\n",
+            '1.234 is read as 1.234: if it means 1234, say [data] file = { decimal = ",", thousands = "." }',
+        ),
+        ("a;b\n1,234;2\n7,01;3\n", ""),  # two digits are no group
+        ("a;b\n0,234;2\n", ""),  # no number begins with a group 0
+        ("a,b\n1.234,2\n", ""),  # a point beside commas between cells
+        ("a;b\n1;2\n", ""),
+    ],
+)
+def test_a_sign_before_three_digits_alone_is_said_to_be_read_as_decimal(tmp_path, text, doubt):
+    path = write(tmp_path / "t.csv", text)
+    _, _, said = sniffed(path, FileFormat())
+    assert said.partition("utf-8")[2] == (f"; {doubt}" if doubt else "")
+    decimal = "," if "1,234" in text else "."
+    assert "is read as" not in sniffed(path, FileFormat(decimal=decimal))[2]
