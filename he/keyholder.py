@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from he.journal import Journal
     from he.wire import SumChunk
 
-__all__ = ["KeyHolder", "SumResult"]
+__all__ = ["KeyHolder", "SumResult", "recorded"]
 
 _END = object()
 
@@ -177,7 +177,7 @@ class KeyHolder:
         # If the journal fails, the fact may be written nevertheless: the round stays claimed here.
         self._secret.claim_opening(self._context)
         fact = b"he opened" + self._secret.public().fingerprint + self._context
-        if self._journal is not None and not _recorded(self._journal, fact):
+        if self._journal is not None and not recorded(self._journal, fact, "nothing is opened"):
             raise LocalProtocolError(
                 "the journal says that a sum of this round was opened already, or may have been; "
                 "a second one is refused"
@@ -258,12 +258,16 @@ def _messages(chunks: object) -> Iterator[bytes]:
         yield octets("a chunk of the sum", data)
 
 
-def _recorded(journal: Journal, fact: bytes) -> bool:
-    """Whether a fact is new; nothing is opened unless the record is durable."""
+def recorded(journal: Journal, fact: bytes, otherwise: str) -> bool:
+    """Whether a fact is new; nothing is done unless the record is durable.
+
+    Raises:
+        LocalProtocolError: the journal failed, and `otherwise` says what is not done.
+    """
     try:
         new = journal.add(fact)
     except Exception as error:
-        raise LocalProtocolError(f"the journal failed, and nothing is opened: {error}") from error
+        raise LocalProtocolError(f"the journal failed, and {otherwise}: {error}") from error
     # Only a bool is an answer: None, from a method that returns nothing, must not decide about an opening.
     return flag("what journal.add returns", new)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from he.params import Params
 
-__all__ = ["check_vector", "clear_padding", "pack", "unpack"]
+__all__ = ["check_bounded", "check_vector", "clear_padding", "pack", "unpack"]
 
 
 def check_vector(vector: NDArray[np.int64], params: Params) -> None:
@@ -31,6 +31,32 @@ def check_vector(vector: NDArray[np.int64], params: Params) -> None:
             array.
         CapacityError: a value is out of range.
     """
+    if not params.ring_bits:
+        check_bounded(vector, params.max_abs)
+        return
+    _check_form(vector)
+    if int(vector.max()) > params.max_abs or int(vector.min()) < 0:
+        raise CapacityError(
+            f"a value is no residue modulo 2^{params.ring_bits}; reduce the vector to 0 … 2^b − 1"
+        )
+
+
+def check_bounded(vector: NDArray[np.int64], max_abs: int) -> None:
+    """Check that a vector is int64[d], 1 ≤ d ≤ 2^32, with magnitudes ≤ max_abs.
+
+    Raises:
+        LocalProtocolError: the value is no such vector.
+        CapacityError: a value is out of range.
+    """
+    _check_form(vector)
+    if int(vector.max()) > max_abs or int(vector.min()) < -max_abs:
+        raise CapacityError(
+            f"a value exceeds max_abs={max_abs}; "
+            "clip or reduce the vector, or choose parameters with a larger max_abs"
+        )
+
+
+def _check_form(vector: NDArray[np.int64]) -> None:
     if not is_int64_array(vector):
         raise LocalProtocolError(
             f"the vector must be a one-dimensional numpy array of int64, not {_describe(vector)}; "
@@ -38,17 +64,6 @@ def check_vector(vector: NDArray[np.int64], params: Params) -> None:
         )
     if not 1 <= vector.size <= MAX_VECTOR_LENGTH:
         raise LocalProtocolError(f"the vector must hold 1 … {MAX_VECTOR_LENGTH} integers")
-    lowest = 0 if params.ring_bits else -params.max_abs
-    if int(vector.max()) <= params.max_abs and int(vector.min()) >= lowest:
-        return
-    if params.ring_bits:
-        raise CapacityError(
-            f"a value is no residue modulo 2^{params.ring_bits}; reduce the vector to 0 … 2^b − 1"
-        )
-    raise CapacityError(
-        f"a value exceeds max_abs={params.max_abs}; "
-        "clip or reduce the vector, or choose parameters with a larger max_abs"
-    )
 
 
 def pack(values: NDArray[np.int64], params: Params) -> NDArray[np.int64]:

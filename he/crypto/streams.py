@@ -21,7 +21,14 @@ from he.params.capacity import DEGREE, MODULUS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["UniformSums", "sample_errors", "sum_uniform", "uniform"]
+__all__ = [
+    "UniformSums",
+    "sample_binomials",
+    "sample_errors",
+    "sum_uniform",
+    "uniform",
+    "uniform_limbs",
+]
 
 _SPARE = (
     8  # a 60-bit word is not below q with probability 2^-46, and nine words of a row with 2^-330
@@ -80,6 +87,41 @@ def sample_errors(count: int) -> NDArray[np.int8]:
         heads = np.bitwise_count(words & _COINS).view(np.int8)
         np.subtract(heads, np.bitwise_count((words >> _SIDE) & _COINS).view(np.int8), out=row)
     return result
+
+
+def sample_binomials(size: int) -> NDArray[np.int8]:
+    """New coefficients with the law of `sample_errors`, int8[size].
+
+    Example:
+        >>> sample_binomials(5000).shape
+        (5000,)
+    """
+    return sample_errors(-(-size // DEGREE)).reshape(-1)[:size]
+
+
+def uniform_limbs(seed: bytes, number: int, limbs: int, degree: int) -> NDArray[np.int16]:
+    """A public polynomial modulo 2^(16·limbs), in limbs: coefficient j is Σ_l result[l, j]·2^(16·l).
+
+    Each residue has one form as such a sum, so uniform limbs are uniform coefficients. Every number has its
+    own part of the stream.
+
+    Args:
+        seed: 32 public bytes.
+        number: number of the polynomial, 0 … 2^32 − 1.
+        limbs: L, 1 … 13.
+        degree: N, a multiple of 8.
+
+    Returns:
+        int16[L, N].
+
+    Example:
+        >>> uniform_limbs(bytes(32), 0, 2, 8).shape
+        (2, 8)
+    """
+    size = 2 * limbs * degree
+    key = AES128(hashlib.sha256(b"he one-time polynomials" + seed).digest()[:16])
+    stream = _encryptor(key, number * (size // 16)).update(bytes(size))
+    return np.frombuffer(stream, "<i2").astype(np.int16, copy=False).reshape(limbs, degree)
 
 
 class _Stream:

@@ -18,7 +18,9 @@ __all__ = [
     "ENROLLED_UPLOAD",
     "HEADER",
     "MAGIC",
+    "ONE_TIME_UPLOAD",
     "SENDER",
+    "SIGNED_ONE_TIME_UPLOAD",
     "SUM",
     "TAG_BYTES",
     "UPLOAD",
@@ -33,7 +35,15 @@ __all__ = [
 
 MAGIC = b"HEC\x02"
 UPLOAD, SUM, ENROLLED_UPLOAD, ENROLLED_SUM = 1, 2, 3, 4
-_KINDS = {UPLOAD: "upload", SUM: "sum", ENROLLED_UPLOAD: "upload", ENROLLED_SUM: "sum"}
+ONE_TIME_UPLOAD, SIGNED_ONE_TIME_UPLOAD = 5, 6
+_KINDS = {
+    UPLOAD: "upload",
+    SUM: "sum",
+    ENROLLED_UPLOAD: "upload",
+    ENROLLED_SUM: "sum",
+    ONE_TIME_UPLOAD: "one-time upload",
+    SIGNED_ONE_TIME_UPLOAD: "one-time upload",
+}
 
 # magic, kind; fingerprint (over parameters and key), context; index, vector length. The number of
 # chunks and of ciphertexts in this one follow from the vector's length.
@@ -54,10 +64,10 @@ class ChunkHeader:
 
 
 def envelope_kind(data: bytes) -> str:
-    """The kind of a message of this package, for a report: "upload" or "sum".
+    """The kind of a message of this package, for a report: "upload", "sum" or "one-time upload".
 
     Raises:
-        WireFormatError: the message is neither.
+        WireFormatError: the message is none of them.
         LocalProtocolError: the value is not bytes.
 
     Example:
@@ -81,9 +91,13 @@ def read_header(data: bytes, *kinds: int) -> ChunkHeader:
         WireFormatError: the bytes are no chunk, or one of another kind.
     """
     if envelope_kind(data) != _KINDS[kinds[0]]:
-        raise WireFormatError(f"an {_KINDS[data[4]]} chunk stands where {_KINDS[kinds[0]]} is due")
+        raise WireFormatError(
+            f"a chunk of kind {_KINDS[data[4]]!r} stands where {_KINDS[kinds[0]]!r} is due"
+        )
     if data[4] not in kinds:
-        signed = "enrolled clients" if data[4] in (ENROLLED_UPLOAD, ENROLLED_SUM) else "the group"
+        enrolled = (ENROLLED_UPLOAD, ENROLLED_SUM, SIGNED_ONE_TIME_UPLOAD)
+        unsigned = "nobody" if data[4] == ONE_TIME_UPLOAD else "the group"
+        signed = "enrolled clients" if data[4] in enrolled else unsigned
         raise WireFormatError(
             f"this {_KINDS[data[4]]} chunk is one of {signed}: all parties have a directory, or none has"
         )

@@ -39,15 +39,17 @@ if TYPE_CHECKING:
     from he.crypto.context import PublicContext
 
 __all__ = [
+    "SIGNATURE_BYTES",
     "UploadChunk",
     "check_proof",
     "ciphertext_coefficients",
     "encode_upload",
     "open_upload",
     "sign_as_client",
+    "signature_by",
 ]
 
-_SIGNATURE_BYTES = 64
+SIGNATURE_BYTES = 64
 _UPLOAD_START = HEADER.size + SENDER.size
 _STATEMENT = b"he enrolled upload\0"
 
@@ -89,10 +91,19 @@ def sign_as_client(message: bytes, signer: Signer) -> bytes:
         LocalProtocolError: the signer returned no signature.
     """
     head, body = message[:_UPLOAD_START], memoryview(message)[_UPLOAD_START:]
-    signature = signer.sign(_statement(head, hashlib.sha256(body).digest()))
-    if not isinstance(signature, bytes) or len(signature) != _SIGNATURE_BYTES:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+    return message + signature_by(signer, _statement(head, hashlib.sha256(body).digest()))
+
+
+def signature_by(signer: Signer, statement: bytes) -> bytes:
+    """A client's signature of a statement.
+
+    Raises:
+        LocalProtocolError: the signer returned no signature.
+    """
+    signature = signer.sign(statement)
+    if not isinstance(signature, bytes) or len(signature) != SIGNATURE_BYTES:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
         raise LocalProtocolError("the signing key gave no Ed25519 signature, which is 64 bytes")
-    return message + signature
+    return signature
 
 
 def open_upload(
@@ -124,26 +135,26 @@ def open_upload(
         )
     header = read_header(data, UPLOAD if enrolled is None else ENROLLED_UPLOAD)
     check_origin(header, public, context)
-    if len(data) < _UPLOAD_START + _SIGNATURE_BYTES:
+    if len(data) < _UPLOAD_START + SIGNATURE_BYTES:
         raise WireFormatError("the upload chunk ends within its header")
     proof = None
     # Nothing of the body is parsed before the signature is verified.
     if enrolled is None:
-        public.verify(data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:])
+        public.verify(data[:-SIGNATURE_BYTES], data[-SIGNATURE_BYTES:])
     else:
         proof = _check_client(data, sender, enrolled)
     count = check_place(header, public)
     start = _UPLOAD_START + count * TAG_BYTES
     params = public.params
     size = body_bytes(count, parts=params.parts, bits=params.word_bits)
-    if len(data) != start + size + _SIGNATURE_BYTES:
+    if len(data) != start + size + SIGNATURE_BYTES:
         raise WireFormatError(f"no such upload chunk has {len(data)} bytes")
     client_id, nonce = cast("tuple[int, bytes]", SENDER.unpack_from(data, HEADER.size))
     if client_id >> 63:
         raise WireFormatError("the client's number is beyond 2^63 − 1")
     name = UploadName(header.context, client_id, nonce, header.vector_length)
     tags = read_tags(data[_UPLOAD_START:start])
-    return UploadChunk(name, header.index, tags, memoryview(data)[start:-_SIGNATURE_BYTES], proof)
+    return UploadChunk(name, header.index, tags, memoryview(data)[start:-SIGNATURE_BYTES], proof)
 
 
 def check_proof(proof: Proof, name: UploadName, public: PublicContext, enrolled: Directory) -> None:
@@ -180,13 +191,13 @@ def ciphertext_coefficients(chunk: bytes) -> NDArray[np.uint64]:
     chunk = octets("chunk", chunk)
     read_header(chunk, UPLOAD, ENROLLED_UPLOAD)
     # c ciphertexts take 8·c bytes of tags and 512·c for each bit of their words, c ≤ 16.
-    size = len(chunk) - _UPLOAD_START - _SIGNATURE_BYTES
+    size = len(chunk) - _UPLOAD_START - SIGNATURE_BYTES
     count = size % body_bytes(1, parts=1, bits=1) // TAG_BYTES
     bits, rest = divmod(size - count * TAG_BYTES, max(1, body_bytes(count, parts=1, bits=1)))
     bits = bits // 2 if bits > WORD_BITS else bits
     if rest or not 1 <= count <= BLOCK or bits not in range(32, WORD_BITS + 1, 4):
         raise WireFormatError(f"no upload chunk has {len(chunk)} bytes")
-    body = chunk[_UPLOAD_START + count * TAG_BYTES : -_SIGNATURE_BYTES]
+    body = chunk[_UPLOAD_START + count * TAG_BYTES : -SIGNATURE_BYTES]
     return restore_low_bits(unpack_words(body, bits), bits)
 
 
@@ -205,7 +216,7 @@ def _check_client(data: bytes, sender: int | None, enrolled: Directory) -> Proof
     (client_id, _) = cast("tuple[int, bytes]", SENDER.unpack_from(data, HEADER.size))
     if client_id != sender:
         raise RemoteProtocolError(f"client {sender} sent a chunk of client {client_id}")
-    body = memoryview(data)[_UPLOAD_START:-_SIGNATURE_BYTES]
-    proof = Proof(hashlib.sha256(body).digest(), data[-_SIGNATURE_BYTES:])
+    body = memoryview(data)[_UPLOAD_START:-SIGNATURE_BYTES]
+    proof = Proof(hashlib.sha256(body).digest(), data[-SIGNATURE_BYTES:])
     enrolled.verify(client_id, _statement(data[:_UPLOAD_START], proof.body), proof.signature)
     return proof
