@@ -2,6 +2,7 @@
 
 Roles exchange bytes: a `Client` encrypts, the `Server` adds, and the `KeyHolder` opens the sum.
 `SecretContext` belongs to the key holder and (in symmetric mode) the clients, `PublicContext` to the server.
+`he.onetime` needs no key holder: each client has a key for one sum, and only the sum of keys opens.
 
 Example:
     >>> import numpy as np
@@ -19,6 +20,7 @@ Example:
 
 from __future__ import annotations
 
+from he import onetime
 from he.client import Client
 from he.crypto.context import EncryptContext, PublicContext, SecretContext
 from he.crypto.enrolment import Directory, SigningKey
@@ -64,4 +66,5 @@ __all__ = [
     "ciphertext_coefficients",
     "encrypt_chunks",
     "envelope_kind",
+    "onetime",
 ]

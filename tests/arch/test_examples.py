@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGES = ("secagg", "secagg.committee", "he", "dp", "fedavg", "fedavg.testing")
+PACKAGES = ("secagg", "secagg.committee", "he", "he.onetime", "dp", "fedavg", "fedavg.testing")
 
 
 def _public(package: str) -> Iterator[object]:

@@ -84,7 +84,7 @@ def test_a_stored_upload_is_read_by_a_second_implementation(case, arguments):
             half = 1 << field_bits - 1
             found[field][j] = (rest + half) % (2 * half) - half
             rest = rest - found[field][j] >> field_bits
-    assert sum(found, [])[:length] == values_of(length, max_abs)
+    assert [value for row in found for value in row][:length] == values_of(length, max_abs)
 
 
 @pytest.mark.parametrize(("case", "arguments"), list(zip(DOCUMENT["cases"], CASES, strict=True)))
