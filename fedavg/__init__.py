@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from fedavg.sums.interface import SecureSum
     from fedavg.sums.masked import SecAgg
     from fedavg.sums.once import sum_once
+    from fedavg.sums.one_shot import OneShot
     from fedavg.sums.plain import InsecurePlain
     from fedavg.training.evaluation import Scoring
     from fedavg.training.sensitivity import gradient_times_weight, label_sensitivity
@@ -132,6 +133,7 @@ _HOME = {
     "ModelSpec": "models.spec",
     "Noise": "privacy.noise",
     "NonFiniteError": "errors",
+    "OneShot": "sums.one_shot",
     "Part": "parts",
     "Personalization": "algorithms.personal.interface",
     "Plan": "plan.plan",
@@ -221,6 +223,7 @@ __all__ = [
     "ModelSpec",
     "Noise",
     "NonFiniteError",
+    "OneShot",
     "Part",
     "Personalization",
     "Plan",

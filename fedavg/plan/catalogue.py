@@ -11,6 +11,7 @@ from fedavg.encoding import fixed_point, quantised
 from fedavg.optimizers import server, wrapped
 from fedavg.privacy import clipping, noise, sampling
 from fedavg.sums import encrypted, masked, plain
+from fedavg.sums.one_shot import part as one_shot
 
 __all__ = ["OURS"]
 
@@ -26,6 +27,7 @@ OURS = (
     ditto,
     fedrep,
     finetune,
+    one_shot,
     plain,
     quantised,
     random_k,

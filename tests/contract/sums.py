@@ -8,6 +8,7 @@ from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.interface import KEY_HOLDER, SumSpec
 from fedavg.sums.masked import SecAgg
+from fedavg.sums.one_shot import OneShot
 from fedavg.sums.plain import InsecurePlain
 from secagg import Identity
 
@@ -20,6 +21,7 @@ RATES = {"dropout_rate": 0.33, "corrupt_rate": 0.0}
 BACKENDS = {
     "insecure-plain": InsecurePlain(dropout_rate=0.33),
     "secagg": SecAgg(dropout_rate=0.33, corrupt_rate=0.0),
+    "one-shot": OneShot(dropout_rate=0.33, corrupt_rate=0.0),
     "ckks": Ckks(**RATES),
     "bfv": Bfv(**RATES),
     "ckks, the holder's key": Ckks(**RATES, key_at="holder"),

@@ -21,6 +21,7 @@ from fedavg.privacy.noise import (
 )
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
+from fedavg.sums.one_shot import OneShot
 from fedavg.sums.plain import InsecurePlain
 from fedavg.testing import NoiseContract, SecureSumContract, UpdateStageContract
 
@@ -36,7 +37,14 @@ def names_of(contract):
     return [name for name in vars(contract) if name.startswith("test_")]
 
 
-SUMS = [InsecurePlain(0.33), SecAgg(**RATES), Ckks(**RATES), Bfv(**RATES), EncryptedSecAgg(**RATES)]
+SUMS = [
+    InsecurePlain(0.33),
+    SecAgg(**RATES),
+    Ckks(**RATES),
+    Bfv(**RATES),
+    EncryptedSecAgg(**RATES),
+    OneShot(**RATES),
+]
 NOISES = [
     CentralGaussian(1.0),
     DistributedGaussian(1.0),

@@ -17,6 +17,7 @@ from fedavg.plan.plan import Plan
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
+from fedavg.sums.one_shot import OneShot
 from fedavg.sums.plain import InsecurePlain
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ SUMS = {
     "ckks": Ckks(),
     "bfv": Bfv(),
     "encrypted-secagg": EncryptedSecAgg(),
+    "one-shot": OneShot(),
 }
 MODEL = ModelSpec("softmax", (12,), 3)
 LENGTH = 12 * 3 + 3

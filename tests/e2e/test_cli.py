@@ -78,7 +78,9 @@ def test_a_run_leaves_a_whole_run_directory(tmp_path, data_file):
     assert build_job(resolved).plan.noise.noise_multiplier == summary["noise_multiplier"]
 
 
-@pytest.mark.parametrize("kind", ["secagg", "ckks", "bfv", "encrypted-secagg", "insecure-plain"])
+@pytest.mark.parametrize(
+    "kind", ["secagg", "ckks", "bfv", "encrypted-secagg", "one-shot", "insecure-plain"]
+)
 def test_every_secure_sum_runs_without_noise(tmp_path, data_file, kind):
     out = tmp_path / kind
     result = runner.invoke(

@@ -57,7 +57,7 @@ def test_the_scanner_finds_every_client_in_a_plain_sum():
         assert contains_vector(received, encoded)
 
 
-@pytest.mark.parametrize("name", ["secagg", "ckks", "bfv", "encrypted-secagg"])
+@pytest.mark.parametrize("name", ["secagg", "ckks", "bfv", "encrypted-secagg", "one-shot"])
 def test_no_client_can_be_read_from_all_that_the_server_got(name):
     run, population = run_recorded(name)
     received = list(run.transcript.received())
@@ -70,7 +70,7 @@ def test_no_client_can_be_read_from_all_that_the_server_got(name):
         assert not contains_number(received, loss)
 
 
-@pytest.mark.parametrize("name", ["secagg", "ckks", "bfv", "encrypted-secagg"])
+@pytest.mark.parametrize("name", ["secagg", "ckks", "bfv", "encrypted-secagg", "one-shot"])
 def test_weights_do_not_show_in_lengths_or_counts(name):
     """Clients with 3, 5 and 8 examples send messages of the same kinds; lengths tell only the kind.
 

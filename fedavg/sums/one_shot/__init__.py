@@ -1,0 +1,7 @@
+"""OneShot: each client encrypts under a key of its own for one sum, and only the sum of the keys opens."""
+
+from __future__ import annotations
+
+from fedavg.sums.one_shot.part import OneShot
+
+__all__ = ["OneShot"]

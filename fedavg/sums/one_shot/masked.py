@@ -1,0 +1,194 @@
+"""The clients add their one-time keys by secagg: the sessions of the server and of a client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from fedavg.errors import LocalProtocolError, RoundAbortedError
+from fedavg.sums.masked import STAGES, convictions_of
+from fedavg.sums.opening import OpenedSum
+from he import onetime
+from secagg import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    import secagg
+    from fedavg.sums.interface import ClientSession, Conviction, SumSpec
+    from fedavg.sums.masked import SecAggClientSide
+    from he import Directory
+
+__all__ = ["MaskedKeysClientSide", "MaskedKeysServerSide"]
+
+
+class _Config(Protocol):
+    """The parameters of a sum, which all roles derive from the plan."""
+
+    def params(self, spec: SumSpec) -> onetime.Params: ...
+
+    def key_spec(self, spec: SumSpec) -> SumSpec: ...
+
+
+class _KeyServers(Protocol):
+    """The server's side of the sum of keys."""
+
+    def server(self, spec: SumSpec) -> secagg.Server: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedKeysServerSide:
+    """The server's side: identities, and no secret.
+
+    Args:
+        config: the parameters.
+        masks: the sum of keys.
+        enrolled: identities that sign uploads.
+    """
+
+    config: _Config
+    masks: _KeyServers
+    enrolled: Directory
+
+    def session(self, spec: SumSpec, roster: Sequence[int]) -> _ServerSession:
+        """Begin one sum over a roster."""
+        adding = onetime.Server(
+            self.config.params(spec), context=spec.context, enrolled=self.enrolled
+        )
+        return _ServerSession(self.masks.server(self.config.key_spec(spec)), adding, spec, roster)
+
+
+class _ServerSession:
+    """The server of secagg, which adds a client's ciphertexts once it has the client's masked key.
+
+    A client that has sent both is in both sums, and any other client in none: the sum of ciphertexts opens
+    with the sum of exactly these keys.
+    """
+
+    def __init__(
+        self, masks: secagg.Server, adding: onetime.Server, spec: SumSpec, roster: Sequence[int]
+    ) -> None:
+        self._masks = masks
+        self._adding = adding
+        self._spec = spec
+        self._roster = frozenset(roster)
+        self._partners: frozenset[int] = frozenset()
+        self._opened: OpenedSum | None = None
+
+    @property
+    def stage(self) -> str:
+        return STAGES.get(self._masks.phase, "done")
+
+    @property
+    def collecting(self) -> bool:
+        return self._masks.phase is Phase.MASKED_INPUT
+
+    @property
+    def convictions(self) -> tuple[Conviction, ...]:
+        return convictions_of(self._masks, self._spec.context)
+
+    def open(self) -> dict[int, Sequence[bytes]]:
+        return dict.fromkeys(self._roster, (self._masks.offer(),))
+
+    def receive(self, sender: int, message: bytes) -> None:
+        # The sender is checked first, so that nobody outside the roster reaches either sum.
+        if sender not in self._roster:
+            raise LocalProtocolError(f"client {sender} is not on this round's roster")
+        if not self.collecting:
+            self._masks.receive(sender, message)
+        elif sender not in self._partners:
+            raise LocalProtocolError(f"client {sender} is no longer part of the session")
+        elif onetime.is_upload(message):
+            self._adding.receive(sender, message)
+        # A key without its ciphertexts would leave the sum of all others closed.
+        elif sender not in self._adding.complete:
+            raise LocalProtocolError(f"client {sender} sent its key before all of its ciphertexts")
+        else:
+            self._masks.receive(sender, message)
+            self._adding.add(sender)
+
+    def advance(self) -> dict[int, Sequence[bytes]]:
+        if self.collecting:
+            for client in self._adding.complete:  # whose masked key did not arrive
+                self._adding.drop(client)
+        messages = self._masks.advance()
+        # The recipients of the partners' message are those who may give an input.
+        if self.collecting:
+            self._partners = frozenset(messages)
+        if not messages:
+            self._open()
+        return {client: (message,) for client, message in messages.items()}
+
+    def _open(self) -> None:
+        keys = self._masks.result()
+        if tuple(keys.survivors) != self._adding.contributors:
+            raise RoundAbortedError("the sum of keys is of other clients than the ciphertexts")
+        opened = self._adding.open_with_key_sum(keys.total)
+        # All secure sums reduce in the same way, so that their results are equal to the bit.
+        self._opened = OpenedSum(self._spec.reduce(opened.total), opened.survivors)
+
+    def result(self) -> OpenedSum:
+        if self._opened is None:
+            raise LocalProtocolError("the sum is not finished")
+        return self._opened
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedKeysClientSide:
+    """The clients' side: the pinned directory.
+
+    Args:
+        config: the parameters.
+        masks: the sum of keys.
+    """
+
+    config: _Config
+    masks: SecAggClientSide
+
+    def session(
+        self, spec: SumSpec, client_id: int, identity: secagg.Identity, opening: bytes
+    ) -> _ClientSession:
+        """Join the sum of keys that the server offers; refused unless its parameters are the plan's."""
+        inner = self.masks.session(self.config.key_spec(spec), client_id, identity, opening)
+        encryptor = onetime.Encryptor(
+            self.config.params(spec), client_id, context=spec.context, signing_key=identity
+        )
+        return _ClientSession(inner, encryptor, spec)
+
+
+class _ClientSession:
+    """The client of secagg, whose input is its key; the ciphertexts go with the masked key."""
+
+    def __init__(self, keys: ClientSession, encryptor: onetime.Encryptor, spec: SumSpec) -> None:
+        self._keys = keys
+        self._encryptor = encryptor
+        self._spec = spec
+        self._chunks: tuple[bytes, ...] = ()
+
+    @property
+    def roster_size(self) -> int:
+        return self._keys.roster_size
+
+    @property
+    def left(self) -> bool:
+        return self._keys.left
+
+    def set_input(self, vector: NDArray[np.int64]) -> None:
+        # Encrypted at once: from here on the session keeps ciphertexts in place of the vector.
+        chunks = self._encryptor.encrypt(self._spec.admit(vector), copy=False)
+        self._chunks = tuple(chunks)
+        self._keys.set_input(self._encryptor.take_key())
+
+    def start(self) -> Sequence[bytes]:
+        return self._keys.start()
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        replies = self._keys.receive(message)
+        if not self._keys.left or not self._chunks:
+            return replies
+        # Ciphertexts go first: the server takes no key of a client whose ciphertexts it lacks.
+        chunks, self._chunks = self._chunks, ()
+        return (*chunks, *replies)
