@@ -90,9 +90,7 @@ def run(
     rounds: Annotated[int | None, typer.Option(help="Number of rounds to train.")] = None,
     secure_sum: Annotated[
         str | None,
-        typer.Option(
-            help="secagg | one-shot | ckks | bfv | encrypted-secagg | selective | insecure-plain"
-        ),
+        typer.Option(help="secagg|one-shot|ckks|bfv|encrypted-secagg|selective|insecure-plain"),
     ] = None,
     noise: Annotated[
         str | None,
