@@ -1,0 +1,258 @@
+"""The command `fedavg stats`: statistics of a table over its silos, in a terminal, a page and files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from dp import SharedLedger
+from fedavg.cli.console import ERRORS, console, fail
+from fedavg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fedavg.statistics import PrivacyBudget, Silos, Summary, Unit
+    from fedavg.sums.interface import SecureSum
+
+__all__ = ["STATS_EPILOG", "STATS_HELP", "stats"]
+
+STATS_HELP = (
+    "Take statistics of a table over its silos, without showing anything of a single silo.\n\n"
+    "Counts, missing cells, means, variances, histograms and quantiles of every column, and contingency "
+    "tables and correlations on request.  The rows of each silo leave it only inside a secure sum.\n\n"
+    "Without --epsilon the sums are exact, and counts of few people or silos are withheld.  With --epsilon "
+    "each silo adds a share of noise before the sum, and one budget covers all statistics.\n\n"
+    "Whose privacy counts is never assumed: give --person COLUMN, or --every-row."
+)
+STATS_EPILOG = """Examples:
+
+fedavg stats thyroid.csv --client hospital --every-row                       exact sums
+
+fedavg stats thyroid.csv --client hospital --every-row --table sex,sick      … and a contingency table
+
+fedavg stats visits.csv --client site --person patient --rows-per-person 5 --epsilon 1 --schema visits.toml
+
+fedavg stats visits.csv --client site --person patient --rows-per-person 5 --epsilon 1 --ledger budget.json
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files to write; None for those that are not wanted."""
+
+    page: Path
+    json: Path | None
+    csv: Path | None
+    schema: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """The options of the noise."""
+
+    epsilon: float | None
+    delta: float
+    colluders: int | None
+    noise: str
+    ledger: Path | None
+
+
+def stats(
+    file: Annotated[Path, typer.Argument(help="A table: .csv, .tsv, .parquet, compressed or not.")],
+    client: Annotated[str, typer.Option(help="Column that names the silo of each row.")],
+    person: Annotated[str, typer.Option(help="Column that names the person of each row.")] = "",
+    rows_per_person: Annotated[
+        int | None,
+        typer.Option(
+            help="Under noise, the most rows of one person in a silo; others are left out."
+        ),
+    ] = None,
+    every_row: Annotated[  # noqa: FBT002 - a command-line flag
+        bool, typer.Option("--every-row", help="Every row is another person.")
+    ] = False,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Privacy budget of all statistics together; without it, sums are exact."),
+    ] = None,
+    delta: Annotated[float, typer.Option(help="The delta at which epsilon is stated.")] = 1e-5,
+    colluders: Annotated[
+        int | None,
+        typer.Option(
+            help="Silos that may tell the server what they know.",
+            show_default="as the secure sum assumes",
+        ),
+    ] = None,
+    noise: Annotated[str, typer.Option(help="gaussian | skellam | discrete-gaussian")] = "gaussian",
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="Also charge this budget, which several runs share; of one unit only."),
+    ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(help="Schema of the columns: a file that 'fedavg data schema' wrote."),
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Column to ask about; may be repeated. All by default.")
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Column to leave out; may be repeated.")
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Contingency table of two columns of words, FIRST,SECOND; may be repeated."
+        ),
+    ] = None,
+    correlate: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of numbers to correlate with the others named; '*' for all."),
+    ] = None,
+    quantile: Annotated[
+        list[float] | None,
+        typer.Option(help="Level of a quantile; may be repeated.", show_default="5 usual ones"),
+    ] = None,
+    bins: Annotated[int, typer.Option(help="Bins of a histogram, a power of two.")] = 32,
+    min_silos: Annotated[int, typer.Option(help="Fewest silos in a count that is shown.")] = 3,
+    min_people: Annotated[int, typer.Option(help="Fewest people in a count that is shown.")] = 5,
+    secure_sum: Annotated[
+        str, typer.Option(help="secagg | ckks | bfv | encrypted-secagg | insecure-plain")
+    ] = "secagg",
+    page: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("statistics.html"),
+    json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV file to write, one figure a line.")] = None,
+    write_schema: Annotated[
+        Path | None,
+        typer.Option(
+            help="Schema to write for training: the one used, with bounds from the outer quantiles."
+        ),
+    ] = None,
+) -> None:
+    """Take statistics over silos: see `STATS_HELP`."""
+    from fedavg.statistics import Question, read_silos, summarise  # noqa: PLC0415 - loads scipy's solvers
+    from fedavg.statistics.declared import table_and_schema  # noqa: PLC0415 - loads pyarrow
+    from fedavg.statistics.feeding import fed_schema  # noqa: PLC0415 - as above
+
+    files = _Files(page, json, csv, write_schema)
+    cost = _Cost(epsilon, delta, colluders, noise, ledger)
+    try:
+        unit = _unit(person, rows_per_person, every_row=every_row)
+        sums, budget = _parts(secure_sum, cost)
+        _check_files(files)
+        read, described = table_and_schema(
+            file,
+            client=client,
+            person=person,
+            schema="" if schema is None else str(schema),
+            columns=tuple(column or ()),
+            leave_out=tuple(leave_out or ()),
+            private=budget is not None,
+        )
+        silos = read_silos(read, described, client, unit, private=budget is not None)
+        question = Question(
+            bins=bins,
+            quantiles=tuple(quantile) if quantile else Question().quantiles,
+            tables=tuple(_pair(text, silos) for text in table or ()),
+            correlate=_correlated(tuple(correlate or ()), silos),
+            min_silos=min_silos,
+            min_people=min_people,
+        )
+        shared = None if ledger is None else SharedLedger(ledger)
+        found = summarise(
+            silos,
+            question,
+            secure_sum=sums,
+            budget=budget,
+            ledger=shared,
+            label=f"stats {file.name}",
+        )
+        _write(files, found, file.name)
+        if files.schema is not None:
+            fed_schema(files.schema, described, found, client=client, person=person)
+    except ERRORS as error:
+        fail(error)
+    except OSError as error:
+        fail(ConfigError(f"cannot read or write {error.filename}: {error.strerror}"))
+    _show(files, found, file.name)
+
+
+def _unit(person: str, most: int | None, *, every_row: bool) -> Unit:
+    """Whose privacy counts; refuse a command that leaves it open."""
+    from fedavg.statistics import Person, Record  # noqa: PLC0415 - as above
+
+    if bool(person) == every_row:
+        raise ConfigError(
+            "say whose privacy counts: --person COLUMN, where a person may have several rows, or "
+            "--every-row, where every row is another person; give one of them"
+        )
+    if every_row and most is not None:
+        raise ConfigError("--rows-per-person goes with --person")
+    return Record() if every_row else Person(person, most)
+
+
+def _parts(secure_sum: str, cost: _Cost) -> tuple[SecureSum, PrivacyBudget | None]:
+    from fedavg.config.parts import part_of  # noqa: PLC0415 - loads all parts
+    from fedavg.statistics import PrivacyBudget  # noqa: PLC0415 - as above
+
+    sums: SecureSum = part_of("secure_sum", secure_sum, {}, {})
+    if cost.epsilon is None:
+        if cost.ledger is not None or cost.colluders is not None:
+            raise ConfigError("--ledger and --colluders are for noise: give --epsilon, too")
+        return sums, None
+    noise = part_of("noise", cost.noise, {"noise_multiplier": 1.0}, {})
+    return sums, PrivacyBudget(cost.epsilon, cost.delta, cost.colluders, noise)
+
+
+def _pair(text: str, silos: Silos) -> tuple[str, str]:
+    """Two columns of "first,second"; the name of a column may hold a comma itself."""
+    known = {variable.name for variable in silos.variables}
+    words = text.split(",")
+    for cut in range(1, len(words)):
+        first, second = ",".join(words[:cut]).strip(), ",".join(words[cut:]).strip()
+        if first in known and second in known:
+            return first, second
+    raise ConfigError(
+        f"--table {text!r} is no FIRST,SECOND of two columns; there are {', '.join(sorted(known))}"
+    )
+
+
+def _correlated(names: tuple[str, ...], silos: Silos) -> tuple[str, ...]:
+    if names != ("*",):
+        return names
+    return tuple(variable.name for variable in silos.variables if variable.measured)
+
+
+def _check_files(files: _Files) -> None:
+    """Refuse files that cannot be written before anything is charged or summed."""
+    from fedavg.files import check_writable  # noqa: PLC0415 - as above
+
+    for path in (files.page, files.json, files.csv, files.schema):
+        if path is not None:
+            check_writable(path)
+
+
+def _write(files: _Files, found: Summary, title: str) -> None:
+    from fedavg.files import replace_file  # noqa: PLC0415 - as above
+    from fedavg.reports.statistics.page import write_statistics_page  # noqa: PLC0415 - loads plotly
+
+    write_statistics_page(files.page, found, title)
+    if files.json is not None:
+        replace_file(files.json, found.json())
+    if files.csv is not None:
+        replace_file(files.csv, found.csv().encode())
+
+
+def _show(files: _Files, found: Summary, title: str) -> None:
+    from fedavg.reports.statistics.table import tables  # noqa: PLC0415 - as above
+    from fedavg.reports.statistics.words import guarantee  # noqa: PLC0415 - as above
+
+    out = console()
+    for table in tables(found, title):
+        out.print(table)
+    for line in guarantee(found):
+        out.print(Text(line), soft_wrap=True)
+    for path in (files.page, files.json, files.csv, files.schema):
+        if path is not None:
+            out.print(Text(f"Written to {path}"), soft_wrap=True)
