@@ -191,7 +191,8 @@ def leaf_of(values: NDArray[np.float64], low: float, high: float, leaves: int) -
 
     Numbers beyond the range are in the first or the last bin.
     """
-    place = np.floor((values - low) / ((high - low) / leaves))
+    # Clamped first: a number far beyond a narrow range would overflow.
+    place = np.floor((np.clip(values, low, high) - low) / ((high - low) / leaves))
     return np.where(np.isnan(values), -1, np.clip(np.nan_to_num(place), 0, leaves - 1)).astype(
         np.int64
     )
@@ -226,8 +227,8 @@ def _standard(rows: SiloRows, variable: Variable) -> tuple[NDArray[np.bool_], ND
     """Whether each cell is there, and its number at the public scale: −1 and 1 at the bounds."""
     low, high = variable.bounds or (-1.0, 1.0)
     values = rows.values[variable.name]
-    scaled = (values - (low + high) / 2) / ((high - low) / 2)
-    # Clipped after the division, whose rounding could leave a number just beyond 1.
+    scaled = (np.clip(values, low, high) - (low + high) / 2) / ((high - low) / 2)
+    # Clipped once more, since the division's rounding could leave a number just beyond 1.
     return ~np.isnan(values), np.clip(np.nan_to_num(scaled), -1.0, 1.0)
 
 

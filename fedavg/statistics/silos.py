@@ -14,7 +14,7 @@ import numpy as np
 
 from dp import random_uniform
 from fedavg import checks
-from fedavg.data.tables.cells import cells_of
+from fedavg.data.tables.cells import LARGEST, cells_of
 from fedavg.data.tables.schema import check_headings
 from fedavg.errors import DataError
 from fedavg.statistics.question import capped
@@ -173,13 +173,13 @@ def _check_rows(silo: SiloRows, variables: tuple[Variable, ...]) -> None:
             raise DataError(f"{variable.name!r} has not one value for each row of a silo")
         there = values[~np.isnan(values)]
         if variable.measured:
-            wrong = ~np.isfinite(there)
+            wrong = ~(np.abs(there) <= LARGEST)
         else:
             wrong = (there != np.floor(there)) | (there < 0) | (there >= len(variable.categories))
         if bool(wrong.any()):
             raise DataError(
                 f"{variable.name!r} holds values that are no "
-                + ("finite numbers" if variable.measured else "codes of its words")
+                + (f"numbers within ±{LARGEST:g}" if variable.measured else "codes of its words")
             )
 
 

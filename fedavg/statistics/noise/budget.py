@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from dp import Accountant, NoSampling, calibrate_noise_multiplier
+from dp import Accountant, InvalidParameterError, NoSampling, calibrate_noise_multiplier
 from fedavg import checks
 from fedavg.errors import PlanError
 from fedavg.privacy.noise import DistributedGaussian, Shares
@@ -19,6 +20,7 @@ __all__ = ["Chargeable", "Priced", "PrivacyBudget", "priced"]
 
 _TRIES = 200
 _STEP = 1.01
+_FINEST = (2.0**21, 2.0**14)  # below the ends of the samplers of this package
 
 
 class Chargeable(Protocol):
@@ -64,6 +66,21 @@ class PrivacyBudget:
                 f"noise {self.noise.kind!r} is added by the server, which would see the sums without it: "
                 "choose a distributed noise, such as DistributedGaussian"
             )
+
+    def finest(self) -> float:
+        """The largest standard deviation in grid units, out of a few, that the noise can be drawn with.
+
+        Raises:
+            PlanError: the noise takes none of them.
+        """
+        for finest in _FINEST:
+            with suppress(InvalidParameterError):
+                # A draw of nothing checks the range.
+                self.noise.sample(finest, 0)
+                return finest
+        raise PlanError(
+            f"noise {self.noise.kind!r} cannot be drawn with a standard deviation of {_FINEST[-1]:g}"
+        )
 
     def start(self) -> float:
         """The noise multiplier of one Gaussian release, before the cost of the shares' own distribution."""

@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Layout", "Placed", "asked", "laid_out"]
 
-_FINEST = 2**21
-"""Aim for the noise's standard deviation in grid units: the samplers end at 2^24."""
-_COARSEST = 256
-"""Least scale: a row's number is rounded to 1 ÷ 1,024 of its range or better."""
+_COARSEST = 32
+"""Least scale: a row's number is rounded by at most 1 ÷ 128 of its range, which intervals include."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,11 @@ class Layout:
 
 
 def laid_out(
-    every: Sequence[Block], question: Question, most_rows: int, noise_multiplier: float
+    every: Sequence[Block],
+    question: Question,
+    most_rows: int,
+    noise_multiplier: float,
+    finest: float,
 ) -> Layout:
     """Choose the scales that make the sum of the squared errors of all coordinates least.
 
@@ -176,7 +178,8 @@ def laid_out(
         every: the blocks.
         question: its emphasis on columns.
         most_rows: m.
-        noise_multiplier: z, about; a fine grid needs to know it.
+        noise_multiplier: z, about.
+        finest: the noise's standard deviation in grid units that the scales aim for.
 
     Raises:
         PlanError: the blocks need scales too far apart for the grid.
@@ -190,7 +193,7 @@ def laid_out(
     norm = most_rows * math.sqrt(
         sum(scale**2 * block.squared for scale, block in zip(wanted, every, strict=True))
     )
-    unit = _FINEST / (max(noise_multiplier, 1e-3) * norm)
+    unit = finest / (max(noise_multiplier, 1e-3) * norm)
     scales = [max(1, math.floor(unit * scale)) for scale in wanted]
     if min(scales) < _COARSEST:
         raise PlanError(

@@ -58,15 +58,16 @@ def noisy_summary(
     count = len(silos.rows)
     colluders = secure_sum.colluders(count) if budget.colluders is None else budget.colluders
     parts = asked(question, silos.variables)
-    layout = laid_out(parts.all, question, most, budget.start())
+    layout = laid_out(parts.all, question, most, budget.start(), budget.finest())
     cost = priced(budget, layout.sensitivity, count, colluders)
     # Everything that can be refused is refused before the charge.
     secure_sum.check(spec_of(count, layout.length))
+    stddev = share_stddev(cost.noise, layout.sensitivity, cost.honest_fraction, count)
+    cost.noise.sample(stddev, 0)
     if ledger is not None:
         ledger.charge(cost.event, label=label)
     # A sum that fails after this point stays charged: masked vectors may have left.
     total = total_of(secure_sum, [_sent(rows, layout, cost, count) for rows in silos.rows])
-    stddev = share_stddev(cost.noise, layout.sensitivity, cost.honest_fraction, count)
     noisy = _Noisy(parts, layout, total, count * stddev**2)
     reading = _Reading(silos.variables, question, noisy)
     return reading.summary(silos, secure_sum, _protection(budget, cost, noisy, silos, secure_sum))

@@ -101,7 +101,8 @@ def test_the_rows_of_a_silo_are_not_shown_copied_to_files_or_pickled():
 @pytest.mark.parametrize(
     ("values", "variable", "said"),
     [
-        (np.array([np.inf]), Variable("x"), "finite"),
+        (np.array([np.inf]), Variable("x"), "within ±1e"),
+        (np.array([1e31]), Variable("x"), "within ±1e"),
         (np.array([2.0]), Variable("x", ("a", "b")), "codes"),
         (np.array([0.5]), Variable("x", ("a", "b")), "codes"),
         (np.array([1.0, 2.0]), Variable("x"), "one value for each row"),
