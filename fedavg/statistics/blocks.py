@@ -110,8 +110,10 @@ class OneHot:
         """int64[length]: the different people, or other units, in each cell."""
         index = self.index(rows)
         there = index >= 0
-        found = np.unique(np.stack([rows.people[there], index[there]]), axis=1)
-        return self._counted(found[1])
+        person = np.unique(rows.people[there], return_inverse=True)[1].astype(np.int64)
+        # One number for each pair of a person and a cell: pairs themselves take long to sort.
+        found = np.unique(person * self.length + index[there])
+        return self._counted(found % self.length)
 
     def _counted(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.bincount(index[index >= 0], minlength=self.length).astype(np.int64)
