@@ -82,7 +82,11 @@ def _tiles(summary: Summary) -> list[tuple[str, str, str]]:
             if cost is None
             else f"Between {summary.rows.low or 0:,.0f} and {summary.rows.high or 0:,.0f}.",
         ),
-        ("Columns", f"{len(summary.columns):,}", f"In {summary.sums} secure sum(s)."),
+        (
+            "Columns",
+            f"{len(summary.columns):,}",
+            f"In {summary.sums} secure sum{'s' if summary.sums > 1 else ''}.",
+        ),
     ]
     if cost is None:
         rule = f"Counts of fewer {summary.units} or of fewer than {summary.min_silos} silos are withheld."
