@@ -1,45 +1,100 @@
-"""Calibrated differential privacy for sums on the integer grid: events, accountants, noise, clipping."""
+"""Calibrated differential privacy for sums on the integer grid: events, accountants, noise, clipping.
+
+Names are imported on first use (PEP 562), so ``import dp.checks`` does not load scipy.
+"""
 
 from __future__ import annotations
 
-from dp.accounting import Accountant, Bracket, PrivacyCurve, gaussian_delta, gaussian_epsilon
-from dp.adaptive import AdaptiveClipper, bit_weight, update_noise_multiplier
-from dp.calibration import calibrate_noise_multiplier
-from dp.clipping import l2_clip, l2_norm
-from dp.errors import (
-    BudgetExhaustedError,
-    DpError,
-    InvalidParameterError,
-    NonFiniteError,
-    UnassignedCompositionError,
-    UnsupportedEventError,
-)
-from dp.events import (
-    DiscreteGaussianSumEvent,
-    DiscreteLaplaceEvent,
-    Event,
-    FailureEvent,
-    FixedSizeSampling,
-    GaussianEvent,
-    LaplaceEvent,
-    NeighboringRelation,
-    NoSampling,
-    PoissonSampling,
-    RenyiEvent,
-    RoundedGaussianSumEvent,
-    Sampling,
-    SkellamEvent,
-    TruncatedPoissonSampling,
-)
-from dp.ledgers import Charge, Ledger, SharedLedger, register_event
-from dp.losses import ORDERS, Cost, MixturePair, Pair
-from dp.noise import (
-    SAMPLER_TV_ERROR,
-    random_uniform,
-    sample_discrete_gaussian,
-    sample_rounded_gaussian,
-    sample_skellam,
-)
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dp.accounting import Accountant, Bracket, PrivacyCurve, gaussian_delta, gaussian_epsilon
+    from dp.adaptive import AdaptiveClipper, bit_weight, update_noise_multiplier
+    from dp.calibration import calibrate_noise_multiplier
+    from dp.clipping import l2_clip, l2_norm
+    from dp.errors import (
+        BudgetExhaustedError,
+        DpError,
+        InvalidParameterError,
+        NonFiniteError,
+        UnassignedCompositionError,
+        UnsupportedEventError,
+    )
+    from dp.events import (
+        DiscreteGaussianSumEvent,
+        DiscreteLaplaceEvent,
+        Event,
+        FailureEvent,
+        FixedSizeSampling,
+        GaussianEvent,
+        LaplaceEvent,
+        NeighboringRelation,
+        NoSampling,
+        PoissonSampling,
+        RenyiEvent,
+        RoundedGaussianSumEvent,
+        Sampling,
+        SkellamEvent,
+        TruncatedPoissonSampling,
+    )
+    from dp.ledgers import Charge, Ledger, SharedLedger, register_event
+    from dp.losses import ORDERS, Cost, MixturePair, Pair
+    from dp.noise import (
+        SAMPLER_TV_ERROR,
+        random_uniform,
+        sample_discrete_gaussian,
+        sample_rounded_gaussian,
+        sample_skellam,
+    )
+
+_HOME = {
+    "Accountant": "accounting",
+    "AdaptiveClipper": "adaptive",
+    "Bracket": "accounting",
+    "BudgetExhaustedError": "errors",
+    "Charge": "ledgers",
+    "Cost": "losses",
+    "DiscreteGaussianSumEvent": "events",
+    "DiscreteLaplaceEvent": "events",
+    "DpError": "errors",
+    "Event": "events",
+    "FailureEvent": "events",
+    "FixedSizeSampling": "events",
+    "GaussianEvent": "events",
+    "InvalidParameterError": "errors",
+    "LaplaceEvent": "events",
+    "Ledger": "ledgers",
+    "MixturePair": "losses",
+    "NeighboringRelation": "events",
+    "NoSampling": "events",
+    "NonFiniteError": "errors",
+    "ORDERS": "losses",
+    "Pair": "losses",
+    "PoissonSampling": "events",
+    "PrivacyCurve": "accounting",
+    "RenyiEvent": "events",
+    "RoundedGaussianSumEvent": "events",
+    "SAMPLER_TV_ERROR": "noise",
+    "Sampling": "events",
+    "SharedLedger": "ledgers",
+    "SkellamEvent": "events",
+    "TruncatedPoissonSampling": "events",
+    "UnassignedCompositionError": "errors",
+    "UnsupportedEventError": "errors",
+    "bit_weight": "adaptive",
+    "calibrate_noise_multiplier": "calibration",
+    "gaussian_delta": "accounting",
+    "gaussian_epsilon": "accounting",
+    "l2_clip": "clipping",
+    "l2_norm": "clipping",
+    "random_uniform": "noise",
+    "register_event": "ledgers",
+    "sample_discrete_gaussian": "noise",
+    "sample_rounded_gaussian": "noise",
+    "sample_skellam": "noise",
+    "update_noise_multiplier": "adaptive",
+}
 
 __all__ = [
     "ORDERS",
@@ -88,3 +143,14 @@ __all__ = [
     "sample_skellam",
     "update_noise_multiplier",
 ]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dp' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"dp.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

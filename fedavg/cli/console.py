@@ -5,21 +5,37 @@ A console is created when a command runs, so it has the current width of the ter
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from dp import DpError
-from fedavg.errors import FedAvgError
-from he import HeError
-from secagg import SecAggError
+if TYPE_CHECKING:
+    from dp import DpError
+    from fedavg.errors import FedAvgError
+    from he import HeError
+    from secagg import SecAggError
 
-__all__ = ["ERRORS", "console", "errors", "fail"]
+__all__ = ["console", "correctable", "errors", "fail"]
 
-ERRORS = (FedAvgError, SecAggError, HeError, DpError)
-"""Errors that the user can correct: a command prints their message and exits with status 2."""
+
+def correctable() -> tuple[type[FedAvgError], type[SecAggError], type[HeError], type[DpError]]:
+    """The errors that the user can correct: a command prints their message and exits with status 2.
+
+    An ``except`` clause calls it only when something was raised, so help and lists load none of the packages.
+
+    Example:
+        >>> from fedavg.errors import ConfigError
+        >>> issubclass(ConfigError, correctable())
+        True
+    """
+    from dp import DpError  # noqa: PLC0415 - the packages take longer to load than a list to print
+    from fedavg.errors import FedAvgError  # noqa: PLC0415 - as above
+    from he import HeError  # noqa: PLC0415 - as above
+    from secagg import SecAggError  # noqa: PLC0415 - as above
+
+    return FedAvgError, SecAggError, HeError, DpError
 
 
 def console() -> Console:
@@ -36,7 +52,7 @@ def fail(error: Exception) -> NoReturn:
     """Print an error's message, and exit with status 2.
 
     Args:
-        error: an instance of one of `ERRORS`.
+        error: an instance of one of `correctable()`.
     """
     # Messages may contain brackets, which must not be read as markup.
     errors().print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)

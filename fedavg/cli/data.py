@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fedavg.cli.console import ERRORS, console, fail
+from fedavg.cli.console import console, correctable, fail
 from fedavg.errors import ConfigError
 
 __all__ = ["data_app"]
@@ -103,7 +103,7 @@ def data_schema(
         check_writable(path)
         proposal, rows = proposed(data)
         replace_file(path, schema_text(proposal, private=noise).encode())
-    except ERRORS as error:
+    except correctable() as error:
         fail(error)
     for note in proposal.notes:
         console().print(Text(note), soft_wrap=True)
@@ -201,7 +201,7 @@ def data_show(
             clients=names_of(examples, pieces),
         )
         write_partition_page(out, shown)
-    except ERRORS as error:
+    except correctable() as error:
         fail(error)
     table = Table(title=shown.title, show_header=False, title_justify="left")
     for what, value in facts(shown):

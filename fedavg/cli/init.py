@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.text import Text
 
-from fedavg.cli.console import ERRORS, console, fail
+from fedavg.cli.console import console, correctable, fail
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def init(
                 )
             check_writable(taken)
         _write(file, answers, task, rounds, path, schema)
-    except ERRORS as error:
+    except correctable() as error:
         fail(error)
 
 

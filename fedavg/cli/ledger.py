@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from dp import DpError, Ledger, NeighboringRelation, SharedLedger
 from fedavg.cli.console import console, fail
 from fedavg.errors import ConfigError
 
@@ -34,6 +33,8 @@ def create(
     delta: Annotated[float, typer.Option(help="The delta at which epsilon is stated.")] = 1e-5,
 ) -> None:
     """Create a privacy budget of which nothing is spent yet."""
+    from dp import DpError, Ledger, SharedLedger  # noqa: PLC0415 - loads scipy
+
     try:
         SharedLedger.create(path, Ledger(epsilon, delta))
     except DpError as error:
@@ -52,6 +53,8 @@ def show(path: Annotated[Path, typer.Argument(help="File of the ledger.")]) -> N
     Each run's epsilon is stated alone, at the ledger's delta. All runs together cost less than the sum of
     these values; the last line states their joint epsilon.
     """
+    from dp import DpError, SharedLedger  # noqa: PLC0415 - loads scipy
+
     try:
         ledger = SharedLedger(path).read()
         table = Table("run", "rounds", "epsilon", title=str(path), title_justify="left")
@@ -82,6 +85,8 @@ def _rounds(charges: Iterable[Charge]) -> int:
 
 
 def _releases(event: Event) -> bool:
+    from dp import NeighboringRelation  # noqa: PLC0415 - loads scipy
+
     # Failure probabilities have no pairs and no curve.
     cost = event.cost(NeighboringRelation.ADD_REMOVE)
     return bool(cost.pairs or cost.curve is not None or cost.exposed)

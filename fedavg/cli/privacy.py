@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from fedavg.cli.console import ERRORS, console, fail
+from fedavg.cli.console import console, correctable, fail
 
 if TYPE_CHECKING:
     from dp import PrivacyCurve
@@ -134,7 +134,7 @@ def budget(
             participations=participations,
             parameters=parameters,
         )
-    except ERRORS as error:
+    except correctable() as error:
         fail(error)
 
 
@@ -313,7 +313,7 @@ def audit(
             protected=protected,
             out=out,
         )
-    except ERRORS as error:
+    except correctable() as error:
         fail(error)
     table = Table(title="Audit", show_header=False, title_justify="left")
     for name, value in found.rows():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from fedavg.cli.console import ERRORS, console, fail
+from fedavg.cli.console import console, correctable, fail
 from fedavg.cli.privacy import number
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def sweep(
             _list(look_ahead(asked, folder, processes, console()))
             return
         swept = run_study(asked, study, folder, processes, console())
-    except ERRORS as error:
+    except correctable() as error:
         fail(error)
     except KeyboardInterrupt as error:
         # Results are stored cell by cell, so nothing is lost.

@@ -9,7 +9,6 @@ registering the class; no file of this package changes.  The Protocol of each fa
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import types
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -353,6 +352,8 @@ def load_plugins(modules: Iterable[str] = ()) -> None:
         ConfigError: a module cannot be imported.
     """
     # Installed plug-ins register their parts here, so that configurations can name them.
+    import importlib.metadata  # noqa: PLC0415 - only runs look for plug-ins
+
     for point in importlib.metadata.entry_points(group=_GROUP):
         module_named(point.module, f"the plug-in {point.module!r}")
     for module in modules:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
-from scipy.stats import binom, hypergeom
 
 from dp import FixedSizeSampling, PoissonSampling, random_uniform
 from fedavg import checks
@@ -147,6 +146,8 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
         The probability outside is the largest one at num_clients − 1, num_clients and num_clients + 1,
         because the neighbouring population has one client more or less.
         """
+        from scipy.stats import binom  # noqa: PLC0415 - takes half a second to load; lists and help need none
+
         # The floor allows for clients that stay away; the cap assumes that all come.
         least = self.rate * attendance
         quantile = max(int(binom.ppf(tail / 2, num_clients, least)) - 1, 0)
@@ -235,6 +236,8 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
         self, count: int, num_clients: int, floor: int, tail: float, attendance: float
     ) -> CohortBounds:
         """See `DealtCohort`; the number of drawn clients in one block is hypergeometric."""
+        from scipy.stats import hypergeom  # noqa: PLC0415 - as above
+
         least, most = num_clients // count, -(-num_clients // count)
         drawn, each = int(self.expected_size(num_clients)), tail / count
         # A neighbouring population may have one client more or less in a block.

@@ -36,6 +36,52 @@ def test_the_check_would_see_torch() -> None:
     assert "torch" in _loaded("import fedavg.training.loop")
 
 
+def _loaded_by_command(*arguments: str) -> set[str]:
+    return _loaded(
+        "import contextlib, io\n"
+        "from fedavg.cli.app import app\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        f"    app({list(arguments)!r}, prog_name='fedavg')"
+    )
+
+
+_NUMERIC = ("numpy", "scipy", "sklearn", "pyarrow", "tenseal", "dp", "he", "secagg")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        *([name, "--help"] for name in ("run", "budget", "data", "ledger")),
+    ],
+)
+def test_help_loads_no_package_that_computes(arguments: list[str]) -> None:
+    loaded = _loaded_by_command(*arguments)
+    assert "fedavg.cli.app" in loaded
+    assert not loaded & {*_HEAVY, *_NUMERIC}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (("data", "list"), {"scipy", "sklearn", "pyarrow", "tenseal", "secagg"}),
+        (("budget", "--noise", "1.3", "--sampling", "none", "--rounds", "1"), set()),
+    ],
+)
+def test_commands_without_training_load_no_torch(
+    arguments: tuple[str, ...], absent: set[str]
+) -> None:
+    loaded = _loaded_by_command(*arguments)
+    assert "numpy" in loaded
+    assert not loaded & {*_HEAVY, *absent}
+
+
+@pytest.mark.parametrize("module", ["dp", "dp.checks", "dp.errors"])
+def test_checks_and_errors_load_no_scipy(module: str) -> None:
+    assert "scipy" not in _loaded(f"import {module}")
+
+
 @pytest.mark.parametrize("module", ["secagg", "he", "dp", "fedavg"])
 def test_every_public_name_is_there(module: str) -> None:
     statement = f"import {module}\nfor name in {module}.__all__: getattr({module}, name)"
