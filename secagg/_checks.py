@@ -33,6 +33,7 @@ __all__ = [
     "mapping",
     "number",
     "octets",
+    "plain_array",
     "plain_vector",
     "text",
     "whole",
@@ -144,7 +145,18 @@ def journal_of(value: object) -> Journal | None:
 def plain_vector(
     name: str, value: object, length: int, error: type[SecAggError] = LocalProtocolError
 ) -> NDArray[np.int64]:
-    """A copy of an array int64[length].
+    """A copy of an array int64[length]; see `plain_array`.
+
+    Raises:
+        error: the value is anything else.
+    """
+    return np.array(plain_array(name, value, length, error), copy=True, subok=False)
+
+
+def plain_array(
+    name: str, value: object, length: int, error: type[SecAggError] = LocalProtocolError
+) -> NDArray[np.int64]:
+    """An array int64[length], the caller's own: it may still change, so its values must be read once only.
 
     A subclass of NumPy's array may mean other values than it holds, as a masked array does, and is refused;
     an array that is mapped from a file is accepted.
@@ -160,7 +172,7 @@ def plain_vector(
     array = cast("NDArray[np.int64]", value)
     if array.dtype != np.int64 or array.shape != (length,):
         raise error(f"{name} must be int64[{length}], not {array.dtype}{list(array.shape)}")
-    return np.array(array, copy=True, subok=False)
+    return array
 
 
 def _kind(value: object) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from secagg._calls import Turn, leaving_nothing
-from secagg._checks import executor_of, octets, plain_vector
+from secagg._checks import executor_of, octets
 from secagg.client.consistency import (
     check_inputs,
     check_kind,
@@ -24,7 +24,7 @@ from secagg.client.consistency import (
 )
 from secagg.client.dealing import deal_to_neighbours
 from secagg.client.joining import accept_offer
-from secagg.client.masking import mask_input
+from secagg.client.masking import admit_input, mask_input
 from secagg.client.policy import Policy
 from secagg.crypto import ring
 from secagg.crypto.ephemeral import Ephemeral, present
@@ -32,7 +32,6 @@ from secagg.crypto.keys import Secret
 from secagg.errors import (
     Aborted,
     AbortReason,
-    CapacityError,
     LocalProtocolError,
     RemoteProtocolError,
     WireFormatError,
@@ -224,12 +223,7 @@ class Client(Secret):
             secrets = self._living()
             if secrets.input is not None or self._phase in (Phase.CONSISTENCY, Phase.UNMASK):
                 raise LocalProtocolError("one input a session, before the partners are announced")
-            given = plain_vector("the input", vector, self._params.vector_length, CapacityError)
-            bound = self._params.max_abs
-            # Two comparisons, since abs(−2^63) overflows to a negative number.
-            if bound is not None and bool(((given > bound) | (given < -bound)).any()):
-                raise CapacityError(f"a coordinate lies beyond max_abs={bound}")
-            secrets.input = given
+            secrets.input = admit_input(vector, self._params)
 
     @leaving_nothing
     def receive(self, message: bytes) -> bytes | None:
@@ -340,8 +334,9 @@ class Client(Secret):
         self._partner_root = root
         around = partners_of(partners, roster, position)
         secrets.held = {place: secrets.held[place] for place in around}  # others are never due
-        masked = mask_input(
-            present(secrets.input),
+        words = present(secrets.input)
+        mask_input(
+            words,
             roster,
             root,
             position,
@@ -356,7 +351,7 @@ class Client(Secret):
             signed = MaskedInput.partners_signed(self._session, root, self._client_id)
             shown = secrets.sign(signed)
         bits, length = self._params.ring_bits, self._params.vector_length
-        packed = ring.pack(masked, bits)
+        packed = cast("bytes", ring.pack_in_place(words, bits))  # a view, which `encode` copies
         unsigned = MaskedInput(self._client_id, length, bits, shown, b"", packed)
         signature = secrets.sign(unsigned.signed(self._session, root))
         return replace(unsigned, signature=signature)

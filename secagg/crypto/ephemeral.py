@@ -11,10 +11,8 @@ from secagg.errors import LocalProtocolError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from secagg.crypto.keys import Identity
+    from secagg.crypto.ring import RingArray
 
 __all__ = ["Ephemeral", "present"]
 
@@ -41,7 +39,7 @@ class Ephemeral(Secret):
         self.channel: AgreementKey | None = AgreementKey.generate()
         self.mask: AgreementKey | None = AgreementKey.generate()
         self.seed: bytes | None = entropy(SECRET_SIZE)
-        self.input: NDArray[np.int64] | None = None
+        self.input: RingArray | None = None  # words of the ring
         # neighbour's position → key of its envelope to this client
         self.routes: dict[int, bytes] = {}
         self.held: dict[int, bytes] = {}  # neighbour's position → its two shares

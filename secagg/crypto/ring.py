@@ -1,17 +1,16 @@
 """The ring Z_2^b: reduction, centring, and b-bit packing for the wire.
 
 Sums are kept modulo 2^16, 2^32 or 2^64 and reduced to b bits once, at the end: 2^b divides all three.
-Packing shifts whole 64-bit words: neighbours are combined until each word is one lane, and then lanes are
-placed end to end, one column of all groups at a time.
+`secagg.crypto.lanes` has the arithmetic of packing.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from secagg.crypto.lanes import Lanes, ring_dtype
 from secagg.errors import WireFormatError
 
 if TYPE_CHECKING:
@@ -19,10 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    RingArray = NDArray[np.uint16 | np.uint32 | np.uint64]
-    Lanes = NDArray[np.uint64]
-
-T = TypeVar("T", bound="np.generic")
+    from secagg.crypto.lanes import RingArray
 
 __all__ = [
     "MAX_RING_BITS",
@@ -32,7 +28,9 @@ __all__ = [
     "centre",
     "check_packed",
     "pack",
+    "pack_in_place",
     "packed_size",
+    "reduce_into",
     "ring_dtype",
     "to_ring",
     "unpack",
@@ -41,8 +39,8 @@ __all__ = [
 MAX_RING_BITS = 62
 """A centred sum and every intermediate of its reduction fit int64."""
 
-# Number of values: enough to hide numpy's cost per call, and few compared with a vector.
-_BLOCK = 1 << 17
+# Number of values: enough to hide numpy's cost per call, and few enough for the second-level cache.
+_BLOCK = 1 << 15
 
 
 def bits_for(n_clients: int, max_abs: int) -> int:
@@ -55,18 +53,6 @@ def bits_for(n_clients: int, max_abs: int) -> int:
     return (n_clients * (2 * max_abs + 1)).bit_length()
 
 
-def ring_dtype(bits: int) -> type[np.uint16 | np.uint32 | np.uint64]:
-    """The word type for b bits, of which a mask has one for each coordinate: 16, 32 or 64 bits.
-
-    Example:
-        >>> [ring_dtype(bits).__name__ for bits in (16, 17, 33)]
-        ['uint16', 'uint32', 'uint64']
-    """
-    if bits <= 16:
-        return np.uint16
-    return np.uint32 if bits <= 32 else np.uint64
-
-
 def to_ring(vector: NDArray[np.int64], bits: int) -> RingArray:
     """Reduce int64[d] modulo 2^bits into words of `ring_dtype(bits)`.
 
@@ -74,8 +60,23 @@ def to_ring(vector: NDArray[np.int64], bits: int) -> RingArray:
         >>> to_ring(np.array([-1, 256, 5]), 8).tolist()
         [255, 0, 5]
     """
-    # In two's complement, the low bits of a negative number are its residue.
-    return (vector & np.int64((1 << bits) - 1)).astype(ring_dtype(bits))
+    words = np.empty(vector.size, ring_dtype(bits))
+    reduce_into(words, vector, bits)
+    return words
+
+
+def reduce_into(words: RingArray, vector: NDArray[np.int64], bits: int) -> None:
+    """Write int64[d] modulo 2^bits into words of `ring_dtype(bits)`.
+
+    Example:
+        >>> words = np.empty(3, ring_dtype(8))
+        >>> reduce_into(words, np.array([-1, 256, 5]), 8)
+        >>> words.tolist()
+        [255, 0, 5]
+    """
+    # In two's complement, the low bits of a negative number are its residue, and the low words hold them.
+    np.copyto(words, vector, casting="unsafe")
+    np.bitwise_and(words, words.dtype.type((1 << bits) - 1), out=words)
 
 
 def centre(values: RingArray, bits: int) -> NDArray[np.int64]:
@@ -109,12 +110,31 @@ def pack(values: RingArray, bits: int) -> bytes:
         >>> pack(np.array([1, 2, 3], dtype=np.uint32), 4).hex()
         '2103'
     """
-    parts: list[memoryview] = []
-    for start in range(0, values.size, _BLOCK):
-        block = values[start : start + _BLOCK]
-        packed = _weave(*_fold(_padded(block, 64), bits))  # 64 values fill b whole words, for any b
-        parts.append(packed.view(np.uint8)[: packed_size(block.size, bits)].data)
-    return b"".join(parts)
+    return pack_in_place(values.astype(ring_dtype(bits)), bits).tobytes()
+
+
+def pack_in_place(words: RingArray, bits: int) -> memoryview:
+    """Pack words of `ring_dtype(bits)` into the first bytes of their own memory, as `pack` does.
+
+    A block's bytes end before the next block's words begin, so no memory is touched for the first time.
+
+    Returns:
+        The packed bytes: a view, valid as long as the words are not written to.
+
+    Example:
+        >>> pack_in_place(np.array([1, 2, 3], dtype=np.uint16), 4).hex()
+        '2103'
+    """
+    lanes, packed, end = Lanes(min(_BLOCK, words.size), bits), words.view(np.uint8), 0
+    for start in range(0, words.size, lanes.words.size):
+        block = words[start : start + lanes.words.size]
+        lanes.words[: block.size] = block
+        lanes.words[block.size :] = 0
+        lanes.weave()
+        size = packed_size(block.size, bits)
+        packed[end : end + size] = lanes.octets[:size]
+        end += size
+    return packed[:end].data
 
 
 def unpack(data: bytes | Sequence[bytes], length: int, bits: int) -> RingArray:
@@ -187,49 +207,22 @@ class Unpacker:
         [[1, 2, 3]]
     """
 
-    __slots__ = (
-        "_bits",
-        "_columns",
-        "_high",
-        "_lanes",
-        "_length",
-        "_raw",
-        "_row",
-        "_size",
-        "_woven",
-    )
+    __slots__ = ("_lanes", "_length")
 
     def __init__(self, length: int, bits: int) -> None:
-        self._length, self._bits = length, bits
-        self._size = 8 * np.dtype(ring_dtype(bits)).itemsize
-        per_group, words = _shape(self._width)
-        values = min(_BLOCK, length + -length % 64)
-        groups = values * self._size // 64 // per_group
-        self._raw = np.zeros((groups, words), dtype="<u8")
-        self._columns = np.empty((words, groups), dtype="<u8")
-        self._lanes = np.empty((per_group, groups), dtype="<u8")
-        self._row = np.empty(groups, dtype="<u8")
-        self._woven = np.empty((groups, per_group), dtype="<u8")
-        self._high = np.empty(groups * per_group, dtype="<u8")
-
-    @property
-    def _width(self) -> int:
-        """Bits of a lane: as many values as the words of a 64-bit word."""
-        return self._bits * (64 // self._size)
+        self._length, self._lanes = length, Lanes(min(_BLOCK, length), bits)
 
     def blocks(self, data: bytes | Sequence[bytes]) -> Iterator[RingArray]:
         """Blocks of values of a vector that was checked; each is valid until the next one is asked for."""
-        left = self._length
+        left, words = self._length, self._lanes.words
         for _ in self._filled(_pieces(data)):
-            self._unweave()
-            block = self._unfold()[:left]
-            yield block
-            left -= block.size
+            self._lanes.unweave()
+            yield words[:left]
+            left -= min(left, words.size)
 
     def _filled(self, pieces: Iterable[memoryview]) -> Iterator[None]:
-        """Fill `_raw` with the next bytes, again and again; zeros follow the last ones."""
-        raw: NDArray[np.uint8] = self._raw.reshape(-1).view(np.uint8)
-        room, held = raw.data, 0
+        """Fill the bytes of the block with the next ones, again and again; others stay."""
+        room, held = self._lanes.octets.data, 0
         for piece in pieces:
             at = 0
             while at < len(piece):
@@ -240,36 +233,7 @@ class Unpacker:
                     yield
                     held = 0
         if held:
-            raw[held:] = 0
             yield
-
-    def _unweave(self) -> None:
-        """Undo `_weave`, from `_raw` to `_woven`; bits above the low ones of a lane are undefined."""
-        np.copyto(self._columns, self._raw.T)
-        for index, lane in enumerate(self._lanes):
-            word, shift = divmod(index * self._width, 64)
-            np.right_shift(self._columns[word], shift, out=lane)
-            if shift + self._width > 64:
-                np.left_shift(self._columns[word + 1], 64 - shift, out=self._row)
-                np.bitwise_or(lane, self._row, out=lane)
-        np.copyto(self._woven, self._lanes.T)
-
-    def _unfold(self) -> RingArray:
-        """Undo `_fold`: words from the low bits of `_woven`, in its place; higher bits are dropped."""
-        lanes: NDArray[Any] = self._woven.reshape(-1)
-        high: NDArray[Any] = self._high
-        width, held = 64, self._width
-        if self._size == 64:
-            lanes &= (1 << self._bits) - 1
-        while width > self._size:
-            width, held = width // 2, held // 2
-            low = (1 << held) - 1
-            np.left_shift(lanes, width - held, out=high)
-            high &= low << width
-            lanes &= low
-            lanes |= high
-            lanes, high = lanes.view(f"<u{width // 8}"), high.view(f"<u{width // 8}")
-        return lanes
 
 
 def check_packed(data: bytes | Sequence[bytes], length: int, bits: int) -> None:
@@ -291,48 +255,3 @@ def check_packed(data: bytes | Sequence[bytes], length: int, bits: int) -> None:
 def _pieces(data: bytes | Sequence[bytes]) -> list[memoryview]:
     whole = isinstance(data, (bytes, bytearray, memoryview))
     return [memoryview(data)] if whole else [memoryview(piece) for piece in data]
-
-
-def _padded(block: NDArray[T], multiple: int) -> NDArray[T]:
-    """The block itself, or followed by zeros up to a multiple of a size."""
-    missing = -block.size % multiple
-    return np.concatenate([block, np.zeros(missing, dtype=block.dtype)]) if missing else block
-
-
-# Words -------------------------------------------------------------------------------------------------
-
-
-def _fold(values: RingArray, bits: int) -> tuple[Lanes, int]:
-    """Values as the low bits of 64-bit words, as many in a word as their dtype allows, and their bits."""
-    size = 8 * values.itemsize
-    lanes: NDArray[Any] = values.astype(f"<u{values.itemsize}", copy=False)
-    if size == 64:
-        return np.bitwise_and(lanes, np.uint64((1 << bits) - 1)), bits
-    while size < 64:
-        pairs: NDArray[Any] = lanes.view(f"<u{size // 4}")  # two lanes as one wider word
-        low = (1 << bits) - 1
-        # The upper lane moves down to the end of the lower one.
-        lanes = np.right_shift(pairs, size - bits)
-        lanes &= low << bits
-        lanes |= pairs & low
-        size, bits = 2 * size, 2 * bits
-    return lanes, bits
-
-
-def _shape(width: int) -> tuple[int, int]:
-    """Lanes of `width` bits, and 64-bit words, in the smallest group in which both end together."""
-    common = math.gcd(width, 64)
-    return 64 // common, width // common
-
-
-def _weave(lanes: Lanes, width: int) -> Lanes:
-    """Place the low `width` bits of each word end to end; the higher bits must be zero."""
-    per_group, words_out = _shape(width)
-    columns = np.ascontiguousarray(lanes.reshape(-1, per_group).T)
-    words = np.zeros((words_out, columns.shape[1]), dtype="<u8")
-    for index, column in enumerate(columns):
-        word, shift = divmod(index * width, 64)
-        words[word] |= column << shift
-        if shift + width > 64:
-            words[word + 1] = column >> (64 - shift)  # its first bits: none are lost
-    return np.ascontiguousarray(words.T).reshape(-1)

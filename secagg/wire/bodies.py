@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from secagg.wire.messages import Message
 
+    Pieces = tuple[bytes, ...]  # consecutive
+
 __all__ = ["DECODERS", "ENCODERS", "ENTRY_SIZE", "ids_and_keys"]
 
 _U32 = struct.Struct("<I")
@@ -111,8 +113,8 @@ def _bools(flags: bytes) -> tuple[bool, ...]:
     return tuple(map(bool, flags))
 
 
-def _put_offer(offer: Offer) -> bytes:
-    return offer.params.to_bytes() + offer.nonce
+def _put_offer(offer: Offer) -> Pieces:
+    return offer.params.to_bytes(), offer.nonce
 
 
 def _offer(body: memoryview) -> Offer:
@@ -120,10 +122,9 @@ def _offer(body: memoryview) -> Offer:
     return Offer(Params.from_bytes(bytes(body[:PARAMS_SIZE])), bytes(body[PARAMS_SIZE:]))
 
 
-def _put_entry(entry: AdvertiseKeys) -> bytes:
-    return _ENTRY.pack(
-        entry.client_id, entry.identity, entry.channel_key, entry.mask_key, entry.signature
-    )
+def _put_entry(entry: AdvertiseKeys) -> Pieces:
+    keys = (entry.identity, entry.channel_key, entry.mask_key)
+    return (_ENTRY.pack(entry.client_id, *keys, entry.signature),)
 
 
 def _entry(record: bytes) -> AdvertiseKeys:
@@ -135,8 +136,9 @@ def _advertise_keys(body: memoryview) -> AdvertiseKeys:
     return _entry(bytes(body))
 
 
-def _put_roster(roster: Advertisements) -> bytes:
-    return _U32.pack(len(roster.entries)) + b"".join(map(_put_entry, roster.entries))
+def _put_roster(roster: Advertisements) -> Pieces:
+    entries = itertools.chain.from_iterable(map(_put_entry, roster.entries))
+    return _U32.pack(len(roster.entries)), *entries
 
 
 def _roster(body: memoryview) -> Advertisements:
@@ -161,9 +163,9 @@ def ids_and_keys(entries: Sequence[AdvertiseKeys]) -> tuple[list[int], list[byte
     return columns["id"].tolist(), [*columns["channel"].tolist(), *columns["mask"].tolist()]
 
 
-def _put_share_keys(message: ShareKeys) -> bytes:
+def _put_share_keys(message: ShareKeys) -> Pieces:
     fields = (message.client_id, message.seed_commitment, message.signature)
-    return _DEALT.pack(*fields, len(message.envelopes)) + b"".join(message.envelopes)
+    return _DEALT.pack(*fields, len(message.envelopes)), *message.envelopes
 
 
 def _share_keys(body: memoryview) -> ShareKeys:
@@ -173,10 +175,10 @@ def _share_keys(body: memoryview) -> ShareKeys:
     return ShareKeys(client_id, commitment, signature, envelopes)
 
 
-def _put_forwarded(message: ForwardedShares) -> bytes:
+def _put_forwarded(message: ForwardedShares) -> Pieces:
     flags = [envelope is not None for envelope in message.envelopes]
     present = [envelope for envelope in message.envelopes if envelope is not None]
-    return _U32.pack(len(flags)) + pack_flags(flags) + b"".join(present)
+    return _U32.pack(len(flags)), pack_flags(flags), *present
 
 
 def _forwarded(body: memoryview) -> ForwardedShares:
@@ -188,9 +190,9 @@ def _forwarded(body: memoryview) -> ForwardedShares:
     )
 
 
-def _put_opened(message: SharesOpened) -> bytes:
+def _put_opened(message: SharesOpened) -> Pieces:
     head = _COUNTED.pack(message.client_id, message.signature, len(message.opened))
-    return head + pack_flags(message.opened)
+    return head, pack_flags(message.opened)
 
 
 def _opened(body: memoryview) -> SharesOpened:
@@ -200,8 +202,8 @@ def _opened(body: memoryview) -> SharesOpened:
     return SharesOpened(client_id, signature, _bools(flags))
 
 
-def _put_partners(message: Partners) -> bytes:
-    return _U32.pack(len(message.members)) + _pack_members(message.members)
+def _put_partners(message: Partners) -> Pieces:
+    return _U32.pack(len(message.members)), _pack_members(message.members)
 
 
 def _partners(body: memoryview) -> Partners:
@@ -210,10 +212,10 @@ def _partners(body: memoryview) -> Partners:
     return Partners(flags)
 
 
-def _put_masked_input(message: MaskedInput) -> bytes:
+def _put_masked_input(message: MaskedInput) -> Pieces:
     partners = message.partner_signature
     head = _VECTOR.pack(message.client_id, message.length, message.bits, bool(partners))
-    return b"".join((head, partners, message.signature, message.packed))
+    return head, partners, message.signature, message.packed
 
 
 def _masked_input(body: memoryview) -> MaskedInput:
@@ -232,9 +234,9 @@ def _masked_input(body: memoryview) -> MaskedInput:
     return MaskedInput(client_id, length, bits, *signatures, packed)
 
 
-def _put_survivors(message: Survivors) -> bytes:
-    members = _U32.pack(len(message.members)) + _pack_members(message.members)
-    return members + _U32.pack(len(message.signatures)) + b"".join(message.signatures)
+def _put_survivors(message: Survivors) -> Pieces:
+    members = _U32.pack(len(message.members)), _pack_members(message.members)
+    return *members, _U32.pack(len(message.signatures)), *message.signatures
 
 
 def _survivors(body: memoryview) -> Survivors:
@@ -244,8 +246,8 @@ def _survivors(body: memoryview) -> Survivors:
     return Survivors(flags, Records(bytes(body[end + _U32.size :]), SIGNATURE_SIZE, bytes))
 
 
-def _put_signature(message: ConsistencySignature) -> bytes:
-    return _SIGNED.pack(message.client_id, message.signature)
+def _put_signature(message: ConsistencySignature) -> Pieces:
+    return (_SIGNED.pack(message.client_id, message.signature),)
 
 
 def _signature(body: memoryview) -> ConsistencySignature:
@@ -253,10 +255,9 @@ def _signature(body: memoryview) -> ConsistencySignature:
     return ConsistencySignature(*_SIGNED.unpack(body))
 
 
-def _put_signatures(message: Signatures) -> bytes:
-    return _U32.pack(len(message.signatures)) + b"".join(
-        _SIGNED.pack(position, signature) for position, signature in message.signatures
-    )
+def _put_signatures(message: Signatures) -> Pieces:
+    count = _U32.pack(len(message.signatures))
+    return count, *(_SIGNED.pack(*signed) for signed in message.signatures)
 
 
 def _signed_by(record: bytes) -> tuple[int, bytes]:
@@ -273,9 +274,9 @@ def _signatures(body: memoryview) -> Signatures:
     return Signatures(signatures)
 
 
-def _put_unmask(message: UnmaskShares) -> bytes:
+def _put_unmask(message: UnmaskShares) -> Pieces:
     head = _COUNTED.pack(message.client_id, message.signature, len(message.shares))
-    return head + b"".join(message.shares)
+    return head, *message.shares
 
 
 def _unmask_shares(body: memoryview) -> UnmaskShares:
@@ -285,7 +286,7 @@ def _unmask_shares(body: memoryview) -> UnmaskShares:
     return UnmaskShares(client_id, signature, shares)
 
 
-ENCODERS: dict[type[Message], Callable[..., bytes]] = {
+ENCODERS: dict[type[Message], Callable[..., Pieces]] = {
     Offer: _put_offer,
     AdvertiseKeys: _put_entry,
     Advertisements: _put_roster,

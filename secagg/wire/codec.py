@@ -153,7 +153,8 @@ def input_signature(data: bytes) -> bytes:
 
 def encode(message: Message, session: bytes) -> bytes:
     """The one canonical encoding of a message."""
-    return header(_KINDS[type(message)], session) + ENCODERS[type(message)](message)
+    # Joined once: each copy of a long vector would be written to fresh memory.
+    return b"".join((header(_KINDS[type(message)], session), *ENCODERS[type(message)](message)))
 
 
 def decode(data: bytes | bytearray) -> tuple[bytes, Message]:
