@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "BAND",
     "Encoding",
     "FixedPoint",
     "bits_for",
@@ -33,9 +34,11 @@ __all__ = [
     "rotated_length",
 ]
 
+BAND = 1 << 14
+"""Number of coordinates that are rounded at a time, so that they stay in the cache."""
+
 _TRIES = 64  # each succeeds with probability ≥ 1 − e^(−1/2); all fail with probability < 1e-13
 _LOG_INVERSE_BETA = 0.5  # β = e^(−1/2), the paper's choice
-_BAND = 1 << 14  # coordinates rounded at a time, so that they stay in the cache
 _ROUNDING_SLACK = 1 + 1e-9  # float64 arithmetic on norms stays far inside this
 
 
@@ -58,14 +61,14 @@ def hadamard(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     length = vector.size
     if length == 0 or length & (length - 1):
         raise PlanError(f"a Walsh–Hadamard transform needs a length 2^k, not {length}")
-    out = np.array(vector, dtype=np.float64)
-    half = 1
-    while half < length:
-        pairs = out.reshape(-1, 2, half)
-        out = np.stack((pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]), axis=1).reshape(-1)
-        half *= 2
+    out, room, half = np.array(vector, dtype=np.float64), np.empty(length), length // 2
+    for _ in range(length.bit_length() - 1):
+        # Neighbours are combined, and the lowest bit of an index moves to the top; in the end all are back.
+        np.add(out[::2], out[1::2], out=room[:half])
+        np.subtract(out[::2], out[1::2], out=room[half:])
+        out, room = room, out
     # The factor makes the transform orthonormal, so a rotation does not change the norm that was clipped.
-    return out / math.sqrt(length)
+    return np.divide(out, math.sqrt(length), out=out)
 
 
 def bits_for(vector_length: int, cohort: float = 1) -> int:
@@ -351,8 +354,12 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
                 "lower the learning rate, or raise the range (`range` in the table [encoding] of a "
                 "configuration, FixedPoint(clip=…) in Python)"
             )
-        grid = vector * self.scale
-        return np.rint(grid, out=grid).astype(np.int64)
+        rounded, room = np.empty(vector.size, np.int64), np.empty(min(BAND, vector.size))
+        for start in range(0, vector.size, BAND):
+            part = vector[start : start + BAND]
+            grid = np.multiply(part, self.scale, out=room[: part.size])
+            rounded[start : start + BAND] = np.rint(grid, out=grid)
+        return rounded
 
     def _round_conditionally(
         self, real: NDArray[np.float64], vector_length: int
@@ -361,11 +368,11 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
         rounded = np.empty(real.size, np.int64)
         for _ in range(_TRIES):
             squares = 0.0
-            for start in range(0, real.size, _BAND):
-                part = real[start : start + _BAND] * scale
+            for start in range(0, real.size, BAND):
+                part = real[start : start + BAND] * scale
                 np.floor(np.add(part, random_uniform(part.size), out=part), out=part)
                 squares += float(part @ part)
-                rounded[start : start + _BAND] = part
+                rounded[start : start + BAND] = part
             # The slack is on the strict side: rounding errors in the sum of squares accept no vector beyond
             # the bound.
             if squares * _ROUNDING_SLACK <= bound:
@@ -384,7 +391,9 @@ class FixedPoint(Part, frozen=True, tag="fixed-point"):
         Returns:
             float64[d], or float64[d'] when `vector_length` is not given.
         """
-        real = np.asarray(total, dtype=np.float64) / self.scale
+        real: NDArray[np.float64] = np.true_divide(
+            total, self.scale
+        )  # no array of floats in between
         return decode_grid(real, vector_length, self.rotation_seed if self.rotate else None)
 
     def _rotated(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,11 +15,13 @@ import msgspec
 import numpy as np
 
 from dp import random_uniform
-from fedavg.encoding.fixed_point import decode_grid, rotate_signs, rotated_length
+from fedavg.encoding.fixed_point import BAND, decode_grid, rotate_signs, rotated_length
 from fedavg.errors import CapacityError, NonFiniteError, PlanError
 from fedavg.parts import Part, register
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 __all__ = ["Quantised"]
@@ -146,21 +148,28 @@ class Quantised(Part, frozen=True, tag="quantised"):
         if not bool(np.isfinite(vector).all()):
             raise NonFiniteError("the update holds NaN or infinity; lower the learning rate")
         turned = rotate_signs(vector, self.rotation_seed) if self.rotate else vector
-        # Values outside are clamped and not refused: without noise no sensitivity depends on them.
-        unit = np.clip(turned / self.range(vector.size), -1.0, 1.0)
+        limit, uniform = self.range(vector.size), self._uniform()
+        rounded = np.empty(turned.size, np.int64)
+        for start in range(0, turned.size, BAND):
+            part = turned[start : start + BAND] / limit
+            # Values outside are clamped and not refused: without noise no sensitivity depends on them.
+            np.clip(part, -1.0, 1.0, out=part)
+            rounded[start : start + BAND] = self._rounded(part, uniform)
+        return rounded
+
+    def _rounded(
+        self, unit: NDArray[np.float64], uniform: Callable[[int], NDArray[np.float64]]
+    ) -> NDArray[np.int64]:
+        """Values in [−1, 1] on the grid, of 2^bits − 1 levels, or for one bit of two."""
         if self.bits == 1:
-            return 2 * self._round((unit + 1) / 2) - 1
-        return self._round(unit * self.steps)
+            return 2 * _round((unit + 1) / 2, uniform(unit.size)) - 1
+        return _round(unit * self.steps, uniform(unit.size))
 
-    def _round(self, grid: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Round up with the probability of the fractional part; grid points do not change."""
-        low = np.floor(grid)
-        return low.astype(np.int64) + (self._uniform(grid.size) < grid - low)
-
-    def _uniform(self, size: int) -> NDArray[np.float64]:
+    def _uniform(self) -> Callable[[int], NDArray[np.float64]]:
+        """A source of uniform numbers: bands of any size are consecutive parts of one stream."""
         if self.rounding_seed is None:
-            return random_uniform(size)
-        return np.random.default_rng(self.rounding_seed).random(size)  # noqa: TID251 - public seed
+            return random_uniform
+        return np.random.default_rng(self.rounding_seed).random  # noqa: TID251 - public seed
 
     def decode(
         self, total: NDArray[np.int64], vector_length: int | None = None
@@ -175,5 +184,11 @@ class Quantised(Part, frozen=True, tag="quantised"):
             float64[d], or float64[d'] when `vector_length` is not given.
         """
         length = total.size if vector_length is None else vector_length
-        real = np.asarray(total, dtype=np.float64) / self.grid_units(length)
+        real: NDArray[np.float64] = np.true_divide(total, self.grid_units(length))
         return decode_grid(real, vector_length, self.rotation_seed if self.rotate else None)
+
+
+def _round(grid: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Round up with the probability of the fractional part; grid points do not change."""
+    low = np.floor(grid)
+    return low.astype(np.int64) + (uniform < grid - low)
