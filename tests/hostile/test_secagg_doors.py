@@ -10,8 +10,8 @@ import pytest
 
 import secagg
 import secagg._checks
-import secagg.client.client
 import secagg.client.joining
+import secagg.client.masking
 import secagg.derivation
 import secagg.params
 import secagg.server.server
@@ -269,8 +269,8 @@ def test_e7_a_mask_hides_no_value_from_the_bound():
 
 def test_e7_mutant_that_takes_subclasses_sums_what_it_has_not_checked(monkeypatch):
     source = "type(value) not in _PLAIN"
-    anything = without(monkeypatch, secagg._checks, "plain_vector", source)
-    monkeypatch.setattr(secagg.client.client, "plain_vector", anything)
+    anything = without(monkeypatch, secagg._checks, "plain_array", source)
+    monkeypatch.setattr(secagg.client.masking, "plain_array", anything)
     with pytest.raises((*FOUND, LocalProtocolError)):
         test_e7_arrays_in_disguise_are_refused_and_change_nothing("masked")
 

@@ -8,6 +8,7 @@ import pytest
 import secagg._checks
 import secagg.client.client
 import secagg.client.consistency
+import secagg.client.masking
 import secagg.roster
 import secagg.wire.bodies
 from secagg import (
@@ -263,6 +264,6 @@ def test_s11_mutants_that_take_parts_at_will(test, owner, function, check, monke
 
 def test_e3_mutant_that_takes_any_array(monkeypatch):
     check = "array.dtype != np.int64 or array.shape != (length,)"
-    mutant = without(monkeypatch, secagg._checks, "plain_vector", check)
-    monkeypatch.setattr(secagg.client.client, "plain_vector", mutant)
+    mutant = without(monkeypatch, secagg._checks, "plain_array", check)
+    monkeypatch.setattr(secagg.client.masking, "plain_array", mutant)
     missed(servers.test_e3_shapes_and_types_of_inputs, np.zeros(3, np.int64))

@@ -24,6 +24,7 @@ from secagg import (
 )
 from secagg.crypto.ephemeral import Ephemeral
 from secagg.crypto.keys import AgreementKey, Secret
+from secagg.crypto.ring import ring_dtype
 from secagg.wire.codec import decode
 from tests.hostile.leftovers import Leftovers, passed_on
 from tests.hostile.mutants import FOUND
@@ -33,7 +34,7 @@ from tests.secagg.support.snapshots import fork_client, fork_server
 
 LEFTOVERS = Leftovers(secagg, SecAggError, (Client, Identity, Ephemeral, Secret, AgreementKey))
 failures = LEFTOVERS.failures
-INPUT = np.array([424, -717, 313, 999])
+INPUT = np.array([424, 717, 313, 999])  # the same numbers as words of a ring
 
 
 # Search ----------------------------------------------------------------------------------------------
@@ -53,6 +54,11 @@ def left_behind(error, secrets, vector=INPUT):
     return LEFTOVERS.left_behind(error, secrets, vector)
 
 
+def words_of(client):
+    """The input as the client holds it."""
+    return INPUT.astype(ring_dtype(client.params.ring_bits))
+
+
 # Failures --------------------------------------------------------------------------------------------
 
 
@@ -60,7 +66,7 @@ def at(phase):
     """Prepares a client of a session for its message of a phase, again and again."""
     lab = Lab(4, dropout_rate=0.25, corrupt_rate=0.25)
     for client in lab.clients.values():
-        client._secrets.input = INPUT.copy()
+        client._secrets.input = words_of(client)
     lab.run_to(phase)
     client, message = lab.clients[10], lab.next_messages.get(10)
     secrets = secrets_of(client)
@@ -228,7 +234,8 @@ def refused(client, message):
 def ended_by_a_channel_key():
     """A colluder's channel key of low order: found with seed and shares in hand."""
     lab = Lab(5).run_to(Phase.SHARE_KEYS)
-    lab.clients[10]._secrets.input = INPUT.copy()
+    client = lab.clients[10]
+    client._secrets.input = words_of(client)
     return refused(lab.clients[10], tampered("low order", lab))
 
 
@@ -237,7 +244,7 @@ def ended_by_a_mask_key(monkeypatch):
     monkeypatch.setattr("secagg.server.admission.acceptable_agreement_key", lambda _: True)
     lab = Lab(5)
     for client in lab.clients.values():
-        client._secrets.input = INPUT.copy()
+        client._secrets.input = words_of(client)
     for i, client in lab.clients.items():
         sent = client.start()
         if i == 50:

@@ -22,6 +22,19 @@ def test_hadamard_is_an_isometry_and_its_own_inverse(power, seed):
     assert np.allclose(hadamard(turned), vector)
 
 
+def test_hadamard_adds_in_the_order_of_the_textbook():
+    """Combining the lowest bit first, in place: equal to the bit, so that a run can be repeated."""
+    vector = np.random.default_rng(4).normal(size=64)
+    expected, half = vector.copy(), 1
+    while half < 64:
+        for low in range(64):
+            if not low & half:
+                a, b = expected[low], expected[low + half]
+                expected[low], expected[low + half] = a + b, a - b
+        half *= 2
+    assert np.array_equal(hadamard(vector), expected / 8.0)
+
+
 def test_hadamard_matches_the_matrix_definition():
     length = 8
     bits = [[(i & j).bit_count() for j in range(length)] for i in range(length)]

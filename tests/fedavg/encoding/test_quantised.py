@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedavg.encoding import fixed_point, quantised
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.encoding.quantised import Quantised
 from fedavg.errors import CapacityError, NonFiniteError, PlanError
@@ -47,7 +48,7 @@ def test_rounding_is_unbiased_and_of_the_stated_variance(bits, part):
 @pytest.mark.parametrize("mutant", ["nearest", "down"])
 def test_the_test_of_bias_catches_other_roundings(monkeypatch, mutant):
     rounding = np.rint if mutant == "nearest" else np.floor
-    monkeypatch.setattr(Quantised, "_round", lambda self, grid: rounding(grid).astype(np.int64))
+    monkeypatch.setattr(quantised, "_round", lambda grid, _: rounding(grid).astype(np.int64))
     with pytest.raises(AssertionError):
         test_rounding_is_unbiased_and_of_the_stated_variance(4, 0.31)
 
@@ -196,3 +197,20 @@ def test_what_is_no_vector_is_refused():
 def test_meaningless_encodings_cannot_be_made(options):
     with pytest.raises(PlanError):
         Quantised(**options)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        Quantised(0.5, 8).seeded((1, 2)),
+        Quantised(0.5, 1).seeded((1, 2)),
+        Quantised(4.0, 4, rotate=True).seeded((1, 2)),
+        FixedPoint(1.0, 16, rounding="nearest"),
+    ],
+)
+def test_the_size_of_bands_changes_no_bit(encoding, monkeypatch):
+    vector = np.random.default_rng(3).uniform(-1, 1, 1001)
+    whole = encoding.encode(vector)
+    monkeypatch.setattr(quantised, "BAND", 64)
+    monkeypatch.setattr(fixed_point, "BAND", 64)
+    assert np.array_equal(encoding.encode(vector), whole)

@@ -101,3 +101,18 @@ def test_one_unpacker_serves_many_vectors(bits, seed, length):
             ring.add_packed(total, ring.pack(values, bits), bits, adding)
             expected += values
     assert np.array_equal(total, expected)
+
+
+@given(bits=st.integers(2, 62), seed=st.integers(0, 99), length=st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
+def test_words_are_packed_over_themselves(bits, seed, length):
+    """The bytes of a block never reach words that are still to be read."""
+    values = words(bits, length, seed)
+    expected, room = slowly_packed(values, bits), values.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ring, "_BLOCK", 64)
+        packed = ring.pack_in_place(room, bits)
+    assert packed.tobytes() == expected
+    assert np.shares_memory(np.asarray(packed), room)
+    assert ring.pack(values, bits) == expected  # which leaves its argument as it is
+    assert np.array_equal(values, ring.unpack(expected, length, bits))
