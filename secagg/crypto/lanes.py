@@ -100,10 +100,10 @@ class Lanes:
         self._columns: list[_Column] = []
         for index in range(per_group):
             start, shift = divmod(index * width, 8)
-            at = {"shape": groups, "buffer": self._all, "strides": stride}
-            octets: NDArray[np.uint64] = np.ndarray(dtype="<u8", offset=start, **at)
-            spills = shift + width > 64
-            more = np.ndarray(dtype="u1", offset=start + 8, **at) if spills else None
+            octets = np.ndarray((groups,), "<u8", self._all, start, (stride,))
+            more: NDArray[np.uint8] | None = None
+            if shift + width > 64:
+                more = np.ndarray((groups,), np.uint8, self._all, start + 8, (stride,))
             self._columns.append(_Column(lanes[:, index], octets, shift, more))
 
     def weave(self) -> None:
