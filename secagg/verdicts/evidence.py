@@ -17,12 +17,7 @@ from secagg._checks import context_of, instance, octets
 from secagg.conviction import Conviction, Offence
 from secagg.crypto.keys import SIGNATURE_SIZE, AgreementKey, Directory, check_client_id
 from secagg.crypto.shamir import SHARE_SIZE, canonical, rebuild
-from secagg.errors import (
-    LocalProtocolError,
-    RemoteProtocolError,
-    SecAggError,
-    WireFormatError,
-)
+from secagg.errors import RemoteProtocolError, SecAggError, WireFormatError
 from secagg.roster import Roster
 from secagg.verdicts.disputes import graph_of, proven
 from secagg.wire.codec import decode
@@ -157,7 +152,10 @@ def check_conviction(conviction: Conviction, *, context: bytes, directory: Direc
     offence = instance("offence", conviction.offence, Offence)
     client_id, show = check_client_id(conviction.client_id), _SHOWN.get(offence)
     if show is None:
-        raise LocalProtocolError("secagg.committee.check_rejection checks this offence")
+        raise RemoteProtocolError(
+            "shows no evidence of this protocol: secagg.committee.check_rejection checks this offence",
+            "server",
+        )
     directory, context = instance("directory", directory, Directory), context_of(context)
     offer, message, *parts = _parted(octets("evidence", conviction.evidence))
     try:
