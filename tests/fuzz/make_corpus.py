@@ -20,6 +20,7 @@ from he.crypto.tags import UploadName
 from secagg import Phase
 from secagg.testing import deterministic_entropy
 from secagg.wire.codec import encode_chunk
+from tests.fuzz import committee
 from tests.fuzz.envelopes import CONTEXT, PUBLIC, TRUSTING
 from tests.fuzz.stages import SESSIONS, stages
 from tests.fuzz.targets import run, seed
@@ -116,9 +117,14 @@ def convicting():
             yield seed(f"evidence {conviction.offence.name}", conviction.evidence)
 
 
+def by_a_committee():
+    """Messages of a recorded sum by a committee, and evidence that holds."""
+    return (seed(*pair) for pair in committee.seeds())
+
+
 def always():
-    """Messages of an honest session, all of which are kept."""
-    return sorted({*honest(), *uploads(), *encrypted(), *convicting()})
+    """Messages of honest sessions, all of which are kept."""
+    return sorted({*honest(), *uploads(), *encrypted(), *convicting(), *by_a_committee()})
 
 
 def steps_of(data):

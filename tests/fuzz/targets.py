@@ -27,6 +27,7 @@ from secagg.state import SERVER_AWAITS
 from secagg.testing import deterministic_entropy
 from secagg.wire.bounds import largest_message
 from secagg.wire.codec import decode, decode_chunk, encode, encode_chunk
+from tests.fuzz.committee import TARGETS as COMMITTEE_TARGETS
 from tests.fuzz.envelopes import TARGETS as HE_TARGETS
 from tests.fuzz.stages import stages
 from tests.secagg.support.lab import CONTEXT
@@ -34,6 +35,7 @@ from tests.secagg.support.recorder import STEPS
 from tests.secagg.support.second_wire import Refused, read
 from tests.secagg.support.snapshots import state_of
 
+OF_PAIRS = (Offence.BAD_DEALER, Offence.DISPUTES)
 UNSAFE = (UnsafeParametersError, CapacityError)
 
 
@@ -202,7 +204,8 @@ TARGETS = dict(
         *_ROLES,
         *_UPLOADS,
         *HE_TARGETS,
-        *((f"evidence {offence.name}", partial(evidence, offence)) for offence in Offence),
+        *((f"evidence {offence.name}", partial(evidence, offence)) for offence in OF_PAIRS),
+        *COMMITTEE_TARGETS.items(),
     ]
 )
 NAMES = list(TARGETS)

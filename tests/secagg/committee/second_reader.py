@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import itertools
 import struct
 
 from cryptography.exceptions import InvalidTag
@@ -166,7 +167,7 @@ class Cursor:
 
 
 def ascending(ids):
-    require(all(a < b for a, b in zip(ids, ids[1:], strict=False)), "ascending")
+    require(all(a < b for a, b in itertools.pairwise(ids)), "ascending")
 
 
 def _contribution(reader, c):

@@ -98,7 +98,7 @@ def test_the_collector_takes_what_the_table_says(session, phase, kind, door):
     sender = 4 if door == "client" else 3
     fits = (door == "client") == (phase is Phase.CONTRIBUTE)
     if AWAITS.get(phase) is kind and fits:
-        if kind in (Kind.CONTRIBUTION,):
+        if kind is Kind.CONTRIBUTION:
             receive(sender, message)
             assert seen(server) != before
             with pytest.raises(RemoteProtocolError, match="twice"):
@@ -303,8 +303,8 @@ def test_an_erased_key_opens_nothing_that_was_sealed_before():
     with pytest.raises(LocalProtocolError, match="erased"):
         lab.members[3].receive(sent[3])
     again = SealingKey.generate(lab.identities[3], 3, epoch=2)
+    lab.keys[3] = again
     with pytest.raises(LocalProtocolError, match="another identity or sealing key"):
-        lab.keys[3] = again
         lab.member(3)
 
 

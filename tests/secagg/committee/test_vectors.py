@@ -93,7 +93,8 @@ def test_all_messages_are_read_and_written_by_both():
 
 def test_the_parameters_are_what_the_page_says():
     for case in VECTORS["sessions"]:
-        params, reader = CommitteeParams.from_bytes(bytes.fromhex(case["params"])), Reader(bytes.fromhex(case["params"]))  # fmt: skip
+        data = bytes.fromhex(case["params"])
+        params, reader = CommitteeParams.from_bytes(data), Reader(data)
         ours = (params.packing, params.rebuild, params.quorum, list(params.moduli), params.bits)
         assert ours == (reader.k, reader.rebuild, reader.quorum, reader.primes, reader.bits)
         sizes = (params.blocks, params.checks, params.residues, params.envelope_size)
