@@ -28,7 +28,8 @@ MAX_SUM = 1 << 62
 MOST_BITS = 21
 """Largest size of a prime: float64 then adds 2^11 products exactly."""
 _FEWEST_BITS = 12  # of a prime: more than twice the members, so that all points are distinct
-_CHECK_BITS = 120
+_CHECK_BITS = 104
+"""40 bits against a dealer that tries 2^64 contributions."""
 CONTRIBUTION_HEAD = 172
 """Bytes of a contribution before its envelopes; see docs/protocol.md."""
 _LAYOUT = struct.Struct("<IIIIIIIQI")
@@ -202,8 +203,12 @@ class CommitteeParams:
 
     @property
     def checks(self) -> int:
-        """Check values of a share, for each prime: a wrong share passes all with probability 2^−120."""
-        return -(-_CHECK_BITS // (self.bits - 1))
+        """Check values of a share, for each prime.
+
+        Wrong shares pass them all, at whatever honest members the liars choose to leave in, with probability
+        at most 2^−104: docs/protocol.md, "What check values prove".
+        """
+        return -(-(_CHECK_BITS + _choices(self.n_members, self.corrupt)) // (self.bits - 1))
 
     @property
     def residues(self) -> int:
@@ -308,6 +313,12 @@ def _moduli(span: int) -> tuple[int, ...]:
             if math.prod(primes) > span:
                 return primes
     raise CapacityError(f"no primes hold sums of {span.bit_length()} bits")
+
+
+@functools.lru_cache(maxsize=64)
+def _choices(members: int, most: int) -> int:
+    """Bits of the number of sets of at most so many members."""
+    return sum(math.comb(members, size) for size in range(most + 1)).bit_length()
 
 
 def drawn_corrupt(

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import itertools
 import struct
+from math import comb
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -96,7 +97,8 @@ class Reader:
         self.quorum = (self.m + self.c) // 2 + 1
         self.primes, self.bits = primes_for(2 * self.most * self.max_abs)
         self.blocks = -(-self.d // self.k)
-        self.checks = -(-120 // (self.bits - 1))
+        sets = sum(comb(self.m, i) for i in range(self.c + 1))
+        self.checks = -(-(104 + sets.bit_length()) // (self.bits - 1))
         self.width = self.blocks + self.checks
         self.residues = -(-len(self.primes) * self.width // 8) * 8
         self.envelope = self.residues * self.bits // 8 + 16

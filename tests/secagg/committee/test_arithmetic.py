@@ -150,7 +150,7 @@ def test_shares_survive_the_wire():
 
 def test_a_share_has_one_encoding():
     """A number beyond the prime, and anything in the padding, is no share."""
-    params = small(d=6)
+    params = small(d=5)
     used = len(params.moduli) * (params.blocks + params.checks)
     assert used < params.residues
     rows = np.zeros((3, params.residues), dtype=np.int64)
