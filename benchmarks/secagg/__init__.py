@@ -1,10 +1,10 @@
-"""The secagg suite: masks, sharing, whole rounds beside Flower's SecAgg+, large cohorts, and growth."""
+"""The secagg suite: masks, sharing, whole rounds beside Flower's SecAgg+, large cohorts, committees, and growth."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.secagg import growth, large, paper, primitives, rounds
+from benchmarks.secagg import committee, growth, large, paper, primitives, rounds
 
 if TYPE_CHECKING:
     from benchmarks.kit.bench import Bench
@@ -18,5 +18,6 @@ def run(bench: Bench) -> None:
     primitives.run(bench, peer=peer)
     rounds.run(bench, peer=peer)
     large.run(bench)
+    committee.run(bench)
     growth.run(bench)
     paper.run(bench)

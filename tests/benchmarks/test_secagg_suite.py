@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks import Bench, secagg
 from benchmarks import __main__ as command
-from benchmarks.secagg import flower, growth, large, paper, primitives, rounds, session
+from benchmarks.secagg import committee, flower, growth, large, paper, primitives, rounds, session
 from secagg import Client, Directory, Params, Phase, RemoteProtocolError, Server
 from secagg.crypto.ring import packed_size
 
@@ -283,6 +283,18 @@ def test_both_sides_report_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds.run(bench, peer=True)
     ratios = {m.key for m in bench.measures if m.ratio is not None}
     assert {"mask", "shamir", "client_complete", "server_complete", "client_sparse"} <= ratios
+
+
+def test_a_committee_reports_its_figures() -> None:
+    bench = _bench()
+    committee.run(bench)
+    found = {measure.key: measure for measure in bench.measures}
+    assert {"committee_client", "committee_member", "committee_opening"} <= found.keys()
+    down = found["committee_down"].ours
+    params = 20 * (100 + 64 + 100)  # heads and signatures of twenty clients, twice
+    assert isinstance(down, int)
+    assert down > params
+    assert found["committee_opening"].ratio is not None
 
 
 def test_the_suite_is_its_sections() -> None:
