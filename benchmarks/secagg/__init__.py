@@ -1,4 +1,4 @@
-"""The secagg suite: masks, sharing, whole rounds beside Flower's SecAgg+, large cohorts, committees, and growth."""
+"""The secagg suite: masks, sharing, rounds beside Flower's SecAgg+, large cohorts, committees, growth."""
 
 from __future__ import annotations
 
