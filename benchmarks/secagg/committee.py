@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from secagg.committee import (
     SealingKey,
 )
 from secagg.committee.collector import closing
+from secagg.committee.wire.codec import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,8 +127,9 @@ def play(params: CommitteeParams, clients: int, *, tick: Callable[[], None]) -> 
             with watches.get(j, Stopwatch()):
                 reply = kept[j].receive(message)
             down, up = (down + len(message), up + len(reply)) if j == 0 else (down, up)
+            if server.phase is CommitteePhase.ANSWER:
+                answers[j] = cast("Answer", decode(reply, params)[1])
             server.receive_member(j, reply)
-        answers = dict(server._received)  # noqa: SLF001 - to open them again
         messages = server.advance()
     total = server.result().total
     if not np.array_equal(total, vectors.sum(axis=0)):
