@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
+
+import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -17,7 +20,8 @@ def load(name):
 
 def test_all_examples_have_a_test():
     tested = {"privacy_utility", "encryption_overhead", "embed_secagg", "selective_encryption"}
-    tested |= {"gradient_matching", "experiment_logging"}
+    tested |= {"gradient_matching", "experiment_logging", "ckks_average", "dp_budget"}
+    tested |= {"secagg_in_60_lines", "one_shot_in_60_lines"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -26,6 +30,42 @@ def test_embed_secagg(capsys):
     printed = capsys.readouterr().out
     assert "client 99" in printed  # the stranger, at the server
     assert "survivors (0, 1, 2, 3, 4, 6, 7), exact: True" in printed
+
+
+@pytest.mark.parametrize("name", ["secagg_in_60_lines", "one_shot_in_60_lines"])
+def test_sixty_lines_are_sixty_and_exact(capsys, name):
+    lines = (EXAMPLES / f"{name}.py").read_text().splitlines()
+    assert sum(bool(line.strip()) for line in lines) <= 60
+    load(name).main(length=500)
+    printed = capsys.readouterr().out
+    if name == "one_shot_in_60_lines":
+        assert printed.splitlines() == ["29 clients in the sum, one message each", "exact: True"]
+    else:
+        assert "in the sum: (0, 1, 2, 3, 5)" in printed
+        error = float(re.search(r"mean: ([0-9.e-]+),", printed)[1])
+        assert error <= 0.5 / 2**15  # half a grid unit
+
+
+def test_ckks_average(capsys):
+    load("ckks_average").main(length=500)
+    printed = capsys.readouterr().out
+    error = float(re.search(r"weighted mean: ([0-9.e-]+)", printed)[1])
+    assert (
+        error <= 5 * 0.5 / 2**12 / 60
+    )  # half a grid unit for each of five clients, divided by the weights
+
+
+def test_dp_budget(capsys):
+    """The figures of 500 rounds: multipliers fall as epsilon grows, and the ledger stops below its budget."""
+    load("dp_budget").main()
+    lines = capsys.readouterr().out.splitlines()
+    multipliers = [float(line.split()[1]) for line in lines[1:4]]
+    assert multipliers == sorted(multipliers, reverse=True)
+    low, high = map(float, re.search(r"between ([\d.]+) and ([\d.]+)", lines[4]).groups())
+    assert low <= high <= low * 1.001
+    rounds, spent = re.search(r"3: (\d+) rounds, ([\d.]+) spent", lines[6]).groups()
+    assert 0 < int(rounds) < 500
+    assert 2.5 < float(spent) <= 3
 
 
 def test_encryption_overhead(capsys):
