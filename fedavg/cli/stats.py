@@ -166,7 +166,7 @@ def stats(
             secure_sum=sums,
             budget=budget,
             ledger=shared,
-            label=f"stats {file.name}",
+            label=f"stats {file.name}, unit {unit.name}",
         )
         _write(files, found, file.name)
         if files.schema is not None:

@@ -120,8 +120,8 @@ class Silos:
         unit: whose privacy counts.
 
     Raises:
-        DataError: there is no column or no silo, a column has no values of a silo, or an array has another
-            length or type.
+        DataError: there is no column or no silo, a column has no values of a silo, an array has another
+            length or type, or two rows are one unit although rows are the units.
 
     Example:
         >>> from fedavg.statistics import Record, SiloRows, Silos, Variable
@@ -145,6 +145,12 @@ class Silos:
             raise DataError(f"{len(self.rows)} silos have {len(self.names)} names")
         for silo in self.rows:
             _check_rows(silo, self.variables)
+            # Rows of one number would count as one unit, and all but one be left out under noise.
+            if not self.unit.column and len(np.unique(silo.people)) < len(silo):
+                raise DataError(
+                    f"every {self.unit.name} is a unit of its own, but several rows of a silo have the same "
+                    "number in people: number them differently, or name a column of people (Person)"
+                )
 
     def chosen(self, names: tuple[str, ...]) -> Silos:
         """Some of the columns, by name; all for ().

@@ -341,7 +341,8 @@ def _bins(found: Range, figures: Sequence[Figure]) -> tuple[Cell, ...]:
         Cell(f"{low:.6g} … {high:.6g}", figure, (low, high))
         for low, high, figure in zip(edges[:-1], edges[1:], inside, strict=True)
     ]
-    if found.declared:
+    # Nothing lies beyond declared bounds, unless rows made by hand do.
+    if found.declared and below.value == above.value == 0.0:
         return tuple(cells)
     return (
         Cell(f"below {found.low:.6g}", below, (None, found.low)),

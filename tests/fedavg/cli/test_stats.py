@@ -84,7 +84,7 @@ def test_noisy_statistics_state_their_epsilons_and_charge_a_ledger(there):
     assert "one person of one silo, with at most 5 rows" in said
     assert "of a person with rows in two silos" in said
     (charge,) = SharedLedger(there / "budget.json").read().history
-    assert charge.label == "stats t.csv"
+    assert charge.label == "stats t.csv, unit person"
     assert "bounds" in (there / "fed.toml").read_text()
     before = (there / "statistics.html").read_text()
     refused = _stats(*NOISY, "--ledger", "budget.json", code=2)

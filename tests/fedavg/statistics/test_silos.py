@@ -130,6 +130,13 @@ def test_a_column_that_contradicts_itself_is_refused(wrong):
         Variable(**wrong)
 
 
+def test_rows_as_units_have_numbers_of_their_own():
+    rows = SiloRows({"x": np.zeros(3)}, np.array([1, 2, 1]))
+    with pytest.raises(DataError, match="every row is a unit of its own"):
+        Silos((Variable("x"),), (rows,), ("a",), Record())
+    assert Silos((Variable("x"),), (rows,), ("a",), Person("p")).unit.name == "person"
+
+
 def test_columns_are_chosen_by_name():
     silos = Silos(
         (Variable("x"), Variable("y")),

@@ -9,7 +9,7 @@ import pytest
 
 from fedavg import Bfv, Ckks, InsecurePlain, SecAgg
 from fedavg.errors import DataError, PlanError
-from fedavg.statistics import Question, Record, SiloRows, Silos, Variable, summarise
+from fedavg.statistics import Person, Question, Record, SiloRows, Silos, Variable, summarise
 from tests.fedavg.support.silos import SEXES, WARDS, pooled, silos
 
 ASKED = Question(tables=(("sex", "ward"),), correlate=("age", "dose"), min_silos=1, min_people=1)
@@ -100,7 +100,7 @@ def test_people_are_counted_and_not_their_rows():
         sex = np.r_[np.zeros(60), np.ones(30), np.full(60, 2.0)]
         people = np.r_[np.arange(60), np.full(30, 1000), np.arange(100, 160)] + 2000 * silo
         rows.append(SiloRows({"sex": sex}, people))
-    of = Silos((Variable("sex", ("F", "M", "X")),), tuple(rows), ("a", "b", "c"), Record())
+    of = Silos((Variable("sex", ("F", "M", "X")),), tuple(rows), ("a", "b", "c"), Person("p"))
     cells = {cell.label: cell.rows for cell in summarise(of).column("sex").cells}
     assert cells["M"].withheld == "few people or silos"
     assert sum(cell.value is None for cell in cells.values()) == 2
@@ -144,6 +144,15 @@ def test_nothing_is_shown_of_too_few_people_or_silos():
         summarise(silos(sizes=(2, 1, 1)))
     with pytest.raises(DataError, match="nothing can be shown"):
         summarise(silos(sizes=(300, 0, 0)))
+
+
+def test_numbers_beyond_declared_bounds_are_counted_beside_the_histogram():
+    values = np.r_[np.linspace(0, 10, 60), np.full(20, 99.0)]
+    rows = tuple(SiloRows({"x": values}, np.arange(80)) for _ in range(3))
+    of = Silos((Variable("x", bounds=(0, 10)),), rows, tuple("abc"), Record())
+    cells = summarise(of, Question(bins=4)).column("x").cells
+    assert (cells[-1].label, cells[-1].rows.value) == ("above 10", 60)
+    assert sum(cell.rows.value for cell in cells) == 240
 
 
 def test_extreme_quantiles_are_withheld():
