@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from dp import SharedLedger
-from fedavg.cli.console import ERRORS, console, fail
+from fedavg.cli.console import console, correctable, fail
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +36,15 @@ fedavg stats visits.csv --client site --person patient --rows-per-person 5 --eps
 
 fedavg stats visits.csv --client site --person patient --rows-per-person 5 --epsilon 1 --ledger budget.json
 """
+
+
+_WITH_PARTS = (
+    "fedavg.contrib.masked_encrypted",
+    "fedavg.privacy.noise",
+    "fedavg.sums.encrypted",
+    "fedavg.sums.plain",
+)
+"""Modules that register secure sums and noises; the catalogue of all parts would load torch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,7 @@ def stats(
     ] = None,
 ) -> None:
     """Take statistics over silos: see `STATS_HELP`."""
+    from dp import SharedLedger  # noqa: PLC0415 - loads scipy
     from fedavg.statistics import Question, read_silos, summarise  # noqa: PLC0415 - loads scipy's solvers
     from fedavg.statistics.declared import table_and_schema  # noqa: PLC0415 - loads pyarrow
     from fedavg.statistics.feeding import fed_schema  # noqa: PLC0415 - as above
@@ -171,7 +180,7 @@ def stats(
         _write(files, found, file.name)
         if files.schema is not None:
             fed_schema(files.schema, described, found, client=client, person=person)
-    except ERRORS as error:
+    except correctable() as error:
         fail(error)
     except OSError as error:
         fail(ConfigError(f"cannot read or write {error.filename}: {error.strerror}"))
@@ -193,16 +202,21 @@ def _unit(person: str, most: int | None, *, every_row: bool) -> Unit:
 
 
 def _parts(secure_sum: str, cost: _Cost) -> tuple[SecureSum, PrivacyBudget | None]:
-    from fedavg.config.parts import part_of  # noqa: PLC0415 - loads all parts
+    import importlib  # noqa: PLC0415 - only this command needs it
+
+    from fedavg.parts import named  # noqa: PLC0415 - loads numpy
     from fedavg.statistics import PrivacyBudget  # noqa: PLC0415 - as above
 
-    sums: SecureSum = part_of("secure_sum", secure_sum, {}, {})
+    for module in _WITH_PARTS:
+        importlib.import_module(module)
+    kind: Any = named("secure_sum", secure_sum)
+    sums: SecureSum = kind()
     if cost.epsilon is None:
         if cost.ledger is not None or cost.colluders is not None:
             raise ConfigError("--ledger and --colluders are for noise: give --epsilon, too")
         return sums, None
-    noise = part_of("noise", cost.noise, {"noise_multiplier": 1.0}, {})
-    return sums, PrivacyBudget(cost.epsilon, cost.delta, cost.colluders, noise)
+    noise: Any = named("noise", cost.noise)
+    return sums, PrivacyBudget(cost.epsilon, cost.delta, cost.colluders, noise(1.0))
 
 
 def _pair(text: str, silos: Silos) -> tuple[str, str]:
