@@ -124,6 +124,7 @@ _OF_ALL = (
     _SERVER,
     _READERS,
     "Zeros are shown. They say that nobody has these properties.",
+    "Where all cells of a column but few hold one value, such as zero, its mean tells of the few.",
     "All silos but one together can subtract their rows from the totals, and have those of the last.",
 )
 
