@@ -75,6 +75,9 @@ if TYPE_CHECKING:
     )
     from fedavg.privacy.sampling import Cohort, DealtCohort, FixedCohort, PoissonCohort
     from fedavg.protocol.transcript import Transcript
+    from fedavg.records.federation import RecordFederation
+    from fedavg.records.privacy import RecordPlan, RecordPrivacy
+    from fedavg.records.table import Silo
     from fedavg.simulation.faults import Faults
     from fedavg.simulation.interface import Enrolled, Simulation
     from fedavg.sums.encrypted import Bfv, Ckks
@@ -142,6 +145,9 @@ _HOME = {
     "Progress": "optimizers.server",
     "Quantised": "encoding.quantised",
     "RandomK": "algorithms.random_k",
+    "RecordFederation": "records.federation",
+    "RecordPlan": "records.privacy",
+    "RecordPrivacy": "records.privacy",
     "ReportError": "errors",
     "Resolution": "plan.resolution",
     "ResolvedPlan": "plan.resolution",
@@ -160,6 +166,7 @@ _HOME = {
     "SensitivityMap": "contrib.selective.map",
     "ServerOptimizer": "optimizers.server",
     "ServerRule": "optimizers.server",
+    "Silo": "records.table",
     "Simulation": "simulation.interface",
     "Trait": "parts",
     "Transcript": "protocol.transcript",
@@ -232,6 +239,9 @@ __all__ = [
     "Progress",
     "Quantised",
     "RandomK",
+    "RecordFederation",
+    "RecordPlan",
+    "RecordPrivacy",
     "ReportError",
     "Resolution",
     "ResolvedPlan",
@@ -250,6 +260,7 @@ __all__ = [
     "SensitivityMap",
     "ServerOptimizer",
     "ServerRule",
+    "Silo",
     "Simulation",
     "Trait",
     "Transcript",

@@ -24,6 +24,7 @@ from dp import (
     PoissonSampling,
     RoundedGaussianSumEvent,
     SkellamEvent,
+    TruncatedPoissonSampling,
     sample_discrete_gaussian,
     sample_rounded_gaussian,
     sample_skellam,
@@ -47,7 +48,7 @@ __all__ = [
     "share_stddev",
 ]
 
-Sampling = NoSampling | PoissonSampling | FixedSizeSampling
+Sampling = NoSampling | PoissonSampling | TruncatedPoissonSampling | FixedSizeSampling
 _LEAST_STDDEV = (
     2.0  # of one share, and of the part held back: below this, τ is no longer negligible
 )

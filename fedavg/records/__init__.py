@@ -1,0 +1,1 @@
+"""Privacy of people and records across silos: every silo draws units by coin, and only noisy sums leave."""

@@ -1,0 +1,169 @@
+"""Enrolment of silos, and the transport that carries bytes to them in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dp.checks import is_a
+from fedavg import checks
+from fedavg.data.dataset import Dataset
+from fedavg.errors import DataError
+from fedavg.protocol.driver import PROTOCOL_ERRORS, Delivery
+from fedavg.records.layers import fastest_gradients
+from fedavg.records.modules import check_independent
+from fedavg.records.server import StepKeyHolder
+from fedavg.records.silo import SiloParty, SiloSetting
+from fedavg.records.table import Silo, UnitTable
+from fedavg.sums.interface import KEY_HOLDER
+from fedavg.training.autograd import number_of_outputs
+from fedavg.training.compute import CPU
+from fedavg.training.job import chosen_loss
+from secagg import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from torch import nn
+
+    from dp import Ledger, SharedLedger
+    from fedavg.models.layout import Layout
+    from fedavg.records.resolution import ResolvedRecords
+    from fedavg.records.server import StepServer
+    from fedavg.sums.interface import ServerSide
+
+__all__ = ["Parties", "enrol_silos", "silos_of"]
+
+
+def silos_of(
+    given: Mapping[int, Silo | Dataset] | Sequence[Silo | Dataset],
+) -> dict[int, Silo]:
+    """Silos by id, whichever way they were given.
+
+    Raises:
+        DataError: there are none, or an id is no whole number, or a silo is neither records nor a `Silo`.
+    """
+    items = given.items() if isinstance(given, Mapping) else enumerate(given)
+    found: dict[int, Silo] = {}
+    for key, value in items:
+        silo = Silo(value) if isinstance(value, Dataset) else value
+        if not is_a(silo, Silo):
+            raise DataError(
+                f"a silo is a fedavg.Silo or a fedavg.Dataset, not {type(value).__name__}"
+            )
+        found[checks.data.whole("the id of a silo", key, 0)] = silo
+    if not found:
+        raise DataError("a federation needs silos, and there are none")
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Parties:
+    """The parties of one run, as the server reaches them.
+
+    Args:
+        silos: the silos, by id.
+        side: the server's material of the secure sum.
+        key_holder: opens encrypted sums; None where there is none.
+    """
+
+    silos: Mapping[int, SiloParty]
+    side: ServerSide
+    key_holder: StepKeyHolder | None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether a silo's ledger has refused an attempt."""
+        return any(party.exhausted for party in self.silos.values())
+
+    def at(self, silent: Callable[[str], frozenset[int]], server: StepServer) -> _Transport:
+        """The transport of one attempt, in which some silos do not answer."""
+        return _Transport(self, silent, server)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class _Transport:
+    parties: Parties
+    silent: Callable[[str], frozenset[int]]
+    server: StepServer
+
+    def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
+        """Deliver to one party after the other."""
+        silent = self.silent(self.server.stage)
+        for address, messages in outgoing.items():
+            if address in silent:
+                continue
+            holder = self.parties.key_holder
+            party = holder if address == KEY_HOLDER else self.parties.silos[address]
+            replies: list[bytes] = []
+            try:
+                for message in messages:
+                    replies.extend(party.handle(message) if party is not None else ())
+            except PROTOCOL_ERRORS as error:
+                yield Delivery(address, (), f"{type(error).__name__}: {error}")
+            else:
+                yield Delivery(address, tuple(replies))
+
+
+def enrol_silos(
+    resolution: ResolvedRecords,
+    model: nn.Module,
+    layout: Layout,
+    silos: Mapping[int, Silo],
+    ledgers: Mapping[int, Ledger | SharedLedger],
+) -> Parties:
+    """Check every silo's table, and hand out identities and keys.
+
+    Args:
+        resolution: the resolved plan.
+        model: the module that the silos of this process take turns to use.
+        layout: layout of its trained parameters.
+        silos: the silos by id.
+        ledgers: each silo's budget.
+
+    Raises:
+        DataError, PlanError: a table does not fit the plan, the model or the loss.
+    """
+    plan = resolution.plan
+    any_silo = next(iter(silos.values())).records
+    loss = chosen_loss(plan.loss, any_silo.kind)
+    check_independent(model, loss, any_silo)
+    outputs = number_of_outputs(model, any_silo, CPU)
+    tables: dict[int, UnitTable] = {}
+    for silo_id, silo in silos.items():
+        _check_alike(silo_id, silo, any_silo)
+        loss.check(silo.records.labels, outputs)
+        tables[silo_id] = UnitTable(silo, plan.privacy, loss)
+    gradients = fastest_gradients(model, layout, loss, any_silo)
+    identities = {silo: Identity.generate() for silo in silos}
+    known = {silo: identity.public for silo, identity in identities.items()}
+    # Keys are made once, for the largest sum, and serve smaller rosters too.
+    spec = resolution.spec(resolution.silos, resolution.digest)
+    provision = plan.secure_sum.provision(spec, known)
+    side = plan.secure_sum.client_side(provision.clients)
+    setting = SiloSetting(resolution, side, gradients, layout)
+    parties = {
+        silo: SiloParty(silo, tables[silo], identities[silo], setting, ledgers[silo])
+        for silo in silos
+    }
+    holder = None
+    if provision.key_holder is not None:
+        opening = plan.secure_sum.key_holder_side(provision.key_holder)
+        holder = StepKeyHolder(resolution, opening)
+    return Parties(parties, plan.secure_sum.server_side(provision.server), holder)
+
+
+def _check_alike(silo_id: int, silo: Silo, first: Dataset) -> None:
+    """Refuse a silo whose arrays have another shape or kind: shapes are public, and common to all."""
+    own = silo.records
+    same = own.features.shape[1:] == first.features.shape[1:]
+    if (
+        not same
+        or own.kind.name != first.kind.name
+        or own.labels.shape[1:] != first.labels.shape[1:]
+    ):
+        raise DataError(
+            f"silo {silo_id} has records of another shape or kind than the others: all silos prepare their "
+            "tables by one public schema"
+        )

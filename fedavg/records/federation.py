@@ -1,0 +1,296 @@
+"""RecordFederation: silos, a model and a record plan, run step by step on one machine.
+
+Enrolment distributes identities and keys. After it, server, silos and key holder exchange bytes only. A step
+in which a silo is missing gives no sum: it is void, charged by every silo whose vector left, and drawn again
+among the silos that answered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dp import Ledger
+from fedavg import checks
+from fedavg.errors import ConfigError, LocalProtocolError, RoundAbortedError
+from fedavg.models.files import model_bytes, rest_digest
+from fedavg.models.spec import ModelSpec
+from fedavg.optimizers.server import Progress
+from fedavg.protocol.driver import PROTOCOL_ERRORS, RoundTraffic, run_round
+from fedavg.protocol.messages import RoundStart
+from fedavg.records.enrolment import Parties, enrol_silos, silos_of
+from fedavg.records.resolution import resolve_records
+from fedavg.records.server import StepServer
+from fedavg.training.evaluation import Scoring, evaluate
+from fedavg.training.setup import set_up
+from fedavg.training.threads import one_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from dp import SharedLedger
+    from fedavg.data.dataset import Dataset
+    from fedavg.protocol.transcript import Transcript
+    from fedavg.records.accounts import Epsilons
+    from fedavg.records.privacy import RecordPlan
+    from fedavg.records.resolution import ResolvedRecords
+    from fedavg.records.table import Silo
+    from fedavg.sums.interface import SumResult
+    from fedavg.training.evaluation import Evaluation
+
+__all__ = ["RecordFederation", "StepResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """The result of one step; all of it may be published as far as the held-out rows may.
+
+    Args:
+        step: number of the step, from 1.
+        silos: number of silos in the sum; their ids and their numbers of records are in no result.
+        voided: why earlier attempts at this step gave no sum; each was charged.
+        bytes_up, bytes_down: bytes of all messages, failed attempts included.
+        seconds: wall time by stage, of the silos of this machine one after the other.
+        evaluation: figures of the released model, in steps that are scored; else None.
+
+    Example:
+        >>> result = StepResult(1, 10, (), 900, 500, {"gradients": 0.5}, None)
+        >>> result.silos, sum(result.seconds.values())
+        (10, 0.5)
+    """
+
+    step: int
+    silos: int
+    voided: Sequence[str]
+    bytes_up: int
+    bytes_down: int
+    seconds: Mapping[str, float]
+    evaluation: Evaluation | None = field(compare=False)
+
+
+class RecordFederation:
+    """A simulated federation of silos that protects people or records.
+
+    Args:
+        model: a module or a `ModelSpec`.
+        silos: each silo's records, by id: a `Silo`, or a `Dataset` for a silo whose rows name nobody. A list
+            numbers the silos from 0.
+        plan: the plan.
+        evaluate: held-out examples on which released models are scored; None for none.
+        scoring: metrics, headline and whether the held-out rows are public.
+        ledgers: each silo's own budget by its id, such as a `dp.SharedLedger` that several runs charge; None
+            gives every silo a new `dp.Ledger` over the plan's ε and δ.
+        transcript: when given, records every message that the server sent or received.
+        silent: for simulations: the silos that do not answer in a step and stage.
+
+    Raises:
+        PlanError, CohortSizeError, GridError: the plan does not fit the silos or the model, or one record
+            changes the gradient of another.
+        DataError: a silo's table does not fit the model, the loss or the plan's bounds.
+
+    Example:
+        >>> import numpy, torch, fedavg
+        >>> rng = numpy.random.default_rng(0)
+        >>> def silo():
+        ...     features = rng.normal(size=(300, 4))
+        ...     return fedavg.Dataset(features, (features[:, 0] > 0).astype(int))
+        >>> privacy = fedavg.RecordPrivacy(unit="record", rate=0.1, clip=1.0, max_units=400, epsilon=8.0)
+        >>> plan = fedavg.RecordPlan(
+        ...     privacy=privacy, steps=10, divisor=120.0, server_optimizer=fedavg.FedMomentum(lr=0.5)
+        ... )
+        >>> silos = [silo() for _ in range(4)]
+        >>> federation = RecordFederation(torch.nn.Linear(4, 2), silos, plan, evaluate=silo())
+        >>> *_, last = federation.run()
+        >>> last.step, last.evaluation.accuracy > 0.6, 7.9 < federation.epsilons.colluding <= 8.0
+        (10, True, True)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | ModelSpec,
+        silos: Mapping[int, Silo | Dataset] | Sequence[Silo | Dataset],
+        plan: RecordPlan,
+        *,
+        evaluate: Dataset | None = None,
+        scoring: Scoring | None = None,
+        ledgers: Mapping[int, Ledger | SharedLedger] | None = None,
+        transcript: Transcript | None = None,
+        silent: Callable[[int, str], frozenset[int]] | None = None,
+    ) -> None:
+        module = model.build() if isinstance(model, ModelSpec) else model
+        self._module, self._layout, _ = set_up(module, ())
+        given = silos_of(silos)
+        self.resolution: ResolvedRecords = resolve_records(
+            plan,
+            silos=len(given),
+            vector_length=self._layout.size,
+            rest=rest_digest(self._module),
+        )
+        privacy = plan.privacy
+        own = {silo: Ledger(privacy.epsilon, privacy.delta) for silo in given}
+        if ledgers is not None and set(ledgers) != set(given):
+            raise ConfigError("ledgers must name every silo, and no other")
+        self._parties: Parties = enrol_silos(
+            self.resolution, self._module, self._layout, given, ledgers or own
+        )
+        self._plan, self._silent = plan, silent or _nobody
+        self._test, self._scoring = evaluate, scoring or Scoring(loss=plan.loss)
+        self.transcript = transcript
+        self._vector = self._layout.flatten(self._module)
+        self._released = self._vector
+        self._state = plan.server_optimizer.init(self._vector.size)
+        self._rosters: Counter[int] = Counter()
+        self.stopped = "not run"
+
+    @property
+    def released(self) -> NDArray[np.float64]:
+        """The released model, float64[d], a copy."""
+        return self._released.copy()
+
+    @property
+    def rosters(self) -> Mapping[int, int]:
+        """Number of sums so far by the number of silos in them, those that gave no result included."""
+        return dict(self._rosters)
+
+    @property
+    def epsilons(self) -> Epsilons:
+        """The three ε of one unit so far. Computing them takes up to a second."""
+        return self.resolution.epsilons(self._rosters)
+
+    def planned_epsilons(self) -> Epsilons:
+        """The three ε after all steps of the plan, if no silo is ever missing."""
+        return self.resolution.epsilons({self.resolution.silos: self._plan.steps})
+
+    @property
+    def spent(self) -> dict[int, float]:
+        """ε of each silo's own ledger, with what earlier runs charged to it. For the silos themselves."""
+        return {silo: party.spent() for silo, party in self._parties.silos.items()}
+
+    @property
+    def troubles(self) -> dict[int, Sequence[str]]:
+        """Why silos sent zeros in place of gradients; each silo's own log, which no other party sees."""
+        found = self._parties.silos.items()
+        return {silo: tuple(party.troubles) for silo, party in found if party.troubles}
+
+    def model(self) -> nn.Module:
+        """The released model, in evaluation mode: the federation's own, which its next step changes."""
+        self._layout.load_vector(self._module, self._released)
+        return self._module.eval()
+
+    def model_file(self) -> bytes:
+        """The released model as a safetensors file."""
+        return model_bytes(self._module, self._layout, self._released)
+
+    def run(self, *, score_every: int = 0) -> Generator[StepResult]:
+        """Run all steps, or until a silo's ledger has no room for another.
+
+        Args:
+            score_every: number of steps between two scores; 0 scores the last one alone.
+
+        Yields:
+            The result of each step.
+
+        Raises:
+            LocalProtocolError: the federation was run before: its plan and budget are for one run.
+            RoundAbortedError: too few silos answer, and nobody's ledger is the reason.
+        """
+        every = checks.config.whole("score_every", score_every, 0)
+        if self.stopped != "not run":
+            raise LocalProtocolError("a federation runs once: its budget is for the plan's steps")
+        self.stopped = "interrupted"
+        with one_thread():
+            for step in range(self._plan.steps):
+                result = self._step(step, scored=self._is_scored(step, every))
+                if result is None:
+                    self.stopped = "budget"
+                    return
+                yield result
+        self.stopped = "finished"
+
+    def _is_scored(self, step: int, every: int) -> bool:
+        last = step + 1 == self._plan.steps
+        return self._test is not None and (last or (every > 0 and (step + 1) % every == 0))
+
+    def _step(self, step: int, *, scored: bool) -> StepResult | None:
+        traffic, voided = RoundTraffic(), list[str]()
+        left = frozenset(self._parties.silos)
+        # Each attempt asks at least one silo fewer, so that the attempts come to an end.
+        for attempt in range(len(left)):
+            server = self._server(step, attempt, sorted(left))
+            transport = self._parties.at(partial(self._silent, step), server)
+            try:
+                result = run_round(server, transport, traffic, self.transcript)
+            except PROTOCOL_ERRORS as error:
+                self._count(server)
+                if self._parties.exhausted:
+                    return None
+                voided.append(f"{type(error).__name__}: {error}")
+                missing = server.silent
+                left -= missing
+                if not missing or len(left) < self.resolution.floor:
+                    break
+                continue
+            self._count(server)
+            self._advance(step, result)
+            return self._result(step, server, traffic, voided, scored=scored)
+        raise RoundAbortedError(f"step {step + 1} gave no sum: {voided[-1]}")
+
+    def _server(self, step: int, attempt: int, silos: Sequence[int]) -> StepServer:
+        sent = np.ascontiguousarray(self._released, "<f4").tobytes()
+        start = RoundStart(step, sent, attempt=attempt)
+        return StepServer(self.resolution, self._parties.side, start, silos)
+
+    def _count(self, server: StepServer) -> None:
+        """Count an attempt whose sum began, whether or not it gave a result."""
+        if server.roster:
+            self._rosters[len(server.roster)] += 1
+
+    def _advance(self, step: int, result: SumResult) -> None:
+        resolution, rule = self.resolution, self._plan.server_optimizer
+        total = result.total.astype(np.float64)
+        if resolution.sends_updates:
+            delta = total / (resolution.update_scale * resolution.silos)
+        else:
+            delta = -total / (resolution.scale * self._plan.divisor)
+        progress = Progress(step, self._plan.steps)
+        self._vector, self._state = rule.step(self._vector, delta, self._state, progress)
+        self._released, self._state = rule.release(self._vector, self._state, progress)
+
+    def _result(
+        self,
+        step: int,
+        server: StepServer,
+        traffic: RoundTraffic,
+        voided: Sequence[str],
+        *,
+        scored: bool,
+    ) -> StepResult:
+        evaluation, begun = None, time.perf_counter()
+        if scored and self._test is not None:
+            evaluation = evaluate(
+                self._module, self._layout, self._released, self._test, self._scoring
+            )
+            traffic.seconds["score"] = time.perf_counter() - begun
+        return StepResult(
+            step + 1,
+            len(server.roster),
+            tuple(voided),
+            traffic.bytes_up,
+            traffic.bytes_down,
+            dict(traffic.seconds),
+            evaluation,
+        )
+
+
+def _nobody(step: int, stage: str) -> frozenset[int]:
+    """No silo is silent."""
+    del step, stage
+    return frozenset()

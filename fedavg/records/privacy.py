@@ -1,0 +1,204 @@
+"""What a run promises to one person or one record, and the plan of such a run; values without torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from fedavg import checks
+from fedavg.errors import PlanError
+from fedavg.optimizers.server import FedMomentum
+from fedavg.parts import Part
+from fedavg.records.accounts import smallest_cap
+from fedavg.sums.masked import SecAgg
+
+if TYPE_CHECKING:
+    from fedavg.losses.interface import Loss
+    from fedavg.optimizers.server import ServerOptimizer
+    from fedavg.sums.interface import SecureSum
+
+__all__ = ["RecordPlan", "RecordPrivacy"]
+
+_LEAST_ROUNDING, _MOST_ROUNDING = 1e-6, 0.5
+
+
+class RecordPrivacy(Part, frozen=True, tag=False):
+    """The promise to one unit of one silo, and how it is kept. All fields are public constants.
+
+    A *unit* is one person or one record. At each step every silo draws its own units, each by a coin of the
+    operating system. It computes the gradient of each drawn unit, clips it to the norm `clip`, adds the
+    clipped gradients, rounds the sum to a grid, and adds noise. Only the secure sum over the silos is seen.
+
+    Args:
+        unit: "person" (every silo names the person of each row, and one coin is drawn for each person) or
+            "record". There is no default: "record" states that every row is another person.
+        rate: q, the probability of each coin, in (0, 1].
+        clip: C, the bound on the Euclidean norm of one unit's gradient.
+        max_units: public bound on the number of units of any silo. It is declared and never counted, since
+            the number of a silo's units is private.
+        epsilon: the budget of every silo's units against the server together with `colluders` silos.
+            Infinite for an account without a limit.
+        delta: the δ at which every ε is stated.
+        noise_multiplier: standard deviation of the noise that counts towards the budget ÷ sensitivity. None
+            calibrates it to `epsilon` over all steps.
+        noise: "shared" (every silo adds a share, and the sum carries the claimed noise) or "own" (every silo
+            adds the whole noise, so that the claim holds even if all other silos collude).
+        local_steps: number of gradients in one sum. With shared noise it is 1, see docs/records.md.
+        local_lr: learning rate of the steps within a silo; needed when there are several.
+        colluders: c, the number of silos that are assumed to tell the server all that they know. None takes
+            the secure sum's own number.
+        rows: the largest number of rows that one person contributes to a gradient.
+        combine: "mean" or "sum" of the losses of a person's rows.
+        most: the largest number of units that a silo takes in one step, to which it pads its work. None
+            takes the smallest number that costs less than a thousandth of δ.
+        padded: whether a silo's work is padded to `most` units. Without padding its time shows how many
+            units were drawn, and no ε covers that: it is for simulations, where nobody times a silo.
+        rounding: largest share by which rounding to the grid may enlarge the sensitivity.
+
+    Raises:
+        PlanError: a field is out of range, or fields do not fit together; the message names them.
+
+    Example:
+        >>> privacy = RecordPrivacy(unit="record", rate=0.01, clip=1.0, max_units=5000, epsilon=3.0)
+        >>> privacy.noise, privacy.most_units(num_draws=100) < 200
+        ('shared', True)
+        >>> RecordPrivacy(unit="record", rate=0.01, clip=1.0, max_units=9, local_steps=5, local_lr=0.1)
+        Traceback (most recent call last):
+        ...
+        fedavg.errors.PlanError: noise='shared' takes one gradient a sum, not local_steps=5: ...
+    """
+
+    unit: Literal["person", "record"]
+    rate: float
+    clip: float
+    max_units: int
+    epsilon: float = math.inf
+    delta: float = 1e-5
+    noise_multiplier: float | None = None
+    noise: Literal["shared", "own"] = "shared"
+    local_steps: int = 1
+    local_lr: float | None = None
+    colluders: int | None = None
+    rows: int = 1
+    combine: Literal["mean", "sum"] = "mean"
+    most: int | None = None
+    padded: bool = True
+    rounding: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.plan.positive_fraction("rate", self.rate)
+        checks.plan.positive("clip", self.clip)
+        checks.plan.positive_or_infinite("epsilon", self.epsilon)
+        checks.plan.proper_fraction("delta", self.delta)
+        for name in ("max_units", "local_steps", "rows"):
+            checks.plan.whole(name, getattr(self, name))
+        for name, floor in (("colluders", 0), ("most", 1)):
+            if getattr(self, name) is not None:
+                checks.plan.whole(name, getattr(self, name), floor)
+        if self.noise_multiplier is not None:
+            checks.plan.positive("noise_multiplier", self.noise_multiplier)
+        elif math.isinf(self.epsilon):
+            raise PlanError(
+                "give a finite epsilon, to which noise is calibrated, or a noise_multiplier"
+            )
+        if not _LEAST_ROUNDING <= self.rounding <= _MOST_ROUNDING:
+            raise PlanError(
+                f"rounding must lie in {_LEAST_ROUNDING:g} … {_MOST_ROUNDING:g}, not {self.rounding!r}"
+            )
+        self._check_steps()
+        self._check_unit()
+
+    def _check_steps(self) -> None:
+        if self.local_steps == 1:
+            if self.local_lr is not None:
+                raise PlanError("local_lr has no effect with one gradient a sum: leave it out")
+            return
+        if self.shares_noise:
+            raise PlanError(
+                f"noise='shared' takes one gradient a sum, not local_steps={self.local_steps}: later local "
+                "steps react to the noise of earlier ones, so that a sum of noisy steps can carry less noise "
+                "than is claimed (claimed ε 1.20, true 3.89). Take local_steps=1 and larger batches, or "
+                "noise='own'"
+            )
+        if self.local_lr is None:
+            raise PlanError("local_steps > 1 needs local_lr, the learning rate within a silo")
+        checks.plan.positive("local_lr", self.local_lr)
+
+    def _check_unit(self) -> None:
+        if not self.by_person and (self.rows > 1 or self.combine != "mean"):
+            raise PlanError(
+                "rows and combine are about the rows of one person: they need unit='person'"
+            )
+
+    @property
+    def by_person(self) -> bool:
+        """Whether one coin is drawn for each person, with all of the person's rows."""
+        return self.unit == "person"
+
+    @property
+    def shares_noise(self) -> bool:
+        """Whether the claimed noise is that of several silos together."""
+        return self.noise == "shared"
+
+    def most_units(self, num_draws: int) -> int:
+        """b_max, the largest number of units that a silo takes in one draw.
+
+        Args:
+            num_draws: number of draws of the whole run, over which the probability of more is summed.
+        """
+        if self.most is not None:
+            return min(self.most, self.max_units)
+        return smallest_cap(self.rate, self.max_units, self._tail(num_draws))
+
+    def _tail(self, num_draws: int) -> float:
+        """The probability of a larger draw that costs at most a thousandth of δ over the whole run."""
+        # A failure of probability p costs (1 + e^ε)·p of δ (docs/privacy.md §7).
+        exponent = min(self.epsilon, 30.0)
+        return self.delta / 1000 / num_draws / (1 + math.exp(exponent))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPlan:
+    """All decisions of a run that protects units of silos.
+
+    Args:
+        privacy: the promise, and how it is kept.
+        steps: T, the number of sums.
+        divisor: the public number by which the sum of a step's gradients is divided, such as the rate times
+            a declared number of units in all silos. It must not be computed from counts of rows.
+        secure_sum: any secure sum. Its own `dropout_rate` says how many silos may be missing from a sum; the
+            default tolerates none.
+        server_optimizer: applied to minus the mean gradient, or with several local steps to the mean update.
+        loss: the loss of each record; None takes the one that fits the labels.
+        micro_batch: number of units whose gradients are in memory at once.
+
+    Raises:
+        PlanError: a value is out of range.
+
+    Example:
+        >>> privacy = RecordPrivacy(unit="record", rate=0.01, clip=1.0, max_units=5000, epsilon=3.0)
+        >>> plan = RecordPlan(privacy=privacy, steps=100, divisor=200.0)
+        >>> plan.secure_sum.min_survivors(10)  # no silo may be missing
+        10
+    """
+
+    privacy: RecordPrivacy
+    steps: int
+    divisor: float
+    secure_sum: SecureSum = SecAgg(dropout_rate=0.0)
+    server_optimizer: ServerOptimizer = FedMomentum()  # noqa: RUF009 - a frozen part
+    loss: Loss | None = None
+    micro_batch: int = 128
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", checks.plan.whole("steps", self.steps))
+        object.__setattr__(self, "divisor", checks.plan.positive("divisor", self.divisor))
+        size = checks.plan.whole("micro_batch", self.micro_batch)
+        object.__setattr__(self, "micro_batch", size)
+
+    @property
+    def num_draws(self) -> int:
+        """Number of draws of a silo in the whole run."""
+        return self.steps * self.privacy.local_steps

@@ -1,0 +1,278 @@
+"""A plan resolved for a number of silos and a model: the grid, the noise, the ring and every refusal.
+
+The grid: a silo's sum of clipped gradients is multiplied by a power of two s, rounded to the nearest integers
+and clamped. One unit moves the real sum by at most C, so that it moves the integers by at most Δ = C·s + √d:
+rounding moves each coordinate by at most one more, and clamping moves no two vectors apart. The scale follows
+from *one unit's* clip and not from the sum's length. Sums in float64 are not exact: their error, in grid
+units, is added to the one unit of rounding (docs/records.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from dp import TruncatedPoissonSampling
+from fedavg import checks
+from fedavg.errors import CohortSizeError, GridError, PlanError
+from fedavg.privacy.noise import Sensitivity
+from fedavg.records.accounts import Epsilons, NoiseAccount, calibrated
+from fedavg.sums.interface import SumSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fedavg.records.privacy import RecordPlan
+
+__all__ = ["ResolvedRecords", "resolve_records"]
+
+_WRAP_BITS = 30  # a wrap of the sum has probability ≤ 2^−30 a step
+_LARGEST_STDDEV = 2.0**24  # of dp's samplers
+_UPDATE_BITS, _UPDATE_RANGE = 24, 8.0
+_FLOAT = 2.0**-52
+
+
+@dataclass(frozen=True)
+class ResolvedRecords:
+    """Every derived number of a run.
+
+    Args:
+        plan: the plan.
+        silos: n, the number of enrolled silos.
+        vector_length: d, parameters of the model.
+        noise_multiplier: z, for the budget's observer.
+        colluders: c.
+        rest: digest of what the model holds beside the vector.
+
+    Example:
+        >>> import fedavg
+        >>> privacy = fedavg.RecordPrivacy(unit="record", rate=0.01, clip=1.0, max_units=5000, epsilon=3.0)
+        >>> plan = fedavg.RecordPlan(privacy=privacy, steps=100, divisor=200.0)
+        >>> found = resolve_records(plan, silos=10, vector_length=100)
+        >>> before = found.epsilons({10: 100})
+        >>> 2.99 < before.colluding <= 3.0, before.release < before.colluding
+        (True, True)
+    """
+
+    plan: RecordPlan
+    silos: int
+    vector_length: int
+    noise_multiplier: float
+    colluders: int
+    rest: str = ""
+
+    @classmethod
+    def begun(cls, plan: RecordPlan, silos: int, vector_length: int, rest: str) -> Self:
+        """The derived numbers at a noise multiplier of 1, or the plan's."""
+        given = plan.privacy.noise_multiplier
+        usual = plan.secure_sum.colluders(silos)
+        chosen = plan.privacy.colluders
+        colluders = usual if chosen is None else chosen
+        return cls(plan, silos, vector_length, 1.0 if given is None else given, colluders, rest)
+
+    @cached_property
+    def most_units(self) -> int:
+        """b_max: the number of units to which a silo pads its work in one draw."""
+        return self.plan.privacy.most_units(self.plan.num_draws)
+
+    @cached_property
+    def sampling(self) -> TruncatedPoissonSampling:
+        """The coins of one draw of a silo."""
+        privacy = self.plan.privacy
+        return TruncatedPoissonSampling(privacy.rate, privacy.max_units, self.most_units)
+
+    @cached_property
+    def scale(self) -> float:
+        """s, grid units in one unit of gradients: a power of two, so that scaling is exact."""
+        privacy = self.plan.privacy
+        needed = math.sqrt(self.vector_length) / (privacy.rounding * privacy.clip)
+        return 2.0 ** math.ceil(math.log2(needed))
+
+    @property
+    def unit_norm(self) -> float:
+        """C·s: the longest scaled gradient of one unit."""
+        return self.plan.privacy.clip * self.scale
+
+    @property
+    def float_error(self) -> float:
+        """Bound, in grid units, on the error of one coordinate of a silo's sum in float64.
+
+        A sum of b numbers in any order is off by at most b·2^−52 times the sum of their magnitudes, and one
+        unit's coordinate is at most C·s.
+        """
+        return self.most_units**2 * _FLOAT * self.unit_norm
+
+    @cached_property
+    def sensitivity(self) -> Sensitivity:
+        """How far one unit moves a silo's vector, in grid units: Δ = C·s + √d, with the floats' error."""
+        d = self.vector_length
+        rounding = math.sqrt(d) * (1 + 2 * self.float_error)
+        l2 = (self.unit_norm + rounding) * (1 + _FLOAT)
+        return Sensitivity(l2, math.sqrt(d) * l2, d)
+
+    @property
+    def clamp(self) -> int:
+        """The public range of a silo's rounded sum, before its noise; no honest sum is outside."""
+        return math.ceil(self.most_units * self.unit_norm) + 1
+
+    @property
+    def missing(self) -> int:
+        """d: the number of silos that the secure sum allows to be missing from a sum of all."""
+        return self.silos - self.plan.secure_sum.min_survivors(self.silos)
+
+    @property
+    def floor(self) -> int:
+        """The smallest roster of a sum."""
+        least = max(2, self.plan.secure_sum.smallest_cohort(), self.colluders + 2)
+        return next(
+            n
+            for n in range(least, self.silos + 2)
+            if n > self.silos or self.plan.secure_sum.min_survivors(n) - self.colluders >= 1
+        )
+
+    @cached_property
+    def account(self) -> NoiseAccount:
+        """Noise and cost of one silo's vector among others."""
+        privacy = self.plan.privacy
+        return NoiseAccount(
+            noise_multiplier=self.noise_multiplier,
+            sensitivity=self.sensitivity,
+            sampling=self.sampling,
+            draws=privacy.local_steps,
+            silos=self.silos,
+            missing=self.missing,
+            colluders=self.colluders,
+            alone=not privacy.shares_noise,
+        )
+
+    @property
+    def noise_overhead(self) -> float:
+        """Noise of a sum without drop-outs ÷ that of one trusted party: √(n/(n − c − d)), or √n."""
+        return math.sqrt(self.silos / self.account.counted(self.silos))
+
+    def epsilons(self, rosters: Mapping[int, int]) -> Epsilons:
+        """The three ε of one unit after some sums.
+
+        Args:
+            rosters: number of sums for each size of the roster, those that gave no result included.
+        """
+        privacy = self.plan.privacy
+        colluders = self.silos - 1 if not privacy.shares_noise else self.colluders
+        if not any(rosters.values()):
+            return Epsilons(0.0, 0.0, 0.0, colluders, privacy.delta)
+
+        def found(known: int) -> float:
+            return self.account.spent(rosters, colluders=known).epsilon(privacy.delta).high
+
+        release, worst = found(0), found(colluders)
+        hides = self.plan.secure_sum.hides_updates
+        # A server that sees every silo's vector is covered by that silo's own noise alone.
+        server, seen = (release, worst) if hides else (None, None)
+        return Epsilons(release, server, seen, colluders, privacy.delta)
+
+    def in_silos(self, silos: int, sums: int) -> float:
+        """ε of a person with rows in so many silos, towards the server with its colluders.
+
+        Such a person draws a coin in each silo and may move the sum so many times as far.
+        """
+        account = self.account.budget_account(sums)
+        curve = account.curve(group=checks.plan.whole("silos", silos), smallest=1e-9)
+        return curve.epsilon(self.plan.privacy.delta).high
+
+    @property
+    def ring_bits(self) -> int:
+        """b: a sum wraps with probability ≤ 2^−30 a step; privacy does not depend on it."""
+        if self.sends_updates:
+            return (self.silos * (2 * self.update_bound + 1)).bit_length()
+        account = self.account
+        variance = self.silos * account.share_variance(self.silos)
+        log_probability = _WRAP_BITS * math.log(2) + math.log(self.vector_length)
+        largest = self.silos * self.clamp + math.ceil(account.noise.tail(variance, log_probability))
+        return largest.bit_length() + 1
+
+    @property
+    def sends_updates(self) -> bool:
+        """Whether silos send the update of several noisy steps, in place of one noisy gradient."""
+        return self.plan.privacy.local_steps > 1
+
+    @property
+    def update_bound(self) -> int:
+        """The public range of an update's coordinates, in units of its own grid."""
+        return (1 << (_UPDATE_BITS - 1)) - 1
+
+    @property
+    def update_scale(self) -> float:
+        """Grid units in one unit of an update; coordinates beyond ±8 are clamped."""
+        return self.update_bound / _UPDATE_RANGE
+
+    def spec(self, roster: int, context: bytes) -> SumSpec:
+        """The secure sum of one step."""
+        return SumSpec(self.vector_length, None, self.ring_bits, roster, context)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of everything that silos and server must agree on."""
+        parts = {field.name: getattr(self.plan, field.name) for field in fields(self.plan)}
+        text = f"fedavg records v1\n{self.silos} {self.vector_length} {self.noise_multiplier!r}\n"
+        encoder = msgspec.msgpack.Encoder(order="deterministic")
+        return hashlib.sha256(text.encode() + self.rest.encode() + encoder.encode(parts)).digest()
+
+
+def resolve_records(
+    plan: RecordPlan, *, silos: int, vector_length: int, rest: str = ""
+) -> ResolvedRecords:
+    """Fix every derived number, and refuse a plan that does not add up, before any silo is asked.
+
+    Args:
+        plan: the plan.
+        silos: number of enrolled silos.
+        vector_length: parameters of the model.
+        rest: digest of what the model holds beside the vector (`fedavg.models.files.rest_digest`).
+
+    Raises:
+        CohortSizeError: there are too few silos.
+        GridError: the noise cannot be drawn on the grid.
+        PlanError: the parts do not fit together.
+        secagg.SecAggError, he.HeError: the secure sum has no parameters for such a sum.
+    """
+    silos = checks.plan.whole("the number of silos", silos)
+    found = ResolvedRecords.begun(
+        plan, silos, checks.plan.whole("the model's length", vector_length), rest
+    )
+    _check_silos(found)
+    privacy = plan.privacy
+    if privacy.noise_multiplier is None:
+        multiplier = calibrated(found.account, privacy.epsilon, privacy.delta, plan.steps)
+        found = ResolvedRecords(plan, silos, found.vector_length, multiplier, found.colluders, rest)
+    stddev = found.account.share_stddev(found.floor)
+    if stddev > _LARGEST_STDDEV:
+        raise GridError(
+            f"a share of noise has a standard deviation of {stddev:.3g} grid units, and at most 2^24 can be "
+            f"drawn: raise rounding ({privacy.rounding:g}), which makes the grid coarser",
+            finer=False,
+        )
+    found.account.budget_event()  # refuses shares that are too small
+    plan.secure_sum.check(found.spec(silos, found.digest))
+    return found
+
+
+def _check_silos(found: ResolvedRecords) -> None:
+    sums, n = found.plan.secure_sum, found.silos
+    known = sums.colluders(n)
+    if found.colluders > known:
+        raise PlanError(
+            f"colluders={found.colluders}, but the secure sum withstands {known} of {n} silos: give it a "
+            "larger corrupt_rate, or fewer colluders"
+        )
+    left = sums.min_survivors(n) - found.colluders
+    if n < found.floor or left < 1:
+        raise CohortSizeError(
+            f"{n} silos are too few: with {found.missing} missing and {found.colluders} that collude, "
+            f"{max(left, 0)} are left whose noise counts, and the secure sum needs at least "
+            f"{sums.smallest_cohort()}. Enrol more silos, or lower the sum's dropout_rate and corrupt_rate"
+        )

@@ -1,0 +1,167 @@
+"""A silo's private table, and the draws from it: one coin for each unit, in slots of a public number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import torch
+
+from dp import random_uniform
+from fedavg.errors import DataError, LocalProtocolError, PlanError
+from fedavg.records.gradients import Units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from fedavg.data.dataset import Dataset
+    from fedavg.losses.interface import Loss
+    from fedavg.records.privacy import RecordPrivacy
+
+__all__ = ["Silo", "UnitTable"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Silo:
+    """One silo's records, and whose each of them is.
+
+    Args:
+        records: the silo's own examples.
+        person: [n], the person of each row, as integers or text; None if the rows name nobody.
+
+    Raises:
+        DataError: there is not one person for each row.
+
+    Example:
+        >>> from fedavg import Dataset
+        >>> visits = Dataset(np.eye(4), np.array([0, 1, 1, 0]))
+        >>> Silo(visits, person=np.array(["ada", "ada", "bob", "eve"]))
+        Silo(<redacted>)
+    """
+
+    records: Dataset
+    person: NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.person is None:
+            return
+        named = np.asarray(self.person)
+        if named.shape != (len(self.records),) or named.dtype.kind not in "iuUS":
+            raise DataError(
+                "person must be one integer or text for each row: number the persons, or write them as text"
+            )
+        object.__setattr__(self, "person", named)
+
+    def __repr__(self) -> str:
+        return "Silo(<redacted>)"
+
+
+class UnitTable:
+    """The units of one silo, from which each step draws.
+
+    Args:
+        silo: records and persons.
+        privacy: unit, rate, and the public bounds.
+        loss: gives the weights of rows by their labels.
+
+    Raises:
+        PlanError: the silo's table does not name the unit that the plan protects.
+        DataError: the silo holds more units than the plan declares.
+    """
+
+    __slots__ = ("_count", "_features", "_labels", "_privacy", "_rows", "_weights")
+
+    def __init__(self, silo: Silo, privacy: RecordPrivacy, loss: Loss) -> None:
+        self._privacy = privacy
+        self._rows = _rows_of_units(silo, privacy)
+        self._count = len(self._rows)
+        if self._count > privacy.max_units:
+            raise DataError(
+                f"a silo holds more units than the plan declares (max_units={privacy.max_units}): declare a "
+                "larger public bound"
+            )
+        records = silo.records
+        self._features = torch.from_numpy(records.features)
+        self._labels = torch.from_numpy(records.labels)
+        weights = np.ones(len(records), np.float32)
+        for given in (records.weights, loss.label_weights(records.labels)):
+            if given is not None:
+                weights = weights * given
+        self._weights = weights
+
+    def __repr__(self) -> str:
+        return "UnitTable(<redacted>)"
+
+    def __reduce__(self) -> NoReturn:
+        raise LocalProtocolError("a silo's table stays in the silo: it cannot be pickled or copied")
+
+    def draw(self, most: int, batch: int) -> Iterator[Units]:
+        """Draw units by coin, and yield them in micro-batches of one shape.
+
+        The number of micro-batches is that of `most` units for every draw, if the plan pads. Slots without a
+        drawn unit hold units that were not drawn, whose gradients are computed and not counted.
+
+        Args:
+            most: b_max; of a larger draw, as many units as fit are kept, chosen evenly.
+            batch: number of units in a micro-batch.
+        """
+        # Coins are tossed for the declared number of units, so that their time does not show the real one.
+        coins = random_uniform(self._privacy.max_units)[: self._count]
+        slots = -(-most // batch) * batch
+        # Those with the smallest coins: all drawn units come first, whatever the rate.
+        order = np.argsort(coins, kind="stable")[:most]
+        drawn = coins[order] < self._privacy.rate
+        if not self._privacy.padded:
+            kept = int(drawn.sum())
+            slots = max(1, -(-kept // batch)) * batch
+        chosen = np.resize(order, slots)  # repeats units where the silo has fewer than slots
+        counts = np.zeros(slots, bool)
+        counts[: min(len(drawn), slots)] = drawn[:slots]
+        for start in range(0, slots, batch):
+            part = slice(start, start + batch)
+            yield self._units(chosen[part], counts[part])
+
+    def _units(self, chosen: NDArray[np.int64], drawn: NDArray[np.bool_]) -> Units:
+        rows = self._rows[chosen]
+        there = rows >= 0
+        weights = np.where(there, self._weights[rows], np.float32(0))
+        if self._privacy.combine == "mean":
+            weights = weights / there.sum(1, keepdims=True).astype(np.float32)
+        index = torch.from_numpy(np.maximum(rows, 0))
+        return Units(
+            self._features[index],
+            self._labels[index],
+            torch.from_numpy(weights.astype(np.float32)),
+            torch.from_numpy(drawn),
+        )
+
+
+def _rows_of_units(silo: Silo, privacy: RecordPrivacy) -> NDArray[np.int64]:
+    """The rows of each unit, int64[units, rows]; −1 where a unit has fewer."""
+    if not privacy.by_person:
+        if silo.person is not None:
+            raise PlanError(
+                "unit='record' with a column of persons: a person of twenty rows would lose many times the "
+                "printed ε. Take unit='person', or leave the column out to state that every row is another "
+                "person"
+            )
+        return np.arange(len(silo.records), dtype=np.int64)[:, None]
+    if silo.person is None:
+        raise PlanError(
+            "unit='person' needs the person of each row: give every silo a column of persons, or take "
+            "unit='record' to state that every row is another person"
+        )
+    _, owner = np.unique(silo.person, return_inverse=True)
+    # A person's rows beyond the largest number are left out; which ones, chance decides once.
+    shuffled = np.argsort(random_uniform(len(owner)), kind="stable")
+    order = shuffled[np.argsort(owner[shuffled], kind="stable")]
+    sizes = np.bincount(owner)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    place = np.arange(len(order)) - np.repeat(starts, sizes)
+    rows = np.full((len(sizes), privacy.rows), -1, np.int64)
+    fits = place < privacy.rows
+    rows[owner[order][fits], place[fits]] = order[fits]
+    return rows
