@@ -11,10 +11,9 @@ Poisson sample of the union of the silos' units (docs/records.md).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-from scipy.stats import binom
 
 from dp import (
     SAMPLER_TV_ERROR,
@@ -44,10 +43,12 @@ def smallest_cap(rate: float, units: int, tail: float) -> int:
         >>> smallest_cap(0.5, 10, 1e-9), smallest_cap(0.01, 5000, 1e-9)
         (10, 98)
     """
-    found = min(units, max(1, int(binom.isf(tail, units, rate))))
-    while found < units and TruncatedPoissonSampling(rate, units, found).failure > tail:
-        found += 1
-    return found
+    candidates = range(1, units)
+    # Halving, since the inverse of the tail loses its digits below 1e-16.
+    short = bisect_left(
+        candidates, -tail, key=lambda cap: -TruncatedPoissonSampling(rate, units, cap).failure
+    )
+    return candidates[short] if short < len(candidates) else units
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,9 +63,10 @@ class RecordPrivacy(Part, frozen=True, tag=False):
         >>> privacy = RecordPrivacy(unit="record", rate=0.01, clip=1.0, max_units=5000, epsilon=3.0)
         >>> privacy.noise, privacy.most_units(num_draws=100) < 200
         ('shared', True)
-        >>> RecordPrivacy(unit="record", rate=0.01, clip=1.0, max_units=9, local_steps=5, local_lr=0.1)
+        >>> RecordPrivacy(  # doctest: +ELLIPSIS
+        ...     unit="record", rate=0.01, clip=1.0, max_units=9, epsilon=3.0, local_steps=5, local_lr=0.1
+        ... )
         Traceback (most recent call last):
-        ...
         fedavg.errors.PlanError: noise='shared' takes one gradient a sum, not local_steps=5: ...
     """
 

@@ -129,11 +129,13 @@ class ResolvedRecords:
     def floor(self) -> int:
         """The smallest roster of a sum."""
         least = max(2, self.plan.secure_sum.smallest_cohort(), self.colluders + 2)
-        return next(
+        sums = self.plan.secure_sum
+        enough = (
             n
-            for n in range(least, self.silos + 2)
-            if n > self.silos or self.plan.secure_sum.min_survivors(n) - self.colluders >= 1
+            for n in range(least, self.silos + 1)
+            if sums.min_survivors(n) > self.colluders and n - self.missing > self.colluders
         )
+        return next(enough, max(least, self.silos + 1))
 
     @cached_property
     def account(self) -> NoiseAccount:
