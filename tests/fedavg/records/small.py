@@ -86,9 +86,7 @@ def one_by_one(model: nn.Module, loss, units: Units) -> np.ndarray:
     layout, found = Layout.of(model), []
     named = dict(model.named_parameters())
     parameters = [named[name] for name in layout.names]
-    for features, labels, weights in zip(
-        units.features, units.labels, units.weights, strict=True
-    ):
+    for features, labels, weights in zip(units.features, units.labels, units.weights, strict=True):
         total = (loss.each(model(features), labels) * weights).sum()
         parts = torch.autograd.grad(total, parameters)
         found.append(np.concatenate([part.double().numpy().ravel() for part in parts]))

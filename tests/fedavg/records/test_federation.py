@@ -176,9 +176,7 @@ def test_a_federation_runs_once():
 
 
 def test_persons_and_own_noise_and_local_steps_run():
-    people = {
-        silo: Silo(data, np.arange(len(data)) // 3) for silo, data in silos(4, 60).items()
-    }
+    people = {silo: Silo(data, np.arange(len(data)) // 3) for silo, data in silos(4, 60).items()}
     by_person = federation(people, unit="person", rows=3, secure_sum=SECURE)
     own = federation(
         noise="own",
@@ -235,7 +233,10 @@ def test_the_server_sees_messages_of_fixed_lengths_only():
     ("given", "said"),
     [
         ({}, "there are none"),
-        ([records(5, 0), "rows", records(5, 1)], "a silo is a fedavg.Silo or a fedavg.Dataset, not str"),
+        (
+            [records(5, 0), "rows", records(5, 1)],
+            "a silo is a fedavg.Silo or a fedavg.Dataset, not str",
+        ),
         ({-1: records(5, 0)}, "the id of a silo must be at least 0"),
         ({0.5: records(5, 0)}, "the id of a silo must be an int"),
         (

@@ -107,7 +107,9 @@ def test_no_gradient_is_longer_than_the_clip_after_rounding(scale, clip, length,
 
 
 def test_the_factor_is_one_up_to_rounding_for_short_gradients():
-    factors = clip_factors(torch.tensor([0.5, 1.0, 4.0]).double(), torch.ones(3, dtype=bool), 1.0, 9)
+    factors = clip_factors(
+        torch.tensor([0.5, 1.0, 4.0]).double(), torch.ones(3, dtype=bool), 1.0, 9
+    )
     np.testing.assert_allclose(factors.numpy(), [1.0, 1.0, 0.25], rtol=3e-7)
 
 

@@ -52,7 +52,9 @@ FAST = {
     "dense": lambda: sequence(nn.Flatten(), nn.Linear(36, 5), nn.ReLU()),
     "dense on the last axis": lambda: sequence(nn.Linear(6, 4), nn.ReLU()),
     "padded": lambda: sequence(nn.Conv2d(1, 2, (2, 3), padding=(1, 0), stride=2), nn.Tanh()),
-    "frozen normalisation": lambda: sequence(nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2, affine=False).eval()),
+    "frozen normalisation": lambda: sequence(
+        nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2, affine=False).eval()
+    ),
 }
 USUAL = {
     "groups": lambda: sequence(nn.Conv2d(1, 2, 2), nn.Conv2d(2, 2, 2, groups=2)),

@@ -95,7 +95,8 @@ def test_every_attempt_is_charged_to_the_silos_own_ledger():
 
 def test_charges_are_on_the_disk_before_the_vector_leaves(tmp_path):
     files = {
-        silo: SharedLedger.create(tmp_path / f"{silo}.json", Ledger(100.0, 1e-5)) for silo in silos()
+        silo: SharedLedger.create(tmp_path / f"{silo}.json", Ledger(100.0, 1e-5))
+        for silo in silos()
     }
     silo, run = party(ledgers=files)
     silo.handle(start())

@@ -93,7 +93,10 @@ def test_no_unit_is_drawn_twice():
 def test_a_person_has_one_coin_and_the_mean_of_its_rows():
     one = table(Silo(rows(6), VISITS), unit="person", rows=3, rate=1.0)
     (units,) = one.draw(3, 3)
-    people = {tuple(sorted(f[w > 0, 0].tolist())) for f, w in zip(units.features, units.weights, strict=True)}
+    people = {
+        tuple(sorted(f[w > 0, 0].tolist()))
+        for f, w in zip(units.features, units.weights, strict=True)
+    }
     assert people == {(1.0, 3.0, 5.0), (2.0, 6.0), (4.0,)}
     np.testing.assert_allclose(units.weights.sum(1).numpy(), 1.0, rtol=1e-6)
 
