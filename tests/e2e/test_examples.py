@@ -21,7 +21,7 @@ def load(name):
 def test_all_examples_have_a_test():
     tested = {"privacy_utility", "encryption_overhead", "embed_secagg", "selective_encryption"}
     tested |= {"gradient_matching", "experiment_logging", "ckks_average", "dp_budget"}
-    tested |= {"secagg_in_60_lines", "one_shot_in_60_lines"}
+    tested |= {"secagg_in_60_lines", "one_shot_in_60_lines", "records"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -159,3 +159,10 @@ def test_experiment_logging(capsys):
     logged = {}
     example.to_mlflow(lambda metrics, step: logged.update({step: metrics}))(results[1])
     assert logged[2]["epsilon"] == results[1].epsilon_release
+
+
+def test_records(capsys):
+    load("records").main(steps=4)
+    printed = capsys.readouterr().out
+    assert printed.count("accuracy") == 4
+    assert "epsilon 3.00 for the server with 1 clinic" in printed

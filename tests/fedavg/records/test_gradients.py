@@ -168,3 +168,19 @@ def test_made_up_units_have_the_shapes_and_kinds_of_the_examples():
     assert units.features.shape == (4, 2, 3, 4)
     assert units.labels.shape == (4, 2, 2)
     assert units.labels.dtype is torch.int8
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_units_gradient_hardly_depends_on_its_place(way):
+    """Torch promises nothing here; docs/records.md says what the theorem takes for granted."""
+    module = convolutional()
+    layout = Layout.of(module)
+    gradients = WAYS[way](module, layout, CrossEntropy())
+    gradients.at(layout.flatten(module))
+    features, labels = images(16, 1), RNG.integers(0, 3, (16, 1))
+    found = []
+    for place in (0, 5, 15):
+        order = np.roll(np.arange(16), place)
+        units = units_of(features[order], labels[order], np.ones((16, 1)), order == 0)
+        found.append(gradients.clipped_sum(units, 0.1))
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, atol=1e-6 * 0.1)
