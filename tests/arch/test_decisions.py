@@ -54,6 +54,7 @@ CLASSES = {
     "protocol/messages.py": (2, _MESSAGES),
     "protocol/transcript.py": (4, _MESSAGES),
     "records/enrolment.py": (1, _DOOR),
+    "records/federation.py": (1, _DOOR),
     "records/server.py": (3, _MESSAGES),
     "records/silo.py": (4, "messages, as above; and a ledger in a file is read before it is asked"),
     "server/round.py": (4, _MESSAGES),
