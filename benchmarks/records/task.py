@@ -53,7 +53,8 @@ class Images:
 
 
 def _scaled(images: np.ndarray, labels: np.ndarray) -> fedavg.Dataset:
-    return fedavg.Dataset(((images - _MEAN) / _STDDEV).reshape(-1, 1, 28, 28), labels)
+    scaled = ((images - _MEAN) / _STDDEV).astype(np.float32)
+    return fedavg.Dataset(scaled.reshape(-1, 1, 28, 28), labels)
 
 
 def network(seed: int) -> nn.Module:

@@ -17,7 +17,7 @@ from fedavg.records.server import StepKeyHolder
 from fedavg.records.silo import SiloParty, SiloSetting
 from fedavg.records.table import Silo, UnitTable
 from fedavg.sums.interface import KEY_HOLDER
-from fedavg.training.autograd import number_of_outputs
+from  import number_of_outputs
 from fedavg.training.compute import CPU
 from fedavg.training.job import chosen_loss
 from secagg import Identity

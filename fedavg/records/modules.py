@@ -92,9 +92,9 @@ def _check_probe(model: nn.Module, loss: Loss, sample: Dataset) -> None:
         # One seed for both, so that dropout masks are equal.
         with torch.random.fork_rng(devices=[]), in_mode(model, training=True):
             torch.manual_seed(0)
-            with blamed("the model, given two made-up records,"):
+            with blamed(lambda: "the model, given two made-up records,"):
                 outputs = outputs_of_rows(model, pair)
-        with blamed(f"the loss {loss.kind!r}"):
+        with blamed(lambda: f"the loss {loss.kind!r}"):
             each = loss.each(outputs, labels)
         found.append((outputs[0], each[0] if each.ndim else each))
     for name, part in model.named_buffers():
