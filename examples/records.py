@@ -19,7 +19,7 @@ def _clinic(rng: np.random.Generator, patients: int) -> fedavg.Silo:
     traits = rng.standard_normal((patients, _WIDTH))
     outcome = (traits[:, 0] + traits[:, 1] * traits[:, 2] > 0).astype(np.int64)
     visits = traits[person] + 0.3 * rng.standard_normal((len(person), _WIDTH))
-    return fedavg.Silo(fedavg.Dataset(visits, outcome[person]), person)
+    return fedavg.Silo(fedavg.Dataset(visits.astype(np.float32), outcome[person]), person)
 
 
 def main(steps: int = 120) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torch import nn
 
 import fedavg
 from benchmarks.kit.images import read_images, write_synthetic
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["SILOS", "Images", "network"]
 
@@ -52,9 +56,9 @@ class Images:
         return max(map(len, self.silos.values()))
 
 
-def _scaled(images: np.ndarray, labels: np.ndarray) -> fedavg.Dataset:
-    scaled = ((images - _MEAN) / _STDDEV).astype(np.float32)
-    return fedavg.Dataset(scaled.reshape(-1, 1, 28, 28), labels)
+def _scaled(images: NDArray[np.float32], labels: NDArray[np.int64]) -> fedavg.Dataset:
+    centred = ((images - _MEAN) / _STDDEV).astype(np.float32)
+    return fedavg.Dataset(centred.reshape(-1, 1, 28, 28), labels)
 
 
 def network(seed: int) -> nn.Module:

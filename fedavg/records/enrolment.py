@@ -17,8 +17,6 @@ from fedavg.records.server import StepKeyHolder
 from fedavg.records.silo import SiloParty, SiloSetting
 from fedavg.records.table import Silo, UnitTable
 from fedavg.sums.interface import KEY_HOLDER
-from  import number_of_outputs
-from fedavg.training.compute import CPU
 from fedavg.training.job import chosen_loss
 from secagg import Identity
 
@@ -128,8 +126,7 @@ def enrol_silos(
     plan = resolution.plan
     any_silo = next(iter(silos.values())).records
     loss = chosen_loss(plan.loss, any_silo.kind)
-    check_independent(model, loss, any_silo)
-    outputs = number_of_outputs(model, any_silo, CPU)
+    outputs = check_independent(model, loss, any_silo)
     tables: dict[int, UnitTable] = {}
     for silo_id, silo in silos.items():
         _check_alike(silo_id, silo, any_silo)

@@ -46,7 +46,7 @@ def outputs_of_rows(
     return outputs[:, None] if outputs.ndim == 1 else outputs
 
 
-def check_independent(model: nn.Module, loss: Loss, sample: Dataset) -> None:
+def check_independent(model: nn.Module, loss: Loss, sample: Dataset) -> int:
     """Refuse a model or a loss that lets one record change another's output or loss.
 
     Modules that are known to take statistics of a batch are refused by their class. All others are tried out
@@ -57,13 +57,16 @@ def check_independent(model: nn.Module, loss: Loss, sample: Dataset) -> None:
         loss: the loss of each record.
         sample: any examples of the run, for the shapes and kinds of its arrays alone.
 
+    Returns:
+        The number of the model's outputs for one record.
+
     Raises:
         PlanError: a record depends on another, or the forward pass changes a buffer.
         DataError: the model does not take such records.
     """
     for name, part in model.named_modules():
         _check_module(name, part)
-    _check_probe(model, loss, sample)
+    return _check_probe(model, loss, sample)
 
 
 def _check_module(name: str, part: nn.Module) -> None:
@@ -81,7 +84,7 @@ def _check_module(name: str, part: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _check_probe(model: nn.Module, loss: Loss, sample: Dataset) -> None:
+def _check_probe(model: nn.Module, loss: Loss, sample: Dataset) -> int:
     shape = sample.features.shape[1:]
     first = (torch.arange(int(torch.Size(shape).numel())) % 2).float().reshape(1, *shape)
     pairs = [torch.cat([first, other]) for other in (torch.ones_like(first), 1 - first)]
@@ -114,3 +117,4 @@ def _check_probe(model: nn.Module, loss: Loss, sample: Dataset) -> None:
             f"the loss {loss.kind!r} of one record depends on the other records of its batch (as contrastive "
             "losses do), so that clipping bounds nothing: use a loss of single records"
         )
+    return one.numel()
