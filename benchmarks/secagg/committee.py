@@ -35,12 +35,15 @@ _WATCHED = 3
 """Members that are timed, each a new object for each message and with directories of its own."""
 
 
-class _Facts(set[bytes]):
+class _Facts:
     """A journal in memory."""
 
-    def add(self, fact: bytes, /) -> bool:  # type: ignore[override]
-        new = fact not in self
-        super().add(fact)
+    def __init__(self) -> None:
+        self._facts: set[bytes] = set()
+
+    def add(self, fact: bytes, /) -> bool:
+        new = fact not in self._facts
+        self._facts.add(fact)
         return new
 
 

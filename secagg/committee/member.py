@@ -62,7 +62,36 @@ class Member(Secret):
             another type.
 
     Example:
-        >>> from secagg.committee import simulate_committee  # shows members at work
+        >>> import numpy as np
+        >>> from secagg import Directory, Identity
+        >>> from secagg.committee import Collector, Committee, CommitteeParams
+        >>> from secagg.committee import Contributor, Member, SealingKey
+        >>> params = CommitteeParams.for_committee(
+        ...     2, corrupt=0, absent=0, vector_length=2, max_clients=3, max_abs=9, min_clients=3
+        ... )
+        >>> who = {i: Identity.generate() for i in range(3)}  # members 0 and 1 are clients too
+        >>> keys = {j: SealingKey.generate(who[j], j, epoch=1) for j in range(2)}
+        >>> members = Directory({j: who[j].public for j in range(2)})
+        >>> committee = Committee(members, [key.card for key in keys.values()], epoch=1)
+        >>> clients, context = Directory({i: it.public for i, it in who.items()}), b"round 1, n = 3"
+        >>> server = Collector(params, committee, clients, context=context)
+        >>> for i, it in who.items():
+        ...     client = Contributor(params, i, it, committee, context=context)
+        ...     server.receive(i, client.contribute(np.array([i, -1]), message_digest=bytes(32)))
+        >>> class Memory(set):  # as long as the process lives; `fedavg.FileJournal` outlives it
+        ...     def add(self, fact):
+        ...         new = fact not in self
+        ...         super().add(fact)
+        ...         return new
+        >>> both = [
+        ...     Member(params, j, who[j], keys[j], committee, clients, context=context, journal=Memory())
+        ...     for j in range(2)
+        ... ]
+        >>> for _ in range(3):  # report, endorsement, answer
+        ...     for j, message in server.advance().items():
+        ...         server.receive_member(j, both[j].receive(message))
+        >>> server.advance(), server.result().total.tolist()
+        ({}, [3, -3])
     """
 
     __slots__ = (

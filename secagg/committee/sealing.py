@@ -132,14 +132,15 @@ class Committee:
     sealed for another committee opens nowhere.
 
     Args:
-        members: identities that are known beforehand; a pinned `Directory`, in which ids are members' ids.
+        members: identities of exactly the members, known beforehand; a pinned `Directory`, in which ids are
+            members' ids. If they are drawn from a larger group, the server must not be able to choose them.
         cards: `SealingKey.card` of each member, in any order; they may come from the server.
         epoch: number of the epoch.
 
     Raises:
         MemberError: a card is not signed by its member, is of another epoch, or has a key of low order.
         UnsafeParametersError: the directory is not pinned.
-        LocalProtocolError: an argument has another type, or two cards have one member or one key.
+        LocalProtocolError: an argument has another type, a member has no card or two, or two have one key.
 
     Example:
         >>> from secagg import Directory, Identity
@@ -161,6 +162,12 @@ class Committee:
             if member_id in known:
                 raise LocalProtocolError(f"member {member_id} has two cards in one epoch")
             known[member_id] = identity, public
+        # Otherwise a server that holds back the cards of honest members would choose the committee.
+        if len(known) != len(self.directory):
+            raise LocalProtocolError(
+                f"{len(known)} cards were given for {len(self.directory)} members; each member needs one, "
+                "and the directory has the members of this committee alone"
+            )
         self.ids: tuple[int, ...] = tuple(sorted(known))
         self.identities = tuple(known[member][0] for member in self.ids)
         self.sealing = tuple(known[member][1] for member in self.ids)

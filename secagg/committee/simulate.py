@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["simulate_committee"]
 
 
-class _Memory(set[bytes]):
+class _Memory:
     """A journal that lasts as long as the process."""
 
-    def add(self, fact: bytes, /) -> bool:  # type: ignore[override]
-        new = fact not in self
-        super().add(fact)
+    def __init__(self) -> None:
+        self._facts: set[bytes] = set()
+
+    def add(self, fact: bytes, /) -> bool:
+        new = fact not in self._facts
+        self._facts.add(fact)
         return new
 
 
@@ -73,7 +76,10 @@ def simulate_committee(
         >>> simulate_committee(inputs, params, drop_members={CommitteePhase.ANSWER: {6}}).total.tolist()
         [10, -10, 35]
     """
-    vectors, params, silent = _checked(inputs, params, drop_clients, drop_members)
+    vectors, params, silent = _checked(inputs, params, drop_members)
+    quiet = _ids("drop_clients", drop_clients)
+    if unknown := quiet - vectors.keys():
+        raise LocalProtocolError(f"client {min(unknown)} is to drop out, and has no input")
     if transcript is not None:
         instance("transcript", transcript, list)
     context = b"secagg.simulate_committee"
@@ -89,7 +95,7 @@ def simulate_committee(
     # Each client speaks once.
     server = Collector(params, committee, clients, context=context)
     for client, vector in vectors.items():
-        if client not in drop_clients:
+        if client not in quiet:
             contributor = Contributor(params, client, people[client], committee, context=context)
             # The digest of the message that the vector belongs to; here there is none.
             sent = contributor.contribute(vector, message_digest=hashlib.sha256().digest())
@@ -126,14 +132,12 @@ def simulate_committee(
 
 
 def _checked(
-    inputs: object, params: object, drop_clients: object, drop_members: object
+    inputs: object, params: object, drop_members: object
 ) -> tuple[dict[int, NDArray[np.int64]], CommitteeParams, dict[CommitteePhase, set[int]]]:
     """Check the arguments' types; a drop-out that nobody is would have no effect, and is refused."""
     items = mapping("inputs", inputs)
     vectors = {check_client_id(client): cast("NDArray[np.int64]", x) for client, x in items}
     numbers = instance("params", params, CommitteeParams)
-    if unknown := _ids("drop_clients", drop_clients) - vectors.keys():
-        raise LocalProtocolError(f"client {min(unknown)} is to drop out, and has no input")
     silent: dict[CommitteePhase, set[int]] = {}
     for phase, given in mapping("drop_members", {} if drop_members is None else drop_members):
         silent[instance("drop_members", phase, CommitteePhase)] = _ids("drop_members", given)

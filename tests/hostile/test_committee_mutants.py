@@ -27,6 +27,11 @@ def no_claim(monkeypatch):
     without(monkeypatch, Member, "_claim", 'boolean("what journal.add returns", new)', "True")
 
 
+def test_v1_mutant_whose_server_chooses_the_committee(monkeypatch):
+    without(monkeypatch, Committee, "__init__", "len(known) != len(self.directory)")
+    missed(sets.test_v1_a_server_that_holds_cards_back_chooses_no_committee)
+
+
 @pytest.mark.parametrize("where", ["the same object", "another process", "another thread"])
 def test_v2_mutant_that_signs_again(where, monkeypatch):
     no_claim(monkeypatch)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from secagg import Aborted, Directory, LocalProtocolError, RemoteProtocolError
+from secagg import Aborted, Directory, Identity, LocalProtocolError, RemoteProtocolError
 from secagg.committee import Committee, CommitteeParams, Member, SealingKey
 from secagg.committee import CommitteePhase as Phase
 from secagg.committee.arithmetic.sharing import secret_points, unpack_shares
@@ -176,6 +176,16 @@ def test_v1_no_way_to_tell_sets_certifies_two(m):
         assert not two_certified(m, c, quorum)
         if quorum > c + 1:  # the mutant: one signature fewer
             assert two_certified(m, c, quorum - 1)
+
+
+def test_v1_a_server_that_holds_cards_back_chooses_no_committee():
+    """Of eight members it would leave the four that it owns, and a majority of them."""
+    who = {j: Identity.generate() for j in range(8)}
+    known = Directory({j: it.public for j, it in who.items()})
+    cards = [SealingKey.generate(it, j, epoch=1).card for j, it in who.items()]
+    assert len(Committee(known, cards, epoch=1)) == 8
+    with pytest.raises(LocalProtocolError, match="4 cards were given for 8 members"):
+        Committee(known, cards[:4], epoch=1)
 
 
 # What an observer learns, exactly ---------------------------------------------------------------------

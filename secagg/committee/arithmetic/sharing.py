@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secagg.committee.arithmetic.field import centred, lagrange, multiply, uniform
-from secagg.crypto.ring import pack, unpack
+from secagg.crypto.ring import check_packed, pack, unpack
 from secagg.errors import WireFormatError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def rebuild(
 
 def pack_residues(params: CommitteeParams, values: NDArray[np.int64]) -> bytes:
     """Residues, one after the other, as one bit string."""
-    return pack(values.reshape(-1).astype(np.uint32), params.bits)
+    return pack(values.reshape(-1).astype(np.uint32), params.bits) if values.size else b""
 
 
 def unpack_residues(
@@ -135,6 +135,9 @@ def unpack_residues(
         WireFormatError: the size is wrong, padding is not zero, or a number is no residue of its prime.
     """
     shape = (count, len(params.moduli), width)
+    if not count:  # of a member for which nothing opened
+        check_packed(data, 0, params.bits)
+        return np.empty(shape, dtype=np.int64)
     flat = unpack(data, int(np.prod(shape)), params.bits)
     values = flat.astype(np.int64).reshape(shape)
     if (values >= np.array(params.moduli)[:, None]).any():

@@ -164,6 +164,16 @@ def test_a_share_has_one_encoding():
         sharing.unpack_residues(params, sharing.pack_residues(params, rows[1, :5]), 1, 5)
 
 
+def test_nothing_has_an_encoding_too():
+    """The report of a member for which nothing opened."""
+    params = small()
+    empty = np.empty((0, 1, params.checks), dtype=np.int64)
+    assert sharing.pack_residues(params, empty) == b""
+    assert sharing.unpack_residues(params, b"", 0, params.checks).shape == empty.shape
+    with pytest.raises(WireFormatError):
+        sharing.unpack_residues(params, b"\0", 0, params.checks)
+
+
 def test_check_values_of_all_members_lie_on_polynomials():
     params = small(12, 2, 2, 33, 40)
     dealt = sharing.deal(params, np.arange(33) - 16)

@@ -270,7 +270,7 @@ def low_order(identity):
     return _CARD.pack(*_HEAD, 1, 1, bytes(32), signature)
 
 
-@pytest.mark.parametrize("fault", ["twice", "stranger", "short", "one key", "type"])
+@pytest.mark.parametrize("fault", ["twice", "stranger", "short", "one key", "type", "missing"])
 def test_cards_that_cannot_be(fault):
     who = {i: Identity.generate() for i in range(3)}
     known = Directory({i: it.public for i, it in who.items()})
@@ -283,7 +283,10 @@ def test_cards_that_cannot_be(fault):
         "short": [cards[0][:-1]],
         "one key": [],
         "type": ["card"],
+        "missing": [],
     }[fault]
+    if fault == "missing":
+        del cards[2]
     if fault == "one key":
         cards[1] = copied.card
     with pytest.raises(LocalProtocolError):
