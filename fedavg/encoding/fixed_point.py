@@ -34,7 +34,7 @@ __all__ = [
     "rotated_length",
 ]
 
-BAND = 1 << 14
+BAND = 1 << 15
 """Number of coordinates that are rounded at a time, so that they stay in the cache."""
 
 _TRIES = 64  # each succeeds with probability ≥ 1 − e^(−1/2); all fail with probability < 1e-13
