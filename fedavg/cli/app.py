@@ -13,6 +13,7 @@ from fedavg.cli.data import data_app
 from fedavg.cli.init import INIT_EPILOG, INIT_HELP, init
 from fedavg.cli.ledger import ledger_app
 from fedavg.cli.privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_HELP, audit, budget
+from fedavg.cli.records import RECORDS_EPILOG, RECORDS_HELP, records
 from fedavg.cli.stats import STATS_EPILOG, STATS_HELP, stats
 from fedavg.cli.studies import SWEEP_EPILOG, SWEEP_HELP, sweep
 from fedavg.errors import FedAvgError
@@ -279,6 +280,7 @@ def report(
 app.command(help=INIT_HELP, epilog=INIT_EPILOG)(init)
 app.command(help=AUDIT_HELP, epilog=AUDIT_EPILOG)(audit)
 app.command(help=BUDGET_HELP, epilog=BUDGET_EPILOG)(budget)
+app.command(help=RECORDS_HELP, epilog=RECORDS_EPILOG)(records)
 app.command(help=STATS_HELP, epilog=STATS_EPILOG)(stats)
 app.command(help=SWEEP_HELP, epilog=SWEEP_EPILOG)(sweep)
 

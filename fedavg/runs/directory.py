@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["RunDirectory", "config_to_toml"]
 
 
-def config_to_toml(config: Config) -> bytes:
+def config_to_toml(config: msgspec.Struct) -> bytes:
     """A configuration as TOML; settings without a value are left out."""
     return msgspec.toml.encode(_without_none(msgspec.to_builtins(config)))
 

@@ -1,0 +1,120 @@
+"""The command `fedavg records`: privacy of people or records across silos."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedavg.cli.console import console, correctable, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["RECORDS_EPILOG", "RECORDS_HELP", "records"]
+
+RECORDS_HELP = """Protect people or records across a few silos, in place of whole clients.
+
+CONFIG is a TOML file with a table [records]; without one, the built-in example runs. Options override it.
+"""
+RECORDS_EPILOG = """Examples:
+
+fedavg records                                        ten silos with records of images, one or two minutes
+
+fedavg records --epsilon 1 --steps 200                less may be lost, in more steps
+
+fedavg records CONFIG.toml --out runs/clinics         all settings from a file
+"""
+
+
+def records(
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="TOML configuration; without it, the built-in example runs."),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(help="person | record; a record states: every row is another person."),
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Budget of one unit against the server with its colluding silos."),
+    ] = None,
+    delta: Annotated[float | None, typer.Option(help="The delta of every epsilon.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of secure sums.")] = None,
+    silos: Annotated[
+        int | None, typer.Option(help="Number of silos to deal the data over.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Probability of each unit's coin.")] = None,
+    secure_sum: Annotated[
+        str | None, typer.Option(help="secagg | ckks | bfv | encrypted-secagg | insecure-plain")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Built-in name, a .csv, .parquet or .npz, or a folder.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Built-in name, or package.module:factory.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory to create.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Public seed of split and weights.")] = None,
+) -> None:
+    """See RECORDS_HELP."""
+    overrides: dict[str, object] = {
+        "records.unit": unit,
+        "records.epsilon": epsilon,
+        "records.delta": delta,
+        "steps": steps,
+        "records.silos": silos,
+        "records.rate": rate,
+        "secure_sum.kind": secure_sum,
+        "data.name": data,
+        "model.name": model,
+        "seed": seed,
+    }
+    # Options that were not given must not replace settings of the file.
+    chosen = {key: value for key, value in overrides.items() if value is not None}
+    from fedavg.runs.records import execute_records  # noqa: PLC0415 - loads torch
+
+    place = out or Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    try:
+        summary = execute_records(config, chosen, place, console())
+    except correctable() as error:
+        fail(error)
+    _closing_table(summary, place)
+
+
+def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
+    from rich.table import Table  # noqa: PLC0415 - help starts without it
+
+    from fedavg.protocol.result import figure_of_row  # noqa: PLC0415 - loads numpy; the run has loaded it
+
+    table = Table(title="Result", show_header=False, title_justify="left")
+    three = summary["epsilon"]
+    silos = "1 silo" if three["colluders"] == 1 else f"{three['colluders']} silos"
+    colluding = f"epsilon, for the server with {silos} (the budget)"
+    rows = [
+        *((figure.name, figure.words) for figure in map(figure_of_row, summary["figures"])),
+        ("epsilon, for an observer of the released models", _number(three["release"])),
+        ("epsilon, for the server", _number(three["server"])),
+        (colluding, _number(three["colluding"])),
+        ("delta", f"{three['delta']:g}"),
+        ("protected unit", f"one {summary['unit']} of one silo"),
+        ("noise multiplier", f"{summary['noise_multiplier']:.3f} ({summary['noise']})"),
+        ("secure sum", f"{summary['secure_sum']}, {summary['silos']} silos"),
+        ("steps", f"{summary['steps']} of {summary['steps_planned']}, {summary['stopped']}"),
+        ("void attempts", str(summary["voided"])),
+        ("run directory", str(place)),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    console().print(table)
+    console().print(
+        "A person with rows in two silos loses more than these. Epsilon hides no property of a whole silo.",
+        highlight=False,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "no bound" if value is None else f"{value:.2f}"

@@ -1,0 +1,128 @@
+"""The configuration of records: unit without a default, nearest keys, silos from data, and the plan."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedavg.data.dataset import Dataset
+from fedavg.errors import ConfigError, PlanError
+from fedavg.optimizers.server import FedMomentum
+from fedavg.runs.record_settings import load_record_run, plan_of, silos_from
+from tests.fedavg.records.small import records
+
+
+def config(text: str, tmp_path, **overrides):
+    path = tmp_path / "records.toml"
+    path.write_text(text)
+    return load_record_run(path, overrides)
+
+
+UNIT = '[records]\nunit = "record"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("steps = 3\n", "records.unit must be given"),
+        ("[records]\nrate = 0.1\n", "records.unit must be given"),
+        ('[records]\nunit = "patient"\n', "Invalid enum value 'patient'"),
+        (UNIT + "epsilom = 1.0\n", "unknown key 'records.epsilom'; did you mean 'epsilon'"),
+        ("stops = 3\n" + UNIT, "unknown key 'stops'; did you mean 'steps'"),
+        ("steps = 'many'\n" + UNIT, "Expected `int`"),
+        (UNIT + '[secure_sum]\nkind = "masks"\n', "there is no 'masks'"),
+        (UNIT + '[server]\noptimizer = "lion"\n', "there is no 'lion'"),
+        ("steps = \n", "is no valid TOML"),
+    ],
+)
+def test_mistakes_are_named_with_the_file(text, said, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        config(text, tmp_path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_record_run(tmp_path / "none.toml", {})
+
+
+def test_options_override_the_file(tmp_path):
+    found = config(UNIT + "epsilon = 2.0\n", tmp_path, **{"records.epsilon": 1.0, "steps": 7})
+    assert (found.records.epsilon, found.steps) == (1.0, 7)
+
+
+def test_the_built_in_example_states_its_unit():
+    assert load_record_run(None, {}).records.unit == "record"
+
+
+def test_records_of_each_client_are_a_silos():
+    clients = {0: records(5, 0), 1: records(6, 1)}
+    found = silos_from(load_record_run(None, {}), clients, owned=False)
+    assert [len(silo.records) for silo in found.values()] == [5, 6]
+    assert all(silo.person is None for silo in found.values())
+
+
+def test_persons_are_dealt_whole_over_silos():
+    people = {
+        number: Dataset(
+            np.full((1 + number % 3, 5), number), np.zeros(1 + number % 3, int), weights=None
+        )
+        for number in range(20)
+    }
+    chosen = load_record_run(
+        None, {"records.unit": "person", "records.silos": 4, "records.rows": 3}
+    )
+    found = silos_from(chosen, people, owned=True)
+    assert len(found) == 4
+    seen: list[float] = []
+    for silo in found.values():
+        for person in np.unique(silo.person):
+            own = silo.records.features[silo.person == person]
+            assert len(np.unique(own)) == 1  # one person's rows, and all of them
+            assert len(own) == 1 + int(own[0, 0]) % 3
+            seen.append(float(own[0, 0]))
+    assert sorted(seen) == list(range(20))
+
+
+def test_persons_need_their_column():
+    chosen = load_record_run(None, {"records.unit": "person"})
+    with pytest.raises(ConfigError, match=r"needs data\.client"):
+        silos_from(chosen, {0: records(5, 0)}, owned=False)
+
+
+def test_the_bound_of_private_counts_must_be_declared():
+    chosen = load_record_run(None, {})
+    silos = silos_from(chosen, {i: records(5, i) for i in range(3)}, owned=False)
+    with pytest.raises(ConfigError, match=r"records\.max_units must be declared"):
+        plan_of(chosen, silos, public_counts=False)
+    assert plan_of(chosen, silos, public_counts=True).privacy.max_units == 5
+
+
+def test_the_plan_takes_every_setting():
+    chosen = load_record_run(
+        None,
+        {
+            "records.max_units": 50,
+            "records.rate": 0.2,
+            "records.clip": 2.0,
+            "records.micro_batch": 8,
+            "server.lr": 0.25,
+            "server.average_tail": 0.0,
+            "server.optimizer": "momentum",
+            "secure_sum.kind": "bfv",
+        },
+    )
+    silos = silos_from(chosen, {i: records(5, i) for i in range(3)}, owned=False)
+    plan = plan_of(chosen, silos, public_counts=False)
+    assert plan.privacy.clip == 2.0
+    assert plan.divisor == pytest.approx(0.2 * 50 * 3)
+    assert plan.secure_sum.kind == "bfv"
+    assert plan.secure_sum.min_survivors(3) == 3
+    assert plan.server_optimizer == FedMomentum(lr=0.25, momentum=0.8)
+    assert plan.micro_batch == 8
+
+
+def test_what_the_plan_refuses_is_refused_here_too():
+    chosen = load_record_run(None, {"records.local_steps": 2, "records.local_lr": 0.1})
+    silos = silos_from(chosen, {i: records(5, i) for i in range(3)}, owned=False)
+    with pytest.raises(PlanError, match="takes one gradient a sum"):
+        plan_of(chosen, silos, public_counts=True)
