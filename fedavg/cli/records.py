@@ -17,7 +17,7 @@ __all__ = ["RECORDS_EPILOG", "RECORDS_HELP", "records"]
 
 RECORDS_HELP = """Protect people or records across a few silos, in place of whole clients.
 
-CONFIG is a TOML file with a table [records]; without one, the built-in example runs. Options override it.
+CONFIG is a TOML file with a table "records"; without one, the built-in example runs. Options override it.
 """
 RECORDS_EPILOG = """Examples:
 

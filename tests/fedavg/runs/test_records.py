@@ -109,3 +109,10 @@ def test_a_table_of_visits_is_protected_by_person(tmp_path):
     status, printed = invoked(settings, "--out", tmp_path / "run")
     assert status == 0, printed
     assert "one person of one silo" in printed
+
+
+def test_help_names_the_table_and_the_three_ways_to_begin():
+    status, printed = invoked("--help")
+    assert status == 0
+    assert 'a table "records"' in printed
+    assert "fedavg records CONFIG.toml" in printed
