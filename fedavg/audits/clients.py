@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import numpy as np
 
@@ -224,6 +224,10 @@ class InTheClear(Part, frozen=True, tag="in-the-clear"):
     def key_holder_side(self, material: bytes) -> NoReturn:
         """Raise LocalProtocolError: a sum in the clear has no key."""
         self._plain.key_holder_side(material)
+
+    def helper_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: a sum in the clear has no helpers."""
+        self._plain.helper_side(material)
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""

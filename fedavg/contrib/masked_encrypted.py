@@ -13,7 +13,7 @@ identities, and the key holder opens a sum only when every contributor is enroll
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import msgspec
 import numpy as np
@@ -174,6 +174,11 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
             lambda spec: self.masks.params(spec).vector_length,
             _enrolled(held.directory),
         )
+
+    def helper_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: encrypted sums have no helpers."""
+        del material
+        raise LocalProtocolError("encrypted-secagg has no helpers")
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""

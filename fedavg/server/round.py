@@ -16,7 +16,7 @@ from fedavg.protocol.messages import (
     round_context,
     start_digest,
 )
-from fedavg.sums.interface import KEY_HOLDER
+from fedavg.sums.interface import is_client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,9 +145,9 @@ class RoundServer:
         }
 
     def _wrap(self, party: int, messages: Sequence[bytes]) -> Sequence[bytes]:
-        if party != KEY_HOLDER:
+        if is_client(party):
             return tuple(encode(SumMessage(self._round, data, self._attempt)) for data in messages)
-        # The key holder computes the sum's context itself, so it gets the numbers that enter it.
+        # Other parties compute the sum's context themselves, so they get the numbers that enter it.
         request = OpenRequest(
             self._round,
             len(self._ready),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn
 
 import he
 from fedavg import checks
@@ -127,6 +127,11 @@ class _Encrypted(Part, frozen=True):
     def key_holder_side(self, material: bytes) -> HeKeyHolderSide:
         """Load the key holder's side."""
         return HeKeyHolderSide(HeMaterial.from_bytes(material).secret(), self.min_survivors)
+
+    def helper_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: encrypted sums have no helpers."""
+        del material
+        raise LocalProtocolError("an encrypted sum has no helpers")
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""

@@ -2,8 +2,9 @@
 
 A secure sum takes one int64[d] vector from each client of a roster. It gives the server the sum over the
 survivors, and nothing else. The sum is modulo 2^b and centred, or exact where no honest input can overflow.
-Three roles exchange bytes only: the server, the clients, and, for homomorphic encryption, a key holder.
-Each role is a *side*, which opens one *session* for each sum.
+The roles exchange bytes only: the server, the clients, for homomorphic encryption a key holder, and for sums
+that a committee opens its members, which are *helpers*. Each role is a *side*, which opens one *session* for
+each sum.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from he import Journal
     from secagg import Identity
 
 __all__ = [
+    "FIRST_HELPER",
     "KEY_HOLDER",
     "ClientSession",
     "ClientSide",
     "Conviction",
+    "HelperSide",
     "KeyHolderSession",
     "KeyHolderSide",
     "Provision",
@@ -36,10 +40,24 @@ __all__ = [
     "SumResult",
     "SumSpec",
     "centred",
+    "is_client",
 ]
 
 KEY_HOLDER = -1
-"""The address of the key holder; the ids of clients are other numbers."""
+"""The address of the key holder; the ids of clients are not negative."""
+
+FIRST_HELPER = -2
+"""The address of the first helper; further ones have −3, −4, …"""
+
+
+def is_client(address: int) -> bool:
+    """Whether an address is a client's, and not that of the key holder or of a helper.
+
+    Example:
+        >>> is_client(0), is_client(KEY_HOLDER), is_client(FIRST_HELPER)
+        (True, False, False)
+    """
+    return address >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +242,14 @@ class KeyHolderSession(Protocol):
         ...
 
 
+class HelperSide(Protocol):
+    """One helper's long-lived material."""
+
+    def session(self, spec: SumSpec, journal: Journal) -> KeyHolderSession:
+        """Begin a helper's part of one sum; what it does once for a sum is recorded in the journal."""
+        ...
+
+
 class ServerSide(Protocol):
     """The server's long-lived material; it contains no client's secret."""
 
@@ -254,12 +280,19 @@ class KeyHolderSide(Protocol):
 class Provision:
     """Material that is handed out once, before the first round.
 
-    `clients` and `key_holder` may be secret.
+    `clients`, `key_holder` and `helpers` may be secret.
+
+    Args:
+        server: the server's material.
+        clients: the clients' material.
+        key_holder: the key holder's material; None where there is none.
+        helpers: each helper's material, by address (`FIRST_HELPER` and below).
     """
 
     server: bytes
     clients: bytes
     key_holder: bytes | None
+    helpers: Mapping[int, bytes] = field(default_factory=dict[int, bytes])
 
     def __repr__(self) -> str:
         return "Provision(<redacted>)"
@@ -347,6 +380,10 @@ class SecureSum(Protocol):
 
     def key_holder_side(self, material: bytes) -> KeyHolderSide:
         """Load the key holder's material; raises when the method has no key holder."""
+        ...
+
+    def helper_side(self, material: bytes) -> HelperSide:
+        """Load one helper's material; raises when the method has no helpers."""
         ...
 
     def describe(self, message: bytes) -> str:

@@ -148,6 +148,11 @@ class SecAgg(Part, frozen=True, tag="secagg"):
         del material
         raise LocalProtocolError("secagg has no key holder")
 
+    def helper_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: masked sums have no helpers."""
+        del material
+        raise LocalProtocolError("secagg has no helpers")
+
     def describe(self, message: bytes) -> str:
         """The kind of a message, from its header."""
         return secagg.message_kind(message)

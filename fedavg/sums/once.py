@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedavg.errors import PlanError
-from fedavg.sums.interface import KEY_HOLDER, SumSpec
+from fedavg.sums.helping import other_parties
+from fedavg.sums.interface import SumSpec
 from secagg import Identity
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fedavg.sums.interface import ClientSession, KeyHolderSession, SecureSum, SumResult
+    from fedavg.sums.interface import ClientSession, SecureSum, SumResult
 
 __all__ = ["sum_once"]
 
@@ -58,15 +59,13 @@ def sum_once(
     provision = secure_sum.provision(spec, known)
     side = secure_sum.client_side(provision.clients)
     server = secure_sum.server_side(provision.server).session(spec, sorted(vectors))
-    holder: KeyHolderSession | None = None
-    if provision.key_holder is not None:
-        holder = secure_sum.key_holder_side(provision.key_holder).session(spec)
+    others = other_parties(secure_sum, provision, spec)
     sessions: dict[int, ClientSession] = {}
     outgoing: Mapping[int, Sequence[bytes]] = server.open()
     while outgoing:
         for party, messages in outgoing.items():
-            if party == KEY_HOLDER and holder is not None:
-                replies = holder.receive(messages)
+            if party in others:
+                replies = others[party].receive(messages)
             elif party in sessions:
                 replies = [r for message in messages for r in sessions[party].receive(message)]
             else:

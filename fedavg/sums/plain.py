@@ -115,6 +115,11 @@ class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
         del material
         raise LocalProtocolError("insecure-plain has no key holder")
 
+    def helper_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: a sum in the clear has no helpers."""
+        del material
+        raise LocalProtocolError("insecure-plain has no helpers")
+
     def describe(self, message: bytes) -> str:
         """The kind of a message."""
         if message[:4] in _UPLOADS:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedavg.errors import FedAvgError, PlanError
-from fedavg.sums.interface import KEY_HOLDER, SumSpec, centred
+from fedavg.sums.helping import other_parties
+from fedavg.sums.interface import SumSpec, centred
 from fedavg.testing.parts import check_travels, require
 from he import HeError
 from secagg import Identity, SecAggError
@@ -64,16 +65,15 @@ def play(
     provision = secure_sum.provision(spec, directory)
     side = secure_sum.client_side(provision.clients)
     server = secure_sum.server_side(provision.server).session(spec, sorted(vectors))
+    others = other_parties(secure_sum, provision, spec)
     sessions: dict[int, ClientSession] = {}
     answered, silent = dict.fromkeys(vectors, 0), silent_from or {}
     outgoing: Mapping[int, Sequence[bytes]] = server.open()
     while outgoing:
         for party, messages in outgoing.items():
             replies: Sequence[bytes]
-            if party == KEY_HOLDER and provision.key_holder is not None:
-                replies = (
-                    secure_sum.key_holder_side(provision.key_holder).session(spec).receive(messages)
-                )
+            if party in others:
+                replies = others[party].receive(messages)
             # A silent client answers no further message; without an entry it always answers.
             elif answered[party] >= silent.get(party, len(messages) + 10**6):
                 continue

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.encrypted import Bfv, Ckks
-from fedavg.sums.interface import KEY_HOLDER, SumSpec
+from fedavg.sums.helping import other_parties
+from fedavg.sums.interface import SumSpec
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.one_shot import OneShot
 from fedavg.sums.plain import InsecurePlain
@@ -22,6 +23,7 @@ BACKENDS = {
     "insecure-plain": InsecurePlain(dropout_rate=0.33),
     "secagg": SecAgg(dropout_rate=0.33, corrupt_rate=0.0),
     "one-shot": OneShot(dropout_rate=0.33, corrupt_rate=0.0),
+    "one-shot, keys by secagg": OneShot(dropout_rate=0.33, corrupt_rate=0.0, keys="secagg"),
     "ckks": Ckks(**RATES),
     "bfv": Bfv(**RATES),
     "ckks, the holder's key": Ckks(**RATES, key_at="holder"),
@@ -50,15 +52,15 @@ def secure_sum(
     provision = backend.provision(spec, directory)
     side = backend.client_side(provision.clients)
     server = backend.server_side(provision.server).session(spec, sorted(vectors))
+    others = other_parties(backend, provision, spec)
     sessions: dict[int, object] = {}
     answered = dict.fromkeys(vectors, 0)
     silent = silent_from or {}
     outgoing: Mapping[int, Sequence[bytes]] = server.open()
     while outgoing:
         for party, messages in outgoing.items():
-            if party == KEY_HOLDER:
-                holder = backend.key_holder_side(provision.key_holder).session(spec)
-                replies = holder.receive(messages)
+            if party in others:
+                replies = others[party].receive(messages)
             else:
                 if answered[party] >= silent.get(party, 10**9):
                     continue

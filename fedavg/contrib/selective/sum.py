@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from fedavg.contrib.selective.roles import (
     SelectiveKeyHolderSide,
     SelectiveServerSide,
 )
-from fedavg.errors import PlanError
+from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Part, Trait, register
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.interface import Provision
@@ -213,6 +213,11 @@ class Selective(Part, frozen=True, tag="selective"):
     def key_holder_side(self, material: bytes) -> SelectiveKeyHolderSide:
         """Load the key holder's side."""
         return SelectiveKeyHolderSide(self, self.encrypted.key_holder_side(material))
+
+    def helper_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: neither of the two sums has helpers."""
+        del material
+        raise LocalProtocolError("selective has no helpers")
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""

@@ -1,36 +1,104 @@
-"""The clients add their one-time keys by secagg: the sessions of the server and of a client."""
+"""The clients add their one-time keys by secagg: parameters, and the sessions of server and client."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
+import msgspec
+
+import secagg
 from fedavg.errors import LocalProtocolError, RoundAbortedError
-from fedavg.sums.masked import STAGES, convictions_of
+from fedavg.sums.interface import Provision
+from fedavg.sums.masked import STAGES, SecAgg, convictions_of
 from fedavg.sums.opening import OpenedSum
-from he import onetime
+from he import Directory, onetime
 from secagg import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    import secagg
     from fedavg.sums.interface import ClientSession, Conviction, SumSpec
     from fedavg.sums.masked import SecAggClientSide
-    from he import Directory
+    from fedavg.sums.one_shot.uploads import Uploads
 
-__all__ = ["MaskedKeysClientSide", "MaskedKeysServerSide"]
+__all__ = ["MaskedKeys"]
 
 
-class _Config(Protocol):
-    """The parameters of a sum, which all roles derive from the plan."""
+@dataclass(frozen=True, slots=True)
+class MaskedKeys:
+    """Keys are added by `SecAgg` among the clients of the round; see `KeySum`.
 
-    def params(self, spec: SumSpec) -> onetime.Params: ...
+    Args:
+        dropout_rate: see `SecAgg`.
+        corrupt_rate: see `SecAgg`.
+        members: unused, as there is no committee.
+    """
 
-    def key_spec(self, spec: SumSpec) -> SumSpec: ...
+    dropout_rate: float
+    corrupt_rate: float
+    members: tuple[int, int, int]
+
+    @property
+    def masks(self) -> SecAgg:
+        """The inner secure sum."""
+        return SecAgg(self.dropout_rate, self.corrupt_rate)
+
+    @property
+    def threat_model(self) -> str:
+        """That of the inner sum."""
+        return self.masks.threat_model
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Those of the inner sum."""
+        return self.masks.assumptions
+
+    def check_rates(self) -> None:
+        """The checks of the inner sum."""
+        self.masks  # noqa: B018 - it checks its own rates
+
+    def smallest_cohort(self) -> int:
+        """That of the inner sum."""
+        return self.masks.smallest_cohort()
+
+    def min_survivors(self, roster_size: int) -> int:
+        """That of the inner sum."""
+        return self.masks.min_survivors(roster_size)
+
+    def colluders(self, roster_size: int) -> int:
+        """Those of the inner sum."""
+        return self.masks.colluders(roster_size)
+
+    def check(self, keys: SumSpec) -> None:
+        """Raise the errors of secagg when no parameters exist."""
+        self.masks.check(keys)
+
+    def provision(self, directory: Mapping[int, bytes]) -> Provision:
+        """Give every role the directory of public identities, which contains no secret."""
+        packed = msgspec.msgpack.encode(dict(directory))
+        return Provision(server=packed, clients=packed, key_holder=None)
+
+    def server_side(self, uploads: Uploads, material: bytes) -> _ServerSide:
+        """Load the server's side: the directory, which also checks the signatures of uploads."""
+        enrolled = Directory(msgspec.msgpack.decode(material, type=dict[int, bytes]))
+        return _ServerSide(uploads, self.masks.server_side(material), enrolled)
+
+    def client_side(self, uploads: Uploads, material: bytes) -> _ClientSide:
+        """Load the clients' side: the pinned directory."""
+        return _ClientSide(uploads, self.masks.client_side(material))
+
+    def helper_side(self, uploads: Uploads, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: the clients help themselves."""
+        del uploads, material
+        raise LocalProtocolError("keys that are added by secagg need no helpers")
+
+    def describe(self, message: bytes) -> str:
+        """The kind of a message of secagg."""
+        return secagg.message_kind(message)
 
 
 class _KeyServers(Protocol):
@@ -40,25 +108,16 @@ class _KeyServers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class MaskedKeysServerSide:
-    """The server's side: identities, and no secret.
-
-    Args:
-        config: the parameters.
-        masks: the sum of keys.
-        enrolled: identities that sign uploads.
-    """
-
-    config: _Config
+class _ServerSide:
+    uploads: Uploads
     masks: _KeyServers
     enrolled: Directory
 
     def session(self, spec: SumSpec, roster: Sequence[int]) -> _ServerSession:
-        """Begin one sum over a roster."""
         adding = onetime.Server(
-            self.config.params(spec), context=spec.context, enrolled=self.enrolled
+            self.uploads.params(spec), context=spec.context, enrolled=self.enrolled
         )
-        return _ServerSession(self.masks.server(self.config.key_spec(spec)), adding, spec, roster)
+        return _ServerSession(self.masks.server(self.uploads.keys(spec)), adding, spec, roster)
 
 
 class _ServerSession:
@@ -137,24 +196,16 @@ class _ServerSession:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskedKeysClientSide:
-    """The clients' side: the pinned directory.
-
-    Args:
-        config: the parameters.
-        masks: the sum of keys.
-    """
-
-    config: _Config
+class _ClientSide:
+    uploads: Uploads
     masks: SecAggClientSide
 
     def session(
         self, spec: SumSpec, client_id: int, identity: secagg.Identity, opening: bytes
     ) -> _ClientSession:
-        """Join the sum of keys that the server offers; refused unless its parameters are the plan's."""
-        inner = self.masks.session(self.config.key_spec(spec), client_id, identity, opening)
+        inner = self.masks.session(self.uploads.keys(spec), client_id, identity, opening)
         encryptor = onetime.Encryptor(
-            self.config.params(spec), client_id, context=spec.context, signing_key=identity
+            self.uploads.params(spec), client_id, context=spec.context, signing_key=identity
         )
         return _ClientSession(inner, encryptor, spec)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-import msgspec
-
-import secagg
+from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Part, register
 from fedavg.sums.interface import SumSpec
-from fedavg.sums.masked import SecAgg
-from fedavg.sums.one_shot.masked import MaskedKeysClientSide, MaskedKeysServerSide
-from he import Directory, onetime
+from fedavg.sums.one_shot.committee import CommitteeKeys
+from fedavg.sums.one_shot.masked import MaskedKeys
+from fedavg.sums.one_shot.uploads import Uploads
+from he import onetime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +19,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fedavg.sums.interface import Provision
+    from fedavg.sums.interface import ClientSide, HelperSide, Provision, ServerSide
+    from fedavg.sums.one_shot.uploads import KeySum
 
 __all__ = ["OneShot"]
 
-_WAYS = ("secagg",)
+_HARD = "Ring-LWE is hard for keys of which one sum is known (docs/he.md has the theorem)."
 _IMPROPER = (
     "A client that sends no proper ciphertext leaves the round without a sum and is not named, since nothing "
     "proves that ciphertexts are well formed."
@@ -36,12 +36,17 @@ class OneShot(Part, frozen=True, tag="one-shot"):
     """Sums of ciphertexts, each under its client's own key for this sum; only the sum of the keys opens.
 
     Whatever the length of the model, a second protocol adds short vectors only: the keys, a few thousand
-    integers of five bits each. With `keys="secagg"` it is `SecAgg` among the clients of the round.
+    integers of five bits each. With `keys="committee"` a client sends one message, which holds its
+    ciphertexts and shares of its key for the members of a committee; they open only the sum of the keys of
+    one set of clients. With `keys="secagg"` the clients of the round add their keys by `SecAgg`.
 
     Args:
         dropout_rate: largest share of a roster that may drop out, at any time.
         corrupt_rate: largest share of a roster that may collude with the server.
-        keys: who adds the keys: "secagg", the clients themselves under pairwise masks.
+        keys: who adds the keys: "committee" or "secagg", with which the further arguments have no effect.
+        committee: number of members, who are pinned when the run begins.
+        corrupt_members: largest number of them that may collude with the server.
+        absent_members: number of them that may be absent at any time.
 
     Example:
         >>> import numpy as np
@@ -49,11 +54,16 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         >>> vectors = {client: np.array([client, -7]) for client in range(1, 6)}
         >>> sum_once(OneShot(), vectors, max_abs=9, context=b"an example").total
         array([ 15, -35])
+        >>> sum_once(OneShot(keys="secagg"), vectors, max_abs=9, context=b"another").total
+        array([ 15, -35])
     """
 
     dropout_rate: float = 0.1
     corrupt_rate: float = 0.1
-    keys: Literal["secagg"] = "secagg"
+    keys: Literal["committee", "secagg"] = "committee"
+    committee: int = 20
+    corrupt_members: int = 2
+    absent_members: int = 3
 
     kind = "one-shot"
     hides_updates = True
@@ -61,19 +71,26 @@ class OneShot(Part, frozen=True, tag="one-shot"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.plan.fraction_below_one("dropout_rate", self.dropout_rate)
+        checks.plan.fraction_below_one("corrupt_rate", self.corrupt_rate)
         if self.keys not in _WAYS:
             raise PlanError(f"keys must be {' or '.join(map(repr, _WAYS))}, not {self.keys!r}")
-        self.masks  # noqa: B018 - its own checks of the rates
+        self._way.check_rates()
 
     @property
-    def masks(self) -> SecAgg:
-        """The inner secure sum, of keys."""
-        return SecAgg(self.dropout_rate, self.corrupt_rate)
+    def _way(self) -> KeySum:
+        """The sum of keys."""
+        members = (self.committee, self.corrupt_members, self.absent_members)
+        return _WAYS[self.keys](self.dropout_rate, self.corrupt_rate, members)
+
+    @property
+    def _uploads(self) -> Uploads:
+        return Uploads(self.params, self.key_spec)
 
     @property
     def threat_model(self) -> str:
         """The assumed behaviour of the server."""
-        return self.masks.threat_model
+        return self._way.threat_model
 
     @property
     def received(self) -> str:
@@ -86,23 +103,19 @@ class OneShot(Part, frozen=True, tag="one-shot"):
     @property
     def assumptions(self) -> tuple[str, ...]:
         """The assumptions behind the sum of keys, and the one that the keys hide the updates."""
-        return (
-            *self.masks.assumptions,
-            "Ring-LWE is hard for keys of which one sum is known (docs/he.md has the theorem).",
-            _IMPROPER,
-        )
+        return (*self._way.assumptions, _HARD, _IMPROPER)
 
     def smallest_cohort(self) -> int:
         """The number that the sum of keys needs."""
-        return self.masks.smallest_cohort()
+        return self._way.smallest_cohort()
 
     def min_survivors(self, roster_size: int) -> int:
         """The number that the sum of keys needs."""
-        return self.masks.min_survivors(roster_size)
+        return self._way.min_survivors(roster_size)
 
     def colluders(self, roster_size: int) -> int:
         """The number that the sum of keys assumes."""
-        return self.masks.colluders(roster_size)
+        return self._way.colluders(roster_size)
 
     def params(self, spec: SumSpec) -> onetime.Params:
         """Encryption parameters of one roster."""
@@ -116,30 +129,39 @@ class OneShot(Part, frozen=True, tag="one-shot"):
 
     def check(self, spec: SumSpec) -> None:
         """Raise the errors of he and secagg when no parameters exist."""
-        self.masks.check(self.key_spec(spec))
+        self._way.check(self.key_spec(spec))
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
-        """Give every role the directory of public identities; there are no keys to make beforehand."""
-        return self.masks.provision(spec, directory)
+        """Give every role the directory of public identities, and the members of the committee their keys."""
+        del spec
+        return self._way.provision(directory)
 
-    def server_side(self, material: bytes) -> MaskedKeysServerSide:
-        """Load the server's side: the directory."""
-        enrolled = Directory(msgspec.msgpack.decode(material, type=dict[int, bytes]))
-        return MaskedKeysServerSide(self, self.masks.server_side(material), enrolled)
+    def server_side(self, material: bytes) -> ServerSide:
+        """Load the server's side: public identities."""
+        return self._way.server_side(self._uploads, material)
 
-    def client_side(self, material: bytes) -> MaskedKeysClientSide:
-        """Load the clients' side: the pinned directory."""
-        return MaskedKeysClientSide(self, self.masks.client_side(material))
+    def client_side(self, material: bytes) -> ClientSide:
+        """Load the clients' side: public identities."""
+        return self._way.client_side(self._uploads, material)
 
     def key_holder_side(self, material: bytes) -> NoReturn:
         """Raise LocalProtocolError: no party holds a key that opens these sums."""
         del material
         raise LocalProtocolError("one-shot has no key holder")
 
+    def helper_side(self, material: bytes) -> HelperSide:
+        """Load one member of the committee; raises LocalProtocolError without one."""
+        return self._way.helper_side(self._uploads, material)
+
     def describe(self, message: bytes) -> str:
         """The kind of a message, from its header."""
-        return "encrypted update" if onetime.is_upload(message) else secagg.message_kind(message)
+        if onetime.is_upload(message):
+            return "encrypted update"
+        return self._way.describe(message)
 
     def uploaded(self, message: bytes) -> NDArray[np.uint64] | None:
         """The words of an upload's ciphertexts."""
         return onetime.upload_words(message) if onetime.is_upload(message) else None
+
+
+_WAYS = {"committee": CommitteeKeys, "secagg": MaskedKeys}

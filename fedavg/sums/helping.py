@@ -1,0 +1,48 @@
+"""The parties of a sum besides server and clients, with all roles in one process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedavg.sums.interface import KEY_HOLDER
+
+if TYPE_CHECKING:
+    from fedavg.sums.interface import KeyHolderSession, Provision, SecureSum, SumSpec
+
+__all__ = ["MemoryJournal", "other_parties"]
+
+
+class MemoryJournal:
+    """A journal that lasts as long as the process.
+
+    Example:
+        >>> journal = MemoryJournal()
+        >>> journal.add(b"a fact"), journal.add(b"a fact")
+        (True, False)
+    """
+
+    def __init__(self) -> None:
+        self._facts: dict[bytes, object] = {}
+
+    def add(self, fact: bytes, /) -> bool:
+        """Record a fact; True if it is new. One atomic step, for threads."""
+        mark = object()
+        return self._facts.setdefault(fact, mark) is mark
+
+
+def other_parties(
+    secure_sum: SecureSum, provision: Provision, spec: SumSpec
+) -> dict[int, KeyHolderSession]:
+    """Open the sessions of the key holder and of the helpers of one sum, by address.
+
+    Args:
+        secure_sum: the secure sum.
+        provision: its material.
+        spec: the sum.
+    """
+    found: dict[int, KeyHolderSession] = {}
+    if provision.key_holder is not None:
+        found[KEY_HOLDER] = secure_sum.key_holder_side(provision.key_holder).session(spec)
+    for address, material in provision.helpers.items():
+        found[address] = secure_sum.helper_side(material).session(spec, MemoryJournal())
+    return found

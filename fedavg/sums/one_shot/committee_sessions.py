@@ -1,0 +1,256 @@
+"""The sessions of server, client and member where a committee adds the one-time keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fedavg.errors import LocalProtocolError
+from fedavg.sums.interface import FIRST_HELPER, Conviction, is_client
+from fedavg.sums.opening import OpenedSum
+from fedavg.sums.upload import UploadSession, check_opening, openings
+from he import Directory as Enrolled
+from he import onetime
+from secagg import Directory, WireFormatError
+from secagg.committee import Collector, CommitteePhase, Contributor, Member
+from secagg.committee.wire.codec import decode, read_header
+from secagg.committee.wire.messages import Contribution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fedavg.sums.interface import SumSpec
+    from fedavg.sums.one_shot.uploads import Uploads
+    from he import Journal
+    from secagg import Identity
+    from secagg.committee import Committee, CommitteeParams, SealingKey
+
+__all__ = ["CommitteeClientSide", "CommitteeServerSide", "MemberSide", "describe"]
+
+_OPENING = b"ONE1"
+
+
+def describe(message: bytes) -> str:
+    """The kind of a message that is no upload."""
+    if message[:4] == _OPENING:
+        return "opening"
+    kind, _ = read_header(message)
+    return f"committee {kind.name.lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitteeServerSide:
+    """The server's side: identities, and no secret.
+
+    Args:
+        uploads: the parameters.
+        numbers: sum of keys → the committee's parameters.
+        committee: the members.
+        clients: identities of the clients.
+        min_survivors: roster size → smallest number of contributors.
+    """
+
+    uploads: Uploads
+    numbers: Callable[[SumSpec], CommitteeParams]
+    committee: Committee
+    clients: Mapping[int, bytes]
+    min_survivors: Callable[[int], int]
+
+    def session(self, spec: SumSpec, roster: Sequence[int]) -> _ServerSession:
+        """Begin one sum over a roster."""
+        numbers = self.numbers(self.uploads.keys(spec))
+        known = Directory(self.clients)
+        collector = Collector(numbers, self.committee, known, context=spec.context)
+        adding = onetime.Server(
+            self.uploads.params(spec), context=spec.context, enrolled=Enrolled(self.clients)
+        )
+        return _ServerSession(_Halves(collector, numbers, adding), spec, roster)
+
+
+@dataclass(slots=True)
+class _Halves:
+    """The two halves of a sum: keys, and ciphertexts."""
+
+    collector: Collector
+    numbers: CommitteeParams
+    adding: onetime.Server
+    key_of: set[int] = field(default_factory=set[int])  # clients whose shares were accepted
+
+    def contribute(self, sender: int, message: bytes) -> None:
+        """Take the shares of a client's key, which name the digest of its ciphertexts."""
+        # A key without its ciphertexts would leave the sum of all others closed.
+        if sender not in self.adding.complete:
+            raise LocalProtocolError(
+                f"client {sender} sent shares of its key before all of its ciphertexts"
+            )
+        if _named_digest(message, self.numbers) != self.adding.digest(sender):
+            raise LocalProtocolError(
+                f"client {sender} shared its key for other ciphertexts than it sent"
+            )
+        self.collector.receive(sender, message)
+        self.key_of.add(sender)
+
+    def settle(self) -> None:
+        """Add the ciphertexts of exactly the clients of the set, and drop all others."""
+        for client in self.adding.complete:
+            if client in self.collector.survivors:
+                self.adding.add(client)
+            else:
+                self.adding.drop(client)
+
+    def forget_unfinished(self) -> None:
+        """Drop ciphertexts whose key did not arrive."""
+        for client in set(self.adding.complete) - self.key_of:
+            self.adding.drop(client)
+
+
+class _ServerSession:
+    """Clients send one message each; then the members of the committee answer three times."""
+
+    def __init__(self, halves: _Halves, spec: SumSpec, roster: Sequence[int]) -> None:
+        self._halves = halves
+        self._spec = spec
+        self._roster = frozenset(roster)
+        self._opened: OpenedSum | None = None
+
+    @property
+    def stage(self) -> str:
+        return self._halves.collector.phase.value
+
+    @property
+    def collecting(self) -> bool:
+        return self._halves.collector.phase is CommitteePhase.CONTRIBUTE
+
+    @property
+    def convictions(self) -> tuple[Conviction, ...]:
+        found = self._halves.collector.convictions
+        return tuple(Conviction(c.client_id, str(c), self._spec.context, c.evidence) for c in found)
+
+    def open(self) -> dict[int, Sequence[bytes]]:
+        return openings(_OPENING, self._spec, self._roster)
+
+    def receive(self, sender: int, message: bytes) -> None:
+        if not is_client(sender):
+            self._halves.collector.receive_member(FIRST_HELPER - sender, message)
+        # The sender is checked first, so that nobody outside the roster reaches either sum.
+        elif sender not in self._roster or not self.collecting:
+            raise LocalProtocolError(f"the sum awaits no message from client {sender}")
+        elif onetime.is_upload(message):
+            self._halves.adding.receive(sender, message)
+        else:
+            self._halves.contribute(sender, message)
+
+    def advance(self) -> dict[int, Sequence[bytes]]:
+        if self.collecting:
+            self._halves.forget_unfinished()
+        messages = self._halves.collector.advance()
+        # The set is fixed with the proposal to the members: from here on one accumulator holds the sum.
+        if self._halves.collector.phase is CommitteePhase.SIGN:
+            self._halves.settle()
+        if not messages:
+            self._open()
+        return {FIRST_HELPER - member: (data,) for member, data in messages.items()}
+
+    def _open(self) -> None:
+        keys = self._halves.collector.result()
+        opened = self._halves.adding.open_with_key_sum(keys.total)
+        # All secure sums reduce in the same way, so that their results are equal to the bit.
+        self._opened = OpenedSum(self._spec.reduce(opened.total), opened.survivors)
+
+    def result(self) -> OpenedSum:
+        if self._opened is None:
+            raise LocalProtocolError("the sum is not finished")
+        return self._opened
+
+
+@dataclass(frozen=True, slots=True)
+class CommitteeClientSide:
+    """The clients' side: who the members are.
+
+    Args:
+        uploads: the parameters.
+        numbers: sum of keys → the committee's parameters.
+        committee: the members.
+    """
+
+    uploads: Uploads
+    numbers: Callable[[SumSpec], CommitteeParams]
+    committee: Committee
+
+    def session(
+        self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
+    ) -> UploadSession:
+        """Begin a client's part: it sends its ciphertexts and the shares of its key, and nothing else."""
+        check_opening(_OPENING, spec, opening)
+        encryptor = onetime.Encryptor(
+            self.uploads.params(spec), client_id, context=spec.context, signing_key=identity
+        )
+        contributor = Contributor(
+            self.numbers(self.uploads.keys(spec)),
+            client_id,
+            identity,
+            self.committee,
+            context=spec.context,
+        )
+
+        def once(vector: NDArray[np.int64]) -> tuple[bytes, ...]:
+            chunks = tuple(encryptor.encrypt(vector, copy=False))
+            shares = contributor.contribute(encryptor.take_key(), message_digest=encryptor.digest)
+            return (*chunks, shares)
+
+        return UploadSession(spec, once)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSide:
+    """One member of the committee.
+
+    Args:
+        uploads: the parameters.
+        numbers: sum of keys → the committee's parameters.
+        committee: all members.
+        clients: identities of the clients.
+        keys: the member's id, identity and sealing key.
+    """
+
+    uploads: Uploads
+    numbers: Callable[[SumSpec], CommitteeParams]
+    committee: Committee
+    clients: Directory
+    keys: tuple[int, Identity, SealingKey] = field(repr=False)
+
+    def session(self, spec: SumSpec, journal: Journal) -> _MemberSession:
+        """Begin a member's part of one sum."""
+        member_id, identity, sealing = self.keys
+        numbers = self.numbers(self.uploads.keys(spec))
+        member = Member(
+            numbers,
+            member_id,
+            identity,
+            sealing,
+            self.committee,
+            self.clients,
+            context=spec.context,
+            journal=journal,
+        )
+        return _MemberSession(member)
+
+
+class _MemberSession:
+    def __init__(self, member: Member) -> None:
+        self._member = member
+
+    def receive(self, messages: Sequence[bytes]) -> Sequence[bytes]:
+        return tuple(self._member.receive(message) for message in messages)
+
+
+def _named_digest(message: bytes, numbers: CommitteeParams) -> bytes:
+    """The digest that a contribution names; raises secagg.WireFormatError for another message."""
+    match decode(message, numbers):
+        case _, Contribution(message_digest=named):
+            return named
+        case _:
+            raise WireFormatError("another message stands where shares of a key are due")

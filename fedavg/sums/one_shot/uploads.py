@@ -1,0 +1,81 @@
+"""What both ways to add keys share: parameters of uploads, and the interface of a sum of keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fedavg.sums.interface import ClientSide, HelperSide, Provision, ServerSide, SumSpec
+    from he import onetime
+
+__all__ = ["KeySum", "Uploads"]
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """The parameters of a sum, which all roles derive from the plan.
+
+    Args:
+        params: the parameters of encryption for a sum.
+        keys: the sum of keys that belongs to a sum.
+    """
+
+    params: Callable[[SumSpec], onetime.Params]
+    keys: Callable[[SumSpec], SumSpec]
+
+
+class KeySum(Protocol):
+    """One way to add the keys of a sum."""
+
+    @property
+    def threat_model(self) -> str:
+        """The assumed behaviour of the server, in a few words."""
+        ...
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """The assumptions that a user has to accept, one sentence each."""
+        ...
+
+    def check_rates(self) -> None:
+        """Raise PlanError or a SecAggError when no sums exist at these rates."""
+        ...
+
+    def smallest_cohort(self) -> int:
+        """Smallest number of clients that a round may ask."""
+        ...
+
+    def min_survivors(self, roster_size: int) -> int:
+        """Smallest number of clients that a sum may contain."""
+        ...
+
+    def colluders(self, roster_size: int) -> int:
+        """Number of clients in a roster that are assumed to collude with the server."""
+        ...
+
+    def check(self, keys: SumSpec) -> None:
+        """Raise a SecAggError when no parameters exist for such a sum of keys."""
+        ...
+
+    def provision(self, directory: Mapping[int, bytes]) -> Provision:
+        """Create the material of every role."""
+        ...
+
+    def server_side(self, uploads: Uploads, material: bytes) -> ServerSide:
+        """Load the server's material."""
+        ...
+
+    def client_side(self, uploads: Uploads, material: bytes) -> ClientSide:
+        """Load the clients' material."""
+        ...
+
+    def helper_side(self, uploads: Uploads, material: bytes) -> HelperSide:
+        """Load one helper's material; raises LocalProtocolError when there are none."""
+        ...
+
+    def describe(self, message: bytes) -> str:
+        """The kind of one of the messages that are no uploads."""
+        ...
