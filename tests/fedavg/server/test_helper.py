@@ -1,0 +1,94 @@
+"""Helpers: bounds of their own, one context for one sum, and nothing twice after a restart."""
+
+from __future__ import annotations
+
+import pytest
+
+import secagg
+from fedavg.errors import FedAvgError, LocalProtocolError
+from fedavg.plan.resolution import resolve
+from fedavg.protocol.messages import OpenRequest, Ready, encode, round_context
+from fedavg.server.helper import Helper
+from fedavg.sums.helping import MemoryJournal
+from tests.e2e.small import LENGTH, SUMS, plan
+
+RESOLVED = resolve(
+    plan(SUMS["one-shot"]), num_clients=40, vector_length=LENGTH, num_rounds=3, largest_client=8
+)
+
+
+class Recording:
+    """A side whose sessions note what they were opened for."""
+
+    def __init__(self):
+        self.specs, self.journals = [], []
+
+    def session(self, spec, journal):
+        self.specs.append(spec)
+        self.journals.append(journal)
+        return self
+
+    def receive(self, messages):
+        return tuple(messages)
+
+
+def request(round_index=0, roster_size=None, digest=b"d" * 32, chunks=(b"x",), attempt=0):
+    size = RESOLVED.bounds.floor if roster_size is None else roster_size
+    return encode(OpenRequest(round_index, size, digest, chunks, attempt))
+
+
+def helper():
+    side = Recording()
+    return Helper(RESOLVED, side, MemoryJournal()), side
+
+
+def test_a_helper_computes_the_context_itself():
+    one, side = helper()
+    one.handle(request())
+    floor = RESOLVED.bounds.floor
+    context = round_context(RESOLVED.digest, 0, floor, b"d" * 32)
+    assert side.specs == [RESOLVED.spec(floor, context)]
+
+
+def test_messages_of_one_sum_reach_one_session():
+    one, side = helper()
+    for chunk in (b"delivery", b"proposal", b"request"):
+        one.handle(request(chunks=(chunk,)))
+    assert len(side.specs) == 1
+    one.handle(request(digest=b"e" * 32))
+    assert len(side.specs) == 2
+    assert side.journals[0] is side.journals[1]
+
+
+def test_v12_another_number_of_clients_is_another_sum():
+    one, side = helper()
+    floor = RESOLVED.bounds.floor
+    one.handle(request())
+    one.handle(request(roster_size=floor + 1))
+    assert side.specs[0].context != side.specs[1].context
+
+
+@pytest.mark.parametrize("beyond", [-1, 1])
+def test_rosters_outside_the_plans_bounds_are_refused(beyond):
+    bounds = RESOLVED.bounds
+    size = bounds.floor - 1 if beyond < 0 else bounds.cap + 1
+    one, side = helper()
+    with pytest.raises(LocalProtocolError, match="outside the plan's bounds"):
+        one.handle(request(roster_size=size))
+    assert side.specs == []
+
+
+@pytest.mark.parametrize("message", [encode(Ready(0)), b"", b"rubbish"])
+def test_other_messages_are_refused(message):
+    with pytest.raises(FedAvgError):
+        helper()[0].handle(message)
+
+
+def test_a_member_refuses_what_is_no_message_of_its_sum():
+    sums = RESOLVED.plan.secure_sum
+    largest = RESOLVED.spec(RESOLVED.bounds.cap, RESOLVED.digest)
+    given = sums.provision(largest, {1: secagg.Identity.generate().public})
+    material = next(iter(given.helpers.values()))
+    member = Helper(RESOLVED, sums.helper_side(material), MemoryJournal())
+    with pytest.raises(secagg.RemoteProtocolError):
+        member.handle(request())
