@@ -12,10 +12,11 @@ __all__ = ["run"]
 
 def run(bench: Bench) -> None:
     """Measure everything; without NVFlare, the rest."""
-    from benchmarks.he import against, cores, sizes, widths  # noqa: PLC0415 - the command sets the environment
+    from benchmarks.he import against, cores, onetime, sizes, widths  # noqa: PLC0415 - the command sets the environment
 
     peer = bench.peer("nvflare") is not None
     played = against.run(bench, peer=peer)
     widths.run(bench)
+    onetime.run(bench)
     sizes.run(bench, played, peer=peer)
     cores.run(bench)

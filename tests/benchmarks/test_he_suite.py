@@ -222,7 +222,9 @@ def test_our_side_alone_reports_and_is_drawn(
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["ours"]["context"] == 71
     assert told["ours"]["difference"] == 0
-    assert set(told["ratios"]) == {"cores", "cores_running", "cores_cpu"}
+    openings = {f"onetime_opening_{n}" for n in (10, 100, 1000)}
+    assert set(told["ratios"]) == {"cores", "cores_running", "cores_cpu"} | openings
+    assert told["ours"]["onetime_up_1000"] < 33
     results = json.loads((tmp_path / "he.json").read_text(encoding="utf-8"))
     tables = {table["key"]: table for table in results["tables"]}
     assert set(tables) == {
