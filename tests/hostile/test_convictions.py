@@ -15,7 +15,7 @@ from tests.e2e.small import SUMS, clients, federation
 from tests.hostile.mutants import FOUND, without
 
 SICK = 7
-MASKED = ["secagg", "encrypted-secagg", "one-shot"]
+MASKED = ["secagg", "encrypted-secagg"]
 
 
 @pytest.fixture
