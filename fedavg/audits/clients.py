@@ -225,9 +225,9 @@ class InTheClear(Part, frozen=True, tag="in-the-clear"):
         """Raise LocalProtocolError: a sum in the clear has no key."""
         self._plain.key_holder_side(material)
 
-    def helper_side(self, material: bytes) -> NoReturn:
-        """Raise LocalProtocolError: a sum in the clear has no helpers."""
-        self._plain.helper_side(material)
+    def opener_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: a sum in the clear has no openers."""
+        self._plain.opener_side(material)
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""

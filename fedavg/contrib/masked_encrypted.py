@@ -175,10 +175,10 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
             _enrolled(held.directory),
         )
 
-    def helper_side(self, material: bytes) -> NoReturn:
-        """Raise LocalProtocolError: encrypted sums have no helpers."""
+    def opener_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: encrypted sums have no openers."""
         del material
-        raise LocalProtocolError("encrypted-secagg has no helpers")
+        raise LocalProtocolError("encrypted-secagg has no openers")
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""

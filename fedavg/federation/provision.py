@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedavg.server.helper import Helper
+from fedavg.server.opener import Opener
 from fedavg.server.round import KeyHolder
-from fedavg.sums.helping import MemoryJournal
 from fedavg.sums.interface import KEY_HOLDER
+from fedavg.sums.others import MemoryJournal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def provision_all(
         transport: transport to the clients.
         seed: public seed of the order of local examples.
         store: folder for the state that clients keep between rounds, or None for memory.
-        journal: record of the openings of key holder and helpers; None for none.
+        journal: record of the openings of key holder and openers; None for none.
     """
     sums = resolution.plan.secure_sum
     # Keys are made once, for the largest sum of the run, and serve smaller rosters too.
@@ -47,8 +47,8 @@ def provision_all(
         transport.add_party(
             KEY_HOLDER, KeyHolder(resolution, side, None if journal is None else journal.opened)
         )
-    # What helpers do once for a sum is recorded for each by its own key, so that they may share a journal.
+    # What openers do once for a sum is recorded for each by its own key, so that they may share a journal.
     facts = MemoryJournal() if journal is None else journal.opened
-    for address, material in provision.helpers.items():
-        transport.add_party(address, Helper(resolution, sums.helper_side(material), facts))
+    for address, material in provision.openers.items():
+        transport.add_party(address, Opener(resolution, sums.opener_side(material), facts))
     return provision

@@ -128,10 +128,10 @@ class _Encrypted(Part, frozen=True):
         """Load the key holder's side."""
         return HeKeyHolderSide(HeMaterial.from_bytes(material).secret(), self.min_survivors)
 
-    def helper_side(self, material: bytes) -> NoReturn:
-        """Raise LocalProtocolError: encrypted sums have no helpers."""
+    def opener_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: encrypted sums have no openers."""
         del material
-        raise LocalProtocolError("an encrypted sum has no helpers")
+        raise LocalProtocolError("an encrypted sum has no openers")
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""

@@ -3,7 +3,7 @@
 A secure sum takes one int64[d] vector from each client of a roster. It gives the server the sum over the
 survivors, and nothing else. The sum is modulo 2^b and centred, or exact where no honest input can overflow.
 The roles exchange bytes only: the server, the clients, for homomorphic encryption a key holder, and for sums
-that a committee opens its members, which are *helpers*. Each role is a *side*, which opens one *session* for
+that a committee opens its members, which are *openers*. Each role is a *side*, which opens one *session* for
 each sum.
 """
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from secagg import Identity
 
 __all__ = [
-    "FIRST_HELPER",
+    "FIRST_OPENER",
     "KEY_HOLDER",
     "ClientSession",
     "ClientSide",
     "Conviction",
-    "HelperSide",
     "KeyHolderSession",
     "KeyHolderSide",
+    "OpenerSide",
     "Provision",
     "SecureSum",
     "ServerSession",
@@ -46,15 +46,15 @@ __all__ = [
 KEY_HOLDER = -1
 """The address of the key holder; the ids of clients are not negative."""
 
-FIRST_HELPER = -2
-"""The address of the first helper; further ones have −3, −4, …"""
+FIRST_OPENER = -2
+"""The address of the first opener; further ones have −3, −4, …"""
 
 
 def is_client(address: int) -> bool:
-    """Whether an address is a client's, and not that of the key holder or of a helper.
+    """Whether an address is a client's, and not that of the key holder or of an opener.
 
     Example:
-        >>> is_client(0), is_client(KEY_HOLDER), is_client(FIRST_HELPER)
+        >>> is_client(0), is_client(KEY_HOLDER), is_client(FIRST_OPENER)
         (True, False, False)
     """
     return address >= 0
@@ -242,11 +242,11 @@ class KeyHolderSession(Protocol):
         ...
 
 
-class HelperSide(Protocol):
-    """One helper's long-lived material."""
+class OpenerSide(Protocol):
+    """One opener's long-lived material."""
 
     def session(self, spec: SumSpec, journal: Journal) -> KeyHolderSession:
-        """Begin a helper's part of one sum; what it does once for a sum is recorded in the journal."""
+        """Begin an opener's part of one sum; what it does once for a sum is recorded in the journal."""
         ...
 
 
@@ -280,19 +280,19 @@ class KeyHolderSide(Protocol):
 class Provision:
     """Material that is handed out once, before the first round.
 
-    `clients`, `key_holder` and `helpers` may be secret.
+    `clients`, `key_holder` and `openers` may be secret.
 
     Args:
         server: the server's material.
         clients: the clients' material.
         key_holder: the key holder's material; None where there is none.
-        helpers: each helper's material, by address (`FIRST_HELPER` and below).
+        openers: each opener's material, by address (`FIRST_OPENER` and below).
     """
 
     server: bytes
     clients: bytes
     key_holder: bytes | None
-    helpers: Mapping[int, bytes] = field(default_factory=dict[int, bytes])
+    openers: Mapping[int, bytes] = field(default_factory=dict[int, bytes])
 
     def __repr__(self) -> str:
         return "Provision(<redacted>)"
@@ -382,8 +382,8 @@ class SecureSum(Protocol):
         """Load the key holder's material; raises when the method has no key holder."""
         ...
 
-    def helper_side(self, material: bytes) -> HelperSide:
-        """Load one helper's material; raises when the method has no helpers."""
+    def opener_side(self, material: bytes) -> OpenerSide:
+        """Load one opener's material; raises when the method has no openers."""
         ...
 
     def describe(self, message: bytes) -> str:

@@ -148,10 +148,10 @@ class SecAgg(Part, frozen=True, tag="secagg"):
         del material
         raise LocalProtocolError("secagg has no key holder")
 
-    def helper_side(self, material: bytes) -> NoReturn:
-        """Raise LocalProtocolError: masked sums have no helpers."""
+    def opener_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: masked sums have no openers."""
         del material
-        raise LocalProtocolError("secagg has no helpers")
+        raise LocalProtocolError("secagg has no openers")
 
     def describe(self, message: bytes) -> str:
         """The kind of a message, from its header."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedavg.errors import PlanError
-from fedavg.sums.helping import other_parties
 from fedavg.sums.interface import SumSpec
+from fedavg.sums.others import other_parties
 from secagg import Identity
 
 if TYPE_CHECKING:

@@ -115,10 +115,10 @@ class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
         del material
         raise LocalProtocolError("insecure-plain has no key holder")
 
-    def helper_side(self, material: bytes) -> NoReturn:
-        """Raise LocalProtocolError: a sum in the clear has no helpers."""
+    def opener_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: a sum in the clear has no openers."""
         del material
-        raise LocalProtocolError("insecure-plain has no helpers")
+        raise LocalProtocolError("insecure-plain has no openers")
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.encrypted import Bfv, Ckks
-from fedavg.sums.helping import other_parties
 from fedavg.sums.interface import SumSpec
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.one_shot import OneShot
+from fedavg.sums.others import other_parties
 from fedavg.sums.plain import InsecurePlain
 from secagg import Identity
 

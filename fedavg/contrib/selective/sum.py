@@ -214,10 +214,10 @@ class Selective(Part, frozen=True, tag="selective"):
         """Load the key holder's side."""
         return SelectiveKeyHolderSide(self, self.encrypted.key_holder_side(material))
 
-    def helper_side(self, material: bytes) -> NoReturn:
-        """Raise LocalProtocolError: neither of the two sums has helpers."""
+    def opener_side(self, material: bytes) -> NoReturn:
+        """Raise LocalProtocolError: neither of the two sums has openers."""
         del material
-        raise LocalProtocolError("selective has no helpers")
+        raise LocalProtocolError("selective has no openers")
 
     def describe(self, message: bytes) -> str:
         """The kind of a message."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fedavg.sums.interface import FIRST_HELPER, Provision
+from fedavg.sums.interface import FIRST_OPENER, Provision
 from fedavg.sums.one_shot.committee_sessions import (
     CommitteeClientSide,
     CommitteeServerSide,
@@ -155,8 +155,8 @@ class CommitteeKeys:
             tuple(key.card for key in sealing.values()),
         )
         shared = msgspec.msgpack.encode(public)
-        helpers = {
-            FIRST_HELPER - member: msgspec.msgpack.encode(
+        openers = {
+            FIRST_OPENER - member: msgspec.msgpack.encode(
                 msgspec.structs.replace(
                     public,
                     member=member,
@@ -166,7 +166,7 @@ class CommitteeKeys:
             )
             for member, identity in people.items()
         }
-        return Provision(server=shared, clients=shared, key_holder=None, helpers=helpers)
+        return Provision(server=shared, clients=shared, key_holder=None, openers=openers)
 
     def server_side(self, uploads: Uploads, material: bytes) -> CommitteeServerSide:
         """Load the server's side: public identities."""
@@ -179,7 +179,7 @@ class CommitteeKeys:
         """Load the clients' side: public identities."""
         return CommitteeClientSide(uploads, self.params, _read(material).committee())
 
-    def helper_side(self, uploads: Uploads, material: bytes) -> MemberSide:
+    def opener_side(self, uploads: Uploads, material: bytes) -> MemberSide:
         """Load one member's side, with its keys."""
         held = _read(material)
         member = held.member or 0

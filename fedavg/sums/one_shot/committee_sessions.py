@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fedavg.errors import LocalProtocolError
-from fedavg.sums.interface import FIRST_HELPER, Conviction, is_client
+from fedavg.sums.interface import FIRST_OPENER, Conviction, is_client
 from fedavg.sums.opening import OpenedSum
 from fedavg.sums.upload import UploadSession, check_opening, openings
 from he import Directory as Enrolled
@@ -134,7 +134,7 @@ class _ServerSession:
 
     def receive(self, sender: int, message: bytes) -> None:
         if not is_client(sender):
-            self._halves.collector.receive_member(FIRST_HELPER - sender, message)
+            self._halves.collector.receive_member(FIRST_OPENER - sender, message)
         # The sender is checked first, so that nobody outside the roster reaches either sum.
         elif sender not in self._roster or not self.collecting:
             raise LocalProtocolError(f"the sum awaits no message from client {sender}")
@@ -152,7 +152,7 @@ class _ServerSession:
             self._halves.settle()
         if not messages:
             self._open()
-        return {FIRST_HELPER - member: (data,) for member, data in messages.items()}
+        return {FIRST_OPENER - member: (data,) for member, data in messages.items()}
 
     def _open(self) -> None:
         keys = self._halves.collector.result()

@@ -91,10 +91,10 @@ class MaskedKeys:
         """Load the clients' side: the pinned directory."""
         return _ClientSide(uploads, self.masks.client_side(material))
 
-    def helper_side(self, uploads: Uploads, material: bytes) -> NoReturn:
+    def opener_side(self, uploads: Uploads, material: bytes) -> NoReturn:
         """Raise LocalProtocolError: the clients help themselves."""
         del uploads, material
-        raise LocalProtocolError("keys that are added by secagg need no helpers")
+        raise LocalProtocolError("keys that are added by secagg need no openers")
 
     def describe(self, message: bytes) -> str:
         """The kind of a message of secagg."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fedavg.sums.interface import ClientSide, HelperSide, Provision, ServerSide
+    from fedavg.sums.interface import ClientSide, OpenerSide, Provision, ServerSide
     from fedavg.sums.one_shot.uploads import KeySum
 
 __all__ = ["OneShot"]
@@ -149,9 +149,9 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         del material
         raise LocalProtocolError("one-shot has no key holder")
 
-    def helper_side(self, material: bytes) -> HelperSide:
+    def opener_side(self, material: bytes) -> OpenerSide:
         """Load one member of the committee; raises LocalProtocolError without one."""
-        return self._way.helper_side(self._uploads, material)
+        return self._way.opener_side(self._uploads, material)
 
     def describe(self, message: bytes) -> str:
         """The kind of a message, from its header."""

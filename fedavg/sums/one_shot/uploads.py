@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from fedavg.sums.interface import ClientSide, HelperSide, Provision, ServerSide, SumSpec
+    from fedavg.sums.interface import ClientSide, OpenerSide, Provision, ServerSide, SumSpec
     from he import onetime
 
 __all__ = ["KeySum", "Uploads"]
@@ -72,8 +72,8 @@ class KeySum(Protocol):
         """Load the clients' material."""
         ...
 
-    def helper_side(self, uploads: Uploads, material: bytes) -> HelperSide:
-        """Load one helper's material; raises LocalProtocolError when there are none."""
+    def opener_side(self, uploads: Uploads, material: bytes) -> OpenerSide:
+        """Load one opener's material; raises LocalProtocolError when there are none."""
         ...
 
     def describe(self, message: bytes) -> str:

@@ -10,10 +10,10 @@ import pytest
 import he
 import secagg
 from fedavg.errors import LocalProtocolError
-from fedavg.sums.helping import MemoryJournal
-from fedavg.sums.interface import FIRST_HELPER, is_client
+from fedavg.sums.interface import FIRST_OPENER, is_client
 from fedavg.sums.one_shot import OneShot
 from fedavg.sums.one_shot import committee_sessions as module
+from fedavg.sums.others import MemoryJournal
 from secagg.committee import CommitteePhase
 from secagg.committee.wire.codec import decode, encode
 from secagg.committee.wire.messages import Contribution, Head
@@ -44,8 +44,8 @@ class Play:
             session.set_input(vectors[client])
             self.sent[client] = session.start()
         self.members = {
-            address: sums.helper_side(material).session(self.spec, MemoryJournal())
-            for address, material in given.helpers.items()
+            address: sums.opener_side(material).session(self.spec, MemoryJournal())
+            for address, material in given.openers.items()
         }
         self.stages = []
 
@@ -77,7 +77,7 @@ def test_clients_speak_once_and_members_three_times():
     assert np.array_equal(result.total, sum(vectors.values()))
     assert result.survivors == tuple(vectors)
     assert not any(is_client(address) for address in play.members)
-    assert min(play.members) == FIRST_HELPER - 9
+    assert min(play.members) == FIRST_OPENER - 9
 
 
 @pytest.mark.parametrize("stage", ["report", "sign", "answer"])
@@ -223,7 +223,7 @@ def test_a_committee_that_cannot_be_is_refused(bad):
 
 def test_material_prints_no_key():
     given = SUMS.provision(spec_for(vectors_of(), max_abs=9), {1: IDENTITIES[1].public})
-    side = SUMS.helper_side(given.helpers[FIRST_HELPER])
+    side = SUMS.opener_side(given.openers[FIRST_OPENER])
     assert "SealingKey" not in repr(side)
     assert "Identity" not in repr(side)
     assert "<redacted>" in repr(given)

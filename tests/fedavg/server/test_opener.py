@@ -1,4 +1,4 @@
-"""Helpers: bounds of their own, one context for one sum, and nothing twice after a restart."""
+"""Openers: bounds of their own, one context for one sum, and nothing twice after a restart."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import secagg
 from fedavg.errors import FedAvgError, LocalProtocolError
 from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import OpenRequest, Ready, encode, round_context
-from fedavg.server.helper import Helper
-from fedavg.sums.helping import MemoryJournal
+from fedavg.server.opener import Opener
+from fedavg.sums.others import MemoryJournal
 from tests.e2e.small import LENGTH, SUMS, plan
 
 RESOLVED = resolve(
@@ -37,13 +37,13 @@ def request(round_index=0, roster_size=None, digest=b"d" * 32, chunks=(b"x",), a
     return encode(OpenRequest(round_index, size, digest, chunks, attempt))
 
 
-def helper():
+def opener():
     side = Recording()
-    return Helper(RESOLVED, side, MemoryJournal()), side
+    return Opener(RESOLVED, side, MemoryJournal()), side
 
 
 def test_a_helper_computes_the_context_itself():
-    one, side = helper()
+    one, side = opener()
     one.handle(request())
     floor = RESOLVED.bounds.floor
     context = round_context(RESOLVED.digest, 0, floor, b"d" * 32)
@@ -51,7 +51,7 @@ def test_a_helper_computes_the_context_itself():
 
 
 def test_messages_of_one_sum_reach_one_session():
-    one, side = helper()
+    one, side = opener()
     for chunk in (b"delivery", b"proposal", b"request"):
         one.handle(request(chunks=(chunk,)))
     assert len(side.specs) == 1
@@ -61,7 +61,7 @@ def test_messages_of_one_sum_reach_one_session():
 
 
 def test_v12_another_number_of_clients_is_another_sum():
-    one, side = helper()
+    one, side = opener()
     floor = RESOLVED.bounds.floor
     one.handle(request())
     one.handle(request(roster_size=floor + 1))
@@ -72,7 +72,7 @@ def test_v12_another_number_of_clients_is_another_sum():
 def test_rosters_outside_the_plans_bounds_are_refused(beyond):
     bounds = RESOLVED.bounds
     size = bounds.floor - 1 if beyond < 0 else bounds.cap + 1
-    one, side = helper()
+    one, side = opener()
     with pytest.raises(LocalProtocolError, match="outside the plan's bounds"):
         one.handle(request(roster_size=size))
     assert side.specs == []
@@ -81,14 +81,14 @@ def test_rosters_outside_the_plans_bounds_are_refused(beyond):
 @pytest.mark.parametrize("message", [encode(Ready(0)), b"", b"rubbish"])
 def test_other_messages_are_refused(message):
     with pytest.raises(FedAvgError):
-        helper()[0].handle(message)
+        opener()[0].handle(message)
 
 
 def test_a_member_refuses_what_is_no_message_of_its_sum():
     sums = RESOLVED.plan.secure_sum
     largest = RESOLVED.spec(RESOLVED.bounds.cap, RESOLVED.digest)
     given = sums.provision(largest, {1: secagg.Identity.generate().public})
-    material = next(iter(given.helpers.values()))
-    member = Helper(RESOLVED, sums.helper_side(material), MemoryJournal())
+    material = next(iter(given.openers.values()))
+    member = Opener(RESOLVED, sums.opener_side(material), MemoryJournal())
     with pytest.raises(secagg.RemoteProtocolError):
         member.handle(request())

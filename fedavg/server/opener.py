@@ -1,4 +1,4 @@
-"""A helper of secure sums, such as a member of the committee that opens them."""
+"""A party that helps to open secure sums, such as a member of a committee."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fedavg.plan.resolution import ResolvedPlan
-    from fedavg.sums.interface import HelperSide, KeyHolderSession
+    from fedavg.sums.interface import KeyHolderSession, OpenerSide
     from he import Journal
 
-__all__ = ["Helper"]
+__all__ = ["Opener"]
 
 
-class Helper:
+class Opener:
     """Takes part in sums, several messages each; it sees no update and no sum of updates.
 
     Args:
         resolution: the resolved plan, as agreed at enrolment.
-        side: the helper's material.
-        journal: records what a helper does once for a sum, so that a restart cannot make it do so twice.
+        side: the opener's material.
+        journal: records what an opener does once for a sum, so that a restart cannot make it do so twice.
     """
 
-    def __init__(self, resolution: ResolvedPlan, side: HelperSide, journal: Journal) -> None:
+    def __init__(self, resolution: ResolvedPlan, side: OpenerSide, journal: Journal) -> None:
         self._resolution = resolution
         self._side = side
         self._journal = journal
@@ -42,8 +42,8 @@ class Helper:
         """
         request = decode(message)
         if not isinstance(request, OpenRequest):
-            raise LocalProtocolError("a helper only answers requests for a sum")
-        # A helper computes the context itself: its floor of contributors follows from the named roster, and
+            raise LocalProtocolError("an opener only answers requests for a sum")
+        # An opener computes the context itself: its floor of contributors follows from the named roster, and
         # clients that were told another number of clients are in another sum.
         bounds = self._resolution.bounds
         if not bounds.floor <= request.roster_size <= bounds.cap:

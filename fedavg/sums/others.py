@@ -33,7 +33,7 @@ class MemoryJournal:
 def other_parties(
     secure_sum: SecureSum, provision: Provision, spec: SumSpec
 ) -> dict[int, KeyHolderSession]:
-    """Open the sessions of the key holder and of the helpers of one sum, by address.
+    """Open the sessions of the key holder and of the openers of one sum, by address.
 
     Args:
         secure_sum: the secure sum.
@@ -43,6 +43,6 @@ def other_parties(
     found: dict[int, KeyHolderSession] = {}
     if provision.key_holder is not None:
         found[KEY_HOLDER] = secure_sum.key_holder_side(provision.key_holder).session(spec)
-    for address, material in provision.helpers.items():
-        found[address] = secure_sum.helper_side(material).session(spec, MemoryJournal())
+    for address, material in provision.openers.items():
+        found[address] = secure_sum.opener_side(material).session(spec, MemoryJournal())
     return found
