@@ -57,11 +57,13 @@ CLASSES = {
     "records/federation.py": (1, _DOOR),
     "records/server.py": (3, _MESSAGES),
     "records/silo.py": (4, "messages, as above; and a ledger in a file is read before it is asked"),
+    "server/opener.py": (1, _MESSAGES),
     "server/round.py": (4, _MESSAGES),
     "simulation/pool.py": (6, _MESSAGES),
     "simulation/population.py": (2, _MESSAGES),
     "simulation/shared_memory.py": (1, _MESSAGES),
     "simulation/worker.py": (8, _MESSAGES),
+    "sums/one_shot/committee_sessions.py": (1, _MESSAGES),
     "training/fast/convolutional.py": (1, "a fast path knows the arithmetic of one class"),
     "training/fast/dense.py": (1, "a fast path knows the arithmetic of one class"),
 }
