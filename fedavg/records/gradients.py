@@ -118,8 +118,8 @@ class UnitGradients:
         except Exception as error:
             raise PlanError(
                 "the gradients of single units cannot be computed for this model: torch.func does not "
-                f"vectorise one of its operations ({said(error)}). Replace that layer, for example an "
-                "LSTM by convolutions"
+                f"vectorise one of its operations ({said(error)}). Replace that operation: a branch on a "
+                "number of the data, for example, by torch.where"
             ) from error
 
     def of(self, units: Units) -> torch.Tensor:
