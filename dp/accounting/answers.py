@@ -15,6 +15,7 @@ from dp.composition.bracket import Bracket
 from dp.composition.moments import pair_curve
 from dp.composition.pld import pld_curve, pld_delta, pld_epsilon
 from dp.losses import MixturePair, renyi
+from dp.losses.outward import exp_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["curve_of", "delta_of", "epsilon_of", "quick_epsilon_of"]
 
-_EXACT = 1e-9
-"""Relative width of the bracket around a closed form."""
 _LOG_SMALLEST = -640.0
 """Below this log δ, only the Rényi bound is used."""
 _LARGE = 700.0
@@ -164,7 +163,8 @@ def _many_deltas(
     def bounded(terms: Terms, epsilon: float) -> Bracket:
         low, high = known[epsilon]
         curve, missing = _total_curve(terms)
-        bound = math.exp(renyi.log_delta_bound(curve, epsilon)) + missing
+        log_renyi = renyi.log_delta_bound(curve, epsilon)
+        bound = exp_bounds(log_renyi, log_renyi)[1] + missing
         high = min(float(high), bound, 1.0)
         return Bracket(min(float(low), high), high)
 
@@ -292,8 +292,7 @@ def _composed_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
 def _pairs_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
     single = _exact(terms)
     if single is not None:
-        exact = single.epsilon(log_delta)
-        return Bracket(exact * (1 - _EXACT), exact * (1 + _EXACT))
+        return Bracket(*single.epsilon_bounds(log_delta))
     bracket = pld_epsilon(terms.pairs, log_delta, both=both)
     if math.isfinite(bracket.high):
         return bracket
@@ -337,11 +336,10 @@ def _base_delta(
 def _pairs_delta(terms: Terms, epsilon: float) -> Bracket:
     single = None if terms.curve is not None else _exact(terms)
     if single is not None:
-        exact = math.exp(single.log_delta(epsilon))
-        return Bracket(exact * (1 - _EXACT), min(1.0, exact * (1 + _EXACT)))
+        return Bracket(*exp_bounds(*single.log_delta_bounds(epsilon)))
     curve, missing = _total_curve(terms)
     log_renyi = renyi.log_delta_bound(curve, epsilon)
-    bound = min(1.0, math.exp(log_renyi) + missing)
+    bound = min(1.0, exp_bounds(log_renyi, log_renyi)[1] + missing)
     if terms.curve is not None or log_renyi < _LOG_SMALLEST:
         return Bracket(0.0, bound)
     certified = pld_delta(terms.pairs, epsilon, log_renyi)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,8 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
     """
     pairs: dict[Pair, int] = {}
     curve: NDArray[np.float64] | None = None
-    slack = failure = shared = exposed = pure = 0.0
+    slack = failure = shared = exposed = 0.0
+    pures: list[tuple[int, float]] = []
     for event, count in counts:
         cost = cost_of(event, relation)
         for pair in cost.pairs:
@@ -102,14 +104,26 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
         failure += count * cost.failure
         shared += count * cost.shared
         exposed = max(exposed, cost.exposed)
-        pure += count * cost.pure  # pure ε add up (basic composition)
-    return Terms(_merged(pairs), curve, slack, failure, shared, exposed, pure)
+        pures.append((count, cost.pure))
+    return Terms(_merged(pairs), curve, slack, failure, shared, exposed, _total_up(pures))
+
+
+def _total_up(counted: list[tuple[int, float]]) -> float:
+    """The least float that is at least the sum, as pure ε add up (basic composition)."""
+    if not all(math.isfinite(pure) for _, pure in counted):
+        return math.inf
+    exact = sum(count * Fraction(pure) for count, pure in counted)
+    try:
+        found = float(exact)
+    except OverflowError:
+        return math.inf
+    return math.nextafter(found, math.inf) if found < exact else found
 
 
 def _merged(pairs: dict[Pair, int]) -> tuple[tuple[Pair, int], ...]:
     """Merge unsampled Gaussians into one: their precisions add (Dong, Roth, Su 2019, corollary 3.3)."""
     kept = [(pair, count) for pair, count in pairs.items() if pair.precision is None]
-    total = sum(count * (pair.precision or 0.0) for pair, count in pairs.items())
+    total = math.fsum(count * (pair.precision or 0.0) for pair, count in pairs.items())
     if total > 0:
         kept.append((MixturePair(1.0, 1 / math.sqrt(total)), 1))
     return tuple(kept)

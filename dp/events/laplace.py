@@ -10,6 +10,7 @@ from dp.events.checks import check_noise_multiplier, check_sampling
 from dp.events.sampling import NoSampling
 from dp.losses.cost import Cost
 from dp.losses.laplace import LaplacePair, largest_loss
+from dp.losses.outward import ARGUMENT, quotient_up
 
 if TYPE_CHECKING:
     from dp.events.interface import NeighboringRelation, Sampling
@@ -31,7 +32,7 @@ class LaplaceEvent:
 
     Example:
         >>> from dp import Accountant
-        >>> run = Accountant().compose(LaplaceEvent(20.0), 40)
+        >>> run = Accountant().compose(LaplaceEvent(16.0), 32)
         >>> run.epsilon(0.0).high, 1 < run.epsilon(1e-5).low < 1.6
         (2.0, True)
     """
@@ -95,5 +96,10 @@ def _laplace_cost(
     return Cost(
         pairs=(LaplacePair(rate, reach, steps),),
         failure=sampling.failure,
-        pure=largest_loss(rate, reach),
+        pure=_pure(rate, quotient_up(distance, noise_multiplier)),
     )
+
+
+def _pure(rate: float, reach: float) -> float:
+    """The largest loss, rounded up; a plain release has no other rounding than the reach's."""
+    return reach if rate == 1 else largest_loss(rate, reach) * (1 + ARGUMENT)

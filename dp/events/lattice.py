@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp.checks import assign, positive, whole
+from dp.errors import UnsupportedEventError
 from dp.events.checks import check_noise_multiplier, check_norms, check_sampling
 from dp.events.sampling import NoSampling
 from dp.losses.cost import Cost
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from dp.events.interface import Divergence, NeighboringRelation, Sampling
 
 __all__ = ["DiscreteGaussianSumEvent", "SkellamEvent"]
+
+_SMALLEST_SHARE = 0.5
+"""The theorem on sums of discrete Gaussians holds for parameters σ from here on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +80,15 @@ class DiscreteGaussianSumEvent:
 
     Args:
         noise_multiplier: √shares · local_stddev ÷ l2_sensitivity.
-        local_stddev: the parameter σ of one share, in grid units.
+        local_stddev: the parameter σ of one share, in grid units; at least ½ if there are several shares.
         shares: number of guaranteed honest shares.
         dimension: number of coordinates of the sum.
         l2_sensitivity: L2 sensitivity in grid units.
         l1_sensitivity: L1 sensitivity in grid units.
         sampling: sampling scheme of the cohort.
+
+    Raises:
+        UnsupportedEventError: there are several shares of less than half a grid unit each.
 
     Example:
         >>> from dp import Accountant
@@ -113,6 +120,11 @@ class DiscreteGaussianSumEvent:
         l1, l2 = check_norms(self.l1_sensitivity, self.l2_sensitivity)
         assign(self, l1_sensitivity=l1, l2_sensitivity=l2)
         check_sampling(self.sampling)
+        if self.shares > 1 and self.local_stddev < _SMALLEST_SHARE:
+            raise UnsupportedEventError(
+                f"local_stddev {self.local_stddev:g} is below {_SMALLEST_SHARE:g} grid units, for which no "
+                "theorem bounds the sum of several discrete Gaussians; raise the grid's scale"
+            )
 
     def cost(self, relation: NeighboringRelation) -> Cost:
         """See Event."""

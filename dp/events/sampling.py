@@ -159,7 +159,7 @@ class TruncatedPoissonSampling:
             return 0.0
         k, n = self.max_size, self.dataset_size
         # P[Bin(n, q) > k] is the incomplete beta function I_q(k + 1, n − k); below, room for its rounding.
-        tail = float(betainc(k + 1, n - k, self.rate))
+        tail = float(betainc(k + 1, n - k, self.exposure))
         return min(1.0, tail * (1 + 1e-9) + 1e-290)
 
     def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:

@@ -11,6 +11,7 @@ from scipy.special import erfcx, ndtr, ndtri_exp
 
 from dp.checks import at_least, fraction
 from dp.errors import InvalidParameterError
+from dp.losses.outward import ARGUMENT, ULP, between, margin
 
 __all__ = [
     "SampledGaussian",
@@ -26,6 +27,8 @@ _LARGE = 600.0
 _HUGE = 1e8
 _ASYMPTOTIC = 30.0
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+_RELATIVE = 1e-11
+"""Relative error of δ, or of 1 − δ where that is smaller, for arguments without error."""
 
 
 def log_delta(epsilon: float, mu: float) -> float:
@@ -40,9 +43,12 @@ def log_delta(epsilon: float, mu: float) -> float:
         return 0.0
     x = epsilon / mu - mu / 2
     y = epsilon / mu + mu / 2
-    if x < -8:  # δ is nearly 1, and erfcx nearly infinite
-        tail = erfcx(y / math.sqrt(2)) / 2  # e^(y²/2)·Φ(−y), and ε − y²/2 is −x²/2
-        return math.log(float(ndtr(-x)) - float(tail) * math.exp(-x * x / 2))
+    if x < 0:
+        # 1 − δ is a sum, which keeps its digits where δ is nearly 1, and erfcx(x) nearly infinite
+        tail = float(erfcx(y / math.sqrt(2))) / 2  # e^(y²/2)·Φ(−y), and ε − y²/2 is −x²/2
+        rest = float(ndtr(x)) + tail * math.exp(-x * x / 2)
+        if rest < 0.5:
+            return math.log1p(-rest)
     gap = _scaled_gap(x / math.sqrt(2), mu / math.sqrt(2)) / 2
     return -x * x / 2 + math.log(gap) if gap > 0 else -math.inf  # 0 if x² is beyond a float
 
@@ -55,7 +61,7 @@ def _scaled_gap(a: float, width: float) -> float:
     x = a + width / 2 * (1 + _NODES)
     if a > _ASYMPTOTIC:
         y = 0.5 / x / x
-        slope = 2 / math.sqrt(math.pi) * y * (1 - y * (3 - y * (15 - y * 105)))
+        slope = 2 / math.sqrt(math.pi) * y * (1 - y * (3 - y * (15 - y * (105 - y * 945))))
     else:
         slope = 2 / math.sqrt(math.pi) - 2 * x * erfcx(x)
     return float(width / 2 * (_WEIGHTS @ slope))
@@ -124,25 +130,32 @@ def sampled_log_delta(epsilon: float, mu: float, rate: float) -> float:
     With e^ε' = 1 + (e^ε − 1)/q the mixture's curve is q·δ(ε'), and for ε ≥ 0 no other order is worse
     (docs/privacy.md §2.2).
     """
+    return math.log(rate) + log_delta(unsampled(epsilon, rate), mu)
+
+
+def unsampled(epsilon: float, rate: float) -> float:
+    """The ε' with e^ε' = 1 + (e^ε − 1)/rate, for ε ≥ 0, to a few units in the last place."""
     if rate == 1:
-        return log_delta(epsilon, mu)
+        return epsilon
     if epsilon > _LARGE:  # where e^ε could overflow
-        inner = epsilon - math.log(rate) + math.log1p(-(1 - rate) * math.exp(-epsilon))
-    else:
-        inner = math.log1p(math.expm1(epsilon) / rate)
-    return math.log(rate) + log_delta(inner, mu)
+        return epsilon - math.log(rate) + math.log1p(-(1 - rate) * math.exp(-epsilon))
+    return math.log1p(math.expm1(epsilon) / rate)
+
+
+def sampled(inner: float, rate: float) -> float:
+    """The ε with e^ε = 1 + rate·(e^ε' − 1), for ε' ≥ 0, to a few units in the last place."""
+    if rate == 1:
+        return inner
+    if inner > _LARGE:
+        return inner + math.log(rate) + math.log1p((1 - rate) / rate * math.exp(-inner))
+    return math.log1p(rate * math.expm1(inner))
 
 
 def sampled_epsilon(mu: float, rate: float, target: float) -> float:
     """Smallest ε ≥ 0 with sampled_log_delta(ε) ≤ target."""
-    if rate == 1:
-        return epsilon_of_mu(mu, target)
     if target >= math.log(rate):  # δ never exceeds the rate
         return 0.0
-    inner = epsilon_of_mu(mu, target - math.log(rate))
-    if inner > _LARGE:
-        return inner + math.log(rate) + math.log1p((1 - rate) / rate * math.exp(-inner))
-    return math.log1p(rate * math.expm1(inner))
+    return sampled(epsilon_of_mu(mu, target - math.log(rate)), rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +172,26 @@ class SampledGaussian:
     def epsilon(self, log_delta: float) -> float:
         """Smallest ε ≥ 0 at this log δ."""
         return sampled_epsilon(self.mu, self.rate, log_delta)
+
+    def log_delta_bounds(self, epsilon: float) -> tuple[float, float]:
+        """See ExactCurve: δ falls with ε and rises with μ, so each is moved to either side."""
+        found: list[float] = []
+        for side in (-1, 1):
+            inner = unsampled(epsilon, self.rate) * (1 - side * ARGUMENT)
+            value = log_delta(inner, self.mu * (1 + side * ARGUMENT))
+            log_rate = math.log(self.rate)
+            slack = margin(value, _RELATIVE) - ULP * log_rate
+            found.append(log_rate + value + side * slack if value > -math.inf else value)
+        return found[0], min(found[1], 0.0)
+
+    def epsilon_bounds(self, log_delta: float) -> tuple[float, float]:
+        """See ExactCurve."""
+        target = log_delta - math.log(self.rate)
+        slack = margin(target, _RELATIVE) - ULP * (log_delta + math.log(self.rate))
+        found: list[float] = []
+        for side in (-1, 1):
+            aim = target - side * slack
+            # δ never exceeds the rate
+            inner = epsilon_of_mu(self.mu * (1 + side * ARGUMENT), aim) if aim < 0 else 0.0
+            found.append(sampled(inner * (1 + side * ARGUMENT), self.rate))
+        return between(found[0], found[1])

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
+from dp.losses.gaussian import sampled, unsampled
 from dp.losses.masses import mixed_rounding
+from dp.losses.outward import ARGUMENT, ULP, between
 from dp.losses.renyi import ORDERS
 
 if TYPE_CHECKING:
@@ -52,18 +54,39 @@ class LaplaceCurve:
 
     def log_delta(self, epsilon: float) -> float:
         """See ExactCurve."""
-        if epsilon > _LARGE:
-            inner = epsilon - math.log(self.rate)
-        else:
-            inner = math.log1p(math.expm1(epsilon) / self.rate)
-        short = -math.expm1((inner - self.reach) / 2)
-        return math.log(self.rate) + math.log(short) if short > 0 else -math.inf
+        return self._log_delta(unsampled(epsilon, self.rate), self.reach)
 
     def epsilon(self, log_delta: float) -> float:
         """See ExactCurve."""
         share = math.exp(log_delta - math.log(self.rate))
         inner = self.reach + 2 * math.log1p(-share) if share < 1 else 0.0
         return largest_loss(self.rate, inner) if inner > 0 else 0.0
+
+    def log_delta_bounds(self, epsilon: float) -> tuple[float, float]:
+        """See ExactCurve: δ falls with ε and rises with the reach, so each is moved to either side."""
+        inner = unsampled(epsilon, self.rate)
+        found = [
+            self._log_delta(inner * (1 - side * ARGUMENT), self.reach * (1 + side * ARGUMENT))
+            for side in (-1, 1)
+        ]
+        slack = ULP * (2 + abs(math.log(self.rate)))
+        return found[0] - slack, found[1] + slack
+
+    def epsilon_bounds(self, log_delta: float) -> tuple[float, float]:
+        """See ExactCurve."""
+        log_share = log_delta - math.log(self.rate)
+        slack = ULP * (2 + abs(log_delta) + abs(math.log(self.rate)))
+        found: list[float] = []
+        for side in (-1, 1):
+            share = math.exp(log_share - side * slack)
+            fall = 2 * math.log1p(-share) * (1 - side * ULP) if share < 1 else -math.inf
+            inner = max(self.reach * (1 + side * ARGUMENT) + fall, 0.0)
+            found.append(sampled(inner, self.rate))
+        return between(found[0], found[1])
+
+    def _log_delta(self, inner: float, reach: float) -> float:
+        short = -math.expm1((inner - reach) / 2)
+        return math.log(self.rate) + math.log(short) if short > 0 else -math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,14 @@ class ExactCurve(Protocol):
         """The smallest ε ≥ 0 at this log δ."""
         ...
 
+    def log_delta_bounds(self, epsilon: float) -> tuple[float, float]:
+        """Log δ at this ε ≥ 0 from both sides, if parameters err by a few units in the last place."""
+        ...
+
+    def epsilon_bounds(self, log_delta: float) -> tuple[float, float]:
+        """The smallest ε ≥ 0 at this log δ, likewise."""
+        ...
+
 
 @runtime_checkable
 class Pair(Protocol):

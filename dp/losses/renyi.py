@@ -91,8 +91,12 @@ def _log_moment_integer(rate: float, z: float, order: int) -> float:
         + k * math.log(rate)
         + (k * k - k) / (2 * z * z)
     )
-    # log-sum-exp of terms that are known up to some ulps of their own parts
-    return float(logsumexp(terms)) + 8 * _EPS * float(np.abs(terms).max())
+    return float(logsumexp(terms)) + _terms_rounding(terms, order)
+
+
+def _terms_rounding(terms: NDArray[np.float64], order: int) -> float:
+    """Error of a log-sum-exp of binomial terms, which are known up to some ulps of their own parts."""
+    return 8 * _EPS * float(np.abs(terms).max() + gammaln(order + 1))
 
 
 def _log_moments_fractional(rate: float, z: float) -> NDArray[np.float64]:
@@ -139,6 +143,9 @@ def amplified_curve(
         terms = terms + (ell - 1) * base[: order - 1]
         terms[1:] += math.log(3)  # the theorem's factor, from the term ℓ = 3 on
         # The terms ℓ = 0 and ℓ = 1 together.
-        head = (order - 1) * stay + math.log(order * rate - rate + 1)
-        curve[index] = float(np.logaddexp(head, logsumexp(terms))) / (order - 1) * (1 + 1e-12)
+        head = (order - 1) * stay + math.log1p((order - 1) * rate)
+        # At small rates the terms' rounding is more than the divergence, which is never below 0.
+        moment = max(float(np.logaddexp(head, logsumexp(terms))), 0.0)
+        moment += _terms_rounding(terms, order)
+        curve[index] = moment / (order - 1) * (1 + 1e-12)
     return np.minimum(curve, plain)

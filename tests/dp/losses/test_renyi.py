@@ -11,7 +11,14 @@ from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 from dp_accounting.rdp import RdpAccountant
 from scipy.special import logsumexp
 
-from dp import DiscreteGaussianSumEvent, NeighboringRelation, PoissonSampling, SkellamEvent
+from dp import (
+    Accountant,
+    DiscreteGaussianSumEvent,
+    NeighboringRelation,
+    PoissonSampling,
+    SkellamEvent,
+    UnsupportedEventError,
+)
 from dp.losses import renyi
 from dp.losses.shares import discrete_gaussian_tau, rounded_gaussian_tau
 
@@ -153,3 +160,28 @@ def test_general_amplification_never_beats_the_gaussian_one():
     assert finite.any()
     assert (general[finite] >= exact[finite] * (1 - 1e-9)).all()
     assert general[np.flatnonzero(renyi.ORDERS == 2)[0]] <= 1.01 * exact[renyi.ORDERS == 2][-1]
+
+
+def test_shares_below_half_a_grid_unit_are_outside_the_theorem():
+    """Two shares of σ = 0.05, shift 1: 1 − 2e-87 of the mass is at 0, where the loss is 199.3.
+
+    Kairouz, Liu and Steinke (2021) assume σ ≥ ½.  Mutant: their τ claims ε = 175.8 at δ = 1e-5, where δ is 1.
+    """
+    norms = {"dimension": 1, "l2_sensitivity": 1.0, "l1_sensitivity": 1.0}
+    with pytest.raises(UnsupportedEventError, match="local_stddev 0.05 is below 0.5 grid units"):
+        DiscreteGaussianSumEvent(math.sqrt(2) * 0.05, local_stddev=0.05, shares=2, **norms)
+    alone = DiscreteGaussianSumEvent(0.05, local_stddev=0.05, shares=1, **norms)
+    assert Accountant().compose(alone).epsilon(1e-5).high > 199.3
+
+
+@pytest.mark.parametrize("rate", [1e-16, 1e-12, 1e-9, 1e-6, 1e-3])
+def test_general_amplification_at_small_rates(rate):
+    """The divergence of order 2 is log(1 + q²(e^D − 1)); mutant: rounding alone, which may be below 0."""
+    event = SkellamEvent(
+        1.0, l2_sensitivity=10.0, l1_sensitivity=10.0, sampling=PoissonSampling(rate)
+    )
+    curve = event.cost(NeighboringRelation.ADD_REMOVE).curve
+    second = np.flatnonzero(renyi.ORDERS == 2)[0]
+    plain = float(event.divergence(1.0, np.array([2.0]))[0])
+    least = math.log1p(event.sampling.exposure**2 * math.expm1(plain))
+    assert least <= curve[second] <= least * (1 + 1e-9) + 1e-12
