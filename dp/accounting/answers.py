@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp.accounting.curve import PrivacyCurve
+from dp.accounting.singles import least_delta, least_epsilon, most_delta
 from dp.accounting.terms import Terms, resolve
 from dp.composition.bracket import Bracket
 from dp.composition.moments import pair_curve
 from dp.composition.pld import pld_curve, pld_delta, pld_epsilon
 from dp.losses import MixturePair, renyi
-from dp.losses.outward import exp_bounds
+from dp.losses.outward import ULP, exp_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from dp.accounting.terms import Counted
     from dp.events import NeighboringRelation
-    from dp.losses.pairs import ExactCurve, Pair
+    from dp.losses.outward import ExactCurve
+    from dp.losses.pairs import Pair
 
 __all__ = ["curve_of", "delta_of", "epsilon_of", "quick_epsilon_of"]
 
@@ -59,7 +61,7 @@ def delta_of(relation: NeighboringRelation, counts: Counted, epsilon: float) -> 
     terms = resolve(counts, relation)
     failed = _failure_delta(terms.failure, epsilon)
     base = _base_delta(terms, epsilon, _pairs_delta)
-    high = min(1.0, base.high + _shared_delta(terms) + failed)
+    high = min(1.0, _sum_up(base.high, _shared_delta(terms), failed))
     # A failure may make the true δ larger or smaller, so it widens the bracket on both sides.
     return Bracket(min(max(0.0, base.low - failed), high), high)
 
@@ -99,10 +101,11 @@ def _without_failure(terms: Terms, smallest: float, group: int, points: int) -> 
 
 
 def _exact_for_groups(terms: Terms) -> bool:
-    """Whether everything but failures is one plain Gaussian; shared ones belong to a pair of neighbours."""
+    """Whether one plain Gaussian is everything but failures that belong to the mechanism."""
     single = _single(terms)
-    gaussian = single is not None and single.precision is not None and terms.slack == 0
-    return gaussian and terms.shared == 0
+    if single is None or single.precision is None:
+        return False
+    return terms.curve is None and terms.slack == terms.shared == terms.exposed == 0
 
 
 def _with_shared(curve: PrivacyCurve, shared: float) -> PrivacyCurve:
@@ -173,14 +176,20 @@ def _many_deltas(
 
 def _shared_delta(terms: Terms) -> float:
     """What shared failures add to δ: their weight, which slack enlarges by its factor."""
-    return min(1.0, terms.shared * math.exp(min(terms.slack, _LARGE)))
+    factor = math.exp(min(terms.slack, _LARGE)) * (1 + ULP) if terms.slack > 0 else 1.0
+    return min(1.0, terms.shared * factor)
+
+
+def _sum_up(*deltas: float) -> float:
+    """A sum that is not rounded down; one number alone stays as it is."""
+    return sum(deltas) * (1 + ULP) if sum(delta > 0 for delta in deltas) > 1 else sum(deltas)
 
 
 def _failure_delta(probability: float, epsilon: float) -> float:
     """(1 + e^ε)·p, the cost of an event outside the theorems."""
     if probability == 0:
         return 0.0
-    return probability * (1 + math.exp(epsilon)) if epsilon < _LARGE else math.inf
+    return probability * (1 + math.exp(epsilon)) * (1 + ULP) if epsilon < _LARGE else math.inf
 
 
 def _with_failure(terms: Terms, delta: float, rest: Callable[[Terms, float], Bracket]) -> Bracket:
@@ -293,11 +302,18 @@ def _pairs_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
     single = _exact(terms)
     if single is not None:
         return Bracket(*single.epsilon_bounds(log_delta))
+    # δ falls with ε: no ε is needed from the sum of the releases' own δ at 0 on
+    if log_delta >= math.log(most_delta(terms.pairs)):
+        return Bracket(0.0, 0.0)
     bracket = pld_epsilon(terms.pairs, log_delta, both=both)
-    if math.isfinite(bracket.high):
-        return bracket
-    high = _renyi_epsilon(terms, log_delta)
-    return Bracket(min(bracket.low, high), high)
+    high, low = bracket.high, bracket.low
+    if math.isinf(high):
+        high = _renyi_epsilon(terms, log_delta)
+        if both and log_delta < _LOG_SMALLEST:  # no mesh reaches so far; ε at a larger δ is smaller
+            low = max(low, pld_epsilon(terms.pairs, _LOG_SMALLEST).low)
+    if both and low == 0:
+        low = least_epsilon(terms.pairs, log_delta)
+    return Bracket(min(low, high), high)
 
 
 def _single(terms: Terms) -> Pair | None:
@@ -343,5 +359,6 @@ def _pairs_delta(terms: Terms, epsilon: float) -> Bracket:
     if terms.curve is not None or log_renyi < _LOG_SMALLEST:
         return Bracket(0.0, bound)
     certified = pld_delta(terms.pairs, epsilon, log_renyi)
-    high = min(bound, certified.high)
-    return Bracket(min(certified.low, high), high)
+    high = min(bound, certified.high, most_delta(terms.pairs))
+    low = certified.low or least_delta(terms.pairs, epsilon)
+    return Bracket(min(low, high), high)

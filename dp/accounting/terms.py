@@ -92,8 +92,8 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
     """
     pairs: dict[Pair, int] = {}
     curve: NDArray[np.float64] | None = None
-    slack = failure = shared = exposed = 0.0
-    pures: list[tuple[int, float]] = []
+    slack = exposed = 0.0
+    totals: list[tuple[int, tuple[float, float, float]]] = []
     for event, count in counts:
         cost = cost_of(event, relation)
         for pair in cost.pairs:
@@ -101,18 +101,20 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
         if cost.curve is not None:
             curve = count * cost.curve if curve is None else curve + count * cost.curve
         slack += count * cost.slack
-        failure += count * cost.failure
-        shared += count * cost.shared
         exposed = max(exposed, cost.exposed)
-        pures.append((count, cost.pure))
-    return Terms(_merged(pairs), curve, slack, failure, shared, exposed, _total_up(pures))
+        totals.append((count, (cost.failure, cost.shared, cost.pure)))
+    # probabilities add up, and so do pure ε (basic composition)
+    failure, shared, pure = (
+        _total_up([(count, parts[i]) for count, parts in totals]) for i in range(3)
+    )
+    return Terms(_merged(pairs), curve, slack, failure, shared, exposed, pure)
 
 
 def _total_up(counted: list[tuple[int, float]]) -> float:
-    """The least float that is at least the sum, as pure ε add up (basic composition)."""
-    if not all(math.isfinite(pure) for _, pure in counted):
+    """The least float that is at least the sum."""
+    if not all(math.isfinite(value) for _, value in counted):
         return math.inf
-    exact = sum(count * Fraction(pure) for count, pure in counted)
+    exact = sum(count * Fraction(value) for count, value in counted)
     try:
         found = float(exact)
     except OverflowError:

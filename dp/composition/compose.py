@@ -28,6 +28,8 @@ _EPS = float(np.finfo(np.float64).eps)
 _REACH = 300.0
 _LARGE = 700.0
 _FAR = 500.0
+_UNDERFLOW = 1e-300
+"""What weights that are too small for a float may add up to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,8 @@ class Composed:
         away = epsilon - self.centre
         plain = float(self.plain[k])
         grown = math.exp(min(away, _LARGE))
-        if (
-            away > _FAR
-        ):  # e^(ε − centre) overflows beyond, and `fallen` underflows: the terms one by one
+        # far above, e^(ε − centre) overflows and `fallen` underflows: the terms one by one
+        if away * (self.tilt + 1) > _FAR:
             terms = -self.weights[k:] * np.expm1(np.minimum(away - self.relative[k:], 0.0))
             value = size = float(terms.sum())
         elif abs(away) > 1:
@@ -110,20 +111,20 @@ class Composed:
 
     def log_delta_high(self, epsilon: float) -> float:
         """Upper bound on log δ(ε) of every pair that the laws bound from above."""
-        moved = epsilon - self.shift
+        moved = epsilon - self.shift - 2 * _EPS * abs(epsilon)
         if math.floor((moved - self.offset) / self.step) + 1 < self.first:
             return 0.0  # below the window only δ ≤ 1 is known
         value, slack = self._value(moved)
-        logs = math.log(max(value, 0.0) + slack + 1e-300) + self.log_scale + self.log_rounding
+        logs = math.log(max(value, 0.0) + slack + _UNDERFLOW) + self.log_scale + self.log_rounding
         beyond = math.log(self.beyond) if self.beyond > 0 else -math.inf
         return min(0.0, float(np.logaddexp(logs, beyond)))
 
     def log_delta_low(self, epsilon: float) -> float:
         """Lower bound on log δ(ε) of every pair that the laws bound from below; −inf if there is none."""
-        value, slack = self._value(epsilon + self.shift)
-        if value <= slack:
+        value, slack = self._value(epsilon + self.shift + 2 * _EPS * abs(epsilon))
+        if value <= slack + _UNDERFLOW:
             return -math.inf  # all of it may be rounding
-        return math.log(value - slack) + self.log_scale - self.log_rounding
+        return math.log(value - slack - _UNDERFLOW) + self.log_scale - self.log_rounding
 
 
 def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed:
@@ -177,7 +178,7 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
         stray=span.outside,
         error=error,
         beyond=sum(law.beyond * count for law, count in laws),
-        shift=sum(law.shift * count for law, count in laws) + 8 * _EPS * abs(centre),
+        shift=sum(law.shift * count for law, count in laws) + 8 * _EPS * (abs(centre) + offset),
     )
 
 

@@ -29,8 +29,9 @@ def pair_curve(pair: Pair) -> tuple[NDArray[np.float64], float]:
     known = pair.renyi()
     if known is not None:
         return known, 0.0
-    curves = [_gridded_curve(pair, removing=removing) for removing in (True, False)]
-    return np.maximum(*curves), TAIL
+    orders = (True,) if pair.mirrored else (True, False)
+    curves = [_gridded_curve(pair, removing=removing) for removing in orders]
+    return np.max(curves, axis=0), TAIL
 
 
 def _gridded_curve(pair: Pair, *, removing: bool) -> NDArray[np.float64]:
@@ -41,4 +42,5 @@ def _gridded_curve(pair: Pair, *, removing: bool) -> NDArray[np.float64]:
     keep = law.mass > 0
     losses, mass = law.losses[keep] + law.offset, law.mass[keep]
     inside = np.array([log_moment(losses, mass, float(a) - 1) for a in ORDERS])
+    inside = inside + law.rounding + (ORDERS - 1) * law.shift
     return inside / (ORDERS - 1) * (1 + 1e-9) + 1e-15

@@ -88,7 +88,7 @@ def pld_epsilon(pairs: Pairs, log_delta: float, *, both: bool = True) -> Bracket
     # Rounded, so that one composition in the cache answers all questions at nearby δ.
     nearby = math.floor(4 * log_delta) / 4
     # ε is the larger of the two orders (docs/privacy.md §2.1).
-    for removing in (True, False):
+    for removing in _orders(pairs):
         answer = _answer(pairs, Question(nearby), removing, both, high)
         if answer is None:
             return Bracket(0.0, math.inf)
@@ -104,7 +104,7 @@ def pld_delta(pairs: Pairs, epsilon: float, log_guess: float) -> Bracket:
     low = high = -math.inf
     for _ in range(_ATTEMPTS):
         low, high, beyond = -math.inf, -math.inf, 0.0
-        for removing in (True, False):
+        for removing in _orders(pairs):
             answer = _answer(pairs, Question(log_guess, epsilon), removing, True, high)
             if answer is None:
                 return Bracket(0.0, 1.0)
@@ -133,7 +133,7 @@ def pld_curve(
     low, high = np.zeros(len(epsilons)), np.ones(len(epsilons))
     for anchor in log_anchors:
         both = np.full((2, len(epsilons)), -np.inf)
-        for removing in (True, False):
+        for removing in _orders(pairs):
             answer = _answer(pairs, Question(anchor), removing, True, 0.0)
             if answer is None:
                 both[1] = 0.0
@@ -142,6 +142,11 @@ def pld_curve(
             both = np.maximum(both, found)
         low, high = np.maximum(low, np.exp(both[0])), np.minimum(high, np.exp(both[1]))
     return np.minimum(low, high), high
+
+
+def _orders(pairs: Pairs) -> tuple[bool, ...]:
+    """Removing and adding; one of them where it is the other's mirror image."""
+    return (True,) if all(pair.mirrored for pair, _ in pairs) else (True, False)
 
 
 def _least(holds: Callable[[float], bool], composed: Composed | Spectrum, floor: float) -> float:

@@ -37,6 +37,7 @@ _LEEWAY = math.log(1e4)
 """Log of how much more may be left out beyond the last frequency than outside the window."""
 _RATIO = 1.25
 """Of the frequencies between which one bound on the transform is looked for."""
+_LARGEST = 2**62
 _BULK = 1 << 16
 """Number of masses, and of grid points on either side of the heaviest one, among which masses are paired."""
 _BLOCK = 64
@@ -177,6 +178,8 @@ def spectrum(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Spectru
         exponent += x.count * log1p(away)
         lost += x.count * wrong / np.maximum(np.abs(1 + away), 1e-300)
     points = size << merged
+    if points * half > _LARGEST:  # places of phases would be beyond integers
+        return None
     u = 2 * math.pi / points / step * np.arange(half + 1)
     falls = [np.expm1(-(s + 1j * u) * step) for s in (t, t + 1)]
     twice = np.append(1.0, np.full(half, 2.0)) / points

@@ -68,6 +68,9 @@ class NoSampling:
 class PoissonSampling:
     """Each client joins independently of all others.
 
+    A coin is drawn from 53 bits, so that it joins with a probability of up to rate + 2⁻⁵³.  Both sides of a
+    bracket are those of that probability, which matters at rates of 1e-10 and less (docs/privacy.md §2.1).
+
     Args:
         rate: probability of joining, in (0, 1].
 
@@ -184,7 +187,8 @@ class FixedSizeSampling:
 
     Args:
         size: number of clients in the cohort.
-        dataset_size: number of clients in the data set, the larger one of two neighbours.
+        dataset_size: number of clients in the data set, the larger one of two neighbours; for a group of k
+            clients, k − 1 fewer.
 
     Example:
         >>> from dp import Accountant, GaussianEvent, PoissonSampling

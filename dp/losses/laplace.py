@@ -118,6 +118,11 @@ class LaplacePair:
         """None: the pair is no plain Gaussian."""
 
     @property
+    def mirrored(self) -> bool:
+        """True without sampling."""
+        return self.rate == 1
+
+    @property
     def spread(self) -> float:
         """An approximate standard deviation of the loss."""
         plain = min(self.reach, 2.0)

@@ -7,8 +7,9 @@ the last digits of the arguments change the first ones of the answer.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
-__all__ = ["ARGUMENT", "ULP", "between", "exp_bounds", "margin", "quotient_up"]
+__all__ = ["ARGUMENT", "ULP", "ExactCurve", "between", "exp_bounds", "margin", "quotient_up"]
 
 ULP = 4 * 2.0**-52
 """Relative error of a few operations on floats."""
@@ -17,6 +18,26 @@ ARGUMENT = 16 * 2.0**-52
 _RESULT = 1e-12
 """Relative error of a root that was searched for, and of what is computed from it."""
 _TINY = math.ulp(0.0)
+
+
+class ExactCurve(Protocol):
+    """A pair's δ(ε) in closed form, for one release and the worse of both orders, for ε ≥ 0."""
+
+    def log_delta(self, epsilon: float) -> float:
+        """Log δ at this ε."""
+        ...
+
+    def epsilon(self, log_delta: float) -> float:
+        """The smallest ε ≥ 0 at this log δ."""
+        ...
+
+    def log_delta_bounds(self, epsilon: float) -> tuple[float, float]:
+        """Log δ at this ε ≥ 0 from both sides, if parameters err by a few units in the last place."""
+        ...
+
+    def epsilon_bounds(self, log_delta: float) -> tuple[float, float]:
+        """The smallest ε ≥ 0 at this log δ, likewise."""
+        ...
 
 
 def margin(log_delta: float, relative: float) -> float:

@@ -22,32 +22,14 @@ from dp.losses.renyi import poisson_gaussian_curve
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dp.losses.outward import ExactCurve
+
     Masses = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["ExactCurve", "ExchangePair", "MixturePair", "Pair", "SwapPair"]
+__all__ = ["ExchangePair", "MixturePair", "Pair", "SwapPair"]
 
 _EPS = float(np.finfo(np.float64).eps)
 _LARGE = 30.0
-
-
-class ExactCurve(Protocol):
-    """A pair's δ(ε) in closed form, for one release and the worse of both orders, for ε ≥ 0."""
-
-    def log_delta(self, epsilon: float) -> float:
-        """Log δ at this ε."""
-        ...
-
-    def epsilon(self, log_delta: float) -> float:
-        """The smallest ε ≥ 0 at this log δ."""
-        ...
-
-    def log_delta_bounds(self, epsilon: float) -> tuple[float, float]:
-        """Log δ at this ε ≥ 0 from both sides, if parameters err by a few units in the last place."""
-        ...
-
-    def epsilon_bounds(self, log_delta: float) -> tuple[float, float]:
-        """The smallest ε ≥ 0 at this log δ, likewise."""
-        ...
 
 
 @runtime_checkable
@@ -84,6 +66,11 @@ class Pair(Protocol):
     @property
     def precision(self) -> float | None:
         """1/z² if the pair is N(1, z²) against N(0, z²), whose releases add up; else None."""
+        ...
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether both orders of the pair, and of what is attained, have one curve, so that one will do."""
         ...
 
     def renyi(self) -> NDArray[np.float64] | None:
@@ -153,6 +140,11 @@ class MixturePair:
     def precision(self) -> float | None:
         """See Pair."""
         return 1 / self.stddev / self.stddev if self.rate == 1 else None
+
+    @property
+    def mirrored(self) -> bool:
+        """True for a plain Gaussian."""
+        return self.rate == 1
 
     @property
     def spread(self) -> float:
@@ -261,6 +253,11 @@ class SwapPair:
         """None: the pair is no plain Gaussian."""
 
     @property
+    def mirrored(self) -> bool:
+        """True: the two opposite vectors change places."""
+        return True
+
+    @property
     def spread(self) -> float:
         """An approximate standard deviation of the loss."""
         inverse = 1 / self.stddev
@@ -350,6 +347,11 @@ class ExchangePair:
     @property
     def precision(self) -> None:
         """None: the pair is no plain Gaussian."""
+
+    @property
+    def mirrored(self) -> bool:
+        """False: the order of what is attained matters."""
+        return False
 
     def renyi(self) -> None:
         """None: no closed form is known."""

@@ -19,6 +19,7 @@ from dp import (
     FixedSizeSampling,
     GaussianEvent,
     InvalidParameterError,
+    LaplaceEvent,
     Ledger,
     NeighboringRelation,
     NonFiniteError,
@@ -317,3 +318,31 @@ def test_brackets_are_sound_everywhere(rate, z, steps, exponent):
     assert bracket.high <= run.quick_epsilon(delta)
     assert bracket.high <= gaussian_epsilon(z / math.sqrt(steps), delta) * (1 + 1e-6) + 1e-6
     assert bracket.width <= 0.02 + 0.02 * bracket.high
+
+
+def test_rare_and_revealing_releases_are_known_at_every_epsilon():
+    """At z = 1e-3 a participation is certain to be seen, so that δ = 1 − (1 − q)^T at every small ε.
+
+    Mutant: without the sum of total variations the upper side is 1.
+    """
+    rate, count = 1e-7, 1000
+    run = Accountant().compose(GaussianEvent(1e-3, PoissonSampling(rate)), count)
+    exact = -math.expm1(count * math.log1p(-rate))
+    found = run.delta(0.0)
+    assert found.low <= exact <= found.high <= exact * (1 + 1e-4)
+    assert run.epsilon(1.0001e-4) == Bracket(0.0, 0.0)
+
+
+def test_a_delta_below_every_mesh_still_has_a_lower_side():
+    """ε at δ = 1e-300 is at least that at e^(−640), and about 5 % more for a Gaussian tail."""
+    run = Accountant().compose(GaussianEvent(1.0, PoissonSampling(0.1)), 20)
+    found = run.epsilon(1e-300)
+    assert 0.7 * found.high < found.low < found.high < math.inf
+
+
+def test_where_no_mesh_reaches_one_release_alone_is_the_lower_side():
+    """Mutant: 0, as nothing is known of both sides from a mesh of 1e12 losses."""
+    run = Accountant().compose(LaplaceEvent(1e-12, PoissonSampling(0.25)), 800)
+    run = run.compose(GaussianEvent(200.0, PoissonSampling(1e-9)), 80)
+    assert 0.24 < run.delta(20_000.0).low < 0.26
+    assert 0.99e12 < run.epsilon(1e-50).low < 1.01e12

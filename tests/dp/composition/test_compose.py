@@ -130,3 +130,17 @@ def test_coarse_and_fine_meshes_overlap(rate, z, count, exponent, swap):
         if not swap and below.mass.any():
             # the worse order attains at most the target at the upper end
             assert composed(below, t, count).log_delta_low(fine.high) <= log_target + 1e-9
+
+
+def test_far_above_the_centre_the_lower_side_keeps_its_subtraction():
+    """One loss of 490 with mass p: δ(485) = p·(1 − e^(−5)).
+
+    Mutant: the terms one by one from 500 above the centre only, where e^(−(t+1)·483) underflows:
+    the lower side is then p, which is 0.7 % too large.
+    """
+    p = 1e-194
+    law = GridLaw(0.5, 0.0, np.array([0, 980]), np.array([1.0 - p, p]), 0.0, 0.0)
+    exact = math.log(p) + math.log1p(-math.exp(-5.0))
+    found = composed(law, 0.9, 1)
+    assert 470 < 485 - found.centre < 500
+    assert exact - 1e-6 < found.log_delta_low(485.0) <= exact <= found.log_delta_high(485.0)
