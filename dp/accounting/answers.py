@@ -271,7 +271,8 @@ def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
     if trivial is not None:
         return trivial
     if math.isinf(terms.pure):
-        return _composed_epsilon(terms, math.log(delta), both=both)
+        bracket = _composed_epsilon(terms, math.log(delta), both=both)
+        return _at_least_one(terms, delta, bracket) if both else bracket
     bracket = Bracket(0.0, math.inf)
     if delta > _SMALLEST:
         bracket = _composed_epsilon(terms, math.log(delta), both=both)
@@ -280,8 +281,16 @@ def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
         larger = (other for other in _LARGER if other > delta)
         lows = (_composed_epsilon(terms, math.log(other), both=True).low for other in larger)
         low = next((low for low in lows if low > 0), 0.0)
-        bracket = Bracket(min(low, bracket.high), bracket.high)
+        bracket = _at_least_one(terms, delta, Bracket(min(low, bracket.high), bracket.high))
     return Bracket(min(bracket.low, terms.pure), min(bracket.high, terms.pure))
+
+
+def _at_least_one(terms: Terms, delta: float, bracket: Bracket) -> Bracket:
+    """Where no composition says anything from below, what one release says alone."""
+    if bracket.low > 0 or delta == 0 or terms.curve is not None:
+        return bracket
+    low = least_epsilon(terms.pairs, math.log(delta))
+    return Bracket(min(low, bracket.high), bracket.high)
 
 
 def _composed_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
@@ -311,8 +320,6 @@ def _pairs_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
         high = _renyi_epsilon(terms, log_delta)
         if both and log_delta < _LOG_SMALLEST:  # no mesh reaches so far; ε at a larger δ is smaller
             low = max(low, pld_epsilon(terms.pairs, _LOG_SMALLEST).low)
-    if both and low == 0:
-        low = least_epsilon(terms.pairs, log_delta)
     return Bracket(min(low, high), high)
 
 
