@@ -39,6 +39,8 @@ _LARGER = (1e-50, 1e-20, 1e-12, 1e-8, 1e-5)
 _NARROWEST = 1e-6
 """A curve that is practically 0 from the start is shown up to this ε."""
 _DEEPEST = 1e-200
+_NEAR = 0.9
+"""A low side beyond this part of the high one is near enough to look no further."""
 _ANCHORS = 12
 """Number of compositions from which a curve is computed."""
 
@@ -286,10 +288,10 @@ def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
 
 
 def _at_least_one(terms: Terms, delta: float, bracket: Bracket) -> Bracket:
-    """Where no composition says anything from below, what one release says alone."""
-    if bracket.low > 0 or delta == 0 or terms.curve is not None:
+    """Where compositions say little from below, what releases say one by one."""
+    if bracket.low > _NEAR * bracket.high or delta == 0 or terms.curve is not None:
         return bracket
-    low = least_epsilon(terms.pairs, math.log(delta))
+    low = max(bracket.low, least_epsilon(terms.pairs, math.log(delta)))
     return Bracket(min(low, bracket.high), bracket.high)
 
 
@@ -367,5 +369,7 @@ def _pairs_delta(terms: Terms, epsilon: float) -> Bracket:
         return Bracket(0.0, bound)
     certified = pld_delta(terms.pairs, epsilon, log_renyi)
     high = min(bound, certified.high, most_delta(terms.pairs))
-    low = certified.low or least_delta(terms.pairs, epsilon)
+    low = certified.low
+    if low <= _NEAR * high:
+        low = max(low, least_delta(terms.pairs, epsilon))
     return Bracket(min(low, high), high)

@@ -1,7 +1,9 @@
-"""What the releases of a run say one by one, from closed forms: bounds that need no mesh, and always hold.
+"""What a run's releases say one by one, from closed forms: bounds that need no mesh, and always hold.
 
-A run costs at least as much as any release that some data attain, since the others can be dropped.  Its δ is
-at most the sum of the releases' total variations, which are their own δ at ε = 0.
+Above, two neighbours' outputs can be drawn so that they differ in no release with probability ∏(1 − v), v the
+total variations, which are the releases' own δ at ε = 0.  Below, an observer may look at one release, or at
+whether any of n alike shows the client: with S the set that is best at ε' in one of them, P(S) ≥ δ₁(ε') and
+Q(S) ≤ e^(−ε'), so that δ(ε) ≥ 1 − (1 − δ₁(ε'))ⁿ − n·e^(ε − ε').
 """
 
 from __future__ import annotations
@@ -21,31 +23,63 @@ if TYPE_CHECKING:
 
 __all__ = ["least_delta", "least_epsilon", "most_delta"]
 
+_ROUNDING = 1e-12
+_ROOMS = (2.0, 5.0, 10.0, 20.0, 40.0)
+"""How far ε' is above ε + log n."""
+_PARTS = (0.3, 1e-3, 1e-6)
+"""What n·e^(ε − ε') may be of δ, or of 1 − δ where that is smaller."""
+
 
 def most_delta(pairs: Pairs) -> float:
     """A bound on δ at every ε ≥ 0; 1 where a pair has no closed form."""
-    curves = [(pair.exact, count) for pair, count in pairs]
-    sums = (
-        1.0 if curve is None else count * exp_bounds(*curve.log_delta_bounds(0.0))[1] * (1 + ULP)
-        for curve, count in curves
-    )
-    return min(math.fsum(sums), 1.0)
+    log_same = 0.0
+    for pair, count in pairs:
+        curve = pair.exact
+        variation = 1.0 if curve is None else exp_bounds(*curve.log_delta_bounds(0.0))[1]
+        if variation >= 1:
+            return 1.0
+        log_same += count * math.log1p(-variation)
+    return min(-math.expm1(log_same * (1 + _ROUNDING)) * (1 + ULP), 1.0)
 
 
 def least_delta(pairs: Pairs, epsilon: float) -> float:
     """A bound on δ at this ε from below."""
-    found = (exp_bounds(*curve.log_delta_bounds(epsilon))[0] for curve in _attained(pairs))
-    return max(found, default=0.0)
+    best = 0.0
+    for curve, count in _attained(pairs):
+        best = max(best, exp_bounds(*curve.log_delta_bounds(epsilon))[0])
+        for room in _ROOMS if count > 1 else ():
+            further = epsilon + math.log(count) + room
+            one = exp_bounds(*curve.log_delta_bounds(further))[0]
+            # as far as `further` is from ε in floats
+            seen_by_chance = count * math.exp(epsilon - further) * (1 + _ROUNDING)
+            best = max(best, _any(one, count) * (1 - _ROUNDING) - seen_by_chance)
+    return best
 
 
 def least_epsilon(pairs: Pairs, log_delta: float) -> float:
-    """A bound on ε at this log δ from below."""
-    return max((curve.epsilon_bounds(log_delta)[0] for curve in _attained(pairs)), default=0.0)
+    """A bound on ε at this log δ, below 0, from below."""
+    delta, best = math.exp(log_delta), 0.0
+    for curve, count in _attained(pairs):
+        best = max(best, curve.epsilon_bounds(log_delta)[0])
+        for part in _PARTS if count > 1 else ():
+            extra = part * min(delta, 1 - delta)
+            one = -math.expm1(math.log1p(-(delta + extra)) / count) * (1 + _ROUNDING)
+            if not 0 < one < 1 or extra == 0:
+                continue
+            further = curve.epsilon_bounds(math.log(one))[0]
+            fall = (math.log(count) - math.log(extra)) * (1 + _ROUNDING)
+            best = max(best, further * (1 - ULP) - fall)
+    return best
 
 
-def _attained(pairs: Pairs) -> Iterator[ExactCurve]:
-    for pair, _ in pairs:
+def _any(one: float, count: int) -> float:
+    """1 − (1 − one)^count."""
+    return -math.expm1(count * math.log1p(-one)) if one < 1 else 1.0
+
+
+def _attained(pairs: Pairs) -> Iterator[tuple[ExactCurve, int]]:
+    for pair, count in pairs:
         attained = pair.attained
         curve = None if attained is None else attained.exact
         if curve is not None:
-            yield curve
+            yield curve, count

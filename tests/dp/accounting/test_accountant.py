@@ -344,5 +344,23 @@ def test_where_no_mesh_reaches_one_release_alone_is_the_lower_side():
     """Mutant: 0, as nothing is known of both sides from a mesh of 1e12 losses."""
     run = Accountant().compose(LaplaceEvent(1e-12, PoissonSampling(0.25)), 800)
     run = run.compose(GaussianEvent(200.0, PoissonSampling(1e-9)), 80)
-    assert 0.24 < run.delta(20_000.0).low < 0.26
-    assert 0.99e12 < run.epsilon(1e-50).low < 1.01e12
+    assert run.delta(20_000.0).low > 1 - 1e-9  # 0.75^800 is 1e-100
+    assert run.epsilon(1e-50).low > 0.99e12
+
+
+@pytest.mark.parametrize("multiplier", [1e-100, 1e-3])
+@pytest.mark.parametrize(("rate", "count"), [(0.01, 50), (0.5, 4)])
+def test_little_noise_is_known_from_both_sides(multiplier, rate, count):
+    """Any participation is seen: δ = 1 − (1 − q)^T far beyond every ε in use, and ε = 0 at a larger δ.
+
+    Mutant: without releases one by one, the bracket of δ is [q, 1] and ε's is [0, T/2z²].
+    """
+    run = Accountant().compose(GaussianEvent(multiplier, PoissonSampling(rate)), count)
+    exact = -math.expm1(count * math.log1p(-(rate + 2.0**-53)))
+    for epsilon in (0.0, 1.0, 1000.0):
+        found = run.delta(epsilon)
+        assert found.low * (1 - 1e-12) <= exact <= found.high * (1 + 1e-12)
+        assert found.width <= 1e-6 * exact
+    assert run.epsilon(exact * 1.001) == Bracket(0.0, 0.0)
+    below = run.epsilon(exact * 0.999)
+    assert 0.45 / multiplier**2 < below.low <= below.high
