@@ -42,5 +42,4 @@ def _gridded_curve(pair: Pair, *, removing: bool) -> NDArray[np.float64]:
     keep = law.mass > 0
     losses, mass = law.losses[keep] + law.offset, law.mass[keep]
     inside = np.array([log_moment(losses, mass, float(a) - 1) for a in ORDERS])
-    inside = inside + law.rounding + (ORDERS - 1) * law.shift
     return inside / (ORDERS - 1) * (1 + 1e-9) + 1e-15
