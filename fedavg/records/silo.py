@@ -1,7 +1,7 @@
 """One silo in a run: bytes in, bytes out. It draws, clips, rounds, adds noise, and charges its own ledger.
 
 Nothing that leaves depends on who was drawn, except the noisy sum under the secure sum: the messages have
-fixed lengths, an empty draw is sent like any other, and a gradient that fails counts as zero.
+fixed lengths, an empty draw is sent like any other, and a unit whose gradient fails counts as zero.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fedavg.protocol.messages import (
     round_context,
     start_digest,
 )
+from fedavg.records.contained import contained_sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,17 +187,16 @@ class SiloParty:
 
     def _drawn_sum(self, vector: NDArray[np.floating]) -> NDArray[np.int64]:
         """The rounded sum of the clipped gradients of one draw, int64[d], without noise."""
-        resolution = self._setting.resolution
+        resolution, gradients = self._setting.resolution, self._setting.gradients
         total = np.zeros(resolution.vector_length)
-        try:
-            self._setting.gradients.at(vector)
-            clip, batch = resolution.plan.privacy.clip, resolution.plan.micro_batch
-            for units in self._table.draw(resolution.most_units, batch):
-                total += self._setting.gradients.clipped_sum(units, clip)
-        except Exception as error:  # noqa: BLE001 - a module may raise anything, and silence would show it
-            # A silo that fell silent would show that its data are unusual, so it sends zeros and noise.
-            self.troubles.append(f"step {self._last[0]}: {type(error).__name__}: {error}")
-            total = np.zeros(resolution.vector_length)
+        clip, batch = resolution.plan.privacy.clip, resolution.plan.micro_batch
+        gradients.at(vector)
+        # A silo that fell silent would show that its data are unusual, so an error stays in its own log.
+        for units in self._table.draw(resolution.most_units, batch):
+            found, error = contained_sum(gradients, units, clip, resolution.vector_length)
+            total += found
+            if error is not None:
+                self.troubles.append(f"step {self._last[0]}: {type(error).__name__}: {error}")
         return rounded(total, resolution.scale, resolution.clamp)
 
     def _open(self, message: SumOpen) -> Sequence[bytes]:

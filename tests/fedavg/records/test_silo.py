@@ -136,14 +136,16 @@ class Fragile(nn.Module):
         return self.dense(rows)
 
 
-def test_a_failure_becomes_zeros_and_noise_and_a_line_in_the_silos_own_log(monkeypatch):
+def test_a_model_that_fails_for_all_becomes_zeros_and_noise_and_lines_in_the_silos_own_log(
+    monkeypatch,
+):
     no_noise(monkeypatch)
     silo, run = party(model=Fragile())
     raising = start(model=np.full(LENGTH, 9.0, "<f4").tobytes())
     (ready,) = silo.handle(raising)
     assert decode(ready) == Ready(0)
     assert not silo._vector.any()
-    assert silo.troubles == ["step 0: ValueError: singular matrix"]
+    assert set(silo.troubles) == {"step 0: ValueError: singular matrix"}
     assert list(run.troubles) == [10]
 
 
