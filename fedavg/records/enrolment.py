@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dp.checks import is_a
 from fedavg import checks
 from fedavg.data.dataset import Dataset
-from fedavg.errors import DataError
+from fedavg.errors import DataError, PlanError
 from fedavg.protocol.driver import PROTOCOL_ERRORS, Delivery
 from fedavg.records.layers import fastest_gradients
 from fedavg.records.modules import check_independent
@@ -138,6 +138,11 @@ def enrol_silos(
     # Keys are made once, for the largest sum, and serve smaller rosters too.
     spec = resolution.spec(resolution.silos, resolution.digest)
     provision = plan.secure_sum.provision(spec, known)
+    if provision.openers:
+        raise PlanError(
+            f"the sum {plan.secure_sum.kind!r} is opened by a committee, which records of silos do not have: "
+            "take OneShot(keys='secagg'), SecAgg, Ckks or Bfv"
+        )
     side = plan.secure_sum.client_side(provision.clients)
     setting = SiloSetting(resolution, side, gradients, layout)
     parties = {

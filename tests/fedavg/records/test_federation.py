@@ -10,7 +10,7 @@ from safetensors.torch import load
 from dp import Ledger
 from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.data.dataset import Dataset
-from fedavg.errors import ConfigError, DataError, LocalProtocolError, RoundAbortedError
+from fedavg.errors import ConfigError, DataError, LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.losses import CrossEntropy
 from fedavg.models.spec import ModelSpec
 from fedavg.optimizers.server import FedAdam, FedAvg, FedMomentum
@@ -21,6 +21,7 @@ from fedavg.records.federation import RecordFederation
 from fedavg.records.table import Silo
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
+from fedavg.sums.one_shot import OneShot
 from fedavg.sums.plain import InsecurePlain
 from tests.fedavg.records.small import (
     federation,
@@ -77,6 +78,7 @@ SUMS = {
     "ckks": Ckks(dropout_rate=0.0),
     "bfv, key at a holder": Bfv(dropout_rate=0.0, key_at="holder"),
     "encrypted and masked": EncryptedSecAgg(dropout_rate=0.0),
+    "one-time keys that secagg adds": OneShot(keys="secagg", dropout_rate=0.0),
 }
 
 
@@ -257,3 +259,8 @@ def test_silos_that_do_not_fit_are_refused_before_anything_is_charged(given, sai
 def test_ledgers_name_every_silo():
     with pytest.raises(ConfigError, match="ledgers must name every silo"):
         federation(ledgers={10: Ledger(1.0, 1e-5)})
+
+
+def test_a_sum_that_a_committee_opens_is_refused_before_anything_is_charged():
+    with pytest.raises(PlanError, match=r"opened by a committee.*keys='secagg'"):
+        list(federation(secure_sum=OneShot(dropout_rate=0.0)).run())
