@@ -13,6 +13,7 @@ from secagg.committee.contributor import Contributor
 from secagg.committee.errors import MemberError
 from secagg.committee.member import Member
 from secagg.committee.params import CommitteeParams, drawn_corrupt
+from secagg.committee.policy import CommitteePolicy
 from secagg.committee.sealing import Committee, SealingKey
 from secagg.committee.simulate import simulate_committee
 from secagg.committee.verdicts.evidence import check_rejection
@@ -22,6 +23,7 @@ __all__ = [
     "Committee",
     "CommitteeParams",
     "CommitteePhase",
+    "CommitteePolicy",
     "CommitteeResult",
     "Contributor",
     "Member",

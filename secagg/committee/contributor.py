@@ -9,6 +9,7 @@ from secagg._calls import Turn, leaving_nothing
 from secagg._checks import context_of, instance, octets, plain_vector
 from secagg.committee.arithmetic.sharing import deal, pack_shares
 from secagg.committee.params import CommitteeParams
+from secagg.committee.policy import CommitteePolicy
 from secagg.committee.sealing import Committee, associated, share_key
 from secagg.committee.wire.codec import HASH_SIZE, encode
 from secagg.committee.wire.messages import Contribution, Head
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Contributor"]
 
+_POLICY = CommitteePolicy()
+
 
 class Contributor(Secret):
     """One client, for one contribution.
@@ -33,8 +36,12 @@ class Contributor(Secret):
         committee: the committee of this epoch.
         context: non-empty bytes that name everything all parties must agree on, such as round, model and
             number of clients. A contribution counts in no other context.
+        policy: what the client requires of the parameters, which may come from the server.
+
+    A client has no journal: that one secret, such as a key, enters one context only is the caller's duty.
 
     Raises:
+        UnsafeParametersError: the parameters are below the policy.
         LocalProtocolError: an argument has another type, or the committee another size than the parameters.
 
     Example:
@@ -75,8 +82,10 @@ class Contributor(Secret):
         committee: Committee,
         *,
         context: bytes,
+        policy: CommitteePolicy = _POLICY,
     ) -> None:
         self._params = instance("params", params, CommitteeParams)
+        instance("policy", policy, CommitteePolicy).check(self._params)
         self._client_id = check_client_id(client_id)
         self._identity = instance("identity", identity, Identity)
         self._committee = instance("committee", committee, Committee)

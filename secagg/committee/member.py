@@ -15,6 +15,7 @@ from secagg._calls import Turn, leaving_nothing
 from secagg._checks import boolean, context_of, instance, journal_of, octets
 from secagg.committee.arithmetic.sharing import check_values, pack_residues, unpack_shares
 from secagg.committee.params import CommitteeParams
+from secagg.committee.policy import CommitteePolicy
 from secagg.committee.sealing import Committee, SealingKey, associated, pinned, share_key
 from secagg.committee.wire.codec import decode, encode, packed_sums
 from secagg.committee.wire.messages import (
@@ -32,7 +33,7 @@ from secagg.crypto.sealed import open_sealed
 from secagg.errors import LocalProtocolError, RemoteProtocolError, WireFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from secagg.journal import Journal
 
 __all__ = ["Member"]
+
+_POLICY = CommitteePolicy()
 
 
 class Member(Secret):
@@ -55,9 +58,10 @@ class Member(Secret):
         context: context of the session, as the clients name it.
         journal: durable record of facts; two are recorded a context, before the set is signed and before the
             answer. A member whose journal was restored from a copy counts as corrupt.
+        policy: what the member requires of the parameters, which may come from the server.
 
     Raises:
-        UnsafeParametersError: the directory of clients is not pinned.
+        UnsafeParametersError: the directory of clients is not pinned, or the parameters are below the policy.
         LocalProtocolError: the keys are not those of this member in the committee, or an argument has
             another type.
 
@@ -123,8 +127,10 @@ class Member(Secret):
         *,
         context: bytes,
         journal: Journal,
+        policy: CommitteePolicy = _POLICY,
     ) -> None:
         self._params = instance("params", params, CommitteeParams)
+        instance("policy", policy, CommitteePolicy).check(self._params)
         self._committee = instance("committee", committee, Committee)
         self._place = self._committee.place(member_id)
         self._member_id = self._committee.ids[self._place]
@@ -258,31 +264,35 @@ class Member(Secret):
 
     def _answer(self, request: Request) -> Answer:
         """The sum of its shares over the set that a quorum has signed, once a context."""
-        shares = self._requested(request) if request.heads else self._kept()
-        chosen = set_signed(self._session, tuple(shares))
-        self._check_size(len(shares))
+        names = self._asked(request)
+        chosen = set_signed(self._session, names)
+        self._check_size(len(names))
         self._check_quorum(request.signatures, chosen)
-        missing = [client_id for (client_id, _), share in shares.items() if share is None]
-        _require(not missing, "asks for a sum with a share that does not open")
+        # Only now: each envelope costs an agreement of keys, and anybody can send a request without a quorum.
+        shares = (
+            self._open(request.heads, request.envelopes)
+            if request.heads
+            else [self._held[name] for name in names]
+        )
+        present = [share[:, : self._params.blocks] for share in shares if share is not None]
+        _require(len(present) == len(names), "asks for a sum with a share that does not open")
         self._claim(b"answers", "asks for a sum in a context in which this member has answered")
-        blocks = [share[:, : self._params.blocks] for share in shares.values() if share is not None]
-        total = np.sum(blocks, axis=0) % np.array(self._params.moduli)[:, None]
+        total = np.sum(present, axis=0) % np.array(self._params.moduli)[:, None]
         self._held, self._signed = {}, ()
         sums = packed_sums(self._params, total)
         statement = Answer.signed(self._session, chosen, self._member_id, sums)
         return Answer(self._member_id, self._identity.sign(statement), sums)
 
-    def _requested(self, request: Request) -> dict[tuple[int, bytes], NDArray[np.int64] | None]:
-        names = [(head.client_id, head.name(self._session)) for head in request.heads]
-        return dict(zip(names, self._open(request.heads, request.envelopes), strict=True))
-
-    def _kept(self) -> Mapping[tuple[int, bytes], NDArray[np.int64] | None]:
+    def _asked(self, request: Request) -> tuple[tuple[int, bytes], ...]:
+        """(client, name) of the set: that of the request's heads, or the one signed before."""
+        if request.heads:
+            return tuple((head.client_id, head.name(self._session)) for head in request.heads)
         if not self._signed or len(self._held) < len(self._signed):
             raise LocalProtocolError(
                 "the shares are not here: they were lost with an earlier process, or the answer was given; "
                 "this member counts as absent"
             )
-        return self._held
+        return self._signed
 
     def _check_quorum(self, signatures: Sequence[tuple[int, bytes]], chosen: bytes) -> None:
         """Require a quorum of valid signatures; the decoder has seen that the members are distinct."""

@@ -18,7 +18,7 @@ from secagg.params import MAX_CLIENTS
 if TYPE_CHECKING:
     from secagg.errors import SecAggError
 
-__all__ = ["MAX_MEMBERS", "CommitteeParams", "drawn_corrupt"]
+__all__ = ["MAX_MEMBERS", "SMALLEST_SUM", "CommitteeParams", "drawn_corrupt"]
 
 MAX_MEMBERS = 1000
 MAX_LENGTH = 1 << 20
@@ -32,7 +32,7 @@ _CHECK_BITS = 104
 """40 bits against a dealer that tries 2^64 contributions."""
 CONTRIBUTION_HEAD = 172
 """Bytes of a contribution before its envelopes; see docs/protocol.md."""
-_LAYOUT = struct.Struct("<IIIIIIIQI")
+_LAYOUT = struct.Struct("<IIIIIIIQII")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,9 @@ class CommitteeParams:
         vector_length: number of coordinates of each input.
         max_clients: largest number of inputs in a sum.
         max_abs: bound on each coordinate of an input.
-        min_clients: smallest number of inputs in a sum, at least 3.
+        min_clients: smallest number of inputs in a sum, at least 3 and at least corrupt_clients + 2.
+        corrupt_clients: number of clients that may collude with the server. It chooses whose inputs are
+            added, so it may put all of them into a sum: two honest ones must be left.
 
     Raises:
         UnsafeParametersError: no sum would be safe, or none possible; the message has the numbers.
@@ -75,6 +77,7 @@ class CommitteeParams:
     max_clients: int
     max_abs: int
     min_clients: int
+    corrupt_clients: int = 1
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -95,6 +98,7 @@ class CommitteeParams:
         min_clients: int,
         corrected: int = 0,
         threshold: int | None = None,
+        corrupt_clients: int = 1,
     ) -> CommitteeParams:
         """Derive the parameters of a committee.
 
@@ -111,6 +115,7 @@ class CommitteeParams:
             min_clients: smallest number of inputs.
             corrected: false answers to correct while all of `absent` are missing.
             threshold: t, if the margin is to be another.
+            corrupt_clients: clients that may collude with the server.
 
         Raises:
             UnsafeParametersError, CapacityError, LocalProtocolError: see the class.
@@ -134,6 +139,7 @@ class CommitteeParams:
             max_clients,
             max_abs,
             min_clients,
+            corrupt_clients,
         )
 
     def _check_sums(self) -> None:
@@ -141,6 +147,13 @@ class CommitteeParams:
         _within("max_abs", self.max_abs, 1, MAX_SUM, CapacityError)
         _within("max_clients", self.max_clients, SMALLEST_SUM, MAX_CLIENTS)
         _within("min_clients", self.min_clients, SMALLEST_SUM, self.max_clients)
+        _within("corrupt_clients", self.corrupt_clients, 0, self.max_clients)
+        if self.min_clients < self.corrupt_clients + 2:
+            raise UnsafeParametersError(
+                f"of {self.min_clients} inputs {self.corrupt_clients} may be known to the server, which "
+                f"chooses the sum; ask for min_clients={self.corrupt_clients + 2} or more, so that two "
+                "honest ones are in it"
+            )
         if self.max_clients * self.max_abs > MAX_SUM:
             raise CapacityError(
                 f"sums of {self.max_clients} inputs within ±{self.max_abs} pass 2^62; use smaller inputs"
@@ -259,7 +272,7 @@ class CommitteeParams:
         return whole("answers", answers) + self.corrupt > self.threshold
 
     def to_bytes(self) -> bytes:
-        """The one encoding, 40 bytes."""
+        """The one encoding, 44 bytes."""
         return _LAYOUT.pack(*(getattr(self, field.name) for field in fields(self)))
 
     @classmethod
@@ -267,7 +280,7 @@ class CommitteeParams:
         """Decode, and check as the constructor does.
 
         Raises:
-            WireFormatError: there are not 40 bytes.
+            WireFormatError: there are not 44 bytes.
             UnsafeParametersError, CapacityError: as from the constructor.
         """
         data = octets("data", data)

@@ -13,6 +13,7 @@ from secagg.committee.collector.phases import CommitteePhase
 from secagg.committee.contributor import Contributor
 from secagg.committee.member import Member
 from secagg.committee.params import CommitteeParams
+from secagg.committee.policy import CommitteePolicy
 from secagg.committee.sealing import Committee, SealingKey
 from secagg.crypto.keys import Directory, Identity, check_client_id
 from secagg.errors import LocalProtocolError
@@ -51,6 +52,8 @@ def simulate_committee(
 ) -> CommitteeResult:
     """Sum the inputs; server, clients and members 0 … m − 1 exchange bytes only.
 
+    The parties accept the parameters without a floor of their own, because one caller plays them all.
+
     Args:
         inputs: client id to int64[vector_length].
         params: parameters of the session.
@@ -83,6 +86,7 @@ def simulate_committee(
     if transcript is not None:
         instance("transcript", transcript, list)
     context = b"secagg.simulate_committee"
+    accepted = CommitteePolicy(min_corrupt_share=0, min_threshold_share=0, corrupt_clients=0)
 
     # Beforehand: identities that all know, and for each member a sealing key of this epoch.
     identities = {member: Identity.generate() for member in range(params.n_members)}
@@ -96,7 +100,9 @@ def simulate_committee(
     server = Collector(params, committee, clients, context=context)
     for client, vector in vectors.items():
         if client not in quiet:
-            contributor = Contributor(params, client, people[client], committee, context=context)
+            contributor = Contributor(
+                params, client, people[client], committee, context=context, policy=accepted
+            )
             # The digest of the message that the vector belongs to; here there is none.
             sent = contributor.contribute(vector, message_digest=hashlib.sha256().digest())
             if transcript is not None:
@@ -114,6 +120,7 @@ def simulate_committee(
             clients,
             context=context,
             journal=_Memory(),
+            policy=accepted,
         )
         for member, identity in identities.items()
     }

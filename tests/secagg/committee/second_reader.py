@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NAMES = (
-    "m", "c", "absent", "corrected", "t", "d", "most", "max_abs", "floor",
+    "m", "c", "absent", "corrected", "t", "d", "most", "max_abs", "floor", "liars",
 )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ class Reader:
 
     def __init__(self, data):
         self.data = data
-        self.__dict__.update(zip(NAMES, struct.unpack("<IIIIIIIQI", data), strict=True))
+        self.__dict__.update(zip(NAMES, struct.unpack("<IIIIIIIQII", data), strict=True))
         room = self.m - self.absent - self.c - self.corrected - self.t
         self.k = min(room, self.d)
         self.rebuild = self.t + self.k

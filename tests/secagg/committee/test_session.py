@@ -24,7 +24,7 @@ ASKED = (Phase.REPORT, Phase.SIGN, Phase.ANSWER)
         (small(20, 2, 4, 64, 12, max_abs=21), 12),
         (small(9, 1, 1, 7, 5, max_abs=2**45), 5),
         (small(9, 2, 0, 7, 5, threshold=2, corrected=2), 5),
-        (small(200, 3, 10, 3, 3), 3),
+        (small(200, 20, 10, 3, 3), 3),
     ],
 )
 def test_the_sum_is_exact(params, n):
