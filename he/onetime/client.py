@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,8 @@ class Encryptor(Secret):
     """Encrypts one vector of one sum, and then gives its key away for the sum of keys.
 
     The key is drawn when the encryption begins and is kept until `take_key`; it cannot be exported, pickled
-    or used again. A second vector under one key would show the server the difference of both.
+    or used again. A second vector under one key would show the server the difference of both. It works in
+    the process that made it, and in no fork of it.
 
     Args:
         params: the parameters of the sum.
@@ -53,7 +55,7 @@ class Encryptor(Secret):
         >>> encryptor
         Encryptor(<redacted>)
         >>> [len(chunk) for chunk in encryptor.encrypt(np.array([1, -2, 3]))]
-        [78]
+        [457]
         >>> encryptor.take_key().shape
         (2048,)
     """
@@ -65,6 +67,7 @@ class Encryptor(Secret):
         "_journal",
         "_key",
         "_params",
+        "_process",
         "_signer",
         "_unused",
     )
@@ -95,6 +98,7 @@ class Encryptor(Secret):
         self._unused = [True]  # popped once, so that two threads cannot both encrypt
         self._key: list[NDArray[np.int64]] = []  # popped once, too
         self._digests: list[bytes] = []
+        self._process = os.getpid()  # a fork would copy the key
 
     @leaving_nothing
     def encrypt(self, vector: NDArray[np.int64], *, copy: bool = True) -> Iterator[bytes]:
@@ -110,8 +114,8 @@ class Encryptor(Secret):
 
         Raises:
             CapacityError: a value is out of range.
-            LocalProtocolError: the vector has another type or length, this is a second call, or the journal
-                says that this client encrypted in this round.
+            LocalProtocolError: the vector has another type or length, this is a second call or another
+                process, or the journal says that this client encrypted in this round.
         """
         own = vector.copy() if flag("copy", copy) and is_int64_array(vector) else vector
         check_bounded(own, self._params.max_abs)
@@ -120,6 +124,7 @@ class Encryptor(Secret):
                 f"the vector has {own.size} integers; the sum is one of {self._params.vector_length}"
             )
         # The checks come first: a refused vector does not use up the key.
+        self._check_process()
         try:
             self._unused.pop()
         except IndexError:
@@ -143,8 +148,9 @@ class Encryptor(Secret):
             int64[params.degree], magnitudes ≤ 21. Whoever has it can read this client's vector.
 
         Raises:
-            LocalProtocolError: the upload is not complete, or the key was taken.
+            LocalProtocolError: the upload is not complete, the key was taken, or this is another process.
         """
+        self._check_process()
         if len(self._digests) < self._params.chunks:
             raise LocalProtocolError("the key is given away once all chunks of the upload exist")
         try:
@@ -163,6 +169,14 @@ class Encryptor(Secret):
             raise LocalProtocolError("an upload has a digest once all its chunks exist")
         return upload_digest(self._digests)
 
+    def _check_process(self) -> None:
+        """In a copy by fork, one key would serve again with other errors."""
+        if self._process != os.getpid():
+            raise LocalProtocolError(
+                "this encryptor belongs to another process, from which this one was forked; make an "
+                "Encryptor after the fork"
+            )
+
     @iterating_leaves_nothing
     def _chunks(self, vector: NDArray[np.int64]) -> Iterator[bytes]:
         params = self._params
@@ -171,6 +185,7 @@ class Encryptor(Secret):
         key = sample_binomials(params.degree).astype(np.int64)
         products = KeyProducts(key)
         for index in range(params.chunks):
+            self._check_process()
             polynomials = [
                 _encrypted(params, seed, products, number, vector)
                 for number in params.in_chunk(index)

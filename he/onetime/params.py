@@ -33,6 +33,8 @@ which is less than remains after the sums of keys and of errors are known.
 _MAX_ABS = (1 << 62) - 1
 _MAX_FIELD_BITS = 63
 _KEY_COST = 4  # bytes that a coefficient of a key costs a client in the sum of keys, about
+_FEWEST = 128
+"""Fewest coefficients sent of a polynomial: each shows a wrong sum with probability ½ or more."""
 _CHUNK = 16384  # coefficients in a chunk, 0.4 MB at most
 _CODED = struct.Struct("<4sIQQ")
 _MAGIC = b"HE1P"
@@ -75,7 +77,8 @@ class Params:
 
     The modulus is a power of two, so every string of bytes is a ciphertext in its one form. The noise of a
     sum of n ciphertexts is at most 21·n whatever is encrypted, and stays below a quarter of its room. So no
-    sum opens to a wrong digit, and each coefficient that was spoiled is seen with probability ½ at least.
+    sum opens to a wrong digit. Each coefficient shows a wrong sum of keys with probability ½ at least, and a
+    polynomial has at least 128 of them.
 
     Args:
         n_clients: largest number of clients in a sum, 2 … 1,560.
@@ -156,9 +159,12 @@ class Params:
         return hashlib.sha256(b"he one-time parameters" + self.to_bytes()).digest()[:16]
 
     def width(self, number: int) -> int:
-        """Number of coefficients sent of a polynomial: all, or in the last one those that hold integers."""
+        """Number of coefficients sent of a polynomial.
+
+        All, or in the last one those that hold integers, and at least 128.
+        """
         left = self.vector_length - number * self.degree * self.fields
-        return min(self.degree, -(-left // self.fields))
+        return min(self.degree, max(_FEWEST, -(-left // self.fields)))
 
     def in_chunk(self, index: int) -> range:
         """The numbers of the polynomials in a chunk."""
@@ -211,6 +217,7 @@ def _layout(params: Params) -> Layout:
             # Bits that fill up the last byte widen the room for noise, where they show more spoiled sums.
             layout = Layout(degree, size, fields, field_bits, 8 * size - fields * field_bits)
             whole, rest = divmod(params.vector_length, degree * fields)
-            cost = (whole * degree + -(-rest // fields)) * size + degree * _KEY_COST
+            last = max(_FEWEST, -(-rest // fields)) if rest else 0
+            cost = (whole * degree + last) * size + degree * _KEY_COST
             found.append((cost, layout))
     return min(found, key=lambda pair: pair[0])[1]

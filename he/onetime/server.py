@@ -166,7 +166,9 @@ class Server:
 
         Raises:
             RemoteProtocolError: the keys are not those of the contributors, or a client sent no proper
-                ciphertext: the sum has more noise, or larger integers, than honest clients can cause.
+                ciphertext: the sum has more noise, or larger integers, than honest clients can cause. A wrong
+                sum of keys that does not depend on the public polynomials passes with probability 2^−128 at
+                most. A client that knows its own key can send any vector.
             LocalProtocolError: nothing was added, or `key_sum` has another type or length.
         """
         params = self._params
@@ -192,6 +194,11 @@ class Server:
             values = opened(phase, layout, contributors=clients, limit=clients * params.max_abs)
             room = result[number * step : (number + 1) * step]
             room[:] = values[: room.size]
+            if values[room.size :].any():
+                raise RemoteProtocolError(
+                    "the opened sum has integers where its vectors have none: a client sent no proper "
+                    "ciphertext, or the sum of keys is not that of these clients"
+                )
         return result
 
     def _whole(self, client_id: int) -> _Upload:

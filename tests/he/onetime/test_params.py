@@ -25,7 +25,9 @@ def test_every_layout_keeps_its_promises(n, bits, length):
     assert 4 * 21 * n <= 2**layout.noise_bits
     assert layout.noise_bits + layout.fields * layout.field_bits == 8 * layout.word_bytes
     held = sum(params.width(number) * layout.fields for number in range(params.polynomials))
-    assert 0 <= held - length < layout.fields
+    last = params.width(params.polynomials - 1)
+    assert 0 <= held - length < (layout.fields if last > 128 else 128 * layout.fields)
+    assert all(params.width(number) >= 128 for number in (0, params.polynomials - 1))
     assert [number for index in range(params.chunks) for number in params.in_chunk(index)] == list(
         range(params.polynomials)
     )
