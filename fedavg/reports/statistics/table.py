@@ -8,12 +8,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fedavg.reports.statistics.words import WITHHELD, count_words, facts, figure_words
+from fedavg.reports.statistics.words import (
+    WITHHELD,
+    count_words,
+    facts,
+    figure_words,
+    number_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fedavg.statistics.summary import ColumnSummary, CrossTable, Summary
+    from fedavg.statistics.summary import ColumnSummary, CrossTable, Figure, Summary
 
 __all__ = ["tables"]
 
@@ -55,16 +61,22 @@ def _headed(title: str, *headings: str) -> Table:
 
 def _numbers(columns: list[ColumnSummary]) -> Table:
     levels = [f"{quantile.level:.4g}" for quantile in columns[0].quantiles]
-    table = _headed("Numbers", "column", "missing", "mean", "deviation", *levels)
+    # A row with seven intervals does not fit a terminal; the page and the files have those of quantiles.
+    title = "Numbers (the page has the intervals of quantiles)"
+    table = _headed(title, "column", "missing", "mean", "deviation", *levels)
     for column in columns:
         table.add_row(
             Text(column.name),
             count_words(column.missing),
             figure_words(column.mean, _DIGITS),
             figure_words(column.deviation, _DIGITS),
-            *(figure_words(quantile.figure, _DIGITS) for quantile in column.quantiles),
+            *(_value(quantile.figure) for quantile in column.quantiles),
         )
     return table
+
+
+def _value(figure: Figure | None) -> str:
+    return number_words(None if figure is None else figure.value, _DIGITS)
 
 
 def _words(columns: list[ColumnSummary]) -> Table:

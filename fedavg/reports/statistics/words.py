@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fedavg.statistics.summary import Figure, Protection, Summary
 
-__all__ = ["WITHHELD", "count_words", "facts", "figure_words", "guarantee"]
+__all__ = ["WITHHELD", "count_words", "facts", "figure_words", "guarantee", "number_words"]
 
 WITHHELD = "–"
+_MANY = 1e12
 
 
 def count_words(figure: Figure | None) -> str:
@@ -42,10 +43,23 @@ def figure_words(figure: Figure | None, digits: int = 5) -> str:
     """
     if figure is None or figure.value is None:
         return WITHHELD
-    shown = f"{figure.value:,.{digits}g}"
+    shown = number_words(figure.value, digits)
     if figure.low is None or figure.high is None:
         return shown
-    return f"{shown} [{figure.low:,.{digits}g}, {figure.high:,.{digits}g}]"
+    return f"{shown} [{number_words(figure.low, digits)}, {number_words(figure.high, digits)}]"
+
+
+def number_words(value: float | None, digits: int = 5) -> str:
+    """A number without an interval; "–" for one that is withheld.
+
+    Example:
+        >>> number_words(1.6471e7), number_words(1 / 3, 2), number_words(None)
+        ('16,471,000', '0.33', '–')
+    """
+    if value is None:
+        return WITHHELD
+    # Readers know incomes and counts by their digits, not by powers of ten.
+    return f"{value:,.0f}" if 10**digits <= abs(value) < _MANY else f"{value:,.{digits}g}"
 
 
 def facts(summary: Summary) -> list[tuple[str, str]]:
@@ -112,8 +126,8 @@ _PUBLIC = (
     "The silos and their number are public. A silo learns what all learn, and knows its own rows."
 )
 _SERVER = (
-    "Whoever runs the server has the totals of all cells, small ones too, and counts in 1,024 parts of each "
-    "range: the rules withhold figures from readers only."
+    "The operator of the server has the totals of all cells, small ones too, and counts in 1,024 parts of "
+    "each range: the rules withhold figures from readers only."
 )
 _READERS = (
     "No withheld count can be narrowed by the sums on this page to an interval shorter than itself or than "
