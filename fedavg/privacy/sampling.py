@@ -194,7 +194,9 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
 class FixedCohort(Part, frozen=True, tag="fixed"):
     """A sampler of exactly `size` clients a round, drawn without replacement.
 
-    Accounting for it is not Poisson accounting; see `dp.FixedSizeSampling`.
+    Accounting for it is not Poisson accounting; see `dp.FixedSizeSampling`. Over several rounds it is proved
+    for clients that are not drawn, and not for enrolled ones that are drawn and do not answer
+    (docs/privacy.md §3.2).
 
     Example:
         >>> sorted(FixedCohort(3).draw([7, 8, 9]))
