@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 from fedavg.errors import ConfigError
@@ -119,8 +120,10 @@ def check_name(key: str, name: object) -> None:
     """
     known = known_names(key)
     if known and name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+        meant = f" Do you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"{key}: there is no {name!r}; there are {', '.join(known)}. The module of a part of your "
+            f"{key}: there is no {name!r}; there are {', '.join(known)}.{meant} The module of a part of your "
             "own is named in [plugins] modules"
         )
 

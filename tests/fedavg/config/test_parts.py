@@ -120,6 +120,7 @@ def test_a_run_with_parts_of_the_users_own(tmp_path, workers):
             "secure_sum.kind: there is no 'magic'; there are .*secagg",
         ),
         ("[server]\noptimizer = 'sgd'\n", "server.optimizer: there is no 'sgd'"),
+        ("[secure_sum]\nkind = 'oneshot'\n", "there is no 'oneshot'.*Do you mean 'one-shot'?"),
         ("[cohort]\nkind = 'all'\n", "cohort.kind: there is no 'all'"),
         ("stages = [{kind = 'none-such'}]\n", "stages: .*none-such"),
         ("stages = [{kind = 'random-k', fractoin = 0.1}]\n", "stages: .*fractoin"),
