@@ -81,15 +81,18 @@ class RemoteProtocolError(SecAggError):
 
 
 class Aborted(SecAggError):  # noqa: N818 - the name of an outcome, as the literature has it
-    """The session has ended without a sum; nothing was revealed.
+    """The session has ended without a sum.
+
+    Nothing was revealed, with one exception: a `secagg.committee.Collector` that ends after its requests have
+    left may know the sum, or learn it from answers that come late (`Collector.opened`).
 
     Args:
         reason: reason, for programs.
         detail: the numbers, for people.
         culprit: a client that was shown to cheat, the first of `convictions`; None if there is none.
         convictions: all such clients, with the evidence: leave them out of a retry, and from then on.
-        disputes: pairs (holder, dealer) where the holder says that the dealer's shares did not open; one of
-            the two cheats.
+        disputes: pairs (holder, dealer) where the holder says that the dealer's shares did not open, or are
+            false; one of the two cheats. The holder is a client, or of a committee a member by its own id.
 
     Example:
         >>> Aborted(AbortReason.BAD_DEALER, "the mask key of client 7", 7).culprit

@@ -100,6 +100,7 @@ class Member(Secret):
 
     __slots__ = (
         "_clients",
+        "_closed",
         "_committee",
         "_context",
         "_held",
@@ -144,7 +145,7 @@ class Member(Secret):
         # (client, contribution's name) → its share, from the delivery until the answer
         self._held: dict[tuple[int, bytes], NDArray[np.int64]] = {}
         self._signed: tuple[tuple[int, bytes], ...] = ()
-        self._reported = False
+        self._reported = self._closed = False
         self._turn = Turn("this member")
 
     def _check_keys(self) -> None:
@@ -165,11 +166,12 @@ class Member(Secret):
         Raises:
             RemoteProtocolError: the server may not send this; nothing was signed or answered. The culprit is
                 "server".
-            LocalProtocolError: the shares were lost with an earlier process, the journal failed, another call
-                is at work, or the argument is not bytes.
+            LocalProtocolError: the shares were lost with an earlier process, the sealing key was erased, the
+                member is closed, the journal failed, another call is at work, or the argument is not bytes.
         """
         data = octets("message", message)
         with self._turn:
+            self._check_open()
             try:
                 session, content = decode(data, self._params)
             except WireFormatError as error:
@@ -185,6 +187,27 @@ class Member(Secret):
             if reply is None:
                 raise RemoteProtocolError("sent a message that no member receives", "server")
             return encode(reply(content), self._session)
+
+    def close(self) -> None:
+        """Drop all shares: the session is over for this member, whatever has become of it.
+
+        An answer drops them, too. Close members of sessions that ended otherwise, and all members at the end
+        of the epoch, before `SealingKey.erase`. Python cannot overwrite memory: see docs/threat-model.md.
+
+        Raises:
+            LocalProtocolError: another call is at work.
+        """
+        with self._turn:
+            self._closed, self._held, self._signed = True, {}, ()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LocalProtocolError("this member is closed; it takes no part any more")
+        if self._sealing_key.erased:
+            self._held, self._signed = {}, ()
+            raise LocalProtocolError(
+                "the sealing key of this epoch was erased, and with it the member's part in the session"
+            )
 
     # 1: which shares opened ---------------------------------------------------------------------------
 

@@ -45,7 +45,8 @@ class CommitteeParams:
     Args:
         n_members: m, number of members, at most 1000.
         corrupt: c, number of members that may collude with the server, with clients and with each other.
-        absent: number of members, corrupt or not, without which there is a sum.
+        absent: number of members, corrupt or not, without which there is a sum. Members that are left out
+            over disputes are among them, and c + 1 lying clients can have c honest ones left out.
         corrected: number of false answers that are corrected while `absent` members are missing.
         threshold: t; the shares of t members say nothing about an input.
         vector_length: number of coordinates of each input.
@@ -258,18 +259,6 @@ class CommitteeParams:
         """
         spare = whole("answers", answers) - self.rebuild - self.corrupt
         return None if spare < 0 else min(self.corrupt, spare)
-
-    def opens(self, answers: int) -> bool:
-        """Whether so many honest answers, with c corrupt members, say anything about a sum.
-
-        Example:
-            >>> params = CommitteeParams.for_committee(
-            ...     9, corrupt=1, absent=2, vector_length=4, max_clients=9, max_abs=1, min_clients=3
-            ... )
-            >>> params.threshold, params.opens(4), params.opens(5)
-            (5, False, True)
-        """
-        return whole("answers", answers) + self.corrupt > self.threshold
 
     def to_bytes(self) -> bytes:
         """The one encoding, 44 bytes."""

@@ -115,8 +115,16 @@ class SealingKey(Secret):
         """
         return self._present().agree(public)
 
+    @property
+    def erased(self) -> bool:
+        """Whether the key is gone; members that were made with it then sign and answer nothing."""
+        return self._key is None
+
     def erase(self) -> None:
-        """Drop the key at the end of its epoch. Delete copies in files, too."""
+        """Drop the key at the end of its epoch.
+
+        Delete copies in files, too, and `Member.close` the members that still hold shares in memory.
+        """
         self._key = None
 
     def _present(self) -> AgreementKey:
@@ -171,8 +179,7 @@ class Committee:
         self.ids: tuple[int, ...] = tuple(sorted(known))
         self.identities = tuple(known[member][0] for member in self.ids)
         self.sealing = tuple(known[member][1] for member in self.ids)
-        if len(set(self.sealing)) != len(self.sealing):
-            raise LocalProtocolError("two members have one sealing key; each needs its own")
+        self._check_distinct()
         entries = b"".join(
             struct.pack("<I", member) + b"".join(known[member]) for member in self.ids
         )
@@ -180,6 +187,17 @@ class Committee:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def _check_distinct(self) -> None:
+        """A member that puts another's key into its own card signs that; which one copied is not visible."""
+        owners: dict[bytes, int] = {}
+        for member, key in zip(self.ids, self.sealing, strict=True):
+            if key in owners:
+                raise LocalProtocolError(
+                    f"members {owners[key]} and {member} have one sealing key: one of them copied the "
+                    "other's; ask both for new ones, or name a committee without them"
+                )
+            owners[key] = member
 
     def _read(self, card: bytes) -> tuple[int, bytes, bytes]:
         if len(card) != _CARD.size:

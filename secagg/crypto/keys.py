@@ -44,6 +44,10 @@ _ORDER_8 = 0xB8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0
 _LOW_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, pow(_ORDER_8, -1, _FIELD)})
 """The u of every point of order 1, 2, 4 or 8 on Curve25519 or its twist, which X25519 maps to zero."""
 
+_ORDER_8_EDWARDS = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_LOW_ORDER_EDWARDS = frozenset({0, 1, _FIELD - 1, _ORDER_8_EDWARDS, _FIELD - _ORDER_8_EDWARDS})
+"""The y of every point of order 1, 2, 4 or 8 on edwards25519: identities under which anyone can sign."""
+
 _source: ContextVar[Callable[[int], bytes]] = ContextVar("entropy of secagg", default=os.urandom)
 
 
@@ -170,8 +174,8 @@ class Directory:
         identities: client id (0 … 2^32 − 1) to 32-byte public key; no key twice.
 
     Raises:
-        LocalProtocolError: an id is out of range, a key has another size, two ids have one key, or a value
-            has another type.
+        LocalProtocolError: an id is out of range, a key has another size, is not canonical or of low order,
+            two ids have one key, or a value has another type.
 
     Example:
         >>> len(Directory({5: Identity.generate().public}))
@@ -190,6 +194,11 @@ class Directory:
             if len(public) != KEY_SIZE:
                 raise LocalProtocolError(
                     f"client {client_id}'s identity takes {KEY_SIZE} bytes, not {len(public)}"
+                )
+            if not acceptable_identity(public):
+                raise LocalProtocolError(
+                    f"client {client_id}'s identity is not canonical or of low order: "
+                    "anyone could sign under it"
                 )
             self._identities[client_id] = public
         # With one identity under two ids, one client would count twice in a quorum.
@@ -237,6 +246,8 @@ class Directory:
             return True
         key = self._keys.get(public)
         if key is None:
+            if not acceptable_identity(public):
+                return False
             try:
                 key = Ed25519PublicKey.from_public_bytes(public)
             except ValueError:
@@ -331,3 +342,9 @@ def acceptable_agreement_key(public: bytes) -> bool:
         return False
     point = int.from_bytes(public, "little")
     return point < _FIELD and point not in _LOW_ORDER
+
+
+def acceptable_identity(public: bytes) -> bool:
+    """Whether an Ed25519 key is canonical and not of low order; under one of low order anyone can sign."""
+    y = int.from_bytes(public, "little") & (1 << 255) - 1  # without the sign of x
+    return y < _FIELD and y not in _LOW_ORDER_EDWARDS

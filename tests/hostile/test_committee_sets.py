@@ -284,15 +284,25 @@ def test_v1_mutant_without_masks_on_check_values_teaches_single_clients():
     assert not all(is_of_one_sum(one, 3, range(2), 2) for one in found)
 
 
-def test_v9_too_few_answers_say_nothing_and_more_count_as_opened():
-    """Relations of the sum's secrets after y answers, against the parameters' own word for it; k = 3."""
+def test_v9_too_few_answers_say_nothing_unless_keys_were_stolen():
+    """Relations of the sum's secrets after y answers; with t points known, one answer brings the first."""
     params = small(9, 1, 1, threshold=4)
     (p,), t, k = params.moduli, params.threshold, params.packing
-    known = []
-    for y in range(9):
-        rows, hidden = observations(p, 9, 1, t, k, 2, (0, 1), range(1, 1 + y))
-        known.append(bool(learnt(rows, hidden, p)))
-    assert known == [params.opens(y) for y in range(9)] == [False] * 4 + [True] * 5
+    for points in (params.corrupt, t):
+        known = []
+        for y in range(10 - points):
+            rows, hidden = observations(p, 9, points, t, k, 2, (0, 1), range(points, points + y))
+            known.append(bool(learnt(rows, hidden, p)))
+        assert known == [points + y > t for y in range(10 - points)]
+
+
+def test_v9_a_round_counts_as_opened_as_soon_as_a_request_has_left():
+    """Five of nine sign at t = 8: five answers say nothing, unless sealing keys were stolen besides."""
+    lab = Lab(small(9, 0, 0, threshold=8))
+    lab.ask(lab.until(Phase.SIGN), silent=range(5, 9))
+    assert not lab.server.opened
+    assert len(lab.server.advance()) == lab.params.quorum == 5
+    assert lab.server.opened
 
 
 def test_v9_a_round_that_failed_after_the_requests_counts_as_opened():

@@ -120,10 +120,12 @@ def _recurrence(syndromes: Sequence[int], modulus: int) -> list[int]:
     return (current + [0] * (length + 1 - len(current)))[: length + 1]
 
 
-@functools.lru_cache(maxsize=256)
+# Clients choose which members reject them, and so the points: a larger cache would be theirs to fill. The
+# full set of members comes most often; with a thousand of them a matrix takes up to 8 MB.
+@functools.lru_cache(maxsize=4)
 def _parity(points: tuple[int, ...], rebuild: int, modulus: int) -> NDArray[np.int64]:
     """int64[y − R, y]: the checks that exactly the values of polynomials of degree below R pass."""
-    weights = np.array(dual_weights(points, modulus), dtype=np.int64)
+    weights = dual_weights(points, modulus)
     rows = np.empty((len(points) - rebuild, len(points)), dtype=np.int64)
     x = np.array(points, dtype=np.int64)
     for row in rows:

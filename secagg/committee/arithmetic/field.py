@@ -69,7 +69,7 @@ def centred(residues: NDArray[np.int64], modulus: int) -> NDArray[np.int64]:
     return np.where(residues > modulus // 2, residues - modulus, residues)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=16)
 def lagrange(known: tuple[int, ...], wanted: tuple[int, ...], modulus: int) -> NDArray[np.int64]:
     """The matrix that takes a polynomial's values at some points to its values at others.
 
@@ -85,31 +85,38 @@ def lagrange(known: tuple[int, ...], wanted: tuple[int, ...], modulus: int) -> N
         >>> lagrange((1, 2), (3,), 13).tolist()  # f(3) = 2·f(2) − f(1)
         [[12, 2]]
     """
-    weights = np.array(dual_weights(known, modulus), dtype=np.int64)
-    rows = np.empty((len(wanted), len(known)), dtype=np.int64)
-    for index, point in enumerate(wanted):
-        distances = [(point - x) % modulus for x in known]
-        product = 1
-        for distance in distances:
-            product = product * distance % modulus
-        inverse = [pow(distance, -1, modulus) for distance in distances]
-        rows[index] = np.array(inverse, dtype=np.int64) * product % modulus * weights % modulus
+    points = np.array(wanted, dtype=np.int64)[:, None]
+    distances = (points - np.array(known, dtype=np.int64)) % modulus
+    product = np.ones(len(wanted), dtype=np.int64)
+    for column in distances.T:
+        product = product * column % modulus
+    rows = _inverses(distances, modulus) * product[:, None] % modulus
+    rows = rows * dual_weights(known, modulus) % modulus
     rows.flags.writeable = False
     return rows
 
 
-def dual_weights(points: Sequence[int], modulus: int) -> list[int]:
+def dual_weights(points: Sequence[int], modulus: int) -> NDArray[np.int64]:
     """1 ÷ Π_{j≠i} (x_i − x_j) for each point: what makes Lagrange's polynomials, and parity checks.
 
     Example:
-        >>> dual_weights([1, 2], 13)
+        >>> dual_weights([1, 2], 13).tolist()
         [12, 1]
     """
-    weights: list[int] = []
-    for i, x in enumerate(points):
-        product = 1
-        for j, other in enumerate(points):
-            if i != j:
-                product = product * (x - other) % modulus
-        weights.append(pow(product, -1, modulus))
-    return weights
+    x = np.array(points, dtype=np.int64)
+    product = np.ones(x.size, dtype=np.int64)
+    for index, point in enumerate(points):
+        distances = (x - point) % modulus
+        distances[index] = 1
+        product = product * distances % modulus
+    return _inverses(product, modulus)
+
+
+def _inverses(values: NDArray[np.int64], modulus: int) -> NDArray[np.int64]:
+    """The inverses of residues that are not zero, by Fermat's theorem."""
+    power, square = np.ones_like(values), values
+    for bit in reversed(f"{modulus - 2:b}"):
+        if bit == "1":
+            power = power * square % modulus
+        square = square * square % modulus
+    return power

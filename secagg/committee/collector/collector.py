@@ -155,10 +155,11 @@ class Collector:
     def opened(self) -> bool:
         """Whether the sum must count as known, although there may be no result.
 
-        True as soon as requests have left for y members with y + c > t: their answers may arrive after the
-        phase is closed. Updates of such a round enter no other sum, and its privacy loss is charged.
+        True as soon as a request has left: answers may arrive after the phase is closed, and with t points
+        known, of corrupt members and of stolen sealing keys, the first honest answer says something. Updates
+        of such a round enter no other sum, and its privacy loss is charged.
         """
-        return self._params.opens(self._asked)
+        return self._asked > 0
 
     @leaving_nothing
     def receive(self, client_id: int, message: bytes) -> None:
