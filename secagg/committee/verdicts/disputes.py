@@ -18,7 +18,11 @@ __all__ = ["settle"]
 Choice = tuple[tuple[int, ...], frozenset[int]]
 
 WORK = 20_000
-"""Sets of members that a search looks at before it takes the best found: 0.2 s with a thousand clients."""
+"""Sets of members that a search looks at before it takes the best found.
+
+With a thousand lying clients that is 0.2 s of processor time for 200 members of whom 50 are corrupt, and
+1.6 s for 1,000 of whom 200 are.
+"""
 
 
 def settle(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Findings", "false_places", "judge"]
 
+_AT_ONCE = 1 << 20
+"""Check values that are compared at once, in about 50 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -45,15 +48,21 @@ def judge(
     Args:
         params: parameters of the session.
         opened: place of a member → 0 or 1 for each contribution.
-        values: place of a member → int64[opened, primes, checks].
+        values: place of a member → int64 or int32[opened, primes, checks].
     """
     places = sorted(opened)
     flags = np.array([list(opened[place]) for place in places], dtype=np.bool_)
-    shape = (len(places), flags.shape[1], len(params.moduli), params.checks)
-    table = np.zeros(shape, dtype=np.int64)
-    for row, place in enumerate(places):
-        table[row, flags[row]] = values[place]
-    suspects = np.flatnonzero(~(flags.all(axis=0) & _sound(params, places, table))).tolist()
+    # Member (row) and contribution → index in the member's list, where it opened.
+    listed = np.cumsum(flags, axis=1) - 1
+    unsound = np.logical_not(flags.all(axis=0))
+    step = max(1, _AT_ONCE // (len(places) * len(params.moduli) * params.checks))
+    for start in range(0, flags.shape[1], step):
+        part = np.arange(start, min(start + step, flags.shape[1]))[~unsound[start : start + step]]
+        if not part.size:
+            continue
+        table = np.array([values[place][listed[row, part]] for row, place in enumerate(places)])
+        unsound[part] = np.logical_not(_sound(params, places, table))
+    suspects = np.flatnonzero(unsound).tolist()
     disputes: dict[int, frozenset[int]] = {}
     guilty, unclear = set[int](), set[int]()
     for index in suspects:
@@ -65,7 +74,8 @@ def judge(
             guilty.add(index)
             continue
         radius = min(rest, len(rows) - params.rebuild - rest)
-        odd = false_places(params, [places[row] for row in rows], table[rows, index], radius)
+        said = np.array([values[places[row]][listed[row, index]] for row in rows])
+        odd = false_places(params, [places[row] for row in rows], said, radius)
         if odd is not None:
             disputes[index] = against | odd
         else:

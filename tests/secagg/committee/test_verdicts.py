@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secagg.committee.arithmetic import decoding
 from secagg.committee.arithmetic.sharing import check_values, deal
+from secagg.committee.verdicts import findings
 from secagg.committee.verdicts.disputes import settle
 from secagg.committee.verdicts.findings import judge
 from tests.secagg.committee.lab import small
@@ -115,6 +117,27 @@ def test_all_small_patterns_of_objections(big):
         else:
             assert (found.disputes, found.guilty) == ({}, frozenset())
         assert not found.unclear
+
+
+@pytest.mark.parametrize("at_once", [1, 500, 1 << 20])
+def test_the_findings_do_not_depend_on_how_many_are_compared_at_once(at_once, monkeypatch):
+    """Contributions that did not open anywhere, or are odd, at every place of a list."""
+    monkeypatch.setattr(findings, "_AT_ONCE", at_once)
+    params = small(11, 2, 0, corrected=2)
+    missing = {(j, 0) for j in range(11)} | {(3, 4), (4, 4)}
+    changed = {(1, 2), (1, 4), (7, 6), (2, 7), (5, 7), (6, 7)}
+    found = judge(params, *reports(params, 8, missing=missing, changed=changed))
+    assert dict(found.disputes) == {2: {1}, 6: {7}}
+    assert (found.guilty, found.unclear) == ({0, 4, 7}, frozenset())
+
+
+def test_clients_do_not_fill_the_memory_of_the_collector():
+    """Each of twenty clients names members of its own; the parity checks of few sets are remembered."""
+    decoding._parity.cache_clear()
+    params = small(12, 2, 1)
+    missing = {(j, i) for i in range(20) for j in (i % 12, (i + 1 + i // 12) % 12)}
+    assert len(judge(params, *reports(params, 20, missing=missing)).disputes) == 20
+    assert decoding._parity.cache_info().currsize <= 4
 
 
 def test_where_lies_could_be_the_members_the_client_is_left_out_and_not_named():
