@@ -41,7 +41,7 @@ class Findings:
 def judge(
     params: CommitteeParams,
     opened: Mapping[int, Sequence[int]],
-    values: Mapping[int, NDArray[np.int64]],
+    values: Mapping[int, NDArray[np.int64] | NDArray[np.int32]],
 ) -> Findings:
     """Read the reports of at least R + c members.
 
@@ -60,7 +60,9 @@ def judge(
         part = np.arange(start, min(start + step, flags.shape[1]))[~unsound[start : start + step]]
         if not part.size:
             continue
-        table = np.array([values[place][listed[row, part]] for row, place in enumerate(places)])
+        table = np.array(
+            [values[place][listed[row, part]] for row, place in enumerate(places)], dtype=np.int64
+        )
         unsound[part] = np.logical_not(_sound(params, places, table))
     suspects = np.flatnonzero(unsound).tolist()
     disputes: dict[int, frozenset[int]] = {}
@@ -74,7 +76,7 @@ def judge(
             guilty.add(index)
             continue
         radius = min(rest, len(rows) - params.rebuild - rest)
-        said = np.array([values[places[row]][listed[row, index]] for row in rows])
+        said = np.array([values[places[row]][listed[row, index]] for row in rows], dtype=np.int64)
         odd = false_places(params, [places[row] for row in rows], said, radius)
         if odd is not None:
             disputes[index] = against | odd

@@ -167,7 +167,7 @@ def test_directories_refuse_what_is_no_identity(entries):
     with pytest.raises(LocalProtocolError):
         Directory(entries)
     with pytest.raises(LocalProtocolError, match="one identity"):
-        Directory({1: bytes(32), 2: bytes(32)})
+        Directory(dict.fromkeys((1, 2), Identity.generate().public))
 
 
 def test_hash_inputs_do_not_run_together():
