@@ -24,7 +24,8 @@ from fedavg.statistics import (
     summing,
 )
 from fedavg.statistics import question as questions
-from fedavg.statistics.exact import withheld
+from fedavg.statistics.exact import numbers, withheld
+from fedavg.statistics.exact import release as exact_release
 from fedavg.statistics.noise import layout, release
 from tests.fedavg.support.silos import silos
 from tests.hostile.mutants import without
@@ -92,6 +93,70 @@ def test_without_the_audit_margins_give_cells_away(monkeypatch):
     monkeypatch.setattr(withheld, "_exposed", lambda *_: [])
     with pytest.raises(AssertionError, match=r"rare is [1-4]"):
         _table_differencing()
+
+
+def _ages_with_two_missing():
+    """Ages with one decimal; two are missing, so that count and the one of the others are withheld."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for silo in range(5):
+        age = np.round(rng.uniform(20, 90, 200), 1)
+        dose = np.round(rng.uniform(0, 5, 200), 1)
+        if silo < 2:
+            age[7] = np.nan
+        rows.append(SiloRows({"age": age, "dose": dose}, np.arange(200)))
+    variables = (Variable("age", bounds=(0.0, 120.0)), Variable("dose", bounds=(0.0, 5.0)))
+    return Silos(variables, tuple(rows), tuple("abcde"), Record())
+
+
+def _recovered():
+    found = summarise(_ages_with_two_missing(), Question(correlate=("age", "dose")))
+    age = found.column("age")
+    assert age.missing.value is None
+    assert age.present.value is None
+    assert found.column("dose").mean.shown
+    if age.mean.value is not None:
+        # A sum of numbers with one decimal, times ten, is whole: only the true number of rows makes it so.
+        tenths = {n: age.mean.value * n * 10 for n in range(1000, 900, -1)}
+        fit = [n for n, sum_ in tenths.items() if abs(sum_ - round(sum_)) < 1e-6]
+        assert fit != [998], "the mean tells the withheld count"
+    figures = [age.variance, age.deviation, *(quantile.figure for quantile in age.quantiles)]
+    figures += [pair.figure for pair in found.correlations]
+    assert {figure.withheld for figure in figures} == {withheld.OTHERS}
+
+
+def test_a_withheld_count_cannot_be_had_from_the_mean():
+    _recovered()
+
+
+def test_without_means_withheld_along_with_their_counts_the_mean_tells_the_count(monkeypatch):
+    monkeypatch.setattr(exact_release, "_over", lambda figure, counts: figure)
+    with pytest.raises(AssertionError, match="the mean tells"):
+        _recovered()
+
+
+def _tail_told():
+    """Four people hold 7, and the eight of 3 are withheld beside them; a quantile lies in that tail."""
+    rows = []
+    for _ in range(4):
+        values = np.repeat([0.0, 1.0, 2.0, 3.0, 7.0], [40, 30, 20, 2, 1])
+        rows.append(SiloRows({"x": values + 0.5}, np.arange(93)))
+    of = Silos((Variable("x", bounds=(0.0, 8.0)),), tuple(rows), tuple("abcd"), Record())
+    column = summarise(of, Question(bins=8, quantiles=(0.5, 0.985), min_people=5)).column("x")
+    hidden = [cell.rows.shown for cell in column.cells].index(False)
+    middle, tail = (quantile.figure for quantile in column.quantiles)
+    assert middle.shown
+    assert not tail.shown or tail.high <= column.cells[hidden].edges[0], "a quantile tells of it"
+
+
+def test_a_quantile_among_withheld_bins_is_withheld():
+    _tail_told()
+
+
+def test_without_that_rule_a_quantile_tells_of_withheld_bins(monkeypatch):
+    monkeypatch.setattr(numbers, "_narrows", lambda *_: False)
+    with pytest.raises(AssertionError, match="tells of it"):
+        _tail_told()
 
 
 def test_a_word_of_one_hospital_is_withheld_however_many_patients_have_it():

@@ -72,8 +72,8 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
     if summary.protection is not None:
         return found + _costs(summary.protection)
     withheld = (
-        f"counts of fewer than {summary.min_people} {summary.units} or {summary.min_silos} silos, and counts "
-        "that would give these away"
+        f"counts of fewer than {summary.min_people} {summary.units} or {summary.min_silos} silos, and "
+        "figures that would give these away"
     )
     return [*found, ("noise", "none: the sums are exact"), ("withheld", withheld)]
 
@@ -130,8 +130,10 @@ _SERVER = (
     "each range: the rules withhold figures from readers only."
 )
 _READERS = (
-    "No withheld count can be narrowed by the sums on this page to an interval shorter than itself or than "
-    "{people}. Another release of other columns, of other rows, or of the same rows a day later may give it "
+    "Adding and subtracting the counts on this page narrows no withheld count to an interval shorter than "
+    "itself or than {people}. A mean whose number of cells is withheld is withheld, too. Who knows which "
+    "numbers a column can hold, such as whole ones, learns more of withheld bins from mean and deviation. "
+    "Another release of other columns, of other rows, or of the same rows a day later may give it "
     "away: nothing counts what exact releases tell together."
 )
 _OF_ALL = (

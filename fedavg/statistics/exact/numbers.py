@@ -11,7 +11,7 @@ import numpy as np
 
 from fedavg.statistics.blocks import OneHot, leaf_of
 from fedavg.statistics.exact.digits import GRAIN, exact_product_sum, exact_sum, on_grain
-from fedavg.statistics.exact.withheld import FEW
+from fedavg.statistics.exact.withheld import FEW, OTHERS
 from fedavg.statistics.summary import Figure, Quantile
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "moment_sums",
     "pair_sums",
     "quantiles_of",
+    "roundest",
 ]
 
 LEAVES = 1024
@@ -141,14 +142,19 @@ class Range:
 
 
 def quantiles_of(
-    counts: NDArray[np.int64], found: Range, question: Question
+    counts: NDArray[np.int64], found: Range, question: Question, shown: NDArray[np.bool_]
 ) -> tuple[Quantile, ...]:
-    """Quantiles, and the bin in which each lies for certain.
+    """Quantiles by the inverse distribution function: the smallest number with a share `level` up to it.
+
+    The interval is the part of the range that holds the quantile for certain, and the value is the roundest
+    number in it.  So the value tells nothing of the counts in the part.
 
     Args:
         counts: int64[LEAVES + 2], of `Range.counted`.
         found: the range.
         question: the levels; a quantile with fewer than `min_people` rows on a side is withheld.
+        shown: bool[bins + 2], which counts of the histogram readers have; a quantile that would tell them
+            more of the others is withheld.
     """
     present = int(counts.sum())
     reached = np.cumsum(counts)
@@ -162,7 +168,45 @@ def quantiles_of(
         if place in (0, LEAVES + 1):
             quantiles.append(Quantile(level, Figure(None, withheld="beyond the histogram")))
             continue
+        if _narrows(counts, place, level * present, shown):
+            quantiles.append(Quantile(level, Figure(None, withheld=OTHERS)))
+            continue
         low, high = float(edges[place - 1]), float(edges[place])
-        part = (level * present - float(reached[place - 1])) / float(counts[place])
-        quantiles.append(Quantile(level, Figure(low + part * (high - low), low, high)))
+        quantiles.append(Quantile(level, Figure(roundest(low, high), low, high)))
     return tuple(quantiles)
+
+
+def _narrows(
+    counts: NDArray[np.int64], place: int, wanted: float, shown: NDArray[np.bool_]
+) -> bool:
+    """Whether the place of a quantile tells a reader more of the withheld counts than their sum does.
+
+    It says that fewer rows than wanted lie in the bins before, and no fewer in those up to its own.  Nothing
+    is told if both hold however the withheld rows are spread over the withheld bins.
+    """
+    bins = len(shown) - 2
+    inside = counts[1:-1].reshape(bins, -1).sum(axis=1)
+    rows = np.r_[counts[0], inside, counts[-1]]
+    own = (place - 1) // (LEAVES // bins) + 1
+    seen = np.where(shown, rows, 0)
+    withheld = int(rows[~shown].sum())
+    before, through = int(seen[:own].sum()), int(seen[: own + 1].sum())
+    return withheld > 0 and not (before + withheld < wanted <= through)
+
+
+def roundest(low: float, high: float) -> float:
+    """The number with the fewest digits in an interval that includes its lower end.
+
+    Example:
+        >>> roundest(4.0, 4.0156), roundest(24.19, 24.26), roundest(-0.5, 0.5), roundest(1180.0, 1230.0)
+        (4.0, 24.2, 0.0, 1200.0)
+    """
+    if low <= 0 < high:
+        return 0.0
+    for power in range(math.floor(math.log10(high - low)) + 2, -400, -1):
+        digits = max(-power, 0)
+        unit = Fraction(10) ** power
+        near = float(round(math.ceil(Fraction(low) / unit) * unit, digits))
+        if low <= near < high:
+            return near
+    return low

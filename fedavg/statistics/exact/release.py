@@ -26,7 +26,7 @@ from fedavg.statistics.exact.numbers import (
     pair_sums,
     quantiles_of,
 )
-from fedavg.statistics.exact.withheld import FEW, Sums
+from fedavg.statistics.exact.withheld import FEW, OTHERS, Sums
 from fedavg.statistics.summary import (
     Cell,
     ColumnSummary,
@@ -249,9 +249,7 @@ class _Told:
             rows=rows,
             columns=columns,
             tables=tables,
-            correlations=tuple(
-                Correlation(*pair, figure) for pair, figure in self.totals.correlations.items()
-            ),
+            correlations=self._correlations(columns),
             secure_sum=secure_sum.kind,
             hidden=secure_sum.hides_updates,
             sums=sums,
@@ -259,6 +257,13 @@ class _Told:
             min_people=self.question.min_people,
             confidence=None,
             protection=None,
+        )
+
+    def _correlations(self, columns: Sequence[ColumnSummary]) -> tuple[Correlation, ...]:
+        counts = {column.name: (column.missing, column.present) for column in columns}
+        return tuple(
+            Correlation(*pair, _over(figure, (*counts[pair[0]], *counts[pair[1]])))
+            for pair, figure in self.totals.correlations.items()
         )
 
     def _own(self, variable: Variable) -> Tally:
@@ -302,7 +307,9 @@ class _Told:
             named = zip(variable.categories, own, strict=True)
             words = tuple(Cell(word, figure) for word, figure in named)
             return ColumnSummary(variable.name, missing, present, words)
-        mean, variance, deviation = self.totals.moments[variable.name]
+        mean, variance, deviation = (
+            _over(figure, there) for figure in self.totals.moments[variable.name]
+        )
         if not own:
             withheld = tuple(
                 Quantile(level, Figure(None, withheld=FEW)) for level in self.question.quantiles
@@ -311,7 +318,15 @@ class _Told:
                 variable.name, missing, present, (), mean, variance, deviation, withheld
             )
         found = self.ranges[variable.name]
-        quantiles = quantiles_of(self.histograms[variable.name][1], found, self.question)
+        quantiles = tuple(
+            Quantile(quantile.level, _over(quantile.figure, there))
+            for quantile in quantiles_of(
+                self.histograms[variable.name][1],
+                found,
+                self.question,
+                np.array([figure.shown for figure in own]),
+            )
+        )
         return ColumnSummary(
             variable.name,
             missing,
@@ -331,6 +346,16 @@ class _Told:
             tuple(figures[start : start + width]) for start in range(0, len(figures), width)
         )
         return CrossTable(*pair, first, second, rows)
+
+
+def _over(figure: Figure, counts: Sequence[Figure]) -> Figure:
+    """A figure of the cells that are counted; withheld with their number, which it would give away.
+
+    A mean of ages with one decimal times n times ten is whole, and few n near the number of rows make it so.
+    """
+    if not figure.shown or all(count.shown for count in counts):
+        return figure
+    return Figure(None, withheld=OTHERS)
 
 
 def _bins(found: Range, figures: Sequence[Figure]) -> tuple[Cell, ...]:

@@ -156,6 +156,18 @@ def test_numbers_beyond_declared_bounds_are_counted_beside_the_histogram():
 
 
 def test_extreme_quantiles_are_withheld():
-    found = summarise(silos(sizes=(30, 30, 30)), Question(quantiles=(0.01, 0.5, 0.99)))
+    asked = Question(bins=4, quantiles=(0.01, 0.5, 0.99))
+    found = summarise(silos(sizes=(30, 30, 30)), asked)
     shown = [quantile.figure.shown for quantile in found.column("dose").quantiles]
     assert shown == [False, True, False]
+
+
+def test_the_value_of_a_quantile_is_a_round_number_and_not_interpolated():
+    """Of whole numbers the quantile is the truth; interpolation would tell the counts of a 1,024th part."""
+    rows = [SiloRows({"days": np.arange(300.0) % 17}, np.arange(300)) for _ in range(4)]
+    of = Silos((Variable("days"),), tuple(rows), tuple("abcd"), Record())
+    found = summarise(of).column("days")
+    pooled_days = np.concatenate([silo.values["days"] for silo in rows])
+    shown = [quantile.figure.value for quantile in found.quantiles]
+    levels = [quantile.level for quantile in found.quantiles]
+    assert shown == np.quantile(pooled_days, levels, method="inverted_cdf").tolist()
