@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
+import msgspec
 import numpy as np
 
 from dp import random_uniform
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.data.tables.columns.interface import Field
+    from fedavg.data.tables.columns.interface import Column, Field
     from fedavg.data.tables.reading import Table
     from fedavg.data.tables.schema import Schema
     from fedavg.statistics.question import Unit
@@ -194,6 +195,7 @@ def read_silos(
 ) -> Silos:
     """Read a table that holds the rows of all silos.
 
+    Numbers beyond declared bounds are clamped under noise; exact sums take them as they are, and count them.
     Rows without a silo, and rows without a person where a column names people, are left out.
 
     Args:
@@ -248,7 +250,7 @@ def _columns(
         if heading in roles or not fields:
             continue
         cells = cells_of(table, heading, (*schema.markers, *column.markers))
-        encoded = column.encode(cells)
+        encoded = (column if private else _unclamped(column)).encode(cells)
         odd = np.flatnonzero(encoded.odd)
         if len(odd) and not private:
             shown = ", ".join(
@@ -265,6 +267,13 @@ def _columns(
     if not variables:
         raise DataError(f"{table.name}: the schema describes no column to take statistics of")
     return variables, arrays
+
+
+def _unclamped(column: Column) -> Column:
+    """The column without its bounds: exact sums count the numbers beyond them, and clamp none silently."""
+    if "bounds" not in column.__struct_fields__:
+        return column
+    return msgspec.structs.replace(column, bounds=None)
 
 
 def _variable(field: Field) -> Variable:

@@ -77,6 +77,7 @@ class ColumnSummary:
         cells: rows of each word or bin.
         mean, variance, deviation: of the present cells; the variance is that of a sample (n − 1).
         quantiles: by level.
+        bounds: public range of the numbers, where one is declared.
     """
 
     name: str
@@ -87,6 +88,14 @@ class ColumnSummary:
     variance: Figure | None = None
     deviation: Figure | None = None
     quantiles: tuple[Quantile, ...] = ()
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def beyond(self) -> tuple[Cell, ...]:
+        """Counts of the rows beyond declared bounds, where exact sums found any: below, and above."""
+        if self.bounds is None:
+            return ()
+        return tuple(cell for cell in self.cells if cell.edges is not None and None in cell.edges)
 
     @property
     def measured(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedavg.statistics.summary import Figure, Protection, Summary
+    from fedavg.statistics.summary import ColumnSummary, Figure, Protection, Summary
 
 __all__ = ["WITHHELD", "count_words", "facts", "figure_words", "guarantee", "number_words"]
 
@@ -118,7 +118,22 @@ def guarantee(summary: Summary) -> list[str]:
     lines = _OF_ALL if summary.protection is None else _of_noise(summary, summary.protection)
     shown = "" if summary.hidden else _IN_THE_CLEAR
     known = {"sum": summary.secure_sum, "people": summary.min_people}
-    return [line.format(**known) for line in (shown, _PUBLIC, *lines) if line]
+    return [
+        *(_beyond(column) for column in summary.columns if column.beyond),
+        *(line.format(**known) for line in (shown, _PUBLIC, *lines) if line),
+    ]
+
+
+def _beyond(column: ColumnSummary) -> str:
+    """What exact sums say of numbers beyond declared bounds, which bounds should not hide."""
+    said = ", ".join(
+        f"{count_words(cell.rows) if cell.rows.shown else 'a withheld number of'} rows {cell.label}"
+        for cell in column.beyond
+    )
+    return (
+        f"{column.name!r} has numbers beyond its declared bounds: {said}. Exact sums take them as they are; "
+        "under noise each would count as the bound."
+    )
 
 
 _IN_THE_CLEAR = "The sum {sum} shows the server each silo's vector."

@@ -336,6 +336,7 @@ class _Told:
             variance,
             deviation,
             quantiles,
+            variable.bounds,
         )
 
     def _table(self, pair: tuple[str, str], figures: Sequence[Figure]) -> CrossTable:
@@ -366,7 +367,7 @@ def _bins(found: Range, figures: Sequence[Figure]) -> tuple[Cell, ...]:
         Cell(f"{low:.6g} … {high:.6g}", figure, (low, high))
         for low, high, figure in zip(edges[:-1], edges[1:], inside, strict=True)
     ]
-    # Nothing lies beyond declared bounds, unless rows made by hand do.
+    # Where nothing lies beyond declared bounds, nothing is said of it.
     if found.declared and below.value == above.value == 0.0:
         return tuple(cells)
     return (

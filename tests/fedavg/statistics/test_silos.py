@@ -47,10 +47,21 @@ def test_every_kind_of_column_becomes_numbers_or_words():
     assert kinds["note # 0"].categories == ("no", "yes")
     assert "name" not in kinds
     first, second = silos.rows
-    assert first.values["age"].tolist() == [31, 100]
+    assert first.values["age"].tolist() == [31, 140]  # counted beyond the bounds, and not clamped
     assert np.isnan(second.values["age"]).all()
     assert first.values["sick"][0] == 1
     assert second.values["ward"].tolist() == [2]
+
+
+def test_numbers_beyond_their_bounds_are_clamped_under_noise():
+    schema = Schema(
+        columns={"age": Number(bounds=(0, 100)), "day": Date(bounds=("1970-01-02", "1970-01-03"))}
+    )
+    columns = {"site": ["a", "a"], "age": ["-5", "140"], "day": ["1970-01-01", "1970-01-03"]}
+    for private, ages, days in ((True, [0, 100], [1, 2]), (False, [-5, 140], [0, 2])):
+        (rows,) = _read(schema, private=private, **columns).rows
+        assert rows.values["age"].tolist() == ages
+        assert rows.values["day days"].tolist() == days
 
 
 def test_rows_without_a_silo_or_a_person_are_left_out():
