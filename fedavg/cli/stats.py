@@ -47,6 +47,10 @@ _WITH_PARTS = (
 """Modules that register secure sums and noises; the catalogue of all parts would load torch."""
 
 
+_NOISE = "gaussian"
+_DELTA = 1e-5
+
+
 @dataclass(frozen=True, slots=True)
 class _Files:
     """The files to write; None for those that are not wanted."""
@@ -62,10 +66,28 @@ class _Cost:
     """The options of the noise."""
 
     epsilon: float | None
-    delta: float
+    delta: float | None
     colluders: int | None
-    noise: str
+    noise: str | None
     ledger: Path | None
+    rows_per_person: int | None
+
+    def check(self) -> None:
+        """Refuse options of noise without noise: exact sums would be shown in their place."""
+        given = {
+            "--delta": self.delta,
+            "--colluders": self.colluders,
+            "--noise": self.noise,
+            "--ledger": self.ledger,
+            "--rows-per-person": self.rows_per_person,
+        }
+        alone = [option for option, value in given.items() if value is not None]
+        if self.epsilon is None and alone:
+            what = f"{', '.join(alone)} {'are' if len(alone) > 1 else 'is'}"
+            raise ConfigError(
+                f"{what} for noise, and without --epsilon the sums are exact: give --epsilon, too, or "
+                f"leave {'them' if len(alone) > 1 else 'it'} out"
+            )
 
 
 def stats(
@@ -85,7 +107,10 @@ def stats(
         float | None,
         typer.Option(help="Privacy budget of all statistics together; without it, sums are exact."),
     ] = None,
-    delta: Annotated[float, typer.Option(help="The delta at which epsilon is stated.")] = 1e-5,
+    delta: Annotated[
+        float | None,
+        typer.Option(help="The delta at which epsilon is stated.", show_default="1e-05"),
+    ] = None,
     colluders: Annotated[
         int | None,
         typer.Option(
@@ -93,7 +118,10 @@ def stats(
             show_default="as the secure sum assumes",
         ),
     ] = None,
-    noise: Annotated[str, typer.Option(help="gaussian | skellam | discrete-gaussian")] = "gaussian",
+    noise: Annotated[
+        str | None,
+        typer.Option(help="gaussian | skellam | discrete-gaussian", show_default="gaussian"),
+    ] = None,
     ledger: Annotated[
         Path | None,
         typer.Option(help="Also charge this budget, which several runs share; of one unit only."),
@@ -145,7 +173,7 @@ def stats(
     from fedavg.statistics.feeding import fed_schema  # noqa: PLC0415 - as above
 
     files = _Files(page, json, csv, write_schema)
-    cost = _Cost(epsilon, delta, colluders, noise, ledger)
+    cost = _Cost(epsilon, delta, colluders, noise, ledger, rows_per_person)
     try:
         unit = _unit(person, rows_per_person, every_row=every_row)
         sums, budget = _parts(secure_sum, cost)
@@ -211,12 +239,12 @@ def _parts(secure_sum: str, cost: _Cost) -> tuple[SecureSum, PrivacyBudget | Non
         importlib.import_module(module)
     kind: Any = named("secure_sum", secure_sum)
     sums: SecureSum = kind()
+    cost.check()
     if cost.epsilon is None:
-        if cost.ledger is not None or cost.colluders is not None:
-            raise ConfigError("--ledger and --colluders are for noise: give --epsilon, too")
         return sums, None
-    noise: Any = named("noise", cost.noise)
-    return sums, PrivacyBudget(cost.epsilon, cost.delta, cost.colluders, noise(1.0))
+    noise: Any = named("noise", cost.noise or _NOISE)
+    delta = _DELTA if cost.delta is None else cost.delta
+    return sums, PrivacyBudget(cost.epsilon, delta, cost.colluders, noise(1.0))
 
 
 def _pair(text: str, silos: Silos) -> tuple[str, str]:

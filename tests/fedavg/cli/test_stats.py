@@ -107,6 +107,10 @@ def test_under_noise_an_undeclared_table_gives_a_file_to_complete(there):
         (("--every-row", "--rows-per-person", "2"), "goes with --person"),
         (("--person", "who", "--schema", "t.toml", "--epsilon", "1"), "--rows-per-person"),
         (("--every-row", "--ledger", "x.json"), "give --epsilon, too"),
+        (("--every-row", "--delta", "1e-6"), "--delta is for noise"),
+        (("--every-row", "--noise", "skellam"), "--noise is for noise"),
+        (("--person", "who", "--rows-per-person", "3"), "--rows-per-person is for noise"),
+        (("--every-row", "--colluders", "0", "--delta", "0"), "--delta, --colluders are for noise"),
         (("--every-row", "--table", "sex;ward"), "no FIRST,SECOND"),
         (("--every-row", "--secure-sum", "seccag"), "secagg"),
         ((*NOISY, "--noise", "central-gaussian"), "added by the server"),
@@ -120,6 +124,21 @@ def test_under_noise_an_undeclared_table_gives_a_file_to_complete(there):
 def test_what_cannot_be_done_is_refused_in_a_line(there, words, said):
     assert said in _stats(*words, code=2)
     assert not (there / "statistics.html").exists()
+
+
+def test_rows_beyond_declared_bounds_are_counted_wherever_figures_are_shown(there):
+    (there / "narrow.toml").write_text(SCHEMA.replace("[0, 120]", "[30, 60]"))
+    said = _stats("--every-row", "--schema", "narrow.toml", "--csv", "s.csv")
+    ages = [20 + (7 * n) % 61 for n in range(1500)]
+    below, above = sum(age < 30 for age in ages), sum(age > 60 for age in ages)
+    assert (
+        f"'age' has numbers beyond its declared bounds: {below} rows below 30, {above} rows above 60"
+        in said
+    )
+    assert f"rows,below 30,{below}.0" in (there / "s.csv").read_text()
+    assert f"age,mean,,{sum(ages) / 1500!r}," in (there / "s.csv").read_text()
+    page = Page((there / "statistics.html").read_text())
+    assert f"{above} rows above 60" in page.words
 
 
 def test_the_names_of_silos_are_not_in_the_page(there):
