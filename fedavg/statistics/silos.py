@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.data.tables.columns.interface import Column, Field
+    from fedavg.data.tables.columns.interface import Field
     from fedavg.data.tables.reading import Table
     from fedavg.data.tables.schema import Schema
     from fedavg.statistics.question import Unit
@@ -269,7 +269,7 @@ def _columns(
     return variables, arrays
 
 
-def _unclamped(column: Column) -> Column:
+def _unclamped(column: Any) -> Any:  # noqa: ANN401 - any registered column
     """The column without its bounds: exact sums count the numbers beyond them, and clamp none silently."""
     if "bounds" not in column.__struct_fields__:
         return column
