@@ -40,17 +40,28 @@ def silos_of(
     """Silos by id, whichever way they were given.
 
     Raises:
-        DataError: there are none, or an id is no whole number, or a silo is neither records nor a `Silo`.
+        DataError: there are none, an id is no whole number, a silo is neither records nor a `Silo`, or two
+            silos hold the same object of records.
     """
+    if is_a(given, Dataset | Silo):
+        raise DataError("a federation needs several silos: give a list of them, or a mapping by id")
     items = given.items() if isinstance(given, Mapping) else enumerate(given)
     found: dict[int, Silo] = {}
+    holders: dict[int, int] = {}
     for key, value in items:
         silo = Silo(value) if isinstance(value, Dataset) else value
         if not is_a(silo, Silo):
             raise DataError(
                 f"a silo is a fedavg.Silo or a fedavg.Dataset, not {type(value).__name__}"
             )
-        found[checks.data.whole("the id of a silo", key, 0)] = silo
+        number = checks.data.whole("the id of a silo", key, 0)
+        first = holders.setdefault(id(silo.records), number)
+        # A person of two silos loses more than the printed epsilon, and here every person would be one.
+        if first != number:
+            raise DataError(
+                f"silos {first} and {number} hold the same object of records: give each silo its own rows"
+            )
+        found[number] = silo
     if not found:
         raise DataError("a federation needs silos, and there are none")
     return found
@@ -141,12 +152,15 @@ def enrol_silos(
     if provision.openers:
         raise PlanError(
             f"the sum {plan.secure_sum.kind!r} is opened by a committee, which records of silos do not have: "
-            "take OneShot(keys='secagg'), SecAgg, Ckks or Bfv"
+            "take OneShot(keys='secagg'), SecAgg, Ckks or Bfv (in a configuration: [secure_sum] kind = "
+            '"one-shot" with options = { keys = "secagg" }, or kind = "secagg", "ckks" or "bfv")'
         )
     side = plan.secure_sum.client_side(provision.clients)
     setting = SiloSetting(resolution, side, gradients, layout)
     parties = {
-        silo: SiloParty(silo, tables[silo], identities[silo], setting, ledgers[silo])
+        silo: SiloParty(
+            silo, tables[silo], identities[silo], setting, ledgers[silo], label=plan.privacy.label
+        )
         for silo in silos
     }
     holder = None

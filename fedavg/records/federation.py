@@ -14,8 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import nn
 
 from dp import Ledger
+from dp.checks import is_a
 from fedavg import checks
 from fedavg.errors import ConfigError, LocalProtocolError, RoundAbortedError
 from fedavg.models.files import model_bytes, rest_digest
@@ -24,6 +26,7 @@ from fedavg.optimizers.server import Progress
 from fedavg.protocol.driver import PROTOCOL_ERRORS, RoundTraffic, run_round
 from fedavg.protocol.messages import RoundStart
 from fedavg.records.enrolment import Parties, enrol_silos, silos_of
+from fedavg.records.privacy import RecordPlan
 from fedavg.records.resolution import resolve_records
 from fedavg.records.server import StepServer
 from fedavg.training.evaluation import Scoring, evaluate
@@ -34,13 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from torch import nn
 
     from dp import SharedLedger
     from fedavg.data.dataset import Dataset
     from fedavg.protocol.transcript import Transcript
     from fedavg.records.accounts import Epsilons
-    from fedavg.records.privacy import RecordPlan
     from fedavg.records.resolution import ResolvedRecords
     from fedavg.records.table import Silo
     from fedavg.sums.interface import SumResult
@@ -94,7 +95,9 @@ class RecordFederation:
     Raises:
         PlanError, CohortSizeError, GridError: the plan does not fit the silos or the model, or one record
             changes the gradient of another.
-        DataError: a silo's table does not fit the model, the loss or the plan's bounds.
+        DataError: a silo's table does not fit the model, the loss or the plan's bounds, or two silos are one
+            object.
+        ConfigError: model, plan or ledgers are none.
 
     Example:
         >>> import numpy, torch, fedavg
@@ -126,6 +129,14 @@ class RecordFederation:
         silent: Callable[[int, str], frozenset[int]] | None = None,
     ) -> None:
         module = model.build() if isinstance(model, ModelSpec) else model
+        if not is_a(module, nn.Module):
+            raise ConfigError(
+                f"a model is a torch.nn.Module or a fedavg.ModelSpec, not {type(model).__name__}: a built-in "
+                "model by its name is fedavg.ModelSpec('mlp', input_shape=(4,), num_classes=2), with the "
+                "shape of one example and the number of outputs"
+            )
+        if not is_a(plan, RecordPlan):
+            raise ConfigError(f"a plan is a fedavg.RecordPlan, not {type(plan).__name__}")
         self._module, self._layout, _ = set_up(module, ())
         given = silos_of(silos)
         self.resolution: ResolvedRecords = resolve_records(

@@ -129,14 +129,22 @@ class RecordPrivacy(Part, frozen=True, tag=False):
 
     def _check_unit(self) -> None:
         if not self.by_person and (self.rows > 1 or self.combine != "mean"):
+            what = f"rows={self.rows}" if self.rows > 1 else f"combine={self.combine!r}"
             raise PlanError(
-                "rows and combine are about the rows of one person: they need unit='person'"
+                f"{what} is about the rows of one person, and unit='record' states that every row is another "
+                "person. If a person can have several rows, take unit='person' and name the person of each "
+                "row; otherwise leave rows and combine out"
             )
 
     @property
     def by_person(self) -> bool:
         """Whether one coin is drawn for each person, with all of the person's rows."""
         return self.unit == "person"
+
+    @property
+    def label(self) -> str:
+        """The name of a run's charges in a ledger: it says whose loss they are."""
+        return f"records, per {self.unit}"
 
     @property
     def shares_noise(self) -> bool:

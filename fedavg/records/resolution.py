@@ -126,9 +126,14 @@ class ResolvedRecords:
         return self.silos - self.plan.secure_sum.min_survivors(self.silos)
 
     @property
+    def least(self) -> int:
+        """The smallest number of silos in any sum: two are honest, and the secure sum has its own least."""
+        return max(2, self.plan.secure_sum.smallest_cohort(), self.colluders + 2)
+
+    @property
     def floor(self) -> int:
         """The smallest roster of a sum."""
-        least = max(2, self.plan.secure_sum.smallest_cohort(), self.colluders + 2)
+        least = self.least
         sums = self.plan.secure_sum
         enough = (
             n
@@ -270,6 +275,13 @@ def _check_silos(found: ResolvedRecords) -> None:
         raise PlanError(
             f"colluders={found.colluders}, but the secure sum withstands {known} of {n} silos: give it a "
             "larger corrupt_rate, or fewer colluders"
+        )
+    least = found.least
+    if n < least:
+        raise CohortSizeError(
+            f"{n} silo{' is' if n == 1 else 's are'} too few: this plan needs at least {least}, two honest "
+            f"ones beside {found.colluders} that may collude, and at least {sums.smallest_cohort()} for the "
+            f"secure sum {sums.kind!r}. Enrol more silos"
         )
     left = sums.min_survivors(n) - found.colluders
     if n < found.floor or left < 1:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from dp import random_uniform
+from dp.checks import is_a
+from fedavg.data.dataset import array_of
 from fedavg.errors import DataError, LocalProtocolError, PlanError
 from fedavg.records.gradients import Units
 
@@ -30,10 +32,11 @@ class Silo:
 
     Args:
         records: the silo's own examples.
-        person: [n], the person of each row, as integers or text; None if the rows name nobody.
+        person: [n], the person of each row, as integers or text, in an array, a column of a data frame or a
+            list; None if the rows name nobody.
 
     Raises:
-        DataError: there is not one person for each row.
+        DataError: there is not one person for each row; the message has the first row without one.
 
     Example:
         >>> from fedavg import Dataset
@@ -46,17 +49,49 @@ class Silo:
     person: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.person is None:
-            return
-        named = np.asarray(self.person)
-        if named.shape != (len(self.records),) or named.dtype.kind not in "iuUS":
-            raise DataError(
-                "person must be one integer or text for each row: number the persons, or write them as text"
-            )
-        object.__setattr__(self, "person", named)
+        if self.person is not None:
+            object.__setattr__(self, "person", _named(self.person, len(self.records)))
 
     def __repr__(self) -> str:
         return "Silo(<redacted>)"
+
+
+def _named(person: object, rows: int) -> NDArray[Any]:
+    """The person of each row as integers or text; messages have places and types, and no names."""
+    wanted = "person must be one integer or text for each row"
+    if is_a(person, str | bytes):
+        raise DataError(f"{wanted}: give the column itself, such as table['patient'], not its name")
+    own = is_a(person, np.ndarray)
+    # Without the type numpy would turn a gap in a list of texts into the text "nan".
+    named = array_of(person, "person") if own else np.asarray(person, dtype=object)
+    if named.ndim != 1 or len(named) != rows:
+        raise DataError(
+            f"{wanted}: there are {rows:,} rows, and person has the shape {list(named.shape)}"
+        )
+    if named.dtype.kind in "iuUS":
+        return named
+    gap = next((row for row, value in enumerate(named) if _is_gap(value)), None)
+    if gap is not None:
+        raise DataError(
+            f"{wanted}, and row {gap} (counted from 0) has none: leave out rows of unknown persons"
+        )
+    texts = np.array([is_a(value, str) for value in named])
+    whole = np.array([is_a(value, int | np.integer) and not is_a(value, bool) for value in named])
+    if texts.all() or whole.all():
+        return named.astype(str)
+    other = int(np.argmin(texts if texts.any() else whole))
+    raise DataError(
+        f"{wanted}, and row {other} (counted from 0) is of type {type(named[other]).__name__}: write all of "
+        "them as text, or number the persons"
+    )
+
+
+def _is_gap(value: object) -> bool:
+    """Whether a cell is None, NaN, or a missing value of pandas."""
+    try:
+        return value is None or bool(value != value)  # noqa: PLR0124 - only NaN differs from itself
+    except TypeError:  # pandas' NA has no truth
+        return True
 
 
 class UnitTable:

@@ -262,5 +262,47 @@ def test_ledgers_name_every_silo():
 
 
 def test_a_sum_that_a_committee_opens_is_refused_before_anything_is_charged():
-    with pytest.raises(PlanError, match=r"opened by a committee.*keys='secagg'"):
+    with pytest.raises(
+        PlanError, match=r"opened by a committee.*keys='secagg'.*options = \{ keys = \"secagg\" \}"
+    ):
         list(federation(secure_sum=OneShot(dropout_rate=0.0)).run())
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("mlp", r"not str: a built-in model by its name is fedavg\.ModelSpec\('mlp'"),
+        (None, "not NoneType"),
+        (torch.nn.Linear, "not type"),
+    ],
+)
+def test_a_model_that_is_none_is_refused_by_its_type(model, said):
+    with pytest.raises(ConfigError, match=said):
+        RecordFederation(model, silos(), plan())
+
+
+def test_a_plan_of_clients_is_refused_by_its_type():
+    with pytest.raises(ConfigError, match=r"a plan is a fedavg\.RecordPlan, not dict"):
+        RecordFederation(softmax(), silos(), {})
+
+
+def test_one_table_is_not_the_table_of_two_silos():
+    shared = records(40, 0)
+    with pytest.raises(DataError, match="silos 0 and 3 hold the same object of records"):
+        RecordFederation(softmax(), [shared, records(40, 1), records(40, 2), Silo(shared)], plan())
+
+
+def test_a_single_table_is_no_federation():
+    with pytest.raises(DataError, match="needs several silos"):
+        RecordFederation(softmax(), records(40, 0), plan())
+
+
+def test_charges_say_whose_loss_they_are():
+    people = {silo: Silo(data, np.arange(len(data)) // 3) for silo, data in silos(4, 60).items()}
+    for given, changes, label in (
+        (silos(), {}, "records, per record"),
+        (people, {"unit": "person"}, "records, per person"),
+    ):
+        ledgers = {silo: Ledger(100.0, 1e-5) for silo in given}
+        list(federation(given, ledgers=ledgers, steps=1, **changes).run())
+        assert {c.label for ledger in ledgers.values() for c in ledger.history} == {label}

@@ -34,8 +34,8 @@ from tests.fedavg.records.small import PRIVACY, plan, privacy
         ({"local_steps": 2, "local_lr": 0.1}, "takes one gradient a sum"),
         ({"noise": "own", "local_steps": 2}, "needs local_lr"),
         ({"noise": "own", "local_steps": 2, "local_lr": 0.0}, "local_lr must be positive"),
-        ({"rows": 3}, "need unit='person'"),
-        ({"combine": "sum"}, "need unit='person'"),
+        ({"rows": 3}, "rows=3 is about .* take unit='person' and name the person"),
+        ({"combine": "sum"}, "combine='sum' is about the rows of one person"),
     ],
 )
 def test_what_does_not_add_up_is_refused_by_name(changes, said):

@@ -80,15 +80,17 @@ def test_a_person_of_two_silos_loses_more():
 @pytest.mark.parametrize(
     ("count", "changes", "said"),
     [
-        (2, {"secure_sum": SECURE}, "2 silos are too few"),
-        (1, {}, "1 silos are too few"),
+        (2, {"secure_sum": SECURE}, "2 silos are too few: this plan needs at least 3"),
+        (1, {"secure_sum": SECURE}, "1 silo is too few: this plan needs at least 3"),
+        (1, {}, "1 silo is too few: this plan needs at least"),
         (4, {"colluders": 3, "secure_sum": SECURE}, "withstands 1 of 4"),
         (3, {"secure_sum": InsecurePlain(dropout_rate=0.6)}, "silos are too few"),
     ],
 )
 def test_too_few_silos_are_refused(count, changes, said):
-    with pytest.raises((CohortSizeError, PlanError), match=said):
+    with pytest.raises((CohortSizeError, PlanError), match=said) as refusal:
         resolved(count, **changes)
+    assert " -" not in str(refusal.value)  # no number of silos is negative
 
 
 def test_noise_that_the_samplers_cannot_draw_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fedavg.data.dataset import Dataset
@@ -138,6 +139,44 @@ def test_more_units_than_declared_are_refused_without_their_number():
 def test_persons_are_one_name_a_row(person):
     with pytest.raises(DataError, match="one integer or text for each row"):
         Silo(rows(6), person)
+
+
+@pytest.mark.parametrize(
+    ("person", "said"),
+    [
+        ("patient", r"give the column itself, such as table\['patient'\], not its name"),
+        (VISITS[:5], r"there are 6 rows, and person has the shape \[5\]"),
+        (["ada", float("nan"), "bob", "eve", "ada", "bob"], r"row 1 \(counted from 0\) has none"),
+        (np.array([3.0, 1, 2, np.nan, 1, 2]), "row 3 .* has none"),
+        (pd.array([4, 1, None, 2, 2, 2], dtype="Int64"), "row 2 .* has none"),
+        (pd.Series(["ada", "bob", "eve", "eve", None, "ada"]), "row 4 .* has none"),
+        (np.array(["ada", 7, "bob", "bob", "eve", "eve"], dtype=object), "row 1 .* of type int"),
+        (np.arange(6.0), "row 0 .* of type float64"),
+        ([True] * 6, "row 0 .* of type bool"),
+    ],
+)
+def test_what_is_wrong_with_persons_is_said_with_its_place(person, said):
+    with pytest.raises(DataError, match=said) as refusal:
+        Silo(rows(6), person)
+    assert "ada" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "person",
+    [
+        VISITS,
+        VISITS.astype(object),
+        VISITS.tolist(),
+        pd.Series(VISITS),
+        pd.Series(VISITS, dtype="string"),
+        pd.Series(VISITS).astype("category"),
+        np.array([1, 2, 1, 3, 1, 2], dtype=object),
+        pd.array([1, 2, 1, 3, 1, 2], dtype="Int64"),
+    ],
+)
+def test_persons_may_come_as_a_data_frame_holds_them(person):
+    (units,) = table(Silo(rows(6), person), unit="person", rows=3, rate=1.0).draw(3, 3)
+    assert sorted((units.weights > 0).sum(1).tolist()) == [1, 2, 3]
 
 
 def test_tables_stay_in_their_silo():
