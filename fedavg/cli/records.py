@@ -44,12 +44,21 @@ def records(
     ] = None,
     delta: Annotated[float | None, typer.Option(help="The delta of every epsilon.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of secure sums.")] = None,
+    silo: Annotated[
+        str | None,
+        typer.Option(help="Column of a table whose values are the silos, such as the hospital."),
+    ] = None,
     silos: Annotated[
-        int | None, typer.Option(help="Number of silos to deal the data over.")
+        int | None,
+        typer.Option(help="Number of silos to deal the data over, without such a column."),
     ] = None,
     rate: Annotated[float | None, typer.Option(help="Probability of each unit's coin.")] = None,
     secure_sum: Annotated[
-        str | None, typer.Option(help="secagg | ckks | bfv | encrypted-secagg | insecure-plain")
+        str | None,
+        typer.Option(
+            help="secagg | ckks | bfv | encrypted-secagg | insecure-plain; one-shot takes a file with "
+            '[secure_sum] options = { keys = "secagg" }.'
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Built-in name, a .csv, .parquet or .npz, or a folder.")
@@ -66,6 +75,7 @@ def records(
         "records.epsilon": epsilon,
         "records.delta": delta,
         "steps": steps,
+        "records.silo": silo,
         "records.silos": silos,
         "records.rate": rate,
         "secure_sum.kind": secure_sum,

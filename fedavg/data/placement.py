@@ -67,6 +67,11 @@ class Examples(Protocol):
         """int64[m], the owner of each training example, and the owners' names; None without owners."""
         ...
 
+    @property
+    def groups(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
+        """int64[m], the group of each training row or −1, and all groups' names; None without groups."""
+        ...
+
     def placed(
         self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int
     ) -> tuple[Task, dict[int, Dataset]]:
@@ -98,6 +103,11 @@ class _Ready:
     def owners(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
         owners = self.task.owners
         return None if owners is None else (owners, self.task.owner_names)
+
+    @property
+    def groups(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
+        """None: arrays and images name no groups."""
+        return None
 
     def placed(
         self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fedavg.data.settings import WITHOUT_NOISE
 from fedavg.data.tables.columns import Category, Ignored, Number
 from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.propose import propose
@@ -173,7 +174,7 @@ def _refuse_undeclared(proposal: Proposal, given: Schema, table: Table, data: Da
     raise ConfigError(
         f"{table.name}: under noise, classes, kinds of columns, vocabularies and bounds are public and have "
         f"to be declared. Not declared: {'; '.join(reasons)}. To go on, {handed}, and give [data] schema = "
-        f"'{path}'; or choose privacy.noise = 'none' (--noise none)"
+        f"'{path}'{WITHOUT_NOISE}"
     )
 
 

@@ -11,7 +11,10 @@ from fedavg.data.split import SplitName
 from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.schema import TaskName
 
-__all__ = ["Chosen", "DataConfig", "PartitionName"]
+__all__ = ["WITHOUT_NOISE", "Chosen", "DataConfig", "PartitionName"]
+
+# The end of a refusal under noise, which runs that cannot do without noise take off.
+WITHOUT_NOISE = "; or choose privacy.noise = 'none' (--noise none)"
 
 PartitionName = Literal["auto", "noisy-sort", "iid", "shards", "dirichlet", "quantity", "natural"]
 

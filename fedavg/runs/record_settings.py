@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from fedavg.config.settings import (
 from fedavg.config.training import server_optimizer
 from fedavg.data.dataset import Dataset
 from fedavg.data.partition import iid
+from fedavg.data.tables.files import is_table
 from fedavg.errors import ConfigError
 from fedavg.losses.choice import loss_of
 from fedavg.parts import load_plugins
@@ -29,17 +31,19 @@ from fedavg.records.table import Silo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["RecordRun", "RecordsTable", "load_record_run", "plan_of", "silos_from"]
+__all__ = ["RecordRun", "RecordsTable", "data_of", "load_record_run", "plan_of", "silos_from"]
+
+_DEALT = 10
 
 
 class RecordsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The table [records]: the promise to one person or record, as in `fedavg.RecordPrivacy`.
 
     `unit` is "person" or "record", and has no default. With "person", `data.client` names the column of
-    persons, and persons are dealt over `silos`. With "record", `data.client` names the column of silos, or
-    records are dealt over `silos`. `max_units` must be declared for data of one's own. A `divisor` that is
+    persons. `silo` names the column of a table whose values are the silos, such as the hospital. Without it,
+    persons or records are dealt over so many `silos`, 10 if left out; `data.client` of records may name the
+    silos too. `max_units` must be declared for data of one's own. A `divisor` that is
     left out is rate x silos x max_units. `ledgers` is a folder with the budget of each silo, which several
     runs share; left out, the run's own.
 
@@ -49,7 +53,8 @@ class RecordsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """
 
     unit: Literal["person", "record"]
-    silos: int = 10
+    silo: str = ""
+    silos: int | None = None
     rate: float = 0.1
     clip: float = 0.5
     max_units: int | None = None
@@ -68,6 +73,11 @@ class RecordsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     rounding: float = 1e-3
     micro_batch: int = 64
     ledgers: str = ""
+
+    @property
+    def dealt(self) -> int:
+        """Number of silos over which persons or records are dealt."""
+        return _DEALT if self.silos is None else self.silos
 
 
 class RecordRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -130,7 +140,7 @@ def load_record_run(path: Path | None, overrides: Mapping[str, object]) -> Recor
 
 
 def _explained(message: str) -> str:
-    """A message about an unknown key names the nearest known one; one about the unit says what it means."""
+    """The message with the nearest key, the values that a key may have, or the meaning of the unit."""
     if "missing required field `unit`" in message or "missing required field `records`" in message:
         return (
             'records.unit must be given: "person", with a column that names the person of each row, or '
@@ -138,13 +148,79 @@ def _explained(message: str) -> str:
         )
     unknown = re.search(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?", message)
     if unknown is None:
-        return message
+        return _with_choices(message)
     name, table = unknown[1], unknown[2] or ""
-    kind = {"records": RecordsTable, "": RecordRun}.get(table)
-    known = () if kind is None else kind.__struct_fields__
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    types = get_type_hints(RecordRun)
+    known = msgspec.structs.fields(types.get(table, RecordRun)) if "." not in table else ()
+    fields = [field.name for field in known]
+    near = difflib.get_close_matches(name, fields, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
+    if "options" in fields:
+        hint += (
+            f'; a setting of one kind alone goes among its options: options = {{ {name} = "…" }}'
+        )
     return f"unknown key {f'{table}.{name}' if table else name!r}{hint}"
+
+
+def _with_choices(message: str) -> str:
+    """A message about a value that is none of a few, with the values."""
+    place = re.search(r"^(Invalid enum value .*) - at `\$\.(?:([^`.]*)\.)?([^`.]*)`$", message)
+    if place is None:
+        return message
+    types = get_type_hints(RecordRun)
+    kind = get_type_hints(types[place[2]] if place[2] else RecordRun).get(place[3])
+    literals = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
+    values = [str(value) for part in literals for value in get_args(part)]
+    key = f"{place[2]}.{place[3]}" if place[2] else place[3]
+    return f"{key}: {place[1]}; one of {', '.join(values)}"
+
+
+def data_of(config: RecordRun) -> DataConfig:
+    """The table [data] with the column of silos, after the refusal of what would have no effect.
+
+    Args:
+        config: the configuration.
+
+    Raises:
+        ConfigError: persons of a table have no column, or the column of silos does not go with other keys.
+    """
+    data, table = config.data, config.records
+    is_own = is_table(Path(data.name))
+    by_person = table.unit == "person"
+    if by_person and is_own:
+        from fedavg.data.schema_choice import declared_schema  # noqa: PLC0415 - loads the optional pyarrow
+
+        if not declared_schema(data).client:
+            raise ConfigError(
+                "data.client is missing: records.unit = 'person' needs data.client, the column of "
+                f'{data.name} that names the person of each row, such as [data] client = "patient"'
+            )
+    if not table.silo:
+        return data
+    reason = _against_silo(table, data, is_own=is_own)
+    if reason:
+        raise ConfigError(f"records.silo = {table.silo!r} names the column of silos: {reason}")
+    return msgspec.structs.replace(data, group=table.silo)
+
+
+def _against_silo(table: RecordsTable, data: DataConfig, *, is_own: bool) -> str:
+    """What does not go with a column of silos; "" for nothing."""
+    reasons = {
+        f"{data.name} is no table of your own (.csv, .tsv, .parquet), so leave it out": not is_own,
+        "its values are the silos, so leave out records.silos": table.silos is not None,
+        "nothing is dealt, so leave out data.clients and data.partition": (
+            data.clients is not None or data.partition != "auto"
+        ),
+        f"it is the group of rows, so leave out data.group = {data.group!r}": (
+            data.group not in ("", table.silo)
+        ),
+        "data.client is the column of persons, and needs another one": data.client == table.silo,
+        (
+            "records.unit = 'record' states that every row is another person, and data.client = "
+            f"{data.client!r} names persons. Take unit = 'person', or leave data.client out"
+        ): table.unit == "record" and bool(data.client),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def silos_from(
@@ -168,7 +244,7 @@ def silos_from(
         )
     people = list(clients.values())
     # Persons are dealt by a public seed: this is a simulation, whose table holds no silos.
-    dealt = iid(np.arange(len(people)) % 2, config.records.silos, seed=config.seed)
+    dealt = iid(np.arange(len(people)) % 2, config.records.dealt, seed=config.seed)
     return {number: _joined([people[i] for i in piece]) for number, piece in enumerate(dealt)}
 
 

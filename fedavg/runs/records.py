@@ -10,28 +10,37 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import msgspec
+import numpy as np
 
 from dp import Ledger, SharedLedger
 from fedavg.config.models import spec_of
 from fedavg.config.training import scoring_of
 from fedavg.data.placement import load, place
+from fedavg.data.settings import WITHOUT_NOISE
+from fedavg.data.skew import skew_features
+from fedavg.errors import ConfigError
 from fedavg.files import replace_file
 from fedavg.protocol.result import figure_row
 from fedavg.records.federation import RecordFederation
+from fedavg.records.table import Silo
 from fedavg.runs.directory import RunDirectory, config_to_toml
 from fedavg.runs.progress import bars
-from fedavg.runs.record_settings import RecordRun, load_record_run, plan_of, silos_from
+from fedavg.runs.record_settings import RecordRun, data_of, load_record_run, plan_of, silos_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from rich.console import Console
 
+    from fedavg.data.placement import Loaded
+    from fedavg.data.settings import DataConfig
+    from fedavg.data.task import Task
     from fedavg.records.federation import StepResult
 
 __all__ = ["execute_records"]
@@ -57,16 +66,11 @@ def execute_records(
     """
     RunDirectory.check(out)
     config = load_record_run(config_path, overrides)
-    data = config.data
-    # Under noise no statistic of rows is taken, because no budget would count it.
-    owned = load(data, private=True).examples.owners is not None
-    # A column of owners says how many there are; otherwise records are dealt over the silos.
-    if not owned and data.clients is None:
-        data = msgspec.structs.replace(data, clients=config.records.silos, partition="iid")
-    placed = place(data, None, seed=config.seed)
-    silos = silos_from(config, placed.clients, owned=owned)
-    plan = plan_of(config, silos, public_counts=not placed.own)
-    task = placed.task
+    found = _gathered(config)
+    silos, task = found.silos, found.task
+    for note in found.notes:
+        console.print(note, highlight=False)
+    plan = plan_of(config, silos, public_counts=not found.own)
     shape = tuple(int(n) for n in task.train.features.shape[1:])
     scoring = replace(scoring_of(config.evaluation, task), loss=plan.loss)
     model = spec_of(config.model, shape, task.outputs, seed=config.seed)
@@ -78,21 +82,85 @@ def execute_records(
 
     federation(None)  # refuses what does not add up before a directory is made
     directory = RunDirectory(out)
-    settled = msgspec.structs.replace(config, data=placed.config)
+    settled = msgspec.structs.replace(config, data=found.data)
     replace_file(out / "config.toml", config_to_toml(settled))
     folder = Path(config.records.ledgers) if config.records.ledgers else out / "ledgers"
-    run = federation(_ledgers(folder, silos, plan.privacy.epsilon, plan.privacy.delta))
+    run = federation(_ledgers(folder, found.names, plan.privacy.epsilon, plan.privacy.delta))
     return _run(run, config, directory, console)
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class _Gathered:
+    """The silos that a configuration names.
+
+    Args:
+        silos: the silos by number.
+        names: the name of each; the number itself where persons or records were dealt.
+        task: the held-out examples, and the model's inputs.
+        data: the table [data] with every chosen setting.
+        own: whether the numbers of rows are private.
+        notes: sentences for the terminal.
+    """
+
+    silos: dict[int, Silo]
+    names: dict[int, str]
+    task: Task
+    data: DataConfig
+    own: bool
+    notes: tuple[str, ...] = ()
+
+
+def _gathered(config: RecordRun) -> _Gathered:
+    """The silos of a configuration, of a column or dealt."""
+    data = data_of(config)
+    try:
+        # Under noise no statistic of rows is taken, because no budget would count it.
+        loaded = load(data, private=True)
+    except ConfigError as error:
+        raise ConfigError(str(error).removesuffix(WITHOUT_NOISE)) from error
+    if config.records.silo:
+        return _of_column(config, loaded)
+    owned = loaded.examples.owners is not None
+    # A column of owners says how many there are; otherwise records are dealt over the silos.
+    if not owned and data.clients is None:
+        data = msgspec.structs.replace(data, clients=config.records.dealt, partition="iid")
+    placed = place(data, None, seed=config.seed)
+    silos = silos_from(config, placed.clients, owned=owned)
+    names = {number: str(number) for number in silos}
+    return _Gathered(silos, names, placed.task, placed.config, placed.own)
+
+
+def _of_column(config: RecordRun, loaded: Loaded) -> _Gathered:
+    """The silos that a column of the table names, each with its own rows and persons."""
+    examples, data = loaded.examples, loaded.config
+    codes, names = examples.groups or (np.full(len(examples.strata), -1), ())
+    present = np.unique(codes[codes >= 0])
+    pieces = [np.flatnonzero(codes == code) for code in present]
+    task, clients = examples.placed(pieces, None, seed=config.seed)
+    skew = data.feature_skew
+    clients = skew_features(clients, skew, strength=data.feature_strength, seed=config.seed)
+    people = examples.owners if config.records.unit == "person" else None
+    silos = {
+        number: Silo(clients[number], None if people is None else people[0][piece])
+        for number, piece in enumerate(pieces)
+    }
+    nameless = int((codes < 0).sum())
+    said = (
+        f"{nameless:,} rows to train on have no value in {config.records.silo!r}: they are left out"
+    )
+    called = {number: names[code] for number, code in enumerate(present)}
+    return _Gathered(silos, called, task, data, own=True, notes=(said,) if nameless else ())
+
+
 def _ledgers(
-    folder: Path, silos: Iterable[int], epsilon: float, delta: float
+    folder: Path, names: Mapping[int, str], epsilon: float, delta: float
 ) -> dict[int, SharedLedger]:
     """Each silo's ledger, made over this run's budget where the folder has none yet."""
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[int, SharedLedger] = {}
-    for silo in silos:
-        path = folder / f"silo-{silo}.json"
+    for silo, name in names.items():
+        # A silo keeps its ledger by its name: its number depends on which other silos are in the table.
+        path = folder / f"silo-{quote(name, safe='')}.json"
         there = path.exists()
         found[silo] = (
             SharedLedger(path) if there else SharedLedger.create(path, Ledger(epsilon, delta))

@@ -77,6 +77,14 @@ class TableSource:
         present, owners = np.unique(codes[self.train], return_inverse=True)
         return owners.astype(np.int64), tuple(names[code] for code in present)
 
+    @property
+    def groups(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
+        """int64[m], the group of each training row or −1, and all groups' names; None without groups."""
+        if self.rows.groups is None:
+            return None
+        codes, names = self.rows.groups
+        return codes[self.train], names
+
     def placed(
         self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int
     ) -> tuple[Task, dict[int, Dataset]]:

@@ -8,7 +8,7 @@ import pytest
 from fedavg.data.dataset import Dataset
 from fedavg.errors import ConfigError, PlanError
 from fedavg.optimizers.server import FedMomentum
-from fedavg.runs.record_settings import load_record_run, plan_of, silos_from
+from fedavg.runs.record_settings import data_of, load_record_run, plan_of, silos_from
 from tests.fedavg.records.small import records
 
 
@@ -26,7 +26,13 @@ UNIT = '[records]\nunit = "record"\n'
     [
         ("steps = 3\n", "records.unit must be given"),
         ("[records]\nrate = 0.1\n", "records.unit must be given"),
-        ('[records]\nunit = "patient"\n', "Invalid enum value 'patient'"),
+        (
+            '[records]\nunit = "patient"\n',
+            "records.unit: Invalid enum value 'patient'; one of person, record",
+        ),
+        (UNIT + '[secure_sum]\nscheme = "rsa"\n', "secure_sum.scheme: .* one of bfv, ckks"),
+        (UNIT + '[secure_sum]\nkeys = "secagg"\n', r"options = \{ keys = "),
+        (UNIT + '[data]\npartition = "random"\n', "data.partition: .* one of auto, noisy-sort"),
         (UNIT + "epsilom = 1.0\n", "unknown key 'records.epsilom'; did you mean 'epsilon'"),
         ("stops = 3\n" + UNIT, "unknown key 'stops'; did you mean 'steps'"),
         ("steps = 'many'\n" + UNIT, "Expected `int`"),
@@ -81,6 +87,41 @@ def test_persons_are_dealt_whole_over_silos():
             assert len(own) == 1 + int(own[0, 0]) % 3
             seen.append(float(own[0, 0]))
     assert sorted(seen) == list(range(20))
+
+
+TABLE = {"data.name": "visits.csv", "records.silo": "hospital"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"records.silos": 4}, r"leave out records\.silos"),
+        ({"data.clients": 4}, r"leave out data\.clients"),
+        ({"data.partition": "iid"}, r"leave out data\.clients and data\.partition"),
+        ({"data.group": "ward"}, r"leave out data\.group = 'ward'"),
+        ({"data.client": "hospital"}, "is the column of persons, and needs another one"),
+        ({"data.client": "patient"}, "data.client = 'patient' names persons. Take unit = 'person'"),
+        ({"data.name": "digits"}, "digits is no table of your own"),
+    ],
+)
+def test_what_a_column_of_silos_does_not_go_with_is_refused(changes, said):
+    with pytest.raises(ConfigError, match=said):
+        data_of(load_record_run(None, TABLE | changes))
+
+
+def test_a_column_of_silos_is_a_group_of_rows():
+    chosen = load_record_run(None, TABLE | {"records.unit": "person", "data.client": "patient"})
+    assert data_of(chosen).group == "hospital"
+    again = load_record_run(
+        None, TABLE | {"data.group": "hospital"}
+    )  # as a run's config.toml has it
+    assert data_of(again).group == "hospital"
+
+
+def test_persons_of_a_table_without_their_column_are_refused_before_it_is_read():
+    chosen = load_record_run(None, {"records.unit": "person", "data.name": "visits.csv"})
+    with pytest.raises(ConfigError, match=r"data\.client is missing: .* of visits\.csv that names"):
+        data_of(chosen)
 
 
 def test_persons_need_their_column():

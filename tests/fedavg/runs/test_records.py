@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from dp import SharedLedger
 from fedavg.cli import app
+from fedavg.records.federation import RecordFederation
+from fedavg.runs import records as module
 from tests.e2e.small import blobs_in
 
 CONFIG = """
@@ -91,24 +93,89 @@ def test_mistakes_end_in_one_line_and_leave_nothing(settings, tmp_path, options,
     assert not out.exists()
 
 
-def test_a_table_of_visits_is_protected_by_person(tmp_path):
-    """Persons of one column are dealt whole over the silos; all of the schema is declared."""
-    rows = ["patient,age,outcome"]
-    rows += [f"p{k // 3},{20 + k % 60},{'yes' if k % 60 > 30 else 'no'}" for k in range(240)]
-    (tmp_path / "visits.csv").write_text("\n".join(rows))
-    schema = ['target = "outcome"', 'client = "patient"']
-    schema += ["[columns.age]", 'kind = "number"', "bounds = [0, 100]"]
+def visits_in(folder, *keys, client='client = "patient"'):
+    """Settings for 80 persons of three visits each, in four hospitals; all of the schema is declared."""
+    rows = ["patient,hospital,age,outcome"]
+    for k in range(240):
+        hospital = "ABCD"[k // 3 % 4] + " / 1"
+        rows.append(f"p{k // 3},{hospital},{20 + k % 60},{'yes' if k % 60 > 30 else 'no'}")
+    rows += [f"p{k},,30,no" for k in range(90, 100)]
+    (folder / "visits.csv").write_text("\n".join(rows))
+    schema = ['target = "outcome"', client, "[columns.age]", 'kind = "number"', "bounds = [0, 100]"]
     schema += ["[columns.outcome]", 'kind = "boolean"', 'values = ["no", "yes"]']
-    (tmp_path / "visits.schema.toml").write_text("\n".join(schema))
-    settings = tmp_path / "visits.toml"
-    settings.write_text(
-        'steps = 2\n[records]\nunit = "person"\nsilos = 4\nrate = 0.3\nmax_units = 40\n'
-        "noise_multiplier = 1.5\nrows = 3\n[data]\n"
-        f'name = "{tmp_path}/visits.csv"\nschema = "{tmp_path}/visits.schema.toml"\nsplit = "client"\n'
-    )
+    schema += ["[columns.hospital]", 'kind = "ignored"']
+    (folder / "visits.schema.toml").write_text("\n".join(schema))
+    lines = [
+        "steps = 2",
+        "[records]",
+        *keys,
+        "rate = 0.3",
+        "max_units = 90",
+        "noise_multiplier = 1.5",
+    ]
+    lines += ["[data]", f'name = "{folder}/visits.csv"', f'schema = "{folder}/visits.schema.toml"']
+    settings = folder / "visits.toml"
+    settings.write_text("\n".join(lines))
+    return settings
+
+
+def test_a_table_of_visits_is_protected_by_person(tmp_path):
+    """Persons of one column are dealt whole over the silos."""
+    settings = visits_in(tmp_path, 'unit = "person"', "silos = 4", "rows = 3")
     status, printed = invoked(settings, "--out", tmp_path / "run")
     assert status == 0, printed
     assert "one person of one silo" in printed
+    assert len(list((tmp_path / "run" / "ledgers").glob("*.json"))) == 4
+
+
+def test_the_hospitals_of_a_table_are_the_silos(tmp_path, monkeypatch):
+    held = []
+
+    def watched(_model, silos, *arguments, **options):
+        held.append(silos)
+        return RecordFederation(_model, silos, *arguments, **options)
+
+    monkeypatch.setattr(module, "RecordFederation", watched)
+    settings = visits_in(tmp_path, 'unit = "person"', 'silo = "hospital"', "rows = 3")
+    status, printed = invoked(settings, "--out", tmp_path / "run")
+    assert status == 0, printed
+    names = sorted(path.name for path in (tmp_path / "run" / "ledgers").glob("*.json"))
+    assert names == [f"silo-{one}%20%2F%201.json" for one in "ABCD"]
+    silos = held[-1]
+    # Every person's visits are in the one hospital of the table.
+    people = [set(silo.person.tolist()) for silo in silos.values()]
+    assert sum(map(len, people)) == len(set().union(*people)) <= 80
+    assert "rows to train on have no value in 'hospital': they are left out" in printed
+
+
+def test_a_column_of_silos_serves_records_too(tmp_path):
+    settings = visits_in(tmp_path, 'unit = "record"', 'silo = "hospital"', client="")
+    text = (tmp_path / "visits.schema.toml").read_text()
+    (tmp_path / "visits.schema.toml").write_text(text + '\n[columns.patient]\nkind = "ignored"\n')
+    status, printed = invoked(settings, "--out", tmp_path / "run")
+    assert status == 0, printed
+    assert "one record of one silo" in printed
+
+
+def test_persons_without_their_column_are_refused_in_the_words_of_records(tmp_path):
+    settings = visits_in(tmp_path, 'unit = "person"', "rows = 3", client="")
+    status, printed = invoked(settings, "--out", tmp_path / "run")
+    assert status == 2
+    assert "data.client is missing" in printed
+    assert "--noise" not in printed
+
+
+def test_an_open_schema_is_refused_without_an_option_that_records_do_not_have(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    settings = visits_in(tmp_path, 'unit = "person"', "rows = 3")
+    schema = tmp_path / "visits.schema.toml"
+    schema.write_text(schema.read_text().replace("bounds = [0, 100]", ""))
+    status, printed = invoked(settings, "--out", tmp_path / "run")
+    assert status == 2
+    assert "have to be declared" in printed.replace("\n", " ")
+    assert "noise none" not in printed
 
 
 def test_help_names_the_table_and_the_three_ways_to_begin():
