@@ -112,7 +112,11 @@ class Dataset:
             raise DataError("a data set needs at least one example with at least one feature")
         # NaN would reach every weight in one step; how to fill gaps is the owner's decision.
         if not bool(np.isfinite(features).all()):
-            raise DataError("features hold NaN or infinity; fill or drop those examples first")
+            row, *place = (int(index[0]) for index in np.nonzero(~np.isfinite(features)))
+            raise DataError(
+                f"features hold NaN or infinity, first in row {row}, feature {', '.join(map(str, place))} "
+                "(counted from 0); fill or drop those examples first"
+            )
         object.__setattr__(self, "target", kind)
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "labels", labels)
