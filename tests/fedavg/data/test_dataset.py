@@ -27,7 +27,11 @@ def test_numbers_are_converted_and_can_be_shared_with_torch():
         (np.zeros((2, 2)), np.zeros(3, int), "do not go with"),
         (np.zeros(2), np.zeros(2, int), "do not go with"),
         (np.array([[np.nan]]), np.zeros(1, int), "NaN or infinity, first in row 0, feature 0"),
-        (np.array([[1, 2], [3, np.nan], [np.inf, 4]]), np.zeros(3, int), "first in row 1, feature 1"),
+        (
+            np.array([[1, 2], [3, np.nan], [np.inf, 4]]),
+            np.zeros(3, int),
+            "first in row 1, feature 1",
+        ),
         (np.full((2, 1, 3), np.nan), np.zeros(2, int), "first in row 0, feature 0, 0"),
         (np.array([[np.inf]]), np.zeros(1, int), "NaN or infinity"),
         (np.array([[1e300]]), np.zeros(1, int), "NaN or infinity"),
