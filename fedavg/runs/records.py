@@ -133,7 +133,9 @@ def _gathered(config: RecordRun) -> _Gathered:
 def _of_column(config: RecordRun, loaded: Loaded) -> _Gathered:
     """The silos that a column of the table names, each with its own rows and persons."""
     examples, data = loaded.examples, loaded.config
-    codes, names = examples.groups or (np.full(len(examples.strata), -1), ())
+    if examples.groups is None:
+        raise ConfigError(f"{data.name} has no column of silos: leave out records.silo")
+    codes, names = examples.groups
     present = np.unique(codes[codes >= 0])
     pieces = [np.flatnonzero(codes == code) for code in present]
     task, clients = examples.placed(pieces, None, seed=config.seed)
