@@ -43,6 +43,7 @@ class Variable:
         name: name in results.
         categories: the words, in the order of their codes; () for a number.
         bounds: public range of a number; None where none is declared.
+        days: whether the numbers are days since 1970-01-01, which reports show as dates.
 
     Raises:
         DataError: a column of words has bounds, or the bounds are no finite range.
@@ -55,6 +56,7 @@ class Variable:
     name: str
     categories: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
+    days: bool = False
 
     def __post_init__(self) -> None:
         if type(self.name) is not str or not self.name:
@@ -262,7 +264,8 @@ def _columns(
                 "for a missing cell"
             )
         for field, values in zip(fields, encoded.arrays, strict=True):
-            variables.append(_variable(field))
+            days = field.name == f"{heading} days" and "days" in getattr(column, "parts", ())
+            variables.append(_variable(field, days=days))
             arrays[field.name] = np.where(encoded.odd, np.nan, values)
     if not variables:
         raise DataError(f"{table.name}: the schema describes no column to take statistics of")
@@ -276,8 +279,8 @@ def _unclamped(column: Any) -> Any:  # noqa: ANN401 - any registered column
     return msgspec.structs.replace(column, bounds=None)
 
 
-def _variable(field: Field) -> Variable:
+def _variable(field: Field, *, days: bool) -> Variable:
     # A measurement of fixed meaning, 0 and 1, is counted as two words.
     if field.fixed:
         return Variable(field.name, ("no", "yes"))
-    return Variable(field.name, field.categories, field.bounds)
+    return Variable(field.name, field.categories, field.bounds, days)

@@ -78,6 +78,7 @@ class ColumnSummary:
         mean, variance, deviation: of the present cells; the variance is that of a sample (n − 1).
         quantiles: by level.
         bounds: public range of the numbers, where one is declared.
+        days: whether the numbers are days since 1970-01-01, which tables show as dates.
     """
 
     name: str
@@ -89,6 +90,7 @@ class ColumnSummary:
     deviation: Figure | None = None
     quantiles: tuple[Quantile, ...] = ()
     bounds: tuple[float, float] | None = None
+    days: bool = False
 
     @property
     def beyond(self) -> tuple[Cell, ...]:

@@ -13,7 +13,14 @@ from fedavg.reports.statistics.figures import (
     cross_figure,
     missing_figure,
 )
-from fedavg.reports.statistics.words import WITHHELD, count_words, facts, figure_words, guarantee
+from fedavg.reports.statistics.words import (
+    WITHHELD,
+    count_words,
+    facts,
+    figure_words,
+    guarantee,
+    place_words,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,12 +113,12 @@ def _column(column: ColumnSummary) -> dict[str, Any]:
     lines = [("missing", count_words(column.missing)), ("present", count_words(column.present))]
     if column.measured:
         lines += [
-            ("mean", figure_words(column.mean)),
+            ("mean", place_words(column, column.mean)),
             ("variance", figure_words(column.variance)),
             ("deviation", figure_words(column.deviation)),
         ]
         lines += [
-            (f"quantile {quantile.level:.4g}", figure_words(quantile.figure))
+            (f"quantile {quantile.level:.4g}", place_words(column, quantile.figure))
             for quantile in column.quantiles
         ]
     why = sorted(

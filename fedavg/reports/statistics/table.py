@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -13,7 +14,7 @@ from fedavg.reports.statistics.words import (
     count_words,
     facts,
     figure_words,
-    number_words,
+    place_words,
 )
 
 if TYPE_CHECKING:
@@ -68,15 +69,15 @@ def _numbers(columns: list[ColumnSummary]) -> Table:
         table.add_row(
             Text(column.name),
             count_words(column.missing),
-            figure_words(column.mean, _DIGITS),
+            place_words(column, column.mean, _DIGITS),
             figure_words(column.deviation, _DIGITS),
-            *(_value(quantile.figure) for quantile in column.quantiles),
+            *(_place(column, quantile.figure) for quantile in column.quantiles),
         )
     return table
 
 
-def _value(figure: Figure | None) -> str:
-    return number_words(None if figure is None else figure.value, _DIGITS)
+def _place(column: ColumnSummary, figure: Figure) -> str:
+    return place_words(column, replace(figure, low=None, high=None), _DIGITS)
 
 
 def _words(columns: list[ColumnSummary]) -> Table:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fedavg.statistics.summary import ColumnSummary, Figure, Protection, Summary
 
-__all__ = ["WITHHELD", "count_words", "facts", "figure_words", "guarantee", "number_words"]
+__all__ = [
+    "WITHHELD",
+    "count_words",
+    "facts",
+    "figure_words",
+    "guarantee",
+    "number_words",
+    "place_words",
+]
 
 WITHHELD = "–"
 _MANY = 1e12
@@ -62,12 +72,42 @@ def number_words(value: float | None, digits: int = 5) -> str:
     return f"{value:,.0f}" if 10**digits <= abs(value) < _MANY else f"{value:,.{digits}g}"
 
 
+def place_words(column: ColumnSummary, figure: Figure | None, digits: int = 5) -> str:
+    """A mean or a quantile of a column, as a date where its numbers are days.
+
+    Args:
+        column: the column.
+        figure: the figure; None for one that does not exist.
+        digits: significant digits of a number.
+
+    Example:
+        >>> from fedavg.statistics import Figure
+        >>> from fedavg.statistics.summary import ColumnSummary
+        >>> born = ColumnSummary("born days", Figure(0.0), Figure(9.0), (), days=True)
+        >>> place_words(born, Figure(20485.5)), place_words(born, Figure(0.0, -1.0, 365.2))
+        ('2026-02-01', '1970-01-01 [1969-12-31, 1971-01-01]')
+    """
+    if not column.days or figure is None or figure.value is None:
+        return figure_words(figure, digits)
+    ends = figure.value, figure.low, figure.high
+    if not all(_DAYS[0] <= end < _DAYS[1] for end in ends if end is not None):
+        return figure_words(figure, digits)
+    day, *interval = (
+        str(date(1970, 1, 1) + timedelta(days=math.floor(end))) for end in ends if end is not None
+    )
+    return f"{day} [{', '.join(interval)}]" if interval else day
+
+
+_DAYS = -719_162, 2_932_897
+"""Days of the years 1 to 9999, which the calendar of the standard library has."""
+
+
 def facts(summary: Summary) -> list[tuple[str, str]]:
     """What the statistics are and what they cost, in a few lines."""
     found = [
         ("silos", f"{summary.silos:,}"),
         ("rows", count_words(summary.rows)),
-        ("secure sum", f"{summary.secure_sum}, {summary.sums} of them"),
+        ("secure sum", _sums(summary)),
     ]
     if summary.protection is not None:
         return found + _costs(summary.protection)
@@ -76,6 +116,13 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         "figures that would give these away"
     )
     return [*found, ("noise", "none: the sums are exact"), ("withheld", withheld)]
+
+
+def _sums(summary: Summary) -> str:
+    """The secure sum, and what each of two is of."""
+    if summary.sums == 1:
+        return f"{summary.secure_sum}, one"
+    return f"{summary.secure_sum}, two: counts and moments, then histograms over ranges that these give"
 
 
 def _costs(cost: Protection) -> list[tuple[str, str]]:
@@ -160,6 +207,12 @@ _OF_ALL = (
 )
 
 
+_NEGATIVE = (
+    "Estimates of counts below zero are shown as 0 here and in pictures. CSV and JSON have them as they are, "
+    "so that sums of them stay right on average."
+)
+
+
 def _of_noise(summary: Summary, cost: Protection) -> tuple[str, ...]:
     supposed = (
         f"Epsilon supposes that at most {cost.colluders} of {summary.silos} silos tell the server what they "
@@ -176,4 +229,4 @@ def _of_noise(summary: Summary, cost: Protection) -> tuple[str, ...]:
     bounds = (
         "Bounds, words and the schema are public. Numbers beyond their bounds count as the bound."
     )
-    return about, supposed, bounds, intervals
+    return about, supposed, bounds, intervals, _NEGATIVE

@@ -337,6 +337,7 @@ class _Told:
             deviation,
             quantiles,
             variable.bounds,
+            variable.days,
         )
 
     def _table(self, pair: tuple[str, str], figures: Sequence[Figure]) -> CrossTable:

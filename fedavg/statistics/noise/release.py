@@ -251,7 +251,13 @@ class _Reading:
             cells, edges, self.question.quantiles, self.width, self.question.min_people
         )
         return ColumnSummary(
-            variable.name, figures[-1], there, bins, *moments.figures(self.width), quantiles
+            variable.name,
+            figures[-1],
+            there,
+            bins,
+            *moments.figures(self.width),
+            quantiles,
+            days=variable.days,
         )
 
     def _table(
