@@ -13,7 +13,11 @@ from fedavg.cli.console import console, correctable, fail
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fedavg.statistics import PrivacyBudget, Silos, Summary, Unit
+    from collections.abc import Sequence
+
+    from dp import Charge
+    from fedavg.statistics import PrivacyBudget, Question, Silos, Summary, Unit
+    from fedavg.statistics.declared import Described
     from fedavg.sums.interface import SecureSum
 
 __all__ = ["STATS_EPILOG", "STATS_HELP", "stats"]
@@ -42,6 +46,7 @@ _WITH_PARTS = (
     "fedavg.contrib.masked_encrypted",
     "fedavg.privacy.noise",
     "fedavg.sums.encrypted",
+    "fedavg.sums.one_shot",
     "fedavg.sums.plain",
 )
 """Modules that register secure sums and noises; the catalogue of all parts would load torch."""
@@ -49,6 +54,8 @@ _WITH_PARTS = (
 
 _NOISE = "gaussian"
 _DELTA = 1e-5
+_UNIT = ", unit "
+"""Before the unit in the label of a charge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,7 @@ def stats(
     min_silos: Annotated[int, typer.Option(help="Fewest silos in a count that is shown.")] = 3,
     min_people: Annotated[int, typer.Option(help="Fewest people in a count that is shown.")] = 5,
     secure_sum: Annotated[
-        str, typer.Option(help="secagg | ckks | bfv | encrypted-secagg | insecure-plain")
+        str, typer.Option(help="secagg | one-shot | ckks | bfv | encrypted-secagg | insecure-plain")
     ] = "secagg",
     page: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("statistics.html"),
     json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
@@ -178,7 +185,7 @@ def stats(
         unit = _unit(person, rows_per_person, every_row=every_row)
         sums, budget = _parts(secure_sum, cost)
         _check_files(files)
-        read, described = table_and_schema(
+        described = table_and_schema(
             file,
             client=client,
             person=person,
@@ -187,7 +194,9 @@ def stats(
             leave_out=tuple(leave_out or ()),
             private=budget is not None,
         )
-        silos = read_silos(read, described, client, unit, private=budget is not None)
+        silos = read_silos(
+            described.table, described.schema, client, unit, private=budget is not None
+        )
         question = Question(
             bins=bins,
             quantiles=tuple(quantile) if quantile else Question().quantiles,
@@ -196,23 +205,42 @@ def stats(
             min_silos=min_silos,
             min_people=min_people,
         )
+        # What is said of the rows is exact, so noise forbids it.
+        _tell(described, silos, client, question, private=budget is not None)
         shared = None if ledger is None else SharedLedger(ledger)
+        if shared is not None:
+            _check_unit(shared.read().history, unit, ledger)
         found = summarise(
             silos,
             question,
             secure_sum=sums,
             budget=budget,
             ledger=shared,
-            label=f"stats {file.name}, unit {unit.name}",
+            label=f"stats {file.name}{_UNIT}{unit.name}",
         )
         _write(files, found, file.name)
         if files.schema is not None:
-            fed_schema(files.schema, described, found, client=client, person=person)
+            fed_schema(files.schema, described.schema, found, client=client, person=person)
     except correctable() as error:
         fail(error)
     except OSError as error:
         fail(ConfigError(f"cannot read or write {error.filename}: {error.strerror}"))
     _show(files, found, file.name)
+
+
+def _tell(
+    described: Described, silos: Silos, client: str, question: Question, *, private: bool
+) -> None:
+    """Say how the table was read, before anything takes long."""
+    from fedavg.reports.statistics.told import about_columns, about_rows, about_silos  # noqa: PLC0415 - as above
+
+    lines = about_silos(silos, client, question, private=private)
+    if not private:
+        markers = described.schema.markers
+        lines += about_columns(described.proposal, described.wanted)
+        lines += about_rows(described.table, markers, client, silos.unit)
+    for line in lines:
+        console().print(Text(line), soft_wrap=True)
 
 
 def _unit(person: str, most: int | None, *, every_row: bool) -> Unit:
@@ -247,6 +275,17 @@ def _parts(secure_sum: str, cost: _Cost) -> tuple[SecureSum, PrivacyBudget | Non
     return sums, PrivacyBudget(cost.epsilon, delta, cost.colluders, noise(1.0))
 
 
+def _check_unit(history: Sequence[Charge], unit: Unit, ledger: Path | None) -> None:
+    """Refuse a ledger that statistics of another unit were charged to: the two add up to nobody's epsilon."""
+    for charge in history:
+        _, said, other = charge.label.rpartition(_UNIT)
+        if said and other != unit.name:
+            raise ConfigError(
+                f"the ledger {ledger} has a charge of another unit ({charge.label!r}), and this release is "
+                f"of a {unit.name}: their epsilons add up to a statement about nobody. Give another --ledger"
+            )
+
+
 def _pair(text: str, silos: Silos) -> tuple[str, str]:
     """Two columns of "first,second"; the name of a column may hold a comma itself."""
     known = {variable.name for variable in silos.variables}
@@ -256,7 +295,8 @@ def _pair(text: str, silos: Silos) -> tuple[str, str]:
         if first in known and second in known:
             return first, second
     raise ConfigError(
-        f"--table {text!r} is no FIRST,SECOND of two columns; there are {', '.join(sorted(known))}"
+        f"--table {text!r} is no FIRST,SECOND of two columns; there are {', '.join(sorted(known))}. A column "
+        "that --column leaves out is none: name both of a table with --column, too"
     )
 
 

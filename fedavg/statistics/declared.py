@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,26 @@ if TYPE_CHECKING:
     from fedavg.data.tables.reading import Table
     from fedavg.data.tables.schema import Schema
 
-__all__ = ["table_and_schema"]
+__all__ = ["Described", "table_and_schema"]
 
 _NAMED = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """A table with the kinds of its columns.
+
+    Args:
+        table: the table, as read.
+        schema: of the columns that are asked about.
+        proposal: the whole schema with its reasons, which were read off the rows.
+        wanted: headings that are asked about, including those without statistics.
+    """
+
+    table: Table
+    schema: Schema
+    proposal: Proposal
+    wanted: tuple[str, ...]
 
 
 def table_and_schema(
@@ -34,7 +52,7 @@ def table_and_schema(
     columns: tuple[str, ...] = (),
     leave_out: tuple[str, ...] = (),
     private: bool,
-) -> tuple[Table, Schema]:
+) -> Described:
     """Read a table, and find the kinds of its columns.
 
     Args:
@@ -63,12 +81,31 @@ def table_and_schema(
             raise DataError(
                 f"{table.name} has no column {name!r}; there are {', '.join(table.columns)}"
             )
+    for name in (own for own in columns if own in roles):
+        what = "silo" if name == client else "person"
+        raise DataError(f"column {name!r} names the {what} of each row, and has no statistics")
     if private:
         _refuse_undeclared(proposal, given, wanted, path, schema)
     found = {name: own for name, own in proposal.schema.columns.items() if name in wanted}
     if not found:
         raise DataError(f"{table.name}: no column is left to take statistics of")
-    return table, msgspec.structs.replace(proposal.schema, columns=found, target="", weight="")
+    # Whoever names a column asks for its statistics: leaving it out would need a look at the result.
+    bare = [name for name in columns if name in found and not found[name].fields(name)]
+    if bare:
+        raise DataError(_no_statistics(proposal, bare[0], table.name))
+    own = msgspec.structs.replace(proposal.schema, columns=found, target="", weight="")
+    return Described(table, own, proposal, tuple(wanted))
+
+
+def _no_statistics(proposal: Proposal, heading: str, name: str) -> str:
+    """Why a column has no statistics, and what to do."""
+    (finding,) = (own for own in proposal.findings if own.heading == heading)
+    # Advice is written for a run's configuration, and statistics have a schema only.
+    steps = (
+        "; ".join(finding.advice).replace("[data] file", "in a --schema file, file")
+        or "describe it in a schema (fedavg data schema writes one)"
+    )
+    return f"{name}: no statistics of column {heading!r} ({finding.why}): {steps}"
 
 
 def _refuse_undeclared(
@@ -102,7 +139,7 @@ def _refuse_undeclared(
         handed = f"complete {file}, which exists already, and give --schema {file}"
     else:
         try:
-            replace_file(file, schema_text(proposal, private=True).encode())
+            replace_file(file, _to_complete(proposal, wanted).encode())
         except OSError as error:
             raise ConfigError(f"cannot write {file.absolute()}: {error.strerror}") from error
         handed = f"complete {file}, which has been written for this table, and give --schema {file}"
@@ -111,3 +148,12 @@ def _refuse_undeclared(
         f"be declared. Not declared: {'; '.join(reasons)}. To go on, {handed}; or ask without --epsilon for "
         "exact sums"
     )
+
+
+def _to_complete(proposal: Proposal, wanted: list[str]) -> str:
+    """The text of a schema of the columns that are asked about; statistics predict none."""
+    findings = tuple(own for own in proposal.findings if own.role or own.heading in wanted)
+    columns = {name: own for name, own in proposal.schema.columns.items() if name in wanted}
+    schema = msgspec.structs.replace(proposal.schema, columns=columns)
+    asked = replace(proposal, schema=schema, findings=findings, problems=())
+    return schema_text(asked, private=True)

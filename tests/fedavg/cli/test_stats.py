@@ -113,6 +113,13 @@ def test_under_noise_an_undeclared_table_gives_a_file_to_complete(there):
         (("--every-row", "--colluders", "0", "--delta", "0"), "--delta, --colluders are for noise"),
         (("--every-row", "--table", "sex;ward"), "no FIRST,SECOND"),
         (("--every-row", "--secure-sum", "seccag"), "secagg"),
+        (("--every-row", "--secure-sum", "oneshot"), "one-shot"),
+        ((*NOISY, "--noise", "skelam"), "skellam"),
+        (
+            ("--every-row", "--column", "age", "--table", "ward,sex"),
+            "name both of a table with --column",
+        ),
+        (("--person", "who", "--column", "who"), "'who' names the person of each row"),
         ((*NOISY, "--noise", "central-gaussian"), "added by the server"),
         ((*NOISY, "--ledger", "nowhere.json"), "nowhere.json"),
         (("--every-row", "--page", "no/such/folder/p.html"), "no/such/folder"),
@@ -124,6 +131,84 @@ def test_under_noise_an_undeclared_table_gives_a_file_to_complete(there):
 def test_what_cannot_be_done_is_refused_in_a_line(there, words, said):
     assert said in _stats(*words, code=2)
     assert not (there / "statistics.html").exists()
+
+
+@pytest.mark.parametrize("noisy", [False, True], ids=["exact", "noisy"])
+def test_days_are_shown_as_dates(there, noisy):
+    rows = "".join(f"s{n % 5},2024-0{n % 5 + 1}-1{n % 7}\n" for n in range(1000))
+    (there / "t.csv").write_text("site,came\n" + rows)
+    (there / "t.toml").write_text(
+        'declared = true\n[columns.came]\nkind = "date"\nparts = ["days"]\n'
+        'bounds = ["2023-01-01", "2025-01-01"]\n'
+    )
+    noise = ("--schema", "t.toml", "--epsilon", "50") if noisy else ()
+    said = _stats("--every-row", *noise)
+    assert re.search(r"came days 0.* 2024-0[234]-\d\d", said)
+    page = Page((there / "statistics.html").read_text())
+    assert re.search(r"2024-0[234]-\d\d", page.words)
+
+
+def test_a_ledger_of_people_takes_no_rows(there):
+    SharedLedger.create(there / "budget.json", Ledger(50.0, 1e-5))
+    _stats(*NOISY, "--ledger", "budget.json")
+    rows = (
+        "--every-row",
+        "--leave-out",
+        "who",
+        "--schema",
+        "t.toml",
+        "--epsilon",
+        "1",
+        "--ledger",
+        "budget.json",
+    )
+    assert "has a charge of another unit ('stats t.csv, unit person')" in _stats(*rows, code=2)
+    assert len(SharedLedger(there / "budget.json").read().history) == 1
+    # Charges of one unit, and those of training, which name none, go on.
+    _stats(*NOISY, "--ledger", "budget.json")
+
+
+def test_one_shot_sums_give_the_same_statistics(there):
+    _stats("--every-row", "--column", "sex", "--csv", "a.csv", "--secure-sum", "one-shot")
+    _stats("--every-row", "--column", "sex", "--csv", "b.csv")
+    assert (there / "a.csv").read_text() == (there / "b.csv").read_text()
+
+
+EURO = "klinik;patient;age;code\n" + "".join(
+    f"s{n % 5};p{n % 300};{n % 80},5;c{n}\n" for n in range(1500)
+)
+
+
+def test_columns_without_statistics_are_named_with_the_reason(there):
+    (there / "t.csv").write_text(EURO + ";p1;1,5;c\n")
+    words = ["stats", "t.csv", "--client", "klinik", "--person", "patient"]
+    result = CliRunner().invoke(app, words)
+    said = " ".join(result.output.split())
+    assert result.exit_code == 0, said
+    assert "semicolons between cells, decimal comma" in said
+    assert "code: no statistics: left out" in said
+    assert "1 row has no 'klinik' and is left out" in said
+    result = CliRunner().invoke(app, [*words, "--column", "code"])
+    assert result.exit_code == 2
+    assert "no statistics of column 'code' (left out" in " ".join(result.output.split())
+
+
+def test_silos_that_may_be_none_are_named_before_the_sum(there):
+    (there / "t.csv").write_text("site,who,age,dose,sex,ward\n" + ROWS + "S1,p1,30,1,F,x\n")
+    said = _stats("--every-row", "--column", "age")
+    assert "'S1' is a silo of few rows: 1" in said
+    assert "'S1', 's1' differ in upper and lower case only" in said
+
+
+def test_under_noise_nothing_is_said_of_the_rows(there):
+    (there / "t.csv").write_text(
+        "site,who,age,dose,sex,ward\n" + ROWS + "S1,p1,30,1,F,x\n,p1,3,1,F,x\n"
+    )
+    said = _stats(*NOISY)
+    assert "few rows" not in said
+    assert "left out" not in said
+    assert "differ in upper and lower case only" in said  # names of silos are public
+    assert "below zero are shown as 0" in said
 
 
 def test_rows_beyond_declared_bounds_are_counted_wherever_figures_are_shown(there):

@@ -27,7 +27,8 @@ def file(tmp_path, monkeypatch):
 
 
 def _read(file, **given):
-    return table_and_schema(file, client="site", person="who", **({"private": False} | given))
+    found = table_and_schema(file, client="site", person="who", **({"private": False} | given))
+    return found.table, found.schema
 
 
 def test_without_noise_the_kinds_are_read_off_the_rows(file):
@@ -46,6 +47,15 @@ def test_under_noise_an_undeclared_table_is_refused_with_a_file_to_complete(file
     # The written file is refused until it is complete and declared.
     with pytest.raises(ConfigError, match=r"bounds of 'age'; that the schema is public"):
         _read(file, private=True, schema="t.noise.schema.toml")
+
+
+def test_the_file_to_complete_has_the_columns_that_are_asked_for(file):
+    with pytest.raises(ConfigError, match="has been written"):
+        _read(file, private=True, columns=("age",))
+    text = (file.parent / "t.noise.schema.toml").read_text()
+    assert "[columns.age]" in text
+    assert "[columns.sex]" not in text
+    assert "TO ANSWER" not in text  # statistics predict no column
 
 
 def test_a_complete_schema_is_taken_under_noise(file):
@@ -74,5 +84,5 @@ def test_bounds_without_a_word_that_they_are_public_are_refused(file):
 def test_a_column_that_is_not_there_is_refused(file):
     with pytest.raises(DataError, match="no column 'weight'"):
         _read(file, columns=("weight",))
-    with pytest.raises(DataError, match="no column is left"):
+    with pytest.raises(DataError, match="names the silo of each row"):
         _read(file, columns=("site",))
