@@ -84,7 +84,10 @@ class LocalProtocolError(FedAvgError):
 
 
 class RoundAbortedError(FedAvgError):
-    """A round ended without an aggregate; nothing was revealed and the model did not change."""
+    """A round ended without an aggregate, and the model did not change.
+
+    No update was revealed. A committee that was asked to open a sum may have shown that sum to the server.
+    """
 
 
 class ReportError(FedAvgError):

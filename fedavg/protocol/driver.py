@@ -105,7 +105,7 @@ def run_round(
         transcript: when given, records every message that the server sent or received.
 
     Raises:
-        RoundAbortedError, secagg.Aborted, he.HeError: there is no sum, and nothing was revealed.
+        RoundAbortedError, secagg.Aborted, he.HeError: there is no sum, and no update was revealed.
     """
     outgoing: Mapping[int, Sequence[bytes]] = server.open()
     while True:

@@ -112,7 +112,7 @@ class RoundServer:
         """Close the stage and return the next messages; {} when the sum is complete.
 
         Raises:
-            RoundAbortedError, secagg.Aborted, he.HeError: there is no sum, and nothing was revealed.
+            RoundAbortedError, secagg.Aborted, he.HeError: there is no sum, and no update was revealed.
         """
         if self._session is None:
             return self._begin_sum()

@@ -102,7 +102,7 @@ class CommitteeKeys:
 
     def check_rates(self) -> None:
         """Raise the errors of secagg when there is no such committee."""
-        self._params(1, 3, 1)
+        self._params(1, self.smallest_cohort(), 1)
 
     def smallest_cohort(self) -> int:
         """The smallest number from which two honest clients are in every sum."""
@@ -140,6 +140,7 @@ class CommitteeKeys:
             max_clients=clients,
             max_abs=max_abs,
             min_clients=min(clients, self.min_survivors(clients)),
+            corrupt_clients=self.colluders(clients),
         )
 
     def provision(self, directory: Mapping[int, bytes]) -> Provision:

@@ -12,7 +12,7 @@ from fedavg.sums.upload import UploadSession, check_opening, openings
 from he import Directory as Enrolled
 from he import onetime
 from secagg import Directory, WireFormatError
-from secagg.committee import Collector, CommitteePhase, Contributor, Member
+from secagg.committee import Collector, CommitteePhase, CommitteePolicy, Contributor, Member
 from secagg.committee.wire.codec import decode, read_header
 from secagg.committee.wire.messages import Contribution
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CommitteeClientSide", "CommitteeServerSide", "MemberSide", "describe"]
 
+_PLANNED = CommitteePolicy(min_corrupt_share=0.0, min_threshold_share=0.0, corrupt_clients=0)
+"""Every party derives the numbers from the plan that it holds, never from the server: they need no floor."""
 _OPENING = b"ONE1"
 
 
@@ -194,6 +196,7 @@ class CommitteeClientSide:
             identity,
             self.committee,
             context=spec.context,
+            policy=_PLANNED,
         )
 
         def once(vector: NDArray[np.int64]) -> tuple[bytes, ...]:
@@ -235,6 +238,7 @@ class MemberSide:
             self.clients,
             context=spec.context,
             journal=journal,
+            policy=_PLANNED,
         )
         return _MemberSession(member)
 

@@ -11,6 +11,7 @@ import he
 import secagg
 from fedavg.errors import LocalProtocolError
 from fedavg.sums.interface import FIRST_OPENER, is_client
+from fedavg.sums.once import sum_once
 from fedavg.sums.one_shot import OneShot
 from fedavg.sums.one_shot import committee_sessions as module
 from fedavg.sums.others import MemoryJournal
@@ -189,10 +190,9 @@ def test_an_improper_ciphertext_leaves_the_round_without_a_sum():
     play = Play(vectors)
     play.deliver()
     upload = play.server._halves.adding._uploads[4].chunks[0]
-    spoiled = bytearray(upload.planes[0])
-    spoiled[0] ^= 0xFF
-    spoiled[1] ^= 0xFF
-    object.__setattr__(upload, "planes", (memoryview(bytes(spoiled)),))
+    # All coefficients are spoiled: one alone has room for noise that hides it with probability 0.37.
+    spoiled = bytes(byte ^ 0xFF for byte in upload.planes[0])
+    object.__setattr__(upload, "planes", (memoryview(spoiled),))
     with pytest.raises(he.RemoteProtocolError, match="more noise than 9 honest clients"):
         play.finished()
 
@@ -227,3 +227,23 @@ def test_material_prints_no_key():
     assert "SealingKey" not in repr(side)
     assert "Identity" not in repr(side)
     assert "<redacted>" in repr(given)
+
+
+def test_a_plan_may_assume_fewer_corrupt_members_than_a_stranger_would_accept():
+    """Every party has the numbers from its own plan, so that floors for a server's numbers do not apply."""
+    vectors = vectors_of()
+    found = sum_once(
+        OneShot(committee=30, corrupt_members=1, absent_members=3),
+        vectors,
+        max_abs=2**15,
+        context=b"fewer",
+    )
+    assert np.array_equal(found.total, sum(vectors.values()))
+
+
+def test_the_committee_counts_the_colluding_clients_that_the_plan_assumes():
+    sums = OneShot(corrupt_rate=0.3, dropout_rate=0.1)
+    vectors = vectors_of()
+    numbers = sums._way.params(sums.key_spec(spec_for(vectors, max_abs=9)))
+    assert numbers.corrupt_clients == sums.colluders(len(vectors)) == 3
+    assert numbers.min_clients >= numbers.corrupt_clients + 2
