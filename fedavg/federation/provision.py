@@ -47,8 +47,9 @@ def provision_all(
         transport.add_party(
             KEY_HOLDER, KeyHolder(resolution, side, None if journal is None else journal.opened)
         )
-    # What openers do once for a sum is recorded for each by its own key, so that they may share a journal.
-    facts = MemoryJournal() if journal is None else journal.opened
-    for address, material in provision.openers.items():
-        transport.add_party(address, Opener(resolution, sums.opener_side(material), facts))
+    if provision.openers:
+        # What openers do once for a sum is recorded for each by its own key, so they may share a journal.
+        facts = MemoryJournal() if journal is None else journal.opened
+        for address, material in provision.openers.items():
+            transport.add_party(address, Opener(resolution, sums.opener_side(material), facts))
     return provision
