@@ -132,7 +132,7 @@ def test_c9_mutant_without_a_journal_shows_an_input_over_a_restart():
 
 
 def test_c9_mutant_that_ignores_the_journals_answer_shows_it_too(monkeypatch):
-    check = "self._journal is not None and not _recorded(self._journal, fact)"
+    check = 'self._journal is not None and not recorded(self._journal, fact, "nothing is opened")'
     without(monkeypatch, he.KeyHolder, "_claim", check)
     secret, context, vectors, whole, less = two_sums()
     journal = Remembering()
