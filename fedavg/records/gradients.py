@@ -79,7 +79,7 @@ class Gradients(Protocol):
 class UnitGradients:
     """The gradients of any module without batch statistics, by `torch.func`.
 
-    Each unit's gradient is computed from its own rows alone, whatever stands beside it.
+    Each unit's gradient is computed from its own rows alone, beside any other units.
 
     Args:
         model: the module; its parameters are overwritten by `at`.

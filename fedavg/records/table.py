@@ -146,7 +146,7 @@ class UnitTable:
         # Coins are tossed for the declared number of units, so that their time does not show the real one.
         coins = random_uniform(self._privacy.max_units)[: self._count]
         slots = -(-most // batch) * batch
-        # Those with the smallest coins: all drawn units come first, whatever the rate.
+        # Those with the smallest coins: all drawn units come first, at every rate.
         order = np.argsort(coins, kind="stable")[:most]
         drawn = coins[order] < self._privacy.rate
         if not self._privacy.padded:

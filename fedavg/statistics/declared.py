@@ -89,7 +89,7 @@ def table_and_schema(
     found = {name: own for name, own in proposal.schema.columns.items() if name in wanted}
     if not found:
         raise DataError(f"{table.name}: no column is left to take statistics of")
-    # Whoever names a column asks for its statistics: leaving it out would need a look at the result.
+    # A caller that names a column asks for its statistics: leaving it out would need a look at the result.
     bare = [name for name in columns if name in found and not found[name].fields(name)]
     if bare:
         raise DataError(_no_statistics(proposal, bare[0], table.name))

@@ -145,7 +145,7 @@ class Encryptor(Secret):
         """The key, for the sum of keys, once; this object forgets it.
 
         Returns:
-            int64[params.degree], magnitudes ≤ 21. Whoever has it can read this client's vector.
+            int64[params.degree], magnitudes ≤ 21. A party that has it can read this vector.
 
         Raises:
             LocalProtocolError: the upload is not complete, the key was taken, or this is another process.

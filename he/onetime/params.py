@@ -76,7 +76,7 @@ class Params:
     """All parameters of a sum; the layout follows uniquely from the three arguments.
 
     The modulus is a power of two, so every string of bytes is a ciphertext in its one form. The noise of a
-    sum of n ciphertexts is at most 21·n whatever is encrypted, and stays below a quarter of its room. So no
+    sum of n ciphertexts is at most 21·n for all inputs, and stays below a quarter of its room. So no
     sum opens to a wrong digit. Each coefficient shows a wrong sum of keys with probability ½ at least, and a
     polynomial has at least 128 of them.
 

@@ -189,7 +189,7 @@ class Member(Secret):
             return encode(reply(content), self._session)
 
     def close(self) -> None:
-        """Drop all shares: the session is over for this member, whatever has become of it.
+        """Drop all shares: the session is over for this member, with or without a result.
 
         An answer drops them, too. Close members of sessions that ended otherwise, and all members at the end
         of the epoch, before `SealingKey.erase`. Python cannot overwrite memory: see docs/threat-model.md.

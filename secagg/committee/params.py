@@ -219,7 +219,7 @@ class CommitteeParams:
     def checks(self) -> int:
         """Check values of a share, for each prime.
 
-        Wrong shares pass them all, at whatever honest members the liars choose to leave in, with probability
+        Wrong shares pass them all, for every choice of honest members that liars leave in, with probability
         at most 2^−104: docs/protocol.md, "What check values prove".
         """
         return -(-(_CHECK_BITS + _choices(self.n_members, self.corrupt)) // (self.bits - 1))

@@ -20,9 +20,9 @@ __all__ = ["CommitteePolicy"]
 class CommitteePolicy:
     """A party's own requirements; `CommitteeParams` refuses only what is unsafe under its stated numbers.
 
-    Whoever chooses the parameters states how many members and clients are corrupt, and may state too few. A
-    client or member that takes parameters from the server must not believe these numbers: each has a floor
-    here. Shares are of the committee's members, whose identities the party knows beforehand.
+    The party that chooses the parameters states how many members and clients are corrupt, and may state too
+    few. A client or member that takes parameters from the server must not believe these numbers: each has a
+    floor here. Shares are of the committee's members, whose identities the party knows beforehand.
 
     Args:
         min_corrupt_share: the parameters must tolerate this share of corrupt members, rounded down.

@@ -99,7 +99,7 @@ class SealingKey(Secret):
         return cls(AgreementKey.from_private_bytes(data), identity, member_id, epoch=epoch)
 
     def private_bytes(self) -> bytes:
-        """The private key; whoever has it reads the member's shares of the epoch.
+        """The private key; a party that has it reads the member's shares of the epoch.
 
         Raises:
             LocalProtocolError: it was erased.

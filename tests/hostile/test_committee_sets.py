@@ -35,7 +35,7 @@ def tight():
 
 
 def told(lab, split):
-    """Each honest member is shown its own set; answers to whatever the server can put together.
+    """Each honest member is shown its own set; answers to all that the server can put together.
 
     Args:
         lab: the parties.

@@ -316,7 +316,7 @@ def _each_attempt_is_charged() -> None:
 
 
 def test_r7_every_attempt_is_charged_by_the_silo_itself():
-    """Whatever the server says about the earlier ones."""
+    """The server has no say about the earlier ones."""
     _each_attempt_is_charged()
 
 

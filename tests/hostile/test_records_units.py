@@ -268,7 +268,7 @@ def test_r6_mutant_without_either_check_takes_the_module(monkeypatch):
 
 
 def test_r6_the_usual_gradients_see_one_unit_alone():
-    """`torch.func` gives each unit's gradient from its own rows, whatever stands beside it."""
+    """`torch.func` gives each unit's gradient from its own rows, beside any other units."""
     model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
     layout = Layout.of(model)
     usual = UnitGradients(model, layout, CrossEntropy())

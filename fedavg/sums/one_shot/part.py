@@ -35,7 +35,7 @@ _IMPROPER = (
 class OneShot(Part, frozen=True, tag="one-shot"):
     """Sums of ciphertexts, each under its client's own key for this sum; only the sum of the keys opens.
 
-    Whatever the length of the model, a second protocol adds short vectors only: the keys, a few thousand
+    For a model of any length, a second protocol adds short vectors only: the keys, a few thousand
     integers of five bits each. With `keys="committee"` a client sends one message, which holds its
     ciphertexts and shares of its key for the members of a committee; they open only the sum of the keys of
     one set of clients. With `keys="secagg"` the clients of the round add their keys by `SecAgg`.

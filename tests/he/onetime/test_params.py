@@ -81,7 +81,7 @@ def test_parameters_travel_in_one_form():
     [
         b"",
         b"HE1P" + bytes(20),
-        b"XXXX" + bytes(20),
+        b"HE0P" + bytes(20),
         Params(5, 77, 9).to_bytes() + b"\0",
         Params(5, 77, 9).to_bytes()[:-8] + b"\xff" * 8,
     ],
