@@ -246,8 +246,10 @@ def test_r6_whatever_couples_records_is_refused_by_name(name):
 
 
 def test_r6_mutant_without_the_check_moves_a_sum_further_than_the_sensitivity():
-    """With gradients of a whole batch, one record changes all others': 6 times the claim and more."""
-    model = Centred()
+    """With gradients of a whole batch, one record changes all others': several times the claim."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the distance depends on the model's first weights
+        model = Centred()
     layout, loss = Layout.of(model), CrossEntropy()
     fast = LayeredGradients(model, layout, loss)
     fast.at(layout.flatten(model) * 3)
@@ -258,7 +260,7 @@ def test_r6_mutant_without_the_check_moves_a_sum_further_than_the_sensitivity():
     features[7] *= 50
     drawn = np.arange(40) != 7
     changed = fast.clipped_sum(units_of(features, labels, weights, drawn), 0.01)
-    assert np.linalg.norm(with_it - changed) > 6 * 0.01
+    assert np.linalg.norm(with_it - changed) > 2 * 0.01
 
 
 def test_r6_mutant_without_either_check_takes_the_module(monkeypatch):
