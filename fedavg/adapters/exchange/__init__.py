@@ -1,0 +1,41 @@
+"""A secure mean for other engines: what their nodes and servers exchange, as bytes, without an engine.
+
+A *node* is a party with data, and a *round* is one weighted mean over the records of nodes. Before a run all
+parties hold one `Agreement`: which records are summed, in which ranges, by which secure sum, and who the
+nodes are. A node (`Node`) acts on its own copy alone. In a round each node sends one message. Then members
+of a committee, who are nodes, answer three times, and the server (`MeanServer`) has the mean and nothing
+else. Nodes keep only the facts in a journal between two messages, because engines may start a process for
+each.
+
+Not here: noise for differential privacy, and sums whose clients keep secrets between messages (`SecAgg`).
+"""
+
+from __future__ import annotations
+
+from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
+from fedavg.adapters.exchange.coordinates import Mean
+from fedavg.adapters.exchange.enrolment import enrol_here, make_node, read_card
+from fedavg.adapters.exchange.errors import RefusedRequestError
+from fedavg.adapters.exchange.keys import Card, NodeKeys
+from fedavg.adapters.exchange.messages import Stage
+from fedavg.adapters.exchange.node import Contribution, Node
+from fedavg.adapters.exchange.server import MeanServer
+from fedavg.adapters.exchange.terms import Record, Terms
+
+__all__ = [
+    "AGREEMENT_FILE",
+    "Agreement",
+    "Card",
+    "Contribution",
+    "Mean",
+    "MeanServer",
+    "Node",
+    "NodeKeys",
+    "Record",
+    "RefusedRequestError",
+    "Stage",
+    "Terms",
+    "enrol_here",
+    "make_node",
+    "read_card",
+]

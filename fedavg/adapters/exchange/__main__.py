@@ -1,0 +1,116 @@
+"""Enrolment from the command line: `python -m fedavg.adapters.exchange --help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
+from fedavg.adapters.exchange.enrolment import CARD_FILE, make_node, read_card
+from fedavg.adapters.exchange.keys import KEYS_FILE
+from fedavg.adapters.exchange.terms import Record, Terms
+from fedavg.encoding import FixedPoint
+from fedavg.errors import ConfigError, FedAvgError
+from fedavg.sums.one_shot import OneShot
+from secagg import SecAggError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Enrol the nodes of another engine for secure means.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a traceback with local variables could show keys
+)
+_T = TypeVar("_T")
+_Metrics = Annotated[
+    list[str] | None, typer.Option(help="NAME=RANGE of a metric to sum; several times.")
+]
+
+
+@app.command()
+def keys(
+    folder: Annotated[Path, typer.Argument(help="The node's own folder.")],
+    node: Annotated[int, typer.Option(help="The node's id.", min=0)],
+) -> None:
+    """At each node: make its keys, and a card to send to the others."""
+    _told(lambda: make_node(folder, node))
+    typer.echo(f"{folder / KEYS_FILE} stays here. Send {folder / CARD_FILE} to the other nodes.")
+
+
+@app.command()
+def agree(  # one option for each term
+    cards: Annotated[list[Path], typer.Argument(help="The cards of all nodes.")],
+    value_range: Annotated[
+        float, typer.Option("--range", help="Largest change of a model's parameter in one round.")
+    ],
+    max_weight: Annotated[int, typer.Option(help="Largest number of examples of a node.")],
+    members: Annotated[int, typer.Option(help="Size of the committee: the nodes of lowest ids.")],
+    corrupt: Annotated[int, typer.Option(help="Members that may collude with the server.")] = 0,
+    absent: Annotated[int, typer.Option(help="Members that may be absent.")] = 1,
+    bits: Annotated[int, typer.Option(help="Bits of a parameter.")] = 20,
+    train: _Metrics = None,
+    evaluate: _Metrics = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path(AGREEMENT_FILE),
+) -> None:
+    """Anywhere but at the server: put the cards together; every node reads the result and keeps a copy."""
+
+    def agreed() -> Agreement:
+        encoding = FixedPoint(value_range, bits, rounding="nearest")
+        records = {"train": Record(encoding, metrics=_ranges(train))}
+        if evaluate:
+            records["evaluate"] = Record(encoding, arrays=(), metrics=_ranges(evaluate))
+        committee = OneShot(committee=members, corrupt_members=corrupt, absent_members=absent)
+        terms = Terms(committee, records, max_weight)
+        made = Agreement.among(terms, [read_card(path) for path in cards])
+        made.write(out)
+        return made
+
+    typer.echo(f"{out}: {_told(agreed).digest.hex()[:32]}")
+
+
+@app.command()
+def show(file: Annotated[Path, typer.Argument(help="A node's copy of the agreement.")]) -> None:
+    """At each node: check a copy, and print what names it; compare that with the other nodes by telephone."""
+    found = _told(lambda: Agreement.read(file))
+    terms = found.terms
+    typer.echo(f"agreement {found.digest.hex()[:32]}: {len(found.nodes)} nodes")
+    typer.echo(f"committee: {', '.join(map(str, found.members))}")
+    typer.echo(f"weight: {terms.weight}, at most {terms.max_weight}")
+    for kind, record in terms.records.items():
+        carried = [
+            *record.arrays,
+            *(f"{name} within ±{at:g}" for name, at in record.metrics.items()),
+        ]
+        typer.echo(f"{kind}: {', '.join(carried)}; {record.encoding!r}")
+    for assumption in terms.sum.assumptions:
+        typer.echo(f"- {assumption}")
+
+
+def _ranges(given: list[str] | None) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for one in given or ():
+        name, _, value = one.rpartition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"a metric is given as NAME=RANGE, not {one!r}") from None
+    return found
+
+
+def _told(action: Callable[[], _T]) -> _T:
+    """Run, and turn an error of ours into one line."""
+    try:
+        return action()
+    except (FedAvgError, SecAggError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,218 @@
+"""The agreement: terms, identities of all nodes, and the committee, in one public file of every party.
+
+A node acts on the file in its own folder alone.  Its digest is part of every request and of the name of every
+sum, so that a server with another agreement gets a refusal and no sum.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from dp.checks import is_a
+from fedavg.adapters.exchange.keys import EPOCH, Card
+from fedavg.adapters.exchange.terms import Record, Terms
+from fedavg.errors import ConfigError, FedAvgError, PlanError
+from fedavg.files import replace_file
+from fedavg.parts import check_registered, union
+from fedavg.plan import catalogue
+from secagg import Directory, SecAggError
+from secagg.committee import Committee
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+__all__ = ["AGREEMENT_FILE", "Agreement"]
+
+AGREEMENT_FILE = "agreement.json"
+OURS = catalogue.OURS  # the import registers every part of this package, so that it can be decoded
+
+_FORMAT: Literal["fedavg exchange agreement 1"] = "fedavg exchange agreement 1"
+_CANONICAL = msgspec.msgpack.Encoder(order="deterministic")
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: Literal["fedavg exchange agreement 1"]
+    terms: dict[str, Any]
+    nodes: dict[int, str]
+    committee: dict[int, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """What all nodes and the server hold, each in a file of its own.
+
+    Args:
+        terms: the records and the sum.
+        nodes: id of every node to its 32-byte public identity.
+        members: id of every member of the committee, who is a node, to its signed public sealing key.
+
+    Raises:
+        PlanError: the committee has another size than the sum says, or there are fewer nodes than a round
+            asks.
+        secagg.SecAggError: an identity or a sealing key is no proper one.
+
+    Example:
+        >>> from fedavg import FixedPoint, OneShot
+        >>> from fedavg.adapters.exchange import NodeKeys, Record, Terms
+        >>> keys = [NodeKeys.generate(node) for node in range(6)]
+        >>> terms = Terms(
+        ...     OneShot(committee=6, corrupt_members=1, absent_members=1),
+        ...     {"train": Record(FixedPoint(1.0, 20, rounding="nearest"))},
+        ...     max_weight=1000,
+        ... )
+        >>> agreement = Agreement.among(terms, [key.card for key in keys])
+        >>> Agreement.from_bytes(agreement.to_bytes()).digest == agreement.digest
+        True
+    """
+
+    terms: Terms
+    nodes: Mapping[int, bytes]
+    members: Mapping[int, bytes]
+
+    def __post_init__(self) -> None:
+        terms = self.terms
+        if not is_a(terms, Terms):
+            raise PlanError(f"terms must be Terms, not {type(terms).__name__}")
+        if len(self.members) != terms.sum.committee:
+            raise PlanError(
+                f"the sum says committee={terms.sum.committee}, and {len(self.members)} members are named"
+            )
+        if len(self.nodes) < terms.min_cohort:
+            raise PlanError(
+                f"{len(self.nodes)} nodes are enrolled, and a round asks at least {terms.min_cohort}"
+            )
+        check_registered(terms.sum)
+        for record in terms.records.values():
+            check_registered(record.encoding)
+        # Both are made here, so that a bad identity or card is refused when the file is read.
+        _ = self.directory, self.committee
+
+    @classmethod
+    def among(
+        cls, terms: Terms, cards: Iterable[Card], *, members: Iterable[int] | None = None
+    ) -> Agreement:
+        """Put an agreement together from the cards of all nodes.
+
+        Args:
+            terms: the records and the sum.
+            cards: the nodes' cards.
+            members: ids of the nodes that form the committee; None for those of the lowest ids.
+
+        Raises:
+            PlanError: two cards have one id, or a member has no card.
+        """
+        held: dict[int, Card] = {}
+        for card in cards:
+            if card.node in held:
+                raise PlanError(
+                    f"two cards are of node {card.node}; each node has an id of its own"
+                )
+            held[card.node] = card
+        chosen = sorted(held)[: terms.sum.committee] if members is None else sorted(set(members))
+        if unknown := [node for node in chosen if node not in held]:
+            raise PlanError(f"member {unknown[0]} of the committee has no card")
+        return cls(
+            terms,
+            {node: held[node].identity for node in sorted(held)},
+            {node: held[node].sealing for node in chosen},
+        )
+
+    @functools.cached_property
+    def directory(self) -> Directory:
+        """The identities of all nodes."""
+        return Directory(self.nodes)
+
+    @functools.cached_property
+    def committee(self) -> Committee:
+        """The committee with its sealing keys."""
+        if strangers := [member for member in self.members if member not in self.nodes]:
+            raise PlanError(f"member {strangers[0]} of the committee is no node of the agreement")
+        known = {member: self.nodes[member] for member in self.members}
+        return Committee(Directory(known), self.members.values(), epoch=EPOCH)
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """32 bytes that name this agreement."""
+        plain = msgspec.to_builtins(self._file(), str_keys=True)
+        return hashlib.sha256(_FORMAT.encode() + _CANONICAL.encode(plain)).digest()
+
+    def to_bytes(self) -> bytes:
+        """The agreement as text (JSON) for people to read."""
+        return msgspec.json.format(msgspec.json.encode(self._file()), indent=2) + b"\n"
+
+    def _file(self) -> _File:
+        return _File(
+            _FORMAT,
+            _written(self.terms),
+            {node: identity.hex() for node, identity in self.nodes.items()},
+            {member: card.hex() for member, card in self.members.items()},
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Agreement:
+        """Read `to_bytes`.
+
+        Raises:
+            ConfigError: the bytes hold no agreement, or an impossible one.
+        """
+        try:
+            held = msgspec.json.decode(data, type=_File)
+            return cls(
+                _read_terms(held.terms),
+                {node: bytes.fromhex(identity) for node, identity in held.nodes.items()},
+                {member: bytes.fromhex(card) for member, card in held.committee.items()},
+            )
+        except (FedAvgError, SecAggError, msgspec.MsgspecError, ValueError, TypeError) as error:
+            raise ConfigError(f"this is no agreement: {error}") from error
+
+    def write(self, path: Path) -> None:
+        """Write the file; every node and the server get a copy.
+
+        Raises:
+            ConfigError: the file cannot be written.
+        """
+        try:
+            replace_file(path, self.to_bytes())
+        except OSError as error:
+            raise ConfigError(f"the agreement cannot be written: {error}") from None
+
+    @classmethod
+    def read(cls, path: Path) -> Agreement:
+        """Read the file.
+
+        Raises:
+            ConfigError: there is no such file, or it holds no agreement.
+        """
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"cannot read the agreement {path}: {error.strerror}") from None
+        return cls.from_bytes(data)
+
+
+def _written(terms: Terms) -> dict[str, Any]:
+    """Terms as plain values; parts carry their names."""
+    plain: dict[str, Any] = {f.name: getattr(terms, f.name) for f in fields(terms)}
+    plain["records"] = {
+        kind: {f.name: msgspec.to_builtins(getattr(record, f.name)) for f in fields(record)}
+        for kind, record in terms.records.items()
+    }
+    plain["sum"] = msgspec.to_builtins(terms.sum)
+    return plain
+
+
+def _read_terms(plain: dict[str, Any]) -> Terms:
+    records: dict[str, Any] = plain["records"]
+    read = {
+        kind: Record(**{**given, "encoding": msgspec.convert(given["encoding"], union("encoding"))})
+        for kind, given in records.items()
+    }
+    given: dict[str, Any] = {**plain, "records": read}
+    given["sum"] = msgspec.convert(plain["sum"], union("secure_sum"))
+    return Terms(**given)

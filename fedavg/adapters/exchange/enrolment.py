@@ -1,0 +1,99 @@
+"""Enrolment of nodes: each makes its keys, and one file with all cards becomes the agreement.
+
+The server takes no part: a party that makes nodes' keys could pose as all of them, and one that lists the
+nodes could add its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedavg import checks
+from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
+from fedavg.adapters.exchange.keys import Card, NodeKeys
+from fedavg.errors import ConfigError
+from fedavg.files import replace_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedavg.adapters.exchange.terms import Terms
+
+__all__ = ["CARD_FILE", "enrol_here", "make_node", "read_card"]
+
+CARD_FILE = "node.card"
+
+
+def make_node(folder: Path, node: int) -> Card:
+    """Make a node's keys in its own folder, and its public card beside them.
+
+    Args:
+        folder: the node's folder, which is made if it does not exist.
+        node: id of the node.
+
+    Raises:
+        ConfigError: the folder has keys, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     card = make_node(Path(folder), 5)
+        ...     read_card(Path(folder) / CARD_FILE) == card, sorted(p.name for p in Path(folder).iterdir())
+        (True, ['node.card', 'node.key'])
+    """
+    keys = NodeKeys.generate(node)
+    keys.write(folder)
+    try:
+        replace_file(folder / CARD_FILE, f"{keys.card.to_text()}\n".encode())
+    except OSError as error:
+        raise ConfigError(f"the card cannot be written: {error}") from None
+    return keys.card
+
+
+def read_card(path: Path) -> Card:
+    """Read a card from a file.
+
+    Raises:
+        ConfigError: there is no such file, or it holds no card.
+    """
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the card {path}: {error}") from None
+    return Card.from_text(text)
+
+
+def enrol_here(folder: Path, nodes: int, terms: Terms) -> Agreement:
+    """Enrol all nodes on one machine, for simulations and tests.
+
+    Args:
+        folder: gets one folder for each node, named by its id from 0, and the agreement.
+        nodes: number of nodes.
+        terms: what they agree on.
+
+    Raises:
+        ConfigError: a folder has keys, or cannot be written.
+        PlanError: the terms do not fit so many nodes.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from fedavg import FixedPoint, OneShot
+        >>> from fedavg.adapters.exchange import Node, Record, Terms
+        >>> terms = Terms(
+        ...     OneShot(committee=6, corrupt_members=1, absent_members=1),
+        ...     {"train": Record(FixedPoint(1.0, 20, rounding="nearest"))},
+        ...     max_weight=1000,
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     agreement = enrol_here(Path(folder), 6, terms)
+        ...     Node.open(Path(folder) / "5")
+        Node(5, <redacted>)
+    """
+    count = checks.config.whole("nodes", nodes, terms.min_cohort)
+    cards = [make_node(folder / str(node), node) for node in range(count)]
+    agreement = Agreement.among(terms, cards)
+    for place in (folder, *(folder / str(node) for node in range(count))):
+        agreement.write(place / AGREEMENT_FILE)
+    return agreement

@@ -1,0 +1,258 @@
+"""A node's part: it checks every request against its own agreement, and answers each round once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
+from fedavg.adapters.exchange.coordinates import Coordinates
+from fedavg.adapters.exchange.errors import RefusedRequestError
+from fedavg.adapters.exchange.keys import NodeKeys
+from fedavg.adapters.exchange.layout import content_digest
+from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_request
+from fedavg.adapters.exchange.sides import client_side, member_side, sum_spec
+from fedavg.errors import ConfigError, LocalProtocolError, PlanError, WireFormatError
+from fedavg.files import FileJournal
+from secagg import RemoteProtocolError, SecAggError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from fedavg.adapters.exchange.layout import Arrays
+    from fedavg.sums.upload import UploadSession
+    from secagg import Journal
+
+__all__ = ["JOURNAL_FILE", "Contribution", "Node"]
+
+JOURNAL_FILE = "journal"
+
+
+class Contribution:
+    """A node's one message of a round, from the time at which the round was claimed.
+
+    Get it from `Node.join`, train, and call `send` once.
+    """
+
+    __slots__ = ("_at", "_node", "_reference", "_session")
+
+    def __init__(
+        self, node: int, at: Coordinates, reference: Arrays, session: UploadSession
+    ) -> None:
+        self._node = node
+        self._at = at
+        self._reference = reference
+        self._session = session
+
+    def __repr__(self) -> str:
+        return "Contribution(<redacted>)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Contribution holds keys and cannot be pickled or copied")
+
+    def send(self, arrays: Arrays, metrics: Mapping[str, object]) -> bytes:
+        """The reply to the request, once.
+
+        Args:
+            arrays: the node's arrays by name.
+            metrics: its metrics by name, with the weight among them.
+
+        Raises:
+            PlanError, DataError, CapacityError, NonFiniteError: see `Coordinates.encode`; nothing is sent.
+            LocalProtocolError: the reply was made already.
+        """
+        self._session.set_input(self._at.encode(arrays, metrics, self._reference))
+        return Reply(self._node, tuple(self._session.start())).to_bytes()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Node:
+    """One node, with what it pins itself: agreement, keys and journal.
+
+    It keeps nothing between two messages but the facts in its journal, so that a new process may handle each.
+
+    Args:
+        agreement: the node's own copy.
+        keys: the node's keys.
+        journal: durable record of what was done once; a `fedavg.FileJournal` where processes end.
+
+    Raises:
+        ConfigError: the agreement knows the node by other keys, or not at all.
+
+    Example:
+        >>> from fedavg import FixedPoint, OneShot
+        >>> from fedavg.adapters.exchange import NodeKeys, Record, Terms
+        >>> terms = Terms(
+        ...     OneShot(committee=6, corrupt_members=1, absent_members=1),
+        ...     {"train": Record(FixedPoint(1.0, 20, rounding="nearest"))},
+        ...     max_weight=1000,
+        ... )
+        >>> keys = [NodeKeys.generate(node) for node in range(6)]
+        >>> agreement = Agreement.among(terms, [key.card for key in keys])
+        >>> class Memory(set):  # as long as the process lives
+        ...     def add(self, fact):
+        ...         new = fact not in self
+        ...         super().add(fact)
+        ...         return new
+        >>> Node(agreement, keys[0], Memory()).read(b"send me your model", run="1", kind="train")
+        Traceback (most recent call last):
+        fedavg.adapters.exchange.errors.RefusedRequestError: these bytes are no request of a secure exchange
+    """
+
+    agreement: Agreement
+    keys: NodeKeys = field(repr=False)
+    journal: Journal = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"Node({self.keys.node}, <redacted>)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Node holds secret keys and cannot be pickled or copied")
+
+    def __post_init__(self) -> None:
+        if self.agreement.nodes.get(self.keys.node) != self.keys.identity.public:
+            raise ConfigError(
+                f"the agreement does not know node {self.keys.node} by these keys: put an agreement in "
+                "place that was made from this node's card"
+            )
+
+    @classmethod
+    def open(cls, folder: Path) -> Node:
+        """The node whose keys, agreement and journal are in a folder.
+
+        Raises:
+            ConfigError: a file is missing or damaged, or others can read the keys.
+            JournalError: the journal is damaged.
+        """
+        keys = NodeKeys.read(folder)
+        agreement = Agreement.read(folder / AGREEMENT_FILE)
+        return cls(agreement, keys, FileJournal(folder / JOURNAL_FILE))
+
+    def read(self, data: bytes, *, run: str, kind: str) -> tuple[Request, Round]:
+        """Check a request against the agreement.
+
+        Args:
+            data: the request.
+            run: name of the run, as the node's engine knows it.
+            kind: kind of the request, as the engine names it.
+
+        Raises:
+            RefusedRequestError: the agreement does not allow the request.
+        """
+        try:
+            request = read_request(data)
+        except WireFormatError as error:
+            raise RefusedRequestError(str(error)) from None
+        if request.agreement != self.agreement.digest:
+            raise RefusedRequestError(
+                "the server holds another agreement than this node: compare the files, "
+                f"here it is {self.agreement.digest.hex()[:16]}, there {request.agreement.hex()[:16]}"
+            )
+        terms = self.agreement.terms
+        if kind not in terms.records:
+            raise RefusedRequestError(
+                f"the agreement has no record {kind!r}, and nothing else leaves this node"
+            )
+        if not terms.min_cohort <= request.asked <= len(self.agreement.nodes):
+            raise RefusedRequestError(
+                f"a round of {request.asked} nodes is refused: the agreement asks for at least "
+                f"{terms.min_cohort}, and knows {len(self.agreement.nodes)}"
+            )
+        return request, request.facts(run, kind)
+
+    def join(
+        self, request: Request, facts: Round, arrays: Arrays, settings: bytes = b""
+    ) -> Contribution:
+        """Take part in a round, before training; a round that is joined is used up.
+
+        Args:
+            request: the request, from `read`.
+            facts: its round, from `read`.
+            arrays: the server's arrays.
+            settings: everything else that the server sends, in one canonical form.
+
+        Raises:
+            RefusedRequestError: the request is about other contents, or this node has answered for it.
+            PlanError: an array of the server cannot be summed.
+            JournalError: the journal cannot be used; the round is lost.
+        """
+        at = Coordinates.of(self.agreement.terms, facts.kind, arrays)
+        found = Round(
+            facts.run,
+            facts.number,
+            facts.kind,
+            facts.asked,
+            at.length,
+            content_digest(arrays, settings),
+        )
+        if request.stage is not Stage.CONTRIBUTE or found != facts:
+            raise RefusedRequestError(
+                "the request names other contents than it came with: nodes that were sent different models "
+                "enter no sum"
+            )
+        # Claimed before training: a second process with the same request stops here.
+        self._claim(facts, "contributes")
+        self._claim_attempt(facts, bool(arrays))
+        session = client_side(self.agreement).session(
+            sum_spec(facts, self.agreement), self.keys.node, self.keys.identity, request.body
+        )
+        return Contribution(self.keys.node, at, arrays, session)
+
+    def answer(self, request: Request, facts: Round) -> bytes:
+        """Answer every request but one to contribute.
+
+        Raises:
+            RefusedRequestError: this node has answered it, is no member, or may not answer it.
+            JournalError: the journal cannot be used; nothing is answered.
+        """
+        answers = {Stage.OPEN: self._opened, Stage.NAME: self._named}
+        if request.stage not in answers:
+            raise RefusedRequestError("the request asks for a record, and is answered by training")
+        return answers[request.stage](request, facts)
+
+    def _named(self, request: Request, facts: Round) -> bytes:
+        del request, facts
+        return Reply(self.keys.node).to_bytes()
+
+    def _opened(self, request: Request, facts: Round) -> bytes:
+        """One of a member's three answers."""
+        if self.keys.node not in self.agreement.members:
+            raise RefusedRequestError(f"node {self.keys.node} is no member of the committee")
+        try:
+            stage = self.agreement.terms.sum.describe(request.body)
+            session = member_side(self.agreement, self.keys).session(
+                sum_spec(facts, self.agreement), self.journal
+            )
+            # A member checks and claims what it signs and opens once more, for the name of this sum.
+            self._claim(facts, stage)
+            return Reply(self.keys.node, tuple(session.receive((request.body,)))).to_bytes()
+        except RemoteProtocolError as error:
+            raise RefusedRequestError(f"the server {error.args[0]}") from None
+        except (SecAggError, PlanError) as error:
+            raise RefusedRequestError(
+                f"the committee's message cannot be answered: {error}"
+            ) from None
+
+    def _claim(self, facts: Round, what: str) -> None:
+        if not self._recorded(facts.fact(what)):
+            raise RefusedRequestError(
+                f"sum {facts.number} of the run was answered before ({what}); this node answers once"
+            )
+
+    def _claim_attempt(self, facts: Round, has_arrays: bool) -> None:  # noqa: FBT001 - a condition
+        """Count the answers for one model: sums over different nodes could be subtracted."""
+        attempts = self.agreement.terms.attempts
+        if has_arrays and not any(
+            self._recorded(facts.model_fact(count)) for count in range(attempts)
+        ):
+            raise RefusedRequestError(
+                f"the server asks for {facts.kind!r} with one model for the {attempts + 1}th time; the "
+                f"agreement allows attempts={attempts}"
+            )
+
+    def _recorded(self, fact: bytes) -> bool:
+        new = self.journal.add(fact)
+        if type(new) is not bool:
+            raise LocalProtocolError("a journal's add must return True or False")
+        return new

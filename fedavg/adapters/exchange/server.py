@@ -1,0 +1,200 @@
+"""The server's part of one round: bytes for the nodes and from them, and the mean in the end.
+
+It has no clock and no transport.  The engine's adapter carries the bytes, and decides when a stage is over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedavg.adapters.exchange.coordinates import Coordinates, Mean
+from fedavg.adapters.exchange.layout import content_digest
+from fedavg.adapters.exchange.messages import Request, Round, Stage, read_reply
+from fedavg.adapters.exchange.sides import server_side, sum_spec
+from fedavg.errors import CohortSizeError, LocalProtocolError, RoundAbortedError
+from fedavg.sums.interface import FIRST_OPENER
+from he import HeError
+from secagg import Aborted
+
+if TYPE_CHECKING:
+    from fedavg.adapters.exchange.agreement import Agreement
+    from fedavg.adapters.exchange.layout import Arrays
+
+__all__ = ["MeanServer"]
+
+
+class MeanServer:
+    """One round at the server.
+
+    Send `request` to every node that is asked, give the replies to `receive`, and call `advance` when the
+    stage is over.  It returns requests for members of the committee, by node, until the mean is there.
+
+    Args:
+        agreement: the server's copy.
+        run: name of the run, as the nodes' engine knows it.
+        number: number of the sum in the run, from 1; each once.
+        kind: kind of the record.
+        asked: number of nodes that are asked.
+        arrays: the arrays that are sent with the request.
+        settings: everything else that is sent, in one canonical form.
+
+    Raises:
+        PlanError: the agreement has no such kind, or an array cannot be summed.
+        CohortSizeError: too few nodes are asked, or more than the agreement knows.
+        he.HeError, secagg.SecAggError: no parameters exist for such a sum.
+
+    Example:
+        >>> import numpy as np
+        >>> from fedavg import FixedPoint, OneShot
+        >>> from fedavg.adapters.exchange import Agreement, Node, NodeKeys, Record, Terms
+        >>> terms = Terms(
+        ...     OneShot(committee=6, corrupt_members=1, absent_members=1),
+        ...     {"train": Record(FixedPoint(1.0, 20, rounding="nearest"))},
+        ...     max_weight=1000,
+        ... )
+        >>> keys = [NodeKeys.generate(node) for node in range(6)]
+        >>> agreement = Agreement.among(terms, [key.card for key in keys])
+        >>> class Memory(set):  # as long as the process lives
+        ...     def add(self, fact):
+        ...         new = fact not in self
+        ...         super().add(fact)
+        ...         return new
+        >>> nodes = [Node(agreement, key, Memory()) for key in keys]
+        >>> model = {"w": np.zeros(3, np.float32)}
+        >>> server = MeanServer(agreement, "run 1", 1, "train", 6, model)
+        >>> for i, node in enumerate(nodes):  # each in a process of its own
+        ...     asked = node.read(server.request, run="run 1", kind="train")
+        ...     part = node.join(*asked, model)
+        ...     trained = {"w": model["w"] + np.float32(i / 8)}
+        ...     _ = server.receive(part.send(trained, {"num-examples": 100}))
+        >>> while requests := server.advance():
+        ...     for i, request in requests.items():
+        ...         asked = nodes[i].read(request, run="run 1", kind="train")
+        ...         _ = server.receive(nodes[i].answer(*asked), sender=i)
+        >>> server.result().weight, server.result().arrays["w"].round(4)
+        (600, array([0.3125, 0.3125, 0.3125], dtype=float32))
+    """
+
+    def __init__(
+        self,
+        agreement: Agreement,
+        run: str,
+        number: int,
+        kind: str,
+        asked: int,
+        arrays: Arrays,
+        settings: bytes = b"",
+    ) -> None:
+        terms = agreement.terms
+        self._at = Coordinates.of(terms, kind, arrays)
+        if asked < terms.min_cohort:
+            raise CohortSizeError(
+                f"{asked} nodes are asked, and the agreement sums at least {terms.min_cohort}: ask more, in "
+                f"Flower with min_train_nodes={terms.min_cohort} and min_evaluate_nodes={terms.min_cohort}"
+            )
+        if asked > len(agreement.nodes):
+            raise CohortSizeError(
+                f"{asked} nodes are asked, and the agreement knows {len(agreement.nodes)}: enrol the others"
+            )
+        self._agreement = agreement
+        self._reference = arrays
+        self._facts = Round(
+            run, number, kind, asked, self._at.length, content_digest(arrays, settings)
+        )
+        spec = sum_spec(self._facts, agreement)
+        terms.sum.check(spec)
+        # Which of the nodes are asked is known to the engine only; their number is part of the sum.
+        self._session = server_side(agreement).session(spec, sorted(agreement.nodes))
+        opening = next(iter(self._session.open().values()))[0]
+        self._request = self._about(Stage.CONTRIBUTE, opening)
+        self._received: set[int] = set()
+        self._mean: Mean | None = None
+
+    @property
+    def request(self) -> bytes:
+        """The request to contribute, the same for every node."""
+        return self._request
+
+    @property
+    def roll_call(self) -> bytes:
+        """A request for a node's id, the same for every node; it changes nothing."""
+        return self._about(Stage.NAME)
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage whose replies are awaited, for logs."""
+        return self._session.stage
+
+    @property
+    def received(self) -> frozenset[int]:
+        """The nodes whose replies of this stage were accepted."""
+        return frozenset(self._received)
+
+    def receive(self, reply: bytes, sender: int | None = None) -> int:
+        """Take a reply of this stage; one that is refused counts as missing.
+
+        Args:
+            reply: the bytes.
+            sender: id of the node, where the engine knows it; required for a member's reply.
+
+        Returns:
+            The node's id. Contributions are signed, so it is true of them.
+
+        Raises:
+            WireFormatError: these bytes are no reply.
+            LocalProtocolError: the reply has another sender, or is not awaited.
+            he.HeError, secagg.SecAggError: the node's message is not acceptable.
+        """
+        found = read_reply(reply)
+        collecting = self._session.collecting
+        if found.node != sender and not (collecting and sender is None):
+            raise LocalProtocolError(f"node {sender} replied as node {found.node}")
+        if found.node in self._received:
+            raise LocalProtocolError(f"node {found.node} replied twice in one stage")
+        if not found.parts:
+            raise LocalProtocolError(f"node {found.node} replied without a message")
+        address = found.node if collecting else FIRST_OPENER - found.node
+        for part in found.parts:
+            self._session.receive(address, part)
+        self._received.add(found.node)
+        return found.node
+
+    def identified(self, reply: bytes) -> int:
+        """The id in a reply to `roll_call`; nothing proves it, and a wrong one makes a member absent.
+
+        Raises:
+            WireFormatError: these bytes are no reply.
+        """
+        return read_reply(reply).node
+
+    def advance(self) -> dict[int, bytes]:
+        """Close the stage, and return the next request for each member that is asked; {} at the end.
+
+        Raises:
+            RoundAbortedError: the round has no sum.
+        """
+        self._received.clear()
+        try:
+            messages = self._session.advance()
+        except (Aborted, HeError) as error:
+            raise RoundAbortedError(f"the round has no sum: {error}") from None
+        if not messages:
+            found = self._session.result()
+            self._mean = self._at.decode(found.total, found.survivors, self._reference)
+        return {
+            FIRST_OPENER - address: self._about(Stage.OPEN, parts[0])
+            for address, parts in messages.items()
+        }
+
+    def result(self) -> Mean:
+        """The mean.
+
+        Raises:
+            LocalProtocolError: the round is not over, or has none.
+        """
+        if self._mean is None:
+            raise LocalProtocolError("the round has no mean, or none yet")
+        return self._mean
+
+    def _about(self, stage: Stage, body: bytes = b"") -> bytes:
+        return Request.about(stage, self._facts, self._agreement.digest, body).to_bytes()

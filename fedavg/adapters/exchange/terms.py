@@ -1,0 +1,200 @@
+"""What nodes and server agree on before a run: which records are summed, in which ranges, and by which sum.
+
+The terms are public.  They stand in the agreement that every node holds in a file of its own, so that a
+server cannot change them (`fedavg.adapters.exchange.agreement`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+from dp.checks import is_a
+from fedavg import checks
+from fedavg.errors import CapacityError, PlanError
+
+if TYPE_CHECKING:
+    from fedavg.encoding.fixed_point import Encoding
+    from fedavg.sums.one_shot import OneShot
+
+__all__ = ["Record", "Terms"]
+
+Beyond = Literal["refuse", "clip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one kind of record carries into a sum, such as the reply to a request for training.
+
+    Every value has a public range.  A node weighs each value by its share w ÷ `max_weight`, encodes it, and
+    sends it into the sum together with w; the server learns the weighted mean and the total weight.
+
+    Args:
+        encoding: how reals become integers; its `clip` is the range of a coordinate of an array.
+        arrays: patterns of the names of arrays that are summed, such as "head.*"; others stay at the node.
+            () for a record without arrays.
+        relative: whether the difference to the server's arrays is summed, and not the arrays themselves.
+        ranges: pattern of array names to a range other than `encoding.clip`; the first that fits counts.
+            Counters, such as those of batch normalisation, need a wider range than weights.
+        metrics: name of a metric to its range. Metrics that are not listed stay at the node.
+        beyond: what a node does with a value beyond its range: "refuse" sends nothing and names the array or
+            metric at the node; "clip" moves the value to the end of the range.
+
+    Raises:
+        PlanError: a range is not positive, the record carries nothing, or a value has another type.
+
+    Example:
+        >>> from fedavg import FixedPoint
+        >>> record = Record(FixedPoint(1.0, 20, rounding="nearest"), ranges={"*.num_batches_tracked": 1e4})
+        >>> record.range_of("conv.weight"), record.range_of("bn.num_batches_tracked")
+        (1.0, 10000.0)
+        >>> record.carries("conv.weight")
+        True
+    """
+
+    encoding: Encoding
+    arrays: tuple[str, ...] = ("*",)
+    relative: bool = True
+    ranges: Mapping[str, float] = field(default_factory=dict[str, float])
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    beyond: Beyond = "refuse"
+
+    def __post_init__(self) -> None:
+        if not callable(getattr(self.encoding, "encode", None)):
+            raise PlanError(
+                f"encoding must be an encoding such as FixedPoint, not {self.encoding!r:.80}"
+            )
+        object.__setattr__(self, "arrays", _patterns("arrays", self.arrays))
+        object.__setattr__(self, "ranges", _ranges("ranges", self.ranges))
+        object.__setattr__(self, "metrics", _ranges("metrics", self.metrics))
+        if type(self.relative) is not bool:
+            raise PlanError(f"relative must be True or False, not {self.relative!r:.80}")
+        if self.beyond not in get_args(Beyond):
+            raise PlanError(f'beyond must be "refuse" or "clip", not {self.beyond!r:.80}')
+        if not self.arrays and not self.metrics:
+            raise PlanError("a record with neither arrays nor metrics carries nothing; name one")
+
+    def carries(self, name: str) -> bool:
+        """Whether an array of this name is summed."""
+        return any(fnmatchcase(name, pattern) for pattern in self.arrays)
+
+    def range_of(self, name: str) -> float:
+        """The range of the coordinates of an array."""
+        fitting = (at for pattern, at in self.ranges.items() if fnmatchcase(name, pattern))
+        return next(fitting, self.encoding.clip)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Everything but people that nodes and server agree on.
+
+    Args:
+        sum: the secure sum, a `OneShot` whose keys a committee of the nodes adds.
+        records: kind of a record to what it carries. A node refuses requests of other kinds.
+        max_weight: largest weight of a node, such as its number of examples; public.
+        weight: name of the metric that is the weight.
+        min_cohort: smallest number of nodes that a round may ask.
+        attempts: how often a node answers for the same arrays of the server. A server that asks again and
+            again for one model could subtract sums over different nodes.
+
+    Raises:
+        PlanError: no such sum is possible here, or a value has another type or range.
+        CapacityError: `max_weight` does not fit the integers of an encoding.
+
+    Example:
+        >>> from fedavg import FixedPoint, OneShot
+        >>> terms = Terms(
+        ...     OneShot(committee=6, corrupt_members=1, absent_members=1),
+        ...     {"train": Record(FixedPoint(1.0, 20, rounding="nearest"), metrics={"loss": 50.0})},
+        ...     max_weight=10_000,
+        ... )
+        >>> terms.min_cohort, terms.record("evaluate")
+        Traceback (most recent call last):
+        fedavg.errors.PlanError: the agreement has no record 'evaluate': it sums 'train' only
+    """
+
+    sum: OneShot
+    records: Mapping[str, Record]
+    max_weight: int
+    weight: str = "num-examples"
+    min_cohort: int = 3
+    attempts: int = 3
+
+    def __post_init__(self) -> None:
+        _check_sum(self.sum)
+        object.__setattr__(self, "records", _records(self.records))
+        for name, floor in (("max_weight", 1), ("min_cohort", 3), ("attempts", 1)):
+            object.__setattr__(self, name, checks.plan.whole(name, getattr(self, name), floor))
+        _text("weight", self.weight)
+        needed = self.sum.smallest_cohort()
+        if self.min_cohort < needed:
+            object.__setattr__(self, "min_cohort", needed)
+        for kind, record in self.records.items():
+            if self.weight in record.metrics:
+                raise PlanError(
+                    f"record {kind!r} lists {self.weight!r} as a metric, but it is the weight: take it out"
+                )
+            # The weight is one more coordinate, so it must fit the same integers.
+            if self.max_weight > record.encoding.max_abs(1):
+                raise CapacityError(
+                    f"max_weight={self.max_weight} does not fit the {record.encoding.bits} bits of record "
+                    f"{kind!r}; take bits={self.max_weight.bit_length() + 1} or a smaller unit of weight"
+                )
+
+    def record(self, kind: str) -> Record:
+        """What a kind of record carries.
+
+        Raises:
+            PlanError: the agreement has no such kind.
+        """
+        if kind not in self.records:
+            raise PlanError(
+                f"the agreement has no record {kind!r}: it sums {', '.join(map(repr, self.records))} only"
+            )
+        return self.records[kind]
+
+
+def _check_sum(given: object) -> None:
+    """Refuse sums of which a party keeps secrets between two messages."""
+    # An attribute of OneShot says who adds the keys; sums with several client stages have none.
+    if getattr(given, "keys", None) != "committee":
+        raise PlanError(
+            f"{type(given).__name__} cannot be used here: engines such as Flower start a process for every "
+            "message, and its clients would have to keep masks and keys between messages, where a copy of "
+            "them could sign two sets; use OneShot with keys='committee', whose clients send one message"
+        )
+
+
+def _records(given: object) -> dict[str, Record]:
+    if not isinstance(given, Mapping) or not given:
+        raise PlanError("records must map kinds such as 'train' to a Record each, at least one")
+    found = cast("Mapping[object, object]", given)
+    out: dict[str, Record] = {}
+    for kind, record in found.items():
+        if not is_a(record, Record):
+            raise PlanError(f"records[{kind!r}] must be a Record, not {type(record).__name__}")
+        out[_text("a kind of record", kind)] = cast("Record", record)
+    return out
+
+
+def _patterns(name: str, given: object) -> tuple[str, ...]:
+    if type(given) not in (tuple, list):
+        raise PlanError(f"{name} must be a tuple of patterns, not {given!r:.80}")
+    return tuple(_text(f"a pattern of {name}", pattern) for pattern in cast("tuple[object]", given))
+
+
+def _ranges(name: str, given: object) -> dict[str, float]:
+    if not isinstance(given, Mapping):
+        raise PlanError(f"{name} must map names to ranges, not be {given!r:.80}")
+    return {
+        _text(f"a name in {name}", key): checks.plan.positive(f"{name}[{key!r}]", value)
+        for key, value in cast("Mapping[object, object]", given).items()
+    }
+
+
+def _text(name: str, given: object) -> str:
+    if type(given) is not str or not given:
+        raise PlanError(f"{name} must be a non-empty text, not {given!r:.80}")
+    return given
