@@ -170,6 +170,8 @@ class Agreement:
             )
         except (FedAvgError, SecAggError, msgspec.MsgspecError, ValueError, TypeError) as error:
             raise ConfigError(f"this is no agreement: {error}") from error
+        except KeyError as error:
+            raise ConfigError(f"this is no agreement: its terms lack {error}") from None
 
     def write(self, path: Path) -> None:
         """Write the file; every node and the server get a copy.

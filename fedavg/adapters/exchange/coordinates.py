@@ -170,7 +170,7 @@ class Coordinates:
                 f"the reply has no metric {self.weight!r}, by which the agreement weighs nodes; add it"
             )
         given = metrics[self.weight]
-        weight = checks.data.finite(self.weight, given)
+        weight = checks.data.finite(repr(self.weight), given)
         if weight != int(weight) or weight < 0:
             raise DataError(f"{self.weight!r} must be a whole number, not {given!r:.40}")
         if weight > self.cap and self.record.beyond == "refuse":

@@ -123,6 +123,8 @@ class ArrayLayout:
 
 def checked(name: str, array: object) -> NDArray[np.generic]:
     """Return an array of numbers; raise PlanError that names it otherwise."""
+    if isinstance(array, np.generic):
+        array = np.asarray(array)  # what arithmetic on an array without dimensions returns
     if type(array) is not np.ndarray:
         raise PlanError(f"array {name!r} must be a numpy array, not {type(array).__name__}")
     found = cast("NDArray[np.generic]", array)

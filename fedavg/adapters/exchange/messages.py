@@ -163,5 +163,5 @@ def _read(data: bytes, magic: bytes, kind: type[_Message], what: str) -> _Messag
         raise WireFormatError(f"these bytes are no {what} of a secure exchange")
     try:
         return msgspec.msgpack.decode(data[4:], type=kind)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise WireFormatError(f"a {what} of a secure exchange cannot be read") from None

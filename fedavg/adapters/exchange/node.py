@@ -62,6 +62,8 @@ class Contribution:
             PlanError, DataError, CapacityError, NonFiniteError: see `Coordinates.encode`; nothing is sent.
             LocalProtocolError: the reply was made already.
         """
+        if self._session.left:
+            raise LocalProtocolError("this reply was made already; a round is answered once")
         self._session.set_input(self._at.encode(arrays, metrics, self._reference))
         return Reply(self._node, tuple(self._session.start())).to_bytes()
 
@@ -191,12 +193,15 @@ class Node:
                 "the request names other contents than it came with: nodes that were sent different models "
                 "enter no sum"
             )
+        try:
+            session = client_side(self.agreement).session(
+                sum_spec(facts, self.agreement), self.keys.node, self.keys.identity, request.body
+            )
+        except LocalProtocolError:
+            raise RefusedRequestError("the request was made for another run or sum") from None
         # Claimed before training: a second process with the same request stops here.
         self._claim(facts, "contributes")
         self._claim_attempt(facts, bool(arrays))
-        session = client_side(self.agreement).session(
-            sum_spec(facts, self.agreement), self.keys.node, self.keys.identity, request.body
-        )
         return Contribution(self.keys.node, at, arrays, session)
 
     def answer(self, request: Request, facts: Round) -> bytes:

@@ -1,0 +1,79 @@
+"""Terms refuse what cannot be summed, before anybody is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedavg import Bfv, Ckks, FixedPoint, InsecurePlain, OneShot, Quantised, SecAgg
+from fedavg.adapters.exchange import Record
+from fedavg.errors import CapacityError, PlanError
+from tests.fedavg.adapters.exchange.parties import NEAREST, terms
+
+
+@pytest.mark.parametrize(
+    "given", [SecAgg(), OneShot(keys="secagg"), Ckks(), Bfv(), InsecurePlain(), None, "one-shot"]
+)
+def test_sums_whose_parties_keep_secrets_are_refused_with_the_reason(given):
+    with pytest.raises(PlanError, match="start a process for every message"):
+        terms(sum=given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"max_weight": 0}, "max_weight must be at least 1"),
+        ({"max_weight": 2.0}, "max_weight must be an int"),
+        ({"max_weight": True}, "max_weight must be an int"),
+        ({"min_cohort": 2}, "min_cohort must be at least 3"),
+        ({"attempts": 0}, "attempts must be at least 1"),
+        ({"records": {}}, "at least one"),
+        ({"records": {"train": NEAREST}}, "must be a Record"),
+        ({"records": {"": Record(NEAREST)}}, "non-empty text"),
+        ({"weight": ""}, "weight must be a non-empty text"),
+        ({"weight": "loss"}, "is the weight"),
+    ],
+)
+def test_terms_that_do_not_add_up(changes, what):
+    with pytest.raises(PlanError, match=what):
+        terms(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"arrays": "*"}, "arrays must be a tuple"),
+        ({"arrays": (3,)}, "a pattern of arrays"),
+        ({"arrays": ()}, "carries nothing"),
+        ({"ranges": {"w": 0.0}}, r"ranges\['w'\] must be positive"),
+        ({"metrics": {"loss": float("inf")}}, "must be finite"),
+        ({"metrics": ["loss"]}, "metrics must map"),
+        ({"relative": 1}, "relative must be True or False"),
+        ({"beyond": "wrap"}, "beyond must be"),
+        ({"encoding": 20}, "must be an encoding"),
+    ],
+)
+def test_records_that_do_not_add_up(changes, what):
+    with pytest.raises(PlanError, match=what):
+        Record(**{"encoding": NEAREST, **changes})
+
+
+def test_a_weight_that_the_bits_do_not_hold_names_the_bits_that_do():
+    with pytest.raises(CapacityError, match="bits=21"):
+        terms(max_weight=2**20 - 1)
+    wide = Record(FixedPoint(1.0, 21, rounding="nearest"))
+    assert terms(max_weight=2**20 - 1, records={"train": wide}).max_weight == 2**20 - 1
+
+
+def test_the_floor_of_the_sum_is_the_floor_of_the_terms():
+    assert terms(sum=OneShot(committee=6, corrupt_members=1, absent_members=1)).min_cohort == 4
+
+
+def test_numpy_scalars_are_numbers():
+    assert terms(max_weight=np.int32(9)).max_weight == 9
+    assert Record(NEAREST, metrics={"loss": np.float32(2)}).metrics == {"loss": 2.0}
+
+
+def test_the_first_pattern_that_fits_gives_the_range():
+    record = Record(Quantised(0.5, 8), ranges={"bn.*": 9.0, "*.weight": 2.0})
+    assert [record.range_of(name) for name in ("bn.weight", "fc.weight", "fc.bias")] == [9, 2, 0.5]

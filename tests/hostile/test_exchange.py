@@ -1,0 +1,236 @@
+"""Group X: a hostile server of another engine against nodes that keep nothing but a journal.
+
+The server chooses every message, shows nodes different things, repeats itself, and starts two processes of a
+node at once.  Expected: a refusal, and no second answer in any round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import numpy as np
+import pytest
+
+from fedavg.adapters.exchange import Node, RefusedRequestError
+from fedavg.adapters.exchange.messages import Request, Round, Stage, read_reply, read_request
+from fedavg.adapters.exchange.sides import server_side, sum_spec
+from fedavg.files import FileJournal
+from he import HeError
+from secagg import SecAggError
+from secagg.committee.wire.codec import decode
+from secagg.committee.wire.messages import Endorsement
+from tests.fedavg.adapters.exchange.parties import MODEL, RUN, Parties, changed, update
+
+
+@pytest.fixture
+def parties():
+    return Parties()
+
+
+def refused(what: str):
+    return pytest.raises(RefusedRequestError, match=what)
+
+
+# X1: downgrades ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"", b"train", bytes(200), b"FXR1", b"FXA1" + bytes(40)])
+def test_x1_a_server_without_a_secure_sum_gets_nothing(parties, data):
+    with refused("secure exchange"):
+        parties.node(0).read(data, run=RUN, kind="train")
+
+
+def test_x1_a_server_with_another_agreement_gets_nothing(parties):
+    """It lets one model be asked for a thousand times, and says so in an agreement of its own."""
+    request = Request(
+        Stage.CONTRIBUTE, changed(parties.agreement, attempts=1000).digest, 1, 6, 10, bytes(32)
+    )
+    with refused("another agreement"):
+        parties.node(0).read(request.to_bytes(), run=RUN, kind="train")
+
+
+@pytest.mark.parametrize("asked", [0, 1, 3, 7, 2**31])
+def test_x1_a_round_of_too_few_is_refused_at_every_stage(parties, asked):
+    for stage in Stage:
+        request = Request(stage, parties.agreement.digest, 1, asked, 10, bytes(32))
+        with refused("nodes is refused"):
+            parties.node(0).read(request.to_bytes(), run=RUN, kind="train")
+
+
+def test_x1_a_kind_that_is_not_agreed_on_gets_nothing(parties):
+    with refused("no record 'query'"):
+        parties.node(0).read(parties.server().request, run=RUN, kind="query")
+
+
+# X2: a stage is replayed ------------------------------------------------------------------------------
+
+
+def test_x2_a_request_for_a_record_is_answered_once(parties):
+    request = parties.server().request
+    parties.contributed(0, request, *update(0))
+    with refused("answered before"):
+        parties.contributed(0, request, *update(0))
+
+
+def test_x2_a_round_is_answered_once_under_any_content(parties):
+    """The server changes its model, so that the name of the sum is another one."""
+    parties.contributed(0, parties.server().request, *update(0))
+    other = {**MODEL, "b": np.zeros(2)}
+    with refused("answered before"):
+        parties.contributed(0, parties.server(model=other).request, *update(0), model=other)
+
+
+@pytest.mark.parametrize("stage", ["report", "sign", "answer"])
+def test_x2_a_stage_of_the_committee_is_answered_once(parties, stage):
+    server = parties.server()
+    parties.collect(server)
+    while requests := server.advance():
+        for node, request in requests.items():
+            server.receive(parties.answered(node, request), sender=node)
+            if server.stage == stage:
+                with refused("answered before|has signed one|has answered"):
+                    parties.answered(node, request)
+
+
+def test_x2_a_request_of_another_run_is_refused(parties):
+    request = parties.server().request
+    node = parties.node(0)
+    with refused("another run or sum"):
+        node.join(*node.read(request, run="run 2", kind="train"), MODEL)
+
+
+# X3: two processes with one message -------------------------------------------------------------------
+
+
+def test_x3_of_many_processes_with_one_request_one_answers(parties, tmp_path):
+    request = parties.server().request
+    replies, start = [], threading.Barrier(6)
+
+    def process() -> None:
+        # Each has a journal object of its own, as a process has; the file is what they share.
+        node = Node(parties.agreement, parties.keys[0], FileJournal(tmp_path / "journal"))
+        asked = node.read(request, run=RUN, kind="train")
+        start.wait()
+        with contextlib.suppress(RefusedRequestError):
+            replies.append(node.join(*asked, MODEL).send(*update(0)))
+
+    threads = [threading.Thread(target=process) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(replies) == 1
+
+
+# X4: a member is told two sets ------------------------------------------------------------------------
+
+
+def _endorsed(parties: Parties, replies: list[bytes], numbers) -> int:
+    found = [decode(read_reply(reply).parts[0], numbers)[1] for reply in replies]
+    return sum(isinstance(one, Endorsement) for one in found)
+
+
+def two_sets(parties: Parties) -> list[bytes]:
+    """Member 0's answers when the server tells it one set with node 5, and one without.
+
+    The difference of both sums would be node 5's record.
+    """
+    facts = parties.server()
+    request = read_request(facts.request)
+    round_ = request.facts(RUN, "train")
+    uploads = [parties.contributed(node, facts.request, *update(node)) for node in range(6)]
+    answers = []
+    for nodes in (range(6), range(5)):
+        spec = sum_spec(round_, parties.agreement)
+        session = server_side(parties.agreement).session(spec, range(6))
+        session.open()
+        for node in nodes:
+            for part in read_reply(uploads[node]).parts:
+                session.receive(node, part)
+        with contextlib.suppress(RefusedRequestError):
+            for _ in range(2):
+                _stage(parties, session, round_, answers)
+    return answers
+
+
+def _stage(parties: Parties, session, round_: Round, answers: list[bytes]) -> None:
+    """One stage, in which the other members are the server's accomplices and sign everything."""
+    for address, (message,) in session.advance().items():
+        member = -2 - address
+        request = Request.about(Stage.OPEN, round_, parties.agreement.digest, message).to_bytes()
+        if member:
+            parties.journals[member].clear()
+        reply = parties.answered(member, request)
+        if not member:
+            answers.append(reply)
+        session.receive(address, read_reply(reply).parts[0])
+
+
+def test_x4_a_member_signs_one_set_a_round(parties):
+    from fedavg.adapters.exchange.sides import _parts
+
+    uploads, adding = _parts(parties.agreement)
+    round_ = read_request(parties.server().request).facts(RUN, "train")
+    numbers = adding.params(uploads.keys(sum_spec(round_, parties.agreement)))
+    assert _endorsed(parties, two_sets(parties), numbers) == 1
+
+
+# X5: nodes are sent different things ------------------------------------------------------------------
+
+
+def test_x5_another_model_than_the_request_names_is_refused(parties):
+    node = parties.node(0)
+    asked = node.read(parties.server().request, run=RUN, kind="train")
+    with refused("other contents"):
+        node.join(*asked, {**MODEL, "b": np.zeros(2)})
+
+
+def test_x5_other_settings_than_the_request_names_are_refused(parties):
+    node = parties.node(0)
+    asked = node.read(parties.server().request, run=RUN, kind="train")
+    with refused("other contents"):
+        node.join(*asked, MODEL, b"learn faster, and only you")
+
+
+def test_x5_nodes_with_different_models_enter_no_common_sum(parties):
+    """The victim is sent a request of its own for another model; its record fits no other's sum."""
+    server, other = parties.server(), {**MODEL, "b": MODEL["b"] + 0.01}
+    alone = parties.server(model=other)
+    trained, metrics = update(5)
+    reply = parties.contributed(
+        5, alone.request, {**trained, "b": other["b"]}, metrics, model=other
+    )
+    with pytest.raises((HeError, SecAggError)):
+        server.receive(reply)
+    assert server.received == frozenset()
+
+
+# X6: one model again and again, with other nodes ------------------------------------------------------
+
+
+def test_x6_one_model_is_answered_for_a_few_times_only(parties):
+    answered = 0
+    for number in range(1, 8):
+        with contextlib.suppress(RefusedRequestError):
+            parties.contributed(0, parties.server(number).request, *update(0))
+            answered += 1
+    assert answered == parties.agreed.attempts
+
+
+# X7: what the server sees -----------------------------------------------------------------------------
+
+
+def test_x7_replies_have_one_length_and_show_no_weight(parties):
+    server = parties.server()
+    found = []
+    for node, weight in enumerate((1, 99, 57)):
+        trained, metrics = update(0)
+        reply = parties.contributed(
+            node, server.request, trained, {**metrics, "num-examples": weight}
+        )
+        found.append(read_reply(reply))
+    assert len({tuple(map(len, one.parts)) for one in found}) == 1
+    for one, weight in zip(found, (1, 99, 57), strict=True):
+        assert weight.to_bytes(8, "little") not in b"".join(one.parts)
+        assert (12345).to_bytes(4, "little") not in b"".join(one.parts)
