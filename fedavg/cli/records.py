@@ -55,10 +55,7 @@ def records(
     rate: Annotated[float | None, typer.Option(help="Probability of each unit's coin.")] = None,
     secure_sum: Annotated[
         str | None,
-        typer.Option(
-            help="secagg | ckks | bfv | encrypted-secagg | insecure-plain; one-shot takes a file with "
-            '[secure_sum] options = { keys = "secagg" }.'
-        ),
+        typer.Option(help="secagg | one-shot | ckks | bfv | encrypted-secagg | insecure-plain."),
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Built-in name, a .csv, .parquet or .npz, or a folder.")

@@ -13,6 +13,7 @@ from fedavg.client.blocks import resolution_for
 from fedavg.client.personal import divided, prepare_personal, score_client
 from fedavg.client.update import ClientContext, Prepared, prepare_nothing
 from fedavg.errors import LocalProtocolError
+from fedavg.protocol.agreement import agreed_spec
 from fedavg.protocol.messages import (
     Ready,
     RoundStart,
@@ -20,7 +21,6 @@ from fedavg.protocol.messages import (
     SumOpen,
     decode,
     encode,
-    round_context,
     start_digest,
 )
 
@@ -169,16 +169,8 @@ class Client:
         if prepared is None:
             raise LocalProtocolError(f"client {self.client_id} has no update for this round")
         resolution = self._resolution
-        size = message.roster_size
-        # The client checks the bounds itself: below the floor too little honest noise would be guaranteed.
-        if not resolution.bounds.floor <= size <= resolution.bounds.cap:
-            raise LocalProtocolError(
-                f"a sum over {size} clients is outside the plan's bounds "
-                f"{resolution.bounds.floor} … {resolution.bounds.cap}"
-            )
-        # The context has the digest of the model that this client trained from, so no other model's sum fits.
-        context = round_context(resolution.digest, message.round, size, self._start_digest)
-        spec = resolution.spec(size, context)
+        # The client checks the bounds itself; the context holds the digest of the model that it trained from.
+        spec = agreed_spec(resolution, message.round, message.roster_size, self._start_digest)
         session = self._ctx.side.session(spec, self.client_id, self._identity, message.opening)
         # The share of noise follows from the size that is bound into the session, and not from the message.
         session.set_input(self._with_noise(prepared.encoded, session.roster_size))

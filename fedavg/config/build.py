@@ -44,10 +44,10 @@ from fedavg.models.zoo import count_parameters
 from fedavg.parts import load_plugins, named
 from fedavg.parts.imports import add_folder
 from fedavg.plan.calibration import calibrated
-from fedavg.plan.feasibility import cohort_bounds
+from fedavg.plan.feasibility import cohort_bounds, noise_to_signal
 from fedavg.plan.plan import Budget, Limits, Plan, usual_delta
 from fedavg.plan.remedies import enough_rate
-from fedavg.plan.resolution import noise_to_signal, resolve
+from fedavg.plan.resolution import resolve
 from fedavg.training.compute import Compute
 from fedavg.training.sensitivity import client_scores, label_sensitivity
 from fedavg.training.setup import set_apart

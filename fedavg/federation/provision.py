@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedavg.server.opener import Opener
-from fedavg.server.round import KeyHolder
-from fedavg.sums.interface import KEY_HOLDER
-from fedavg.sums.others import MemoryJournal
+from fedavg.server.roles import opening_roles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,14 +39,7 @@ def provision_all(
     provision = sums.provision(largest, transport.publics())
     # Clients get the resolved plan here and never from the server, so a server cannot change it later.
     transport.equip(resolution, provision.clients, seed, store)
-    if provision.key_holder is not None:
-        side = sums.key_holder_side(provision.key_holder)
-        transport.add_party(
-            KEY_HOLDER, KeyHolder(resolution, side, None if journal is None else journal.opened)
-        )
-    if provision.openers:
-        # What openers do once for a sum is recorded for each by its own key, so they may share a journal.
-        facts = MemoryJournal() if journal is None else journal.opened
-        for address, material in provision.openers.items():
-            transport.add_party(address, Opener(resolution, sums.opener_side(material), facts))
+    opened = journal.opened if journal is not None else None
+    for address, party in opening_roles(resolution, sums, provision, opened).items():
+        transport.add_party(address, party)
     return provision

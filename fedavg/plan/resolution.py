@@ -12,7 +12,7 @@ from dp import SAMPLER_TV_ERROR, Accountant, Bracket, FailureEvent, NoSampling
 from fedavg import checks
 from fedavg.algorithms.chain import sent_length
 from fedavg.algorithms.interface import RoundFacts
-from fedavg.errors import PlanError
+from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Trait, traits_of
 from fedavg.plan import feasibility
 from fedavg.plan.codec import canonical
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from fedavg.privacy.noise import Event
     from fedavg.privacy.sampling import CohortBounds
 
-__all__ = ["Resolution", "ResolvedPlan", "noise_to_signal", "resolve"]
+__all__ = ["Resolution", "ResolvedPlan", "resolve"]
 
 _WRAP_BITS = 30  # a wrap of the sum has probability ≤ 2^−30 a round
 _REMEMBERS = (
     "keep a state that depends on earlier cohorts, and in cohorts of fixed size the draw of one client says "
     "something about all others: no theorem that we know covers both; use PoissonCohort"
 )
-_RATIO_WARNING = 2.0  # noise norm ÷ largest possible signal norm, per round
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +94,29 @@ class ResolvedPlan:
         dealt any block, and each block's sum carries the full noise.
         """
         return replace(self, block=block)
+
+    def requested(self, block: int | None) -> ResolvedPlan:
+        """The resolution for the sum that a message names; see `protocol.agreement.RunAgreement`.
+
+        Raises:
+            LocalProtocolError: the plan has no such sum.
+        """
+        blocks = self.plan.blocks
+        if blocks is None and block is None:
+            return self
+        if blocks is None or block is None or not 0 <= block < blocks.count:
+            raise LocalProtocolError(f"the plan has no sum of block {block}")
+        return self.of_block(block)
+
+    @property
+    def sums_a_round(self) -> int:
+        """The number of sums that one round opens: one for each block of the model."""
+        return len(self._lengths)
+
+    @property
+    def retry_limit(self) -> int:
+        """The number of further attempts at a sum that failed."""
+        return self.plan.retry_limit
 
     @property
     def expected_cohort(self) -> float:
@@ -295,19 +317,7 @@ class ResolvedPlan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What will disappoint although it is sound."""
-        ratio = noise_to_signal(self)
-        found: list[str] = []
-        if ratio > _RATIO_WARNING:
-            found.append(
-                f"the noise is {ratio:.1f} times as long as the longest mean update "
-                f"({self.vector_length:,} parameters, cohorts of about {self.expected_cohort:.0f}): "
-                "client-level privacy needs many clients or a small model, this one will hardly learn"
-            )
-        if self.plan.noise is None:
-            skipped = feasibility.skipped_share(self.plan, self.num_clients, self.bounds)
-            if skipped > 0.01:
-                found.append(f"{skipped:.0%} of the rounds will be skipped as too small")
-        return tuple(found)
+        return feasibility.warnings(self)
 
     @property
     def digest(self) -> bytes:
@@ -382,18 +392,6 @@ def resolve(
     if event is not None:  # an event that no theorem covers is refused here, not after training
         Accountant().compose(event).quick_epsilon(plan.budget.delta)
     return resolution
-
-
-def noise_to_signal(resolution: ResolvedPlan) -> float:
-    """Noise norm ÷ norm of the longest possible sum of one round, or of its longest block: √d·z ÷ roster.
-
-    Example: 1,970 parameters, z = 1.45 and 150 clients give 0.43; 199,210 parameters and 10 clients
-    give 65.
-    """
-    added = resolution.noise_multiplier_added
-    if added is None:
-        return 0.0
-    return math.sqrt(resolution.encoded_length) * added / resolution.expected_roster
 
 
 Resolution = ResolvedPlan

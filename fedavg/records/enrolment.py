@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from dp.checks import is_a
 from fedavg import checks
 from fedavg.data.dataset import Dataset
-from fedavg.errors import DataError, PlanError
+from fedavg.errors import DataError
 from fedavg.protocol.driver import PROTOCOL_ERRORS, Delivery
 from fedavg.records.layers import fastest_gradients
 from fedavg.records.modules import check_independent
-from fedavg.records.server import StepKeyHolder
 from fedavg.records.silo import SiloParty, SiloSetting
 from fedavg.records.table import Silo, UnitTable
-from fedavg.sums.interface import KEY_HOLDER
+from fedavg.server.roles import opening_roles
 from fedavg.training.job import chosen_loss
 from secagg import Identity
 
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     from dp import Ledger, SharedLedger
     from fedavg.models.layout import Layout
     from fedavg.records.resolution import ResolvedRecords
-    from fedavg.records.server import StepServer
+    from fedavg.server.roles import Role
+    from fedavg.server.round import RoundServer
     from fedavg.sums.interface import ServerSide
 
 __all__ = ["Parties", "enrol_silos", "silos_of"]
@@ -74,19 +74,19 @@ class Parties:
     Args:
         silos: the silos, by id.
         side: the server's material of the secure sum.
-        key_holder: opens encrypted sums; None where there is none.
+        others: parties that open sums, by address: a key holder, or the members of a committee.
     """
 
     silos: Mapping[int, SiloParty]
     side: ServerSide
-    key_holder: StepKeyHolder | None
+    others: Mapping[int, Role]
 
     @property
     def exhausted(self) -> bool:
         """Whether a silo's ledger has refused an attempt."""
         return any(party.exhausted for party in self.silos.values())
 
-    def at(self, silent: Callable[[str], frozenset[int]], server: StepServer) -> _Transport:
+    def at(self, silent: Callable[[str], frozenset[int]], server: RoundServer) -> _Transport:
         """The transport of one attempt, in which some silos do not answer."""
         return _Transport(self, silent, server)
 
@@ -95,7 +95,7 @@ class Parties:
 class _Transport:
     parties: Parties
     silent: Callable[[str], frozenset[int]]
-    server: StepServer
+    server: RoundServer
 
     def exchange(self, outgoing: Mapping[int, Sequence[bytes]]) -> Iterator[Delivery]:
         """Deliver to one party after the other."""
@@ -103,12 +103,11 @@ class _Transport:
         for address, messages in outgoing.items():
             if address in silent:
                 continue
-            holder = self.parties.key_holder
-            party = holder if address == KEY_HOLDER else self.parties.silos[address]
+            party = self.parties.others.get(address) or self.parties.silos[address]
             replies: list[bytes] = []
             try:
                 for message in messages:
-                    replies.extend(party.handle(message) if party is not None else ())
+                    replies.extend(party.handle(message))
             except PROTOCOL_ERRORS as error:
                 yield Delivery(address, (), f"{type(error).__name__}: {error}")
             else:
@@ -149,12 +148,6 @@ def enrol_silos(
     # Keys are made once, for the largest sum, and serve smaller rosters too.
     spec = resolution.spec(resolution.silos, resolution.digest)
     provision = plan.secure_sum.provision(spec, known)
-    if provision.openers:
-        raise PlanError(
-            f"the sum {plan.secure_sum.kind!r} is opened by a committee, which records of silos do not have: "
-            "take OneShot(keys='secagg'), SecAgg, Ckks or Bfv (in a configuration: [secure_sum] kind = "
-            '"one-shot" with options = { keys = "secagg" }, or kind = "secagg", "ckks" or "bfv")'
-        )
     side = plan.secure_sum.client_side(provision.clients)
     setting = SiloSetting(resolution, side, gradients, layout)
     parties = {
@@ -163,11 +156,8 @@ def enrol_silos(
         )
         for silo in silos
     }
-    holder = None
-    if provision.key_holder is not None:
-        opening = plan.secure_sum.key_holder_side(provision.key_holder)
-        holder = StepKeyHolder(resolution, opening)
-    return Parties(parties, plan.secure_sum.server_side(provision.server), holder)
+    others = opening_roles(resolution, plan.secure_sum, provision)
+    return Parties(parties, plan.secure_sum.server_side(provision.server), others)
 
 
 def _check_alike(silo_id: int, silo: Silo, first: Dataset) -> None:

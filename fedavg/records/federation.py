@@ -28,7 +28,7 @@ from fedavg.protocol.messages import RoundStart
 from fedavg.records.enrolment import Parties, enrol_silos, silos_of
 from fedavg.records.privacy import RecordPlan
 from fedavg.records.resolution import resolve_records
-from fedavg.records.server import StepServer
+from fedavg.server.round import RoundServer
 from fedavg.training.evaluation import Scoring, evaluate
 from fedavg.training.setup import set_up
 from fedavg.training.threads import one_thread
@@ -244,7 +244,7 @@ class RecordFederation:
                 if self._parties.exhausted:
                     return None
                 voided.append(f"{type(error).__name__}: {error}")
-                missing = server.silent
+                missing = server.silent & left  # and not a party that opens sums
                 left -= missing
                 if not missing or len(left) < self.resolution.floor:
                     break
@@ -254,12 +254,19 @@ class RecordFederation:
             return self._result(step, server, traffic, voided, scored=scored)
         raise RoundAbortedError(f"step {step + 1} gave no sum: {voided[-1]}")
 
-    def _server(self, step: int, attempt: int, silos: Sequence[int]) -> StepServer:
+    def _server(self, step: int, attempt: int, silos: Sequence[int]) -> RoundServer:
         sent = np.ascontiguousarray(self._released, "<f4").tobytes()
         start = RoundStart(step, sent, attempt=attempt)
-        return StepServer(self.resolution, self._parties.side, start, silos)
+        return RoundServer(
+            self.resolution,
+            self._parties.side,
+            start=start,
+            cohort=silos,
+            stage="gradients",
+            members="silos",
+        )
 
-    def _count(self, server: StepServer) -> None:
+    def _count(self, server: RoundServer) -> None:
         """Count an attempt whose sum began, whether or not it gave a result."""
         if server.roster:
             self._rosters[len(server.roster)] += 1
@@ -278,7 +285,7 @@ class RecordFederation:
     def _result(
         self,
         step: int,
-        server: StepServer,
+        server: RoundServer,
         traffic: RoundTraffic,
         voided: Sequence[str],
         *,

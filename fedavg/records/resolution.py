@@ -19,8 +19,9 @@ import msgspec
 
 from dp import TruncatedPoissonSampling
 from fedavg import checks
-from fedavg.errors import CohortSizeError, GridError, PlanError
+from fedavg.errors import CohortSizeError, GridError, LocalProtocolError, PlanError
 from fedavg.privacy.noise import Sensitivity
+from fedavg.privacy.sampling import CohortBounds
 from fedavg.records.accounts import Epsilons, NoiseAccount, calibrated
 from fedavg.sums.interface import SumSpec
 
@@ -142,6 +143,27 @@ class ResolvedRecords:
         )
         return next(enough, max(least, self.silos + 1))
 
+    @property
+    def bounds(self) -> CohortBounds:
+        """The smallest and the largest roster of a sum; silos are asked all, and never drawn."""
+        return CohortBounds(self.floor, self.silos, 0.0)
+
+    @property
+    def sums_a_round(self) -> int:
+        """One gradient, or one update, a step."""
+        return 1
+
+    @property
+    def retry_limit(self) -> int:
+        """The number of further attempts at a step; each asks fewer silos, and each is charged."""
+        return self.silos - 1
+
+    def requested(self, block: int | None) -> Self:
+        """See `protocol.agreement.RunAgreement`: a step's vector is summed in one piece."""
+        if block is not None:
+            raise LocalProtocolError(f"the plan has no sum of block {block}")
+        return self
+
     @cached_property
     def account(self) -> NoiseAccount:
         """Noise and cost of one silo's vector among others."""
@@ -221,9 +243,13 @@ class ResolvedRecords:
         """The secure sum of one step."""
         return SumSpec(self.vector_length, None, self.ring_bits, roster, context)
 
-    @cached_property
+    @property
     def digest(self) -> bytes:
         """SHA-256 of everything that silos and server must agree on."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
         parts = {field.name: getattr(self.plan, field.name) for field in fields(self.plan)}
         text = f"fedavg records v1\n{self.silos} {self.vector_length} {self.noise_multiplier!r}\n"
         encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -14,6 +14,7 @@ import numpy as np
 
 from dp import BudgetExhaustedError, SharedLedger
 from fedavg.errors import LocalProtocolError
+from fedavg.protocol.agreement import agreed_spec
 from fedavg.protocol.messages import (
     Ready,
     RoundStart,
@@ -21,7 +22,6 @@ from fedavg.protocol.messages import (
     SumOpen,
     decode,
     encode,
-    round_context,
     start_digest,
 )
 from fedavg.records.contained import contained_sum
@@ -205,16 +205,9 @@ class SiloParty:
         vector, self._vector = self._vector, None
         if vector is None:
             raise LocalProtocolError(f"silo {self.silo_id} has no sum for this step")
+        # The silo checks the roster itself: in a smaller one too little honest noise would be guaranteed.
         resolution = self._setting.resolution
-        size = message.roster_size
-        # The silo checks the bounds itself: in a smaller roster too little honest noise would be guaranteed.
-        if not resolution.floor <= size <= resolution.silos:
-            raise LocalProtocolError(
-                f"a sum over {size} silos is outside the plan's bounds {resolution.floor} … "
-                f"{resolution.silos}"
-            )
-        context = round_context(resolution.digest, message.round, size, self._digest)
-        spec = resolution.spec(size, context)
+        spec = agreed_spec(resolution, message.round, message.roster_size, self._digest)
         session = self._setting.side.session(spec, self.silo_id, self._identity, message.opening)
         # The share of noise follows from the size that is bound into the session, not from the message.
         session.set_input(self._noised(vector, session.roster_size))

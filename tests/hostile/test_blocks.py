@@ -23,7 +23,7 @@ from fedavg.protocol.messages import (
     round_context,
     start_digest,
 )
-from fedavg.server.round import KeyHolder
+from fedavg.server.key_holder import KeyHolder
 from he import HeError
 from secagg import Identity, SecAggError
 from tests.e2e.small import SUMS, examples

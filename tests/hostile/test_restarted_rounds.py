@@ -19,7 +19,7 @@ from fedavg.plan.plan import Budget, Limits
 from fedavg.privacy.noise import CentralGaussian
 from fedavg.privacy.sampling import FixedCohort
 from fedavg.protocol.messages import OpenRequest, encode
-from fedavg.server.round import KeyHolder
+from fedavg.server.key_holder import KeyHolder
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain

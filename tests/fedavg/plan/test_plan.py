@@ -23,8 +23,9 @@ from fedavg.errors import CapacityError, PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
 from fedavg.plan.calibration import calibrated
+from fedavg.plan.feasibility import noise_to_signal
 from fedavg.plan.plan import Budget, Limits, Plan
-from fedavg.plan.resolution import ResolvedPlan, noise_to_signal, resolve
+from fedavg.plan.resolution import ResolvedPlan, resolve
 from fedavg.privacy.noise import (
     CentralGaussian,
     DistributedDiscreteGaussian,

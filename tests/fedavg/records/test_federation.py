@@ -10,7 +10,7 @@ from safetensors.torch import load
 from dp import Ledger
 from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.data.dataset import Dataset
-from fedavg.errors import ConfigError, DataError, LocalProtocolError, PlanError, RoundAbortedError
+from fedavg.errors import ConfigError, DataError, LocalProtocolError, RoundAbortedError
 from fedavg.losses import CrossEntropy
 from fedavg.models.spec import ModelSpec
 from fedavg.optimizers.server import FedAdam, FedAvg, FedMomentum
@@ -79,6 +79,7 @@ SUMS = {
     "bfv, key at a holder": Bfv(dropout_rate=0.0, key_at="holder"),
     "encrypted and masked": EncryptedSecAgg(dropout_rate=0.0),
     "one-time keys that secagg adds": OneShot(keys="secagg", dropout_rate=0.0),
+    "one-time keys that a committee adds": OneShot(dropout_rate=0.0),
 }
 
 
@@ -261,11 +262,17 @@ def test_ledgers_name_every_silo():
         federation(ledgers={10: Ledger(1.0, 1e-5)})
 
 
-def test_a_sum_that_a_committee_opens_is_refused_before_anything_is_charged():
-    with pytest.raises(
-        PlanError, match=r"opened by a committee.*keys='secagg'.*options = \{ keys = \"secagg\" \}"
-    ):
-        list(federation(secure_sum=OneShot(dropout_rate=0.0)).run())
+def test_a_step_whose_openers_fail_ends_the_run_and_asks_no_silo_twice():
+    run = federation(secure_sum=OneShot(dropout_rate=0.0))
+    for role in run._parties.others.values():
+        role.handle = _no_answer
+    with pytest.raises(RoundAbortedError, match="step 1 gave no sum"):
+        list(run.run())
+    assert {party.attempts for party in run._parties.silos.values()} == {1}
+
+
+def _no_answer(_):
+    return ()
 
 
 @pytest.mark.parametrize(

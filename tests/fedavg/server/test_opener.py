@@ -78,6 +78,15 @@ def test_rosters_outside_the_plans_bounds_are_refused(beyond):
     assert side.specs == []
 
 
+@pytest.mark.parametrize("block", [0, 7, 2**31])
+def test_a_sum_of_a_block_that_the_plan_does_not_have_is_refused(block):
+    one, side = opener()
+    floor = RESOLVED.bounds.floor
+    with pytest.raises(LocalProtocolError, match=f"no sum of block {block}"):
+        one.handle(encode(OpenRequest(0, floor, b"d" * 32, (b"x",), 0, block)))
+    assert side.specs == []
+
+
 @pytest.mark.parametrize("message", [encode(Ready(0)), b"", b"rubbish"])
 def test_other_messages_are_refused(message):
     with pytest.raises(FedAvgError):

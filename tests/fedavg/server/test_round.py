@@ -1,23 +1,23 @@
-"""The server of a step and the key holder: stages, rosters, and refusals that change nothing."""
+"""The server of a round, here with the agreement of silos: stages, rosters, and harmless refusals."""
 
 from __future__ import annotations
 
 import pytest
 
 from fedavg.errors import LocalProtocolError, RoundAbortedError
-from fedavg.protocol.messages import OpenRequest, Ready, RoundStart, SumMessage, decode, encode
-from fedavg.records.server import StepKeyHolder, StepServer
-from fedavg.sums.encrypted import Bfv
-from tests.fedavg.records.small import federation, resolved
+from fedavg.protocol.messages import Ready, RoundStart, SumMessage, decode, encode
+from fedavg.server.round import RoundServer
+from tests.fedavg.records.small import resolved
 
 MODEL = bytes(72)
 IDS = (10, 11, 12, 13)
 
 
-def server() -> StepServer:
+def server() -> RoundServer:
     found = resolved(4)
     side = found.plan.secure_sum.server_side(b"")
-    return StepServer(found, side, RoundStart(0, MODEL), IDS)
+    start = RoundStart(0, MODEL)
+    return RoundServer(found, side, start=start, cohort=IDS, stage="gradients", members="silos")
 
 
 def test_a_step_begins_with_the_model_for_every_silo():
@@ -66,25 +66,6 @@ def test_too_few_silos_give_no_sum():
     one = server()
     one.open()
     one.receive(10, encode(Ready(0)))
-    with pytest.raises(RoundAbortedError, match="1 silos are ready; a sum takes 3 … 4"):
+    with pytest.raises(RoundAbortedError, match="1 silos are ready; a round takes 3 … 4"):
         one.advance()
     assert one.roster == ()
-
-
-def test_the_key_holder_opens_one_sum_for_each_attempt():
-    run = federation(secure_sum=Bfv(dropout_rate=0.0))
-    holder = run._parties.key_holder
-    request = encode(OpenRequest(0, 4, b"digest", ()))
-    with pytest.raises(Exception, match=r"."):  # no chunks, so there is no sum
-        holder.handle(request)
-    with pytest.raises(LocalProtocolError, match="was asked for before"):
-        holder.handle(request)
-
-
-@pytest.mark.parametrize("size", [2, 5])
-def test_the_key_holder_refuses_rosters_outside_the_bounds(size):
-    holder = StepKeyHolder(resolved(4), None)
-    with pytest.raises(LocalProtocolError, match="outside the plan's bounds"):
-        holder.handle(encode(OpenRequest(0, size, b"", ())))
-    with pytest.raises(LocalProtocolError, match="only opens sums"):
-        holder.handle(encode(Ready(0)))
