@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dp.checks import at_least, is_a, positive
 from dp.errors import InvalidParameterError, UnsupportedEventError
 from dp.events.interface import Sampling
 
-__all__ = ["check_noise_multiplier", "check_norms", "check_sampling"]
+__all__ = ["check_flag", "check_noise_multiplier", "check_norms", "check_sampling"]
 
 _SMALLEST = 1e-100
 _LARGEST = 1e15
@@ -19,6 +21,13 @@ def check_sampling(sampling: Sampling) -> None:
             f"{type(sampling).__name__} is no sampling: it lacks the methods of dp.Sampling; use one "
             "of dp's schemes"
         )
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Refuse all but booleans, Python's and NumPy's; return Python's."""
+    if not is_a(value, bool | np.bool_):
+        raise InvalidParameterError(f"{name} must be True or False, not {type(value).__name__}")
+    return bool(value)
 
 
 def check_norms(l1_sensitivity: float, l2_sensitivity: float) -> tuple[float, float]:

@@ -9,7 +9,9 @@ from scipy.special import betainc
 
 from dp.checks import assign, positive_fraction, whole
 from dp.errors import InvalidParameterError, UnsupportedEventError
+from dp.events.checks import check_flag
 from dp.events.interface import NeighboringRelation
+from dp.losses.absence import SilencePair, VacancyPair
 from dp.losses.pairs import ExchangePair, MixturePair, SwapPair
 from dp.losses.renyi import ORDERS, amplified_curve
 
@@ -188,23 +190,30 @@ class FixedSizeSampling:
     Args:
         size: number of clients in the cohort.
         dataset_size: number of clients in the data set, the larger one of two neighbours; for a group of k
-            clients, k − 1 fewer.
+            clients, k − 1 fewer, unless absent clients are enrolled.
+        enrolled: whether a client that is absent under ADD_REMOVE is one of the `dataset_size` all the same:
+            it is drawn like all others, does not answer, and its place stays empty, so that the number of
+            answers must stay secret. Otherwise an absent client is not drawn, and another takes its place.
 
     Example:
         >>> from dp import Accountant, GaussianEvent, PoissonSampling
-        >>> for sampling in (FixedSizeSampling(10, 1000), PoissonSampling(0.01)):
+        >>> fixed = FixedSizeSampling(10, 1000), FixedSizeSampling(10, 1000, enrolled=True)
+        >>> for sampling in (*fixed, PoissonSampling(0.01)):
         ...     one = Accountant().compose(GaussianEvent(2.0, sampling))
         ...     print(f"{sampling.exposure:g} {one.epsilon(1e-5).high:.2f}")
         0.01 0.20
+        0.01 0.06
         0.01 0.03
     """
 
     size: int
     dataset_size: int
+    enrolled: bool = False
 
     def __post_init__(self) -> None:
         size, dataset_size = whole("size", self.size), whole("dataset_size", self.dataset_size)
-        assign(self, size=size, dataset_size=dataset_size)
+        enrolled = check_flag("enrolled", self.enrolled)
+        assign(self, size=size, dataset_size=dataset_size, enrolled=enrolled)
         if size > dataset_size:
             raise InvalidParameterError(
                 f"size {size} exceeds dataset_size {dataset_size}; lower the cohort size"
@@ -221,7 +230,11 @@ class FixedSizeSampling:
         return 0.0
 
     def gaussian(self, noise_multiplier: float, relation: NeighboringRelation) -> Pair:
-        """The client displaces one member of the cohort: a shift by two clip norms (docs/privacy.md §3)."""
+        """The client displaces one member of the cohort, or leaves a place empty (docs/privacy.md §3)."""
+        if self._silenced(relation):
+            if self.exposure == 1:
+                return NoSampling().gaussian(noise_multiplier, relation)
+            return SilencePair(VacancyPair(self.exposure, noise_multiplier))
         # A shift by two clip norms is one by one clip norm at half the noise (docs/privacy.md §3.2).
         mixture = MixturePair(self.exposure, noise_multiplier / 2)
         if relation is NeighboringRelation.REPLACE_ONE and self.exposure < 1:
@@ -229,16 +242,25 @@ class FixedSizeSampling:
         return mixture
 
     def mixture(self, relation: NeighboringRelation) -> tuple[float, float]:
-        """The client displaces one member; under REPLACE_ONE known only if all clients take part."""
-        if relation is NeighboringRelation.REPLACE_ONE and self.exposure < 1:
+        """The client displaces one member; otherwise known only if all clients take part."""
+        if self.exposure == 1:
+            return 1.0, 1.0 if self._silenced(relation) else 2.0
+        if self.enrolled or relation is NeighboringRelation.REPLACE_ONE:
             raise _no_theorem(self, relation)
         return self.exposure, 2.0
 
     def renyi(self, divergence: Divergence, relation: NeighboringRelation) -> NDArray[np.float64]:
         """Known only if all clients take part."""
-        if self.size == self.dataset_size and relation is NeighboringRelation.REPLACE_ONE:
-            return divergence(2.0, ORDERS)
+        if self.size == self.dataset_size:
+            if relation is NeighboringRelation.REPLACE_ONE:
+                return divergence(2.0, ORDERS)
+            if self.enrolled:
+                return divergence(1.0, ORDERS)
         raise _no_theorem(self, relation)
+
+    def _silenced(self, relation: NeighboringRelation) -> bool:
+        """Whether the neighbours differ in an answer of a client that is drawn in both."""
+        return self.enrolled and relation is NeighboringRelation.ADD_REMOVE
 
 
 def _amplified(

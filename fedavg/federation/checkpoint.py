@@ -20,6 +20,7 @@ from safetensors.numpy import save
 
 from dp import DpError, Ledger
 from fedavg.errors import CheckpointError
+from fedavg.federation.shared import charged_undrawn
 from fedavg.files import FileJournal, refuse_other_names, replace_file
 from fedavg.server.model import ModelState
 from fedavg.sums.interface import Conviction
@@ -221,7 +222,7 @@ class Restart:
             budget: its budget.
 
         Raises:
-            CheckpointError: one of these differs.
+            CheckpointError: one of these differs, or the charges are for other absent clients.
         """
         point = self.checkpoint
         ours = (mark, size, clients, budget.epsilon, budget.delta)
@@ -231,6 +232,12 @@ class Restart:
             raise CheckpointError(
                 "the checkpoint belongs to another plan, model, population or seed: go on with the "
                 "configuration and the data that the run began with"
+            )
+        if charged_undrawn(self.ledger):
+            raise CheckpointError(
+                "an earlier version charged the rounds so far as if absent clients were not drawn. They are "
+                "drawn and do not answer (docs/privacy.md §3.4), and no epsilon covers these rounds and new "
+                "ones: begin the run anew; 'fedavg budget --sampling fixed' states what it has released"
             )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dp import Event, Ledger
     from fedavg.plan.resolution import ResolvedPlan
 
-__all__ = ["SharedBudget", "charge_failure", "charge_round"]
+__all__ = ["SharedBudget", "charge_failure", "charge_round", "charged_undrawn"]
 
 
 class SharedBudget:
@@ -29,13 +29,14 @@ class SharedBudget:
         label: name of the run in the ledger's entries.
 
     Raises:
-        ConfigError: the ledger is missing, cannot be used, or counts under another relation.
+        ConfigError: the ledger is missing, cannot be used, or counts under another relation or other absent
+            clients.
     """
 
     def __init__(self, path: Path, label: str) -> None:
         try:
             self._ledger = SharedLedger(path)
-            relation = self._ledger.read().accountant.relation
+            present = self._ledger.read()
         except FileNotFoundError as error:
             raise ConfigError(
                 f"there is no ledger at {path}: make one with "
@@ -44,10 +45,17 @@ class SharedBudget:
         except (OSError, DpError) as error:
             raise ConfigError(f"the ledger {path} cannot be used: {error}") from error
         # Runs are accounted under ADD_REMOVE, and costs under two relations do not add up.
+        relation = present.accountant.relation
         if relation is not NeighboringRelation.ADD_REMOVE:
             raise ConfigError(
                 f"the ledger {path} counts under {relation.name}, and runs count under ADD_REMOVE: "
                 "make one for runs"
+            )
+        if charged_undrawn(present):
+            raise ConfigError(
+                f"the ledger {path} holds cohorts of fixed size from which absent clients are not drawn. In "
+                "runs they are drawn and do not answer (docs/privacy.md §3.4), and no epsilon covers both: "
+                "make a ledger of its own for runs"
             )
         self._label = label
 
@@ -124,6 +132,24 @@ def _fitting(ledger: Ledger, event: Event, most: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if ledger.would_exceed(event, middle) else (middle, high)
     return low
+
+
+def charged_undrawn(ledger: Ledger) -> bool:
+    """Whether a ledger counts cohorts of fixed size as if absent clients were not enrolled.
+
+    Such charges are proved for clients that are not drawn (docs/privacy.md §3.2), and in runs all are.
+
+    Example:
+        >>> from dp import FixedSizeSampling, GaussianEvent, Ledger
+        >>> def counted(**enrolled: bool) -> bool:
+        ...     ledger = Ledger(9.0, 1e-5)
+        ...     ledger.charge(GaussianEvent(2.0, FixedSizeSampling(5, 100, **enrolled)))
+        ...     return charged_undrawn(ledger)
+        >>> counted(), counted(enrolled=True)
+        (True, False)
+    """
+    samplings = (getattr(entry.event, "sampling", None) for entry in ledger.history)
+    return not all(getattr(sampling, "enrolled", True) for sampling in samplings)
 
 
 def charge_failure(ledger: Ledger, shared: SharedBudget | None, resolution: ResolvedPlan) -> None:

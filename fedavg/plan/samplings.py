@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from dp import (
     Accountant,
-    FixedSizeSampling,
     NoSampling,
     PoissonSampling,
     UnsupportedEventError,
@@ -52,7 +51,7 @@ WAYS = {
     ),
     "fixed": Way(
         lambda _rate, size: FixedCohort(size),
-        lambda _rate, size, clients: FixedSizeSampling(size, clients),
+        lambda _rate, size, clients: FixedCohort(size).scheme(clients),
         "exactly {size:,} a round",
         "exactly {size:,} of {clients:,} clients join a round",
     ),

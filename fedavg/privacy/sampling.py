@@ -42,7 +42,7 @@ class Cohort(Protocol):
         >>> for cohort in (PoissonCohort(0.1), FixedCohort(100)):
         ...     print(cohort.expected_size(1000), cohort.scheme(1000))
         100.0 PoissonSampling(rate=0.1)
-        100.0 FixedSizeSampling(size=100, dataset_size=1000)
+        100.0 FixedSizeSampling(size=100, dataset_size=1000, enrolled=True)
     """
 
     independent: ClassVar[bool]
@@ -194,9 +194,8 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
 class FixedCohort(Part, frozen=True, tag="fixed"):
     """A sampler of exactly `size` clients a round, drawn without replacement.
 
-    Accounting for it is not Poisson accounting; see `dp.FixedSizeSampling`. Over several rounds it is proved
-    for clients that are not drawn, and not for enrolled ones that are drawn and do not answer
-    (docs/privacy.md §3.2).
+    Accounting for it is not Poisson accounting; see `dp.FixedSizeSampling`. A client that is absent is
+    enrolled: it is drawn like all others and does not answer (docs/privacy.md §3.4).
 
     Example:
         >>> sorted(FixedCohort(3).draw([7, 8, 9]))
@@ -211,8 +210,8 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
         checks.plan.whole("a fixed cohort's size", self.size)
 
     def scheme(self, num_clients: int) -> FixedSizeSampling:
-        """Fixed-size sampling from `num_clients`."""
-        return FixedSizeSampling(self.size, num_clients)
+        """Fixed-size sampling from `num_clients` enrolled clients, present and absent ones."""
+        return FixedSizeSampling(self.size, num_clients, enrolled=True)
 
     def expected_size(self, num_clients: int) -> float:
         """The size itself, which is not random."""

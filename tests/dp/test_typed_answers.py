@@ -36,8 +36,8 @@ def powers(low: float, high: float) -> st.SearchStrategy[float]:
 samplings = st.one_of(
     st.just(NoSampling()),
     powers(-9, 0).map(PoissonSampling),
-    st.tuples(st.integers(1, 10**6), st.floats(0, 1)).map(
-        lambda two: FixedSizeSampling(max(1, int(two[0] * two[1])), two[0])
+    st.tuples(st.integers(1, 10**6), st.floats(0, 1), st.booleans()).map(
+        lambda all_: FixedSizeSampling(max(1, int(all_[0] * all_[1])), all_[0], enrolled=all_[2])
     ),
 )
 noises = st.one_of(powers(-4, 6), powers(-1.3, 1.5))
@@ -105,7 +105,16 @@ def test_large_losses_have_narrow_brackets(relation, released, delta, low, high)
 
 
 @pytest.mark.parametrize("z", [1e-100, 1e-9, 1e9, 1e15])
-@pytest.mark.parametrize("sampling", [NoSampling(), PoissonSampling(1e-9), PoissonSampling(0.5)])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        NoSampling(),
+        PoissonSampling(1e-9),
+        PoissonSampling(0.5),
+        FixedSizeSampling(1, 2, enrolled=True),
+        FixedSizeSampling(1, 10**9, enrolled=True),
+    ],
+)
 @pytest.mark.parametrize("relation", [ADD, REPLACE])
 def test_noise_at_the_ends_of_its_range_has_a_bracket(z, sampling, relation):
     found = Accountant(relation).compose(GaussianEvent(z, sampling), 10**9).epsilon(1e-5)

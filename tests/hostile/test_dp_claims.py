@@ -92,6 +92,40 @@ def test_mutant_that_treats_fixed_as_poisson_is_below_the_attack(monkeypatch):
     assert claim.high < attained_by_replacement(0.1, 1.01, 1.5)
 
 
+def attained_by_silence(rate: float, z: float, epsilon: float) -> float:
+    """One round, one coordinate: the others send −1; the target sends +1 when it is drawn, or nothing.
+
+    Around the sum of the others but one, the round is N(−1), or with probability m/n N(1) or N(0). The best
+    half-line is searched for.
+    """
+    found = 0.0
+    for x in (0.5 + 0.001 * k * z for k in range(10_000)):
+        other, answer, none = (math.exp(float(log_ndtr((mean - x) / z))) for mean in (-1, 1, 0))
+        gain = (1 - rate) * other + rate * answer
+        found = max(found, gain - math.exp(epsilon) * ((1 - rate) * other + rate * none))
+    return found
+
+
+def test_the_claim_for_enrolled_clients_is_attained_by_an_attack():
+    event = GaussianEvent(1.0, FixedSizeSampling(100, 1000, enrolled=True))
+    claim = Accountant().compose(event).delta(1.5)
+    attained = attained_by_silence(0.1, 1.0, 1.5)
+    assert claim.low * (1 - 1e-4) <= attained <= claim.high
+    # Poisson's formula at the same rate is below the attack.
+    coins = Accountant().compose(GaussianEvent(1.0, PoissonSampling(0.1))).delta(1.5)
+    assert coins.high < attained / 3
+
+
+def test_mutant_that_counts_a_silent_client_like_a_coin_is_below_the_attack(monkeypatch):
+    def careless(self, noise_multiplier, relation):
+        return MixturePair(self.exposure, noise_multiplier)
+
+    monkeypatch.setattr(FixedSizeSampling, "gaussian", careless)
+    event = GaussianEvent(1.01, FixedSizeSampling(100, 1000, enrolled=True))
+    claim = Accountant().compose(event).delta(1.5)
+    assert claim.high < attained_by_silence(0.1, 1.01, 1.5)
+
+
 @pytest.mark.parametrize(
     ("event", "relation"),
     [

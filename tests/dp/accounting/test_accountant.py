@@ -66,7 +66,11 @@ def discrete(z: float, sampling: Any) -> DiscreteGaussianSumEvent:
 KINDS = [gaussian, rounded, skellam, discrete]
 PATHS = [(kind, sampling) for kind in KINDS for sampling in (NoSampling(), PoissonSampling(0.1))]
 PATHS += [(kind, TruncatedPoissonSampling(0.1, 1000, 250)) for kind in KINDS]
-PATHS += [(kind, FixedSizeSampling(100, 1000)) for kind in (gaussian, rounded)]
+PATHS += [
+    (kind, FixedSizeSampling(100, 1000, enrolled=enrolled))
+    for kind in (gaussian, rounded)
+    for enrolled in (False, True)
+]
 
 
 @pytest.mark.parametrize(("kind", "sampling"), PATHS)
@@ -139,6 +143,8 @@ def test_unknown_events_and_samplings_are_refused():
         (skellam(1, FixedSizeSampling(10, 100)), REPLACE),
         (skellam(1, FixedSizeSampling(10, 100)), ADD),
         (discrete(1, FixedSizeSampling(10, 100)), ADD),
+        (skellam(1, FixedSizeSampling(10, 100, enrolled=True)), ADD),
+        (discrete(1, FixedSizeSampling(10, 100, enrolled=True)), ADD),
     ],
 )
 def test_samplings_without_a_theorem_are_refused_by_name(event, relation):
@@ -171,6 +177,7 @@ def test_out_of_range_is_refused():
         lambda: PoissonSampling(1.1),
         lambda: FixedSizeSampling(11, 10),
         lambda: FixedSizeSampling(0, 10),
+        lambda: FixedSizeSampling(1, 10, enrolled=1),
         lambda: TruncatedPoissonSampling(0.1, 10, 0),
         lambda: FailureEvent(-1e-9),
         lambda: SkellamEvent(1.0, l2_sensitivity=3.0, l1_sensitivity=2.0),
@@ -196,6 +203,10 @@ def test_replace_one_is_twice_the_distance():
     assert run.epsilon(1e-5).high == pytest.approx(gaussian_epsilon(0.5, 1e-5), rel=2e-9)
     whole = Accountant(REPLACE).compose(gaussian(2.0, FixedSizeSampling(5, 5)), 4)
     assert whole.epsilon(1e-5) == run.epsilon(1e-5)
+    silent = FixedSizeSampling(5, 5, enrolled=True)  # an answer less is one clip norm less
+    for event in (skellam, discrete):
+        alone = Accountant().compose(event(2.0, NoSampling()), 4).epsilon(1e-5)
+        assert Accountant().compose(event(2.0, silent), 4).epsilon(1e-5) == alone
     twice = SkellamEvent(2.0, l2_sensitivity=1000.0, l1_sensitivity=18_000.0)
     doubled = Accountant(REPLACE).compose(skellam(4.0, NoSampling())).epsilon(1e-5)
     assert doubled.high == pytest.approx(Accountant().compose(twice).epsilon(1e-5).high)
@@ -279,6 +290,7 @@ def test_truncation_is_poisson_plus_the_tail_of_the_binomial():
         (NoSampling(), 10, ADD),
         (NoSampling(), 10, REPLACE),
         (FixedSizeSampling(20, 200), 10, ADD),
+        (FixedSizeSampling(20, 200, enrolled=True), 10, ADD),
     ],
 )
 def test_calibration_is_certified_and_tight(sampling, steps, relation):

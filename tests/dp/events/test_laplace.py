@@ -142,6 +142,10 @@ def test_relations_and_cohorts_move_the_noise_as_far_as_they_do():
     assert replaced.epsilon(1e-5) == plain.epsilon(1e-5)
     displaced = Accountant().compose(LaplaceEvent(4.0, FixedSizeSampling(10, 100)))
     assert displaced.epsilon(0.0).high == pytest.approx(math.log1p(0.1 * math.expm1(0.5)))
+    silent = Accountant().compose(LaplaceEvent(4.0, FixedSizeSampling(9, 9, enrolled=True)), 3)
+    assert silent.epsilon(1e-5) == plain.epsilon(1e-5)
+    with pytest.raises(UnsupportedEventError, match="LaplaceEvent: FixedSizeSampling"):
+        Accountant().compose(LaplaceEvent(4.0, FixedSizeSampling(10, 100, enrolled=True)))
     everyone = Accountant(REPLACE).compose(LaplaceEvent(8.0, FixedSizeSampling(9, 9)), 3)
     assert everyone.epsilon(1e-5) == plain.epsilon(1e-5)
     discrete = DiscreteLaplaceEvent(4.0, l1_sensitivity=3)

@@ -79,6 +79,7 @@ def test_state_round_trip_keeps_every_kind_of_event():
     sums = {"local_stddev": 3.5, "shares": 9, "dimension": 11}
     norms = {"l2_sensitivity": 7.0, "l1_sensitivity": 20.0}
     ledger.charge(GaussianEvent(1.1, FixedSizeSampling(3, 30)), 2)
+    ledger.charge(GaussianEvent(1.1, FixedSizeSampling(3, 30, enrolled=True)))
     ledger.charge(RoundedGaussianSumEvent(1.2, **sums, sampling=PoissonSampling(0.1)))
     ledger.charge(SkellamEvent(1.3, **norms, sampling=TruncatedPoissonSampling(0.1, 90, 50)))
     ledger.charge(DiscreteGaussianSumEvent(1.4, **sums, **norms, sampling=NoSampling()))
@@ -88,6 +89,14 @@ def test_state_round_trip_keeps_every_kind_of_event():
     assert restored.state_dict() == ledger.state_dict()
     assert restored.accountant == ledger.accountant
     assert restored.spent() == ledger.spent()
+
+
+def test_fixed_cohorts_of_older_files_are_those_whose_absent_clients_are_not_drawn():
+    ledger = Ledger(math.inf, 1e-6)
+    ledger.charge(GaussianEvent(1.1, FixedSizeSampling(3, 30)))
+    state = json.loads(json.dumps(ledger.state_dict(), allow_nan=False))
+    assert state["events"][0]["event"]["sampling"].pop("enrolled") is False
+    assert Ledger.from_state_dict(state).accountant == ledger.accountant
 
 
 def test_restored_ledger_still_refuses():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import fields, replace
 
 import numpy as np
@@ -12,15 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dp import GaussianEvent, Ledger
+from dp import FixedSizeSampling, GaussianEvent, Ledger
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CheckpointError
+from fedavg.federation import checkpoint
 from fedavg.federation.checkpoint import Checkpoint, RunJournal, fingerprint
 from fedavg.optimizers.server import FedAdam, FedAvg, FedMomentum, FedYogi
 from fedavg.optimizers.wrapped import Averaged
 from fedavg.plan.plan import Budget, Limits
 from fedavg.privacy.clipping import AdaptiveClipping
 from fedavg.privacy.noise import CentralGaussian
+from fedavg.privacy.sampling import FixedCohort
 from fedavg.server.model import ModelState
 from fedavg.sums.interface import Conviction
 from fedavg.sums.plain import InsecurePlain
@@ -310,6 +313,40 @@ def test_another_plan_is_refused_and_nothing_changes(tmp_path, other):
         next(model.run(6, RunJournal(tmp_path).load()))
     assert (model.stopped, model.ledger.history) == ("unstarted", ())
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_rounds_that_were_charged_for_undrawn_clients_are_not_continued(tmp_path, monkeypatch):
+    """An older run with cohorts of fixed size: its ledger has another event, and no field for it."""
+    changes = PRIVATE | {"cohort": FixedCohort(5)}
+    with monkeypatch.context() as older:
+        older.setattr(FixedCohort, "scheme", lambda self, n: FixedSizeSampling(self.size, n))
+        journal = RunJournal(tmp_path)
+        stop_in_round(federate(journal, changes=changes), journal, 3)
+    for path in (tmp_path / "ledger.json", tmp_path / "checkpoint.safetensors"):
+        # Padded, since a tensor file states the length of its header.
+        field = re.compile(rb',\s*\\*"enrolled\\*": false')
+        data = field.sub(lambda found: b" " * len(found[0]), path.read_bytes())
+        assert b"enrolled" not in data
+        path.write_bytes(data)
+    restart = RunJournal(tmp_path).load()
+    assert restart.ledger.history[-1].event.sampling == FixedSizeSampling(5, 20)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    model = federate(RunJournal(tmp_path), changes=changes)
+    with pytest.raises(CheckpointError, match=r"not drawn.*begin the run anew; 'fedavg budget"):
+        next(model.run(6, restart))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    # Mutant: without the check the run goes on, and its ledger counts two kinds of absent clients.
+    monkeypatch.setattr(checkpoint, "charged_undrawn", lambda _ledger: False)
+    list(model.run(6, restart))
+    assert len(model.ledger.accountant.counts) == 3
+
+
+def test_a_run_with_fixed_cohorts_goes_on(tmp_path):
+    changes = PRIVATE | {"cohort": FixedCohort(5)}
+    journal = RunJournal(tmp_path)
+    stop_in_round(federate(journal, changes=changes), journal, 3)
+    second = federate(RunJournal(tmp_path), changes=changes)
+    assert len(list(second.run(6, RunJournal(tmp_path).load()))) == 4
 
 
 def test_another_length_or_population_is_refused(tmp_path):

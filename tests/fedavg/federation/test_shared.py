@@ -9,6 +9,7 @@ import pytest
 from dp import (
     Accountant,
     BudgetExhaustedError,
+    FixedSizeSampling,
     GaussianEvent,
     Ledger,
     NeighboringRelation,
@@ -159,6 +160,14 @@ def test_what_is_no_ledger_for_runs_is_refused_with_a_remedy(tmp_path):
     SharedLedger.create(other, Ledger(1.0, 1e-5, relation=NeighboringRelation.REPLACE_ONE))
     with pytest.raises(ConfigError, match="REPLACE_ONE"):
         SharedBudget(other, "run")
+    undrawn, enrolled = tmp_path / "undrawn.json", tmp_path / "enrolled.json"
+    for place in (undrawn, enrolled):
+        ledger = Ledger(9.0, 1e-5)
+        ledger.charge(GaussianEvent(3.0, FixedSizeSampling(5, 20, enrolled=place is enrolled)))
+        SharedLedger.create(place, ledger)
+    with pytest.raises(ConfigError, match="make a ledger of its own for runs"):
+        SharedBudget(undrawn, "run")
+    assert SharedBudget(enrolled, "run").path == enrolled
 
 
 def test_a_ledger_that_goes_away_stops_the_run_before_the_release(path):

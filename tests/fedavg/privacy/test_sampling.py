@@ -36,7 +36,7 @@ def test_every_fixed_size_draw_has_the_size_and_every_client_its_share():
 
 def test_the_sampler_names_its_own_scheme():
     assert PoissonCohort(0.2).scheme(50) == PoissonSampling(0.2)
-    assert FixedCohort(10).scheme(50) == FixedSizeSampling(10, 50)
+    assert FixedCohort(10).scheme(50) == FixedSizeSampling(10, 50, enrolled=True)
 
 
 def test_poisson_bounds_hold_for_neighbouring_populations():
