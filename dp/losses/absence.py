@@ -16,6 +16,7 @@ from scipy.special import expit, ndtr, ndtri
 
 from dp.losses.masses import gaussian_masses, just_below_zero
 from dp.losses.pairs import MixturePair
+from dp.losses.vacancy import VacancyCurve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,8 +54,9 @@ class VacancyPair:
         return self
 
     @property
-    def exact(self) -> None:
-        """None: no closed form is used."""
+    def exact(self) -> VacancyCurve:
+        """In either order at most that with the answer first, for ε ≥ 0."""
+        return VacancyCurve(1 / self.stddev, self.rate)
 
     @property
     def precision(self) -> None:
@@ -175,8 +177,9 @@ class SilencePair:
     attained: VacancyPair
 
     @property
-    def exact(self) -> None:
-        """None: no closed form is used."""
+    def exact(self) -> VacancyCurve:
+        """The curve of the pair that is the worst above ε = 0."""
+        return self.attained.exact
 
     @property
     def precision(self) -> None:
@@ -244,4 +247,5 @@ def _spread(pair: VacancyPair) -> float:
         for part, mean in ((1 - pair.rate, -1.0), (pair.rate, 1.0))
     )
     loss = pair.loss(x)
-    return math.sqrt(float(np.average(loss**2, weights=weight)))
+    largest = float(np.abs(loss).max())  # whose square may be beyond floats
+    return largest * math.sqrt(float(np.average((loss / largest) ** 2, weights=weight)))

@@ -21,6 +21,7 @@ __all__ = [
     "log_delta",
     "sampled_epsilon",
     "sampled_log_delta",
+    "scaled_gap",
 ]
 
 _LARGE = 600.0
@@ -49,11 +50,11 @@ def log_delta(epsilon: float, mu: float) -> float:
         rest = float(ndtr(x)) + tail * math.exp(-x * x / 2)
         if rest < 0.5:
             return math.log1p(-rest)
-    gap = _scaled_gap(x / math.sqrt(2), mu / math.sqrt(2)) / 2
+    gap = scaled_gap(x / math.sqrt(2), mu / math.sqrt(2)) / 2
     return -x * x / 2 + math.log(gap) if gap > 0 else -math.inf  # 0 if x² is beyond a float
 
 
-def _scaled_gap(a: float, width: float) -> float:
+def scaled_gap(a: float, width: float) -> float:
     """Erfcx(a) − erfcx(a + width), without cancellation when they are close."""
     if width > 0.05 * max(1.0, a):  # so far apart, no digits cancel
         return float(erfcx(a) - erfcx(a + width))

@@ -15,6 +15,8 @@ __all__ = ["TRIFLE", "gaussian_masses", "just_below_zero", "mixed_rounding"]
 
 _EPS = float(np.finfo(np.float64).eps)
 _SERIES_WIDTH = 0.1
+_FARTHEST = 1e4
+"""Deviations beyond which all masses are 0 in floats, and the series' powers might overflow."""
 TRIFLE = 1e-6
 """A part of a loss's spread that is nothing beside it."""
 
@@ -48,7 +50,7 @@ def gaussian_masses(x: NDArray[np.float64], mean: float, stddev: float) -> NDArr
     with np.errstate(invalid="ignore", over="ignore"):
         width = (x[1:] - x[:-1]) / stddev
         mid = ((x[1:] + x[:-1]) / 2 - mean) / stddev
-        narrow = width * (1 + np.abs(mid)) < _SERIES_WIDTH
+        narrow = (width * (1 + np.abs(mid)) < _SERIES_WIDTH) & (np.abs(mid) < _FARTHEST)
     out = np.zeros(len(width))
     m2, w2 = mid[narrow] ** 2, width[narrow] ** 2 / 4
     # Σ_k (w/2)^2k·He_2k(m)/(2k+1)!
