@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +32,8 @@ fedavg sweep                             the built-in study: 80 cells
 fedavg sweep STUDY.toml --dry-run        checks and lists the cells, and runs nothing
 
 fedavg sweep STUDY.toml --out studies/mine --jobs 4
+
+fedavg sweep STUDY.toml --engine ray     on the Ray cluster that this machine belongs to
 
 A study:
 
@@ -68,27 +69,35 @@ def sweep(
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Number of processes; each runs one cell at a time.", show_default="one a core"
+            help="Largest number of cells at a time; each has one process.",
+            show_default="one a core",
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Where the cells run: local, or ray for a cluster (docs/embedding/ray.md)."
+        ),
+    ] = "local",
     dry_run: Annotated[  # noqa: FBT002 - a command-line flag
         bool, typer.Option("--dry-run", help="Check and list the cells; run and write nothing.")
     ] = False,
 ) -> None:
     """Run a study: see `SWEEP_HELP`."""
+    from fedavg.studies.executors import executor_for  # noqa: PLC0415 - loads torch
     from fedavg.studies.runner import look_ahead  # noqa: PLC0415 - as above
     from fedavg.studies.runner import sweep as run_study  # noqa: PLC0415 - as above
     from fedavg.studies.study import read_study  # noqa: PLC0415 - loads torch
 
     folder = out or Path("studies") / ("built-in" if study is None else study.stem)
-    processes = (os.cpu_count() or 1) if jobs is None else jobs
     try:
+        executor = executor_for(engine, jobs)
         asked = read_study(study)
         # A dry run writes nothing, not even the folder.
         if dry_run:
-            _list(look_ahead(asked, folder, processes, console()))
+            _list(look_ahead(asked, folder, executor, console()))
             return
-        swept = run_study(asked, study, folder, processes, console())
+        swept = run_study(asked, study, folder, executor, console())
     except correctable() as error:
         fail(error)
     except KeyboardInterrupt as error:

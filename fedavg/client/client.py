@@ -80,6 +80,17 @@ class Client:
         told, self._training_error = self._training_error, None
         return told
 
+    def come_back(self, last_round: int, participations: int) -> None:
+        """Go on after this client's memory was lost: answer nothing up to that round, and count on.
+
+        Args:
+            last_round: the last round in which the client may have sent anything.
+            participations: number of sums that it has taken part in, or a larger number.
+        """
+        # No attempt at that round is answered any more: its update may be in a sum already.
+        self._last, self._left_in = (last_round, self._ctx.resolution.plan.retry_limit), last_round
+        self.participations = participations
+
     def handle(self, message: bytes) -> Sequence[bytes]:
         """Answer one message of the server.
 

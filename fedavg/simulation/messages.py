@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from fedavg.algorithms.personal.scores import Score
 from fedavg.models.spec import ModelSpec
 from fedavg.simulation.shared_memory import BufferRef
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedavg.data.dataset import Dataset
+    from fedavg.plan.resolution import ResolvedPlan
+    from fedavg.simulation.shared_memory import SharedBuffers
 
 __all__ = [
     "Acknowledged",
@@ -44,6 +53,19 @@ class ClientData(msgspec.Struct, frozen=True, array_like=True):
     target: str
     weights: bytes | BufferRef | None
 
+    @classmethod
+    def of(cls, client: int, data: Dataset, buffers: SharedBuffers, board: int) -> ClientData:
+        """A client's examples, which are put on a board if there are boards."""
+        return cls(
+            client,
+            list(data.features.shape),
+            buffers.put_array(data.features, board),
+            list(data.labels.shape),
+            buffers.put_array(data.labels, board),
+            data.kind.name,
+            None if data.weights is None else buffers.put_array(data.weights, board),
+        )
+
 
 class Enrol(msgspec.Struct, frozen=True, array_like=True, tag="enrol"):
     """Generate identities for these clients."""
@@ -68,6 +90,30 @@ class Equip(msgspec.Struct, frozen=True, array_like=True, tag="equip"):
     material: bytes
     seed: int
     store: str | None
+
+    @classmethod
+    def of(
+        cls,
+        resolution: ResolvedPlan,
+        model: ModelSpec,
+        material: bytes,
+        seed: int,
+        store: Path | None,
+    ) -> Equip:
+        """What another process needs to build the same plan."""
+        from fedavg.plan.codec import plan_to_bytes  # noqa: PLC0415 - imports every part of a plan
+
+        return cls(
+            plan=plan_to_bytes(resolution.plan),
+            num_clients=resolution.num_clients,
+            num_rounds=resolution.num_rounds,
+            # Each process sees only its own clients, but the plan's digest needs the largest of all.
+            largest_client=resolution.max_weight if resolution.plan.weighted else 1,
+            model=model,
+            material=material,
+            seed=seed,
+            store=None if store is None else str(store),
+        )
 
     def __repr__(self) -> str:
         return "Equip(<redacted>)"  # the material may hold a secret key

@@ -132,7 +132,10 @@ class WorkerPool:
         self._home = {client: i % workers for i, client in enumerate(sorted(datasets))}
         buffers = [SharedBuffer.create() for _ in range(2 + workers)] if _SHARES else []
         self._buffers = SharedBuffers(buffers, _SERVER)
-        self._holdings = {holding.client: holding for holding in self._deposit(datasets)}
+        self._holdings = {
+            client: ClientData.of(client, data, self._buffers, _DATA)
+            for client, data in sorted(datasets.items())
+        }
         forks = FORKS and multiprocessing.get_context("forkserver")
         context = forks or multiprocessing.get_context("spawn")
         for worker in range(workers):
@@ -152,20 +155,6 @@ class WorkerPool:
             precision = "float32" if compute is None else compute.precision
             how = (faults.rate, faults.seed, device, precision, unit, headline)
             self._send(worker, Enrol(mine, *how))
-
-    def _deposit(self, datasets: Mapping[int, Dataset]) -> list[ClientData]:
-        return [
-            ClientData(
-                client,
-                list(data.features.shape),
-                self._buffers.put_array(data.features, _DATA),
-                list(data.labels.shape),
-                self._buffers.put_array(data.labels, _DATA),
-                data.kind.name,
-                None if data.weights is None else self._buffers.put_array(data.weights, _DATA),
-            )
-            for client, data in sorted(datasets.items())
-        ]
 
     def publics(self) -> dict[int, bytes]:
         """Public identities of all clients, generated in their processes."""
@@ -187,19 +176,7 @@ class WorkerPool:
             seed: public seed of the order of examples.
             store: folder for the clients' own states; None keeps them in memory.
         """
-        from fedavg.plan.codec import plan_to_bytes  # noqa: PLC0415 - imports every part of a plan
-
-        request = Equip(
-            plan=plan_to_bytes(resolution.plan),
-            num_clients=resolution.num_clients,
-            num_rounds=resolution.num_rounds,
-            # Each worker sees only its own clients, but the plan's digest needs the largest of all.
-            largest_client=resolution.max_weight if resolution.plan.weighted else 1,
-            model=self._spec,
-            material=material,
-            seed=seed,
-            store=None if store is None else str(store),
-        )
+        request = Equip.of(resolution, self._spec, material, seed, store)
         # Corrected steps need the state that a client keeps, and therefore its own process.
         self._balances = not any(stage.corrects for stage in resolution.plan.stages)
         for worker in range(len(self._pipes)):

@@ -57,6 +57,7 @@ class Population:
         compute: device and precision of training and scoring.
         unit: unit of labels that were scaled for training.
         headline: name of the run's headline, by which clients are scored as well; "" for none.
+        identities: the clients' keys, if they were enrolled before; None makes new ones.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class Population:
         compute: Compute = CPU,
         unit: Unit = ((), ()),
         headline: str = "",
+        identities: Mapping[int, Identity] | None = None,
     ) -> None:
         self._compute, self._unit, self._headline = compute, unit, headline
         self._datasets = dict(datasets)
         self._faults = faults
-        self._identities = {client: Identity.generate() for client in self._datasets}
+        self._identities = dict(identities or {i: Identity.generate() for i in self._datasets})
         self._clients: dict[int, Client] = {}
         self._ctx: ClientContext | None = None
         self._attendance = {client: _Attendance() for client in self._datasets}
@@ -106,6 +108,11 @@ class Population:
             client: Client(client, data, self._identities[client], ctx)
             for client, data in self._datasets.items()
         }
+
+    def come_back(self, last_round: int, participations: Mapping[int, int]) -> None:
+        """Let clients whose process was lost go on after a round, with the participations of each."""
+        for client, count in participations.items():
+            self._clients[client].come_back(last_round, count)
 
     def train(self, client_id: int, dataset: Dataset, start: bytes) -> NDArray[np.float64] | None:
         """Compute the update of a client in another process; None if that fails.

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from fedavg.simulation.messages import ClientData, Reply, Request
     from fedavg.simulation.shared_memory import BufferRef, Pipe
 
-__all__ = ["serve"]
+__all__ = ["dataset_of", "equip", "serve"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 _BATCH = 8  # number of answers that a worker sends at once
@@ -97,7 +97,7 @@ class _Worker:
         if population is None:
             raise LocalProtocolError("enrolment comes first")
         if isinstance(request, Equip):
-            _equip(population, request)
+            equip(population, request)
             self._send(Done())
         elif isinstance(request, Exchange):
             self._exchange(population, request)
@@ -114,24 +114,16 @@ class _Worker:
             self._send(Done() if seen is None else Seen(seen[0].tobytes(), seen[1].tobytes()))
 
     def _enrol(self, request: Enrol) -> None:
-        datasets = {holding.client: self._dataset(holding) for holding in request.holdings}
+        buffers = self._buffers
+        datasets = {holding.client: dataset_of(holding, buffers) for holding in request.holdings}
         faults = Faults(request.fault_rate, request.fault_seed)
         compute = Compute(request.device, request.precision)
         how = (compute, request.unit, request.headline)
         self._population = Population(datasets, faults, *how)
         self._send(Publics(self._population.publics()))
 
-    def _dataset(self, holding: ClientData) -> Dataset:
-        features = self._buffers.array(holding.features, np.float32, holding.shape)
-        kind = target_kind(holding.target)
-        labels = self._buffers.array(holding.labels, kind.dtype, holding.labels_shape)
-        weights = None
-        if holding.weights is not None:
-            weights = self._buffers.array(holding.weights, np.float32, holding.shape[:1])
-        return Dataset(features, labels, kind, weights)
-
     def _lend(self, population: Population, request: TrainElsewhere) -> None:
-        client, dataset = request.holding.client, self._dataset(request.holding)
+        client, dataset = request.holding.client, dataset_of(request.holding, self._buffers)
         update = population.train(client, dataset, self._buffers.read(request.start))
         if update is None:
             self._send(Trained(client, None))
@@ -190,7 +182,19 @@ class _Worker:
             self._buffers.reset()
 
 
-def _equip(population: Population, request: Equip) -> None:
+def dataset_of(holding: ClientData, buffers: SharedBuffers) -> Dataset:
+    """A client's examples, as they were sent or as they lie on a buffer."""
+    features = buffers.array(holding.features, np.float32, holding.shape)
+    kind = target_kind(holding.target)
+    labels = buffers.array(holding.labels, kind.dtype, holding.labels_shape)
+    weights = None
+    if holding.weights is not None:
+        weights = buffers.array(holding.weights, np.float32, holding.shape[:1])
+    return Dataset(features, labels, kind, weights)
+
+
+def equip(population: Population, request: Equip) -> None:
+    """Give the clients of this process the plan, a model and the secure sum's material."""
     model, plan = request.model.build(), plan_from_bytes(request.plan)
     personal = plan.personalization
     set_apart(model, () if personal is None else personal.head)

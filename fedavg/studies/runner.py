@@ -1,4 +1,4 @@
-"""Runs a study's cells in several processes: all are checked first, and each result is stored at once."""
+"""Runs a study's cells, several at once: all are checked first, and each result is stored at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fedavg.studies.directory import Record, StudyDirectory, environment
 from fedavg.studies.page import write_study_page
 from fedavg.studies.study import DEFAULT_STUDY, Cell, Refusal, Study, flatten
 from fedavg.studies.table import table_of, write_tables
-from fedavg.studies.workers import Request, Workers
+from fedavg.studies.workers import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fedavg.studies.cell import Derived, Measured
+    from fedavg.studies.executors import Executor
     from fedavg.studies.table import Table
     from fedavg.studies.workers import CellAnswer
 
@@ -77,19 +78,27 @@ class Swept:
     interrupted: bool
 
 
-def look_ahead(study: Study, out: Path, jobs: int, console: Console) -> Outlook:
+def look_ahead(study: Study, out: Path, executor: Executor, console: Console) -> Outlook:
     """Check every cell of a study without running or writing anything.
+
+    Args:
+        study: the study, from `read_study`.
+        out: directory of the study; it may be missing.
+        executor: checks the cells; it is closed at the end.
+        console: console for progress.
 
     Raises:
         ConfigError: the folder is no study, or every cell of the study is refused.
     """
     # A look ahead must not create the folder.
     directory = StudyDirectory(out) if out.exists() else None
-    with closing(Workers(jobs)) as workers:
-        return _outlook(study, directory, workers, console)
+    with closing(executor):
+        return _outlook(study, directory, executor, console)
 
 
-def sweep(study: Study, path: Path | None, out: Path, jobs: int, console: Console) -> Swept:
+def sweep(
+    study: Study, path: Path | None, out: Path, executor: Executor, console: Console
+) -> Swept:
     """Run the missing cells of a study, and write its tables and its page.
 
     Ctrl-C or a kill loses the cells that were running; the next call continues with the others.
@@ -98,7 +107,7 @@ def sweep(study: Study, path: Path | None, out: Path, jobs: int, console: Consol
         study: the study, from `read_study`.
         path: path of its file, which is stored beside the results; None for the built-in study.
         out: directory of the study, created if it does not exist.
-        jobs: number of processes.
+        executor: runs the cells; it is closed at the end.
         console: console for progress.
 
     Raises:
@@ -106,11 +115,11 @@ def sweep(study: Study, path: Path | None, out: Path, jobs: int, console: Consol
     """
     directory = StudyDirectory(out)
     # One process sweeps at a time, because two would run the same cells.
-    with directory.locked(), closing(Workers(jobs)) as workers:
-        outlook = _outlook(study, directory, workers, console)
+    with directory.locked(), closing(executor):
+        outlook = _outlook(study, directory, executor, console)
         directory.keep_study((path or DEFAULT_STUDY).read_bytes())
-        work = _Work(outlook, directory, jobs, console)
-        interrupted = work.run(workers)
+        work = _Work(outlook, directory, console)
+        interrupted = work.run(executor)
         records = _records(
             study, directory
         )  # an interrupt may come between writing a file and recording it here
@@ -122,7 +131,7 @@ def sweep(study: Study, path: Path | None, out: Path, jobs: int, console: Consol
 
 
 def _outlook(
-    study: Study, directory: StudyDirectory | None, workers: Workers, console: Console
+    study: Study, directory: StudyDirectory | None, executor: Executor, console: Console
 ) -> Outlook:
     records = {} if directory is None else _records(study, directory)
     done = _finished(records)
@@ -131,7 +140,7 @@ def _outlook(
     refused = list(study.refused)
     with _progress(console) as progress:
         bar = progress.add_task("checked", total=len(missing), left="")
-        for answer in workers.work(Request(id=c.id, config=c.config) for c in missing.values()):
+        for answer in executor.work(Request(id=c.id, config=c.config) for c in missing.values()):
             progress.advance(bar)
             if answer.derived is not None:
                 ready[answer.id] = answer.derived
@@ -162,17 +171,16 @@ class _Work:
 
     outlook: Outlook
     directory: StudyDirectory
-    jobs: int
     console: Console
 
-    def run(self, workers: Workers) -> bool:
+    def run(self, executor: Executor) -> bool:
         """Run all cells that are ready; return True when interrupted."""
         cells = {c.id: c for c in self.outlook.study.cells if c.id in self.outlook.ready}
         requests = [
             Request(id=cell.id, config=cell.config, derived=self.outlook.ready[cell.id])
             for cell in cells.values()
         ]
-        left = _TimeLeft(self.jobs, {c.id: _kind(c) for c in self.outlook.study.cells})
+        left = _TimeLeft(executor.width, {c.id: _kind(c) for c in self.outlook.study.cells})
         for key, record in self.outlook.done.items():
             left.note(key, record.measured)
         began = environment()
@@ -180,7 +188,7 @@ class _Work:
         with _progress(self.console) as progress:
             bar = progress.add_task("cells", total=len(requests), left="")
             try:
-                for answer in workers.work(requests):
+                for answer in executor.work(requests):
                     record = _record(cells[answer.id], self.outlook.ready, answer, began)
                     # The record is on the disk before the next cell is handed out.
                     self.directory.keep(record)
@@ -210,7 +218,7 @@ def _record(
         derived=ready[cell.id],
         measured=answer.measured,
         reason=answer.reason,
-        environment=began,
+        environment=answer.environment or began,
     )
 
 

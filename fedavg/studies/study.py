@@ -39,6 +39,7 @@ __all__ = [
     "Study",
     "code_version",
     "flatten",
+    "identity",
     "read_study",
     "with_central_noise",
     "with_noise",
@@ -273,7 +274,7 @@ def _expand(
             except ConfigError as error:
                 refused.setdefault(repr(sorted(chosen.items())), Refusal(chosen, str(error)))
                 continue
-            cell = Cell(config, _identity(config, inputs))
+            cell = Cell(config, identity(config, inputs))
             # Two grids may contain the same cell, which is run once.
             cells.setdefault(cell.id, cell)
     return Study(title, tuple(cells.values()), tuple(refused.values()), excluded)
@@ -350,7 +351,14 @@ class _Inputs:
         return self.seen[name]
 
 
-def _identity(config: Config, inputs: _Inputs) -> str:
+def identity(config: Config, inputs: _Inputs | None = None) -> str:
+    """The id of a cell: a digest of its configuration, the sources, and the files that it names.
+
+    Args:
+        config: configuration of the cell.
+        inputs: digests of files that were read before; None reads them.
+    """
+    inputs = inputs or _Inputs({})
     files = [path for path in (Path(config.data.name), _source(config.model.name)) if path]
     # A cell's result depends on its data and on the user's model, so their contents are in its identity.
     parts = {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     _Pipe: TypeAlias = Connection | PipeConnection
 
-__all__ = ["CellAnswer", "Request", "Workers"]
+__all__ = ["CellAnswer", "Request", "Workers", "answer"]
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _GRACE = 5.0  # seconds for an idle process to end by itself
@@ -48,6 +48,7 @@ class CellAnswer(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         outcome: "refused" for the packages' own errors; "failed" for anything else.
         reason: reason of a refusal or failure.
+        environment: versions and machine, if the cell ran on another machine than the study.
     """
 
     id: str
@@ -55,6 +56,7 @@ class CellAnswer(msgspec.Struct, frozen=True, kw_only=True):
     derived: Derived | None = None
     measured: Measured | None = None
     reason: str = ""
+    environment: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 _REQUESTS = msgspec.msgpack.Decoder(Request)
@@ -62,7 +64,8 @@ _ANSWERS = msgspec.msgpack.Decoder(CellAnswer)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-def _answer(request: Request) -> CellAnswer:
+def answer(request: Request) -> CellAnswer:
+    """Check a cell, or run it, in this process; its errors become the answer."""
     try:
         if request.derived is None:
             return CellAnswer(id=request.id, outcome="done", derived=check(request.config))
@@ -94,7 +97,7 @@ def _serve(pipe: _Pipe) -> None:
     while True:
         try:
             request = _REQUESTS.decode(pipe.recv_bytes())
-            pipe.send_bytes(_ENCODER.encode(_answer(request)))
+            pipe.send_bytes(_ENCODER.encode(answer(request)))
         except (EOFError, ConnectionError):
             return
 
@@ -160,6 +163,11 @@ class Workers:
         self._idle: list[_Worker] = []
         self._busy: dict[_Pipe, tuple[_Worker, Request]] = {}
 
+    @property
+    def width(self) -> int:
+        """Number of processes."""
+        return self._jobs
+
     def work(self, requests: Iterable[Request]) -> Generator[CellAnswer]:
         """Work on all requests, several at once, and yield each answer when it arrives."""
         waiting = list(reversed(list(requests)))
@@ -199,8 +207,8 @@ class Workers:
 
     def _take(self, worker: _Worker, request: Request) -> CellAnswer:
         try:
-            answer = _ANSWERS.decode(worker.pipe.recv_bytes())
+            found = _ANSWERS.decode(worker.pipe.recv_bytes())
         except (EOFError, ConnectionError):
             return CellAnswer(id=request.id, outcome="failed", reason=worker.died())
         self._idle.append(worker)
-        return answer
+        return found

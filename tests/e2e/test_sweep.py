@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from fedavg.cli.app import app
 from fedavg.config.build import build_job
-from fedavg.studies import runner as study_run
+from fedavg.studies import executors
 from fedavg.studies.study import read_study
 from tests.e2e.processes import PATIENCE, command, interrupted, wait_until
 from tests.fedavg.support.studies import OneProcess, study_in
@@ -136,7 +136,7 @@ def test_killed_workers_and_sweeps_lose_only_what_was_running(tmp_path, monkeypa
     after = {p.name: p.read_bytes() for p in (out / "cells").glob("*.json")}
     assert {name for name in ours if after[name] == before.get(name)} == done
     assert f"{6 - len(done)} cells run now, {len(done)} found finished" in resumed.output
-    monkeypatch.setattr(study_run, "Workers", OneProcess())
+    monkeypatch.setattr(executors, "Workers", OneProcess())
     whole = runner.invoke(app, ["sweep", str(path), "--out", str(other), "--jobs", "1"])
     assert whole.exit_code == 0, whole.output
     assert cells(out) == cells(other)
@@ -161,7 +161,7 @@ def test_ctrl_c_ends_with_a_table_of_what_is_done(tmp_path):
 
 
 def test_a_dry_run_lists_the_cells_and_refusals_and_writes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(study_run, "Workers", OneProcess())
+    monkeypatch.setattr(executors, "Workers", OneProcess())
     path = study_in(tmp_path, '[grid]\n"data.clients" = [40, 4000]\nseed = [0, 1]\n')
     out = tmp_path / "out"
     arguments = ["sweep", str(path), "--dry-run", "--jobs", "1", "--out", str(out)]

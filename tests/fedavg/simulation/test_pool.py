@@ -286,13 +286,9 @@ def test_what_is_forked_has_one_thread_for_its_products_and_the_caller_keeps_its
 def test_labels_of_every_kind_and_weights_reach_the_workers(data):
     """What a worker rebuilds from a holding is the data set that was deposited."""
     buffers = SharedBuffers([], 0)
-    pool = object.__new__(WorkerPool)
-    pool._buffers = buffers
-    (holding,) = pool._deposit({4: data})
+    holding = ClientData.of(4, data, buffers, 0)
     sent = msgspec.msgpack.decode(msgspec.msgpack.encode(holding), type=ClientData)
-    worker = object.__new__(worker_process._Worker)
-    worker._buffers = buffers
-    rebuilt = worker._dataset(sent)
+    rebuilt = worker_process.dataset_of(sent, buffers)
     assert rebuilt.kind == data.kind
     np.testing.assert_array_equal(rebuilt.features, data.features)
     np.testing.assert_array_equal(rebuilt.labels, data.labels)

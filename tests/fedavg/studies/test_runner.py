@@ -20,15 +20,14 @@ CELLS = 4
 
 
 @pytest.fixture
-def swept(tmp_path, monkeypatch):
+def swept(tmp_path):
     """Run a study in this process: gives what it left, and the stand-in that counted."""
 
     def run(path, **options):
         workers = OneProcess(**options)
-        monkeypatch.setattr(study_run, "Workers", workers)
         study = read_study(path)
         console = Console(file=io.StringIO())
-        left = study_run.sweep(study, path, tmp_path / "out", 1, console)
+        left = study_run.sweep(study, path, tmp_path / "out", workers, console)
         return left, workers, console.file.getvalue()
 
     return run
@@ -67,7 +66,7 @@ def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(tmp_path, swep
     assert done.isdisjoint(workers.ran)
     assert (rest.ran, rest.found, rest.interrupted) == (2, 2, False)
     undisturbed = study_run.sweep(
-        read_study(path), path, tmp_path / "other", 1, Console(file=io.StringIO())
+        read_study(path), path, tmp_path / "other", OneProcess(), Console(file=io.StringIO())
     )
     assert figures(rest.table) == figures(undisturbed.table)
 
@@ -168,10 +167,10 @@ def test_a_first_start_that_was_killed_leaves_a_usable_directory(tmp_path):
     StudyDirectory(tmp_path / "out")
 
 
-def test_a_dry_run_writes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(study_run, "Workers", OneProcess())
+def test_a_dry_run_writes_nothing(tmp_path):
     study = read_study(study_in(tmp_path))
-    outlook = study_run.look_ahead(study, tmp_path / "out", 1, Console(file=io.StringIO()))
+    console = Console(file=io.StringIO())
+    outlook = study_run.look_ahead(study, tmp_path / "out", OneProcess(), console)
     assert len(outlook.ready) == CELLS
     assert not (tmp_path / "out").exists()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedavg.studies.workers import _answer
+from fedavg.studies.workers import answer
 from tests.e2e.small import blobs_in
 
 GRID = '[grid]\n"local.lr" = [0.5, 0.2]\nseed = [0, 1]\n'
@@ -28,6 +28,8 @@ privacy = {{noise = "none"}}
 class OneProcess:
     """Stands in for `Workers` and counts; `stop_after` interrupts before that many runs."""
 
+    width = 1
+
     def __init__(self, stop_after=None, broken=()):
         self.checked, self.ran = [], []
         self._stop_after = stop_after
@@ -40,7 +42,7 @@ class OneProcess:
         for request in requests:
             if request.derived is None:
                 self.checked.append(request.id)
-                yield _answer(request)
+                yield answer(request)
                 continue
             if len(self.ran) == self._stop_after:
                 raise KeyboardInterrupt
@@ -52,7 +54,7 @@ class OneProcess:
             from fedavg.studies.workers import CellAnswer
 
             return CellAnswer(id=request.id, outcome="failed", reason="OSError: planted")
-        return _answer(request)
+        return answer(request)
 
     def close(self):
         pass

@@ -1,0 +1,1 @@
+"""On Ray itself: a cluster of two nodes on this machine."""
