@@ -12,11 +12,11 @@ from fedavg.errors import ConfigError
 if TYPE_CHECKING:
     from fedavg.data.task import Task
 
-__all__ = ["of_tables", "refuse_of_folders", "refuse_of_splits"]
+__all__ = ["of_tables", "refuse_beside_time", "refuse_of_folders", "refuse_of_splits"]
 
 _FOR_TABLES = (
     *("schema", "target", "client", "group", "weight", "markers", "file", "columns", "bounds"),
-    *("vocabulary", "buckets", "split", "leave_out"),
+    *("vocabulary", "buckets", "split", "leave_out", "time", "test_from"),
 )
 
 
@@ -48,6 +48,32 @@ def refuse_of_folders(data: DataConfig) -> None:
         raise ConfigError(
             f"{data.name} is built in and says itself what is predicted: leave out data.task"
         )
+
+
+def refuse_beside_time(data: DataConfig, column: str) -> None:
+    """Refuse a share of rows beside a day from which rows are held out, and a day without a column of dates.
+
+    Args:
+        data: the configuration.
+        column: the column of dates that the configuration or its schema names; "" for none.
+
+    Raises:
+        ConfigError: such a setting is given; the message names it.
+    """
+    if not data.test_from:
+        return
+    if not column:
+        raise ConfigError(
+            f"data.test_from = {data.test_from!r} holds out later rows: name the column of their dates, such "
+            'as [data] time = "month"'
+        )
+    default = DataConfig()
+    for key in ("split", "test_fraction", "split_seed"):
+        if getattr(data, key) != getattr(default, key):
+            raise ConfigError(
+                f"data.test_from = {data.test_from!r} says which rows are held out, all later ones: leave "
+                f"out data.{key}"
+            )
 
 
 def refuse_of_splits(data: DataConfig, task: Task) -> None:

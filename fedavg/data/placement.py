@@ -10,9 +10,8 @@ import msgspec
 import numpy as np
 
 from fedavg import checks
-from fedavg.data import partition
+from fedavg.data import foreign_keys, partition
 from fedavg.data.dataset import NUMBERS, strata_names
-from fedavg.data.foreign_keys import of_tables, refuse_of_folders, refuse_of_splits
 from fedavg.data.readers.arrays import read_arrays
 from fedavg.data.readers.images import load_images
 from fedavg.data.readers.sources import SOURCES
@@ -167,7 +166,7 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
         DataError: the data cannot be read, or a configured class does not exist.
         ConfigError: `private` is set, and a property of the data is not declared.
     """
-    refuse_of_folders(data)
+    foreign_keys.refuse_of_folders(data)
     source = SOURCES.get(data.name)
     if source is not None and source.schema is not None:
         return _load_built_in_table(data)
@@ -176,7 +175,7 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
     if Path(data.name).suffix.lower() == ".npz":
         return _load_arrays(data, private=private)
     # Keys of tables are refused for other data, where they would have no effect.
-    own = of_tables(data)
+    own = foreign_keys.of_tables(data)
     if Path(data.name).is_dir() and data.name not in SOURCES and not own:
         return _load_folder(data, private=private)
     if own and (data.name in SOURCES or Path(data.name).is_dir()):
@@ -192,7 +191,7 @@ def load(data: DataConfig, *, private: bool) -> Loaded:
 
 
 def _load_arrays(data: DataConfig, *, private: bool) -> Loaded:
-    own = [key for key in of_tables(data) if key != "bounds"]
+    own = [key for key in foreign_keys.of_tables(data) if key != "bounds"]
     if own:
         raise ConfigError(f"{data.name} holds arrays and is no table: leave out data.{own[0]}")
     check_bounds(data.bounds)
@@ -204,7 +203,7 @@ def _load_arrays(data: DataConfig, *, private: bool) -> Loaded:
         seed=data.split_seed,
         declared=bool(data.classes) or not private,
     )
-    refuse_of_splits(data, task)
+    foreign_keys.refuse_of_splits(data, task)
     if data.classes:
         task = keep_classes(task, data.classes)
     elif private and task.train.kind != NUMBERS:
@@ -228,12 +227,12 @@ def _load_folder(data: DataConfig, *, private: bool) -> Loaded:
         seed=data.split_seed,
         private=private,
     )
-    refuse_of_splits(data, task)
+    foreign_keys.refuse_of_splits(data, task)
     return Loaded(_Ready(task), data)
 
 
 def _load_built_in_table(data: DataConfig) -> Loaded:
-    own = of_tables(data)
+    own = foreign_keys.of_tables(data)
     if own:
         raise ConfigError(
             f"{data.name} is built in, with its schema and its split: leave out data.{own[0]}"
@@ -250,24 +249,30 @@ def _load_table(data: DataConfig, *, private: bool) -> Loaded:
     from fedavg.data.schema_choice import chosen, declared_schema, settled  # noqa: PLC0415
     from fedavg.data.tables.encode import encode  # noqa: PLC0415
     from fedavg.data.tables.reading import read_table  # noqa: PLC0415
-    from fedavg.data.tables.source import divided, of_classes  # noqa: PLC0415
+    from fedavg.data.tables.source import divided, of_classes, parted_by_time  # noqa: PLC0415
 
     checks.data.proper_fraction("test_fraction", data.test_fraction)
     path = Path(data.name)
-    table = read_table(path, declared_schema(data).file)
+    given = declared_schema(data)
+    foreign_keys.refuse_beside_time(data, given.time)
+    table = read_table(path, given.file)
     proposal = chosen(table, data, private=private)
     rows = encode(table, proposal.schema, private=private)
     rows = replace(rows, notes=(*proposal.notes, *rows.notes))
     rows = of_classes(rows, data.classes) if data.classes else rows
-    examples = divided(
-        data.name,
-        (f"rows of {path.name}", str(path), "unknown"),
-        rows,
-        natural=bool(proposal.schema.client),
-        split=data.split,
-        fraction=data.test_fraction,
-        seed=data.split_seed,
-    )
+    about, natural = (f"rows of {path.name}", str(path), "unknown"), bool(proposal.schema.client)
+    if data.test_from:
+        examples = parted_by_time(data.name, about, rows, natural=natural, first=data.test_from)
+    else:
+        examples = divided(
+            data.name,
+            about,
+            rows,
+            natural=natural,
+            split=data.split,
+            fraction=data.test_fraction,
+            seed=data.split_seed,
+        )
     # A declared schema needs no display: it is the user's own.
     shown = None if proposal.declared else proposal
     return Loaded(examples, settled(data, proposal.schema), shown)

@@ -61,7 +61,7 @@ def declared_schema(data: DataConfig) -> Schema:
         columns[name] = Ignored()
     over: dict[str, Any] = {
         key: value
-        for key in ("target", "client", "group", "weight")
+        for key in ("target", "client", "group", "weight", "time")
         if (value := getattr(data, key))
     }
     over |= {"task": data.task} if data.task != "auto" else {}
@@ -261,6 +261,7 @@ def settled(data: DataConfig, schema: Schema) -> DataConfig:
         client=schema.client,
         group=schema.group,
         weight=schema.weight,
+        time=schema.time,
         task=schema.task,
         declared=schema.declared,
         markers=() if schema.markers == MARKERS else schema.markers,

@@ -45,11 +45,11 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     keeps all classes.
 
     Tables: `schema` is a file such as `fedavg data schema` writes. `target`, `client`, `group`, `weight`,
-    `task`, `markers`, `file` and `columns` have the same meaning as in such a file, and override it. `bounds`
-    and `vocabulary` are short forms for columns of numbers and of categories, and `leave_out` for columns to
-    ignore. `buckets` hashes the words of a column that has too many for a vocabulary. `declared` = false
-    states that the columns were derived from the rows. Without a schema, one is proposed from the rows, which
-    is refused under noise.
+    `time`, `task`, `markers`, `file` and `columns` have the same meaning as in such a file, and override it.
+    `bounds` and `vocabulary` are short forms for columns of numbers and of categories, and `leave_out` for
+    columns to ignore. `buckets` hashes the words of a column that has too many for a vocabulary. `declared` =
+    false states that the columns were derived from the rows. Without a schema, one is proposed from the rows,
+    which is refused under noise.
 
     Arrays: `bounds` are public bounds of all features, `x`, and of all numbers to predict, `y`. Under noise,
     only these bring the arrays to unit scale.
@@ -60,7 +60,9 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     The default of `clients` is 1,000 for a built-in set, and depends on the number of rows for a file.
     `partition` "auto" means "natural" if the examples have owners; otherwise it means "noisy-sort" for a
     built-in set and "iid" for a file. `test_fraction` is the share that is held out to score on; `split` says
-    whether it is a share of the rows, the clients or the groups.
+    whether it is a share of the rows, the clients or the groups. `test_from`, an ISO date, holds out the rows
+    of that day and later in place of a share, by the date in the column `time`. A model still reads that
+    column if it has a kind that is read.
 
     Example:
         >>> from fedavg import place
@@ -77,6 +79,7 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     client: str = ""
     group: str = ""
     weight: str = ""
+    time: str = ""
     task: TaskName = "auto"
     declared: bool = True
     markers: tuple[str, ...] = ()
@@ -99,4 +102,5 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     shards_per_client: int = 2
     split: SplitName = "row"
     test_fraction: float = 0.2
+    test_from: str = ""
     split_seed: int = 0

@@ -49,6 +49,7 @@ class Rows:
         owners: int64[n], the owner of each row, and the owners' names; all 0 and one name without owners.
         groups: int64[n], the group of each row, and the groups' names; None without a group column.
         weights: float64[n], or None.
+        moments: float64[n], the date of each row in days since 1970-01-01; None without a column of times.
         contents: uint64[n], a hash of each row's content in the file.
         notes: descriptions of lossy steps, with counts.
     """
@@ -62,6 +63,7 @@ class Rows:
     owners: tuple[NDArray[np.int64], tuple[str, ...]]
     groups: tuple[NDArray[np.int64], tuple[str, ...]] | None
     weights: NDArray[np.float64] | None
+    moments: NDArray[np.float64] | None
     contents: NDArray[np.uint64]
     notes: tuple[str, ...]
 
@@ -114,6 +116,7 @@ def encode(table: Table, schema: Schema, *, private: bool = False) -> Rows:
         # Without a client column all rows belong to one owner, and content alone decides the split.
         owners = np.zeros(table.rows, np.int64), ("",)
     _leave_out(kept, owners[0] < 0, "do not say whose they are", notes)
+    moments = _moments(table, schema, notes, private=private)
     if not kept.any():
         raise DataError(f"{table.name}: no row is left; {'; '.join(notes)}")
     groups = _numbered(table, schema, schema.group)
@@ -128,6 +131,7 @@ def encode(table: Table, schema: Schema, *, private: bool = False) -> Rows:
         owners=(owners[0][kept], owners[1]),
         groups=None if groups is None else (groups[0][kept], groups[1]),
         weights=_weights(table, schema, kept),
+        moments=None if moments is None else moments[kept],
         contents=_contents(table, schema)[kept],
         notes=tuple(notes),
     )
@@ -284,6 +288,21 @@ def _weights(table: Table, schema: Schema, kept: NDArray[np.bool_]) -> NDArray[n
             f"{wrong[0] + 1:,} is no number that is zero or more"
         )
     return weights[kept]
+
+
+def _moments(
+    table: Table, schema: Schema, notes: list[str], *, private: bool
+) -> NDArray[np.float64] | None:
+    """The date of each row; NaN where it is missing."""
+    if not schema.time:
+        return None
+    cells = _cells(table, schema, schema.time)
+    pattern = getattr(schema.columns.get(schema.time), "pattern", ISO)
+    moments = cells.moments(pattern)
+    written = "2026-01-31" if pattern == ISO else pattern
+    odd = np.isnan(moments) & ~cells.missing
+    _refuse_odd(cells, odd, f"a date such as {written}", notes, None if private else "")
+    return moments
 
 
 def _contents(table: Table, schema: Schema) -> NDArray[np.uint64]:

@@ -48,6 +48,8 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         group: heading of a column whose equal rows stay together when test rows are held out, such as a
             person.
         weight: heading of a column with the weights of the rows.
+        time: heading of a column with the date of each row, by which later rows can be held out; "" for none.
+            It is no role: a model reads the column as its kind says.
         task: kind of the target, if its column is not described: "classes", "numbers" or "multi-label".
         declared: whether everything in the schema is public knowledge.  A schema proposed from rows says
             false, and is refused under noise until a person has read it and set true.
@@ -69,6 +71,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     client: str = ""
     group: str = ""
     weight: str = ""
+    time: str = ""
     task: TaskName = "auto"
     declared: bool = True
     markers: tuple[str, ...] = MARKERS
@@ -186,7 +189,7 @@ def check_headings(schema: Schema, headings: tuple[str, ...], name: str) -> None
         DataError: the message names the heading and the most similar one in the table.
     """
     parts = [*schema.targets, schema.client, schema.group, schema.weight]
-    for heading in (*parts, *schema.columns):
+    for heading in (*parts, schema.time, *schema.columns):
         if heading and heading not in headings:
             near = difflib.get_close_matches(heading, headings, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]!r}? There" if near else "there"

@@ -76,6 +76,7 @@ def _top(schema: Schema, *, private: bool) -> list[str]:
         lines.append('# client = "…"  # the column that says whose row it is')
     lines += [f"group = {_value(schema.group)}"] if schema.group else []
     lines += [f"weight = {_value(schema.weight)}"] if schema.weight else []
+    lines += [f"time = {_value(schema.time)}"] if schema.time else []
     lines += [f"task = {_value(schema.task)}"] if schema.task != "auto" else []
     # What was read off the rows is not public until somebody says so.
     declared = schema.declared and not private

@@ -9,6 +9,7 @@ import numpy as np
 
 from fedavg.data.dataset import CLASSES, NUMBERS, Dataset, strata_names
 from fedavg.data.split import held_out, stratified
+from fedavg.data.tables.columns.date import ISO, days_of
 from fedavg.data.tables.columns.interface import Field
 from fedavg.data.tables.preprocessing import fitted_preprocessor, public_preprocessor
 from fedavg.data.tables.statistics import summed_statistics
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from fedavg.data.tables.preprocessing import Preprocessor
     from fedavg.sums.interface import SecureSum
 
-__all__ = ["TableSource", "divided", "of_classes", "shipped"]
+__all__ = ["TableSource", "divided", "of_classes", "parted_by_time", "shipped"]
 
 _SAID = {
     "row": "by row, by a keyed hash of its content",
@@ -223,6 +224,41 @@ def divided(
     return TableSource(name, about, rows, *places, _SAID[split], natural)
 
 
+def parted_by_time(
+    name: str, about: tuple[str, str, str], rows: Rows, *, natural: bool, first: str
+) -> TableSource:
+    """Hold out the rows of a day and later; each row's side follows from its own date and a public day.
+
+    Rows without a date are left out.
+
+    Args:
+        name: name of the task.
+        about: its description, source and licence.
+        rows: rows of the table, with dates.
+        natural: whether a column names the owner of each row.
+        first: the first day that is held out, as an ISO date, or moment.
+
+    Raises:
+        DataError: `first` is no date, or no row is left to train on or to score on.
+    """
+    day = days_of(first, ISO)
+    moments = np.zeros(len(rows)) if rows.moments is None else rows.moments
+    if np.isnan(day):
+        raise DataError(f"data.test_from = {first!r} is no date such as '2026-01-31'")
+    # Comparisons with NaN are false, so that rows without a date are on neither side.
+    earlier, later = np.flatnonzero(moments < day), np.flatnonzero(moments >= day)
+    if not len(earlier) or not len(later):
+        side, use = ("on that day or later", "score") if len(earlier) else ("before it", "train")
+        raise DataError(
+            f"data.test_from = {first!r}: no row lies {side}, so that none is left to {use} on"
+        )
+    dateless = int(np.isnan(moments).sum())
+    if dateless:
+        said = f"{dateless:,} of {len(rows):,} rows have no date, and are neither trained nor scored on"
+        rows = replace(rows, notes=(*rows.notes, said))
+    return TableSource(name, about, rows, earlier, later, f"rows from {first} on", natural)
+
+
 def shipped(
     name: str, about: tuple[str, str, str], rows: Rows, *, fraction: float, seed: int
 ) -> TableSource:
@@ -272,5 +308,6 @@ def of_classes(rows: Rows, classes: Sequence[int | str]) -> Rows:
         owners=(rows.owners[0][kept], rows.owners[1]),
         groups=None if groups is None else (groups[0][kept], groups[1]),
         weights=part(rows.weights),
+        moments=part(rows.moments),
         contents=rows.contents[kept],
     )

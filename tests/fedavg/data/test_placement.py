@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fedavg.config.build import load_config
-from fedavg.data.placement import place
-from fedavg.errors import ConfigError, FedAvgError
+from fedavg.data.placement import load, place
+from fedavg.errors import ConfigError, DataError, FedAvgError
 from fedavg.sums.plain import InsecurePlain
 from tests.fedavg.support.tables import write
 
@@ -172,3 +172,27 @@ def test_a_built_in_set_and_a_folder_of_images_say_what_is_predicted(tmp_path):
         place(_data(name="digits", clients=3, task="numbers"), InsecurePlain())
     with pytest.raises(ConfigError, match="folders of images are classes"):
         place(_data(name=str(tmp_path), clients=3, task="numbers"), InsecurePlain())
+
+
+def test_later_rows_are_held_out_by_a_column_of_dates(tmp_path):
+    lines = "".join(f"{n},{1 + n % 12}/2020,{'ny'[n % 5 == 0]}\n" for n in range(120))
+    path = str(write(tmp_path / "t.csv", "x,month,sick\n" + lines))
+    columns = {"month": {"kind": "date", "pattern": "%m/%Y", "parts": ["month"]}}
+    asked = {"name": path, "target": "sick", "clients": 3, "columns": columns}
+    asked["test_from"] = "2020-10-01"
+    with pytest.raises(ConfigError, match="name the column of their dates"):
+        load(_data(**asked), private=False)
+    for key, value in (("split_seed", 1), ("test_fraction", 0.3), ("split", "group")):
+        with pytest.raises(ConfigError, match=f"leave out data.{key}"):
+            load(_data(**asked, time="month", **{key: value}), private=False)
+    with pytest.raises(DataError, match="no column 'mnth'; did you mean 'month'"):
+        load(_data(**asked, time="mnth"), private=False)
+    placed = place(_data(**asked, time="month"), InsecurePlain(), seed=0)
+    assert (len(placed.task.train), len(placed.task.test)) == (90, 30)
+    assert (placed.config.time, placed.config.test_from) == ("month", "2020-10-01")
+    assert placed.task.split == "rows from 2020-10-01 on"
+
+
+def test_a_day_is_refused_for_data_without_dates():
+    with pytest.raises(ConfigError, match=r"leave out data\.test_from"):
+        load(_data(name="digits", test_from="2020-01-01"), private=False)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fedavg.data.tables.columns import Boolean, Category, Number
+from fedavg.data.tables.columns import Boolean, Category, Date, Number
 from fedavg.data.tables.encode import encode
 from fedavg.data.tables.schema import Schema
-from fedavg.data.tables.source import divided, of_classes, shipped
+from fedavg.data.tables.source import divided, of_classes, parted_by_time, shipped
 from fedavg.errors import DataError, PlanError
 from fedavg.sums.plain import InsecurePlain
 from tests.fedavg.support.tables import table
@@ -156,3 +156,69 @@ def test_a_built_in_table_keeps_its_split():
     labels = one.rows.labels
     shares = np.bincount(labels[one.test]) / np.bincount(labels)
     np.testing.assert_allclose(shares, 0.2, atol=0.01)
+
+
+DATES = {"day": [f"2020-{1 + n % 12:02}-15" for n in range(COUNT - 1)] + [""]}
+
+
+def _dated(**given):
+    cells = CELLS | DATES
+    return encode(
+        table(**cells), Schema(**({"target": "kind", "columns": COLUMNS, "time": "day"} | given))
+    )
+
+
+def _by_time(rows, first="2020-10-01"):
+    return parted_by_time("t", ("rows", "source", "licence"), rows, natural=False, first=first)
+
+
+def test_later_rows_are_held_out_and_rows_without_a_date_are_on_neither_side():
+    source = _by_time(_dated())
+    months = [int(text[5:7]) if text else 0 for text in DATES["day"]]
+    assert source.test.tolist() == [n for n, month in enumerate(months) if month >= 10]
+    assert source.train.tolist() == [n for n, month in enumerate(months) if 0 < month < 10]
+    assert source.split == "rows from 2020-10-01 on"
+    assert "1 of 240 rows have no date" in source.rows.notes[-1]
+    kept = _by_time(of_classes(_dated(), ("a", "b")))
+    labelled = [n for n in range(COUNT) if CELLS["kind"][n] != "c"]
+    assert [labelled[n] for n in kept.test] == [n for n in labelled if months[n] >= 10]
+
+
+def test_a_rows_side_does_not_change_with_other_rows():
+    whole = _by_time(_dated())
+    fewer = {name: cells[: COUNT // 2] for name, cells in (CELLS | DATES).items()}
+    schema = Schema(target="kind", columns=COLUMNS, time="day")
+    half = _by_time(encode(table(**fewer), schema))
+    assert half.test.tolist() == [n for n in whole.test if n < COUNT // 2]
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ("soon", "is no date such as"),
+        ("2020-01-01", "before it, so that none is left to train on"),
+        ("2021-01-01", "on that day or later, so that none is left to score on"),
+    ],
+)
+def test_a_day_that_divides_nothing_is_refused(first, said):
+    with pytest.raises(DataError, match=said):
+        _by_time(_dated(), first)
+
+
+def test_a_cell_that_is_no_date_is_named_with_its_row_and_is_missing_under_noise():
+    cells = CELLS | {"day": ["spring", *DATES["day"][1:]]}
+    schema = Schema(target="kind", columns=COLUMNS, time="day")
+    with pytest.raises(DataError, match="'spring' in row 1 is not a date such as 2026-01-31"):
+        encode(table(**cells), schema)
+    rows = encode(table(**cells), schema, private=True)
+    assert np.isnan(rows.moments[0])
+    cells = CELLS | {"day": ["15.10.20", *["1.2.2020"] * (COUNT - 1)]}
+    columns = COLUMNS | {"day": Date(pattern="%d.%m.%y", parts=("month",))}
+    rows = encode(table(**cells), Schema(target="kind", columns=columns, time="day"), private=True)
+    assert rows.moments[0] == 18_550  # 2020-10-15, in days since 1970
+    assert np.isnan(rows.moments[1:]).all()
+    assert [field.name for field in rows.fields] == [
+        "x",
+        "rate",
+        "day month",
+    ]  # a model reads it, too
