@@ -268,10 +268,18 @@ def report(
     ] = False,
 ) -> None:
     """Write report.html again from a run directory."""
+    from fedavg.reports.records.data import holds_records  # noqa: PLC0415 - loads numpy
+    from fedavg.reports.records.page import write_records_report  # noqa: PLC0415 - loads plotly
     from fedavg.reports.run import write_report  # noqa: PLC0415 - loads plotly
 
     try:
-        path = write_report(run_directory, public=public)
+        # All of a records page may be published, so it has no second, public form.
+        records_run = holds_records(run_directory)
+        path = (
+            write_records_report(run_directory)
+            if records_run
+            else write_report(run_directory, public=public)
+        )
     except FedAvgError as error:
         fail(error)
     console().print(str(path))

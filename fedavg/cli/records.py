@@ -112,7 +112,7 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
         ("secure sum", f"{summary['secure_sum']}, {summary['silos']} silos"),
         ("steps", f"{summary['steps']} of {summary['steps_planned']}, {summary['stopped']}"),
         ("void attempts", str(summary["voided"])),
-        ("run directory", str(place)),
+        ("report", str(place / "report.html")),
     ]
     for name, value in rows:
         table.add_row(name, value)

@@ -50,12 +50,16 @@ def figure(data: list[dict[str, Any]], height: int, **layout: Any) -> Figure:  #
     return {"data": data, "layout": base | layout}
 
 
-def _rounds_axis(rounds: Sequence[int], **extra: Any) -> dict[str, Any]:  # noqa: ANN401 - Plotly's JSON
+def _rounds_axis(
+    rounds: Sequence[int],
+    each: str = "Round",
+    **extra: Any,  # noqa: ANN401 - Plotly's JSON
+) -> dict[str, Any]:
     last = max(rounds, default=1)
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**6) if last <= 12 * s)
     ticks = sorted({min(rounds, default=1), *range(step, last + 1, step)})
     return {
-        "title": {"text": "Round"},
+        "title": {"text": each},
         "range": [0.4, last + 0.6],
         "tickvals": ticks,
         "zeroline": False,
@@ -96,7 +100,11 @@ def _level(name: str, y: float, axis: str, *, below: bool = False) -> dict[str, 
 
 
 def privacy_utility(
-    metrics: Sequence[Metric], unprotected: float | None, budget: float | None
+    metrics: Sequence[Metric],
+    unprotected: float | None,
+    budget: float | None,
+    *,
+    each: str = "Round",
 ) -> Figure | None:
     """The headline above epsilon, by round, on one time axis, beside that of the constant prediction.
 
@@ -104,6 +112,7 @@ def privacy_utility(
         metrics: the rows that may be published.
         unprotected: the headline without protection, drawn dashed; None leaves it out.
         budget: limit on epsilon, drawn dashed; None leaves it out.
+        each: name of what the time axis counts.
 
     Returns:
         A Plotly figure; None if there is no value to show.
@@ -137,7 +146,8 @@ def privacy_utility(
         if budget is not None:
             layout["shapes"].append(_level(f"budget {budget:g}", budget, "y2"))
     anchor = "y2" if has_epsilon else "y"
-    return figure(data, 470 if both else 300, xaxis=_rounds_axis(rounds, anchor=anchor), **layout)
+    axis = _rounds_axis(rounds, each, anchor=anchor)
+    return figure(data, 470 if both else 300, xaxis=axis, **layout)
 
 
 def _score_panel(

@@ -1,8 +1,9 @@
 """One whole run that protects people or records: configuration, progress, and a run directory.
 
 The directory holds `config.toml`, `metrics.jsonl` (which may be published as far as the held-out rows may),
-`summary.json`, `model.safetensors`, and in `ledgers/` the budget of each silo. The ledgers are the silos'
-own; only a simulation has them in one place. A run cannot be resumed; what it charged stays charged.
+`summary.json`, `model.safetensors`, `report.html`, and in `ledgers/` the budget of each silo. The ledgers
+are the silos' own; only a simulation has them in one place. A run cannot be resumed; what it charged stays
+charged.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ from fedavg.files import replace_file
 from fedavg.protocol.result import figure_row
 from fedavg.records.federation import RecordFederation
 from fedavg.records.table import Silo
+from fedavg.reports.records.page import write_records_report
 from fedavg.runs.directory import RunDirectory, config_to_toml
 from fedavg.runs.progress import bars
 from fedavg.runs.record_settings import RecordRun, data_of, load_record_run, plan_of, silos_from
@@ -86,7 +89,7 @@ def execute_records(
     replace_file(out / "config.toml", config_to_toml(settled))
     folder = Path(config.records.ledgers) if config.records.ledgers else out / "ledgers"
     run = federation(_ledgers(folder, found.names, plan.privacy.epsilon, plan.privacy.delta))
-    return _run(run, config, directory, console)
+    return _run(run, config, task.description, directory, console)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -171,17 +174,24 @@ def _ledgers(
 
 
 def _run(
-    run: RecordFederation, config: RecordRun, directory: RunDirectory, console: Console
+    run: RecordFederation,
+    config: RecordRun,
+    title: str,
+    directory: RunDirectory,
+    console: Console,
 ) -> dict[str, Any]:
     begun, rows, last = time.perf_counter(), list[dict[str, Any]](), None
-    sent, voided, silos = 0, 0, run.resolution.silos
+    sent, received, voided, silos = 0, 0, 0, run.resolution.silos
+    stages: Counter[str] = Counter()
     console.print(_announcement(run), highlight=False)
     steps = run.run(score_every=config.score_every)
     with bars(console) as progress:
         bar = progress.add_task("records", total=config.steps, status=f"{silos} silos")
         try:
             for last in steps:
-                sent, voided = sent + last.bytes_up, voided + len(last.voided)
+                sent, received = sent + last.bytes_up, received + last.bytes_down
+                voided += len(last.voided)
+                stages.update(last.seconds)
                 if last.evaluation is not None:
                     rows.append(_row(run, last))
                     lines = "".join(json.dumps(row) + "\n" for row in rows)
@@ -194,11 +204,16 @@ def _run(
             console.print("Interrupted: the charges so far stay in the silos' ledgers.")
     directory.write_model(run.model_file())
     summary = _summary(run, last, rows) | {
+        "task": title,
+        "budget": run.resolution.plan.privacy.epsilon,
         "bytes_up": sent,
+        "bytes_down": received,
+        "stages": dict(stages),
         "voided": voided,
         "seconds": round(time.perf_counter() - begun, 2),
     }
     directory.write_json("summary.json", summary)
+    write_records_report(directory.path)
     return summary
 
 
@@ -214,13 +229,14 @@ def _announcement(run: RecordFederation) -> str:
 def _row(run: RecordFederation, result: StepResult) -> dict[str, Any]:
     """One scored step, which may be published as far as the held-out rows may."""
     evaluation = result.evaluation
-    figures = () if evaluation is None else evaluation.figures
+    figures, spent = () if evaluation is None else evaluation.figures, run.epsilons
     return {
         "step": result.step,
         "loss": None if evaluation is None else evaluation.loss,
         "headline": figures[0].name if figures else None,
         "figures": [figure_row(figure) for figure in figures],
-        "epsilon_release": _finite(run.epsilons.release),
+        "epsilon_release": _finite(spent.release),
+        "epsilon_colluding": _finite(spent.colluding),
     }
 
 
@@ -242,7 +258,9 @@ def _summary(
         "noise_multiplier": found.noise_multiplier,
         "noise_overhead": found.noise_overhead,
         "slots": found.most_units,
+        "missing": found.missing,
         "secure_sum": found.plan.secure_sum.kind,
+        "hides_updates": found.plan.secure_sum.hides_updates,
         "assumptions": list(found.plan.secure_sum.assumptions),
     }
 

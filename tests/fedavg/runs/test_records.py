@@ -58,6 +58,10 @@ def test_a_run_leaves_a_directory_and_prints_three_epsilons(settings, tmp_path):
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 3]
     assert 0 < rows[0]["epsilon_release"] < rows[1]["epsilon_release"]
+    assert rows[1]["epsilon_colluding"] == three["colluding"]
+    assert set(summary["stages"]) >= {"gradients", "masked_input", "unmask", "score"}
+    assert summary["bytes_down"] > summary["bytes_up"] > 0
+    assert "Whom each epsilon is about" in (out / "report.html").read_text()
     assert (out / "model.safetensors").stat().st_size > 0
     ledgers = sorted((out / "ledgers").glob("*.json"))
     assert len(ledgers) == 4

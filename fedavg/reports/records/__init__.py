@@ -1,0 +1,1 @@
+"""The report of a run that protects people or records."""

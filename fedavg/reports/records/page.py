@@ -1,0 +1,203 @@
+"""Turns a run directory of records into one offline page: the result, three epsilons, and their cost."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from fedavg.errors import ReportError
+from fedavg.files import replace_file
+from fedavg.reports.evaluation import figure_rows
+from fedavg.reports.page import payload, render_page
+from fedavg.reports.records.data import read_records_run
+from fedavg.reports.records.figures import outcome_figure, time_figure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedavg.reports.records.data import RecordsRun, RecordsSummary
+
+__all__ = ["write_records_report"]
+
+_UNITS = {"person": "people", "record": "records"}
+
+
+def write_records_report(run_dir: Path) -> Path:
+    """Write `report.html` into a run directory of `fedavg records`.
+
+    The page holds nothing of a single silo, and nothing that is not covered by epsilon but the figures on
+    held-out rows; so there is one page, and no second one for the operator.
+
+    Args:
+        run_dir: the folder.
+
+    Returns:
+        The file written.
+
+    Raises:
+        ReportError: the folder is no such run directory, is damaged, or cannot be written to.
+
+    Example:
+        >>> from pathlib import Path
+        >>> write_records_report(Path("no-such-run"))
+        Traceback (most recent call last):
+            ...
+        fedavg.errors.ReportError: no-such-run is no run directory of records: ... No such file or directory
+    """
+    page = render_page("records.html.j2", **_content(read_records_run(run_dir)))
+    path = run_dir / "report.html"
+    try:
+        replace_file(path, page.encode())
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _content(run: RecordsRun) -> dict[str, Any]:
+    summary = run.summary
+    outcome, times = outcome_figure(run.rows, summary), time_figure(summary.stages, summary.steps)
+    return {
+        "title": summary.task[:1].upper() + summary.task[1:],
+        "summary": summary,
+        "units": _UNITS[summary.unit],
+        "state": _state(summary),
+        "tiles": _tiles(summary),
+        "outcome": None if outcome is None else payload(outcome),
+        "times": None if times is None else payload(times),
+        "rows": [(row, figure_rows(row.figures)) for row in run.rows],
+        "observers": _observers(summary),
+        "facts": _facts(summary),
+        "limits": _limits(summary),
+        "stages": [(name, seconds / summary.steps) for name, seconds in _shown(summary)],
+        "sum_share": _sum_share(summary),
+        "config": run.config,
+    }
+
+
+def _shown(summary: RecordsSummary) -> list[tuple[str, float]]:
+    return list(summary.stages.items()) if summary.steps else []
+
+
+def _state(summary: RecordsSummary) -> str | None:
+    done = f"{summary.steps} of {summary.steps_planned} steps"
+    if summary.stopped == "finished":
+        return None
+    if summary.stopped == "budget":
+        return f"Stopped after {done}: a silo's budget has no room for another."
+    return f"Interrupted: {done} are done. Everything below counts these only."
+
+
+def _number(value: float | None) -> str:
+    return "no bound" if value is None else f"{value:.2f}"
+
+
+def _silos(count: int) -> str:
+    return f"{count} silo{'' if count == 1 else 's'}"
+
+
+def _tiles(summary: RecordsSummary) -> list[tuple[str, str, str]]:
+    three = summary.epsilon
+    found: list[tuple[str, str, str]] = []
+    if summary.figures:
+        first = summary.figures[0]
+        bar = first.baseline
+        note = "On held-out rows, after the last step."
+        if bar.value is not None:
+            note = f"Always predicting the {bar.rule} gives {first.text(bar.value)}"
+            note += ": the model is no better." if first.beats_baseline is False else "."
+        mark = "" if summary.covered else " *"
+        found.append((first.name.replace("_", " ") + mark, first.text(first.value), note))
+    return [
+        *found,
+        (
+            "Epsilon, the budget",
+            _number(three.colluding),
+            f"Of one {summary.unit} of one silo, against the server with {_silos(three.colluders)}.",
+        ),
+        (
+            "Epsilon, released models",
+            _number(three.release),
+            "Against anyone who sees the models alone.",
+        ),
+        (
+            "Delta",
+            f"{three.delta:g}",
+            f"The probability with which an epsilon may fail. It should be below 1 ÷ {_UNITS[summary.unit]}.",
+        ),
+    ]
+
+
+def _observers(summary: RecordsSummary) -> list[tuple[str, str, str, str]]:
+    n, d, c = summary.silos, summary.missing, summary.epsilon.colluders
+    three = summary.epsilon
+    alone = summary.noise == "own"
+    return [
+        (
+            "an observer",
+            "the released models",
+            "each" if alone else f"{n - d} of {n}",
+            _number(three.release),
+        ),
+        ("the server", "every sum", "each" if alone else f"{n - d} of {n}", _number(three.server)),
+        (
+            f"the server with {_silos(c)}",
+            f"every sum, and all that {_silos(c)} know{'s' if c == 1 else ''}",
+            "the silo's own" if alone else f"{n - d - c} of {n}",
+            _number(three.colluding),
+        ),
+    ]
+
+
+def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
+    n = summary.silos
+    own = math.sqrt(n)
+    bytes_up = summary.bytes_up / max(summary.steps, 1) / n
+    missing = "none" if not summary.missing else f"{summary.missing}"
+    return [
+        ("Protected unit", f"one {summary.unit} of one silo"),
+        ("Silos", f"{n}, of which {missing} may be missing from a sum"),
+        ("Parameters", f"{summary.parameters:,}"),
+        ("Noise", f"multiplier {summary.noise_multiplier:.3f}, {summary.noise}"),
+        (
+            "Against one trusted party",
+            f"{summary.noise_overhead:.2f} times its noise; {own:.2f} times if each silo added its own",
+        ),
+        ("Secure sum", summary.secure_sum),
+        ("Sent by a silo in a step", _size(bytes_up)),
+        ("Work of a silo in a draw", f"padded to {summary.slots:,} {_UNITS[summary.unit]}"),
+        (
+            "Attempts that gave no sum",
+            f"{summary.voided}, each of them charged" if summary.voided else "none",
+        ),
+    ]
+
+
+def _size(count: float) -> str:
+    for scale, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def _sum_share(summary: RecordsSummary) -> str | None:
+    """The share of the secure sum in the time of a step, scoring left out."""
+    whole = sum(seconds for name, seconds in _shown(summary) if name != "score")
+    gradients = summary.stages.get("gradients", 0.0)
+    return None if whole <= 0 else f"{(whole - gradients) / whole:.0%}"
+
+
+def _limits(summary: RecordsSummary) -> list[str]:
+    unit, c = summary.unit, summary.epsilon.colluders
+    found = [
+        f"Epsilon speaks of one {unit} of one silo. It hides no property of a silo as a whole.",
+        "A person with rows in two silos loses more than these numbers.",
+        f"At most {_silos(c)} may collude with the server; all others draw fair coins and add their noise.",
+        "Tuning, stopping and restarting by looking at figures are not counted.",
+        *summary.assumptions,
+    ]
+    if unit == "record":
+        found.insert(
+            1,
+            "The run states that every row is another person; with several rows, a person loses more.",
+        )
+    return found
