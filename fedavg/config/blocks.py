@@ -56,8 +56,8 @@ def blocks_of(config: BlocksConfig, local: LocalConfig, model: nn.Module) -> Blo
     if not any(ways):
         if config.share is not None:
             raise ConfigError(
-                "blocks.share goes with blocks.count, the number of windows in a round: give both, or leave "
-                "out blocks.share"
+                "blocks.share needs blocks.count, the number of windows in a round: give both, or leave out "
+                "blocks.share"
             )
         return None
     # Two of them would each fix the number of blocks, and only one could be followed.

@@ -53,15 +53,15 @@ def build_encoding(config: Config, parameters: int, cohort: float = 1) -> Encodi
     if config.privacy.private:
         if encoding.rounding == "nearest":
             raise ConfigError(
-                "encoding.rounding = 'nearest' does not go with noise: its bound is on the norm of a "
-                "stochastically rounded vector; leave it at 'auto'"
+                "encoding.rounding = 'nearest' cannot be used under noise, whose sensitivity is proved for "
+                "stochastic rounding: leave it at 'auto'"
             )
         bits = encoding.bits or _bits(config, parameters, cohort)
         return FixedPoint(config.privacy.clip, bits, encoding.rotate, rotation_seed=config.seed)
     if encoding.rounding == "nearest" and (encoding.rotate or encoding.bits == 1):
         raise ConfigError(
-            "encoding.rounding = 'nearest' goes neither with rotate = true nor with bits = 1: "
-            "choose 'stochastic'"
+            "encoding.rounding = 'nearest' cannot be used with rotate = true or with bits = 1: choose "
+            "'stochastic'"
         )
     stochastic = encoding.rounding == "stochastic" or encoding.rotate or encoding.bits == 1
     if stochastic:

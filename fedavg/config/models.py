@@ -58,7 +58,7 @@ def personalization_of(
     """
     if config.kind == "none":
         if config.head:
-            raise ConfigError("personalization.head goes with kind 'fedrep', and kind is 'none'")
+            raise ConfigError("personalization.head needs kind = 'fedrep', and kind is 'none'")
         return None
     training = msgspec.structs.replace(local, schedule=CONSTANT, proximal=0.0)
     if config.epochs:

@@ -145,7 +145,10 @@ class Dataset:
             raise DataError("a subset needs a non-empty vector of integer indices")
         if int(chosen.min()) < 0 or int(chosen.max()) >= len(self):
             # numpy takes negative indices from the end, and a slip would go unnoticed.
-            raise DataError(f"an index of the subset lies outside 0 … {len(self) - 1}")
+            raise DataError(
+                f"indices of a subset must lie in 0 … {len(self) - 1}, and they lie in {chosen.min()} … "
+                f"{chosen.max()}"
+            )
         weights = None if self.weights is None else self.weights[chosen]
         return Dataset(self.features[chosen], self.labels[chosen], self.target, weights)
 

@@ -40,8 +40,8 @@ def as_dataset(source: object, target: TargetKind | str = CLASSES) -> Dataset:
         parts = cast("tuple[Any, ...]", source)
         if len(parts) not in {2, 3}:
             raise DataError(
-                f"a tuple of examples is (features, labels) or (features, labels, weights), not {len(parts)} "
-                "parts"
+                "a tuple of examples must be (features, labels) or (features, labels, weights), and this one "
+                f"has {len(parts)} parts"
             )
         return Dataset(parts[0], parts[1], target, *parts[2:])
     if hasattr(source, "columns"):

@@ -295,8 +295,8 @@ def pieces_of(examples: Examples, data: DataConfig, *, seed: int) -> list[NDArra
     strata, count, kind = examples.strata, data.clients or 0, data.partition
     if (kind == "natural" and examples.owners is None) or (data.client and kind != "natural"):
         raise ConfigError(
-            "data.partition = 'natural' and data.client, the column that says whose row it is, go "
-            "together: give both or none"
+            "data.partition = 'natural' needs data.client, the column that says whose row it is, and "
+            "data.client needs data.partition = 'natural': give both or neither"
         )
     match kind:
         case "iid":

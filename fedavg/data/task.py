@@ -88,14 +88,15 @@ def _check_labels(task: Task) -> None:
     train, test = task.train, task.test
     if train.kind != test.kind:
         raise DataError(
-            f"{task.name}: the labels to train on are {train.kind.name}, those to score on "
-            f"{test.kind.name}"
+            f"{task.name}: the labels to train on are {train.kind.name}, but those to score on are "
+            f"{test.kind.name}: give both the same target"
         )
     if train.kind.columns:
         widths = (train.labels.shape[1], test.labels.shape[1])
         if widths != (task.outputs, task.outputs):
             raise DataError(
-                f"{task.name}: labels of {widths[0]} and {widths[1]} columns, for {task.outputs} outputs"
+                f"{task.name}: the labels to train and to score on have {widths[0]} and {widths[1]} columns, "
+                f"and the task has {task.outputs} outputs: all three must be equal"
             )
         return
     if task.outputs < 2:
@@ -118,7 +119,9 @@ def _check_names(task: Task) -> None:
     if len(task.label_centre) != len(task.label_scale) or (
         task.label_centre and len(task.label_centre) != task.outputs
     ):
-        raise DataError(f"{task.name}: every output needs one centre and one scale, or none any")
+        raise DataError(
+            f"{task.name}: give one centre and one scale for every output, or none at all"
+        )
     if any(not scale > 0 for scale in task.label_scale):
         raise DataError(f"{task.name}: the scale of a label must be positive")
 

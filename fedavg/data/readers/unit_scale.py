@@ -40,11 +40,13 @@ def check_bounds(bounds: Mapping[str, tuple[float, float]]) -> None:
     for name, (low, high) in bounds.items():
         if name not in _SAID:
             raise ConfigError(
-                f"data.bounds of arrays are x, of all features, and y, of all numbers to predict, and not "
-                f"{name!r}"
+                f"arrays have no data.bounds.{name}: the bounds of all features are called x, and those of "
+                "all numbers to predict y"
             )
         if not (np.isfinite(low) and np.isfinite(high) and low < high):
-            raise ConfigError(f"data.bounds.{name} = [{low:g}, {high:g}] is no range")
+            raise ConfigError(
+                f"data.bounds.{name} must be finite, the lower one first, not [{low:g}, {high:g}]"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +108,8 @@ class UnitScale:
         numbers = task.train.kind == NUMBERS
         if "y" in self.bounds and not numbers:
             raise ConfigError(
-                f"data.bounds.y are of numbers to predict, and {task.train.kind.name} are predicted here"
+                f"data.bounds.y are bounds of numbers to predict, and {task.train.kind.name} are predicted: "
+                "leave them out"
             )
         # A scale taken from the labels would be a statistic of the rows, which no budget counts.
         if numbers and "y" not in self.bounds and statistics is None:

@@ -95,7 +95,7 @@ def encode(table: Table, schema: Schema, *, private: bool = False) -> Rows:
     """
     if not schema.targets:
         raise DataError(
-            "a table needs [data] target, the column that is predicted: there are "
+            "a table needs [data] target, the name of the column to predict; the columns are "
             f"{', '.join(table.columns)}"
         )
     check_headings(schema, tuple(table.columns), table.name)

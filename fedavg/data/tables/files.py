@@ -62,13 +62,18 @@ class FileFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     def __post_init__(self) -> None:
         if len(self.separator) > 1 or len(self.quote) != 1:
-            raise ValueError("separator and quote of a file are one character each")
+            raise ValueError(
+                "separator and quote must be one character each, not "
+                f"{self.separator!r} and {self.quote!r}"
+            )
         if self.decimal not in ("", ".", ","):
-            raise ValueError(f"decimal is '.' or ',', not {self.decimal!r}")
+            raise ValueError(f"decimal must be '.' or ',', not {self.decimal!r}")
         if self.thousands and self.thousands == (self.decimal or "."):
-            raise ValueError("thousands is another sign than decimal")
+            raise ValueError(
+                f"thousands and decimal must be different signs, and both are {self.thousands!r}"
+            )
         if self.skip < 0:
-            raise ValueError(f"skip is a number of lines, not {self.skip}")
+            raise ValueError(f"skip must be a number of lines, 0 or more, not {self.skip}")
         # The encoding is checked here, since a wrong name would only fail in the middle of a file.
         if self.encoding:
             try:

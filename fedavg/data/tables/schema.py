@@ -197,5 +197,6 @@ def check_headings(schema: Schema, headings: tuple[str, ...], name: str) -> None
     twice = sorted({heading for heading in parts if heading and parts.count(heading) > 1})
     if twice:
         raise DataError(
-            f"column {twice[0]!r} cannot be target, client, group and weight at once: each has its own column"
+            f"column {twice[0]!r} is named for two of target, client, group and weight: each needs a column "
+            "of its own"
         )

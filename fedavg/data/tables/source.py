@@ -211,12 +211,14 @@ def divided(
     if split == "group":
         if rows.groups is None:
             raise DataError(
-                "data.split = 'group' holds out whole groups: name their column, [data] group"
+                "data.split = 'group' holds out whole groups, and no column names the groups: give "
+                '[data] group = "COLUMN"'
             )
         owners = _with_own(rows.groups)
     if split == "client" and not natural:
         raise DataError(
-            "data.split = 'client' holds out whole clients: name their column, [data] client"
+            "data.split = 'client' holds out whole clients, and no column names the clients: give "
+            '[data] client = "COLUMN"'
         )
     # A whole client or group is chosen by its name alone, so that content does not matter.
     held = held_out(contents if split == "row" else None, owners, fraction=fraction, seed=seed)
@@ -286,7 +288,9 @@ def of_classes(rows: Rows, classes: Sequence[int | str]) -> Rows:
         DataError: numbers are predicted, or no row has one of the classes.
     """
     if rows.kind != CLASSES:
-        raise DataError(f"data.classes chooses classes, but {rows.kind.name} are predicted here")
+        raise DataError(
+            f"data.classes chooses among classes, but {rows.kind.name} are predicted: leave it out"
+        )
     numbers = class_numbers(classes, rows.label_names)
     kept = np.isin(rows.labels, numbers)
     # A class without rows would be an output that nothing trains.

@@ -49,7 +49,7 @@ def test_a_memory_budget_counts_what_the_optimiser_keeps():
     ("table", "match"),
     [
         ({"count": 2, "memory": "2MB"}, "three ways to cut a model: give one"),
-        ({"share": 0.5}, "goes with blocks.count"),
+        ({"share": 0.5}, "needs blocks.count"),
         ({"count": 2, "share": 0.5}, "'rolling'"),
         ({"kind": "rolling", "memory": "2MB"}, "takes a count"),
         ({"memory": "2 sheep"}, "no size such as"),

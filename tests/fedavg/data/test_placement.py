@@ -23,7 +23,7 @@ def test_every_partition_gives_all_training_examples(scheme):
 
 
 def test_natural_clients_and_a_column_of_owners_go_together():
-    with pytest.raises(ConfigError, match="go together"):
+    with pytest.raises(ConfigError, match="give both or neither"):
         place(_data(name="digits", clients=20, partition="natural"), None, seed=0)
 
 
@@ -75,7 +75,7 @@ def test_a_column_that_says_whose_rows_these_are_makes_natural_clients(csv):
     assert placed.config.columns["age"] == {"kind": "number"}
     assert placed.proposal is not None
     for partition in ("iid", "dirichlet"):
-        with pytest.raises(ConfigError, match="go together"):
+        with pytest.raises(ConfigError, match="give both or neither"):
             place(
                 _data(name=csv, target="sick", client="ward", partition=partition),
                 InsecurePlain(),

@@ -27,8 +27,8 @@ NUMBERS = _of([0.5, 1.5], target="numbers")
     [
         ((_of([0, 1]), _of([0, 1]), 1), {}, "two or more"),
         ((_of([0, 1]), _of([0, 2]), 2), {}, "label 2 lies outside 2 classes"),
-        ((_of([0, 1]), NUMBERS, 2), {}, "are classes, those to score on numbers"),
-        ((NUMBERS, NUMBERS, 2), {}, "1 and 1 columns, for 2 outputs"),
+        ((_of([0, 1]), NUMBERS, 2), {}, "are classes, but those to score on are numbers"),
+        ((NUMBERS, NUMBERS, 2), {}, "1 and 1 columns, and the task has 2 outputs"),
         ((NUMBERS, NUMBERS, 1), {"label_names": ("a", "b")}, "2 names do not go with 1 outputs"),
         ((NUMBERS, NUMBERS, 1), {"feature_names": ("a",)}, "1 names do not go with features"),
         ((NUMBERS, NUMBERS, 1), {"label_centre": (0.0,)}, "one centre and one scale"),

@@ -43,9 +43,12 @@ class Boolean(Handled, frozen=True, tag="boolean", kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.values and (len(self.values) != 2 or self.values[0] == self.values[1]):
-            raise SchemaError("values of a boolean are two different words: no first, then yes")
+            raise SchemaError(
+                "values of a boolean must be two different words, first the one for no, such as "
+                f"['no', 'yes']; they are {list(self.values)}"
+            )
         if isinstance(self.fill, str) or (self.fill is not None and not 0 <= self.fill <= 1):
-            raise SchemaError(f"the fill of a boolean lies between 0 and 1, not {self.fill!r}")
+            raise SchemaError(f"the fill of a boolean must lie between 0 and 1, not {self.fill!r}")
 
     def fields(self, name: str) -> tuple[Field, ...]:
         """One measurement between 0 and 1."""

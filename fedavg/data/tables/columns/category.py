@@ -57,14 +57,16 @@ class Category(Handled, frozen=True, tag="category", kw_only=True):
         words = self.categories
         if bool(words) == bool(self.buckets):
             raise SchemaError(
-                "a category needs either categories, its vocabulary, or buckets to hash its words into"
+                "a category needs a vocabulary (categories = ['red', 'blue']) or a number of buckets that "
+                f"its words are hashed into (buckets = 64), and {'both are' if words else 'neither is'} given"
             )
         if self.buckets and self.buckets < 2:
-            raise SchemaError(f"a hash needs two buckets or more, not {self.buckets}")
+            raise SchemaError(f"buckets must be 2 or more, not {self.buckets}")
         if len(set(words)) != len(words):
-            raise SchemaError("the vocabulary names a category twice")
+            twice = next(word for word in words if words.count(word) > 1)
+            raise SchemaError(f"the vocabulary names the category {twice!r} twice: delete one")
         if self.fill is not None and self.fill not in self._all:
-            raise SchemaError(f"the fill {self.fill!r} is no category; there are {self._all}")
+            raise SchemaError(f"the fill {self.fill!r} is none of the categories {list(self._all)}")
 
     @property
     def _all(self) -> tuple[str, ...]:

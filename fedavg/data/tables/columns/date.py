@@ -66,15 +66,18 @@ class Date(Handled, frozen=True, tag="date", kw_only=True):
         super().__post_init__()
         if not self.parts or len(set(self.parts)) != len(self.parts):
             raise SchemaError(
-                "a date needs one part or more, each once: days, month, weekday, hour"
+                "the parts of a date must be some of days, month, weekday and hour, each once; they are "
+                f"{list(self.parts)}"
             )
         if self.pattern != ISO and "%" not in self.pattern:
             raise SchemaError(
-                f"pattern {self.pattern!r} of a date is neither 'iso' nor one such as '%d/%m/%Y'"
+                f"the pattern of a date must be 'iso', or one such as '%d/%m/%Y', not {self.pattern!r}"
             )
         limits = self._limits
         if limits is not None and not limits[0] < limits[1]:
-            raise SchemaError("bounds of a date are its first and its last possible day")
+            raise SchemaError(
+                f"bounds of a date must be its first and its last possible day, not {self.bounds}"
+            )
         if self.fill is not None:
             _day(self.fill)
 
@@ -140,7 +143,7 @@ def _day(text: object) -> float:
     try:
         return float((date.fromisoformat(str(text)) - _EPOCH).days)
     except ValueError:
-        raise SchemaError(f"{text!r} is no day such as '2026-01-31'") from None
+        raise SchemaError(f"a day must be written as in '2026-01-31', not as {text!r}") from None
 
 
 def _parted(moments: NDArray[np.float64], part: DatePart) -> NDArray[np.float64]:

@@ -63,7 +63,9 @@ class Field:
 
     def __post_init__(self) -> None:
         if self.categories and self.bounds:
-            raise SchemaError(f"{self.name!r} has either categories or bounds")
+            raise SchemaError(
+                f"the measurement {self.name!r} has categories and bounds: leave one out"
+            )
         if self.bounds is not None:
             check_bounds(self.bounds)
 
@@ -193,12 +195,15 @@ class Handled(Part, frozen=True, kw_only=True):
         super().__post_init__()
         if self.missing not in self.policies:
             raise SchemaError(
-                f"missing = {self.missing!r} does not go with this kind of column; choose out of "
+                f"this kind of column has no missing = {self.missing!r}; choose one of "
                 f"{', '.join(name for name in POLICIES if name in self.policies)}"
             )
         # A fill without the policy would be ignored, and the policy without it has nothing to put in.
         if (self.fill is None) == (self.missing == "constant"):
-            raise SchemaError("missing = 'constant' and fill, the constant, go together")
+            raise SchemaError(
+                "missing = 'constant' needs the constant as fill, and fill needs missing = 'constant': give "
+                f"both or neither; missing is {self.missing!r} and fill is {self.fill!r}"
+            )
 
 
 def check_bounds(bounds: tuple[float, float]) -> None:
@@ -209,7 +214,7 @@ def check_bounds(bounds: tuple[float, float]) -> None:
     """
     low, high = bounds
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise SchemaError(f"bounds need low < high, both finite, not {low} … {high}")
+        raise SchemaError(f"bounds must be finite, the lower one first, not [{low}, {high}]")
 
 
 def clamped(
@@ -234,6 +239,6 @@ def no_labels(cells: Cells, kind: str) -> Labels:
         DataError: always.
     """
     raise DataError(
-        f"target {cells.heading!r} is declared as {kind}: what is predicted is a number, a category or a "
-        "boolean"
+        f"target {cells.heading!r} is declared as {kind}, and only a number, a category or a boolean can be "
+        "predicted: give it one of these kinds"
     )

@@ -59,7 +59,7 @@ class Number(Handled, frozen=True, tag="number", kw_only=True):
         if self.bounds is not None:
             check_bounds(self.bounds)
         if isinstance(self.fill, str):
-            raise SchemaError(f"the fill of a number is a number, not {self.fill!r}")
+            raise SchemaError(f"the fill of a number must be a number, not {self.fill!r}")
 
     def fields(self, name: str) -> tuple[Field, ...]:
         """One measurement."""

@@ -45,7 +45,9 @@ class Text(Part, frozen=True, tag="text", kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.buckets < 0 or self.buckets == 1:
-            raise SchemaError(f"a hash needs two buckets or more, not {self.buckets}")
+            raise SchemaError(
+                f"buckets must be 2 or more, or 0 to leave the text out, not {self.buckets}"
+            )
 
     def fields(self, name: str) -> tuple[Field, ...]:
         """A measurement of 0 or 1 for each bucket."""

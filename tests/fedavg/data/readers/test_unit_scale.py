@@ -89,9 +89,9 @@ def test_under_noise_numbers_need_bounds_and_nothing_is_read_off_the_rows(tmp_pa
 @pytest.mark.parametrize(
     ("bounds", "error", "said"),
     [
-        ({"z": (0.0, 1.0)}, ConfigError, "not 'z'"),
-        ({"x": (1.0, 1.0)}, ConfigError, "is no range"),
-        ({"x": (0.0, np.inf)}, ConfigError, "is no range"),
+        ({"z": (0.0, 1.0)}, ConfigError, "arrays have no data.bounds.z"),
+        ({"x": (1.0, 1.0)}, ConfigError, "the lower one first"),
+        ({"x": (0.0, np.inf)}, ConfigError, "the lower one first"),
         ({"y": (0.0, 1.0)}, ConfigError, "classes are predicted"),
     ],
 )

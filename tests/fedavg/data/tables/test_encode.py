@@ -125,7 +125,10 @@ def test_groups_and_weights():
 @pytest.mark.parametrize(
     ("given", "word"),
     [
-        ({"target": ""}, "needs .data. target, the column that is predicted: there are id, age"),
+        (
+            {"target": ""},
+            "needs .data. target, the name of the column to predict; the columns are id, age",
+        ),
         ({"target": "ill"}, "no column 'ill'"),
         ({"target": "id"}, "declared as an identifier"),
         ({"columns": {"sick": Boolean()}}, "no column is left for a model"),

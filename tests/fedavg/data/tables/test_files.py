@@ -128,9 +128,9 @@ def test_an_archive_of_several_files_is_refused(tmp_path):
     ("arguments", "word"),
     [
         ({"separator": "::"}, "one character"),
-        ({"decimal": "'"}, "decimal is"),
-        ({"decimal": ",", "thousands": ","}, "another sign"),
-        ({"skip": -1}, "number of lines"),
+        ({"decimal": "'"}, "decimal must be"),
+        ({"decimal": ",", "thousands": ","}, "different signs, and both are ','"),
+        ({"skip": -1}, "number of lines, 0 or more, not -1"),
         ({"encoding": "klingon"}, "no encoding 'klingon'"),
     ],
 )

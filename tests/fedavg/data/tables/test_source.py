@@ -55,9 +55,9 @@ def test_whole_clients_and_whole_groups_are_held_out():
     assert len(clients.owners[1]) == len(set(rows.owners[0][clients.train].tolist())) < 6
     groups = _divided(rows, split="group")
     assert not set(rows.groups[0][groups.train]) & set(rows.groups[0][groups.test])
-    with pytest.raises(DataError, match=r"name their column, \[data\] client"):
+    with pytest.raises(DataError, match=r"give \[data\] client ="):
         _divided(_rows(), natural=False, split="client")
-    with pytest.raises(DataError, match=r"name their column, \[data\] group"):
+    with pytest.raises(DataError, match=r"give \[data\] group ="):
         _divided(_rows(), split="group")
 
 
@@ -143,7 +143,7 @@ def test_some_classes_in_an_order_of_ones_own():
     kept = [name for name in CELLS["kind"] if name in ("a", "c")]
     assert [rows.label_names[label] for label in rows.labels] == kept
     assert len(rows.weights) == len(rows.groups[0]) == len(rows.contents) == len(kept)
-    with pytest.raises(DataError, match="numbers are predicted here"):
+    with pytest.raises(DataError, match="numbers are predicted: leave it out"):
         of_classes(_rows(target="rate"), ("a", "b"))
     with pytest.raises(DataError, match="names 'z'; the classes are a, b, c"):
         of_classes(_rows(), ("a", "z"))

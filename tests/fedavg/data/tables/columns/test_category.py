@@ -77,13 +77,13 @@ def test_classes_keep_the_order_of_the_vocabulary_and_other_words_have_no_label(
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({}, "either categories, its vocabulary, or buckets"),
-        ({"categories": ("a",), "buckets": 4}, "either categories, its vocabulary, or buckets"),
-        ({"buckets": 1}, "two buckets or more"),
-        ({"buckets": -3}, "two buckets or more"),
+        ({}, "vocabulary .* or a number of buckets .* neither is given"),
+        ({"categories": ("a",), "buckets": 4}, "both are given"),
+        ({"buckets": 1}, "buckets must be 2 or more"),
+        ({"buckets": -3}, "buckets must be 2 or more"),
         ({"categories": ("a", "a")}, "twice"),
-        ({"categories": ("a",), "missing": "mean"}, "does not go with"),
-        ({"categories": ("a",), "missing": "constant", "fill": "z"}, "is no category"),
+        ({"categories": ("a",), "missing": "mean"}, "no missing = 'mean'"),
+        ({"categories": ("a",), "missing": "constant", "fill": "z"}, "is none of the categories"),
     ],
 )
 def test_categories_that_contradict_themselves(arguments, word):

@@ -77,13 +77,13 @@ def test_a_constant_is_a_day_and_fills_every_part():
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({"parts": ()}, "one part or more"),
+        ({"parts": ()}, "parts of a date must be"),
         ({"parts": ("days", "days")}, "each once"),
-        ({"pattern": "dd/mm"}, "neither 'iso' nor"),
+        ({"pattern": "dd/mm"}, "must be 'iso', or one such as"),
         ({"bounds": ("2021-01-01", "2020-01-01")}, "first and its last"),
-        ({"bounds": ("soon", "later")}, "'soon' is no day"),
-        ({"missing": "constant", "fill": "x"}, "'x' is no day"),
-        ({"missing": "most_frequent"}, "does not go with"),
+        ({"bounds": ("soon", "later")}, "not as 'soon'"),
+        ({"missing": "constant", "fill": "x"}, "not as 'x'"),
+        ({"missing": "most_frequent"}, "no missing = 'most_frequent'"),
     ],
 )
 def test_dates_that_contradict_themselves(arguments, word):

@@ -50,5 +50,5 @@ def test_a_strangers_kind_of_column_is_read_from_a_schema_and_encoded():
 
 
 def test_a_field_has_categories_or_bounds():
-    with pytest.raises(SchemaError, match="either categories or bounds"):
+    with pytest.raises(SchemaError, match="has categories and bounds"):
         Field("x", categories=("a",), bounds=(0.0, 1.0))

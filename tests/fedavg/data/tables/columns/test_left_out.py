@@ -14,5 +14,5 @@ def test_what_is_left_out_becomes_nothing(column):
     assert encoded.arrays == ()
     assert not encoded.odd.any()
     assert not column.undeclared()
-    with pytest.raises(DataError, match="what is predicted is a number, a category or a boolean"):
+    with pytest.raises(DataError, match="only a number, a category or a boolean can be predicted"):
         column.labels(cells(["1"]))

@@ -64,12 +64,12 @@ def test_what_is_still_to_declare():
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({"bounds": (1, 0)}, "low < high"),
-        ({"bounds": (0, float("inf"))}, "low < high"),
-        ({"missing": "most_frequent"}, "choose out of auto, drop, constant, mean, median"),
-        ({"missing": "constant"}, "go together"),
-        ({"fill": 3.0}, "go together"),
-        ({"missing": "constant", "fill": "none"}, "is a number"),
+        ({"bounds": (1, 0)}, "the lower one first"),
+        ({"bounds": (0, float("inf"))}, "the lower one first"),
+        ({"missing": "most_frequent"}, "choose one of auto, drop, constant, mean, median"),
+        ({"missing": "constant"}, "give both or neither"),
+        ({"fill": 3.0}, "give both or neither"),
+        ({"missing": "constant", "fill": "none"}, "must be a number"),
     ],
 )
 def test_numbers_that_contradict_themselves(arguments, word):

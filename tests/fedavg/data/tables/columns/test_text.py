@@ -33,7 +33,7 @@ def test_words_that_share_a_bucket_are_counted():
 
 
 def test_what_text_cannot_be():
-    with pytest.raises(SchemaError, match="two buckets"):
+    with pytest.raises(SchemaError, match="buckets must be 2 or more, or 0"):
         Text(buckets=1)
     with pytest.raises(DataError, match="declared as text"):
         Text().labels(cells(["a"]))
