@@ -146,17 +146,22 @@ class PoissonCohort(Part, frozen=True, tag="poisson"):
         The probability outside is the largest one at num_clients − 1, num_clients and num_clients + 1,
         because the neighbouring population has one client more or less.
         """
-        from scipy.stats import binom  # noqa: PLC0415 - takes half a second to load; lists and help need none
+        from fedavg.privacy.binomial import (  # noqa: PLC0415 - loads scipy; lists and help need none
+            at_most,
+            least_leaving,
+            least_reaching,
+            more_than,
+        )
 
         # The floor allows for clients that stay away; the cap assumes that all come.
         least = self.rate * attendance
-        quantile = max(int(binom.ppf(tail / 2, num_clients, least)) - 1, 0)
+        quantile = max(least_reaching(tail / 2, num_clients, least) - 1, 0)
         low = max(floor, quantile) if floor else 0
         cap = min(
-            max(low, int(binom.isf(tail / 2, num_clients + 1, self.rate)) + 1), num_clients + 1
+            max(low, least_leaving(tail / 2, num_clients + 1, self.rate) + 1), num_clients + 1
         )
         outside = max(
-            float(binom.cdf(low - 1, n, least) + binom.sf(cap, n, self.rate))
+            at_most(low - 1, n, least) + more_than(cap, n, self.rate)
             for n in (max(num_clients - 1, 1), num_clients, num_clients + 1)
         )
         return CohortBounds(low, cap, outside)
@@ -237,7 +242,7 @@ class FixedCohort(Part, frozen=True, tag="fixed"):
         self, count: int, num_clients: int, floor: int, tail: float, attendance: float
     ) -> CohortBounds:
         """See `DealtCohort`; the number of drawn clients in one block is hypergeometric."""
-        from scipy.stats import hypergeom  # noqa: PLC0415 - as above
+        from scipy.stats import hypergeom  # noqa: PLC0415 - takes half a second to load
 
         least, most = num_clients // count, -(-num_clients // count)
         drawn, each = int(self.expected_size(num_clients)), tail / count
