@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fedavg.sums.one_shot.committee import member_material, public_material
 from fedavg.sums.one_shot.part import OneShot
 
-__all__ = ["OneShot"]
+__all__ = ["OneShot", "member_material", "public_material"]

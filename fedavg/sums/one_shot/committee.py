@@ -19,12 +19,12 @@ from secagg import Directory, Identity
 from secagg.committee import Committee, CommitteeParams, SealingKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fedavg.sums.interface import SumSpec
     from fedavg.sums.one_shot.uploads import Uploads
 
-__all__ = ["CommitteeKeys"]
+__all__ = ["CommitteeKeys", "member_material", "public_material"]
 
 _EPOCH = 1  # one for the whole run
 _SLACK = 1e-9  # secagg rounds shares in the same way: 0.34 of 300 is 102
@@ -150,21 +150,13 @@ class CommitteeKeys:
             member: SealingKey.generate(identity, member, epoch=_EPOCH)
             for member, identity in people.items()
         }
-        public = _Material(
-            dict(directory),
+        shared = public_material(
+            directory,
             {member: identity.public for member, identity in people.items()},
-            tuple(key.card for key in sealing.values()),
+            [key.card for key in sealing.values()],
         )
-        shared = msgspec.msgpack.encode(public)
         openers = {
-            FIRST_OPENER - member: msgspec.msgpack.encode(
-                msgspec.structs.replace(
-                    public,
-                    member=member,
-                    identity=identity.private_bytes(),
-                    sealing=sealing[member].private_bytes(),
-                )
-            )
+            FIRST_OPENER - member: member_material(shared, identity, sealing[member])
             for member, identity in people.items()
         }
         return Provision(server=shared, clients=shared, key_holder=None, openers=openers)
@@ -197,6 +189,55 @@ class CommitteeKeys:
     def describe(self, message: bytes) -> str:
         """The kind of a message of the committee's protocol."""
         return describe(message)
+
+
+def public_material(
+    clients: Mapping[int, bytes], members: Mapping[int, bytes], cards: Iterable[bytes]
+) -> bytes:
+    """Material of the server and of the clients, where each member of the committee made its own keys.
+
+    `OneShot.provision` makes the members' keys in one place. Where no party may hold all of them, each member
+    makes its identity and its sealing key itself, and an operator collects what is public.
+
+    Args:
+        clients: identities of the clients.
+        members: identities of the members, by their ids 0, 1, …
+        cards: `SealingKey.card` of each member, of epoch 1.
+
+    Raises:
+        secagg.SecAggError: an identity or a card is not valid.
+
+    Example:
+        >>> from fedavg import OneShot
+        >>> known = {client: Identity.generate().public for client in range(3)}
+        >>> people = {member: Identity.generate() for member in range(20)}
+        >>> keys = {member: SealingKey.generate(who, member, epoch=1) for member, who in people.items()}
+        >>> public = public_material(
+        ...     known, {i: who.public for i, who in people.items()}, [key.card for key in keys.values()]
+        ... )
+        >>> side = OneShot().server_side(public)
+        >>> own = OneShot().opener_side(member_material(public, people[3], keys[3]))
+    """
+    material = _Material(dict(clients), dict(members), tuple(cards))
+    Directory(material.clients)  # both refuse what no session would take
+    material.committee()
+    return msgspec.msgpack.encode(material)
+
+
+def member_material(public: bytes, identity: Identity, sealing: SealingKey) -> bytes:
+    """One member's material, which is secret: its keys beside `public_material`; see there.
+
+    Raises:
+        secagg.SecAggError: the sealing key was erased.
+    """
+    return msgspec.msgpack.encode(
+        msgspec.structs.replace(
+            _read(public),
+            member=sealing.member_id,
+            identity=identity.private_bytes(),
+            sealing=sealing.private_bytes(),
+        )
+    )
 
 
 def _read(material: bytes) -> _Material:

@@ -1,0 +1,83 @@
+"""A client or a member of the committee: it polls for questions, and answers each of them once.
+
+Run: python examples/embed_http/party.py demo/client-3
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from functools import partial
+from pathlib import Path  # noqa: TC003 - typer reads it
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+import typer
+
+from fedavg import FileJournal
+from fedavg.adapters.polling import ClientRounds, MemberRounds, Party, SumAgreement
+from fedavg.protocol.driver import PROTOCOL_ERRORS
+from secagg import Identity
+from secagg.committee import SealingKey
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+app = typer.Typer(pretty_exceptions_enable=False)  # a traceback with variables would print secrets
+PAUSE = 0.5  # seconds between two attempts to reach the server
+
+
+def update(client_id: int, length: int, number: int) -> NDArray[np.int64]:
+    """Your training goes here; it ends in int64 within ±max_abs."""
+    return np.arange(length, dtype=np.int64) % 1000 - 30 * client_id + number
+
+
+def load(folder: Path) -> Party:
+    """A party from its folder, with all that earlier processes left there."""
+    agreed = SumAgreement.from_bytes((folder / "agreement.json").read_bytes())
+    identity = Identity.from_private_bytes((folder / "identity").read_bytes())
+    journal, own = FileJournal(folder / "journal"), int(folder.name.split("-")[1])
+    if (folder / "sealing").exists():
+        secret = (folder / "sealing").read_bytes()
+        sealing = SealingKey.from_private_bytes(secret, identity, own, epoch=1)
+        rounds = MemberRounds(agreed.member_side(identity, sealing), agreed.spec, journal)
+    else:
+        mine = partial(update, own, agreed.vector_length)
+        rounds = ClientRounds(agreed.client_side(), own, identity, agreed.spec, mine, journal)
+    return Party(rounds, folder / "outbox")
+
+
+def connect(folder: Path, server: str) -> httpx.AsyncClient:
+    """TLS both ways, under certificates of the operator only."""
+    tls = ssl.create_default_context(cafile=folder / "ca.crt")
+    tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    return httpx.AsyncClient(base_url=server, verify=tls, timeout=30.0)
+
+
+async def follow(party: Party, name: str, http: httpx.AsyncClient) -> None:
+    """Poll and answer until the process is stopped; what the network loses is sent again."""
+    answer: bytes | None = None
+    while True:
+        try:
+            if answer:
+                (await http.post(f"/{name}", content=answer)).raise_for_status()
+                answer = None
+            polled = await http.get(f"/{name}", params={"seen": party.seen})
+            if question := polled.raise_for_status().content:
+                answer = party.answer(question)
+        except httpx.HTTPError:
+            await asyncio.sleep(PAUSE)
+        except PROTOCOL_ERRORS as error:
+            print(f"{name}: no answer to {party.seen}: {error}", flush=True)
+            await asyncio.sleep(PAUSE)
+
+
+@app.command()
+def main(folder: Path, server: str = "https://localhost:8443") -> None:
+    """Run one party."""
+    asyncio.run(follow(load(folder), folder.name, connect(folder, server)))
+
+
+if __name__ == "__main__":
+    app()

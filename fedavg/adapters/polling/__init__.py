@@ -1,0 +1,25 @@
+"""Sums over a transport that parties poll, such as HTTP, or tasks of an engine: it opens no connection.
+
+The server keeps a `Board` with one question for each party. A party fetches its question as often as it likes
+and gives one answer, which it may send as often as it likes. `Party` is the other end: it gives the same
+bytes whenever a question comes again, also after a restart, and never a second answer. All parties start from
+one file, a `SumAgreement`.
+"""
+
+from __future__ import annotations
+
+from fedavg.adapters.polling.agreement import SumAgreement
+from fedavg.adapters.polling.board import Board, Verdict
+from fedavg.adapters.polling.letters import Letter
+from fedavg.adapters.polling.party import ClientRounds, MemberRounds, Party, Rounds
+
+__all__ = [
+    "Board",
+    "ClientRounds",
+    "Letter",
+    "MemberRounds",
+    "Party",
+    "Rounds",
+    "SumAgreement",
+    "Verdict",
+]

@@ -1,0 +1,113 @@
+"""What all parties agree on before the first round: the sum, its sizes, and everybody's public keys."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fedavg.errors import PlanError, WireFormatError
+from fedavg.sums.interface import FIRST_OPENER, SumSpec
+from fedavg.sums.masked import SecAgg
+from fedavg.sums.one_shot import OneShot
+from fedavg.sums.one_shot.committee import member_material, public_material
+
+if TYPE_CHECKING:
+    from fedavg.sums.interface import ClientSide, OpenerSide, ServerSide
+    from secagg import Identity
+    from secagg.committee import SealingKey
+
+__all__ = ["SumAgreement"]
+
+
+class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A public file, which an operator gives to all parties, and which the server cannot change.
+
+    Its digest is part of each round's context, so parties with different files never enter the same sum.
+
+    Args:
+        secure_sum: `OneShot` or `SecAgg`.
+        vector_length: number of coordinates of each client's vector.
+        max_abs: bound on each coordinate; vectors beyond it are refused.
+        clients: identities of the clients, who are all asked in each round.
+        members: identities of the members of a committee, by their ids 0, 1, …; none for `SecAgg`.
+        cards: the signed sealing key of each member, of epoch 1.
+
+    Raises:
+        PlanError: the sum has another number of members, or no bound.
+        secagg.SecAggError, he.HeError: there are no parameters for such sums, or a key is not valid.
+
+    Example:
+        >>> from secagg import Identity
+        >>> known = {client: Identity.generate().public for client in range(3)}
+        >>> agreed = SumAgreement(SecAgg(), 1000, 2**15, known)
+        >>> SumAgreement.from_bytes(agreed.to_bytes()) == agreed
+        True
+        >>> agreed.spec(1).context == agreed.spec(2).context
+        False
+        >>> SumAgreement(OneShot(), 1000, 2**15, known)
+        Traceback (most recent call last):
+        fedavg.errors.PlanError: this sum has a committee of 20, and 0 members are enrolled
+    """
+
+    secure_sum: OneShot | SecAgg
+    vector_length: int
+    max_abs: int
+    clients: dict[int, bytes]
+    members: dict[int, bytes] = {}
+    cards: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.secure_sum.check(self.spec(0))
+        committee = len(self.secure_sum.provision(self.spec(0), self.clients).openers)
+        # Otherwise every party would make a committee of its own.
+        if committee != len(self.members):
+            raise PlanError(
+                f"this sum has a committee of {committee}, and {len(self.members)} members are enrolled"
+            )
+        self.server_side()  # refuses keys that are not valid
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> SumAgreement:
+        """Read the file.
+
+        Raises:
+            WireFormatError: the bytes are no agreement; further errors are those of the class.
+        """
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise WireFormatError(f"these bytes are no agreement: {error}") from error
+
+    def to_bytes(self) -> bytes:
+        """The file's content, in JSON; keys are in base 64."""
+        return msgspec.json.encode(self)
+
+    def spec(self, number: int) -> SumSpec:
+        """The facts of one round's sum; each number has another context."""
+        context = hashlib.sha256(self.to_bytes()).digest() + number.to_bytes(8, "little")
+        return SumSpec(self.vector_length, self.max_abs, None, len(self.clients), context)
+
+    @property
+    def addresses(self) -> dict[str, int]:
+        """Name of each party, such as "client-3" or "member-0", to its address in the sums."""
+        members = {f"member-{member}": FIRST_OPENER - member for member in self.members}
+        return {f"client-{client}": client for client in self.clients} | members
+
+    def server_side(self) -> ServerSide:
+        """The server's side, without a secret."""
+        return self.secure_sum.server_side(self._public())
+
+    def client_side(self) -> ClientSide:
+        """The clients' side, without a secret."""
+        return self.secure_sum.client_side(self._public())
+
+    def member_side(self, identity: Identity, sealing: SealingKey) -> OpenerSide:
+        """The side of the member with these keys."""
+        return self.secure_sum.opener_side(member_material(self._public(), identity, sealing))
+
+    def _public(self) -> bytes:
+        if not self.members:
+            return self.secure_sum.provision(self.spec(0), self.clients).clients
+        return public_material(self.clients, self.members, self.cards)

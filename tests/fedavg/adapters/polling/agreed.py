@@ -1,0 +1,82 @@
+"""An agreement with everybody's keys, and all roles of its sums in one process."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fedavg import OneShot, SecAgg
+from fedavg.adapters.polling import Board, ClientRounds, MemberRounds, Party, SumAgreement
+from fedavg.sums.interface import FIRST_OPENER
+from fedavg.sums.others import MemoryJournal
+from secagg import Identity
+from secagg.committee import SealingKey
+
+LENGTH = 40
+CLIENTS = {i: Identity.generate() for i in range(6)}
+MEMBERS = {j: Identity.generate() for j in range(9)}
+SEALING = {j: SealingKey.generate(who, j, epoch=1) for j, who in MEMBERS.items()}
+ONCE = OneShot(0.2, 0.1, committee=9, corrupt_members=1, absent_members=2)
+
+
+@functools.cache
+def agreement(*, members=True):
+    """OneShot with a committee, or SecAgg without."""
+    clients = {i: who.public for i, who in CLIENTS.items()}
+    if not members:
+        return SumAgreement(SecAgg(0.2, 0.1), LENGTH, 2**15, clients)
+    people = {j: who.public for j, who in MEMBERS.items()}
+    return SumAgreement(
+        ONCE, LENGTH, 2**15, clients, people, tuple(key.card for key in SEALING.values())
+    )
+
+
+def update(client, number):
+    return np.arange(LENGTH, dtype=np.int64) - 100 * client + number
+
+
+def board(agreed, number=1):
+    session = agreed.server_side().session(agreed.spec(number), sorted(agreed.clients))
+    return Board(session, number)
+
+
+def client_rounds(agreed, client, journal=None):
+    return ClientRounds(
+        agreed.client_side(),
+        client,
+        CLIENTS[client],
+        agreed.spec,
+        functools.partial(update, client),
+        journal or MemoryJournal(),
+    )
+
+
+def member_rounds(agreed, member, journal=None):
+    side = agreed.member_side(MEMBERS[member], SEALING[member])
+    return MemberRounds(side, agreed.spec, journal or MemoryJournal())
+
+
+def parties(agreed, folder, journals=None):
+    """Address → party; all of them keep their outboxes in one folder."""
+    journals = {} if journals is None else journals
+    found = {}
+    for address in agreed.addresses.values():
+        journal = journals.setdefault(address, MemoryJournal())
+        rounds = (
+            client_rounds(agreed, address, journal)
+            if address >= 0
+            else member_rounds(agreed, FIRST_OPENER - address, journal)
+        )
+        found[address] = Party(rounds, folder / f"outbox{address}")
+    return found
+
+
+def stage(open_board, people):
+    """Everybody answers the open stage."""
+    for address in open_board.asked:
+        open_board.answer(address, people[address].answer(open_board.question(address)))
+
+
+def expected(clients, number=1):
+    return sum(update(client, number) for client in clients)
