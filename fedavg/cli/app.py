@@ -184,6 +184,10 @@ def run(
         int | None,
         typer.Option(help="Number of worker processes; -1 for one per core, 0 for none."),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Where the clients run: local, or ray for a cluster."),
+    ] = None,
     baseline: Annotated[
         bool | None,
         typer.Option("--baseline/--no-baseline", help="Also train without any protection."),
@@ -220,6 +224,7 @@ def run(
         "evaluation.best": best,
         "seed": seed,
         "simulation.workers": workers,
+        "simulation.engine": engine,
         "baseline": baseline,
     }
     # Options that were not given must not replace settings of the file.

@@ -33,7 +33,7 @@ fedavg sweep STUDY.toml --dry-run        checks and lists the cells, and runs no
 
 fedavg sweep STUDY.toml --out studies/mine --jobs 4
 
-fedavg sweep STUDY.toml --engine ray     on the Ray cluster that this machine belongs to
+RAY_ADDRESS=auto fedavg sweep STUDY.toml --engine ray     on the Ray cluster of this machine
 
 A study:
 

@@ -202,6 +202,8 @@ class Job:
     @property
     def workers(self) -> int:
         """Number of worker processes for the clients."""
+        if self.config.simulation.elsewhere:
+            return 0
         wanted = self.config.simulation.workers
         return (os.cpu_count() or 1) if wanted < 0 else wanted
 

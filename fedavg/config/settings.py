@@ -310,13 +310,21 @@ class PluginsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class SimulationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """This machine: worker processes (-1: one a core), and the share of simulated drop-outs.
+    """Where the clients run: worker processes (-1: one a core), and the share of simulated drop-outs.
 
-    Drop-outs that are left out are 3 %, and none among fewer than ten clients without noise.
+    `engine` "local" runs them on this machine; 0 workers are this process. "ray" runs them on the actors of a
+    Ray cluster, one a worker (-1: one a processor), and all nodes must share the run's directory. Drop-outs
+    that are left out are 3 %, and none among fewer than ten clients without noise.
     """
 
     workers: int = -1
     dropout: float | None = None
+    engine: Literal["local", "ray"] = "local"
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the clients run on a cluster."""
+        return self.engine != "local"
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -354,6 +362,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         checks.value.whole(
             "simulation.workers, where -1 is one a core,", self.simulation.workers, -1
         )
+        if self.simulation.elsewhere and not self.simulation.workers:
+            raise ValueError(
+                "simulation.workers = 0: a cluster has processes of its own; -1 is one a processor"
+            )
         if self.data.clients is not None:
             checks.value.whole("data.clients", self.data.clients)
         # An epsilon without noise would look like a promise.

@@ -29,10 +29,10 @@ from fedavg.runs.evaluation import write_evaluation
 from fedavg.runs.interrupts import postponed_interrupts
 from fedavg.runs.progress import Failures, bars, status_of, tell
 from fedavg.runs.server_view import server_view
+from fedavg.runs.simulations import passing_store, prepare, simulation_of
 from fedavg.runs.stopping import Keeper
 from fedavg.runs.summary import summary_of_run
 from fedavg.simulation.faults import Faults
-from fedavg.simulation.fork_server import start_early
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,8 +59,7 @@ class Outcome:
 
 def _job(config: Config) -> Job:
     """The job of a configuration; workers load while data is read and noise is calibrated."""
-    if config.simulation.workers:
-        start_early()
+    prepare(config.simulation)
     return build_job(config)
 
 
@@ -163,7 +162,8 @@ def _execute(
     if federation.stopped == NOTHING_LEARNT:
         summary["why"] = failures.why()
     elif config.baseline and federation.stopped != "interrupted":
-        summary |= _baseline(job, console)
+        with passing_store(config.simulation, path) as store:
+            summary |= _baseline(job, console, store)
     summary["seconds"] = clock.seconds
     directory.write_json("summary.json", summary)
     if shared is not None:
@@ -228,6 +228,7 @@ def _federation(
         job.plan,
         evaluate=job.task.test,
         workers=job.workers,
+        simulation=simulation_of(job.config.simulation),
         faults=Faults(job.config.simulation.dropout or 0.0, job.config.seed),
         population=job.config.privacy.population,
         seed=job.config.seed,
@@ -305,7 +306,7 @@ def _write_view(
     return True
 
 
-def _baseline(job: Job, console: Console) -> dict[str, Any]:
+def _baseline(job: Job, console: Console, store: Path | None) -> dict[str, Any]:
     """The figures of the same training without protection, for the summary; {} when interrupted."""
     plan = unprotected(job.plan, job.config.encoding.range)
     federation = Federation(
@@ -314,6 +315,8 @@ def _baseline(job: Job, console: Console) -> dict[str, Any]:
         plan,
         evaluate=job.task.test,
         workers=job.workers,
+        simulation=simulation_of(job.config.simulation),
+        client_store=store,
         population=job.config.privacy.population,
         seed=job.config.seed,
         scoring=job.scoring,

@@ -49,7 +49,11 @@ DEFAULT_STUDY = Path(__file__).parent / "study.toml"
 
 _MOST_CELLS = 10_000
 _PARTS = ("title", "base", "grid", "exclude")
-_FIXED = ("baseline", "simulation.workers")  # a cell uses one process and trains once
+_FIXED = (
+    "baseline",
+    "simulation.workers",
+    "simulation.engine",
+)  # a cell has one process, and trains once
 _NOISE_ONLY = ("privacy.", "clipping.")  # without noise these have no effect
 _SHOWS_ONLY = {"audits", "cli", "reports", "runs", "studies"}  # packages that do not affect results
 
@@ -333,7 +337,7 @@ def _matches(rule: dict[str, list[object]], wanted: Settings) -> bool:
 
 
 def _single(config: Config) -> Config:
-    simulation = msgspec.structs.replace(config.simulation, workers=0)
+    simulation = msgspec.structs.replace(config.simulation, workers=0, engine="local")
     return msgspec.structs.replace(config, baseline=False, simulation=simulation)
 
 

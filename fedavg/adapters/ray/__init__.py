@@ -1,8 +1,10 @@
-"""Ray: studies on more than one machine (docs/embedding/ray.md).
+"""Ray: studies and federations on more than one machine (docs/embedding/ray.md).
 
-`RayTasks` runs a study's cells as tasks (`fedavg sweep --engine ray`).  All that is sent is bytes.
+`RayTasks` runs a study's cells as tasks (`fedavg sweep --engine ray`), and `RaySimulation` puts the clients
+of a federation on actors.  All that is sent is bytes.
 """
 
+from fedavg.adapters.ray.simulation import RaySimulation
 from fedavg.adapters.ray.tasks import RayTasks
 
-__all__ = ["RayTasks"]
+__all__ = ["RaySimulation", "RayTasks"]

@@ -6,6 +6,7 @@ Ray is imported when a cluster is joined, so that everything else works without 
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ class RayEngine:
         except errors.RayTaskError as error:
             raise LocalProtocolError(f"a process of Ray: {_last_line(error)}") from None
         except errors.RayError as error:
-            raise LostError(f"{type(error).__name__}: {_first_line(error)}") from None
+            raise LostError(f"{type(error).__name__}: {_reason(error)}") from None
 
     def cancel(self, ticket: Any) -> None:  # noqa: ANN401 - as above
         """See `Engine.cancel`."""
@@ -97,12 +98,14 @@ class RayEngine:
 
 
 def join() -> RayEngine:
-    """Join the cluster that the caller has joined, or that runs here, or start one on this machine.
+    """Use the cluster that the caller has joined, join that of RAY_ADDRESS, or start one on this machine.
 
-    A cluster that is started here listens on 127.0.0.1 only, has no dashboard and sends no statistics.
+    A cluster of another program on this machine is never joined unasked: it would be given private data.  One
+    that is started here listens on 127.0.0.1 only, has no dashboard and sends no statistics.
 
     Raises:
         MissingExtraError: Ray is not installed, or in another version.
+        LocalProtocolError: there is no cluster at RAY_ADDRESS, or it is an address of Ray Client.
     """
     RAY.version()
     import ray  # noqa: PLC0415 - an optional dependency, after its guard
@@ -112,23 +115,38 @@ def join() -> RayEngine:
     # Without this setting Ray warns about a change of a default that concerns no part of this package.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     start = partial(ray.init, log_to_driver=False, logging_level="error")
-    try:
-        start(address="auto")
-    except ConnectionError:
-        # Ray reports its usage to its makers by default; a program for private data does not.
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        start(
-            address="local",
-            include_dashboard=False,
-            object_store_memory=_STORE,
-            _node_ip_address="127.0.0.1",
-        )
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address:
+        if "://" in address:
+            raise LocalProtocolError(
+                f"RAY_ADDRESS is {address}, a proxy of Ray Client: run the program on a node of the cluster, "
+                "with RAY_ADDRESS=auto"
+            )
+        try:
+            start(address=address)
+        except ConnectionError as error:
+            raise LocalProtocolError(
+                f"there is no Ray cluster at RAY_ADDRESS={address}: start it (ray start --head), or unset "
+                "RAY_ADDRESS for a cluster on this machine alone"
+            ) from error
+        return RayEngine(ours=True)
+    # Ray reports its usage to its makers by default; a program for private data does not.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    start(
+        address="local",
+        include_dashboard=False,
+        object_store_memory=_STORE,
+        _node_ip_address="127.0.0.1",
+    )
     return RayEngine(ours=True)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason is known"])[0].strip()
+def _reason(error: Exception) -> str:
+    """Ray's first line, and the error that it quotes at the end, if any."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason"]
+    quoted = lines[-1] if re.match(r"[\w.]+Error: ", lines[-1]) and len(lines) > 1 else ""
+    return "; ".join(part for part in (lines[0], quoted) if part)
 
 
 def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason is known"])[-1].strip()
+    return (str(error).strip().splitlines() or ["no reason"])[-1].strip()

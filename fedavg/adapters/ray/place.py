@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import platform
 import socket
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import msgspec
 
@@ -23,7 +26,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     Args:
         folder: the folder that relative paths start from.
         path: where modules are imported from.
-        versions: versions on which figures may depend, by package.
+        versions: versions on which figures may depend, by package, and a digest of our own sources.
 
     Example:
         >>> Place.of_bytes(bytes(Place.here())) == Place.here()
@@ -38,9 +41,10 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     def here(cls) -> Place:
         """The surroundings of this process."""
         versions = {package: metadata.version(package) for package in _PACKAGES}
+        versions |= {"python": platform.python_version(), "sources": _sources()}
         folder = os.getcwd()  # noqa: PTH109 - as text, for a message
         path = tuple(entry or folder for entry in sys.path)
-        return cls(folder, path, {"python": platform.python_version(), **versions})
+        return cls(folder, path, versions)
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Place:
@@ -65,7 +69,8 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
         # Other versions may round otherwise, and a result would depend on where it was computed.
         if other:
             raise LocalProtocolError(
-                f"node {node} has {', '.join(other)}: install the same versions on every node"
+                f"node {node} has {', '.join(other)}: install the same versions on every node; 'sources' are "
+                "those of secure-fedavg"
             )
         try:
             os.chdir(self.folder)
@@ -76,3 +81,14 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
             ) from error
         # The program's own entries come last, so that a file cannot stand in for an installed module.
         sys.path.extend(entry for entry in self.path if entry not in sys.path)
+
+
+@functools.cache
+def _sources() -> str:
+    """The beginning of the SHA-256, hexadecimal, of the four packages' sources."""
+    digest, root = hashlib.sha256(), Path(__file__).parents[3]
+    for package in ("dp", "fedavg", "he", "secagg"):
+        for source in sorted((root / package).rglob("*.py")):
+            digest.update(f"\n{source.relative_to(root).as_posix()}\n".encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+
+import msgspec
 
 from fedavg.adapters.ray.interface import LostError
 from fedavg.errors import LocalProtocolError
+from fedavg.simulation.messages import Exchange
 
 
 @dataclass(eq=False)
@@ -23,6 +27,7 @@ class FakeActor:
     held: object
     alive: bool = True
     processors: float = 1.0
+    calls: Counter = field(default_factory=Counter)  # by round
 
 
 @dataclass
@@ -37,7 +42,12 @@ class FakeEngine:
     cancelled: list = field(default_factory=list)
     actors: list = field(default_factory=list)
     stored: list = field(default_factory=list)
-    late: int = 0  # number of waits for which a replacement is not there yet
+    doomed: dict = field(
+        default_factory=dict
+    )  # actor: the round, and its call there, that it dies in
+    doomed_at: dict = field(default_factory=dict)  # actor: the method that it dies in
+    lateness: int = 0  # number of waits for which a replacement is not there yet
+    late: int = 0
     closed: int = 0
 
     def __call__(self):
@@ -61,6 +71,14 @@ class FakeEngine:
 
     def call(self, actor, method, arguments):
         given = [one.data if isinstance(one, Work) else one for one in arguments]
+        index = self.actors.index(actor)
+        doom = self.doomed_at.get(index) == method
+        if method == "exchange":
+            told = msgspec.msgpack.decode(given[0], type=Exchange).round
+            actor.calls[told] += 1
+            doom = doom or self.doomed.get(index) == (told, actor.calls[told])
+        if doom:
+            actor.alive, self.late = False, self.lateness
         return Work(lambda: getattr(actor.held, method)(*given), actor=actor)
 
     def store(self, data):
