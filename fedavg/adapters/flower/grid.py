@@ -1,0 +1,222 @@
+"""The grid of a ServerApp: it sends a strategy's messages as one secure sum, and returns one reply."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from dp.checks import is_a
+from fedavg import checks
+from fedavg.adapters.engines import FLOWER
+from fedavg.adapters.exchange import Agreement, MeanServer
+from fedavg.adapters.exchange.layout import content_digest
+from fedavg.adapters.flower import records
+from fedavg.adapters.flower.outcome import Outcome
+from fedavg.adapters.flower.rounds import SecureRound
+from fedavg.adapters.flower.strategies import check_caller
+from fedavg.errors import ConfigError, LocalProtocolError, PlanError, RoundAbortedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flwr.app import Message, RecordDict
+    from flwr.serverapp import Grid
+    from flwr.supercore.run import Run
+
+    from fedavg.adapters.exchange import Mean
+
+    Base = Grid
+else:
+    Base = (
+        object  # Flower may be missing; a grid registers itself with Flower's class when it is made
+    )
+
+__all__ = ["SecureGrid"]
+
+_log = logging.getLogger("flwr")
+
+
+class SecureGrid(Base):
+    """A Flower grid whose round trips are secure sums.
+
+    Give it to a strategy, or to a loop of your own, in place of the grid that Flower gives to a ServerApp.
+    `send_and_receive` returns one reply: the weighted mean of arrays and listed metrics, with the total
+    weight. A round without a sum returns no reply; strategies then keep their model, and `outcomes` has the
+    reason.
+
+    Args:
+        grid: the grid that Flower gave.
+        agreement: the server's copy of the agreement, or its path.
+        stage_timeout: seconds that a member of the committee has for each of its three answers. The time for
+            training is the one that the strategy gives (`timeout`).
+
+    Raises:
+        MissingExtraError: Flower is missing, or of another version.
+        ConfigError: the file holds no agreement.
+
+    Example:
+        >>> strategy.start(SecureGrid(grid, "agreement.json"), arrays)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        agreement: Agreement | str | os.PathLike[str],
+        *,
+        stage_timeout: float = 120.0,
+    ) -> None:
+        FLOWER.version()
+        from flwr.serverapp import Grid  # noqa: PLC0415 - an optional engine
+
+        Grid.register(SecureGrid)
+        self._grid = grid
+        self._agreement = _agreement(agreement)
+        self._timeout = checks.config.positive("stage_timeout", stage_timeout)
+        self._number = 0
+        self._places: dict[int, int] = {}  # id of a node in the agreement → its id in Flower
+        self._outcomes: list[Outcome] = []
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What became of every sum so far."""
+        return tuple(self._outcomes)
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._grid, name)
+
+    def set_run(self, run: Run) -> None:
+        """As Flower's grid."""
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        """As Flower's grid."""
+        return self._grid.run
+
+    def get_node_ids(self) -> Iterable[int]:
+        """As Flower's grid."""
+        return self._grid.get_node_ids()
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """As Flower's grid."""
+        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
+
+    def push_messages(self, messages: Iterable[Message]) -> NoReturn:
+        """Raise LocalProtocolError: a message alone has no sum."""
+        del messages
+        raise LocalProtocolError(
+            "a SecureGrid sends all messages of a round at once: use send_and_receive"
+        )
+
+    def pull_messages(self, message_ids: Iterable[str]) -> NoReturn:
+        """Raise LocalProtocolError: replies of single nodes cannot be read."""
+        del message_ids
+        raise LocalProtocolError(
+            "a SecureGrid has no replies of single nodes: use send_and_receive, which returns their mean"
+        )
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """One secure sum over the nodes that the messages address.
+
+        Args:
+            messages: one message a node, all of one kind and with one content.
+            timeout: seconds for the nodes' own work; None waits for all.
+
+        Returns:
+            One reply with the mean, or none when the round has no sum.
+
+        Raises:
+            PlanError: the strategy needs single updates, the agreement has no such kind of record, or the
+                messages are of several kinds or contents.
+            CohortSizeError: too few nodes are asked.
+        """
+        check_caller()
+        asked = list(messages)
+        if not asked:
+            return []
+        content, kind = _common(asked)
+        name, arrays = records.arrays_of(content)
+        self._number += 1
+        server = MeanServer(
+            self._agreement,
+            str(self._grid.run.run_id),
+            self._number,
+            kind,
+            len(asked),
+            arrays,
+            records.settings_of(content),
+        )
+        work = SecureRound(
+            self._grid, server, kind, self._number, self._places, self._agreement.terms.sum
+        )
+        reason, mean = "", None
+        try:
+            mean = work.mean(asked, content, timeout, self._timeout)
+        except RoundAbortedError as error:
+            reason = str(error)
+        self._note(work, len(asked), mean, reason)
+        if mean is None:
+            return []
+        from flwr.app import Message  # noqa: PLC0415 - an optional engine
+
+        told = records.told(mean, name, self._agreement.terms.weight)
+        return [Message(told, reply_to=asked[0])]
+
+    def _note(self, work: SecureRound, asked: int, mean: Mean | None, reason: str) -> None:
+        """Keep and log what became of a sum."""
+        who, weight = (mean.contributors, mean.weight) if mean else ((), 0)
+        outcome = Outcome(work.number, work.kind, asked, who, weight, tuple(work.stages), reason)
+        self._outcomes.append(outcome)
+        _log.log(logging.INFO if mean else logging.WARNING, "%s", outcome)
+
+
+def _agreement(given: Agreement | str | os.PathLike[str]) -> Agreement:
+    """The agreement, read if it is given by its path."""
+    if isinstance(given, (str, os.PathLike)):
+        return Agreement.read(Path(given))
+    if not is_a(given, Agreement):
+        raise ConfigError(
+            f"agreement must be an Agreement or the path of its file, not {type(given).__name__}"
+        )
+    return given
+
+
+def _common(asked: list[Message]) -> tuple[RecordDict, str]:
+    """The content and kind that all messages share."""
+    kinds = {message.metadata.message_type for message in asked}
+    if len(kinds) > 1:
+        raise PlanError(
+            f"one round trip has messages of the kinds {', '.join(sorted(kinds))}; a secure sum has one: "
+            "send each kind by itself"
+        )
+    nodes = [message.metadata.dst_node_id for message in asked]
+    if len(set(nodes)) < len(nodes):
+        raise PlanError("one round trip has two messages for one node; a node enters a sum once")
+    first = asked[0].content
+    others = [message.content for message in asked if message.content is not first]
+    if others:
+        digests = {_digest(content) for content in (first, *others)}
+        if len(digests) > 1:
+            raise PlanError(
+                "the messages of one round trip have different contents; nodes that are sent different "
+                "models or settings enter no sum: send all of them the same"
+            )
+    return first, kinds.pop()
+
+
+def _digest(content: RecordDict) -> bytes:
+    _, arrays = records.arrays_of(content)
+    return content_digest(arrays, records.settings_of(content))

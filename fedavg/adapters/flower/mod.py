@@ -1,0 +1,135 @@
+"""The mod of a ClientApp: every request is checked at the node, and an update goes into a secure sum only."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedavg.adapters.engines import FLOWER
+from fedavg.adapters.exchange import Node, RefusedRequestError, Stage
+from fedavg.adapters.flower import records
+from fedavg.errors import ConfigError, FedAvgError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flwr.app import Context, Message
+    from flwr.clientapp.typing import ClientAppCallable, Mod
+
+    from fedavg.adapters.exchange.messages import Request, Round
+
+__all__ = ["FOLDER_KEY", "NodeSilentError", "secure_mod"]
+
+FOLDER_KEY = "fedavg-folder"
+"""Key of `--node-config` for a node's own folder."""
+
+_log = logging.getLogger("flwr")
+
+
+class NodeSilentError(FedAvgError):
+    """A node sends nothing in a round, for a reason that stays in its own log.
+
+    Flower sends the text of an exception to the server, and a text about data would be a message about data.
+
+    Example:
+        >>> str(NodeSilentError("this node sends nothing; its own log says why"))
+        'this node sends nothing; its own log says why'
+    """
+
+
+def secure_mod(folder: str | os.PathLike[str] | None = None) -> Mod:
+    """A mod that lets records leave a node through secure sums only.
+
+    Give it as the first of `ClientApp(mods=[…])`, for all functions of the app. Requests of the committee's
+    stages are answered by the mod, and do not reach the app.
+
+    Args:
+        folder: the node's own folder, with its keys, agreement and journal, for nodes whose operator names
+            none, as in a simulation. Variables of the environment and keys of the node's configuration are
+            filled in: "$KEYS/{partition-id}". The folder that an operator names comes first:
+            `--node-config 'fedavg-folder="/srv/node3"'`.
+
+    Raises:
+        MissingExtraError: Flower is missing, or of another version.
+
+    Example:
+        >>> from flwr.clientapp import ClientApp  # doctest: +SKIP
+        >>> app = ClientApp(mods=[secure_mod()])  # doctest: +SKIP
+    """
+    FLOWER.version()
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        try:
+            node = Node.open(_folder(folder, context.node_config))
+            return _answered(node, message, context, call_next)
+        except RefusedRequestError as error:
+            # Its text says nothing about data, and tells the server's operator what differs.
+            _log.warning("refused a request: %s", error)
+            raise
+        except Exception:  # noqa: BLE001 - also that of the user's own function
+            _log.exception("nothing is sent in this round")
+            raise NodeSilentError(
+                "this node sends nothing in this round; its own log says why"
+            ) from None
+
+    return mod
+
+
+def _answered(
+    node: Node, message: Message, context: Context, call_next: ClientAppCallable
+) -> Message:
+    """The reply to a message of the server."""
+    from flwr.app import Message, RecordDict  # noqa: PLC0415 - an optional engine
+
+    kind = message.metadata.message_type
+    data = records.taken(message.content)
+    if data is None:
+        raise RefusedRequestError(
+            f"the server asks for {kind!r} outside of a secure sum, and nothing leaves this node otherwise: "
+            "give the strategy a SecureGrid"
+        )
+    request, facts = node.read(data, run=str(context.run_id), kind=kind)
+    if request.stage is Stage.CONTRIBUTE:
+        reply = _contributed(node, (request, facts), message, (context, call_next))
+    else:
+        reply = node.answer(request, facts)
+    return Message(RecordDict({records.KEY: records.carrying(reply)}), reply_to=message)
+
+
+def _contributed(
+    node: Node,
+    asked: tuple[Request, Round],
+    message: Message,
+    app: tuple[Context, ClientAppCallable],
+) -> bytes:
+    """Join the round, run the user's own function, and encrypt what it returns."""
+    context, call_next = app
+    del message.content[records.KEY]
+    _, arrays = records.arrays_of(message.content)
+    part = node.join(*asked, arrays, records.settings_of(message.content))
+    done = call_next(message, context)
+    if done.has_error():
+        raise ConfigError(f"the app replied with an error: {done.error.reason}")
+    _, trained = records.arrays_of(done.content)
+    return part.send(trained, records.metrics_of(done.content))
+
+
+def _folder(given: str | os.PathLike[str] | None, config: Mapping[str, object]) -> Path:
+    """The node's own folder: the app's code comes with the run, so that the operator's word counts first."""
+    named = config.get(FOLDER_KEY)
+    if named is not None:
+        return Path(str(named))
+    if given is None:
+        raise ConfigError(
+            f"this node has no folder with keys: start it with --node-config '{FOLDER_KEY}=\"…\"', or "
+            "give secure_mod a folder"
+        )
+    named = os.path.expandvars(given)
+    try:
+        return Path(named.format_map(config))
+    except (KeyError, ValueError, IndexError) as error:
+        raise ConfigError(
+            f"the folder {named!r} names a key that the node's configuration lacks: {error}"
+        ) from None

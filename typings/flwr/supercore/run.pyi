@@ -1,0 +1,2 @@
+class Run:
+    run_id: int
