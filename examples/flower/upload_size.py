@@ -9,10 +9,10 @@ from fedavg import FixedPoint, OneShot
 from fedavg.adapters.exchange import Agreement, MeanServer, Node, NodeKeys, Record, Terms
 
 
-class Journal(set):
+class Journal(set[bytes]):
     """As long as this process lives."""
 
-    def add(self, fact: bytes) -> bool:
+    def add(self, fact: bytes, /) -> bool:  # type: ignore[override]
         """Record a fact; False if it was there."""
         new = fact not in self
         super().add(fact)

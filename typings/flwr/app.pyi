@@ -1,7 +1,7 @@
 """Only what fedavg.adapters.flower uses of Flower 1.42."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class RecordDict(MutableMapping[str, ArrayRecord | MetricRecord | ConfigRecord])
     def metric_records(self) -> MutableMapping[str, MetricRecord]: ...
     @property
     def config_records(self) -> MutableMapping[str, ConfigRecord]: ...
-    def __getitem__(self, key: str) -> ArrayRecord | MetricRecord | ConfigRecord: ...
+    def __getitem__(self, key: str) -> Any: ...
     def __setitem__(self, key: str, value: ArrayRecord | MetricRecord | ConfigRecord) -> None: ...
     def __delitem__(self, key: str) -> None: ...
     def __iter__(self) -> Iterator[str]: ...
@@ -91,6 +91,6 @@ class Message:
 class Context:
     run_id: int
     node_id: int
-    node_config: dict[str, int | float | str | bool]
-    run_config: dict[str, int | float | str | bool]
+    node_config: dict[str, Any]
+    run_config: dict[str, Any]
     state: RecordDict

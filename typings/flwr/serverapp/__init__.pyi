@@ -1,9 +1,9 @@
 """Only what fedavg.adapters.flower uses of Flower 1.42."""
 
 from abc import ABC
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from flwr.app import Message, RecordDict
+from flwr.app import Context, Message, RecordDict
 from flwr.supercore.run import Run
 
 class Grid(ABC):
@@ -24,3 +24,6 @@ class Grid(ABC):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]: ...
+
+class ServerApp:
+    def main(self) -> Callable[[Callable[[Grid, Context], None]], object]: ...
