@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Home", "Homes", "Register"]
 
 _ENROLMENT = 600.0  # seconds for the first answer of an actor
+_ATTEMPTS = 3  # new actors that one round waits for in the same place
 
 
 @dataclass(slots=True, eq=False)
@@ -199,19 +201,28 @@ class Homes:
 
     def bring_back(self) -> None:
         """Let the clients of new actors take part again; wait for each new actor once."""
+        deadline = time.monotonic() + self._patience
         for home in [home for home in self._all if home.coming is not None]:
-            timeout = 0.0 if home.waited else self._patience
-            home.waited = True
-            if not self._engine.ready([home.coming], timeout):
-                continue
-            ticket, home.coming = home.coming, None
-            try:
-                answer = self._engine.answer(ticket)
-                self._check_keys(msgspec.msgpack.decode(answer, type=Publics).publics)
-            except (LostError, LocalProtocolError) as error:
-                self.lose(home, str(error))
-                continue
-            home.trouble = ""
+            # Ray may start an actor on a node whose loss it has not noticed yet, and lose that as well.
+            for _ in range(_ATTEMPTS):
+                if not self._lost_again(home, deadline):
+                    break
+
+    def _lost_again(self, home: Home, deadline: float) -> bool:
+        """Wait for a new actor, and return True if it was lost before it answered."""
+        timeout = 0.0 if home.waited else max(0.0, deadline - time.monotonic())
+        home.waited = True
+        if not self._engine.ready([home.coming], timeout):
+            return False
+        ticket, home.coming = home.coming, None
+        try:
+            answer = self._engine.answer(ticket)
+            self._check_keys(msgspec.msgpack.decode(answer, type=Publics).publics)
+        except (LostError, LocalProtocolError) as error:
+            self.lose(home, str(error))
+            return time.monotonic() < deadline
+        home.trouble = ""
+        return False
 
     def _check_keys(self, publics: Mapping[int, bytes]) -> None:
         # Another key would be another client under the same number.

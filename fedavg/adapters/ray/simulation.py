@@ -49,7 +49,7 @@ class RaySimulation:
 
     actors: int | None = None
     processors: float = 1.0
-    patience: float = 60.0
+    patience: float = 120.0
     joined: Callable[[], Engine] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -22,8 +22,8 @@ from tests.fedavg.adapters.ray.fake import FakeEngine
 N = 8
 
 
-def on_actors(name, store, engine, *, rounds=3, actors=2, **options):
-    simulation = RaySimulation(actors=actors, patience=0.0, joined=engine)
+def on_actors(name, store, engine, *, rounds=3, actors=2, patience=0.0, **options):
+    simulation = RaySimulation(actors=actors, patience=patience, joined=engine)
     made = federation(
         SUMS[name], n=N, model=MODEL, simulation=simulation, client_store=store, **options
     )
@@ -122,6 +122,16 @@ def test_a_new_actor_may_be_lost_as_well(tmp_path):
     _, results = on_actors("insecure-plain", tmp_path, engine, rounds=4)
     assert [r.survivors for r in results] == [8, 4, 4, 8]
     assert len(engine.actors) == 4
+
+
+@pytest.mark.parametrize(("dead", "survivors"), [(1, [8, 4, 8]), (3, [8, 4, 4])])
+def test_a_new_actor_on_a_node_that_is_dead_already_is_replaced_in_the_same_round(
+    dead, survivors, tmp_path
+):
+    doomed_at = dict.fromkeys(range(2, 2 + dead), "come_back")
+    engine = FakeEngine(doomed={1: (1, 1)}, doomed_at=doomed_at)
+    _, results = on_actors("insecure-plain", tmp_path, engine, patience=60.0)
+    assert [r.survivors for r in results] == survivors
 
 
 def test_an_actor_lost_while_models_are_scored_is_replaced(tmp_path):
