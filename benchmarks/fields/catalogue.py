@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.fields.scores import Auc
+from benchmarks.fields.scores import Auc, Rmse
 
 if TYPE_CHECKING:
     from benchmarks.fields.scores import Metric
@@ -28,6 +28,7 @@ class Field:
         unit: what epsilon protects, in words.
         guess: what a party without any model says, in words.
         guessed: that prediction, in the target's unit.
+        by_time: whether the configuration holds out later rows, so that no seed decides which.
 
     Example:
         >>> FIELDS["healthcare"].secure.name, FIELDS["healthcare"].silos
@@ -40,6 +41,12 @@ class Field:
     unit: str
     guess: str
     guessed: float = 0.0
+    by_time: bool = False
+
+    def seeded(self, table: Path, seed: int) -> dict[str, object]:
+        """Settings of one seed: the table, first weights and batches, and which rows are held out."""
+        settings: dict[str, object] = {"data.name": str(table), "seed": seed}
+        return settings if self.by_time else settings | {"data.split_seed": seed}
 
     @property
     def folder(self) -> Path:
@@ -63,6 +70,12 @@ class Field:
 
 FIELDS = {
     field.name: field
-    for field in (Field("healthcare", Auc(), "towns", "person", "one risk for all"),)
+    for field in (
+        Field("healthcare", Auc(), "towns", "person", "one risk for all"),
+        Field("finance", Auc(), "states", "record", "one risk for all"),
+        Field("supply_chain", Auc(), "carriers", "record", "one risk for all", by_time=True),
+        Field("manufacturing", Auc(), "runs", "record", "one risk for all"),
+        Field("energy", Rmse(), "states", "record", "as in the year before", by_time=True),
+    )
 }
 """All fields by their names."""

@@ -44,6 +44,7 @@ class Trained:
         weights: float64[d].
         sent: bytes that one silo sent, on average.
         seconds: CPU seconds of all silos and the server.
+        multiplier: the noise multiplier of private training; 0 for the others.
     """
 
     held: Held
@@ -51,6 +52,7 @@ class Trained:
     weights: NDArray[np.float64]
     sent: float
     seconds: float
+    multiplier: float = 0.0
 
 
 def outputs_of(module: nn.Module, task: Task, metric: Metric) -> NDArray[np.float64]:
@@ -72,8 +74,7 @@ def held_of(task: Task, silos: NDArray[np.int64]) -> Held:
 
 def clear_job(field: Field, table: Path, seed: int, **overrides: object) -> tuple[Job, Held]:
     """The job of the configuration without noise, and its held-out rows."""
-    settings = {"data.name": str(table), "data.split_seed": seed, "seed": seed, **overrides}
-    config = load_config(field.secure, settings)
+    config = load_config(field.secure, field.seeded(table, seed) | overrides)
     job = build_job(config)
     source: TableSource = load(job.config.data, private=False).examples  # type: ignore[assignment]
     # A silo's number is its place among those with rows to train on.
@@ -103,8 +104,7 @@ def federated(field: Field, table: Path, seed: int, **overrides: object) -> Trai
 
 def private(field: Field, table: Path, seed: int, overrides: Mapping[str, object]) -> Trained:
     """Train as `fedavg records private.toml` does; the arguments are those of `federated`."""
-    settings = {"data.name": str(table), "data.split_seed": seed, "seed": seed, **overrides}
-    config = load_record_run(field.private, settings)
+    config = load_record_run(field.private, field.seeded(table, seed) | dict(overrides))
     source: TableSource = load(data_of(config), private=True).examples  # type: ignore[assignment]
     codes, _ = source.groups or (np.zeros(0, np.int64), ())
     present = np.unique(codes[codes >= 0])
@@ -124,4 +124,5 @@ def private(field: Field, table: Path, seed: int, overrides: Mapping[str, object
     rows = source.rows.groups or (codes, ())
     held = held_of(task, np.searchsorted(present, rows[0][source.test]).astype(np.int64))
     predicted = outputs_of(federation.model(), task, field.metric)
-    return Trained(held, predicted, federation.released, sent / len(silos), seconds)
+    multiplier = federation.resolution.noise_multiplier
+    return Trained(held, predicted, federation.released, sent / len(silos), seconds, multiplier)

@@ -95,6 +95,30 @@ def test_alone_is_the_mean_over_silos_of_everybodys_rows_and_of_their_own(job, m
     assert mine == 0.5  # of the two silos with held-out rows, one is right
 
 
+def test_the_first_seed_alone_pays_for_secure_sums_and_others_keep_its_noise(monkeypatch):
+    held, given = Held(np.array([0, 1]), np.array([0, 0])), []
+
+    def trained(of, table, seed, overrides):
+        given.append((seed, overrides))
+        return ways.Trained(held, np.array([0.0, 1.0]), np.zeros(3), 9e3, 2.0, 1.25)
+
+    monkeypatch.setattr(ways, "private", trained)
+    row = rows._Row()
+    for seed in range(3):
+        rows._of_units(FIELD, None, seed, 3.0, row)
+    again = {"records.noise_multiplier": 1.25, "secure_sum.kind": "insecure-plain"}
+    assert given[0] == (0, {"records.epsilon": 3.0})
+    assert given[2] == (2, {"records.epsilon": 3.0} | again)
+    assert (row.sent, row.seconds, len(row.everyone)) == ([9e3], [2.0], 3)
+
+
+def test_seeds_decide_what_is_held_out_only_where_no_day_does():
+    for field in FIELDS.values():
+        text = field.secure.read_text()
+        assert field.by_time == ("test_from" in text) == ("test_from" in field.private.read_text())
+        assert ("data.split_seed" in field.seeded("t.csv", 1)) != field.by_time
+
+
 def test_a_table_has_a_row_for_each_way_and_says_what_was_refused(monkeypatch):
     """Trainings are replaced: this is about means, deviations, costs and refusals."""
     held = Held(np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1]))
