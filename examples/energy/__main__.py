@@ -55,7 +55,7 @@ def write(path: Path) -> None:
         state, _, sector = (part.strip() for part in column.partition(":"))
         if sector != "all sectors" or state in TOTALS:
             continue
-        made = pd.to_numeric(read[column], errors="coerce").to_numpy()
+        made = np.asarray(pd.to_numeric(read[column], errors="coerce"), float)
         logs = pd.Series(np.log(np.where(made > 0, made, np.nan)), index=months).sort_index()
         change = logs - logs.shift(12)
         piece = pd.DataFrame({"state": state, "month": change.index.strftime("%Y-%m-%d")})

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import importlib.metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -43,7 +44,7 @@ def write(path: Path) -> None:
     """Write the table: a row for each part, with the run in which it was made."""
     source = Path(str(importlib.metadata.distribution(PACKAGE).locate_file(FILE)))
     check(source, SHA256)
-    parts = pd.read_csv(source, encoding="utf-8-sig")
+    parts: Any = pd.read_csv(source, encoding="utf-8-sig")
     table = pd.DataFrame({name: parts[column] for column, name in COLUMNS.items()})
     table["run"] = [f"run {(number - 1) // PARTS}" for number in parts["UDI"]]
     table["failure"] = parts["Target"].map({0: "no", 1: "yes"})

