@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import TYPE_CHECKING
 
@@ -15,11 +14,8 @@ import httpx
 import numpy as np
 import typer
 
-from fedavg import FileJournal
-from fedavg.adapters.polling import ClientRounds, MemberRounds, Party, SumAgreement
+from fedavg.adapters.polling import Party, open_party
 from fedavg.protocol.driver import PROTOCOL_ERRORS
-from secagg import Identity
-from secagg.committee import SealingKey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,24 +24,9 @@ app = typer.Typer(pretty_exceptions_enable=False)  # a traceback with variables 
 PAUSE = 0.5  # seconds between two attempts to reach the server
 
 
-def update(client_id: int, length: int, number: int) -> NDArray[np.int64]:
+def update(client_id: int, number: int, length: int) -> NDArray[np.int64]:
     """Your training goes here; it ends in int64 within ±max_abs."""
     return np.arange(length, dtype=np.int64) % 1000 - 30 * client_id + number
-
-
-def load(folder: Path) -> Party:
-    """A party from its folder, with all that earlier processes left there."""
-    agreed = SumAgreement.from_bytes((folder / "agreement.json").read_bytes())
-    identity = Identity.from_private_bytes((folder / "identity").read_bytes())
-    journal, own = FileJournal(folder / "journal"), int(folder.name.split("-")[1])
-    if (folder / "sealing").exists():
-        secret = (folder / "sealing").read_bytes()
-        sealing = SealingKey.from_private_bytes(secret, identity, own, epoch=1)
-        rounds = MemberRounds(agreed.member_side(identity, sealing), agreed.spec, journal)
-    else:
-        mine = partial(update, own, agreed.vector_length)
-        rounds = ClientRounds(agreed.client_side(), own, identity, agreed.spec, mine, journal)
-    return Party(rounds, folder / "outbox")
 
 
 def connect(folder: Path, server: str) -> httpx.AsyncClient:
@@ -76,7 +57,7 @@ async def follow(party: Party, name: str, http: httpx.AsyncClient) -> None:
 @app.command()
 def main(folder: Path, server: str = "https://localhost:8443") -> None:
     """Run one party."""
-    asyncio.run(follow(load(folder), folder.name, connect(folder, server)))
+    asyncio.run(follow(open_party(folder, update), folder.name, connect(folder, server)))
 
 
 if __name__ == "__main__":

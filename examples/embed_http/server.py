@@ -19,8 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fedavg.adapters.polling import Board, SumAgreement
-from fedavg.files import replace_file
+from fedavg.adapters.polling import Board, begin_round, read_agreement
 from fedavg.protocol.driver import PROTOCOL_ERRORS
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -34,7 +33,7 @@ class Exchange:
 
     def __init__(self, folder: Path, stage_timeout: float) -> None:
         self.folder, self.timeout = folder, stage_timeout
-        self.agreed = SumAgreement.from_bytes((folder / "agreement.json").read_bytes())
+        self.agreed = read_agreement(folder)
         self.addresses, self.side = self.agreed.addresses, self.agreed.server_side()
         self.limit = 2**20 + 16 * self.agreed.vector_length  # bytes of an answer
         self.turn, self.news, self.complete = asyncio.Lock(), asyncio.Event(), asyncio.Event()
@@ -83,11 +82,9 @@ class Exchange:
         return f"{len(found.survivors)} clients in the sum, {time.monotonic() - began:.2f} s"
 
     async def run(self, rounds: int) -> None:
-        """A number is on the disk before its round opens: a restarted server goes on with the next."""
-        kept = self.folder / "round"
-        last = int(kept.read_text()) if kept.exists() else 0
-        for number in range(last + 1, last + rounds + 1):
-            replace_file(kept, str(number).encode())
+        """Round after round; `begin_round` keeps their numbers on the disk."""
+        for _ in range(rounds):
+            number = begin_round(self.folder)
             print(f"round {number}: {await self.round(number)}", flush=True)
 
 

@@ -72,8 +72,13 @@ CLASSES = {
 @functools.cache
 def _imported() -> None:
     for module in pkgutil.walk_packages(fedavg.__path__, "fedavg."):
-        if not module.name.endswith("__main__"):
+        if module.name.endswith("__main__"):
+            continue
+        try:
             importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name != "nvflare":  # its adapter, where it is not installed
+                raise
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from fedavg.adapters.polling.agreement import SumAgreement
 from fedavg.adapters.polling.board import Board, Verdict
+from fedavg.adapters.polling.folder import begin_round, open_party, read_agreement
 from fedavg.adapters.polling.letters import Letter
 from fedavg.adapters.polling.party import ClientRounds, MemberRounds, Party, Rounds
 
@@ -22,4 +23,7 @@ __all__ = [
     "Rounds",
     "SumAgreement",
     "Verdict",
+    "begin_round",
+    "open_party",
+    "read_agreement",
 ]

@@ -45,7 +45,7 @@ def test_one_shot_survives_a_lossy_network_and_restarts_of_everybody(tmp_path):
     crowd.dies_before = {"client-3": "1.0", "member-0": "1.1", "member-1": "1.2", "member-2": "1.3"}
     crowd.dies_after = {"client-4": "1.0", "member-3": "1.1", "member-4": "1.2", "member-5": "1.3"}
     crowd.kill_at = "2.2"
-    codes = asyncio.run(crowd.run((2, 300), (1, 300)))
+    codes = asyncio.run(crowd.run((2, 3 * TIMEOUT), (1, 3 * TIMEOUT)))
     assert codes == [-9, 0]
     everybody = list(range(12))
     # What was computed is sent again after a restart, so that nobody is lost in round 1.

@@ -16,6 +16,7 @@ from tests.fedavg.adapters.polling.agreed import CLIENTS, LENGTH, MEMBERS, ONCE,
 KNOWN = {i: who.public for i, who in CLIENTS.items()}
 PEOPLE = {j: who.public for j, who in MEMBERS.items()}
 CARDS = tuple(key.card for key in SEALING.values())
+FORGED = CARDS[8][:-20] + bytes([CARDS[8][-20] ^ 1]) + CARDS[8][-19:]  # one bit of the signature
 
 
 @pytest.mark.parametrize("members", [True, False])
@@ -65,7 +66,7 @@ def test_addresses_have_clients_and_members_by_name():
         ((SecAgg(), LENGTH, 9, {**KNOWN, 1: KNOWN[0]}), LocalProtocolError, "one identity"),
         ((ONCE, LENGTH, 9, KNOWN, PEOPLE, (*CARDS[:8], CARDS[0])), LocalProtocolError, "two cards"),
         (
-            (ONCE, LENGTH, 9, KNOWN, PEOPLE, (*CARDS[:8], CARDS[8][:-1] + b"\0")),
+            (ONCE, LENGTH, 9, KNOWN, PEOPLE, (*CARDS[:8], FORGED)),
             MemberError,
             "did not sign",
         ),

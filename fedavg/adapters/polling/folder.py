@@ -1,0 +1,125 @@
+"""What a party and a server keep in a folder of their own, by the names of the files."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fedavg.adapters.polling.agreement import SumAgreement
+from fedavg.adapters.polling.party import ClientRounds, MemberRounds, Party
+from fedavg.errors import ConfigError
+from fedavg.files import FileJournal, replace_file
+from fedavg.sums.interface import is_client
+from secagg import Identity
+from secagg.committee import SealingKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["begin_round", "open_party", "read_agreement"]
+
+
+def read_agreement(folder: Path) -> SumAgreement:
+    """The operator's file in a folder, `agreement.json`.
+
+    Raises:
+        ConfigError: there is no such file; further errors are those of `SumAgreement.from_bytes`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> read_agreement(Path("client-3"))
+        Traceback (most recent call last):
+        fedavg.errors.ConfigError: cannot read client-3/agreement.json: No such file or directory
+    """
+    return SumAgreement.from_bytes(_read(folder / "agreement.json"))
+
+
+def open_party(folder: Path, update: Callable[[int, int, int], NDArray[np.int64]]) -> Party:
+    """A party from its folder, with all that earlier processes left there.
+
+    The folder has the party's name, such as `client-3` or `member-0`, and holds `agreement.json` and
+    `identity`, a member's also `sealing`. The party keeps `journal` and `outbox` there.
+
+    Args:
+        folder: the folder.
+        update: id of the client, number of the round and number of coordinates → this client's vector. It is
+            called before the client joins the round; a member never calls it.
+
+    Raises:
+        ConfigError: a file cannot be read, or the agreement knows no such party.
+        JournalError: the journal is damaged.
+        secagg.SecAggError: a key is not the one that the agreement has.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from fedavg import SecAgg
+        >>> me = Identity.generate()
+        >>> known = {0: me.public, 1: Identity.generate().public, 2: Identity.generate().public}
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     folder = Path(root) / "client-0"
+        ...     folder.mkdir()
+        ...     replace_file(folder / "identity", me.private_bytes(), mode=0o600)
+        ...     replace_file(folder / "agreement.json", SumAgreement(SecAgg(), 4, 9, known).to_bytes())
+        ...     open_party(folder, lambda client, number, length: np.ones(length, np.int64))
+        Party(seen='')
+    """
+    agreed = read_agreement(folder)
+    address = agreed.addresses.get(folder.name)
+    if address is None:
+        raise ConfigError(f"the agreement in {folder} knows no party {folder.name!r}")
+    identity = Identity.from_private_bytes(_read(folder / "identity"))
+    own, journal = int(folder.name.partition("-")[2]), FileJournal(folder / "journal")
+    if is_client(address):
+        if agreed.clients[own] != identity.public:
+            raise ConfigError(f"the agreement knows {folder.name} by another identity")
+        vector = partial(_called, update, own, agreed.vector_length)
+        rounds = ClientRounds(agreed.client_side(), own, identity, agreed.spec, vector, journal)
+    else:
+        secret = _read(folder / "sealing")
+        sealing = SealingKey.from_private_bytes(secret, identity, own, epoch=1)
+        rounds = MemberRounds(agreed.member_side(identity, sealing), agreed.spec, journal)
+    return Party(rounds, folder / "outbox")
+
+
+def begin_round(folder: Path) -> int:
+    """The number of the server's next round, which is on the disk as used when this returns.
+
+    The file is `round` in the folder. A server that ends in a round therefore opens another one when it is
+    back: clients refuse a number in which they took part.
+
+    Raises:
+        ConfigError: the file holds no number.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     begin_round(Path(root)), begin_round(Path(root))
+        (1, 2)
+    """
+    path = folder / "round"
+    kept = _read(path) if path.exists() else b"0"
+    if not kept.isdigit():
+        raise ConfigError(f"{path} holds no number; write one above all rounds that were opened")
+    number = int(kept) + 1
+    replace_file(path, b"%d" % number)
+    return number
+
+
+def _called(
+    update: Callable[[int, int, int], NDArray[np.int64]], own: int, length: int, number: int
+) -> NDArray[np.int64]:
+    return update(own, number, length)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None

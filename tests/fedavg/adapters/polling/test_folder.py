@@ -1,0 +1,98 @@
+"""Folders: what is read, what is refused by name, and numbers that are used once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedavg.adapters.polling import Verdict, begin_round, open_party
+from fedavg.errors import ConfigError
+from fedavg.files import replace_file
+from fedavg.sums.interface import FIRST_OPENER
+from secagg import Identity, LocalProtocolError
+from tests.fedavg.adapters.polling.agreed import (
+    CLIENTS,
+    MEMBERS,
+    SEALING,
+    agreement,
+    board,
+    expected,
+    stage,
+    update,
+)
+
+
+def called(client, number, length):
+    assert length == 40
+    return update(client, number)
+
+
+def folder_of(root, name):
+    folder, number = root / name, int(name.split("-")[1])
+    folder.mkdir()
+    replace_file(folder / "agreement.json", agreement().to_bytes())
+    keys = CLIENTS if name.startswith("client") else MEMBERS
+    replace_file(folder / "identity", keys[number].private_bytes(), mode=0o600)
+    if name.startswith("member"):
+        replace_file(folder / "sealing", SEALING[number].private_bytes(), mode=0o600)
+    return folder
+
+
+def test_a_round_from_folders_is_exact_and_restarts(tmp_path):
+    agreed = agreement()
+    folders = {address: folder_of(tmp_path, name) for name, address in agreed.addresses.items()}
+    one = board(agreed)
+    people = {address: open_party(folder, called) for address, folder in folders.items()}
+    stage(one, people)
+    again = open_party(folders[3], called)
+    assert one.answer(3, again.answer(one.question(3))) is Verdict.ACCEPTED
+    while one.advance():
+        stage(one, people)
+    assert np.array_equal(one.result().total, expected(range(6)))
+    assert FIRST_OPENER in people
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("client-1", "identity"),
+        ("client-1", "agreement.json"),
+        ("member-1", "identity"),
+        ("member-1", "sealing"),
+    ],
+)
+def test_a_missing_file_is_named(tmp_path, name, file):
+    folder = folder_of(tmp_path, name)
+    (folder / file).unlink()
+    with pytest.raises(ConfigError, match=f"cannot read .*{name}/{file}: No such file"):
+        open_party(folder, called)
+
+
+@pytest.mark.parametrize(
+    "name", ["client-6", "member-9", "server", "client-x", "client--1", "client-01"]
+)
+def test_a_folder_of_another_name_is_no_party(tmp_path, name):
+    folder = folder_of(tmp_path, "client-1").rename(tmp_path / name)
+    with pytest.raises(ConfigError, match="knows no party"):
+        open_party(folder, called)
+
+
+def test_another_partys_keys_are_refused_before_any_round(tmp_path):
+    client, member = folder_of(tmp_path, "client-1"), folder_of(tmp_path, "member-1")
+    stranger = Identity.generate().private_bytes()
+    replace_file(client / "identity", stranger)
+    with pytest.raises(ConfigError, match="client-1 by another identity"):
+        open_party(client, called)
+    replace_file(member / "identity", stranger)
+    party = open_party(member, called)
+    with pytest.raises(LocalProtocolError, match="another identity or sealing key"):
+        party.answer(board(agreement()).question(0))
+
+
+def test_a_number_is_used_once(tmp_path):
+    assert [begin_round(tmp_path) for _ in range(3)] == [1, 2, 3]
+    (tmp_path / "round").write_text("41\n")
+    with pytest.raises(ConfigError, match="holds no number"):
+        begin_round(tmp_path)
+    (tmp_path / "round").write_text("41")
+    assert begin_round(tmp_path) == 42

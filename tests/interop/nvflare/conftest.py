@@ -1,0 +1,3 @@
+"""The other modules here need NVFlare, and are no tests."""
+
+collect_ignore = ["parts.py", "simulated.py"]

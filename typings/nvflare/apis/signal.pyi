@@ -1,0 +1,3 @@
+class Signal:
+    @property
+    def triggered(self) -> bool: ...
