@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from dp.checks import is_a
+from fedavg import encoding
 from fedavg.adapters.exchange.keys import EPOCH, Card
 from fedavg.adapters.exchange.terms import Record, Terms
 from fedavg.errors import ConfigError, FedAvgError, PlanError
 from fedavg.files import replace_file
 from fedavg.parts import check_registered, union
-from fedavg.plan import catalogue
+from fedavg.sums import one_shot
 from secagg import Directory, SecAggError
 from secagg.committee import Committee
 
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["AGREEMENT_FILE", "Agreement"]
 
 AGREEMENT_FILE = "agreement.json"
-OURS = catalogue.OURS  # the import registers every part of this package, so that it can be decoded
+OURS = (encoding.FixedPoint, encoding.Quantised, one_shot.OneShot)
+"""Parts that an agreement may name; their import registers them. A process starts for every message, so that
+the catalogue of all parts would be loaded each time."""
 
 _FORMAT: Literal["fedavg exchange agreement 1"] = "fedavg exchange agreement 1"
 _CANONICAL = msgspec.msgpack.Encoder(order="deterministic")

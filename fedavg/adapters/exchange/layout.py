@@ -40,7 +40,7 @@ class ArrayLayout:
         >>> weights = {"w": np.ones((2, 2), np.float32), "steps": np.array(7)}
         >>> layout = ArrayLayout.of(weights)
         >>> layout.size, layout.dtypes
-        (5, ('f4', 'f8'))
+        (5, ('f8', 'f4'))
         >>> layout.unflatten(layout.flatten(weights))["steps"]
         array(7.)
     """
