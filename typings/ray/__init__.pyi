@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ray import exceptions as exceptions
+from ray import util as util
 
 class ObjectRef: ...
 
@@ -13,7 +14,6 @@ def init(
     object_store_memory: int | None = ...,
     log_to_driver: bool | None = ...,
     logging_level: str = ...,
-    _node_ip_address: str = ...,
 ) -> object: ...
 def is_initialized() -> bool: ...
 def shutdown() -> None: ...

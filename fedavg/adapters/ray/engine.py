@@ -21,6 +21,7 @@ __all__ = ["RayEngine", "join"]
 
 _STORE = 512 << 20  # bytes of the object store of a cluster that this program starts
 _SPREAD = "SPREAD"
+_LOOPBACK = "127.0.0.1"
 
 
 class RayEngine:
@@ -105,9 +106,14 @@ def join() -> RayEngine:
 
     Raises:
         MissingExtraError: Ray is not installed, or in another version.
-        LocalProtocolError: there is no cluster at RAY_ADDRESS, or it is an address of Ray Client.
+        LocalProtocolError: there is no cluster at RAY_ADDRESS, it is an address of Ray Client, or a cluster
+            that is started here would listen on other addresses.
     """
     RAY.version()
+    address = os.environ.get("RAY_ADDRESS", "")
+    if not address:
+        # Ray reads this once, when it is imported: it then takes 127.0.0.1 for the address of this machine.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray  # noqa: PLC0415 - an optional dependency, after its guard
 
     if ray.is_initialized():
@@ -115,7 +121,6 @@ def join() -> RayEngine:
     # Without this setting Ray warns about a change of a default that concerns no part of this package.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     start = partial(ray.init, log_to_driver=False, logging_level="error")
-    address = os.environ.get("RAY_ADDRESS", "")
     if address:
         if "://" in address:
             raise LocalProtocolError(
@@ -130,13 +135,17 @@ def join() -> RayEngine:
                 "RAY_ADDRESS for a cluster on this machine alone"
             ) from error
         return RayEngine(ours=True)
+    if ray.util.get_node_ip_address() != _LOOPBACK:
+        raise LocalProtocolError(
+            "Ray was imported before, and a cluster of this program would listen on every address of this "
+            "machine: set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before that, or call ray.init first"
+        )
     # Ray reports its usage to its makers by default; a program for private data does not.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     start(
         address="local",
         include_dashboard=False,
         object_store_memory=_STORE,
-        _node_ip_address="127.0.0.1",
     )
     return RayEngine(ours=True)
 

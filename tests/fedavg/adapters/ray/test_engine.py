@@ -47,6 +47,8 @@ def ray(monkeypatch):
         return ticket
 
     module.init, module.shutdown, module.remote, module.get = init, shutdown, remote, get
+    module.util = types.SimpleNamespace(get_node_ip_address=lambda: module.address)
+    module.address = "127.0.0.1"
     module.is_initialized = lambda: module.joined
     module.cluster_resources = lambda: {"CPU": 3.0, "memory": 1e9}
     module.exceptions = types.SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
@@ -54,6 +56,8 @@ def ray(monkeypatch):
     monkeypatch.setattr(Engine, "version", lambda _: "2.55.1")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     return module
 
@@ -62,12 +66,20 @@ def test_without_an_address_a_cluster_is_started_for_this_machine_alone(ray):
     """Another program's cluster, which Ray itself would join, is left alone."""
     engine = join()
     (options,) = ray.began
-    assert (options["address"], options["_node_ip_address"]) == ("local", "127.0.0.1")
+    assert options["address"] == "local"
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
     assert options["include_dashboard"] is False
     assert options["object_store_memory"] == 512 << 20
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     engine.close()
     assert ray.ended == 1
+
+
+def test_a_cluster_that_would_listen_elsewhere_is_not_started(ray):
+    ray.address = "192.0.2.7"
+    with pytest.raises(LocalProtocolError, match="would listen on every address"):
+        join()
+    assert not ray.began
 
 
 def test_the_cluster_of_the_address_is_joined_as_it_is(ray, monkeypatch):
