@@ -44,7 +44,7 @@ class RaySimulation:
         8
         >>> RaySimulation(actors=0)
         Traceback (most recent call last):
-        fedavg.errors.LocalProtocolError: actors must be at least 1, got 0
+        fedavg.errors.LocalProtocolError: actors must be at least 1, not 0
     """
 
     actors: int | None = None
