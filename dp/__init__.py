@@ -38,7 +38,9 @@ if TYPE_CHECKING:
         SkellamEvent,
         TruncatedPoissonSampling,
     )
-    from dp.ledgers import Charge, Ledger, SharedLedger, register_event
+    from dp.ledgers.ledger import Charge, Ledger
+    from dp.ledgers.records import register_event
+    from dp.ledgers.shared import SharedLedger
     from dp.losses import ORDERS, Cost, MixturePair, Pair
     from dp.noise import (
         SAMPLER_TV_ERROR,
@@ -53,7 +55,7 @@ _HOME = {
     "AdaptiveClipper": "adaptive",
     "Bracket": "accounting",
     "BudgetExhaustedError": "errors",
-    "Charge": "ledgers",
+    "Charge": "ledgers.ledger",
     "Cost": "losses",
     "DiscreteGaussianSumEvent": "events",
     "DiscreteLaplaceEvent": "events",
@@ -64,7 +66,7 @@ _HOME = {
     "GaussianEvent": "events",
     "InvalidParameterError": "errors",
     "LaplaceEvent": "events",
-    "Ledger": "ledgers",
+    "Ledger": "ledgers.ledger",
     "MixturePair": "losses",
     "NeighboringRelation": "events",
     "NoSampling": "events",
@@ -77,7 +79,7 @@ _HOME = {
     "RoundedGaussianSumEvent": "events",
     "SAMPLER_TV_ERROR": "noise",
     "Sampling": "events",
-    "SharedLedger": "ledgers",
+    "SharedLedger": "ledgers.shared",
     "SkellamEvent": "events",
     "TruncatedPoissonSampling": "events",
     "UnassignedCompositionError": "errors",
@@ -89,7 +91,7 @@ _HOME = {
     "l2_clip": "clipping",
     "l2_norm": "clipping",
     "random_uniform": "noise",
-    "register_event": "ledgers",
+    "register_event": "ledgers.records",
     "sample_discrete_gaussian": "noise",
     "sample_rounded_gaussian": "noise",
     "sample_skellam": "noise",

@@ -77,8 +77,10 @@ def test_commands_without_training_load_no_torch(
     assert not loaded & {*_HEAVY, *absent}
 
 
-@pytest.mark.parametrize("module", ["dp", "dp.checks", "dp.errors"])
-def test_checks_and_errors_load_no_scipy(module: str) -> None:
+@pytest.mark.parametrize(
+    "module", ["dp", "dp.checks", "dp.errors", "fedavg.files", "fedavg.adapters.flower"]
+)
+def test_what_starts_for_every_message_loads_no_scipy(module: str) -> None:
     assert "scipy" not in _loaded(f"import {module}")
 
 

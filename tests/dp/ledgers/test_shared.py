@@ -18,7 +18,9 @@ from dp import (
     PoissonSampling,
     gaussian_epsilon,
 )
-from dp.ledgers import Charge, SharedLedger, shared
+from dp.ledgers import shared
+from dp.ledgers.ledger import Charge
+from dp.ledgers.shared import SharedLedger
 
 EVENT = GaussianEvent(5.0)
 ROOM_FOR_TEN = gaussian_epsilon(5.0 / math.sqrt(10), 1e-5) * 1.0001
