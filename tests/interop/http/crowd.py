@@ -203,7 +203,7 @@ def load_test(clients, members, timeout):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--clients", type=int, default=200)
-    parser.add_argument("--stage-timeout", type=float, default=60.0)
+    parser.add_argument("--stage-timeout", type=float, default=120.0)
     given = parser.parse_args()
     for members in (9, 0):
         load_test(given.clients, members, given.stage_timeout)
