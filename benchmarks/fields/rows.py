@@ -96,7 +96,7 @@ def add(bench: Bench, of: Field, *, seeds: int) -> None:
         Measure("gain", f"{name} that a secure sum gains on {of.silos} alone", "", gain),
         Measure("gap", "largest difference of a weight, 20 bits against 32", "", max(gaps)),
     )
-    if bench.size == "full":
+    if bench.size != "quick":
         bench.add(_command(bench, of))
 
 
