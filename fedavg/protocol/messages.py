@@ -169,9 +169,9 @@ def round_context(
     the same sum (Pasquini, Francati, Ateniese 2022).  The roster size is bound because it determines the size
     of noise shares.
     """
-    # `to_bytes` would raise an untyped error for a negative number.
-    if round_index < 0 or roster_size < 0:
-        raise LocalProtocolError("rounds and rosters count from 0")
+    # `to_bytes` would raise an untyped error for other numbers, here or in a journal of signed ones.
+    if not (0 <= round_index < 1 << 63 and 0 <= roster_size < 1 << 63):
+        raise LocalProtocolError("rounds and rosters count from 0, and end before 2^63")
     # All parts but the last have a fixed length, so different inputs give different bytes.
     digest = hashlib.sha256(b"fedavg round v1")
     digest.update(plan_digest)

@@ -22,6 +22,8 @@ __all__ = [
     "ServerRound",
     "ServerView",
     "Summary",
+    "read_lines",
+    "read_part",
     "read_run",
 ]
 
@@ -206,15 +208,15 @@ def read_run(run_dir: Path) -> Run:
             f"{run_dir} is no run directory: it holds neither {' nor '.join(names)}. "
             "Give the folder that 'fedavg run' printed."
         )
-    ledger = _read(run_dir / "ledger.json", _Ledger) or _Ledger()
+    ledger = read_part(run_dir / "ledger.json", _Ledger) or _Ledger()
     return Run(
-        summary=_read(run_dir / "summary.json", Summary) or Summary(),
-        metrics=_read_lines(run_dir / "metrics.jsonl", Metric),
-        server=_read_lines(run_dir / "server.jsonl", ServerRound),
-        view=_read(run_dir / "server_view.json", ServerView),
-        personal=_read_lines(run_dir / "personal.jsonl", Personal),
+        summary=read_part(run_dir / "summary.json", Summary) or Summary(),
+        metrics=read_lines(run_dir / "metrics.jsonl", Metric),
+        server=read_lines(run_dir / "server.jsonl", ServerRound),
+        view=read_part(run_dir / "server_view.json", ServerView),
+        personal=read_lines(run_dir / "personal.jsonl", Personal),
         budget=ledger.budget.epsilon if ledger.budget is not None else ledger.epsilon,
-        evaluation=_read(run_dir / "evaluation.json", Evaluation),
+        evaluation=read_part(run_dir / "evaluation.json", Evaluation),
         config=_bytes(run_dir / "config.toml").decode("utf-8", errors="replace"),
     )
 
@@ -228,12 +230,22 @@ def _bytes(path: Path) -> bytes:
         raise ReportError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _read(path: Path, kind: type[_Part]) -> _Part | None:
+def read_part(path: Path, kind: type[_Part]) -> _Part | None:
+    """Read a file of one JSON value; None if it is missing or empty.
+
+    Raises:
+        ReportError: the file cannot be read, or is damaged.
+    """
     data = _bytes(path)
     return _decode(data, kind, str(path)) if data.strip() else None
 
 
-def _read_lines(path: Path, kind: type[_Part]) -> tuple[_Part, ...]:
+def read_lines(path: Path, kind: type[_Part]) -> tuple[_Part, ...]:
+    """Read a file of one JSON value a line; () if it is missing.
+
+    Raises:
+        ReportError: the file cannot be read, or is damaged.
+    """
     *lines, last = _bytes(path).split(b"\n")
     rows = [
         _decode(line, kind, f"{path}, line {number}")
@@ -248,5 +260,6 @@ def _read_lines(path: Path, kind: type[_Part]) -> tuple[_Part, ...]:
 def _decode(data: bytes, kind: type[_Part], where: str) -> _Part:
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    # Values that are nested too deeply are no decoding error to msgspec.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReportError(f"{where} is damaged: {error}") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from fedavg.errors import ReportError
 from fedavg.metrics.interface import Figure
-from fedavg.reports.data import Metric
+from fedavg.reports.data import Metric, read_lines, read_part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,8 @@ __all__ = [
     "read_records_run",
 ]
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
 
 class Three(msgspec.Struct, frozen=True):
     """The ε of one unit towards three observers; None where there is no bound."""
@@ -29,7 +31,7 @@ class Three(msgspec.Struct, frozen=True):
     release: float | None
     server: float | None
     colluding: float | None
-    colluders: int
+    colluders: _Count
     delta: float
 
 
@@ -51,12 +53,12 @@ class ScoredStep(msgspec.Struct, frozen=True):
 class RecordsSummary(msgspec.Struct, frozen=True):
     """`summary.json`."""
 
-    unit: str
-    silos: int
-    steps: int
-    steps_planned: int
+    unit: Literal["person", "record"]
+    silos: Annotated[int, msgspec.Meta(ge=1)]
+    steps: _Count
+    steps_planned: _Count
     stopped: str
-    parameters: int
+    parameters: _Count
     epsilon: Three
     noise: str
     noise_multiplier: float
@@ -65,13 +67,13 @@ class RecordsSummary(msgspec.Struct, frozen=True):
     task: str = "records of silos"
     figures: tuple[Figure, ...] = ()
     hides_updates: bool = True
-    missing: int = 0
-    slots: int = 0
+    missing: _Count = 0
+    slots: _Count = 0
     budget: float | None = None
     assumptions: tuple[str, ...] = ()
-    voided: int = 0
-    bytes_up: int = 0
-    bytes_down: int = 0
+    voided: _Count = 0
+    bytes_up: _Count = 0
+    bytes_down: _Count = 0
     stages: dict[str, float] = msgspec.field(default_factory=dict[str, float])
     seconds: float | None = None
 
@@ -91,16 +93,15 @@ class RecordsRun(msgspec.Struct, frozen=True):
 
 class _Told(msgspec.Struct, frozen=True):
     unit: str | None = None
-    epsilon: object = None
 
 
 def holds_records(run_dir: Path) -> bool:
     """Whether a directory's summary is of people or records: it names the protected unit."""
     try:
-        told = msgspec.json.decode((run_dir / "summary.json").read_bytes(), type=_Told)
-    except (OSError, msgspec.DecodeError):
+        told = read_part(run_dir / "summary.json", _Told)
+    except ReportError:
         return False
-    return told.unit is not None
+    return told is not None and told.unit is not None
 
 
 def read_records_run(run_dir: Path) -> RecordsRun:
@@ -112,17 +113,15 @@ def read_records_run(run_dir: Path) -> RecordsRun:
     Raises:
         ReportError: the folder is no such run directory, or a file is damaged.
     """
-    try:
-        summary = msgspec.json.decode((run_dir / "summary.json").read_bytes(), type=RecordsSummary)
-        lines = run_dir / "metrics.jsonl"
-        rows = msgspec.json.Decoder(ScoredStep).decode_lines(
-            lines.read_bytes() if lines.exists() else b""
-        )
-        config = (run_dir / "config.toml").read_text(encoding="utf-8")
-    except OSError as error:
+    summary = read_part(run_dir / "summary.json", RecordsSummary)
+    if summary is None:
         raise ReportError(
-            f"{run_dir} is no run directory of records: {error.filename}: {error.strerror}"
-        ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReportError(f"a file of {run_dir} is damaged: {error}") from error
-    return RecordsRun(summary, tuple(rows), config)
+            f"{run_dir} is no run directory of records: it holds no summary.json. Give the folder that "
+            "'fedavg records' made."
+        )
+    rows = read_lines(run_dir / "metrics.jsonl", ScoredStep)
+    try:
+        config = (run_dir / "config.toml").read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ReportError(f"cannot read {run_dir / 'config.toml'}: {error.strerror}") from error
+    return RecordsRun(summary, rows, config)

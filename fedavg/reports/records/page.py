@@ -42,7 +42,7 @@ def write_records_report(run_dir: Path) -> Path:
         >>> write_records_report(Path("no-such-run"))
         Traceback (most recent call last):
             ...
-        fedavg.errors.ReportError: no-such-run is no run directory of records: ... No such file or directory
+        fedavg.errors.ReportError: no-such-run is no run directory of records: it holds no summary.json. ...
     """
     page = render_page("records.html.j2", **_content(read_records_run(run_dir)))
     path = run_dir / "report.html"

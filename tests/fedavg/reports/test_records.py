@@ -155,11 +155,24 @@ def test_pictures_of_nothing_are_none():
 
 
 @pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl"])
-def test_a_damaged_file_is_named(tmp_path, name):
+@pytest.mark.parametrize(
+    "text", ["{\n", "[" * 100_000 + "\n", "3\n"], ids=["open", "deep", "other"]
+)
+def test_a_damaged_file_is_named(tmp_path, name, text):
     run_in(tmp_path)
-    (tmp_path / name).write_text("{")
-    with pytest.raises(ReportError, match="is damaged"):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ReportError, match=rf"{name}.* is damaged"):
         read_records_run(tmp_path)
+    assert holds_records(tmp_path) == (name != "summary.json")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"silos": 0}, {"silos": -3}, {"unit": "row"}, {"steps": -1}, {"bytes_up": -1}],
+)
+def test_numbers_that_no_run_has_are_refused(tmp_path, changes):
+    with pytest.raises(ReportError, match="is damaged"):
+        read_records_run(run_in(tmp_path, **changes))
 
 
 def test_the_command_knows_which_page_a_directory_has(tmp_path):
