@@ -82,8 +82,9 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666, sole: bool = Fal
     # A link is followed first, so that the rename replaces the file that it names and not the link.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f"{target.name}.part")
-    # A link under the temporary name could make this overwrite another file.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    # A file that a crash left or somebody put there would keep its permissions, its readers and its names.
+    temporary.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
         file.write(data)
         file.flush()
@@ -177,10 +178,13 @@ class FileJournal:
     may leave, belongs to an `add` that never returned; it is removed.
 
     Args:
-        path: path of the file, which is created if it does not exist. Links are resolved here, once.
+        path: path of the file. Links are resolved here, once.
+        create: whether a file that is missing or empty becomes a new journal. With False it is refused: where
+            enrolment made the journal, a missing one has lost facts.
 
     Raises:
-        JournalError: the file is not a regular file, is damaged, or cannot be opened.
+        JournalError: the file is not a regular file, is damaged, or cannot be opened; or it is missing or
+            empty, and `create` is false.
 
     Example:
         >>> import tempfile
@@ -191,16 +195,20 @@ class FileJournal:
         (True, False, True)
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
         if not isinstance(path, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
             raise JournalError(f"a journal needs the path of its file, not {type(path).__name__}")
         self._path = Path(path).resolve()
         self._facts: set[bytes] = set()
         self._read_to = 0
         self._file: tuple[int, int] | None = None  # device and inode
-        with self._locked(os.O_CREAT) as handle:
+        if not create and not self._path.exists():
+            raise self._lost("missing")
+        with self._locked(os.O_CREAT if create else 0) as handle:
             found = os.fstat(handle)
             self._file = found.st_dev, found.st_ino
+            if not create and found.st_size < len(_TITLE):
+                raise self._lost("empty")
             if _TITLE.startswith(
                 _read(handle, 0, found.st_size)
             ):  # new, or unfinished after a crash
@@ -210,6 +218,12 @@ class FileJournal:
 
     def __repr__(self) -> str:
         return f"FileJournal({str(self._path)!r})"
+
+    def _lost(self, how: str) -> JournalError:
+        return JournalError(
+            f"the journal {self._path} is {how}, so that what was done before could be done a second time: "
+            "enrol with a new identity, and a new journal; neither an empty file nor an older copy is safe"
+        )
 
     def add(self, fact: bytes, /) -> bool:
         """Record a fact.

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedavg import OneShot, SecAgg
+from fedavg import FileJournal, OneShot, SecAgg
 from fedavg.adapters.polling import SumAgreement
 from fedavg.files import replace_file
 from secagg import Identity
@@ -54,6 +54,9 @@ def main(root: Path, clients: int = 12, members: int = 0, length: int = 10_000) 
             folder, identity = root / f"{role}-{number}", Identity.generate()
             keys[folder.name] = make_tls_key(folder)
             replace_file(folder / "identity", identity.private_bytes(), mode=0o600)
+            FileJournal(
+                folder / "journal"
+            )  # here only: a party whose journal is gone starts no more
             public[role][number] = identity.public
             if role == "member":
                 sealing = SealingKey.generate(identity, number, epoch=1)

@@ -102,6 +102,19 @@ def test_damage_before_the_end_is_refused(path, place):
     assert path.read_bytes() == data
 
 
+@pytest.mark.parametrize("kept", range(len(TITLE)))
+def test_where_enrolment_made_the_journal_an_empty_one_is_refused(path, kept):
+    with pytest.raises(JournalError, match="is missing, so that .* enrol with a new identity"):
+        FileJournal(path, create=False)
+    assert not path.exists()
+    path.write_bytes(TITLE[:kept])
+    with pytest.raises(JournalError, match="is empty, so that .* enrol with a new identity"):
+        FileJournal(path, create=False)
+    assert path.read_bytes() == TITLE[:kept]
+    FileJournal(path).add(b"first")
+    assert FileJournal(path, create=False).add(b"first") is False
+
+
 def test_other_files_are_refused_and_left_alone(path, tmp_path):
     path.write_bytes(b"something else entirely")
     with pytest.raises(JournalError, match="no journal of this version"):

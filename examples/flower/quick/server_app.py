@@ -16,7 +16,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Some rounds of federated averaging."""
     config = context.run_config
-    grid = SecureGrid(grid, config["agreement"], stage_timeout=config["stage-timeout"])
+    grid = SecureGrid(grid, config["agreement"], config, stage_timeout=config["stage-timeout"])
     strategy = FedAvg(
         fraction_evaluate=config["fraction-evaluate"],
         min_train_nodes=config["nodes"],

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from fedavg import checks
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.keys import Card, NodeKeys
+from fedavg.adapters.exchange.node import JOURNAL_FILE
 from fedavg.errors import ConfigError
-from fedavg.files import replace_file
+from fedavg.files import FileJournal, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ CARD_FILE = "node.card"
 
 
 def make_node(folder: Path, node: int) -> Card:
-    """Make a node's keys in its own folder, and its public card beside them.
+    """Make a node's keys in its own folder, and its public card and its empty journal beside them.
 
     Args:
         folder: the node's folder, which is made if it does not exist.
@@ -33,6 +34,7 @@ def make_node(folder: Path, node: int) -> Card:
 
     Raises:
         ConfigError: the folder has keys, or cannot be written.
+        JournalError: the journal cannot be written.
 
     Example:
         >>> import tempfile
@@ -40,10 +42,12 @@ def make_node(folder: Path, node: int) -> Card:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     card = make_node(Path(folder), 5)
         ...     read_card(Path(folder) / CARD_FILE) == card, sorted(p.name for p in Path(folder).iterdir())
-        (True, ['node.card', 'node.key'])
+        (True, ['journal', 'node.card', 'node.key'])
     """
     keys = NodeKeys.generate(node)
+    # Old keys end this here, so that a journal is made for new keys only.
     keys.write(folder)
+    FileJournal(folder / JOURNAL_FILE)
     try:
         replace_file(folder / CARD_FILE, f"{keys.card.to_text()}\n".encode())
     except OSError as error:

@@ -139,8 +139,10 @@ def checked(name: str, array: object) -> NDArray[np.generic]:
 def content_digest(arrays: Arrays, settings: bytes) -> bytes:
     """SHA-256 of everything that a server sends with a request; two nodes sum only under one digest.
 
+    The order of the arrays is part of it, since a node's own function may tell them apart by their places.
+
     Args:
-        arrays: the server's arrays, of any numeric type.
+        arrays: the server's arrays, of any numeric type, in the order in which a node is given them.
         settings: everything else that the server sends, in one canonical form.
 
     Example:
@@ -148,8 +150,8 @@ def content_digest(arrays: Arrays, settings: bytes) -> bytes:
         >>> content_digest(one, b"") == content_digest(other, b"")
         False
     """
-    hashed = hashlib.sha256(b"fedavg exchange content 1")
-    for name, array in sorted(arrays.items()):
+    hashed = hashlib.sha256(b"fedavg exchange content 2")
+    for name, array in arrays.items():
         found = checked(name, array)
         head = f"{name}\0{found.dtype.str}\0{found.shape}".encode()
         hashed.update(len(head).to_bytes(8, "little") + head)

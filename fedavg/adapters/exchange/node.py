@@ -125,11 +125,11 @@ class Node:
 
         Raises:
             ConfigError: a file is missing or damaged, or others can read the keys.
-            JournalError: the journal is damaged.
+            JournalError: the journal is missing, empty or damaged.
         """
         keys = NodeKeys.read(folder)
         agreement = Agreement.read(folder / AGREEMENT_FILE)
-        return cls(agreement, keys, FileJournal(folder / JOURNAL_FILE))
+        return cls(agreement, keys, FileJournal(folder / JOURNAL_FILE, create=False))
 
     def read(self, data: bytes, *, run: str, kind: str) -> tuple[Request, Round]:
         """Check a request against the agreement.

@@ -19,7 +19,7 @@ from fedavg.adapters.flower.strategies import check_caller
 from fedavg.errors import ConfigError, LocalProtocolError, PlanError, RoundAbortedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from flwr.app import Message, RecordDict
     from flwr.serverapp import Grid
@@ -49,21 +49,24 @@ class SecureGrid(Base):
     Args:
         grid: the grid that Flower gave.
         agreement: the server's copy of the agreement, or its path.
+        run_config: the config of the run, `context.run_config` of the ServerApp. Nodes compare it with the
+            config that they were given, and refuse a run in which the two differ.
         stage_timeout: seconds that a member of the committee has for each of its three answers. The time for
             training is the one that the strategy gives (`timeout`).
 
     Raises:
         MissingExtraError: Flower is missing, or of another version.
-        ConfigError: the file holds no agreement.
+        ConfigError: the file holds no agreement, or `run_config` is no mapping.
 
     Example:
-        >>> strategy.start(SecureGrid(grid, "agreement.json"), arrays)  # doctest: +SKIP
+        >>> strategy.start(SecureGrid(grid, "agreement.json", context.run_config), arrays)  # doctest: +SKIP
     """
 
     def __init__(
         self,
         grid: Grid,
         agreement: Agreement | str | os.PathLike[str],
+        run_config: Mapping[str, object],
         *,
         stage_timeout: float = 120.0,
     ) -> None:
@@ -73,6 +76,7 @@ class SecureGrid(Base):
         Grid.register(SecureGrid)
         self._grid = grid
         self._agreement = _agreement(agreement)
+        self._config = _config(run_config)
         self._timeout = checks.config.positive("stage_timeout", stage_timeout)
         self._number = 0
         self._places: dict[int, int] = {}  # id of a node in the agreement → its id in Flower
@@ -157,7 +161,7 @@ class SecureGrid(Base):
             kind,
             len(asked),
             arrays,
-            records.settings_of(content),
+            records.settings_of(content, self._config),
         )
         work = SecureRound(
             self._grid, server, kind, self._number, self._places, self._agreement.terms.sum
@@ -194,6 +198,19 @@ def _agreement(given: Agreement | str | os.PathLike[str]) -> Agreement:
     return given
 
 
+def _config(given: Mapping[str, object]) -> dict[str, object]:
+    """A copy of the run's config, which the ServerApp may change later."""
+    try:
+        found = dict(given)
+        records.encoded(found)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(
+            "run_config must be the config of the run: SecureGrid(grid, agreement, context.run_config), not "
+            f"{type(given).__name__}"
+        ) from None
+    return found
+
+
 def _common(asked: list[Message]) -> tuple[RecordDict, str]:
     """The content and kind that all messages share."""
     kinds = {message.metadata.message_type for message in asked}
@@ -219,4 +236,4 @@ def _common(asked: list[Message]) -> tuple[RecordDict, str]:
 
 def _digest(content: RecordDict) -> bytes:
     _, arrays = records.arrays_of(content)
-    return content_digest(arrays, records.settings_of(content))
+    return content_digest(arrays, records.settings_of(content, {}))

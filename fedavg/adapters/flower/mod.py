@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedavg.adapters.engines import FLOWER
 from fedavg.adapters.exchange import Node, RefusedRequestError, Stage
+from fedavg.adapters.exchange.layout import content_digest
 from fedavg.adapters.flower import records
 from fedavg.errors import ConfigError, FedAvgError
 
@@ -108,7 +109,17 @@ def _contributed(
     context, call_next = app
     del message.content[records.KEY]
     _, arrays = records.arrays_of(message.content)
-    part = node.join(*asked, arrays, records.settings_of(message.content))
+    settings = records.settings_of(message.content, context.run_config)
+    try:
+        part = node.join(*asked, arrays, settings)
+    except RefusedRequestError:
+        if content_digest(arrays, settings) == asked[0].content:
+            raise
+        raise RefusedRequestError(
+            "the request names another model, other settings or another run config than this node was "
+            "given: nodes that are told different things enter no sum. If all are told the same, make the "
+            "grid of the ServerApp with its config: SecureGrid(grid, agreement, context.run_config)"
+        ) from None
     done = call_next(message, context)
     if done.has_error():
         raise ConfigError(f"the app replied with an error: {done.error.reason}")

@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from fedavg.errors import PlanError
+from fedavg.errors import PlanError, WireFormatError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flwr.app import ArrayRecord, RecordDict
     from numpy.typing import NDArray
 
     from fedavg.adapters.exchange import Mean
 
-__all__ = ["KEY", "arrays_of", "carrying", "metrics_of", "settings_of", "taken", "told"]
+__all__ = ["KEY", "arrays_of", "carrying", "encoded", "metrics_of", "settings_of", "taken", "told"]
 
 KEY = "fedavg.exchange"
 """Name of our record in a message."""
 
 _BYTES = "bytes"
-_CANONICAL = msgspec.msgpack.Encoder(order="deterministic")
+_SORTED = msgspec.msgpack.Encoder(order="deterministic")
+_IN_ORDER = msgspec.msgpack.Encoder()
 
 
 def carrying(data: bytes) -> ArrayRecord:
@@ -32,12 +35,19 @@ def carrying(data: bytes) -> ArrayRecord:
 
 
 def taken(content: RecordDict) -> bytes | None:
-    """Our bytes in a message; None if there are none."""
+    """Our bytes in a message; None if there are none.
+
+    Raises:
+        WireFormatError: our record cannot be read.
+    """
     record = content.array_records.get(KEY)
     if record is None or _BYTES not in record:
         return None
-    found = record[_BYTES].numpy()
-    return found.tobytes() if found.dtype == np.uint8 and found.ndim == 1 else None
+    try:
+        found = record[_BYTES].numpy()
+        return found.tobytes() if found.dtype == np.uint8 and found.ndim == 1 else None
+    except Exception:  # noqa: BLE001 - Flower reads a stranger's bytes, and has no error of its own for it
+        raise WireFormatError(f"the record {KEY!r} of a message cannot be read") from None
 
 
 def arrays_of(content: RecordDict) -> tuple[str, dict[str, NDArray[np.generic]]]:
@@ -75,8 +85,16 @@ def metrics_of(content: RecordDict) -> dict[str, object]:
     return found
 
 
-def settings_of(content: RecordDict) -> bytes:
-    """Everything in a message but its arrays, in one canonical form."""
+def settings_of(content: RecordDict, run_config: Mapping[str, object]) -> bytes:
+    """Everything that an app is told but its arrays, in one canonical form.
+
+    Records of a message keep their order, because Flower sends it and an app may read by it. Flower passes
+    the run's config on in no order, so that it is sorted.
+
+    Args:
+        content: the message.
+        run_config: the config of the run, which reaches an app beside the message.
+    """
     plain = {
         kind: {name: dict(record) for name, record in records.items()}
         for kind, records in (
@@ -84,7 +102,17 @@ def settings_of(content: RecordDict) -> bytes:
             ("metrics", content.metric_records),
         )
     }
-    return _CANONICAL.encode([*content.array_records.keys() - {KEY}, plain])
+    named = [name for name in content if name != KEY]
+    return _IN_ORDER.encode([named, plain, encoded(run_config)])
+
+
+def encoded(run_config: Mapping[str, object]) -> bytes:
+    """The config of a run in one canonical form.
+
+    Raises:
+        TypeError, OverflowError: a value is none that Flower sends.
+    """
+    return _SORTED.encode(dict(run_config))
 
 
 def told(mean: Mean, name: str, weight: str) -> RecordDict:

@@ -106,8 +106,8 @@ class SecureRound:
             return
         call = RecordDict({records.KEY: records.carrying(self.server.roll_call)})
         for place, reply in self._stage(dict.fromkeys(silent, call), timeout).items():
-            data = None if reply.has_error() else records.taken(reply.content)
             try:
+                data = None if reply.has_error() else records.taken(reply.content)
                 if data is not None:
                     self.places.setdefault(self.server.identified(data), place)
             except FedAvgError as error:
@@ -138,8 +138,8 @@ class SecureRound:
                 reply.error.reason,
             )
             return None
-        data = records.taken(reply.content)
         try:
+            data = records.taken(reply.content)
             if data is not None:
                 return self.server.receive(data, sender)
         except (FedAvgError, HeError, SecAggError) as error:

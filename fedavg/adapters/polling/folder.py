@@ -42,7 +42,8 @@ def open_party(folder: Path, update: Callable[[int, int, int], NDArray[np.int64]
     """A party from its folder, with all that earlier processes left there.
 
     The folder has the party's name, such as `client-3` or `member-0`, and holds `agreement.json` and
-    `identity`, a member's also `sealing`. The party keeps `journal` and `outbox` there.
+    `identity` and `journal`, a member's also `sealing`. Enrolment makes the journal, with
+    `FileJournal(folder / "journal")`, when it makes the identity. The party keeps `outbox` there.
 
     Args:
         folder: the folder.
@@ -51,7 +52,7 @@ def open_party(folder: Path, update: Callable[[int, int, int], NDArray[np.int64]
 
     Raises:
         ConfigError: a file cannot be read, or the agreement knows no such party.
-        JournalError: the journal is damaged.
+        JournalError: the journal is missing, empty or damaged.
         secagg.SecAggError: a key is not the one that the agreement has.
 
     Example:
@@ -65,6 +66,7 @@ def open_party(folder: Path, update: Callable[[int, int, int], NDArray[np.int64]
         ...     folder = Path(root) / "client-0"
         ...     folder.mkdir()
         ...     replace_file(folder / "identity", me.private_bytes(), mode=0o600)
+        ...     _ = FileJournal(folder / "journal")
         ...     replace_file(folder / "agreement.json", SumAgreement(SecAgg(), 4, 9, known).to_bytes())
         ...     open_party(folder, lambda client, number, length: np.ones(length, np.int64))
         Party(seen='')
@@ -74,7 +76,8 @@ def open_party(folder: Path, update: Callable[[int, int, int], NDArray[np.int64]
     if address is None:
         raise ConfigError(f"the agreement in {folder} knows no party {folder.name!r}")
     identity = Identity.from_private_bytes(_read(folder / "identity"))
-    own, journal = int(folder.name.partition("-")[2]), FileJournal(folder / "journal")
+    own = int(folder.name.partition("-")[2])
+    journal = FileJournal(folder / "journal", create=False)
     if is_client(address):
         if agreed.clients[own] != identity.public:
             raise ConfigError(f"the agreement knows {folder.name} by another identity")

@@ -59,7 +59,11 @@ def simulated(
 
     @server.main()
     def main(grid, context) -> None:
-        secure = grid if folder is None else SecureGrid(grid, folder / "agreement.json")
+        secure = (
+            grid
+            if folder is None
+            else SecureGrid(grid, folder / "agreement.json", context.run_config)
+        )
         least = {f"min_{what}_nodes": nodes for what in ("train", "available")}
         strategy = FedAvg(fraction_evaluate=0.0, **least)
         began = time.perf_counter()

@@ -72,7 +72,7 @@ def test_a_server_with_another_agreement_is_told_what_differs(folder):  # noqa: 
     agreement = Agreement.read(folder / "agreement.json")
     other = Agreement(terms(attempts=999), agreement.nodes, agreement.members)
     plain = LoopbackGrid(client_app(folder, fit, score), _NODES)
-    grid = SecureGrid(plain, other, stage_timeout=0.2)
+    grid = SecureGrid(plain, other, {}, stage_timeout=0.2)
     FedAvg(**numbers(fraction_evaluate=0.0)).start(grid, record(), num_rounds=1)
     assert all("another agreement than this node" in error for error in _errors(plain))
     assert not grid.outcomes[0].complete

@@ -85,7 +85,7 @@ def folder(tmp_path):
 
 def secure(folder, train=fit, fails=lambda *_: False) -> tuple[SecureGrid, LoopbackGrid]:
     plain = LoopbackGrid(client_app(folder, train, score), _NODES, fails)
-    return SecureGrid(plain, folder / "agreement.json", stage_timeout=0.2), plain
+    return SecureGrid(plain, folder / "agreement.json", {}, stage_timeout=0.2), plain
 
 
 def record(arrays=None) -> ArrayRecord:

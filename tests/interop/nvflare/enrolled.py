@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedavg import OneShot, SecAgg
 from fedavg.adapters.polling import SumAgreement
-from fedavg.files import replace_file
+from fedavg.files import FileJournal, replace_file
 from secagg import Identity
 from secagg.committee import SealingKey
 
@@ -17,6 +17,7 @@ def enrol(root, clients, members, length=200):
             folder, identity = root / f"{role}-{number}", Identity.generate()
             folder.mkdir(parents=True)
             replace_file(folder / "identity", identity.private_bytes(), mode=0o600)
+            FileJournal(folder / "journal")
             public[role][number] = identity.public
             if role == "member":
                 sealing = SealingKey.generate(identity, number, epoch=1)

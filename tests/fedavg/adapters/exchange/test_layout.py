@@ -33,10 +33,11 @@ def test_arrays_come_back(arrays):
 
 
 @given(_ARRAYS)
-def test_the_order_of_arrays_says_nothing(arrays):
+def test_the_order_of_arrays_says_nothing_about_a_vector_and_is_part_of_the_content(arrays):
     turned = dict(reversed(list(arrays.items())))
     assert ArrayLayout.of(turned) == ArrayLayout.of(arrays)
-    assert content_digest(turned, b"") == content_digest(arrays, b"")
+    same = len(arrays) < 2
+    assert (content_digest(turned, b"") == content_digest(arrays, b"")) is same
 
 
 @pytest.mark.parametrize(

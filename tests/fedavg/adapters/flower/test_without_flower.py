@@ -16,7 +16,7 @@ _HERE = importlib.util.find_spec("flwr") is not None
 
 @pytest.mark.skipif(_HERE, reason="Flower is installed")
 def test_without_flower_the_remedy_is_named():
-    for make in (secure_mod, lambda: SecureGrid(None, "agreement.json")):
+    for make in (secure_mod, lambda: SecureGrid(None, "agreement.json", {})):
         with pytest.raises(MissingExtraError, match=r"pip install 'secure-fedavg\[flower\]'"):
             make()
 

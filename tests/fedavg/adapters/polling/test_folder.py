@@ -7,7 +7,7 @@ import pytest
 
 from fedavg.adapters.polling import Verdict, begin_round, open_party
 from fedavg.errors import ConfigError
-from fedavg.files import replace_file
+from fedavg.files import FileJournal, replace_file
 from fedavg.sums.interface import FIRST_OPENER
 from secagg import Identity, LocalProtocolError
 from tests.fedavg.adapters.polling.agreed import (
@@ -33,6 +33,7 @@ def folder_of(root, name):
     replace_file(folder / "agreement.json", agreement().to_bytes())
     keys = CLIENTS if name.startswith("client") else MEMBERS
     replace_file(folder / "identity", keys[number].private_bytes(), mode=0o600)
+    FileJournal(folder / "journal")
     if name.startswith("member"):
         replace_file(folder / "sealing", SEALING[number].private_bytes(), mode=0o600)
     return folder
