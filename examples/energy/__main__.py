@@ -36,6 +36,16 @@ TOTALS = {
 LAGS = (1, 2, 3, 6, 12)
 
 
+def packaged() -> Path:
+    """The table's file in the installed package."""
+    try:
+        return Path(str(importlib.metadata.distribution(PACKAGE).locate_file(FILE)))
+    except importlib.metadata.PackageNotFoundError:
+        raise SystemExit(
+            f"this example reads a table of {PACKAGE}: pip install 'secure-fedavg[data,examples]'"
+        ) from None
+
+
 def check(path: Path, sha256: str) -> None:
     """Refuse another file than the one that this page's figures are about."""
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
@@ -46,7 +56,7 @@ def check(path: Path, sha256: str) -> None:
 
 def write(path: Path) -> None:
     """Write the table: a row for each state and month, with changes on the same month of the year before."""
-    source = Path(str(importlib.metadata.distribution(PACKAGE).locate_file(FILE)))
+    source = packaged()
     check(source, SHA256)
     read = pd.read_csv(source, index_col=0)
     months = pd.to_datetime(read.index)

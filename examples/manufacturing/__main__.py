@@ -32,6 +32,16 @@ COLUMNS = {
 }
 
 
+def packaged() -> Path:
+    """The table's file in the installed package."""
+    try:
+        return Path(str(importlib.metadata.distribution(PACKAGE).locate_file(FILE)))
+    except importlib.metadata.PackageNotFoundError:
+        raise SystemExit(
+            f"this example reads a table of {PACKAGE}: pip install 'secure-fedavg[data,examples]'"
+        ) from None
+
+
 def check(path: Path, sha256: str) -> None:
     """Refuse another file than the one that this page's figures are about."""
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
@@ -42,7 +52,7 @@ def check(path: Path, sha256: str) -> None:
 
 def write(path: Path) -> None:
     """Write the table: a row for each part, with the run in which it was made."""
-    source = Path(str(importlib.metadata.distribution(PACKAGE).locate_file(FILE)))
+    source = packaged()
     check(source, SHA256)
     parts: Any = pd.read_csv(source, encoding="utf-8-sig")
     table = pd.DataFrame({name: parts[column] for column, name in COLUMNS.items()})

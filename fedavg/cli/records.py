@@ -90,6 +90,9 @@ def records(
     except correctable() as error:
         fail(error)
     _closing_table(summary, place)
+    # As in `fedavg run`: a run that has learnt nothing is no success.
+    if not summary["steps"]:
+        raise typer.Exit(3)
 
 
 def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
@@ -117,10 +120,20 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
     for name, value in rows:
         table.add_row(name, value)
     console().print(table)
+    more = {
+        "person": "A person with rows in two silos loses more than these.",
+        "record": "A person with two records, in one silo or in two, loses more than these.",
+    }
     console().print(
-        "A person with rows in two silos loses more than these. Epsilon hides no property of a whole silo.",
-        highlight=False,
+        f"{more[summary['unit']]} Epsilon hides no property of a whole silo.", highlight=False
     )
+    if summary["stopped"] == "budget":
+        console().print(
+            f"Stopped after {summary['steps']} of {summary['steps_planned']} steps: a silo's ledger has no "
+            f"room for another. The ledgers hold at most {_number(summary['ledgers'])}, earlier runs "
+            "included, and keep the budget with which they were made.",
+            highlight=False,
+        )
 
 
 def _number(value: float | None) -> str:

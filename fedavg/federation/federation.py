@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,6 @@ from fedavg.training.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import nn
@@ -108,7 +108,7 @@ class Federation(Released):
         seed: int = 0,
         transcript: Transcript | None = None,
         journal: Journal | None = None,
-        client_store: Path | None = None,
+        client_store: Path | str | None = None,
         population: int | None = None,
         shared: SharedBudget | None = None,
         scoring: Scoring | None = None,
@@ -134,7 +134,7 @@ class Federation(Released):
         self._faults = faults or Faults()
         self._seed = seed
         self._journal = journal
-        self._store = client_store
+        self._store = None if client_store is None else Path(client_store)
         self._shared = shared
         self._spending = Spending(self._sizes)
         self._convicted: dict[int, Conviction] = {}

@@ -71,7 +71,7 @@ def execute_records(
     config = load_record_run(config_path, overrides)
     found = _gathered(config)
     silos, task = found.silos, found.task
-    for note in found.notes:
+    for note in (*task.notes, *found.notes):
         console.print(note, highlight=False)
     plan = plan_of(config, silos, public_counts=not found.own)
     shape = tuple(int(n) for n in task.train.features.shape[1:])
@@ -205,6 +205,7 @@ def _run(
     directory.write_model(run.model_file())
     summary = _summary(run, last, rows) | {
         "task": title,
+        "ledgers": _finite(max(run.spent.values(), default=0.0)),
         "budget": run.resolution.plan.privacy.epsilon,
         "bytes_up": sent,
         "bytes_down": received,

@@ -70,6 +70,7 @@ class RecordsSummary(msgspec.Struct, frozen=True):
     missing: _Count = 0
     slots: _Count = 0
     budget: float | None = None
+    ledgers: float | None = None
     assumptions: tuple[str, ...] = ()
     voided: _Count = 0
     bytes_up: _Count = 0

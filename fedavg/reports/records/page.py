@@ -107,12 +107,16 @@ def _tiles(summary: RecordsSummary) -> list[tuple[str, str, str]]:
             note += ": the model is no better." if first.beats_baseline is False else "."
         mark = "" if summary.covered else " *"
         found.append((first.name.replace("_", " ") + mark, first.text(first.value), note))
+    against = (
+        f"Of one {summary.unit} of one silo in this run, against the server with "
+        f"{_silos(three.colluders)}. This is what the budget bounds."
+    )
     return [
         *found,
         (
-            "Epsilon, the budget",
+            "Epsilon, with colluding silos",
             _number(three.colluding),
-            f"Of one {summary.unit} of one silo, against the server with {_silos(three.colluders)}.",
+            against,
         ),
         (
             "Epsilon, released models",
@@ -165,6 +169,10 @@ def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
         ("Secure sum", summary.secure_sum),
         ("Sent by a silo in a step", _size(bytes_up)),
         ("Work of a silo in a draw", f"padded to {summary.slots:,} {_UNITS[summary.unit]}"),
+        (
+            "Epsilon in the silos' ledgers",
+            f"at most {_number(summary.ledgers)}, earlier runs included",
+        ),
         (
             "Attempts that gave no sum",
             f"{summary.voided}, each of them charged" if summary.voided else "none",

@@ -46,6 +46,7 @@ SUMMARY = {
     "secure_sum": "secagg",
     "hides_updates": True,
     "budget": 3.0,
+    "ledgers": 3.5,
     "assumptions": ["The directory is pinned."],
     "voided": 0,
     "bytes_up": 400_000,
@@ -79,8 +80,9 @@ def page_of(folder, **changes):
 
 def test_the_page_says_who_loses_what_to_whom(tmp_path):
     page = page_of(tmp_path)
-    assert "Of one person of one silo, against the server with 1 silo." in page.words
+    assert "Of one person of one silo in this run, against the server with 1 silo." in page.words
     assert "9 of 10" in page.words
+    assert "at most 3.50, earlier runs included" in page.words
     assert "Always predicting the majority class gives 50.0%." in page.words
     assert "1.05 times its noise; 3.16 times if each silo added its own" in page.words
     assert "10 kB" in page.words  # 400,000 bytes of ten silos in four steps

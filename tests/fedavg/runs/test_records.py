@@ -76,8 +76,11 @@ def test_silos_that_have_spent_their_budget_stop_the_next_run(settings, tmp_path
     settings.write_text(text)
     assert invoked(settings, "--out", tmp_path / "one")[0] == 0
     status, printed = invoked(settings, "--out", tmp_path / "two")
-    assert status == 0, printed
+    assert status == 3, printed
     assert "0 of 3, budget" in printed
+    assert "a silo's ledger has no room for another. The ledgers hold at most " in printed
+    one, two = (json.loads((tmp_path / n / "summary.json").read_text()) for n in ("one", "two"))
+    assert two["ledgers"] == one["ledgers"] > 3.5
 
 
 @pytest.mark.parametrize(
