@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import msgspec
 import pytest
 
 from fedavg import FileJournal
-from fedavg.adapters.polling import Board, ClientRounds, Letter, Party, Verdict
+from fedavg.adapters.polling import (
+    Board,
+    ClientRounds,
+    Letter,
+    Party,
+    SumAgreement,
+    Verdict,
+    content_digest,
+    open_party,
+)
+from fedavg.adapters.polling import folder as folders
+from fedavg.errors import ConfigError
+from fedavg.files import replace_file
 from fedavg.protocol.driver import PROTOCOL_ERRORS
-from tests.fedavg.adapters.polling.agreed import agreement, board, client_rounds, parties, stage
+from fedavg.sums.interface import FIRST_OPENER
+from secagg import Identity
+from tests.fedavg.adapters.polling.agreed import (
+    CLIENTS,
+    MODEL,
+    agreement,
+    board,
+    client_rounds,
+    parties,
+    stage,
+)
 from tests.hostile.mutants import FOUND, without
 
 
@@ -54,11 +79,114 @@ def a_round_opened_again(folder):
         )
         offer = Letter.from_bytes(second.question(client)).messages
         # Under the ticket that the client knows it would send its old answer, so the server takes others.
-        assert not answers(after, *(Letter(1, number, offer).to_bytes() for number in (1, 2, 7)))
+        assert not answers(
+            after, *(Letter(1, number, offer, MODEL).to_bytes() for number in (1, 2, 7))
+        )
+
+
+def a_round_opened_under_another_model(folder):
+    """The same with another model: the claim of a number holds for all contents."""
+    agreed = agreement(members=False)
+    other = b"another model"
+    session = agreed.server_side().session(agreed.spec(1, other), sorted(agreed.clients))
+    first, second = board(agreed), Board(session, 1, other)
+    for client in range(6):
+        rounds = _trains_from_anything(client_rounds(agreed, client))
+        sent = [
+            answers(Party(rounds, folder / f"outbox{client}.{life}"), one.question(client))
+            for life, one in enumerate((first, second))  # its outbox is lost between the two
+        ]
+        assert [len(given) for given in sent] == [1, 0]
+
+
+def _trains_from_anything(rounds):
+    """A client that takes any model: the defence must not be the test's own check of it."""
+    return dataclasses.replace(rounds, update=lambda number, _: rounds.update(number, MODEL))
+
+
+def models_of_its_own_for_one_client(folder):
+    """The server gives client 3 a model from which only client 3 makes something else than zero.
+
+    The sum over all clients would be client 3's vector.
+    """
+    for members in (True, False):
+        agreed = agreement(members=members)
+        one, people = board(agreed), parties(agreed, folder / str(members))
+        (folder / str(members)).mkdir()
+        target = Party(
+            _trains_from_anything(client_rounds(agreed, 3)), folder / str(members) / "other"
+        )
+        letter = Letter.from_bytes(one.question(3))
+        asked = Letter(1, 0, letter.messages, b"a model for client 3 alone").to_bytes()
+        for given in answers(target, asked):
+            one.answer(3, given)
+        del people[3]
+        for address in people:
+            if address in one.asked:
+                one.answer(address, people[address].answer(one.question(address)))
+        while one.advance():
+            for address in set(one.asked) & set(people):
+                one.answer(address, people[address].answer(one.question(address)))
+            if 3 in one.asked:
+                for given in answers(target, one.question(3)):
+                    one.answer(3, given)
+        assert one.result().survivors == (0, 1, 2, 4, 5)
+
+
+def members_told_of_another_model(folder):
+    """The server tells the members another digest than the clients' content: no share opens under it."""
+    agreed = agreement()
+    one, people = board(agreed), parties(agreed, folder)
+    stage(one, people)
+    one.advance()
+    opened = set()
+    for member in range(9):
+        address = FIRST_OPENER - member
+        letter = Letter.from_bytes(one.question(address))
+        other = Letter(1, 1, letter.messages, content_digest(b"another model")).to_bytes()
+        opened |= {one.answer(address, given) for given in answers(people[address], other)}
+    assert Verdict.ACCEPTED not in opened
+
+
+def an_answer_of_an_old_enrolment(folder):
+    """The operator enrols everybody anew in the same folders: round 1 has no old answer in it."""
+    old = agreement()
+    stage(board(old), parties(old, folder))
+    stranger = {**old.clients, 5: Identity.generate().public}
+    new = msgspec.structs.replace(old, clients=stranger)
+    one, people = board(new), parties(new, folder)
+    for client in range(5):
+        assert one.answer(client, people[client].answer(one.question(client))) is Verdict.ACCEPTED
+
+
+def shares_damaged_on_their_way(folder):
+    """A network that damages the end of an answer: the honest bytes count when they come again."""
+    agreed = agreement()
+    one, people = board(agreed), parties(agreed, folder)
+    for client in CLIENTS:
+        good = people[client].answer(one.question(client))
+        first, *rest = Letter.from_bytes(good).messages
+        damaged = (first, *(part[:-1] + bytes([part[-1] ^ 1]) for part in rest))
+        assert one.answer(client, Letter(1, 0, damaged).to_bytes()) is Verdict.REFUSED
+        assert one.answer(client, good) is Verdict.ACCEPTED
+    assert one.complete
+
+
+def an_identity_that_others_read(folder):
+    """Another user of the machine can read a key: the party does not start with it."""
+    agreed = agreement(members=False)
+    (folder / "client-0").mkdir()
+    replace_file(folder / "client-0" / "agreement.json", agreed.to_bytes())
+    replace_file(folder / "client-0" / "identity", CLIENTS[0].private_bytes(), mode=0o644)
+    with pytest.raises(ConfigError, match="others can read"):
+        open_party(folder / "client-0", lambda client, number, length, content: None)
 
 
 def an_answer_repeated(folder):
-    """A network that delivers twice: the second delivery is the first one again, and no misbehaviour."""
+    """A network that delivers twice: the second delivery is the first one again, and no misbehaviour.
+
+    Other bytes in the party's name are then neither taken nor held against it.
+    """
     agreed = agreement(members=False)
     one, people = board(agreed), parties(agreed, folder)
     going = True
@@ -67,6 +195,10 @@ def an_answer_repeated(folder):
         for _ in range(2):
             for address, data in sent.items():
                 assert one.answer(address, data) is Verdict.ACCEPTED
+        for address, data in sent.items():
+            letter = Letter.from_bytes(data)
+            more = Letter(letter.number, letter.stage, (*letter.messages, b"more"))
+            assert one.answer(address, more.to_bytes()) is Verdict.SECOND
         going = one.advance()
     assert one.refused == {}
     assert len(one.result().survivors) == 6
@@ -89,12 +221,28 @@ def answers_in_another_name(folder):
 
 
 ATTACKS = {
-    asked_twice: (Party, "answer", "letter.ticket == self._ticket"),
+    asked_twice: (Party, "answer", "asked == self._asked"),
     a_round_opened_again: (
         ClientRounds,
         "begin",
-        'not self.journal.add(b"client takes part in the sum " + spec.context)',
+        'not self.journal.add(b"client takes part in the sum " + self.name(number))',
     ),
+    a_round_opened_under_another_model: (
+        ClientRounds,
+        "begin",
+        "self.name(number)",
+        "spec.context",
+    ),
+    models_of_its_own_for_one_client: (SumAgreement, "spec_of", "+ digest", ""),
+    members_told_of_another_model: (SumAgreement, "spec_of", "+ digest", ""),
+    an_answer_of_an_old_enrolment: (
+        Party,
+        "answer",
+        "asked == self._asked",
+        "asked[1:] == (self._asked or ())[1:]",
+    ),
+    shares_damaged_on_their_way: (Board, "_receive", "digest in taken"),
+    an_identity_that_others_read: (folders, "_secret", "path.stat().st_mode & 0o077"),
     an_answer_repeated: (Board, "answer", "party in stage.answered"),
     answers_in_another_name: (Board, "answer", "letter.ticket != stage.ticket"),
 }

@@ -34,7 +34,8 @@ _LOOK = 0.05  # seconds between two looks at whether a stage is over; NVFlare's 
 class SumController(Controller):
     """Runs sums of integers among sites, one after another.
 
-    Derive from it and override `summed` to use the sums; by default they are written to the folder.
+    Derive from it and override `summed` to use the sums; by default they are written to the folder. Override
+    `content` if clients are given a model.
 
     Args:
         folder: the server's folder, with the operator's `agreement.json`. The number of the last round is
@@ -77,8 +78,10 @@ class SumController(Controller):
         """Run the rounds; called by NVFlare."""
         for _ in range(self.rounds):
             number = begin_round(Path(self.folder))
-            session = self._side.session(self._agreed.spec(number), sorted(self._agreed.clients))
-            board, going = Board(session, number), True
+            content = self.content(number)
+            spec = self._agreed.spec(number, content)
+            session = self._side.session(spec, sorted(self._agreed.clients))
+            board, going = Board(session, number, content), True
             try:
                 while going:
                     self._stage(board, abort_signal, fl_ctx)
@@ -89,6 +92,15 @@ class SumController(Controller):
                 self.summed(number, board.result(), fl_ctx)
             except PROTOCOL_ERRORS as error:
                 self.log_info(fl_ctx, f"round {number}: no sum: {error}")
+
+    def content(self, number: int) -> bytes:
+        """What each client is given in a round, such as a model; nothing by default.
+
+        It reaches `SumExecutor.update` in the task of the first stage, and is part of the name of the sum:
+        clients with different contents enter no common sum.
+        """
+        del number
+        return b""
 
     def summed(self, number: int, found: SumResult, fl_ctx: FLContext) -> None:
         """Use a sum: int64[d] and the clients whose vectors are in it."""

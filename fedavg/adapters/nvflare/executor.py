@@ -41,13 +41,15 @@ class SumExecutor(Executor):
         self.folder = folder  # NVFlare writes the argument into the job's configuration
         self._parties: dict[str, Party] = {}
 
-    def update(self, client_id: int, number: int, length: int) -> NDArray[np.int64]:
+    def update(self, client_id: int, number: int, length: int, content: bytes) -> NDArray[np.int64]:
         """This client's vector, int64[length] within ±max_abs; called before the client joins the round.
 
         Args:
             client_id: id of the client.
             number: number of the round.
             length: number of coordinates.
+            content: `SumController.content` of the round. Use nothing else of the server: what comes another
+                way, such as a task of another workflow, is not in the name of the sum.
         """
         raise NotImplementedError
 

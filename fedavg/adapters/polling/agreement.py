@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fedavg.adapters.polling.letters import content_digest
 from fedavg.errors import PlanError, WireFormatError
 from fedavg.sums.interface import FIRST_OPENER, SumSpec
 from fedavg.sums.masked import SecAgg
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["SumAgreement"]
 
+_DIGEST = 32  # bytes of a SHA-256
+
 
 class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A public file, which an operator gives to all parties, and which the server cannot change.
 
-    Its digest is part of each round's context, so parties with different files never enter the same sum.
+    Its digest is part of each round's context, so parties with different files never enter the same sum. So
+    is the digest of what the clients are given in the round.
 
     Args:
         secure_sum: `OneShot` or `SecAgg`.
@@ -44,7 +48,7 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         >>> agreed = SumAgreement(SecAgg(), 1000, 2**15, known)
         >>> SumAgreement.from_bytes(agreed.to_bytes()) == agreed
         True
-        >>> agreed.spec(1).context == agreed.spec(2).context
+        >>> agreed.spec(1, b"model").context == agreed.spec(1, b"other model").context
         False
         >>> SumAgreement(OneShot(), 1000, 2**15, known)
         Traceback (most recent call last):
@@ -59,8 +63,8 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cards: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
-        self.secure_sum.check(self.spec(0))
-        committee = len(self.secure_sum.provision(self.spec(0), self.clients).openers)
+        self.secure_sum.check(self._largest)
+        committee = len(self.secure_sum.provision(self._largest, self.clients).openers)
         # Otherwise every party would make a committee of its own.
         if committee != len(self.members):
             raise PlanError(
@@ -84,10 +88,37 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The file's content, in JSON; keys are in base 64."""
         return msgspec.json.encode(self)
 
-    def spec(self, number: int) -> SumSpec:
-        """The facts of one round's sum; each number has another context."""
-        context = hashlib.sha256(self.to_bytes()).digest() + number.to_bytes(8, "little")
+    def spec(self, number: int, content: bytes) -> SumSpec:
+        """The facts of one round's sum; each number and each content has another context.
+
+        Args:
+            number: number of the round.
+            content: what the clients are given in this round, such as a model; b"" for nothing. Clients that
+                were given different contents enter no common sum.
+
+        Raises:
+            LocalProtocolError: the content is not of type bytes.
+        """
+        return self.spec_of(number, content_digest(content))
+
+    def spec_of(self, number: int, digest: bytes) -> SumSpec:
+        """As `spec`, for a party that has only the `content_digest` of the content.
+
+        Raises:
+            WireFormatError: the digest has another length.
+        """
+        if len(digest) != _DIGEST:
+            raise WireFormatError(
+                f"a digest of a round's content has {_DIGEST} bytes, not {len(digest)}"
+            )
+        file = hashlib.sha256(self.to_bytes()).digest()
+        context = file + number.to_bytes(8, "little") + digest
         return SumSpec(self.vector_length, self.max_abs, None, len(self.clients), context)
+
+    @property
+    def _largest(self) -> SumSpec:
+        """The sizes of all sums; nobody takes part in round 0."""
+        return self.spec(0, b"")
 
     @property
     def addresses(self) -> dict[str, int]:
@@ -109,5 +140,5 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _public(self) -> bytes:
         if not self.members:
-            return self.secure_sum.provision(self.spec(0), self.clients).clients
+            return self.secure_sum.provision(self._largest, self.clients).clients
         return public_material(self.clients, self.members, self.cards)

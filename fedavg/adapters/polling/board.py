@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from fedavg import checks
-from fedavg.adapters.polling.letters import Letter
+from fedavg.adapters.polling.letters import Letter, content_digest
 from fedavg.errors import LocalProtocolError, WireFormatError
 from fedavg.protocol.driver import PROTOCOL_ERRORS
 from fedavg.sums.interface import is_client
@@ -34,7 +34,7 @@ class Verdict(Enum):
     )
     SECOND = "another answer of this party was accepted"
     CLOSED = "the stage is closed, or asks others"
-    REFUSED = "the answer is not acceptable; the party may send a better one"
+    REFUSED = "the answer is not acceptable; the party may send it again, undamaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ class _Stage:
     answered: dict[int, bytes] = field(
         default_factory=dict[int, bytes]
     )  # digests of accepted answers
+    taken: dict[int, set[bytes]] = field(
+        default_factory=dict[int, set[bytes]]
+    )  # digests of accepted messages, also of answers that were refused for another message
 
     @property
     def ticket(self) -> str:
@@ -64,9 +67,12 @@ class Board:
         session: the server's session of the sum, not yet opened.
         number: number of the round, which was not used before; record it durably first. A client takes part
             in a number once.
+        content: what the clients are given in this round, such as a model, in the letter of the first stage;
+            b"" for nothing. The session's `SumSpec` is that of the same content
+            (`SumAgreement.spec(number, content)`); with another one no client takes part.
 
     Raises:
-        LocalProtocolError: the number is no integer above 0.
+        LocalProtocolError: the number is no integer above 0, or the content not of type bytes.
 
     Example:
         >>> import numpy as np
@@ -74,7 +80,7 @@ class Board:
         >>> from fedavg.sums.interface import SumSpec
         >>> method, spec = InsecurePlain(), SumSpec(2, 9, None, 3, b"round 1")
         >>> given = method.provision(spec, {})
-        >>> board = Board(method.server_side(given.server).session(spec, (0, 1, 2)), 1)
+        >>> board = Board(method.server_side(given.server).session(spec, (0, 1, 2)), 1, b"")
         >>> side = method.client_side(given.clients)
         >>> for client in (0, 2):
         ...     question = Letter.from_bytes(board.question(client))
@@ -92,9 +98,10 @@ class Board:
         array([ 2, -2])
     """
 
-    def __init__(self, session: ServerSession, number: int) -> None:
+    def __init__(self, session: ServerSession, number: int, content: bytes) -> None:
         self._session = session
         self._number = checks.usage.whole("number", number)
+        self._content, self._digest = content, content_digest(content)
         self.refused: dict[int, str] = {}
         """Why the latest answer of a party was refused, for the server's operator."""
         self.contributed: set[int] = set()
@@ -127,7 +134,14 @@ class Board:
         stage = self._open
         if party is None or party not in stage.questions or seen == stage.ticket:
             return None
-        return Letter(stage.number, stage.stage, tuple(stage.questions[party])).to_bytes()
+        messages = tuple(stage.questions[party])
+        return Letter(stage.number, stage.stage, messages, self._given(party, stage)).to_bytes()
+
+    def _given(self, party: int, stage: _Stage) -> bytes:
+        """A client begins in the first stage only; a member may begin at any, and needs the digest alone."""
+        if not is_client(party):
+            return self._digest
+        return b"" if stage.stage else self._content
 
     def answer(self, party: int | None, data: bytes) -> Verdict:
         """Take an answer, as the transport brings it.
@@ -148,13 +162,22 @@ class Board:
         if self._session.collecting and is_client(party):
             self.contributed.add(party)
         try:
-            for message in letter.messages:
-                self._session.receive(party, message)
+            self._receive(party, letter.messages, stage.taken.setdefault(party, set()))
         except PROTOCOL_ERRORS as error:
             return self._refuse(party, error)
         # Only now: bytes that are refused, such as a stranger's, do not silence the party.
         stage.answered[party] = digest
         return Verdict.ACCEPTED
+
+    def _receive(self, party: int, messages: Sequence[bytes], taken: set[bytes]) -> None:
+        # The session keeps what it accepted of an answer that was refused for a later message, and takes no
+        # message twice. The honest answer has the same bytes there, so only the rest of it is new.
+        for message in messages:
+            digest = hashlib.sha256(message).digest()
+            if digest in taken:
+                continue
+            self._session.receive(party, message)
+            taken.add(digest)
 
     def _refuse(self, party: int | None, error: Exception) -> Verdict:
         if party is not None:

@@ -38,20 +38,23 @@ def read_agreement(folder: Path) -> SumAgreement:
     return SumAgreement.from_bytes(_read(folder / "agreement.json"))
 
 
-def open_party(folder: Path, update: Callable[[int, int, int], NDArray[np.int64]]) -> Party:
+def open_party(folder: Path, update: Callable[[int, int, int, bytes], NDArray[np.int64]]) -> Party:
     """A party from its folder, with all that earlier processes left there.
 
     The folder has the party's name, such as `client-3` or `member-0`, and holds `agreement.json` and
-    `identity` and `journal`, a member's also `sealing`. Enrolment makes the journal, with
-    `FileJournal(folder / "journal")`, when it makes the identity. The party keeps `outbox` there.
+    `identity` and `journal`, a member's also `sealing`. Only their owner may read `identity` and `sealing`
+    (mode 600). Enrolment makes the journal, with `FileJournal(folder / "journal")`, when it makes the
+    identity. The party keeps `outbox` there.
 
     Args:
         folder: the folder.
-        update: id of the client, number of the round and number of coordinates → this client's vector. It is
-            called before the client joins the round; a member never calls it.
+        update: id of the client, number of the round, number of coordinates, and content of the round → this
+            client's vector. The content is what the server gives to each client, such as a model, and the
+            only thing from the server that `update` may use: clients with different contents enter no common
+            sum. It is called before the client joins the round; a member never calls it.
 
     Raises:
-        ConfigError: a file cannot be read, or the agreement knows no such party.
+        ConfigError: a file cannot be read, others can read a key, or the agreement knows no such party.
         JournalError: the journal is missing, empty or damaged.
         secagg.SecAggError: a key is not the one that the agreement has.
 
@@ -68,25 +71,25 @@ def open_party(folder: Path, update: Callable[[int, int, int], NDArray[np.int64]
         ...     replace_file(folder / "identity", me.private_bytes(), mode=0o600)
         ...     _ = FileJournal(folder / "journal")
         ...     replace_file(folder / "agreement.json", SumAgreement(SecAgg(), 4, 9, known).to_bytes())
-        ...     open_party(folder, lambda client, number, length: np.ones(length, np.int64))
+        ...     open_party(folder, lambda client, number, length, content: np.ones(length, np.int64))
         Party(seen='')
     """
     agreed = read_agreement(folder)
     address = agreed.addresses.get(folder.name)
     if address is None:
         raise ConfigError(f"the agreement in {folder} knows no party {folder.name!r}")
-    identity = Identity.from_private_bytes(_read(folder / "identity"))
+    identity = Identity.from_private_bytes(_secret(folder / "identity"))
     own = int(folder.name.partition("-")[2])
     journal = FileJournal(folder / "journal", create=False)
     if is_client(address):
         if agreed.clients[own] != identity.public:
             raise ConfigError(f"the agreement knows {folder.name} by another identity")
         vector = partial(_called, update, own, agreed.vector_length)
-        rounds = ClientRounds(agreed.client_side(), own, identity, agreed.spec, vector, journal)
+        rounds = ClientRounds(agreed.client_side(), own, identity, agreed.spec_of, vector, journal)
     else:
-        secret = _read(folder / "sealing")
+        secret = _secret(folder / "sealing")
         sealing = SealingKey.from_private_bytes(secret, identity, own, epoch=1)
-        rounds = MemberRounds(agreed.member_side(identity, sealing), agreed.spec, journal)
+        rounds = MemberRounds(agreed.member_side(identity, sealing), agreed.spec_of, journal)
     return Party(rounds, folder / "outbox")
 
 
@@ -116,9 +119,23 @@ def begin_round(folder: Path) -> int:
 
 
 def _called(
-    update: Callable[[int, int, int], NDArray[np.int64]], own: int, length: int, number: int
+    update: Callable[[int, int, int, bytes], NDArray[np.int64]],
+    own: int,
+    length: int,
+    number: int,
+    content: bytes,
 ) -> NDArray[np.int64]:
-    return update(own, number, length)
+    return update(own, number, length, content)
+
+
+def _secret(path: Path) -> bytes:
+    """A key, which nobody but its owner may have read."""
+    data = _read(path)
+    if path.stat().st_mode & 0o077:
+        raise ConfigError(
+            f"others can read {path}: chmod 600 it, and enrol with new keys if they did"
+        )
+    return data
 
 
 def _read(path: Path) -> bytes:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated
 
 import msgspec
 
-from fedavg.errors import WireFormatError
+from fedavg.errors import LocalProtocolError, WireFormatError
 
-__all__ = ["Letter"]
+__all__ = ["Letter", "content_digest"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+
+
+def content_digest(content: bytes) -> bytes:
+    """SHA-256 of what the clients of a round are given, which is part of the name of the round's sum.
+
+    Raises:
+        LocalProtocolError: the content is not of type bytes.
+
+    Example:
+        >>> content_digest(b"the model of round 7").hex()[:16]
+        'a22818b17d387a3c'
+    """
+    if type(content) is not bytes:
+        raise LocalProtocolError(
+            f"the content of a round must be bytes, not {type(content).__name__}; empty if there is none"
+        )
+    return hashlib.sha256(content).digest()
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -20,6 +38,8 @@ class Letter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         number: number of the round.
         stage: number of the stage in it, from 0.
         messages: the messages of the secure sum, at least one.
+        content: in the first question to a client what it is given for the round, such as a model; in a
+            question to a member the digest of that; else empty.
 
     Example:
         >>> sent = Letter(7, 0, (b"first", b"second"))
@@ -30,6 +50,7 @@ class Letter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     number: _Count
     stage: _Count
     messages: Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1)]
+    content: bytes = b""
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(message)} B" for message in self.messages)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from fedavg.adapters.polling.letters import Letter
+from fedavg.adapters.polling.letters import Letter, content_digest
 from fedavg.errors import LocalProtocolError, WireFormatError
 from fedavg.files import replace_file
 
@@ -26,21 +26,40 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientRounds", "MemberRounds", "Party", "Rounds"]
 
+_NOTHING = content_digest(b"")
+
 
 class Rounds(Protocol):
     """How a party takes part in rounds: `ClientRounds` and `MemberRounds`.
 
     Example:
         >>> class Echo:  # a party that sends back what it is asked
-        ...     def begin(self, number, question):
+        ...     def name(self, number):
+        ...         return b"echo %d" % number
+        ...     def begin(self, number, question, content):
         ...         return question, lambda more: more
         >>> rounds: Rounds = Echo()
-        >>> rounds.begin(1, (b"hello",))[0]
+        >>> rounds.begin(1, (b"hello",), b"")[0]
         (b'hello',)
     """
 
-    def begin(self, number: int, question: Sequence[bytes]) -> tuple[Sequence[bytes], GoOn]:
-        """The answer to a round's first question, and the function that answers all others."""
+    def name(self, number: int) -> bytes:
+        """Name of a round among those of all agreements, whatever its content is.
+
+        An answer is sent again only under its round's name.
+        """
+        ...
+
+    def begin(
+        self, number: int, question: Sequence[bytes], content: bytes
+    ) -> tuple[Sequence[bytes], GoOn]:
+        """The answer to a round's first question, and the function that answers all others.
+
+        Args:
+            number: number of the round.
+            question: the messages of the sum.
+            content: `Letter.content` of the question.
+        """
         ...
 
 
@@ -52,9 +71,11 @@ class ClientRounds:
         side: the clients' side of the sum.
         client_id: id of this client.
         identity: its signing key.
-        spec: number of a round → the facts of its sum. A party derives them from what it knows itself, and
-            the context is another one for each number.
-        update: number of a round → int64[d], this client's vector.
+        spec: number of a round and `content_digest` of its content → the facts of its sum. A party derives
+            them from what it knows itself, and the context is another one for each number and each digest
+            (`SumAgreement.spec_of`).
+        update: number and content of a round → int64[d], this client's vector. The content is the only thing
+            from the server that it may use: what comes another way is not in the name of the sum.
         journal: durable record, such as a `fedavg.FileJournal`.
 
     Example:
@@ -63,14 +84,14 @@ class ClientRounds:
         >>> from fedavg.sums.others import MemoryJournal
         >>> import numpy as np
         >>> from secagg import Identity
-        >>> facts = lambda number: SumSpec(2, 9, None, 3, b"round %d" % number)
+        >>> facts = lambda number, digest: SumSpec(2, 9, None, 3, b"round %d" % number + digest)
         >>> side = InsecurePlain().client_side(b"")
-        >>> client = ClientRounds(
-        ...     side, 5, Identity.generate(), facts, lambda number: np.array([number, 0]), MemoryJournal()
-        ... )
-        >>> opening = InsecurePlain().server_side(b"").session(facts(1), (5, 6, 7)).open()[5]
-        >>> answers, go_on = client.begin(1, opening)
-        >>> client.begin(1, opening)
+        >>> me, journal = Identity.generate(), MemoryJournal()
+        >>> client = ClientRounds(side, 5, me, facts, lambda number, model: np.array([number, 0]), journal)
+        >>> spec = facts(1, content_digest(b"model"))
+        >>> opening = InsecurePlain().server_side(b"").session(spec, (5, 6, 7)).open()[5]
+        >>> answers, go_on = client.begin(1, opening, b"model")
+        >>> client.begin(1, opening, b"model")
         Traceback (most recent call last):
         fedavg.errors.LocalProtocolError: client 5 has taken part in round 1 before: it waits for the next
     """
@@ -78,20 +99,27 @@ class ClientRounds:
     side: ClientSide
     client_id: int
     identity: Identity = field(repr=False)
-    spec: Callable[[int], SumSpec]
-    update: Callable[[int], NDArray[np.int64]] = field(repr=False)
+    spec: Callable[[int, bytes], SumSpec]
+    update: Callable[[int, bytes], NDArray[np.int64]] = field(repr=False)
     journal: Journal
 
-    def begin(self, number: int, question: Sequence[bytes]) -> tuple[Sequence[bytes], GoOn]:
+    def name(self, number: int) -> bytes:
+        """See `Rounds.name`."""
+        return self.spec(number, _NOTHING).context
+
+    def begin(
+        self, number: int, question: Sequence[bytes], content: bytes
+    ) -> tuple[Sequence[bytes], GoOn]:
         """See `Rounds.begin`.
 
         Raises:
             LocalProtocolError: this client has taken part in the round.
         """
-        spec, vector = self.spec(number), self.update(number)
+        spec, vector = self.spec(number, content_digest(content)), self.update(number, content)
         # Claimed before a key is made: a client that lost its memory would mask its vector a second time, and
-        # from two sums over different clients the server would learn the difference.
-        if not self.journal.add(b"client takes part in the sum " + spec.context):
+        # from two sums over different clients the server would learn the difference. The claim is of the
+        # number, so that another content opens no second sum.
+        if not self.journal.add(b"client takes part in the sum " + self.name(number)):
             raise LocalProtocolError(
                 f"client {self.client_id} has taken part in round {number} before: it waits for the next"
             )
@@ -121,22 +149,29 @@ class MemberRounds:
         >>> from fedavg.sums.interface import FIRST_OPENER, SumSpec
         >>> from fedavg.sums.others import MemoryJournal
         >>> from secagg import Identity
-        >>> facts = lambda number: SumSpec(2, 9, None, 3, b"round %d" % number)
+        >>> facts = lambda number, digest: SumSpec(2, 9, None, 3, b"round %d" % number + digest)
         >>> known = {client: Identity.generate().public for client in range(3)}
-        >>> given = OneShot().provision(facts(1), known)
+        >>> given = OneShot().provision(facts(1, b""), known)
         >>> side = OneShot().opener_side(given.openers[FIRST_OPENER])
-        >>> MemberRounds(side, facts, MemoryJournal()).begin(1, (b"no delivery",))  # doctest: +ELLIPSIS
+        >>> member = MemberRounds(side, facts, MemoryJournal())
+        >>> member.begin(1, (b"no delivery",), content_digest(b"model"))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         secagg.errors.RemoteProtocolError: sent a malformed message: ...
     """
 
     side: OpenerSide = field(repr=False)
-    spec: Callable[[int], SumSpec]
+    spec: Callable[[int, bytes], SumSpec]
     journal: Journal
 
-    def begin(self, number: int, question: Sequence[bytes]) -> tuple[Sequence[bytes], GoOn]:
-        """See `Rounds.begin`."""
-        session = self.side.session(self.spec(number), self.journal)
+    def name(self, number: int) -> bytes:
+        """See `Rounds.name`."""
+        return self.spec(number, _NOTHING).context
+
+    def begin(
+        self, number: int, question: Sequence[bytes], content: bytes
+    ) -> tuple[Sequence[bytes], GoOn]:
+        """See `Rounds.begin`; the content is the digest of the clients' content."""
+        session = self.side.session(self.spec(number, content), self.journal)
         return session.receive(question), session.receive
 
 
@@ -144,13 +179,14 @@ class Party:
     """Gives one answer to each question: the same bytes every time, also after a restart.
 
     The question of a round and stage is answered by the first of its letters. A second letter with other
-    messages gets the same answer. After an error, or if the process ended between the work and the writing,
-    there is none: a client is then out of the round, and a member is absent from this stage.
+    messages or another content gets the same answer. After an error, or if the process ended between the work
+    and the writing, there is none: a client is then out of the round, and a member is absent from this stage.
 
     Args:
         rounds: how this party takes part.
         outbox: path of the file that holds the last answer; replaced before the answer is returned. It holds
-            nothing that is not sent to the server, and may be deleted at any time.
+            nothing that is not sent to the server, and may be deleted at any time. An answer under another
+            agreement is not sent.
 
     Raises:
         WireFormatError: the outbox is no such file.
@@ -158,7 +194,9 @@ class Party:
     Example:
         >>> import tempfile
         >>> class Count:
-        ...     def begin(self, number, question):
+        ...     def name(self, number):
+        ...         return b"count %d" % number
+        ...     def begin(self, number, question, content):
         ...         return (b"%d: begun" % number,), lambda more: (b"%d: again" % number,)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     party = Party(Count(), Path(folder) / "outbox")
@@ -170,12 +208,12 @@ class Party:
         (True, (b'1: begun',))
     """
 
-    __slots__ = ("_go_on", "_number", "_outbox", "_reply", "_rounds", "_ticket", "seen")
+    __slots__ = ("_asked", "_go_on", "_number", "_outbox", "_reply", "_rounds", "seen")
 
     def __init__(self, rounds: Rounds, outbox: Path) -> None:
         self._rounds, self._outbox = rounds, Path(outbox)
         self._number, self._go_on = 0, _left
-        self._ticket, self._reply = _kept(self._outbox)
+        self._asked, self._reply = _kept(self._outbox)
         self.seen = ""
         """Ticket of the last question that came to this object, for the next poll."""
 
@@ -193,14 +231,15 @@ class Party:
         """
         letter = Letter.from_bytes(question)
         self.seen = letter.ticket
-        if letter.ticket == self._ticket:
+        asked = (self._rounds.name(letter.number), letter.ticket)
+        if asked == self._asked:
             return self._reply
         # Taken before any work: an error leaves no second try.
-        self._ticket, self._reply = letter.ticket, None
+        self._asked, self._reply = asked, None
         messages = tuple(self._messages(letter))
         reply = Letter(letter.number, letter.stage, messages).to_bytes()
         # On the disk before it is sent, so that after a restart the same bytes are sent again.
-        replace_file(self._outbox, msgspec.msgpack.encode((letter.ticket, reply)), mode=0o600)
+        replace_file(self._outbox, msgspec.msgpack.encode((asked, reply)), mode=0o600)
         self._reply = reply
         return reply
 
@@ -211,7 +250,9 @@ class Party:
             self._go_on = go_on
         else:
             self._number, self._go_on = letter.number, _left
-            messages, self._go_on = self._rounds.begin(letter.number, letter.messages)
+            messages, self._go_on = self._rounds.begin(
+                letter.number, letter.messages, letter.content
+            )
         return messages
 
 
@@ -220,11 +261,12 @@ def _left(question: Sequence[bytes]) -> Sequence[bytes]:
     raise LocalProtocolError("this party has left the round; it answers again in the next one")
 
 
-def _kept(outbox: Path) -> tuple[str, bytes | None]:
+def _kept(outbox: Path) -> tuple[tuple[bytes, str] | None, bytes | None]:
+    """Name and ticket of the question that was answered last, and the answer."""
     if not outbox.exists():
-        return "", None
+        return None, None
     try:
-        return msgspec.msgpack.decode(outbox.read_bytes(), type=tuple[str, bytes])
+        return msgspec.msgpack.decode(outbox.read_bytes(), type=tuple[tuple[bytes, str], bytes])
     except msgspec.MsgspecError as error:
         raise WireFormatError(
             f"{outbox} holds no answer; delete it, and this party answers from the next round on"

@@ -160,13 +160,15 @@ class Crowd:
 
     def survivors(self):
         """Round → clients in its sum; raises if a sum is not exact."""
-        found = {}
-        for path in (self.root / "server").glob("sum-*.npz"):
-            number, kept = int(path.stem.split("-")[1]), np.load(path)
+        found, length = {}, self.agreed.vector_length
+        model = bytes(8 * length)  # of the first round; after it the last sum
+        sums = {int(path.stem[4:]): path for path in (self.root / "server").glob("sum-*.npz")}
+        for number, path in sorted(sums.items()):
+            kept = np.load(path)
             found[number] = kept["survivors"].tolist()
-            length = self.agreed.vector_length
-            expected = sum(example.update(i, number, length) for i in found[number])
+            expected = sum(example.update(i, number, length, model) for i in found[number])
             assert np.array_equal(kept["total"], expected), f"round {number} is wrong"
+            model = kept["total"].astype("<i8").tobytes()
         return found
 
     def check(self):

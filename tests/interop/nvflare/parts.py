@@ -6,13 +6,20 @@ import os
 
 import numpy as np
 
-from fedavg.adapters.nvflare import SumExecutor
+from fedavg.adapters.nvflare import SumController, SumExecutor
 from fedavg.adapters.nvflare.executor import PARTY, QUESTION
 from fedavg.adapters.polling import Letter
 
 
 def known(client_id, number, length):
     return np.arange(length, dtype=np.int64) % 1000 - 30 * client_id + number
+
+
+class ModelController(SumController):
+    """Gives the clients of each round something."""
+
+    def content(self, number):
+        return b"model of round %d" % number
 
 
 class KnownExecutor(SumExecutor):
@@ -28,7 +35,8 @@ class KnownExecutor(SumExecutor):
         super().__init__(folder)
         self.dies, self.at = dies, at
 
-    def update(self, client_id, number, length):
+    def update(self, client_id, number, length, content):
+        assert content == b"model of round %d" % number
         return known(client_id, number, length)
 
     def execute(self, task_name, shareable, fl_ctx, abort_signal):

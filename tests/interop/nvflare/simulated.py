@@ -7,9 +7,8 @@ from pathlib import Path
 
 from nvflare.job_config.api import FedJob
 
-from fedavg.adapters.nvflare import SumController
 from tests.interop.nvflare.enrolled import enrol
-from tests.interop.nvflare.parts import KnownExecutor
+from tests.interop.nvflare.parts import KnownExecutor, ModelController
 
 
 def main():
@@ -25,7 +24,8 @@ def main():
     root = given.folder
     sites = enrol(root, given.clients, given.members)
     job = FedJob("sums")
-    job.to_server(SumController(str(root / "server"), sites, given.rounds, given.stage_timeout))
+    controller = ModelController(str(root / "server"), sites, given.rounds, given.stage_timeout)
+    job.to_server(controller)
     job.to_clients(KnownExecutor(str(root), given.dies, given.at), tasks=["secure_sum"])
     job.simulator_run(str(root / "workspace"), n_clients=len(sites), threads=len(sites))
 

@@ -32,13 +32,17 @@ def agreement(*, members=True):
     )
 
 
-def update(client, number):
+MODEL = b"the model of this round"
+
+
+def update(client, number, content=MODEL):
+    assert content == MODEL
     return np.arange(LENGTH, dtype=np.int64) - 100 * client + number
 
 
 def board(agreed, number=1):
-    session = agreed.server_side().session(agreed.spec(number), sorted(agreed.clients))
-    return Board(session, number)
+    spec = agreed.spec(number, MODEL)
+    return Board(agreed.server_side().session(spec, sorted(agreed.clients)), number, MODEL)
 
 
 def client_rounds(agreed, client, journal=None):
@@ -46,7 +50,7 @@ def client_rounds(agreed, client, journal=None):
         agreed.client_side(),
         client,
         CLIENTS[client],
-        agreed.spec,
+        agreed.spec_of,
         functools.partial(update, client),
         journal or MemoryJournal(),
     )
@@ -54,7 +58,7 @@ def client_rounds(agreed, client, journal=None):
 
 def member_rounds(agreed, member, journal=None):
     side = agreed.member_side(MEMBERS[member], SEALING[member])
-    return MemberRounds(side, agreed.spec, journal or MemoryJournal())
+    return MemberRounds(side, agreed.spec_of, journal or MemoryJournal())
 
 
 def parties(agreed, folder, journals=None):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from fedavg import OneShot, SecAgg
-from fedavg.adapters.polling import SumAgreement
+from fedavg import OneShot, SecAgg, errors
+from fedavg.adapters.polling import SumAgreement, content_digest
 from fedavg.errors import PlanError, WireFormatError
 from fedavg.sums.interface import FIRST_OPENER
 from secagg import Identity, LocalProtocolError, UnsafeParametersError
@@ -24,7 +24,7 @@ def test_the_file_comes_back_as_it_was(members):
     agreed = agreement(members=members)
     again = SumAgreement.from_bytes(agreed.to_bytes())
     assert again == agreed
-    assert again.spec(7) == agreed.spec(7)
+    assert again.spec(7, b"model") == agreed.spec(7, b"model")
 
 
 def test_any_other_file_and_any_other_round_is_another_context():
@@ -43,8 +43,20 @@ def test_any_other_file_and_any_other_round_is_another_context():
             CARDS,
         ),
     ]
-    contexts = {one.spec(1).context for one in (agreed, *others)} | {agreed.spec(2).context}
-    assert len(contexts) == 6
+    contexts = {one.spec(1, b"").context for one in (agreed, *others)}
+    contexts |= {agreed.spec(2, b"").context, agreed.spec(1, b"model").context}
+    assert len(contexts) == 7
+
+
+def test_the_content_of_a_round_is_bytes_and_its_digest_32():
+    agreed = agreement()
+    assert agreed.spec(3, b"model") == agreed.spec_of(3, content_digest(b"model"))
+    for content in (None, "model", bytearray(b"model"), 7):
+        with pytest.raises(errors.LocalProtocolError, match="content of a round must be bytes"):
+            agreed.spec(3, content)
+    for digest in (b"", b"model", bytes(31), bytes(33)):
+        with pytest.raises(WireFormatError, match="has 32 bytes, not"):
+            agreed.spec_of(3, digest)
 
 
 def test_addresses_have_clients_and_members_by_name():

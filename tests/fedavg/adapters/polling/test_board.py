@@ -7,11 +7,11 @@ import threading
 import numpy as np
 import pytest
 
-from fedavg.adapters.polling import Board, Letter, Verdict
+from fedavg.adapters.polling import Board, Letter, Verdict, content_digest
 from fedavg.errors import LocalProtocolError
 from fedavg.sums.interface import FIRST_OPENER
 from secagg import Aborted
-from tests.fedavg.adapters.polling.agreed import agreement, board, expected, parties, stage
+from tests.fedavg.adapters.polling.agreed import MODEL, agreement, board, expected, parties, stage
 
 
 @pytest.mark.parametrize("members", [True, False])
@@ -101,9 +101,48 @@ def test_a_silent_client_is_left_out_and_too_few_end_the_round(tmp_path):
 @pytest.mark.parametrize("number", [0, -1, 1.0, True, "1", None])
 def test_a_number_of_a_round_is_an_integer_from_1(number):
     agreed = agreement()
-    session = agreed.server_side().session(agreed.spec(1), sorted(agreed.clients))
+    session = agreed.server_side().session(agreed.spec(1, b""), sorted(agreed.clients))
     with pytest.raises(LocalProtocolError, match="number must be"):
-        Board(session, number)
+        Board(session, number, b"")
+
+
+@pytest.mark.parametrize("content", [None, "model", bytearray(b"model")])
+def test_the_content_of_a_round_is_bytes(content):
+    agreed = agreement()
+    session = agreed.server_side().session(agreed.spec(1, b""), sorted(agreed.clients))
+    with pytest.raises(LocalProtocolError, match="content of a round must be bytes"):
+        Board(session, 1, content)
+
+
+@pytest.mark.parametrize("members", [True, False])
+def test_clients_get_the_content_once_and_members_its_digest_at_every_stage(members, tmp_path):
+    agreed = agreement(members=members)
+    one, people = board(agreed), parties(agreed, tmp_path)
+    going, number = True, 0
+    while going:
+        for party in one.asked:
+            given = content_digest(MODEL) if party < 0 else b"" if number else MODEL
+            assert Letter.from_bytes(one.question(party)).content == given
+        stage(one, people)
+        going, number = one.advance(), number + 1
+
+
+def test_damaged_shares_behind_good_ciphertexts_leave_the_honest_answer_acceptable(tmp_path):
+    agreed = agreement()
+    one, people = board(agreed), parties(agreed, tmp_path)
+    good = people[2].answer(one.question(2))
+    chunk, shares = Letter.from_bytes(good).messages
+    damaged = shares[:-1] + bytes([shares[-1] ^ 1])
+    for _ in range(2):
+        answer = Letter(1, 0, (chunk, damaged)).to_bytes()
+        assert one.answer(2, answer) is Verdict.REFUSED
+        assert "shares" in one.refused[2] or "sign" in one.refused[2]
+    assert one.answer(2, good) is Verdict.ACCEPTED
+    assert one.answer(2, good) is Verdict.ACCEPTED
+    stage(one, people)
+    while one.advance():
+        stage(one, people)
+    assert np.array_equal(one.result().total, expected(range(6)))
 
 
 def test_a_poll_never_sees_half_of_two_stages(tmp_path):

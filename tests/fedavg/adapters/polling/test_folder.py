@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedavg.adapters.polling import Verdict, begin_round, open_party
+from fedavg.adapters.polling import Letter, Verdict, begin_round, content_digest, open_party
 from fedavg.errors import ConfigError
 from fedavg.files import FileJournal, replace_file
 from fedavg.sums.interface import FIRST_OPENER
@@ -13,6 +13,7 @@ from secagg import Identity, LocalProtocolError
 from tests.fedavg.adapters.polling.agreed import (
     CLIENTS,
     MEMBERS,
+    MODEL,
     SEALING,
     agreement,
     board,
@@ -22,9 +23,9 @@ from tests.fedavg.adapters.polling.agreed import (
 )
 
 
-def called(client, number, length):
+def called(client, number, length, content):
     assert length == 40
-    return update(client, number)
+    return update(client, number, content)
 
 
 def folder_of(root, name):
@@ -70,6 +71,19 @@ def test_a_missing_file_is_named(tmp_path, name, file):
 
 
 @pytest.mark.parametrize(
+    ("name", "file"), [("client-1", "identity"), ("member-1", "identity"), ("member-1", "sealing")]
+)
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_a_key_that_others_can_read_is_refused(tmp_path, name, file, mode):
+    folder = folder_of(tmp_path, name)
+    (folder / file).chmod(mode)
+    with pytest.raises(ConfigError, match=f"others can read .*{name}/{file}: chmod 600 it"):
+        open_party(folder, called)
+    (folder / file).chmod(0o600)
+    open_party(folder, called)
+
+
+@pytest.mark.parametrize(
     "name", ["client-6", "member-9", "server", "client-x", "client--1", "client-01"]
 )
 def test_a_folder_of_another_name_is_no_party(tmp_path, name):
@@ -81,13 +95,13 @@ def test_a_folder_of_another_name_is_no_party(tmp_path, name):
 def test_another_partys_keys_are_refused_before_any_round(tmp_path):
     client, member = folder_of(tmp_path, "client-1"), folder_of(tmp_path, "member-1")
     stranger = Identity.generate().private_bytes()
-    replace_file(client / "identity", stranger)
+    replace_file(client / "identity", stranger, mode=0o600)
     with pytest.raises(ConfigError, match="client-1 by another identity"):
         open_party(client, called)
-    replace_file(member / "identity", stranger)
+    replace_file(member / "identity", stranger, mode=0o600)
     party = open_party(member, called)
     with pytest.raises(LocalProtocolError, match="another identity or sealing key"):
-        party.answer(board(agreement()).question(0))
+        party.answer(Letter(1, 1, (b"a delivery",), content_digest(MODEL)).to_bytes())
 
 
 def test_a_number_is_used_once(tmp_path):

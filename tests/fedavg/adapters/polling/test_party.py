@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -34,6 +35,21 @@ def test_a_question_gets_the_same_bytes_every_time_and_after_a_restart(tmp_path)
     restarted = Party(client_rounds(agreed, 3, journal), tmp_path / "outbox")
     assert restarted.seen == ""  # so that the next poll brings the question again
     assert restarted.answer(question) == first
+
+
+@pytest.mark.parametrize("members", [True, False])
+def test_an_outbox_of_another_agreement_is_not_sent(tmp_path, members):
+    """The operator enrols again in place, with other bounds: round 1 of the new file is another round."""
+    old = agreement(members=members)
+    new = msgspec.structs.replace(old, max_abs=2**14)
+    journal = FileJournal(tmp_path / "journal")
+    before = Party(client_rounds(old, 3, journal), tmp_path / "outbox")
+    sent = before.answer(board(old).question(3))
+    one = board(new)
+    after = Party(client_rounds(new, 3, journal), tmp_path / "outbox")
+    answer = after.answer(one.question(3))
+    assert answer != sent
+    assert one.answer(3, answer) is Verdict.ACCEPTED
 
 
 def test_a_client_without_its_outbox_takes_no_part_a_second_time(tmp_path):
@@ -108,7 +124,7 @@ def test_an_update_that_fails_leaves_the_round_to_a_later_process(tmp_path):
     agreed, journal = agreement(), MemoryJournal()
     rounds = client_rounds(agreed, 1, journal)
     failing = type(rounds)(
-        rounds.side, 1, rounds.identity, agreed.spec, lambda number: 1 // 0, journal
+        rounds.side, 1, rounds.identity, agreed.spec_of, lambda number, content: 1 // 0, journal
     )
     question = board(agreed).question(1)
     party = Party(failing, tmp_path / "outbox")
