@@ -178,6 +178,7 @@ def an_identity_that_others_read(folder):
     (folder / "client-0").mkdir()
     replace_file(folder / "client-0" / "agreement.json", agreed.to_bytes())
     replace_file(folder / "client-0" / "identity", CLIENTS[0].private_bytes(), mode=0o644)
+    FileJournal(folder / "client-0" / "journal")
     with pytest.raises(ConfigError, match="others can read"):
         open_party(folder / "client-0", lambda client, number, length, content: None)
 
