@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -17,7 +18,7 @@ from fedavg.sums.one_shot import OneShot
 from secagg import SecAggError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["app"]
 
@@ -78,18 +79,23 @@ def agree(  # one option for each term
 def show(file: Annotated[Path, typer.Argument(help="A node's copy of the agreement.")]) -> None:
     """At each node: check a copy, and print what names it; compare that with the other nodes by telephone."""
     found = _told(lambda: Agreement.read(file))
-    terms = found.terms
     typer.echo(f"agreement {found.digest.hex()[:32]}: {len(found.nodes)} nodes")
-    typer.echo(f"committee: {', '.join(map(str, found.members))}")
-    typer.echo(f"weight: {terms.weight}, at most {terms.max_weight}")
-    for kind, record in terms.records.items():
-        carried = [
-            *record.arrays,
-            *(f"{name} within ±{at:g}" for name, at in record.metrics.items()),
-        ]
-        typer.echo(f"{kind}: {', '.join(carried)}; {record.encoding!r}")
-    for assumption in terms.sum.assumptions:
+    for line in _lines(found):
+        typer.echo(line)
+    for assumption in found.terms.sum.assumptions:
         typer.echo(f"- {assumption}")
+
+
+def _lines(found: Agreement) -> Iterator[str]:
+    """Everything that the digest covers; fields are not listed by hand, so that none is forgotten."""
+    terms = found.terms
+    yield from (f"node {node}: identity {key.hex()}" for node, key in sorted(found.nodes.items()))
+    yield from (f"member {node}: key {card.hex()}" for node, card in sorted(found.members.items()))
+    for term in fields(terms):
+        if term.name != "records":
+            yield f"{term.name}: {getattr(terms, term.name)!r}"
+    for kind, record in sorted(terms.records.items()):
+        yield from (f"{kind}, {at.name}: {getattr(record, at.name)!r}" for at in fields(record))
 
 
 def _ranges(given: list[str] | None) -> dict[str, float]:

@@ -143,6 +143,9 @@ class Agreement:
     def digest(self) -> bytes:
         """32 bytes that name this agreement."""
         plain = msgspec.to_builtins(self._file(), str_keys=True)
+        for record in plain["terms"]["records"].values():
+            # The encoder sorts maps, and the first pattern that fits a name gives its range.
+            record["ranges"] = list(record["ranges"].items())
         return hashlib.sha256(_FORMAT.encode() + _CANONICAL.encode(plain)).digest()
 
     def to_bytes(self) -> bytes:
@@ -173,6 +176,8 @@ class Agreement:
             )
         except (FedAvgError, SecAggError, msgspec.MsgspecError, ValueError, TypeError) as error:
             raise ConfigError(f"this is no agreement: {error}") from error
+        except RecursionError:
+            raise ConfigError("this is no agreement: its values are nested too deeply") from None
         except KeyError as error:
             raise ConfigError(f"this is no agreement: its terms lack {error}") from None
 
@@ -213,7 +218,7 @@ def _written(terms: Terms) -> dict[str, Any]:
 
 
 def _read_terms(plain: dict[str, Any]) -> Terms:
-    records: dict[str, Any] = plain["records"]
+    records = msgspec.convert(plain["records"], dict[str, dict[str, Any]])
     read = {
         kind: Record(**{**given, "encoding": msgspec.convert(given["encoding"], union("encoding"))})
         for kind, given in records.items()

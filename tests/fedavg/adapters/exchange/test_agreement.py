@@ -31,6 +31,7 @@ def test_it_comes_back_from_its_text(parties, tmp_path):
         {"max_weight": 99},
         {"min_cohort": 5},
         {"attempts": 2},
+        {"max_rounds": 100},
         {"weight": "examples"},
         {"records": {"train": Record(NEAREST)}},
         {"records": {"train": Record(Quantised(1.0, 20))}},
@@ -42,6 +43,24 @@ def test_every_term_is_in_the_digest(parties, changes):
     assert changed(parties.agreement, **changes).digest != parties.agreement.digest
 
 
+def test_the_order_of_ranges_is_in_the_digest_and_that_of_maps_without_order_is_not(parties):
+    """The first pattern that fits an array gives its range."""
+    ranges, metrics = {"bn.*": 1000.0, "*": 1.0}, {"loss": 4.0, "acc": 1.0}
+
+    def agreed(ranges, metrics):
+        return changed(
+            parties.agreement, records={"train": Record(NEAREST, ranges=ranges, metrics=metrics)}
+        )
+
+    turned = agreed(dict(reversed(ranges.items())), metrics)
+    assert turned.terms.record("train").range_of("bn.count") == 1.0
+    first = agreed(ranges, metrics)
+    assert first.terms.record("train").range_of("bn.count") == 1000.0
+    assert turned.digest != first.digest
+    assert agreed(ranges, dict(reversed(metrics.items()))).digest == first.digest
+    assert Agreement.from_bytes(turned.to_bytes()).digest == turned.digest
+
+
 def test_people_are_in_the_digest(parties):
     cards = [keys.card for keys in parties.keys]
     more = Agreement.among(parties.agreed, [*cards, NodeKeys.generate(9).card])
@@ -51,6 +70,10 @@ def test_people_are_in_the_digest(parties):
     )
     assert len({one.digest for one in (parties.agreement, more, other, chosen)}) == 4
     assert list(chosen.members) == [0, 1, 2, 3, 4, 9]
+
+
+def _terms(parties) -> dict:
+    return json.loads(parties.agreement.to_bytes())["terms"]
 
 
 def _file(parties, **changes) -> bytes:
@@ -75,6 +98,10 @@ def _file(parties, **changes) -> bytes:
         lambda p: p.agreement.to_bytes().replace(b'"one-shot"', b'"insecure-plain"'),
         lambda p: p.agreement.to_bytes().replace(b'"max_weight": 100', b'"max_weight": -1'),
         lambda p: p.agreement.to_bytes()[:-30],
+        lambda p: _file(p, terms={**_terms(p), "records": []}),
+        lambda p: _file(p, terms={**_terms(p), "records": "train"}),
+        lambda p: _file(p, terms={**_terms(p), "records": {"train": []}}),
+        b'{"format":' + b"[" * 100_000,
     ],
 )
 def test_no_agreement_is_refused_with_one_kind_of_error(parties, damage):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from fedavg.adapters.exchange import Agreement, Node, enrol_here, make_node, read_card
+from fedavg import Quantised
+from fedavg.adapters.exchange import Agreement, Node, NodeKeys, enrol_here, make_node, read_card
 from fedavg.adapters.exchange.__main__ import app
 from fedavg.errors import ConfigError
-from tests.fedavg.adapters.exchange.parties import terms
+from tests.fedavg.adapters.exchange.parties import changed, terms
 
 
 def test_nodes_that_enrol_one_by_one_form_an_agreement(tmp_path):
@@ -57,7 +61,49 @@ def test_the_command_line_enrols(tmp_path):
     shown = _run("show", out).output
     assert agreement.digest.hex()[:32] in shown
     assert "4 nodes" in shown
-    assert "at most 500" in shown
+    assert "max_weight: 500" in shown
+
+
+def test_everything_that_the_digest_covers_is_shown(tmp_path):
+    """Operators compare what they read; a term that is not printed could differ unseen."""
+    keys = [NodeKeys.generate(node) for node in range(7)]
+    plain = Agreement.among(terms(), [one.card for one in keys])
+    train = plain.terms.record("train")
+    others = [
+        changed(plain, **{name: value})
+        for name, value in {
+            "max_weight": 99,
+            "min_cohort": 5,
+            "attempts": 2,
+            "max_rounds": 77,
+            "weight": "examples",
+            "sum": msgspec.structs.replace(plain.terms.sum, dropout_rate=0.1),
+        }.items()
+    ]
+    others += [
+        changed(plain, records={"train": replace(train, **change)})
+        for change in (
+            {},
+            {"relative": False},
+            {"beyond": "clip"},
+            {"arrays": ("w",)},
+            {"ranges": {"steps": 100.0 + 1e-9}},
+            {"ranges": {"steps": 100.0, "*": 1.0}},
+            {"ranges": {"*": 1.0, "steps": 100.0}},
+            {"metrics": {"loss": 5.0}},
+            {"encoding": Quantised(1.0, 20)},
+        )
+    ]
+    strangers = [*keys[:6], NodeKeys.generate(6)]
+    others.append(Agreement.among(terms(), [one.card for one in strangers]))
+    others.append(Agreement.among(terms(), [one.card for one in keys], members=range(1, 7)))
+    shown = set()
+    for one in (plain, *others):
+        one.write(tmp_path / "a.json")
+        found = _run("show", tmp_path / "a.json")
+        assert found.exit_code == 0
+        shown.add(found.output.partition("\n")[2])  # without the line of the digest
+    assert len(shown) == 1 + len(others)
 
 
 @pytest.mark.parametrize(
