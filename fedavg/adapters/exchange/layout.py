@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["ArrayLayout", "content_digest"]
 
 _KINDS = "fiu"
+_PLAIN = "fiubcSU"
+_EXACT = 1 << 53
+"""Integers up to here, and all between them, are float64 numbers."""
 _MEANS = {"f2": "f4", "f4": "f4", "f8": "f8"}
 """Type of a mean by the type of an array; half precision has no room for a mean, and integers have none."""
 
@@ -58,7 +61,7 @@ class ArrayLayout:
             carries: which names are part of the layout; None for all.
 
         Raises:
-            PlanError: an array has another type, such as bool or complex.
+            PlanError: an array has another type, such as bool or complex, or integers beyond ±2^53.
         """
         chosen = {
             name: checked(name, array)
@@ -94,7 +97,7 @@ class ArrayLayout:
             float64[size], a copy.
 
         Raises:
-            PlanError: an array is missing, or has another shape or type.
+            PlanError: an array is missing, has another shape or type, or integers beyond ±2^53.
         """
         vector = np.empty(self.size)
         for (name, place), shape in zip(self.parts, self.shapes, strict=True):
@@ -133,7 +136,31 @@ def checked(name: str, array: object) -> NDArray[np.generic]:
             f"array {name!r} holds {found.dtype}; only floating-point numbers and integers can be summed: "
             "leave it out of the agreement (`arrays`)"
         )
+    if (
+        found.dtype.kind in "iu"
+        and found.dtype.itemsize == 8  # shorter ones are exact
+        and found.size
+        and not -_EXACT <= int(found.min()) <= int(found.max()) <= _EXACT
+    ):
+        raise PlanError(
+            f"array {name!r} holds integers beyond ±2^53, which a mean in float64 would round: leave it out "
+            "of the agreement (`arrays`)"
+        )
     return found
+
+
+def _any_plain(name: str, array: object) -> NDArray[np.generic]:
+    """Return an array that a server may send beside those that are summed; raise PlanError otherwise."""
+    found = np.asarray(array) if isinstance(array, np.generic) else array
+    if type(found) is not np.ndarray:
+        raise PlanError(f"array {name!r} must be a numpy array, not {type(found).__name__}")
+    sent = cast("NDArray[np.generic]", found)
+    if sent.dtype.kind not in _PLAIN:
+        raise PlanError(
+            f"array {name!r} holds {sent.dtype}; a server may send numbers, truth values and texts: take it "
+            "out of what the server sends"
+        )
+    return sent
 
 
 def content_digest(arrays: Arrays, settings: bytes) -> bytes:
@@ -142,7 +169,8 @@ def content_digest(arrays: Arrays, settings: bytes) -> bytes:
     The order of the arrays is part of it, since a node's own function may tell them apart by their places.
 
     Args:
-        arrays: the server's arrays, of any numeric type, in the order in which a node is given them.
+        arrays: the server's arrays, of numbers, truth values or texts, in the order in which a node is given
+            them.
         settings: everything else that the server sends, in one canonical form.
 
     Example:
@@ -152,7 +180,7 @@ def content_digest(arrays: Arrays, settings: bytes) -> bytes:
     """
     hashed = hashlib.sha256(b"fedavg exchange content 2")
     for name, array in arrays.items():
-        found = checked(name, array)
+        found = _any_plain(name, array)
         head = f"{name}\0{found.dtype.str}\0{found.shape}".encode()
         hashed.update(len(head).to_bytes(8, "little") + head)
         hashed.update(np.ascontiguousarray(found).data)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Record", "Terms"]
 
 Beyond = Literal["refuse", "clip"]
+_SMALLEST, _LARGEST = 1e-30, 1e30
+"""Ranges beyond these overflow: the factors of smaller ones float64, the means of larger ones float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +34,22 @@ class Record:
     sends it into the sum together with w; the server learns the weighted mean and the total weight.
 
     Args:
-        encoding: how reals become integers; its `clip` is the range of a coordinate of an array.
-        arrays: patterns of the names of arrays that are summed, such as "head.*"; others stay at the node.
-            () for a record without arrays.
+        encoding: how reals become integers; its `clip` is the range of a coordinate of an array. It must
+            treat each coordinate alone: no rotation, and no bound on the norm of the whole vector.
+        arrays: names of arrays that are summed, or patterns of names such as "head.*"; others stay at the
+            node. () for a record without arrays.
         relative: whether the difference to the server's arrays is summed, and not the arrays themselves.
-        ranges: pattern of array names to a range other than `encoding.clip`; the first that fits counts.
-            Counters, such as those of batch normalisation, need a wider range than weights.
+        ranges: name of an array, or pattern of names, to a range other than `encoding.clip`. The name itself
+            counts first, then the first pattern that fits. Counters, such as those of batch normalisation,
+            need a wider range than weights.
         metrics: name of a metric to its range. Metrics that are not listed stay at the node.
-        beyond: what a node does with a value beyond its range: "refuse" sends nothing and names the array or
-            metric at the node; "clip" moves the value to the end of the range.
+        beyond: what a node does with a value beyond its range: "refuse" refuses the record and names the
+            array or metric at the node, which then sends weight 0 (`Contribution.send_nothing`); "clip" moves
+            the value to the end of the range.
 
     Raises:
-        PlanError: a range is not positive, the record carries nothing, or a value has another type.
+        PlanError: a range is not within 1e-30 … 1e30, the encoding mixes coordinates, the record carries
+            nothing, or a value has another type.
 
     Example:
         >>> from fedavg import FixedPoint
@@ -66,6 +72,8 @@ class Record:
             raise PlanError(
                 f"encoding must be an encoding such as FixedPoint, not {self.encoding!r:.80}"
             )
+        _check_coordinatewise(self.encoding)
+        _range("encoding.clip", self.encoding.clip)
         object.__setattr__(self, "arrays", _patterns("arrays", self.arrays))
         object.__setattr__(self, "ranges", _ranges("ranges", self.ranges))
         object.__setattr__(self, "metrics", _ranges("metrics", self.metrics))
@@ -78,10 +86,13 @@ class Record:
 
     def carries(self, name: str) -> bool:
         """Whether an array of this name is summed."""
-        return any(fnmatchcase(name, pattern) for pattern in self.arrays)
+        # A name may hold characters of patterns, such as "layers[0].w", and still names itself.
+        return name in self.arrays or any(fnmatchcase(name, pattern) for pattern in self.arrays)
 
     def range_of(self, name: str) -> float:
         """The range of the coordinates of an array."""
+        if name in self.ranges:
+            return self.ranges[name]
         fitting = (at for pattern, at in self.ranges.items() if fnmatchcase(name, pattern))
         return next(fitting, self.encoding.clip)
 
@@ -96,8 +107,12 @@ class Terms:
         max_weight: largest weight of a node, such as its number of examples; public.
         weight: name of the metric that is the weight.
         min_cohort: smallest number of nodes that a round may ask.
-        attempts: how often a node answers for the same arrays of the server. A server that asks again and
-            again for one model could subtract sums over different nodes.
+        attempts: how often a node answers a kind of request for the same arrays of the server, in all runs
+            together. It guards against accidents: rounds that are repeated give sums over different nodes,
+            which can be subtracted. It does not guard against a server that lies, since a model that differs
+            in the last digit of one parameter is another model.
+        max_rounds: how often a node answers a kind of request under this agreement, in all runs together; a
+            bound on the number of sums that no choice of models evades.
 
     Raises:
         PlanError: no such sum is possible here, or a value has another type or range.
@@ -121,11 +136,13 @@ class Terms:
     weight: str = "num-examples"
     min_cohort: int = 3
     attempts: int = 3
+    max_rounds: int = 10_000
 
     def __post_init__(self) -> None:
         _check_sum(self.sum)
         object.__setattr__(self, "records", _records(self.records))
-        for name, floor in (("max_weight", 1), ("min_cohort", 3), ("attempts", 1)):
+        floors = {"max_weight": 1, "min_cohort": 3, "attempts": 1, "max_rounds": 1}
+        for name, floor in floors.items():
             object.__setattr__(self, name, checks.plan.whole(name, getattr(self, name), floor))
         _text("weight", self.weight)
         needed = self.sum.smallest_cohort()
@@ -167,6 +184,20 @@ def _check_sum(given: object) -> None:
         )
 
 
+def _check_coordinatewise(encoding: Encoding) -> None:
+    """Refuse encodings in which a coordinate has no range of its own."""
+    if encoding.rotate:
+        raise PlanError(
+            "an encoding with rotate=True mixes coordinates, and a record has a weight, metrics and arrays "
+            "with ranges of their own: use rotate=False"
+        )
+    if encoding.bounded:
+        raise PlanError(
+            "this encoding bounds the norm of the whole vector, and a record has a range for each "
+            "coordinate: use FixedPoint with rounding='nearest', or Quantised"
+        )
+
+
 def _records(given: object) -> dict[str, Record]:
     if not isinstance(given, Mapping) or not given:
         raise PlanError("records must map kinds such as 'train' to a Record each, at least one")
@@ -189,9 +220,19 @@ def _ranges(name: str, given: object) -> dict[str, float]:
     if not isinstance(given, Mapping):
         raise PlanError(f"{name} must map names to ranges, not be {given!r:.80}")
     return {
-        _text(f"a name in {name}", key): checks.plan.positive(f"{name}[{key!r}]", value)
+        _text(f"a name in {name}", key): _range(f"{name}[{key!r}]", value)
         for key, value in cast("Mapping[object, object]", given).items()
     }
+
+
+def _range(name: str, given: object) -> float:
+    found = checks.plan.positive(name, given)
+    if not _SMALLEST <= found <= _LARGEST:
+        raise PlanError(
+            f"{name} must lie within {_SMALLEST:g} … {_LARGEST:g}, not {found:g}: beyond, floating-point "
+            "numbers overflow; choose a larger or smaller unit"
+        )
+    return found
 
 
 def _text(name: str, given: object) -> str:

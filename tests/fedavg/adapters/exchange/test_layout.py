@@ -91,3 +91,31 @@ def test_a_strided_array_has_the_digest_of_its_values():
     assert content_digest({"w": wide[:, ::2]}, b"") == content_digest(
         {"w": wide[:, ::2].copy()}, b""
     )
+
+
+@pytest.mark.parametrize(
+    "array", [np.ones(2, bool), np.ones(2, complex), np.array(["a", "b"]), np.array(b"a")]
+)
+def test_everything_plain_that_a_server_sends_has_a_digest(array):
+    one = content_digest({"w": np.zeros(2), "mask": array}, b"")
+    assert one == content_digest({"w": np.zeros(2), "mask": array.copy()}, b"")
+    assert one != content_digest({"w": np.zeros(2), "mask": np.zeros_like(array)}, b"")
+
+
+@pytest.mark.parametrize("array", [np.zeros(2, object), [1.0], np.ma.zeros(2)])
+def test_objects_have_none_and_are_not_blamed_on_the_agreement(array):
+    with pytest.raises(PlanError, match="array 'extra'") as refused:
+        content_digest({"extra": array}, b"")
+    assert "agreement" not in str(refused.value)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, ">i8"])
+def test_integers_that_float64_would_round_are_named(dtype):
+    edge = np.array([2**53], dtype)
+    layout = ArrayLayout.of({"c": edge})
+    assert layout.flatten({"c": edge}).tolist() == [2.0**53]
+    for refuses in (ArrayLayout.of, layout.flatten):
+        with pytest.raises(PlanError, match="array 'c' holds integers beyond"):
+            refuses({"c": edge + np.ones(1, dtype)})
+    with pytest.raises(PlanError, match="array 'c' holds integers beyond"):
+        layout.flatten({"c": np.array([-(2**63)])})

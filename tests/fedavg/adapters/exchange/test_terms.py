@@ -27,6 +27,7 @@ def test_sums_whose_parties_keep_secrets_are_refused_with_the_reason(given):
         ({"max_weight": True}, "max_weight must be an int"),
         ({"min_cohort": 2}, "min_cohort must be at least 3"),
         ({"attempts": 0}, "attempts must be at least 1"),
+        ({"max_rounds": 0}, "max_rounds must be at least 1"),
         ({"records": {}}, "at least one"),
         ({"records": {"train": NEAREST}}, "must be a Record"),
         ({"records": {"": Record(NEAREST)}}, "non-empty text"),
@@ -46,6 +47,12 @@ def test_terms_that_do_not_add_up(changes, what):
         ({"arrays": (3,)}, "a pattern of arrays"),
         ({"arrays": ()}, "carries nothing"),
         ({"ranges": {"w": 0.0}}, r"ranges\['w'\] must be positive"),
+        ({"ranges": {"w": 5e-324}}, r"ranges\['w'\] must lie within 1e-30"),
+        ({"ranges": {"w": 1e39}}, r"ranges\['w'\] must lie within 1e-30"),
+        ({"metrics": {"loss": 1e-310}}, r"metrics\['loss'\] must lie within 1e-30"),
+        ({"encoding": FixedPoint(1e-310, 20, rounding="nearest")}, r"encoding\.clip must lie"),
+        ({"encoding": Quantised(1.0, 16, rotate=True)}, "mixes coordinates"),
+        ({"encoding": FixedPoint(1.0, 20)}, "bounds the norm of the whole vector"),
         ({"metrics": {"loss": float("inf")}}, "must be finite"),
         ({"metrics": ["loss"]}, "metrics must map"),
         ({"relative": 1}, "relative must be True or False"),
@@ -77,3 +84,10 @@ def test_numpy_scalars_are_numbers():
 def test_the_first_pattern_that_fits_gives_the_range():
     record = Record(Quantised(0.5, 8), ranges={"bn.*": 9.0, "*.weight": 2.0})
     assert [record.range_of(name) for name in ("bn.weight", "fc.weight", "fc.bias")] == [9, 2, 0.5]
+
+
+def test_a_name_names_itself_before_any_pattern():
+    record = Record(NEAREST, arrays=("layers[0].w",), ranges={"layers*": 2.0, "layers[0].w": 7.0})
+    assert record.carries("layers[0].w")
+    assert record.range_of("layers[0].w") == 7.0
+    assert record.range_of("layers[1].w") == 2.0
