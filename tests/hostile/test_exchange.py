@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fedavg.adapters.exchange import Node, RefusedRequestError
+from fedavg.adapters.exchange import Agreement, MeanServer, Node, Record, RefusedRequestError
 from fedavg.adapters.exchange.messages import Request, Round, Stage, read_reply, read_request
 from fedavg.adapters.exchange.sides import server_side, sum_spec
+from fedavg.errors import FedAvgError, RoundAbortedError
 from fedavg.files import FileJournal
 from he import HeError
 from secagg import SecAggError
 from secagg.committee.wire.codec import decode
 from secagg.committee.wire.messages import Endorsement
-from tests.fedavg.adapters.exchange.parties import MODEL, RUN, Parties, changed, update
+from tests.fedavg.adapters.exchange.parties import (
+    MODEL,
+    NEAREST,
+    RUN,
+    Parties,
+    changed,
+    terms,
+    update,
+)
 
 
 @pytest.fixture
@@ -218,6 +228,44 @@ def test_x6_one_model_is_answered_for_a_few_times_only(parties):
     assert answered == parties.agreed.attempts
 
 
+def count_of(parties: Parties, requests) -> int:
+    """How many of the requests (run, number, kind, model, settings) node 0 answers."""
+    node, answered = parties.node(0), 0
+    for run, number, kind, model, settings in requests:
+        server = MeanServer(parties.agreement, run, number, kind, 6, model, settings)
+        with contextlib.suppress(RefusedRequestError):
+            node.join(*node.read(server.request, run=run, kind=kind), model, settings)
+            answered += 1
+    return answered
+
+
+def test_x6_the_same_model_in_other_words_is_the_same_model(parties):
+    """Another run, other settings and an array that nobody sums make no new model."""
+    head = Record(NEAREST, arrays=("head",))
+    parties = Parties(agreed=terms(records={"train": head}))
+    requests = [
+        (f"run {i}", i, "train", {"head": np.zeros(2), "unused": np.full(1, i)}, b"round %d" % i)
+        for i in range(1, 10)
+    ]
+    assert count_of(parties, requests) == parties.agreed.attempts
+
+
+def test_x6_requests_without_arrays_are_counted(parties):
+    requests = [(RUN, i, "evaluate", {}, b"round %d" % i) for i in range(1, 10)]
+    assert count_of(parties, requests) == parties.agreed.attempts
+
+
+def test_x6_no_model_of_the_servers_choice_evades_the_last_bound(parties):
+    """A model that differs in the last digit of one parameter is a new one, but the answers end."""
+    parties = Parties(agreed=terms(max_rounds=5))
+    models, value = [], 1.0
+    for _ in range(12):
+        models.append({"w": np.array([value])})
+        value = np.nextafter(value, 2.0)
+    requests = [(f"run {i % 3}", 1 + 7 * i, "train", one, b"") for i, one in enumerate(models)]
+    assert count_of(parties, requests) == 5
+
+
 # X7: what the server sees -----------------------------------------------------------------------------
 
 
@@ -234,3 +282,58 @@ def test_x7_replies_have_one_length_and_show_no_weight(parties):
     for one, weight in zip(found, (1, 99, 57), strict=True):
         assert weight.to_bytes(8, "little") not in b"".join(one.parts)
         assert (12345).to_bytes(4, "little") not in b"".join(one.parts)
+
+
+# X8: one digest, two meanings -------------------------------------------------------------------------
+
+
+def test_x8_a_copy_with_its_ranges_in_another_order_is_another_agreement(parties):
+    """The first pattern that fits counts; a node with the other order would scale its values otherwise."""
+    train = Record(NEAREST, ranges={"b*": 1000.0, "?": 1.0})
+    turned = replace(train, ranges=dict(reversed(train.ranges.items())))
+    ours, theirs = (changed(parties.agreement, records={"train": one}) for one in (train, turned))
+    assert train.range_of("b") != turned.range_of("b")
+    server = MeanServer(theirs, RUN, 1, "train", 6, MODEL)
+    node = Node(Agreement.from_bytes(ours.to_bytes()), parties.keys[0], parties.journals[0])
+    with refused("another agreement"):
+        node.read(server.request, run=RUN, kind="train")
+
+
+# X9: who is silent ------------------------------------------------------------------------------------
+
+
+def replied(parties: Parties, node: int, request: bytes, metrics) -> bytes:
+    """What a node does, as its adapter carries it out: it sends its record, or nothing by name."""
+    here = parties.node(node)
+    part = here.join(*here.read(request, run=RUN, kind="train"), MODEL)
+    try:
+        return part.send(update(node)[0], metrics)
+    except FedAvgError:
+        return part.send_nothing()
+
+
+@pytest.mark.parametrize("loss", [5.0, float("nan"), "none"])
+def test_x9_a_value_beyond_its_range_is_silent_to_nobody(parties, loss):
+    """The server scales its model until one node's loss leaves the range; its silence would say when."""
+    server, lengths = parties.server(), set()
+    for node in range(6):
+        metrics = update(node)[1]
+        if node == 2:
+            metrics["loss"] = loss
+        reply = replied(parties, node, server.request, metrics)
+        lengths.add(tuple(map(len, read_reply(reply).parts)))
+        server.receive(reply)
+    assert server.received == frozenset(range(6))
+    assert len(lengths) == 1
+    mean = parties.opened(server)
+    assert mean.contributors == tuple(range(6))
+    # This is what the server still sees: the total weight lacks that node's.
+    assert mean.weight == sum(update(node)[1]["num-examples"] for node in range(6) if node != 2)
+
+
+def test_x9_nodes_that_all_send_nothing_give_no_mean(parties):
+    server = parties.server()
+    for node in range(6):
+        server.receive(replied(parties, node, server.request, {}))
+    with pytest.raises(RoundAbortedError, match="no weight"):
+        parties.opened(server)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
-from fedavg.adapters.exchange import Node, Stage
-from fedavg.adapters.exchange.messages import Request
+from fedavg.adapters.exchange import Agreement, Contribution, Node, Stage
+from fedavg.adapters.exchange.messages import Reply, Request
+from fedavg.errors import LocalProtocolError
 from secagg.committee import Member
 from tests.fedavg.adapters.exchange.parties import Parties
 from tests.hostile import test_exchange as attacks
@@ -91,6 +95,34 @@ def test_x5_mutant_that_trusts_the_requests_digest(monkeypatch):
 def test_x6_mutant_that_counts_no_attempts(monkeypatch):
     monkeypatch.setattr(Node, "_claim_attempt", lambda *_: None)
     missed(attacks.test_x6_one_model_is_answered_for_a_few_times_only)
+
+
+def test_x6_mutant_that_counts_contents_instead_of_models(monkeypatch):
+    counted = "_model_digest(at, arrays)"
+    without(monkeypatch, Node, "join", counted, "facts.content + facts.run.encode()")
+    missed(attacks.test_x6_the_same_model_in_other_words_is_the_same_model)
+    missed(attacks.test_x6_requests_without_arrays_are_counted)
+
+
+def test_x6_mutant_without_a_last_bound(monkeypatch):
+    monkeypatch.setattr(Node, "_claim_slot", lambda *_: None)
+    missed(attacks.test_x6_no_model_of_the_servers_choice_evades_the_last_bound)
+
+
+def test_x8_mutant_whose_digest_sorts_every_map(monkeypatch):
+    def digest(self):
+        plain = json.loads(self.to_bytes())
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).digest()
+
+    monkeypatch.setattr(Agreement, "digest", property(digest))
+    with pytest.raises(FOUND):
+        attacks.test_x8_a_copy_with_its_ranges_in_another_order_is_another_agreement(Parties())
+
+
+def test_x9_mutant_that_stays_silent(monkeypatch):
+    monkeypatch.setattr(Contribution, "send_nothing", lambda _: Reply(2).to_bytes())
+    with pytest.raises(LocalProtocolError, match="without a message"):
+        attacks.test_x9_a_value_beyond_its_range_is_silent_to_nobody(Parties(), 5.0)
 
 
 def test_a_request_is_what_the_attacks_think():

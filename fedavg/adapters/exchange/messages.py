@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from fedavg.errors import WireFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Reply", "Request", "Round", "Stage", "read_reply", "read_request"]
 
@@ -74,10 +77,23 @@ class Round:
         number = self.number.to_bytes(8, "little")
         return _named(b"fact", self.run.encode(), self.kind.encode(), number, what.encode())
 
-    def model_fact(self, count: int) -> bytes:
-        """The fact that a node answers for the content of this round for the count-th time."""
-        parts = self.run.encode(), self.kind.encode(), self.content, count.to_bytes(8, "little")
-        return _named(b"content", *parts)
+    def model_fact(self, agreement: bytes, model: bytes, count: int) -> bytes:
+        """The fact that a node answers for one model for the count-th time, in any run."""
+        return _named(b"model", agreement, self.kind.encode(), model, count.to_bytes(8, "little"))
+
+    def slot_facts(self, agreement: bytes, slots: int) -> Iterator[bytes]:
+        """The facts that a node uses up one of its answers under an agreement, in any run.
+
+        Args:
+            agreement: digest of the agreement.
+            slots: number of answers; every one of them is named once.
+        """
+        # Any order is sound, because an answer takes a free slot. This one finds a free slot at once where
+        # the server numbers its sums, and reads all of them where it does not.
+        first = int.from_bytes(_named(b"first", self.run.encode())[:8], "little") + self.number
+        for step in range(slots):
+            slot = (first + step) % slots
+            yield _named(b"slot", agreement, self.kind.encode(), slot.to_bytes(8, "little"))
 
 
 def _named(what: bytes, *parts: bytes) -> bytes:

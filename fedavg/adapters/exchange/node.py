@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
+import numpy as np
+
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.coordinates import Coordinates
 from fedavg.adapters.exchange.errors import RefusedRequestError
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from fedavg.adapters.exchange.layout import Arrays
     from fedavg.sums.upload import UploadSession
     from secagg import Journal
@@ -32,7 +36,8 @@ JOURNAL_FILE = "journal"
 class Contribution:
     """A node's one message of a round, from the time at which the round was claimed.
 
-    Get it from `Node.join`, train, and call `send` once.
+    Get it from `Node.join`, train, and call `send` once. Where training fails or `send` refuses the record,
+    call `send_nothing`: a node that is silent tells the server that one of its values is beyond a range.
     """
 
     __slots__ = ("_at", "_node", "_reference", "_session")
@@ -59,12 +64,28 @@ class Contribution:
             metrics: its metrics by name, with the weight among them.
 
         Raises:
-            PlanError, DataError, CapacityError, NonFiniteError: see `Coordinates.encode`; nothing is sent.
+            PlanError, DataError, CapacityError, NonFiniteError: see `Coordinates.encode`; nothing is sent,
+                and `send_nothing` is still possible.
             LocalProtocolError: the reply was made already.
         """
+        self._check_open()
+        return self._sent(self._at.encode(arrays, metrics, self._reference))
+
+    def send_nothing(self) -> bytes:
+        """The reply of a node without a record, once: weight 0, which the server cannot tell from another.
+
+        Raises:
+            LocalProtocolError: the reply was made already.
+        """
+        self._check_open()
+        return self._sent(np.zeros(self._at.length, np.int64))
+
+    def _check_open(self) -> None:
         if self._session.left:
             raise LocalProtocolError("this reply was made already; a round is answered once")
-        self._session.set_input(self._at.encode(arrays, metrics, self._reference))
+
+    def _sent(self, integers: NDArray[np.int64]) -> bytes:
+        self._session.set_input(integers)
         return Reply(self._node, tuple(self._session.start())).to_bytes()
 
 
@@ -201,7 +222,8 @@ class Node:
             raise RefusedRequestError("the request was made for another run or sum") from None
         # Claimed before training: a second process with the same request stops here.
         self._claim(facts, "contributes")
-        self._claim_attempt(facts, bool(arrays))
+        self._claim_attempt(facts, _model_digest(at, arrays))
+        self._claim_slot(facts)
         return Contribution(self.keys.node, at, arrays, session)
 
     def answer(self, request: Request, facts: Round) -> bytes:
@@ -245,15 +267,25 @@ class Node:
                 f"sum {facts.number} of the run was answered before ({what}); this node answers once"
             )
 
-    def _claim_attempt(self, facts: Round, has_arrays: bool) -> None:  # noqa: FBT001 - a condition
+    def _claim_attempt(self, facts: Round, model: bytes) -> None:
         """Count the answers for one model: sums over different nodes could be subtracted."""
-        attempts = self.agreement.terms.attempts
-        if has_arrays and not any(
-            self._recorded(facts.model_fact(count)) for count in range(attempts)
+        attempts, agreement = self.agreement.terms.attempts, self.agreement.digest
+        if not any(
+            self._recorded(facts.model_fact(agreement, model, count)) for count in range(attempts)
         ):
             raise RefusedRequestError(
-                f"the server asks for {facts.kind!r} with one model for the {attempts + 1}th time; the "
-                f"agreement allows attempts={attempts}"
+                f"this node has answered {facts.kind!r} for this model {attempts} times, in all runs "
+                f"together, and the agreement allows attempts={attempts}: start from another model, or agree "
+                "on more attempts"
+            )
+
+    def _claim_slot(self, facts: Round) -> None:
+        """Count the answers under the agreement: this bound holds whatever models the server makes up."""
+        most = self.agreement.terms.max_rounds
+        if not any(map(self._recorded, facts.slot_facts(self.agreement.digest, most))):
+            raise RefusedRequestError(
+                f"this node has answered {most} requests of kind {facts.kind!r}, in all runs together, and "
+                f"the agreement allows max_rounds={most}: a new agreement with a larger number starts anew"
             )
 
     def _recorded(self, fact: bytes) -> bool:
@@ -261,3 +293,9 @@ class Node:
         if type(new) is not bool:
             raise LocalProtocolError("a journal's add must return True or False")
         return new
+
+
+def _model_digest(at: Coordinates, arrays: Arrays) -> bytes:
+    """Digest of the arrays that are summed; of all arrays, if the record carries metrics only."""
+    names = at.layout.names or sorted(arrays)
+    return content_digest({name: arrays[name] for name in names}, b"")

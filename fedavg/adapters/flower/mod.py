@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flwr.app import Context, Message
     from flwr.clientapp.typing import ClientAppCallable, Mod
 
+    from fedavg.adapters.exchange.layout import Arrays
     from fedavg.adapters.exchange.messages import Request, Round
 
 __all__ = ["FOLDER_KEY", "NodeSilentError", "secure_mod"]
@@ -106,10 +107,9 @@ def _contributed(
     app: tuple[Context, ClientAppCallable],
 ) -> bytes:
     """Join the round, run the user's own function, and encrypt what it returns."""
-    context, call_next = app
     del message.content[records.KEY]
     _, arrays = records.arrays_of(message.content)
-    settings = records.settings_of(message.content, context.run_config)
+    settings = records.settings_of(message.content, app[0].run_config)
     try:
         part = node.join(*asked, arrays, settings)
     except RefusedRequestError:
@@ -120,11 +120,24 @@ def _contributed(
             "given: nodes that are told different things enter no sum. If all are told the same, make the "
             "grid of the ServerApp with its config: SecureGrid(grid, agreement, context.run_config)"
         ) from None
+    try:
+        return part.send(*_trained(message, app))
+    except Exception:  # noqa: BLE001 - also that of the user's own function
+        # A node that is silent would say that one of its values is beyond a range.
+        _log.exception("this node enters the sum with weight 0")
+        return part.send_nothing()
+
+
+def _trained(
+    message: Message, app: tuple[Context, ClientAppCallable]
+) -> tuple[Arrays, Mapping[str, object]]:
+    """Arrays and metrics that the user's own function returns."""
+    context, call_next = app
     done = call_next(message, context)
     if done.has_error():
         raise ConfigError(f"the app replied with an error: {done.error.reason}")
-    _, trained = records.arrays_of(done.content)
-    return part.send(trained, records.metrics_of(done.content))
+    _, arrays = records.arrays_of(done.content)
+    return arrays, records.metrics_of(done.content)
 
 
 def _folder(given: str | os.PathLike[str] | None, config: Mapping[str, object]) -> Path:

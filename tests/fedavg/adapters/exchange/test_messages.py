@@ -31,6 +31,20 @@ def test_they_come_back():
     assert read_reply(reply.to_bytes()) == reply
 
 
+def test_answers_are_counted_for_an_agreement_and_a_kind_alone():
+    """Run, number and content of a round change the order in which slots are tried, and no slot."""
+    of = {
+        frozenset(replace(FACTS, **changes).slot_facts(b"a" * 32, 20))
+        for changes in ({}, {"run": "another"}, {"number": 17}, {"content": bytes(31) + b"1"})
+    }
+    assert len(of) == 1
+    assert len(next(iter(of))) == 20
+    other = replace(FACTS, kind="evaluate")
+    assert not next(iter(of)) & set(other.slot_facts(b"a" * 32, 20))
+    assert not next(iter(of)) & set(FACTS.slot_facts(b"b" * 32, 20))
+    assert replace(FACTS, run="another").model_fact(b"", b"", 0) == FACTS.model_fact(b"", b"", 0)
+
+
 @given(st.binary(max_size=80))
 def test_other_bytes_are_refused_with_one_kind_of_error(data):
     for read in (read_request, read_reply):

@@ -8,7 +8,14 @@ import pickle
 import numpy as np
 import pytest
 
-from fedavg.adapters.exchange import Node, NodeKeys, RefusedRequestError, Stage, enrol_here
+from fedavg.adapters.exchange import (
+    MeanServer,
+    Node,
+    NodeKeys,
+    RefusedRequestError,
+    Stage,
+    enrol_here,
+)
 from fedavg.adapters.exchange.messages import read_request
 from fedavg.errors import CapacityError, ConfigError, JournalError, LocalProtocolError
 from tests.fedavg.adapters.exchange.parties import (
@@ -71,6 +78,37 @@ def test_a_contribution_is_sent_once(parties):
         part.send(*update(0))
 
 
+def test_nothing_is_a_reply_too_and_is_sent_once(parties):
+    """Its length is that of a record, also after a record was refused."""
+    server = parties.server()
+    trained, metrics = update(0)
+    node = parties.node(0)
+    part = node.join(*node.read(server.request, run=RUN, kind="train"), MODEL)
+    with pytest.raises(CapacityError):
+        part.send(trained, {**metrics, "loss": 1e6})
+    reply = part.send_nothing()
+    assert len(reply) == len(parties.contributed(1, server.request, *update(1)))
+    for again in (part.send_nothing, lambda: part.send(trained, metrics)):
+        with pytest.raises(LocalProtocolError, match="made already"):
+            again()
+
+
+def test_a_new_agreement_counts_anew(parties):
+    """The bound on answers is one of the agreement, and each kind of request has its own count."""
+    few = changed(parties.agreement, max_rounds=1)
+
+    def asked(agreement, number, kind="train"):
+        server = MeanServer(agreement, RUN, number, kind, 6, {"w": np.full(2, float(number))})
+        node = Node(agreement, parties.keys[0], parties.journals[0])
+        node.join(*node.read(server.request, run=RUN, kind=kind), {"w": np.full(2, float(number))})
+
+    asked(few, 1)
+    asked(few, 1, "evaluate")
+    with pytest.raises(RefusedRequestError, match="max_rounds=1"):
+        asked(few, 2)
+    asked(changed(parties.agreement, max_rounds=2), 3)
+
+
 def test_a_journal_that_fails_stops_everything(parties):
     class Broken(set):
         def add(self, fact):
@@ -113,7 +151,7 @@ def test_only_members_answer_for_the_committee():
 def test_one_model_is_answered_for_a_few_times(parties):
     for number in range(1, 4):
         parties.contributed(0, parties.server(number).request, *update(0))
-    with pytest.raises(RefusedRequestError, match="for the 4th time"):
+    with pytest.raises(RefusedRequestError, match="for this model 3 times"):
         parties.contributed(0, parties.server(4).request, *update(0))
     other = {**MODEL, "b": np.zeros(2)}
     parties.contributed(0, parties.server(5, model=other).request, *update(0), model=other)
