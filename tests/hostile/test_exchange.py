@@ -284,10 +284,10 @@ def test_x7_replies_have_one_length_and_show_no_weight(parties):
         assert (12345).to_bytes(4, "little") not in b"".join(one.parts)
 
 
-# X8: one digest, two meanings -------------------------------------------------------------------------
+# X10: one digest, two meanings -------------------------------------------------------------------------
 
 
-def test_x8_a_copy_with_its_ranges_in_another_order_is_another_agreement(parties):
+def test_x10_a_copy_with_its_ranges_in_another_order_is_another_agreement(parties):
     """The first pattern that fits counts; a node with the other order would scale its values otherwise."""
     train = Record(NEAREST, ranges={"b*": 1000.0, "?": 1.0})
     turned = replace(train, ranges=dict(reversed(train.ranges.items())))
@@ -299,7 +299,7 @@ def test_x8_a_copy_with_its_ranges_in_another_order_is_another_agreement(parties
         node.read(server.request, run=RUN, kind="train")
 
 
-# X9: who is silent ------------------------------------------------------------------------------------
+# X11: who is silent ------------------------------------------------------------------------------------
 
 
 def replied(parties: Parties, node: int, request: bytes, metrics) -> bytes:
@@ -313,7 +313,7 @@ def replied(parties: Parties, node: int, request: bytes, metrics) -> bytes:
 
 
 @pytest.mark.parametrize("loss", [5.0, float("nan"), "none"])
-def test_x9_a_value_beyond_its_range_is_silent_to_nobody(parties, loss):
+def test_x11_a_value_beyond_its_range_is_silent_to_nobody(parties, loss):
     """The server scales its model until one node's loss leaves the range; its silence would say when."""
     server, lengths = parties.server(), set()
     for node in range(6):
@@ -331,7 +331,7 @@ def test_x9_a_value_beyond_its_range_is_silent_to_nobody(parties, loss):
     assert mean.weight == sum(update(node)[1]["num-examples"] for node in range(6) if node != 2)
 
 
-def test_x9_nodes_that_all_send_nothing_give_no_mean(parties):
+def test_x11_nodes_that_all_send_nothing_give_no_mean(parties):
     server = parties.server()
     for node in range(6):
         server.receive(replied(parties, node, server.request, {}))

@@ -109,20 +109,20 @@ def test_x6_mutant_without_a_last_bound(monkeypatch):
     missed(attacks.test_x6_no_model_of_the_servers_choice_evades_the_last_bound)
 
 
-def test_x8_mutant_whose_digest_sorts_every_map(monkeypatch):
+def test_x10_mutant_whose_digest_sorts_every_map(monkeypatch):
     def digest(self):
         plain = json.loads(self.to_bytes())
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).digest()
 
     monkeypatch.setattr(Agreement, "digest", property(digest))
     with pytest.raises(FOUND):
-        attacks.test_x8_a_copy_with_its_ranges_in_another_order_is_another_agreement(Parties())
+        attacks.test_x10_a_copy_with_its_ranges_in_another_order_is_another_agreement(Parties())
 
 
-def test_x9_mutant_that_stays_silent(monkeypatch):
+def test_x11_mutant_that_stays_silent(monkeypatch):
     monkeypatch.setattr(Contribution, "send_nothing", lambda _: Reply(2).to_bytes())
     with pytest.raises(LocalProtocolError, match="without a message"):
-        attacks.test_x9_a_value_beyond_its_range_is_silent_to_nobody(Parties(), 5.0)
+        attacks.test_x11_a_value_beyond_its_range_is_silent_to_nobody(Parties(), 5.0)
 
 
 def test_a_request_is_what_the_attacks_think():
