@@ -202,7 +202,7 @@ class FixedSizeSampling:
         ...     one = Accountant().compose(GaussianEvent(2.0, sampling))
         ...     print(f"{sampling.exposure:g} {one.epsilon(1e-5).high:.2f}")
         0.01 0.20
-        0.01 0.06
+        0.01 0.15
         0.01 0.03
     """
 

@@ -39,7 +39,9 @@ def provision_all(
     provision = sums.provision(largest, transport.publics())
     # Clients get the resolved plan here and never from the server, so a server cannot change it later.
     transport.equip(resolution, provision.clients, seed, store)
-    opened = journal.opened if journal is not None else None
+    # Without a party that opens sums, the journal's second file is neither made nor needed.
+    opens = provision.key_holder is not None or bool(provision.openers)
+    opened = journal.opened if journal is not None and opens else None
     for address, party in opening_roles(resolution, sums, provision, opened).items():
         transport.add_party(address, party)
     return provision

@@ -31,8 +31,8 @@ def more_than(k: int, trials: int, rate: float) -> float:
     """P[Bin(trials, rate) > k], also where it is far below the last digit of 1.
 
     Example:
-        >>> more_than(1, 2, 0.5), more_than(2, 2, 0.5), more_than(99, 100, 1e-3)
-        (0.25, 0.0, 1e-300)
+        >>> more_than(1, 2, 0.5), more_than(2, 2, 0.5), f"{more_than(99, 100, 1e-3):.3g}"
+        (0.25, 0.0, '1e-300')
     """
     if not 0 <= k < trials:
         return float(k < 0)

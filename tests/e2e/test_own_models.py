@@ -377,7 +377,7 @@ def test_clients_are_data_sets_of_torch_pairs_and_data_frames():
     [
         ("text", "a str is no data set"),
         (np.zeros((3, 2)), "a ndarray is no data set"),
-        ((1, 2, 3, 4), "not 4 parts"),
+        ((1, 2, 3, 4), "this one has 4 parts"),
         ([1, 2], "item 0 of the list is no pair"),
         ([([1.0], 0), ([1.0, 2.0], 0)], "unequal shapes"),
         ([], "holds no examples"),
