@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmarks import Bench
+
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +22,18 @@ class Clock:
 
     def spend(self, seconds: float) -> None:
         self.now += seconds
+
+
+@pytest.fixture
+def each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contestants play one round, without a warm-up: for tests in which the times do not matter."""
+    contest = Bench.contest
+
+    def once(self: Bench, title: str, contestants: dict, **options: object) -> dict:
+        shorter = {"rounds": 1, "warm_up": False, "min_seconds": 0.0}
+        return contest(self, title, contestants, **{**options, **shorter})
+
+    monkeypatch.setattr(Bench, "contest", once)
 
 
 @pytest.fixture

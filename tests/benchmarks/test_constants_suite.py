@@ -53,6 +53,7 @@ def test_masks_and_packed_words_do_not_depend_on_the_constants() -> None:
         assert results() == expected
 
 
+@pytest.mark.usefixtures("each_once")
 def test_the_suite_reports_every_constant() -> None:
     bench = Bench("constants", "quick", Console(quiet=True))
     rows.catalogue(bench)

@@ -214,6 +214,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bench, "peer", lambda *_: None)
 
 
+@pytest.mark.usefixtures("each_once")
 def test_our_side_alone_reports_and_is_drawn(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
