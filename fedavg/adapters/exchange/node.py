@@ -280,7 +280,7 @@ class Node:
             )
 
     def _claim_slot(self, facts: Round) -> None:
-        """Count the answers under the agreement: this bound holds whatever models the server makes up."""
+        """Count the answers under the agreement: this bound holds for any models of the server."""
         most = self.agreement.terms.max_rounds
         if not any(map(self._recorded, facts.slot_facts(self.agreement.digest, most))):
             raise RefusedRequestError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ class SumExecutor(Executor):
         self.folder = folder  # NVFlare writes the argument into the job's configuration
         self._parties: dict[str, Party] = {}
 
+    # Abstract, so that an executor without it is refused when the job begins, and not in each round.
+    @abstractmethod
     def update(self, client_id: int, number: int, length: int, content: bytes) -> NDArray[np.int64]:
         """This client's vector, int64[length] within ±max_abs; called before the client joins the round.
 
@@ -51,7 +54,6 @@ class SumExecutor(Executor):
             content: `SumController.content` of the round. Use nothing else of the server: what comes another
                 way, such as a task of another workflow, is not in the name of the sum.
         """
-        raise NotImplementedError
 
     def execute(
         self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal

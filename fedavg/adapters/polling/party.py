@@ -44,7 +44,7 @@ class Rounds(Protocol):
     """
 
     def name(self, number: int) -> bytes:
-        """Name of a round among those of all agreements, whatever its content is.
+        """Name of a round among those of all agreements; it does not depend on the content.
 
         An answer is sent again only under its round's name.
         """
