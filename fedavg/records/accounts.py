@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Epsilons", "NoiseAccount", "calibrated", "smallest_cap"]
 
 _TRIES, _STEP = 50, 1e-4
+_FOR_FAILURES = 0.1  # largest part of δ that failures may take
+_USUAL = 30.0  # the padding that is chosen for a plan leaves room for any ε up to this
 
 
 def smallest_cap(rate: float, units: int, tail: float) -> int:
@@ -166,8 +168,9 @@ def calibrated(account: NoiseAccount, epsilon: float, delta: float, sums: int) -
         sums: number of sums.
 
     Raises:
-        PlanError: no noise reaches the budget.
+        PlanError: no noise reaches the budget, or no ε as large as this can be certified.
     """
+    _check_certifiable(account, epsilon, delta, sums)
     try:
         found = calibrate_noise_multiplier(
             epsilon, delta, sampling=account.sampling, steps=sums * account.draws
@@ -185,4 +188,31 @@ def calibrated(account: NoiseAccount, epsilon: float, delta: float, sums: int) -
         found *= 1 + _STEP
     raise PlanError(
         f"no noise reaches epsilon={epsilon:g} on this grid: lower rounding, which makes the grid finer"
+    )
+
+
+def _check_certifiable(account: NoiseAccount, epsilon: float, delta: float, sums: int) -> None:
+    """Refuse a budget at which what the theorems exclude costs more than a tenth of δ.
+
+    A failure of probability p costs (1 + e^ε)·p of δ. Beyond some ε it costs all of δ: less noise then has
+    no finite ε at all, and a search for the budget's noise would look for it in vain, for minutes.
+    """
+    draws = account.sampling.failure * sums * account.draws
+    failure = draws + account.failure(sums).probability
+    room = _FOR_FAILURES * delta / failure - 1 if failure else math.inf
+    if room > 0 and epsilon <= math.log(room):
+        return
+    most = account.sampling.max_size
+    largest = math.floor(10 * math.log(room)) / 10 if room > 1 else 0.0
+    if largest >= _USUAL:
+        raise PlanError(
+            f"epsilon={epsilon:g} is more than can be certified at delta={delta:g}: a draw of more than "
+            f"{most} units, or an error of a sampler, has the probability {failure:.1g} over {sums} sums "
+            f"and costs e^epsilon times that of delta. Take epsilon={largest:g} or less. To try out weaker "
+            "noise without such a bound, give noise_multiplier, and epsilon=inf"
+        )
+    raise PlanError(
+        f"no noise reaches epsilon={epsilon:g} at delta={delta:g} over {sums} sums: with the probability "
+        f"{failure:.1g} a draw has more than most={most} units, or a sampler errs, and this alone costs more "
+        f"than a tenth of delta: raise most, which bounds the units of a draw, or take fewer steps"
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
 from dp import Accountant, FailureEvent, GaussianEvent, PoissonSampling
 from fedavg.errors import PlanError
 from fedavg.privacy.noise import guaranteed_variance
+from fedavg.records import accounts as module
 from fedavg.records.accounts import NoiseAccount, calibrated, smallest_cap
 from fedavg.sums.masked import SecAgg
 from tests.fedavg.records.small import resolved
@@ -86,6 +88,30 @@ def test_calibration_keeps_the_budget_and_uses_it():
 def test_calibration_refuses_a_budget_that_slots_alone_exceed():
     with pytest.raises(PlanError, match="raise most"):
         calibrated(account(most=51), 2.0, 1e-5, STEPS)
+
+
+@pytest.mark.parametrize("changes", [{}, {"most": 1000}])
+def test_a_budget_beyond_what_can_be_certified_is_refused_before_any_search(changes, monkeypatch):
+    monkeypatch.setattr(module, "calibrate_noise_multiplier", None)  # so that a search is an error
+    said = r"epsilon=1000 is more than can be certified .* Take epsilon=(\S+) or less"
+    with pytest.raises(PlanError, match=said) as refusal:
+        account(noise_multiplier=None, epsilon=1000.0, **changes)
+    offered = float(re.search(said, str(refusal.value))[1])
+    assert 30 < offered < 50
+
+
+def test_the_offered_budget_leaves_nine_tenths_of_delta_to_the_noise():
+    one = account(most=1000)
+    with pytest.raises(PlanError, match="can be certified") as refusal:
+        calibrated(one, 1000.0, 1e-5, STEPS)
+    offered = float(re.search(r"Take epsilon=(\S+) or less", str(refusal.value))[1])
+    cost = (1 + math.exp(offered)) * one.failure(STEPS).probability
+    assert 0.9 * 1e-6 * math.exp(-0.1) < cost <= 1e-6
+
+
+def test_a_budget_of_thirty_is_calibrated():
+    found = resolved(N, rate=1.0, noise_multiplier=None, epsilon=30.0, steps=2)
+    assert 29.9 < found.account.budget_account(2).upper_epsilon(1e-5) <= 30.0
 
 
 def test_the_samplers_errors_are_counted_over_the_whole_run():
