@@ -21,7 +21,6 @@ Example:
 from __future__ import annotations
 
 from he import onetime
-from he.client import Client
 from he.crypto.context import EncryptContext, PublicContext, SecretContext
 from he.crypto.enrolment import Directory, SigningKey
 from he.errors import (
@@ -36,10 +35,11 @@ from he.errors import (
     WireFormatError,
 )
 from he.journal import Journal
-from he.keyholder import KeyHolder, SumResult
-from he.parallel import encrypt_chunks
 from he.params import Params
-from he.server import Server
+from he.roles.client import Client
+from he.roles.keyholder import KeyHolder, SumResult
+from he.roles.parallel import encrypt_chunks
+from he.roles.server import Server
 from he.wire import ciphertext_coefficients, envelope_kind
 
 __all__ = [

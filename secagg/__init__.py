@@ -21,7 +21,7 @@ from secagg.errors import (
     WireFormatError,
 )
 from secagg.journal import Journal
-from secagg.params import Params, Requirements, requirements
+from secagg.params.params import Params, Requirements, requirements
 from secagg.server.server import Server, SumResult
 from secagg.simulate import simulate
 from secagg.state import Phase

@@ -11,7 +11,7 @@ from secagg.client.client import Client
 from secagg.client.policy import Policy
 from secagg.crypto.keys import Directory, Identity, check_client_id
 from secagg.errors import Aborted, LocalProtocolError
-from secagg.params import Params
+from secagg.params.params import Params
 from secagg.server.server import Server
 from secagg.state import Phase
 
@@ -57,7 +57,7 @@ def simulate(
 
     Example:
         >>> import numpy as np
-        >>> from secagg.params import Params
+        >>> from secagg.params.params import Params
         >>> inputs = {i: np.array([i, -i, 7], dtype=np.int64) for i in range(4)}
         >>> simulate(inputs, Params.for_cohort(4, 3, max_abs=10)).total.tolist()
         [6, -6, 28]

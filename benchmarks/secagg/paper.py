@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from benchmarks.kit.measure import Table
 from secagg import UnsafeParametersError
-from secagg.derivation import requirements
+from secagg.params.derivation import requirements
 
 if TYPE_CHECKING:
     from benchmarks.kit.bench import Bench
-    from secagg.derivation import ThreatModel
+    from secagg.params.derivation import ThreatModel
 
 __all__ = ["run"]
 

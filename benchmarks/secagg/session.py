@@ -47,7 +47,7 @@ MAX_ABS = (1 << 15) - 1
 """Values of 16 bits."""
 _CONTEXT = b"benchmark"
 _NONCE = b"the same session in every replay"
-_OF_PARAMETERS = ("secagg.params", "secagg.derivation", "secagg.degrees")
+_OF_PARAMETERS = ("secagg.params.params", "secagg.params.derivation", "secagg.params.degrees")
 _OF_POINTS = ("_powers", "_logarithms")  # depend on the points of the holders alone
 
 

@@ -82,7 +82,7 @@ def data_schema(
     from fedavg.data.settings import DataConfig  # noqa: PLC0415 - loads pyarrow
     from fedavg.data.tables.schema_file import schema_text  # noqa: PLC0415 - as above
     from fedavg.files import check_writable, replace_file  # noqa: PLC0415 - as above
-    from fedavg.reports.schema import advice_lines, schema_table  # noqa: PLC0415 - as above
+    from fedavg.reports.tables.schema import advice_lines, schema_table  # noqa: PLC0415 - as above
 
     name = f"{file.name.split('.')[0]}.schema.toml"
     path = out or Path(name)
@@ -167,7 +167,7 @@ def data_show(
     from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch
     from fedavg.data.placement import load, names_of, pieces_of, with_defaults  # noqa: PLC0415 - as above
     from fedavg.files import check_writable  # noqa: PLC0415 - as above
-    from fedavg.reports.partition import (  # noqa: PLC0415 - as above
+    from fedavg.reports.tables.partition import (  # noqa: PLC0415 - as above
         Partition,
         facts,
         holdings,

@@ -135,7 +135,7 @@ def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, sch
 def _proposed(data: DataConfig) -> Proposal:
     """The proposed schema, which is also printed; open questions about the table are errors."""
     from fedavg.data.schema_choice import proposed  # noqa: PLC0415 - loads pyarrow
-    from fedavg.reports.schema import advice_lines, schema_table  # noqa: PLC0415 - as above
+    from fedavg.reports.tables.schema import advice_lines, schema_table  # noqa: PLC0415 - as above
 
     proposal, rows = proposed(data)
     if proposal.problems:

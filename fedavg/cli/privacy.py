@@ -147,7 +147,7 @@ class _Files:
     def check(self) -> None:
         """Refuse files that could not be written, before anything is computed."""
         from fedavg.files import check_writable  # noqa: PLC0415 - loads the package's other errors
-        from fedavg.reports.curve import ENDINGS  # noqa: PLC0415 - loads numpy
+        from fedavg.reports.scores.curve import ENDINGS  # noqa: PLC0415 - loads numpy
 
         if self.curve is not None:
             check_writable(self.curve, *ENDINGS)
@@ -189,7 +189,7 @@ def _budget(
     if files.group > 1:
         console().print(_together(files.group, whole, setting.delta_used), highlight=False)
     if files.curve is not None:
-        from fedavg.reports.curve import write_curve  # noqa: PLC0415 - loads numpy
+        from fedavg.reports.scores.curve import write_curve  # noqa: PLC0415 - loads numpy
 
         facts = {
             "noise_multiplier": found.noise_multiplier,

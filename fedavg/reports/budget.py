@@ -10,8 +10,8 @@ import numpy as np
 from fedavg.errors import ReportError
 from fedavg.files import replace_file
 from fedavg.plan.unbounded import why_no_bound
-from fedavg.reports.curve import curve_figure, tradeoff_figure
 from fedavg.reports.page import payload, render_page
+from fedavg.reports.scores.curve import curve_figure, tradeoff_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

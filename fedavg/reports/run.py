@@ -9,12 +9,13 @@ import numpy as np
 
 from fedavg.errors import ReportError
 from fedavg.files import replace_file
-from fedavg.reports import figures, scored
+from fedavg.reports import figures
 from fedavg.reports.data import read_run
 from fedavg.reports.ending import lost_rounds
-from fedavg.reports.evaluation import evaluation_part, figure_rows
 from fedavg.reports.page import payload, render_page
 from fedavg.reports.personal import personal_part
+from fedavg.reports.scores import scored
+from fedavg.reports.scores.evaluation import evaluation_part, figure_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedavg.parts import Trait, traits_of
-from fedavg.reports.schema import advice_lines, schema_table
+from fedavg.reports.tables.schema import advice_lines, schema_table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,12 +13,12 @@ from he.crypto.context import hash_context
 from he.crypto.enrolment import Directory
 from he.crypto.streams import uniform_limbs
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError
-from he.keyholder import SumResult
 from he.onetime.client import public_seed
 from he.onetime.packing import opened
 from he.onetime.params import KEY_BOUND, Params
 from he.onetime.ring import KeyProducts
 from he.onetime.wire import OpenedChunk, limbs_of, open_chunk, upload_digest
+from he.roles.keyholder import SumResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -36,7 +36,7 @@ from secagg.errors import (
     RemoteProtocolError,
     WireFormatError,
 )
-from secagg.roster import Roster, check_roster
+from secagg.roster.roster import Roster, check_roster
 from secagg.state import Phase, next_phase
 from secagg.wire.codec import Kind, decode, encode, in_chunks
 from secagg.wire.envelopes import open_inbox
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     from secagg.crypto.keys import Directory, Identity
     from secagg.journal import Journal
-    from secagg.params import Params
+    from secagg.params.params import Params
     from secagg.wire.messages import Message
 
 __all__ = ["Client"]

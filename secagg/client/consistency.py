@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from secagg.crypto.keys import Directory
-    from secagg.roster import Roster
+    from secagg.roster.roster import Roster
     from secagg.state import Phase
     from secagg.wire.codec import Kind
     from secagg.wire.messages import AdvertiseKeys, Partners, Signatures, Survivors

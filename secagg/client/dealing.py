@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from secagg.crypto.ephemeral import Ephemeral
-    from secagg.roster import Roster
+    from secagg.roster.roster import Roster
 
 __all__ = ["deal_to_neighbours"]
 

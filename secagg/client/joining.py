@@ -13,7 +13,7 @@ from secagg.wire.messages import Offer
 
 if TYPE_CHECKING:
     from secagg.journal import Journal
-    from secagg.params import Params
+    from secagg.params.params import Params
 
 __all__ = ["accept_offer"]
 

@@ -10,7 +10,7 @@ from secagg._checks import plain_array
 from secagg.crypto import ring
 from secagg.crypto.masks import add_masks
 from secagg.errors import CapacityError, RemoteProtocolError
-from secagg.roster import pair_seed, self_seed
+from secagg.roster.roster import pair_seed, self_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from secagg.crypto.keys import AgreementKey
     from secagg.crypto.ring import RingArray
-    from secagg.params import Params
-    from secagg.roster import Roster
+    from secagg.params.params import Params
+    from secagg.roster.roster import Roster
 
 __all__ = ["admit_input", "mask_input"]
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secagg._checks import boolean, number, whole
-from secagg.derivation import rounded_up
 from secagg.errors import UnsafeParametersError
+from secagg.params.derivation import rounded_up
 
 if TYPE_CHECKING:
     from secagg.crypto.keys import Directory
-    from secagg.params import Params
+    from secagg.params.params import Params
 
 __all__ = ["Policy"]
 

@@ -13,7 +13,7 @@ from secagg._checks import octets, whole
 from secagg.crypto.ring import packed_size
 from secagg.crypto.sealed import TAG_SIZE
 from secagg.errors import CapacityError, UnsafeParametersError, WireFormatError
-from secagg.params import MAX_CLIENTS
+from secagg.params.params import MAX_CLIENTS
 
 if TYPE_CHECKING:
     from secagg.errors import SecAggError

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from secagg.crypto.keys import Directory
     from secagg.crypto.ring import RingArray
-    from secagg.params import Params
-    from secagg.roster import Roster
+    from secagg.params.params import Params
+    from secagg.roster.roster import Roster
     from secagg.wire.messages import (
         AdvertiseKeys,
         ConsistencySignature,

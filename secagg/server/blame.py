@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from secagg.roster import Roster
+    from secagg.roster.roster import Roster
     from secagg.verdicts.evidence import Dealing
     from secagg.wire.messages import SharesOpened, UnmaskShares
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from secagg.roster import Roster
+    from secagg.roster.roster import Roster
     from secagg.wire.messages import UnmaskShares
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from secagg.errors import (
     SecAggError,
     WireFormatError,
 )
-from secagg.params import Params
+from secagg.params.params import Params
 from secagg.server import admission
 from secagg.server.staging import Staging
 from secagg.server.tally import Tally

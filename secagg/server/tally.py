@@ -13,7 +13,7 @@ import numpy as np
 
 from secagg.crypto import ring
 from secagg.errors import Aborted, AbortReason, LocalProtocolError, RemoteProtocolError
-from secagg.roster import Roster
+from secagg.roster.roster import Roster
 from secagg.server import admission
 from secagg.server.blame import convict_dealers, settle
 from secagg.server.outbox import (
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from secagg.conviction import Conviction
     from secagg.crypto.keys import Directory
-    from secagg.params import Params
+    from secagg.params.params import Params
     from secagg.verdicts.evidence import Dealing
 
 M = TypeVar("M", bound=Message)

@@ -9,7 +9,7 @@ from secagg.crypto.keys import AgreementKey
 from secagg.crypto.masks import add_masks
 from secagg.crypto.shamir import rebuild
 from secagg.errors import Aborted, AbortReason
-from secagg.roster import pair_seed, self_seed
+from secagg.roster.roster import pair_seed, self_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from secagg.conviction import Conviction
     from secagg.crypto.ring import RingArray
-    from secagg.roster import Roster
+    from secagg.roster.roster import Roster
     from secagg.verdicts.evidence import Dealing
 
 

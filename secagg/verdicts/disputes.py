@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
-    from secagg.params import Params
+    from secagg.params.params import Params
 
 __all__ = ["graph_of", "proven"]
 

@@ -17,7 +17,7 @@ from secagg.crypto.keys import KEY_SIZE, SIGNATURE_SIZE
 from secagg.crypto.ring import MAX_RING_BITS, check_packed
 from secagg.crypto.shamir import SHARE_SIZE
 from secagg.errors import WireFormatError
-from secagg.params import MAX_CLIENTS, MAX_LENGTH, PARAMS_SIZE, Params
+from secagg.params.params import MAX_CLIENTS, MAX_LENGTH, PARAMS_SIZE, Params
 from secagg.wire.messages import (
     ENVELOPE_SIZE,
     NONCE_SIZE,

@@ -10,7 +10,7 @@ from secagg.wire.codec import HEADER_SIZE, Kind
 from secagg.wire.messages import ENVELOPE_SIZE
 
 if TYPE_CHECKING:
-    from secagg.params import Params
+    from secagg.params.params import Params
 
 __all__ = ["largest_message"]
 
@@ -21,7 +21,7 @@ def largest_message(kind: Kind, params: Params) -> int:
     """Number of bytes that no client's message of this kind exceeds.
 
     Example:
-        >>> from secagg.params import Params
+        >>> from secagg.params.params import Params
         >>> largest_message(Kind.SHARES_OPENED, Params.for_cohort(5, 8, max_abs=100))
         300
     """

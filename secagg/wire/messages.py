@@ -18,7 +18,7 @@ from secagg.wire.records import column, joined
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from secagg.params import Params
+    from secagg.params.params import Params
 
 __all__ = [
     "AdvertiseKeys",

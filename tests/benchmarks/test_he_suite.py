@@ -21,7 +21,8 @@ from benchmarks.he.ours import Ours, label, ours
 from benchmarks.he.peers import Floats, Tutorial
 from benchmarks.he.play import CLIP, Round, play
 from benchmarks.he.stages import SEAMS, Stages, seams
-from he import Server, server
+from he import Server
+from he.roles import server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ def test_every_seam_is_met_and_restored(role: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_seam_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SEAMS, "client", (("he.client", "Upload.vanished", "encrypt"),))
+    monkeypatch.setitem(SEAMS, "client", (("he.roles.client", "Upload.vanished", "encrypt"),))
     with pytest.raises(RuntimeError, match=r"he\.client\.Upload\.vanished is gone"):
         seams(Stages(), "client").__enter__()
 

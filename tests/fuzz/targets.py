@@ -22,7 +22,7 @@ from secagg import (
     masked_vector,
     message_kind,
 )
-from secagg.params import Params
+from secagg.params.params import Params
 from secagg.state import SERVER_AWAITS
 from secagg.testing import deterministic_entropy
 from secagg.wire.bounds import largest_message

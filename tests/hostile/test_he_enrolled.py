@@ -31,7 +31,7 @@ def no_parser(monkeypatch):
     def parser(*_):
         pytest.fail("unauthenticated bytes reached the parser")
 
-    monkeypatch.setattr("he.server.unpack_words", parser)
+    monkeypatch.setattr("he.roles.server.unpack_words", parser)
     monkeypatch.setattr(Ring, "_load", parser)
 
 
@@ -189,7 +189,7 @@ def test_c5_a_sum_names_nobody_who_is_not_enrolled():
 def test_c5_mutant_without_proofs_a_member_and_the_server_pad_a_sum(monkeypatch):
     attack = Padded()
     chunk = attack.forged(enrolment.Proof(bytes(32), bytes(64)))
-    monkeypatch.setattr("he.keyholder.check_proof", lambda *_: None)
+    monkeypatch.setattr("he.roles.keyholder.check_proof", lambda *_: None)
     opened = attack.open(chunk)
     assert opened.survivors == (1, 2, 3)
     assert np.array_equal(opened.total, VECTORS[1] + VECTORS[2])

@@ -28,7 +28,7 @@ def no_parser(monkeypatch):
     def parser(*_):
         pytest.fail("unauthenticated bytes reached the parser")
 
-    monkeypatch.setattr("he.server.unpack_words", parser)
+    monkeypatch.setattr("he.roles.server.unpack_words", parser)
     monkeypatch.setattr(Ring, "_load", parser)
 
 

@@ -115,7 +115,7 @@ def test_another_keys_ciphertext_is_refused_before_arithmetic(scheme, monkeypatc
     server = he.Server(secret.public(), context=context)
     with monkeypatch.context() as patch:
         patch.setattr(Ring, "_load", never_called)
-        patch.setattr("he.server.unpack_words", never_called)
+        patch.setattr("he.roles.server.unpack_words", never_called)
         with pytest.raises(he.ContextMismatchError, match="another key"):
             server.receive(0, chunk)
     assert server.contributors == ()

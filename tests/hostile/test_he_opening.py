@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import he
-from he import keyholder as keyholder_module
 from he.coding.words import pack_words, restore_low_bits, unpack_words
 from he.crypto.context import hash_context
 from he.crypto.tags import UploadName
-from he.keyholder import KeyHolder
 from he.params import DEGREE, MODULUS
+from he.roles import keyholder as keyholder_module
+from he.roles.keyholder import KeyHolder
 from he.wire import SumChunk, encode_sum, open_sum, open_upload
 from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
 
@@ -318,7 +318,7 @@ def test_two_uploads_of_one_client_do_not_let_the_server_extrapolate():
 
 def test_with_a_repeated_nonce_the_server_could_extrapolate(monkeypatch):
     """Mutant: F_k repeats, the two tags' difference is a relation of r, and the forged sum opens."""
-    monkeypatch.setattr("he.client.secrets.token_bytes", bytes)
+    monkeypatch.setattr("he.roles.client.secrets.token_bytes", bytes)
     attack = Round(keys(3, 1000), random_vectors(2, 10, 100))
     honest, again = random_vectors(2, 10, 100), random_vectors(2, 10, 100, seed=9)
     opened = attack.open([extrapolated(attack)]).total
@@ -332,7 +332,7 @@ def test_an_input_beyond_the_bound_is_refused_at_its_client_and_at_the_opening(s
     vectors = np.array([[1, 2, 3], [1, 3500, 3]])
     with pytest.raises(he.CapacityError, match="max_abs=1000"):
         Round(secret, vectors)
-    monkeypatch.setattr("he.client.check_vector", lambda *_: None)
+    monkeypatch.setattr("he.roles.client.check_vector", lambda *_: None)
     attack = Round(secret, vectors)
     with pytest.raises(he.RemoteProtocolError):
         attack.open(attack.chunks)
@@ -342,7 +342,7 @@ def test_an_input_beyond_the_bound_is_refused_at_its_client_and_at_the_opening(s
 def test_without_both_checks_a_sum_wraps_silently(scheme, monkeypatch):
     """Mutant of C4: digits carry into one another, and no check fails."""
     secret = keys(3, 1000, scheme)
-    monkeypatch.setattr("he.client.check_vector", lambda *_: None)
+    monkeypatch.setattr("he.roles.client.check_vector", lambda *_: None)
     radix, bound = secret.params.radix, secret.params.slot_bound
 
     def careless(packed, params, *, contributors):
@@ -389,7 +389,7 @@ def test_mutant_that_reads_padding_lets_any_member_spoil_the_round(monkeypatch):
 
 def filled_by(monkeypatch, behind):
     """Clients put a value behind vectors of these lengths, into every place that is left."""
-    honest = he.client.pack
+    honest = he.roles.client.pack
 
     def filled(values, params):
         value = behind.get(len(values))
@@ -398,7 +398,7 @@ def filled_by(monkeypatch, behind):
         size = params.ciphertexts(len(values)) * params.values_per_ciphertext
         return honest(np.concatenate((values, np.full(size - len(values), value))), params)
 
-    monkeypatch.setattr("he.client.pack", filled)
+    monkeypatch.setattr("he.roles.client.pack", filled)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -10,8 +10,8 @@ import pytest
 
 import he
 import he._calls
-from he.client import Upload
 from he.crypto.context import SecretContext
+from he.roles.client import Upload
 from he.secrecy import Secret, SecretBytes
 from tests.he.rounds import collect, fresh_context, keys
 from tests.hostile.leftovers import Leftovers, passed_on

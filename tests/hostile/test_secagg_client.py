@@ -24,7 +24,7 @@ from secagg.crypto import ring
 from secagg.crypto.keys import AgreementKey
 from secagg.crypto.masks import add_masks
 from secagg.crypto.shamir import rebuild
-from secagg.roster import pair_seed
+from secagg.roster.roster import pair_seed
 from secagg.state import SERVER_AWAITS
 from secagg.wire.codec import HEADER_SIZE, Kind, decode, encode
 from secagg.wire.messages import COMMITMENTS_SIZE, ENVELOPE_SIZE, ShareKeys, UnmaskShares

@@ -14,8 +14,8 @@ from secagg import Aborted, AbortReason, Phase, RemoteProtocolError
 from secagg.crypto import ring
 from secagg.crypto.masks import add_masks
 from secagg.crypto.shamir import rebuild
-from secagg.params import Requirements
-from secagg.roster import self_seed
+from secagg.params.params import Requirements
+from secagg.roster.roster import self_seed
 from secagg.wire.codec import decode, masked_vector
 from secagg.wire.messages import MaskedInput, Partners, Signatures, Survivors
 from tests.hostile.mutants import FOUND, without
@@ -117,7 +117,7 @@ HALVES = ({0, 1, 2}, {3, 4, 5})
 def weak(monkeypatch):
     """t = 2 of 6 and sums of three: without it, sizes alone starve the attack."""
     monkeypatch.setattr(
-        "secagg.params.requirements",
+        "secagg.params.params.requirements",
         lambda *_: Requirements(2, 5, quorum=4, min_survivors=3, min_roster=6),
     )
 
@@ -278,7 +278,7 @@ def test_s2_an_arc_of_the_ring_cannot_be_cut_off():
 
 def test_s2_mutant_with_a_threshold_of_half_gives_two_arcs(monkeypatch):
     monkeypatch.setattr(
-        "secagg.params.requirements",
+        "secagg.params.params.requirements",
         lambda *_: Requirements(5, 8, quorum=3, min_survivors=18, min_roster=63),
     )
     lab = Lab(64, **LOCAL)
@@ -343,7 +343,7 @@ def test_s1_split_views_of_a_neighbour_never_give_both_secrets(share):
 
 def test_s1_mutant_with_a_low_threshold_gives_both(monkeypatch):
     monkeypatch.setattr(
-        "secagg.params.requirements",
+        "secagg.params.params.requirements",
         lambda *_: Requirements(3, 8, quorum=2, min_survivors=12, min_roster=23),
     )
     monkeypatch.setattr(secagg.client.client, "check_quorum", lambda *_: None)

@@ -12,8 +12,8 @@ import secagg
 import secagg._checks
 import secagg.client.joining
 import secagg.client.masking
-import secagg.derivation
-import secagg.params
+import secagg.params.derivation
+import secagg.params.params
 import secagg.server.server
 from secagg import (
     Client,
@@ -288,7 +288,7 @@ def test_e7_what_the_caller_does_to_its_array_later_does_not_matter():
 
 def test_e7_a_refused_number_spoils_nothing_for_the_next_call():
     """As it was: 3.0 == 3 found the entry that a float had left in a cache, with floats for counts."""
-    secagg.derivation._derive.cache_clear()
+    secagg.params.derivation._derive.cache_clear()
     with pytest.raises(LocalProtocolError, match="n_clients must be an integer, not a float"):
         Params.for_cohort(3.0, 3, ring_bits=9)
     for value in (3, np.int64(3)):
@@ -298,11 +298,11 @@ def test_e7_a_refused_number_spoils_nothing_for_the_next_call():
 
 
 def test_e7_mutant_without_the_door_poisons_the_cache(monkeypatch):
-    for owner in (secagg.derivation, secagg.params):
+    for owner in (secagg.params.derivation, secagg.params.params):
         monkeypatch.setattr(owner, "whole", lambda _, value: value)
     with pytest.raises((*FOUND, SecAggError, TypeError)):
         test_e7_a_refused_number_spoils_nothing_for_the_next_call()
-    secagg.derivation._derive.cache_clear()
+    secagg.params.derivation._derive.cache_clear()
 
 
 @pytest.mark.parametrize("door", [door for door in OCTETS if door.startswith("context")])

@@ -9,7 +9,7 @@ import secagg._checks
 import secagg.client.client
 import secagg.client.masking
 import secagg.crypto.shamir
-import secagg.derivation
+import secagg.params.derivation
 from secagg import (
     CapacityError,
     InternalError,
@@ -23,8 +23,8 @@ from secagg import (
 from secagg.crypto.keys import AgreementKey
 from secagg.crypto.sealed import route_keys
 from secagg.crypto.shamir import deal, rebuild
-from secagg.derivation import MODELS
-from secagg.params import bits_for
+from secagg.params.derivation import MODELS
+from secagg.params.params import bits_for
 from secagg.wire.codec import decode
 from secagg.wire.envelopes import open_envelope
 from secagg.wire.messages import Advertisements
@@ -54,13 +54,13 @@ def the_other_input():
 def test_s5_mutant_with_two_clients_shows_each_the_other(monkeypatch):
     with pytest.raises(UnsafeParametersError):
         the_other_input()
-    monkeypatch.setattr(secagg.derivation, "SMALLEST", 2)
-    monkeypatch.setattr(secagg.derivation.Requirements, "__post_init__", lambda _: None)
+    monkeypatch.setattr(secagg.params.derivation, "SMALLEST", 2)
+    monkeypatch.setattr(secagg.params.derivation.Requirements, "__post_init__", lambda _: None)
     without(monkeypatch, Policy, "check", "params.min_survivors < self.min_survivors")
     try:
         assert the_other_input().tolist() == [-9, 0, 9]
     finally:
-        secagg.derivation._derive.cache_clear()
+        secagg.params.derivation._derive.cache_clear()
 
 
 # S6: keys that everybody knows the secret of ---------------------------------------------------------
@@ -156,7 +156,7 @@ def test_e3_sums_at_capacity_are_exact(n, bound):
 
 
 def test_e3_mutant_with_a_bit_too_few_wraps(monkeypatch):
-    monkeypatch.setattr("secagg.params.bits_for", lambda n, bound: bits_for(n, bound) - 1)
+    monkeypatch.setattr("secagg.params.params.bits_for", lambda n, bound: bits_for(n, bound) - 1)
     with pytest.raises(FOUND):
         test_e3_sums_at_capacity_are_exact(4, 1)
 

@@ -9,7 +9,7 @@ import secagg._checks
 import secagg.client.client
 import secagg.client.consistency
 import secagg.client.masking
-import secagg.roster
+import secagg.roster.roster
 import secagg.wire.bodies
 from secagg import (
     Client,
@@ -113,10 +113,10 @@ def test_s5_mutant_that_goes_on_below_the_floor(monkeypatch):
             "position is None or roster.entries[position] != own",
             "position is None",
         ),
-        ("one key for two", secagg.roster, "_roster", "len(set(keys)) != 2 * size", "False"),
+        ("one key for two", secagg.roster.roster, "_roster", "len(set(keys)) != 2 * size", "False"),
         (
             "too few",
-            secagg.roster,
+            secagg.roster.roster,
             "_roster",
             "not params.min_roster <= size <= params.n_clients",
             "False",

@@ -65,8 +65,8 @@ def test_s4_weak_parameters_are_refused_before_any_key_is_made(change, monkeypat
 @pytest.mark.parametrize("change", WEAK)
 def test_s4_mutant_joins(change, monkeypatch):
     monkeypatch.setattr(Params, "__post_init__", lambda _: None)
-    monkeypatch.setattr("secagg.params._check_domain", lambda *fields: fields)
-    monkeypatch.setattr("secagg.params.feasible", lambda *_: True)
+    monkeypatch.setattr("secagg.params.params._check_domain", lambda *fields: fields)
+    monkeypatch.setattr("secagg.params.params.feasible", lambda *_: True)
     monkeypatch.setattr(Policy, "check", lambda *_: None)
     assert join(weak_offer(change)).params is not None
 

@@ -11,7 +11,7 @@ import pytest
 import secagg.client.client
 from secagg import LocalProtocolError, Phase, RemoteProtocolError
 from secagg.crypto.keys import AgreementKey
-from secagg.roster import pair_seed, self_seed
+from secagg.roster.roster import pair_seed, self_seed
 from secagg.wire.codec import decode
 from secagg.wire.messages import ForwardedShares, Partners
 from tests.secagg.support.lab import Lab

@@ -26,8 +26,8 @@ from secagg.crypto.keys import AgreementKey
 from secagg.crypto.masks import add_masks
 from secagg.crypto.sealed import route_keys, seal
 from secagg.crypto.shamir import rebuild
-from secagg.params import Requirements
-from secagg.roster import pair_seed, self_seed
+from secagg.params.params import Requirements
+from secagg.roster.roster import pair_seed, self_seed
 from secagg.state import CLIENT_AWAITS, SERVER_SENDS
 from secagg.wire.codec import Kind, decode, encode
 from secagg.wire.envelopes import _commitments, _route, open_envelope
@@ -134,7 +134,7 @@ def split_view(lab, victim):
 def weak_threshold(monkeypatch):
     """t = 2 of 5: without it, 2t > n + c alone already starves this attack of shares."""
     monkeypatch.setattr(
-        "secagg.params.requirements",
+        "secagg.params.params.requirements",
         lambda *_: Requirements(2, 4, quorum=3, min_survivors=4, min_roster=4),
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from secagg import Params, Phase, UnsafeParametersError, requirements, simulate
-from secagg.derivation import LOCAL, MODELS, _derive, _some_degree
+from secagg.params.derivation import LOCAL, MODELS, _derive, _some_degree
 from tests.secagg.support import second_params as second
 
 GLOBAL = ("malicious", "semi-honest")

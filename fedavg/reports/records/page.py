@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from fedavg.errors import ReportError
 from fedavg.files import replace_file
-from fedavg.reports.evaluation import figure_rows
 from fedavg.reports.page import payload, render_page
 from fedavg.reports.records.data import read_records_run
 from fedavg.reports.records.figures import outcome_figure, time_figure
+from fedavg.reports.scores.evaluation import figure_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -66,13 +66,13 @@ def test_workers_never_see_the_signing_key(monkeypatch):
     """A worker's chunk is unsigned; the client's own process signs it."""
     secret, signers = keys(3, 1000, public_key=True), identities(1, 2)
     started = []
-    pool = he.parallel.ProcessPoolExecutor
+    pool = he.roles.parallel.ProcessPoolExecutor
 
     def watched(*args, **options):
         started.append(b"".join(options["initargs"]))
         return pool(*args, **options)
 
-    monkeypatch.setattr(he.parallel, "ProcessPoolExecutor", watched)
+    monkeypatch.setattr(he.roles.parallel, "ProcessPoolExecutor", watched)
     vectors, context = random_vectors(2, 10, 1000), fresh_context()
     server, directory = enrolled_round(
         secret.encryptor(), secret, vectors, signers, context, processes=1

@@ -26,7 +26,7 @@ from secagg import (
 )
 from secagg.crypto import keys
 from secagg.crypto.ephemeral import present
-from secagg.roster import Roster
+from secagg.roster.roster import Roster
 from secagg.server.admission import somebody
 from secagg.testing import deterministic_entropy
 from secagg.wire.codec import Kind, encode

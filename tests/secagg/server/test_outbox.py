@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secagg import Aborted, AbortReason, Phase
-from secagg.graph import Graph
+from secagg.roster.graph import Graph
 from secagg.server.outbox import (
     commitments_of,
     inboxes_of,

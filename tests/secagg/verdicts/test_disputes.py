@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secagg import Params
-from secagg.derivation import colluders_around
+from secagg.params.derivation import colluders_around
 from secagg.verdicts.disputes import graph_of, proven
 
 

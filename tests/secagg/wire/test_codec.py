@@ -249,7 +249,7 @@ def test_offers_that_cannot_be_cost_no_search_for_others(data, monkeypatch):
 
 
 def test_mutant_that_searches_is_seen(monkeypatch):
-    monkeypatch.setattr("secagg.params.feasible", lambda *_: True)
+    monkeypatch.setattr("secagg.params.params.feasible", lambda *_: True)
     with pytest.raises(AssertionError, match="remedy"):
         test_offers_that_cannot_be_cost_no_search_for_others(DEAR[2], monkeypatch)
 

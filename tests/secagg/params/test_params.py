@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg import CapacityError, Params, UnsafeParametersError, WireFormatError
-from secagg.degrees import first_rare
+from secagg.params.degrees import first_rare
 
 
 def exact_tail(population, marked, drawn, least):

@@ -1,6 +1,6 @@
 """Derivation of safe parameters from a threat model: threshold, neighbour degree, quorum and sum size.
 
-docs/protocol.md has the derivations, and `secagg.degrees` those of sparse graphs.
+docs/protocol.md has the derivations, and `secagg.params.degrees` those of sparse graphs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from secagg._checks import number, text, whole
-from secagg.degrees import (
+from secagg.errors import UnsafeParametersError
+from secagg.params.degrees import (
     GUARDED_BITS,
     LINEAR,
     first_rare,
@@ -21,7 +22,6 @@ from secagg.degrees import (
     sparse_semi_honest,
     steps,
 )
-from secagg.errors import UnsafeParametersError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

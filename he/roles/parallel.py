@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from he._calls import callers_own, iterating_leaves_nothing, leaving_nothing
 from he._checks import check_type, integer
-from he.client import Client, Upload
 from he.crypto.context import EncryptContext, SecretContext, read_exported
 from he.crypto.tags import UploadName
 from he.errors import LocalProtocolError
 from he.params import BLOCK, Params
+from he.roles.client import Client, Upload
 from he.secrecy import SecretBytes
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import he
-from he import parallel
 from he.crypto.context import read_exported
+from he.roles import parallel
 from he.secrecy import SecretBytes
 from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
 

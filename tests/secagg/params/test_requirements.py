@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secagg import UnsafeParametersError
-from secagg.params import Requirements, requirements
-from tests.secagg.test_params import exact_tail
+from secagg.params.params import Requirements, requirements
+from tests.secagg.params.test_params import exact_tail
 
 RATES = [(0.05, 0.05), (0.1, 0.1), (0.02, 0.1)]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from secagg.crypto.keys import derive, digest
 from secagg.errors import RemoteProtocolError, WireFormatError
-from secagg.graph import Graph
+from secagg.roster.graph import Graph
 from secagg.wire.bodies import ids_and_keys
 from secagg.wire.codec import decode
 from secagg.wire.messages import AdvertiseKeys, Advertisements
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from secagg.crypto.keys import AgreementKey, Directory
-    from secagg.params import Params
+    from secagg.params.params import Params
 
 __all__ = ["Roster", "check_roster", "pair_seed", "self_seed"]
 

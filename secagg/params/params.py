@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from secagg._checks import octets, whole
 from secagg.crypto.ring import MAX_RING_BITS, bits_for
-from secagg.derivation import (
+from secagg.errors import CapacityError, UnsafeParametersError, WireFormatError
+from secagg.params.derivation import (
     LARGEST_SESSION,
     LOCAL,
     MODELS,
@@ -25,7 +26,6 @@ from secagg.derivation import (
     requirements,
     smallest_from_here,
 )
-from secagg.errors import CapacityError, UnsafeParametersError, WireFormatError
 
 __all__ = ["MAX_CLIENTS", "MAX_LENGTH", "Params", "Requirements", "ThreatModel", "requirements"]
 

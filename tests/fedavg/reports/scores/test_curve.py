@@ -15,7 +15,7 @@ from fedavg.cli.app import app
 from fedavg.errors import ReportError
 from fedavg.plan.planner import Scenario, answer, curve, tradeoff
 from fedavg.reports.budget import write_budget_page
-from fedavg.reports.curve import LEVELS, curve_figure, tradeoff_figure, write_curve
+from fedavg.reports.scores.curve import LEVELS, curve_figure, tradeoff_figure, write_curve
 from tests.fedavg.support.pages import Page
 
 SETTING = Scenario(sampling="none", rate=1.0, rounds=3, clients=1000)

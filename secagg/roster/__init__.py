@@ -1,0 +1,1 @@
+"""The clients of one session, and who is whose neighbour."""
