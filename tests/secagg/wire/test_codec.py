@@ -18,12 +18,11 @@ from secagg import (
     RemoteProtocolError,
     UnsafeParametersError,
     WireFormatError,
-    degrees,
-    derivation,
     masked_vector,
     message_kind,
 )
 from secagg.crypto import ring
+from secagg.params import degrees, derivation
 from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
 from secagg.wire.codec import Kind, decode, decode_chunk, encode, encode_chunk, header
 from secagg.wire.messages import (
