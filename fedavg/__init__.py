@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from fedavg.records.federation import RecordFederation
     from fedavg.records.privacy import RecordPlan, RecordPrivacy
     from fedavg.records.table import Silo
+    from fedavg.robust.rules import MedianOfGroups, RobustMean, TrimmedMeanOfGroups
     from fedavg.simulation.faults import Faults
     from fedavg.simulation.interface import Enrolled, Simulation
     from fedavg.sums.encrypted import Bfv, Ckks
@@ -133,6 +134,7 @@ _HOME = {
     "Limits": "plan.plan",
     "LocalProtocolError": "errors",
     "LocalTraining": "optimizers.local",
+    "MedianOfGroups": "robust.rules",
     "ModelSpec": "models.spec",
     "Noise": "privacy.noise",
     "NonFiniteError": "errors",
@@ -152,6 +154,7 @@ _HOME = {
     "Resolution": "plan.resolution",
     "ResolvedPlan": "plan.resolution",
     "Results": "federation.results",
+    "RobustMean": "robust.rules",
     "RollingBlocks": "algorithms.blocks.rolling",
     "RoundAbortedError": "errors",
     "RoundResult": "federation.federation",
@@ -170,6 +173,7 @@ _HOME = {
     "Simulation": "simulation.interface",
     "Trait": "parts",
     "Transcript": "protocol.transcript",
+    "TrimmedMeanOfGroups": "robust.rules",
     "UpdateStage": "algorithms.interface",
     "WireFormatError": "errors",
     "as_dataset": "data.foreign",
@@ -227,6 +231,7 @@ __all__ = [
     "Limits",
     "LocalProtocolError",
     "LocalTraining",
+    "MedianOfGroups",
     "ModelSpec",
     "Noise",
     "NonFiniteError",
@@ -246,6 +251,7 @@ __all__ = [
     "Resolution",
     "ResolvedPlan",
     "Results",
+    "RobustMean",
     "RollingBlocks",
     "RoundAbortedError",
     "RoundResult",
@@ -264,6 +270,7 @@ __all__ = [
     "Simulation",
     "Trait",
     "Transcript",
+    "TrimmedMeanOfGroups",
     "UpdateStage",
     "WireFormatError",
     "as_dataset",

@@ -57,6 +57,15 @@ def records(
         str | None,
         typer.Option(help="secagg | one-shot | ckks | bfv | encrypted-secagg | insecure-plain."),
     ] = None,
+    robust: Annotated[
+        str | None,
+        typer.Option(
+            help="none | median | trimmed-mean of the means of groups, against bad silos."
+        ),
+    ] = None,
+    groups: Annotated[
+        int | None, typer.Option(help="Number of groups, each with a secure sum of its own.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="Built-in name, a .csv, .parquet or .npz, or a folder.")
     ] = None,
@@ -76,6 +85,8 @@ def records(
         "records.silos": silos,
         "records.rate": rate,
         "secure_sum.kind": secure_sum,
+        "robust.kind": robust,
+        "robust.groups": groups,
         "data.name": data,
         "model.name": model,
         "seed": seed,
@@ -113,6 +124,7 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
         ("protected unit", f"one {summary['unit']} of one silo"),
         ("noise multiplier", f"{summary['noise_multiplier']:.3f} ({summary['noise']})"),
         ("secure sum", f"{summary['secure_sum']}, {summary['silos']} silos"),
+        *_reach(summary),
         ("steps", f"{summary['steps']} of {summary['steps_planned']}, {summary['stopped']}"),
         ("void attempts", str(summary["voided"])),
         ("report", str(place / "report.html")),
@@ -134,6 +146,18 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
             "included, and keep the budget with which they were made.",
             highlight=False,
         )
+
+
+def _reach(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What one silo moves, and what was shortened."""
+    reach = summary["reach"]
+    bad = f"a bad one a step by {2 * reach['step']:.3g}"
+    if summary["groups"]:
+        bad = f"a bad one spoils one of {len(summary['groups'])} groups; {reach['withstood']} withstood"
+    found = [("one silo moves a mean by", f"at most {reach['honest']:.3g}; {bad}")]
+    if summary["shortened"]:
+        found.append(("sums that no honest silos make", f"{summary['shortened']}, shortened"))
+    return found
 
 
 def _number(value: float | None) -> str:

@@ -50,6 +50,7 @@ Family = Literal[
     "personalization",
     "blocks",
     "stage",
+    "robust",
     "loss",
     "training_step",
     "client_loop",

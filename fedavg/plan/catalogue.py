@@ -10,6 +10,7 @@ from fedavg.contrib.selective import sum as selective
 from fedavg.encoding import fixed_point, quantised
 from fedavg.optimizers import server, wrapped
 from fedavg.privacy import clipping, noise, sampling
+from fedavg.robust import rules
 from fedavg.sums import encrypted, masked, plain
 from fedavg.sums.one_shot import part as one_shot
 
@@ -32,6 +33,7 @@ OURS = (
     quantised,
     random_k,
     rolling,
+    rules,
     sampling,
     scaffold,
     selective,

@@ -146,10 +146,10 @@ def enrol_silos(
     identities = {silo: Identity.generate() for silo in silos}
     known = {silo: identity.public for silo, identity in identities.items()}
     # Keys are made once, for the largest sum, and serve smaller rosters too.
-    spec = resolution.spec(resolution.silos, resolution.digest)
+    spec = resolution.spec(resolution.summed, resolution.digest)
     provision = plan.secure_sum.provision(spec, known)
     side = plan.secure_sum.client_side(provision.clients)
-    setting = SiloSetting(resolution, side, gradients, layout)
+    setting = SiloSetting(resolution, side, gradients, layout, tuple(sorted(silos)))
     parties = {
         silo: SiloParty(
             silo, tables[silo], identities[silo], setting, ledgers[silo], label=plan.privacy.label

@@ -8,9 +8,7 @@ among the silos that answered.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,16 +17,16 @@ from torch import nn
 from dp import Ledger
 from dp.checks import is_a
 from fedavg import checks
-from fedavg.errors import ConfigError, LocalProtocolError, RoundAbortedError
+from fedavg.errors import ConfigError, LocalProtocolError
 from fedavg.models.files import model_bytes, rest_digest
 from fedavg.models.spec import ModelSpec
 from fedavg.optimizers.server import Progress
-from fedavg.protocol.driver import PROTOCOL_ERRORS, RoundTraffic, run_round
-from fedavg.protocol.messages import RoundStart
 from fedavg.records.enrolment import Parties, enrol_silos, silos_of
 from fedavg.records.privacy import RecordPlan
 from fedavg.records.resolution import resolve_records
-from fedavg.server.round import RoundServer
+from fedavg.records.steps.attempts import StepSums
+from fedavg.records.steps.mean import mean_of
+from fedavg.records.steps.reach import reach_of
 from fedavg.training.evaluation import Scoring, evaluate
 from fedavg.training.setup import set_up
 from fedavg.training.threads import one_thread
@@ -43,8 +41,9 @@ if TYPE_CHECKING:
     from fedavg.protocol.transcript import Transcript
     from fedavg.records.accounts import Epsilons
     from fedavg.records.resolution import ResolvedRecords
+    from fedavg.records.steps.mean import OpenedSum
+    from fedavg.records.steps.reach import Reach
     from fedavg.records.table import Silo
-    from fedavg.sums.interface import SumResult
     from fedavg.training.evaluation import Evaluation
 
 __all__ = ["RecordFederation", "StepResult"]
@@ -56,11 +55,14 @@ class StepResult:
 
     Args:
         step: number of the step, from 1.
-        silos: number of silos in the sum; their ids and their numbers of records are in no result.
+        silos: number of silos in the sums; their ids and their numbers of records are in no result.
         voided: why earlier attempts at this step gave no sum; each was charged.
         bytes_up, bytes_down: bytes of all messages, failed attempts included.
         seconds: wall time by stage, of the silos of this machine one after the other.
         evaluation: figures of the released model, in steps that are scored; else None.
+        groups: number of groups that gave a sum; 1 without groups.
+        shortened: number of sums that were longer than honest silos can make them, and were shortened: a silo
+            did not follow the protocol.
 
     Example:
         >>> result = StepResult(1, 10, (), 900, 500, {"gradients": 0.5}, None)
@@ -75,6 +77,8 @@ class StepResult:
     bytes_down: int
     seconds: Mapping[str, float]
     evaluation: Evaluation | None = field(compare=False)
+    groups: int = 1
+    shortened: int = 0
 
 
 class RecordFederation:
@@ -152,13 +156,13 @@ class RecordFederation:
         self._parties: Parties = enrol_silos(
             self.resolution, self._module, self._layout, given, ledgers or own
         )
-        self._plan, self._silent = plan, silent or _nobody
+        self._plan = plan
         self._test, self._scoring = evaluate, scoring or Scoring(loss=plan.loss)
         self.transcript = transcript
         self._vector = self._layout.flatten(self._module)
         self._released = self._vector
         self._state = plan.server_optimizer.init(self._vector.size)
-        self._rosters: Counter[int] = Counter()
+        self._sums = StepSums(self.resolution, self._parties, silent or _nobody, transcript)
         self.stopped = "not run"
 
     @property
@@ -169,16 +173,21 @@ class RecordFederation:
     @property
     def rosters(self) -> Mapping[int, int]:
         """Number of sums so far by the number of silos in them, those that gave no result included."""
-        return dict(self._rosters)
+        return dict(self._sums.rosters)
 
     @property
     def epsilons(self) -> Epsilons:
-        """The three ε of one unit so far. Computing them takes up to a second."""
-        return self.resolution.epsilons(self._rosters)
+        """The three ε of one unit so far, of the silo in most sums. Computing them takes up to a second."""
+        return self.resolution.epsilons(self._sums.worst())
 
     def planned_epsilons(self) -> Epsilons:
         """The three ε after all steps of the plan, if no silo is ever missing."""
-        return self.resolution.epsilons({self.resolution.silos: self._plan.steps})
+        return self.resolution.epsilons({self.resolution.summed: self._plan.steps})
+
+    @property
+    def reach(self) -> Reach:
+        """How far one silo moves a step, whatever it holds or sends."""
+        return reach_of(self.resolution)
 
     @property
     def spent(self) -> dict[int, float]:
@@ -231,67 +240,12 @@ class RecordFederation:
         return self._test is not None and (last or (every > 0 and (step + 1) % every == 0))
 
     def _step(self, step: int, *, scored: bool) -> StepResult | None:
-        traffic, voided = RoundTraffic(), list[str]()
-        left = frozenset(self._parties.silos)
-        # Each attempt asks at least one silo fewer, so that the attempts come to an end.
-        for attempt in range(len(left)):
-            server = self._server(step, attempt, sorted(left))
-            transport = self._parties.at(partial(self._silent, step), server)
-            try:
-                result = run_round(server, transport, traffic, self.transcript)
-            except PROTOCOL_ERRORS as error:
-                self._count(server)
-                if self._parties.exhausted:
-                    return None
-                voided.append(f"{type(error).__name__}: {error}")
-                missing = server.silent & left  # and not a party that opens sums
-                left -= missing
-                if not missing or len(left) < self.resolution.floor:
-                    break
-                continue
-            self._count(server)
-            self._advance(step, result)
-            return self._result(step, server, traffic, voided, scored=scored)
-        raise RoundAbortedError(f"step {step + 1} gave no sum: {voided[-1]}")
-
-    def _server(self, step: int, attempt: int, silos: Sequence[int]) -> RoundServer:
         sent = np.ascontiguousarray(self._released, "<f4").tobytes()
-        start = RoundStart(step, sent, attempt=attempt)
-        return RoundServer(
-            self.resolution,
-            self._parties.side,
-            start=start,
-            cohort=silos,
-            stage="gradients",
-            members="silos",
-        )
-
-    def _count(self, server: RoundServer) -> None:
-        """Count an attempt whose sum began, whether or not it gave a result."""
-        if server.roster:
-            self._rosters[len(server.roster)] += 1
-
-    def _advance(self, step: int, result: SumResult) -> None:
-        resolution, rule = self.resolution, self._plan.server_optimizer
-        total = result.total.astype(np.float64)
-        if resolution.sends_updates:
-            delta = total / (resolution.update_scale * resolution.silos)
-        else:
-            delta = -total / (resolution.scale * self._plan.divisor)
-        progress = Progress(step, self._plan.steps)
-        self._vector, self._state = rule.step(self._vector, delta, self._state, progress)
-        self._released, self._state = rule.release(self._vector, self._state, progress)
-
-    def _result(
-        self,
-        step: int,
-        server: RoundServer,
-        traffic: RoundTraffic,
-        voided: Sequence[str],
-        *,
-        scored: bool,
-    ) -> StepResult:
-        evaluation, begun = None, time.perf_counter()
+        summed = self._sums.step(step, sent)
+        if summed is None:
+            return None
+        shortened = self._advance(step, summed.sums)
+        traffic, evaluation, begun = summed.traffic, None, time.perf_counter()
         if scored and self._test is not None:
             evaluation = evaluate(
                 self._module, self._layout, self._released, self._test, self._scoring
@@ -299,13 +253,23 @@ class RecordFederation:
             traffic.seconds["score"] = time.perf_counter() - begun
         return StepResult(
             step + 1,
-            len(server.roster),
-            tuple(voided),
+            sum(one.roster for one in summed.sums),
+            summed.voided,
             traffic.bytes_up,
             traffic.bytes_down,
             dict(traffic.seconds),
             evaluation,
+            groups=len(summed.sums),
+            shortened=shortened,
         )
+
+    def _advance(self, step: int, sums: Sequence[OpenedSum]) -> int:
+        """Take the server's step; the number of sums that were too long to be honest."""
+        rule, mean = self._plan.server_optimizer, mean_of(self.resolution, sums)
+        progress = Progress(step, self._plan.steps)
+        self._vector, self._state = rule.step(self._vector, mean.delta, self._state, progress)
+        self._released, self._state = rule.release(self._vector, self._state, progress)
+        return mean.shortened
 
 
 def _nobody(step: int, stage: str) -> frozenset[int]:

@@ -16,6 +16,7 @@ from fedavg.sums.masked import SecAgg
 if TYPE_CHECKING:
     from fedavg.losses.interface import Loss
     from fedavg.optimizers.server import ServerOptimizer
+    from fedavg.robust.rules import RobustMean
     from fedavg.sums.interface import SecureSum
 
 __all__ = ["RecordPlan", "RecordPrivacy"]
@@ -180,6 +181,8 @@ class RecordPlan:
         secure_sum: any secure sum. Its own `dropout_rate` says how many silos may be missing from a sum; the
             default tolerates none.
         server_optimizer: applied to minus the mean gradient, or with several local steps to the mean update.
+        robust: how the means of groups are combined, each of which has a secure sum of its own, such as
+            `MedianOfGroups(3)`; None takes one sum of all silos.
         loss: the loss of each record; None takes the one that fits the labels.
         micro_batch: number of units whose gradients are in memory at once.
 
@@ -198,6 +201,7 @@ class RecordPlan:
     divisor: float
     secure_sum: SecureSum = SecAgg(dropout_rate=0.0)
     server_optimizer: ServerOptimizer = FedMomentum()  # noqa: RUF009 - a frozen part
+    robust: RobustMean | None = None
     loss: Loss | None = None
     micro_batch: int = 128
 

@@ -23,6 +23,7 @@ from fedavg.errors import CohortSizeError, GridError, LocalProtocolError, PlanEr
 from fedavg.privacy.noise import Sensitivity
 from fedavg.privacy.sampling import CohortBounds
 from fedavg.records.accounts import Epsilons, NoiseAccount, calibrated
+from fedavg.robust.deal import group_sizes
 from fedavg.sums.interface import SumSpec
 
 if TYPE_CHECKING:
@@ -71,10 +72,21 @@ class ResolvedRecords:
     def begun(cls, plan: RecordPlan, silos: int, vector_length: int, rest: str) -> Self:
         """The derived numbers at a noise multiplier of 1, or the plan's."""
         given = plan.privacy.noise_multiplier
-        usual = plan.secure_sum.colluders(silos)
+        # In the smallest group too, the secure sum must withstand all of them.
+        usual = plan.secure_sum.colluders(_sizes(plan, silos)[-1])
         chosen = plan.privacy.colluders
         colluders = usual if chosen is None else chosen
         return cls(plan, silos, vector_length, 1.0 if given is None else given, colluders, rest)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of silos in each sum of a step, the largest one first; without groups there is one sum."""
+        return _sizes(self.plan, self.silos)
+
+    @property
+    def summed(self) -> int:
+        """The largest number of silos in one sum: all of them, or those of the largest group."""
+        return self.sizes[0]
 
     @cached_property
     def most_units(self) -> int:
@@ -123,8 +135,8 @@ class ResolvedRecords:
 
     @property
     def missing(self) -> int:
-        """d: the number of silos that the secure sum allows to be missing from a sum of all."""
-        return self.silos - self.plan.secure_sum.min_survivors(self.silos)
+        """d: the number of silos that the secure sum allows to be missing from its largest sum."""
+        return self.summed - self.plan.secure_sum.min_survivors(self.summed)
 
     @property
     def least(self) -> int:
@@ -138,30 +150,31 @@ class ResolvedRecords:
         sums = self.plan.secure_sum
         enough = (
             n
-            for n in range(least, self.silos + 1)
+            for n in range(least, self.summed + 1)
             if sums.min_survivors(n) > self.colluders and n - self.missing > self.colluders
         )
-        return next(enough, max(least, self.silos + 1))
+        return next(enough, max(least, self.summed + 1))
 
     @property
     def bounds(self) -> CohortBounds:
         """The smallest and the largest roster of a sum; silos are asked all, and never drawn."""
-        return CohortBounds(self.floor, self.silos, 0.0)
+        return CohortBounds(self.floor, self.summed, 0.0)
 
     @property
     def sums_a_round(self) -> int:
-        """One gradient, or one update, a step."""
-        return 1
+        """One sum of gradients, or of updates, for each group."""
+        return len(self.sizes)
 
     @property
     def retry_limit(self) -> int:
         """The number of further attempts at a step; each asks fewer silos, and each is charged."""
-        return self.silos - 1
+        return self.summed - 1
 
     def requested(self, block: int | None) -> Self:
-        """See `protocol.agreement.RunAgreement`: a step's vector is summed in one piece."""
-        if block is not None:
-            raise LocalProtocolError(f"the plan has no sum of block {block}")
+        """See `protocol.agreement.RunAgreement`: a step has one sum, or one for each numbered group."""
+        known = (None,) if self.plan.robust is None else range(len(self.sizes))
+        if block not in known:
+            raise LocalProtocolError(f"the plan has no sum of group {block}")
         return self
 
     @cached_property
@@ -173,7 +186,7 @@ class ResolvedRecords:
             sensitivity=self.sensitivity,
             sampling=self.sampling,
             draws=privacy.local_steps,
-            silos=self.silos,
+            silos=self.summed,
             missing=self.missing,
             colluders=self.colluders,
             alone=not privacy.shares_noise,
@@ -181,8 +194,11 @@ class ResolvedRecords:
 
     @property
     def noise_overhead(self) -> float:
-        """Noise of a sum without drop-outs ÷ that of one trusted party: √(n/(n − c − d)), or √n."""
-        return math.sqrt(self.silos / self.account.counted(self.silos))
+        """Noise of a step without drop-outs ÷ that of one trusted party: √(n/(n − c − d)), or √n.
+
+        With groups it is the noise of the groups' mean; a median has up to 1.25 times as much.
+        """
+        return math.sqrt(sum(size / self.account.counted(size) for size in self.sizes))
 
     def epsilons(self, rosters: Mapping[int, int]) -> Epsilons:
         """The three ε of one unit after some sums.
@@ -217,11 +233,14 @@ class ResolvedRecords:
     def ring_bits(self) -> int:
         """b: a sum wraps with probability ≤ 2^−30 a step; privacy does not depend on it."""
         if self.sends_updates:
-            return (self.silos * (2 * self.update_bound + 1)).bit_length()
+            return (self.summed * (2 * self.update_bound + 1)).bit_length()
         account = self.account
-        variance = self.silos * account.share_variance(self.silos)
+        # The noise of a sum is the larger, the smaller its roster.
+        variance = self.floor * account.share_variance(self.floor)
         log_probability = _WRAP_BITS * math.log(2) + math.log(self.vector_length)
-        largest = self.silos * self.clamp + math.ceil(account.noise.tail(variance, log_probability))
+        largest = self.summed * self.clamp + math.ceil(
+            account.noise.tail(variance, log_probability)
+        )
         return largest.bit_length() + 1
 
     @property
@@ -290,29 +309,43 @@ def resolve_records(
             finer=False,
         )
     found.account.budget_event()  # refuses shares that are too small
-    plan.secure_sum.check(found.spec(silos, found.digest))
+    plan.secure_sum.check(found.spec(found.summed, found.digest))
     return found
 
 
+def _sizes(plan: RecordPlan, silos: int) -> tuple[int, ...]:
+    """The number of silos in each sum of a step, the largest one first."""
+    if plan.robust is None:
+        return (silos,)
+    if plan.robust.groups > silos:
+        raise CohortSizeError(
+            f"{silos} silos cannot be dealt to robust.groups={plan.robust.groups}: take fewer groups, of at "
+            "least three silos each"
+        )
+    return group_sizes(silos, plan.robust.groups)
+
+
 def _check_silos(found: ResolvedRecords) -> None:
-    sums, n = found.plan.secure_sum, found.silos
+    n = found.sizes[-1]
+    group = "" if found.plan.robust is None else f" in the smallest of {len(found.sizes)} groups"
+    sums, more = found.plan.secure_sum, f"Enrol more silos{group and ', or take fewer groups'}"
     known = sums.colluders(n)
     if found.colluders > known:
         raise PlanError(
-            f"colluders={found.colluders}, but the secure sum withstands {known} of {n} silos: give it a "
-            "larger corrupt_rate, or fewer colluders"
+            f"colluders={found.colluders}, but the secure sum withstands {known} of {n} silos{group}: give "
+            "it a larger corrupt_rate, or fewer colluders"
         )
     least = found.least
     if n < least:
         raise CohortSizeError(
-            f"{n} silo{' is' if n == 1 else 's are'} too few: this plan needs at least {least}, two honest "
-            f"ones beside {found.colluders} that may collude, and at least {sums.smallest_cohort()} for the "
-            f"secure sum {sums.kind!r}. Enrol more silos"
+            f"{n} silo{' is' if n == 1 else 's are'} too few{group}: this plan needs at least {least}, two "
+            f"honest ones beside {found.colluders} that may collude, and at least {sums.smallest_cohort()} "
+            f"for the secure sum {sums.kind!r}. {more}"
         )
     left = sums.min_survivors(n) - found.colluders
     if n < found.floor or left < 1:
         raise CohortSizeError(
-            f"{n} silos are too few: with {found.missing} missing and {found.colluders} that collude, "
+            f"{n} silos are too few{group}: with {found.missing} missing and {found.colluders} that collude, "
             f"{max(left, 0)} are left whose noise counts, and the secure sum needs at least "
-            f"{sums.smallest_cohort()}. Enrol more silos, or lower the sum's dropout_rate and corrupt_rate"
+            f"{sums.smallest_cohort()}. {more}, or lower the sum's dropout_rate and corrupt_rate"
         )

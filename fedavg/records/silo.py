@@ -25,6 +25,7 @@ from fedavg.protocol.messages import (
     start_digest,
 )
 from fedavg.records.contained import contained_sum
+from fedavg.robust.deal import group_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,12 +52,14 @@ class SiloSetting:
         side: the silos' material of the secure sum.
         gradients: gradients of units, and the module that they are computed with.
         layout: layout of the module's trained parameters.
+        members: ids of all enrolled silos, by which they are dealt to groups.
     """
 
     resolution: ResolvedRecords
     side: ClientSide
     gradients: Gradients
     layout: Layout
+    members: tuple[int, ...] = ()
 
 
 def rounded(total: NDArray[np.float64], scale: float, clamp: int) -> NDArray[np.int64]:
@@ -159,6 +162,7 @@ class SiloParty:
         model = self._setting.layout.size
         if len(start.model) != 4 * model:
             raise LocalProtocolError(f"the server's model does not hold {model} parameters")
+        self._check_group(start)
         self._last, self._vector, self._session = (start.round, start.attempt), None, None
         self._charged = False
         self._check_room()
@@ -166,6 +170,16 @@ class SiloParty:
         vector = np.frombuffer(start.model, dtype="<f4")
         self._vector = self._noiseless_or_update(vector)
         return (encode(Ready(*self._last)),)
+
+    def _check_group(self, start: RoundStart) -> None:
+        """Refuse a group that is not this silo's: the deal is public, and the server has no say in it."""
+        rule, own = self._setting.resolution.plan.robust, None
+        if rule is not None:
+            own = group_of(self.silo_id, self._setting.members, rule.groups, start.round)
+        if start.block != own:
+            raise LocalProtocolError(
+                f"silo {self.silo_id} is in group {own} of step {start.round}, not {start.block}"
+            )
 
     def _noiseless_or_update(self, vector: NDArray[np.float32]) -> NDArray[np.int64]:
         """The rounded sum of one draw, without noise; or, of several draws, the update of noisy steps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
@@ -32,7 +32,17 @@ from fedavg.records.table import Silo
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RecordRun", "RecordsTable", "data_of", "load_record_run", "plan_of", "silos_from"]
+    from fedavg.robust.rules import RobustMean
+
+__all__ = [
+    "RecordRun",
+    "RecordsTable",
+    "RobustTable",
+    "data_of",
+    "load_record_run",
+    "plan_of",
+    "silos_from",
+]
 
 _DEALT = 10
 
@@ -80,6 +90,22 @@ class RecordsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return _DEALT if self.silos is None else self.silos
 
 
+class RobustTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The table [robust]: how the means of groups of silos are combined, each with a secure sum of its own.
+
+    `kind` is "none" (one sum of all silos), "median" or "trimmed-mean"; `groups` is the number of groups, and
+    `options` holds further fields, such as the `trim` of a trimmed mean.
+
+    Example:
+        >>> RobustTable().kind
+        'none'
+    """
+
+    kind: str = "none"
+    groups: int | None = None
+    options: dict[str, Any] = {}
+
+
 class RecordRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A whole run; [data], [model], [server], [secure_sum] and [evaluation] are those of `fedavg run`.
 
@@ -99,6 +125,7 @@ class RecordRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     model: ModelConfig = ModelConfig()
     server: ServerConfig = ServerConfig(lr=2.0)
     secure_sum: SumConfig = SumConfig()
+    robust: RobustTable = RobustTable()
     evaluation: EvaluationConfig = EvaluationConfig()
     plugins: PluginsConfig = PluginsConfig()
 
@@ -295,9 +322,27 @@ def plan_of(config: RecordRun, silos: Mapping[int, Silo], *, public_counts: bool
         divisor=divisor,
         secure_sum=part_of("secure_sum", config.secure_sum.kind, sums, config.secure_sum.options),
         server_optimizer=server_optimizer(_with_rate(config.server)),
+        robust=_robust_of(config.robust),
         loss=loss_of(config.loss),
         micro_batch=table.micro_batch,
     )
+
+
+def _robust_of(table: RobustTable) -> RobustMean | None:
+    """The rule of the table [robust]; None without groups."""
+    if table.kind == "none":
+        if table.groups is not None or table.options:
+            raise ConfigError(
+                'robust.groups and robust.options have no effect without a rule: set robust.kind = "median", '
+                "or leave them out"
+            )
+        return None
+    if table.groups is None:
+        raise ConfigError(
+            f"robust.kind = {table.kind!r} needs robust.groups, the number of groups to which the silos are "
+            "dealt, such as 3"
+        )
+    return part_of("robust", table.kind, {"groups": table.groups}, table.options)
 
 
 def _with_rate(server: ServerConfig) -> ServerConfig:

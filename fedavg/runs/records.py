@@ -181,7 +181,7 @@ def _run(
     console: Console,
 ) -> dict[str, Any]:
     begun, rows, last = time.perf_counter(), list[dict[str, Any]](), None
-    sent, received, voided, silos = 0, 0, 0, run.resolution.silos
+    sent, received, voided, shortened, silos = 0, 0, 0, 0, run.resolution.silos
     stages: Counter[str] = Counter()
     console.print(_announcement(run), highlight=False)
     steps = run.run(score_every=config.score_every)
@@ -191,6 +191,7 @@ def _run(
             for last in steps:
                 sent, received = sent + last.bytes_up, received + last.bytes_down
                 voided += len(last.voided)
+                shortened += last.shortened
                 stages.update(last.seconds)
                 if last.evaluation is not None:
                     rows.append(_row(run, last))
@@ -211,6 +212,7 @@ def _run(
         "bytes_down": received,
         "stages": dict(stages),
         "voided": voided,
+        "shortened": shortened,
         "seconds": round(time.perf_counter() - begun, 2),
     }
     directory.write_json("summary.json", summary)
@@ -220,9 +222,12 @@ def _run(
 
 def _announcement(run: RecordFederation) -> str:
     found, privacy = run.resolution, run.resolution.plan.privacy
+    groups = ""
+    if found.plan.robust is not None:
+        groups = f" in {len(found.sizes)} groups of {' or '.join(map(str, sorted({*found.sizes})))}"
     return (
-        f"{found.silos} silos; one {privacy.unit} is drawn with probability {privacy.rate:g} in each of "
-        f"{found.plan.steps} steps; the noise multiplier is {found.noise_multiplier:.3f}, and a sum carries "
+        f"{found.silos} silos{groups}; one {privacy.unit} is drawn with probability {privacy.rate:g} in each "
+        f"of {found.plan.steps} steps; the noise multiplier is {found.noise_multiplier:.3f}, and a sum has "
         f"{found.noise_overhead:.2f} times as much noise, since colluding silos know their own shares"
     )
 
@@ -260,6 +265,9 @@ def _summary(
         "noise_overhead": found.noise_overhead,
         "slots": found.most_units,
         "missing": found.missing,
+        "groups": list(found.sizes) if found.plan.robust is not None else [],
+        "robust": None if found.plan.robust is None else found.plan.robust.kind,
+        "reach": asdict(run.reach),
         "secure_sum": found.plan.secure_sum.kind,
         "hides_updates": found.plan.secure_sum.hides_updates,
         "assumptions": list(found.plan.secure_sum.assumptions),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "ReachOfSilo",
     "RecordsRun",
     "RecordsSummary",
     "ScoredStep",
@@ -33,6 +34,14 @@ class Three(msgspec.Struct, frozen=True):
     colluding: float | None
     colluders: _Count
     delta: float
+
+
+class ReachOfSilo(msgspec.Struct, frozen=True):
+    """How far one silo moves the mean gradient of a step."""
+
+    honest: float
+    step: float
+    withstood: _Count = 0
 
 
 class ScoredStep(msgspec.Struct, frozen=True):
@@ -69,6 +78,10 @@ class RecordsSummary(msgspec.Struct, frozen=True):
     hides_updates: bool = True
     missing: _Count = 0
     slots: _Count = 0
+    groups: tuple[_Count, ...] = ()
+    robust: str | None = None
+    reach: ReachOfSilo | None = None
+    shortened: _Count = 0
     budget: float | None = None
     ledgers: float | None = None
     assumptions: tuple[str, ...] = ()

@@ -132,7 +132,8 @@ def _tiles(summary: RecordsSummary) -> list[tuple[str, str, str]]:
 
 
 def _observers(summary: RecordsSummary) -> list[tuple[str, str, str, str]]:
-    n, d, c = summary.silos, summary.missing, summary.epsilon.colluders
+    # With groups, a unit is protected by the noise of its own group, of which the largest is the weakest.
+    n, d, c = max(summary.groups, default=summary.silos), summary.missing, summary.epsilon.colluders
     three = summary.epsilon
     alone = summary.noise == "own"
     return [
@@ -167,6 +168,8 @@ def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
             f"{summary.noise_overhead:.2f} times its noise; {own:.2f} times if each silo added its own",
         ),
         ("Secure sum", summary.secure_sum),
+        *_groups(summary),
+        *_reach(summary),
         ("Sent by a silo in a step", _size(bytes_up)),
         ("Work of a silo in a draw", f"padded to {summary.slots:,} {_UNITS[summary.unit]}"),
         (
@@ -178,6 +181,41 @@ def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
             f"{summary.voided}, each of them charged" if summary.voided else "none",
         ),
     ]
+
+
+def _groups(summary: RecordsSummary) -> list[tuple[str, str]]:
+    if not summary.groups:
+        return []
+    sizes = " or ".join(str(size) for size in sorted(set(summary.groups)))
+    said = f"{len(summary.groups)} of {sizes} silos, each with a secure sum of its own, dealt anew each step"
+    return [("Groups", said), ("Rule over the groups' means", str(summary.robust))]
+
+
+def _reach(summary: RecordsSummary) -> list[tuple[str, str]]:
+    """How far one silo moves the mean gradient of a step, as rows of a table."""
+    reach = summary.reach
+    if reach is None:
+        return []
+    found = [
+        (
+            "One silo that follows the protocol moves a mean by",
+            f"at most {reach.honest:.3g}, of any size",
+        ),
+        (
+            "One silo that sends anything",
+            f"moves a step by at most {2 * reach.step:.3g}"
+            if not reach.withstood
+            else f"spoils one group; the rule withstands {reach.withstood}",
+        ),
+    ]
+    if summary.shortened:
+        found.append(
+            (
+                "Sums that no honest silos make",
+                f"{summary.shortened}: a silo did not follow the protocol. They were shortened",
+            )
+        )
+    return found
 
 
 def _size(count: float) -> str:

@@ -114,7 +114,8 @@ def test_results_say_nothing_of_single_silos():
     assert {result.silos for result in results} == {4}
     assert not any(result.voided for result in results)
     fields = set(results[0].__dataclass_fields__)
-    assert fields == {"step", "silos", "voided", "bytes_up", "bytes_down", "seconds", "evaluation"}
+    seen = {"step", "silos", "voided", "bytes_up", "bytes_down", "seconds", "evaluation"}
+    assert fields == seen | {"groups", "shortened"}
     assert run.stopped == "finished"
     assert run.rosters == {4: 3}
 

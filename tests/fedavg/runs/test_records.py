@@ -44,6 +44,33 @@ def invoked(*arguments) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def test_groups_come_from_a_table_and_stand_in_the_report(settings, tmp_path):
+    groups = '[robust]\nkind = "trimmed-mean"\ngroups = 3\noptions = { trim = 1 }\n'
+    text = settings.read_text().replace("silos = 4", "silos = 9")
+    settings.write_text(f"{text}\n{groups}")
+    out = tmp_path / "run"
+    status, printed = invoked(settings, "--out", out)
+    assert status == 0, printed
+    assert "9 silos in 3 groups of 3" in printed
+    assert "a bad one spoils one of 3 groups; 1 withstood" in printed
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["groups"], summary["robust"]) == ([3, 3, 3], "trimmed-mean")
+    assert summary["reach"]["withstood"] == 1
+    assert summary["shortened"] == 0
+    page = (out / "report.html").read_text()
+    assert "3 of 3 silos, each with a secure sum of its own" in page
+    assert "spoils one group; the rule withstands 1" in page
+    assert "2 of 3" in page  # the shares of noise against the server with one silo
+    for key, value, said in (
+        ("--robust", "none", "have no effect without a rule"),
+        ("--robust", "mean", "is unknown; there are median, trimmed-mean"),
+        ("--groups", "4", "2 silos are too few in the smallest of 4 groups"),
+    ):
+        status, printed = invoked(settings, key, value, "--out", tmp_path / "refused")
+        assert status != 0
+        assert said in printed
+
+
 def test_a_run_leaves_a_directory_and_prints_three_epsilons(settings, tmp_path):
     out = tmp_path / "run"
     status, printed = invoked(settings, "--out", out)
