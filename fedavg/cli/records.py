@@ -60,7 +60,7 @@ def records(
     robust: Annotated[
         str | None,
         typer.Option(
-            help="none | median | trimmed-mean of the means of groups, against bad silos."
+            help="none | group-median | trimmed-mean, of the means of groups, against bad silos."
         ),
     ] = None,
     groups: Annotated[

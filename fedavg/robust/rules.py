@@ -61,7 +61,7 @@ class RobustMean(Protocol):
 
 
 @register("robust")
-class MedianOfGroups(Part, frozen=True, tag="median"):
+class MedianOfGroups(Part, frozen=True, tag="group-median"):
     """The median of the groups' means in every coordinate; of an even number, the mean of the middle two.
 
     It withstands fewer than half of the groups. Its noise is up to √(π/2) = 1.25 times that of the mean.
@@ -89,7 +89,7 @@ class MedianOfGroups(Part, frozen=True, tag="median"):
     @property
     def kind(self) -> str:
         """Its name in configurations."""
-        return "median"
+        return "group-median"
 
     @property
     def fewest(self) -> int:

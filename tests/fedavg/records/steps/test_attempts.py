@@ -141,7 +141,8 @@ def test_a_group_without_a_sum_is_left_out_while_the_rule_has_enough():
     two = {missing, dealt(tuple(range(10, 22)), 4, 0)[0][0]}
     run = federation(silos(12, 10), silent=lambda *_: frozenset(two), **parts)
     with pytest.raises(
-        RoundAbortedError, match="2 of 4 groups of step 1 gave a sum, and the rule 'median' needs 3"
+        RoundAbortedError,
+        match="2 of 4 groups of step 1 gave a sum, and the rule 'group-median' needs 3",
     ):
         list(run.run())
 
