@@ -93,8 +93,8 @@ class RecordsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class RobustTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The table [robust]: how the means of groups of silos are combined, each with a secure sum of its own.
 
-    `kind` is "none" (one sum of all silos), "group-median" or "trimmed-mean"; `groups` is the number of groups, and
-    `options` holds further fields, such as the `trim` of a trimmed mean.
+    `kind` is "none" (one sum of all silos), "group-median" or "trimmed-mean"; `groups` is the number of
+    groups, and `options` holds further fields, such as the `trim` of a trimmed mean.
 
     Example:
         >>> RobustTable().kind
@@ -333,8 +333,8 @@ def _robust_of(table: RobustTable) -> RobustMean | None:
     if table.kind == "none":
         if table.groups is not None or table.options:
             raise ConfigError(
-                'robust.groups and robust.options have no effect without a rule: set robust.kind = "group-median", '
-                "or leave them out"
+                "robust.groups and robust.options have no effect without a rule: set robust.kind = "
+                '"group-median", or leave them out'
             )
         return None
     if table.groups is None:
