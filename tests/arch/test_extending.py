@@ -44,16 +44,33 @@ print("ran", len(results))
 """
 
 
+_USE_OF_RECORDS = {"A rule over groups": "robust=HalfMedian(3)"}
+_RUN_OF_RECORDS = """
+import numpy as np, torch, fedavg
+from my_part import *
+rng = np.random.default_rng(0)
+silos = [fedavg.Dataset(rng.standard_normal((20, 5)), rng.integers(0, 2, 20)) for _ in range(9)]
+privacy = fedavg.RecordPrivacy(unit="record", rate=0.5, clip=1.0, max_units=20, noise_multiplier=1.0)
+plan = fedavg.RecordPlan(privacy=privacy, steps=2, divisor=90.0, {use})
+results = list(fedavg.RecordFederation(torch.nn.Linear(5, 2), silos, plan).run())
+assert all(result.groups == 3 for result in results), results
+print("ran", len(results))
+"""
+_SCRIPTS = {title: _RUN.format(use=use) for title, use in _USE.items()} | {
+    title: _RUN_OF_RECORDS.format(use=use) for title, use in _USE_OF_RECORDS.items()
+}
+
+
 def test_every_family_of_the_page_is_used() -> None:
-    assert set(_USE) == set(_PARTS)
+    assert set(_SCRIPTS) == set(_PARTS)
 
 
-@pytest.mark.parametrize("title", _USE)
+@pytest.mark.parametrize("title", _SCRIPTS)
 def test_a_part_of_the_page_runs(title, tmp_path) -> None:
     source = _PARTS[title]
     assert len(source.splitlines()) < 40
     (tmp_path / "my_part.py").write_text(source)
-    (tmp_path / "run.py").write_text(_RUN.format(use=_USE[title]))
+    (tmp_path / "run.py").write_text(_SCRIPTS[title])
     done = subprocess.run(
         [sys.executable, str(tmp_path / "run.py")],
         cwd=tmp_path,
