@@ -46,6 +46,8 @@ def certify(host: str, key: Ed25519PrivateKey, authority: Ed25519PrivateKey) -> 
 @app.command()
 def main(root: Path, clients: int = 12, members: int = 0, length: int = 10_000) -> None:
     """Enrol the parties of a demonstration on this machine."""
+    if root.exists():
+        raise SystemExit(f"error: {root} exists, and keys are made once: name a new folder")
     keys = {"server": make_tls_key(root / "server")}
     public: dict[str, dict[int, bytes]] = {"client": {}, "member": {}}
     cards: list[bytes] = []

@@ -178,11 +178,9 @@ def _stage(parties: Parties, session, round_: Round, answers: list[bytes]) -> No
 
 
 def test_x4_a_member_signs_one_set_a_round(parties):
-    from fedavg.adapters.exchange.sides import _parts
-
-    uploads, adding = _parts(parties.agreement)
     round_ = read_request(parties.server().request).facts(RUN, "train")
-    numbers = adding.params(uploads.keys(sum_spec(round_, parties.agreement)))
+    session = server_side(parties.agreement).session(sum_spec(round_, parties.agreement), range(6))
+    numbers = session._halves.numbers
     assert _endorsed(parties, two_sets(parties), numbers) == 1
 
 

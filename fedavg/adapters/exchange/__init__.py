@@ -5,20 +5,21 @@ parties hold one `Agreement`: which records are summed, in which ranges, by whic
 nodes are. A node (`Node`) acts on its own copy alone. In a round each node sends one message. Then members
 of a committee, who are nodes, answer three times, and the server (`MeanServer`) has the mean and nothing
 else. Nodes keep only the facts in a journal between two messages, because engines may start a process for
-each.
+each. With noise for differential privacy (`Record.noise`), each node clips, adds its share of the noise, and
+charges a ledger of its own before it answers.
 
-Not here: noise for differential privacy, and sums whose clients keep secrets between messages (`SecAgg`).
+Not here: sums whose clients keep secrets between messages (`SecAgg`).
 """
 
 from __future__ import annotations
 
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
-from fedavg.adapters.exchange.coordinates import Mean
 from fedavg.adapters.exchange.enrolment import enrol_here, make_node, read_card
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.keys import Card, NodeKeys
 from fedavg.adapters.exchange.messages import Stage
 from fedavg.adapters.exchange.node import Contribution, Node
+from fedavg.adapters.exchange.places import Mean
 from fedavg.adapters.exchange.server import MeanServer
 from fedavg.adapters.exchange.terms import Record, Terms
 

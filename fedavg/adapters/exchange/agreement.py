@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+import numpy as np
 
+from dp import DpError
 from dp.checks import is_a
 from fedavg import encoding
 from fedavg.adapters.exchange.keys import EPOCH, Card
 from fedavg.adapters.exchange.terms import Record, Terms
 from fedavg.errors import ConfigError, FedAvgError, PlanError
 from fedavg.files import replace_file
-from fedavg.parts import check_registered, union
+from fedavg.parts import check_registered, names, union
 from fedavg.sums import one_shot
+from fedavg.sums.one_shot import public_material
 from secagg import Directory, SecAggError
 from secagg.committee import Committee
 
@@ -28,7 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["AGREEMENT_FILE", "Agreement"]
+    from fedavg.privacy.noise import Noise
+
+__all__ = ["AGREEMENT_FILE", "Agreement", "read_noise"]
 
 AGREEMENT_FILE = "agreement.json"
 OURS = (encoding.FixedPoint, encoding.Quantised, one_shot.OneShot)
@@ -91,10 +97,24 @@ class Agreement:
                 f"{len(self.nodes)} nodes are enrolled, and a round asks at least {terms.min_cohort}"
             )
         check_registered(terms.sum)
-        for record in terms.records.values():
+        for kind, record in terms.records.items():
             check_registered(record.encoding)
+            if record.noise is not None:
+                self._check_noise(kind, record)
         # Both are made here, so that a bad identity or card is refused when the file is read.
         _ = self.directory, self.committee
+
+    def _check_noise(self, kind: str, record: Record) -> None:
+        """Refuse noise that these nodes cannot add, or that nobody can account for."""
+        from fedavg.adapters.exchange.noisy import NoisyCoordinates  # noqa: PLC0415 - see `OURS`
+
+        check_registered(record.noise)
+        # Any model will do: what depends on its length is checked when it is known.
+        probe = {name: np.zeros(1) for name in record.arrays}
+        try:
+            NoisyCoordinates.of(self.terms, kind, len(self.nodes), probe).check()
+        except (DpError, FedAvgError) as error:
+            raise PlanError(f"the noise of record {kind!r} does not fit: {error}") from error
 
     @classmethod
     def among(
@@ -138,6 +158,12 @@ class Agreement:
             raise PlanError(f"member {strangers[0]} of the committee is no node of the agreement")
         known = {member: self.nodes[member] for member in self.members}
         return Committee(Directory(known), self.members.values(), epoch=EPOCH)
+
+    @functools.cached_property
+    def material(self) -> bytes:
+        """The public material from which server and nodes load their sides of the sum."""
+        members = {member: self.nodes[member] for member in self.members}
+        return public_material(self.nodes, members, self.members.values())
 
     @functools.cached_property
     def digest(self) -> bytes:
@@ -219,10 +245,29 @@ def _written(terms: Terms) -> dict[str, Any]:
 
 def _read_terms(plain: dict[str, Any]) -> Terms:
     records = msgspec.convert(plain["records"], dict[str, dict[str, Any]])
-    read = {
-        kind: Record(**{**given, "encoding": msgspec.convert(given["encoding"], union("encoding"))})
-        for kind, given in records.items()
-    }
+    read: dict[str, Record] = {}
+    for kind, held in records.items():
+        parts: dict[str, Any] = {
+            "encoding": msgspec.convert(held["encoding"], union("encoding")),
+            "noise": read_noise(held.get("noise")),
+        }
+        read[kind] = Record(**{**held, **parts})
     given: dict[str, Any] = {**plain, "records": read}
     given["sum"] = msgspec.convert(plain["sum"], union("secure_sum"))
     return Terms(**given)
+
+
+def read_noise(plain: object) -> Noise | None:
+    """A noise as an agreement's file has it; None for none.
+
+    Raises:
+        ConfigError: there is no such noise, or its values are out of range.
+    """
+    if plain is None:
+        return None
+    importlib.import_module("fedavg.privacy.noise")  # registers them; see `OURS`
+    try:
+        return msgspec.convert(plain, union("noise"))
+    except msgspec.ValidationError as error:
+        known = ", ".join(names("noise"))
+        raise ConfigError(f"this is no noise: {error}; known are {known}") from error

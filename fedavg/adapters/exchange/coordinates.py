@@ -9,12 +9,13 @@ far above the usual weight costs precision.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from fedavg import checks
 from fedavg.adapters.exchange.layout import ArrayLayout
+from fedavg.adapters.exchange.places import Places
 from fedavg.errors import (
     CapacityError,
     DataError,
@@ -29,26 +30,63 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.adapters.exchange.layout import Arrays
+    from fedavg.adapters.exchange.noisy import Cost
+    from fedavg.adapters.exchange.places import Mean
     from fedavg.adapters.exchange.terms import Record, Terms
 
-__all__ = ["Coordinates", "Mean"]
+__all__ = ["Coordinates", "Vectors", "carried"]
 
 
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """What a round gives: a weighted mean over the nodes in the sum.
+class Vectors(Protocol):
+    """How one kind of record becomes a vector of a sum: `Coordinates`, or with noise `NoisyCoordinates`.
 
-    Args:
-        arrays: name to mean.
-        metrics: name to mean.
-        weight: total weight of the nodes.
-        contributors: ids of the nodes.
+    Example:
+        >>> from fedavg import FixedPoint
+        >>> from fedavg.adapters.exchange import Record
+        >>> record = Record(FixedPoint(1.0, 16, rounding="nearest"))
+        >>> made: Vectors = Coordinates(record, ArrayLayout.of({"w": np.zeros(2)}), cap=100, weight="n")
+        >>> made.length, made.cost
+        (3, None)
     """
 
-    arrays: Mapping[str, NDArray[np.floating]]
-    metrics: Mapping[str, float]
-    weight: int
-    contributors: tuple[int, ...]
+    @property
+    def layout(self) -> ArrayLayout:
+        """The carried arrays."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Length of the vector of integers."""
+        ...
+
+    @property
+    def cost(self) -> Cost | None:
+        """What each answer of a node costs its privacy ledger; None without noise, where no ledger helps."""
+        ...
+
+    def encode(
+        self, arrays: Arrays, metrics: Mapping[str, object], reference: Arrays
+    ) -> NDArray[np.int64]:
+        """The integers of one node, before noise."""
+        ...
+
+    def sent(self, integers: NDArray[np.int64], asked: int) -> NDArray[np.int64]:
+        """What a node sends into a sum over so many nodes: its integers, and its share of the noise."""
+        ...
+
+    def released(
+        self,
+        total: NDArray[np.int64],
+        contributors: tuple[int, ...],
+        asked: int,
+        reference: Arrays,
+    ) -> Mean:
+        """The mean that the server releases, with the noise that the server adds."""
+        ...
+
+    def without_sum(self, asked: int, reference: Arrays) -> Mean | None:
+        """What the server releases in a round without a sum; None for nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,43 +124,22 @@ class Coordinates:
             PlanError: the agreement has no such kind, or an array cannot be summed.
         """
         record = terms.record(kind)
-        layout = ArrayLayout.of(arrays, record.carries)
-        if not layout.size and not record.metrics:
-            raise PlanError(
-                f"record {kind!r} carries nothing: the server sends no array that fits "
-                f"{', '.join(map(repr, record.arrays))}, and the agreement lists no metric"
-            )
-        return cls(record, layout, terms.max_weight, terms.weight)
+        return cls(record, carried(record, kind, arrays), terms.max_weight, terms.weight)
 
     @property
-    def reals(self) -> int:
-        """Number of reals: metrics and coordinates of arrays."""
-        return len(self.record.metrics) + self.layout.size
+    def cost(self) -> None:
+        """None: exact means have no ε."""
+        return
+
+    @property
+    def places(self) -> Places:
+        """Where metrics and arrays stand among the reals."""
+        return Places(self.record, self.layout)
 
     @property
     def length(self) -> int:
         """Length of the vector of integers."""
-        return 1 + self.record.encoding.encoded_length(self.reals)
-
-    @property
-    def _parts(self) -> tuple[tuple[str, slice, float], ...]:
-        """Each metric and array with its place and its range."""
-        metrics = self.record.metrics
-        head = [
-            (f"metric {name!r}", slice(at, at + 1), metrics[name])
-            for at, name in enumerate(sorted(metrics))
-        ]
-        return (
-            *head,
-            *(
-                (
-                    f"array {name!r}",
-                    slice(len(head) + place.start, len(head) + place.stop),
-                    self.record.range_of(name),
-                )
-                for name, place in self.layout.parts
-            ),
-        )
+        return 1 + self.record.encoding.encoded_length(self.places.reals)
 
     def encode(
         self, arrays: Arrays, metrics: Mapping[str, object], reference: Arrays
@@ -144,20 +161,10 @@ class Coordinates:
             NonFiniteError: a value is NaN or infinite.
         """
         weight = self._weight(metrics)
-        known = set(self.layout.names)
-        if extra := [name for name in arrays if name not in known and self.record.carries(name)]:
-            raise PlanError(
-                f"array {extra[0]!r} is none of the server's: a sum needs the same arrays from every node; "
-                "leave it out of the reply, or out of the agreement (`arrays`)"
-            )
-        values = np.empty(self.reals)
-        listed = sorted(self.record.metrics)
-        values[: len(listed)] = [_number(name, metrics) for name in listed]
-        values[len(listed) :] = self.layout.flatten(arrays)
-        if self.record.relative and self.layout.size:
-            values[len(listed) :] -= self.layout.flatten(reference)
+        places = self.places
+        values = places.gathered(arrays, metrics, reference)
         encoding = self.record.encoding
-        for name, place, limit in self._parts:
+        for name, place, limit in places.parts:
             self._admit(name, values[place], limit)
             values[place] *= encoding.clip * (weight / self.cap) / limit
         # The factors were rounded, so that a value at the end of its range may be a digit beyond.
@@ -209,24 +216,43 @@ class Coordinates:
         weight = int(total[0])
         if weight <= 0:
             raise RoundAbortedError("the nodes in the sum have no weight, so that it has no mean")
-        encoding = self.record.encoding
-        reals = encoding.decode(total[1:], self.reals)
-        for _, place, limit in self._parts:
+        encoding, places = self.record.encoding, self.places
+        reals = encoding.decode(total[1:], places.reals)
+        for _, place, limit in places.parts:
             reals[place] *= limit * (self.cap / weight) / encoding.clip
-        listed = sorted(self.record.metrics)
-        arrays = reals[len(listed) :]
-        if self.record.relative and self.layout.size:
-            arrays = arrays + self.layout.flatten(reference)
-        metrics = {name: float(value) for name, value in zip(listed, reals, strict=False)}
-        means = self.layout.unflatten(arrays)
-        # In the server's order, for engines whose models are lists of arrays.
-        ordered = {name: means[name] for name in reference if name in means}
-        return Mean(ordered, metrics, weight, contributors)
+        return places.mean(reals, weight, contributors, reference)
+
+    def sent(self, integers: NDArray[np.int64], asked: int) -> NDArray[np.int64]:
+        """The integers themselves."""
+        del asked
+        return integers
+
+    def released(
+        self,
+        total: NDArray[np.int64],
+        contributors: tuple[int, ...],
+        asked: int,
+        reference: Arrays,
+    ) -> Mean:
+        """See `decode`."""
+        del asked
+        return self.decode(total, contributors, reference)
+
+    def without_sum(self, asked: int, reference: Arrays) -> None:
+        """None: a round without a sum has no mean."""
+        del asked, reference
 
 
-def _number(name: str, metrics: Mapping[str, object]) -> float:
-    if name not in metrics:
-        raise DataError(
-            f"the reply has no metric {name!r}, which the agreement sums; add it, or take it out there"
+def carried(record: Record, kind: str, arrays: Arrays) -> ArrayLayout:
+    """The layout of the server's arrays that a record carries.
+
+    Raises:
+        PlanError: an array cannot be summed, or the record would be empty.
+    """
+    layout = ArrayLayout.of(arrays, record.carries)
+    if not layout.size and not record.metrics:
+        raise PlanError(
+            f"record {kind!r} carries nothing: the server sends no array that fits "
+            f"{', '.join(map(repr, record.arrays))}, and the agreement lists no metric"
         )
-    return checks.data.number(f"metric {name!r}", metrics[name])
+    return layout

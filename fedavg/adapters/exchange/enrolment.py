@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fedavg import checks
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.keys import Card, NodeKeys
+from fedavg.adapters.exchange.ledger import LEDGER_FILE
 from fedavg.adapters.exchange.node import JOURNAL_FILE
 from fedavg.errors import ConfigError
 from fedavg.files import FileJournal, replace_file
@@ -68,16 +69,19 @@ def read_card(path: Path) -> Card:
     return Card.from_text(text)
 
 
-def enrol_here(folder: Path, nodes: int, terms: Terms) -> Agreement:
+def enrol_here(
+    folder: Path, nodes: int, terms: Terms, *, epsilon: float | None = None
+) -> Agreement:
     """Enrol all nodes on one machine, for simulations and tests.
 
     Args:
         folder: gets one folder for each node, named by its id from 0, and the agreement.
         nodes: number of nodes.
         terms: what they agree on.
+        epsilon: the privacy budget of each node, at the terms' δ; for terms with noise, and for no others.
 
     Raises:
-        ConfigError: a folder has keys, or cannot be written.
+        ConfigError: a folder has keys, or cannot be written, or `epsilon` does not fit the terms.
         PlanError: the terms do not fit so many nodes.
 
     Example:
@@ -96,8 +100,21 @@ def enrol_here(folder: Path, nodes: int, terms: Terms) -> Agreement:
         Node(5, <redacted>)
     """
     count = checks.config.whole("nodes", nodes, terms.min_cohort)
+    private = any(record.noise is not None for record in terms.records.values())
+    if private is not (epsilon is not None):
+        raise ConfigError(
+            "terms with noise need the privacy budget of each node (epsilon=…)"
+            if private
+            else "epsilon is a budget for noise, and no record of these terms has any"
+        )
     cards = [make_node(folder / str(node), node) for node in range(count)]
     agreement = Agreement.among(terms, cards)
     for place in (folder, *(folder / str(node) for node in range(count))):
         agreement.write(place / AGREEMENT_FILE)
+    if epsilon is not None:
+        from dp import Ledger, SharedLedger  # noqa: PLC0415 - loads the accountant
+
+        for node in range(count):
+            budget = Ledger(checks.config.positive("epsilon", epsilon), terms.delta)
+            SharedLedger.create(folder / str(node) / LEDGER_FILE, budget)
     return agreement

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
-from fedavg.adapters.exchange.coordinates import Coordinates
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.keys import NodeKeys
 from fedavg.adapters.exchange.layout import content_digest
+from fedavg.adapters.exchange.ledger import LEDGER_FILE, charge, open_ledger
 from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_request
-from fedavg.adapters.exchange.sides import client_side, member_side, sum_spec
+from fedavg.adapters.exchange.sides import client_side, member_side, sum_spec, vectors
 from fedavg.errors import ConfigError, LocalProtocolError, PlanError, WireFormatError
 from fedavg.files import FileJournal
 from secagg import RemoteProtocolError, SecAggError
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedavg.adapters.exchange.coordinates import Vectors
     from fedavg.adapters.exchange.layout import Arrays
-    from fedavg.sums.upload import UploadSession
+    from fedavg.adapters.exchange.ledger import Chargeable
+    from fedavg.sums.interface import ClientSession
     from secagg import Journal
 
 __all__ = ["JOURNAL_FILE", "Contribution", "Node"]
@@ -40,13 +42,14 @@ class Contribution:
     call `send_nothing`: a node that is silent tells the server that one of its values is beyond a range.
     """
 
-    __slots__ = ("_at", "_node", "_reference", "_session")
+    __slots__ = ("_asked", "_at", "_node", "_reference", "_session")
 
     def __init__(
-        self, node: int, at: Coordinates, reference: Arrays, session: UploadSession
+        self, node: int, at: Vectors, asked: int, reference: Arrays, session: ClientSession
     ) -> None:
         self._node = node
         self._at = at
+        self._asked = asked
         self._reference = reference
         self._session = session
 
@@ -61,7 +64,7 @@ class Contribution:
 
         Args:
             arrays: the node's arrays by name.
-            metrics: its metrics by name, with the weight among them.
+            metrics: its metrics by name, with the weight among them, which records with noise do not use.
 
         Raises:
             PlanError, DataError, CapacityError, NonFiniteError: see `Coordinates.encode`; nothing is sent,
@@ -74,6 +77,8 @@ class Contribution:
     def send_nothing(self) -> bytes:
         """The reply of a node without a record, once: weight 0, which the server cannot tell from another.
 
+        Under noise it holds the node's share of the noise and nothing else.
+
         Raises:
             LocalProtocolError: the reply was made already.
         """
@@ -85,7 +90,8 @@ class Contribution:
             raise LocalProtocolError("this reply was made already; a round is answered once")
 
     def _sent(self, integers: NDArray[np.int64]) -> bytes:
-        self._session.set_input(integers)
+        # Here and nowhere else, so that nothing leaves this node without its share of the noise.
+        self._session.set_input(self._at.sent(integers, self._asked))
         return Reply(self._node, tuple(self._session.start())).to_bytes()
 
 
@@ -99,9 +105,11 @@ class Node:
         agreement: the node's own copy.
         keys: the node's keys.
         journal: durable record of what was done once; a `fedavg.FileJournal` where processes end.
+        ledger: the node's privacy budget, which outlives agreements; needed where a record has noise. Every
+            answer to a request for such a record is charged before training.
 
     Raises:
-        ConfigError: the agreement knows the node by other keys, or not at all.
+        ConfigError: the agreement knows the node by other keys, or not at all, or the ledger is missing.
 
     Example:
         >>> from fedavg import FixedPoint, OneShot
@@ -126,6 +134,7 @@ class Node:
     agreement: Agreement
     keys: NodeKeys = field(repr=False)
     journal: Journal = field(repr=False)
+    ledger: Chargeable | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"Node({self.keys.node}, <redacted>)"
@@ -139,10 +148,18 @@ class Node:
                 f"the agreement does not know node {self.keys.node} by these keys: put an agreement in "
                 "place that was made from this node's card"
             )
+        noisy = [
+            kind for kind, one in self.agreement.terms.records.items() if one.noise is not None
+        ]
+        if noisy and self.ledger is None:
+            raise ConfigError(
+                f"record {noisy[0]!r} has noise, and this node has no privacy budget: make one in its folder "
+                f"(python -m fedavg ledger create FOLDER/{LEDGER_FILE} --epsilon … --delta …)"
+            )
 
     @classmethod
     def open(cls, folder: Path) -> Node:
-        """The node whose keys, agreement and journal are in a folder.
+        """The node whose keys, agreement and journal are in a folder, with its ledger where there is noise.
 
         Raises:
             ConfigError: a file is missing or damaged, or others can read the keys.
@@ -150,7 +167,9 @@ class Node:
         """
         keys = NodeKeys.read(folder)
         agreement = Agreement.read(folder / AGREEMENT_FILE)
-        return cls(agreement, keys, FileJournal(folder / JOURNAL_FILE, create=False))
+        journal = FileJournal(folder / JOURNAL_FILE, create=False)
+        private = any(record.noise is not None for record in agreement.terms.records.values())
+        return cls(agreement, keys, journal, open_ledger(folder) if private else None)
 
     def read(self, data: bytes, *, run: str, kind: str) -> tuple[Request, Round]:
         """Check a request against the agreement.
@@ -196,11 +215,13 @@ class Node:
             settings: everything else that the server sends, in one canonical form.
 
         Raises:
-            RefusedRequestError: the request is about other contents, or this node has answered for it.
-            PlanError: an array of the server cannot be summed.
+            RefusedRequestError: the request is about other contents, this node has answered for it, or its
+                privacy budget has no room for another answer.
+            PlanError: an array of the server cannot be summed, or the noise does not fit vectors so long.
+            ConfigError: the ledger cannot be charged; the round is lost.
             JournalError: the journal cannot be used; the round is lost.
         """
-        at = Coordinates.of(self.agreement.terms, facts.kind, arrays)
+        at = vectors(self.agreement, facts.kind, arrays)
         found = Round(
             facts.run,
             facts.number,
@@ -222,9 +243,15 @@ class Node:
             raise RefusedRequestError("the request was made for another run or sum") from None
         # Claimed before training: a second process with the same request stops here.
         self._claim(facts, "contributes")
-        self._claim_attempt(facts, _model_digest(at, arrays))
+        if (
+            at.cost is None
+        ):  # otherwise each answer is charged, and sums that differ by one node are covered
+            self._claim_attempt(facts, _model_digest(at, arrays))
         self._claim_slot(facts)
-        return Contribution(self.keys.node, at, arrays, session)
+        # After the claims, so that a request that is sent again spends nothing.
+        if at.cost is not None:
+            charge(self.ledger, at.cost, f"{facts.kind} {facts.number} of run {facts.run}")
+        return Contribution(self.keys.node, at, facts.asked, arrays, session)
 
     def answer(self, request: Request, facts: Round) -> bytes:
         """Answer every request but one to contribute.
@@ -275,8 +302,9 @@ class Node:
         ):
             raise RefusedRequestError(
                 f"this node has answered {facts.kind!r} for this model {attempts} times, in all runs "
-                f"together, and the agreement allows attempts={attempts}: start from another model, or agree "
-                "on more attempts"
+                f"together, and the agreement allows attempts={attempts}. Runs that start from one first "
+                "model use this up, and so do rounds that are repeated. Start from another model (another "
+                "seed), or agree on more (python -m fedavg.adapters.exchange agree --attempts …)"
             )
 
     def _claim_slot(self, facts: Round) -> None:
@@ -295,7 +323,7 @@ class Node:
         return new
 
 
-def _model_digest(at: Coordinates, arrays: Arrays) -> bytes:
+def _model_digest(at: Vectors, arrays: Arrays) -> bytes:
     """Digest of the arrays that are summed; of all arrays, if the record carries metrics only."""
     names = at.layout.names or sorted(arrays)
     return content_digest({name: arrays[name] for name in names}, b"")

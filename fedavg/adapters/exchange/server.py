@@ -5,12 +5,12 @@ It has no clock and no transport.  The engine's adapter carries the bytes, and d
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
-from fedavg.adapters.exchange.coordinates import Coordinates, Mean
 from fedavg.adapters.exchange.layout import content_digest
 from fedavg.adapters.exchange.messages import Request, Round, Stage, read_reply
-from fedavg.adapters.exchange.sides import server_side, sum_spec
+from fedavg.adapters.exchange.sides import server_side, sum_spec, vectors
 from fedavg.errors import CohortSizeError, LocalProtocolError, RoundAbortedError
 from fedavg.sums.interface import FIRST_OPENER
 from he import HeError
@@ -19,6 +19,8 @@ from secagg import Aborted
 if TYPE_CHECKING:
     from fedavg.adapters.exchange.agreement import Agreement
     from fedavg.adapters.exchange.layout import Arrays
+    from fedavg.adapters.exchange.noisy import Cost
+    from fedavg.adapters.exchange.places import Mean
 
 __all__ = ["MeanServer"]
 
@@ -86,7 +88,7 @@ class MeanServer:
         settings: bytes = b"",
     ) -> None:
         terms = agreement.terms
-        self._at = Coordinates.of(terms, kind, arrays)
+        self._at = vectors(agreement, kind, arrays)
         if asked < terms.min_cohort:
             raise CohortSizeError(
                 f"{asked} nodes are asked, and the agreement sums at least {terms.min_cohort}: ask more, in "
@@ -109,6 +111,8 @@ class MeanServer:
         self._request = self._about(Stage.CONTRIBUTE, opening)
         self._received: set[int] = set()
         self._mean: Mean | None = None
+        self._failure = ""
+        self._taken: dict[int, set[bytes]] = {}  # digests of the messages that the session has
 
     @property
     def request(self) -> bytes:
@@ -129,6 +133,16 @@ class MeanServer:
     def received(self) -> frozenset[int]:
         """The nodes whose replies of this stage were accepted."""
         return frozenset(self._received)
+
+    @property
+    def cost(self) -> Cost | None:
+        """What this round costs each node that is asked, also without a sum; None without noise."""
+        return self._at.cost
+
+    @property
+    def failure(self) -> str:
+        """Why the mean is noise alone, as it is under noise when a round has no sum; "" otherwise."""
+        return self._failure
 
     def receive(self, reply: bytes, sender: int | None = None) -> int:
         """Take a reply of this stage; one that is refused counts as missing.
@@ -154,8 +168,14 @@ class MeanServer:
         if not found.parts:
             raise LocalProtocolError(f"node {found.node} replied without a message")
         address = found.node if collecting else FIRST_OPENER - found.node
+        taken = self._taken.setdefault(found.node, set())
+        # The session keeps what it accepted of a reply that was refused for a later part, and takes no
+        # message twice. The honest reply has the same bytes there, so only the rest of it is new.
         for part in found.parts:
-            self._session.receive(address, part)
+            digest = hashlib.sha256(part).digest()
+            if digest not in taken:
+                self._session.receive(address, part)
+                taken.add(digest)
         self._received.add(found.node)
         return found.node
 
@@ -171,16 +191,23 @@ class MeanServer:
         """Close the stage, and return the next request for each member that is asked; {} at the end.
 
         Raises:
-            RoundAbortedError: the round has no sum.
+            RoundAbortedError: the round has no sum, and no noise that would stand in its place.
         """
         self._received.clear()
+        self._taken.clear()
         try:
             messages = self._session.advance()
         except (Aborted, HeError) as error:
-            raise RoundAbortedError(f"the round has no sum: {error}") from None
+            self._failure = f"the round has no sum: {error}"
+            self._mean = self._at.without_sum(self._facts.asked, self._reference)
+            if self._mean is None:
+                raise RoundAbortedError(self._failure) from None
+            return {}
         if not messages:
             found = self._session.result()
-            self._mean = self._at.decode(found.total, found.survivors, self._reference)
+            self._mean = self._at.released(
+                found.total, found.survivors, self._facts.asked, self._reference
+            )
         return {
             FIRST_OPENER - address: self._about(Stage.OPEN, parts[0])
             for address, parts in messages.items()

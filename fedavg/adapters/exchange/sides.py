@@ -8,22 +8,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedavg.adapters.exchange.coordinates import Coordinates
 from fedavg.sums.interface import SumSpec
-from fedavg.sums.one_shot.committee import CommitteeKeys
-from fedavg.sums.one_shot.committee_sessions import (
-    CommitteeClientSide,
-    CommitteeServerSide,
-    MemberSide,
-)
-from fedavg.sums.one_shot.uploads import Uploads
-from secagg import Directory
+from fedavg.sums.one_shot import member_material
 
 if TYPE_CHECKING:
     from fedavg.adapters.exchange.agreement import Agreement
+    from fedavg.adapters.exchange.coordinates import Vectors
     from fedavg.adapters.exchange.keys import NodeKeys
+    from fedavg.adapters.exchange.layout import Arrays
     from fedavg.adapters.exchange.messages import Round
+    from fedavg.sums.interface import ClientSide, OpenerSide, ServerSide
 
-__all__ = ["client_side", "member_side", "server_side", "sum_spec"]
+__all__ = ["client_side", "member_side", "server_side", "sum_spec", "vectors"]
+
+
+def vectors(agreement: Agreement, kind: str, arrays: Arrays) -> Vectors:
+    """How a kind of record becomes vectors, by the arrays that the server sends.
+
+    Raises:
+        PlanError: the agreement has no such kind, or an array cannot be summed.
+        FedAvgError, dp.DpError: under noise, there is none for vectors of this length.
+    """
+    if agreement.terms.record(kind).noise is None:
+        return Coordinates.of(agreement.terms, kind, arrays)
+    # Loads the accountant, which sums without noise do not need; a process starts for every message.
+    from fedavg.adapters.exchange.noisy import NoisyCoordinates  # noqa: PLC0415
+
+    return NoisyCoordinates.of(agreement.terms, kind, len(agreement.nodes), arrays)
 
 
 def sum_spec(facts: Round, agreement: Agreement) -> SumSpec:
@@ -31,40 +43,31 @@ def sum_spec(facts: Round, agreement: Agreement) -> SumSpec:
 
     Raises:
         PlanError: the agreement has no records of this kind, or the vectors have no coordinate.
+        FedAvgError, dp.DpError: under noise, there is none for vectors of this length.
     """
-    # The weight is one coordinate; the encoding has the same bound for a vector before and after padding.
-    bound = agreement.terms.record(facts.kind).encoding.max_abs(facts.length - 1)
-    return SumSpec(facts.length, bound, None, facts.asked, facts.context(agreement.digest))
+    record, context = agreement.terms.record(facts.kind), facts.context(agreement.digest)
+    if record.noise is None:
+        # The weight is one coordinate; the encoding has the same bound for a vector before and after padding.
+        bound = record.encoding.max_abs(facts.length - 1)
+        return SumSpec(facts.length, bound, None, facts.asked, context)
+    from fedavg.adapters.exchange.noisy import resolved  # noqa: PLC0415 - as above
+
+    return resolved(agreement.terms, record, len(agreement.nodes), facts.length).spec(
+        facts.asked, context
+    )
 
 
-def server_side(agreement: Agreement) -> CommitteeServerSide:
+def server_side(agreement: Agreement) -> ServerSide:
     """The server's side: public identities."""
-    uploads, adding = _parts(agreement)
-    return CommitteeServerSide(
-        uploads, adding.params, agreement.committee, agreement.nodes, adding.min_survivors
-    )
+    return agreement.terms.sum.server_side(agreement.material)
 
 
-def client_side(agreement: Agreement) -> CommitteeClientSide:
+def client_side(agreement: Agreement) -> ClientSide:
     """A node's side as a client of sums."""
-    uploads, adding = _parts(agreement)
-    return CommitteeClientSide(uploads, adding.params, agreement.committee)
+    return agreement.terms.sum.client_side(agreement.material)
 
 
-def member_side(agreement: Agreement, keys: NodeKeys) -> MemberSide:
+def member_side(agreement: Agreement, keys: NodeKeys) -> OpenerSide:
     """A node's side as a member of the committee, with its keys."""
-    uploads, adding = _parts(agreement)
-    return MemberSide(
-        uploads,
-        adding.params,
-        agreement.committee,
-        Directory(agreement.nodes),
-        (keys.node, keys.identity, keys.sealing),
-    )
-
-
-def _parts(agreement: Agreement) -> tuple[Uploads, CommitteeKeys]:
-    chosen = agreement.terms.sum
-    members = (chosen.committee, chosen.corrupt_members, chosen.absent_members)
-    adding = CommitteeKeys(chosen.dropout_rate, chosen.corrupt_rate, members)
-    return Uploads(chosen.params, chosen.key_spec), adding
+    material = member_material(agreement.material, keys.identity, keys.sealing)
+    return agreement.terms.sum.opener_side(material)

@@ -17,11 +17,13 @@ from fedavg.errors import CapacityError, PlanError
 
 if TYPE_CHECKING:
     from fedavg.encoding.fixed_point import Encoding
+    from fedavg.privacy.noise import Noise
     from fedavg.sums.one_shot import OneShot
 
 __all__ = ["Record", "Terms"]
 
 Beyond = Literal["refuse", "clip"]
+_SIZES = 4096  # of rounds that are tried
 _SMALLEST, _LARGEST = 1e-30, 1e30
 """Ranges beyond these overflow: the factors of smaller ones float64, the means of larger ones float32."""
 
@@ -43,13 +45,17 @@ class Record:
             counts first, then the first pattern that fits. Counters, such as those of batch normalisation,
             need a wider range than weights.
         metrics: name of a metric to its range. Metrics that are not listed stay at the node.
+        noise: noise for differential privacy, of which every node adds its share: `DistributedGaussian` or
+            another distributed noise, or `CentralGaussian`, which the server adds. The protected unit is all
+            that one node holds. `encoding.clip` then bounds the Euclidean norm of all values together, each
+            times clip ÷ range; the nodes weigh the same; and `beyond` is "clip".
         beyond: what a node does with a value beyond its range: "refuse" refuses the record and names the
             array or metric at the node, which then sends weight 0 (`Contribution.send_nothing`); "clip" moves
-            the value to the end of the range.
+            the value to the end of the range, or under noise shortens the whole vector to the clip norm.
 
     Raises:
-        PlanError: a range is not within 1e-30 … 1e30, the encoding mixes coordinates, the record carries
-            nothing, or a value has another type.
+        PlanError: a range is not within 1e-30 … 1e30, the encoding mixes coordinates or does not fit the
+            noise, the record carries nothing, or a value has another type.
 
     Example:
         >>> from fedavg import FixedPoint
@@ -66,13 +72,17 @@ class Record:
     ranges: Mapping[str, float] = field(default_factory=dict[str, float])
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     beyond: Beyond = "refuse"
+    noise: Noise | None = None
 
     def __post_init__(self) -> None:
         if not callable(getattr(self.encoding, "encode", None)):
             raise PlanError(
                 f"encoding must be an encoding such as FixedPoint, not {self.encoding!r:.80}"
             )
-        _check_coordinatewise(self.encoding)
+        if self.noise is None:
+            _check_coordinatewise(self.encoding)
+        else:
+            _check_private(self)
         _range("encoding.clip", self.encoding.clip)
         object.__setattr__(self, "arrays", _patterns("arrays", self.arrays))
         object.__setattr__(self, "ranges", _ranges("ranges", self.ranges))
@@ -110,9 +120,11 @@ class Terms:
         attempts: how often a node answers a kind of request for the same arrays of the server, in all runs
             together. It guards against accidents: rounds that are repeated give sums over different nodes,
             which can be subtracted. It does not guard against a server that lies, since a model that differs
-            in the last digit of one parameter is another model.
+            in the last digit of one parameter is another model. Records with noise have no such limit: each
+            answer is charged to the node's ledger.
         max_rounds: how often a node answers a kind of request under this agreement, in all runs together; a
             bound on the number of sums that no choice of models evades.
+        delta: δ at which the server states the epsilons of records with noise; a node's ledger has its own.
 
     Raises:
         PlanError: no such sum is possible here, or a value has another type or range.
@@ -137,6 +149,7 @@ class Terms:
     min_cohort: int = 3
     attempts: int = 3
     max_rounds: int = 10_000
+    delta: float = 1e-5
 
     def __post_init__(self) -> None:
         _check_sum(self.sum)
@@ -145,7 +158,11 @@ class Terms:
         for name, floor in floors.items():
             object.__setattr__(self, name, checks.plan.whole(name, getattr(self, name), floor))
         _text("weight", self.weight)
-        needed = self.sum.smallest_cohort()
+        object.__setattr__(self, "delta", checks.plan.proper_fraction("delta", self.delta))
+        needed = max(
+            self.sum.smallest_cohort(),
+            *(_floor(self.sum, record) for record in self.records.values()),
+        )
         if self.min_cohort < needed:
             object.__setattr__(self, "min_cohort", needed)
         for kind, record in self.records.items():
@@ -153,8 +170,8 @@ class Terms:
                 raise PlanError(
                     f"record {kind!r} lists {self.weight!r} as a metric, but it is the weight: take it out"
                 )
-            # The weight is one more coordinate, so it must fit the same integers.
-            if self.max_weight > record.encoding.max_abs(1):
+            # The weight is one more coordinate, so it must fit the same integers; under noise there is none.
+            if record.noise is None and self.max_weight > record.encoding.max_abs(1):
                 raise CapacityError(
                     f"max_weight={self.max_weight} does not fit the {record.encoding.bits} bits of record "
                     f"{kind!r}; take bits={self.max_weight.bit_length() + 1} or a smaller unit of weight"
@@ -196,6 +213,38 @@ def _check_coordinatewise(encoding: Encoding) -> None:
             "this encoding bounds the norm of the whole vector, and a record has a range for each "
             "coordinate: use FixedPoint with rounding='nearest', or Quantised"
         )
+
+
+def _check_private(record: Record) -> None:
+    """Refuse what does not go with noise."""
+    if not callable(getattr(record.noise, "sample", None)):
+        raise PlanError(
+            f"noise must be a noise such as DistributedGaussian(2.0), not {record.noise!r:.80}"
+        )
+    if not record.encoding.bounded:
+        raise PlanError(
+            "noise is sized by a bound on the norm of the whole vector, which this encoding has not: use "
+            "FixedPoint(clip, bits) with rounding='stochastic', whose clip is the clip norm"
+        )
+    if record.beyond != "clip":
+        raise PlanError(
+            "under noise a node shortens each vector to the clip norm, and refuses none: say beyond='clip'"
+        )
+
+
+def _floor(chosen: OneShot, record: Record) -> int:
+    """The smallest round in which, under noise, an honest node's noise hides another honest node."""
+    if record.noise is None or not record.noise.distributed:
+        return 0
+    sizes = range(3, _SIZES)
+    enough = (n for n in sizes if chosen.min_survivors(n) - chosen.colluders(n) >= 2)
+    found = next(enough, None)
+    if found is None:
+        raise PlanError(
+            "with so many drop-outs and colluders no node is left whose noise hides another: lower "
+            "dropout_rate or corrupt_rate of the sum"
+        )
+    return found
 
 
 def _records(given: object) -> dict[str, Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,6 +14,7 @@ from fedavg.adapters.engines import FLOWER
 from fedavg.adapters.exchange import Agreement, MeanServer
 from fedavg.adapters.exchange.layout import content_digest
 from fedavg.adapters.flower import records
+from fedavg.adapters.flower.declared import mismatch
 from fedavg.adapters.flower.outcome import Outcome
 from fedavg.adapters.flower.rounds import SecureRound
 from fedavg.adapters.flower.strategies import check_caller
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from flwr.supercore.run import Run
 
     from fedavg.adapters.exchange import Mean
+    from fedavg.adapters.exchange.noisy import Cost, Epsilons
 
     Base = Grid
 else:
@@ -44,7 +47,7 @@ class SecureGrid(Base):
     Give it to a strategy, or to a loop of your own, in place of the grid that Flower gives to a ServerApp.
     `send_and_receive` returns one reply: the weighted mean of arrays and listed metrics, with the total
     weight. A round without a sum returns no reply; strategies then keep their model, and `outcomes` has the
-    reason.
+    reason. Under noise the reply of such a round is noise alone, and each outcome has both epsilons.
 
     Args:
         grid: the grid that Flower gave.
@@ -56,7 +59,8 @@ class SecureGrid(Base):
 
     Raises:
         MissingExtraError: Flower is missing, or of another version.
-        ConfigError: the file holds no agreement, or `run_config` is no mapping.
+        ConfigError: the file holds no agreement, `run_config` is no mapping, or it states another noise than
+            the agreement.
 
     Example:
         >>> strategy.start(SecureGrid(grid, "agreement.json", context.run_config), arrays)  # doctest: +SKIP
@@ -81,6 +85,9 @@ class SecureGrid(Base):
         self._number = 0
         self._places: dict[int, int] = {}  # id of a node in the agreement → its id in Flower
         self._outcomes: list[Outcome] = []
+        self._answers: Counter[Cost] = Counter()
+        if differs := mismatch(self._config, self._agreement.terms):
+            raise ConfigError(differs)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -166,9 +173,12 @@ class SecureGrid(Base):
         work = SecureRound(
             self._grid, server, kind, self._number, self._places, self._agreement.terms.sum
         )
-        reason, mean = "", None
+        if server.cost is not None:  # also for a round that will have no sum
+            self._answers[server.cost] += 1
+        mean = None
         try:
             mean = work.mean(asked, content, timeout, self._timeout)
+            reason = server.failure
         except RoundAbortedError as error:
             reason = str(error)
         self._note(work, len(asked), mean, reason)
@@ -182,9 +192,26 @@ class SecureGrid(Base):
     def _note(self, work: SecureRound, asked: int, mean: Mean | None, reason: str) -> None:
         """Keep and log what became of a sum."""
         who, weight = (mean.contributors, mean.weight) if mean else ((), 0)
-        outcome = Outcome(work.number, work.kind, asked, who, weight, tuple(work.stages), reason)
+        outcome = Outcome(
+            work.number,
+            work.kind,
+            asked,
+            who,
+            weight,
+            tuple(work.stages),
+            reason,
+            self._spent(work.server.cost),
+        )
         self._outcomes.append(outcome)
-        _log.log(logging.INFO if mean else logging.WARNING, "%s", outcome)
+        _log.log(logging.INFO if outcome.complete else logging.WARNING, "%s", outcome)
+
+    def _spent(self, cost: Cost | None) -> Epsilons | None:
+        """What the sums so far cost a node that was asked in all; None where this one has no noise."""
+        if cost is None:
+            return None
+        from fedavg.adapters.exchange.noisy import epsilons  # noqa: PLC0415 - loads the accountant
+
+        return epsilons(self._answers, self._agreement.terms.delta)
 
 
 def _agreement(given: Agreement | str | os.PathLike[str]) -> Agreement:

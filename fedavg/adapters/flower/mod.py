@@ -11,6 +11,7 @@ from fedavg.adapters.engines import FLOWER
 from fedavg.adapters.exchange import Node, RefusedRequestError, Stage
 from fedavg.adapters.exchange.layout import content_digest
 from fedavg.adapters.flower import records
+from fedavg.adapters.flower.declared import mismatch
 from fedavg.errors import ConfigError, FedAvgError
 
 if TYPE_CHECKING:
@@ -68,10 +69,11 @@ def secure_mod(folder: str | os.PathLike[str] | None = None) -> Mod:
             return _answered(node, message, context, call_next)
         except RefusedRequestError as error:
             # Its text says nothing about data, and tells the server's operator what differs.
-            _log.warning("refused a request: %s", error)
-            raise
-        except Exception:  # noqa: BLE001 - also that of the user's own function
-            _log.exception("nothing is sent in this round")
+            _log.warning("this node refuses a request: %s", error)
+            # Anew, because Flower and Ray print all that an error came from, and the reason last.
+            raise RefusedRequestError(str(error)) from None
+        except Exception as error:  # noqa: BLE001 - also that of the user's own function
+            _log.exception("this node sends nothing in this round: %s", _reason(error))
             raise NodeSilentError(
                 "this node sends nothing in this round; its own log says why"
             ) from None
@@ -107,6 +109,8 @@ def _contributed(
     app: tuple[Context, ClientAppCallable],
 ) -> bytes:
     """Join the round, run the user's own function, and encrypt what it returns."""
+    if differs := mismatch(app[0].run_config, node.agreement.terms):
+        raise RefusedRequestError(differs)
     del message.content[records.KEY]
     _, arrays = records.arrays_of(message.content)
     settings = records.settings_of(message.content, app[0].run_config)
@@ -122,9 +126,9 @@ def _contributed(
         ) from None
     try:
         return part.send(*_trained(message, app))
-    except Exception:  # noqa: BLE001 - also that of the user's own function
+    except Exception as error:  # noqa: BLE001 - also that of the user's own function
         # A node that is silent would say that one of its values is beyond a range.
-        _log.exception("this node enters the sum with weight 0")
+        _log.exception("this node enters the sum without a record: %s", _reason(error))
         return part.send_nothing()
 
 
@@ -138,6 +142,11 @@ def _trained(
         raise ConfigError(f"the app replied with an error: {done.error.reason}")
     _, arrays = records.arrays_of(done.content)
     return arrays, records.metrics_of(done.content)
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line, for the first line of a log; the traceback follows it."""
+    return f"{type(error).__name__}: {error}"
 
 
 def _folder(given: str | os.PathLike[str] | None, config: Mapping[str, object]) -> Path:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedavg.adapters.exchange.noisy import Epsilons
 
 __all__ = ["Outcome"]
 
@@ -18,7 +22,9 @@ class Outcome:
         contributors: ids of the nodes in the mean; () without one.
         weight: total weight; 0 without a mean.
         stages: name, accepted replies, requests and seconds of every stage.
-        reason: why there is no mean; "" with one.
+        reason: why there is no mean, or under noise a mean of noise alone; "" with one.
+        epsilons: under noise, what the sums of this grid so far, with this one, cost a node that was asked in
+            all of them.
 
     Example:
         >>> Outcome(1, "train", 4, (0, 1, 2), 900, (("contribute", 3, 4, 0.5),), "").complete
@@ -32,10 +38,11 @@ class Outcome:
     weight: int
     stages: tuple[tuple[str, int, int, float], ...]
     reason: str
+    epsilons: Epsilons | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether there is a mean."""
+        """Whether there is a mean of nodes."""
         return not self.reason
 
     def __str__(self) -> str:
@@ -44,4 +51,5 @@ class Outcome:
             for name, received, asked, seconds in self.stages
         )
         said = self.reason or f"mean of {len(self.contributors)} nodes"
-        return f"secure sum {self.number} ({self.kind}): {said} [{steps}]"
+        spent = f"; {self.epsilons}" if self.epsilons else ""
+        return f"secure sum {self.number} ({self.kind}): {said} [{steps}]{spent}"

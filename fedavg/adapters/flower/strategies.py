@@ -12,7 +12,7 @@ _SINGLE = "it compares single updates, and a secure sum shows none"
 _TREES = "its models are trees, of which there is no mean"
 _NOISE = (
     "it sizes its noise for single updates that the server clips or averages, which it does not see here; "
-    "noise is not offered in Flower"
+    "agree on the noise instead (docs/embedding/flower.md)"
 )
 REFUSED = {
     "Krum": _SINGLE,

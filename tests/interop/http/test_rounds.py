@@ -11,6 +11,7 @@ import tokenize
 
 import httpx
 import pytest
+import typer
 
 from tests.interop.http.crowd import EXAMPLE, ROOT, Crowd
 
@@ -101,3 +102,53 @@ def test_processes_of_their_own_and_strangers(tmp_path):
         process.kill()
         process.wait()
     assert crowd.check() == {1: list(range(6)), 2: list(range(6))}
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    """One of the example's programs to its end."""
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_a_folder_is_enrolled_once_and_a_sentence_says_so(tmp_path):
+    command = (EXAMPLE / "enrol.py", tmp_path / "demo", "--clients", 3, "--length", 10)
+    assert run(*command).returncode == 0
+    keys = (tmp_path / "demo" / "client-1" / "identity").read_bytes()
+    again = run(*command)
+    assert again.returncode == 1
+    assert again.stderr.startswith("error: ")
+    assert "Traceback" not in again.stderr
+    assert (tmp_path / "demo" / "client-1" / "identity").read_bytes() == keys
+
+
+def test_a_party_whose_update_fails_says_why_and_ends(tmp_path, monkeypatch, capsys):
+    """Zeros in its place would be a vector like any other, and silence in a loop would train for ever."""
+    assert run(EXAMPLE / "enrol.py", tmp_path / "demo", "--clients", 3).returncode == 0
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    import party as example
+
+    class Asked:
+        seen = "1.0"
+
+        def answer(self, question):
+            raise ZeroDivisionError("no examples")
+
+    async def reply(_):
+        return httpx.Response(200, content=b"question", request=httpx.Request("GET", "http://s/c"))
+
+    async def followed():
+        async with httpx.AsyncClient(
+            base_url="http://server", transport=httpx.MockTransport(reply)
+        ) as http:
+            await example.follow(Asked(), "client-1", http)
+
+    with pytest.raises(typer.Exit) as caught:
+        asyncio.run(followed())
+    assert caught.value.exit_code == 1
+    assert "client-1 ends: update failed: ZeroDivisionError: no examples" in capsys.readouterr().out

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fedavg import FixedPoint, OneShot
+from dp import Ledger
+from fedavg import DistributedGaussian, FixedPoint, OneShot
 from fedavg.adapters.exchange import Agreement, MeanServer, Node, NodeKeys, Record, Terms
 
 NEAREST = FixedPoint(1.0, 20, rounding="nearest")
@@ -40,6 +41,13 @@ def terms(**changes) -> Terms:
     return Terms(**{**given, **changes})
 
 
+def noisy(noise=None, clip=1.0, **changes) -> Record:
+    """A record with noise; the model's counter is in units that do not fill the clip norm."""
+    chosen = DistributedGaussian(2.0) if noise is None else noise
+    given = {"metrics": {"loss": 40.0}, "ranges": {"steps": 1000.0}, **changes}
+    return Record(FixedPoint(clip, 13), noise=chosen, beyond="clip", **given)
+
+
 @dataclass
 class Parties:
     """Some nodes, by id, with their keys and journals.
@@ -47,19 +55,22 @@ class Parties:
     Args:
         count: number of nodes.
         agreed: what they agree on.
+        epsilon: budget of each node's ledger.
     """
 
     count: int = 6
     agreed: Terms = field(default_factory=terms)
+    epsilon: float = 50.0
 
     def __post_init__(self) -> None:
         self.keys = [NodeKeys.generate(node) for node in range(self.count)]
         self.agreement = Agreement.among(self.agreed, [keys.card for keys in self.keys])
         self.journals = [Memory() for _ in self.keys]
+        self.ledgers = [Ledger(self.epsilon, 1e-5) for _ in self.keys]
 
     def node(self, node: int) -> Node:
         """A process of a node."""
-        return Node(self.agreement, self.keys[node], self.journals[node])
+        return Node(self.agreement, self.keys[node], self.journals[node], self.ledgers[node])
 
     def server(
         self, number: int = 1, *, kind: str = "train", asked: int | None = None, model=MODEL

@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from fedavg import Quantised
+from dp import SharedLedger
+from fedavg import CentralGaussian, DistributedGaussian, Quantised
 from fedavg.adapters.exchange import Agreement, Node, NodeKeys, enrol_here, make_node, read_card
 from fedavg.adapters.exchange.__main__ import app
 from fedavg.errors import ConfigError
-from tests.fedavg.adapters.exchange.parties import changed, terms
+from tests.fedavg.adapters.exchange.parties import changed, noisy, terms
 
 
 def test_nodes_that_enrol_one_by_one_form_an_agreement(tmp_path):
@@ -76,6 +77,7 @@ def test_everything_that_the_digest_covers_is_shown(tmp_path):
             "min_cohort": 5,
             "attempts": 2,
             "max_rounds": 77,
+            "delta": 1e-6,
             "weight": "examples",
             "sum": msgspec.structs.replace(plain.terms.sum, dropout_rate=0.1),
         }.items()
@@ -92,6 +94,15 @@ def test_everything_that_the_digest_covers_is_shown(tmp_path):
             {"ranges": {"*": 1.0, "steps": 100.0}},
             {"metrics": {"loss": 5.0}},
             {"encoding": Quantised(1.0, 20)},
+        )
+    ]
+    others += [
+        changed(plain, records={"train": one})
+        for one in (
+            noisy(),
+            noisy(clip=2.0),
+            noisy(DistributedGaussian(1.0)),
+            noisy(CentralGaussian(2.0)),
         )
     ]
     strangers = [*keys[:6], NodeKeys.generate(6)]
@@ -113,6 +124,10 @@ def test_everything_that_the_digest_covers_is_shown(tmp_path):
         (("--members", 9), "committee"),
         (("--members", 4, "--corrupt", 1), "lower one of them"),
         (("--members", 4, "--bits", 3), "bits"),
+        (("--members", 4, "--clip", 1), "--clip belongs to --noise-multiplier"),
+        (("--members", 4, "--noise-multiplier", 2), "noise needs --clip"),
+        (("--members", 4, "--attempts", 0), "attempts must be at least 1"),
+        (("--members", 4, "--delta", 1), "delta"),
     ],
 )
 def test_errors_are_one_line(tmp_path, given, what):
@@ -123,3 +138,34 @@ def test_errors_are_one_line(tmp_path, given, what):
     assert found.exit_code == 1
     assert found.output.startswith("error: ")
     assert what in found.output
+
+
+def test_noise_is_agreed_on_and_priced(tmp_path):
+    for node in range(6):
+        make_node(tmp_path / str(node), node)
+    cards = [tmp_path / str(node) / "node.card" for node in range(6)]
+    out = tmp_path / "agreement.json"
+    given = ("--max-weight", 1, "--members", 6, "--corrupt", 1, "--out", out, "--max-rounds", 50)
+    noise = ("--noise-multiplier", 2, "--clip", 0.5, "--bits", 13, "--attempts", 9, "--delta", 1e-6)
+    assert _run("agree", *cards, *given, *noise, "--train", "loss=40").exit_code == 0
+    terms = Agreement.read(out).terms
+    assert terms.record("train").noise == DistributedGaussian(2.0)
+    assert (terms.attempts, terms.max_rounds, terms.delta) == (9, 50, 1e-6)
+    shown = _run("show", out, "--parameters", 1000).output
+    assert "train, 100 answers of a node: epsilon" in shown
+    assert "towards the server, at delta 1e-06" in shown
+    other = _run("agree", *cards, *given, *noise, "--noise", "laplace")
+    assert other.exit_code == 1
+    assert "known are gaussian" in other.output
+
+
+def test_budgets_of_a_simulation(tmp_path):
+    private = terms(records={"train": noisy()})
+    with pytest.raises(ConfigError, match="need the privacy budget"):
+        enrol_here(tmp_path, 6, private)
+    with pytest.raises(ConfigError, match="no record of these terms has any"):
+        enrol_here(tmp_path, 6, terms(), epsilon=1.0)
+    enrol_here(tmp_path, 6, private, epsilon=3.0)
+    assert [
+        SharedLedger(tmp_path / str(node) / "ledger.json").read().epsilon for node in (0, 5)
+    ] == [3, 3]

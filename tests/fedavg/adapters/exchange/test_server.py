@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedavg.adapters.exchange import MeanServer
+from fedavg.adapters.exchange.messages import Reply, read_reply
 from fedavg.errors import (
     CohortSizeError,
     LocalProtocolError,
@@ -13,7 +14,10 @@ from fedavg.errors import (
     RoundAbortedError,
     WireFormatError,
 )
+from he import HeError
+from secagg import SecAggError
 from tests.fedavg.adapters.exchange.parties import MODEL, RUN, Parties, own_sum, update
+from tests.hostile.mutants import without
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +160,27 @@ def test_the_server_holds_no_secret_of_a_node(parties):
     for keys in parties.keys:
         assert keys.identity.private_bytes() not in server.request
     assert RUN.encode() not in server.request  # nodes name the run themselves
+
+
+def test_a_reply_that_was_damaged_on_its_way_leaves_the_honest_one_acceptable(parties):
+    """The ciphertexts were good and the shares behind them were not; the transport then brings all again."""
+    here = fresh(parties)
+    server = here.server()
+    reply = here.contributed(0, server.request, *update(0))
+    found = read_reply(reply)
+    last = found.parts[-1]
+    damaged = Reply(0, (*found.parts[:-1], last[:-1] + bytes([last[-1] ^ 1])))
+    for _ in range(2):
+        with pytest.raises((HeError, SecAggError)):
+            server.receive(damaged.to_bytes())
+    assert server.received == frozenset()
+    assert server.receive(reply) == 0
+    for node in range(1, 6):
+        server.receive(here.contributed(node, server.request, *update(node)))
+    assert_same(here.opened(server), own_sum(here, range(6)))
+
+
+def test_mutant_that_takes_the_good_part_of_a_reply_twice(parties, monkeypatch):
+    without(monkeypatch, MeanServer, "receive", "digest not in taken", "True")
+    with pytest.raises((HeError, SecAggError)):
+        test_a_reply_that_was_damaged_on_its_way_leaves_the_honest_one_acceptable(parties)
