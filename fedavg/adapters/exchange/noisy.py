@@ -177,7 +177,7 @@ class NoisyCoordinates:
         >>> at = NoisyCoordinates.of(terms, "train", 10, {"w": np.zeros(1000)})
         >>> sent = at.sent(at.encode({"w": np.full(1000, 7.0)}, {}, {"w": np.zeros(1000)}), asked=10)
         >>> print(epsilons({at.cost: 1}, terms.delta))
-        epsilon 1.993 towards those who see the means, and 2.293 towards the server, at delta 1e-05
+        epsilon 1.993 towards those who see the means, and 2.943 towards the server, at delta 1e-05
     """
 
     record: Record

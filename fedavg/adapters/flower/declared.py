@@ -29,7 +29,7 @@ def mismatch(run_config: Mapping[str, object], terms: Terms) -> str:
 
     Example:
         >>> from fedavg import FixedPoint, OneShot
-        >>> from fedavg.adapters.exchange import Record
+        >>> from fedavg.adapters.exchange import Record, Terms
         >>> record = Record(FixedPoint(1.0, 20, rounding="nearest"))
         >>> committee = OneShot(committee=6, corrupt_members=1, absent_members=1)
         >>> terms = Terms(committee, {"train": record}, max_weight=9)
