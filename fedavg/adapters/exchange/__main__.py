@@ -167,10 +167,8 @@ def _costs(found: Agreement, parameters: int) -> Iterator[str]:
         if record.noise is None:
             yield f"{kind}: exact sums, without privacy towards those who see them"
             continue
-        from fedavg.adapters.exchange.noisy import (  # noqa: PLC0415 - loads the accountant
-            NoisyCoordinates,
-            epsilons,
-        )
+        from fedavg.adapters.exchange.costs import epsilons  # noqa: PLC0415 - loads the accountant
+        from fedavg.adapters.exchange.noisy import NoisyCoordinates  # noqa: PLC0415
 
         model = dict.fromkeys(record.arrays[:1], np.zeros(parameters))
         cost = NoisyCoordinates.of(found.terms, kind, len(found.nodes), model).cost

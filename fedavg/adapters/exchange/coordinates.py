@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fedavg.adapters.exchange.costs import Cost
     from fedavg.adapters.exchange.layout import Arrays
-    from fedavg.adapters.exchange.noisy import Cost
     from fedavg.adapters.exchange.places import Mean
     from fedavg.adapters.exchange.terms import Record, Terms
 

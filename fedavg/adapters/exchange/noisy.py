@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp import Accountant, DpError, FailureEvent, NoSampling, l2_clip
+from dp import Accountant, DpError, NoSampling, l2_clip
 from fedavg.adapters.exchange.coordinates import carried
+from fedavg.adapters.exchange.costs import Cost
 from fedavg.adapters.exchange.places import Places
 from fedavg.errors import PlanError
 from fedavg.optimizers.local import LocalTraining
@@ -35,80 +36,9 @@ if TYPE_CHECKING:
     from fedavg.adapters.exchange.layout import ArrayLayout, Arrays
     from fedavg.adapters.exchange.places import Mean
     from fedavg.adapters.exchange.terms import Record, Terms
-    from fedavg.privacy.noise import Event, Noise
+    from fedavg.privacy.noise import Noise
 
-__all__ = ["Cost", "Epsilons", "NoisyCoordinates", "epsilons", "resolved"]
-
-
-@dataclass(frozen=True, slots=True)
-class Epsilons:
-    """What some answers of one node reveal about all that it holds, towards two observers, at one δ.
-
-    Args:
-        release: ε towards those who see the released means.
-        server: ε towards the server, together with as many nodes as the sum assumes to collude; None where
-            the server sees sums without noise.
-        delta: δ.
-
-    Example:
-        >>> str(Epsilons(1.5, None, 1e-5))
-        'epsilon 1.500 towards those who see the means, and none towards the server, at delta 1e-05'
-    """
-
-    release: float
-    server: float | None
-    delta: float
-
-    def __str__(self) -> str:
-        server = "none" if self.server is None else f"{self.server:.3f}"
-        return (
-            f"epsilon {self.release:.3f} towards those who see the means, and {server} towards the server, "
-            f"at delta {self.delta:g}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """The cost of one answer of a node.
-
-    Args:
-        release: the event towards those who see the released means; a node's ledger is charged this.
-        failure: what the theorem excludes, the errors of the samplers' tables; charged beside it.
-        server: the event towards the server and the nodes that collude with it; None where the server sees
-            sums without noise.
-    """
-
-    release: Event
-    failure: FailureEvent
-    server: Event | None
-
-
-def epsilons(answers: Mapping[Cost, int], delta: float) -> Epsilons:
-    """Both epsilons of a node after some answers.
-
-    Args:
-        answers: how many answers of each cost.
-        delta: δ.
-
-    Example:
-        >>> from dp import GaussianEvent
-        >>> cost = Cost(GaussianEvent(4.0), FailureEvent(0.0), None)
-        >>> found = epsilons({cost: 4}, 1e-5)
-        >>> round(found.release, 3), found.server
-        (1.993, None)
-    """
-    release, server, seen = Accountant(), Accountant(), True
-    if not sum(answers.values()):
-        return Epsilons(0.0, 0.0, delta)
-    for cost, count in answers.items():
-        release = release.compose(cost.release, count).compose(cost.failure, count)
-        if cost.server is None:
-            seen = False
-        else:
-            server = server.compose(cost.server, count).compose(cost.failure, count)
-    return Epsilons(
-        release.upper_epsilon(delta), server.upper_epsilon(delta) if seen else None, delta
-    )
+__all__ = ["NoisyCoordinates", "resolved"]
 
 
 def noise_of(record: Record) -> Noise:
@@ -171,6 +101,7 @@ class NoisyCoordinates:
     Example:
         >>> from fedavg import DistributedGaussian, FixedPoint, OneShot
         >>> from fedavg.adapters.exchange import Record, Terms
+        >>> from fedavg.adapters.exchange.costs import epsilons
         >>> committee = OneShot(committee=6, corrupt_members=1, absent_members=1)
         >>> record = Record(FixedPoint(1.0, 16), noise=DistributedGaussian(2.0), beyond="clip")
         >>> terms = Terms(committee, {"train": record}, max_weight=1)

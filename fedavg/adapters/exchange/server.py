@@ -18,8 +18,8 @@ from secagg import Aborted
 
 if TYPE_CHECKING:
     from fedavg.adapters.exchange.agreement import Agreement
+    from fedavg.adapters.exchange.costs import Cost
     from fedavg.adapters.exchange.layout import Arrays
-    from fedavg.adapters.exchange.noisy import Cost
     from fedavg.adapters.exchange.places import Mean
 
 __all__ = ["MeanServer"]

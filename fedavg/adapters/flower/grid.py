@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flwr.supercore.run import Run
 
     from fedavg.adapters.exchange import Mean
-    from fedavg.adapters.exchange.noisy import Cost, Epsilons
+    from fedavg.adapters.exchange.costs import Cost, Epsilons
 
     Base = Grid
 else:
@@ -209,7 +209,7 @@ class SecureGrid(Base):
         """What the sums so far cost a node that was asked in all; None where this one has no noise."""
         if cost is None:
             return None
-        from fedavg.adapters.exchange.noisy import epsilons  # noqa: PLC0415 - loads the accountant
+        from fedavg.adapters.exchange.costs import epsilons  # noqa: PLC0415 - loads the accountant
 
         return epsilons(self._answers, self._agreement.terms.delta)
 
