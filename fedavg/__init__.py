@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from fedavg.federation.federation import Federation, RoundResult
     from fedavg.federation.results import Results, train
     from fedavg.files import FileJournal
+    from fedavg.models.features.frozen import FrozenModel
+    from fedavg.models.features.images import Scattering
+    from fedavg.models.features.interface import FixedFeatures
     from fedavg.models.spec import ModelSpec
     from fedavg.optimizers.local import LocalTraining
     from fedavg.optimizers.schedule import Schedule
@@ -127,7 +130,9 @@ _HOME = {
     "FileJournal": "files",
     "FineTune": "algorithms.personal.finetune",
     "FixedCohort": "privacy.sampling",
+    "FixedFeatures": "models.features.interface",
     "FixedPoint": "encoding.fixed_point",
+    "FrozenModel": "models.features.frozen",
     "InsecurePlain": "sums.plain",
     "JournalError": "errors",
     "LayerBlocks": "algorithms.blocks.layers",
@@ -159,6 +164,7 @@ _HOME = {
     "RoundAbortedError": "errors",
     "RoundResult": "federation.federation",
     "Scaffold": "algorithms.scaffold",
+    "Scattering": "models.features.images",
     "Schedule": "optimizers.schedule",
     "Schema": "data.tables.schema",
     "Scheduled": "optimizers.wrapped",
@@ -224,7 +230,9 @@ __all__ = [
     "FileJournal",
     "FineTune",
     "FixedCohort",
+    "FixedFeatures",
     "FixedPoint",
+    "FrozenModel",
     "InsecurePlain",
     "JournalError",
     "LayerBlocks",
@@ -256,6 +264,7 @@ __all__ = [
     "RoundAbortedError",
     "RoundResult",
     "Scaffold",
+    "Scattering",
     "Schedule",
     "Scheduled",
     "Schema",

@@ -56,6 +56,7 @@ Family = Literal[
     "client_loop",
     "metric",
     "column",
+    "features",
 ]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 _GROUP = "fedavg.parts"  # group of entry points

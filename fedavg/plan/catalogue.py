@@ -8,6 +8,7 @@ from fedavg.algorithms.personal import ditto, fedrep, finetune
 from fedavg.contrib import masked_encrypted
 from fedavg.contrib.selective import sum as selective
 from fedavg.encoding import fixed_point, quantised
+from fedavg.models.features import frozen, images
 from fedavg.optimizers import server, wrapped
 from fedavg.privacy import clipping, noise, sampling
 from fedavg.robust import rules
@@ -21,6 +22,8 @@ OURS = (
     encrypted,
     error_feedback,
     fixed_point,
+    frozen,
+    images,
     layers,
     masked,
     masked_encrypted,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from dp.checks import is_a
 from fedavg import checks
 from fedavg.data.dataset import Dataset
-from fedavg.errors import DataError
+from fedavg.errors import ConfigError, DataError
 from fedavg.protocol.driver import PROTOCOL_ERRORS, Delivery
 from fedavg.records.layers import fastest_gradients
 from fedavg.records.modules import check_independent
+from fedavg.records.prepared import blank, prepared
 from fedavg.records.silo import SiloParty, SiloSetting
 from fedavg.records.table import Silo, UnitTable
 from fedavg.server.roles import opening_roles
@@ -119,7 +120,7 @@ def enrol_silos(
     model: nn.Module,
     layout: Layout,
     silos: Mapping[int, Silo],
-    ledgers: Mapping[int, Ledger | SharedLedger],
+    ledgers: Callable[[], Mapping[int, Ledger | SharedLedger]],
 ) -> Parties:
     """Check every silo's table, and hand out identities and keys.
 
@@ -128,21 +129,26 @@ def enrol_silos(
         model: the module that the silos of this process take turns to use.
         layout: layout of its trained parameters.
         silos: the silos by id.
-        ledgers: each silo's budget.
+        ledgers: called once, after all checks, for each silo's budget.
 
     Raises:
         DataError, PlanError: a table does not fit the plan, the model or the loss.
+        ConfigError: the ledgers do not name the silos.
     """
     plan = resolution.plan
     any_silo = next(iter(silos.values())).records
     loss = chosen_loss(plan.loss, any_silo.kind)
-    outputs = check_independent(model, loss, any_silo)
-    tables: dict[int, UnitTable] = {}
+    sample = blank(any_silo, plan.features)
+    outputs = check_independent(model, loss, sample)
     for silo_id, silo in silos.items():
         _check_alike(silo_id, silo, any_silo)
         loss.check(silo.records.labels, outputs)
-        tables[silo_id] = UnitTable(silo, plan.privacy, loss)
-    gradients = fastest_gradients(model, layout, loss, any_silo)
+    gradients = fastest_gradients(model, layout, loss, sample)
+    # Before any message leaves: the time of fixed features depends on the number of a silo's rows.
+    tables = {
+        silo_id: UnitTable(prepared(silo, plan.features), plan.privacy, loss)
+        for silo_id, silo in silos.items()
+    }
     identities = {silo: Identity.generate() for silo in silos}
     known = {silo: identity.public for silo, identity in identities.items()}
     # Keys are made once, for the largest sum, and serve smaller rosters too.
@@ -150,9 +156,12 @@ def enrol_silos(
     provision = plan.secure_sum.provision(spec, known)
     side = plan.secure_sum.client_side(provision.clients)
     setting = SiloSetting(resolution, side, gradients, layout, tuple(sorted(silos)))
+    budgets = ledgers()
+    if set(budgets) != set(silos):
+        raise ConfigError("ledgers must name every silo, and no other")
     parties = {
         silo: SiloParty(
-            silo, tables[silo], identities[silo], setting, ledgers[silo], label=plan.privacy.label
+            silo, tables[silo], identities[silo], setting, budgets[silo], label=plan.privacy.label
         )
         for silo in silos
     }

@@ -18,10 +18,12 @@ from dp import Ledger
 from dp.checks import is_a
 from fedavg import checks
 from fedavg.errors import ConfigError, LocalProtocolError
+from fedavg.models.features.computed import FeaturedModel
 from fedavg.models.files import model_bytes, rest_digest
 from fedavg.models.spec import ModelSpec
 from fedavg.optimizers.server import Progress
 from fedavg.records.enrolment import Parties, enrol_silos, silos_of
+from fedavg.records.prepared import featured
 from fedavg.records.privacy import RecordPlan
 from fedavg.records.resolution import resolve_records
 from fedavg.records.steps.attempts import StepSums
@@ -33,6 +35,7 @@ from fedavg.training.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
 
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from fedavg.records.steps.reach import Reach
     from fedavg.records.table import Silo
     from fedavg.training.evaluation import Evaluation
+
+    Budgets: TypeAlias = Mapping[int, Ledger | SharedLedger]
 
 __all__ = ["RecordFederation", "StepResult"]
 
@@ -91,8 +96,9 @@ class RecordFederation:
         plan: the plan.
         evaluate: held-out examples on which released models are scored; None for none.
         scoring: metrics, headline and whether the held-out rows are public.
-        ledgers: each silo's own budget by its id, such as a `dp.SharedLedger` that several runs charge; None
-            gives every silo a new `dp.Ledger` over the plan's ε and δ.
+        ledgers: each silo's own budget by its id, such as a `dp.SharedLedger` that several runs charge; or a
+            function that gives them, which is called once, after everything else was checked. None gives
+            every silo a new `dp.Ledger` over the plan's ε and δ.
         transcript: when given, records every message that the server sent or received.
         silent: for simulations: the silos that do not answer in a step and stage.
 
@@ -128,7 +134,7 @@ class RecordFederation:
         *,
         evaluate: Dataset | None = None,
         scoring: Scoring | None = None,
-        ledgers: Mapping[int, Ledger | SharedLedger] | None = None,
+        ledgers: Budgets | Callable[[], Budgets] | None = None,
         transcript: Transcript | None = None,
         silent: Callable[[int, str], frozenset[int]] | None = None,
     ) -> None:
@@ -151,13 +157,18 @@ class RecordFederation:
         )
         privacy = plan.privacy
         own = {silo: Ledger(privacy.epsilon, privacy.delta) for silo in given}
-        if ledgers is not None and set(ledgers) != set(given):
-            raise ConfigError("ledgers must name every silo, and no other")
+        held = own if ledgers is None else ledgers
         self._parties: Parties = enrol_silos(
-            self.resolution, self._module, self._layout, given, ledgers or own
+            self.resolution,
+            self._module,
+            self._layout,
+            given,
+            held if callable(held) else lambda: held,
         )
         self._plan = plan
-        self._test, self._scoring = evaluate, scoring or Scoring(loss=plan.loss)
+        self._test = None if evaluate is None else featured(evaluate, plan.features)
+        self._shape = next(iter(given.values())).records.features.shape[1:]
+        self._scoring = scoring or Scoring(loss=plan.loss)
         self.transcript = transcript
         self._vector = self._layout.flatten(self._module)
         self._released = self._vector
@@ -201,12 +212,18 @@ class RecordFederation:
         return {silo: tuple(party.troubles) for silo, party in found if party.troubles}
 
     def model(self) -> nn.Module:
-        """The released model, in evaluation mode: the federation's own, which its next step changes."""
+        """The released model, in evaluation mode: the federation's own, which its next step changes.
+
+        With fixed features it takes examples, and computes their features first.
+        """
         self._layout.load_vector(self._module, self._released)
-        return self._module.eval()
+        head, features = self._module.eval(), self._plan.features
+        return (
+            head if features is None else FeaturedModel(features.module(self._shape), head).eval()
+        )
 
     def model_file(self) -> bytes:
-        """The released model as a safetensors file."""
+        """The released model as a safetensors file, without fixed features."""
         return model_bytes(self._module, self._layout, self._released)
 
     def run(self, *, score_every: int = 0) -> Generator[StepResult]:

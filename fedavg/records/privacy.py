@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from dp.checks import is_a
 from fedavg import checks
 from fedavg.errors import PlanError
 from fedavg.optimizers.server import FedMomentum
@@ -15,6 +16,7 @@ from fedavg.sums.masked import SecAgg
 
 if TYPE_CHECKING:
     from fedavg.losses.interface import Loss
+    from fedavg.models.features.interface import FixedFeatures
     from fedavg.optimizers.server import ServerOptimizer
     from fedavg.robust.rules import RobustMean
     from fedavg.sums.interface import SecureSum
@@ -185,6 +187,8 @@ class RecordPlan:
             `MedianOfGroups(3)`; None takes one sum of all silos.
         loss: the loss of each record; None takes the one that fits the labels.
         micro_batch: number of units whose gradients are in memory at once.
+        features: fixed public features, such as `Scattering()`, which every silo computes once for each row.
+            The model then takes features in place of examples.
 
     Raises:
         PlanError: a value is out of range.
@@ -204,12 +208,18 @@ class RecordPlan:
     robust: RobustMean | None = None
     loss: Loss | None = None
     micro_batch: int = 128
+    features: FixedFeatures | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", checks.plan.whole("steps", self.steps))
         object.__setattr__(self, "divisor", checks.plan.positive("divisor", self.divisor))
         size = checks.plan.whole("micro_batch", self.micro_batch)
         object.__setattr__(self, "micro_batch", size)
+        if self.features is not None and not is_a(self.features, Part):
+            raise PlanError(
+                "features is a part such as fedavg.Scattering(), or None, not "
+                f"{type(self.features).__name__}"
+            )
 
     @property
     def num_draws(self) -> int:

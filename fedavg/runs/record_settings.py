@@ -32,9 +32,11 @@ from fedavg.records.table import Silo
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fedavg.models.features.interface import FixedFeatures
     from fedavg.robust.rules import RobustMean
 
 __all__ = [
+    "RecordModelConfig",
     "RecordRun",
     "RecordsTable",
     "RobustTable",
@@ -106,6 +108,35 @@ class RobustTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     options: dict[str, Any] = {}
 
 
+class RecordModelConfig(ModelConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The table [model] with fixed public features in front of the model.
+
+    `features` is "scattering" (images), "frozen-model" (a public model file) or another registered part;
+    `feature_options` are its fields.
+
+    Example:
+        >>> RecordModelConfig(features="scattering", feature_options={"scales": 1}).name
+        'softmax'
+    """
+
+    features: str = ""
+    feature_options: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+    @property
+    def fixed(self) -> FixedFeatures | None:
+        """The fixed features, or None.
+
+        Raises:
+            ConfigError: there is no such part, or it does not have an option.
+            PlanError: it refuses a value.
+        """
+        if self.features:
+            return part_of("features", self.features, {}, self.feature_options)
+        if self.feature_options:
+            raise ConfigError("model.feature_options needs model.features, such as 'scattering'")
+        return None
+
+
 class RecordRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A whole run; [data], [model], [server], [secure_sum] and [evaluation] are those of `fedavg run`.
 
@@ -122,7 +153,7 @@ class RecordRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     seed: int = 0
     loss: str | None = None
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
+    model: RecordModelConfig = RecordModelConfig()
     server: ServerConfig = ServerConfig(lr=2.0)
     secure_sum: SumConfig = SumConfig()
     robust: RobustTable = RobustTable()
@@ -325,6 +356,7 @@ def plan_of(config: RecordRun, silos: Mapping[int, Silo], *, public_counts: bool
         robust=_robust_of(config.robust),
         loss=loss_of(config.loss),
         micro_batch=table.micro_batch,
+        features=config.model.fixed,
     )
 
 

@@ -74,22 +74,21 @@ def execute_records(
     for note in (*task.notes, *found.notes):
         console.print(note, highlight=False)
     plan = plan_of(config, silos, public_counts=not found.own)
-    shape = tuple(int(n) for n in task.train.features.shape[1:])
+    given = tuple(int(n) for n in task.train.features.shape[1:])
+    shape = given if plan.features is None else plan.features.shape(given)
     scoring = replace(scoring_of(config.evaluation, task), loss=plan.loss)
     model = spec_of(config.model, shape, task.outputs, seed=config.seed)
 
-    def federation(ledgers: Mapping[int, Ledger | SharedLedger] | None) -> RecordFederation:
-        return RecordFederation(
-            model, silos, plan, evaluate=task.test, scoring=scoring, ledgers=ledgers
-        )
+    def begun() -> dict[int, SharedLedger]:
+        """Make the directory and the ledgers, once nothing is left that could be refused."""
+        RunDirectory(out)
+        settled = msgspec.structs.replace(config, data=found.data)
+        replace_file(out / "config.toml", config_to_toml(settled))
+        folder = Path(config.records.ledgers) if config.records.ledgers else out / "ledgers"
+        return _ledgers(folder, found.names, plan.privacy.epsilon, plan.privacy.delta)
 
-    federation(None)  # refuses what does not add up before a directory is made
-    directory = RunDirectory(out)
-    settled = msgspec.structs.replace(config, data=found.data)
-    replace_file(out / "config.toml", config_to_toml(settled))
-    folder = Path(config.records.ledgers) if config.records.ledgers else out / "ledgers"
-    run = federation(_ledgers(folder, found.names, plan.privacy.epsilon, plan.privacy.delta))
-    return _run(run, config, task.description, directory, console)
+    run = RecordFederation(model, silos, plan, evaluate=task.test, scoring=scoring, ledgers=begun)
+    return _run(run, config, task.description, RunDirectory.reopen(out), console)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

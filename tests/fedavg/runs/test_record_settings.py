@@ -7,7 +7,9 @@ import pytest
 
 from fedavg.data.dataset import Dataset
 from fedavg.errors import ConfigError, PlanError
+from fedavg.models.features.images import Scattering
 from fedavg.optimizers.server import FedMomentum
+from fedavg.records.table import Silo
 from fedavg.runs.record_settings import data_of, load_record_run, plan_of, silos_from
 from tests.fedavg.records.small import records
 
@@ -167,3 +169,26 @@ def test_what_the_plan_refuses_is_refused_here_too():
     silos = silos_from(chosen, {i: records(5, i) for i in range(3)}, owned=False)
     with pytest.raises(PlanError, match="takes one gradient a sum"):
         plan_of(chosen, silos, public_counts=True)
+
+
+def test_fixed_features_are_named_with_their_options(tmp_path):
+    text = UNIT + '[model]\nfeatures = "scattering"\nfeature_options = { scales = 1, groups = 9 }\n'
+    found = config(text, tmp_path)
+    silos = {i: Silo(Dataset(np.zeros((9, 64)), np.zeros(9, int))) for i in range(4)}
+    plan = plan_of(found, silos, public_counts=True)
+    assert plan.features == Scattering(scales=1, groups=9)
+    assert plan_of(config(UNIT, tmp_path), silos, public_counts=True).features is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('features = "scatering"', "features 'scatering' is unknown; there are .*scattering"),
+        ('features = "scattering"\nfeature_options = { scale = 1 }', "has no option scale"),
+        ("feature_options = { scales = 1 }", "needs model.features"),
+    ],
+)
+def test_features_that_there_are_not_are_refused(text, said, tmp_path):
+    found = config(f"{UNIT}[model]\n{text}\n", tmp_path)
+    with pytest.raises(ConfigError, match=said):
+        _ = found.model.fixed
