@@ -18,20 +18,19 @@ import numpy as np
 from dp import DpError
 from dp.checks import is_a
 from fedavg import encoding
-from fedavg.adapters.exchange.keys import EPOCH, Card
 from fedavg.adapters.exchange.terms import Record, Terms
 from fedavg.errors import ConfigError, FedAvgError, PlanError
 from fedavg.files import replace_file
 from fedavg.parts import check_registered, names, union
 from fedavg.sums import one_shot
 from fedavg.sums.one_shot import public_material
-from secagg import Directory, SecAggError
-from secagg.committee import Committee
+from secagg import SecAggError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from fedavg.adapters.exchange.keys import Card
     from fedavg.privacy.noise import Noise
 
 __all__ = ["AGREEMENT_FILE", "Agreement", "read_noise"]
@@ -101,8 +100,8 @@ class Agreement:
             check_registered(record.encoding)
             if record.noise is not None:
                 self._check_noise(kind, record)
-        # Both are made here, so that a bad identity or card is refused when the file is read.
-        _ = self.directory, self.committee
+        # It is made here, so that a bad identity or card is refused when the file is read.
+        _ = self.material
 
     def _check_noise(self, kind: str, record: Record) -> None:
         """Refuse noise that these nodes cannot add, or that nobody can account for."""
@@ -147,21 +146,10 @@ class Agreement:
         )
 
     @functools.cached_property
-    def directory(self) -> Directory:
-        """The identities of all nodes."""
-        return Directory(self.nodes)
-
-    @functools.cached_property
-    def committee(self) -> Committee:
-        """The committee with its sealing keys."""
-        if strangers := [member for member in self.members if member not in self.nodes]:
-            raise PlanError(f"member {strangers[0]} of the committee is no node of the agreement")
-        known = {member: self.nodes[member] for member in self.members}
-        return Committee(Directory(known), self.members.values(), epoch=EPOCH)
-
-    @functools.cached_property
     def material(self) -> bytes:
         """The public material from which server and nodes load their sides of the sum."""
+        if strangers := [member for member in self.members if member not in self.nodes]:
+            raise PlanError(f"member {strangers[0]} of the committee is no node of the agreement")
         members = {member: self.nodes[member] for member in self.members}
         return public_material(self.nodes, members, self.members.values())
 

@@ -24,6 +24,8 @@ from fedavg.adapters.exchange import Record, Terms, enrol_here
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.interop.flower.guard import Guard
+
 ROOT = Path(__file__).resolve().parents[3]
 APP = ROOT / "examples" / "flower"
 BIN = Path(sys.executable).parent
@@ -49,20 +51,25 @@ class Deployment:
         folder: for logs, Flower's own files, and the nodes' folders.
         nodes: number of SuperNodes.
         plain: whether the app runs without secure sums.
+        guard: TLS, node authentication and trusted signers; None for `--insecure`.
     """
 
-    def __init__(self, folder: Path, nodes: int, *, plain: bool = False) -> None:
+    def __init__(
+        self, folder: Path, nodes: int, *, plain: bool = False, guard: Guard | None = None
+    ) -> None:
         self.folder, self.nodes, self.app = folder, nodes, folder / "app"
         shutil.copytree(APP, self.app, ignore=shutil.ignore_patterns("__pycache__", "*.fab"))
         if plain:
             _without_us(self.app / "quick")
+        self._guard = guard
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._port = _free_ports(1 + nodes)
         home = folder / "home"
         home.mkdir(parents=True)
         (home / "config.toml").write_text(
             '[superlink]\ndefault = "here"\n\n[superlink.here]\n'
-            f'address = "127.0.0.1:{self._port[0]}"\ninsecure = true\n'
+            f'address = "127.0.0.1:{self._port[0]}"\n'
+            + (guard.connection if guard else "insecure = true\n")
         )
         self._environment = {
             **os.environ,
@@ -72,6 +79,7 @@ class Deployment:
             "PYTHONPATH": str(ROOT),  # how the package gets to the nodes here
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "PYTHONUNBUFFERED": "1",
+            **(guard.environment if guard else {}),
         }
 
     @property
@@ -91,9 +99,22 @@ class Deployment:
     def _start_all(self) -> None:
         enrol_here(self.folder / "keys", self.nodes, terms(self.nodes))
         link = self._port[0]
-        command = (BIN / "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", link)
-        self._start("superlink", *command, "--disable-runtime-dependency-installation")
+        signing = (sys.executable, "-m", "tests.interop.flower.guard")
+        command = signing if self._guard and self._guard.signed else (BIN / "flower-superlink",)
+        options = self._guard.link if self._guard else ("--insecure",)
+        here = ("--host", "127.0.0.1", "--port", link)
+        self._start(
+            "superlink", *command, *options, *here, "--disable-runtime-dependency-installation"
+        )
         self._await_port(link)
+        for node in range(self.nodes if self._guard else 0):
+            key = self._guard.folder / f"node{node}.pub"
+            subprocess.run(
+                [BIN / "flwr", "supernode", "register", key, "here"],
+                env=self._environment,
+                check=True,
+                timeout=120,
+            )
         for node in range(self.nodes):
             self.start_node(node)
 
@@ -119,7 +140,7 @@ class Deployment:
         self._start(
             f"node{node}",
             BIN / "flower-supernode",
-            "--insecure",
+            *(self._guard.node(node) if self._guard else ("--insecure",)),
             "--superlink",
             f"127.0.0.1:{self._port[0]}",
             "--host",
@@ -238,6 +259,9 @@ def main() -> None:
     parser.add_argument("--kill", choices=WHEN, default="")
     parser.add_argument("--settings", default="", help="further settings of the app")
     parser.add_argument("--plain", action="store_true", help="without secure sums")
+    parser.add_argument(
+        "--guarded", choices=("signed", "unsigned"), help="TLS, and trusted signers"
+    )
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args()
     began = time.monotonic()
@@ -250,7 +274,12 @@ def main() -> None:
 
     folder = Path(tempfile.mkdtemp(prefix="flower-"))
     told(f"logs of node 0 and the others: {folder}")
-    with Deployment(folder, given.nodes, plain=given.plain) as deployment:
+    guard = None
+    if given.guarded:
+        from tests.interop.flower.guard import Guard
+
+        guard = Guard.made(folder / "guard", given.nodes, signed=given.guarded == "signed")
+    with Deployment(folder, given.nodes, plain=given.plain, guard=guard) as deployment:
         deployment.run(
             f"num-server-rounds={given.rounds} {deployment.settings} {given.settings}".strip(),
             done="finished: |Traceback|Invalid",

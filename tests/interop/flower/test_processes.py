@@ -20,6 +20,7 @@ if importlib.util.find_spec("flwr") is None:
 
 from fedavg.adapters.exchange.coordinates import Coordinates
 from tests.interop.flower.deployment import WHEN, Deployment, Killer
+from tests.interop.flower.guard import Guard
 from tests.interop.flower.simulated import fit, model, terms
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -68,3 +69,23 @@ def test_a_killed_supernode_costs_one_round_its_record_at_most(stage, tmp_path):
     assert f"secure sum 1 (train): mean of {nodes} nodes" in log, log[-3000:]
     assert "secure sum 2 (train): mean of 4 nodes" in log, log[-3000:]
     assert "finished: weights" in log
+
+
+@pytest.mark.skipif("RUN_DEPLOYMENTS" not in os.environ, reason="takes minutes for each case")
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
+def test_tls_authenticated_nodes_and_trusted_signers(signed, tmp_path):
+    """SuperNodes with --trusted-entities run a signed app, and refuse one without a signature."""
+    guard = Guard.made(tmp_path / "guard", 4, signed=signed)
+    with Deployment(tmp_path, 4, guard=guard) as deployment:
+        times = "fraction-evaluate=0.0 train-timeout=120.0 stage-timeout=90.0"
+        log = deployment.run(
+            f"num-server-rounds=1 {deployment.settings} {times}",
+            done="finished: |Traceback|Invalid",
+            limit=900,
+        )
+        nodes = "".join(deployment.log(f"node{node}") for node in range(4))
+    if signed:
+        assert "secure sum 1 (train): mean of 4 nodes" in log, log[-3000:]
+    else:
+        assert "secure sum 1 (train): the round has no sum" in log, log[-3000:]
+        assert nodes.count("The FAB could not be verified") == 4

@@ -1,0 +1,148 @@
+"""Secure means against plain Flower and against Flower's own SecAgg+: accuracy, and processor time.
+
+Run, with PYTHONPATH at the root of the repository: python -m tests.interop.flower.compare accuracy
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+if importlib.util.find_spec("flwr") is None:
+    pytest.skip("Flower is in the peers' environment only", allow_module_level=True)
+
+from flwr.app import Array, ArrayRecord
+from flwr.serverapp.strategy import FedAvg
+
+from benchmarks.secagg.flower import play
+from fedavg import FixedPoint, OneShot
+from fedavg.adapters.exchange import MeanServer, Node, Record, Terms, enrol_here
+from fedavg.adapters.flower import SecureGrid
+from tests.interop.flower.loopback import LoopbackGrid, client_app
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "examples" / "flower"))
+
+from quick.task import load, scores, start, train
+
+
+def terms(nodes: int, **record: object) -> Terms:
+    """Twenty bits a parameter; one member of the committee may collude, and one may be absent."""
+    committee = OneShot(committee=nodes, corrupt_members=1, absent_members=1)
+    values = FixedPoint(2.0, 20, rounding="nearest")
+    return Terms(committee, {"train": Record(values, **record)}, max_weight=1000)
+
+
+def fit(node: int, arrays: dict[str, np.ndarray]):
+    """The example's training."""
+    x, y = load(node)
+    trained = {name: np.asarray(array) for name, array in train(arrays, x, y).items()}
+    return trained, {"num-examples": len(y)}
+
+
+def trained(nodes: int, rounds: int, folder: Path | None) -> dict[str, np.ndarray]:
+    """The example after some rounds of FedAvg, with secure means if there is a folder of keys."""
+    grid = LoopbackGrid(client_app(folder, fit, mods=None if folder else []), nodes)
+    least = dict.fromkeys(("min_train_nodes", "min_available_nodes"), nodes)
+    result = FedAvg(fraction_evaluate=0.0, **least).start(
+        SecureGrid(grid, folder / "agreement.json", {}) if folder else grid,
+        ArrayRecord({name: Array(array) for name, array in start().items()}),
+        num_rounds=rounds,
+    )
+    return {name: array.numpy() for name, array in result.arrays.items()}
+
+
+def accuracy(nodes: int, rounds: int) -> dict[str, object]:
+    """Plain and secure runs on the same data: accuracies on data of others, and how far models are apart."""
+    with tempfile.TemporaryDirectory() as folder:
+        enrol_here(Path(folder), nodes, terms(nodes, ranges={"steps": 1000.0}))
+        models = {
+            "plain": trained(nodes, rounds, None),
+            "secure": trained(nodes, rounds, Path(folder)),
+        }
+    tests = [load(1000 + node) for node in range(nodes)]
+    found: dict[str, object] = {
+        how: float(np.mean([scores(model, *test)[1] for test in tests]))
+        for how, model in models.items()
+    }
+    plain, secure = models["plain"]["weight"], models["secure"]["weight"]
+    found["largest difference of a weight"] = float(np.abs(plain - secure).max())
+    found["largest weight"] = float(np.abs(plain).max())
+    return found
+
+
+def ours(nodes: int, parameters: int) -> dict[str, float]:
+    """Processor seconds of one round: of a node, the median, and of the server."""
+    rng = np.random.default_rng(7)
+    model = {"w": np.zeros(parameters, np.float32)}
+    update = {"w": (0.1 * rng.standard_normal(parameters)).astype(np.float32)}
+    spent: dict[int, float] = defaultdict(float)
+    with tempfile.TemporaryDirectory() as folder:
+        agreement = enrol_here(Path(folder), nodes, terms(nodes))
+        began = time.process_time()
+        server = MeanServer(agreement, "1", 1, "train", nodes, model)
+        for node in range(nodes):
+            at = time.process_time()
+            here = Node.open(Path(folder) / str(node))
+            part = here.join(*here.read(server.request, run="1", kind="train"), model)
+            reply = part.send(update, {"num-examples": 100})
+            spent[node] += time.process_time() - at
+            server.receive(reply)
+        while requests := server.advance():
+            for node, request in requests.items():
+                at = time.process_time()
+                here = Node.open(Path(folder) / str(node))
+                reply = here.answer(*here.read(request, run="1", kind="train"))
+                spent[node] += time.process_time() - at
+                server.receive(reply, sender=node)
+        total = time.process_time() - began
+    error = float(np.abs(server.result().arrays["w"] - update["w"]).max())
+    if error > 1e-3:
+        raise RuntimeError(f"the mean is off by {error}")
+    return _cost(list(spent.values()), total - sum(spent.values()))
+
+
+def theirs(nodes: int, parameters: int) -> dict[str, float]:
+    """The same of Flower's SecAgg+ on the complete graph, two of three shares."""
+    found = play(nodes, parameters, shares=nodes, threshold=nodes * 2 // 3 + 1, silent=0)
+    return _cost(list(found.client_seconds), found.server_seconds)
+
+
+def _cost(nodes: list[float], server: float) -> dict[str, float]:
+    node = float(np.median(nodes))
+    return {"a node": node, "server": server, "a node and the server": node + server}
+
+
+def processor(nodes: int, parameters: int) -> dict[str, object]:
+    """Processor seconds of one round of ours and of theirs; the first of each warms up."""
+    found: dict[str, object] = {}
+    for name, one in (("ours", ours), ("SecAgg+", theirs)):
+        one(nodes, 1000)
+        runs = [one(nodes, parameters) for _ in range(3)]
+        found[name] = {what: float(np.median([run[what] for run in runs])) for what in runs[0]}
+    return found
+
+
+def main() -> None:
+    """One comparison; the last line is JSON."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("what", choices=("accuracy", "processor"))
+    parser.add_argument("--nodes", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--parameters", type=int, default=100_000)
+    given = parser.parse_args()
+    sizes = {"accuracy": given.rounds, "processor": given.parameters}
+    chosen = {"accuracy": accuracy, "processor": processor}[given.what]
+    print(json.dumps(chosen(given.nodes, sizes[given.what])), flush=True)  # noqa: T201 - a program
+
+
+if __name__ == "__main__":
+    main()
