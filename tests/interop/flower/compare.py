@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -131,16 +132,31 @@ def processor(nodes: int, parameters: int) -> dict[str, object]:
     return found
 
 
+def loading(_: int, times: int) -> dict[str, object]:
+    """Processor seconds that a process for one message spends on imports: of Flower, and of this package."""
+    program = (
+        "import time; t = [time.process_time()]; import flwr.supernode.cli.flwr_clientapp; "
+        "t.append(time.process_time()); import fedavg.adapters.flower; t.append(time.process_time()); "
+        "print(t[1] - t[0], t[2] - t[1])"
+    )
+    found = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+        for _ in range(times)
+    ]
+    pairs = [[round(float(part), 2) for part in one.stdout.split()] for one in found]
+    return {"Flower": sorted(pair[0] for pair in pairs), "ours": sorted(pair[1] for pair in pairs)}
+
+
 def main() -> None:
     """One comparison; the last line is JSON."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("what", choices=("accuracy", "processor"))
+    parser.add_argument("what", choices=("accuracy", "processor", "loading"))
     parser.add_argument("--nodes", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--parameters", type=int, default=100_000)
     given = parser.parse_args()
-    sizes = {"accuracy": given.rounds, "processor": given.parameters}
-    chosen = {"accuracy": accuracy, "processor": processor}[given.what]
+    sizes = {"accuracy": given.rounds, "processor": given.parameters, "loading": 3}
+    chosen = {"accuracy": accuracy, "processor": processor, "loading": loading}[given.what]
     print(json.dumps(chosen(given.nodes, sizes[given.what])), flush=True)  # noqa: T201 - a program
 
 
