@@ -11,7 +11,7 @@ from rich.text import Text
 from fedavg.cli.console import console, errors
 from fedavg.metrics.interface import figure_text
 from fedavg.protocol.result import NOTHING_LEARNT, figure_of_row
-from fedavg.reports.ending import lost_rounds
+from fedavg.reports.ending import lost_rounds, of_no_use
 from fedavg.reports.personal import by_another_figure
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ def _closing_table(outcome: Outcome) -> None:
     if summary["figures"] and _private(summary):
         covered = summary["figures"][0]["covered_by_epsilon"]
         console().print(_PUBLIC_ROWS if covered else _HELD_OUT_ROWS, highlight=False, markup=False)
+    if summary["figures"]:
+        protected = "clients" if _private(summary) else ""
+        says = of_no_use(figure_of_row(summary["figures"][0]), protected=protected)
+        if says:
+            console().print(says, style="yellow", highlight=False, markup=False)
     if summary["personalization"] is not None:
         _personal_table(summary["personalization"])
     lost = lost_rounds(summary["skipped"], summary["rounds"], private=_private(summary))

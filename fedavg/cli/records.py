@@ -110,13 +110,14 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
     from rich.table import Table  # noqa: PLC0415 - help starts without it
 
     from fedavg.protocol.result import figure_of_row  # noqa: PLC0415 - loads numpy; the run has loaded it
+    from fedavg.reports.ending import of_no_use  # noqa: PLC0415 - with the run
 
     table = Table(title="Result", show_header=False, title_justify="left")
-    three = summary["epsilon"]
+    figures, three = list(map(figure_of_row, summary["figures"])), summary["epsilon"]
     silos = "1 silo" if three["colluders"] == 1 else f"{three['colluders']} silos"
     colluding = f"epsilon, for the server with {silos} (the budget)"
     rows = [
-        *((figure.name, figure.words) for figure in map(figure_of_row, summary["figures"])),
+        *((figure.name, figure.words) for figure in figures),
         ("epsilon, for an observer of the released models", _number(three["release"])),
         ("epsilon, for the server", _number(three["server"])),
         (colluding, _number(three["colluding"])),
@@ -132,6 +133,9 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
     for name, value in rows:
         table.add_row(name, value)
     console().print(table)
+    says = of_no_use(figures[0], protected=f"{summary['unit']}s") if figures else ""
+    if says:
+        console().print(says, style="yellow", highlight=False, markup=False)
     more = {
         "person": "A person with rows in two silos loses more than these.",
         "record": "A person with two records, in one silo or in two, loses more than these.",

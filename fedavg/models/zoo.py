@@ -175,6 +175,19 @@ _BUILT_IN: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "char-lstm": _char_lstm,
 }
 _WIDTHS = ("mlp", "char-lstm")  # models with variable hidden widths
+_LINEAR = "softmax, which is linear: logistic regression for classes, linear regression for numbers"
+_ELSEWHERE = {  # what other packages call these models
+    "linear": _LINEAR,
+    "logistic": _LINEAR,
+    "logistic-regression": _LINEAR,
+    "linear-regression": _LINEAR,
+    "logreg": _LINEAR,
+    "ridge": _LINEAR,
+    "perceptron": "mlp",
+    "neural-network": "mlp",
+    "dense": "mlp",
+    "convnet": "cnn",
+}
 
 
 def build_model(
@@ -241,8 +254,12 @@ def _check_widths(name: str, hidden: tuple[int, ...]) -> None:
 def _built_in(name: str) -> Callable[[tuple[int, ...], int], nn.Module]:
     factory = _BUILT_IN.get(name)
     if factory is None:
-        near = difflib.get_close_matches(name.lower(), _BUILT_IN, n=1, cutoff=0.3)
-        hint = f"did you mean {near[0]!r}? Built in are" if near else "built in are"
+        called_so = {**{built: built for built in _BUILT_IN}, **_ELSEWHERE}
+        near = difflib.get_close_matches(name.lower(), called_so, n=1, cutoff=0.3)
+        meant, _, why = called_so[near[0]].partition(", ") if near else ("", "", "")
+        hint = (
+            f"did you mean {meant!r}{why and f', {why}'}? Built in are" if near else "built in are"
+        )
         raise ConfigError(
             f"there is no model {name!r}; {hint} {', '.join(_BUILT_IN)}; "
             "or give 'package.module:factory'"

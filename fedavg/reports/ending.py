@@ -1,4 +1,4 @@
-"""What is missing at the end of a run, in words: rounds without a sum, and a headline without a value."""
+"""What is amiss at the end of a run, in words: lost rounds, a headline without a value, a model of no use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["lost_rounds", "why_unscored"]
+    from fedavg.metrics.interface import Figure
+
+__all__ = ["lost_rounds", "of_no_use", "why_unscored"]
 
 _LISTED = 6
 
@@ -75,4 +77,36 @@ def why_unscored(rows: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | No
         )
     return (
         f"{says}, although the loss has one: see what the metric makes of this model's predictions"
+    )
+
+
+def of_no_use(headline: Figure, *, protected: str) -> str:
+    """That the released model is no better than a constant prediction, and what to try; "" if it is better.
+
+    Args:
+        headline: the first figure of the model that the run keeps.
+        protected: what noise protects, in the plural, such as "clients"; "" without noise.
+
+    Example:
+        >>> from fedavg.metrics.interface import Baseline, Figure
+        >>> worse = Figure("rmse", 2.5, Baseline("mean", 2.0), False, False)
+        >>> of_no_use(worse, protected="").split(": ")[0]
+        'The model is no better than always predicting the mean (rmse 2.5 against 2)'
+    """
+    if headline.beats_baseline is not False:
+        return ""
+    reached, trivial = headline.text(headline.value), headline.text(headline.baseline.value)
+    says = (
+        f"The model is no better than always predicting the {headline.baseline.rule} "
+        f"({headline.name} {reached} against {trivial})"
+    )
+    if protected:
+        return (
+            f"{says}. See first what `fedavg run --noise none` reaches on these rows. If that is better, the "
+            f"noise is too strong for them: more {protected}, a larger epsilon or fewer parameters help. The "
+            "training may also be too short, its steps too long, or bounds much wider than the values."
+        )
+    return (
+        f"{says}. Try more rounds or other learning rates ([local] lr, [server] lr), and see whether the "
+        "columns that it reads tell anything about the target."
     )

@@ -19,6 +19,8 @@ TO_COMPLETE = "TO COMPLETE"
 """The mark of what the user has to declare."""
 
 _WIDTH = 100
+_NOTHING = 1e-300  # numbers nearer to 0 have fewer digits
+_ALIKE = 1e-9  # numbers that differ by a smaller share of themselves are as good as one
 FOR_NOISE = "Under noise everything here is public"
 """The beginning of the note at the top of a schema for runs under noise."""
 _PUBLIC = f"""
@@ -128,16 +130,33 @@ def _to_complete(found: Finding, what: str) -> list[str]:
             f'# {what} = ["2000-01-01", "2030-12-31"]  # {TO_COMPLETE}: first and last possible day'
         ]
     low, high = found.seen
-    # The suggestion is rounded outwards, so that it does not repeat the extremes of the rows.
-    suggestion = _value([_outwards(low, down=True), _outwards(high, down=False)])
+    suggestion = _value(list(_suggested(low, high)))
     said = f"{TO_COMPLETE}: what is possible; the rows hold {low:g} … {high:g}"
     return [f"# {what} = {suggestion}  # {said}"]
+
+
+def _suggested(low: float, high: float) -> tuple[float, float]:
+    """Bounds around the numbers of the rows, rounded outwards, so that they seldom repeat the extremes.
+
+    Numbers that are far from 0, such as years, get bounds near themselves: between 0 and 3000 they would be
+    an input that hardly changes.
+    """
+    spread, nearest = high - low, min(abs(low), abs(high))
+    if low * high <= 0 or nearest <= spread or spread < _ALIKE * nearest:
+        first, last = _outwards(low, down=True), _outwards(high, down=False)
+        return (first, last) if first < last else (first, first + (abs(first) or 1.0))
+    unit = 10.0 ** math.floor(math.log10(spread / 2))
+    step = next(times * unit for times in (1, 2, 5, 10, 20) if times * unit >= spread / 2)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return float(f"{first * step:.12g}"), float(f"{last * step:.12g}")
 
 
 def _outwards(value: float, *, down: bool) -> float:
     """The next number with one significant digit, below or above."""
     if not value or (down and value > 0):
         return 0.0
+    if abs(value) < _NOTHING:
+        return math.copysign(_NOTHING, value) if down is (value < 0) else 0.0
     unit = 10.0 ** math.floor(math.log10(abs(value)))
     return float((math.floor if down else math.ceil)(value / unit)) * unit
 

@@ -1,10 +1,15 @@
 """Schema files: a written schema reads back, with its reasons and the entries to complete."""
 
+import dataclasses
+import json
+import re
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedavg.data.tables.columns import Number
 from fedavg.data.tables.propose import propose
 from fedavg.data.tables.schema import Schema, schema_from
 from fedavg.data.tables.schema_file import schema_text
@@ -47,6 +52,49 @@ def test_under_noise_the_file_says_what_to_complete_and_is_not_declared():
     completed = text.replace("# bounds", "bounds").replace("declared = false", "declared = true")
     assert not any(column.undeclared() for column in _read(completed).columns.values())
     assert _read(completed).declared
+
+
+def _bounds(low, high):
+    """The bounds that a file suggests for numbers between two numbers."""
+    found = _proposal().findings[0]
+    found = dataclasses.replace(found, column=Number(), seen=(float(low), float(high)))
+    proposal = dataclasses.replace(_proposal(), findings=(found,))
+    suggested = re.search(r"# bounds = (.*)  # TO COMPLETE", schema_text(proposal, private=True))[1]
+    return json.loads(suggested)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "suggested"),
+    [
+        (1992, 2004, [1990, 2010]),
+        (1872, 2010, [1800, 2100]),
+        (25, 34, [25, 35]),
+        (-34, -25, [-35, -25]),
+        (0.0031, 0.0042, [0.003, 0.005]),
+        (1e6, 1e6 + 1, [1e6, 1e6 + 1]),
+        (17, 90, [0, 90]),
+        (5, 5, [0, 5]),
+        (0, 0, [0, 1]),
+        (-5, -5, [-5, 0]),
+        (5e-324, 5e-324, [0, 1e-300]),
+        (-5e-324, 7, [-1e-300, 7]),
+    ],
+)
+def test_suggested_bounds_of_numbers_far_from_zero_are_near_the_numbers(low, high, suggested):
+    assert _bounds(low, high) == suggested
+
+
+@given(st.floats(-1e30, 1e30), st.floats(-1e30, 1e30))
+def test_suggested_bounds_hold_the_numbers_and_are_near_those_far_from_zero(one, other):
+    low, high = min(one, other), max(one, other)
+    first, last = _bounds(low, high)
+    spread, nearest = high - low, min(abs(low), abs(high))
+    slack = 1e-9 * max(abs(low), abs(high))
+    assert first < last
+    assert first - slack <= low
+    assert high <= last + slack
+    if low * high > 0 and nearest > spread > 1e-6 * nearest:
+        assert last - first <= 4 * spread
 
 
 def test_under_noise_no_statistic_of_the_rows_fills_a_cell():
