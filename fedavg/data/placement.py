@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from fedavg.data.task import Task
     from fedavg.sums.interface import SecureSum
 
-_CLIENTS = 1000  # default for a built-in set, and the largest default for a file
+_CLIENTS = (
+    1000  # default for a built-in set that is large enough, and the largest default for a file
+)
 _ROWS = 20  # examples for each client, at which the default for a file aims
 
 __all__ = [
@@ -364,7 +366,7 @@ def with_defaults(data: DataConfig, examples: Examples) -> tuple[DataConfig, tup
         examples: the examples that the configuration names.
 
     Returns:
-        The completed configuration, and the choices made; for a built-in set the choices are empty.
+        The completed configuration, and the choices made; for a large built-in set the choices are empty.
     """
     own = data.name not in SOURCES
     natural = examples.owners is not None
@@ -379,11 +381,12 @@ def with_defaults(data: DataConfig, examples: Examples) -> tuple[DataConfig, tup
             found.append(Chosen("data.partition", scheme, why))
     if data.clients is None and data.partition != "natural":
         rows = len(examples.strata)
+        # A small built-in set cannot give each of the example's clients a row.
+        counted = own or rows < _CLIENTS
         # Three clients are the fewest that the protected sums allow.
-        data = msgspec.structs.replace(
-            data, clients=min(max(rows // _ROWS, 3), _CLIENTS) if own else _CLIENTS
-        )
-        if own:
+        clients = min(max(rows // _ROWS, 3), _CLIENTS) if counted else _CLIENTS
+        data = msgspec.structs.replace(data, clients=clients)
+        if counted:
             why = f"{rows:,} examples to train on make about {_ROWS} for each, and at most {_CLIENTS:,}"
             found.append(Chosen("data.clients", data.clients, f"{why} clients"))
     return (data, tuple(found)) if data != given else (given, ())

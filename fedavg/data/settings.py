@@ -57,7 +57,7 @@ class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     Folders of images: `image_size` is height and width, and `channels` is 1 for grey or 3 for colour. If they
     are left out, they are taken from the images.
 
-    The default of `clients` is 1,000 for a built-in set, and depends on the number of rows for a file.
+    The default of `clients` is 1,000 for a large built-in set, and depends on the number of rows otherwise.
     `partition` "auto" means "natural" if the examples have owners; otherwise it means "noisy-sort" for a
     built-in set and "iid" for a file. `test_fraction` is the share that is held out to score on; `split` says
     whether it is a share of the rows, the clients or the groups. `test_from`, an ISO date, holds out the rows

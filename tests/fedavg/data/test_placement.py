@@ -196,3 +196,15 @@ def test_later_rows_are_held_out_by_a_column_of_dates(tmp_path):
 def test_a_day_is_refused_for_data_without_dates():
     with pytest.raises(ConfigError, match=r"leave out data\.test_from"):
         load(_data(name="digits", test_from="2020-01-01"), private=False)
+
+
+@pytest.mark.parametrize("name", ["digits", "breast-cancer"])
+@pytest.mark.parametrize("partition", ["auto", "iid", "quantity"])
+def test_a_built_in_set_gives_each_client_a_row_by_default(name, partition):
+    """Breast-cancer has 456 rows to train on, which cannot lie on 1,000 clients."""
+    config = load_config(None, {"data.name": name, "data.partition": partition})
+    placed = place(config.data, InsecurePlain())
+    assert min(map(len, placed.clients.values())) >= 1
+    counted = [choice for choice in placed.chosen if choice.key == "data.clients"]
+    assert len(placed.clients) == (22 if name == "breast-cancer" else 1000)
+    assert bool(counted) == (name == "breast-cancer")
