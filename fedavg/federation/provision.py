@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedavg.server.roles import opening_roles
@@ -35,7 +36,8 @@ def provision_all(
     """
     sums = resolution.plan.secure_sum
     # Keys are made once, for the largest sum of the run, and serve smaller rosters too.
-    largest = resolution.spec(resolution.bounds.cap, resolution.digest)
+    sizes = resolution.spec(resolution.bounds.cap, resolution.digest)
+    largest = replace(sizes, round=resolution.num_rounds - 1)
     provision = sums.provision(largest, transport.publics())
     # Clients get the resolved plan here and never from the server, so a server cannot change it later.
     transport.equip(resolution, provision.clients, seed, store)

@@ -6,6 +6,7 @@ copy, and takes only the numbers of the round from a message.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, Self
 
 from fedavg.errors import LocalProtocolError
@@ -84,7 +85,7 @@ def agreed_spec(
             f"a sum over a roster of {roster} is outside the plan's bounds {bounds.floor} … {bounds.cap}"
         )
     context = round_context(agreement.digest, round_index, roster, start_digest)
-    return agreement.spec(roster, context)
+    return replace(agreement.spec(roster, context), round=round_index)
 
 
 def answered(request: OpenRequest, answers: Sequence[bytes]) -> tuple[bytes, ...]:

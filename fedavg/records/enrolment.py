@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dp.checks import is_a
@@ -152,7 +152,8 @@ def enrol_silos(
     identities = {silo: Identity.generate() for silo in silos}
     known = {silo: identity.public for silo, identity in identities.items()}
     # Keys are made once, for the largest sum, and serve smaller rosters too.
-    spec = resolution.spec(resolution.summed, resolution.digest)
+    sizes = resolution.spec(resolution.summed, resolution.digest)
+    spec = replace(sizes, round=plan.steps - 1)
     provision = plan.secure_sum.provision(spec, known)
     side = plan.secure_sum.client_side(provision.clients)
     setting = SiloSetting(resolution, side, gradients, layout, tuple(sorted(silos)))

@@ -70,6 +70,7 @@ class SumSpec:
         ring_bits: b, when inputs are reduced modulo 2^b and never refused; None without DP.
         roster_size: number of clients among whom the sum is taken.
         context: digest of plan, round and model; only clients with the same digest enter the same sum.
+        round: number of the round, 0 outside of rounds; in a provision, that of the last round.
     """
 
     vector_length: int
@@ -77,6 +78,7 @@ class SumSpec:
     ring_bits: int | None
     roster_size: int
     context: bytes
+    round: int = 0
 
     def __post_init__(self) -> None:
         # One bound decides how the ring is found: exact sums never wrap, reduced ones may.
@@ -84,6 +86,8 @@ class SumSpec:
             raise PlanError("a sum is bounded either by max_abs or by ring_bits, not both or none")
         if self.vector_length < 1 or self.roster_size < 0:
             raise PlanError("a sum needs at least one coordinate")
+        if self.round < 0:
+            raise PlanError(f"rounds count from 0; there is none of number {self.round}")
 
     @property
     def input_bound(self) -> int:

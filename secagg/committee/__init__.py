@@ -14,7 +14,7 @@ from secagg.committee.errors import MemberError
 from secagg.committee.member import Member
 from secagg.committee.params import CommitteeParams, drawn_corrupt
 from secagg.committee.policy import CommitteePolicy
-from secagg.committee.sealing import Committee, SealingKey
+from secagg.committee.sealing import Committee, SealingKey, card_epoch
 from secagg.committee.simulate import simulate_committee
 from secagg.committee.verdicts.evidence import check_rejection
 
@@ -29,6 +29,7 @@ __all__ = [
     "Member",
     "MemberError",
     "SealingKey",
+    "card_epoch",
     "check_rejection",
     "drawn_corrupt",
     "simulate_committee",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from secagg.committee.params import CommitteeParams
 
-__all__ = ["Committee", "SealingKey", "associated", "pinned", "share_key"]
+__all__ = ["Committee", "SealingKey", "associated", "card_epoch", "pinned", "share_key"]
 
 _CARD = struct.Struct(f"<4sBBHII{KEY_SIZE}s{SIGNATURE_SIZE}s")
 _HEAD = (b"SAGC", 1, 1, 0)
@@ -253,6 +253,24 @@ def pinned(name: str, directory: object) -> Directory:
             "give a Directory of identities that are known beforehand"
         )
     return known
+
+
+def card_epoch(card: bytes) -> int:
+    """The epoch that a card names; whether its member signed that, a `Committee` of the epoch checks.
+
+    Raises:
+        LocalProtocolError: these are not the bytes of a card.
+
+    Example:
+        >>> from secagg import Identity
+        >>> card_epoch(SealingKey.generate(Identity.generate(), 7, epoch=3).card)
+        3
+    """
+    data = octets("a card", card)
+    if len(data) != _CARD.size:
+        raise LocalProtocolError(f"a card takes {_CARD.size} bytes, not {len(data)}")
+    *_, epoch, _, _ = _CARD.unpack(data)
+    return int(epoch)
 
 
 def check_epoch(epoch: object) -> int:

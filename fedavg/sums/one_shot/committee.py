@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from fedavg.errors import PlanError
 from fedavg.sums.interface import FIRST_OPENER, Provision
 from fedavg.sums.one_shot.committee_sessions import (
     CommitteeClientSide,
@@ -15,18 +17,28 @@ from fedavg.sums.one_shot.committee_sessions import (
     MemberSide,
     describe,
 )
+from fedavg.sums.one_shot.epochs import (
+    FIRST_EPOCH,
+    ClientOfEpochs,
+    Epochs,
+    MemberOfEpochs,
+    ServerOfEpochs,
+)
 from secagg import Directory, Identity
-from secagg.committee import Committee, CommitteeParams, SealingKey
+from secagg.committee import CommitteeParams, SealingKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fedavg.sums.interface import SumSpec
     from fedavg.sums.one_shot.uploads import Uploads
+    from secagg.committee import Committee
 
-__all__ = ["CommitteeKeys", "member_material", "public_material"]
+__all__ = ["EPOCH_ROUNDS", "CommitteeKeys", "member_material", "public_material"]
 
-_EPOCH = 1  # one for the whole run
+EPOCH_ROUNDS = 10
+"""Rounds of an epoch unless said otherwise; clients hold a card of 112 bytes of each member and epoch."""
+
 _SLACK = 1e-9  # secagg rounds shares in the same way: 0.34 of 300 is 102
 
 
@@ -36,10 +48,10 @@ class _Material(msgspec.Struct, frozen=True, array_like=True):
     Args:
         clients: clients' identities.
         members: members' identities.
-        cards: members' signed sealing keys.
+        cards: members' signed sealing keys of all epochs.
         member: id of the member, whose keys follow; None for other roles.
         identity: the member's identity, secret.
-        sealing: the member's sealing key, secret.
+        sealing: the member's sealing keys by epoch, secret.
     """
 
     clients: dict[int, bytes]
@@ -47,13 +59,13 @@ class _Material(msgspec.Struct, frozen=True, array_like=True):
     cards: tuple[bytes, ...]
     member: int | None = None
     identity: bytes = b""
-    sealing: bytes = b""
+    sealing: dict[int, bytes] = {}
 
     def __repr__(self) -> str:
         return "_Material(<redacted>)"
 
-    def committee(self) -> Committee:
-        return Committee(Directory(self.members), self.cards, epoch=_EPOCH)
+    def epochs(self, rounds: int) -> Epochs:
+        return Epochs(Directory(self.members), self.cards, rounds=rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +76,13 @@ class CommitteeKeys:
         dropout_rate: share of a roster that may fall silent.
         corrupt_rate: share of a roster that may collude with the server.
         members: number of members, of corrupt ones, and of absent ones.
+        epoch_rounds: number of rounds for which a member's sealing key serves.
     """
 
     dropout_rate: float
     corrupt_rate: float
     members: tuple[int, int, int]
+    epoch_rounds: int = EPOCH_ROUNDS
 
     @property
     def threat_model(self) -> str:
@@ -89,8 +103,9 @@ class CommitteeKeys:
             "cohort drop out; beyond that, a round gives no sum."
         )
         stolen = (
-            f"The sealing keys of no more than {threshold} members are stolen during the whole run: more of "
-            "them open every update."
+            f"A member's sealing key serves for {self.epoch_rounds} rounds and is then erased. Keys that "
+            f"are stolen from more than {threshold} members open the updates of that epoch and of later "
+            "ones, and none of earlier ones."
         )
         return (
             collude,
@@ -143,48 +158,55 @@ class CommitteeKeys:
             corrupt_clients=self.colluders(clients),
         )
 
-    def provision(self, directory: Mapping[int, bytes]) -> Provision:
-        """Pin the members, make their keys, and give every role the public identities."""
+    def provision(self, directory: Mapping[int, bytes], rounds: int) -> Provision:
+        """Pin the members, make their keys for all epochs, and give every role the public identities."""
         people = {member: Identity.generate() for member in range(self.members[0])}
+        epochs = range(FIRST_EPOCH, FIRST_EPOCH + -(-rounds // self.epoch_rounds))
         sealing = {
-            member: SealingKey.generate(identity, member, epoch=_EPOCH)
+            member: [SealingKey.generate(identity, member, epoch=epoch) for epoch in epochs]
             for member, identity in people.items()
         }
-        shared = public_material(
+        shared = _packed(
             directory,
             {member: identity.public for member, identity in people.items()},
-            [key.card for key in sealing.values()],
+            [key.card for keys in sealing.values() for key in keys],
         )
         openers = {
-            FIRST_OPENER - member: member_material(shared, identity, sealing[member])
+            FIRST_OPENER - member: member_material(shared, identity, *sealing[member])
             for member, identity in people.items()
         }
         return Provision(server=shared, clients=shared, key_holder=None, openers=openers)
 
-    def server_side(self, uploads: Uploads, material: bytes) -> CommitteeServerSide:
+    def server_side(self, uploads: Uploads, material: bytes) -> ServerOfEpochs:
         """Load the server's side: public identities."""
         held = _read(material)
-        return CommitteeServerSide(
-            uploads, self.params, held.committee(), held.clients, self.min_survivors
-        )
 
-    def client_side(self, uploads: Uploads, material: bytes) -> CommitteeClientSide:
+        def side(committee: Committee) -> CommitteeServerSide:
+            return CommitteeServerSide(
+                uploads, self.params, committee, held.clients, self.min_survivors
+            )
+
+        return ServerOfEpochs(held.epochs(self.epoch_rounds), side)
+
+    def client_side(self, uploads: Uploads, material: bytes) -> ClientOfEpochs:
         """Load the clients' side: public identities."""
-        return CommitteeClientSide(uploads, self.params, _read(material).committee())
+        epochs = _read(material).epochs(self.epoch_rounds)
+        return ClientOfEpochs(epochs, partial(CommitteeClientSide, uploads, self.params))
 
-    def opener_side(self, uploads: Uploads, material: bytes) -> MemberSide:
+    def opener_side(self, uploads: Uploads, material: bytes) -> MemberOfEpochs:
         """Load one member's side, with its keys."""
         held = _read(material)
-        member = held.member or 0
+        member, clients = held.member or 0, Directory(held.clients)
         identity = Identity.from_private_bytes(held.identity)
-        sealing = SealingKey.from_private_bytes(held.sealing, identity, member, epoch=_EPOCH)
-        return MemberSide(
-            uploads,
-            self.params,
-            held.committee(),
-            Directory(held.clients),
-            (member, identity, sealing),
-        )
+
+        def restored(secret: bytes, epoch: int) -> SealingKey:
+            return SealingKey.from_private_bytes(secret, identity, member, epoch=epoch)
+
+        def side(committee: Committee, sealing: SealingKey) -> MemberSide:
+            keys = (member, identity, sealing)
+            return MemberSide(uploads, self.params, committee, clients, keys)
+
+        return MemberOfEpochs(held.epochs(self.epoch_rounds), held.sealing, restored, side)
 
     def describe(self, message: bytes) -> str:
         """The kind of a message of the committee's protocol."""
@@ -202,42 +224,63 @@ def public_material(
     Args:
         clients: identities of the clients.
         members: identities of the members, by their ids 0, 1, …
-        cards: `SealingKey.card` of each member, of epoch 1.
+        cards: `SealingKey.card` of each member and epoch. Epoch 1 is that of round 0, and of sums outside of
+            rounds; `OneShot.epoch_rounds` rounds later the next one begins.
 
     Raises:
-        secagg.SecAggError: an identity or a card is not valid.
+        secagg.SecAggError: an identity or a card is not valid, or an epoch lacks a member's card.
 
     Example:
         >>> from fedavg import OneShot
         >>> known = {client: Identity.generate().public for client in range(3)}
         >>> people = {member: Identity.generate() for member in range(20)}
-        >>> keys = {member: SealingKey.generate(who, member, epoch=1) for member, who in people.items()}
-        >>> public = public_material(
-        ...     known, {i: who.public for i, who in people.items()}, [key.card for key in keys.values()]
-        ... )
+        >>> keys = {
+        ...     member: [SealingKey.generate(who, member, epoch=epoch) for epoch in (1, 2)]
+        ...     for member, who in people.items()
+        ... }
+        >>> cards = [key.card for both in keys.values() for key in both]
+        >>> public = public_material(known, {i: who.public for i, who in people.items()}, cards)
         >>> side = OneShot().server_side(public)
-        >>> own = OneShot().opener_side(member_material(public, people[3], keys[3]))
+        >>> own = OneShot().opener_side(member_material(public, people[3], *keys[3]))
     """
-    material = _Material(dict(clients), dict(members), tuple(cards))
-    Directory(material.clients)  # both refuse what no session would take
-    material.committee()
-    return msgspec.msgpack.encode(material)
+    material = _packed(clients, members, cards)
+    Directory(dict(clients))  # both refuse what no session would take
+    _read(material).epochs(1).check()
+    return material
 
 
-def member_material(public: bytes, identity: Identity, sealing: SealingKey) -> bytes:
+def member_material(public: bytes, identity: Identity, *sealing: SealingKey) -> bytes:
     """One member's material, which is secret: its keys beside `public_material`; see there.
 
+    A member that keeps its material in a file writes it anew with the keys that are left, as soon as a round
+    of a new epoch began: what the file had before opens the rounds before.
+
+    Args:
+        public: the public material.
+        identity: the member's identity.
+        sealing: its sealing keys of the epochs to come, at least one.
+
     Raises:
-        secagg.SecAggError: the sealing key was erased.
+        PlanError: there is no key, or the keys are of several members.
+        secagg.SecAggError: a sealing key was erased.
     """
+    members = {key.member_id for key in sealing}
+    if len(members) != 1:
+        raise PlanError(f"the sealing keys must be of one member, not of {sorted(members)}")
     return msgspec.msgpack.encode(
         msgspec.structs.replace(
             _read(public),
-            member=sealing.member_id,
+            member=members.pop(),
             identity=identity.private_bytes(),
-            sealing=sealing.private_bytes(),
+            sealing={key.epoch: key.private_bytes() for key in sealing},
         )
     )
+
+
+def _packed(
+    clients: Mapping[int, bytes], members: Mapping[int, bytes], cards: Iterable[bytes]
+) -> bytes:
+    return msgspec.msgpack.encode(_Material(dict(clients), dict(members), tuple(cards)))
 
 
 def _read(material: bytes) -> _Material:

@@ -36,11 +36,13 @@ class MaskedKeys:
         dropout_rate: see `SecAgg`.
         corrupt_rate: see `SecAgg`.
         members: unused, as there is no committee.
+        epoch_rounds: unused, likewise.
     """
 
     dropout_rate: float
     corrupt_rate: float
     members: tuple[int, int, int]
+    epoch_rounds: int = 1
 
     @property
     def masks(self) -> SecAgg:
@@ -77,8 +79,9 @@ class MaskedKeys:
         """Raise the errors of secagg when no parameters exist."""
         self.masks.check(keys)
 
-    def provision(self, directory: Mapping[int, bytes]) -> Provision:
+    def provision(self, directory: Mapping[int, bytes], rounds: int) -> Provision:
         """Give every role the directory of public identities, which contains no secret."""
+        del rounds  # clients make their keys in each round
         packed = msgspec.msgpack.encode(dict(directory))
         return Provision(server=packed, clients=packed, key_holder=None)
 

@@ -8,7 +8,7 @@ from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Part, register
 from fedavg.sums.interface import SumSpec
-from fedavg.sums.one_shot.committee import CommitteeKeys
+from fedavg.sums.one_shot.committee import EPOCH_ROUNDS, CommitteeKeys
 from fedavg.sums.one_shot.masked import MaskedKeys
 from fedavg.sums.one_shot.uploads import Uploads
 from he import onetime
@@ -47,6 +47,8 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         committee: number of members, who are pinned when the run begins.
         corrupt_members: largest number of them that may collude with the server.
         absent_members: number of them that may be absent at any time.
+        epoch_rounds: number of rounds for which a member's sealing key serves, and after which it is erased.
+            Keys that are stolen later open none of these rounds.
 
     Example:
         >>> import numpy as np
@@ -64,6 +66,7 @@ class OneShot(Part, frozen=True, tag="one-shot"):
     committee: int = 20
     corrupt_members: int = 2
     absent_members: int = 3
+    epoch_rounds: int = EPOCH_ROUNDS
 
     kind = "one-shot"
     hides_updates = True
@@ -73,6 +76,10 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         super().__post_init__()
         checks.plan.fraction_below_one("dropout_rate", self.dropout_rate)
         checks.plan.fraction_below_one("corrupt_rate", self.corrupt_rate)
+        if self.epoch_rounds < 1:
+            raise PlanError(
+                f"epoch_rounds must be at least 1, not {self.epoch_rounds}: each round needs a sealing key"
+            )
         if self.keys not in _WAYS:
             raise PlanError(f"keys must be {' or '.join(map(repr, _WAYS))}, not {self.keys!r}")
         self._way.check_rates()
@@ -81,7 +88,7 @@ class OneShot(Part, frozen=True, tag="one-shot"):
     def _way(self) -> KeySum:
         """The sum of keys."""
         members = (self.committee, self.corrupt_members, self.absent_members)
-        return _WAYS[self.keys](self.dropout_rate, self.corrupt_rate, members)
+        return _WAYS[self.keys](self.dropout_rate, self.corrupt_rate, members, self.epoch_rounds)
 
     @property
     def _uploads(self) -> Uploads:
@@ -133,8 +140,7 @@ class OneShot(Part, frozen=True, tag="one-shot"):
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
         """Give every role the directory of public identities, and the members of the committee their keys."""
-        del spec
-        return self._way.provision(directory)
+        return self._way.provision(directory, spec.round + 1)
 
     def server_side(self, material: bytes) -> ServerSide:
         """Load the server's side: public identities."""

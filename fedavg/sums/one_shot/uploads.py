@@ -60,8 +60,8 @@ class KeySum(Protocol):
         """Raise a SecAggError when no parameters exist for such a sum of keys."""
         ...
 
-    def provision(self, directory: Mapping[int, bytes]) -> Provision:
-        """Create the material of every role."""
+    def provision(self, directory: Mapping[int, bytes], rounds: int) -> Provision:
+        """Create the material of every role, for a run of so many rounds."""
         ...
 
     def server_side(self, uploads: Uploads, material: bytes) -> ServerSide:
