@@ -229,10 +229,9 @@ class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     the key holder under "encrypted-secagg" and the clients elsewhere. Of "selective": `scheme` encrypts a
     `share` of the coordinates, chosen by `choice` (from the held-out examples, which are the server's
     own; at random; or from the clients' own examples, by scores that `scheme` adds under encryption
-    before the first round, without noise only), and `rest` adds the others. "one-shot": each client
-    encrypts under a key of its own for this sum, and only the sum of the keys opens. Its `options` are `keys`
-    ("committee" or "secagg") and, of the committee, `committee`, `corrupt_members`, `absent_members` and
-    `epoch_rounds`.
+    before the first round, without noise only), and `rest` adds the others. "one-shot": each client encrypts
+    under a key of its own, and only the sum of the keys opens. Its `options` are `keys` ("committee" or
+    "secagg"), and `committee`, `corrupt_members`, `absent_members` and `epoch_rounds` of a committee.
     """
 
     kind: str = "secagg"
