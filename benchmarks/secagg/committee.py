@@ -56,6 +56,7 @@ class Played:
         members: CPU seconds of each watched member, over its three messages.
         down: bytes that a watched member received.
         up: bytes that it sent.
+        server: CPU seconds of the collector for the members' messages, not for the clients'.
         answers: place → answer, to open the sum again.
         total: the sum.
     """
@@ -64,6 +65,7 @@ class Played:
     members: Timing
     down: int
     up: int
+    server: float
     answers: dict[int, Answer]
     total: np.ndarray
 
@@ -101,8 +103,26 @@ class _Parties:
         )
 
 
-def play(params: CommitteeParams, clients: int, *, tick: Callable[[], None]) -> Played:
-    """One session with nobody missing."""
+def play(
+    params: CommitteeParams,
+    clients: int,
+    *,
+    tick: Callable[[], None],
+    restart: bool = True,
+    silent: frozenset[int] = frozenset(),
+) -> Played:
+    """One session.
+
+    Args:
+        params: of the session.
+        clients: number of clients, all of whom contribute.
+        tick: called after each contribution.
+        restart: whether a watched member is a new process after its report, and so loses its shares.
+        silent: members that send nothing.
+
+    Raises:
+        ValueError: the sum is wrong.
+    """
     parties = _Parties(params, clients)
     server = Collector(params, parties.committee, parties.directory, context=_CONTEXT)
     vectors = np.random.default_rng(0).integers(
@@ -121,24 +141,30 @@ def play(params: CommitteeParams, clients: int, *, tick: Callable[[], None]) -> 
     down = up = 0
     answers: dict[int, Answer] = {}
     kept = {j: parties.member(j) for j in parties.identities}
-    messages = server.advance()
+    collecting = Stopwatch()
+    with collecting:
+        messages = server.advance()
     while server.phase is not CommitteePhase.DONE:
         for j, message in messages.items():
+            if j in silent:
+                continue
             # A watched member handles each message in a new process, but keeps its shares until it answers.
-            fresh = j in watches and server.phase is CommitteePhase.SIGN
+            fresh = restart and j in watches and server.phase is CommitteePhase.SIGN
             kept[j] = parties.member(j) if fresh else kept[j]
             with watches.get(j, Stopwatch()):
                 reply = kept[j].receive(message)
             down, up = (down + len(message), up + len(reply)) if j == 0 else (down, up)
             if server.phase is CommitteePhase.ANSWER:
                 answers[j] = cast("Answer", decode(reply, params)[1])
-            server.receive_member(j, reply)
-        messages = server.advance()
+            with collecting:
+                server.receive_member(j, reply)
+        with collecting:
+            messages = server.advance()
     total = server.result().total
     if not np.array_equal(total, vectors.sum(axis=0)):
         raise ValueError("the sum is wrong")
     members = Timing.of([watch.seconds for watch in watches.values()])
-    return Played(Timing.of(seconds), members, down, up, answers, total)
+    return Played(Timing.of(seconds), members, down, up, collecting.seconds, answers, total)
 
 
 def run(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from he.onetime import client as client_module
 from he.onetime.packing import opened
 from he.onetime.wire import encode_chunk, limbs_of, open_chunk
 from tests.he.onetime.rounds import CONTEXT, Memory, encrypted
-from tests.hostile.lattice import keys_from_hint, needed_block_size, negacyclic_matrix
+from tests.hostile.lattice import needed_block_size, shortness, toy
 from tests.hostile.mutants import FOUND, without
 
 PARAMS = Params(3, 1000, 500)
@@ -219,21 +219,30 @@ def test_v10_mutant_with_ternary_keys_shows_a_quarter_of_them():
     assert 0.2 < fixed.mean() < 0.25  # 2/9 of all coefficients follow from the sum
 
 
-def toy(log2_q, degree=16):
-    """Whether the coalition finds the key of one of the two honest clients at toy size."""
-    modulus = 1 << log2_q
-    key, other, error, other_error = (sample_binomials(degree).astype(np.int64) for _ in range(4))
-    public = np.random.default_rng(log2_q).integers(0, modulus, degree)
-    ciphertext = (error - key @ negacyclic_matrix(public)) % modulus
-    found = keys_from_hint(public, ciphertext, modulus, key + other, error + other_error)
-    return found is not None and np.array_equal(found, key)
-
-
 def test_v10_a_toy_attack_succeeds_where_the_modulus_is_too_large_for_the_ring():
-    # The key's vector is 3.4 times as short as any other: LLL in dimension 33 finds it.
-    assert toy(10)
+    # The key's vector is 3.1 times as short as any other: LLL in dimension 33 finds it.
+    assert toy(16, 10)
 
 
 def test_v10_a_toy_attack_fails_below():
     # 2^22 keys are as likely as the true one, so a find has a probability below 2^-22.
-    assert not toy(5)
+    assert not toy(16, 5)
+
+
+@pytest.mark.parametrize("log2_q", [2, 3])
+def test_v10_the_curve_begins_at_zero_below_the_bound(log2_q):
+    assert shortness(8, log2_q) < 0.5
+    # The hints leave 52 bits of key and errors, and the ciphertext tells 24 at most: 2^-28 for each try.
+    assert not any(toy(8, log2_q) for _ in range(4))
+
+
+@pytest.mark.parametrize("log2_q", [9, 10, 11])
+def test_v10_the_curve_ends_at_one_above_the_bound(log2_q):
+    assert shortness(8, log2_q) > 2
+    # 40 of 40 tries succeed (python -m tests.hostile.lattice). Were it 1 in 20 that fails, five of eight
+    # would fail with probability 2e-5; at 1 in 100, with 6e-9.
+    assert sum(toy(8, log2_q) for _ in range(8)) >= 4
+
+
+def test_v10_the_bound_of_the_estimate_lies_between():
+    assert [shortness(8, log2_q) > 1 for log2_q in (3, 5, 7, 9)] == [False, False, True, True]
