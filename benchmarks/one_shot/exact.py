@@ -35,7 +35,7 @@ _WORK = 3_000_000  # coordinates of all clients together, of a random case
 def run(bench: Bench) -> None:
     """Corners, random cases between them, and the whole of `OneShot`."""
     rng = np.random.default_rng(11)
-    count = bench.pick(quick=3, default=20, full=100)
+    count = bench.pick(quick=3, default=12, full=100)
     cases = [*_CORNERS, *(_drawn(rng) for _ in range(count))]
     cases += bench.pick(quick=[], default=[_LARGEST], full=[_LARGEST])
     whole = _WHOLE if bench.size != "quick" else _WHOLE[:1]

@@ -32,7 +32,7 @@ def run(bench: Bench) -> None:
     times = bench.contest(
         "the built-in example",
         contestants,
-        rounds=bench.pick(quick=1, default=2, full=5),
+        rounds=bench.pick(quick=1, default=1, full=5),
         warm_up=False,
     )
     ours, theirs = times[f"one-shot {rounds}"], times[f"secagg {rounds}"]
