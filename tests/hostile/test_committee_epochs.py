@@ -20,7 +20,7 @@ from tests.contract.sums import IDENTITIES, spec_for
 from tests.hostile.mutants import FOUND, without
 
 SUMS = OneShot(committee=4, corrupt_members=0, absent_members=1, epoch_rounds=2)
-VECTORS = {client: np.arange(5) * client for client in range(1, 5)}
+VECTORS = {client: np.arange(4000) % 25 * client for client in range(1, 5)}
 
 
 class Run:

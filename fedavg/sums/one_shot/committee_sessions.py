@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fedavg.errors import LocalProtocolError
 from fedavg.sums.interface import FIRST_OPENER, Conviction, is_client
+from fedavg.sums.one_shot.direct import NO_UPLOAD, Shared, named_digest, numbers_of_vector
 from fedavg.sums.opening import OpenedSum
 from fedavg.sums.upload import UploadSession, check_opening, openings
 from he import Directory as Enrolled
 from he import onetime
-from secagg import Directory, WireFormatError
+from secagg import Directory
 from secagg.committee import Collector, CommitteePhase, CommitteePolicy, Contributor, Member
-from secagg.committee.wire.codec import decode, read_header
-from secagg.committee.wire.messages import Contribution
+from secagg.committee.wire.codec import read_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fedavg.sums.interface import SumSpec
+    from fedavg.sums.interface import SumResult, SumSpec
     from fedavg.sums.one_shot.uploads import Uploads
     from he import Journal
     from secagg import Identity
@@ -63,13 +63,41 @@ class CommitteeServerSide:
 
     def session(self, spec: SumSpec, roster: Sequence[int]) -> _ServerSession:
         """Begin one sum over a roster."""
-        numbers = self.numbers(self.uploads.keys(spec))
+        direct = numbers_of_vector(self.uploads, self.numbers, spec)
+        numbers = direct or self.numbers(self.uploads.keys(spec))
         known = Directory(self.clients)
         collector = Collector(numbers, self.committee, known, context=spec.context)
+        if direct is not None:
+            return _ServerSession(Shared(collector, numbers), spec, roster)
         adding = onetime.Server(
             self.uploads.params(spec), context=spec.context, enrolled=Enrolled(self.clients)
         )
         return _ServerSession(_Halves(collector, numbers, adding), spec, roster)
+
+
+class _Sums(Protocol):
+    """What a server collects for one sum."""
+
+    @property
+    def collector(self) -> Collector:
+        """Adds what the members share."""
+        ...
+
+    def receive(self, sender: int, message: bytes) -> None:
+        """Take one message of a client."""
+        ...
+
+    def forget_unfinished(self) -> None:
+        """Drop what arrived in part."""
+        ...
+
+    def settle(self) -> None:
+        """The set is fixed: drop what is not of it."""
+        ...
+
+    def opened(self) -> SumResult:
+        """The sum, once the members have answered."""
+        ...
 
 
 @dataclass(slots=True)
@@ -81,6 +109,13 @@ class _Halves:
     adding: onetime.Server
     key_of: set[int] = field(default_factory=set[int])  # clients whose shares were accepted
 
+    def receive(self, sender: int, message: bytes) -> None:
+        """Take a chunk of ciphertexts, or the shares of the key."""
+        if onetime.is_upload(message):
+            self.adding.receive(sender, message)
+        else:
+            self.contribute(sender, message)
+
     def contribute(self, sender: int, message: bytes) -> None:
         """Take the shares of a client's key, which name the digest of its ciphertexts."""
         # A key without its ciphertexts would leave the sum of all others closed.
@@ -88,7 +123,7 @@ class _Halves:
             raise LocalProtocolError(
                 f"client {sender} sent shares of its key before all of its ciphertexts"
             )
-        if _named_digest(message, self.numbers) != self.adding.digest(sender):
+        if named_digest(message, self.numbers) != self.adding.digest(sender):
             raise LocalProtocolError(
                 f"client {sender} shared its key for other ciphertexts than it sent"
             )
@@ -108,27 +143,31 @@ class _Halves:
         for client in set(self.adding.complete) - self.key_of:
             self.adding.drop(client)
 
+    def opened(self) -> SumResult:
+        """The sum of the ciphertexts, opened with the sum of the keys."""
+        return self.adding.open_with_key_sum(self.collector.result().total)
+
 
 class _ServerSession:
     """Clients send one message each; then the members of the committee answer three times."""
 
-    def __init__(self, halves: _Halves, spec: SumSpec, roster: Sequence[int]) -> None:
-        self._halves = halves
+    def __init__(self, sums: _Sums, spec: SumSpec, roster: Sequence[int]) -> None:
+        self._sums = sums
         self._spec = spec
         self._roster = frozenset(roster)
         self._opened: OpenedSum | None = None
 
     @property
     def stage(self) -> str:
-        return self._halves.collector.phase.value
+        return self._sums.collector.phase.value
 
     @property
     def collecting(self) -> bool:
-        return self._halves.collector.phase is CommitteePhase.CONTRIBUTE
+        return self._sums.collector.phase is CommitteePhase.CONTRIBUTE
 
     @property
     def convictions(self) -> tuple[Conviction, ...]:
-        found = self._halves.collector.convictions
+        found = self._sums.collector.convictions
         return tuple(Conviction(c.client_id, str(c), self._spec.context, c.evidence) for c in found)
 
     def open(self) -> dict[int, Sequence[bytes]]:
@@ -136,29 +175,26 @@ class _ServerSession:
 
     def receive(self, sender: int, message: bytes) -> None:
         if not is_client(sender):
-            self._halves.collector.receive_member(FIRST_OPENER - sender, message)
+            self._sums.collector.receive_member(FIRST_OPENER - sender, message)
         # The sender is checked first, so that nobody outside the roster reaches either sum.
         elif sender not in self._roster or not self.collecting:
             raise LocalProtocolError(f"the sum awaits no message from client {sender}")
-        elif onetime.is_upload(message):
-            self._halves.adding.receive(sender, message)
         else:
-            self._halves.contribute(sender, message)
+            self._sums.receive(sender, message)
 
     def advance(self) -> dict[int, Sequence[bytes]]:
         if self.collecting:
-            self._halves.forget_unfinished()
-        messages = self._halves.collector.advance()
+            self._sums.forget_unfinished()
+        messages = self._sums.collector.advance()
         # The set is fixed with the proposal to the members: from here on one accumulator holds the sum.
-        if self._halves.collector.phase is CommitteePhase.SIGN:
-            self._halves.settle()
+        if self._sums.collector.phase is CommitteePhase.SIGN:
+            self._sums.settle()
         if not messages:
             self._open()
         return {FIRST_OPENER - member: (data,) for member, data in messages.items()}
 
     def _open(self) -> None:
-        keys = self._halves.collector.result()
-        opened = self._halves.adding.open_with_key_sum(keys.total)
+        opened = self._sums.opened()
         # All secure sums reduce in the same way, so that their results are equal to the bit.
         self._opened = OpenedSum(self._spec.reduce(opened.total), opened.survivors)
 
@@ -185,18 +221,23 @@ class CommitteeClientSide:
     def session(
         self, spec: SumSpec, client_id: int, identity: Identity, opening: bytes
     ) -> UploadSession:
-        """Begin a client's part: it sends its ciphertexts and the shares of its key, and nothing else."""
+        """Begin a client's part: it sends its ciphertexts and shares of its key, or shares of its vector."""
         check_opening(_OPENING, spec, opening)
-        encryptor = onetime.Encryptor(
-            self.uploads.params(spec), client_id, context=spec.context, signing_key=identity
-        )
+        direct = numbers_of_vector(self.uploads, self.numbers, spec)
         contributor = Contributor(
-            self.numbers(self.uploads.keys(spec)),
+            direct or self.numbers(self.uploads.keys(spec)),
             client_id,
             identity,
             self.committee,
             context=spec.context,
             policy=_PLANNED,
+        )
+        if direct is not None:
+            return UploadSession(
+                spec, lambda vector: (contributor.contribute(vector, message_digest=NO_UPLOAD),)
+            )
+        encryptor = onetime.Encryptor(
+            self.uploads.params(spec), client_id, context=spec.context, signing_key=identity
         )
 
         def once(vector: NDArray[np.int64]) -> tuple[bytes, ...]:
@@ -228,9 +269,9 @@ class MemberSide:
     def session(self, spec: SumSpec, journal: Journal) -> _MemberSession:
         """Begin a member's part of one sum."""
         member_id, identity, sealing = self.keys
-        numbers = self.numbers(self.uploads.keys(spec))
+        direct = numbers_of_vector(self.uploads, self.numbers, spec)
         member = Member(
-            numbers,
+            direct or self.numbers(self.uploads.keys(spec)),
             member_id,
             identity,
             sealing,
@@ -249,12 +290,3 @@ class _MemberSession:
 
     def receive(self, messages: Sequence[bytes]) -> Sequence[bytes]:
         return tuple(self._member.receive(message) for message in messages)
-
-
-def _named_digest(message: bytes, numbers: CommitteeParams) -> bytes:
-    """The digest that a contribution names; raises secagg.WireFormatError for another message."""
-    match decode(message, numbers):
-        case _, Contribution(message_digest=named):
-            return named
-        case _:
-            raise WireFormatError("another message stands where shares of a key are due")

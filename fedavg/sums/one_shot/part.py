@@ -9,6 +9,7 @@ from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Part, register
 from fedavg.sums.interface import SumSpec
 from fedavg.sums.one_shot.committee import EPOCH_ROUNDS, CommitteeKeys
+from fedavg.sums.one_shot.direct import direct_words
 from fedavg.sums.one_shot.masked import MaskedKeys
 from fedavg.sums.one_shot.uploads import Uploads
 from he import onetime
@@ -38,7 +39,9 @@ class OneShot(Part, frozen=True, tag="one-shot"):
     For a model of any length, a second protocol adds short vectors only: the keys, a few thousand
     integers of five bits each. With `keys="committee"` a client sends one message, which holds its
     ciphertexts and shares of its key for the members of a committee; they open only the sum of the keys of
-    one set of clients. With `keys="secagg"` the clients of the round add their keys by `SecAgg`.
+    one set of clients. A short vector is shared among the members itself, without ciphertexts, where this
+    takes fewer bytes: up to some two thousand coordinates. With `keys="secagg"` the clients of the round add
+    their keys by `SecAgg`.
 
     Args:
         dropout_rate: largest share of a roster that may drop out, at any time.
@@ -104,7 +107,8 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         """See `SecureSum.received`."""
         return (
             "The words of a ciphertext under a key of the client's own: uniform noise without that key, of "
-            "which the server learns the sum over all clients only."
+            "which the server learns the sum over all clients only. Short vectors arrive as shares that are "
+            "sealed to the members of the committee."
         )
 
     @property
@@ -166,8 +170,10 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         return self._way.describe(message)
 
     def uploaded(self, message: bytes) -> NDArray[np.uint64] | None:
-        """The words of an upload's ciphertexts."""
-        return onetime.upload_words(message) if onetime.is_upload(message) else None
+        """The words of an upload's ciphertexts, or of the sealed shares of a vector."""
+        return (
+            onetime.upload_words(message) if onetime.is_upload(message) else direct_words(message)
+        )
 
 
 _WAYS = {"committee": CommitteeKeys, "secagg": MaskedKeys}

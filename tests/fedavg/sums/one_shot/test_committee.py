@@ -130,7 +130,7 @@ def test_a_client_whose_shares_open_nowhere_is_left_out_with_its_ciphertexts():
 
 def _resealed(play, client, chunks):
     """A contribution that names these ciphertexts and is signed, with envelopes that open nowhere."""
-    numbers = play.server._halves.numbers
+    numbers = play.server._sums.numbers
     session, content = decode(play.sent[client][-1], numbers)
     envelopes = tuple(bytes(len(envelope)) for envelope in content.envelopes)
     root = hashlib.sha256(b"".join(envelopes)).digest()
@@ -157,7 +157,7 @@ def test_v7_a_key_for_other_ciphertexts_is_refused():
 
 
 def test_v7_mutant_that_compares_no_digest_takes_it(monkeypatch):
-    check = "_named_digest(message, self.numbers) != self.adding.digest(sender)"
+    check = "named_digest(message, self.numbers) != self.adding.digest(sender)"
     without(monkeypatch, module._Halves, "contribute", check)
     with pytest.raises(FOUND):
         attempt_with_other_ciphertexts()
@@ -189,7 +189,7 @@ def test_an_improper_ciphertext_leaves_the_round_without_a_sum():
     vectors = vectors_of()
     play = Play(vectors)
     play.deliver()
-    upload = play.server._halves.adding._uploads[4].chunks[0]
+    upload = play.server._sums.adding._uploads[4].chunks[0]
     # All coefficients are spoiled: one alone has room for noise that hides it with probability 0.37.
     spoiled = bytes(byte ^ 0xFF for byte in upload.planes[0])
     object.__setattr__(upload, "planes", (memoryview(spoiled),))
@@ -201,8 +201,8 @@ def test_only_the_set_is_added():
     play = Play(vectors_of())
     play.deliver()
     play.server.advance()
-    assert play.server._halves.collector.phase is CommitteePhase.REPORT
-    assert play.server._halves.adding.contributors == ()
+    assert play.server._sums.collector.phase is CommitteePhase.REPORT
+    assert play.server._sums.adding.contributors == ()
 
 
 def test_the_numbers_of_a_committee():
