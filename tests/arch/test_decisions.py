@@ -63,7 +63,7 @@ CLASSES = {
     "simulation/population.py": (2, _MESSAGES),
     "simulation/shared_memory.py": (1, _MESSAGES),
     "simulation/worker.py": (8, _MESSAGES),
-    "sums/one_shot/committee_sessions.py": (1, _MESSAGES),
+    "sums/one_shot/direct.py": (1, _MESSAGES),
     "training/fast/convolutional.py": (1, "a fast path knows the arithmetic of one class"),
     "training/fast/dense.py": (1, "a fast path knows the arithmetic of one class"),
 }

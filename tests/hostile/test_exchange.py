@@ -180,7 +180,7 @@ def _stage(parties: Parties, session, round_: Round, answers: list[bytes]) -> No
 def test_x4_a_member_signs_one_set_a_round(parties):
     round_ = read_request(parties.server().request).facts(RUN, "train")
     session = server_side(parties.agreement).session(sum_spec(round_, parties.agreement), range(6))
-    numbers = session._halves.numbers
+    numbers = session._sums.numbers
     assert _endorsed(parties, two_sets(parties), numbers) == 1
 
 
