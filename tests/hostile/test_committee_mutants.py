@@ -145,6 +145,17 @@ def test_v5_mutant_that_sums_r_answers_however_many_may_lie(c, monkeypatch):
     missed(shares.test_v5_no_c_liars_ever_make_a_wrong_sum, c)
 
 
+def test_v5_mutant_that_reads_no_check_values(monkeypatch):
+    """Shares that open and lie on no polynomial then look like false answers of honest members."""
+    sound = "unsound[part] = np.logical_not(_sound(params, places, table))"
+    mutant = without(monkeypatch, findings, "judge", sound, "pass")
+    monkeypatch.setattr(closing, "judge", mutant)
+    with pytest.raises((Aborted, AssertionError)):
+        shares.test_v5_a_dealer_that_frames_members_is_convicted_by_check_values(
+            shares.HOW[0], monkeypatch
+        )
+
+
 def unbound(monkeypatch):
     """Keys and associated data that do not say whose share it is."""
     for module in (dealing, membership):
