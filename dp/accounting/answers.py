@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp.accounting.curve import PrivacyCurve
+from dp.accounting.failures import failure_delta, shared_delta, sum_up
 from dp.accounting.singles import least_delta, least_epsilon, most_delta
 from dp.accounting.terms import Terms, resolve
 from dp.composition.bracket import Bracket
 from dp.composition.moments import pair_curve
 from dp.composition.pld import pld_curve, pld_delta, pld_epsilon
 from dp.losses import MixturePair, renyi
-from dp.losses.outward import ULP, exp_bounds
+from dp.losses.outward import exp_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,9 +62,9 @@ def epsilon_of(
 def delta_of(relation: NeighboringRelation, counts: Counted, epsilon: float) -> Bracket:
     """Bracket δ at this ε ≥ 0."""
     terms = resolve(counts, relation)
-    failed = _failure_delta(terms.failure, epsilon)
+    failed = failure_delta(terms.failure, epsilon)
     base = _base_delta(terms, epsilon, _pairs_delta)
-    high = min(1.0, _sum_up(base.high, _shared_delta(terms), failed))
+    high = min(1.0, sum_up(base.high, shared_delta(terms), failed))
     # A failure may make the true δ larger or smaller, so it widens the bracket on both sides.
     return Bracket(min(max(0.0, base.low - failed), high), high)
 
@@ -80,13 +81,13 @@ def curve_of(
     """The whole curve down to δ = `smallest`, of a group of clients."""
     terms = resolve(counts, relation)
     whole = _without_failure(replace(terms, failure=0.0), smallest, group, points)
-    failed = np.array([_failure_delta(terms.failure, float(e)) for e in whole.epsilons])
+    failed = np.array([failure_delta(terms.failure, float(e)) for e in whole.epsilons])
     low, high = np.maximum(whole.low - failed, 0.0), np.minimum(whole.high + failed, 1.0)
     return PrivacyCurve(whole.epsilons, low, high)
 
 
 def _without_failure(terms: Terms, smallest: float, group: int, points: int) -> PrivacyCurve:
-    shared, exact = _shared_delta(terms), _exact_for_groups(terms)
+    shared, exact = shared_delta(terms), _exact_for_groups(terms)
     terms = replace(terms, shared=0.0)
     if group == 1 or exact:
         return _with_shared(_curve(_of_group(terms, group), smallest, points), shared)
@@ -120,7 +121,8 @@ def _of_group(terms: Terms, group: int) -> Terms:
         return terms
     pair, count = terms.pairs[0]
     further = MixturePair(1.0, 1 / math.sqrt(pair.precision or 0.0) / group)
-    return replace(terms, pairs=((further, count),), pure=group * terms.pure)
+    pairs = ((further, count),)
+    return replace(terms, pairs=pairs, least=pairs, pure=group * terms.pure)
 
 
 def _reach(terms: Terms, smallest: float) -> float:
@@ -154,16 +156,21 @@ def _many_deltas(
     terms: Terms, epsilons: NDArray[np.float64], smallest: float
 ) -> Callable[[Terms, float], Bracket]:
     """A function like `_pairs_delta`, for these ε and for those that slack makes of them."""
-    if _single(terms) is not None or terms.curve is not None or not terms.pairs or terms.exposed:
+    both = *terms.pairs, *terms.least
+    if _single(terms) is not None or not both or terms.exposed:
         return _pairs_delta
-    asked = sorted(
-        {max(float(e) - shift, 0.0) for e in epsilons for shift in (0.0, 2 * terms.slack)}
-    )
+    shifts = 0.0, 2 * terms.slack, -2 * terms.least_slack
+    asked = sorted({max(float(e) - shift, 0.0) for e in epsilons for shift in shifts})
     where = np.array([epsilon for epsilon in asked if epsilon < terms.pure])
     log_smallest = max(math.log(smallest), _LOG_SMALLEST)
     anchors = np.linspace(-1.0, log_smallest, max(2, min(_ANCHORS, round(-log_smallest / 6))))
-    bounds = zip(*pld_curve(terms.pairs, where, [float(a) for a in anchors]), strict=True)
-    known = dict(zip(where.tolist(), bounds, strict=True))
+    at = [float(anchor) for anchor in anchors]
+    low, high = np.zeros(len(where)), np.ones(len(where))
+    if terms.curve is None:
+        low, high = pld_curve(terms.pairs, where, at)
+    if terms.curve is not None or terms.least != terms.pairs:
+        low = pld_curve(terms.least, where, at)[0] if terms.least else np.zeros(len(where))
+    known = dict(zip(where.tolist(), zip(low, high, strict=True), strict=True))
 
     def bounded(terms: Terms, epsilon: float) -> Bracket:
         low, high = known[epsilon]
@@ -176,24 +183,6 @@ def _many_deltas(
     return bounded
 
 
-def _shared_delta(terms: Terms) -> float:
-    """What shared failures add to δ: their weight, which slack enlarges by its factor."""
-    factor = math.exp(min(terms.slack, _LARGE)) * (1 + ULP) if terms.slack > 0 else 1.0
-    return min(1.0, terms.shared * factor)
-
-
-def _sum_up(*deltas: float) -> float:
-    """A sum that is not rounded down; one number alone stays as it is."""
-    return sum(deltas) * (1 + ULP) if sum(delta > 0 for delta in deltas) > 1 else sum(deltas)
-
-
-def _failure_delta(probability: float, epsilon: float) -> float:
-    """(1 + e^ε)·p, the cost of an event outside the theorems."""
-    if probability == 0:
-        return 0.0
-    return probability * (1 + math.exp(epsilon)) * (1 + ULP) if epsilon < _LARGE else math.inf
-
-
 def _with_failure(terms: Terms, delta: float, rest: Callable[[Terms, float], Bracket]) -> Bracket:
     """Solve δ_rest(ε) + (1 + e^ε)·p + s ≤ δ for the smallest ε, and its mirror image for the lower side.
 
@@ -201,7 +190,7 @@ def _with_failure(terms: Terms, delta: float, rest: Callable[[Terms, float], Bra
     """
     if delta == 1:
         return Bracket(0.0, 0.0)
-    shared = _shared_delta(terms)
+    shared = shared_delta(terms)
     if shared > 0:
         if shared > delta:
             return Bracket(0.0, math.inf)
@@ -213,7 +202,7 @@ def _with_failure(terms: Terms, delta: float, rest: Callable[[Terms, float], Bra
     high = rest(terms, delta).high
     for _ in range(200):
         ceiling = high * (1 + 1e-6) + 1e-12
-        cost = _failure_delta(terms.failure, ceiling)
+        cost = failure_delta(terms.failure, ceiling)
         if not cost < delta:
             break
         needed = rest(terms, delta - cost)
@@ -281,7 +270,7 @@ def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
     if both and bracket.low == 0 and terms.curve is None:
         # Near the largest loss a mesh may give no lower bound; ε at a larger δ is smaller and still valid.
         larger = (other for other in _LARGER if other > delta)
-        lows = (_composed_epsilon(terms, math.log(other), both=True).low for other in larger)
+        lows = (_least_epsilon(terms, math.log(other)) for other in larger)
         low = next((low for low in lows if low > 0), 0.0)
         bracket = _at_least_one(terms, delta, Bracket(min(low, bracket.high), bracket.high))
     return Bracket(min(bracket.low, terms.pure), min(bracket.high, terms.pure))
@@ -289,24 +278,34 @@ def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
 
 def _at_least_one(terms: Terms, delta: float, bracket: Bracket) -> Bracket:
     """Where compositions say little from below, what releases say one by one."""
-    if bracket.low > _NEAR * bracket.high or delta == 0 or terms.curve is not None:
+    asked = math.log(delta) + terms.least_slack
+    if bracket.low > _NEAR * bracket.high or not asked < 0:
         return bracket
-    low = max(bracket.low, least_epsilon(terms.pairs, math.log(delta)))
+    low = max(bracket.low, least_epsilon(terms.least, asked) - 2 * terms.least_slack)
     return Bracket(min(low, bracket.high), bracket.high)
 
 
 def _composed_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
-    if not math.isfinite(terms.slack):
-        return Bracket(0.0, math.inf)
+    if terms.slack == 0 and terms.curve is None and terms.least == terms.pairs:
+        return _pairs_epsilon(terms, log_delta, both=both)
+    high = math.inf
     # A release that is known by its curve alone has no pair to compose.
     if terms.curve is not None:
-        return _quick_epsilon(terms, math.exp(log_delta))
-    bracket = _pairs_epsilon(terms, log_delta - terms.slack, both=both)
-    if terms.slack == 0:
-        return bracket
-    # The limit of ever finer grids reaches the cost of one Gaussian (docs/privacy.md §4.4).
-    low = _pairs_epsilon(terms, log_delta, both=True).low if both else 0.0
-    return Bracket(low, bracket.high + 2 * terms.slack)
+        high = _quick_epsilon(terms, math.exp(log_delta)).high
+    elif math.isfinite(terms.slack):
+        above = _pairs_epsilon(terms, log_delta - terms.slack, both=False)
+        high = above.high + 2 * terms.slack
+    low = _least_epsilon(terms, log_delta) if both and high > 0 else 0.0
+    return Bracket(min(low, high), high)
+
+
+def _least_epsilon(terms: Terms, log_delta: float) -> float:
+    """ε from below, of the pairs that some data attain."""
+    asked = log_delta + terms.least_slack
+    if not (terms.least and asked < 0):
+        return 0.0
+    attained = replace(terms, pairs=terms.least, curve=None)
+    return max(_pairs_epsilon(attained, asked, both=True).low - 2 * terms.least_slack, 0.0)
 
 
 def _pairs_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
@@ -347,7 +346,7 @@ def _base_delta(
         return Bracket(terms.exposed, 1.0)
     if epsilon >= terms.pure:
         return Bracket(0.0, 0.0)
-    if terms.slack == 0:
+    if terms.slack == terms.least_slack == 0:
         return pairs_delta(terms, epsilon)
     # δ_true(ε) ≤ e^A·δ(ε − 2A) (docs/privacy.md §4).
     inner = epsilon - 2 * terms.slack
@@ -355,10 +354,21 @@ def _base_delta(
     if inner < 0:  # δ(−x) ≤ δ(0) + 1 − e^(−x), since δ falls with e^ε at a slope of at most 1
         shifted -= math.expm1(inner)
     high = min(1.0, shifted * math.exp(min(terms.slack, _LARGE)))
-    return Bracket(min(pairs_delta(terms, epsilon).low, high), high)
+    least = pairs_delta(terms, epsilon + 2 * terms.least_slack).low
+    return Bracket(min(least * math.exp(-terms.least_slack), high), high)
 
 
 def _pairs_delta(terms: Terms, epsilon: float) -> Bracket:
+    """δ of the releases by themselves: from above, and of what some data attain from below."""
+    found = _law_delta(terms, epsilon)
+    if terms.curve is None and terms.least == terms.pairs:
+        return found
+    attained = replace(terms, pairs=terms.least, curve=None)
+    low = _law_delta(attained, epsilon).low if terms.least else 0.0
+    return Bracket(min(low, found.high), found.high)
+
+
+def _law_delta(terms: Terms, epsilon: float) -> Bracket:
     single = None if terms.curve is not None else _exact(terms)
     if single is not None:
         return Bracket(*exp_bounds(*single.log_delta_bounds(epsilon)))
@@ -370,6 +380,6 @@ def _pairs_delta(terms: Terms, epsilon: float) -> Bracket:
     certified = pld_delta(terms.pairs, epsilon, log_renyi)
     high = min(bound, certified.high, most_delta(terms.pairs))
     low = certified.low
-    if low <= _NEAR * high:
+    if low <= _NEAR * high:  # a bound on what these pairs are, which need not be attained
         low = max(low, least_delta(terms.pairs, epsilon))
     return Bracket(min(low, high), high)

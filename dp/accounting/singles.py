@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dp.losses.outward import ULP, exp_bounds
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["least_delta", "least_epsilon", "most_delta"]
 
 _ROUNDING = 1e-12
+_TAIL = 1e-290
+"""Mass that no bound on a pair's masses needs to hold for."""
 _ROOMS = (2.0, 5.0, 10.0, 20.0, 40.0)
 """How far ε' is above ε + log n."""
 _PARTS = (0.3, 1e-3, 1e-6)
@@ -31,11 +35,12 @@ _PARTS = (0.3, 1e-3, 1e-6)
 
 
 def most_delta(pairs: Pairs) -> float:
-    """A bound on δ at every ε ≥ 0; 1 where a pair has no closed form."""
+    """A bound on δ at every ε ≥ 0."""
     log_same = 0.0
     for pair, count in pairs:
         curve = pair.exact
-        variation = 1.0 if curve is None else exp_bounds(*curve.log_delta_bounds(0.0))[1]
+        known = None if curve is None else exp_bounds(*curve.log_delta_bounds(0.0))[1]
+        variation = _variation(pair) if known is None else known
         if variation >= 1:
             return 1.0
         log_same += count * math.log1p(-variation)
@@ -43,9 +48,9 @@ def most_delta(pairs: Pairs) -> float:
 
 
 def least_delta(pairs: Pairs, epsilon: float) -> float:
-    """A bound on δ at this ε from below."""
+    """A bound on δ at this ε from below, of pairs that are attained."""
     best = 0.0
-    for curve, count in _attained(pairs):
+    for curve, count in _known(pairs):
         best = max(best, exp_bounds(*curve.log_delta_bounds(epsilon))[0])
         for room in _ROOMS if count > 1 else ():
             further = epsilon + math.log(count) + room
@@ -57,9 +62,9 @@ def least_delta(pairs: Pairs, epsilon: float) -> float:
 
 
 def least_epsilon(pairs: Pairs, log_delta: float) -> float:
-    """A bound on ε at this log δ, below 0, from below."""
+    """A bound on ε at this log δ, below 0, from below, of pairs that are attained."""
     delta, best = math.exp(log_delta), 0.0
-    for curve, count in _attained(pairs):
+    for curve, count in _known(pairs):
         best = max(best, curve.epsilon_bounds(log_delta)[0])
         for part in _PARTS if count > 1 else ():
             extra = part * min(delta, 1 - delta)
@@ -72,14 +77,24 @@ def least_epsilon(pairs: Pairs, log_delta: float) -> float:
     return best
 
 
+def _variation(pair: Pair) -> float:
+    """A bound on P(L > 0) − Q(L > 0), which is the same in either order of the pair.
+
+    Where a loss is wrong by w about 0, so is the boundary: masses at losses up to w are in the wrong part,
+    of which P and Q differ by w times their mass.
+    """
+    first, second = pair.cells(np.array([-math.inf, 0.0, math.inf]), removing=True)
+    p, q = float(first[1]), float(second[1])
+    wrong = float(pair.loss_rounding(np.zeros(1), _TAIL)[0])
+    return p - q + pair.rounding(_TAIL) * (p + q) + 4 * wrong + _TAIL
+
+
 def _any(one: float, count: int) -> float:
     """1 − (1 − one)^count."""
     return -math.expm1(count * math.log1p(-one)) if one < 1 else 1.0
 
 
-def _attained(pairs: Pairs) -> Iterator[tuple[ExactCurve, int]]:
+def _known(pairs: Pairs) -> Iterator[tuple[ExactCurve, int]]:
     for pair, count in pairs:
-        attained = pair.attained
-        curve = None if attained is None else attained.exact
-        if curve is not None:
-            yield curve, count
+        if pair.exact is not None:
+            yield pair.exact, count

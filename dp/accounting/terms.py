@@ -37,6 +37,8 @@ class Terms:
         shared: total weight of parts outside the theorems that both neighbours have with the same weights.
         exposed: largest probability that a single release reveals the client's part.
         pure: an ε at which everything except failure is private with δ = 0.
+        least: pairs that some data attain in every release, with counts.
+        least_slack: B, where the true δ(ε) is at least e^(−B)·δ(ε + 2B) of these.
     """
 
     pairs: tuple[tuple[Pair, int], ...]
@@ -46,6 +48,8 @@ class Terms:
     shared: float
     exposed: float
     pure: float
+    least: tuple[tuple[Pair, int], ...]
+    least_slack: float = 0.0
 
 
 def check_event(event: object) -> None:
@@ -91,13 +95,18 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
         UnsupportedEventError: no theorem covers an event; the message names the event and the part.
     """
     pairs: dict[Pair, int] = {}
+    least: dict[Pair, int] = {}
     curve: NDArray[np.float64] | None = None
-    slack = exposed = 0.0
+    slack = exposed = least_slack = 0.0
     totals: list[tuple[int, tuple[float, float, float]]] = []
     for event, count in counts:
         cost = cost_of(event, relation)
         for pair in cost.pairs:
             pairs[pair] = pairs.get(pair, 0) + count
+        # A release of which nothing is attained is left out: who sees the others alone learns no more.
+        for pair in _least(cost):
+            least[pair] = least.get(pair, 0) + count
+        least_slack += count * cost.least_slack
         if cost.curve is not None:
             curve = count * cost.curve if curve is None else curve + count * cost.curve
         slack += count * cost.slack
@@ -107,7 +116,15 @@ def resolve(counts: Counted, relation: NeighboringRelation) -> Terms:
     failure, shared, pure = (
         _total_up([(count, parts[i]) for count, parts in totals]) for i in range(3)
     )
-    return Terms(_merged(pairs), curve, slack, failure, shared, exposed, pure)
+    merged = _merged(pairs), _merged(least)
+    return Terms(merged[0], curve, slack, failure, shared, exposed, pure, merged[1], least_slack)
+
+
+def _least(cost: Cost) -> tuple[Pair, ...]:
+    """Pairs that some data attain."""
+    if cost.least is not None:
+        return cost.least
+    return tuple(attained for pair in cost.pairs if (attained := pair.attained) is not None)
 
 
 def _total_up(counted: list[tuple[int, float]]) -> float:

@@ -79,17 +79,8 @@ def on_grid(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[Gr
         removing: which order of the pair.
 
     Returns:
-        A law above the pair's, and one below that of some data; without mass where no such data is known.
+        A law above the pair's, and one below it.
     """
-    above, below = _both(pair, step, tail, removing=removing)
-    if pair.attained is None:
-        below = GridLaw(step, above.offset, above.index, np.zeros_like(above.mass), 0.0, 0.0)
-    elif pair.attained is not pair:
-        below = _both(pair.attained, step, tail, removing=removing)[1]
-    return above, below
-
-
-def _both(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[GridLaw, GridLaw]:
     offset = pair.offset(step, removing=removing)
     index = _points(pair, step, tail, offset, removing=removing)
     grid = offset + step * index.astype(np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dp.composition.discretise import on_grid
 from dp.composition.tilting import log_moment
-from dp.losses.renyi import ORDERS
+from dp.losses.renyi import ORDERS, frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ def pair_curve(pair: Pair) -> tuple[NDArray[np.float64], float]:
         return known, 0.0
     orders = (True,) if pair.mirrored else (True, False)
     curves = [_gridded_curve(pair, removing=removing) for removing in orders]
-    return np.max(curves, axis=0), TAIL
+    return frozen(np.max(curves, axis=0)), TAIL
 
 
 def _gridded_curve(pair: Pair, *, removing: bool) -> NDArray[np.float64]:

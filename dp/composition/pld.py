@@ -51,7 +51,6 @@ _LITTLE = 0.7
 _DEEPER = 20.0
 _FIRST_MESH = 0.05
 """Multiple of the losses' root mean square spread."""
-_ONLY_MESH = 0.03
 _FINEST_MESH = 0.01
 """Of the spread: below it nothing is won, nor below a small part of losses that are large anyway."""
 
@@ -211,14 +210,12 @@ def _refined(
     coarsest = _coarsest(pairs, tail, removing=removing)
     finest = _finest(pairs, coarsest, spread, tail)
     step = max(_FIRST_MESH * spread * (1 if removing else 3), finest)
-    if any(pair.attained is not pair for pair, _ in pairs):
-        step = finest = max(_ONLY_MESH * spread, finest)  # no mesh makes these sides meet
     best: _Answer | None = None
     aim, composed = _scout(pairs, question, step, tail, removing=removing), math.inf
     attempts, before = 0, math.inf
     while attempts < _ATTEMPTS:
         upper, lower = _laws(pairs, step, tail, removing=removing)
-        tilt = tilt_for(upper, aim)
+        tilt = _tilt(upper, question, aim)
         parts = [tilted(law, tilt.t, n) for law, n in upper]
         span = window(parts, step, tilt.log_outside)
         # a mesh can be too coarse for any claim from below
@@ -240,7 +237,9 @@ def _refined(
             continue
         if _beaten(above, question, enough):  # the other order decides
             return _Answer(above, None)
-        below = _under(under, lower, tilt, step) if both and gap < math.inf else None
+        below = None
+        if both and gap < math.inf:
+            below = _under(pairs, (under, lower), tilt, tail, removing=removing)
         best, composed = _Answer(above, below), step
         aim, found = _width(best, question)
         if both:
@@ -261,10 +260,39 @@ def _finest(pairs: Pairs, coarsest: float, spread: float, tail: float) -> float:
     return max(least, min(_ABOVE_ROUNDING * float(max(wrong)), _FIRST_MESH * spread))
 
 
-def _under(under: list[Tilted], lower: Laws, tilt: Tilt, step: float) -> Composed | Spectrum | None:
-    """The lower side, where it fits."""
+def _tilt(laws: Laws, question: Question, aim: Question) -> Tilt:
+    """The tilt at the aim, unless the moment bound knows that the answer is less.
+
+    A composition is read badly far below its centre, so that an aim which is too high would find itself
+    confirmed: many releases on a coarse first mesh give such an aim.
+    """
+    if question.epsilon is None and aim.epsilon is not None:
+        bound = tilt_for(laws, question)
+        if aim.epsilon > bound.answer:
+            return bound
+    return tilt_for(laws, aim)
+
+
+def _under(
+    pairs: Pairs, lower: tuple[list[Tilted], Laws], tilt: Tilt, tail: float, *, removing: bool
+) -> Composed | Spectrum | None:
+    """The lower side, on a coarser mesh of its own where there are too many points.
+
+    A law of few points that lie far apart is taken apart above, and not below: its transform does not fall.
+    """
+    under, laws = lower
+    step = laws[0][0].step
     span = window(under, step, tilt.log_outside)
-    return _composed(under, lower, tilt.t, span, most=2 * _MAX_POINTS)
+    found = _composed(under, laws, tilt.t, span, most=2 * _MAX_POINTS)
+    if found is not None:
+        return found
+    step = 1.05 * span.width / (2 * _MAX_POINTS)
+    _, laws = _laws(pairs, step, tail, removing=removing)
+    under = [tilted(law, tilt.t, n) for law, n in laws if law.mass.any()]
+    if len(under) < len(laws):
+        return None
+    span = window(under, step, tilt.log_outside)
+    return _composed(under, laws, tilt.t, span, most=2 * _MAX_POINTS)
 
 
 def _composed(

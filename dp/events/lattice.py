@@ -1,9 +1,10 @@
-"""Integer sums with Skellam or discrete Gaussian noise, known by Rényi curves (docs/privacy.md §5)."""
+"""Integer sums with Skellam or discrete Gaussian noise (docs/privacy.md §5)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,17 +14,29 @@ from dp.errors import UnsupportedEventError
 from dp.events.checks import check_noise_multiplier, check_norms, check_sampling
 from dp.events.sampling import NoSampling
 from dp.losses.cost import Cost
-from dp.losses.shares import discrete_gaussian_tau
+from dp.losses.lattice import LARGEST_TABLE, SkellamPair
+from dp.losses.shares import coset_slack, discrete_gaussian_tau, rounded_gaussian_tau
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dp.events.interface import Divergence, NeighboringRelation, Sampling
+    from dp.events.interface import NeighboringRelation, Sampling
+    from dp.losses.pairs import Pair
 
 __all__ = ["DiscreteGaussianSumEvent", "SkellamEvent"]
 
 _SMALLEST_SHARE = 0.5
 """The theorem on sums of discrete Gaussians holds for parameters σ from here on."""
+_LITTLE = 1e-10
+"""Slack of one release up to which one Gaussian describes it better than its Rényi curve."""
+_MORE = 0.01
+"""Slack up to which a lower bound is worth it."""
+_ROOM = 0.05
+"""Largest part of the variance that may be given up for that."""
+_SMOOTH = 1.9
+"""A variance w at which η(w) is 1e-16."""
+_SPARSE = 4
+"""Number of coordinates in which a vector of almost the whole norm is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,19 @@ class SkellamEvent:
 
     def cost(self, relation: NeighboringRelation) -> Cost:
         """See Event."""
-        return _renyi_cost(self.noise_multiplier, self.divergence, self.sampling, relation)
+        if self.noise_multiplier == 0:
+            return Cost(exposed=self.sampling.exposure, failure=self.sampling.failure)
+        curve = self.sampling.renyi(self.divergence, relation)
+        return Cost(curve=curve, failure=self.sampling.failure, least=self._least(relation))
+
+    def _least(self, relation: NeighboringRelation) -> tuple[SkellamPair, ...]:
+        """One coordinate that moves by as much as it may."""
+        rate, distance = self.sampling.mixture(relation)
+        shift = int(distance) * math.floor(min(self.l1_sensitivity, self.l2_sensitivity))
+        variance = (self.noise_multiplier * self.l2_sensitivity) ** 2
+        if shift == 0 or shift + 30 * math.sqrt(variance) > LARGEST_TABLE:
+            return ()
+        return (SkellamPair(rate, variance, shift),)
 
     def divergence(self, distance: float, orders: NDArray[np.float64]) -> NDArray[np.float64]:
         """Agarwal, Kairouz and Liu (2021), theorem 3.5, at integer orders; infinite at others.
@@ -96,8 +121,8 @@ class DiscreteGaussianSumEvent:
         >>> for shares, stddev in ((1, 20.0), (100, 2.0), (1600, 0.5)):  # the same noise in the sum
         ...     event = DiscreteGaussianSumEvent(2.0, local_stddev=stddev, shares=shares, **norms)
         ...     print(stddev, round(Accountant().compose(event).upper_epsilon(1e-5), 2))
-        20.0 2.17
-        2.0 2.17
+        20.0 2.0
+        2.0 2.0
         0.5 11859.16
     """
 
@@ -128,7 +153,32 @@ class DiscreteGaussianSumEvent:
 
     def cost(self, relation: NeighboringRelation) -> Cost:
         """See Event."""
-        return _renyi_cost(self.noise_multiplier, self.divergence, self.sampling, relation)
+        if self.noise_multiplier == 0:
+            return Cost(exposed=self.sampling.exposure, failure=self.sampling.failure)
+        curve, failure = self.sampling.renyi(self.divergence, relation), self.sampling.failure
+        variance = self.shares * self.local_stddev**2
+        tau = rounded_gaussian_tau(self.local_stddev, self.shares)
+        kept = math.log(8e14 * self.dimension) / (2 * math.pi**2)
+        slack = self.dimension * (tau + coset_slack(kept))
+        least, least_slack = self._least(relation, variance, tau)
+        if slack > _LITTLE or kept > _ROOM * variance:
+            return Cost(curve=curve, failure=failure, least=least, least_slack=least_slack)
+        multiplier = self.noise_multiplier * math.sqrt(1 - kept / variance)
+        pair = self.sampling.gaussian(multiplier, relation)
+        return Cost((pair,), slack=slack, failure=failure, least=least, least_slack=least_slack)
+
+    def _least(
+        self, relation: NeighboringRelation, variance: float, tau: float
+    ) -> tuple[tuple[Pair, ...], float]:
+        """A Gaussian of which a sparse vector reveals as much, and the slack that it takes."""
+        norm = _sparse_norm(self.l2_sensitivity, self.l1_sensitivity, self.dimension)
+        slack = _SPARSE * (tau + coset_slack(_SMOOTH))
+        if norm == 0 or variance < 2 * _SMOOTH or slack > _MORE:
+            return (), 0.0
+        more = variance / (1 - _SMOOTH / variance)  # variance + s, with 1/1.9 = 1/variance + 1/s
+        multiplier = self.noise_multiplier * self.l2_sensitivity * math.sqrt(more / variance) / norm
+        attained = self.sampling.gaussian(multiplier, relation).attained
+        return ((attained,), slack) if attained is not None else ((), 0.0)
 
     def divergence(self, distance: float, orders: NDArray[np.float64]) -> NDArray[np.float64]:
         """Kairouz, Liu and Steinke (2021), theorem 1 (concentrated DP, so every order).
@@ -146,12 +196,10 @@ class DiscreteGaussianSumEvent:
         return np.minimum(orders * l2**2 / 2 + tau * d, orders / 2 * by_norms)
 
 
-def _renyi_cost(
-    noise_multiplier: float,
-    divergence: Divergence,
-    sampling: Sampling,
-    relation: NeighboringRelation,
-) -> Cost:
-    if noise_multiplier == 0:
-        return Cost(exposed=sampling.exposure, failure=sampling.failure)
-    return Cost(curve=sampling.renyi(divergence, relation), failure=sampling.failure)
+def _sparse_norm(l2: float, l1: float, dimension: int) -> float:
+    """L2 norm of a whole vector of at most `_SPARSE` coordinates that is within both norms; 0 if none is."""
+    left, room, norm = Fraction(l2) ** 2, Fraction(l1), 0
+    for _ in range(min(_SPARSE, dimension)):
+        entry = min(math.isqrt(math.floor(left)), math.floor(room))
+        left, room, norm = left - entry**2, room - entry, norm + entry**2
+    return math.sqrt(norm)

@@ -11,7 +11,7 @@ import numpy as np
 from dp.checks import assign, fraction, is_a, number, real_array
 from dp.errors import InvalidParameterError
 from dp.losses.pairs import Pair
-from dp.losses.renyi import ORDERS
+from dp.losses.renyi import ORDERS, frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +34,9 @@ class Cost:
         exposed: probability that the release reveals the client's part.
         pure: an ε at which the release is private with δ = 0; infinite if none is known. Without pairs and
             without a curve, the Rényi curve that follows from it is taken.
+        least: pairs that some data attain in every release, up to `least_slack`; None for what `pairs` attain
+            by themselves.
+        least_slack: B, where the true δ(ε) of such data is at least e^(−B)·δ(ε + 2B) of those pairs.
 
     Raises:
         InvalidParameterError: a value has the wrong type, shape or range, or there is slack without pairs and
@@ -52,10 +55,13 @@ class Cost:
     shared: float = 0.0
     exposed: float = 0.0
     pure: float = math.inf
+    least: tuple[Pair, ...] | None = None
+    least_slack: float = 0.0
 
     def __post_init__(self) -> None:
-        if not is_a(self.pairs, tuple) or not all(is_a(pair, Pair) for pair in self.pairs):
-            raise InvalidParameterError("pairs must be a tuple of pairs (see dp.Pair)")
+        for name, pairs in (("pairs", self.pairs), ("least", self.least or ())):
+            if not is_a(pairs, tuple) or not all(is_a(pair, Pair) for pair in pairs):
+                raise InvalidParameterError(f"{name} must be a tuple of pairs (see dp.Pair)")
         if self.curve is not None:
             curve = real_array("curve", self.curve)
             if curve.shape != ORDERS.shape or not (curve >= 0).all():
@@ -63,16 +69,18 @@ class Cost:
                     f"curve must be {len(ORDERS)} numbers ≥ 0, one for each of dp.ORDERS; "
                     f"it has shape {curve.shape}"
                 )
-            assign(self, curve=curve)
+            assign(self, curve=frozen(curve))  # a copy, which an accountant keeps
         slack, pure = number("slack", self.slack), number("pure", self.pure)
+        least_slack = number("least_slack", self.least_slack)
         # Each by itself: min(0.0, nan) is 0.0, and a cost with pure = NaN would count as nothing.
-        if not (slack >= 0 and pure >= 0):
+        if not (slack >= 0 and pure >= 0 and least_slack >= 0):
             raise InvalidParameterError(
-                f"slack and pure must be at least 0, not {slack!r} and {pure!r}"
+                "slack, pure and least_slack must be at least 0, not "
+                f"{slack!r}, {pure!r} and {least_slack!r}"
             )
         if self.curve is None and not self.pairs:
             if 0 < pure < math.inf:
-                assign(self, curve=_pure_curve(pure))
+                assign(self, curve=frozen(_pure_curve(pure)))
             elif slack > 0:
                 raise InvalidParameterError(
                     f"slack {slack!r} enlarges what pairs or a curve cost; state one of them"
@@ -81,6 +89,7 @@ class Cost:
             self,
             slack=slack,
             pure=pure,
+            least_slack=least_slack,
             failure=fraction("failure", self.failure),
             shared=fraction("shared", self.shared),
             exposed=fraction("exposed", self.exposed),

@@ -17,7 +17,7 @@ from scipy.special import gammaln, logsumexp
 from dp.losses.gaussian import sampled, unsampled
 from dp.losses.masses import mixed_rounding
 from dp.losses.outward import ARGUMENT, ULP, between
-from dp.losses.renyi import ORDERS
+from dp.losses.renyi import ORDERS, frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -215,7 +215,7 @@ def _curve(pair: LaplacePair) -> NDArray[np.float64]:
         plain = np.minimum(plain, np.interp(ORDERS, knots, values) / (ORDERS - 1))
     # Rounded up, for an upper bound; no Rényi divergence exceeds the largest loss.
     curve = np.maximum(plain, 0.0) * (1 + 1e-13) + 1e-15
-    return np.minimum(curve, largest_loss(pair.rate, pair.reach) * (1 + 1e-13))
+    return frozen(np.minimum(curve, largest_loss(pair.rate, pair.reach) * (1 + 1e-13)))
 
 
 def _log_moments(pair: LaplacePair, orders: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,16 +22,24 @@ __all__ = [
     "ORDERS",
     "amplified_curve",
     "epsilon_bound",
+    "frozen",
     "gaussian_curve",
     "log_delta_bound",
     "poisson_gaussian_curve",
 ]
 
+
+def frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same array, which nobody can write to any more: what is kept for later questions must stay."""
+    array.setflags(write=False)
+    return array
+
+
 _FRACTIONAL = np.array([1 + k / 10 for k in range(1, 100) if k % 10])
 _INTEGER = np.concatenate(
     [np.arange(2, 65), np.arange(72, 129, 8), np.arange(160, 257, 32), np.array([384, 512, 1024])]
 ).astype(np.float64)
-ORDERS: NDArray[np.float64] = np.concatenate([_FRACTIONAL, _INTEGER])
+ORDERS: NDArray[np.float64] = frozen(np.concatenate([_FRACTIONAL, _INTEGER]))
 """Rényi orders α > 1 at which every curve is evaluated."""
 _WHOLE = np.concatenate([np.zeros(len(_FRACTIONAL), bool), np.ones(len(_INTEGER), bool)])
 _TERMS = 600
@@ -64,14 +72,14 @@ def poisson_gaussian_curve(rate: float, noise_multiplier: float) -> NDArray[np.f
     E_Q[(P/Q)^α] with P the mixture dominates the other direction (theorem 5), so both are covered.
     """
     if rate == 1:
-        return gaussian_curve(noise_multiplier)
+        return frozen(gaussian_curve(noise_multiplier))
     whole = [_log_moment_integer(rate, noise_multiplier, int(a)) for a in _INTEGER]
     moments = np.append(_log_moments_fractional(rate, noise_multiplier), whole)
     # By quasi-convexity, sampling never increases the cost.
     plain = gaussian_curve(noise_multiplier)
     # Rounded up, for an upper bound; where the series gives nothing, the plain curve remains.
     curve = np.where(np.isfinite(moments), moments / (ORDERS - 1) * (1 + 1e-13) + 1e-15, np.inf)
-    return np.minimum(curve, plain)
+    return frozen(np.minimum(curve, plain))
 
 
 def _log_binomial(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["discrete_gaussian_tau", "rounded_gaussian_tau"]
+__all__ = ["coset_slack", "discrete_gaussian_tau", "rounded_gaussian_tau"]
 
 _SHARES = 100_000
 """Largest number of shares that are summed one by one."""
@@ -27,6 +27,11 @@ def discrete_gaussian_tau(local_stddev: float, shares: int) -> float:
 def rounded_gaussian_tau(local_stddev: float, shares: int) -> float:
     """Σ_{k<n} 2·atanh η_k, η_k = 2·Σ_m e^(−2π²σ²m²k/(k+1)): valid on every coset (docs/privacy.md §4)."""
     return _sum_over_shares(_twice_atanh_eta, local_stddev, shares)
+
+
+def coset_slack(variance: float) -> float:
+    """2·atanh η(w): how far a Gaussian's sums over cosets differ, in logarithms (docs/privacy.md §4)."""
+    return float(_twice_atanh_eta(np.exp(-2 * math.pi**2 * np.array([variance])))[0])
 
 
 def _twice_atanh_eta(decay: NDArray[np.float64]) -> NDArray[np.float64]:

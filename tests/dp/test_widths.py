@@ -11,8 +11,10 @@ import pytest
 
 from dp import (
     Accountant,
+    DiscreteLaplaceEvent,
     FixedSizeSampling,
     GaussianEvent,
+    LaplaceEvent,
     NeighboringRelation,
     NoSampling,
     PoissonSampling,
@@ -135,6 +137,74 @@ def test_losses_of_thousands_have_a_lower_side(relation, rate, z, count, low, hi
     """Mutant: `tests/dp/composition/test_discretise.py`, where nothing is known from below."""
     found = Accountant(relation).compose(gaussian(rate, z), count).epsilon(1e-5)
     assert low < found.low <= found.high < high
+
+
+@pytest.mark.parametrize(
+    ("event", "count", "delta", "low", "high"),
+    [
+        # a normal approximation of the loss's mean and variance gives 18,204 and 18,203
+        (
+            DiscreteLaplaceEvent(0.5, l1_sensitivity=100, sampling=PoissonSampling(0.1)),
+            10**6,
+            1e-8,
+            18205,
+            18208,
+        ),
+        (LaplaceEvent(0.5, PoissonSampling(0.1)), 10**6, 1e-8, 18204, 18207),
+        # few points far apart, whose lower law has a mesh of its own
+        (
+            DiscreteLaplaceEvent(2, l1_sensitivity=100, sampling=PoissonSampling(0.1)),
+            10**6,
+            1e-2,
+            1207.7,
+            1208.9,
+        ),
+    ],
+)
+def test_a_first_look_that_is_too_high_is_not_believed(event, count, delta, low, high):
+    """Mutants: they leave [0, 20729.8], [0.5, 19345.4] and [0, 1208.8]."""
+    found = Accountant().compose(event, count).epsilon(delta)
+    assert low < found.low <= found.high < high
+    assert found.width <= 1e-3 * found.high
+
+
+def test_mutant_that_believes_its_first_look_is_a_tenth_above(monkeypatch):
+    monkeypatch.setattr(pld, "_tilt", lambda laws, _question, aim: pld.tilt_for(laws, aim))
+    caches = (pld._answer, answers.epsilon_of)
+    for cache in caches:
+        cache.cache_clear()
+    run = Accountant().compose(LaplaceEvent(0.5, PoissonSampling(0.1)), 10**6)
+    careless = run.epsilon(1e-8)
+    monkeypatch.undo()
+    for cache in caches:
+        cache.cache_clear()
+    assert careless.high > 1.05 * run.epsilon(1e-8).high
+
+
+@pytest.mark.parametrize(
+    ("event", "relation", "count", "low"),
+    [
+        # what is attained is looked for by itself, and not at the upper side's answer
+        (
+            GaussianEvent(1.0, FixedSizeSampling(50, 100, enrolled=True)),
+            NeighboringRelation.ADD_REMOVE,
+            10_000,
+            0.84,
+        ),
+        (GaussianEvent(2.0, FixedSizeSampling(10, 1000)), REPLACE, 100, 0.7),
+    ],
+)
+def test_cohorts_of_fixed_size_have_both_sides(event, relation, count, low):
+    """Mutant: composed at the upper side's answer, the first is [7.1, 2699]."""
+    found = Accountant(relation).compose(event, count).epsilon(1e-12)
+    assert low * found.high < found.low <= found.high
+
+
+def test_an_epsilon_of_nothing_takes_no_composition(monkeypatch):
+    """δ is above what all releases can differ by, so that no mesh is needed."""
+    monkeypatch.setattr(answers, "pld_epsilon", None)
+    run = Accountant(REPLACE).compose(gaussian(1.01e-4, 0.5), 10)
+    assert (run.epsilon(1e-2).low, run.epsilon(1e-2).high) == (0.0, 0.0)
 
 
 def test_mixes_of_events():
