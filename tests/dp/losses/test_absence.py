@@ -101,7 +101,7 @@ def test_both_grids_are_bounds_at_every_epsilon(rate, z, mesh, removing, silence
             float((law.mass * np.maximum(-np.expm1(epsilon - law.losses - law.offset), 0)).sum())
             for law in (below, above)
         ]
-        assert curves[0] <= claimed(data, epsilon, removing=removing) + slack
+        assert curves[0] <= claimed(pair, epsilon, removing=removing) + slack
         assert curves[1] + above.beyond >= claimed(pair, epsilon, removing=removing) - slack
 
 
