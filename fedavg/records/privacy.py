@@ -10,7 +10,7 @@ from dp.checks import is_a
 from fedavg import checks
 from fedavg.errors import PlanError
 from fedavg.optimizers.server import FedMomentum
-from fedavg.parts import Part
+from fedavg.parts import Part, family_of
 from fedavg.records.accounts import smallest_cap
 from fedavg.sums.masked import SecAgg
 
@@ -213,6 +213,11 @@ class RecordPlan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", checks.plan.whole("steps", self.steps))
         object.__setattr__(self, "divisor", checks.plan.positive("divisor", self.divisor))
+        if self.robust is not None and family_of(self.robust) != "robust":
+            raise PlanError(
+                "robust must be a rule over groups such as MedianOfGroups(3), or None, not "
+                f"{self.robust!r:.80}"
+            )
         size = checks.plan.whole("micro_batch", self.micro_batch)
         object.__setattr__(self, "micro_batch", size)
         if self.features is not None and not is_a(self.features, Part):

@@ -9,10 +9,13 @@ from fedavg.protocol.driver import PROTOCOL_ERRORS
 from fedavg.records import silo as silo_module
 from fedavg.records.silo import SiloParty
 from fedavg.records.steps import mean as mean_module
+from fedavg.records.steps import reach as reach_module
+from fedavg.records.steps.mean import OpenedSum
+from fedavg.records.steps.reach import longest_mean, reach_of
 from fedavg.robust import deal
 from fedavg.robust.rules import MedianOfGroups, TrimmedMeanOfGroups
 from fedavg.sums.masked import SecAgg
-from tests.fedavg.records.small import federation, records, silos
+from tests.fedavg.records.small import federation, records, resolved, silos
 from tests.hostile.mutants import FOUND, without
 
 BAD, COUNT = 14, 9
@@ -154,3 +157,65 @@ def test_r11_mutant_whose_silos_take_any_group_joins_the_servers(monkeypatch):
     without(monkeypatch, silo_module.SiloParty, "_check_group", "start.block != own")
     with pytest.raises(FOUND):
         test_r11_a_server_cannot_choose_who_is_in_a_group(monkeypatch)
+
+
+def _moved_by_one(missing: int, **changes) -> float:
+    """The farthest that one honest silo moves the median of three groups ÷ the printed bound.
+
+    The other two groups lie far off on either side, so that the median follows the silo's own group.
+    """
+    found = resolved(COUNT * 2, robust=RULES["median"], **changes)
+    roster, d = found.summed - missing, found.vector_length
+    if found.sends_updates:
+        own = np.full(d, found.update_bound)
+    else:
+        own = np.zeros(d, np.int64)
+        own[0] = int(found.most_units * found.unit_norm)
+    far = [np.full(d, sign * 2 ** (found.ring_bits - 2)) for sign in (-1, 1)]
+    rosters = (found.summed, found.summed, roster)
+
+    def median(total: np.ndarray) -> np.ndarray:
+        sums = zip((*far, total), rosters, strict=True)
+        return mean_module.mean_of(found, [OpenedSum(*one, None) for one in sums]).delta
+
+    return float(np.linalg.norm(median(own) - median(0 * own))) / reach_of(found).honest
+
+
+KINDS = {"gradients": {}, "updates": {"noise": "own", "local_steps": 2, "local_lr": 0.1}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("missing", [0, 3])
+def test_r11_an_honest_silo_moves_a_step_with_groups_by_at_most_what_is_printed(kind, missing):
+    """A group's mean has a part of the divisor, and a smaller one where silos are missing."""
+    assert 0.4 < _moved_by_one(missing, **KINDS[kind]) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("rule", [None, *RULES.values()])
+def test_r11_no_sum_is_shortened_to_more_than_what_is_printed(rule):
+    """A group with a missing silo has larger shares of noise, and a smaller part of the divisor."""
+    found = resolved(COUNT * 2, robust=rule, length=400, noise_multiplier=20.0)
+    longest = [longest_mean(found, roster) for roster in range(found.floor, found.summed + 1)]
+    assert max(longest) == reach_of(found).step
+    assert rule is None or longest[0] > longest[-1]
+
+
+def test_r11_mutant_whose_bounds_forget_that_silos_may_be_missing(monkeypatch):
+    mutant = without(
+        monkeypatch, reach_module, "reach_of", "range(resolution.floor,", "range(resolution.summed,"
+    )
+    monkeypatch.setitem(globals(), "reach_of", mutant)
+    with pytest.raises(FOUND):
+        test_r11_an_honest_silo_moves_a_step_with_groups_by_at_most_what_is_printed("gradients", 3)
+    with pytest.raises(FOUND):
+        test_r11_no_sum_is_shortened_to_more_than_what_is_printed(RULES["median"])
+
+
+def test_r11_mutant_whose_bound_takes_the_whole_divisor(monkeypatch):
+    """As one sum of all silos has it."""
+    with monkeypatch.context() as patched:
+        patched.setattr(reach_module, "_whole", lambda _: True)
+        whole = reach_of(resolved(COUNT * 2, robust=RULES["median"]))
+    monkeypatch.setitem(globals(), "reach_of", lambda _: whole)
+    with pytest.raises(FOUND):
+        test_r11_an_honest_silo_moves_a_step_with_groups_by_at_most_what_is_printed("gradients", 0)

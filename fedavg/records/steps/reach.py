@@ -20,12 +20,14 @@ class Reach:
 
     Args:
         honest: for a silo that follows the protocol, its noise aside: b_max·C ÷ divisor, and the rounding. It
-            holds for a silo of any size.
-        step: the norm to which the server shortens the mean of a sum. Honest silos stay below it, except with
-            probability 2^−30 a sum. A silo that sends anything moves the mean by at most twice as much.
-        withstood: number of bad groups that the plan's rule withstands. A silo that sends anything spoils one
-            group. While at most so many are spoiled, each coordinate of the result lies between the values of
-            the others. 0 without groups.
+            holds for a silo of any size. With groups the divisor is a group's part of it, in the smallest
+            sum that a group may have: rules over groups may follow one group's mean all the way.
+        step: the longest norm to which the server shortens the mean of a sum. Honest silos stay below it,
+            except with probability 2^−30 a sum. A silo that sends anything moves the mean of its sum by at
+            most twice as much.
+        withstood: number of bad groups that the plan's rule withstands when all groups give a sum. A silo
+            that sends anything spoils one group. While at most so many are spoiled, each coordinate of the
+            result lies between the values of the others. 0 without groups.
 
     Example:
         >>> Reach(honest=0.01, step=0.2, withstood=1).step
@@ -80,12 +82,13 @@ def reach_of(resolution: ResolvedRecords) -> Reach:
         >>> found.honest < 0.3 < 3.0 < found.step < 4.0, found.withstood
         (True, 0)
     """
-    privacy, d, n = resolution.plan.privacy, resolution.vector_length, resolution.silos
-    robust = resolution.plan.robust
-    step = max(longest_mean(resolution, size) for size in resolution.sizes)
+    d, robust = resolution.vector_length, resolution.plan.robust
+    # Silos may be missing, and a smaller sum has a smaller part of the divisor, and larger shares of noise.
+    rosters = range(resolution.floor, resolution.summed + 1)
+    step = max(longest_mean(resolution, roster) for roster in rosters)
     if resolution.sends_updates:
-        honest = resolution.update_bound * math.sqrt(d) / resolution.update_scale / n
+        own = resolution.update_bound * math.sqrt(d)
     else:
-        rounding = math.sqrt(d) / 2 / resolution.scale
-        honest = (resolution.most_units * privacy.clip + rounding) / resolution.plan.divisor
+        own = resolution.most_units * resolution.unit_norm + math.sqrt(d) / 2
+    honest = own / min(units_of_mean(resolution, roster) for roster in rosters)
     return Reach(honest, step, 0 if robust is None else robust.withstood(robust.groups))

@@ -10,6 +10,7 @@ from scipy.stats import binom
 
 from fedavg.errors import PlanError
 from fedavg.records.privacy import RecordPlan, RecordPrivacy
+from fedavg.robust.rules import MedianOfGroups
 from tests.fedavg.records.small import PRIVACY, plan, privacy
 
 
@@ -83,3 +84,11 @@ def test_slots_never_exceed_the_declared_units():
     assert privacy(rate=1.0, max_units=30).most_units(10) == 30
     assert privacy(most=70, max_units=30).most_units(10) == 30
     assert privacy(most=20, max_units=30).most_units(10) == 20
+
+
+@pytest.mark.parametrize("rule", [3, "group-median", MedianOfGroups, privacy()])
+def test_a_rule_over_groups_is_a_registered_rule(rule):
+    with pytest.raises(
+        PlanError, match=r"robust must be a rule over groups such as MedianOfGroups\(3\)"
+    ):
+        plan(robust=rule)
