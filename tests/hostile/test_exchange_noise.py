@@ -137,6 +137,17 @@ def test_xn2_the_server_adds_the_shares_of_the_silent(parties):
     assert variance(parties, silent=(1, 4)) == pytest.approx(1, rel=WIDE)
 
 
+def test_xn2_a_round_that_asks_few_of_the_nodes_holds_all_of_the_noise():
+    """The server asks four of eight: each of them adds a fourth of it, and not an eighth."""
+    parties = private(count=8)
+    server = parties.server(asked=4, model=LONG)
+    for node in range(4):
+        server.receive(joined(parties, node, server).send(ZEROS, {}))
+    units = parties.opened(server).arrays["w"] * 4 * FixedPoint(1.0, 13).scale
+    due = (2.0 * parties.agreed.record("train").encoding.l2_sensitivity(SIZE)) ** 2 / 0.5
+    assert float(np.var(units)) / due == pytest.approx(1, rel=WIDE)
+
+
 def test_xn2_a_record_of_any_length_is_shortened(parties):
     """A node's update of a norm of 10^9 moves the mean by the clip norm at most, and the noise."""
     server = parties.server(model=LONG)

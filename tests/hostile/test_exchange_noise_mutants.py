@@ -8,9 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from fedavg.adapters.exchange import Agreement, Contribution, Node
+from fedavg import DistributedGaussian
+from fedavg.adapters.exchange import Agreement, Contribution, Node, noisy
 from fedavg.adapters.exchange import node as nodes
 from fedavg.adapters.exchange.noisy import NoisyCoordinates
+from tests.fedavg.adapters.exchange import test_noisy as numbers
 from tests.hostile import test_exchange_noise as attacks
 from tests.hostile.mutants import FOUND, without
 
@@ -75,6 +77,26 @@ def test_xn2_mutant_whose_server_does_not_top_up(monkeypatch):
         "0.0",
     )
     missed(attacks.test_xn2_the_server_adds_the_shares_of_the_silent)
+
+
+def test_xn2_mutant_that_shares_the_noise_among_all_nodes(monkeypatch):
+    """Enrolled ones, whether or not they are asked."""
+    without(
+        monkeypatch,
+        NoisyCoordinates,
+        "sent",
+        "stddev(asked)",
+        "stddev(self.resolution.num_clients)",
+    )
+    with pytest.raises(FOUND):
+        attacks.test_xn2_a_round_that_asks_few_of_the_nodes_holds_all_of_the_noise()
+
+
+def test_xn2_mutant_that_sizes_shares_for_rounds_of_all_nodes(monkeypatch):
+    """The server chooses how many it asks: in rounds of four, fewer honest nodes are promised."""
+    without(monkeypatch, noisy, "resolved", "CohortBounds(terms.min_cohort,", "CohortBounds(nodes,")
+    with pytest.raises(FOUND):
+        numbers.test_every_size_of_a_round_has_the_noise_that_is_charged(DistributedGaussian(2.0))
 
 
 def test_xn2_mutant_that_does_not_clip(monkeypatch):

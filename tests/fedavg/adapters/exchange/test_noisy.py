@@ -167,6 +167,21 @@ def test_the_smallest_round_hides_a_node_by_anothers_noise():
     assert terms(sum=SUM, records={"train": noisy()}).min_cohort == 4
 
 
+@pytest.mark.parametrize("noise", NOISES[:3], ids=lambda noise: noise.kind)
+def test_every_size_of_a_round_has_the_noise_that_is_charged(noise):
+    """The shares of honest survivors add up to it, and without one's own to what the server sees."""
+    agreed = terms(records={"train": noisy(noise)})
+    here = NoisyCoordinates.of(agreed, "train", 13, MODEL)
+    found, cost = here.resolution, here.cost
+    assert found.honest_fraction == 0.5  # of rounds of four and six, and more of all others
+    for asked in range(agreed.min_cohort, 14):
+        share = found.share_stddev(asked) ** 2
+        honest = SUM.min_survivors(asked) - SUM.colluders(asked)
+        for count, event in ((honest, cost.release), (honest - 1, cost.server)):
+            due = (event.noise_multiplier * found.sensitivity.l2) ** 2 + noise.held_back
+            assert count * share >= due * (1 - 1e-12)
+
+
 def test_a_file_keeps_the_noise():
     parties = Parties(agreed=terms(records={"train": noisy(DistributedSkellam(1.5))}))
     found = Agreement.from_bytes(parties.agreement.to_bytes())
