@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
+import msgspec
+
 from dp.checks import is_a
 from fedavg import checks
 from fedavg.errors import CapacityError, PlanError
@@ -112,7 +114,8 @@ class Terms:
     """Everything but people that nodes and server agree on.
 
     Args:
-        sum: the secure sum, a `OneShot` whose keys a committee of the nodes adds.
+        sum: the secure sum, a `OneShot` whose keys a committee of the nodes adds. Its `epoch_rounds` becomes
+            the number of all answers, because a node has one sealing key for the whole agreement.
         records: kind of a record to what it carries. A node refuses requests of other kinds.
         max_weight: largest weight of a node, such as its number of examples; public.
         weight: name of the metric that is the weight.
@@ -157,6 +160,9 @@ class Terms:
         floors = {"max_weight": 1, "min_cohort": 3, "attempts": 1, "max_rounds": 1}
         for name, floor in floors.items():
             object.__setattr__(self, name, checks.plan.whole(name, getattr(self, name), floor))
+        # A node's one sealing key serves for as long as the agreement: the sum's assumptions must say so.
+        serves = self.max_rounds * len(self.records)
+        object.__setattr__(self, "sum", msgspec.structs.replace(self.sum, epoch_rounds=serves))
         _text("weight", self.weight)
         object.__setattr__(self, "delta", checks.plan.proper_fraction("delta", self.delta))
         needed = max(

@@ -91,3 +91,10 @@ def test_a_name_names_itself_before_any_pattern():
     assert record.carries("layers[0].w")
     assert record.range_of("layers[0].w") == 7.0
     assert record.range_of("layers[1].w") == 2.0
+
+
+def test_the_assumptions_say_how_long_a_sealing_key_serves():
+    """A node has one for the whole agreement, so that its epoch is the agreement's."""
+    found = terms(max_rounds=50)
+    assert found.sum.epoch_rounds == 50 * len(found.records)
+    assert any("serves for 100 rounds" in one for one in found.sum.assumptions)
