@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from enum import Enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +28,13 @@ from dp.audit import (
 from fedavg.algorithms.chain import sent_length
 from fedavg.audits.claim import epsilon_added, family_bound, gaussian_like, profile
 from fedavg.audits.clients import AuditedSimulation, InTheClear
+from fedavg.audits.evidence import (
+    FALSE_ALARM,
+    FEWEST_CANARIES,
+    as_json,
+    refutations_of,
+    verdict_of,
+)
 from fedavg.errors import PlanError
 from fedavg.federation.entry import enrolled
 from fedavg.federation.federation import Federation
@@ -36,7 +42,7 @@ from fedavg.plan.plan import Budget
 from fedavg.training.compute import CPU
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
     from numpy.typing import NDArray
@@ -50,11 +56,7 @@ if TYPE_CHECKING:
     from fedavg.simulation.faults import Faults
     from fedavg.training.compute import Compute
 
-__all__ = ["FEWEST_CANARIES", "PlanAudit", "audit_plan"]
-
-_FALSE_ALARM = 1e-6
-FEWEST_CANARIES = 40
-"""With fewer canaries, no number of correct guesses is evidence."""
+__all__ = ["PlanAudit", "audit_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,31 +106,19 @@ class PlanAudit:
     @property
     def refutations(self) -> tuple[str, ...]:
         """Findings that the claim cannot explain; each check errs with probability 1e-6 at most."""
-        found: list[str] = []
-        if self.claim_p_value <= _FALSE_ALARM:
-            found.append(
-                f"the attack was right {self.correct} of {self.guesses} times, which the claimed "
-                f"privacy allows with probability {self.claim_p_value:.0e} at most"
-            )
-        found.extend(finding.text for finding in self.noise.findings)
         # The tolerance is for rounding in the norm.
+        too_long = ""
         if self.longest > 1 + 1e-9:
-            found.append(
+            too_long = (
                 f"a client sent a vector {self.longest:.3g} times as long as the sensitivity that "
                 "the noise is scaled to"
             )
-        return tuple(found)
+        return refutations_of(self.correct, self.guesses, self.claim_p_value, self.noise, too_long)
 
     @property
     def verdict(self) -> str:
         """The verdict, in one or two sentences."""
-        if self.refutations:
-            return "REFUTED: " + "; ".join(self.refutations) + "."
-        return (
-            f"Consistent with the claim. With {self.confidence:.0%} confidence epsilon is at least "
-            f"{self.epsilon_low:.2f}, {self.ratio:.0%} of the claimed {self.epsilon_claimed:.2f}. "
-            "An audit can refute a claim, it cannot prove one."
-        )
+        return verdict_of(self.refutations, self.confidence, self.epsilon_low, self.epsilon_claimed)
 
     def rows(self) -> tuple[tuple[str, str], ...]:
         """Names and figures for a table."""
@@ -153,22 +143,8 @@ class PlanAudit:
 
     def to_json(self) -> dict[str, Any]:
         """All figures, with the verdict."""
-        figures = asdict(self) | {"ratio": self.ratio}
-        return {name: _plain(figure) for name, figure in figures.items()} | {
-            "refuted": bool(self.refutations),
-            "verdict": self.verdict,
-        }
-
-
-def _plain(figure: object) -> object:
-    """A figure as JSON has it: infinity becomes null, as in "no bound", and a kind of fault its name."""
-    if isinstance(figure, dict):
-        return {key: _plain(value) for key, value in cast("dict[str, object]", figure).items()}
-    if isinstance(figure, (list, tuple)):
-        return [_plain(value) for value in cast("Sequence[object]", figure)]
-    if isinstance(figure, Enum):
-        return figure.value
-    return None if isinstance(figure, float) and not math.isfinite(figure) else figure
+        more = {"ratio": self.ratio, "refuted": bool(self.refutations), "verdict": self.verdict}
+        return as_json(asdict(self) | more)
 
 
 def audit_plan(
@@ -378,7 +354,7 @@ def _judge(
         claim_p_value=claim_p_value(scores, coins, profile(resolution), guesses=guesses),
         rounds=rounds,
         noise=check_noise(
-            np.stack(attack.noise), added * resolution.sensitivity.l2, false_alarm=_FALSE_ALARM
+            np.stack(attack.noise), added * resolution.sensitivity.l2, false_alarm=FALSE_ALARM
         ),
         longest=attack.longest,
     )

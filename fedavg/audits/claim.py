@@ -15,7 +15,7 @@ from fedavg.errors import PlanError
 if TYPE_CHECKING:
     from fedavg.plan.resolution import ResolvedPlan
 
-__all__ = ["epsilon_added", "family_bound", "gaussian_like", "profile"]
+__all__ = ["claimed_curve", "epsilon_added", "family_bound", "gaussian_like", "profile"]
 
 _PARTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5)  # multiples of the claimed ε
 _LEAST_MU, _LARGEST_MU = 0.05, 20.0
@@ -33,11 +33,21 @@ def profile(resolution: ResolvedPlan) -> ProfileCurve:
         raise PlanError("without noise there is no epsilon to audit: choose a noise")
     run = Accountant().compose(event, resolution.num_rounds)
     run = run.compose(resolution.failure(), resolution.num_rounds)
-    claimed = run.epsilon(resolution.plan.budget.delta).high
+    return claimed_curve(run, resolution.plan.budget.delta)[0]
+
+
+def claimed_curve(run: Accountant, delta: float) -> tuple[ProfileCurve, float]:
+    """The curve of an account, as certified upper δ at several ε, and the ε that it claims at one δ.
+
+    Raises:
+        PlanError: the ε is infinite.
+    """
+    claimed = run.epsilon(delta).high
     # An infinite claim cannot be refuted, so an audit of it would say nothing.
     if not math.isfinite(claimed):
         raise PlanError("this plan claims nothing: its epsilon is infinite at this delta")
-    return ProfileCurve(tuple((part * claimed, run.delta(part * claimed).high) for part in _PARTS))
+    points = tuple((part * claimed, run.delta(part * claimed).high) for part in _PARTS)
+    return ProfileCurve(points), claimed
 
 
 def _at_noise(resolution: ResolvedPlan, multiplier: float) -> ResolvedPlan:

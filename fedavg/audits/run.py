@@ -6,19 +6,25 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedavg import checks
-from fedavg.audits.audit import FEWEST_CANARIES, audit_plan
+from fedavg.audits.audit import audit_plan
+from fedavg.audits.evidence import FEWEST_CANARIES
+from fedavg.audits.records import audit_records
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError, ReportError
 from fedavg.files import check_writable, replace_file
+from fedavg.runs.record_settings import load_record_run
+from fedavg.runs.records import record_job
 from fedavg.simulation.faults import Faults
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fedavg.audits.audit import PlanAudit
+    from fedavg.audits.records import RecordAudit
 
 __all__ = ["audit_configured"]
 
@@ -32,14 +38,16 @@ def audit_configured(
     confidence: float = 0.95,
     protected: bool = False,
     out: Path | None = None,
-) -> tuple[PlanAudit, Path]:
+) -> tuple[PlanAudit | RecordAudit, Path]:
     """Audit the plan of a configuration, or of a run directory's resolved configuration.
+
+    A configuration with a table [records] is audited by canary units of one silo.
 
     Args:
         source: a TOML file or a run directory; None for the built-in example.
         console: console for progress.
         canaries: see `fedavg.audits.audit.audit_plan`.
-        rounds: number of rounds; None takes the configured number.
+        rounds: number of rounds, or of steps of records; None takes the configured number.
         confidence: see `fedavg.audits.audit.audit_plan`.
         protected: whether to run the configured secure sum instead of its replacement in the clear.
         out: JSON file; None writes audit.json into the run directory, or into the working directory.
@@ -64,18 +72,22 @@ def audit_configured(
             raise ConfigError(f"{source} is no run directory: it holds no config.toml")
         path = out or source / "audit.json"
     check_writable(path)
+    if config_path is not None and _of_records(config_path):
+        found = _audited_records(
+            config_path,
+            console,
+            canaries=canaries,
+            steps=rounds,
+            confidence=confidence,
+            protected=protected,
+        )
+        _write(path, found)
+        return found, path
     config = load_config(config_path, {} if rounds is None else {"rounds": rounds})
     job = build_job(config)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-    with bar as progress:
+    with _bar(console) as progress:
         task = progress.add_task("rounds with canaries", total=config.rounds)
-        found = audit_plan(
+        audited = audit_plan(
             job.model,
             job.clients,
             job.plan,
@@ -88,11 +100,57 @@ def audit_configured(
             compute=job.compute,
             on_round=lambda _: progress.advance(task),
         )
-    _write(path, found)
-    return found, path
+    _write(path, audited)
+    return audited, path
 
 
-def _write(path: Path, found: PlanAudit) -> None:
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _of_records(path: Path) -> bool:
+    """Whether a configuration has the table of `fedavg records`; errors are left to its own reader."""
+    try:
+        return "records" in msgspec.toml.decode(path.read_bytes(), type=dict[str, object])
+    except (OSError, msgspec.DecodeError):
+        return False
+
+
+def _audited_records(
+    path: Path,
+    console: Console,
+    *,
+    canaries: int | None,
+    steps: int | None,
+    confidence: float,
+    protected: bool,
+) -> RecordAudit:
+    if protected:
+        raise ConfigError(
+            "an audit of records adds the vectors in the clear, since it looks at the noise of each silo; "
+            "the secure sums give the same integers: leave --protected out"
+        )
+    config = load_record_run(path, {} if steps is None else {"steps": steps})
+    job = record_job(config)
+    with _bar(console) as progress:
+        task = progress.add_task("steps with canaries", total=config.steps)
+        return audit_records(
+            job.model,
+            job.silos,
+            job.plan,
+            canaries=canaries,
+            confidence=confidence,
+            on_step=lambda _: progress.advance(task),
+        )
+
+
+def _write(path: Path, found: PlanAudit | RecordAudit) -> None:
     try:
         replace_file(path, (json.dumps(found.to_json(), indent=1) + "\n").encode())
     except (OSError, ValueError) as error:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from dp import Ledger, SharedLedger
     from fedavg.models.layout import Layout
+    from fedavg.records.gradients import Gradients
     from fedavg.records.resolution import ResolvedRecords
     from fedavg.server.roles import Role
     from fedavg.server.round import RoundServer
@@ -121,6 +122,7 @@ def enrol_silos(
     layout: Layout,
     silos: Mapping[int, Silo],
     ledgers: Callable[[], Mapping[int, Ledger | SharedLedger]],
+    stand_in: Callable[[int, Gradients], Gradients] | None = None,
 ) -> Parties:
     """Check every silo's table, and hand out identities and keys.
 
@@ -130,6 +132,7 @@ def enrol_silos(
         layout: layout of its trained parameters.
         silos: the silos by id.
         ledgers: called once, after all checks, for each silo's budget.
+        stand_in: for audits: given a silo's id and its gradients, what stands in for them.
 
     Raises:
         DataError, PlanError: a table does not fit the plan, the model or the loss.
@@ -160,9 +163,17 @@ def enrol_silos(
     budgets = ledgers()
     if set(budgets) != set(silos):
         raise ConfigError("ledgers must name every silo, and no other")
+    settings = dict.fromkeys(silos, setting)
+    if stand_in is not None:
+        settings = {silo: replace(setting, gradients=stand_in(silo, gradients)) for silo in silos}
     parties = {
         silo: SiloParty(
-            silo, tables[silo], identities[silo], setting, budgets[silo], label=plan.privacy.label
+            silo,
+            tables[silo],
+            identities[silo],
+            settings[silo],
+            budgets[silo],
+            label=plan.privacy.label,
         )
         for silo in silos
     }

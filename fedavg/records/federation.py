@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset
     from fedavg.protocol.transcript import Transcript
     from fedavg.records.accounts import Epsilons
+    from fedavg.records.gradients import Gradients
     from fedavg.records.resolution import ResolvedRecords
     from fedavg.records.steps.mean import OpenedSum
     from fedavg.records.steps.reach import Reach
@@ -101,6 +102,7 @@ class RecordFederation:
             every silo a new `dp.Ledger` over the plan's ε and δ.
         transcript: when given, records every message that the server sent or received.
         silent: for simulations: the silos that do not answer in a step and stage.
+        gradients: for audits: given a silo's id and its gradients, what stands in for them.
 
     Raises:
         PlanError, CohortSizeError, GridError: the plan does not fit the silos or the model, or one record
@@ -137,6 +139,7 @@ class RecordFederation:
         ledgers: Budgets | Callable[[], Budgets] | None = None,
         transcript: Transcript | None = None,
         silent: Callable[[int, str], frozenset[int]] | None = None,
+        gradients: Callable[[int, Gradients], Gradients] | None = None,
     ) -> None:
         module = model.build() if isinstance(model, ModelSpec) else model
         if not is_a(module, nn.Module):
@@ -164,6 +167,7 @@ class RecordFederation:
             self._layout,
             given,
             held if callable(held) else lambda: held,
+            gradients,
         )
         self._plan = plan
         self._test = None if evaluate is None else featured(evaluate, plan.features)

@@ -44,9 +44,11 @@ if TYPE_CHECKING:
     from fedavg.data.placement import Loaded
     from fedavg.data.settings import DataConfig
     from fedavg.data.task import Task
+    from fedavg.models.spec import ModelSpec
     from fedavg.records.federation import StepResult
+    from fedavg.records.privacy import RecordPlan
 
-__all__ = ["execute_records"]
+__all__ = ["RecordJob", "execute_records", "record_job"]
 
 
 def execute_records(
@@ -89,6 +91,35 @@ def execute_records(
 
     run = RecordFederation(model, silos, plan, evaluate=task.test, scoring=scoring, ledgers=begun)
     return _run(run, config, task.description, RunDirectory.reopen(out), console)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RecordJob:
+    """The model, the silos and the plan of a configuration, for a simulation that leaves no run directory.
+
+    Args:
+        model: the model's specification.
+        silos: the silos by number.
+        plan: the plan.
+    """
+
+    model: ModelSpec
+    silos: Mapping[int, Silo]
+    plan: RecordPlan
+
+
+def record_job(config: RecordRun) -> RecordJob:
+    """Load the data of a configuration, and settle its plan.
+
+    Raises:
+        DataError, ConfigError, PlanError: the configuration or the data is invalid.
+    """
+    found = _gathered(config)
+    plan = plan_of(config, found.silos, public_counts=not found.own)
+    given = tuple(int(n) for n in found.task.train.features.shape[1:])
+    shape = given if plan.features is None else plan.features.shape(given)
+    model = spec_of(config.model, shape, found.task.outputs, seed=config.seed)
+    return RecordJob(model, found.silos, plan)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
