@@ -75,6 +75,8 @@ def _closing_table(outcome: Outcome) -> None:
         says = of_no_use(figure_of_row(summary["figures"][0]), protected=protected)
         if says:
             console().print(says, style="yellow", highlight=False, markup=False)
+    if summary["fairness"] is not None:
+        _fairness_table(summary["fairness"])
     if summary["personalization"] is not None:
         _personal_table(summary["personalization"])
     lost = lost_rounds(summary["skipped"], summary["rounds"], private=_private(summary))
@@ -128,6 +130,24 @@ def _personal_table(personal: dict[str, Any]) -> None:
         console().print(other, highlight=False)
     console().print(
         "These are private to each client, and no epsilon covers them: personal.jsonl has them one by one.",
+        highlight=False,
+    )
+
+
+def _fairness_table(fairness: dict[str, Any]) -> None:
+    """The distribution of the figure over the clients' own rows, with the first and the last model."""
+    title = f"{fairness['figure']} of {fairness['clients']:,} clients on their own rows"
+    table = Table(
+        "model", "mean", "worst", "10 %", "median", "90 %", title=title, title_justify="left"
+    )
+    for name in ("before", "after"):
+        shown = (fairness[name][part] for part in ("mean", "worst", "q10", "median", "q90"))
+        texts = (figure_text(value, share=fairness["share"]) for value in shown)
+        table.add_row(f"{name} training", *texts)
+    console().print(table)
+    console().print(
+        f"{fairness['better']:,} are better off, {fairness['worse']:,} worse off. These figures are private "
+        "to each client: fairness.jsonl has them one by one.",
         highlight=False,
     )
 

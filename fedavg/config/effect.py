@@ -127,6 +127,12 @@ def _personal(config: Config) -> str:
     return "it goes with a personalisation, and personalization.kind is 'none'"
 
 
+def _whole_model(config: Config) -> str:
+    if not config.personalization.head:
+        return ""
+    return "the shared part of the model predicts nothing without the clients' own personalization.head"
+
+
 def _partition(*kinds: str) -> Callable[[Config], str]:
     def unread(config: Config) -> str:
         now = config.data.partition
@@ -155,6 +161,7 @@ READ_WHEN: dict[str, Callable[[Config], str]] = {
     "local.beta1": _adaptive,
     "local.beta2": _adaptive,
     "evaluation.min_delta": _watched,
+    "evaluation.by_client": _whole_model,
     "server.milestones": _goes_with("server.schedule", "step"),
     "server.factor": _goes_with("server.schedule", "step"),
     "server.momentum": _server("momentum"),

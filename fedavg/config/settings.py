@@ -125,9 +125,9 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     scorers ("roc_auc", "f1_macro"), tables of a name and its options, or import paths of a function of labels
     and predictions. Left out, the headline is accuracy for classes, the AUC where one class has over 80 % of
     the rows, the RMSE for numbers, and the average precision for several labels. `public` says that the
-    held-out rows are public; otherwise no figure on them is covered by epsilon. `patience` stops a run
-    without noise once the headline has not improved by more than `min_delta` for so many rounds; 0 never
-    does. `best` keeps the best round's model in place of the last one's, without noise only.
+    held-out rows are public; otherwise no figure on them is covered by epsilon. Without noise only:
+    `patience` stops a run once the headline has not improved by more than `min_delta` for so many rounds, 0
+    never; `best` keeps the best round's model; `by_client` scores each client's rows before and after.
     """
 
     metrics: list[str | dict[str, Any]] = msgspec.field(default_factory=list[str | dict[str, Any]])
@@ -136,6 +136,7 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     patience: int = 0
     min_delta: float = 0.0
     best: bool = False
+    by_client: bool = False
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -363,9 +364,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             "simulation.workers, where -1 is one a core,", self.simulation.workers, -1
         )
         if self.simulation.elsewhere and not self.simulation.workers:
-            raise ValueError(
-                "simulation.workers = 0: a cluster has processes of its own; -1 is one a processor"
-            )
+            elsewhere = "a cluster has processes of its own; -1 is one a processor"
+            raise ValueError(f"simulation.workers = 0: {elsewhere}")
         if self.data.clients is not None:
             checks.value.whole("data.clients", self.data.clients)
         # An epsilon without noise would look like a promise.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fedavg.optimizers.server import ServerOptimizer
 
 __all__ = [
+    "check_by_client",
     "check_training",
     "learning_schedule",
     "local_training",
@@ -112,6 +113,7 @@ def check_training(config: Config) -> None:
         ConfigError: a loss, step, loop, metric or device is unknown, the user's own code cannot be imported,
             or settings do not go together; the message begins with the table.
     """
+    check_by_client(config.evaluation, private=config.privacy.private)
     with _in_table("training"):
         # Device, functions and metrics are tried before the data is read, which may take long.
         Compute(config.training.device, config.training.precision)
@@ -126,6 +128,24 @@ def check_training(config: Config) -> None:
     if stopping is not None:
         personal = personalization_of(config.personalization, training)
         check_stopping(personal, private=config.privacy.private, best=stopping.best)
+
+
+def check_by_client(config: EvaluationConfig, *, private: bool) -> None:
+    """Refuse figures of single clients in a run that adds noise.
+
+    Args:
+        config: the table [evaluation].
+        private: whether the run adds noise.
+
+    Raises:
+        ConfigError: they are asked for under noise.
+    """
+    if config.by_client and private:
+        raise ConfigError(
+            "evaluation.by_client scores each client or silo on its own rows, and such a figure is a release "
+            "about that client alone, which no noise protects and no budget counts. Leave it out, or run "
+            "without noise"
+        )
 
 
 def modules_named(config: Config) -> tuple[str, ...]:

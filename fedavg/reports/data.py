@@ -136,6 +136,18 @@ class Personal(msgspec.Struct, frozen=True):
         return figure_worth(value, greater_is_better=self.greater_is_better)
 
 
+class BeforeAfter(msgspec.Struct, frozen=True):
+    """One line of `fairness.jsonl`: one client's figures before and after training, private to it."""
+
+    client: int
+    examples: int
+    before: float | None
+    after: float | None
+    figure: str = "accuracy"
+    greater_is_better: bool = True
+    share: bool = True
+
+
 class Message(msgspec.Struct, frozen=True):
     """All messages of one kind and direction in the recorded round."""
 
@@ -190,6 +202,7 @@ class Run(msgspec.Struct, frozen=True):
     budget: float | None
     config: str
     evaluation: Evaluation | None = None
+    fairness: tuple[BeforeAfter, ...] = ()
 
 
 def read_run(run_dir: Path) -> Run:
@@ -216,6 +229,7 @@ def read_run(run_dir: Path) -> Run:
         view=read_part(run_dir / "server_view.json", ServerView),
         personal=read_lines(run_dir / "personal.jsonl", Personal),
         budget=ledger.budget.epsilon if ledger.budget is not None else ledger.epsilon,
+        fairness=read_lines(run_dir / "fairness.jsonl", BeforeAfter),
         evaluation=read_part(run_dir / "evaluation.json", Evaluation),
         config=_bytes(run_dir / "config.toml").decode("utf-8", errors="replace"),
     )

@@ -16,6 +16,7 @@ from fedavg.reports.page import payload, render_page
 from fedavg.reports.personal import personal_part
 from fedavg.reports.scores import scored
 from fedavg.reports.scores.evaluation import evaluation_part, figure_rows
+from fedavg.reports.scores.fairness import fairness_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -242,6 +243,7 @@ def _operator(run: Run) -> dict[str, Any]:
         ],
         "view": None if run.view is None else _view(run.view),
         "personal": personal_part(run),
+        "fairness": fairness_part(run.fairness),
     }
 
 

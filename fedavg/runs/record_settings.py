@@ -19,7 +19,7 @@ from fedavg.config.settings import (
     ServerConfig,
     SumConfig,
 )
-from fedavg.config.training import server_optimizer
+from fedavg.config.training import check_by_client, server_optimizer
 from fedavg.data.dataset import Dataset
 from fedavg.data.partition import iid
 from fedavg.data.tables.files import is_table
@@ -190,6 +190,7 @@ def load_record_run(path: Path | None, overrides: Mapping[str, object]) -> Recor
     except msgspec.ValidationError as error:
         where = "" if path is None else f"{path}: "
         raise ConfigError(f"{where}{_explained(str(error))}") from error
+    check_by_client(found.evaluation, private=True)
     load_plugins(found.plugins.modules)
     check_name("secure_sum.kind", found.secure_sum.kind)
     if found.server.optimizer is not None:

@@ -26,6 +26,7 @@ from fedavg.runs.announcement import announce
 from fedavg.runs.baseline import unprotected
 from fedavg.runs.directory import RunDirectory
 from fedavg.runs.evaluation import write_evaluation
+from fedavg.runs.fairness import write_fairness
 from fedavg.runs.interrupts import postponed_interrupts
 from fedavg.runs.progress import Failures, bars, status_of, tell
 from fedavg.runs.server_view import server_view
@@ -155,6 +156,8 @@ def _execute(
     if federation.stopped != "interrupted":
         summary |= keeper.keep(federation)
         write_evaluation(job, federation, directory, keeper.vector)
+        if config.evaluation.by_client:
+            summary |= write_fairness(job, federation, directory, keeper.vector)
     summary["skipped"] = directory.skipped()
     if federation.stopped != "interrupted":
         kept = next(iter(summary["figures"]), None)

@@ -70,6 +70,7 @@ def summary_of_run(
         "skipped": [],
         "unscored": None,
         "personalization": None,
+        "fairness": None,
         "chosen": [asdict(chosen) for chosen in job.chosen],
         "assumptions": list(plan.secure_sum.assumptions),
         "blocks": None if plan.blocks is None else list(plan.blocks.lengths),

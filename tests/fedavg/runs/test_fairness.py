@@ -1,0 +1,103 @@
+"""Figures of single clients before and after training: right, private, and refused under noise."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from fedavg.config.build import build_job, load_config
+from fedavg.errors import ConfigError
+from fedavg.federation.federation import Federation
+from fedavg.models.files import read_tensors
+from fedavg.reports.run import write_report
+from fedavg.runs.record_settings import load_record_run
+from fedavg.runs.run import execute, resume
+from fedavg.training.evaluation import Scoring, evaluate
+from tests.e2e.test_resume import EXACT, PRIVATE, config_in
+
+QUIET = Console(quiet=True)
+BY_CLIENT = f"{EXACT}[evaluation]\nby_client = true\n"
+
+
+def test_each_client_is_scored_with_the_first_and_the_last_model(tmp_path):
+    config = config_in(tmp_path, BY_CLIENT, rounds=2)
+    out = tmp_path / "run"
+    outcome = execute(config, {}, out, QUIET)
+    rows = [json.loads(line) for line in (out / "fairness.jsonl").read_text().splitlines()]
+    job = build_job(load_config(config, {}))
+    assert [row["client"] for row in rows] == sorted(job.clients)
+    assert stat.S_IMODE((out / "fairness.jsonl").stat().st_mode) == 0o600
+    data = job.clients[3]
+    federation = Federation(job.model, job.clients, job.plan)
+    for key, vector in (
+        ("before", federation.released),
+        ("after", federation.layout.flatten(read_tensors(out / "model.safetensors"))),
+    ):
+        found = evaluate(federation.model(), federation.layout, vector, data, Scoring())
+        assert rows[3][key] == pytest.approx(found.accuracy)
+    assert rows[3]["examples"] == len(data)
+    told = outcome.summary["fairness"]
+    assert told["clients"] == len(rows)
+    assert told["after"]["mean"] == pytest.approx(np.mean([row["after"] for row in rows]))
+    assert told["after"]["mean"] > told["before"]["mean"]
+    assert told["better"] + told["worse"] <= len(rows)
+
+
+def test_the_operators_page_has_them_and_the_public_one_has_not(tmp_path):
+    out = tmp_path / "run"
+    execute(config_in(tmp_path, BY_CLIENT, rounds=1), {}, out, QUIET)
+    operator = (out / "report.html").read_text()
+    assert "Each client before and after training" in operator
+    assert "Every client, from the worst" in operator
+    public = write_report(out, public=True).read_text()
+    assert "before and after training" not in public
+    assert "fairness" not in public.split("config.toml")[0].split("<script>")[0]
+
+
+def test_nothing_is_scored_unless_it_is_asked_for(tmp_path):
+    out = tmp_path / "run"
+    outcome = execute(config_in(tmp_path, EXACT, rounds=1), {}, out, QUIET)
+    assert outcome.summary["fairness"] is None
+    assert not (out / "fairness.jsonl").exists()
+    assert "before and after training" not in (out / "report.html").read_text()
+
+
+def test_a_resumed_run_compares_with_the_first_model(tmp_path, monkeypatch):
+    config = config_in(tmp_path, BY_CLIENT, rounds=2)
+    execute(config, {}, tmp_path / "whole", QUIET)
+    begun = Federation._round
+
+    def interrupted(self, resolution, transport, side, index, cohort):
+        if index == 1:
+            raise KeyboardInterrupt
+        return begun(self, resolution, transport, side, index, cohort)
+
+    monkeypatch.setattr("fedavg.federation.federation.Federation._round", interrupted)
+    execute(config, {}, tmp_path / "broken", QUIET)
+    assert not (tmp_path / "broken" / "fairness.jsonl").exists()
+    monkeypatch.undo()
+    resume(tmp_path / "broken", QUIET)
+    files = [tmp_path / name / "fairness.jsonl" for name in ("whole", "broken")]
+    assert files[0].read_text() == files[1].read_text()
+
+
+def test_under_noise_it_is_refused_before_anything_is_made(tmp_path):
+    config = config_in(tmp_path, f"{PRIVATE}[evaluation]\nby_client = true\n")
+    with pytest.raises(ConfigError, match="which no noise protects and no budget counts"):
+        execute(config, {}, tmp_path / "run", QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+def test_records_always_have_noise_and_refuse_it():
+    with pytest.raises(ConfigError, match="scores each client or silo on its own rows"):
+        load_record_run(None, {"evaluation.by_client": True})
+
+
+def test_a_model_without_its_head_is_not_scored(tmp_path):
+    head = '[personalization]\nkind = "fedrep"\nhead = ["1.*"]\n'
+    with pytest.raises(ConfigError, match="the shared part of the model predicts nothing"):
+        build_job(load_config(config_in(tmp_path, BY_CLIENT + head), {}))
