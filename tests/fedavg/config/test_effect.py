@@ -33,6 +33,10 @@ OTHER = {  # for each key, a value that is not its default, and settings beside 
     "local.beta1": (0.5, {}),
     "local.beta2": (0.5, {"local.optimizer": "momentum"}),
     "evaluation.min_delta": (0.1, {}),
+    "evaluation.by_client": (
+        True,
+        NO_NOISE | {"personalization.kind": "fedrep", "personalization.head": ["1.*"]},
+    ),
     "server.milestones": ([0.3], {"server.schedule": "constant"}),
     "server.factor": (0.3, {"server.schedule": "cosine"}),
     "privacy.noise_multiplier": (1.0, NO_NOISE),
