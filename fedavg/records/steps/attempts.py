@@ -144,5 +144,6 @@ class StepSums:
                 sum(count for roster, count in counted.items() if roster >= size)
                 for counted in self._counted.values()
             )
-            found[size], before = most - before, most
+            if most > before:
+                found[size], before = most - before, most
         return found

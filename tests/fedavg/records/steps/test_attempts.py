@@ -101,6 +101,15 @@ def test_the_account_is_that_of_the_silo_in_the_most_and_largest_sums():
     assert run.epsilons.colluding >= max(run.spent.values()) * (1 - 1e-9)
 
 
+def test_a_silo_that_was_in_large_groups_only_is_counted_so():
+    """After one step, no silo has a sum of four and one of three."""
+    run = federation(silos(10, 10), secure_sum=SECURE, steps=1, robust=MEDIAN)
+    list(run.run())
+    assert run.rosters == {4: 1, 3: 2}
+    assert run._sums.worst() == {4: 1}
+    assert run.epsilons == run.planned_epsilons()
+
+
 def test_groups_below_the_floors_are_refused():
     with pytest.raises(CohortSizeError, match="2 silos are too few in the smallest of 4 groups"):
         resolved(8, secure_sum=SECURE, robust=MedianOfGroups(4))
