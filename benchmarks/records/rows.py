@@ -1,91 +1,121 @@
-"""What the suite reports: accuracy, the three ε, seconds of a step, and the secure sum's share of it."""
+"""What the suite reports: accuracies at ε, and where the time of a protected step goes."""
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import fedavg
-from benchmarks.kit.measure import Bar, Curve, Measure
-from benchmarks.records.task import network
+from benchmarks.kit.measure import Bar, Curve, Measure, Table
+from benchmarks.records.settings import TASKS, plan
+from fedavg.records.prepared import featured
 
 if TYPE_CHECKING:
     from benchmarks.kit.bench import Bench
+    from benchmarks.records.settings import Setting
     from benchmarks.records.task import Images
 
-__all__ = ["add", "plan"]
-
-_RATE_OF = 2048 / 60_000
-_CLIP, _LR, _MOMENTUM, _DELTA = 0.1, 2.0, 0.9, 1e-5
-_BARS = {3.0: 0.97, 1.0: 0.95}
-_REACH = {3.0: 0.978, 1.0: 0.965}
-_OURS = ("gradients", "score")
+__all__ = ["accuracies", "ready", "steps"]
 
 
-def plan(images: Images, epsilon: float, steps: int) -> fedavg.RecordPlan:
-    """Poisson sampling of about 2,048 records a step, with noise shared by ten silos."""
-    records = sum(map(len, images.silos.values()))
-    privacy = fedavg.RecordPrivacy(
-        unit="record",
-        rate=_RATE_OF,
-        clip=_CLIP,
-        max_units=images.largest,
-        epsilon=epsilon,
-        delta=_DELTA,
-    )
-    return fedavg.RecordPlan(
-        privacy=privacy,
-        steps=steps,
-        divisor=_RATE_OF * records,
-        server_optimizer=fedavg.FedMomentum(lr=_LR, momentum=_MOMENTUM),
-        micro_batch=64,
-    )
+def ready(images: Images, setting: Setting) -> Images:
+    """The images with the task's features, computed once for all runs of the suite."""
+    part = TASKS[setting.task].features
+    silos = {silo: featured(data, part) for silo, data in images.silos.items()}
+    return replace(images, silos=silos, test=featured(images.test, part))
 
 
-def add(bench: Bench, images: Images, epsilon: float, steps: int) -> None:
-    """Train, and add what was found."""
-    federation = fedavg.RecordFederation(
-        network(seed=0), images.silos, plan(images, epsilon, steps), evaluate=images.test
-    )
-    resolution, seconds, scores = federation.resolution, dict[str, float](), []
-    sent, begun = 0, time.process_time()
-    with bench.progress("steps", steps) as tick:
-        for result in federation.run(score_every=max(1, steps // 8)):
-            for stage, spent in result.seconds.items():
-                seconds[stage] = seconds.get(stage, 0.0) + spent
-            sent += result.bytes_up
-            if result.evaluation is not None and result.evaluation.accuracy is not None:
-                scores.append((float(result.step), result.evaluation.accuracy))
-            tick()
-    spent = time.process_time() - begun
-    found = federation.epsilons
-    accuracy = scores[-1][1]
-    bar = (
-        Bar(_BARS[epsilon], _REACH[epsilon], of="ours")
-        if epsilon in _BARS and images.real
-        else None
-    )
-    step = sum(value for stage, value in seconds.items() if stage != "score")
-    share = 1 - seconds["gradients"] / step
+def accuracies(bench: Bench, images: Images, setting: Setting, runs: int) -> list[float]:
+    """Train several times in the clear, without padding, and add the mean accuracy.
+
+    Args:
+        bench: where results go.
+        images: as of `ready`.
+        setting: the training.
+        runs: number of runs, each with coins and noise of its own, and with initial weights of its own seed.
+
+    Returns:
+        The accuracy of each run.
+    """
+    found, curve = list[float](), list[tuple[float, float]]()
+    used = replace(plan(images, setting, protected=False), features=None)
+    multiplier = overhead = 0.0
+    with bench.progress(setting.title, runs * setting.steps) as tick:
+        for seed in range(runs):
+            model = TASKS[setting.task].model(seed)
+            run = fedavg.RecordFederation(model, images.silos, used, evaluate=images.test)
+            last = 0.0
+            multiplier, overhead = run.resolution.noise_multiplier, run.resolution.noise_overhead
+            for result in run.run(score_every=max(1, setting.steps // 8)):
+                if result.evaluation is not None and result.evaluation.accuracy is not None:
+                    point = float(result.step), result.evaluation.accuracy
+                    curve += [point] if not seed else []
+                    last = result.evaluation.accuracy
+                tick()
+            found.append(last)
+    bar = Bar(setting.bar, setting.reach, of="ours") if images.real else None
+    spread = f" ({min(found):.4f}–{max(found):.4f})" if runs > 1 else ""
     note = (
-        f"one run of {steps} steps; noise multiplier {resolution.noise_multiplier:.3f} for the server with "
-        f"{found.colluders} of {resolution.silos} silos, every silo padded to {resolution.most_units} records"
+        f"mean of {runs} runs{spread}, q = {setting.batch}/60,000, lr {setting.lr:g}; noise multiplier "
+        f"{multiplier:.3f} for the server with one silo, {overhead:.2f} times as much noise in the sum; sums "
+        "in the clear, of the same integers"
     )
     bench.add(
-        Measure("accuracy", "accuracy on test images", "", accuracy, bar=bar, note=note),
-        Measure("epsilon_release", "ε towards an observer of the models", "", found.release),
+        Measure(setting.key, setting.title, "", statistics.fmean(found), bar=bar, note=note),
+        Curve(f"by_step_{setting.key}", setting.title, "steps", "accuracy", {"ours": curve}),
+    )
+    return found
+
+
+def steps(bench: Bench, images: Images, setting: Setting, count: int) -> None:
+    """Take some protected and padded steps, and add their cost and the secure sum's share of it.
+
+    Args:
+        bench: where results go.
+        images: as of `ready`.
+        setting: the training, of which the first steps are taken.
+        count: number of steps, at least 2; the first one is a warm-up.
+    """
+    used = replace(plan(images, setting, protected=True), features=None)
+    run = fedavg.RecordFederation(TASKS[setting.task].model(0), images.silos, used)
+    walls, sent, begun, taken = Counter[str](), 0, 0.0, 0
+    stepping = run.run()
+    for _ in range(count):
+        result = next(stepping)
+        if not begun:
+            begun = time.process_time()
+            continue
+        walls.update(result.seconds)
+        sent, taken = sent + result.bytes_up, taken + 1
+    spent = (time.process_time() - begun) / taken
+    stepping.close()
+    planned = run.planned_epsilons()
+    resolution, wall = run.resolution, walls.total()
+    name = TASKS[setting.task].name
+    bar = Bar(0.25, 0.1, of="ours", at_most=True) if setting.task == "cnn" else None
+    bench.add(
         Measure(
-            "epsilon_budget", "ε towards the server with its colluders", "", found.colluding or 0.0
-        ),
-        Measure("step", "CPU time of a step of all silos", "s", spent / steps),
-        Measure(
-            "sum_share",
-            "the secure sum's share of a step",
+            f"sum_share_{setting.task}",
+            f"the secure sum's share of a step, {name}",
             "",
-            share,
-            bar=Bar(0.25, 0.1, of="ours", at_most=True) if images.real else None,
-            note="wall time of all silos and the server, one after the other",
+            1 - walls["gradients"] / wall,
+            bar=bar,
+            note=f"wall time of {resolution.silos} silos and the server, one after the other; d = "
+            f"{resolution.vector_length:,}, {taken} steps, every silo padded to {resolution.most_units} "
+            f"records where {setting.batch // resolution.silos} are drawn on average",
         ),
-        Measure("upload", "uploaded by a silo in a step", "B", sent / steps / resolution.silos),
-        Curve("accuracy_by_step", "accuracy by step", "steps", "accuracy", {"ours": scores}),
+        Table(
+            f"protected_step_{setting.task}",
+            f"a protected step of ten silos, {name}",
+            ("figure", "value"),
+            [
+                ("CPU time of all silos and the server, s", spent),
+                ("uploaded by a silo, B", sent / taken / resolution.silos),
+                ("ε towards an observer of the models", planned.release),
+                ("ε towards the server with one silo", planned.colluding or 0.0),
+            ],
+        ),
     )

@@ -17,9 +17,9 @@ from benchmarks.kit.images import read_images, write_synthetic
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SILOS", "Images", "network"]
+__all__ = ["RECORDS", "SILOS", "Images", "network"]
 
-SILOS = 10
+SILOS, RECORDS = 10, 60_000
 _MEAN, _STDDEV = 0.1307, 0.3081  # of MNIST's pixels: public constants of the benchmark
 
 
@@ -38,14 +38,22 @@ class Images:
     real: bool
 
     @classmethod
-    def of(cls, path: str | None, *, few: bool) -> Images:
-        """Read MNIST, or make images up; a tenth of them for a quick run."""
+    def of(cls, path: str | None, *, few: bool, centred: bool = True) -> Images:
+        """Read MNIST, or make images up; a tenth of them for a quick run.
+
+        Args:
+            path: MNIST as NPZ; None makes images up, for speed alone.
+            few: whether a tenth of them is enough.
+            centred: whether pixels have mean 0 and variance 1, by published figures, or are in [0, 1].
+        """
         with tempfile.TemporaryDirectory() as folder:
             used = path
             if used is None:
                 used = str(Path(folder) / "made_up.npz")
                 write_synthetic(Path(used))
-            train, test = (_scaled(*read_images(used, part)) for part in ("train", "test"))
+            train, test = (
+                _scaled(*read_images(used, part), centred=centred) for part in ("train", "test")
+            )
         order = np.random.default_rng(0).permutation(len(train))
         pieces = np.array_split(order[: len(order) // (10 if few else 1)], SILOS)
         return cls({i: train.subset(rows) for i, rows in enumerate(pieces)}, test, path is not None)
@@ -56,9 +64,11 @@ class Images:
         return max(map(len, self.silos.values()))
 
 
-def _scaled(images: NDArray[np.float32], labels: NDArray[np.int64]) -> fedavg.Dataset:
-    centred = ((images - _MEAN) / _STDDEV).astype(np.float32)
-    return fedavg.Dataset(centred.reshape(-1, 1, 28, 28), labels)
+def _scaled(
+    images: NDArray[np.float32], labels: NDArray[np.int64], *, centred: bool
+) -> fedavg.Dataset:
+    pixels = ((images - _MEAN) / _STDDEV).astype(np.float32) if centred else images
+    return fedavg.Dataset(pixels.reshape(-1, 1, 28, 28), labels)
 
 
 def network(seed: int) -> nn.Module:

@@ -146,7 +146,8 @@ def enrol_silos(
     for silo_id, silo in silos.items():
         _check_alike(silo_id, silo, any_silo)
         loss.check(silo.records.labels, outputs)
-    gradients = fastest_gradients(model, layout, loss, sample)
+    portions = plan.privacy.portions(layout)
+    gradients = fastest_gradients(model, layout, loss, sample, portions)
     # Before any message leaves: the time of fixed features depends on the number of a silo's rows.
     tables = {
         silo_id: UnitTable(prepared(silo, plan.features), plan.privacy, loss)

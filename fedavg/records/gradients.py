@@ -17,6 +17,7 @@ from torch.func import functional_call, grad, vmap
 from fedavg.errors import PlanError
 from fedavg.parts.imports import said
 from fedavg.records.modules import outputs_of_rows
+from fedavg.records.portions import Portions
 from fedavg.training.compute import in_mode
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ class Gradients(Protocol):
         ...
 
     def clipped_sum(self, units: Units, clip: float) -> NDArray[np.float64]:
-        """The sum of the drawn units' gradients, each shortened to the norm `clip`, float64[d]."""
+        """The sum of the drawn units' gradients, each shortened to the norm `clip`, float64[d].
+
+        Of several portions each is shortened by itself, to a norm with which the whole has at most that one.
+        """
         ...
 
 
@@ -85,10 +89,14 @@ class UnitGradients:
         model: the module; its parameters are overwritten by `at`.
         layout: layout of its trained parameters.
         loss: the loss of each row.
+        portions: what is shortened by itself; None for the whole gradient.
     """
 
-    def __init__(self, model: nn.Module, layout: Layout, loss: Loss) -> None:
+    def __init__(
+        self, model: nn.Module, layout: Layout, loss: Loss, portions: Portions | None = None
+    ) -> None:
         self._model, self._layout, self._loss = model, layout, loss
+        self._portions = portions or Portions.whole(layout)
         self._parameters: dict[str, torch.Tensor] = {}
         # "different": every unit gets a dropout mask of its own.
         self._each: Callable[..., dict[str, torch.Tensor]] = vmap(
@@ -130,7 +138,7 @@ class UnitGradients:
 
     def clipped_sum(self, units: Units, clip: float) -> NDArray[np.float64]:
         """See `Gradients.clipped_sum`."""
-        return clipped_sum(self.of(units), units.drawn, clip)
+        return clipped_sum(self.of(units), units.drawn, clip, self._portions)
 
     def _unit_loss(
         self,
@@ -147,15 +155,18 @@ class UnitGradients:
 
 
 @torch.no_grad()
-def clipped_sum(gradients: torch.Tensor, drawn: torch.Tensor, clip: float) -> NDArray[np.float64]:
+def clipped_sum(
+    gradients: torch.Tensor, drawn: torch.Tensor, clip: float, portions: Portions | None = None
+) -> NDArray[np.float64]:
     """Shorten each drawn unit's gradient to the norm `clip`, and add them in float64.
 
-    A gradient that is not finite counts as zero: an error would show that its unit was drawn.
+    A portion that is not finite counts as zero: an error would show that its unit was drawn.
 
     Args:
         gradients: float32[units, d]; overwritten.
         drawn: bool[units].
         clip: C.
+        portions: what is shortened by itself, to `portions.share(clip)`; None for the whole gradient.
 
     Returns:
         float64[d]: a sum of vectors of norm at most C each, also after the rounding of norms and products.
@@ -165,11 +176,19 @@ def clipped_sum(gradients: torch.Tensor, drawn: torch.Tensor, clip: float) -> ND
         >>> clipped_sum(gradients, torch.tensor([True, True, True, False]), 1.0).round(6)
         array([0.9, 1.2])
     """
-    norms = torch.linalg.vector_norm(gradients, dim=1, dtype=torch.float64)
-    finite = torch.isfinite(norms)
-    factors = clip_factors(norms, drawn, clip, gradients.shape[1])
-    # A factor of zero times NaN would be NaN.
-    gradients.masked_fill_(~finite[:, None], 0.0).mul_(factors.float()[:, None])
+    cuts = [[slice(None)]]
+    if portions is not None:
+        clip = portions.share(clip)
+        cuts = [[portions.places[place] for place in portion] for portion in portions.of]
+    for portion in cuts:
+        parts = [gradients[:, place] for place in portion]
+        norms = torch.stack(
+            [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts]
+        ).norm(dim=0)
+        factors = clip_factors(norms, drawn, clip, gradients.shape[1])
+        for part in parts:
+            # A factor of zero times NaN would be NaN.
+            part.masked_fill_(~torch.isfinite(norms)[:, None], 0.0).mul_(factors.float()[:, None])
     return gradients.sum(0, dtype=torch.float64).numpy()
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from fedavg.records.gradients import UnitGradients, clip_factors, made_up
 from fedavg.records.modules import outputs_of_rows
+from fedavg.records.portions import Portions
 from fedavg.training.compute import in_mode
 
 if TYPE_CHECKING:
@@ -152,10 +153,14 @@ class LayeredGradients:
         model: the module; its parameters are overwritten by `at`.
         layout: layout of its trained parameters, all of them weights and biases of layers with a rule.
         loss: the loss of each row.
+        portions: what is shortened by itself; None for the whole gradient.
     """
 
-    def __init__(self, model: nn.Module, layout: Layout, loss: Loss) -> None:
+    def __init__(
+        self, model: nn.Module, layout: Layout, loss: Loss, portions: Portions | None = None
+    ) -> None:
         self._model, self._layout, self._loss = model, layout, loss
+        self._portions = portions or Portions.whole(layout)
         self._places = _places(model, layout)
         self._layers = list(dict.fromkeys(layer for layer, _ in self._places))
 
@@ -184,9 +189,13 @@ class LayeredGradients:
             _RULES[type(layer)].of[part](layer, inputs[layer], slopes[layer], count)
             for layer, part in self._places
         ]
-        norms = torch.stack([piece.squares() for piece in pieces]).sum(0).sqrt()
-        factors = clip_factors(norms, units.drawn, clip, self._layout.size)
-        return torch.cat([piece.weighted(factors) for piece in pieces]).numpy()
+        total, longest = np.empty(self._layout.size), self._portions.share(clip)
+        for portion in self._portions.of:
+            norms = torch.stack([pieces[place].squares() for place in portion]).sum(0).sqrt()
+            factors = clip_factors(norms, units.drawn, longest, self._layout.size)
+            for place in portion:
+                total[self._portions.places[place]] = pieces[place].weighted(factors).numpy()
+        return total
 
     def _passes(
         self, units: Units
@@ -223,7 +232,13 @@ def _places(model: nn.Module, layout: Layout) -> list[tuple[nn.Module, str]]:
     return [(model.get_submodule(owner), part) for owner, _, part in found]
 
 
-def fastest_gradients(model: nn.Module, layout: Layout, loss: Loss, sample: Dataset) -> Gradients:
+def fastest_gradients(
+    model: nn.Module,
+    layout: Layout,
+    loss: Loss,
+    sample: Dataset,
+    portions: Portions | None = None,
+) -> Gradients:
     """The fastest way to a model's clipped gradients that gives what `torch.func` gives.
 
     Args:
@@ -231,15 +246,16 @@ def fastest_gradients(model: nn.Module, layout: Layout, loss: Loss, sample: Data
         layout: layout of its trained parameters.
         loss: the loss of each record.
         sample: any examples of the run, for the shapes and kinds of its arrays alone.
+        portions: what is shortened by itself; None for the whole gradient.
 
     Raises:
         PlanError: the gradients of single units cannot be computed for this model.
     """
-    usual = UnitGradients(model, layout, loss)
+    usual = UnitGradients(model, layout, loss, portions)
     usual.check(sample)
     if not LayeredGradients.fits(model, layout):
         return usual
-    fast, start = LayeredGradients(model, layout, loss), layout.flatten(model)
+    fast, start = LayeredGradients(model, layout, loss, portions), layout.flatten(model)
     try:
         return fast if _agree(usual, fast, start, sample) else usual
     except RuntimeError:

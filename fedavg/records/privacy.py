@@ -12,11 +12,13 @@ from fedavg.errors import PlanError
 from fedavg.optimizers.server import FedMomentum
 from fedavg.parts import Part, family_of
 from fedavg.records.accounts import smallest_cap
+from fedavg.records.portions import Portions
 from fedavg.sums.masked import SecAgg
 
 if TYPE_CHECKING:
     from fedavg.losses.interface import Loss
     from fedavg.models.features.interface import FixedFeatures
+    from fedavg.models.layout import Layout
     from fedavg.optimizers.server import ServerOptimizer
     from fedavg.robust.rules import RobustMean
     from fedavg.sums.interface import SecureSum
@@ -57,6 +59,8 @@ class RecordPrivacy(Part, frozen=True, tag=False):
             takes the smallest number that costs less than a thousandth of δ.
         padded: whether a silo's work is padded to `most` units. Without padding its time shows how many
             units were drawn, and no ε covers that: it is for simulations, where nobody times a silo.
+        clip_by: "unit" (a unit's whole gradient is shortened to C) or "layer" (the gradient of each of the
+            model's L layers is shortened by itself, to C/√L, so that the whole is no longer than C).
         rounding: largest share by which rounding to the grid may enlarge the sensitivity.
 
     Raises:
@@ -89,6 +93,7 @@ class RecordPrivacy(Part, frozen=True, tag=False):
     most: int | None = None
     padded: bool = True
     rounding: float = 1e-3
+    clip_by: Literal["unit", "layer"] = "unit"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -153,6 +158,10 @@ class RecordPrivacy(Part, frozen=True, tag=False):
     def shares_noise(self) -> bool:
         """Whether the claimed noise is that of several silos together."""
         return self.noise == "shared"
+
+    def portions(self, layout: Layout) -> Portions:
+        """What of a gradient is shortened by itself."""
+        return {"unit": Portions.whole, "layer": Portions.by_layer}[self.clip_by](layout)
 
     def most_units(self, num_draws: int) -> int:
         """b_max, the largest number of units that a silo takes in one draw.

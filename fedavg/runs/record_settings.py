@@ -83,6 +83,7 @@ class RecordsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     most: int | None = None
     padded: bool = True
     rounding: float = 1e-3
+    clip_by: Literal["unit", "layer"] = "unit"
     micro_batch: int = 64
     ledgers: str = ""
 
