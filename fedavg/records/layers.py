@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from fedavg.models.zoo import channels_last
 from fedavg.records.gradients import UnitGradients, clip_factors, made_up
 from fedavg.records.modules import outputs_of_rows
 from fedavg.records.portions import Portions
@@ -159,7 +160,8 @@ class LayeredGradients:
     def __init__(
         self, model: nn.Module, layout: Layout, loss: Loss, portions: Portions | None = None
     ) -> None:
-        self._model, self._layout, self._loss = model, layout, loss
+        # The layout in memory decides which kernels run, and not what they compute.
+        self._model, self._layout, self._loss = channels_last(model), layout, loss
         self._portions = portions or Portions.whole(layout)
         self._places = _places(model, layout)
         self._layers = list(dict.fromkeys(layer for layer, _ in self._places))
