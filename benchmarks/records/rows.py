@@ -95,7 +95,8 @@ def steps(bench: Bench, images: Images, setting: Setting, count: int) -> None:
     planned = run.planned_epsilons()
     resolution, wall = run.resolution, walls.total()
     name = TASKS[setting.task].name
-    bar = Bar(0.25, 0.1, of="ours", at_most=True) if setting.task == "cnn" else None
+    judged = images.real and setting.task == "cnn"
+    bar = bench.bar(0.25, 0.1, of="ours", at_most=True) if judged else None
     bench.add(
         Measure(
             f"sum_share_{setting.task}",
