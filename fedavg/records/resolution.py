@@ -145,13 +145,16 @@ class ResolvedRecords:
 
     @property
     def floor(self) -> int:
-        """The smallest roster of a sum."""
+        """The smallest roster of a sum, of which the secure sum withstands all colluding silos.
+
+        It withstands a share of a roster, and a server that leaves honest silos out keeps its colluders.
+        """
         least = self.least
-        sums = self.plan.secure_sum
+        sums, c = self.plan.secure_sum, self.colluders
         enough = (
             n
             for n in range(least, self.summed + 1)
-            if sums.min_survivors(n) > self.colluders and n - self.missing > self.colluders
+            if min(sums.min_survivors(n), n - self.missing) > c and sums.colluders(n) >= c
         )
         return next(enough, max(least, self.summed + 1))
 

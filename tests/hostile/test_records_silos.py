@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ from fedavg.data.dataset import Dataset
 from fedavg.errors import LocalProtocolError
 from fedavg.losses import CrossEntropy
 from fedavg.privacy.noise import guaranteed_variance
+from fedavg.protocol.agreement import agreed_spec
 from fedavg.protocol.messages import RoundStart, SumOpen, encode, round_context, start_digest
 from fedavg.protocol.transcript import Transcript
 from fedavg.records import contained, table
 from fedavg.records.accounts import NoiseAccount
 from fedavg.records.federation import RecordFederation
+from fedavg.records.resolution import ResolvedRecords
 from fedavg.records.silo import SiloParty
 from fedavg.records.table import Silo, UnitTable
 from fedavg.sums.masked import SecAgg
@@ -95,6 +98,45 @@ def test_r2_the_honest_shares_alone_carry_it():
             assert noise >= guaranteed_variance(found.account.noise, found.sensitivity) * (
                 1 - 1e-12
             )
+
+
+def _withstood_by_every_roster(rate: float, corrupt: float) -> None:
+    """A server keeps all its colluders and leaves honest silos out, as far as silos go along.
+
+    Colluders who hold as many shares as the threshold open the vector of every single silo.
+    """
+    found = resolved(60, secure_sum=SecAgg(dropout_rate=rate, corrupt_rate=corrupt))
+    sums, c = found.plan.secure_sum, found.colluders
+    assert c == math.ceil(60 * corrupt)
+    for roster in range(found.floor, 61):
+        params = sums.params(found.spec(roster, b""))
+        assert params.colluders >= c
+        assert params.threshold > c
+    with pytest.raises(LocalProtocolError):
+        agreed_spec(found, 0, found.floor - 1, b"")
+
+
+CORRUPT = ((0.0, 0.1), (0.2, 0.1), (0.0, 0.3))
+
+
+@pytest.mark.parametrize(("rate", "corrupt"), CORRUPT)
+def test_r2_every_roster_withstands_all_colluders(rate, corrupt):
+    _withstood_by_every_roster(rate, corrupt)
+
+
+@pytest.mark.parametrize(("rate", "corrupt"), CORRUPT)
+def test_r2_mutant_whose_rosters_may_shrink_to_the_colluders_is_found(monkeypatch, rate, corrupt):
+    """Two honest silos beside all colluders are left: of eight silos six hold four shares."""
+    mutant = without(
+        monkeypatch,
+        SimpleNamespace(floor=ResolvedRecords.floor.fget),
+        "floor",
+        "sums.colluders(n) >= c",
+        "True",
+    )
+    monkeypatch.setattr(ResolvedRecords, "floor", property(mutant))
+    with pytest.raises(FOUND):
+        _withstood_by_every_roster(rate, corrupt)
 
 
 def test_r2_mutant_sized_for_the_whole_roster_falls_short(monkeypatch):
