@@ -69,6 +69,9 @@ def agree(  # one option for each term
     corrupt: Annotated[int, typer.Option(help="Members that may collude with the server.")] = 0,
     absent: Annotated[int, typer.Option(help="Members that may be absent.")] = 1,
     bits: Annotated[int, typer.Option(help="Bits of a parameter.")] = 20,
+    min_cohort: Annotated[
+        int, typer.Option(help="Smallest number of nodes that a round may ask.")
+    ] = 3,
     attempts: Annotated[
         int, typer.Option(help="Answers of a node for one model, in all runs together.")
     ] = 3,
@@ -91,6 +94,7 @@ def agree(  # one option for each term
             committee,
             records,
             max_weight,
+            min_cohort=min_cohort,
             attempts=attempts,
             max_rounds=max_rounds,
             delta=delta,

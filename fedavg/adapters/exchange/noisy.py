@@ -179,8 +179,9 @@ class NoisyCoordinates:
         """
         places, encoding = self._places, self.record.encoding
         values = places.gathered(arrays, metrics, reference)
-        for _, place, limit in places.parts:
-            values[place] *= encoding.clip / limit
+        with np.errstate(over="ignore"):  # infinity makes zeros
+            for _, place, limit in places.parts:
+                values[place] *= encoding.clip / limit
         return encoding.encode(l2_clip(values, encoding.clip))
 
     def sent(self, integers: NDArray[np.int64], asked: int) -> NDArray[np.int64]:

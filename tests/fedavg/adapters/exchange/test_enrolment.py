@@ -147,10 +147,12 @@ def test_noise_is_agreed_on_and_priced(tmp_path):
     out = tmp_path / "agreement.json"
     given = ("--max-weight", 1, "--members", 6, "--corrupt", 1, "--out", out, "--max-rounds", 50)
     noise = ("--noise-multiplier", 2, "--clip", 0.5, "--bits", 13, "--attempts", 9, "--delta", 1e-6)
-    assert _run("agree", *cards, *given, *noise, "--train", "loss=40").exit_code == 0
+    few = ("--min-cohort", 5)
+    assert _run("agree", *cards, *given, *noise, *few, "--train", "loss=40").exit_code == 0
     terms = Agreement.read(out).terms
     assert terms.record("train").noise == DistributedGaussian(2.0)
     assert (terms.attempts, terms.max_rounds, terms.delta) == (9, 50, 1e-6)
+    assert terms.min_cohort == 5
     shown = _run("show", out, "--parameters", 1000).output
     assert "train, 100 answers of a node: epsilon" in shown
     assert "towards the server, at delta 1e-06" in shown

@@ -95,6 +95,13 @@ def test_no_record_is_longer_than_the_sensitivity(values, loss):
     assert np.linalg.norm(integers.astype(float)) <= here.resolution.sensitivity.l2
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_metric_that_overflows_its_unit_makes_zeros_without_a_word():
+    here = at(metrics={"loss": 1e-30})
+    same = {name: array.copy() for name, array in MODEL.items()}
+    assert not here.encode(same, {"loss": 1e300}, MODEL).any()
+
+
 def test_values_are_counted_in_units_of_their_ranges():
     """A metric at the end of its range has the clip norm, and so has an array of that norm."""
     here = at(clip=0.5)
