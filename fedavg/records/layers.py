@@ -58,18 +58,26 @@ class Piece(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Formed:
-    """Gradients that are formed, float32[units, …]."""
+    """Gradients that are formed, float64[units, …], in the order in which they come about.
+
+    Args:
+        each: the gradients; overwritten by `weighted`.
+        order: the axes of one gradient in the order of the parameter; None if that is their order.
+    """
 
     each: torch.Tensor
+    order: tuple[int, ...] | None = None
 
     def squares(self) -> torch.Tensor:
-        norms = torch.linalg.vector_norm(self.each.flatten(1), dim=1, dtype=torch.float64)
-        return norms.square()
+        return torch.linalg.vector_norm(self.each.flatten(1), dim=1).square()
 
     def weighted(self, factors: torch.Tensor) -> torch.Tensor:
-        each = self.each.flatten(1)
-        scaled = each.masked_fill((factors == 0)[:, None], 0.0).mul_(factors.float()[:, None])
-        return scaled.sum(0, dtype=torch.float64)
+        self.each.masked_fill_((factors == 0).view(-1, *[1] * (self.each.ndim - 1)), 0.0)
+        total = factors @ self.each.flatten(1)
+        if self.order is None:
+            return total
+        # One sum is put in order, and not each of the gradients.
+        return total.view(self.each.shape[1:]).permute(self.order).flatten()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,30 +106,52 @@ def _dense(layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: 
     if inputs.ndim == 2 and len(inputs) == units:
         return _Outer(slopes, inputs)
     own = inputs.reshape(units, -1, inputs.shape[-1])
-    return _Formed(slopes.reshape(units, -1, slopes.shape[-1]).transpose(1, 2) @ own)
+    each = slopes.reshape(units, -1, slopes.shape[-1]).transpose(1, 2) @ own
+    return _Formed(each.double())
 
 
 def _dense_bias(layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: int) -> Piece:
     del layer, inputs
-    return _Formed(slopes.reshape(units, -1, slopes.shape[-1]).sum(1))
+    return _Formed(slopes.reshape(units, -1, slopes.shape[-1]).sum(1).double())
 
 
 def _convolved(layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: int) -> Piece:
     """Windows of the inputs times slopes, summed over the places of all rows of a unit."""
     convolution = cast("nn.Conv2d", layer)
-    shape = convolution.kernel_size, convolution.dilation, convolution.padding, convolution.stride
-    windows = functional.unfold(inputs, *shape)  # pyright: ignore[reportArgumentType] - never a word here
-    rows = len(inputs) // units
-    seen = windows.reshape(units, rows, *windows.shape[1:]).transpose(1, 2).flatten(2)
-    told = slopes.reshape(units, rows, slopes.shape[1], -1).transpose(1, 2).flatten(2)
-    return _Formed(told @ seen.transpose(1, 2))
+    seen = _windows(convolution, inputs)
+    told = slopes.permute(0, 2, 3, 1).reshape(units, -1, slopes.shape[1])
+    each = told.transpose(1, 2) @ seen.reshape(units, -1, seen[0, 0].numel())
+    formed = each.double().view(units, slopes.shape[1], *seen.shape[2:])
+    return _Formed(formed, order=(0, 3, 1, 2))
+
+
+def _windows(convolution: nn.Conv2d, inputs: torch.Tensor) -> torch.Tensor:
+    """What each place of the output saw, float32[rows, places, height, width, channels].
+
+    Channels come last, so that each line of a window lies together in memory and is copied at once.
+    """
+    high, wide = cast("tuple[int, int]", convolution.padding)  # a word has no rule
+    down, right = convolution.stride
+    tall, broad = convolution.kernel_size
+    far, apart = convolution.dilation
+    padded = functional.pad(inputs.permute(0, 2, 3, 1), (0, 0, wide, wide, high, high)).contiguous()
+    rows, height, width, channels = padded.shape
+    lines = (height - far * (tall - 1) - 1) // down + 1
+    places = (width - apart * (broad - 1) - 1) // right + 1
+    whole, line, place, channel = padded.stride()
+    seen = padded.as_strided(
+        (rows, lines, places, tall, broad, channels),
+        (whole, line * down, place * right, line * far, place * apart, channel),
+    )
+    return seen.reshape(rows, lines * places, tall, broad, channels)
 
 
 def _convolved_bias(
     layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: int
 ) -> Piece:
     del layer, inputs
-    return _Formed(slopes.reshape(units, -1, slopes.shape[1], slopes[0, 0].numel()).sum((1, 3)))
+    each = slopes.reshape(units, -1, slopes.shape[1], slopes[0, 0].numel()).sum((1, 3))
+    return _Formed(each.double())
 
 
 def _is_plain(layer: nn.Module) -> bool:

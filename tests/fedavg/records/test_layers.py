@@ -51,6 +51,11 @@ def built(model: nn.Module) -> nn.Module:
 FAST = {
     "dense": lambda: sequence(nn.Flatten(), nn.Linear(36, 5), nn.ReLU()),
     "dense on the last axis": lambda: sequence(nn.Linear(6, 4), nn.ReLU()),
+    "dilated": lambda: sequence(
+        nn.Conv2d(1, 3, 2, padding=(0, 2)),
+        nn.Tanh(),
+        nn.Conv2d(3, 2, (2, 3), stride=(1, 2), dilation=(2, 1)),
+    ),
     "padded": lambda: sequence(nn.Conv2d(1, 2, (2, 3), padding=(1, 0), stride=2), nn.Tanh()),
     "frozen normalisation": lambda: sequence(
         nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2, affine=False).eval()
