@@ -160,6 +160,7 @@ def play(
         warm_up: let each play a small round beforehand, uncounted.
         tick: called when a client's upload has been received.
     """
+    before = gc.get_freeze_count()
     gc.collect()
     gc.freeze()  # the collections between calls then skip what was loaded before
     try:
@@ -168,7 +169,8 @@ def play(
             _round(small, contestants, 1, lambda: None)
         return _round(what, contestants, openings, tick)
     finally:
-        gc.unfreeze()
+        if not before:  # what a caller froze stays so
+            gc.unfreeze()
 
 
 def _round(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import json
 from typing import TYPE_CHECKING
@@ -25,7 +24,6 @@ from he import Server
 from he.roles import server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.benchmarks.conftest import Clock
@@ -35,14 +33,6 @@ _SMALL = Round((3_000, 2_000), 3)
 needs_flare = pytest.mark.skipif(
     importlib.util.find_spec("nvflare") is None, reason="NVFlare is in the peers' environment only"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _collections_are_short() -> Iterator[None]:
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def test_stages_do_not_overlap_and_add_up_to_the_call(clock: Clock) -> None:
