@@ -51,7 +51,7 @@ def canary_silo(count: int, like: Dataset, *, by_person: bool) -> Silo:
 
 
 class CanaryGradients:
-    """Gradients of canaries: each has a direction of its own, deliberately too long, whatever the model is.
+    """Gradients of canaries: each has a direction of its own, deliberately too long, for every model.
 
     The package's own clipping shortens them, so that it is part of what is audited.
 

@@ -201,7 +201,7 @@ class RecordFederation:
 
     @property
     def reach(self) -> Reach:
-        """How far one silo moves a step, whatever it holds or sends."""
+        """How far one silo moves a step, for anything that it holds or sends."""
         return reach_of(self.resolution)
 
     @property

@@ -16,8 +16,8 @@ __all__ = ["Portions"]
 class Portions:
     """The parameters of each portion of a gradient.
 
-    If each of L portions is shortened to C/√L, the whole is no longer than √(L·C²/L) = C, whatever the
-    portions are. They follow from the model alone.
+    If each of L portions is shortened to C/√L, the whole is no longer than √(L·C²/L) = C, for any
+    gradients. The portions follow from the model alone.
 
     Args:
         of: places in the layout of the parameters of each portion; together, each place once.

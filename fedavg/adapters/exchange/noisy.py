@@ -200,7 +200,7 @@ class NoisyCoordinates:
     ) -> Mean:
         """The mean, with what the server adds: the shares of nodes that dropped out, or central noise.
 
-        It divides by the number of nodes that were asked, for whatever number is in the sum.
+        It divides by the number of nodes that were asked, for any number in the sum.
         """
         stddev = self.resolution.server_stddev(asked, len(contributors))
         noised = total + self.noise.sample(stddev, total.size) if stddev else total

@@ -1,4 +1,4 @@
-"""How far one silo moves a step: bounds of public constants, whatever the silo holds or sends."""
+"""How far one silo moves a step: bounds of public constants, for anything that the silo holds or sends."""
 
 from __future__ import annotations
 

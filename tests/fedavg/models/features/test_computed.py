@@ -1,4 +1,4 @@
-"""Features of tables: each row by itself, whatever stands beside it."""
+"""Features of tables: each row by itself, beside any other rows."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_honest_noise_is_never_shortened_and_nearly_as_long(changes):
 
 @pytest.mark.parametrize("local", [{}, {"noise": "own", "local_steps": 3, "local_lr": 0.1}])
 def test_a_sum_of_any_integers_is_shortened_to_the_bound(local):
-    """Whatever a silo adds, modulo the ring: the mean is no longer than honest silos make it."""
+    """Anything that a silo adds, modulo the ring: the mean is no longer than honest silos make it."""
     found, rng = resolved(4, **local), np.random.default_rng(2)
     half = 2 ** (found.ring_bits - 1)
     for total in (
