@@ -278,7 +278,8 @@ def _base_epsilon(terms: Terms, delta: float, *, both: bool) -> Bracket:
 
 def _at_least_one(terms: Terms, delta: float, bracket: Bracket) -> Bracket:
     """Where compositions say little from below, what releases say one by one."""
-    asked = math.log(delta) + terms.least_slack
+    # ε at a larger δ is smaller, so what holds there holds at δ = 0 as well.
+    asked = math.log(max(delta, _SMALLEST)) + terms.least_slack
     if bracket.low > _NEAR * bracket.high or not asked < 0:
         return bracket
     low = max(bracket.low, least_epsilon(terms.least, asked) - 2 * terms.least_slack)

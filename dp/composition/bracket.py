@@ -20,12 +20,12 @@ class Bracket:
         high: upper bound, which holds for every mechanism that the events describe; publish this one.
 
     Example:
-        >>> from dp import Accountant, GaussianEvent, SkellamEvent
+        >>> from dp import Accountant, GaussianEvent, RenyiEvent
         >>> exact = Accountant().compose(GaussianEvent(2.0), 10).epsilon(1e-5)
         >>> exact.width < 1e-6, round(exact.high, 2)
         (True, 7.51)
-        >>> lattice = SkellamEvent(2.0, l2_sensitivity=100.0, l1_sensitivity=500.0)
-        >>> Accountant().compose(lattice).epsilon(1e-5).low  # no lower bound is known
+        >>> curve = RenyiEvent(range(2, 65), [order / 2 for order in range(2, 65)])
+        >>> Accountant().compose(curve).epsilon(1e-5).low  # a curve alone gives no lower bound
         0.0
     """
 

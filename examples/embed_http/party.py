@@ -59,8 +59,8 @@ async def follow(party: Party, name: str, http: httpx.AsyncClient) -> None:
         except PROTOCOL_ERRORS as error:
             print(f"{name}: no answer to {party.seen}: {error}", flush=True)
             await asyncio.sleep(PAUSE)
-        except Exception as error:  # noqa: BLE001 - of your `update`; zeros would be a vector like any other
-            print(f"{name} ends: update failed: {type(error).__name__}: {error}", flush=True)
+        except Exception as error:  # noqa: BLE001 - of your `update`: zeros would be a vector like any other
+            print(f"{name} ends: {type(error).__name__}: {error}", flush=True)
             raise typer.Exit(1) from None
 
 

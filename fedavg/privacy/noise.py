@@ -226,8 +226,8 @@ class DistributedDiscreteGaussian(_DiscreteGaussianShares, frozen=True, tag="dis
         >>> from dp import Accountant, NoSampling
         >>> noise, sensitivity = DistributedDiscreteGaussian(2.0), Sensitivity(500.0, 4000.0, dimension=64)
         >>> event = noise.event(sensitivity, Shares(0.5, cap=20), NoSampling())
-        >>> round(Accountant().compose(event).upper_epsilon(1e-5), 2)  # DistributedGaussian: 1.99
-        2.17
+        >>> round(Accountant().compose(event).upper_epsilon(1e-5), 2)  # as DistributedGaussian
+        1.99
     """
 
     kind: ClassVar[str] = "discrete-gaussian"

@@ -90,7 +90,7 @@ def of_no_use(headline: Figure, *, protected: str) -> str:
     Example:
         >>> from fedavg.metrics.interface import Baseline, Figure
         >>> worse = Figure("rmse", 2.5, Baseline("mean", 2.0), False, False)
-        >>> of_no_use(worse, protected="").split(": ")[0]
+        >>> of_no_use(worse, protected="").split(". ")[0]
         'The model is no better than always predicting the mean (rmse 2.5 against 2)'
     """
     if headline.beats_baseline is not False:

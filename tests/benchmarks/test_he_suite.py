@@ -88,7 +88,7 @@ def test_every_seam_is_met_and_restored(role: str, monkeypatch: pytest.MonkeyPat
 
 def test_a_seam_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SEAMS, "client", (("he.roles.client", "Upload.vanished", "encrypt"),))
-    with pytest.raises(RuntimeError, match=r"he\.client\.Upload\.vanished is gone"):
+    with pytest.raises(RuntimeError, match=r"he\.roles\.client\.Upload\.vanished is gone"):
         seams(Stages(), "client").__enter__()
 
 

@@ -161,7 +161,7 @@ def an_answer_of_an_old_enrolment(folder):
 
 def shares_damaged_on_their_way(folder):
     """A network that damages the end of an answer: the honest bytes count when they come again."""
-    agreed = agreement()
+    agreed = agreement(length=4000)  # so long that a ciphertext is sent, and then the shares
     one, people = board(agreed), parties(agreed, folder)
     for client in CLIENTS:
         good = people[client].answer(one.question(client))

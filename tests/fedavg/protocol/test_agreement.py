@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fedavg.errors import LocalProtocolError
@@ -15,7 +17,7 @@ DIGEST = b"d" * 32
 def test_the_context_holds_round_roster_and_first_message():
     found = resolved(4)
     spec = agreed_spec(found, 2, 3, DIGEST)
-    assert spec == found.spec(3, round_context(found.digest, 2, 3, DIGEST))
+    assert spec == replace(found.spec(3, round_context(found.digest, 2, 3, DIGEST)), round=2)
     others = [
         agreed_spec(found, 1, 3, DIGEST),
         agreed_spec(found, 2, 4, DIGEST),

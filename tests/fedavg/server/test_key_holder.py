@@ -41,7 +41,7 @@ def test_the_key_holder_has_one_sum_a_round_for_each_block_and_attempt():
         holder.handle(encode(OpenRequest(0, 3, b"second", (b"sum",), 1)))
     with pytest.raises(LocalProtocolError, match="allows no attempt 4"):
         holder.handle(encode(OpenRequest(1, 4, b"third", (b"sum",), 4)))
-    with pytest.raises(LocalProtocolError, match="no sum of block 0"):
+    with pytest.raises(LocalProtocolError, match="no sum of group 0"):
         holder.handle(encode(OpenRequest(1, 4, b"fourth", (b"sum",), 0, 0)))
     assert holder.handle(encode(OpenRequest(1, 4, b"fifth", (b"sum",))))
 

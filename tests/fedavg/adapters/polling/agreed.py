@@ -21,23 +21,23 @@ ONCE = OneShot(0.2, 0.1, committee=9, corrupt_members=1, absent_members=2)
 
 
 @functools.cache
-def agreement(*, members=True):
+def agreement(*, members=True, length=LENGTH):
     """OneShot with a committee, or SecAgg without."""
     clients = {i: who.public for i, who in CLIENTS.items()}
     if not members:
-        return SumAgreement(SecAgg(0.2, 0.1), LENGTH, 2**15, clients)
+        return SumAgreement(SecAgg(0.2, 0.1), length, 2**15, clients)
     people = {j: who.public for j, who in MEMBERS.items()}
     return SumAgreement(
-        ONCE, LENGTH, 2**15, clients, people, tuple(key.card for key in SEALING.values())
+        ONCE, length, 2**15, clients, people, tuple(key.card for key in SEALING.values())
     )
 
 
 MODEL = b"the model of this round"
 
 
-def update(client, number, content=MODEL):
+def update(client, number, content=MODEL, length=LENGTH):
     assert content == MODEL
-    return np.arange(LENGTH, dtype=np.int64) - 100 * client + number
+    return np.arange(length, dtype=np.int64) - 100 * client + number
 
 
 def board(agreed, number=1):
@@ -51,7 +51,7 @@ def client_rounds(agreed, client, journal=None):
         client,
         CLIENTS[client],
         agreed.spec_of,
-        functools.partial(update, client),
+        functools.partial(update, client, length=agreed.vector_length),
         journal or MemoryJournal(),
     )
 

@@ -11,9 +11,12 @@ from fedavg.robust.rules import MedianOfGroups
 from tests.fedavg.records.small import federation, no_noise, records, resolved, silos
 
 
-@pytest.mark.parametrize("rate", [0.25, 1.0])
-def test_a_silo_of_any_size_moves_the_mean_by_at_most_the_bound(monkeypatch, rate):
-    """A silo of 100 times the records of another; its gradients all point one way, to their full length."""
+@pytest.mark.parametrize(("rate", "drawn"), [(0.25, 6), (1.0, 40)])
+def test_a_silo_of_any_size_moves_the_mean_by_at_most_the_bound(monkeypatch, rate, drawn):
+    """A silo of 100 times the records of another; its gradients all point one way, to their full length.
+
+    Of 100 coins of rate ¼ fewer than six fall with a probability of 1.2e-7.
+    """
     no_noise(monkeypatch)
     found = {}
     for size in (1, 100):
@@ -27,7 +30,8 @@ def test_a_silo_of_any_size_moves_the_mean_by_at_most_the_bound(monkeypatch, rat
         others = 2 * 0.1 / 40.0  # of which each moves the mean by at most one clip
         found[size] = np.linalg.norm(run.released - before)
         assert found[size] <= run.reach.honest + others
-    assert found[100] > 20 * 0.1 / 40.0  # the bound is about what is possible
+    # The bound is about what is possible: both other silos together can take two gradients from it.
+    assert found[100] > (drawn - 3) * 0.1 / 40.0
 
 
 @pytest.mark.parametrize("changes", [{}, {"robust": MedianOfGroups(3)}, {"rounding": 0.5}])
