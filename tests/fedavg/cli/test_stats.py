@@ -143,7 +143,8 @@ def test_days_are_shown_as_dates(there, noisy):
     )
     noise = ("--schema", "t.toml", "--epsilon", "50") if noisy else ()
     said = _stats("--every-row", *noise)
-    assert re.search(r"came days 0.* 2024-0[234]-\d\d", said)
+    # Under noise the number of missing cells, which stands between, need not be 0.
+    assert re.search(r"came days \S+.* 2024-0[234]-\d\d", said)
     page = Page((there / "statistics.html").read_text())
     assert re.search(r"2024-0[234]-\d\d", page.words)
 
