@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.fields.ways import outputs_of
 from fedavg.federation.federation import Federation
-from fedavg.runs.baseline import unprotected
+from fedavg.runs.scoring.baseline import unprotected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

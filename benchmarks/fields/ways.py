@@ -16,7 +16,7 @@ from fedavg.data.placement import load
 from fedavg.federation.federation import Federation
 from fedavg.records.federation import RecordFederation
 from fedavg.records.table import Silo
-from fedavg.runs.record_settings import data_of, load_record_run, plan_of
+from fedavg.runs.records.settings import data_of, load_record_run, plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,8 @@ from fedavg.audits.records import audit_records
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError, ReportError
 from fedavg.files import check_writable, replace_file
-from fedavg.runs.record_settings import load_record_run
-from fedavg.runs.records import record_job
+from fedavg.runs.records.run import record_job
+from fedavg.runs.records.settings import load_record_run
 from fedavg.simulation.faults import Faults
 
 if TYPE_CHECKING:

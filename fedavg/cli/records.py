@@ -93,7 +93,7 @@ def records(
     }
     # Options that were not given must not replace settings of the file.
     chosen = {key: value for key, value in overrides.items() if value is not None}
-    from fedavg.runs.records import execute_records  # noqa: PLC0415 - loads torch
+    from fedavg.runs.records.run import execute_records  # noqa: PLC0415 - loads torch
 
     place = out or Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     try:

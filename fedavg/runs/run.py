@@ -23,12 +23,12 @@ from fedavg.protocol.transcript import Transcript
 from fedavg.reports.ending import why_unscored
 from fedavg.reports.run import write_report
 from fedavg.runs.announcement import announce
-from fedavg.runs.baseline import unprotected
 from fedavg.runs.directory import RunDirectory
-from fedavg.runs.evaluation import write_evaluation
-from fedavg.runs.fairness import write_fairness
 from fedavg.runs.interrupts import postponed_interrupts
 from fedavg.runs.progress import Failures, bars, status_of, tell
+from fedavg.runs.scoring.baseline import unprotected
+from fedavg.runs.scoring.evaluation import write_evaluation
+from fedavg.runs.scoring.fairness import write_fairness
 from fedavg.runs.server_view import server_view
 from fedavg.runs.simulations import passing_store, prepare, simulation_of
 from fedavg.runs.stopping import Keeper

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from fedavg.adapters.exchange import MeanServer, Node, NodeKeys, RefusedRequestError, enrol_here
-from fedavg.adapters.exchange import node as node_module
 from fedavg.adapters.exchange import server as server_module
-from fedavg.adapters.exchange.enrolment import make_node
 from fedavg.adapters.exchange.keys import KEYS_FILE
-from fedavg.adapters.exchange.node import JOURNAL_FILE
+from fedavg.adapters.exchange.nodes import node as node_module
+from fedavg.adapters.exchange.nodes.enrolment import make_node
+from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
 from fedavg.adapters.polling import open_party
 from fedavg.errors import ConfigError, JournalError
 from fedavg.files import FileJournal, replace_file

@@ -16,8 +16,8 @@ import pytest
 from dp import Ledger, SharedLedger
 from fedavg import DistributedGaussian, FixedPoint
 from fedavg.adapters.exchange import Agreement, MeanServer, Node, RefusedRequestError, enrol_here
-from fedavg.adapters.exchange.layout import content_digest
 from fedavg.adapters.exchange.messages import Request, Stage
+from fedavg.adapters.exchange.vectors.layout import content_digest
 from fedavg.errors import ConfigError, FedAvgError
 from he import HeError
 from secagg import SecAggError

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from fedavg import DistributedGaussian
-from fedavg.adapters.exchange import Agreement, Contribution, Node, noisy
-from fedavg.adapters.exchange import node as nodes
-from fedavg.adapters.exchange.noisy import NoisyCoordinates
-from tests.fedavg.adapters.exchange import test_noisy as numbers
+from fedavg.adapters.exchange import Agreement, Contribution, Node
+from fedavg.adapters.exchange.nodes import node as nodes
+from fedavg.adapters.exchange.vectors import noisy
+from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates
+from tests.fedavg.adapters.exchange.vectors import test_noisy as numbers
 from tests.hostile import test_exchange_noise as attacks
 from tests.hostile.mutants import FOUND, without
 

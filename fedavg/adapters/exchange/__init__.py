@@ -14,14 +14,14 @@ Not here: sums whose clients keep secrets between messages (`SecAgg`).
 from __future__ import annotations
 
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
-from fedavg.adapters.exchange.enrolment import enrol_here, make_node, read_card
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.keys import Card, NodeKeys
 from fedavg.adapters.exchange.messages import Stage
-from fedavg.adapters.exchange.node import Contribution, Node
-from fedavg.adapters.exchange.places import Mean
+from fedavg.adapters.exchange.nodes.enrolment import enrol_here, make_node, read_card
+from fedavg.adapters.exchange.nodes.node import Contribution, Node
 from fedavg.adapters.exchange.server import MeanServer
 from fedavg.adapters.exchange.terms import Record, Terms
+from fedavg.adapters.exchange.vectors.places import Mean
 
 __all__ = [
     "AGREEMENT_FILE",

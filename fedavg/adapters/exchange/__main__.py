@@ -12,8 +12,8 @@ import typer
 
 from dp import DpError
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement, read_noise
-from fedavg.adapters.exchange.enrolment import CARD_FILE, make_node, read_card
 from fedavg.adapters.exchange.keys import KEYS_FILE
+from fedavg.adapters.exchange.nodes.enrolment import CARD_FILE, make_node, read_card
 from fedavg.adapters.exchange.terms import Record, Terms
 from fedavg.encoding import FixedPoint
 from fedavg.errors import ConfigError, FedAvgError
@@ -171,8 +171,8 @@ def _costs(found: Agreement, parameters: int) -> Iterator[str]:
         if record.noise is None:
             yield f"{kind}: exact sums, without privacy towards those who see them"
             continue
-        from fedavg.adapters.exchange.costs import epsilons  # noqa: PLC0415 - loads the accountant
-        from fedavg.adapters.exchange.noisy import NoisyCoordinates  # noqa: PLC0415
+        from fedavg.adapters.exchange.vectors.costs import epsilons  # noqa: PLC0415 - loads the accountant
+        from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates  # noqa: PLC0415
 
         model = dict.fromkeys(record.arrays[:1], np.zeros(parameters))
         cost = NoisyCoordinates.of(found.terms, kind, len(found.nodes), model).cost

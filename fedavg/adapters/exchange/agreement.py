@@ -105,7 +105,7 @@ class Agreement:
 
     def _check_noise(self, kind: str, record: Record) -> None:
         """Refuse noise that these nodes cannot add, or that nobody can account for."""
-        from fedavg.adapters.exchange.noisy import NoisyCoordinates  # noqa: PLC0415 - see `OURS`
+        from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates  # noqa: PLC0415 - see `OURS`
 
         check_registered(record.noise)
         # Any model will do: what depends on its length is checked when it is known.

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from fedavg.adapters.exchange.layout import content_digest
 from fedavg.adapters.exchange.messages import Request, Round, Stage, read_reply
 from fedavg.adapters.exchange.sides import server_side, sum_spec, vectors
+from fedavg.adapters.exchange.vectors.layout import content_digest
 from fedavg.errors import CohortSizeError, LocalProtocolError, RoundAbortedError
 from fedavg.sums.interface import FIRST_OPENER
 from he import HeError
@@ -18,9 +18,9 @@ from secagg import Aborted
 
 if TYPE_CHECKING:
     from fedavg.adapters.exchange.agreement import Agreement
-    from fedavg.adapters.exchange.costs import Cost
-    from fedavg.adapters.exchange.layout import Arrays
-    from fedavg.adapters.exchange.places import Mean
+    from fedavg.adapters.exchange.vectors.costs import Cost
+    from fedavg.adapters.exchange.vectors.layout import Arrays
+    from fedavg.adapters.exchange.vectors.places import Mean
 
 __all__ = ["MeanServer"]
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedavg.adapters.exchange.coordinates import Coordinates
+from fedavg.adapters.exchange.vectors.coordinates import Coordinates
 from fedavg.sums.interface import SumSpec
 from fedavg.sums.one_shot import member_material
 
 if TYPE_CHECKING:
     from fedavg.adapters.exchange.agreement import Agreement
-    from fedavg.adapters.exchange.coordinates import Vectors
     from fedavg.adapters.exchange.keys import NodeKeys
-    from fedavg.adapters.exchange.layout import Arrays
     from fedavg.adapters.exchange.messages import Round
+    from fedavg.adapters.exchange.vectors.coordinates import Vectors
+    from fedavg.adapters.exchange.vectors.layout import Arrays
     from fedavg.sums.interface import ClientSide, OpenerSide, ServerSide
 
 __all__ = ["client_side", "member_side", "server_side", "sum_spec", "vectors"]
@@ -33,7 +33,7 @@ def vectors(agreement: Agreement, kind: str, arrays: Arrays) -> Vectors:
     if agreement.terms.record(kind).noise is None:
         return Coordinates.of(agreement.terms, kind, arrays)
     # Loads the accountant, which sums without noise do not need; a process starts for every message.
-    from fedavg.adapters.exchange.noisy import NoisyCoordinates  # noqa: PLC0415
+    from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates  # noqa: PLC0415
 
     return NoisyCoordinates.of(agreement.terms, kind, len(agreement.nodes), arrays)
 
@@ -50,7 +50,7 @@ def sum_spec(facts: Round, agreement: Agreement) -> SumSpec:
         # The weight is one coordinate; the encoding has the same bound for a vector before and after padding.
         bound = record.encoding.max_abs(facts.length - 1)
         return SumSpec(facts.length, bound, None, facts.asked, context)
-    from fedavg.adapters.exchange.noisy import resolved  # noqa: PLC0415 - as above
+    from fedavg.adapters.exchange.vectors.noisy import resolved  # noqa: PLC0415 - as above
 
     return resolved(agreement.terms, record, len(agreement.nodes), facts.length).spec(
         facts.asked, context

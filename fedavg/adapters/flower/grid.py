@@ -12,7 +12,7 @@ from dp.checks import is_a
 from fedavg import checks
 from fedavg.adapters.engines import FLOWER
 from fedavg.adapters.exchange import Agreement, MeanServer
-from fedavg.adapters.exchange.layout import content_digest
+from fedavg.adapters.exchange.vectors.layout import content_digest
 from fedavg.adapters.flower import records
 from fedavg.adapters.flower.declared import mismatch
 from fedavg.adapters.flower.outcome import Outcome
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flwr.supercore.run import Run
 
     from fedavg.adapters.exchange import Mean
-    from fedavg.adapters.exchange.costs import Cost, Epsilons
+    from fedavg.adapters.exchange.vectors.costs import Cost, Epsilons
 
     Base = Grid
 else:
@@ -209,7 +209,7 @@ class SecureGrid(Base):
         """What the sums so far cost a node that was asked in all; None where this one has no noise."""
         if cost is None:
             return None
-        from fedavg.adapters.exchange.costs import epsilons  # noqa: PLC0415 - loads the accountant
+        from fedavg.adapters.exchange.vectors.costs import epsilons  # noqa: PLC0415 - loads the accountant
 
         return epsilons(self._answers, self._agreement.terms.delta)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedavg.adapters.engines import FLOWER
 from fedavg.adapters.exchange import Node, RefusedRequestError, Stage
-from fedavg.adapters.exchange.layout import content_digest
+from fedavg.adapters.exchange.vectors.layout import content_digest
 from fedavg.adapters.flower import records
 from fedavg.adapters.flower.declared import mismatch
 from fedavg.errors import ConfigError, FedAvgError
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from flwr.app import Context, Message
     from flwr.clientapp.typing import ClientAppCallable, Mod
 
-    from fedavg.adapters.exchange.layout import Arrays
     from fedavg.adapters.exchange.messages import Request, Round
+    from fedavg.adapters.exchange.vectors.layout import Arrays
 
 __all__ = ["FOLDER_KEY", "NodeSilentError", "secure_mod"]
 

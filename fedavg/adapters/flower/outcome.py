@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedavg.adapters.exchange.costs import Epsilons
+    from fedavg.adapters.exchange.vectors.costs import Epsilons
 
 __all__ = ["Outcome"]
 

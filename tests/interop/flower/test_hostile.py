@@ -13,8 +13,8 @@ if importlib.util.find_spec("flwr") is None:
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
-from fedavg.adapters.exchange import node as node_module
 from fedavg.adapters.exchange import server as server_module
+from fedavg.adapters.exchange.nodes import node as node_module
 from fedavg.adapters.flower import NodeSilentError, SecureGrid, records, secure_mod
 from fedavg.adapters.flower import mod as mod_module
 from fedavg.errors import ConfigError

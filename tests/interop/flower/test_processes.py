@@ -18,7 +18,7 @@ import pytest
 if importlib.util.find_spec("flwr") is None:
     pytest.skip("Flower is in the peers' environment only", allow_module_level=True)
 
-from fedavg.adapters.exchange.coordinates import Coordinates
+from fedavg.adapters.exchange.vectors.coordinates import Coordinates
 from tests.interop.flower.deployment import WHEN, Deployment, Killer
 from tests.interop.flower.guard import Guard
 from tests.interop.flower.simulated import fit, model, terms

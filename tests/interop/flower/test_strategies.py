@@ -31,7 +31,7 @@ from flwr.serverapp.strategy import (
 
 from fedavg import FixedPoint, OneShot
 from fedavg.adapters.exchange import Record, Terms, enrol_here
-from fedavg.adapters.exchange.coordinates import Coordinates
+from fedavg.adapters.exchange.vectors.coordinates import Coordinates
 from fedavg.adapters.flower import SecureGrid, records
 from fedavg.errors import CohortSizeError, LocalProtocolError, PlanError
 from tests.interop.flower.loopback import LoopbackGrid, client_app

@@ -118,7 +118,7 @@ def update(node: int):
 
 def own_sum(parties: Parties, nodes, model=MODEL):
     """The mean of some nodes by plain addition of the same integers."""
-    from fedavg.adapters.exchange.coordinates import Coordinates
+    from fedavg.adapters.exchange.vectors.coordinates import Coordinates
 
     at = Coordinates.of(parties.agreed, "train", model)
     total = sum(at.encode(*update(node), model) for node in nodes)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fedavg import FixedPoint, Quantised
 from fedavg.adapters.exchange import Record
-from fedavg.adapters.exchange.coordinates import Coordinates
-from fedavg.adapters.exchange.layout import ArrayLayout
+from fedavg.adapters.exchange.vectors.coordinates import Coordinates
+from fedavg.adapters.exchange.vectors.layout import ArrayLayout
 from fedavg.errors import CapacityError, DataError, NonFiniteError, PlanError, RoundAbortedError
 
 _CAP = 1000

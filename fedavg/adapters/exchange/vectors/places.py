@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.adapters.exchange.layout import ArrayLayout, Arrays
     from fedavg.adapters.exchange.terms import Record
+    from fedavg.adapters.exchange.vectors.layout import ArrayLayout, Arrays
 
 __all__ = ["Mean", "Places"]
 
@@ -49,7 +49,7 @@ class Places:
     Example:
         >>> from fedavg import FixedPoint
         >>> from fedavg.adapters.exchange import Record
-        >>> from fedavg.adapters.exchange.layout import ArrayLayout
+        >>> from fedavg.adapters.exchange.vectors.layout import ArrayLayout
         >>> record = Record(FixedPoint(1.0, 16, rounding="nearest"), metrics={"loss": 8.0})
         >>> at = Places(record, ArrayLayout.of({"w": np.zeros(2)}))
         >>> at.gathered({"w": np.array([3.0, 4.0])}, {"loss": 2.0}, {"w": np.ones(2)})

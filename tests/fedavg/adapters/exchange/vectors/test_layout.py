@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedavg.adapters.exchange.layout import ArrayLayout, content_digest
+from fedavg.adapters.exchange.vectors.layout import ArrayLayout, content_digest
 from fedavg.errors import PlanError
 
 _ARRAYS = st.dictionaries(

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from dp import SharedLedger
 from fedavg.cli import app
 from fedavg.records.federation import RecordFederation
-from fedavg.runs import records as module
+from fedavg.runs.records import run as module
 from tests.e2e.small import blobs_in
 
 CONFIG = """

@@ -6,8 +6,8 @@ import pytest
 
 from dp import FailureEvent, GaussianEvent, Ledger, SharedLedger
 from fedavg.adapters.exchange import RefusedRequestError
-from fedavg.adapters.exchange.costs import Cost
-from fedavg.adapters.exchange.ledger import charge, open_ledger
+from fedavg.adapters.exchange.nodes.ledger import charge, open_ledger
+from fedavg.adapters.exchange.vectors.costs import Cost
 from fedavg.errors import ConfigError
 
 COST = Cost(GaussianEvent(2.0), FailureEvent(1e-15), None)

@@ -10,7 +10,7 @@ from fedavg.errors import ConfigError, PlanError
 from fedavg.models.features.images import Scattering
 from fedavg.optimizers.server import FedMomentum
 from fedavg.records.table import Silo
-from fedavg.runs.record_settings import data_of, load_record_run, plan_of, silos_from
+from fedavg.runs.records.settings import data_of, load_record_run, plan_of, silos_from
 from tests.fedavg.records.small import records
 
 

@@ -20,8 +20,8 @@ from fedavg import (
     Quantised,
 )
 from fedavg.adapters.exchange import Agreement, Record
-from fedavg.adapters.exchange.costs import Epsilons, epsilons
-from fedavg.adapters.exchange.noisy import NoisyCoordinates, resolved
+from fedavg.adapters.exchange.vectors.costs import Epsilons, epsilons
+from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates, resolved
 from fedavg.errors import PlanError
 from tests.fedavg.adapters.exchange.parties import MODEL, SUM, Parties, noisy, terms, update
 

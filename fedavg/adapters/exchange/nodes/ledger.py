@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dp import Event
-    from fedavg.adapters.exchange.costs import Cost
+    from fedavg.adapters.exchange.vectors.costs import Cost
 
 __all__ = ["LEDGER_FILE", "Chargeable", "charge", "open_ledger"]
 
@@ -47,7 +47,7 @@ def charge(ledger: Chargeable | None, cost: Cost, label: str) -> None:
 
     Example:
         >>> from dp import FailureEvent, GaussianEvent, Ledger
-        >>> from fedavg.adapters.exchange.costs import Cost
+        >>> from fedavg.adapters.exchange.vectors.costs import Cost
         >>> ledger, cost = Ledger(2.5, 1e-5), Cost(GaussianEvent(2.0), FailureEvent(1e-12), None)
         >>> charge(ledger, cost, "train 1 of run 7")
         >>> charge(ledger, cost, "train 2 of run 7")  # doctest: +ELLIPSIS

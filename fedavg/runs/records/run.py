@@ -34,7 +34,7 @@ from fedavg.records.table import Silo
 from fedavg.reports.records.page import write_records_report
 from fedavg.runs.directory import RunDirectory, config_to_toml
 from fedavg.runs.progress import bars
-from fedavg.runs.record_settings import RecordRun, data_of, load_record_run, plan_of, silos_from
+from fedavg.runs.records.settings import RecordRun, data_of, load_record_run, plan_of, silos_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from fedavg.errors import ConfigError
 from fedavg.federation.federation import Federation
 from fedavg.models.files import read_tensors
 from fedavg.reports.run import write_report
-from fedavg.runs.record_settings import load_record_run
+from fedavg.runs.records.settings import load_record_run
 from fedavg.runs.run import execute, resume
 from fedavg.training.evaluation import Scoring, evaluate
 from tests.e2e.test_resume import EXACT, PRIVATE, config_in

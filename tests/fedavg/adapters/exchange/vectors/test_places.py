@@ -7,8 +7,8 @@ import pytest
 
 from fedavg import FixedPoint
 from fedavg.adapters.exchange import Record
-from fedavg.adapters.exchange.layout import ArrayLayout
-from fedavg.adapters.exchange.places import Places
+from fedavg.adapters.exchange.vectors.layout import ArrayLayout
+from fedavg.adapters.exchange.vectors.places import Places
 from fedavg.errors import DataError, PlanError
 
 SERVER = {"b": np.ones(2, np.float32), "a": np.zeros((1, 2))}

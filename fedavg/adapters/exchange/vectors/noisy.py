@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp import Accountant, DpError, NoSampling, l2_clip
-from fedavg.adapters.exchange.coordinates import carried
-from fedavg.adapters.exchange.costs import Cost
-from fedavg.adapters.exchange.places import Places
+from fedavg.adapters.exchange.vectors.coordinates import carried
+from fedavg.adapters.exchange.vectors.costs import Cost
+from fedavg.adapters.exchange.vectors.places import Places
 from fedavg.errors import PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.adapters.exchange.layout import ArrayLayout, Arrays
-    from fedavg.adapters.exchange.places import Mean
     from fedavg.adapters.exchange.terms import Record, Terms
+    from fedavg.adapters.exchange.vectors.layout import ArrayLayout, Arrays
+    from fedavg.adapters.exchange.vectors.places import Mean
     from fedavg.privacy.noise import Noise
 
 __all__ = ["NoisyCoordinates", "resolved"]
@@ -101,7 +101,7 @@ class NoisyCoordinates:
     Example:
         >>> from fedavg import DistributedGaussian, FixedPoint, OneShot
         >>> from fedavg.adapters.exchange import Record, Terms
-        >>> from fedavg.adapters.exchange.costs import epsilons
+        >>> from fedavg.adapters.exchange.vectors.costs import epsilons
         >>> committee = OneShot(committee=6, corrupt_members=1, absent_members=1)
         >>> record = Record(FixedPoint(1.0, 16), noise=DistributedGaussian(2.0), beyond="clip")
         >>> terms = Terms(committee, {"train": record}, max_weight=1)

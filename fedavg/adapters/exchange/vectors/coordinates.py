@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fedavg import checks
-from fedavg.adapters.exchange.layout import ArrayLayout
-from fedavg.adapters.exchange.places import Places
+from fedavg.adapters.exchange.vectors.layout import ArrayLayout
+from fedavg.adapters.exchange.vectors.places import Places
 from fedavg.errors import (
     CapacityError,
     DataError,
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.adapters.exchange.costs import Cost
-    from fedavg.adapters.exchange.layout import Arrays
-    from fedavg.adapters.exchange.places import Mean
     from fedavg.adapters.exchange.terms import Record, Terms
+    from fedavg.adapters.exchange.vectors.costs import Cost
+    from fedavg.adapters.exchange.vectors.layout import Arrays
+    from fedavg.adapters.exchange.vectors.places import Mean
 
 __all__ = ["Coordinates", "Vectors", "carried"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from fedavg import checks
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.keys import Card, NodeKeys
-from fedavg.adapters.exchange.ledger import LEDGER_FILE
-from fedavg.adapters.exchange.node import JOURNAL_FILE
+from fedavg.adapters.exchange.nodes.ledger import LEDGER_FILE
+from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
 from fedavg.errors import ConfigError
 from fedavg.files import FileJournal, replace_file
 

@@ -10,10 +10,10 @@ import numpy as np
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.keys import NodeKeys
-from fedavg.adapters.exchange.layout import content_digest
-from fedavg.adapters.exchange.ledger import LEDGER_FILE, charge, open_ledger
 from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_request
+from fedavg.adapters.exchange.nodes.ledger import LEDGER_FILE, charge, open_ledger
 from fedavg.adapters.exchange.sides import client_side, member_side, sum_spec, vectors
+from fedavg.adapters.exchange.vectors.layout import content_digest
 from fedavg.errors import ConfigError, LocalProtocolError, PlanError, WireFormatError
 from fedavg.files import FileJournal
 from secagg import RemoteProtocolError, SecAggError
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.adapters.exchange.coordinates import Vectors
-    from fedavg.adapters.exchange.layout import Arrays
-    from fedavg.adapters.exchange.ledger import Chargeable
+    from fedavg.adapters.exchange.nodes.ledger import Chargeable
+    from fedavg.adapters.exchange.vectors.coordinates import Vectors
+    from fedavg.adapters.exchange.vectors.layout import Arrays
     from fedavg.sums.interface import ClientSession
     from secagg import Journal
 

@@ -1,0 +1,1 @@
+"""A node: its answers, how it is enrolled, and its privacy ledger."""

@@ -1,0 +1,1 @@
+"""A run of records across silos: its settings, and the run itself."""

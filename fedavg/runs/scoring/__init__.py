@@ -1,0 +1,1 @@
+"""What is scored beside a run: held-out rows, single clients, and training without protection."""
