@@ -67,7 +67,7 @@ def time_figure(stages: Mapping[str, float], steps: int) -> dict[str, Any] | Non
         [bars],
         110 + 30 * len(ordered),
         xaxis={
-            "title": {"text": "Seconds a step, all silos one after the other"},
+            "title": {"text": "Seconds a step, silos in turn"},
             "rangemode": "tozero",
         },
         yaxis={"type": "category", "title": {"text": ""}, "autorange": "reversed", "dtick": 1},

@@ -155,7 +155,7 @@ def _confusion_picture(found: Evaluation) -> list[Picture]:
     }
     # In a large table the numbers would not be readable.
     if small:
-        data |= {"texttemplate": "%{text}", "textfont": {"size": 11}}
+        data |= {"texttemplate": "%{text}", "textfont": {"size": 11}, "meta": "see-through"}
     axis = {"type": "category", "zeroline": False, "showgrid": False}
     plot = figure(
         [data],
@@ -181,6 +181,7 @@ def _reliability_picture(found: Evaluation) -> list[Picture]:
     ) | {
         "mode": "lines+markers",
         "marker": {"size": sizes, "color": BLUE},
+        "cliponaxis": False,  # the largest dots often lie at the edge
         "hovertemplate": "said %{x:.1%}, right %{y:.1%}<extra></extra>",
     }
     data = [_reference("perfectly calibrated", (0, 1), (0, 1)), dots]

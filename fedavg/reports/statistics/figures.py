@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["column_figure", "correlation_figure", "cross_figure", "missing_figure"]
 
 _LONGEST = 18
+_DAY = 86_400_000  # Plotly's axes of dates count milliseconds since 1970-01-01
 _DIVERGING = [[0.0, "#2166AC"], [0.5, "#F7F7F7"], [1.0, "#B2182B"]]
 
 
@@ -75,9 +76,11 @@ def column_figure(column: ColumnSummary) -> dict[str, Any] | None:
     } | _doubt(rows)
     edges = [cell.edges for cell in cells if cell.edges is not None]
     if edges:
-        places: list[Any] = [((low or 0.0) + (high or 0.0)) / 2 for low, high in edges]
-        bars["width"] = [(high or 0.0) - (low or 0.0) for low, high in edges]
+        unit = _DAY if column.days else 1
+        places: list[Any] = [unit * ((low or 0.0) + (high or 0.0)) / 2 for low, high in edges]
+        bars["width"] = [unit * ((high or 0.0) - (low or 0.0)) for low, high in edges]
         axis: dict[str, Any] = {"zeroline": False, "nticks": 6}
+        axis |= {"type": "date"} if column.days else {}
     else:
         places = _named([cell.label for cell in cells])
         axis = {"type": "category", "nticks": 12}

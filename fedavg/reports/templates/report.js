@@ -25,9 +25,16 @@
     return themed;
   }
 
+  // Plotly chooses the colour of a cell's text as if the page behind a see-through cell were white.
+  function written(traces, light) {
+    const ink = { color: "#d9dde3" };
+    return light ? traces : traces.map((trace) =>
+      trace.meta === "see-through" ? { ...trace, textfont: { ...trace.textfont, ...ink } } : trace);
+  }
+
   function draw(light) {
     for (const { node, figure } of plots) {
-      Plotly.react(node, figure.data, theme(figure.layout, light), { responsive: true, displayModeBar: false });
+      Plotly.react(node, written(figure.data, light), theme(figure.layout, light), { responsive: true, displayModeBar: false });
     }
   }
 

@@ -104,3 +104,12 @@ def test_a_run_that_learnt_nothing_or_stopped_early_says_so(tmp_path):
     assert "No client contributed: NaN." in page_of(tmp_path / "idle").words
     write_run(tmp_path / "early", stopped="early")
     assert "Stopped early after 40 of 40 rounds" in page_of(tmp_path / "early").words
+
+
+def test_counts_are_readable_on_a_dark_page_and_no_dot_is_cut(tmp_path):
+    """Plotly takes the page behind a see-through cell for white, so that the page must colour its text."""
+    run_of(tmp_path / "run", "classes")
+    page = page_of(tmp_path / "run")
+    assert page.figures()["scores-confusion"]["data"][0]["meta"] == "see-through"
+    assert 'trace.meta === "see-through"' in "".join(page.scripts)
+    assert page.figures()["scores-calibration"]["data"][1]["cliponaxis"] is False
