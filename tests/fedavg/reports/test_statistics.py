@@ -8,6 +8,7 @@ from rich.console import Console
 
 from fedavg import InsecurePlain
 from fedavg.errors import ReportError
+from fedavg.reports.statistics.figures import column_figure
 from fedavg.reports.statistics.page import write_statistics_page
 from fedavg.reports.statistics.table import tables
 from fedavg.statistics import (
@@ -19,6 +20,7 @@ from fedavg.statistics import (
     Variable,
     summarise,
 )
+from fedavg.statistics.summary import Cell, ColumnSummary, Figure
 from tests.fedavg.support.pages import Page
 from tests.fedavg.support.silos import silos
 
@@ -99,3 +101,13 @@ def test_the_terminal_shows_figures_with_their_intervals():
 def test_a_sum_in_the_clear_is_named_as_such():
     found = summarise(silos(), ASKED, budget=PrivacyBudget(4.0, 1e-6), secure_sum=InsecurePlain())
     assert "no bound: it sees each silo's vector" in _printed(found)
+
+
+def test_a_column_of_dates_has_an_axis_of_dates():
+    cell = Cell("2021-01-01 … 2021-01-03", Figure(9.0), (18628.0, 18630.0))
+    column = ColumnSummary("admitted days", Figure(0.0), Figure(9.0), (cell,), days=True)
+    drawn = column_figure(column)
+    assert drawn["layout"]["xaxis"]["type"] == "date"
+    middle = np.datetime64(int(drawn["data"][0]["x"][0]), "ms")
+    assert middle == np.datetime64("2021-01-02")
+    assert drawn["data"][0]["width"] == [2 * 86_400_000]
