@@ -122,7 +122,9 @@ def _of_group(terms: Terms, group: int) -> Terms:
     pair, count = terms.pairs[0]
     further = MixturePair(1.0, 1 / math.sqrt(pair.precision or 0.0) / group)
     pairs = ((further, count),)
-    return replace(terms, pairs=pairs, least=pairs, pure=group * terms.pure)
+    # What one client attains, a group attains at its distance; what nobody attains, a group need not.
+    least = pairs if terms.least == terms.pairs else ()
+    return replace(terms, pairs=pairs, least=least, pure=group * terms.pure)
 
 
 def _reach(terms: Terms, smallest: float) -> float:
@@ -161,7 +163,8 @@ def _many_deltas(
         return _pairs_delta
     shifts = 0.0, 2 * terms.slack, -2 * terms.least_slack
     asked = sorted({max(float(e) - shift, 0.0) for e in epsilons for shift in shifts})
-    where = np.array([epsilon for epsilon in asked if epsilon < terms.pure])
+    beyond = terms.pure + 2 * terms.least_slack  # a lower side is asked for at ε + 2B
+    where = np.array([epsilon for epsilon in asked if epsilon < beyond])
     log_smallest = max(math.log(smallest), _LOG_SMALLEST)
     anchors = np.linspace(-1.0, log_smallest, max(2, min(_ANCHORS, round(-log_smallest / 6))))
     at = [float(anchor) for anchor in anchors]

@@ -14,7 +14,8 @@ from dp.errors import UnsupportedEventError
 from dp.events.checks import check_noise_multiplier, check_norms, check_sampling
 from dp.events.sampling import NoSampling
 from dp.losses.cost import Cost
-from dp.losses.lattice import LARGEST_TABLE, SkellamPair
+from dp.losses.lattice import SkellamPair, has_table
+from dp.losses.outward import ULP
 from dp.losses.shares import coset_slack, discrete_gaussian_tau, rounded_gaussian_tau
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _ROOM = 0.05
 """Largest part of the variance that may be given up for that."""
 _SMOOTH = 1.9
 """A variance w at which η(w) is 1e-16."""
+_LONGEST = 1e150
+"""L2 norm up to which its square is a float64."""
 _SPARSE = 4
 """Number of coordinates in which a vector of almost the whole norm is looked for."""
 
@@ -80,7 +83,7 @@ class SkellamEvent:
         rate, distance = self.sampling.mixture(relation)
         shift = int(distance) * math.floor(min(self.l1_sensitivity, self.l2_sensitivity))
         variance = (self.noise_multiplier * self.l2_sensitivity) ** 2
-        if shift == 0 or shift + 30 * math.sqrt(variance) > LARGEST_TABLE:
+        if shift == 0 or not has_table(variance, shift):
             return ()
         return (SkellamPair(rate, variance, shift),)
 
@@ -104,9 +107,10 @@ class DiscreteGaussianSumEvent:
     """One release of an integer sum with `shares` discrete Gaussians a coordinate.
 
     Args:
-        noise_multiplier: √shares · local_stddev ÷ l2_sensitivity.
-        local_stddev: the parameter σ of one share, in grid units; at least ½ if there are several shares.
-        shares: number of guaranteed honest shares.
+        noise_multiplier: standard deviation of the guaranteed noise in the sum ÷ l2_sensitivity; at most
+            √shares · local_stddev ÷ l2_sensitivity, and less where some shares may be missing.
+        local_stddev: the parameter σ of the smallest share, in grid units; at least ½ if there are several.
+        shares: largest number of shares in the sum.
         dimension: number of coordinates of the sum.
         l2_sensitivity: L2 sensitivity in grid units.
         l1_sensitivity: L1 sensitivity in grid units.
@@ -156,14 +160,15 @@ class DiscreteGaussianSumEvent:
         if self.noise_multiplier == 0:
             return Cost(exposed=self.sampling.exposure, failure=self.sampling.failure)
         curve, failure = self.sampling.renyi(self.divergence, relation), self.sampling.failure
-        variance = self.shares * self.local_stddev**2
+        # Not shares·local_stddev²: of these shares, guilty clients may hold back what exceeds the multiplier.
+        variance = (self.noise_multiplier * self.l2_sensitivity) ** 2
         tau = rounded_gaussian_tau(self.local_stddev, self.shares)
         kept = math.log(8e14 * self.dimension) / (2 * math.pi**2)
         slack = self.dimension * (tau + coset_slack(kept))
         least, least_slack = self._least(relation, variance, tau)
         if slack > _LITTLE or kept > _ROOM * variance:
             return Cost(curve=curve, failure=failure, least=least, least_slack=least_slack)
-        multiplier = self.noise_multiplier * math.sqrt(1 - kept / variance)
+        multiplier = self.noise_multiplier * math.sqrt(1 - kept / variance) * (1 - ULP)
         pair = self.sampling.gaussian(multiplier, relation)
         return Cost((pair,), slack=slack, failure=failure, least=least, least_slack=least_slack)
 
@@ -171,9 +176,11 @@ class DiscreteGaussianSumEvent:
         self, relation: NeighboringRelation, variance: float, tau: float
     ) -> tuple[tuple[Pair, ...], float]:
         """A Gaussian of which a sparse vector reveals as much, and the slack that it takes."""
-        norm = _sparse_norm(self.l2_sensitivity, self.l1_sensitivity, self.dimension)
         slack = _SPARSE * (tau + coset_slack(_SMOOTH))
-        if norm == 0 or variance < 2 * _SMOOTH or slack > _MORE:
+        if self.l2_sensitivity > _LONGEST or variance < 2 * _SMOOTH or slack > _MORE:
+            return (), 0.0
+        norm = _sparse_norm(self.l2_sensitivity, self.l1_sensitivity, self.dimension)
+        if norm == 0:
             return (), 0.0
         more = variance / (1 - _SMOOTH / variance)  # variance + s, with 1/1.9 = 1/variance + 1/s
         multiplier = self.noise_multiplier * self.l2_sensitivity * math.sqrt(more / variance) / norm

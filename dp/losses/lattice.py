@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from dp.losses.pairs import Masses
 
-__all__ = ["LARGEST_TABLE", "SkellamPair", "skellam_log_masses"]
+__all__ = ["SkellamPair", "has_table", "skellam_log_masses"]
 
-LARGEST_TABLE = 1 << 22
+_LARGEST_TABLE = 1 << 22
 """Number of outputs of the largest table."""
+_SMALLEST_MASS = 1e-290
+"""Below it a mass may be 0 in float64, and the loss of its output is unknown."""
 _REACH, _MARGIN = 14.0, 60
 """How far a table reaches beyond both centres, in standard deviations and in outputs."""
 _DEBYE = 1e4
@@ -50,6 +52,22 @@ def skellam_log_masses(k: NDArray[np.float64], variance: float) -> NDArray[np.fl
     second = (81 - 462 * squared + 385 * squared**2) / (1152 * x * x)
     exponent = k * k / (x + variance) - k * np.arcsinh(k / variance)
     return exponent - 0.5 * np.log(2 * math.pi * x) + np.log1p(first + second)
+
+
+def has_table(variance: float, shift: int) -> bool:
+    """Whether all outputs of a table have masses in float64, and there are not too many of them.
+
+    Args:
+        variance: variance of the noise.
+        shift: whole number ≥ 1 by which one coordinate moves.
+
+    Example:
+        >>> has_table(4.0, 1), has_table(4.0, 1000), has_table(1e-6, 1)
+        (True, False, False)
+    """
+    if shift + 30 * math.sqrt(variance) > _LARGEST_TABLE:
+        return False
+    return variance >= _DEBYE or bool(ive(_reach(variance) + shift, variance) > _SMALLEST_MASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +163,14 @@ class _Table:
     outside: float
 
 
+def _reach(variance: float) -> int:
+    return math.ceil(_REACH * math.sqrt(variance)) + _MARGIN
+
+
 @lru_cache(maxsize=2)
 def _table(pair: SkellamPair) -> _Table:
     variance = pair.variance
-    reach = math.ceil(_REACH * math.sqrt(variance)) + _MARGIN
+    reach = _reach(variance)
     logs = skellam_log_masses(np.arange(0.0, reach + pair.shift + 1), variance)
     k = np.arange(-reach, reach + pair.shift + 1)
     absent, moved = logs[np.abs(k)], logs[np.abs(k - pair.shift)]

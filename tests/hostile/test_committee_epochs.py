@@ -144,6 +144,29 @@ def test_v2_mutant_whose_epochs_come_back(monkeypatch):
         replay_an_older_epoch()
 
 
+def be_late():
+    """A sum of epoch 1 begins, and one of epoch 2 overtakes it between its committee and its key."""
+    run = Run()
+    run.round(0)
+    for side in run.members.values():
+        side.session(run.specs[2], MemoryJournal())
+        with pytest.raises(
+            LocalProtocolError, match="epoch 1 of the members' sealing keys is over"
+        ):
+            side._key_of(1)
+    run.round(3)  # the late sum has cost no member its key of this epoch
+
+
+def test_v2_a_sum_that_is_overtaken_by_a_later_epoch_erases_no_key_of_it():
+    be_late()
+
+
+def test_v2_mutant_whose_late_sums_erase_the_key_of_a_later_epoch(monkeypatch):
+    without(monkeypatch, module.MemberOfEpochs, "_key_of", "self._key.epoch > epoch")
+    with pytest.raises((*FOUND, LocalProtocolError)):
+        be_late()
+
+
 def test_v2_a_round_beyond_the_last_epoch_ends_no_epoch():
     run = Run()
     run.round(0)

@@ -186,6 +186,12 @@ class MemberOfEpochs:
         with self._lock:
             if self._key is not None and self._key.epoch == epoch:
                 return self._key
+            if self._key is not None and self._key.epoch > epoch:
+                # A sum of a later epoch began while this one was about to: its key stays.
+                raise LocalProtocolError(
+                    f"epoch {epoch} of the members' sealing keys is over since a sum of epoch "
+                    f"{self._key.epoch} began"
+                )
             if self._key is not None:
                 # Members of earlier sums drop their shares with it, and sign and answer nothing more.
                 self._key.erase()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import mpmath
 import numpy as np
@@ -14,10 +15,12 @@ from scipy.stats import norm, skellam
 
 from dp import (
     Accountant,
+    Cost,
     FailureEvent,
     GaussianEvent,
     InvalidParameterError,
     LaplaceEvent,
+    MixturePair,
     PoissonSampling,
     PrivacyCurve,
     RenyiEvent,
@@ -229,3 +232,31 @@ def test_groups_move_every_release_and_not_the_gaussian_alone(size):
     for epsilon in (0.5, 1.0, 2.0, 4.0):
         exact = float(np.maximum(first - math.exp(epsilon) * second, 0.0).sum())
         assert exact <= curve.delta(epsilon).high * (1 + 1e-9) + 1e-12
+
+
+@dataclass(frozen=True)
+class Stated:
+    """An event whose cost is given."""
+
+    given: Cost = field(hash=False)
+
+    def cost(self, relation):
+        return self.given
+
+
+def test_a_group_attains_nothing_where_one_client_does_not():
+    """One Gaussian bounds this release, and no data is known that reaches it."""
+    run = Accountant().compose(Stated(Cost((MixturePair(1.0, 1.0),), least=())))
+    for group in (1, 2, 5):
+        curve = run.curve(group=group, smallest=1e-5, points=5)
+        assert (curve.low == 0).all()
+        assert curve.high[0] > 0.38
+
+
+def test_a_lower_side_with_slack_is_asked_for_beyond_the_largest_loss():
+    """At ε just below a pure ε, the lower side is that of the pairs at ε + 2B."""
+    cost = Cost((MixturePair(0.5, 1.0),), pure=1.0, least=(MixturePair(0.5, 3.0),), least_slack=0.2)
+    curve = Accountant().compose(Stated(cost), 3).curve(smallest=1e-6, points=30)
+    assert (curve.low <= curve.high).all()
+    assert curve.low[0] > 0
+    assert curve.low[-1] == curve.high[-1] == 0

@@ -24,6 +24,7 @@ from dp import (
 from dp.events import lattice
 from dp.losses.lattice import SkellamPair, skellam_log_masses
 from tests.dp.lattice import convolved, discrete, hockey_stick, placed
+from tests.hostile.mutants import without
 
 REPLACE = NeighboringRelation.REPLACE_ONE
 
@@ -184,7 +185,7 @@ def test_mutant_that_gives_no_variance_up_for_the_kernel_is_below_an_enumeration
     cost = event.cost(NeighboringRelation.ADD_REMOVE)
     monkeypatch.undo()
     (pair,) = cost.pairs
-    assert pair == MixturePair(1.0, stddev)
+    assert pair.stddev == pytest.approx(stddev, rel=1e-14)
     careless = [math.exp(pair.exact.log_delta_bounds(float(e))[1]) for e in grid]
     assert any(t > c * 1.05 for t, c in zip(true, careless, strict=True))
 
@@ -199,6 +200,66 @@ def test_discrete_gaussians_of_a_fine_grid_cost_as_much_as_gaussians(rate, count
     assert found.width <= 1e-3 * found.high
     assert found.low <= gaussian.high
     assert gaussian.low <= found.high <= gaussian.high * (1 + 1e-3)
+
+
+def _coarse(*, honest_fraction):
+    """Shares of a whole roster, of which the claimed noise is only the honest part."""
+    stddev = 10.0 / math.sqrt(honest_fraction * 20)
+    return DiscreteGaussianSumEvent(
+        2.0,
+        local_stddev=stddev,
+        shares=21,
+        dimension=64,
+        l2_sensitivity=5.0,
+        l1_sensitivity=40.0,
+    )
+
+
+def test_variance_is_given_up_from_the_claimed_noise_and_not_from_all_shares():
+    """V − c and V + s of docs/privacy.md §5 with V of the multiplier: other shares may be held back."""
+    c = math.log(8e14 * 64) / (2 * math.pi**2)
+    for honest_fraction in (0.1, 0.5, 0.95):
+        cost = _coarse(honest_fraction=honest_fraction).cost(NeighboringRelation.ADD_REMOVE)
+        (above,), (below,) = cost.pairs, cost.least
+        assert above.stddev <= math.sqrt(100 - c) / 5
+        assert above.stddev == pytest.approx(math.sqrt(100 - c) / 5, rel=1e-12)
+        further = 1 / (1 / 1.9 - 1 / 100)
+        assert below.stddev == pytest.approx(math.sqrt(100 + further) / 5, rel=1e-12)
+
+
+def test_mutant_that_counts_all_shares_gives_up_too_little(monkeypatch):
+    without(
+        monkeypatch,
+        DiscreteGaussianSumEvent,
+        "cost",
+        "(self.noise_multiplier * self.l2_sensitivity) ** 2",
+        "self.shares * self.local_stddev**2",
+    )
+    with pytest.raises(AssertionError):
+        test_variance_is_given_up_from_the_claimed_noise_and_not_from_all_shares()
+
+
+@pytest.mark.parametrize(("variance", "shift"), [(1e-6, 1), (1e-3, 2), (1.0, 1000), (4.0, 100)])
+@pytest.mark.parametrize("rate", [1.0, 0.1])
+def test_masses_that_float64_cannot_hold_leave_the_lower_side_at_zero(variance, shift, rate):
+    """0/0 as a loss: the accountant ended with NaN where it should have had an answer."""
+    event = SkellamEvent(
+        math.sqrt(variance) / shift,
+        l2_sensitivity=shift,
+        l1_sensitivity=shift,
+        sampling=PoissonSampling(rate),
+    )
+    found = Accountant().compose(event).epsilon(1e-5)
+    assert found.low == 0
+    assert 100 < found.high < math.inf
+
+
+def test_norms_whose_squares_pass_float64_have_an_upper_side():
+    event = DiscreteGaussianSumEvent(
+        1e-10, local_stddev=1e149, shares=3, dimension=5, l2_sensitivity=1e159, l1_sensitivity=1e159
+    )
+    found = Accountant().compose(event).epsilon(1e-5)
+    assert found.low == 0 < found.high < math.inf
 
 
 def test_replacement_moves_by_two_norms():
