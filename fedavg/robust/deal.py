@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from fedavg.errors import LocalProtocolError
 
@@ -28,7 +27,7 @@ def group_sizes(members: int, groups: int) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=8)
 def dealt(members: tuple[int, ...], groups: int, step: int) -> tuple[tuple[int, ...], ...]:
-    """The groups of one step: they follow from the members' ids and the step, by a public permutation.
+    """The groups of one step: they follow from the members' ids and the step, in the order of a public hash.
 
     They change from step to step, so that no member is always in a group with the same others.
 
@@ -45,8 +44,8 @@ def dealt(members: tuple[int, ...], groups: int, step: int) -> tuple[tuple[int, 
         >>> [len(group) for group in found], sorted(found[0] + found[1])
         ([3, 2], [1, 2, 3, 4, 5])
     """
-    public = np.random.default_rng((groups, step))  # noqa: TID251 - public: the deal hides nothing
-    order = np.sort(np.array(members))[public.permutation(len(members))].tolist()
+    # In the order of a hash, which is the same in every version of every library.
+    order = sorted(members, key=lambda member: _place(member, groups, step))
     found: list[tuple[int, ...]] = []
     for size in group_sizes(len(members), groups):
         found.append(tuple(sorted(order[:size])))
@@ -69,3 +68,7 @@ def group_of(member: int, members: Sequence[int], groups: int, step: int) -> int
         if member in group:
             return number
     raise LocalProtocolError(f"member {member} is not enrolled, and so is in no group")
+
+
+def _place(member: int, groups: int, step: int) -> bytes:
+    return hashlib.sha256(f"fedavg groups {groups} {step} {member}".encode()).digest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn
 
@@ -14,6 +13,7 @@ from fedavg.sums.he_keys import HeKeyHolderSide, HeMaterial
 from fedavg.sums.interface import KEY_HOLDER, Provision
 from fedavg.sums.opening import OPENED, OpenedSum, read_opened
 from fedavg.sums.upload import UploadSession, check_opening, openings
+from secagg.params.derivation import rounded_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,11 +79,11 @@ class _Encrypted(Part, frozen=True):
 
     def min_survivors(self, roster_size: int) -> int:
         """The roster without the assumed drop-outs, and at least three."""
-        return max(3, roster_size - math.ceil(self.dropout_rate * roster_size))
+        return max(3, roster_size - rounded_up(self.dropout_rate, roster_size))
 
     def colluders(self, roster_size: int) -> int:
         """The assumed share of corrupt clients, and at least one client."""
-        return max(1, math.ceil(self.corrupt_rate * roster_size))
+        return max(1, rounded_up(self.corrupt_rate, roster_size))
 
     def params(self, spec: SumSpec) -> he.Params:
         """Encryption parameters for sums over rosters of up to this size."""

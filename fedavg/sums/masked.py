@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -15,6 +14,7 @@ from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Part, register
 from fedavg.sums.interface import Conviction, Provision
+from secagg.params.derivation import rounded_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,8 +34,6 @@ STAGES = {
     secagg.Phase.UNMASK: "unmask",
 }
 """Names of the phases in which the server waits for clients' messages."""
-
-_SLACK = 1e-9  # secagg rounds shares of a roster in the same way: 0.34 of 300 is 102
 
 
 @register("secure_sum")
@@ -105,15 +103,15 @@ class SecAgg(Part, frozen=True, tag="secagg"):
             rates = (self.dropout_rate, self.corrupt_rate)
             return secagg.requirements(roster_size, *rates, self.threat_model).min_survivors
         # The formula for u is that of docs/protocol.md, section Parameters.
-        corrupt = math.ceil(self.corrupt_rate * roster_size - _SLACK)
+        corrupt = rounded_up(self.corrupt_rate, roster_size)
         lying = corrupt if self.threat_model == "malicious" else 0
         quorum = (roster_size + lying) // 2 + 1
-        silent = math.ceil(self.dropout_rate * roster_size - _SLACK)
+        silent = rounded_up(self.dropout_rate, roster_size)
         return max(3, roster_size - silent, quorum, corrupt + 2)
 
     def colluders(self, roster_size: int) -> int:
         """The assumed share of corrupt clients; at least one: an observing client knows its own noise."""
-        return max(1, math.ceil(self.corrupt_rate * roster_size))
+        return max(1, rounded_up(self.corrupt_rate, roster_size))
 
     def check(self, spec: SumSpec) -> None:
         """Raise secagg.UnsafeParametersError or secagg.CapacityError when no parameters exist."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -11,6 +10,7 @@ import numpy as np
 from fedavg import checks
 from fedavg.errors import CapacityError, LocalProtocolError, RoundAbortedError
 from fedavg.parts import Part, register
+from secagg.params.derivation import rounded_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +80,7 @@ class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
 
     def min_survivors(self, roster_size: int) -> int:
         """The roster without the assumed drop-outs."""
-        return roster_size - math.ceil(self.dropout_rate * roster_size)
+        return roster_size - rounded_up(self.dropout_rate, roster_size)
 
     def colluders(self, roster_size: int) -> int:
         """One: an observing client knows its own share of the noise."""

@@ -16,6 +16,7 @@ import msgspec
 from dp.checks import is_a
 from fedavg import checks
 from fedavg.errors import CapacityError, PlanError
+from fedavg.parts.registry import family_of
 
 if TYPE_CHECKING:
     from fedavg.encoding.fixed_point import Encoding
@@ -223,7 +224,7 @@ def _check_coordinatewise(encoding: Encoding) -> None:
 
 def _check_private(record: Record) -> None:
     """Refuse what does not go with noise."""
-    if not callable(getattr(record.noise, "sample", None)):
+    if family_of(record.noise) != "noise":
         raise PlanError(
             f"noise must be a noise such as DistributedGaussian(2.0), not {record.noise!r:.80}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from fedavg.sums.one_shot.epochs import (
 )
 from secagg import Directory, Identity
 from secagg.committee import CommitteeParams, SealingKey
+from secagg.params.derivation import rounded_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,8 +38,6 @@ __all__ = ["EPOCH_ROUNDS", "CommitteeKeys", "member_material", "public_material"
 
 EPOCH_ROUNDS = 10
 """Rounds of an epoch unless said otherwise; clients hold a card of 112 bytes of each member and epoch."""
-
-_SLACK = 1e-9  # secagg rounds shares in the same way: 0.34 of 300 is 102
 
 
 class _Material(msgspec.Struct, frozen=True, array_like=True):
@@ -128,14 +126,14 @@ class CommitteeKeys:
         return max(roster_size - self._silent(roster_size), self._least(roster_size))
 
     def _silent(self, roster_size: int) -> int:
-        return math.ceil(self.dropout_rate * roster_size - _SLACK)
+        return rounded_up(self.dropout_rate, roster_size)
 
     def _least(self, roster_size: int) -> int:
-        return max(3, math.ceil(self.corrupt_rate * roster_size - _SLACK) + 2)
+        return max(3, rounded_up(self.corrupt_rate, roster_size) + 2)
 
     def colluders(self, roster_size: int) -> int:
         """The assumed share of corrupt clients; at least one: an observing client knows its own noise."""
-        return max(1, math.ceil(self.corrupt_rate * roster_size))
+        return max(1, rounded_up(self.corrupt_rate, roster_size))
 
     def check(self, keys: SumSpec) -> None:
         """Raise the errors of secagg when no parameters exist."""

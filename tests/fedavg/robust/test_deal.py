@@ -39,3 +39,8 @@ def test_companions_change_from_step_to_step():
 def test_a_stranger_is_in_no_group():
     with pytest.raises(LocalProtocolError, match="member 9 is not enrolled"):
         group_of(9, (1, 2, 3), 3, 0)
+
+
+def test_the_deal_is_the_same_in_every_version():
+    """Known answer: the ids in the order of SHA-256("fedavg groups 3 5 ID"), computed by hashlib alone."""
+    assert dealt((1, 2, 3, 4, 5, 6, 7), 3, 5) == ((2, 3, 7), (4, 6), (1, 5))

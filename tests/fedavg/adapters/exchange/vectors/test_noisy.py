@@ -147,6 +147,7 @@ def test_a_round_without_a_sum_releases_noise_alone():
         ({"encoding": Quantised(1.0, 16)}, "bound on the norm"),
         ({"beyond": "refuse"}, "say beyond='clip'"),
         ({"noise": 2.0}, "noise must be a noise"),
+        ({"noise": DistributedGaussian}, "noise must be a noise"),
     ],
 )
 def test_records_that_do_not_go_with_noise(changes, what):
