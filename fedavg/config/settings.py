@@ -127,7 +127,8 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     the rows, the RMSE for numbers, and the average precision for several labels. `public` says that the
     held-out rows are public; otherwise no figure on them is covered by epsilon. Without noise only:
     `patience` stops a run once the headline has not improved by more than `min_delta` for so many rounds, 0
-    never; `best` keeps the best round's model; `by_client` scores each client's rows before and after.
+    never; `best` keeps the best round's model; `by_client` scores each client's rows before and after, by the
+    accuracy or the RMSE for any headline, since an AUC need not be defined on a client's rows.
     """
 
     metrics: list[str | dict[str, Any]] = msgspec.field(default_factory=list[str | dict[str, Any]])

@@ -146,6 +146,12 @@ class BeforeAfter(msgspec.Struct, frozen=True):
     figure: str = "accuracy"
     greater_is_better: bool = True
     share: bool = True
+    name: str = ""
+
+    @property
+    def who(self) -> int | str:
+        """Its name, or its number where it has none."""
+        return self.name or self.client
 
 
 class Message(msgspec.Struct, frozen=True):

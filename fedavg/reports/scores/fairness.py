@@ -41,7 +41,7 @@ def fairness_part(rows: Sequence[BeforeAfter]) -> dict[str, Any] | None:
             ("after training", _spread(rows, [row.after for row in rows])),
         ],
         "clients": [
-            (row.client, row.examples, _text(row, row.before), _text(row, row.after))
+            (row.who, row.examples, _text(row, row.before), _text(row, row.after))
             for row in (listed if len(listed) <= _LISTED else ())
         ],
     }
@@ -75,6 +75,6 @@ def _says(rows: Sequence[BeforeAfter]) -> str:
     ordered = sorted(rows, key=lambda row: _worth(row, row.after))
     return (
         f"Of {len(rows):,} clients, {better:,} are better off than with the first model, and {worse:,} worse "
-        f"off. After training the figure is {_text(rows[0], ordered[0].after)} at client {ordered[0].client} "
-        f"and {_text(rows[0], ordered[-1].after)} at client {ordered[-1].client}."
+        f"off. After training the figure is {_text(rows[0], ordered[0].after)} at client {ordered[0].who} "
+        f"and {_text(rows[0], ordered[-1].after)} at client {ordered[-1].who}."
     )

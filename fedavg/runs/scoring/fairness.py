@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fedavg.algorithms.personal.scores import spread
 from fedavg.metrics.interface import defined
 from fedavg.training.evaluation import evaluate
 from fedavg.training.threads import one_thread
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from fedavg.config.build import Job
@@ -30,6 +31,7 @@ class BeforeAfter:
 
     Args:
         client: id of the client.
+        name: its value in the column of clients; "" where no column names the clients.
         examples: number of its rows.
         before, after: figure of the first and of the last model on these rows; None where it is not defined.
         figure: its name, one that is defined on any rows: "accuracy" for classes, "rmse" for numbers.
@@ -43,6 +45,7 @@ class BeforeAfter:
     figure: str
     greater_is_better: bool
     share: bool
+    name: str = ""
 
 
 def write_fairness(
@@ -65,13 +68,24 @@ def write_fairness(
     # The first model follows from the public seed, or from the file that the run starts from.
     first = federation.layout.flatten(job.model.build())
     last = federation.released if vector is None else vector
+    clients = sorted(job.clients.items())
     with one_thread():
         rows = [
-            _scored(job, federation, client, data, first, last)
-            for client, data in sorted(job.clients.items())
+            replace(_scored(job, federation, client, data, first, last), name=name)
+            for (client, data), name in zip(clients, _names(job), strict=True)
         ]
     directory.write_private(FILE, [asdict(row) for row in rows])
     return {"fairness": _summary(rows)}
+
+
+def _names(job: Job) -> tuple[str, ...]:
+    """The clients' names in the order of their ids, where each client has exactly one owner's rows."""
+    owners, names = job.task.owners, job.task.owner_names
+    held = [len(data) for _, data in sorted(job.clients.items())]
+    # Rows that were dealt anew belong to no owner, and their clients have numbers only.
+    if owners is None or np.bincount(owners, minlength=len(names)).tolist() != held:
+        return ("",) * len(held)
+    return names or ("",) * len(held)
 
 
 def _scored(

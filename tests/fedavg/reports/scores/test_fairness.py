@@ -18,6 +18,12 @@ def test_who_gains_who_loses_and_who_is_worst_off():
     assert [client for client, *_ in part["clients"]] == [1, 2, 0]
 
 
+def test_a_client_is_called_by_its_name_where_it_has_one():
+    part = fairness_part([BeforeAfter(0, 4, 0.5, 0.75, name="Aachen"), *rows((0.5, 0.25))])
+    assert "25.0% at client 0 and 75.0% at client Aachen" in part["says"]
+    assert [client for client, *_ in part["clients"]] == [0, "Aachen"]
+
+
 def test_a_smaller_error_is_the_better_one_and_an_undefined_one_the_worst():
     like = {"figure": "rmse", "greater_is_better": False, "share": False}
     part = fairness_part(rows((5.0, 2.0), (5.0, None), **like))

@@ -101,3 +101,19 @@ def test_a_model_without_its_head_is_not_scored(tmp_path):
     head = '[personalization]\nkind = "fedrep"\nhead = ["1.*"]\n'
     with pytest.raises(ConfigError, match="the shared part of the model predicts nothing"):
         build_job(load_config(config_in(tmp_path, BY_CLIENT + head), {}))
+
+
+def test_a_client_of_a_column_has_its_value_for_a_name(tmp_path, monkeypatch):
+    rows = [f"{number % 7},{number % 2},{'ab'[number % 3 > 0]}" for number in range(90)]
+    (tmp_path / "wards.csv").write_text("\n".join(["dose,ill,ward", *rows]))
+    (tmp_path / "run.toml").write_text(
+        'rounds = 1\nbaseline = false\n[data]\nname = "wards.csv"\ntarget = "ill"\nclient = "ward"\n'
+        '[privacy]\nnoise = "none"\n[secure_sum]\nkind = "insecure-plain"\ndropout_rate = 0.0\n'
+        "[cohort]\nrate = 1.0\n[simulation]\ndropout = 0.0\n[evaluation]\nby_client = true\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    execute(tmp_path / "run.toml", {}, tmp_path / "run", QUIET)
+    lines = (tmp_path / "run" / "fairness.jsonl").read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["a", "b"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "at client a and" in page or "at client b and" in page
