@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING, Literal, TypedDict, get_args, get_origin, get_
 
 import msgspec
 
-from fedavg.config.blocks import blocks_of
-from fedavg.config.defaults import Facts, with_defaults
-from fedavg.config.effect import check_effects
-from fedavg.config.encoding import build_encoding, build_stages
-from fedavg.config.models import personalization_of, spec_of
-from fedavg.config.parts import check_names, part_of, stages_of
-from fedavg.config.protection import clipping_of, cohort_of, noise_of
-from fedavg.config.ranges import check_ranges
-from fedavg.config.settings import (
-    Config,
-    SumConfig,
-    section,
-)
-from fedavg.config.training import (
+from fedavg.config.builders.blocks import blocks_of
+from fedavg.config.builders.encoding import build_encoding, build_stages
+from fedavg.config.builders.models import personalization_of, spec_of
+from fedavg.config.builders.parts import check_names, part_of, stages_of
+from fedavg.config.builders.protection import clipping_of, cohort_of, noise_of
+from fedavg.config.builders.training import (
     check_training,
     local_training,
     modules_named,
     scoring_of,
     server_optimizer,
+)
+from fedavg.config.defaults import Facts, with_defaults
+from fedavg.config.effect import check_effects
+from fedavg.config.ranges import check_ranges
+from fedavg.config.settings import (
+    Config,
+    SumConfig,
+    section,
 )
 from fedavg.contrib.selective.map import UNCOUNTED, SensitivityMap
 from fedavg.data.dataset import NUMBERS

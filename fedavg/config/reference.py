@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get
 
 import msgspec
 
-from fedavg.config.parts import our_names
+from fedavg.config.builders.parts import our_names
 from fedavg.config.settings import Config
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import msgspec
 
 from fedavg.algorithms.personal.scores import summary_of
 from fedavg.config.build import build_job, load_config
-from fedavg.config.training import stopping_of
+from fedavg.config.builders.training import stopping_of
 from fedavg.errors import CheckpointError, ConfigError
 from fedavg.federation.checkpoint import RunJournal
 from fedavg.federation.federation import Federation

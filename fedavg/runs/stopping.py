@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedavg.config.training import stopping_of
+from fedavg.config.builders.training import stopping_of
 from fedavg.protocol.result import figure_of_row
 from fedavg.training.stopping import Watcher
 

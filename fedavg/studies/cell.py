@@ -10,7 +10,7 @@ import msgspec
 
 from dp import DpError
 from fedavg.config.build import build_job
-from fedavg.config.training import stopping_of
+from fedavg.config.builders.training import stopping_of
 from fedavg.errors import ConfigError, FedAvgError
 from fedavg.federation.federation import Federation
 from fedavg.federation.results import train

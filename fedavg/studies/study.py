@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from fedavg.config.build import load_config
-from fedavg.config.parts import check_name
+from fedavg.config.builders.parts import check_name
 from fedavg.config.settings import Config, section
 from fedavg.errors import ConfigError
 from fedavg.parts import load_plugins, registered

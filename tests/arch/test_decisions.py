@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMES = {
-    "config/settings.py": (1, "[clipping] has two kinds, of which one is no part"),
+    "config/tables/protection.py": (1, "[clipping] has two kinds, of which one is no part"),
     "metrics/suite.py": (3, "which metrics a kind of labels is scored by"),
     "optimizers/local.py": (3, "the optimisers of a client are options of `LocalTraining` itself"),
     "plan/samplings.py": (1, "a question about a budget has three ways of sampling of its own"),

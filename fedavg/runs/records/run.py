@@ -21,8 +21,8 @@ import msgspec
 import numpy as np
 
 from dp import Ledger, SharedLedger
-from fedavg.config.models import spec_of
-from fedavg.config.training import scoring_of
+from fedavg.config.builders.models import spec_of
+from fedavg.config.builders.training import scoring_of
 from fedavg.data.placement import load, place
 from fedavg.data.settings import WITHOUT_NOISE
 from fedavg.data.skew import skew_features

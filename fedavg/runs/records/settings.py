@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import msgspec
 import numpy as np
 
-from fedavg.config.parts import check_name, part_of
+from fedavg.config.builders.parts import check_name, part_of
+from fedavg.config.builders.training import check_by_client, server_optimizer
 from fedavg.config.settings import (
     DataConfig,
     EvaluationConfig,
@@ -19,7 +20,6 @@ from fedavg.config.settings import (
     ServerConfig,
     SumConfig,
 )
-from fedavg.config.training import check_by_client, server_optimizer
 from fedavg.data.dataset import Dataset
 from fedavg.data.partition import iid
 from fedavg.data.tables.files import is_table

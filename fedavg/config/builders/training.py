@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from fedavg.config.models import personalization_of
-from fedavg.config.parts import part_of
+from fedavg.config.builders.models import personalization_of
+from fedavg.config.builders.parts import part_of
 from fedavg.errors import ConfigError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.schedule import CONSTANT, Schedule

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from fedavg.algorithms.chain import sent_length
 from fedavg.algorithms.error_feedback import ErrorFeedback
 from fedavg.algorithms.scaffold import Scaffold
-from fedavg.config.parts import part_of
-from fedavg.config.training import local_training
+from fedavg.config.builders.parts import part_of
+from fedavg.config.builders.training import local_training
 from fedavg.encoding.fixed_point import FixedPoint, bits_for
 from fedavg.encoding.quantised import Quantised
 from fedavg.errors import ConfigError

@@ -6,8 +6,8 @@ import pytest
 
 from fedavg.algorithms.blocks.layers import LayerBlocks
 from fedavg.algorithms.blocks.rolling import RollingBlocks
-from fedavg.config.blocks import blocks_of, parse_bytes
 from fedavg.config.build import load_config
+from fedavg.config.builders.blocks import blocks_of, parse_bytes
 from fedavg.config.settings import BlocksConfig, LocalConfig
 from fedavg.errors import ConfigError, PlanError
 from fedavg.models.zoo import build_model

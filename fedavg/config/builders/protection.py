@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedavg.config.parts import part_of
+from fedavg.config.builders.parts import part_of
 from fedavg.privacy.clipping import AdaptiveClipping
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fedavg.config.parts import part_of
+from fedavg.config.builders.parts import part_of
 from fedavg.errors import ConfigError
 from fedavg.models.spec import ModelSpec
 from fedavg.optimizers.schedule import CONSTANT

@@ -1,0 +1,1 @@
+"""What a run is made of, each built from its table of the configuration."""

@@ -1,0 +1,1 @@
+"""The tables of a configuration: typed, frozen structs with defaults."""
