@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fedavg.data.foreign import as_dataset
     from fedavg.data.placement import place
     from fedavg.data.settings import DataConfig
-    from fedavg.data.tables.schema import Schema
+    from fedavg.data.tables.schemas.schema import Schema
     from fedavg.data.tasks import load_task
     from fedavg.encoding.fixed_point import Encoding, FixedPoint
     from fedavg.encoding.quantised import Quantised
@@ -166,7 +166,7 @@ _HOME = {
     "Scaffold": "algorithms.scaffold",
     "Scattering": "models.features.images",
     "Schedule": "optimizers.schedule",
-    "Schema": "data.tables.schema",
+    "Schema": "data.tables.schemas.schema",
     "Scheduled": "optimizers.wrapped",
     "Scoring": "training.evaluation",
     "SecAgg": "sums.masked",

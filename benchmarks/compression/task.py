@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 import fedavg
-from fedavg.data.partition import dirichlet
+from fedavg.data.partitions.partition import dirichlet
 from fedavg.models.layout import Layout
 from fedavg.sums.interface import KEY_HOLDER
 from fedavg.training.job import TrainingJob

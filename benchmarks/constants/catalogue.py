@@ -132,7 +132,7 @@ CONSTANTS = (
         "one look-up a draw in place of two; a larger table to compute for each standard deviation",
     ),
     Constant(
-        "fedavg.training.batches",
+        "fedavg.training.local.batches",
         "_GATHERED",
         "fewer copies of examples; they push the weights out of the cache",
         works.training,

@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _own(bench: Bench, options: argparse.Namespace) -> None:
     """One round for the user's model: tables, no bars."""
     from benchmarks.he.against import beside, contest, tables  # noqa: PLC0415 - after the environment is set
-    from benchmarks.he.ours import label, ours  # noqa: PLC0415 - the same
     from benchmarks.he.play import play  # noqa: PLC0415 - the same
+    from benchmarks.he.sides.ours import label, ours  # noqa: PLC0415 - the same
     from he import Params  # noqa: PLC0415 - the same
 
     what, bits = _round(options), options.bits or 20

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.he.flare import Flare
-from benchmarks.he.ours import label, ours
-from benchmarks.he.peers import Floats, Tutorial
 from benchmarks.he.play import COSTS, Played, Round, play
+from benchmarks.he.sides.flare import Flare
+from benchmarks.he.sides.ours import label, ours
+from benchmarks.he.sides.peers import Floats, Tutorial
 from benchmarks.kit.measure import Measure, Table
 
 if TYPE_CHECKING:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from benchmarks.he.ours import label, ours
 from benchmarks.he.play import Round, play
+from benchmarks.he.sides.ours import label, ours
 from benchmarks.kit.measure import Table
 from he import Params
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.he.ours import Ours
     from benchmarks.he.play import Played
+    from benchmarks.he.sides.ours import Ours
     from benchmarks.kit.bench import Bench
     from he.params import Scheme
 

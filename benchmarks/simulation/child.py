@@ -17,7 +17,7 @@ def main() -> None:
     name, told, *free = sys.argv[1:]
     if free:
         os.environ["BENCHMARK_FREE"] = "1"
-    importlib.import_module(f"benchmarks.simulation.{name}").play(
+    importlib.import_module(f"benchmarks.simulation.contestants.{name}").play(
         Task.from_json(told), Turns(waits=not free)
     )
 

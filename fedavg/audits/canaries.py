@@ -9,14 +9,14 @@ import torch
 
 from fedavg.data.dataset import Dataset
 from fedavg.errors import PlanError
-from fedavg.records.gradients import Units, clipped_sum
+from fedavg.records.clipped.gradients import Units, clipped_sum
 from fedavg.records.silo import rounded
 from fedavg.records.table import Silo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fedavg.records.gradients import Gradients
+    from fedavg.records.clipped.gradients import Gradients
     from fedavg.records.resolution import ResolvedRecords
 
 __all__ = ["CanaryGradients", "Watched", "canary_silo"]

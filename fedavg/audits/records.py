@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset
     from fedavg.models.spec import ModelSpec
     from fedavg.records.accounts import Epsilons
+    from fedavg.records.clipped.gradients import Gradients
     from fedavg.records.federation import StepResult
-    from fedavg.records.gradients import Gradients
     from fedavg.records.privacy import RecordPlan
     from fedavg.records.table import Silo
 

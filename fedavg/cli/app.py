@@ -275,7 +275,7 @@ def report(
     """Write report.html again from a run directory."""
     from fedavg.reports.records.data import holds_records  # noqa: PLC0415 - loads numpy
     from fedavg.reports.records.page import write_records_report  # noqa: PLC0415 - loads plotly
-    from fedavg.reports.run import write_report  # noqa: PLC0415 - loads plotly
+    from fedavg.reports.runs.run import write_report  # noqa: PLC0415 - loads plotly
 
     try:
         # All of a records page may be published, so it has no second, public form.

@@ -11,8 +11,8 @@ from rich.text import Text
 from fedavg.cli.console import console, errors
 from fedavg.metrics.interface import figure_text
 from fedavg.protocol.result import NOTHING_LEARNT, figure_of_row
-from fedavg.reports.ending import lost_rounds, of_no_use
-from fedavg.reports.personal import by_another_figure
+from fedavg.reports.runs.ending import lost_rounds, of_no_use
+from fedavg.reports.runs.personal import by_another_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -80,7 +80,7 @@ def data_schema(
     """
     from fedavg.data.schema_choice import proposed  # noqa: PLC0415 - as above
     from fedavg.data.settings import DataConfig  # noqa: PLC0415 - loads pyarrow
-    from fedavg.data.tables.schema_file import schema_text  # noqa: PLC0415 - as above
+    from fedavg.data.tables.schemas.file import schema_text  # noqa: PLC0415 - as above
     from fedavg.files import check_writable, replace_file  # noqa: PLC0415 - as above
     from fedavg.reports.tables.schema import advice_lines, schema_table  # noqa: PLC0415 - as above
 
@@ -165,7 +165,8 @@ def data_show(
 ) -> None:
     """Draw the partition of the examples over the clients, as a run with the same settings makes it."""
     from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch
-    from fedavg.data.placement import load, names_of, pieces_of, with_defaults  # noqa: PLC0415 - as above
+    from fedavg.data.loading import load  # noqa: PLC0415 - as above
+    from fedavg.data.placement import names_of, pieces_of, with_defaults  # noqa: PLC0415 - as above
     from fedavg.files import check_writable  # noqa: PLC0415 - as above
     from fedavg.reports.tables.partition import (  # noqa: PLC0415 - as above
         Partition,

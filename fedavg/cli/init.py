@@ -16,7 +16,7 @@ from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
     from fedavg.data.settings import DataConfig
-    from fedavg.data.tables.propose import Proposal
+    from fedavg.data.tables.schemas.propose import Proposal
 
 __all__ = ["INIT_EPILOG", "INIT_HELP", "init", "on_terminal"]
 
@@ -121,7 +121,7 @@ def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, sch
         )
         chosen = job.chosen
     if proposal is not None:
-        from fedavg.data.tables.schema_file import schema_text  # noqa: PLC0415 - as above
+        from fedavg.data.tables.schemas.file import schema_text  # noqa: PLC0415 - as above
 
         text = schema_text(proposal, private=answers.epsilon is not None)
         replace_file(schema, text.encode())

@@ -110,7 +110,7 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
     from rich.table import Table  # noqa: PLC0415 - help starts without it
 
     from fedavg.protocol.result import figure_of_row  # noqa: PLC0415 - loads numpy; the run has loaded it
-    from fedavg.reports.ending import of_no_use  # noqa: PLC0415 - with the run
+    from fedavg.reports.runs.ending import of_no_use  # noqa: PLC0415 - with the run
 
     table = Table(title="Result", show_header=False, title_justify="left")
     figures, three = list(map(figure_of_row, summary["figures"])), summary["epsilon"]

@@ -20,9 +20,9 @@ from fedavg.algorithms.chain import ClientChain
 from fedavg.client.blocks import part_to_train
 from fedavg.client.update import contribution, encoding_for
 from fedavg.errors import CapacityError, DataError, FedAvgError, NonFiniteError, PlanError
-from fedavg.training.autograd import first_outputs
 from fedavg.training.compute import CPU
 from fedavg.training.job import TrainingJob, check_outputs, chosen_loss
+from fedavg.training.local.autograd import first_outputs
 from fedavg.training.loop import local_update
 
 if TYPE_CHECKING:

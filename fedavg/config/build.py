@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from fedavg.algorithms.blocks.interface import Blocks
     from fedavg.data.dataset import Dataset
     from fedavg.data.settings import Chosen
-    from fedavg.data.tables.propose import Proposal
+    from fedavg.data.tables.schemas.propose import Proposal
     from fedavg.data.task import Task
     from fedavg.models.spec import ModelSpec
     from fedavg.sums.interface import SecureSum

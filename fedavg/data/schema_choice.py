@@ -14,17 +14,17 @@ import msgspec
 from fedavg.data.settings import WITHOUT_NOISE
 from fedavg.data.tables.columns import Category, Ignored, Number
 from fedavg.data.tables.files import FileFormat
-from fedavg.data.tables.propose import propose
 from fedavg.data.tables.reading import read_table
-from fedavg.data.tables.schema import MARKERS, Schema, column_from, read_schema
-from fedavg.data.tables.schema_file import FOR_NOISE, TO_COMPLETE, schema_text
+from fedavg.data.tables.schemas.file import FOR_NOISE, TO_COMPLETE, schema_text
+from fedavg.data.tables.schemas.propose import propose
+from fedavg.data.tables.schemas.schema import MARKERS, Schema, column_from, read_schema
 from fedavg.errors import ConfigError, DataError
 from fedavg.files import replace_file
 
 if TYPE_CHECKING:
     from fedavg.data.settings import DataConfig
-    from fedavg.data.tables.propose import Proposal
     from fedavg.data.tables.reading import Table
+    from fedavg.data.tables.schemas.propose import Proposal
 
 __all__ = [
     "chosen",

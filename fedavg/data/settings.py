@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from fedavg.data.split import SplitName
+from fedavg.data.partitions.split import SplitName
 from fedavg.data.tables.files import FileFormat
-from fedavg.data.tables.schema import TaskName
+from fedavg.data.tables.schemas.schema import TaskName
 
 __all__ = ["WITHOUT_NOISE", "Chosen", "DataConfig", "PartitionName"]
 

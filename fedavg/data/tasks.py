@@ -11,16 +11,16 @@ import numpy as np
 
 from fedavg import checks
 from fedavg.data.dataset import Dataset, numbers_of
+from fedavg.data.partitions.split import stratified
 from fedavg.data.readers.arrays import load_arrays
 from fedavg.data.readers.sources import SOURCES, columns_of, table_of_source
 from fedavg.data.readers.text import split_texts
-from fedavg.data.split import stratified
 from fedavg.data.tables.files import is_table
 from fedavg.data.task import Task, keep_classes
 from fedavg.errors import DataError, PlanError
 
 if TYPE_CHECKING:
-    from fedavg.data.tables.schema import Schema, TaskName
+    from fedavg.data.tables.schemas.schema import Schema, TaskName
     from fedavg.data.tables.source import TableSource
 
 __all__ = ["Task", "TaskInfo", "available_tasks", "built_in_table", "keep_classes", "load_task"]

@@ -11,8 +11,8 @@ from fedavg import checks
 from fedavg.data.dataset import Dataset
 from fedavg.errors import ConfigError, DataError
 from fedavg.protocol.driver import PROTOCOL_ERRORS, Delivery
-from fedavg.records.layers import fastest_gradients
-from fedavg.records.modules import check_independent
+from fedavg.records.clipped.layers import fastest_gradients
+from fedavg.records.clipped.modules import check_independent
 from fedavg.records.prepared import blank, prepared
 from fedavg.records.silo import SiloParty, SiloSetting
 from fedavg.records.table import Silo, UnitTable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dp import Ledger, SharedLedger
     from fedavg.models.layout import Layout
-    from fedavg.records.gradients import Gradients
+    from fedavg.records.clipped.gradients import Gradients
     from fedavg.records.resolution import ResolvedRecords
     from fedavg.server.roles import Role
     from fedavg.server.round import RoundServer

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fedavg.data.dataset import Dataset
     from fedavg.protocol.transcript import Transcript
     from fedavg.records.accounts import Epsilons
-    from fedavg.records.gradients import Gradients
+    from fedavg.records.clipped.gradients import Gradients
     from fedavg.records.resolution import ResolvedRecords
     from fedavg.records.steps.mean import OpenedSum
     from fedavg.records.steps.reach import Reach

@@ -12,7 +12,7 @@ from fedavg.errors import PlanError
 from fedavg.optimizers.server import FedMomentum
 from fedavg.parts import Part, family_of
 from fedavg.records.accounts import smallest_cap
-from fedavg.records.portions import Portions
+from fedavg.records.clipped.portions import Portions
 from fedavg.sums.masked import SecAgg
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from fedavg.protocol.messages import (
     encode,
     start_digest,
 )
-from fedavg.records.contained import contained_sum
+from fedavg.records.clipped.contained import contained_sum
 from fedavg.robust.deal import group_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from dp import Ledger
     from fedavg.models.layout import Layout
-    from fedavg.records.gradients import Gradients
+    from fedavg.records.clipped.gradients import Gradients
     from fedavg.records.resolution import ResolvedRecords
     from fedavg.records.table import UnitTable
     from fedavg.sums.interface import ClientSession, ClientSide

@@ -12,7 +12,7 @@ from dp import random_uniform
 from dp.checks import is_a
 from fedavg.data.dataset import array_of
 from fedavg.errors import DataError, LocalProtocolError, PlanError
-from fedavg.records.gradients import Units
+from fedavg.records.clipped.gradients import Units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ from fedavg.federation.results import train
 from fedavg.federation.shared import SharedBudget
 from fedavg.protocol.result import NOTHING_LEARNT, result_of_row
 from fedavg.protocol.transcript import Transcript
-from fedavg.reports.ending import why_unscored
-from fedavg.reports.run import write_report
+from fedavg.reports.runs.ending import why_unscored
+from fedavg.reports.runs.run import write_report
 from fedavg.runs.announcement import announce
 from fedavg.runs.directory import RunDirectory
 from fedavg.runs.interrupts import postponed_interrupts

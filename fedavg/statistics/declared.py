@@ -10,16 +10,16 @@ import msgspec
 
 from fedavg.data.schema_choice import declared_schema
 from fedavg.data.settings import DataConfig
-from fedavg.data.tables.propose import propose
 from fedavg.data.tables.reading import read_table
-from fedavg.data.tables.schema_file import schema_text
+from fedavg.data.tables.schemas.file import schema_text
+from fedavg.data.tables.schemas.propose import propose
 from fedavg.errors import ConfigError, DataError
 from fedavg.files import replace_file
 
 if TYPE_CHECKING:
-    from fedavg.data.tables.propose import Proposal
     from fedavg.data.tables.reading import Table
-    from fedavg.data.tables.schema import Schema
+    from fedavg.data.tables.schemas.propose import Proposal
+    from fedavg.data.tables.schemas.schema import Schema
 
 __all__ = ["Described", "table_and_schema"]
 

@@ -18,7 +18,7 @@ from fedavg.files import replace_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedavg.data.tables.schema import Schema
+    from fedavg.data.tables.schemas.schema import Schema
     from fedavg.statistics.summary import ColumnSummary, Summary
 
 __all__ = ["fed_schema", "with_bounds"]

@@ -16,7 +16,7 @@ import numpy as np
 from dp import random_uniform
 from fedavg import checks
 from fedavg.data.tables.cells import LARGEST, cells_of
-from fedavg.data.tables.schema import check_headings
+from fedavg.data.tables.schemas.schema import check_headings
 from fedavg.errors import DataError
 from fedavg.statistics.question import capped
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from fedavg.data.tables.columns.interface import Field
     from fedavg.data.tables.reading import Table
-    from fedavg.data.tables.schema import Schema
+    from fedavg.data.tables.schemas.schema import Schema
     from fedavg.statistics.question import Unit
 
 __all__ = ["SiloRows", "Silos", "Variable", "read_silos"]
@@ -214,7 +214,7 @@ def read_silos(
     Example:
         >>> from fedavg.data.tables.columns import Number
         >>> from fedavg.data.tables.reading import table_of
-        >>> from fedavg.data.tables.schema import Schema
+        >>> from fedavg.data.tables.schemas.schema import Schema
         >>> from fedavg.statistics import Record
         >>> cells = {"ward": np.array(["a", "b", "a"]), "age": np.array([31, 54, 60])}
         >>> schema = Schema(columns={"age": Number(bounds=(0, 120))})

@@ -13,10 +13,10 @@ from fedavg.metrics.choice import metric_of
 from fedavg.metrics.interface import Predictions
 from fedavg.metrics.suite import figures
 from fedavg.optimizers.custom import Batch
-from fedavg.training.autograd import computing, outputs_of, taking
-from fedavg.training.batches import aligned
 from fedavg.training.compute import CPU, in_mode
 from fedavg.training.job import chosen_loss
+from fedavg.training.local.autograd import computing, outputs_of, taking
+from fedavg.training.local.batches import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

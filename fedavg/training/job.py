@@ -41,7 +41,7 @@ class TrainingJob:
         seed: public seed of the order of examples and of dropout masks.
         correction: float64[d], added to every gradient after its clipping (SCAFFOLD's c − cᵢ).
         towards: a model, float64[d], and the strength with which each step is pulled towards it
-            (`fedavg.training.steps.Pull`).
+            (`fedavg.training.local.steps.Pull`).
         compute: device and precision.
 
     Raises:

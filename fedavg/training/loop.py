@@ -1,15 +1,15 @@
 """Local training: a client takes some steps on its own examples.
 
-Fast paths (`fedavg.training.fast`) are tried first; the autograd loop (`fedavg.training.autograd`) accepts
-every module.
+Fast paths (`fedavg.training.fast`) are tried first; the autograd loop (`fedavg.training.local.autograd`)
+accepts every module.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedavg.training.autograd import train_by_autograd
 from fedavg.training.fast import FAST_PATHS, STACKED
+from fedavg.training.local.autograd import train_by_autograd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -30,10 +30,10 @@ NAMES = {
     "metrics/suite.py": (3, "which metrics a kind of labels is scored by"),
     "optimizers/local.py": (3, "the optimisers of a client are options of `LocalTraining` itself"),
     "plan/samplings.py": (1, "a question about a budget has three ways of sampling of its own"),
-    "reports/personal.py": (1, "how the names of three metrics are written in prose"),
+    "reports/runs/personal.py": (1, "how the names of three metrics are written in prose"),
     "studies/study.py": (1, "a package's name, which is also that of a server optimiser"),
     "contrib/masked_encrypted.py": (2, "the scheme is an option of the part itself"),
-    "training/steps.py": (2, "the steps of a client's optimisers, on torch"),
+    "training/local/steps.py": (2, "the steps of a client's optimisers, on torch"),
 }
 _MESSAGES = "what a message is decides what is done with it: the protocol's own closed set"
 _DOOR = "an argument may be given in several forms, of which this is one"
@@ -44,7 +44,7 @@ CLASSES = {
     "data/dataset.py": (1, _DOOR),
     "data/foreign.py": (1, _DOOR),
     "data/tables/reading.py": (1, "an error of ours says more than one of the reader"),
-    "data/tables/propose.py": (2, "which of the proposed kinds may say whose each row is"),
+    "data/tables/schemas/propose.py": (2, "which of the proposed kinds may say whose each row is"),
     "federation/federation.py": (1, _DOOR),
     "federation/released.py": (1, _DOOR),
     "federation/scoring.py": (1, _DOOR),

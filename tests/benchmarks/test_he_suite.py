@@ -14,11 +14,11 @@ from safetensors.numpy import save_file
 from benchmarks import Bench
 from benchmarks.he import __main__ as own
 from benchmarks.he import against, cores, stages, widths
-from benchmarks.he.flare import Flare
 from benchmarks.he.model import ModelFileError, tensor_sizes
-from benchmarks.he.ours import Ours, label, ours
-from benchmarks.he.peers import Floats, Tutorial
 from benchmarks.he.play import CLIP, Round, play
+from benchmarks.he.sides.flare import Flare
+from benchmarks.he.sides.ours import Ours, label, ours
+from benchmarks.he.sides.peers import Floats, Tutorial
 from benchmarks.he.stages import SEAMS, Stages, seams
 from he import Server
 from he.roles import server
@@ -121,7 +121,7 @@ def test_a_round_gives_the_mean_and_the_exact_sum() -> None:
 
 def test_a_sum_that_is_off_by_one_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exactness measure can fail: a key holder that errs once shows as 1."""
-    from benchmarks.he import ours as module
+    from benchmarks.he.sides import ours as module
 
     opened = module.KeyHolder.decrypt
 

@@ -16,7 +16,7 @@ from fedavg.algorithms.personal.finetune import FineTune
 from fedavg.algorithms.personal.scores import held_out
 from fedavg.algorithms.state import FolderStore
 from fedavg.cli.app import app
-from fedavg.data import partition
+from fedavg.data.partitions import partition
 from fedavg.data.tasks import load_task
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.federation.federation import Federation

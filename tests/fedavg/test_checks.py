@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedavg import checks
-from fedavg.data.partition import dirichlet, iid, noisy_sort
+from fedavg.data.partitions.partition import dirichlet, iid, noisy_sort
 from fedavg.encoding.fixed_point import rotated_length
 from fedavg.errors import (
     ConfigError,

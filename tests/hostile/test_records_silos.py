@@ -20,8 +20,9 @@ from fedavg.privacy.noise import guaranteed_variance
 from fedavg.protocol.agreement import agreed_spec
 from fedavg.protocol.messages import RoundStart, SumOpen, encode, round_context, start_digest
 from fedavg.protocol.transcript import Transcript
-from fedavg.records import contained, table
+from fedavg.records import table
 from fedavg.records.accounts import NoiseAccount
+from fedavg.records.clipped import contained
 from fedavg.records.federation import RecordFederation
 from fedavg.records.resolution import ResolvedRecords
 from fedavg.records.silo import SiloParty

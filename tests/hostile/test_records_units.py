@@ -17,10 +17,11 @@ from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CapacityError, PlanError
 from fedavg.losses import CrossEntropy
 from fedavg.models.layout import Layout
-from fedavg.records import modules, table
-from fedavg.records.gradients import UnitGradients
-from fedavg.records.layers import LayeredGradients
-from fedavg.records.modules import check_independent
+from fedavg.records import table
+from fedavg.records.clipped import modules
+from fedavg.records.clipped.gradients import UnitGradients
+from fedavg.records.clipped.layers import LayeredGradients
+from fedavg.records.clipped.modules import check_independent
 from fedavg.records.privacy import RecordPrivacy
 from fedavg.records.silo import rounded
 from fedavg.records.table import Silo, UnitTable

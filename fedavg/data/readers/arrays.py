@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedavg.data.dataset import CLASSES, MULTI_LABEL, NUMBERS, Dataset, numbers_of
-from fedavg.data.split import held_out, rows_hash
+from fedavg.data.partitions.split import held_out, rows_hash
 from fedavg.data.task import Task
 from fedavg.errors import ConfigError, DataError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.data.dataset import TargetKind
-    from fedavg.data.tables.schema import TaskName
+    from fedavg.data.tables.schemas.schema import TaskName
 
 __all__ = ["load_arrays", "read_arrays"]
 

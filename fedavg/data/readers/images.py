@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedavg.data.dataset import Dataset
-from fedavg.data.split import held_out, rows_hash
+from fedavg.data.partitions.split import held_out, rows_hash
 from fedavg.data.task import Task
 from fedavg.errors import ConfigError, DataError, MissingExtraError
 

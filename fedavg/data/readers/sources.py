@@ -12,7 +12,7 @@ import numpy as np
 
 from fedavg.data.readers.text import ALPHABET, WINDOW, read_topics, topics_source
 from fedavg.data.tables.columns import Boolean, Category, Number
-from fedavg.data.tables.schema import Schema
+from fedavg.data.tables.schemas.schema import Schema
 from fedavg.errors import DataError
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedavg.data.dataset import CLASSES, MULTI_LABEL, NUMBERS
-from fedavg.data.split import mixed, words_hash
+from fedavg.data.partitions.split import mixed, words_hash
 from fedavg.data.tables.cells import cells_of
 from fedavg.data.tables.columns.date import ISO, days_of
 from fedavg.data.tables.columns.number import WANTED
 from fedavg.data.tables.columns.policies import POLICIES
 from fedavg.data.tables.files import file_advice
-from fedavg.data.tables.schema import MARKERS, check_headings
+from fedavg.data.tables.schemas.schema import MARKERS, check_headings
 from fedavg.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fedavg.data.tables.cells import ArrowCells
     from fedavg.data.tables.columns.interface import Column, Field, Labels
     from fedavg.data.tables.reading import Table
-    from fedavg.data.tables.schema import Schema
+    from fedavg.data.tables.schemas.schema import Schema
 
 __all__ = ["Rows", "encode"]
 
@@ -87,7 +87,7 @@ def encode(table: Table, schema: Schema, *, private: bool = False) -> Rows:
     Example:
         >>> from fedavg.data.tables.columns import Boolean, Number
         >>> from fedavg.data.tables.reading import table_of
-        >>> from fedavg.data.tables.schema import Schema
+        >>> from fedavg.data.tables.schemas.schema import Schema
         >>> table = table_of("t", {"age": np.array(["31", "54"]), "sick": np.array(["no", "yes"])})
         >>> rows = encode(table, Schema(target="sick", columns={"age": Number(), "sick": Boolean()}))
         >>> rows.values.tolist(), rows.labels.tolist(), rows.label_names

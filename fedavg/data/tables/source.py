@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedavg.data.dataset import CLASSES, NUMBERS, Dataset, strata_names
-from fedavg.data.split import held_out, stratified
+from fedavg.data.partitions.split import held_out, stratified
 from fedavg.data.tables.columns.date import ISO, days_of
 from fedavg.data.tables.columns.interface import Field
 from fedavg.data.tables.preprocessing import fitted_preprocessor, public_preprocessor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from fedavg.data.split import SplitName
+    from fedavg.data.partitions.split import SplitName
     from fedavg.data.tables.encode import Rows
     from fedavg.data.tables.preprocessing import Preprocessor
     from fedavg.sums.interface import SecureSum

@@ -13,8 +13,8 @@ import numpy as np
 from fedavg.data.tables.cells import cells_of
 
 if TYPE_CHECKING:
-    from fedavg.data.tables.propose import Finding, Proposal
     from fedavg.data.tables.reading import Table
+    from fedavg.data.tables.schemas.propose import Finding, Proposal
     from fedavg.statistics.question import Question, Unit
     from fedavg.statistics.silos import Silos
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from fedavg.data.tables.propose import Finding, Proposal
+    from fedavg.data.tables.schemas.propose import Finding, Proposal
 
 __all__ = ["advice_lines", "schema_table"]
 

@@ -23,9 +23,10 @@ import numpy as np
 from dp import Ledger, SharedLedger
 from fedavg.config.builders.models import spec_of
 from fedavg.config.builders.training import scoring_of
-from fedavg.data.placement import load, place
+from fedavg.data.loading import load
+from fedavg.data.partitions.skew import skew_features
+from fedavg.data.placement import place
 from fedavg.data.settings import WITHOUT_NOISE
-from fedavg.data.skew import skew_features
 from fedavg.errors import ConfigError
 from fedavg.files import replace_file
 from fedavg.protocol.result import figure_row
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fedavg.data.placement import Loaded
+    from fedavg.data.loading import Loaded
     from fedavg.data.settings import DataConfig
     from fedavg.data.task import Task
     from fedavg.models.spec import ModelSpec

@@ -21,7 +21,7 @@ from fedavg.config.settings import (
     SumConfig,
 )
 from fedavg.data.dataset import Dataset
-from fedavg.data.partition import iid
+from fedavg.data.partitions.partition import iid
 from fedavg.data.tables.files import is_table
 from fedavg.errors import ConfigError
 from fedavg.losses.choice import loss_of

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from fedavg.models.zoo import McMahanCNN
-from fedavg.training.batches import served
 from fedavg.training.fast.dense import DenseNet, through_relu
 from fedavg.training.fast.interface import unhooked
 from fedavg.training.fast.slopes import SOFTMAX, fits, output_slope
+from fedavg.training.local.batches import served
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

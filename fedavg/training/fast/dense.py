@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from fedavg.models.zoo import FeedForward
-from fedavg.training.batches import aligned, served
 from fedavg.training.fast.interface import unhooked
 from fedavg.training.fast.slopes import SOFTMAX, fits, output_slope
-from fedavg.training.steps import Descent, forces
+from fedavg.training.local.batches import aligned, served
+from fedavg.training.local.steps import Descent, forces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

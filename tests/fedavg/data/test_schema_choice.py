@@ -15,7 +15,7 @@ from fedavg.data.settings import DataConfig
 from fedavg.data.tables.columns import Boolean, Category, Date, Number, Text
 from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.reading import read_table
-from fedavg.data.tables.schema import read_schema
+from fedavg.data.tables.schemas.schema import read_schema
 from fedavg.errors import ConfigError, DataError
 from fedavg.runs.directory import config_to_toml
 from fedavg.sums.plain import InsecurePlain
@@ -242,7 +242,7 @@ def test_what_a_configuration_says_of_the_file_lies_over_the_schema_file(tmp_pat
 
 def test_a_schema_for_runs_without_noise_is_not_handed_over_as_one_to_complete(csv):
     """It marks nothing: another file is written, which keeps what was declared."""
-    from fedavg.data.tables.schema_file import schema_text
+    from fedavg.data.tables.schemas.file import schema_text
 
     plain = csv / "t.schema.toml"
     plain.write_text(schema_text(_chosen(_data()), private=False))

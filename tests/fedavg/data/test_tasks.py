@@ -11,7 +11,7 @@ from fedavg.data.readers import sources
 from fedavg.data.readers.sources import SOURCES
 from fedavg.data.settings import DataConfig
 from fedavg.data.tables.columns import Boolean, Number
-from fedavg.data.tables.schema import Schema
+from fedavg.data.tables.schemas.schema import Schema
 from fedavg.data.tasks import available_tasks, load_task
 from fedavg.errors import DataError
 from fedavg.sums.plain import InsecurePlain

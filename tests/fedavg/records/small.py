@@ -10,8 +10,8 @@ from fedavg.data.dataset import Dataset
 from fedavg.models.layout import Layout
 from fedavg.optimizers.server import FedAvg
 from fedavg.privacy.noise import DistributedGaussian
+from fedavg.records.clipped.gradients import Units
 from fedavg.records.federation import RecordFederation
-from fedavg.records.gradients import Units
 from fedavg.records.privacy import RecordPlan, RecordPrivacy
 from fedavg.records.resolution import resolve_records
 from fedavg.sums.plain import InsecurePlain

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fedavg.reports.ending import why_unscored
+from fedavg.reports.runs.ending import why_unscored
 from fedavg.runs.run import execute, resume
 from tests.e2e.test_resume import EXACT, config_in
 

@@ -1,7 +1,7 @@
 """A schema for training out of statistics."""
 
 from fedavg.data.tables.columns import Category, Number
-from fedavg.data.tables.schema import Schema, read_schema
+from fedavg.data.tables.schemas.schema import Schema, read_schema
 from fedavg.statistics import PrivacyBudget, Question, summarise
 from fedavg.statistics.feeding import fed_schema, with_bounds
 from tests.fedavg.support.silos import SEXES, WARDS, silos

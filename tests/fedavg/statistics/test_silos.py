@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedavg.data.tables.columns import Boolean, Category, Date, Identifier, Number, Text
-from fedavg.data.tables.schema import Schema
+from fedavg.data.tables.schemas.schema import Schema
 from fedavg.errors import DataError
 from fedavg.statistics import Person, Record, SiloRows, Silos, Variable, read_silos
 from tests.fedavg.support.tables import table

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedavg.training.steps import Descent, forces
+from fedavg.training.local.steps import Descent, forces
 
 UNIT = 2.0**-24  # half the distance of float32 numbers next to 1
 

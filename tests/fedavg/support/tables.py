@@ -5,7 +5,7 @@ import pyarrow as pa
 from fedavg.data.tables.cells import ArrowCells
 from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.reading import Table
-from fedavg.data.tables.schema import MARKERS
+from fedavg.data.tables.schemas.schema import MARKERS
 
 
 def cells(values, *, markers=MARKERS, heading="c", kind=None, **file):

@@ -12,10 +12,11 @@ from fedavg.errors import ConfigError
 from fedavg.models.layout import Layout
 from fedavg.optimizers.custom import Batch
 from fedavg.optimizers.local import LocalTraining
-from fedavg.training import autograd, compute
+from fedavg.training import compute
 from fedavg.training.compute import Compute
 from fedavg.training.evaluation import Scoring, evaluate
 from fedavg.training.job import TrainingJob
+from fedavg.training.local import autograd
 
 
 def _has(monkeypatch, *kinds):

@@ -15,11 +15,11 @@ from fedavg.data.dataset import Dataset
 from fedavg.losses import CrossEntropy
 from fedavg.models.layout import Layout
 from fedavg.models.zoo import FeedForward, McMahanCNN
-from fedavg.training import batches as batches_module
-from fedavg.training.batches import served
 from fedavg.training.evaluation import evaluate
 from fedavg.training.fast.convolutional import ConvNet
 from fedavg.training.fast.dense import DenseNet, passed
+from fedavg.training.local import batches as batches_module
+from fedavg.training.local.batches import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,11 +16,11 @@ from fedavg.models.layout import Layout
 from fedavg.models.zoo import FeedForward, build_model
 from fedavg.optimizers.local import LocalTraining
 from fedavg.training import loop
-from fedavg.training.autograd import train_by_autograd
 from fedavg.training.compute import Compute
 from fedavg.training.fast import FAST_PATHS
 from fedavg.training.fast.convolutional import ConvolutionalPath
 from fedavg.training.job import TrainingJob
+from fedavg.training.local.autograd import train_by_autograd
 from fedavg.training.loop import local_update
 from tests.fedavg.support.float64 import assert_same_formula, doubled, in_float64
 from tests.fedavg.support.reference import Trajectory, tolerance

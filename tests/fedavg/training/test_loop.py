@@ -188,7 +188,7 @@ def test_a_buffer_that_training_changes_is_refused(monkeypatch):
     """Mutant: were buffers taken for unchanged, the client's state would stay behind unseen."""
     with pytest.raises(PlanError, match="'calls'"):
         _update(Counting(), LocalTraining(), _dataset())
-    monkeypatch.setattr("fedavg.training.autograd._check_buffers", lambda *_: None)
+    monkeypatch.setattr("fedavg.training.local.autograd._check_buffers", lambda *_: None)
     assert _update(Counting(), LocalTraining(), _dataset()).any()
 
 

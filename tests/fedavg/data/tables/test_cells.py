@@ -11,7 +11,7 @@ from pyarrow import parquet
 from fedavg.data.tables.cells import cells_of
 from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.reading import read_table
-from fedavg.data.tables.schema import MARKERS
+from fedavg.data.tables.schemas.schema import MARKERS
 from fedavg.errors import DataError
 from tests.fedavg.support.tables import cells
 

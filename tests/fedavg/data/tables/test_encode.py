@@ -7,9 +7,9 @@ import pytest
 from fedavg.data.dataset import CLASSES, MULTI_LABEL, NUMBERS
 from fedavg.data.tables.columns import Boolean, Category, Date, Identifier, Number
 from fedavg.data.tables.encode import encode
-from fedavg.data.tables.propose import propose
 from fedavg.data.tables.reading import read_table
-from fedavg.data.tables.schema import Schema
+from fedavg.data.tables.schemas.propose import propose
+from fedavg.data.tables.schemas.schema import Schema
 from fedavg.errors import DataError
 from tests.fedavg.support.tables import table
 

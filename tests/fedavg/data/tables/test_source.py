@@ -5,7 +5,7 @@ import pytest
 
 from fedavg.data.tables.columns import Boolean, Category, Date, Number
 from fedavg.data.tables.encode import encode
-from fedavg.data.tables.schema import Schema
+from fedavg.data.tables.schemas.schema import Schema
 from fedavg.data.tables.source import divided, of_classes, parted_by_time, shipped
 from fedavg.errors import DataError, PlanError
 from fedavg.sums.plain import InsecurePlain

@@ -11,7 +11,7 @@ from fedavg.data.dataset import target_kind
 from fedavg.metrics.interface import Predictions
 from fedavg.metrics.suite import figures, metrics_at_end
 from fedavg.protocol.result import figure_row
-from fedavg.reports.run import write_report
+from fedavg.reports.runs.run import write_report
 from tests.fedavg.support.pages import Page
 from tests.fedavg.support.run_directories import write_run
 

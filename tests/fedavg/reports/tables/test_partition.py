@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from fedavg.cli.app import app
 from fedavg.config.build import build_job, load_config
-from fedavg.data.partition import dirichlet
+from fedavg.data.partitions.partition import dirichlet
 from fedavg.reports.tables.partition import Partition, holdings, write_partition_page
 from tests.fedavg.support.pages import Page
 

@@ -13,7 +13,7 @@ from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError
 from fedavg.federation.federation import Federation
 from fedavg.models.files import read_tensors
-from fedavg.reports.run import write_report
+from fedavg.reports.runs.run import write_report
 from fedavg.runs.records.settings import load_record_run
 from fedavg.runs.run import execute, resume
 from fedavg.training.evaluation import Scoring, evaluate

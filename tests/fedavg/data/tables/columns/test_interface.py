@@ -8,7 +8,7 @@ import pytest
 from fedavg.data.tables.columns import Boolean
 from fedavg.data.tables.columns.interface import Encoded, Field, Handled, no_labels
 from fedavg.data.tables.encode import encode
-from fedavg.data.tables.schema import Schema, schema_from
+from fedavg.data.tables.schemas.schema import Schema, schema_from
 from fedavg.errors import SchemaError
 from fedavg.parts import register
 from tests.fedavg.support.tables import table

@@ -1,0 +1,1 @@
+"""The contestants: ours, Flower, pfl and a plain loop, at one task."""

@@ -1,0 +1,1 @@
+"""Schemas of tables: their files, and how one is proposed from the rows."""

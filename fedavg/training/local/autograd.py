@@ -1,0 +1,384 @@
+"""Local training of any module by autograd, with this package's steps or with a loop of the user's own.
+
+Any error in a user's module, loss, step or loop becomes a `DataError` that names the place; the original
+error is its cause.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+
+from fedavg.errors import DataError, PlanError
+from fedavg.optimizers.custom import Batch, Examples, LoopContext
+from fedavg.parts.imports import blamed
+from fedavg.training.compute import in_mode
+from fedavg.training.local.batches import served
+from fedavg.training.local.steps import Descent, forces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fedavg.data.dataset import Dataset
+    from fedavg.losses.interface import Loss
+    from fedavg.training.compute import Compute
+    from fedavg.training.job import TrainingJob
+
+__all__ = ["computing", "first_outputs", "outputs_of", "taking", "train_by_autograd"]
+
+_HALF = (torch.float16, torch.bfloat16)
+_FIRST_SCALE, _LEAST_SCALE = (
+    2.0**16,
+    1.0,
+)  # of a float16 loss; torch.amp.GradScaler starts with the first
+_CHANNELS = (1, 3, 4)  # of grey images, colour, and colour with transparency
+_GROWS_AFTER = 2000  # steps without an overflow, after which the factor grows
+
+
+def train_by_autograd(job: TrainingJob) -> NDArray[np.float64]:
+    """See `fedavg.training.loop.local_update`; this works for any module."""
+    job.compute.place(job.model)
+    job.layout.load_vector(job.model, job.start)
+    # A buffer is no part of the vector: what training changed in it would never reach the server.
+    before = {name: _bits(buffer) for name, buffer in job.model.named_buffers()}
+    # Only the user's own code can write to frozen parameters; the package's steps move the vector's alone.
+    frozen = _frozen(job.model) if job.training.custom else {}
+    # Dropout follows the same public seed as the order, so that a repeated round gives the same update.
+    seed = int(np.random.SeedSequence(job.order).generate_state(1)[0])  # noqa: TID251 - public seed
+    with in_mode(job.model, training=True), job.compute.seeded(seed):
+        trained = _own_loop(job, seed) if job.training.loop is not None else _steps(job)
+    _check_buffers(job.model, before)
+    if job.training.custom and _frozen(job.model) != frozen:
+        raise PlanError(
+            "your own training step or client loop changed parameters that are frozen or stay at the "
+            "client: it may change only parameters that require gradients"
+        )
+    return trained
+
+
+def _frozen(model: nn.Module) -> dict[str, bytes]:
+    """The bytes of all parameters that are not trained."""
+    return {
+        name: _bits(part).numpy().tobytes()
+        for name, part in model.named_parameters()
+        if not part.requires_grad
+    }
+
+
+def _own_loop(job: TrainingJob, seed: int) -> NDArray[np.float64]:
+    """Let the plan's loop train the module; the change of the parameters is measured here."""
+    before = job.layout.flatten(job.model)
+    data = Examples(*_on_device(job), job.loss)
+    device = job.compute.torch_device
+    told = LoopContext(job.training, job.lr, job.round_index, job.num_rounds, seed, device)
+    # The loop may replace parameters, which the vector's layout would no longer fit.
+    shapes = {name: part.shape for name, part in job.model.named_parameters()}
+    with blamed(lambda: "the client loop"), job.compute.autocast():
+        job.training.loop(job.model, data, told)
+    if {name: part.shape for name, part in job.model.named_parameters()} != shapes:
+        raise PlanError(
+            "the client loop added, removed or reshaped parameters: it may change only their values"
+        )
+    return np.subtract(job.layout.flatten(job.model), before)
+
+
+def _on_device(job: TrainingJob) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    device, weights = job.compute.torch_device, job.weights
+    features = torch.from_numpy(job.dataset.features).to(device)
+    labels = torch.from_numpy(job.dataset.labels).to(device)
+    return features, labels, None if weights is None else torch.from_numpy(weights).to(device)
+
+
+def _steps(job: TrainingJob) -> NDArray[np.float64]:
+    """This package's own steps; half-precision parameters have float32 copies, to keep small steps."""
+    held = dict(job.model.named_parameters())
+    parameters = [held[name] for name in job.layout.names]
+    moved = _exact(job, parameters)
+    begun = [part.detach().clone() for part in moved]
+    halved = [pair for pair in zip(parameters, moved, strict=True) if pair[0].dtype in _HALF]
+    acting = forces(lambda v: _like(job.layout.unflatten(v), moved), job)
+    descent = Descent(job.training, job.lr, begun, *acting)
+    # bfloat16 has the range of float32, so only float16 needs a scale.
+    scale = _Scale(on=job.compute.precision == "float16")
+    for index, batch in enumerate(_batches(job)):
+        gradients = _gradients(job, parameters, batch, scale.value, first=index == 0)
+        with torch.no_grad():
+            ready = _ready(gradients, moved, scale.value)
+            if scale.takes(ready):
+                descent.step(moved, ready)
+            for part, own in halved:
+                part.copy_(own)
+    names = job.layout.names
+    ends = job.layout.flatten(dict(zip(names, moved, strict=True)))
+    return np.subtract(ends, job.layout.flatten(dict(zip(names, begun, strict=True))))
+
+
+def _exact(job: TrainingJob, parameters: Sequence[nn.Parameter]) -> list[torch.Tensor]:
+    """The tensors that steps change: the parameters, or float32 copies of those in half precision."""
+    if not any(part.dtype in _HALF for part in parameters):
+        return [part.data for part in parameters]
+    starts = job.layout.unflatten(job.start).values()
+    return [
+        start.to(part.device) if part.dtype in _HALF else part.data
+        for part, start in zip(parameters, starts, strict=True)
+    ]
+
+
+def _like(parts: dict[str, torch.Tensor], others: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [part.to(other) for part, other in zip(parts.values(), others, strict=True)]
+
+
+def _ready(
+    gradients: Sequence[torch.Tensor | None], moved: Sequence[torch.Tensor], scale: float
+) -> list[torch.Tensor | None]:
+    """Gradients that a step may overwrite: of the right type, unscaled, and in separate memory."""
+    ready: list[torch.Tensor | None] = []
+    seen: set[int] = set()
+    for part, own in zip(gradients, moved, strict=True):
+        if part is None:
+            ready.append(None)
+            continue
+        steps, place = part.stride(), part.data_ptr()
+        # Such a gradient cannot be overwritten in place: several of its elements are one number in memory.
+        spread = 0 in steps and any(
+            not step and size > 1 for step, size in zip(steps, part.shape, strict=True)
+        )
+        own_copy = part.clone() if spread or place in seen else part
+        seen.add(place)
+        exact = own_copy if own_copy.dtype == own.dtype else own_copy.to(own.dtype)
+        ready.append(exact if scale == 1.0 else exact.div(scale))
+    return ready
+
+
+class _Scale:
+    """The factor of a float16 loss, which keeps small gradients from vanishing; halved at an overflow.
+
+    Args:
+        on: whether the loss is scaled; otherwise the factor is 1.
+    """
+
+    def __init__(self, *, on: bool) -> None:
+        self.value = _FIRST_SCALE if on else 1.0
+        self._on, self._calm = on, 0
+
+    def takes(self, gradients: Sequence[torch.Tensor | None]) -> bool:
+        """Whether a step can be taken; after an overflow the step is skipped and the factor halved."""
+        if not self._on:
+            return True
+        if all(bool(torch.isfinite(part).all()) for part in gradients if part is not None):
+            self._calm += 1
+            if self._calm % _GROWS_AFTER == 0:
+                self.value *= 2
+            return True
+        if self.value <= _LEAST_SCALE:
+            return True  # the model itself diverges, and its NaN is refused later with a message
+        # The gradients of this step are lost, so it is skipped and the next one is scaled less.
+        self.value, self._calm = self.value / 2, 0
+        return False
+
+
+def _batches(job: TrainingJob) -> Iterator[Batch]:
+    """The batches of all steps, on the device; dropout's random generator is not used."""
+    device, weights, loss = job.compute.torch_device, job.weights, job.loss
+    labels = torch.from_numpy(job.dataset.labels)
+    rows = torch.arange(len(labels)) if weights is not None else None
+    for features, chosen in served(
+        torch.from_numpy(job.dataset.features), labels if rows is None else rows, job.batches()
+    ):
+        own = None if weights is None else torch.from_numpy(weights)[chosen].to(device)
+        truth = chosen if rows is None else labels[chosen]
+        yield Batch(features.to(device), truth.to(device), own, loss)
+
+
+def _gradients(
+    job: TrainingJob,
+    parameters: Sequence[nn.Parameter],
+    batch: Batch,
+    scale: float,
+    *,
+    first: bool,
+) -> list[torch.Tensor | None]:
+    """The gradient of a batch's loss times `scale`; sparse gradients become dense, as updates are."""
+    step = job.training.step
+    if step is None:
+        loss = _loss(job, batch, first=first)
+    else:
+        with blamed(lambda: "the training step"), job.compute.autocast():
+            loss = step(job.model, batch)
+    with blamed(_backward, _hint):
+        if not isinstance(loss, torch.Tensor):
+            raise PlanError(
+                "a training step must return a tensor, the one number to minimise, not a "
+                f"{type(loss).__name__}"
+            )
+        if loss.numel() != 1:
+            raise PlanError(
+                f"a training step must return one number to minimise, not shape {list(loss.shape)}"
+            )
+        if not loss.requires_grad:
+            raise PlanError(
+                "the loss does not depend on any parameter that is trained, so nothing would be "
+                "learnt: check for torch.no_grad, .detach() and .item() in the model, and for frozen "
+                "parameters"
+            )
+        scaled = loss * scale if scale != 1.0 else loss
+        gradients = cast(
+            "tuple[torch.Tensor | None, ...]",
+            # A parameter that this batch does not use has no gradient and stays as it is.
+            torch.autograd.grad(scaled, parameters, allow_unused=True),
+        )
+    return [
+        part.to_dense() if part is not None and part.layout != torch.strided else part
+        for part in gradients
+    ]
+
+
+def _loss(job: TrainingJob, batch: Batch, *, first: bool) -> torch.Tensor:
+    """The mean loss of a batch; for the first batch, all labels are checked against the outputs."""
+    with job.compute.autocast():
+        with taking(batch):
+            outputs = outputs_of(job.model, batch)
+        with computing(batch.loss, outputs, batch.labels):
+            if first:
+                # One check of all labels is enough, and only now the number of outputs is known.
+                batch.loss.check(job.dataset.labels, outputs.shape[1])
+            return batch.mean(batch.loss.each(outputs, batch.labels))
+
+
+def outputs_of(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """A model's outputs for a batch, float[n, k], at least in float32.
+
+    Args:
+        model: the model.
+        batch: the examples.
+
+    Raises:
+        DataError: the outputs have another shape.
+    """
+    outputs = model(batch.features)
+    count = len(batch.labels)
+    if not isinstance(outputs, torch.Tensor):
+        raise DataError(
+            f"the model returns a {type(outputs).__name__}, not a tensor of outputs [n, k]: wrap it in a "
+            "module whose forward returns that tensor, or give your own training step"
+        )
+    if tuple(outputs.shape) == (count,):
+        outputs = outputs[:, None]
+    if outputs.ndim != 2 or len(outputs) != count:
+        raise DataError(
+            f"the model gave outputs of shape {list(outputs.shape)} for {count} examples, but a loss needs "
+            "[n, k]. Wrap the model, or give your own training step"
+        )
+    # Logarithms and sums of a loss lose too many digits in half precision.
+    return outputs.float() if outputs.dtype in _HALF else outputs
+
+
+@torch.no_grad()
+def first_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> torch.Tensor:
+    """A model's outputs for a data set's first one or two examples, float[1 or 2, k].
+
+    Raises:
+        DataError: the model does not accept the examples, or its outputs have no shape [n, k].
+    """
+    compute.place(model)
+    few = dataset.subset(np.arange(min(len(dataset), 2)))
+    features = torch.from_numpy(few.features).to(compute.torch_device)
+    batch = Batch(features, torch.from_numpy(few.labels), None, few.kind.loss)
+    with in_mode(model, training=False), taking(batch), compute.autocast():
+        return outputs_of(model, batch)
+
+
+def taking(batch: Batch) -> AbstractContextManager[None]:
+    """A context for a model's forward pass, in which errors name the model and the batch it was given."""
+
+    def who() -> str:
+        shape = "×".join(map(str, batch.features.shape[1:]))
+        return (
+            f"the model does not take a batch of {len(batch.labels)} examples of shape {shape}: it"
+        )
+
+    def hint(error: Exception) -> str:
+        return _hint(error) or _image_hint(tuple(batch.features.shape[1:]), error)
+
+    return blamed(who, hint)
+
+
+def computing(
+    loss: Loss, outputs: torch.Tensor, labels: torch.Tensor
+) -> AbstractContextManager[None]:
+    """A context for the computation of a loss, in which errors name the loss and what it was given."""
+
+    def who() -> str:
+        name = getattr(loss, "path", loss.kind)
+        given = " and ".join(
+            f"{what} {str(part.dtype).removeprefix('torch.')}{list(part.shape)}"
+            for what, part in (("outputs", outputs), ("labels", labels))
+        )
+        return f"the loss {name!r}, which was given {given},"
+
+    return blamed(who)
+
+
+def _backward() -> str:
+    return "the backward pass of the model and its loss"
+
+
+def _hint(error: Exception) -> str:
+    text = str(error)
+    if "same dtype" in text or "expected scalar type" in text or "expected m1 and m2" in text:
+        return "; features are float32: make the model float32 with model.float(), or cast in its forward"
+    if "more than 1 value per channel" in text:
+        return (
+            "; it takes statistics over a batch, which one example does not have: use GroupNorm or "
+            "LayerNorm, or leave out clients with one example and batches of one"
+        )
+    return ""
+
+
+def _image_hint(shape: tuple[int, ...], error: Exception) -> str:
+    """The layout that torch's convolutions take, for a model that refuses images of another layout."""
+    if "conv" not in str(error) and "channels" not in str(error):
+        return ""
+    if len(shape) == 3 and shape[2] in _CHANNELS and shape[0] not in _CHANNELS:
+        return (
+            "; examples of this shape look like height × width × channels, but convolutions take channels "
+            "first: store np.transpose(x, (0, 3, 1, 2))"
+        )
+    if len(shape) == 2:
+        return (
+            "; examples of this shape are images without an axis of channels, but convolutions take one: "
+            "store x[:, None], or add the axis in forward"
+        )
+    if len(shape) == 1:
+        return (
+            "; examples of this shape are rows of numbers, but convolutions take channels × height × width: "
+            "reshape them, or choose a model of dense layers"
+        )
+    return ""
+
+
+def _bits(buffer: torch.Tensor) -> torch.Tensor:
+    """A copy as bytes, in which NaN equals itself."""
+    return buffer.detach().cpu().contiguous().reshape(-1).view(torch.uint8).clone()
+
+
+def _check_buffers(model: nn.Module, before: dict[str, torch.Tensor]) -> None:
+    """Refuse a module whose training changed, added or removed a buffer."""
+    after = {name: _bits(buffer) for name, buffer in model.named_buffers()}
+    for name in (*before, *after):
+        old, new = before.get(name), after.get(name)
+        if old is None or new is None or not torch.equal(old, new):
+            owner = model.get_submodule(name.rpartition(".")[0])
+            raise PlanError(
+                f"training changed the buffer {name!r} of {type(owner).__name__}, which is not a parameter: "
+                "it would be sent neither clipped nor averaged. Use a layer without such state "
+                "(GroupNorm or LayerNorm for BatchNorm, no spectral norm, no moving averages or counters); "
+                "if a BatchNorm's statistics are only to be read, call .eval() on it and freeze its "
+                "parameters"
+            )
