@@ -1,4 +1,4 @@
-"""The examples that a configuration names, not yet spread over clients: arrays, a folder of images, or a table."""
+"""Examples that a configuration names, not yet spread over clients: arrays, a folder of images, a table."""
 
 from __future__ import annotations
 
