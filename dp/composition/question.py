@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp.composition.tilting import log_moment, thinned
+from dp.composition.tilting import log_moments, thinned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,43 +63,42 @@ def tilt_for(laws: Laws, question: Question) -> Tilt:
     """
     coarse = [(*thinned(law.losses, law.mass), n, law.offset) for law, n in laws]
 
-    def moments(t: float) -> tuple[float, float]:
-        total = spread = 0.0
+    def bounds(ts: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = np.zeros(len(ts))
         for values, mass, n, offset in coarse:
-            total += n * (log_moment(values, mass, t) + t * offset)
-            weight = np.exp(t * values + np.log(mass) - float((t * values + np.log(mass)).max()))
+            total += n * (log_moments(values, mass, ts) + ts * offset)
+        return np.array(
+            [question.estimate(float(m), float(t)) for m, t in zip(total, ts, strict=True)]
+        )
+
+    def spread(t: float) -> float:
+        total = 0.0
+        for values, mass, n, _ in coarse:
+            logs = t * values + np.log(mass)
+            weight = np.exp(logs - float(logs.max()))
             weight /= weight.sum()
             away = np.abs(values - weight @ values)
             most = float(away.max()) or 1.0
-            spread = math.hypot(spread, most * math.sqrt(n * float(weight @ (away / most) ** 2)))
-        return total, spread
+            total = math.hypot(total, most * math.sqrt(n * float(weight @ (away / most) ** 2)))
+        return total
 
-    def search(logs: NDArray[np.float64], best: float) -> tuple[int, list[tuple[float, float]]]:
-        found: list[tuple[float, float]] = []
-        for log_t in logs:
-            t = math.exp(log_t)
-            moment, spread = moments(t)
-            bound = question.estimate(moment, t)
-            cost = bound
-            if question.epsilon is not None and math.isfinite(best):
-                worse = bound - best
-                cost = 0.1 * worse + math.log(spread + 1e-300)
-                cost = cost if worse <= _WORSE else math.inf
-            found.append((cost, bound))
-        return int(np.argmin([cost for cost, _ in found])), found
-
-    grid = np.linspace(math.log(1e-4), math.log(1e9), 31)
-    best, found = search(grid, math.inf)
+    logs = np.linspace(math.log(1e-4), math.log(1e9), 31)
     for _ in range(2):
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-        grid = np.linspace(low, high, 9)
-        best, found = search(grid, math.inf)
-    t, bound = math.exp(float(grid[best])), found[best][1]
-    if question.epsilon is not None:
-        grid = math.log(t) + np.linspace(-3.0, 0.0, 16)
-        best, found = search(grid, bound)
-        t, bound = math.exp(float(grid[best])), found[best][1]
-        excess = max(0.0, bound - question.log_delta)
-    else:
-        excess = _UNKNOWN
-    return Tilt(t, bound, _LOG_OUTSIDE - excess)
+        best = int(np.argmin(bounds(np.exp(logs))))
+        low, high = logs[max(best - 1, 0)], logs[min(best + 1, len(logs) - 1)]
+        logs = np.linspace(low, high, 9)
+    ts = np.exp(logs)
+    found = bounds(ts)
+    best = int(np.argmin(found))
+    t, bound = float(ts[best]), float(found[best])
+    if question.epsilon is None:
+        return Tilt(t, bound, _LOG_OUTSIDE - _UNKNOWN)
+    ts = np.exp(math.log(t) + np.linspace(-3.0, 0.0, 16))
+    worse = bounds(ts) - bound
+    costs = [
+        0.1 * more + math.log(spread(float(t)) + 1e-300) if more <= _WORSE else math.inf
+        for t, more in zip(ts, worse.tolist(), strict=True)
+    ]
+    best = int(np.argmin(costs))
+    t, bound = float(ts[best]), bound + float(worse[best])
+    return Tilt(t, bound, _LOG_OUTSIDE - max(0.0, bound - question.log_delta))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dp.composition.discretise import GridLaw
 
-__all__ = ["Tilted", "Window", "log_moment", "thinned", "tilted", "window"]
+__all__ = ["Tilted", "Window", "log_moment", "log_moments", "thinned", "tilted", "window"]
 
 _EPS = float(np.finfo(np.float64).eps)
 _COARSE = 1000
@@ -26,6 +26,16 @@ def log_moment(values: NDArray[np.float64], mass: NDArray[np.float64], t: float)
     exponent = t * values
     top = float(exponent.max())
     return top + math.log(float(mass @ np.exp(exponent - top)))
+
+
+def log_moments(
+    values: NDArray[np.float64], mass: NDArray[np.float64], ts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Log Σ mass·e^(t·value) at each t, for masses above 0."""
+    exponents = np.outer(ts, values)
+    top = exponents.max(axis=1)
+    exponents -= top[:, np.newaxis]
+    return top + np.log(np.exp(exponents, out=exponents) @ mass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +108,16 @@ def window(parts: list[Tilted], step: float, log_outside: float) -> Window:
         log_outside: log of the tilted mass that may lie outside the window, on each side.
     """
     spread = math.sqrt(sum(x.count * x.variance for x in parts)) + step
+    # Chernoff's bound holds at every u, so the best of some is taken.
+    us = 7.0 * 2.0 ** -np.append(np.arange(-2.0, 8.0, 0.5), np.arange(8.0, 32.0)) / spread
     reaches: list[float] = []
     for sign in (-1, 1):
         coarse = [
             (*thinned(sign * (step * x.index.astype(np.float64) - x.mean), x.weight), x.count)
             for x in parts
         ]
-        bounds: list[float] = []
-        # Chernoff's bound holds at every u, so the best of some is taken.
-        for factor in 2.0 ** -np.append(np.arange(-2.0, 8.0, 0.5), np.arange(8.0, 32.0)):
-            u = 7.0 * float(factor) / spread
-            moment = sum(n * log_moment(values, mass, u) for values, mass, n in coarse)
-            bounds.append((moment - log_outside) / u)
-        reaches.append(min(bounds) + 4 * step)
+        moments = sum(n * log_moments(values, mass, us) for values, mass, n in coarse)
+        reaches.append(float(np.min((moments - log_outside) / us)) + 4 * step)
     return Window(reaches[0], reaches[1], 2 * math.exp(log_outside))
 
 

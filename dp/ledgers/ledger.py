@@ -149,6 +149,11 @@ class Ledger:
         """ε so far, bounded from both sides; 0 before the first charge."""
         return self._spent(self._accountant)
 
+    def upper_spent(self) -> float:
+        """The certified upper side of `spent` alone: half the work, for a figure shown every round."""
+        # An accountant without events refuses to answer; a ledger knows that nothing was charged.
+        return self._accountant.upper_epsilon(self._delta) if self._accountant.counts else 0.0
+
     def spent_after(self, charges: int) -> Bracket:
         """ε after the first `charges` entries of the history, for a report of its growth."""
         history = self._history

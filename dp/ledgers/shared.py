@@ -90,3 +90,7 @@ class SharedLedger:
     def spent(self) -> Bracket:
         """ε so far, from both sides."""
         return self.read().spent()
+
+    def upper_spent(self) -> float:
+        """The upper side of `spent` alone, as `Ledger.upper_spent`."""
+        return self.read().upper_spent()

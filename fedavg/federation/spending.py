@@ -53,8 +53,7 @@ class Spending:
         """Epsilon for an observer of the released models; None without noise and where there is no bound."""
         if resolution.plan.noise is None:
             return None
-        spent = ledger.spent().high
-        # The upper end of the bracket is the number that is certified.
+        spent = ledger.upper_spent()  # the upper side is the number that is certified
         return spent if math.isfinite(spent) else None
 
     def for_server(self, resolution: ResolvedPlan) -> float | None:

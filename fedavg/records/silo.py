@@ -267,5 +267,5 @@ class SiloParty:
 
     def spent(self) -> float:
         """ε of the silo's ledger so far, with all that earlier runs charged to it."""
-        high = self._ledger.spent().high
+        high = self._ledger.upper_spent()
         return high if math.isfinite(high) else math.inf

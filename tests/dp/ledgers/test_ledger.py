@@ -35,6 +35,7 @@ def test_a_run_of_forty_rounds_fits_its_certified_budget_only():
         assert not ledger.would_exceed(ROUND)
         ledger.charge(ROUND)
     assert 4.36 < ledger.spent().low <= ledger.spent().high <= 4.38
+    assert ledger.spent().low <= ledger.upper_spent() <= 4.38
     assert 0 <= ledger.remaining() < 0.02
     before = ledger.state_dict()
     assert ledger.would_exceed(ROUND)
@@ -176,3 +177,7 @@ def gaussian_budget(count: int) -> float:
     from dp import gaussian_epsilon
 
     return gaussian_epsilon(5.0 / math.sqrt(count), 1e-5) * 1.0001
+
+
+def test_the_upper_side_alone_is_0_before_the_first_charge():
+    assert Ledger(1.0, 1e-5).upper_spent() == 0.0
