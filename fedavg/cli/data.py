@@ -76,7 +76,8 @@ def data_schema(
 ) -> None:
     """Propose the kind of each column of a table, and write a schema that you can check and correct.
 
-    The schema is TOML, with the reason of each choice as a comment.  Use it with [data] schema = "…".
+    The schema is TOML, with the reason of each choice as a comment.  Use it with --schema FILE, or as
+    "schema" in the table "data" of a configuration.
     """
     from fedavg.data.schema_choice import proposed  # noqa: PLC0415 - as above
     from fedavg.data.settings import DataConfig  # noqa: PLC0415 - loads pyarrow
@@ -112,7 +113,8 @@ def data_schema(
     for line in advice_lines(proposal):
         console().print(Text(line), soft_wrap=True)
     console().print(
-        Text(f'Written to {path}. Use it with [data] schema = "{path}"'), soft_wrap=True
+        Text(f'Written to {path}. Use it with --schema {path}, or [data] schema = "{path}"'),
+        soft_wrap=True,
     )
 
 

@@ -12,10 +12,10 @@ import typer
 from rich.text import Text
 
 from fedavg.cli.console import console, correctable, fail
-from fedavg.errors import ConfigError
+from fedavg.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from fedavg.data.settings import DataConfig
+    from fedavg.data.settings import Chosen, DataConfig
     from fedavg.data.tables.schemas.propose import Proposal
 
 __all__ = ["INIT_EPILOG", "INIT_HELP", "init", "on_terminal"]
@@ -92,11 +92,10 @@ def init(
 
 
 def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, schema: Path) -> None:
-    from fedavg.config.build import build_job, load_config  # noqa: PLC0415 - loads torch
+    from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch
     from fedavg.config.initial import initial_text  # noqa: PLC0415 - as above
     from fedavg.data.tables.files import is_table  # noqa: PLC0415 - loads pyarrow
     from fedavg.files import replace_file  # noqa: PLC0415 - as above
-    from fedavg.plan.resolution import resolve  # noqa: PLC0415 - as above
 
     table = is_table(Path(file))
     answers = _asked(file, answers, table=table)
@@ -107,19 +106,16 @@ def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, sch
     budget = {} if answers.epsilon is None else {"privacy.epsilon": answers.epsilon}
     data = load_config(None, given | budget | {"rounds": rounds}).data
     proposal = _proposed(data) if table else None
-    chosen = ()
+    chosen, refused = (), None
     # Without noise the run is built once, so that a refusal comes now; under noise the schema is still open.
     if answers.epsilon is None:
-        job = build_job(load_config(None, given | {"privacy.noise": "none", "rounds": rounds}))
-        largest = max(len(examples) for examples in job.clients.values())
-        resolve(
-            job.plan,
-            num_clients=len(job.clients),
-            vector_length=job.parameters,
-            num_rounds=rounds,
-            largest_client=largest,
-        )
-        chosen = job.chosen
+        try:
+            chosen = _built({**given, "privacy.noise": "none", "rounds": rounds})
+        except DataError as error:
+            # Of a table both files are written all the same: they are the place of the correction.
+            if proposal is None:
+                raise
+            refused = error
     if proposal is not None:
         from fedavg.data.tables.schemas.file import schema_text  # noqa: PLC0415 - as above
 
@@ -129,7 +125,29 @@ def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, sch
         data = msgspec.structs.replace(data, **known)  # pyright: ignore[reportArgumentType] - fields of it
     text = initial_text(data, epsilon=answers.epsilon, rounds=rounds, chosen=chosen)
     replace_file(path, text.encode())
+    if refused is not None:
+        raise DataError(
+            f"{refused}. {path} and {schema} are written; [data] is in the first of them. Once this is "
+            f"corrected: fedavg run {path}"
+        )
     _close(path, None if proposal is None else schema, noise=answers.epsilon is not None)
+
+
+def _built(given: dict[str, object]) -> tuple[Chosen, ...]:
+    """Build the run that the configuration describes; the settings that were left open, with reasons."""
+    from fedavg.config.build import build_job, load_config  # noqa: PLC0415 - loads torch
+    from fedavg.plan.resolution import resolve  # noqa: PLC0415 - as above
+
+    config = load_config(None, given)
+    job = build_job(config)
+    resolve(
+        job.plan,
+        num_clients=len(job.clients),
+        vector_length=job.parameters,
+        num_rounds=config.rounds,
+        largest_client=max(len(examples) for examples in job.clients.values()),
+    )
+    return job.chosen
 
 
 def _proposed(data: DataConfig) -> Proposal:

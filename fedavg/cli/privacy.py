@@ -46,7 +46,7 @@ AUDIT_HELP = (
     "canary whether it joins, and those that join send one random direction. An attacker who sees every "
     "release guesses the coins. Many correct guesses prove a lower bound on epsilon; too many refute the "
     "claim.\n\n"
-    "With a table [records] the canaries are people or records: units of one silo, drawn and clipped like "
+    'With a table "records" the canaries are people or records: units of one silo, drawn and clipped like '
     "all others.\n\n"
     "An audit can refute a claim, but it cannot prove one."
 )

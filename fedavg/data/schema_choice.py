@@ -17,7 +17,13 @@ from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.reading import read_table
 from fedavg.data.tables.schemas.file import FOR_NOISE, TO_COMPLETE, schema_text
 from fedavg.data.tables.schemas.propose import propose
-from fedavg.data.tables.schemas.schema import MARKERS, Schema, column_from, read_schema
+from fedavg.data.tables.schemas.schema import (
+    MARKERS,
+    Schema,
+    column_from,
+    plain_column,
+    read_schema,
+)
 from fedavg.errors import ConfigError, DataError
 from fedavg.files import replace_file
 
@@ -29,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = [
     "chosen",
     "declared_schema",
-    "plain_column",
     "plain_columns",
     "proposed",
     "settled",
@@ -228,27 +233,6 @@ def _named(names: list[str]) -> str:
 def plain_columns(schema: Schema) -> dict[str, Any]:
     """The columns as tables of a configuration, without settings that have their default."""
     return {name: plain_column(column) for name, column in schema.columns.items()}
-
-
-def plain_column(column: Any) -> dict[str, Any]:  # noqa: ANN401 - any registered column
-    """One column as a table, without settings that have their default.
-
-    Example:
-        >>> plain_column(Number(bounds=(0, 9)))
-        {'kind': 'number', 'bounds': (0.0, 9.0)}
-    """
-    raw: dict[str, Any] = msgspec.to_builtins(column)
-    defaults = {
-        field.name: field.default
-        for field in msgspec.structs.fields(column)
-        if field.default is not msgspec.NODEFAULT
-    }
-    return {
-        key: value
-        for key, value in raw.items()
-        # The kind is always written, since a table without it cannot be read.
-        if key == "kind" or (value is not None and value != defaults.get(key, msgspec.NODEFAULT))
-    }
 
 
 def settled(data: DataConfig, schema: Schema) -> DataConfig:

@@ -106,6 +106,12 @@ def smaller_rate(plan: Plan, check: Callable[[Plan], object]) -> str:
     return "" if found is None else f": take a rate of {found:g} or less"
 
 
+_COSTS = (
+    "; 'fedavg budget' shows what each costs. Few clients with many rows each, such as hospitals, can "
+    "protect people or single rows in place of whole clients: 'fedavg records --help'"
+)
+
+
 def in_words(plan: Plan, num_clients: int, check: Callable[[Plan, int], object]) -> str:
     """The remedies as a sentence.
 
@@ -136,7 +142,7 @@ def in_words(plan: Plan, num_clients: int, check: Callable[[Plan, int], object])
     if not ways:
         return "assume fewer drop-outs and colluders"
     # A budget is a cost of noise only.
-    costs = "" if plan.noise is None else "; 'fedavg budget' shows what each costs"
+    costs = "" if plan.noise is None else _COSTS
     return f"it takes {', or '.join(ways)}{costs}"
 
 

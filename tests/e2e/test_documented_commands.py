@@ -84,6 +84,19 @@ def test_a_shown_command_has_the_options_that_there_are(place, words, monkeypatc
     parsed(words)
 
 
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_a_help_text_is_shown_whole(path):
+    """Words in brackets would be read as markup, and vanish."""
+    shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "2000"}).output
+    texts = [
+        LEAVES[path].help,
+        LEAVES[path].epilog,
+        *(getattr(part, "help", None) for part in LEAVES[path].params),
+    ]
+    for text in filter(None, texts):
+        assert set(text.replace("\\[", "[").split()) <= set(shown.split())
+
+
 @pytest.mark.parametrize(
     "words", [["run", "--epsilom", "3"], ["budget", "--rounds", "many"], ["dance"]]
 )

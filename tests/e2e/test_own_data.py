@@ -224,6 +224,7 @@ def test_every_number_of_clients_has_a_plan_or_a_sentence_with_numbers(tmp_path,
         assert re.search(rf"a round asks about [\d.]+ of {clients} clients", said)
         assert "140 clients or more at the rate of 0.2" in said
         assert "'fedavg budget' shows what each costs" in said
+        assert "people or single rows in place of whole clients: 'fedavg records --help'" in said
         assert "roster" not in said
         if clients == 100:
             assert "a rate of 0.27 or more with these 100 clients" in said
@@ -316,6 +317,23 @@ def test_init_replaces_nothing_and_asks_nothing_without_a_terminal(tmp_path, mon
     assert "people.toml exists" in invoke("init", "people.csv", "--target", "income", code=2)
     assert (tmp_path / "people.toml").read_text() == before
     assert "no column 'sik'" in invoke("init", "people.csv", "--target", "sik", "--force", code=2)
+
+
+def test_init_of_a_table_with_odd_cells_writes_where_to_correct_them(tmp_path, monkeypatch):
+    """The remedy is a line of the written file, and the run then goes on."""
+    monkeypatch.chdir(tmp_path)
+    data, _ = people(tmp_path, count=300)
+    lines = data.read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    for row, word in ((5, "k. A."), (9, "old"), (12, "k. A.")):
+        rows[row][2] = word
+    data.write_text("\n".join(",".join(row) for row in rows) + "\n")
+    said = invoke("init", "people.csv", "--target", "sick", "--rounds", 1, code=2)
+    assert "people.toml and people.schema.toml are written" in said
+    remedy = re.search(r"say \[data\] (columns\.age = .*? \}); or", said)[1]
+    config = tmp_path / "people.toml"
+    config.write_text(config.read_text().replace("[data]", f"[data]\n{remedy}"))
+    invoke("run", "people.toml", "--no-baseline", "--workers", 0, "--out", tmp_path / "run")
 
 
 def test_init_for_a_run_under_noise_leaves_what_is_public_to_be_completed(tmp_path, monkeypatch):

@@ -118,7 +118,9 @@ class ArrowCells:
             return pc.utf8_trim_whitespace(self._array)
         if self.boolean:
             return pc.if_else(self._array, "True", "False")
-        return pc.cast(self._array, _arrow.string())
+        text = pc.cast(self._array, _arrow.string())
+        # Nine zeros behind each second say how precisely the file stores moments, and nothing else.
+        return pc.replace_substring_regex(text, r"\.0+$", "") if self.temporal else text
 
     @property
     def missing(self) -> NDArray[np.bool_]:
@@ -148,7 +150,7 @@ class ArrowCells:
         if self.numeric or self.boolean:
             doubles = self._doubles()
         else:
-            doubles = _parsed(self._text, strip, self._file.decimal or ".", self._file.thousands)
+            doubles = _parsed(self._text, strip, self._file.point, self._file.thousands)
         values = np.array(doubles.to_numpy(zero_copy_only=False), np.float64)
         # Numbers beyond this limit would overflow single precision when they are squared.
         values[self.missing | ~(np.abs(values) <= LARGEST)] = np.nan
@@ -169,7 +171,7 @@ class ArrowCells:
         codes, words = self.words()
         counts = np.bincount(codes[codes >= 0], minlength=len(words))
         text = _arrow.array(words, _arrow.string())
-        own = (self._file.decimal or ".", self._file.thousands)
+        own = (self._file.point, self._file.thousands)
 
         def reads(signs: tuple[str, str]) -> bool:
             valid = pc.is_valid(_parsed(text, strip, *signs)).to_numpy(zero_copy_only=False)

@@ -6,6 +6,7 @@ reported in notes; wrong cells are refused with the numbers of their rows.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,11 @@ import numpy as np
 from fedavg.data.dataset import CLASSES, MULTI_LABEL, NUMBERS
 from fedavg.data.partitions.split import mixed, words_hash
 from fedavg.data.tables.cells import cells_of
-from fedavg.data.tables.columns.date import ISO, days_of
+from fedavg.data.tables.columns.date import ISO, Date, days_of
 from fedavg.data.tables.columns.number import WANTED
 from fedavg.data.tables.columns.policies import POLICIES
 from fedavg.data.tables.files import file_advice
-from fedavg.data.tables.schemas.schema import MARKERS, check_headings
+from fedavg.data.tables.schemas.schema import MARKERS, check_headings, plain_column
 from fedavg.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Rows", "encode"]
 
 _SHOWN = 3
+_TOLD = 12  # different wrong cells in a remedy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,9 +159,8 @@ def _labels(table: Table, schema: Schema, name: str, notes: list[str], *, privat
         raise DataError(f"the schema does not say what the target {name!r} is: give it a kind")
     cells = _cells(table, schema, name)
     labels: Labels = schema.columns[name].labels(cells)
-    strip = getattr(schema.columns[name], "strip", "")
     # Under noise a wrong cell counts as missing, because a refusal would show that the row exists.
-    _refuse_odd(cells, labels.odd, labels.wanted, notes, None if private else strip)
+    _refuse_odd(cells, labels.odd, labels.wanted, notes, None if private else schema.columns[name])
     notes.extend(labels.notes)
     return labels
 
@@ -175,8 +176,7 @@ def _read(
             continue
         cells = _cells(table, schema, name)
         encoded = column.encode(cells)
-        strip = getattr(column, "strip", "")
-        _refuse_odd(cells, encoded.odd, encoded.wanted, notes, None if private else strip)
+        _refuse_odd(cells, encoded.odd, encoded.wanted, notes, None if private else column)
         notes.extend(encoded.notes)
         gone = np.isnan(encoded.arrays[0])
         # A policy that drops rows does so here, before statistics are taken.
@@ -192,7 +192,7 @@ def _refuse_odd(
     odd: NDArray[np.bool_],
     wanted: str,
     notes: list[str],
-    strip: str | None,
+    column: Column | None,
 ) -> None:
     """Refuse cells of the wrong kind by row; one such cell does not turn a column of numbers into words.
 
@@ -201,8 +201,7 @@ def _refuse_odd(
         odd: bool[n], True at the cells of the wrong kind.
         wanted: description of a correct cell.
         notes: takes a sentence about the cells under noise.
-        strip: characters that the column removes from both ends of a cell; None under noise, where such a
-            cell counts as missing.
+        column: description of the column; None under noise, where such a cell counts as missing.
     """
     rows = np.flatnonzero(odd)
     if not len(rows):
@@ -210,21 +209,32 @@ def _refuse_odd(
     shown = ", ".join(f"{cells.shown(int(row))!r} in row {row + 1:,}" for row in rows[:_SHOWN])
     more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
     said = f"column {cells.heading!r}: {shown}{more}"
-    if strip is None:
+    if column is None:
         notes.append(f"{said}: not {wanted}, so taken for missing")
         return
-    first = cells.shown(int(rows[0]))
     refused = (
         f"{said} {'is' if len(rows) == 1 else 'are'} not {wanted} (rows are counted from 1 below the "
         "headings)"
     )
-    other = cells.notation(strip) if wanted == WANTED else None
+    other = cells.notation(getattr(column, "strip", "")) if wanted == WANTED else None
     if other is not None:
         raise DataError(f"{refused}; {file_advice(other)}")
+    # All of them in one answer: each one by itself would take another attempt.
+    words = tuple(dict.fromkeys(cells.shown(int(row)) for row in rows))[:_TOLD]
     raise DataError(
-        f"{refused}. Correct the file; or, if it stands for a missing cell, say "
-        f"[data.columns.{_key(cells.heading)}] markers = [{first!r}]; or give the column another kind"
+        f"{refused}. Correct the file; or, if {'it stands' if len(words) == 1 else 'these stand'} for a "
+        f"missing cell, say [data] columns.{_key(cells.heading)} = {_with_markers(column, words)}; or give "
+        "the column another kind"
     )
+
+
+def _with_markers(column: Column, words: tuple[str, ...]) -> str:
+    """The column as an inline table of TOML, whose texts and numbers are written as in JSON."""
+    plain = {**plain_column(column), "markers": [*column.markers, *words]}
+    said = ", ".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()
+    )
+    return f"{{ {said} }}"
 
 
 def _key(heading: str) -> str:
@@ -297,11 +307,12 @@ def _moments(
     if not schema.time:
         return None
     cells = _cells(table, schema, schema.time)
-    pattern = getattr(schema.columns.get(schema.time), "pattern", ISO)
+    described = schema.columns.get(schema.time, Date())
+    pattern = getattr(described, "pattern", ISO)
     moments = cells.moments(pattern)
     written = "2026-01-31" if pattern == ISO else pattern
     odd = np.isnan(moments) & ~cells.missing
-    _refuse_odd(cells, odd, f"a date such as {written}", notes, None if private else "")
+    _refuse_odd(cells, odd, f"a date such as {written}", notes, None if private else described)
     return moments
 
 

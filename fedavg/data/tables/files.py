@@ -33,6 +33,8 @@ _COMMA_DECIMAL = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 _POINT_DECIMAL = re.compile(r"[+-]?\d*\.\d+")
 _POINT_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?")
 _COMMA_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_UNGROUPED = re.compile(r"[+-]?\d{4,}[.,]\d{3}|[+-]?\d+,\d{1,2}")
+_OTHER = {".": ",", ",": "."}  # the decimal sign beside one between thousands
 _TO_ONE = (
     20  # cells that group digits for each one that contradicts it, which is then reported as odd
 )
@@ -68,7 +70,8 @@ class FileFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             )
         if self.decimal not in ("", ".", ","):
             raise ValueError(f"decimal must be '.' or ',', not {self.decimal!r}")
-        if self.thousands and self.thousands == (self.decimal or "."):
+        # An open decimal sign is found in the file, and is another one than that between thousands.
+        if self.thousands and self.thousands == self.decimal:
             raise ValueError(
                 f"thousands and decimal must be different signs, and both are {self.thousands!r}"
             )
@@ -81,6 +84,11 @@ class FileFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             except LookupError:
                 raise ValueError(f"there is no encoding {self.encoding!r}") from None
 
+    @property
+    def point(self) -> str:
+        """The decimal sign; where none is declared, the one that is not between thousands."""
+        return self.decimal or _OTHER.get(self.thousands, ".")
+
 
 def file_advice(settings: Mapping[str, str]) -> str:
     """The remedy for a column whose numbers the file writes in another way.
@@ -89,13 +97,15 @@ def file_advice(settings: Mapping[str, str]) -> str:
         settings: the fields `decimal` and `thousands` of a `FileFormat` with which the cells are numbers.
 
     Example:
-        >>> print(file_advice({"thousands": ","}))
-        its cells are numbers with ',' between thousands: say [data] file = { thousands = "," }
+        >>> file_advice({"thousands": ","}).partition(": ")[2]
+        'say [data] file = { thousands = "," } ([file] in a schema)'
     """
     said = {"decimal": "{!r} as decimal sign", "thousands": "{!r} between thousands"}
     words = " and ".join(said[name].format(sign) for name, sign in settings.items() if sign)
     table = ", ".join(f"{name} = {json.dumps(sign)}" for name, sign in settings.items())
-    return f"its cells are numbers with {words}: say [data] file = {{ {table} }}"
+    return (
+        f"its cells are numbers with {words}: say [data] file = {{ {table} }} ([file] in a schema)"
+    )
 
 
 def is_table(path: Path) -> bool:
@@ -304,7 +314,7 @@ def _separator(text: str, quote: str) -> str:
 
 def _signs(cells: list[str], separator: str, declared: FileFormat) -> tuple[str, str]:
     """The decimal sign, and the sign between thousands."""
-    decimal, thousands = declared.decimal, declared.thousands
+    decimal, thousands = declared.decimal or _OTHER.get(declared.thousands, ""), declared.thousands
     if not decimal:
         commas = sum(_COMMA_DECIMAL.fullmatch(cell) is not None for cell in cells)
         points = sum(
@@ -316,8 +326,8 @@ def _signs(cells: list[str], separator: str, declared: FileFormat) -> tuple[str,
     if not thousands:
         pattern = _POINT_THOUSANDS if decimal == "," else _COMMA_THOUSANDS
         grouped = sum(pattern.fullmatch(cell) is not None for cell in cells)
-        wrong = re.compile(r"[+-]?\d{4,}[.,]\d{3}|[+-]?\d+,\d{1,2}" if decimal == "." else "$^")
-        broken = sum(wrong.fullmatch(cell) is not None for cell in cells)
+        # Beside a decimal comma nothing contradicts groups; beside a point, such numbers do.
+        broken = sum(_UNGROUPED.fullmatch(cell) is not None for cell in cells) * (decimal == ".")
         if grouped > _TO_ONE * broken:
             thousands = "." if decimal == "," else ","
     return decimal, thousands

@@ -106,7 +106,14 @@ def of_no_use(headline: Figure, *, protected: str) -> str:
             f"noise is too strong for them: more {protected}, a larger epsilon or fewer parameters help. The "
             "training may also be too short, its steps too long, or bounds much wider than the values."
         )
+    # Shares are of decisions: a model may rank rows of a rare class well, and never decide for it.
+    ranks = (
+        " Where one class is rare, a model may rank examples well and still always say the common one: the "
+        "report has the AUC, and --headline roc_auc judges by it."
+        if headline.share
+        else ""
+    )
     return (
-        f"{says}. Try more rounds or other learning rates ([local] lr, [server] lr), and see whether the "
-        "columns that it reads tell anything about the target."
+        f"{says}. Try more rounds or other learning rates ([local] lr, [server] lr), and see whether what "
+        f"the model reads tells anything about what is predicted.{ranks}"
     )

@@ -368,7 +368,7 @@ def _robust_of(table: RobustTable) -> RobustMean | None:
         if table.groups is not None or table.options:
             raise ConfigError(
                 "robust.groups and robust.options have no effect without a rule: set robust.kind = "
-                '"group-median", or leave them out'
+                '"group-median" (--robust group-median on the command line), or leave them out'
             )
         return None
     if table.groups is None:

@@ -10,12 +10,12 @@ import pytest
 from fedavg.config.build import build_job, load_config
 from fedavg.config.settings import Config
 from fedavg.data.placement import place
-from fedavg.data.schema_choice import chosen, declared_schema, plain_column, proposed, settled
+from fedavg.data.schema_choice import chosen, declared_schema, proposed, settled
 from fedavg.data.settings import DataConfig
 from fedavg.data.tables.columns import Boolean, Category, Date, Number, Text
 from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.reading import read_table
-from fedavg.data.tables.schemas.schema import read_schema
+from fedavg.data.tables.schemas.schema import plain_column, read_schema
 from fedavg.errors import ConfigError, DataError
 from fedavg.runs.directory import config_to_toml
 from fedavg.sums.plain import InsecurePlain

@@ -174,8 +174,8 @@ def _odd_advice(profile: Profile, odd: list[str]) -> list[str]:
         rows = np.flatnonzero(codes == words.index(word))
         more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
         said.append(
-            f"{word!r} in row {rows[0] + 1:,}{more} is no number: correct it, or add it to markers if it "
-            "stands for a missing cell"
+            f"{word!r} in row {rows[0] + 1:,}{more} is no number: correct it, or, if it stands for a missing "
+            f"cell, give the column markers = [{json.dumps(word, ensure_ascii=False)}] in the schema"
         )
     if len(odd) > 3:
         said.append(f"{len(odd) - 3} more texts are no numbers")

@@ -154,6 +154,28 @@ def column_from(raw: object, where: str) -> Column:
     return column
 
 
+def plain_column(column: Any) -> dict[str, Any]:  # noqa: ANN401 - any registered column
+    """One column as a table, without settings that have their default.
+
+    Example:
+        >>> from fedavg.data.tables.columns import Number
+        >>> plain_column(Number(bounds=(0, 9)))
+        {'kind': 'number', 'bounds': (0.0, 9.0)}
+    """
+    raw: dict[str, Any] = msgspec.to_builtins(column)
+    defaults = {
+        field.name: field.default
+        for field in msgspec.structs.fields(column)
+        if field.default is not msgspec.NODEFAULT
+    }
+    return {
+        key: value
+        for key, value in raw.items()
+        # The kind is always written, since a table without it cannot be read.
+        if key == "kind" or (value is not None and value != defaults.get(key, msgspec.NODEFAULT))
+    }
+
+
 def explained(message: str, known: tuple[str, ...]) -> str:
     """The message of msgspec, with the most similar known key for an unknown one."""
     unknown = re.search(r"unknown field `([^`]+)`", message)

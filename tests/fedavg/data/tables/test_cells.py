@@ -130,3 +130,12 @@ def test_single_precision_is_what_its_shortest_text_says(numbers):
 
 def test_a_format_without_a_decimal_sign_means_a_point():
     assert cells(["1.5"], decimal=FileFormat().decimal).numbers().tolist() == [1.5]
+
+
+def test_moments_are_shown_without_zeros_behind_the_second(tmp_path):
+    """Parquet stores nanoseconds; a file of texts has the same words, and so its rows have the same hash."""
+    moments = pd.to_datetime(["2020-02-29 12:30", "2021-01-01T00:00:07.250"], format="ISO8601")
+    pd.DataFrame({"c": moments}).to_parquet(tmp_path / "t.parquet")
+    column = cells_of(read_table(tmp_path / "t.parquet"), "c", ())
+    assert column.words()[1][0] == "2020-02-29 12:30:00"
+    assert column.shown(1).startswith("2021-01-01 00:00:07.25")

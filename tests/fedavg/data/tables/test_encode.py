@@ -1,5 +1,6 @@
 """Encoding of cells: values that are kept, rows that are left out with a note, and refusals by row."""
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ from fedavg.data.tables.columns import Boolean, Category, Date, Identifier, Numb
 from fedavg.data.tables.encode import encode
 from fedavg.data.tables.reading import read_table
 from fedavg.data.tables.schemas.propose import propose
-from fedavg.data.tables.schemas.schema import Schema
+from fedavg.data.tables.schemas.schema import Schema, column_from
 from fedavg.errors import DataError
 from tests.fedavg.support.tables import table
 
@@ -63,13 +64,26 @@ def test_rows_are_dropped_where_the_policy_says_so():
 def test_odd_cells_are_refused_with_their_rows_and_the_remedy():
     with pytest.raises(
         DataError,
-        match=r"column 'age': 'x' in row 2 is not a number.*markers = \['x'\].*another kind",
+        match=r"column 'age': 'x' in row 2 is not a number.*markers = \[\"x\"\] \}; or.*another kind",
     ):
         _rows({"age": ["31", "x", "47", "60"]})
     with pytest.raises(DataError, match="'a' in row 1, 'b' in row 2, 'c' in row 3 and 1 more are"):
         _rows({"age": list("abcd")})
     with pytest.raises(DataError, match="column 'sick': 'maybe' in row 4"):
         _rows({"sick": ["no", "yes", "no", "maybe"]})
+
+
+def test_the_remedy_for_odd_cells_is_a_line_of_a_configuration():
+    """All words at once, with the settings that the column has: the line replaces its description."""
+    columns = COLUMNS | {"age": Number(bounds=(0, 99), strip="%", indicator=True)}
+    cells = {"age": ["31", "k. A.", 'n"b', "k. A."]}
+    with pytest.raises(DataError) as refused:
+        _rows(cells, columns=columns)
+    said = str(refused.value).split("say [data] ")[1].split("; or give")[0]
+    data = msgspec.toml.decode(f"[data]\n{said}")["data"]
+    age = column_from(data["columns"]["age"], "age")
+    assert age == msgspec.structs.replace(columns["age"], markers=("k. A.", 'n"b'))
+    assert _rows(cells, columns=COLUMNS | {"age": age}).values[:, 0].tolist()[0] == 31
 
 
 def test_under_noise_odd_cells_count_as_missing_and_are_said():

@@ -9,7 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from fedavg.data.tables.cells import cells_of
 from fedavg.data.tables.files import FileFormat, is_table, sniffed, unpacked
+from fedavg.data.tables.reading import read_table
 from fedavg.errors import DataError
 from tests.fedavg.support.tables import write
 
@@ -52,6 +54,7 @@ def test_separators(tmp_path, text, separator):
         ("a,b\n0.5,2\n", ".", ""),
         ("a,b\n" + '"1,234",x\n' * 30 + '"12,5",x\n', ".", ","),  # one cell is odd, and reported
         ("a,b\n" + '"1,234",x\n' * 10 + '"12,5",x\n', ".", ""),
+        ("a;b\n" + "1.234,5;\n" * 10, ",", "."),  # empty cells contradict no grouping
     ],
 )
 def test_signs_in_numbers(tmp_path, text, decimal, thousands):
@@ -179,3 +182,21 @@ def test_a_sign_before_three_digits_alone_is_said_to_be_read_as_decimal(tmp_path
     assert said.partition("utf-8")[2] == (f"; {doubt}" if doubt else "")
     decimal = "," if "1,234" in text else "."
     assert "is read as" not in sniffed(path, FileFormat(decimal=decimal))[2]
+
+
+@pytest.mark.parametrize(
+    ("thousands", "decimal", "cell"), [(".", ",", "1.234"), (",", ".", "1,234")]
+)
+def test_a_sign_between_thousands_decides_the_decimal_sign(tmp_path, thousands, decimal, cell):
+    """The remedy names the sign between thousands alone, and cells such as 1.234 would decide otherwise."""
+    path = write(tmp_path / "t.txt", f"a;b\n{cell};2\n")
+    declared = FileFormat(thousands=thousands)
+    assert sniffed(path, declared)[0].decimal == decimal
+    column = cells_of(read_table(path, declared), "a", ())
+    assert column.numbers().tolist() == [1234]
+    assert declared.point == decimal
+
+
+def test_signs_that_are_both_given_must_differ():
+    with pytest.raises(ValueError, match="must be different signs, and both are '.'"):
+        FileFormat(thousands=".", decimal=".")

@@ -24,6 +24,7 @@ def headline(value, trivial, *, greater=False):
 def test_a_model_that_is_no_better_is_said_to_be_so(figure, says):
     assert says in of_no_use(figure, protected="")
     assert "learning rates" in of_no_use(figure, protected="")
+    assert ("--headline roc_auc" in of_no_use(figure, protected="")) == figure.share
     noisy = of_no_use(figure, protected="persons")
     assert says in noisy
     assert "more persons, a larger epsilon" in noisy

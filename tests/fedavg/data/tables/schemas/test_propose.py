@@ -336,7 +336,10 @@ def test_amounts_with_thousands_are_answered_with_both_settings(task):
     """The advice led from "too many for classes" to "no numbers", and back."""
     proposal = propose(table(c=AMOUNTS), Schema(target="c", task=task))
     (problem,) = proposal.problems
-    assert 'thousands = "," }, and [data.columns."c"] kind = "number", strip = "$"' in problem
+    assert (
+        'thousands = "," } ([file] in a schema), and [data.columns."c"] kind = "number", strip = "$"'
+        in problem
+    )
 
 
 def test_amounts_are_no_names_of_rows():
