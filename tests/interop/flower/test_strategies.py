@@ -150,9 +150,10 @@ def test_the_server_sees_no_update_no_metric_and_no_count_of_a_node(folder):
         assert list(reply.content) == [records.KEY]
     sizes = {}
     for stage, _, reply in plain.seen:
-        sizes.setdefault(stage, set()).add(len(records.taken(reply.content)))
-    # Short records fill one ciphertext, of training as of evaluation, for any numbers of a node.
-    assert len(sizes["contribute"]) == 1
+        kind = reply.metadata.message_type
+        sizes.setdefault((kind, stage), set()).add(len(records.taken(reply.content)))
+    # A contribution has the size that the public length of its kind of record gives, for any numbers of a node.
+    assert len(sizes["train", "contribute"]) == len(sizes["evaluate", "contribute"]) == 1
 
 
 @pytest.mark.parametrize("stage", ["contribute", "delivery", "proposal", "request"])
