@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, cast
 
+import secagg
 from secagg._calls import leaving_nothing
 from secagg._checks import instance, mapping
-from secagg.client.client import Client
-from secagg.client.policy import Policy
 from secagg.crypto.keys import Directory, Identity, check_client_id
 from secagg.errors import Aborted, LocalProtocolError
-from secagg.params.params import Params
-from secagg.server.server import Server
-from secagg.state import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from secagg.client.client import Client
+    from secagg.params.params import Params
     from secagg.server.server import SumResult
+    from secagg.state import Phase
 
 __all__ = ["simulate"]
 
@@ -73,16 +72,16 @@ def simulate(
     directory = Directory({client: identity.public for client, identity in identities.items()})
 
     # Message 0: the server offers parameters; clients that find them safe join with new keys.
-    server = Server(params, context=context, directory=directory, executor=executor)
+    server = secagg.Server(params, context=context, directory=directory, executor=executor)
     offer = server.offer()
-    policy = Policy(
+    policy = secagg.Policy(
         directory_corrupt_rate=0.0,
         min_directory_share=0.0,
         allow_semi_honest=params.threat_model == "semi-honest",
         allow_local=params.local,
     )
     clients = {
-        client: Client.from_offer(
+        client: secagg.Client.from_offer(
             offer,
             client,
             identity,
@@ -100,7 +99,7 @@ def simulate(
     # AdvertiseKeys → roster → ShareKeys → forwarded shares → SharesOpened → partners → MaskedInput →
     # survivors → signature → signatures → UnmaskShares.
     pending: dict[int, bytes | None] = dict.fromkeys(inputs)
-    while server.phase is not Phase.DONE:
+    while server.phase is not secagg.Phase.DONE:
         phase = server.phase
         silent |= drop.get(phase, set())
         for client, message in pending.items():
@@ -128,7 +127,7 @@ def _checked(
     """Check the arguments' types; a drop-out with an unknown id is refused, since it would have no effect."""
     items = mapping("inputs", inputs)
     vectors = {check_client_id(client): cast("NDArray[np.int64]", x) for client, x in items}
-    session = instance("params", params, Params)
+    session = instance("params", params, secagg.Params)
     if len(vectors) != session.n_clients:
         raise LocalProtocolError(
             f"params are for {session.n_clients} clients, and {len(vectors)} inputs are given"
@@ -136,7 +135,9 @@ def _checked(
     silent: dict[Phase, set[int]] = {}
     for phase, given in mapping("drop", {} if drop is None else drop):
         clients = cast("AbstractSet[object]", instance("drop", given, AbstractSet))
-        silent[instance("drop", phase, Phase)] = {check_client_id(client) for client in clients}
+        silent[instance("drop", phase, secagg.Phase)] = {
+            check_client_id(client) for client in clients
+        }
     if unknown := set().union(*silent.values()) - vectors.keys():
         raise LocalProtocolError(f"client {min(unknown)} is to drop out, and has no input")
     return vectors, session, silent

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from he.crypto.rlwe import Encryptor, Phases
 
-__all__ = ["EncryptContext", "PublicContext", "SecretContext", "hash_context", "read_exported"]
+__all__ = ["EncryptContext", "PublicContext", "SecretContext", "read_exported"]
 
 _PUBLIC = struct.Struct("<4s19s32s16s")
 _PUBLIC_MAGIC = b"HEV2"
@@ -44,17 +44,6 @@ _SECRET_MAGIC = b"HEK2"
 _ENCRYPT_MAGIC = b"HEE2"
 _LAST = 1 << 32  # largest number of a ciphertext in its upload
 _RUN = range(1, BLOCK + 1)  # number of ciphertexts at a time
-
-
-def hash_context(context: bytes) -> bytes:
-    """32 bytes that represent a round's context in messages.
-
-    Raises:
-        LocalProtocolError: the context is not bytes, or is empty.
-    """
-    if not isinstance(context, bytes) or not context:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-        raise LocalProtocolError("context must be non-empty bytes that name this round")
-    return hashlib.sha256(b"he context" + bytes(context)).digest()
 
 
 @dataclass(frozen=True, slots=True)

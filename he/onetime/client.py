@@ -11,14 +11,13 @@ import numpy as np
 from he._calls import iterating_leaves_nothing, leaving_nothing
 from he._checks import check_client_id, check_type, flag, is_int64_array
 from he.coding.packing import check_bounded
-from he.crypto.context import hash_context
 from he.crypto.streams import sample_binomials, uniform_limbs
 from he.errors import CapacityError, LocalProtocolError
 from he.onetime.packing import add_fields, carried
 from he.onetime.params import Params
 from he.onetime.ring import KeyProducts
 from he.onetime.wire import encode_chunk, upload_digest
-from he.roles.keyholder import recorded
+from he.rounds import hash_context, recorded
 from he.secrecy import Secret
 
 if TYPE_CHECKING:

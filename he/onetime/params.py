@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from dataclasses import dataclass, field
@@ -201,6 +202,7 @@ class Params:
             raise WireFormatError(f"parameters that cannot exist: {error}") from error
 
 
+@functools.lru_cache(maxsize=64)  # all sides of a party derive the same one
 def _layout(params: Params) -> Layout:
     """The layout that costs a client the fewest bytes; of equal ones, the smallest ring."""
     field_bits = (2 * params.n_clients * params.max_abs).bit_length()  # 2^bits ≥ 2·n·max_abs + 1

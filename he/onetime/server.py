@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from he._checks import check_array, check_client_id, check_type, octets
-from he.crypto.context import hash_context
 from he.crypto.enrolment import Directory
 from he.crypto.streams import uniform_limbs
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError
@@ -18,7 +17,7 @@ from he.onetime.packing import opened
 from he.onetime.params import KEY_BOUND, Params
 from he.onetime.ring import KeyProducts
 from he.onetime.wire import OpenedChunk, limbs_of, open_chunk, upload_digest
-from he.roles.keyholder import SumResult
+from he.rounds import SumResult, hash_context
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,10 +11,11 @@ from he._checks import check_client_id, check_type, flag, integer, is_int64_arra
 from he.coding.packing import check_vector, pack
 from he.coding.plaintexts import encode
 from he.coding.words import drop_low_bits, pack_words, restore_low_bits
-from he.crypto.context import EncryptContext, SecretContext, hash_context
+from he.crypto.context import EncryptContext, SecretContext
 from he.crypto.tags import UploadName
 from he.errors import LocalProtocolError
 from he.params import BLOCK
+from he.rounds import hash_context
 from he.wire import UploadChunk, encode_upload, sign_as_client
 
 if TYPE_CHECKING:

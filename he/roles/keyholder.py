@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from he._calls import callers_own, leaving_nothing
-from he._checks import check_type, flag, integer, octets
+from he._checks import check_type, integer, octets
 from he.coding.packing import clear_padding, unpack
 from he.coding.plaintexts import decode
 from he.coding.residues import bands
 from he.coding.words import unpack_words
-from he.crypto.context import SecretContext, hash_context
+from he.crypto.context import SecretContext
 from he.crypto.enrolment import Directory
 from he.errors import (
     AuthenticationError,
@@ -25,6 +24,7 @@ from he.errors import (
 )
 from he.params import check_length
 from he.params.capacity import DEGREE, WORD_BITS
+from he.rounds import SumResult, hash_context, recorded
 from he.wire import check_proof, open_sum
 from he.wire.headers import pack_tags
 
@@ -37,34 +37,9 @@ if TYPE_CHECKING:
     from he.journal import Journal
     from he.wire import SumChunk
 
-__all__ = ["KeyHolder", "SumResult", "recorded"]
+__all__ = ["KeyHolder"]
 
 _END = object()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SumResult:
-    """The opened sum.
-
-    Args:
-        total: int64[d]; with ring_bits, centred modulo 2^ring_bits.
-        survivors: the clients whose vectors are in it, ascending.
-
-    Example:
-        >>> import numpy as np
-        >>> from he import Client, Params, Server
-        >>> secret = SecretContext.generate(Params.for_sum(3, max_abs=100))
-        >>> server = Server(secret.public(), context=b"round 1")
-        >>> for i in (7, 5):
-        ...     for chunk in Client(secret, i, context=b"round 1").encrypt(np.array([i, -1])):
-        ...         server.receive(i, chunk)
-        >>> opened = KeyHolder(secret, min_clients=2, context=b"round 1").decrypt(server.result())
-        >>> opened.survivors, opened.total.tolist()
-        ((5, 7), [12, -2])
-    """
-
-    total: NDArray[np.int64]
-    survivors: tuple[int, ...]
 
 
 class KeyHolder:
@@ -256,20 +231,6 @@ def _messages(chunks: object) -> Iterator[bytes]:
         if data is _END:
             return
         yield octets("a chunk of the sum", data)
-
-
-def recorded(journal: Journal, fact: bytes, otherwise: str) -> bool:
-    """Whether a fact is new; nothing is done unless the record is durable.
-
-    Raises:
-        LocalProtocolError: the journal failed, and `otherwise` says what is not done.
-    """
-    try:
-        new = journal.add(fact)
-    except Exception as error:
-        raise LocalProtocolError(f"the journal failed, and {otherwise}: {error}") from error
-    # Only a bool is an answer: None, from a method that returns nothing, must not decide about an opening.
-    return flag("what journal.add returns", new)
 
 
 def _check_order(chunk: SumChunk, first: SumChunk, index: int) -> None:

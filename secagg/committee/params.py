@@ -300,9 +300,9 @@ def largest_primes(bits: int, count: int) -> tuple[int, ...]:
     found: list[int] = []
     candidate = (1 << bits) - 1
     while len(found) < count:
-        if all(candidate % divisor for divisor in range(2, 1 << (bits + 1) // 2)):
+        if all(candidate % divisor for divisor in range(3, 1 << (bits + 1) // 2, 2)):
             found.append(candidate)
-        candidate -= 1
+        candidate -= 2  # both it and its divisors are odd
     return tuple(found)
 
 
@@ -310,7 +310,9 @@ def largest_primes(bits: int, count: int) -> tuple[int, ...]:
 def _moduli(span: int) -> tuple[int, ...]:
     """The fewest and then smallest primes of one size with a product above `span`."""
     for count in range(1, 1 + -(-span.bit_length() // (MOST_BITS - 1))):
-        for bits in range(_FEWEST_BITS, MOST_BITS + 1):
+        # The product is below 2^(count · bits): smaller primes need not be found, which takes milliseconds.
+        fewest = max(_FEWEST_BITS, -(-span.bit_length() // count))
+        for bits in range(fewest, MOST_BITS + 1):
             primes = largest_primes(bits, count)
             if math.prod(primes) > span:
                 return primes

@@ -84,6 +84,21 @@ def test_what_starts_for_every_message_loads_no_scipy(module: str) -> None:
     assert "scipy" not in _loaded(f"import {module}")
 
 
+def test_a_node_of_flower_loads_neither_seal_nor_the_pairwise_masks() -> None:
+    """A Flower node starts a process for every message, and each would load them again."""
+    loaded = _loaded("import fedavg.adapters.flower")
+    assert "he.onetime.client" in loaded
+    assert not loaded & {"tenseal", "multiprocessing.queues", "secagg.server", "fedavg.sums.masked"}
+
+
+def test_the_function_simulate_has_the_name_of_its_module_and_stays_a_function() -> None:
+    assert "secagg.client.client" in _loaded(
+        "import secagg.simulate\n"
+        "from secagg import Client, simulate\n"
+        "if not (callable(simulate) and secagg.simulate is simulate): raise SystemExit(1)"
+    )
+
+
 @pytest.mark.parametrize("module", ["secagg", "he", "dp", "fedavg"])
 def test_every_public_name_is_there(module: str) -> None:
     statement = f"import {module}\nfor name in {module}.__all__: getattr({module}, name)"

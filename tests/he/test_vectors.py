@@ -16,8 +16,8 @@ import he
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode
 from he.coding.words import restore_low_bits, unpack_words
-from he.crypto.context import hash_context
 from he.crypto.streams import uniform
+from he.rounds import hash_context
 from he.wire import open_upload
 from tests.he.make_vectors import ENROLLED, PATH, layout, vector_key
 

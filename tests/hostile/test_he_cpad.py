@@ -13,9 +13,9 @@ import he
 from he.coding.packing import pack
 from he.coding.plaintexts import encode
 from he.coding.words import unpack_words
-from he.crypto.context import hash_context
 from he.crypto.streams import sum_uniform
 from he.params import DEGREE, MODULUS
+from he.rounds import hash_context
 from he.scheme import _scratch_file, _words, the_ring
 from he.wire import open_sum, open_upload
 from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads

@@ -15,8 +15,9 @@ from he import scheme
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode, encode
 from he.coding.words import restore_low_bits, unpack_words
-from he.crypto.context import EncryptContext, hash_context, read_exported
+from he.crypto.context import EncryptContext, read_exported
 from he.params import capacity
+from he.rounds import hash_context
 from he.scheme import Ring
 from tests.contract.sums import IDENTITIES, spec_for
 from tests.he.rounds import fresh_context, keys

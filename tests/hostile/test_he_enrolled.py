@@ -9,9 +9,9 @@ import he
 from he import wire
 from he.coding.words import pack_words, restore_low_bits, unpack_words
 from he.crypto import enrolment
-from he.crypto.context import hash_context
 from he.crypto.tags import UploadName
 from he.params import DEGREE, MODULUS
+from he.rounds import hash_context
 from he.scheme import Ring
 from tests.he.rounds import fresh_context, keys, random_vectors
 from tests.hostile.mutants import without

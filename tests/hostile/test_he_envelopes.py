@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import he
-from he.crypto.context import PublicContext, hash_context
+from he.crypto.context import PublicContext
+from he.rounds import hash_context
 from he.scheme import Ring
 from tests.he.rounds import collect, fresh_context, keys, uploads
 

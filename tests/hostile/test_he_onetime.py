@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import he
-from he.crypto.context import hash_context
 from he.crypto.streams import sample_binomials
 from he.onetime import Encryptor, Params, Server, wire
 from he.onetime import client as client_module
 from he.onetime.packing import opened
 from he.onetime.wire import encode_chunk, limbs_of, open_chunk
+from he.rounds import hash_context
 from tests.he.onetime.rounds import CONTEXT, Memory, encrypted
 from tests.hostile.lattice import needed_block_size, shortness, toy
 from tests.hostile.mutants import FOUND, without

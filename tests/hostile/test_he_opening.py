@@ -5,11 +5,11 @@ import pytest
 
 import he
 from he.coding.words import pack_words, restore_low_bits, unpack_words
-from he.crypto.context import hash_context
 from he.crypto.tags import UploadName
 from he.params import DEGREE, MODULUS
 from he.roles import keyholder as keyholder_module
 from he.roles.keyholder import KeyHolder
+from he.rounds import hash_context
 from he.wire import SumChunk, encode_sum, open_sum, open_upload
 from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
 

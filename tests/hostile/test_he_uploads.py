@@ -11,9 +11,9 @@ import he
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode
 from he.coding.words import drop_low_bits, pack_words, restore_low_bits, unpack_words
-from he.crypto.context import hash_context
 from he.params.capacity import DEGREE, MODULUS
 from he.roles.client import Upload
+from he.rounds import hash_context
 from he.wire import UploadChunk, encode_upload, open_upload
 from tests.he.rounds import keys
 from tests.hostile.mutants import FOUND, without

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -63,7 +63,13 @@ class _Material(msgspec.Struct, frozen=True, array_like=True):
         return "_Material(<redacted>)"
 
     def epochs(self, rounds: int) -> Epochs:
-        return Epochs(Directory(self.members), self.cards, rounds=rounds)
+        return Epochs(_directory(tuple(self.members.items())), self.cards, rounds=rounds)
+
+
+@functools.lru_cache(maxsize=16)
+def _directory(members: tuple[tuple[int, bytes], ...]) -> Directory:
+    """One object for all sides of a process: a directory remembers the signatures that it verified."""
+    return Directory(dict(members))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +150,9 @@ class CommitteeKeys:
         return self._params(keys.vector_length, keys.roster_size, keys.input_bound)
 
     def _params(self, length: int, roster_size: int, max_abs: int) -> CommitteeParams:
-        clients, (members, corrupt, absent) = max(3, roster_size), self.members
-        return CommitteeParams.for_committee(
-            members,
-            corrupt=corrupt,
-            absent=absent,
-            vector_length=length,
-            max_clients=clients,
-            max_abs=max_abs,
-            min_clients=min(clients, self.min_survivors(clients)),
-            corrupt_clients=self.colluders(clients),
-        )
+        clients = max(3, roster_size)
+        fewest = min(clients, self.min_survivors(clients))
+        return _derived(self.members, length, clients, max_abs, fewest, self.colluders(clients))
 
     def provision(self, directory: Mapping[int, bytes], rounds: int) -> Provision:
         """Pin the members, make their keys for all epochs, and give every role the public identities."""
@@ -189,7 +187,7 @@ class CommitteeKeys:
     def client_side(self, uploads: Uploads, material: bytes) -> ClientOfEpochs:
         """Load the clients' side: public identities."""
         epochs = _read(material).epochs(self.epoch_rounds)
-        return ClientOfEpochs(epochs, partial(CommitteeClientSide, uploads, self.params))
+        return ClientOfEpochs(epochs, functools.partial(CommitteeClientSide, uploads, self.params))
 
     def opener_side(self, uploads: Uploads, material: bytes) -> MemberOfEpochs:
         """Load one member's side, with its keys."""
@@ -209,6 +207,29 @@ class CommitteeKeys:
     def describe(self, message: bytes) -> str:
         """The kind of a message of the committee's protocol."""
         return describe(message)
+
+
+@functools.lru_cache(maxsize=64)  # every side of a party derives the same ones
+def _derived(
+    committee: tuple[int, int, int],
+    length: int,
+    clients: int,
+    max_abs: int,
+    fewest: int,
+    colluders: int,
+) -> CommitteeParams:
+    """Parameters by the numbers of members, of corrupt and of absent ones, and by the numbers of a sum."""
+    members, corrupt, absent = committee
+    return CommitteeParams.for_committee(
+        members,
+        corrupt=corrupt,
+        absent=absent,
+        vector_length=length,
+        max_clients=clients,
+        max_abs=max_abs,
+        min_clients=fewest,
+        corrupt_clients=colluders,
+    )
 
 
 def public_material(

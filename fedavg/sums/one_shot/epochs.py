@@ -7,6 +7,7 @@ members sign, are known from the start: otherwise one absent member would keep a
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -95,9 +96,7 @@ class Epochs:
                     f"were made for {len(self._cards)} epochs of {self._rounds} rounds"
                 )
             if current is None or epoch > current.epoch:
-                current = self._committee = Committee(
-                    self._members, self._cards[epoch], epoch=epoch
-                )
+                current = self._committee = self._made(epoch)
             return current
 
     def check(self) -> None:
@@ -106,8 +105,17 @@ class Epochs:
         Raises:
             secagg.SecAggError: an epoch has not one good card of each member.
         """
-        for epoch, cards in self._cards.items():
-            Committee(self._members, cards, epoch=epoch)
+        for epoch in self._cards:
+            self._made(epoch)
+
+    def _made(self, epoch: int) -> Committee:
+        return _committee(self._members, tuple(self._cards[epoch]), epoch)
+
+
+@functools.lru_cache(maxsize=16)
+def _committee(members: Directory, cards: tuple[bytes, ...], epoch: int) -> Committee:
+    """The committee of public cards; a process verifies them once, and not for every side anew."""
+    return Committee(members, cards, epoch=epoch)
 
 
 class ServerOfEpochs:

@@ -10,12 +10,11 @@ from fedavg.parts import Part, register
 from fedavg.sums.interface import SumSpec
 from fedavg.sums.one_shot.committee import EPOCH_ROUNDS, CommitteeKeys
 from fedavg.sums.one_shot.direct import direct_words
-from fedavg.sums.one_shot.masked import MaskedKeys
 from fedavg.sums.one_shot.uploads import Uploads
 from he import onetime
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -176,4 +175,16 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         )
 
 
-_WAYS = {"committee": CommitteeKeys, "secagg": MaskedKeys}
+def _masked_keys(
+    dropout_rate: float, corrupt_rate: float, members: tuple[int, int, int], epoch_rounds: int
+) -> KeySum:
+    """The sum of keys by `SecAgg`, which a process for one message of a committee does not load."""
+    from fedavg.sums.one_shot.masked import MaskedKeys  # noqa: PLC0415 - loads the pairwise masks
+
+    return MaskedKeys(dropout_rate, corrupt_rate, members, epoch_rounds)
+
+
+_WAYS: Mapping[str, Callable[[float, float, tuple[int, int, int], int], KeySum]] = {
+    "committee": CommitteeKeys,
+    "secagg": _masked_keys,
+}

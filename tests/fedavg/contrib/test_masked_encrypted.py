@@ -19,8 +19,8 @@ from fedavg.sums.opening import OPENED, _Opened
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode
 from he.coding.words import restore_low_bits, unpack_words
-from he.crypto.context import hash_context
 from he.params import BLOCK, DEGREE
+from he.rounds import hash_context
 from he.wire import open_upload
 from secagg import SecAggError
 from secagg.crypto import ring

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 import he
 from he.crypto import enrolment
-from he.crypto.context import hash_context
+from he.rounds import hash_context
 from he.wire import open_sum
 from tests.he.rounds import fresh_context, keys, random_vectors
 

@@ -152,7 +152,7 @@ def test_the_server_sees_no_update_no_metric_and_no_count_of_a_node(folder):
     for stage, _, reply in plain.seen:
         kind = reply.metadata.message_type
         sizes.setdefault((kind, stage), set()).add(len(records.taken(reply.content)))
-    # A contribution has the size that the public length of its kind of record gives, for any numbers of a node.
+    # The size of a contribution follows from the length of its kind of record, for any numbers of a node.
     assert len(sizes["train", "contribute"]) == len(sizes["evaluate", "contribute"]) == 1
 
 

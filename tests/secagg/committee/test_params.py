@@ -137,6 +137,16 @@ def test_primes_are_the_largest():
     assert largest_primes(13, 3) == tuple(reversed(sieve[-3:]))
 
 
+def test_primes_are_the_fewest_and_then_the_smallest_that_hold_a_sum():
+    """By trying all numbers and sizes, also at the ends of the ranges that the search leaves out."""
+    sizes = [(count, bits) for count in range(1, 5) for bits in range(12, 22)]
+    for span in (m << k for k in range(2, 40, 3) for m in (1, 3)):
+        params = small(n=4, max_abs=span)
+        bound = 2 * params.max_clients * params.max_abs
+        held = (largest_primes(bits, count) for count, bits in sizes)
+        assert params.moduli == next(primes for primes in held if prod(primes) > bound)
+
+
 @pytest.mark.parametrize(
     ("total", "bad", "drawn"), [(30, 10, 8), (12, 12, 5), (20, 0, 7), (9, 4, 9)]
 )

@@ -13,8 +13,8 @@ from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.sums.one_shot import OneShot
 from fedavg.sums.one_shot import masked as module
 from he import onetime
-from he.crypto.context import hash_context
 from he.onetime.wire import encode_chunk, limbs_of, open_chunk
+from he.rounds import hash_context
 from tests.contract.sums import IDENTITIES, secure_sum, spec_for
 from tests.hostile.mutants import FOUND, without
 
