@@ -9,8 +9,8 @@ from secagg import Identity
 from secagg.committee import SealingKey
 
 
-def enrol(root, clients, members, length=200):
-    """Site → parties: client i and member i are at site i + 1."""
+def enrol(root, clients, members, length=200, sites=None):
+    """Site → parties: client i and member i are at site i + 1, and from the last site on at the first again."""
     public, cards = {"client": {}, "member": {}}, []
     for role, count in (("client", clients), ("member", members)):
         for number in range(count):
@@ -28,9 +28,10 @@ def enrol(root, clients, members, length=200):
         once if members else SecAgg(0.2, 0.1), length, 2**15, *public.values(), tuple(cards)
     )
     (root / "server").mkdir()
-    sites = {}
+    found = {}
     for name in ("server", *agreed.addresses):
         replace_file(root / name / "agreement.json", agreed.to_bytes())
     for name in agreed.addresses:
-        sites.setdefault(f"site-{int(name.split('-')[1]) + 1}", []).append(name)
-    return sites
+        place = int(name.split("-")[1])
+        found.setdefault(f"site-{(place % sites if sites else place) + 1}", []).append(name)
+    return found

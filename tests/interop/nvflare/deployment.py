@@ -1,0 +1,184 @@
+"""NVFlare's proof-of-concept deployment as processes on loopback: a server, sites, and one of them killed.
+
+As a program it prints what happens: python -m tests.interop.nvflare.deployment FOLDER --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from nvflare.fuel.flare_api.flare_api import new_secure_session
+from nvflare.job_config.api import FedJob
+
+from tests.interop.nvflare.enrolled import enrol
+from tests.interop.nvflare.parts import KnownExecutor, ModelController
+
+ROOT = Path(__file__).resolve().parents[3]
+ADMIN = "admin@nvidia.com"
+
+
+class Deployment:
+    """The processes of a provisioned project, with mutual TLS, ended when the context ends.
+
+    Args:
+        folder: a new folder for all files.
+        sites: number of sites.
+    """
+
+    def __init__(self, folder, sites):
+        self.folder, self.sites = folder, [f"site-{number + 1}" for number in range(sites)]
+        self._processes = {}
+        self._environment = {
+            **os.environ,
+            "HOME": str(folder / "home"),  # the tool keeps its settings there
+            "NVFLARE_POC_WORKSPACE": str(folder / "poc"),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        }
+        (folder / "home").mkdir(parents=True)
+        tool = Path(sys.executable).parent / "nvflare"
+        subprocess.run(
+            [tool, "poc", "prepare", "-n", str(sites), "--force"],
+            env=self._environment,
+            check=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+        )
+        (self.kits,) = (folder / "poc" / "example_project").glob("prod_*")
+        self.port = _free_port()
+        for path in self.kits.glob("*/startup/fed_*.json"):
+            # The server would listen on all interfaces under the name that the tool gives it.
+            text = path.read_text().replace("8002", str(self.port))
+            text = text.replace('"server:', '"localhost:')
+            path.write_text(text.replace('"admin_server": "server"', '"admin_server": "localhost"'))
+
+    def __enter__(self):
+        try:
+            self._start("server", "server.server_train", "fed_server.json")
+            self._await_port()
+            for site in self.sites:
+                self.start_site(site)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for name in list(self._processes):
+            self.stop(name)
+
+    def start_site(self, site):
+        """Start a site."""
+        self._start(site, "client.client_train", "fed_client.json", f"uid={site}")
+
+    def _start(self, name, module, settings, *values):
+        command = (sys.executable, "-u", "-m", f"nvflare.private.fed.app.{module}")
+        kit = ("-m", self.kits / name, "-s", settings, "--set", "secure_train=true")
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [*map(str, command + kit), *values, "org=nvidia", "config_folder=config"],
+                env=self._environment,
+                cwd=self.kits / name,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # the processes of its jobs are in its group
+            )
+
+    def stop(self, name):
+        """Kill a process that this object started, and the processes of its jobs."""
+        process = self._processes.pop(name)
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait(timeout=30)
+
+    def run(self, job, limit, seen):
+        """Run an exported job; `seen` is given each line of the server's log. Whether the job finished."""
+        session = self._session()
+        try:
+            number = session.submit_job(str(job))
+            began, read = time.monotonic(), 0
+            while time.monotonic() - began < limit:
+                lines = (self.folder / "server.log").read_text(errors="replace").splitlines()
+                for line in lines[read:]:
+                    seen(line)
+                read = len(lines)
+                status = session.get_job_meta(number)["status"]
+                if status.startswith("FINISHED"):
+                    return status
+                time.sleep(0.5)
+            return "the time is over"
+        finally:
+            session.close()
+
+    def _session(self):
+        """A session of the administrator, once all sites have registered."""
+        for _ in range(120):
+            try:
+                session = new_secure_session(ADMIN, str(self.kits / ADMIN), timeout=10.0)
+                found = session.get_system_info()
+                if len(found.client_info) == len(self.sites):
+                    return session
+                session.close()
+            except Exception as error:
+                print("not yet:", str(error)[:120], flush=True)  # noqa: T201 - a program
+            time.sleep(1)
+        raise TimeoutError((self.folder / "server.log").read_text()[-3000:])
+
+    def _await_port(self):
+        for _ in range(600):
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise TimeoutError((self.folder / "server.log").read_text()[-3000:])
+
+
+def _free_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sites", type=int, default=4)
+    parser.add_argument("--members", type=int, default=0, help="of a committee; 0 for SecAgg")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--stage-timeout", type=int, default=30)
+    parser.add_argument("--dies", default="", help="party whose site is killed")
+    parser.add_argument("--at", default="", help="ticket at which it is killed, such as 1.3")
+    parser.add_argument("--limit", type=float, default=600)
+    given = parser.parse_args()
+    root, began = given.folder, time.monotonic()
+
+    def told(line):
+        if found := re.search(r"stage \d.*|round \d.*|a late answer.*|rror.*|died.*|dead.*", line):
+            print(f"{time.monotonic() - began:6.1f} {found[0][:200]}", flush=True)  # noqa: T201 - a program
+
+    with Deployment(root / "nvflare", given.sites) as deployment:
+        sites = enrol(root / "parties", given.sites, given.members, sites=given.sites)
+        job = FedJob("sums", min_clients=given.sites)
+        folder = str(root / "parties" / "server")
+        job.to_server(ModelController(folder, sites, given.rounds, given.stage_timeout))
+        executor = KnownExecutor(str(root / "parties"), given.dies, given.at, whole_site=True)
+        for site in deployment.sites:
+            job.to(executor, site, tasks=["secure_sum"])
+        job.export_job(str(root / "jobs"))
+        print("job:", deployment.run(root / "jobs" / "sums", given.limit, told))  # noqa: T201 - a program
+
+
+if __name__ == "__main__":
+    main()
