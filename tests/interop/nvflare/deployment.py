@@ -6,6 +6,7 @@ As a program it prints what happens: python -m tests.interop.nvflare.deployment 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import signal
@@ -36,6 +37,7 @@ class Deployment:
     def __init__(self, folder, sites):
         self.folder, self.sites = folder, [f"site-{number + 1}" for number in range(sites)]
         self._processes = {}
+        self._read = 0
         self._environment = {
             **os.environ,
             "HOME": str(folder / "home"),  # the tool keeps its settings there
@@ -97,23 +99,21 @@ class Deployment:
     def stop(self, name):
         """Kill a process that this object started, and the processes of its jobs."""
         process = self._processes.pop(name)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait(timeout=30)
 
     def run(self, job, limit, seen):
-        """Run an exported job; `seen` is given each line of the server's log. Whether the job finished."""
+        """Run an exported job; `seen` is given each line of the server's log. How it ended."""
         session = self._session()
         try:
             number = session.submit_job(str(job))
-            began, read = time.monotonic(), 0
+            began = time.monotonic()
             while time.monotonic() - began < limit:
                 lines = (self.folder / "server.log").read_text(errors="replace").splitlines()
-                for line in lines[read:]:
+                for line in lines[self._read :]:
                     seen(line)
-                read = len(lines)
+                self._read = len(lines)
                 status = session.get_job_meta(number)["status"]
                 if status.startswith("FINISHED"):
                     return status
@@ -125,14 +125,10 @@ class Deployment:
     def _session(self):
         """A session of the administrator, once all sites have registered."""
         for _ in range(120):
-            try:
-                session = new_secure_session(ADMIN, str(self.kits / ADMIN), timeout=10.0)
-                found = session.get_system_info()
-                if len(found.client_info) == len(self.sites):
-                    return session
-                session.close()
-            except Exception as error:
-                print("not yet:", str(error)[:120], flush=True)  # noqa: T201 - a program
+            session = new_secure_session(ADMIN, str(self.kits / ADMIN), timeout=60.0)
+            if len(session.get_system_info().client_info) == len(self.sites):
+                return session
+            session.close()
             time.sleep(1)
         raise TimeoutError((self.folder / "server.log").read_text()[-3000:])
 
@@ -169,15 +165,28 @@ def main():
             print(f"{time.monotonic() - began:6.1f} {found[0][:200]}", flush=True)  # noqa: T201 - a program
 
     with Deployment(root / "nvflare", given.sites) as deployment:
-        sites = enrol(root / "parties", given.sites, given.members, sites=given.sites)
-        job = FedJob("sums", min_clients=given.sites)
-        folder = str(root / "parties" / "server")
-        job.to_server(ModelController(folder, sites, given.rounds, given.stage_timeout))
-        executor = KnownExecutor(str(root / "parties"), given.dies, given.at, whole_site=True)
-        for site in deployment.sites:
-            job.to(executor, site, tasks=["secure_sum"])
-        job.export_job(str(root / "jobs"))
-        print("job:", deployment.run(root / "jobs" / "sums", given.limit, told))  # noqa: T201 - a program
+        parties = root / "parties"
+        sites = enrol(parties, given.sites, given.members, sites=given.sites)
+
+        def run(name, rounds, dies):
+            controller = ModelController(
+                str(parties / "server"), sites, rounds, given.stage_timeout
+            )
+            job = FedJob(name, min_clients=given.sites)
+            job.to_server(controller)
+            for site in deployment.sites:
+                executor = KnownExecutor(str(parties), dies, given.at, whole_site=True)
+                job.to(executor, site, tasks=["secure_sum"])
+            job.export_job(str(root / "jobs"))
+            ended = deployment.run(root / "jobs" / name, given.limit, told)
+            print(f"{name}: {ended}", flush=True)  # noqa: T201 - a program
+
+        run("sums", given.rounds, given.dies)
+        if given.dies:
+            (site,) = (site for site, names in sites.items() if given.dies in names)
+            deployment.stop(site)
+            deployment.start_site(site)
+            run("again", 1, "")
 
 
 if __name__ == "__main__":

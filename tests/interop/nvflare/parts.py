@@ -33,7 +33,9 @@ class KnownExecutor(SumExecutor):
         whole_site: whether the site's own process, which starts those of jobs, ends first.
     """
 
-    def __init__(self, folder: str, dies: str = "", at: str = "", whole_site: bool = False) -> None:
+    def __init__(
+        self, folder: str, dies: str = "", at: str = "", *, whole_site: bool = False
+    ) -> None:
         super().__init__(folder)
         self.dies, self.at, self.whole_site = dies, at, whole_site
 
