@@ -10,7 +10,7 @@ from secagg.committee import SealingKey
 
 
 def enrol(root, clients, members, length=200, sites=None):
-    """Site → parties: client i and member i are at site i + 1, counted modulo the number of sites if given."""
+    """Site → parties: client i and member i are at site i + 1, modulo the number of sites if given."""
     public, cards = {"client": {}, "member": {}}, []
     for role, count in (("client", clients), ("member", members)):
         for number in range(count):
