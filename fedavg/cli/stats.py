@@ -220,7 +220,14 @@ def stats(
         )
         _write(files, found, file.name)
         if files.schema is not None:
-            fed_schema(files.schema, described.schema, found, client=client, person=person)
+            # Where people are the unit, a run that shares the ledger has people as its clients.
+            fed_schema(
+                files.schema,
+                described.schema,
+                found,
+                owner=person or client,
+                headings=described.table.columns,
+            )
     except correctable() as error:
         fail(error)
     except OSError as error:

@@ -93,7 +93,11 @@ def table_and_schema(
     bare = [name for name in columns if name in found and not found[name].fields(name)]
     if bare:
         raise DataError(_no_statistics(proposal, bare[0], table.name))
-    own = msgspec.structs.replace(proposal.schema, columns=found, target="", weight="")
+    # Columns that nobody asks about were proposed from the rows, and say nothing of the others.
+    declared = given.declared and set(found) <= set(given.columns)
+    own = msgspec.structs.replace(
+        proposal.schema, columns=found, target="", weight="", declared=declared
+    )
     return Described(table, own, proposal, tuple(wanted))
 
 

@@ -16,6 +16,7 @@ from fedavg.data.schema_choice import plain_columns
 from fedavg.files import replace_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from fedavg.data.tables.schemas.schema import Schema
@@ -63,15 +64,20 @@ def _drawn_in(column: Any, found: ColumnSummary) -> Any:  # noqa: ANN401 - any r
     return msgspec.structs.replace(column, bounds=rounded)
 
 
-def fed_schema(path: Path, schema: Schema, summary: Summary, *, client: str, person: str) -> None:
+def fed_schema(
+    path: Path, schema: Schema, summary: Summary, *, owner: str, headings: Iterable[str]
+) -> None:
     """Write the schema that training reads; its target is for the reader to name.
+
+    Columns of the table without statistics are ignored: training under noise refuses a table with a column
+    that its schema does not name.
 
     Args:
         path: path of the file, which is replaced if it exists.
         schema: the schema of the statistics.
         summary: the statistics.
-        client: heading of the column that names the silo of each row.
-        person: heading of the column of people, or "".
+        owner: heading of the column that names the unit or the silo of each row: the client of a run.
+        headings: headings of the table.
 
     Raises:
         OSError: the file cannot be written.
@@ -82,8 +88,9 @@ def fed_schema(path: Path, schema: Schema, summary: Summary, *, client: str, per
         f"# Written by 'fedavg stats': statistics over {summary.silos} silos, taken {noted}.\n"
         "# Name the column that is predicted (target). Bounds are outer quantiles, rounded outwards.\n"
     )
-    raw: dict[str, object] = {"target": "", "client": client, "group": person}
+    raw: dict[str, object] = {"target": "", "client": owner}
     file = {key: value for key, value in msgspec.to_builtins(fed.file).items() if value}
     raw |= {"declared": fed.declared, "markers": list(fed.markers), "file": file}
-    raw |= {"columns": plain_columns(fed)}
+    rest = (name for name in headings if name != owner and name not in fed.columns)
+    raw |= {"columns": plain_columns(fed) | {name: {"kind": "ignored"} for name in rest}}
     replace_file(path, (head + tomli_w.dumps(raw)).encode())

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from dp import Ledger, SharedLedger
 from fedavg.cli.app import app
+from fedavg.data.tables.schemas.schema import read_schema
 from tests.fedavg.support.pages import Page
 
 ROWS = "".join(
@@ -90,6 +91,43 @@ def test_noisy_statistics_state_their_epsilons_and_charge_a_ledger(there):
     refused = _stats(*NOISY, "--ledger", "budget.json", code=2)
     assert "past the budget" in refused
     assert (there / "statistics.html").read_text() == before
+
+
+def test_a_schema_out_of_noisy_statistics_of_some_columns_serves_a_run_on_the_same_ledger(there):
+    """People are its clients, as they are the unit of the ledger's first charge; other columns are ignored."""
+    SharedLedger.create(there / "budget.json", Ledger(8.0, 1e-5))
+    _stats(
+        *NOISY,
+        "--column",
+        "age",
+        "--column",
+        "sex",
+        "--ledger",
+        "budget.json",
+        "--write-schema",
+        "fed.toml",
+    )
+    schema = read_schema(there / "fed.toml")
+    assert schema.declared
+    assert schema.client == "who"
+    said = CliRunner().invoke(
+        app,
+        ["run", "--data", "t.csv", "--schema", "fed.toml", "--target", "sex", "--epsilon", "3"]
+        + [
+            "--delta",
+            "1e-5",
+            "--ledger",
+            "budget.json",
+            "--rounds",
+            "1",
+            "--secure-sum",
+            "insecure-plain",
+        ]
+        + ["--no-baseline", "--workers", "0", "--out", "run"],
+    )
+    assert said.exit_code == 0, said.output
+    labels = {charge.label for charge in SharedLedger(there / "budget.json").read().history}
+    assert len(labels) == 2
 
 
 def test_under_noise_an_undeclared_table_gives_a_file_to_complete(there):

@@ -1,6 +1,6 @@
 """A schema for training out of statistics."""
 
-from fedavg.data.tables.columns import Category, Number
+from fedavg.data.tables.columns import Category, Ignored, Number
 from fedavg.data.tables.schemas.schema import Schema, read_schema
 from fedavg.statistics import PrivacyBudget, Question, summarise
 from fedavg.statistics.feeding import fed_schema, with_bounds
@@ -18,7 +18,13 @@ SCHEMA = Schema(
 
 def test_noisy_quantiles_draw_the_bounds_in(tmp_path):
     found = summarise(silos(), Question(quantiles=(0.1, 0.9)), budget=PrivacyBudget(8.0, 1e-6))
-    fed_schema(tmp_path / "fed.toml", SCHEMA, found, client="site", person="")
+    fed_schema(
+        tmp_path / "fed.toml",
+        SCHEMA,
+        found,
+        owner="site",
+        headings=("site", *SCHEMA.columns, "note"),
+    )
     read = read_schema(tmp_path / "fed.toml")
     assert read.declared
     assert read.client == "site"
@@ -28,6 +34,8 @@ def test_noisy_quantiles_draw_the_bounds_in(tmp_path):
     assert last.high <= high < 120
     assert read.columns["dose"].unit == "mg"
     assert read.columns["sex"].categories == SEXES
+    assert read.columns["note"] == Ignored()  # training under noise refuses an unnamed column
+    assert "site" not in read.columns
 
 
 def test_bounds_of_exact_sums_are_not_declared_public():
