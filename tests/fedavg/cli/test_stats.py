@@ -94,7 +94,7 @@ def test_noisy_statistics_state_their_epsilons_and_charge_a_ledger(there):
 
 
 def test_a_schema_out_of_noisy_statistics_of_some_columns_serves_a_run_on_the_same_ledger(there):
-    """People are its clients, as they are the unit of the ledger's first charge; other columns are ignored."""
+    """People are its clients, as they are the unit of the first charge; other columns are ignored."""
     SharedLedger.create(there / "budget.json", Ledger(8.0, 1e-5))
     _stats(
         *NOISY,
@@ -110,21 +110,11 @@ def test_a_schema_out_of_noisy_statistics_of_some_columns_serves_a_run_on_the_sa
     schema = read_schema(there / "fed.toml")
     assert schema.declared
     assert schema.client == "who"
-    said = CliRunner().invoke(
-        app,
-        ["run", "--data", "t.csv", "--schema", "fed.toml", "--target", "sex", "--epsilon", "3"]
-        + [
-            "--delta",
-            "1e-5",
-            "--ledger",
-            "budget.json",
-            "--rounds",
-            "1",
-            "--secure-sum",
-            "insecure-plain",
-        ]
-        + ["--no-baseline", "--workers", "0", "--out", "run"],
+    given = (
+        "--data t.csv --schema fed.toml --target sex --epsilon 3 --delta 1e-5 --ledger budget.json"
     )
+    quick = "--rounds 1 --secure-sum insecure-plain --no-baseline --workers 0 --out run"
+    said = CliRunner().invoke(app, ["run", *given.split(), *quick.split()])
     assert said.exit_code == 0, said.output
     labels = {charge.label for charge in SharedLedger(there / "budget.json").read().history}
     assert len(labels) == 2
