@@ -79,8 +79,10 @@ def _line(name: str, x: Sequence[int], y: Sequence[float | None], colour: str) -
     }
 
 
-def _level(name: str, y: float, axis: str, *, below: bool = False) -> dict[str, Any]:
-    """A dashed horizontal line with its label."""
+def _level(name: str, y: float, axis: str, beside: Sequence[float | None] = ()) -> dict[str, Any]:
+    """A dashed horizontal line with its label, at the end at which a curve is farther away from it."""
+    known = [value for value in beside if value is not None] or [y]
+    position = "start" if abs(known[0] - y) >= abs(known[-1] - y) else "end"
     return {
         "type": "line",
         "xref": "paper",
@@ -92,8 +94,8 @@ def _level(name: str, y: float, axis: str, *, below: bool = False) -> dict[str, 
         "line": {"color": GREY, "width": 1.5, "dash": "dash"},
         "label": {
             "text": name,
-            "textposition": "start",
-            "yanchor": "top" if below else "bottom",
+            "textposition": position,
+            "yanchor": "bottom",
             "padding": 3,
         },
     }
@@ -173,10 +175,10 @@ def _score_panel(
     form = ".1%" if share else ".4g"
     levels: list[dict[str, Any]] = []
     if unprotected is not None:
-        levels.append(_level(f"unprotected {unprotected:{form}}", unprotected, "y"))
+        levels.append(_level(f"unprotected {unprotected:{form}}", unprotected, "y", scores))
     if trivial is not None and shown is not None:
         rule = shown.baseline.rule
-        levels.append(_level(f"{rule} {trivial:{form}}", trivial, "y"))
+        levels.append(_level(f"{rule} {trivial:{form}}", trivial, "y", scores))
     return line, axis, levels
 
 

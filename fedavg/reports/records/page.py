@@ -198,12 +198,12 @@ def _reach(summary: RecordsSummary) -> list[tuple[str, str]]:
         return []
     found = [
         (
-            "One silo that follows the protocol moves a mean by",
-            f"at most {reach.honest:.3g}, of any size",
+            "One silo that follows the protocol moves the mean gradient of a step by",
+            f"at most {reach.honest:.3g} in length, with any number of rows",
         ),
         (
             "One silo that sends anything",
-            f"moves a step by at most {2 * reach.step:.3g}"
+            f"moves it by at most {2 * reach.step:.3g} in length"
             if not reach.withstood
             else f"spoils one group; the rule withstands {reach.withstood}",
         ),

@@ -174,7 +174,9 @@ def _clients_axis(names: Sequence[str], **extra: object) -> dict[str, Any]:
     return {
         "type": "category",
         "categoryarray": list(names),
-        "title": {"text": "Client"},
+        # At a distance from the names, which are of any length and may be turned.
+        "title": {"text": "Client", "standoff": 6},
+        "automargin": True,
         "nticks": 12,
         **extra,
     }
