@@ -174,9 +174,7 @@ def _clients_axis(names: Sequence[str], **extra: object) -> dict[str, Any]:
     return {
         "type": "category",
         "categoryarray": list(names),
-        # At a distance from the names, which are of any length and may be turned.
-        "title": {"text": "Client", "standoff": 6},
-        "automargin": True,
+        "title": {"text": "Client"},
         "nticks": 12,
         **extra,
     }
@@ -232,4 +230,7 @@ def _heat(
     }
     axis = {"type": "category", "title": {"text": ""}, "autorange": "reversed"}
     height = 180 + min(max(22 * len(classes), 120), 700)
-    return figure([trace], height, xaxis=_clients_axis(names), yaxis=axis, showlegend=False)
+    # The axis is that of the picture above. Plotly would put its title among the names, since the bar of
+    # colours moves the axis after the title was placed.
+    below = _clients_axis(names, title={"text": ""})
+    return figure([trace], height, xaxis=below, yaxis=axis, showlegend=False)

@@ -62,6 +62,13 @@ def test_the_two_panels_share_one_axis_and_the_baseline_is_dashed(tmp_path: Path
     assert "budget 5" in labels
 
 
+def test_labels_of_levels_stand_where_the_curve_is_far(tmp_path: Path) -> None:
+    beside = report_figures._level("rule", 0.79, "y", (None, 0.795, 0.76))
+    assert beside["label"]["textposition"] == "end"
+    assert report_figures._level("rule", 0.5, "y", (0.6, 0.5))["label"]["textposition"] == "start"
+    assert report_figures._level("rule", 0.5, "y", (None,))["label"]["textposition"] == "start"
+
+
 def test_seconds_stack_to_the_recorded_total(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", rounds=5)
     bars = _page(run).figures()["seconds"]["data"]
