@@ -142,9 +142,9 @@ def compose(parts: list[Tilted], laws: Laws, t: float, span: Window) -> Composed
     lost = np.zeros(size // 2 + 1)
     base = 0
     for x in parts:
-        origin, away, wrong = _transform(x, size)
+        origin, away, logs, wrong = _transform(x, size)
         base += x.count * origin
-        exponent += x.count * log1p(away)
+        exponent += x.count * logs
         lost += x.count * wrong / np.maximum(np.abs(1 + away), 1e-300)
     product = np.exp(exponent)
     centre = sum(x.count * x.mean for x in parts)
@@ -187,14 +187,17 @@ def transform_rounding(size: int) -> float:
     return 8 * _EPS * math.log2(size)
 
 
-def _transform(x: Tilted, size: int) -> tuple[int, NDArray[np.complex128], NDArray[np.float64]]:
+def _transform(
+    x: Tilted, size: int
+) -> tuple[int, NDArray[np.complex128], NDArray[np.complex128], NDArray[np.float64]]:
     """The transform of one law about its heaviest point, less 1, and what rounding may have added.
 
     A power of the transform multiplies its error by the count.  So no error may be left at the frequencies
     that decide, which are low: what is near the heaviest point is transformed as a second difference.
 
     Returns:
-        The heaviest point's grid index, complex128[size // 2 + 1], and the entries' errors.
+        The heaviest point's grid index, complex128[size // 2 + 1], the logarithm of 1 plus that, and the
+        entries' errors.
     """
     heaviest = int(np.argmax(x.weight))
     origin = int(x.index[heaviest])
@@ -203,11 +206,13 @@ def _transform(x: Tilted, size: int) -> tuple[int, NDArray[np.complex128], NDArr
     reach = _nearness(place, weight, x.count, size)
     away, error = _split_transform(place, weight, reach, size)
     # a lattice of few points has high frequencies that do not vanish: there the plain transform is better
-    power = np.exp(x.count * log1p(away).real)
+    logs = log1p(away)
+    power = np.exp(x.count * logs.real)
     plain = transform_rounding(size) * 2 * float(weight.sum())
     if np.sum((power * error) ** 2) > np.sum((power * plain) ** 2):
         away, error = _split_transform(place, weight, 0, size)
-    return origin, away, error
+        logs = log1p(away)
+    return origin, away, logs, error
 
 
 def _split_transform(

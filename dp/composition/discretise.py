@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp.composition.tangents import from_below
+from dp.losses.renyi import frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dp.losses import Pair
+    from dp.losses.pairs import Masses
 
-__all__ = ["GridLaw", "from_above", "on_grid"]
+__all__ = ["Cells", "GridLaw", "cells_of", "from_above", "on_grid"]
 
 _NARROWEST, _WIDEST = 4e-4, 2e-3
 """Width ÷ loss of cells at large losses; it follows the step in between."""
@@ -69,45 +71,90 @@ class GridLaw:
         return self.step * self.index.astype(np.float64)
 
 
-def on_grid(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[GridLaw, GridLaw]:
-    """The loss of one release from above and from below.
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """One release's masses in half cells of a grid, from which both laws are made.
+
+    Args:
+        step: mesh.
+        offset: of the grid, in [0, step).
+        index: int64[n + 1], increasing grid indices of the cells' ends.
+        halves: float64[2n] each, masses of both distributions in the halves of the cells.
+        bottom: masses of both distributions below the first end.
+        wrong: float64[n], errors of losses and of the ends of their cells.
+        tail: mass that was cut off on each side.
+        rounding: relative error of each mass.
+    """
+
+    step: float
+    offset: float
+    index: NDArray[np.int64]
+    halves: Masses
+    bottom: tuple[float, float]
+    wrong: NDArray[np.float64]
+    tail: float
+    rounding: float
+
+    @property
+    def _grid(self) -> NDArray[np.float64]:
+        return self.offset + self.step * self.index.astype(np.float64)
+
+    @property
+    def _gaps(self) -> NDArray[np.float64]:
+        return self.step * np.diff(self.index).astype(np.float64)
+
+    def above(self) -> GridLaw:
+        """A law above the pair's; what was cut off above counts as an infinite loss."""
+        gaps = self._gaps
+        p, r = (half[::2] + half[1::2] for half in self.halves)
+        mass = from_above(p, r, self._grid, gaps)
+        wrong = np.maximum(np.append(self.wrong, 0), np.append(0, self.wrong))
+        mass, shift = _raised(mass, wrong, gaps)
+        further = 2 * self.index[-1] - self.index[-2]
+        # Mass below the grid moves up to the first point, mass above it counts as infinite (§2.3).
+        mass[0] += self.tail
+        index = frozen(np.append(self.index, further))
+        return GridLaw(self.step, self.offset, index, frozen(mass), self.tail, self.rounding, shift)
+
+    def below(self) -> GridLaw:
+        """A law below the pair's; what lies above the grid is left out."""
+        merged: list[NDArray[np.float64]] = []
+        for half, start in zip(self.halves, self.bottom, strict=True):
+            # the cell about the lowest point begins at −∞
+            cells = np.concatenate([start + half[:1], half[1:-1:2] + half[2::2]])
+            cells[-1] += half[-1]
+            merged.append(cells)
+        # a loss that is too small by what rounding can have made it too large
+        mass = from_below(merged[0], merged[1] * (1 + self.wrong), self._grid[:-1], self._gaps[:-1])
+        index = frozen(self.index[:-1])
+        return GridLaw(self.step, self.offset, index, frozen(mass), 0.0, self.rounding)
+
+
+def cells_of(pair: Pair, step: float, tail: float, *, removing: bool) -> Cells:
+    """The masses of one release in the cells of a grid.
 
     Args:
         pair: the pair of the release.
-        step: mesh of both grids.
-        tail: mass cut off on each side; above, it counts as an infinite loss.
+        step: mesh.
+        tail: mass cut off on each side.
         removing: which order of the pair.
-
-    Returns:
-        A law above the pair's, and one below it.
     """
     offset = pair.offset(step, removing=removing)
     index = _points(pair, step, tail, offset, removing=removing)
     grid = offset + step * index.astype(np.float64)
     # half cells: whole cells for above, those about the points for below
-    p, r = pair.cells(_halved(index, step, offset), removing=removing)
-    rounding = pair.rounding(tail)
-    # The errors of losses and of the ends of their cells (docs/privacy.md §2.4, item 3).
+    halves = pair.cells(_halved(index, step, offset), removing=removing)
+    p, r = pair.cells(np.array([-np.inf, grid[0]]), removing=removing)
+    # docs/privacy.md §2.4, item 3
     wrong = 3 * pair.loss_rounding(np.maximum(np.abs(grid[:-1]), np.abs(grid[1:])), tail)
-    gaps = step * np.diff(index).astype(np.float64)
-    above = from_above(p[::2] + p[1::2], r[::2] + r[1::2], grid, gaps)
-    above, shift = _raised(above, np.maximum(np.append(wrong, 0), np.append(0, wrong)), gaps)
-    further = 2 * index[-1] - index[-2]
-    # Mass below the grid moves up to the first point, mass above it counts as infinite (§2.3).
-    above[0] += tail
-    # the cell about the lowest point begins at −∞; what lies above the grid is left out
-    bottom = pair.cells(np.array([-np.inf, grid[0]]), removing=removing)
-    merged: list[NDArray[np.float64]] = []
-    for half, start in zip((p, r), bottom, strict=True):
-        cells = np.concatenate([start + half[:1], half[1:-1:2] + half[2::2]])
-        cells[-1] += half[-1]
-        merged.append(cells)
-    # a loss that is too small by what rounding can have made it too large
-    below = from_below(merged[0], merged[1] * (1 + wrong), grid[:-1], gaps[:-1])
-    return (
-        GridLaw(step, offset, np.append(index, further), above, tail, rounding, shift),
-        GridLaw(step, offset, index[:-1], below, 0.0, rounding),
-    )
+    bottom = float(p[0]), float(r[0])
+    return Cells(step, offset, index, halves, bottom, wrong, tail, pair.rounding(tail))
+
+
+def on_grid(pair: Pair, step: float, tail: float, *, removing: bool) -> tuple[GridLaw, GridLaw]:
+    """The loss of one release from above and from below; arguments as for `cells_of`."""
+    cells = cells_of(pair, step, tail, removing=removing)
+    return cells.above(), cells.below()
 
 
 def _points(

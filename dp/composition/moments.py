@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dp.composition.discretise import on_grid
+from dp.composition.discretise import cells_of
 from dp.composition.tilting import log_moment
 from dp.losses.renyi import ORDERS, frozen
 
@@ -43,7 +43,7 @@ def _gridded_curve(pair: Pair, *, removing: bool) -> NDArray[np.float64]:
     """Moments of the loss on a grid; they bound the true ones from above, except for the mass beyond."""
     low, high = pair.range(TAIL, removing=removing)
     step = max(0.1 * pair.spread, (high - low) / _CELLS)
-    law = on_grid(pair, step, TAIL, removing=removing)[0]
+    law = cells_of(pair, step, TAIL, removing=removing).above()
     if not law.mass.any():  # all of it counts as an infinite loss
         return np.full(len(ORDERS), np.inf)
     return np.array([log_moment_above(law, float(a) - 1) / (float(a) - 1) for a in ORDERS])

@@ -16,13 +16,14 @@ import numpy as np
 
 from dp.composition.bracket import Bracket
 from dp.composition.compose import Composed, compose
-from dp.composition.discretise import GridLaw, on_grid
+from dp.composition.discretise import Cells, GridLaw, cells_of
 from dp.composition.question import Question, Tilt, tilt_for
+from dp.composition.reading import last_above, least
 from dp.composition.spectrum import Spectrum, spectrum
 from dp.composition.tilting import Tilted, Window, tilted, window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -64,10 +65,10 @@ class _Answer:
 
     def epsilon(self, log_delta: float, *, floor: float = 0.0) -> tuple[float, float]:
         """ε from both sides; values below the floor need not be exact."""
-        high = _least(lambda e: self.upper.log_delta_high(e) <= log_delta, self.upper, floor)
+        high = least(self.upper, log_delta, floor)
         if self.lower is None or not math.isfinite(high):
             return 0.0, high
-        return _last_above(self.lower, log_delta, high), high
+        return last_above(self.lower, log_delta, high), high
 
     def log_delta(self, epsilon: float) -> tuple[float, float]:
         """Log δ from both sides."""
@@ -148,37 +149,6 @@ def _orders(pairs: Pairs) -> tuple[bool, ...]:
     return (True,) if all(pair.mirrored for pair, _ in pairs) else (True, False)
 
 
-def _least(holds: Callable[[float], bool], composed: Composed | Spectrum, floor: float) -> float:
-    """The smallest ε ≥ floor, up to rounding, at which a monotone condition holds; it holds at the result."""
-    if holds(floor):
-        return floor
-    low, high = floor, max(composed.centre, floor) + 1e-12
-    reach = composed.reach
-    while not holds(high):
-        if high > composed.end:
-            return math.inf
-        low, high, reach = high, high + reach, 2 * reach
-    while high - low > 1e-11 * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high
-
-
-def _last_above(composed: Composed | Spectrum, log_delta: float, high: float) -> float:
-    """An ε below `high` with δ still above the target, close to the last such ε; 0 if none is found."""
-    reach = 1e-6 * high
-    low = high
-    while not composed.log_delta_low(low) > log_delta:
-        if low == 0:
-            return 0.0
-        high, low, reach = low, max(low - reach, 0.0), 4 * reach
-    while high - low > 1e-11 * high:
-        middle = (low + high) / 2
-        above = composed.log_delta_low(middle) > log_delta
-        low, high = (middle, high) if above else (low, middle)
-    return low
-
-
 @lru_cache(maxsize=4)
 def _answer(
     pairs: Pairs,
@@ -214,10 +184,11 @@ def _refined(
     aim, composed = _scout(pairs, question, step, tail, removing=removing), math.inf
     attempts, before = 0, math.inf
     while attempts < _ATTEMPTS:
-        upper, lower = _laws(pairs, step, tail, removing=removing)
+        upper = _upper(pairs, step, tail, removing)
         tilt = _tilt(upper, question, aim)
         parts = [tilted(law, tilt.t, n) for law, n in upper]
         span = window(parts, step, tilt.log_outside)
+        lower = _lower(pairs, step, tail, removing)
         # a mesh can be too coarse for any claim from below
         under = [tilted(law, tilt.t, n) for law, n in lower if law.mass.any()]
         gap = _moment(parts) - _moment(under) if len(under) == len(lower) else math.inf
@@ -287,7 +258,7 @@ def _under(
     if found is not None:
         return found
     step = 1.05 * span.width / (2 * _MAX_POINTS)
-    _, laws = _laws(pairs, step, tail, removing=removing)
+    laws = _lower(pairs, step, tail, removing)
     under = [tilted(law, tilt.t, n) for law, n in laws if law.mass.any()]
     if len(under) < len(laws):
         return None
@@ -315,7 +286,7 @@ def _scout(
         look = _far_look(pairs, aim, fine, tail, removing=removing)
         if look is not None:
             return _width(_Answer(look, None), question)[0]
-        upper, _ = _laws(pairs, step, tail, removing=removing)
+        upper = _upper(pairs, step, tail, removing)
         tilt = tilt_for(upper, aim)
         parts = [tilted(law, tilt.t, n) for law, n in upper]
         span = window(parts, step, tilt.log_outside)
@@ -337,7 +308,7 @@ def _far_look(
     pairs: Pairs, aim: Question, step: float, tail: float, *, removing: bool
 ) -> Spectrum | None:
     """The low frequencies' answer on the first mesh, if all points of its window would be too many."""
-    upper, _ = _laws(pairs, step, tail, removing=removing)
+    upper = _upper(pairs, step, tail, removing)
     tilt = tilt_for(upper, aim)
     parts = [tilted(law, tilt.t, n) for law, n in upper]
     span = window(parts, step, tilt.log_outside)
@@ -376,6 +347,22 @@ def _coarsest(pairs: Pairs, tail: float, *, removing: bool) -> float:
     return max(high - low for low, high in ends)
 
 
-def _laws(pairs: Pairs, step: float, tail: float, *, removing: bool) -> tuple[Laws, Laws]:
-    laws = [(on_grid(pair, step, tail, removing=removing), count) for pair, count in pairs]
-    return tuple((above, n) for (above, _), n in laws), tuple((below, n) for (_, below), n in laws)
+@lru_cache(maxsize=2)
+def _cells(
+    pairs: Pairs,
+    step: float,
+    tail: float,
+    removing: bool,  # noqa: FBT001 - a cache key
+) -> tuple[tuple[Cells, int], ...]:
+    return tuple((cells_of(pair, step, tail, removing=removing), n) for pair, n in pairs)
+
+
+@lru_cache(maxsize=2)
+def _upper(pairs: Pairs, step: float, tail: float, removing: bool) -> Laws:  # noqa: FBT001 - a cache key
+    """All releases' laws from above; first looks and the first composition share a mesh."""
+    return tuple((cells.above(), n) for cells, n in _cells(pairs, step, tail, removing))
+
+
+def _lower(pairs: Pairs, step: float, tail: float, removing: bool) -> Laws:  # noqa: FBT001 - as above
+    """All releases' laws from below."""
+    return tuple((cells.below(), n) for cells, n in _cells(pairs, step, tail, removing))

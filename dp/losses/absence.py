@@ -127,14 +127,22 @@ class VacancyPair:
     def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:
         """See Pair: each cell is two intervals of outputs, of which the left one is empty above 0."""
         left, right = self.outputs(losses if removing else -losses[::-1])
-        others, joined, vacant = (
-            gaussian_masses(right, mean, self.stddev)
-            + gaussian_masses(left[::-1], mean, self.stddev)[::-1]
-            for mean in (-1.0, 1.0, 0.0)
-        )
+        # what begins at −∞ has no left interval
+        two = slice(0, int(np.searchsorted(-left, math.inf)))
+        others, joined, vacant = (self._masses(left[two], right, mean) for mean in (-1.0, 1.0, 0.0))
         p = (1 - self.rate) * others + self.rate * joined
         r = (1 - self.rate) * others + self.rate * vacant
         return (p, r) if removing else (r[::-1], p[::-1])
+
+    def _masses(
+        self, left: NDArray[np.float64], right: NDArray[np.float64], mean: float
+    ) -> NDArray[np.float64]:
+        """Masses of one Gaussian in the cells: between outputs on the right, and on the left."""
+        mass = gaussian_masses(right, mean, self.stddev)
+        if left.size:
+            ends = np.append(left, -np.inf)[: len(right)]
+            mass[: len(ends) - 1] += gaussian_masses(ends[::-1], mean, self.stddev)[::-1]
+        return mass
 
     def offset(self, step: float, *, removing: bool) -> float:  # noqa: ARG002 - symmetric
         """Most of the mass lies about 0."""
@@ -206,10 +214,16 @@ class SilencePair:
     def cells(self, losses: NDArray[np.float64], *, removing: bool) -> Masses:
         """See Pair; the atom starts a cell at 0."""
         above, below = self._orders(removing=removing)
-        first = above.cells(np.maximum(losses, 0.0), removing=True)
-        second = below.cells(np.minimum(losses, 0.0), removing=False)
-        atom = self.atom() * ((losses[:-1] <= 0) & (losses[1:] > 0))
-        p, r = (one + other + atom for one, other in zip(first, second, strict=True))
+        # cells below 0 have no mass of the first pair, and those above have none of the second
+        start = max(int(np.searchsorted(losses, 0.0, side="right")) - 1, 0)
+        end = int(np.searchsorted(losses, 0.0)) + 1
+        first = above.cells(np.maximum(losses[start:], 0.0), removing=True)
+        second = below.cells(np.minimum(losses[:end], 0.0), removing=False)
+        both = np.zeros((2, len(losses) - 1))
+        both[:, start:] += first
+        both[:, : end - 1] += second
+        both += self.atom() * ((losses[:-1] <= 0) & (losses[1:] > 0))
+        p, r = both
         return p, r
 
     def offset(self, step: float, *, removing: bool) -> float:  # noqa: ARG002 - symmetric

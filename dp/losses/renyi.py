@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy.special import gammaln, log_ndtr, logsumexp
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+_Entry = TypeVar("_Entry", bound=np.generic)
 
 __all__ = [
     "ORDERS",
@@ -29,7 +31,7 @@ __all__ = [
 ]
 
 
-def frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:
+def frozen(array: NDArray[_Entry]) -> NDArray[_Entry]:
     """The same array, which nobody can write to any more: what is kept for later questions must stay."""
     array.setflags(write=False)
     return array

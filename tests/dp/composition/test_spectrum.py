@@ -160,3 +160,18 @@ def test_mutant_in_a_window_that_is_too_narrow_is_told_apart():
     careless = [math.exp(found._log_scale(e)) * found._value(e)[0] for e in epsilons]
     most = [math.exp(exact.log_delta_high(e)) for e in epsilons]
     assert any(value > truth for value, truth in zip(careless, most, strict=True))
+
+
+def test_where_a_heavy_mass_stands_no_frequency_is_looked_at(monkeypatch):
+    """A hundred releases at a rate of 1e-6: the transform of the sum is nowhere below (2w − 1)^100."""
+    step = 3e-5
+    law = on_grid(MixturePair(1e-6, 0.5), step, 1e-16, removing=True)[0]
+    part = tilted(law, 0.5, 100)
+    assert part.weight.max() > 0.9
+    angles = np.linspace(0.01, math.pi, 50)[:, None] * part.index[None, :]
+    transform = np.abs(np.exp(1j * angles) @ part.weight)
+    assert (-100 * np.log(transform) <= module._stands([part])).all()
+    allowed = -50.0
+    looked = module._end([part], step, allowed, 1e9)
+    monkeypatch.setattr(module, "_missing", None)  # would be called
+    assert module._end([part], step, allowed, 1e9) is looked is None
