@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dp.checks import assign, positive, whole
-from dp.errors import UnsupportedEventError
+from dp.errors import InvalidParameterError, UnsupportedEventError
 from dp.events.checks import check_noise_multiplier, check_norms, check_sampling
 from dp.events.sampling import NoSampling
 from dp.losses.cost import Cost
 from dp.losses.lattice import SkellamPair, has_table
 from dp.losses.outward import ULP
+from dp.losses.renyi import ORDERS
 from dp.losses.shares import coset_slack, discrete_gaussian_tau, rounded_gaussian_tau
 
 if TYPE_CHECKING:
@@ -28,16 +30,28 @@ __all__ = ["DiscreteGaussianSumEvent", "SkellamEvent"]
 
 _SMALLEST_SHARE = 0.5
 """The theorem on sums of discrete Gaussians holds for parameters σ from here on."""
-_LITTLE = 1e-10
-"""Slack of one release up to which one Gaussian describes it better than its Rényi curve."""
+_LITTLE = 0.01
+"""Slack ÷ mean loss of a release up to which one Gaussian describes it better than its Rényi curve."""
+_ROOM, _MOST_ROOM = 0.05, 0.4
+"""Parts of the variance that may be given up for that: always, and where the curve is worse at order 2."""
+_SECOND = int(np.flatnonzero(ORDERS == 2.0)[0])
+"""Place of the order that decides after many releases."""
+_TRIFLE = 0.02
+"""What slack may cost beside what giving up variance costs."""
 _MORE = 0.01
 """Slack up to which a lower bound is worth it."""
-_ROOM = 0.05
-"""Largest part of the variance that may be given up for that."""
-_SMOOTH = 1.9
-"""A variance w at which η(w) is 1e-16."""
 _LONGEST = 1e150
 """L2 norm up to which its square is a float64."""
+_ROUNDED = 1e-12
+"""Relative error of a norm whose square is meant to be whole."""
+_CLAIM = 1e-9
+"""What rounding may add to a claimed multiplier."""
+_FINE = 1e5
+"""Sensitivity from which on whole numbers change nothing."""
+_SMALLEST_VARIANCE = 1e-300
+"""Variance below which nothing is said of the noise."""
+_FEWEST = 4.0
+"""−log of the largest share by which a Gaussian's sums over cosets may differ."""
 _SPARSE = 4
 """Number of coordinates in which a vector of almost the whole norm is looked for."""
 
@@ -82,7 +96,7 @@ class SkellamEvent:
         """One coordinate that moves by as much as it may."""
         rate, distance = self.sampling.mixture(relation)
         shift = int(distance) * math.floor(min(self.l1_sensitivity, self.l2_sensitivity))
-        variance = (self.noise_multiplier * self.l2_sensitivity) ** 2
+        variance = _square(self.noise_multiplier * self.l2_sensitivity)
         if shift == 0 or not has_table(variance, shift):
             return ()
         return (SkellamPair(rate, variance, shift),)
@@ -94,17 +108,22 @@ class SkellamEvent:
             distance: distance of the two sums, in sensitivities.
             orders: float64[n], above 1.
         """
-        variance = (self.noise_multiplier * self.l2_sensitivity) ** 2
-        l1, l2sq = distance * self.l1_sensitivity, (distance * self.l2_sensitivity) ** 2
+        variance = _square(self.noise_multiplier * self.l2_sensitivity)
+        if variance < _SMALLEST_VARIANCE:
+            return np.full(len(orders), np.inf)
+        norm = _square(distance / self.noise_multiplier / _finer(self.l2_sensitivity))
+        l1 = distance * _whole_length(self.l1_sensitivity) / variance
         # The Gaussian's curve, and the smaller of the theorem's two bounds on what the lattice adds to it.
-        first = ((2 * orders - 1) * l2sq + 6 * l1) / (4 * variance**2)
-        curve = orders * l2sq / (2 * variance) + np.minimum(first, 3 * l1 / (2 * variance))
+        first = ((2 * orders - 1) * norm + 6 * l1) / (4 * variance)
+        curve = orders * norm / 2 + np.minimum(first, 1.5 * l1)
         return np.where(orders == np.floor(orders), curve, np.inf)
 
 
 @dataclass(frozen=True, slots=True)
 class DiscreteGaussianSumEvent:
     """One release of an integer sum with `shares` discrete Gaussians a coordinate.
+
+    Clients' vectors are whole numbers, so that the square of an L2 norm is one as well.
 
     Args:
         noise_multiplier: standard deviation of the guaranteed noise in the sum ÷ l2_sensitivity; at most
@@ -118,6 +137,7 @@ class DiscreteGaussianSumEvent:
 
     Raises:
         UnsupportedEventError: there are several shares of less than half a grid unit each.
+        InvalidParameterError: the multiplier is more than the shares carry, or another value is out of range.
 
     Example:
         >>> from dp import Accountant
@@ -154,6 +174,14 @@ class DiscreteGaussianSumEvent:
                 f"local_stddev {self.local_stddev:g} is below {_SMALLEST_SHARE:g} grid units, for which no "
                 "theorem bounds the sum of several discrete Gaussians; raise the grid's scale"
             )
+        carried = math.sqrt(self.shares) * self.local_stddev / self.l2_sensitivity
+        if self.noise_multiplier > carried * (1 + _CLAIM):
+            raise InvalidParameterError(
+                f"noise_multiplier {self.noise_multiplier:g} is more than {self.shares} shares of "
+                f"local_stddev {self.local_stddev:g} carry, {carried:g} at an l2_sensitivity of "
+                f"{self.l2_sensitivity:g}; "
+                "lower the multiplier, or state the shares that are in the sum"
+            )
 
     def cost(self, relation: NeighboringRelation) -> Cost:
         """See Event."""
@@ -161,30 +189,38 @@ class DiscreteGaussianSumEvent:
             return Cost(exposed=self.sampling.exposure, failure=self.sampling.failure)
         curve, failure = self.sampling.renyi(self.divergence, relation), self.sampling.failure
         # Not shares·local_stddev²: of these shares, guilty clients may hold back what exceeds the multiplier.
-        variance = (self.noise_multiplier * self.l2_sensitivity) ** 2
+        variance = _square(self.noise_multiplier * self.l2_sensitivity)
         tau = rounded_gaussian_tau(self.local_stddev, self.shares)
-        kept = math.log(8e14 * self.dimension) / (2 * math.pi**2)
+        loss = self.sampling.gaussian(self.noise_multiplier, relation).spread ** 2 / 2
+        kept = _given_up(variance, loss, self.dimension)
         slack = self.dimension * (tau + coset_slack(kept))
-        least, least_slack = self._least(relation, variance, tau)
-        if slack > _LITTLE or kept > _ROOM * variance:
-            return Cost(curve=curve, failure=failure, least=least, least_slack=least_slack)
-        multiplier = self.noise_multiplier * math.sqrt(1 - kept / variance) * (1 - ULP)
-        pair = self.sampling.gaussian(multiplier, relation)
-        return Cost((pair,), slack=slack, failure=failure, least=least, least_slack=least_slack)
+        least, least_slack = self._least(relation, variance, loss, tau)
+        rest = Cost(curve=curve, failure=failure, least=least, least_slack=least_slack)
+        if slack > _LITTLE * loss or kept > _MOST_ROOM * variance:
+            return rest
+        finer = self.noise_multiplier * _finer(self.l2_sensitivity)
+        multiplier = finer * math.sqrt(1 - kept / variance)
+        pair = self.sampling.gaussian(multiplier * (1 - ULP), relation)
+        if kept > _ROOM * variance and not _below(pair.renyi(), curve):
+            return rest
+        return replace(rest, pairs=(pair,), curve=None, slack=slack)
 
     def _least(
-        self, relation: NeighboringRelation, variance: float, tau: float
+        self, relation: NeighboringRelation, variance: float, loss: float, tau: float
     ) -> tuple[tuple[Pair, ...], float]:
         """A Gaussian of which a sparse vector reveals as much, and the slack that it takes."""
-        slack = _SPARSE * (tau + coset_slack(_SMOOTH))
-        if self.l2_sensitivity > _LONGEST or variance < 2 * _SMOOTH or slack > _MORE:
+        if self.l2_sensitivity > _LONGEST:
+            return (), 0.0
+        smooth = _given_up(variance, loss, _SPARSE)  # w of docs/privacy.md §5.2
+        slack = _SPARSE * (tau + coset_slack(smooth))
+        if variance < 2 * smooth or slack > _MORE:
             return (), 0.0
         norm = _sparse_norm(self.l2_sensitivity, self.l1_sensitivity, self.dimension)
         if norm == 0:
             return (), 0.0
-        more = variance / (1 - _SMOOTH / variance)  # variance + s, with 1/1.9 = 1/variance + 1/s
+        more = variance / (1 - smooth / variance)  # variance + s, with 1/w = 1/variance + 1/s
         multiplier = self.noise_multiplier * self.l2_sensitivity * math.sqrt(more / variance) / norm
-        attained = self.sampling.gaussian(multiplier, relation).attained
+        attained = self.sampling.gaussian(multiplier * (1 + ULP), relation).attained
         return ((attained,), slack) if attained is not None else ((), 0.0)
 
     def divergence(self, distance: float, orders: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -196,11 +232,51 @@ class DiscreteGaussianSumEvent:
         """
         tau = discrete_gaussian_tau(self.local_stddev, self.shares)
         d = self.dimension
-        l2 = distance / self.noise_multiplier
-        l1 = l2 * self.l1_sensitivity / self.l2_sensitivity
+        l2 = distance / self.noise_multiplier / _finer(self.l2_sensitivity)
+        l1 = (
+            distance
+            / self.noise_multiplier
+            * _whole_length(self.l1_sensitivity)
+            / self.l2_sensitivity
+        )
         # All three bounds of the theorem hold, so the least one is taken.
         by_norms = min(l2**2 + 2 * l1 * tau + tau**2 * d, (l2 + math.sqrt(d) * tau) ** 2)
         return np.minimum(orders * l2**2 / 2 + tau * d, orders / 2 * by_norms)
+
+
+def _square(number: float) -> float:
+    """The square; infinite, and no error, beyond floats."""
+    return number * number
+
+
+def _whole_length(length: float) -> float:
+    """The L1 norm of the longest vector of whole numbers within this one; below 1 it stays as it is."""
+    whole = math.floor(length * (1 + _ROUNDED)) if length < _FINE else 0
+    return min(float(whole) or length, length)
+
+
+def _finer(l2: float) -> float:
+    """The L2 sensitivity ÷ the norm of the longest vector of whole numbers within it; 1 if below 1.
+
+    The square of such a norm is a whole number.
+    """
+    whole = math.floor(l2 * l2 * (1 + _ROUNDED)) if l2 < _FINE else 0
+    return max(l2 / math.sqrt(whole), 1.0) if whole else 1.0
+
+
+def _below(first: NDArray[np.float64] | None, second: NDArray[np.float64]) -> bool:
+    """Whether the first Rényi curve is known, and below the second at order 2."""
+    return first is not None and bool(first[_SECOND] <= second[_SECOND])
+
+
+def _given_up(variance: float, loss: float, coordinates: int) -> float:
+    """A part c of the variance at which slack costs little beside c itself (docs/privacy.md §5.1).
+
+    Slack A = coordinates·2·atanh η(c), about 4·coordinates·e^(−2π²c), adds 2A to a release's loss, and c adds
+    c/variance of the loss. Any c is sound.
+    """
+    aim = math.log(max(_TRIFLE * loss, sys.float_info.min)) - math.log(variance)
+    return max(math.log(4 * coordinates) - aim, _FEWEST) / (2 * math.pi**2)
 
 
 def _sparse_norm(l2: float, l1: float, dimension: int) -> float:

@@ -54,7 +54,7 @@ def skellam(z: float, sampling: Any) -> SkellamEvent:
 def discrete(z: float, sampling: Any) -> DiscreteGaussianSumEvent:
     return DiscreteGaussianSumEvent(
         z,
-        local_stddev=3.0,
+        local_stddev=max(3.0, z * 500 / math.sqrt(50)),
         shares=50,
         dimension=1000,
         l2_sensitivity=500.0,
