@@ -64,7 +64,9 @@ class RemoteProtocolError(SecAggError):
 
     Args:
         message: the misbehaviour.
-        culprit: id of the client, or "server".
+        culprit: "server", or the client in whose name the transport delivered the message. Where the
+            transport does not authenticate its senders, that may be somebody else: only `convictions`, with
+            their evidence, prove that a client cheated.
 
     Example:
         >>> RemoteProtocolError("sent two inputs", 7).culprit
