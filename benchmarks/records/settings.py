@@ -120,6 +120,6 @@ def plan(images: Images, setting: Setting, *, protected: bool) -> fedavg.RecordP
         if protected
         else fedavg.InsecurePlain(dropout_rate=0.0),
         server_optimizer=fedavg.FedMomentum(lr=setting.lr, momentum=MOMENTUM),
-        micro_batch=64,
+        micro_batch=256,
         features=TASKS[setting.task].features,
     )

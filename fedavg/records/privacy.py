@@ -195,7 +195,8 @@ class RecordPlan:
         robust: how the means of groups are combined, each of which has a secure sum of its own, such as
             `MedianOfGroups(3)`; None takes one sum of all silos.
         loss: the loss of each record; None takes the one that fits the labels.
-        micro_batch: number of units whose gradients are in memory at once.
+        micro_batch: the largest number of units that go through the model at once, in bounded memory. A
+            silo's units are divided into micro-batches as evenly as possible.
         features: fixed public features, such as `Scattering()`, which every silo computes once for each row.
             The model then takes features in place of examples.
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Silo", "UnitTable"]
 
+_FEWEST = 8  # products of fewer rows are computed by other kernels, which round in another way
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Silo:
@@ -141,22 +143,21 @@ class UnitTable:
 
         Args:
             most: b_max; of a larger draw, as many units as fit are kept, chosen evenly.
-            batch: number of units in a micro-batch.
+            batch: the largest number of units in a micro-batch.
         """
+        slots, size = _slots(most, batch)
         # Coins are tossed for the declared number of units, so that their time does not show the real one.
         coins = random_uniform(self._privacy.max_units)[: self._count]
-        slots = -(-most // batch) * batch
         # Those with the smallest coins: all drawn units come first, at every rate.
         order = np.argsort(coins, kind="stable")[:most]
         drawn = coins[order] < self._privacy.rate
         if not self._privacy.padded:
-            kept = int(drawn.sum())
-            slots = max(1, -(-kept // batch)) * batch
+            slots, size = _slots(max(1, int(drawn.sum())), batch, _FEWEST)
         chosen = np.resize(order, slots)  # repeats units where the silo has fewer than slots
         counts = np.zeros(slots, bool)
         counts[: min(len(drawn), slots)] = drawn[:slots]
-        for start in range(0, slots, batch):
-            part = slice(start, start + batch)
+        for start in range(0, slots, size):
+            part = slice(start, start + size)
             yield self._units(chosen[part], counts[part])
 
     def _units(self, chosen: NDArray[np.int64], drawn: NDArray[np.bool_]) -> Units:
@@ -172,6 +173,21 @@ class UnitTable:
             torch.from_numpy(weights.astype(np.float32)),
             torch.from_numpy(drawn),
         )
+
+
+def _slots(units: int, batch: int, multiple: int = 1) -> tuple[int, int]:
+    """The number of slots for some units, and how many of them are in each micro-batch.
+
+    Args:
+        units: number of units, at least 1.
+        batch: the largest number of slots in a micro-batch.
+        multiple: the number of slots in a micro-batch is a multiple of this, if it is not `batch`.
+    """
+    parts = -(-units // batch)
+    # Parts of one size: to fill the last one of the largest size would compute up to twice as many units.
+    even = -(-units // parts)
+    size = min(batch, -(-even // multiple) * multiple)
+    return parts * size, size
 
 
 def _rows_of_units(silo: Silo, privacy: RecordPrivacy) -> NDArray[np.int64]:

@@ -306,8 +306,8 @@ def test_r4_the_number_of_micro_batches_does_not_follow_the_rows():
 
 
 def test_r4_mutant_that_pads_to_its_own_rows_is_found(monkeypatch):
-    own = "-(-min(most, self._count) // batch) * batch"
-    without(monkeypatch, UnitTable, "draw", "-(-most // batch) * batch", own)
+    own = "_slots(min(most, self._count), batch)"
+    without(monkeypatch, UnitTable, "draw", "_slots(most, batch)", own)
     with pytest.raises(FOUND):
         _same_for_every_size()
 

@@ -60,21 +60,29 @@ def test_coins_are_the_operating_systems(monkeypatch):
     assert asked == [100]  # the declared number, not the 30 units of the silo
 
 
-@pytest.mark.parametrize("batch", [1, 8, 64])
+@pytest.mark.parametrize(
+    ("batch", "parts", "each"), [(1, 50, 1), (8, 7, 8), (30, 2, 25), (64, 1, 50)]
+)
 @pytest.mark.parametrize("rate", [1e-9, 0.25, 1.0])
-def test_slots_do_not_depend_on_the_draw_or_the_silo(rate, batch):
+def test_slots_do_not_depend_on_the_draw_or_the_silo(rate, batch, parts, each):
+    """Micro-batches are as even as they can be: the last one of 30 would hold 10 units for nothing."""
     for size in (1, 30, 100):
         one = table(Silo(rows(size)), rate=rate)
         shapes = [units.features.shape for units in one.draw(50, batch)]
-        assert shapes == [(batch, 1, 1)] * -(-50 // batch)
+        assert shapes == [(each, 1, 1)] * parts
 
 
-def test_without_padding_only_the_last_micro_batch_is_filled_up():
-    one = table(rate=1.0, padded=False)
-    counts = [int(units.drawn.sum()) for units in one.draw(100, 8)]
-    assert counts == [8, 8, 8, 6]
-    empty = [int(units.drawn.sum()) for units in table(rate=1e-12, padded=False).draw(100, 8)]
-    assert empty == [0]
+@pytest.mark.parametrize(
+    ("batch", "counts", "each"),
+    [(8, [8, 8, 8, 6], 8), (5, [5] * 6, 5), (20, [16, 14], 16), (64, [30], 32)],
+)
+def test_without_padding_micro_batches_follow_the_draw_in_eights(batch, counts, each):
+    """Sums of fewer than eight rows go through kernels that round in another way."""
+    found = list(table(rate=1.0, padded=False).draw(100, batch))
+    assert [int(units.drawn.sum()) for units in found] == counts
+    assert {len(units.drawn) for units in found} == {each}
+    (empty,) = table(rate=1e-12, padded=False).draw(100, batch)
+    assert (int(empty.drawn.sum()), len(empty.drawn)) == (0, min(batch, 8))
 
 
 def test_a_draw_beyond_the_slots_keeps_as_many_as_fit_evenly():

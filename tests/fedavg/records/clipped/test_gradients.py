@@ -63,6 +63,20 @@ def test_sums_are_those_of_autograd_one_by_one(model, way, rows):
     np.testing.assert_allclose(found, shortened(wanted, clip)[drawn].sum(0), atol=2e-6 * clip * 7)
 
 
+def test_a_micro_batch_in_several_parts_has_the_sum_of_all_its_units():
+    """Layers form gradients of 64 units at a time."""
+    module = convolutional()
+    drawn = RNG.random(150) < 0.7
+    labels = RNG.integers(0, 3, (150, 2))
+    units = units_of(images(150, 2), labels, np.full((150, 2), 0.5), drawn)
+    layout, sums = Layout.of(module), []
+    for way in WAYS.values():
+        gradients = way(module, layout, CrossEntropy())
+        gradients.at(layout.flatten(module))
+        sums.append(gradients.clipped_sum(units, 0.2))
+    np.testing.assert_allclose(*sums, atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("loss", "labels"),
     [

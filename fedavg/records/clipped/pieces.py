@@ -1,0 +1,185 @@
+"""One parameter's gradients of some units, formed or as two factors, and the rules by which layers give them.
+
+A unit's gradient of a dense layer's weights is g·aᵀ, for the layer's input a and the derivative g of the loss
+by its output. Its norm is ‖g‖·‖a‖, and the sum of many such gradients is one product of matrices, so that no
+single one is formed. Gradients of convolutions, and of units of several rows, are formed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeAlias
+
+    Rule: TypeAlias = "Callable[[nn.Module, torch.Tensor, torch.Tensor, int], Piece]"
+
+__all__ = ["Piece", "has_rule", "piece"]
+
+
+class Piece(Protocol):
+    """One parameter's gradients of some units."""
+
+    def squares(self) -> torch.Tensor:
+        """The squared norm of each unit's gradient, float64[units]."""
+        ...
+
+    def weighted(self, factors: torch.Tensor) -> torch.Tensor:
+        """Σ factor·gradient over the units, float64[size]; units of factor 0 may hold NaN."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Formed:
+    """Gradients that are formed, float64[units, …], in the order in which they come about.
+
+    Args:
+        each: the gradients; overwritten by `weighted`.
+        order: the axes of one gradient in the order of the parameter; None if that is their order.
+    """
+
+    each: torch.Tensor
+    order: tuple[int, ...] | None = None
+
+    def squares(self) -> torch.Tensor:
+        return torch.linalg.vector_norm(self.each.flatten(1), dim=1).square()
+
+    def weighted(self, factors: torch.Tensor) -> torch.Tensor:
+        total = factors @ _finite(self.each).flatten(1)
+        if self.order is None:
+            return total
+        # One sum is put in order, and not each of the gradients.
+        return total.view(self.each.shape[1:]).permute(self.order).flatten()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outer:
+    """Gradients g·aᵀ of dense weights, one row a unit, which are not formed."""
+
+    slopes: torch.Tensor
+    inputs: torch.Tensor
+
+    def squares(self) -> torch.Tensor:
+        parts = (self.slopes, self.inputs)
+        one, other = (
+            torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square() for part in parts
+        )
+        return one * other
+
+    def weighted(self, factors: torch.Tensor) -> torch.Tensor:
+        # The product is taken in float64, as all sums over units are.
+        slopes = _finite(self.slopes.double()).mul_(factors[:, None])
+        return (slopes.T @ _finite(self.inputs.double())).flatten()
+
+
+def _finite(wide: torch.Tensor) -> torch.Tensor:
+    """Zeros in place of all that is not finite, which only units of factor 0 hold: 0·NaN would be NaN."""
+    return wide.nan_to_num_(0.0, 0.0, 0.0)
+
+
+def _dense(layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: int) -> Piece:
+    del layer
+    if inputs.ndim == 2 and len(inputs) == units:
+        return _Outer(slopes, inputs)
+    own = inputs.reshape(units, -1, inputs.shape[-1])
+    each = slopes.reshape(units, -1, slopes.shape[-1]).transpose(1, 2) @ own
+    return _Formed(each.double())
+
+
+def _dense_bias(layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: int) -> Piece:
+    del layer, inputs
+    return _Formed(slopes.reshape(units, -1, slopes.shape[-1]).sum(1).double())
+
+
+def _convolved(layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: int) -> Piece:
+    """Windows of the inputs times slopes, summed over the places of all rows of a unit."""
+    convolution = cast("nn.Conv2d", layer)
+    seen = _windows(convolution, inputs)
+    told = slopes.permute(0, 2, 3, 1).reshape(units, -1, slopes.shape[1])
+    each = told.transpose(1, 2) @ seen.reshape(units, -1, seen[0, 0].numel())
+    formed = each.double().view(units, slopes.shape[1], *seen.shape[2:])
+    return _Formed(formed, order=(0, 3, 1, 2))
+
+
+def _windows(convolution: nn.Conv2d, inputs: torch.Tensor) -> torch.Tensor:
+    """What each place of the output saw, float32[rows, places, height, width, channels].
+
+    Channels come last, so that each line of a window lies together in memory and is copied at once.
+    """
+    high, wide = cast("tuple[int, int]", convolution.padding)  # a word has no rule
+    down, right = convolution.stride
+    tall, broad = convolution.kernel_size
+    far, apart = convolution.dilation
+    padded = functional.pad(inputs.permute(0, 2, 3, 1), (0, 0, wide, wide, high, high)).contiguous()
+    rows, height, width, channels = padded.shape
+    lines = (height - far * (tall - 1) - 1) // down + 1
+    places = (width - apart * (broad - 1) - 1) // right + 1
+    whole, line, place, channel = padded.stride()
+    seen = padded.as_strided(
+        (rows, lines, places, tall, broad, channels),
+        (whole, line * down, place * right, line * far, place * apart, channel),
+    )
+    return seen.reshape(rows, lines * places, tall, broad, channels)
+
+
+def _convolved_bias(
+    layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: int
+) -> Piece:
+    del layer, inputs
+    each = slopes.reshape(units, -1, slopes.shape[1], slopes[0, 0].numel()).sum((1, 3))
+    return _Formed(each.double())
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether a convolution is one that `unfold` describes."""
+    found = cast("nn.Conv2d", layer)
+    return (
+        found.groups == 1 and found.padding_mode == "zeros" and not isinstance(found.padding, str)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """How the gradients of a class of layers follow from inputs and slopes, by parameter."""
+
+    of: Mapping[str, Rule]
+    applies: Callable[[nn.Module], bool]
+
+
+_RULES: dict[type[nn.Module], _Rules] = {
+    nn.Linear: _Rules({"weight": _dense, "bias": _dense_bias}, lambda _: True),
+    nn.Conv2d: _Rules({"weight": _convolved, "bias": _convolved_bias}, _is_plain),
+}
+_NONE = _Rules({}, lambda _: False)
+
+
+def has_rule(layer: nn.Module, part: str) -> bool:
+    """Whether gradients of a layer's parameter follow from the layer's inputs and slopes.
+
+    Args:
+        layer: the layer.
+        part: name of the parameter in the layer.
+    """
+    rules = _RULES.get(type(layer), _NONE)
+    return part in rules.of and rules.applies(layer)
+
+
+def piece(
+    layer: nn.Module, part: str, inputs: torch.Tensor, slopes: torch.Tensor, units: int
+) -> Piece:
+    """The gradients of one parameter of a layer that has a rule.
+
+    Args:
+        layer: the layer.
+        part: name of the parameter in the layer.
+        inputs: float32[units·rows, ...], what the layer was given.
+        slopes: float32[units·rows, ...], the derivatives of the loss by the layer's outputs.
+        units: number of units.
+    """
+    return _RULES[type(layer)].of[part](layer, inputs, slopes, units)
