@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
 from fedavg.models.zoo import channels_last
 from fedavg.records.clipped.gradients import UnitGradients, clip_factors, made_up
 from fedavg.records.clipped.modules import outputs_of_rows
 from fedavg.records.clipped.pieces import has_rule, piece
 from fedavg.records.clipped.portions import Portions
+from fedavg.records.clipped.windows import windowed
 from fedavg.training.compute import in_mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from torch import nn
 
     from fedavg.data.dataset import Dataset
     from fedavg.losses.interface import Loss
@@ -61,6 +62,7 @@ class LayeredGradients:
         self._portions = portions or Portions.whole(layout)
         self._places = _places(model, layout)
         self._layers = list(dict.fromkeys(layer for layer, _ in self._places))
+        self._convolutions = [layer for layer in self._layers if isinstance(layer, nn.Conv2d)]
 
     @staticmethod
     def fits(model: nn.Module, layout: Layout) -> bool:
@@ -105,7 +107,7 @@ class LayeredGradients:
     def _passes(
         self, units: Units
     ) -> tuple[dict[nn.Module, torch.Tensor], dict[nn.Module, torch.Tensor]]:
-        """Each layer's inputs, and the derivatives of the summed loss by its outputs."""
+        """Each layer's inputs, or windows of them, and the derivatives of the loss by its outputs."""
         inputs: dict[nn.Module, torch.Tensor] = {}
         outputs: dict[nn.Module, torch.Tensor] = {}
 
@@ -115,8 +117,10 @@ class LayeredGradients:
             inputs[layer], outputs[layer] = given[0].detach(), output
 
         hooks = [layer.register_forward_hook(note) for layer in self._layers]
+        seen: dict[nn.Module, torch.Tensor] = {}
+        kept = windowed(self._convolutions, seen)
         try:
-            with in_mode(self._model, training=True), torch.enable_grad():
+            with kept, in_mode(self._model, training=True), torch.enable_grad():
                 found = outputs_of_rows(self._model, units.features.flatten(0, 1))
                 each = self._loss.each(found, units.labels.flatten(0, 1))
                 total = (each * units.weights.flatten()).sum()
@@ -128,6 +132,7 @@ class LayeredGradients:
         told = [outputs[layer] for layer in self._layers]
         if any(output._version for output in told):  # noqa: SLF001 - torch has no public name for it
             raise RuntimeError("a layer's output is overwritten in place")
+        inputs |= seen
         return inputs, dict(zip(self._layers, torch.autograd.grad(total, told), strict=True))
 
 

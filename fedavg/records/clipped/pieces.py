@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import nn
-from torch.nn import functional
+
+from fedavg.records.clipped.windows import windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,41 +100,24 @@ def _dense_bias(layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, un
 
 def _convolved(layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: int) -> Piece:
     """Windows of the inputs times slopes, summed over the places of all rows of a unit."""
-    convolution = cast("nn.Conv2d", layer)
-    seen = _windows(convolution, inputs)
-    told = slopes.permute(0, 2, 3, 1).reshape(units, -1, slopes.shape[1])
-    each = told.transpose(1, 2) @ seen.reshape(units, -1, seen[0, 0].numel())
-    formed = each.double().view(units, slopes.shape[1], *seen.shape[2:])
+    # The inputs may be windows already.
+    seen = inputs if inputs.ndim == 6 else windows(cast("nn.Conv2d", layer), inputs)
+    told = _by_place(slopes, units)
+    each = told.transpose(1, 2) @ seen.view(units, told.shape[1], -1)
+    formed = each.double().view(units, slopes.shape[1], *seen.shape[3:])
     return _Formed(formed, order=(0, 3, 1, 2))
 
 
-def _windows(convolution: nn.Conv2d, inputs: torch.Tensor) -> torch.Tensor:
-    """What each place of the output saw, float32[rows, places, height, width, channels].
-
-    Channels come last, so that each line of a window lies together in memory and is copied at once.
-    """
-    high, wide = cast("tuple[int, int]", convolution.padding)  # a word has no rule
-    down, right = convolution.stride
-    tall, broad = convolution.kernel_size
-    far, apart = convolution.dilation
-    padded = functional.pad(inputs.permute(0, 2, 3, 1), (0, 0, wide, wide, high, high)).contiguous()
-    rows, height, width, channels = padded.shape
-    lines = (height - far * (tall - 1) - 1) // down + 1
-    places = (width - apart * (broad - 1) - 1) // right + 1
-    whole, line, place, channel = padded.stride()
-    seen = padded.as_strided(
-        (rows, lines, places, tall, broad, channels),
-        (whole, line * down, place * right, line * far, place * apart, channel),
-    )
-    return seen.reshape(rows, lines * places, tall, broad, channels)
+def _by_place(slopes: torch.Tensor, units: int) -> torch.Tensor:
+    """The slopes of all rows of a unit, float32[units, places, channels]."""
+    return slopes.permute(0, 2, 3, 1).reshape(units, -1, slopes.shape[1])
 
 
 def _convolved_bias(
     layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: int
 ) -> Piece:
     del layer, inputs
-    each = slopes.reshape(units, -1, slopes.shape[1], slopes[0, 0].numel()).sum((1, 3))
-    return _Formed(each.double())
+    return _Formed(_by_place(slopes, units).sum(1).double())
 
 
 def _is_plain(layer: nn.Module) -> bool:
@@ -178,7 +162,7 @@ def piece(
     Args:
         layer: the layer.
         part: name of the parameter in the layer.
-        inputs: float32[units·rows, ...], what the layer was given.
+        inputs: float32[units·rows, ...], what the layer was given; or, of a convolution, the windows of it.
         slopes: float32[units·rows, ...], the derivatives of the loss by the layer's outputs.
         units: number of units.
     """
