@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "examples" / "flower"))
 
 from quick.task import load, scores, start, train
+
+_SERVER = "server"
 
 
 def terms(nodes: int, members: int, **record: object) -> Terms:
@@ -86,54 +89,63 @@ def accuracy(nodes: int, rounds: int, _: int) -> dict[str, object]:
 
 
 def ours(nodes: int, parameters: int, members: int) -> dict[str, float]:
-    """Processor seconds of one round: of a node, the mean, and of the server."""
+    """Processor seconds of one round: of a node, the mean, in all and by part, and of the server."""
     rng = np.random.default_rng(7)
     model = {"w": np.zeros(parameters, np.float32)}
     update = {"w": (0.1 * rng.standard_normal(parameters)).astype(np.float32)}
-    spent = {"nodes": 0.0, "server": 0.0}
+    spent: dict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as folder:
         agreement = enrol_here(Path(folder), nodes, terms(nodes, members))
-        with _timed(spent, "server"):
+        with _timed(spent, _SERVER):
             server = MeanServer(agreement, "1", 1, "train", nodes, model)
         for node in range(nodes):
-            with _timed(spent, "nodes"):
-                here = Node.open(Path(folder) / str(node))
+            here = _opened(Path(folder) / str(node), spent)
+            with _timed(spent, "joins"):
                 part = here.join(*here.read(server.request, run="1", kind="train"), model)
+            with _timed(spent, "encrypts"):
                 reply = part.send(update, {"num-examples": 100})
-            with _timed(spent, "server"):
+            with _timed(spent, _SERVER):
                 server.receive(reply)
         requests = _advanced(server, spent)
         while requests:
             for node, request in requests.items():
-                with _timed(spent, "nodes"):
-                    here = Node.open(Path(folder) / str(node))
+                here = _opened(Path(folder) / str(node), spent)
+                with _timed(spent, "answers"):
                     reply = here.answer(*here.read(request, run="1", kind="train"))
-                with _timed(spent, "server"):
+                with _timed(spent, _SERVER):
                     server.receive(reply, sender=node)
             requests = _advanced(server, spent)
-        with _timed(spent, "server"):
+        with _timed(spent, _SERVER):
             result = server.result()
     error = float(np.abs(result.arrays["w"] - update["w"]).max())
     if error > 1e-3:
         raise RuntimeError(f"the mean is off by {error}")
-    return _cost(spent["nodes"] / nodes, spent["server"])
+    own = spent.pop(_SERVER)
+    parts = {f"a node {what}": seconds / nodes for what, seconds in spent.items()}
+    return {**_cost(sum(parts.values()), own), **parts}
 
 
 def _advanced(server: MeanServer, spent: dict[str, float]) -> dict[int, bytes]:
-    with _timed(spent, "server"):
+    with _timed(spent, _SERVER):
         return server.advance()
 
 
-@contextmanager
-def _timed(spent: dict[str, float], who: str) -> Iterator[None]:
-    """Add the processor time of a part; a node's part remembers nothing, as in a process for one message."""
-    for name, module in list(sys.modules.items()) if who == "nodes" else ():
+def _opened(folder: Path, spent: dict[str, float]) -> Node:
+    """A node that remembers nothing, as in a process for one message."""
+    for name, module in list(sys.modules.items()):
         if name.split(".")[0] in ("fedavg", "he", "secagg"):
             for held in vars(module).values():
                 getattr(held, "cache_clear", lambda: None)()
+    with _timed(spent, "opens its folder, for each message"):
+        return Node.open(folder)
+
+
+@contextmanager
+def _timed(spent: dict[str, float], what: str) -> Iterator[None]:
+    """Add the processor time of a part."""
     at = time.process_time()
     yield
-    spent[who] += time.process_time() - at
+    spent[what] += time.process_time() - at
 
 
 def theirs(nodes: int, parameters: int, _: int) -> dict[str, float]:
