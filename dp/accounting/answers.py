@@ -164,7 +164,7 @@ def _many_deltas(
     shifts = 0.0, 2 * terms.slack, -2 * terms.least_slack
     asked = sorted({max(float(e) - shift, 0.0) for e in epsilons for shift in shifts})
     beyond = terms.pure + 2 * terms.least_slack  # a lower side is asked for at ε + 2B
-    where = np.array([epsilon for epsilon in asked if epsilon < beyond])
+    where = np.array([epsilon for epsilon in asked if epsilon <= beyond])
     log_smallest = max(math.log(smallest), _LOG_SMALLEST)
     anchors = np.linspace(-1.0, log_smallest, max(2, min(_ANCHORS, round(-log_smallest / 6))))
     at = [float(anchor) for anchor in anchors]

@@ -114,8 +114,9 @@ class SkellamEvent:
         norm = _square(distance / self.noise_multiplier / _finer(self.l2_sensitivity))
         l1 = distance * _whole_length(self.l1_sensitivity) / variance
         # The Gaussian's curve, and the smaller of the theorem's two bounds on what the lattice adds to it.
-        first = ((2 * orders - 1) * norm + 6 * l1) / (4 * variance)
-        curve = orders * norm / 2 + np.minimum(first, 1.5 * l1)
+        with np.errstate(over="ignore"):
+            first = ((2 * orders - 1) * norm + 6 * l1) / 4 / variance
+            curve = orders * norm / 2 + np.minimum(first, 1.5 * l1)
         return np.where(orders == np.floor(orders), curve, np.inf)
 
 
@@ -245,8 +246,8 @@ class DiscreteGaussianSumEvent:
 
 
 def _square(number: float) -> float:
-    """The square; infinite, and no error, beyond floats."""
-    return number * number
+    """The square; the largest float, and no error, beyond floats."""
+    return min(number * number, sys.float_info.max)
 
 
 def _whole_length(length: float) -> float:
@@ -275,7 +276,8 @@ def _given_up(variance: float, loss: float, coordinates: int) -> float:
     Slack A = coordinates·2·atanh η(c), about 4·coordinates·e^(−2π²c), adds 2A to a release's loss, and c adds
     c/variance of the loss. Any c is sound.
     """
-    aim = math.log(max(_TRIFLE * loss, sys.float_info.min)) - math.log(variance)
+    least = sys.float_info.min
+    aim = math.log(max(_TRIFLE * loss, least)) - math.log(max(variance, least))
     return max(math.log(4 * coordinates) - aim, _FEWEST) / (2 * math.pi**2)
 
 

@@ -123,7 +123,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - the caller
     data = only_name(path).read_bytes()
     try:
         return json.loads(data)
-    except ValueError as cause:
+    except (ValueError, RecursionError) as cause:  # the latter of brackets in thousands of brackets
         raise InvalidParameterError(f"{path} is not JSON: {cause}") from cause
 
 

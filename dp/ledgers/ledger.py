@@ -205,7 +205,9 @@ class Ledger:
                 (decode_event(entry["event"]), entry["count"]) for entry in state["events"]
             )
             charges = tuple(
-                Charge(events[place][0], count, label) for place, count, label in state["history"]
+                # from the end, a place below 0 would be another name for an event
+                Charge(events[whole("a place", place, 0)][0], count, label)
+                for place, count, label in state["history"]
             )
         except (KeyError, IndexError, TypeError, ValueError) as cause:
             raise InvalidParameterError(f"not a ledger's state: {cause}") from cause

@@ -131,6 +131,10 @@ def decode_event(values: Mapping[str, Any]) -> Event:
         TypeError: a field is missing or superfluous, or the value is no event.
         InvalidParameterError: a value is out of range.
     """
+    if not is_a(values, dict):
+        raise TypeError(
+            f"an event is an object with its kind and fields, not {type(values).__name__}"
+        )
     arguments = {
         name: _decoded(value) if is_a(value, dict) else value for name, value in values.items()
     }

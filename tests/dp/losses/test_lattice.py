@@ -18,6 +18,7 @@ from dp import (
     InvalidParameterError,
     MixturePair,
     NeighboringRelation,
+    NoSampling,
     PoissonSampling,
     SkellamEvent,
 )
@@ -303,3 +304,22 @@ def test_the_curve_of_a_run_has_both_sides_too():
 def test_costs_check_what_they_say_is_attained(wrong):
     with pytest.raises(InvalidParameterError):
         Cost(pairs=(MixturePair(1.0, 1.0),), **wrong)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("l2", [1e-300, 1e-200, 0.5, 7.3, 1e100, 1e160, 1e300])
+@pytest.mark.parametrize("z", [1e-3, 1.0, 1e15])
+@pytest.mark.parametrize("sampling", [NoSampling(), PoissonSampling(0.1)])
+def test_sensitivities_of_every_size_have_an_answer(z, l2, sampling):
+    """Variances that are 0 or infinite in float64 ended in foreign errors or NaN."""
+    norms = {"l2_sensitivity": l2, "l1_sensitivity": l2 * 3, "sampling": sampling}
+    share = min(max(z * l2, 1e-300), 1e300)
+    for event in (
+        SkellamEvent(z, **norms),
+        DiscreteGaussianSumEvent(
+            min(z, share / l2), local_stddev=share, shares=1, dimension=9, **norms
+        ),
+    ):
+        found = Accountant().compose(event, 3).epsilon(1e-5)
+        assert 0 <= found.low <= found.high
+        assert found.high > 1e3 or z >= 1
