@@ -86,7 +86,8 @@ class SharedBudget:
             low = _fitting(ledger, event, resolution.num_rounds)
         if low == 0:
             raise ConfigError(
-                f"{self.status()} It has no room for a single round of this run: use more noise, or end here"
+                f"{self.status()} It has no room for a single round of this run: use more noise (a smaller "
+                "privacy.epsilon, --epsilon on the command line), or end here"
             )
         return low
 

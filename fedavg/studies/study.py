@@ -49,6 +49,10 @@ DEFAULT_STUDY = Path(__file__).parent / "study.toml"
 
 _MOST_CELLS = 10_000
 _PARTS = ("title", "base", "grid", "exclude")
+_ELSEWHERE = {
+    "records": "a study compares runs of clients, and [records] protects people or records of silos: give "
+    "such a configuration to `fedavg records`, once for each --epsilon to compare"
+}
 _FIXED = (
     "baseline",
     "simulation.workers",
@@ -204,6 +208,8 @@ def _base(value: object, folder: Path) -> Settings:
     load_plugins(
         msgspec.convert(modules, list[str])
     )  # other keys may have their parts' names as values
+    for table in {key.partition(".")[0] for key in settings} & set(_ELSEWHERE):
+        raise ConfigError(_ELSEWHERE[table])
     return {key: _typed(key, part) for key, part in settings.items()}
 
 

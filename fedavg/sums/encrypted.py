@@ -9,6 +9,7 @@ import he
 from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.parts import Part, register
+from fedavg.sums.assumed import at_most
 from fedavg.sums.he_keys import HeKeyHolderSide, HeMaterial
 from fedavg.sums.interface import KEY_HOLDER, Provision
 from fedavg.sums.opening import OPENED, OpenedSum, read_opened
@@ -70,7 +71,7 @@ class _Encrypted(Part, frozen=True):
         return (
             "The server follows the protocol and only looks; the key holder refuses forged sums.",
             _KEY_AT[self.key_at],
-            f"At most {self.dropout_rate:.0%} of each cohort drop out; beyond that, nothing is opened.",
+            f"{at_most(self.dropout_rate).capitalize()} drop out; beyond that, nothing is opened.",
         )
 
     def smallest_cohort(self) -> int:

@@ -13,6 +13,7 @@ import secagg
 from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Part, register
+from fedavg.sums.assumed import at_most
 from fedavg.sums.interface import Conviction, Provision
 from secagg.params.derivation import rounded_up
 
@@ -83,8 +84,8 @@ class SecAgg(Part, frozen=True, tag="secagg"):
             "semi-honest": "follows the protocol and only looks",
         }[self.threat_model]
         return (
-            f"The server {server}; at most {self.corrupt_rate:.0%} of each cohort collude with it.",
-            f"At most {self.dropout_rate:.0%} of each cohort drop out; beyond that, a round gives no sum.",
+            f"The server {server}; {at_most(self.corrupt_rate)} collude with it.",
+            f"{at_most(self.dropout_rate).capitalize()} drop out; beyond that, a round gives no sum.",
             "Every client knows the identity keys of all clients beforehand (a pinned directory).",
             "The server draws the cohorts unobserved: it must not draw more colluders than that share.",
         )

@@ -51,7 +51,7 @@ def test_every_command_of_the_page_runs_and_prints_what_it_says(tmp_path, monkey
             assert name.endswith((".toml", ".py"))
             (tmp_path / name).write_text(text)
     assert "('bad', 'good') 20" in run("python in_python.py")
-    for name in ("loans", "short", "own", "focal", "judged", "price", "private"):
+    for name in ("loans", "short", "own", "focal", "judged", "looped", "price", "private"):
         assert (tmp_path / "runs" / name / "report.html").exists()
     assert (tmp_path / "runs" / "loans" / "report-public.html").exists()
 

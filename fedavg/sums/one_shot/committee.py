@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fedavg.errors import PlanError
+from fedavg.sums.assumed import at_most
 from fedavg.sums.interface import FIRST_OPENER, Provision
 from fedavg.sums.one_shot.committee_sessions import (
     CommitteeClientSide,
@@ -100,11 +101,11 @@ class CommitteeKeys:
         threshold = self._params(1, 3, 1).threshold
         collude = (
             f"The server may lie at will; at most {corrupt} of the {members} members of the committee "
-            f"collude with it, and at most {self.corrupt_rate:.0%} of each cohort."
+            f"collude with it, and {at_most(self.corrupt_rate)}."
         )
         silent = (
-            f"At most {absent} members are absent from a round, and at most {self.dropout_rate:.0%} of each "
-            "cohort drop out; beyond that, a round gives no sum."
+            f"At most {absent} members are absent from a round, and {at_most(self.dropout_rate)} drop out; "
+            "beyond that, a round gives no sum."
         )
         stolen = (
             f"A member's sealing key serves for {self.epoch_rounds} rounds and is then erased. Keys that "
