@@ -263,12 +263,12 @@ def cases():
 
 @pytest.mark.parametrize(("m", "c", "t", "k"), [*cases()])
 def test_v1_all_answers_to_one_set_teach_its_sum_and_nothing_else(m, c, t, k):
-    """Every set of n ≤ 4 clients at m ≤ 4, one of two at m ≤ 6; any number of answers.
+    """Every set of n ≤ 4 clients at m ≤ 6; any number of answers.
 
     The whole sum of a block is learnt from R points; from t of them, corrupt ones included, nothing is (V9).
     """
     p = 4093
-    sizes = [(n, s) for n in (2, 3, 4) for s in range(1, n + 1)] if m <= 4 else [(3, 2)]
+    sizes = [(n, size) for n in (2, 3, 4) for size in range(1, n + 1)]
     for (n, size), y in itertools.product(sizes, range(m - c + 1)):
         chosen = range(size)
         rows, hidden = observations(p, m, c, t, k, n, chosen, range(c, c + y))
