@@ -10,6 +10,7 @@ import pytest
 import he
 from he.coding.words import restore_low_bits, unpack_words
 from he.crypto.context import PublicContext
+from he.rounds import hash_context
 from he.scheme import Ring
 from tests.he.rounds import collect, fresh_context, keys, tag_vector, uploads
 
@@ -146,7 +147,7 @@ def test_a_traitor_in_symmetric_mode_reads_every_upload():
     traitor = he.SecretContext.from_secret_key(secret.params, secret.export_secret_key())
     context = fresh_context()
     (chunk,) = uploads(secret, np.array([[11, -12, 13]]), context)[0]
-    upload = he.wire.open_upload(chunk, secret.public(), he.crypto.context.hash_context(context))
+    upload = he.wire.open_upload(chunk, secret.public(), hash_context(context))
     bits = secret.params.word_bits
     words = restore_low_bits(unpack_words(upload.body, bits), bits).reshape(1, 1, -1)
     phase = traitor.phase(words, [upload.name.nonce], 0)

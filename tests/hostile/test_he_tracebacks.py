@@ -79,10 +79,11 @@ def restoring():
 
 def restoring_encryption_keys():
     exported = PUBLIC.encryptor().export_encryption_keys()
+    restore = he.EncryptContext.from_encryption_keys
 
     def prepare():
         box = [exported]
-        call = lambda: he.EncryptContext.from_encryption_keys(PUBLIC.params, box.pop())  # noqa: E731
+        call = lambda: restore(PUBLIC.params, box.pop())  # noqa: E731
         return call, None, secrets_of(PUBLIC)[1:]
 
     return prepare
@@ -90,10 +91,11 @@ def restoring_encryption_keys():
 
 def restoring_a_signing_key():
     private = he.SigningKey.generate().private_bytes()
+    restore = he.SigningKey.from_private_bytes
 
     def prepare():
         box = [private]
-        return lambda: he.SigningKey.from_private_bytes(box.pop()), None, [private]
+        return lambda: restore(box.pop()), None, [private]
 
     return prepare
 
