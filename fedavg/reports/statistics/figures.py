@@ -34,21 +34,21 @@ def _height(value: Figure) -> float | None:
     return None if value.value is None else round(max(value.value, 0.0), 2)
 
 
-def _doubt(figures: Sequence[Figure]) -> dict[str, Any]:
-    """Error bars, where the figures have intervals."""
+def _doubt(figures: Sequence[Figure], along: str = "error_y", scale: float = 1.0) -> dict[str, Any]:
+    """Error bars along an axis, in units of 1/scale, where the figures have intervals."""
     if not any(value.high is not None for value in figures):
         return {}
     tops = [max(value.value or 0.0, 0.0) for value in figures]
     above = [
-        round(max((value.high or 0.0) - top, 0.0), 2)
+        round(scale * max((value.high or 0.0) - top, 0.0), 2)
         for value, top in zip(figures, tops, strict=True)
     ]
     below = [
-        round(max(top - (value.low or 0.0), 0.0), 2)
+        round(scale * max(top - (value.low or 0.0), 0.0), 2)
         for value, top in zip(figures, tops, strict=True)
     ]
     return {
-        "error_y": {
+        along: {
             "type": "data",
             "symmetric": False,
             "array": above,
@@ -117,21 +117,24 @@ def missing_figure(summary: Summary) -> dict[str, Any]:
     known = [column for column in summary.columns if column.missing.value is not None]
     ordered = sorted(known, key=lambda column: column.missing.value or 0.0)
     shares = [100 * max(column.missing.value or 0.0, 0.0) / rows for column in ordered]
-    bars = {
+    figures = [column.missing for column in ordered]
+    # Under noise an estimate of 0 has no bar, and its interval is all there is to see.
+    tops = [100 * (value.high or 0.0) / rows for value in figures]
+    bars: dict[str, Any] = {
         "type": "bar",
         "orientation": "h",
         "x": [round(share, 3) for share in shares],
         "y": _named([column.name for column in ordered]),
         "marker": {"color": ORANGE},
         "hovertemplate": "%{y}: %{x:.2f} % missing<extra></extra>",
-    }
+    } | _doubt(figures, "error_x", 100 / rows)
     return figure(
         [bars],
         120 + 20 * len(ordered),
         xaxis={
             "title": {"text": "Missing cells, % of rows"},
             "rangemode": "tozero",
-            "range": [0, max([*shares, 1.0]) * 1.05],
+            "range": [0, max([*shares, *tops, 1.0]) * 1.05],
         },
         yaxis={"type": "category", "title": {"text": ""}, "dtick": 1},
         showlegend=False,

@@ -1,6 +1,7 @@
 """The page and the tables of statistics: what they draw, what they withhold, and names from the data."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from fedavg import InsecurePlain
 from fedavg.errors import ReportError
-from fedavg.reports.statistics.figures import column_figure
+from fedavg.reports.statistics.figures import column_figure, missing_figure
 from fedavg.reports.statistics.page import write_statistics_page
 from fedavg.reports.statistics.table import tables
 from fedavg.statistics import (
@@ -111,3 +112,20 @@ def test_a_column_of_dates_has_an_axis_of_dates():
     middle = np.datetime64(int(drawn["data"][0]["x"][0]), "ms")
     assert middle == np.datetime64("2021-01-02")
     assert drawn["data"][0]["width"] == [2 * 86_400_000]
+
+
+def test_an_estimate_of_no_missing_cells_shows_its_interval():
+    """200 rows, of which between 0 and 8 miss a cell: a whisker up to 4 %, within the axis."""
+    column = SimpleNamespace(name="age", missing=Figure(0.0, low=0.0, high=8.0))
+    found = missing_figure(SimpleNamespace(rows=Figure(200.0), columns=(column,)))
+    (bars,) = found["data"]
+    assert (bars["x"], bars["error_x"]["array"], bars["error_x"]["arrayminus"]) == (
+        [0.0],
+        [4.0],
+        [0.0],
+    )
+    assert found["layout"]["xaxis"]["range"][1] > 4.0
+    exact = SimpleNamespace(name="age", missing=Figure(8.0))
+    (bars,) = missing_figure(SimpleNamespace(rows=Figure(200.0), columns=(exact,)))["data"]
+    assert bars["x"] == [4.0]
+    assert "error_x" not in bars
