@@ -54,9 +54,9 @@ def there(tmp_path):
     [("run", CLEAR, "Try more rounds"), ("records", RECORDS, "more records, a larger epsilon")],
 )
 def test_a_model_of_no_use_is_called_so(there, tmp_path, command, text, remedy):
-    """Under noise, steps of the length 500 leave three coefficients in the hundreds.
+    """With a rate of 500 the noise leaves each of three coefficients in the hundreds.
 
-    A model that were better by chance would have all three within ±1 of 0: the chance is below 1e-6.
+    A model that beats the mean would need all three within ±1 of 0, which has a chance below 1e-6.
     """
     words = [command, str(there(text)), "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, words, env={"COLUMNS": "400"})
