@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         LocalProtocolError,
         RemoteProtocolError,
         SecAggError,
+        StateError,
         UnsafeParametersError,
         WireFormatError,
     )
@@ -54,6 +55,7 @@ _HOME = {
     "RemoteProtocolError": "errors",
     "Requirements": "params.params",
     "SecAggError": "errors",
+    "StateError": "errors",
     "Server": "server.server",
     "SumResult": "server.server",
     "TrustServerDirectory": "crypto.keys",
@@ -85,6 +87,7 @@ __all__ = [
     "Requirements",
     "SecAggError",
     "Server",
+    "StateError",
     "SumResult",
     "TrustServerDirectory",
     "UnsafeParametersError",

@@ -17,6 +17,7 @@ __all__ = [
     "LocalProtocolError",
     "RemoteProtocolError",
     "SecAggError",
+    "StateError",
     "UnsafeParametersError",
     "WireFormatError",
 ]
@@ -57,6 +58,14 @@ class SecAggError(Exception):
 
 class LocalProtocolError(SecAggError):
     """The caller used an object at the wrong time, twice, or with an invalid argument."""
+
+
+class StateError(LocalProtocolError):
+    """A suspended client cannot go on from a state; it is out of this session, and of no other.
+
+    The state is of another client, identity or context, or was altered; or its phase was answered before, by
+    a second process or before an old copy was put back.
+    """
 
 
 class RemoteProtocolError(SecAggError):

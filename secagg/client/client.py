@@ -6,12 +6,11 @@ this client and drops its secrets; a wrong call by the program changes nothing.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
-from secagg._calls import Turn, leaving_nothing
+from secagg._calls import leaving_nothing
 from secagg._checks import executor_of, octets
 from secagg.client.consistency import (
     check_inputs,
@@ -25,20 +24,18 @@ from secagg.client.consistency import (
 from secagg.client.dealing import deal_to_neighbours
 from secagg.client.joining import accept_offer
 from secagg.client.masking import admit_input, mask_input
-from secagg.client.policy import Policy
+from secagg.client.participation import ACCEPT_DEFAULTS, Participation
 from secagg.crypto import ring
 from secagg.crypto.ephemeral import Ephemeral, present
-from secagg.crypto.keys import Secret
 from secagg.errors import (
     Aborted,
     AbortReason,
     LocalProtocolError,
     RemoteProtocolError,
-    WireFormatError,
 )
 from secagg.roster.roster import Roster, check_roster
-from secagg.state import Phase, next_phase
-from secagg.wire.codec import Kind, decode, encode, in_chunks
+from secagg.state import Phase
+from secagg.wire.codec import Kind, decode, in_chunks
 from secagg.wire.envelopes import open_inbox
 from secagg.wire.messages import (
     AdvertiseKeys,
@@ -55,27 +52,27 @@ from secagg.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Executor
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from secagg.client.policy import Policy
     from secagg.crypto.keys import Directory, Identity
     from secagg.journal import Journal
-    from secagg.params.params import Params
     from secagg.wire.messages import Message
 
 __all__ = ["Client"]
 
-_ACCEPT_DEFAULTS = Policy()
 
-
-class Client(Secret):
+class Client(Participation):
     """One client in one session; create it with `from_offer`.
 
     The calls in order: `start`, `receive` five times, and `set_input` at any time before the third `receive`.
     Each returns the bytes to send, until `receive` has answered the request to unmask.
+
+    Where a process ends between two messages, `suspend` puts the client away as bytes, and `resume` goes on.
 
     One object serves one session in one process: a fork, a copy or a pickle of it refuses. It makes one
     call at a time: a call from a second thread meanwhile raises LocalProtocolError, and nothing changes.
@@ -93,50 +90,7 @@ class Client(Secret):
         Client(<redacted>)
     """
 
-    __slots__ = (
-        "_client_id",
-        "_directory",
-        "_executor",
-        "_neighbours",
-        "_own",
-        "_params",
-        "_partner_root",
-        "_partners",
-        "_phase",
-        "_process",
-        "_roster",
-        "_secrets",
-        "_session",
-        "_signature",
-        "_survivors",
-        "_turn",
-    )
-
-    def __init__(
-        self,
-        params: Params,
-        session: bytes,
-        client_id: int,
-        identity: Identity,
-        directory: Directory,
-        executor: Executor | None = None,
-    ) -> None:
-        self._turn = Turn("this client")
-        self._process = os.getpid()  # a fork would copy the secrets: see `_living`
-        self._executor = executor
-        self._params = params
-        self._session = session
-        self._client_id = client_id
-        self._directory = directory
-        self._secrets: Ephemeral | None = Ephemeral(identity)
-        self._phase = Phase.ADVERTISE_KEYS
-        self._own: AdvertiseKeys | None = None
-        self._roster: Roster | None = None
-        self._neighbours: tuple[int, ...] = ()
-        self._partners: Partners | None = None
-        self._partner_root = b""
-        self._survivors: Survivors | None = None
-        self._signature = b""
+    __slots__ = ()
 
     @classmethod
     @leaving_nothing
@@ -148,7 +102,7 @@ class Client(Secret):
         directory: Directory,
         *,
         context: bytes,
-        policy: Policy = _ACCEPT_DEFAULTS,
+        policy: Policy = ACCEPT_DEFAULTS,
         executor: Executor | None = None,
         journal: Journal | None = None,
     ) -> Client:
@@ -175,17 +129,7 @@ class Client(Secret):
         """
         executor = executor_of(executor)
         joined = accept_offer(offer, client_id, identity, directory, context, policy, journal)
-        return cls(*joined, identity, directory, executor)
-
-    @property
-    def params(self) -> Params:
-        """The parameters of the session, checked."""
-        return self._params
-
-    @property
-    def phase(self) -> Phase:
-        """The phase whose message this client sends next."""
-        return self._phase
+        return cls(*joined, Ephemeral(identity), directory, executor, journal)
 
     @leaving_nothing
     def start(self) -> bytes:
@@ -246,28 +190,6 @@ class Client(Secret):
             if self._phase is Phase.MASKED_INPUT and secrets.input is None:
                 raise LocalProtocolError("call set_input() before the partners are announced")
             return self._acting(partial(self._answer, data), secrets)
-
-    def _acting(self, step: Callable[[Ephemeral], Message], secrets: Ephemeral) -> bytes:
-        """Take the step to the next phase.
-
-        The step removes the secrets from the state, and puts them back only with the next phase. If anything
-        interrupts an answer, a second answer is therefore impossible.
-        """
-        self._secrets = None
-        try:
-            reply = encode(step(secrets), self._session)
-        except BaseException as error:
-            self._phase = Phase.ABORTED
-            secrets.forget()
-            if isinstance(error, WireFormatError):
-                raise RemoteProtocolError(f"sent a malformed message: {error}", "server") from error
-            raise
-        self._phase = next_phase(self._phase)
-        if self._phase is Phase.DONE:
-            secrets.forget()
-        else:
-            self._secrets = secrets
-        return reply
 
     def chunks(self, reply: bytes) -> Iterator[bytes]:
         """Cut a reply into parts of 256 KiB, for `Server.receive_chunk`.
@@ -377,19 +299,3 @@ class Client(Secret):
         given = UnmaskShares(self._client_id, b"", [secrets.own_share, *secrets.due.values()])
         told = survivors.signed(self._session, self._partner_root)
         return replace(given, signature=secrets.sign(given.signed(self._session, told)))
-
-    def _living(self) -> Ephemeral:
-        if self._process != os.getpid():
-            raise LocalProtocolError(
-                "this client was made before a fork; only the process that made it may go on"
-            )
-        if self._secrets is None:
-            raise LocalProtocolError(
-                f"this client is {self._phase.name}; join the next session anew"
-            )
-        return self._secrets
-
-    def __reduce__(self) -> NoReturn:
-        raise LocalProtocolError(
-            "a client cannot be copied or pickled: two of them could each use its masks; join anew"
-        )

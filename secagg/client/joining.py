@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 from secagg._checks import boolean, context_of, instance, journal_of, octets
 from secagg.client.policy import Policy
 from secagg.crypto.keys import Directory, Identity, check_client_id
-from secagg.errors import LocalProtocolError, RemoteProtocolError, WireFormatError
+from secagg.errors import LocalProtocolError, RemoteProtocolError, StateError, WireFormatError
+from secagg.state import CLIENT_AWAITS
 from secagg.wire.codec import decode
 from secagg.wire.messages import Offer
 
 if TYPE_CHECKING:
     from secagg.journal import Journal
-    from secagg.params.params import Params
+    from secagg.state import Phase
 
-__all__ = ["accept_offer"]
+__all__ = ["accept_offer", "check_known", "claim_answer"]
+
+_Who = tuple[Identity, int, bytes]
 
 
 def accept_offer(
@@ -26,8 +29,8 @@ def accept_offer(
     context: bytes,
     policy: Policy,
     journal: Journal | None,
-) -> tuple[Params, bytes, int]:
-    """Check an offer, record the session as joined, and return its parameters, its name and the id.
+) -> tuple[Offer, bytes, int]:
+    """Check an offer, record the session as joined, and return it, its name and the id.
 
     Raises:
         UnsafeParametersError, CapacityError: the offer is unsafe.
@@ -51,20 +54,12 @@ def accept_offer(
         raise RemoteProtocolError(
             "offers a session for another context than this client's", "server"
         )
-    # All other clients would refuse a roster with this identity: the mistake is the caller's.
-    try:
-        directory.check(client_id, identity.public)
-    except RemoteProtocolError as error:
-        raise LocalProtocolError(
-            f"the directory does not hold this identity for client {client_id}"
-        ) from error
+    check_known(directory, client_id, identity)
     # The fact is recorded before a key exists: a client that stops in between counts as having joined.
     if journal is not None:
-        _record(
-            journal, b"secagg joined" + identity.public + client_id.to_bytes(4, "little") + session
-        )
+        _record(journal, _fact(b"secagg joined", (identity, client_id, session)))
     identity.join(session, client_id)
-    return message.params, session, client_id
+    return message, session, client_id
 
 
 def _record(journal: Journal, fact: bytes) -> None:
@@ -80,3 +75,51 @@ def _record(journal: Journal, fact: bytes) -> None:
             "announced a session that this client has joined before, or may have: its journal says so",
             "server",
         )
+
+
+def check_known(directory: Directory, client_id: int, identity: Identity) -> None:
+    """Raise LocalProtocolError unless the directory holds an identity under an id.
+
+    All other clients would refuse a roster with another identity: the mistake is the caller's.
+    """
+    try:
+        directory.check(client_id, identity.public)
+    except RemoteProtocolError as error:
+        raise LocalProtocolError(
+            f"the directory does not hold this identity for client {client_id}"
+        ) from error
+
+
+def claim_answer(journal: Journal, who: _Who, phase: Phase) -> None:
+    """Record that a resumed client answers a phase, before it makes the answer.
+
+    Args:
+        journal: the client's journal.
+        who: identity and id of the client, and name of the session.
+        phase: the phase.
+
+    Raises:
+        StateError: the phase was answered before, or the journal does not know that the client joined.
+        LocalProtocolError: the journal failed; whether the fact was recorded is not known.
+    """
+    kind = CLIENT_AWAITS[phase].to_bytes(1, "little")
+    try:
+        new = boolean("what journal.add returns", journal.add(_fact(b"secagg answers", who) + kind))
+        # Joining was recorded before the first state was made; a journal without it is another one.
+        stranger = boolean("what journal.add returns", journal.add(_fact(b"secagg joined", who)))
+    except Exception as error:
+        raise LocalProtocolError(f"the journal failed, and nothing is answered: {error}") from error
+    if not new:
+        raise StateError(
+            f"this client has answered phase {phase.name} before, or may have: its journal says so. The "
+            "state is an old copy, or a second process has it; the client is out of this session"
+        )
+    if stranger:
+        raise StateError(
+            "the journal does not know that this client joined the session: it is another one, or lost facts"
+        )
+
+
+def _fact(what: bytes, who: _Who) -> bytes:
+    identity, client_id, session = who
+    return what + identity.public + client_id.to_bytes(4, "little") + session

@@ -11,6 +11,7 @@ import copy
 import numpy as np
 
 from secagg import Client, Server
+from secagg.client.participation import Participation
 from secagg.crypto.ephemeral import Ephemeral
 from secagg.server.staging import Staging
 from secagg.server.tally import Tally
@@ -19,7 +20,7 @@ from secagg.server.tally import Tally
 def fork_client(client):
     """A client in the same state, independent from here on."""
     twin = object.__new__(Client)
-    for name in Client.__slots__:
+    for name in Participation.__slots__:
         setattr(twin, name, getattr(client, name))
     if client._secrets is not None:
         twin._secrets = object.__new__(Ephemeral)
