@@ -37,6 +37,7 @@ ATTACKS = {
     "S21": "a session joined again after a restart",
     "S22": "an executor that skips or repeats tasks",
     "S23": "a test's entropy in other threads",
+    "S24": "copies of a suspended client",
     "E1": "a weak mask generator",
     "E2": "biased masks",
     "E3": "overflow of the ring",
