@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from secagg.journal import Journal
     from secagg.state import Phase
 
-__all__ = ["accept_offer", "check_known", "claim_answer"]
+__all__ = ["accept_offer", "allow_answers", "check_known", "claim_answer"]
 
 _Who = tuple[Identity, int, bytes]
 
@@ -90,6 +90,19 @@ def check_known(directory: Directory, client_id: int, identity: Identity) -> Non
         ) from error
 
 
+def allow_answers(journal: Journal, who: _Who) -> None:
+    """Record that a client is about to be suspended: without this, a journal lets no state answer.
+
+    There is one fact for each phase, because a question to a journal is a record in it: a journal that does
+    not know a client is asked about each phase for the first time, whichever it was asked about before.
+
+    Raises:
+        LocalProtocolError: the journal failed.
+    """
+    for phase in CLIENT_AWAITS:
+        _added(journal, _of_phase(b"secagg suspended", who, phase), "nothing is suspended")
+
+
 def claim_answer(journal: Journal, who: _Who, phase: Phase) -> None:
     """Record that a resumed client answers a phase, before it makes the answer.
 
@@ -99,25 +112,30 @@ def claim_answer(journal: Journal, who: _Who, phase: Phase) -> None:
         phase: the phase.
 
     Raises:
-        StateError: the phase was answered before, or the journal does not know that the client joined.
+        StateError: the phase was answered before, or the journal does not know that the client was suspended.
         LocalProtocolError: the journal failed; whether the fact was recorded is not known.
     """
-    kind = CLIENT_AWAITS[phase].to_bytes(1, "little")
-    try:
-        new = boolean("what journal.add returns", journal.add(_fact(b"secagg answers", who) + kind))
-        # Joining was recorded before the first state was made; a journal without it is another one.
-        stranger = boolean("what journal.add returns", journal.add(_fact(b"secagg joined", who)))
-    except Exception as error:
-        raise LocalProtocolError(f"the journal failed, and nothing is answered: {error}") from error
-    if not new:
+    what = "nothing is answered"
+    if not _added(journal, _of_phase(b"secagg answers", who, phase), what):
         raise StateError(
             f"this client has answered phase {phase.name} before, or may have: its journal says so. The "
             "state is an old copy, or a second process has it; the client is out of this session"
         )
-    if stranger:
+    if _added(journal, _of_phase(b"secagg suspended", who, phase), what):
         raise StateError(
-            "the journal does not know that this client joined the session: it is another one, or lost facts"
+            "the journal does not know that this client was suspended: it is another one, or lost facts"
         )
+
+
+def _added(journal: Journal, fact: bytes, otherwise: str) -> bool:
+    try:
+        return boolean("what journal.add returns", journal.add(fact))
+    except Exception as error:
+        raise LocalProtocolError(f"the journal failed, and {otherwise}: {error}") from error
+
+
+def _of_phase(what: bytes, who: _Who, phase: Phase) -> bytes:
+    return _fact(what, who) + CLIENT_AWAITS[phase].to_bytes(1, "little")
 
 
 def _fact(what: bytes, who: _Who) -> bytes:

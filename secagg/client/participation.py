@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from secagg._calls import Turn, leaving_nothing
 from secagg._checks import context_of, executor_of, instance, journal_of, octets
-from secagg.client.joining import check_known, claim_answer
+from secagg.client.joining import allow_answers, check_known, claim_answer
 from secagg.client.policy import Policy
 from secagg.client.suspended import Held, open_state, seal_state
 from secagg.crypto.ephemeral import Ephemeral, present
@@ -121,7 +121,7 @@ class Participation(Secret):
 
         Raises:
             LocalProtocolError: the client was made without a journal, start() is due first, the session is
-                over, or another call is at work. Nothing changes.
+                over, another call is at work, or the journal failed. The client stays as it is.
         """
         with self._turn:
             secrets = self._living()
@@ -135,6 +135,8 @@ class Participation(Secret):
             held.own, held.roster, held.partners = self._own, self._roster, self._partners
             held.survivors, held.signature = self._survivors, self._signature
             state = seal_state(held)
+            if not self._resumed:
+                allow_answers(self._journal, self._who(secrets))
             # From here on there is one client again, and it is the state.
             self._secrets = None
             secrets.forget()

@@ -12,7 +12,7 @@ import pytest
 import fedavg
 import secagg.client.joining
 import secagg.client.participation
-from secagg import InternalError, Phase, StateError
+from secagg import InternalError, LocalProtocolError, Phase, StateError
 from secagg.client.participation import Participation
 from secagg.wire.codec import decode, encode
 from secagg.wire.messages import Survivors
@@ -139,6 +139,40 @@ def test_s24_a_journal_that_does_not_know_the_client_is_refused(phase):
     assert answers(lab, [state], Memory(), [lab.next_messages[WHO]]) == []
 
 
+def test_s24_a_journal_that_was_asked_about_one_phase_answers_no_other():
+    """A question leaves a record in a journal, which must not pass for the client's own later."""
+    journal, strange, states = Memory(), Memory(), []
+    lab = fresh(journal)
+    while lab.server.phase is not Phase.DONE:
+        for i in lab.next_messages or lab.ids:
+            if i == WHO and lab.server.phase in BETWEEN:
+                states.append((lab.clients[i].suspend(), lab.next_messages[i]))
+                lab.clients[i] = resumed(lab, states[-1][0], journal)
+            lab.answer(i)
+        lab.next_messages = lab.server.advance()
+    for state, message in [*states, *reversed(states)]:
+        assert answers(lab, [state], strange, [message]) == []
+
+
+def test_s24_a_client_whose_journal_fails_stays_in_memory():
+    class Full(Memory):
+        full = False
+
+        def add(self, fact, /):
+            if self.full:
+                raise OSError("disk full")
+            return super().add(fact)
+
+    journal = Full()
+    lab = fresh(journal).run_to(Phase.CHECK_SHARES)
+    journal.full = True
+    with pytest.raises(LocalProtocolError, match="nothing is suspended: disk full"):
+        lab.clients[WHO].suspend()
+    journal.full = False
+    state = lab.clients[WHO].suspend()
+    assert len(answers(lab, [state], journal, [lab.next_messages[WHO]])) == 1
+
+
 @pytest.mark.parametrize("phase", BETWEEN)
 def test_s24_a_state_holds_no_more_than_its_phase_needs(phase):
     """No input, seed or mask key once the input was masked; one kind of share once a set was signed."""
@@ -183,7 +217,12 @@ def test_s24_mutant_without_a_claim_answers_twice(monkeypatch, tmp_path):
 
 
 def test_s24_mutant_that_ignores_the_journals_answer_signs_two_sets(monkeypatch):
-    mutant = without(monkeypatch, secagg.client.joining, "claim_answer", "not new")
+    mutant = without(
+        monkeypatch,
+        secagg.client.joining,
+        "claim_answer",
+        'not _added(journal, _of_phase(b"secagg answers", who, phase), what)',
+    )
     monkeypatch.setattr(secagg.client.participation, "claim_answer", mutant)
     with pytest.raises(FOUND):
         test_s24_two_sets_are_never_signed()
@@ -191,14 +230,8 @@ def test_s24_mutant_that_ignores_the_journals_answer_signs_two_sets(monkeypatch)
 
 def test_s24_mutant_that_claims_for_all_phases_at_once_cannot_go_on(monkeypatch):
     """One claim a session would not do either: a client answers five messages."""
-    mutant = without(
-        monkeypatch,
-        secagg.client.joining,
-        "claim_answer",
-        'CLIENT_AWAITS[phase].to_bytes(1, "little")',
-        'b""',
-    )
-    monkeypatch.setattr(secagg.client.participation, "claim_answer", mutant)
+    kind = 'CLIENT_AWAITS[phase].to_bytes(1, "little")'
+    without(monkeypatch, secagg.client.joining, "_of_phase", kind, 'b""')
     with pytest.raises(StateError):
         test_s24_states_of_a_whole_session_answer_nothing_after_it()
 
@@ -221,7 +254,23 @@ def test_s24_mutant_that_claims_after_the_answer_gives_it_twice(monkeypatch):
 
 
 def test_s24_mutant_that_takes_any_journal_answers(monkeypatch):
-    mutant = without(monkeypatch, secagg.client.joining, "claim_answer", "if stranger", "if False")
+    mutant = without(
+        monkeypatch,
+        secagg.client.joining,
+        "claim_answer",
+        '_added(journal, _of_phase(b"secagg suspended", who, phase), what)',
+    )
     monkeypatch.setattr(secagg.client.participation, "claim_answer", mutant)
     with pytest.raises(FOUND):
         test_s24_a_journal_that_does_not_know_the_client_is_refused(Phase.UNMASK)
+
+
+def test_s24_mutant_that_asks_for_the_joining_learns_it_from_the_question(monkeypatch):
+    """One fact for all phases: the refusal of the first state records what the second one needs."""
+    one = '_of_phase(b"secagg suspended", who, phase)'
+    asked = without(monkeypatch, secagg.client.joining, "claim_answer", one, 'b"once"')
+    monkeypatch.setattr(secagg.client.participation, "claim_answer", asked)
+    told = without(monkeypatch, secagg.client.joining, "allow_answers", one, 'b"once"')
+    monkeypatch.setattr(secagg.client.participation, "allow_answers", told)
+    with pytest.raises(FOUND):
+        test_s24_a_journal_that_was_asked_about_one_phase_answers_no_other()
