@@ -64,7 +64,7 @@ class StateError(LocalProtocolError):
     """A suspended client cannot go on from a state; it is out of this session, and of no other.
 
     The state is of another client, identity or context, or was altered; or its phase was answered before, by
-    a second process or before an old copy was put back.
+    a second process or before an old copy was put back; or the journal is not the one of the client.
     """
 
 

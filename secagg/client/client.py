@@ -178,7 +178,11 @@ class Client(Participation):
             Aborted: the session cannot continue, and no party is shown to be at fault. Final.
             InternalError: the call failed below the package's checks. Final.
             LocalProtocolError: start() or set_input() is due first, another call is at work, the message
-                is not bytes, or this client has aborted. Nothing changes.
+                is not bytes, or this client has aborted. Nothing changes. Of a resumed client also: the
+                journal failed. This object is over; its state may be resumed once more, and answers unless
+                the phase was recorded.
+            StateError: a resumed client's phase was answered before, or the journal does not know that it
+                was suspended. Final.
         """
         data = octets("message", message)
         with self._turn:

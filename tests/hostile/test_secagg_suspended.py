@@ -12,12 +12,22 @@ import pytest
 import fedavg
 import secagg.client.joining
 import secagg.client.participation
-from secagg import InternalError, LocalProtocolError, Phase, StateError
+import secagg.client.suspended
+from secagg import (
+    Client,
+    InternalError,
+    LocalProtocolError,
+    Phase,
+    Policy,
+    StateError,
+    UnsafeParametersError,
+)
 from secagg.client.participation import Participation
 from secagg.wire.codec import decode, encode
 from secagg.wire.messages import Survivors
 from tests.hostile.mutants import FOUND, without
 from tests.secagg.client.test_suspended import BETWEEN, WHO, Memory, fresh, resumed
+from tests.secagg.support.lab import CONTEXT
 
 
 def answers(lab, states, journal, messages):
@@ -274,3 +284,52 @@ def test_s24_mutant_that_asks_for_the_joining_learns_it_from_the_question(monkey
     monkeypatch.setattr(secagg.client.participation, "allow_answers", told)
     with pytest.raises(FOUND):
         test_s24_a_journal_that_was_asked_about_one_phase_answers_no_other()
+
+
+def test_s24_a_state_that_is_put_away_again_teaches_a_journal_nothing():
+    """Only the client that never was a state tells a journal that it is suspended."""
+    journal, strange = Memory(), Memory()
+    lab, state = suspended_at(Phase.UNMASK, journal)
+    again = resumed(lab, state, strange).suspend()
+    assert answers(lab, [again, state], strange, [lab.next_messages[WHO]] * 2) == []
+    assert len(answers(lab, [state], journal, [lab.next_messages[WHO]])) == 1
+
+
+def test_s24_mutant_whose_states_teach_any_journal_answers_twice(monkeypatch):
+    without(monkeypatch, Participation, "suspend", "not self._resumed", "True")
+    with pytest.raises(FOUND):
+        test_s24_a_state_that_is_put_away_again_teaches_a_journal_nothing()
+
+
+def test_s24_each_state_has_a_key_of_its_own():
+    """The nonce is fixed: two plain texts under one key would show their difference."""
+    journal = Memory()
+    lab, state = suspended_at(Phase.CHECK_SHARES, journal)
+    salts = {state[44:76]}
+    for _ in range(9):
+        state = resumed(lab, state, journal).suspend()
+        salts.add(state[44:76])
+    assert len(salts) == 10
+
+
+def test_s24_mutant_with_one_salt_has_one_key(monkeypatch):
+    monkeypatch.setattr(secagg.client.suspended, "entropy", bytes)
+    with pytest.raises(FOUND):
+        test_s24_each_state_has_a_key_of_its_own()
+
+
+def test_s24_a_resumed_client_keeps_its_own_floors():
+    """A policy that the session does not meet is refused at the resume, as at the offer."""
+    journal = Memory()
+    lab, state = suspended_at(Phase.UNMASK, journal)
+    me = lab.identities[WHO]
+    with pytest.raises(UnsafeParametersError):
+        Client.resume(
+            state,
+            WHO,
+            me,
+            lab.directory,
+            context=CONTEXT,
+            journal=journal,
+            policy=Policy(min_survivors=1000),
+        )
