@@ -34,6 +34,8 @@ def each_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return contest(self, title, contestants, **{**options, **shorter})
 
     monkeypatch.setattr(Bench, "contest", once)
+    # collections before samples only steady the times, and cost most of such a test
+    monkeypatch.setattr("benchmarks.kit.timing.gc", SimpleNamespace(collect=lambda: 0))
 
 
 @pytest.fixture
