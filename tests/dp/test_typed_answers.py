@@ -67,10 +67,11 @@ def test_every_question_has_a_bracket_for_an_answer(relation, released, more, de
         run = run.compose(event, count)
     if more is not None and relation is ADD:
         run = run.compose(more)
-    for bracket in (run.epsilon(delta), run.delta(epsilon)):
+    at_delta, at_epsilon = run.epsilon(delta), run.delta(epsilon)
+    for bracket in (at_delta, at_epsilon):
         assert 0 <= bracket.low <= bracket.high
-    assert run.delta(epsilon).high <= 1
-    assert run.quick_epsilon(delta) >= run.epsilon(delta).low
+    assert at_epsilon.high <= 1
+    assert run.quick_epsilon(delta) >= at_delta.low
 
 
 @pytest.mark.parametrize(

@@ -226,10 +226,12 @@ def test_groups_move_every_release_and_not_the_gaussian_alone(size):
     it claims 0.0004, where δ of three clients is 0.121.
     """
     noise = SkellamEvent(2.0, l2_sensitivity=1.0, l1_sensitivity=1.0)
-    curve = Accountant().compose(GaussianEvent(1e6)).compose(noise).curve(group=size)
+    run = Accountant().compose(GaussianEvent(1e6)).compose(noise)
+    curve = run.curve(group=size, points=20)
     k = np.arange(-60, 61)
     first, second = skellam.pmf(k - size, 2.0, 2.0), skellam.pmf(k, 2.0, 2.0)
-    for epsilon in (0.5, 1.0, 2.0, 4.0):
+    # at its own points a curve has no slack of a chord, so few points hide nothing
+    for epsilon in (0.5, 1.0, 2.0, 4.0, *curve.epsilons[curve.epsilons < 20]):
         exact = float(np.maximum(first - math.exp(epsilon) * second, 0.0).sum())
         assert exact <= curve.delta(epsilon).high * (1 + 1e-9) + 1e-12
 
