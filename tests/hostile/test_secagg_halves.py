@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import secagg.client.client
+import secagg.client.participation
 from secagg import Phase
 from secagg.crypto.ephemeral import Ephemeral
 from secagg.crypto.shamir import SHARE_SIZE
@@ -24,9 +25,9 @@ def keeping_both(monkeypatch):
 
 def answering_twice(monkeypatch):
     """Clients that sign again after they have given their shares, for any server that asks."""
-    forward = secagg.client.client.next_phase
+    forward = secagg.client.participation.next_phase
     monkeypatch.setattr(
-        secagg.client.client,
+        secagg.client.participation,
         "next_phase",
         lambda phase: Phase.CONSISTENCY if phase is Phase.UNMASK else forward(phase),
     )
