@@ -85,7 +85,9 @@ def run(
     rounds: Annotated[int | None, typer.Option(help="Number of rounds to train.")] = None,
     secure_sum: Annotated[
         str | None,
-        typer.Option(help="secagg|one-shot|ckks|bfv|encrypted-secagg|selective|insecure-plain"),
+        typer.Option(
+            help="secagg | one-shot | ckks | bfv | encrypted-secagg | selective | insecure-plain"
+        ),
     ] = None,
     noise: Annotated[
         str | None,
@@ -131,9 +133,7 @@ def run(
     rate: Annotated[
         float | None, typer.Option(help="Share of the clients selected in each round.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Built-in name, or package.module:factory.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="Built-in name, or module:function.")] = None,
     loss: Annotated[
         str | None,
         typer.Option(

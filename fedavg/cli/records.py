@@ -69,9 +69,7 @@ def records(
     data: Annotated[
         str | None, typer.Option(help="Built-in name, a .csv, .parquet or .npz, or a folder.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Built-in name, or package.module:factory.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="Built-in name, or module:function.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to create.")] = None,
     seed: Annotated[int | None, typer.Option(help="Public seed of split and weights.")] = None,
 ) -> None:

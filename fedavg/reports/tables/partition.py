@@ -207,7 +207,10 @@ def _heat(
         [None if not count else round(math.log10(count), 3) for count in row]
         for row in counts.tolist()
     ]
-    decades = range(math.ceil(math.log10(max(int(counts.max()), 1))) + 1)
+    # Colours end at the largest count, whose tick says so; a decade that nearly touches it has none.
+    most = max(int(counts.max()), 2)
+    decades = [10**power for power in range(math.ceil(math.log10(most)))]
+    ticks = [*(decade for decade in decades if 2 * decade <= most), most]
     trace = {
         "type": "heatmap",
         "x": list(names),
@@ -215,12 +218,12 @@ def _heat(
         "z": logs,
         "customdata": counts.tolist(),
         "zmin": 0,
-        "zmax": max(decades[-1], 1),
+        "zmax": math.log10(most),
         "colorscale": "Viridis",
         "colorbar": {
             "title": {"text": "examples"},
-            "tickvals": list(decades),
-            "ticktext": [f"{10**decade:,}" for decade in decades],
+            "tickvals": [math.log10(tick) for tick in ticks],
+            "ticktext": [f"{tick:,}" for tick in ticks],
             "orientation": "h",
             "y": 1.02,
             "yanchor": "bottom",

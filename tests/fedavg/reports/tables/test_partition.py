@@ -1,6 +1,7 @@
 """The picture of a partition: its counts, its page, and the command that writes it."""
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from fedavg.cli.app import app
@@ -40,8 +41,27 @@ def test_the_page_has_names_sizes_in_order_and_logarithmic_colours(tmp_path):
     assert heat["y"] == ["no", "yes"]
     assert heat["z"] == [[2.0, 0.0, None], [2.954, 0.954, 0.477]]
     assert heat["customdata"] == [[100, 1, 0], [900, 9, 3]]
+    assert heat["zmax"] == np.log10(900)  # the whole scale is used
+    assert heat["colorbar"]["ticktext"] == ["1", "10", "100", "900"]
     assert "1,013 examples" in read.words
     assert "from 3 to 1,000" in read.words
+
+
+@pytest.mark.parametrize(
+    ("most", "ticks"),
+    [
+        (1, ["1", "2"]),
+        (10, ["1", "10"]),
+        (19, ["1", "19"]),
+        (20, ["1", "10", "20"]),
+    ],
+)
+def test_colours_end_at_the_largest_count(tmp_path, most, ticks):
+    counts = np.array([[most], [0]])
+    page = tmp_path / "p.html"
+    write_partition_page(page, Partition("loans", "iid", counts, ("no", "yes"), ("a",)))
+    (heat,) = Page(page.read_text()).figures()["holdings"]["data"]
+    assert heat["colorbar"]["ticktext"] == ticks
 
 
 def test_clients_of_one_name_stay_apart(tmp_path):
