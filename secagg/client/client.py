@@ -289,7 +289,7 @@ class Client(Participation):
         check_survivors(survivors, partners, roster, position)
         if self._params.local:
             check_inputs(survivors, partners, roster, position, self._directory)
-        self._survivors = survivors
+        self._survivors = Survivors(survivors.members)  # the inputs' signatures have served
         signed = survivors.signed(self._session, self._partner_root)
         self._signature = secrets.sign(signed)
         secrets.settle(survivors.members)  # one share of each partner is left, never both

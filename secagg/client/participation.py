@@ -12,7 +12,7 @@ from secagg._calls import Turn, leaving_nothing
 from secagg._checks import context_of, executor_of, instance, journal_of, octets
 from secagg.client.joining import allow_answers, check_known, claim_answer
 from secagg.client.policy import Policy
-from secagg.client.suspended import Held, open_state, seal_state
+from secagg.client.suspended import Held, check_size, open_state, seal_state
 from secagg.crypto.ephemeral import Ephemeral, present
 from secagg.crypto.keys import Directory, Identity, Secret, check_client_id
 from secagg.errors import LocalProtocolError, RemoteProtocolError, WireFormatError
@@ -120,6 +120,8 @@ class Participation(Secret):
             The state. Input that was given and not yet masked is in it.
 
         Raises:
+            CapacityError: the input and the rest of the state may take 2 GiB or more. The first call says
+                so, before the client has sent anything. The client stays as it is.
             LocalProtocolError: the client was made without a journal, start() is due first, the session is
                 over, another call is at work, or the journal failed. The client stays as it is.
         """
@@ -131,12 +133,14 @@ class Participation(Secret):
                 )
             if self._phase is Phase.ADVERTISE_KEYS:
                 raise LocalProtocolError("call start() before suspend()")
+            check_size(self._phase, self._params)
             held = Held(self._phase, self._offer, self._session, self._client_id, secrets)
             held.own, held.roster, held.partners = self._own, self._roster, self._partners
             held.survivors, held.signature = self._survivors, self._signature
             state = seal_state(held)
             if not self._resumed:
                 allow_answers(self._journal, self._who(secrets))
+            self._check_process()
             # From here on there is one client again, and it is the state.
             self._secrets = None
             secrets.forget()
@@ -190,6 +194,7 @@ class Participation(Secret):
         check_known(directory, client_id, identity)
         client = cls(held.offer, held.session, client_id, held.secrets, directory, executor, kept)
         client._put_back(held)
+        identity.rejoin(held.session, client_id)
         return client
 
     def _put_back(self, held: Held) -> None:
@@ -212,6 +217,8 @@ class Participation(Secret):
             if self._resumed:  # first of all: other processes may hold copies of the state
                 claim_answer(present(self._journal), self._who(secrets), self._phase)
             reply = encode(step(secrets), self._session)
+            # A journal or a signal handler may have forked meanwhile, and the copy must not answer too.
+            self._check_process()
         except BaseException as error:
             self._phase = Phase.ABORTED
             secrets.forget()
@@ -228,11 +235,14 @@ class Participation(Secret):
     def _who(self, secrets: Ephemeral) -> tuple[Identity, int, bytes]:
         return present(secrets.identity), self._client_id, self._session
 
-    def _living(self) -> Ephemeral:
+    def _check_process(self) -> None:
         if self._process != os.getpid():
             raise LocalProtocolError(
                 "this client was made before a fork; only the process that made it may go on"
             )
+
+    def _living(self) -> Ephemeral:
+        self._check_process()
         if self._secrets is None:
             if self._phase not in (Phase.DONE, Phase.ABORTED):
                 raise LocalProtocolError("this client was suspended; resume its state")

@@ -16,7 +16,7 @@ from secagg.crypto.ephemeral import Ephemeral, present
 from secagg.crypto.keys import KEY_SIZE, SIGNATURE_SIZE, AgreementKey, derive, entropy
 from secagg.crypto.sealed import open_sealed, seal
 from secagg.crypto.shamir import SECRET_SIZE, SHARE_SIZE
-from secagg.errors import SecAggError, StateError
+from secagg.errors import CapacityError, SecAggError, StateError
 from secagg.roster.roster import Roster
 from secagg.state import CLIENT_AWAITS, Phase
 from secagg.wire.codec import decode, encode
@@ -26,14 +26,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from secagg.crypto.keys import Identity
+    from secagg.params.params import Params
     from secagg.wire.messages import Message
 
-__all__ = ["Held", "open_state", "seal_state"]
+    Buffer = bytes | memoryview
+
+__all__ = ["Held", "check_size", "open_state", "seal_state"]
 
 _MAGIC, _VERSION, _SUITE = b"SAGS", 1, 1
 _SALT_SIZE, _ROUTE_SIZE = 32, 16
 _HEADER = struct.Struct(f"<4sBBBBI32s{_SALT_SIZE}s")
 _U32 = struct.Struct("<I")
+_ROOM = 1 << 22
+_LARGEST_INPUT = (1 << 31) - _ROOM
+"""Bytes of input in a state: AES-GCM takes 2^31 − 1 bytes at once, and all else takes less than 4 MiB."""
 
 
 @dataclass(slots=True, repr=False)
@@ -68,15 +74,30 @@ class Held:
         return "Held(<redacted>)"
 
 
+def check_size(phase: Phase, params: Params) -> None:
+    """Refuse a session whose states may be too large to seal, before anything else is done.
+
+    An input that was not given yet counts, so that the first state is refused and not a later one.
+
+    Raises:
+        CapacityError: the input takes more than 2 GiB less 4 MiB, and is not masked in this phase.
+    """
+    words = np.dtype(ring.ring_dtype(params.ring_bits)).itemsize
+    size = params.vector_length * words
+    if "input" in _CARRIED[phase] and size > _LARGEST_INPUT:
+        raise CapacityError(
+            f"a state holds the input, which takes {size} bytes: {params.vector_length} coordinates of "
+            f"{words} bytes each, and at most {_LARGEST_INPUT // words} coordinates can be suspended. Keep "
+            "the client in memory until its masked input is sent, or cut the vector into several sessions"
+        )
+
+
 def seal_state(held: Held) -> bytes:
     """The one form of a client that is put away; its key is new with each state."""
     identity = present(held.secrets.identity)
     kind, salt = CLIENT_AWAITS[held.phase], entropy(_SALT_SIZE)
     header = _HEADER.pack(_MAGIC, _VERSION, _SUITE, kind, 0, held.client_id, held.session, salt)
-    fields = [encode(held.offer, held.session)]
-    fields += [_FIELDS[name][0](held) for name in _CARRIED[held.phase]]
-    plain = b"".join(_U32.pack(len(data)) + data for data in fields)
-    return header + seal(_key(identity, held.session, salt), plain, header)
+    return header + seal(_key(identity, held.session, salt), _plain(held), header)
 
 
 def open_state(state: bytes, client_id: int, identity: Identity, context: bytes) -> Held:
@@ -96,11 +117,14 @@ def open_state(state: bytes, client_id: int, identity: Identity, context: bytes)
         raise StateError(f"a suspended state of the unknown phase {kind}")
     if owner != client_id:
         raise StateError(f"this is the state of client {owner}, not of client {client_id}")
-    plain = open_sealed(_key(identity, session, salt), state[_HEADER.size :], header)
+    sealed = memoryview(state)[_HEADER.size :]  # no copy: it may be as long as the input
+    plain = open_sealed(_key(identity, session, salt), sealed, header)
     if plain is None:
         raise StateError("this state was sealed under another identity, or was altered")
     try:
-        return _read(plain, phases[0], session, client_id, Ephemeral.emptied(identity), context)
+        return _read(
+            memoryview(plain), phases[0], session, client_id, Ephemeral.emptied(identity), context
+        )
     except StateError:
         raise
     # Only a holder of the identity can make such bytes; what they hold stays out of the message.
@@ -109,7 +133,7 @@ def open_state(state: bytes, client_id: int, identity: Identity, context: bytes)
 
 
 def _read(
-    plain: bytes,
+    plain: memoryview,
     phase: Phase,
     session: bytes,
     client_id: int,
@@ -119,7 +143,7 @@ def _read(
     offered, *fields = _split(plain)
     names = _CARRIED[phase]
     _require(len(fields) == len(names))
-    named, offer = decode(offered)
+    named, offer = decode(bytes(offered))
     if not isinstance(offer, Offer) or named != session:
         raise ValueError
     if offer.session(context) != session:
@@ -132,9 +156,16 @@ def _read(
     return held
 
 
-def _split(plain: bytes) -> list[bytes]:
+def _plain(held: Held) -> bytes:
+    """All fields of the phase, each after its length."""
+    fields = [encode(held.offer, held.session)]
+    fields += [_FIELDS[name][0](held) for name in _CARRIED[held.phase]]
+    return b"".join(part for data in fields for part in (_U32.pack(len(data)), data))
+
+
+def _split(plain: memoryview) -> list[memoryview]:
     """Length-prefixed fields, of which the last ends with the bytes."""
-    fields: list[bytes] = []
+    fields: list[memoryview] = []
     at = 0
     while at < len(plain):
         (size,) = _U32.unpack_from(plain, at)
@@ -157,8 +188,8 @@ def _require(holds: bool) -> None:  # noqa: FBT001 - a condition
         raise ValueError
 
 
-def _message(data: bytes, held: Held, kind: type[Any]) -> Any:  # noqa: ANN401 - of that kind
-    session, message = decode(data)
+def _message(data: memoryview, held: Held, kind: type[Any]) -> Any:  # noqa: ANN401 - of that kind
+    session, message = decode(bytes(data))
     _require(session == held.session and type(message) is kind)
     return message
 
@@ -167,24 +198,24 @@ def _message(data: bytes, held: Held, kind: type[Any]) -> Any:  # noqa: ANN401 -
 
 
 def _of_message(name: str, kind: type[Message]) -> _Field:
-    def read(held: Held, data: bytes) -> None:
+    def read(held: Held, data: memoryview) -> None:
         setattr(held, name, _message(data, held, kind))
 
     return lambda held: encode(getattr(held, name), held.session), read
 
 
 def _of_bytes(name: str, size: int) -> _Field:
-    def read(held: Held, data: bytes) -> None:
+    def read(held: Held, data: memoryview) -> None:
         _require(len(data) == size)
-        setattr(held.secrets, name, data)
+        setattr(held.secrets, name, bytes(data))
 
     return lambda held: present(getattr(held.secrets, name)), read
 
 
 def _of_key(name: str) -> _Field:
-    def read(held: Held, data: bytes) -> None:
+    def read(held: Held, data: memoryview) -> None:
         _require(len(data) == KEY_SIZE)
-        setattr(held.secrets, name, AgreementKey.from_private_bytes(data))
+        setattr(held.secrets, name, AgreementKey.from_private_bytes(bytes(data)))
 
     return lambda held: present(getattr(held.secrets, name)).private_bytes(), read
 
@@ -196,10 +227,10 @@ def _of_places(name: str, size: int) -> _Field:
         found: Mapping[int, bytes] = getattr(held.secrets, name)
         return b"".join(_U32.pack(place) + found[place] for place in sorted(found))
 
-    def read(held: Held, data: bytes) -> None:
+    def read(held: Held, data: memoryview) -> None:
         step = _U32.size + size
         _require(len(data) % step == 0)
-        parts = [data[at : at + step] for at in range(0, len(data), step)]
+        parts = [bytes(data[at : at + step]) for at in range(0, len(data), step)]
         places = [_U32.unpack_from(part)[0] for part in parts]
         roster = present(held.roster)
         around = set(roster.neighbours(roster.positions[held.client_id]))
@@ -214,45 +245,56 @@ def _write_roster(held: Held) -> bytes:
     return encode(Advertisements(present(held.roster).entries), held.session)
 
 
-def _read_roster(held: Held, data: bytes) -> None:
-    held.roster = Roster.of(data, held.offer.params, held.session)
+def _read_roster(held: Held, data: memoryview) -> None:
+    held.roster = Roster.of(bytes(data), held.offer.params, held.session)
     _message(data, held, Advertisements)  # the session in its header
+
+
+def _write_survivors(held: Held) -> bytes:
+    return encode(present(held.survivors), held.session)
+
+
+def _read_survivors(held: Held, data: memoryview) -> None:
+    found: Survivors = _message(data, held, Survivors)
+    _require(not found.signatures)  # those of inputs have served when a set is signed
+    held.survivors = found
 
 
 def _write_signature(held: Held) -> bytes:
     return held.signature
 
 
-def _read_signature(held: Held, data: bytes) -> None:
+def _read_signature(held: Held, data: memoryview) -> None:
     _require(len(data) == SIGNATURE_SIZE)
-    held.signature = data
+    held.signature = bytes(data)
 
 
-def _write_input(held: Held) -> bytes:
+def _write_input(held: Held) -> Buffer:
     """Words of the ring, little-endian; nothing while no input was given."""
     words = held.secrets.input
-    return b"" if words is None else words.astype(words.dtype.newbyteorder("<")).tobytes()
+    if words is None:
+        return b""
+    # A view of the words themselves wherever they are little-endian: a vector may take a good part of memory.
+    return words.astype(words.dtype.newbyteorder("<"), copy=False).data.cast("B")
 
 
-def _read_input(held: Held, data: bytes) -> None:
+def _read_input(held: Held, data: memoryview) -> None:
     if not data:
         return
     params = held.offer.params
     kind = np.dtype(ring.ring_dtype(params.ring_bits))
     _require(len(data) == params.vector_length * kind.itemsize)
-    words = np.frombuffer(data, kind.newbyteorder("<")).astype(
-        kind
-    )  # a copy, to be masked in place
+    words = np.frombuffer(data, kind.newbyteorder("<")).astype(kind)  # a copy: masked in place
     _require(not int(words.max()) >> params.ring_bits)
     held.secrets.input = words
 
 
-_Field = tuple["Callable[[Held], bytes]", "Callable[[Held, bytes], None]"]
+_Field = tuple["Callable[[Held], Buffer]", "Callable[[Held, memoryview], None]"]
 _FIELDS: dict[str, _Field] = {
     "own": _of_message("own", AdvertiseKeys),
     "roster": (_write_roster, _read_roster),
     "partners": _of_message("partners", Partners),
-    "survivors": _of_message("survivors", Survivors),
+    "survivors": (_write_survivors, _read_survivors),
     "signature": (_write_signature, _read_signature),
     "channel": _of_key("channel"),
     "mask": _of_key("mask"),

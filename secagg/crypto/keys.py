@@ -156,12 +156,20 @@ class Identity(Secret):
         Raises:
             RemoteProtocolError: it took part before; the server announces an old session again.
         """
-        mark, place = object(), (octets("session", session), check_client_id(client_id))
-        # This is one atomic step: of two threads, one joins.
-        if self._joined.setdefault(place, mark) is not mark:
+        mark = object()
+        if self._mark(session, client_id, mark) is not mark:
             raise RemoteProtocolError(
                 "announced a session that this client has joined before", "server"
             )
+
+    def rejoin(self, session: bytes, client_id: int) -> None:
+        """Record that this client goes on in a session, so that it does not join the session anew."""
+        self._mark(session, client_id, object())
+
+    def _mark(self, session: bytes, client_id: int, mark: object) -> object:
+        """The first mark of a client in a session: of two threads, one sets it, in one atomic step."""
+        place = octets("session", session), check_client_id(client_id)
+        return self._joined.setdefault(place, mark)
 
 
 class Directory:

@@ -43,7 +43,7 @@ def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
     return AESGCM(key).encrypt(_NONCE, plaintext, associated)
 
 
-def open_sealed(key: bytes, sealed: bytes, associated: bytes) -> bytes | None:
+def open_sealed(key: bytes, sealed: bytes | memoryview, associated: bytes) -> bytes | None:
     """Decrypt; return None if key, text or associated data differ from those of the sender."""
     try:
         return AESGCM(key).decrypt(_NONCE, sealed, associated)
