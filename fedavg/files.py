@@ -174,8 +174,9 @@ class FileJournal:
     threads and processes may use one file. A journal cannot notice that an older copy of the file was put in
     its place: keep the file out of snapshots and backups that are restored.
 
-    Each line of the file holds the SHA-256 of one fact and a checksum. An unfinished last line, which a crash
-    may leave, belongs to an `add` that never returned; it is removed.
+    Each line of the file holds the SHA-256 of one fact and a checksum. A last line without its end, which a
+    crash may leave, belongs to an `add` that never returned; it is removed. Any other line that does not
+    agree with its checksum was damaged, and held a fact that somebody relies on: the journal is refused.
 
     Args:
         path: path of the file. Links are resolved here, once.
@@ -298,18 +299,22 @@ class FileJournal:
         for start in range(0, len(data), _LINE):
             line = data[start : start + _LINE]
             if line != _line(line[:_DIGEST]):
-                # Only the last line may be unfinished; a bad line before it means that facts were lost.
-                if start + _LINE < len(data):
-                    raise JournalError(
-                        f"the journal {self._path} is damaged at byte {self._read_to}: restore a copy "
-                        "that is not older, or treat everything that it protects as used"
-                    )
+                if start + _LINE < len(data) or not _unfinished(line):
+                    raise self._damaged()
                 # The partial line belongs to an `add` that never returned, so nobody relies on it.
                 os.ftruncate(handle, self._read_to)
                 os.fsync(handle)
                 return
             self._facts.add(line[:_DIGEST])
             self._read_to += _LINE
+
+    def _damaged(self) -> JournalError:
+        number = 2 + (self._read_to - len(_TITLE)) // _LINE
+        return JournalError(
+            f"the journal {self._path} is damaged in line {number}, which begins at byte {self._read_to}: a "
+            "fact is lost, and could be done a second time. Restore a copy of the file that is not older, or "
+            "treat everything that the journal protects as used, and begin a new one with new identities"
+        )
 
     def _append(self, handle: int, data: bytes, place: int) -> None:
         """Write at the end, durably; remove a partial write."""
@@ -326,6 +331,14 @@ class FileJournal:
 
 def _line(digest: bytes) -> bytes:
     return b"%b %08x\n" % (digest, zlib.crc32(digest))
+
+
+def _unfinished(line: bytes) -> bool:
+    """Whether a crash left this line: its end was not written, or is zeros that the system filled in.
+
+    A whole line has an end, or had one that was changed into something else than a zero by one flipped bit.
+    """
+    return b"\n" not in line and (len(line) < _LINE or line.endswith(b"\0"))
 
 
 def _read(handle: int, start: int, end: int) -> bytes:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from fedavg.errors import ConfigError
+from fedavg.errors import CheckpointError, ConfigError
 from fedavg.files import check_folder, locked, replace_file
 from fedavg.protocol.result import figure_row
 
@@ -115,7 +115,11 @@ class RunDirectory:
             self._append(name, row)
 
     def repair_logs(self, last: RoundResult | None) -> None:
-        """Make both logs end with the last finished round: remove a torn line, add a missing one."""
+        """Make both logs end with the last finished round: remove a torn line, add a missing one.
+
+        Raises:
+            CheckpointError: a line of a log was damaged.
+        """
         for name, row in ({} if last is None else _rows(last)).items():
             # The checkpoint is written first, so after a crash the log may lack the last round, or hold half
             # of it.
@@ -124,7 +128,11 @@ class RunDirectory:
             self._replace(name, text.encode())
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
-        """The rounds of one log."""
+        """The rounds of one log.
+
+        Raises:
+            CheckpointError: a line of the log was damaged.
+        """
         return _whole_lines(self.path / name)
 
     def skipped(self) -> list[int]:
@@ -207,13 +215,21 @@ def _rows(result: RoundResult) -> dict[str, dict[str, Any]]:
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows that can be read: a killed process may have left half a line at the end."""
+    """The rows of a log: a killed process may have left a line without its end, which is no row.
+
+    Raises:
+        CheckpointError: another line cannot be read; the rows after it must not be dropped in silence.
+    """
+    *lines, _ = (path.read_bytes() if path.exists() else b"").split(b"\n")
     found: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for number, line in enumerate(lines, 1):
         try:
             found.append(json.loads(line))
         except ValueError:
-            break
+            raise CheckpointError(
+                f"{path} is damaged in line {number}, which is no JSON: put the line back from a copy of the "
+                "file, or remove it if the log may do without that round"
+            ) from None
     return found
 
 

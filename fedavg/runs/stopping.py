@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +44,7 @@ class Keeper:
         if restart is not None and self._watcher is not None:
             better = False
             # The watcher is rebuilt from the log, so that a resumed run stops where the first one would have.
-            for row in _rows(directory):
+            for row in directory.read_rows("metrics.jsonl"):
                 figures: list[dict[str, Any]] = row.get("figures", [])
                 headline = figure_of_row(figures[0]) if figures else None
                 better = self._watcher.better(int(row["round"]), headline)
@@ -87,11 +86,7 @@ class Keeper:
         (self.directory.path / _BEST).unlink()
         self.vector = best
         number = self._watcher.best_round
-        row = next((row for row in _rows(self.directory) if row["round"] == number), {})
+        rows = self.directory.read_rows("metrics.jsonl")
+        row = next((row for row in rows if row["round"] == number), {})
         figures = row.get("figures", [])
         return {"best_round": number, "figures": figures, "accuracy": row.get("accuracy")}
-
-
-def _rows(directory: RunDirectory) -> list[dict[str, Any]]:
-    text = (directory.path / "metrics.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]

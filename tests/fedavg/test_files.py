@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fedavg
+import fedavg.files
 from fedavg.errors import JournalError
 from fedavg.files import FileJournal
 
@@ -71,7 +72,7 @@ def test_a_crash_in_the_middle_of_an_add_leaves_the_facts_before_it(path, kept):
     assert FileJournal(path).add(b"torn") is False
 
 
-@pytest.mark.parametrize("tail", [bytes(74), bytes(10), b"\n", b"x" * 73 + b"\n"])
+@pytest.mark.parametrize("tail", [bytes(74), bytes(10), b"x" * 10 + bytes(64), b"a" * 73])
 def test_a_tail_that_is_no_fact_goes(path, tail):
     FileJournal(path).add(b"first")
     with path.open("ab") as file:
@@ -89,17 +90,42 @@ def test_a_crash_while_the_file_was_made_leaves_an_empty_journal(path, kept):
     assert FileJournal(path).add(b"first") is False
 
 
-@pytest.mark.parametrize("place", [17, 50, 80, 90])
-def test_damage_before_the_end_is_refused(path, place):
+def three(path):
+    """A journal of three facts, and its bytes."""
     journal = FileJournal(path)
     for fact in (b"1", b"2", b"3"):
         journal.add(fact)
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(JournalError, match="damaged at byte"):
-        FileJournal(path)
-    assert path.read_bytes() == data
+    return journal, bytearray(path.read_bytes())
+
+
+@pytest.mark.parametrize("line", [2, 3, 4])
+def test_a_flipped_bit_loses_no_fact(path, line):
+    """Each bit of every line, the last one and its end included."""
+    _, whole = three(path)
+    for bit in range(74 * 8):
+        data = whole.copy()
+        data[len(TITLE) + (line - 2) * 74 + bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        with pytest.raises(JournalError, match=f"{path} is damaged in line {line}, .* Restore"):
+            FileJournal(path)
+        assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("tail", [b"\n", b"ab\n", b"x" * 73 + b"\n", b"x" * 74, b"\n" + bytes(73)])
+def test_a_last_line_with_an_end_and_another_checksum_is_refused(path, tail):
+    journal, whole = three(path)
+    path.write_bytes(whole + tail)
+    for use in (lambda: journal.add(b"4"), lambda: FileJournal(path)):
+        with pytest.raises(JournalError, match="damaged in line 5, which begins at byte 239"):
+            use()
+        assert path.read_bytes() == whole + tail
+
+
+def test_a_mutant_that_takes_a_damaged_last_line_for_an_unfinished_one_loses_it(path, monkeypatch):
+    monkeypatch.setattr(fedavg.files, "_unfinished", lambda _: True)
+    with pytest.raises(pytest.fail.Exception):
+        test_a_flipped_bit_loses_no_fact(path, 4)
+    assert FileJournal(path).add(b"3") is True
 
 
 @pytest.mark.parametrize("kept", range(len(TITLE)))
