@@ -181,7 +181,7 @@ def test_s8_mutant_that_believes_a_sessions_name(monkeypatch):
 
 
 def test_s10_mutant_that_goes_on_after_a_fork(monkeypatch):
-    without(monkeypatch, Client, "_living", "self._process != os.getpid()")
+    without(monkeypatch, Client, "_check_process", "self._process != os.getpid()")
     missed(partners.test_s10_a_client_stays_in_its_process, monkeypatch)
     missed(partners.test_s10_two_processes_after_a_fork_do_not_both_answer)
 

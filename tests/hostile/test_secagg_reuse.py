@@ -85,7 +85,7 @@ def test_s10_a_forked_client_masks_no_second_input():
 
 
 def test_s10_mutant_that_forks_shows_the_difference_of_its_inputs(monkeypatch):
-    without(monkeypatch, Client, "_living", "self._process != os.getpid()")
+    without(monkeypatch, Client, "_check_process", "self._process != os.getpid()")
     assert np.array_equal(masked_on_both_sides_of_a_fork(), SECOND - FIRST)
 
 
