@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from fedavg.cli.console import console, correctable, fail
 from fedavg.errors import ConfigError
+from fedavg.parts.nearest import offered
 
 __all__ = ["data_app"]
 
@@ -119,9 +120,11 @@ def data_schema(
 
 
 def _task(name: str) -> str:
-    names = ("auto", "classes", "numbers", "multi-label")
+    from fedavg.data.tables.schemas.schema import TaskName  # noqa: PLC0415 - help loads no tables
+
+    names: tuple[str, ...] = get_args(TaskName)
     if name not in names:
-        raise ConfigError(f"--task is one of {', '.join(names)}, not {name!r}")
+        raise ConfigError(f"--task: there is no {name!r}; {offered(name, names)}")
     return name
 
 

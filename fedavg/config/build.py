@@ -5,14 +5,12 @@ An unknown key is an error that names the key and the nearest valid one.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
@@ -34,7 +32,6 @@ from fedavg.config.ranges import check_ranges
 from fedavg.config.settings import (
     Config,
     SumConfig,
-    section,
 )
 from fedavg.contrib.selective.map import UNCOUNTED, SensitivityMap
 from fedavg.data.dataset import NUMBERS
@@ -43,6 +40,7 @@ from fedavg.errors import CohortSizeError, ConfigError, PlanError
 from fedavg.models.zoo import count_parameters
 from fedavg.parts import load_plugins, named
 from fedavg.parts.imports import add_folder
+from fedavg.parts.nearest import explained
 from fedavg.plan.calibration import calibrated
 from fedavg.plan.feasibility import cohort_bounds, noise_to_signal
 from fedavg.plan.plan import Budget, Limits, Plan, usual_delta
@@ -99,7 +97,8 @@ def load_config(path: Path | None, overrides: dict[str, object] | None = None) -
     try:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(_explain(str(error), path)) from error
+        where = "" if path is None else f"{path}: "
+        raise ConfigError(f"{where}{explained(str(error), Config)}") from error
     beside = Path.cwd() if path is None else path.resolve().parent
     # The user's own modules are importable before any name of a part is checked.
     for folder in (str(beside), *config.plugins.folders):
@@ -135,33 +134,6 @@ def _read(path: Path) -> dict[str, object]:
         return msgspec.toml.decode(text, type=dict[str, object])
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path} is no valid TOML: {error}") from error
-
-
-def _choices(message: str, full: str) -> str:
-    """The values that a key may have, for a message about an invalid value."""
-    if not message.startswith("Invalid enum value"):
-        return ""
-    table, _, key = full.rpartition(".")
-    kind = get_type_hints(section(table)).get(key)
-    literals = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
-    values = [str(value) for part in literals for value in get_args(part)]
-    return f"; one of {', '.join(values)}" if values else ""
-
-
-def _explain(message: str, path: Path | None) -> str:
-    where = "" if path is None else f"{path}: "
-    unknown = re.search(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?", message)
-    if unknown is None:
-        place = re.search(r"^(.*) - at `\$\.([^`]*)`$", message)
-        return where + (
-            f"{place[2]}: {place[1]}{_choices(place[1], place[2])}" if place else message
-        )
-    key, table = unknown[1], unknown[2] or ""
-    known = list(section(table).__struct_fields__)
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    full = f"{table}.{key}" if table else key
-    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-    return f"{where}unknown key {full!r}; {hint}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

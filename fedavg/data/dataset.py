@@ -6,7 +6,6 @@ The conversions of arrays from outside are here too, so that every public functi
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from fedavg.errors import DataError
 from fedavg.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
 from fedavg.metrics import CLASS_FIGURES, LABEL_FIGURES, NUMBER_FIGURES
+from fedavg.parts.nearest import offered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,11 +174,7 @@ def target_kind(kind: TargetKind | str) -> TargetKind:
         return kind
     found = _KINDS.get(kind)
     if found is None:
-        near = difflib.get_close_matches(str(kind), _KINDS, n=1, cutoff=0.3)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise DataError(
-            f"there is no kind of labels {kind!r}{hint}; the kinds are {', '.join(_KINDS)}"
-        )
+        raise DataError(f"there is no kind of labels {kind!r}; {offered(kind, _KINDS)}")
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fedavg.data.dataset import CLASSES
 from fedavg.errors import DataError
+from fedavg.parts.nearest import offered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,7 +197,12 @@ def class_numbers(classes: Sequence[int | str], names: Sequence[str]) -> tuple[i
     unknown = [name for name in classes if isinstance(name, str) and name not in place]
     if unknown:
         raise DataError(
-            f"data.classes names {unknown[0]!r}; the classes are {', '.join(names) or 'without names'}"
+            f"data.classes names {unknown[0]!r}; "
+            + (
+                offered(unknown[0], names, lead="the classes are")
+                if names
+                else "the classes have no names"
+            )
         )
     numbers = tuple(place[name] if isinstance(name, str) else name for name in classes)
     if len(numbers) < 2 or len(set(numbers)) != len(numbers):

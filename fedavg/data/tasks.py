@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from fedavg.data.readers.text import split_texts
 from fedavg.data.tables.files import is_table
 from fedavg.data.task import Task, keep_classes
 from fedavg.errors import DataError, PlanError
+from fedavg.parts.nearest import offered
 
 if TYPE_CHECKING:
     from fedavg.data.tables.schemas.schema import Schema, TaskName
@@ -99,7 +99,7 @@ def load_task(
         (1797, 0.25, 10)
         >>> load_task("didgits")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        fedavg.errors.DataError: there is no data set 'didgits'; did you mean 'digits'? ...
+        fedavg.errors.DataError: there is no data set 'didgits'; built in are ... Do you mean 'digits'? ...
     """
     test_fraction = checks.data.proper_fraction("test_fraction", test_fraction)
     path = Path(name_or_path)
@@ -170,11 +170,9 @@ def built_in_table(name: str, *, test_fraction: float, seed: int) -> TableSource
 def _load_built_in(name: str, test_fraction: float, seed: int) -> Task:
     source = SOURCES.get(name)
     if source is None:
-        near = difflib.get_close_matches(name.lower(), SOURCES, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? Built in are" if near else "built in are"
+        own = "A path of an .npz, .csv, .tsv or .parquet file, or of a folder of images, is data of your own"
         raise DataError(
-            f"there is no data set {name!r}; {hint} {', '.join(SOURCES)}; "
-            "or give the path of an .npz, .csv, .tsv or .parquet file, or of a folder of images"
+            f"there is no data set {name!r}; {offered(name, SOURCES, lead='built in are', then=own)}"
         )
     if source.schema is not None:
         return _scaled(built_in_table(name, test_fraction=test_fraction, seed=seed))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from fedavg.errors import LocalProtocolError, NonFiniteError, PlanError
+from fedavg.parts.nearest import offered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class ModelCodec:
 
     def __post_init__(self) -> None:
         if self.kind not in FORMATS:
-            raise PlanError(f"a broadcast is one of {', '.join(FORMATS)}, not {self.kind!r}")
+            raise PlanError(f"there is no broadcast {self.kind!r}; {offered(self.kind, FORMATS)}")
 
     @property
     def size(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +17,7 @@ from fedavg.metrics.foreign import (
     says_greater,
 )
 from fedavg.parts import named, names
+from fedavg.parts.nearest import offered
 from fedavg.parts.tables import part_of_table
 
 if TYPE_CHECKING:
@@ -75,6 +75,4 @@ def _by_name(name: str) -> Metric:
     try:
         return ScikitLearnMetric(name)
     except (ConfigError, MissingExtraError) as error:
-        near = difflib.get_close_matches(name, simple, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? Ours are" if near else "ours are"
-        raise ConfigError(f"{error}; {hint} {', '.join(simple)}") from error
+        raise ConfigError(f"{error}; {offered(name, simple, lead='ours are')}") from error

@@ -5,7 +5,6 @@ A frozen parameter is not part of the vector: it is never trained, never sent, a
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from fedavg.errors import ConfigError, DataError
+from fedavg.parts.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -59,7 +59,7 @@ def matching(patterns: Iterable[str], names: Collection[str], what: str) -> froz
         here = {name for name in names if fnmatchcase(name, pattern)}
         # A pattern without a match is nearly always a slip, and would silently freeze or replace nothing.
         if not here:
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4)
+            near = nearest(pattern, names, 3)
             hint = f"near are {', '.join(near)}" if near else f"there are {_listed(names)}"
             raise ConfigError(f"{what}: no tensor is called {pattern!r}; {hint}")
         found |= here

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import itertools
 import math
@@ -15,6 +14,7 @@ from torch.nn import functional
 from fedavg import checks
 from fedavg.errors import ConfigError, FedAvgError
 from fedavg.parts.imports import called, said
+from fedavg.parts.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -255,14 +255,12 @@ def _built_in(name: str) -> Callable[[tuple[int, ...], int], nn.Module]:
     factory = _BUILT_IN.get(name)
     if factory is None:
         called_so = {**{built: built for built in _BUILT_IN}, **_ELSEWHERE}
-        near = difflib.get_close_matches(name.lower(), called_so, n=1, cutoff=0.3)
+        near = nearest(name, called_so)
         meant, _, why = called_so[near[0]].partition(", ") if near else ("", "", "")
-        hint = (
-            f"did you mean {meant!r}{why and f', {why}'}? Built in are" if near else "built in are"
-        )
+        hint = f". Do you mean {meant!r}{why and f', {why}'}?" if near else ""
         raise ConfigError(
-            f"there is no model {name!r}; {hint} {', '.join(_BUILT_IN)}; "
-            "or give 'package.module:factory'"
+            f"there is no model {name!r}; built in are {', '.join(_BUILT_IN)}, "
+            f"or give 'package.module:factory'{hint}"
         )
     return factory
 

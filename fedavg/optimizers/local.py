@@ -12,6 +12,7 @@ from fedavg.losses.choice import loss_of
 from fedavg.optimizers.custom import loop_of, step_of
 from fedavg.optimizers.schedule import CONSTANT, Schedule
 from fedavg.parts import Part, Trait
+from fedavg.parts.nearest import offered
 
 __all__ = ["ADAPTIVE", "LocalTraining", "kept_per_parameter"]
 
@@ -128,7 +129,9 @@ class LocalTraining(Part, frozen=True, tag=False):
 
     def _check_optimizer(self) -> None:
         if self.optimizer not in _KEPT:
-            raise ConfigError(f"optimizer {self.optimizer!r} is none of {', '.join(_KEPT)}")
+            raise ConfigError(
+                f"there is no optimizer {self.optimizer!r}; {offered(self.optimizer, _KEPT)}"
+            )
         if self.nesterov and self.optimizer != "momentum":
             raise ConfigError("nesterov goes with optimizer 'momentum'")
         if self.optimizer == "adam" and self.weight_decay:

@@ -18,6 +18,7 @@ import numpy as np
 
 from fedavg.errors import ConfigError, PlanError
 from fedavg.parts.imports import module_named
+from fedavg.parts.nearest import nearest, offered, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -143,8 +144,10 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
             try:
                 value = msgspec.convert(value, hint)
             except msgspec.ValidationError:
+                near = nearest(given, map(str, options_of(hint)))
+                meant = f". Do you mean {near[0]!r}?" if near else ""
                 raise PlanError(
-                    f"{type(self).__name__}: {name} must be {_words(hint)}, not {given!r:.80}"
+                    f"{type(self).__name__}: {name} must be {_words(hint)}, not {given!r:.80}{meant}"
                 ) from None
             # A converted value replaces the given one, so that 1 and 1.0 have one form in the digest.
             if value is not given:
@@ -226,9 +229,7 @@ def register(family: Family) -> Callable[[type[T]], type[T]]:
         True
     """
     if family not in _REGISTRY:
-        raise ConfigError(
-            f"no family of parts is called {family!r}; there are {', '.join(FAMILIES)}"
-        )
+        raise ConfigError(f"no family of parts is called {family!r}; {offered(family, FAMILIES)}")
 
     def enter(kind: type[T]) -> type[T]:
         tag = kind.__struct_config__.tag
@@ -269,10 +270,9 @@ def named(family: Family, name: str) -> type[Part]:
     """
     kind = _REGISTRY[family].get(name)
     if kind is None:
-        raise ConfigError(
-            f"{family} {name!r} is unknown; there are {', '.join(names(family))}. A part of your own is "
-            "registered by its module: name that module in [plugins] modules"
-        )
+        what = family.replace("_", " ")
+        own = "The module of a part of your own is named in [plugins] modules"
+        raise ConfigError(f"there is no {what} {name!r}; {offered(name, names(family), then=own)}")
     return kind
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedavg.errors import ConfigError
+from fedavg.parts.nearest import explained, offered
 from fedavg.parts.registry import registered, union
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def _explained(family: Family, given: Mapping[str, object], message: str) -> str
     kind = given.get(key)
     if kind not in kinds:
         said = f"{key} is missing" if kind is None else f"there is no {key} {kind!r}"
-        return f"{said}; there are {', '.join(kinds)}"
+        return f"{said}; {offered(kind, kinds)}"
     unknown = re.search(r"unknown field `([^`]+)`", message)
     if unknown is None:
-        return message
-    fields = ", ".join(kinds[str(kind)].__struct_fields__) or "none"
-    return f"{kind!r} has no field {unknown[1]!r}; its fields are {fields}"
+        return explained(message, kinds[str(kind)])
+    fields = kinds[str(kind)].__struct_fields__
+    return f"{kind!r} has no field {unknown[1]!r}; {offered(unknown[1], fields, lead='its fields are')}"

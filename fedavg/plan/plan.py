@@ -17,6 +17,7 @@ from fedavg.algorithms.chain import sent_length
 from fedavg.encoding.broadcast import FORMATS
 from fedavg.errors import PlanError
 from fedavg.parts import Part, Trait, traits_of
+from fedavg.parts.nearest import offered
 from fedavg.plan.checks import Claim, check_together
 
 if TYPE_CHECKING:
@@ -181,7 +182,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.broadcast not in FORMATS:
-            raise PlanError(f"a broadcast is one of {', '.join(FORMATS)}, not {self.broadcast!r}")
+            raise PlanError(
+                f"there is no broadcast {self.broadcast!r}; {offered(self.broadcast, FORMATS)}"
+            )
         # A list could still be changed from outside.
         object.__setattr__(self, "stages", tuple(self.stages))
         kinds = [stage.kind for stage in self.stages]

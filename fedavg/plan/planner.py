@@ -15,6 +15,7 @@ from fedavg.errors import GridError, PlanError
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
 from fedavg.parts import named, names
+from fedavg.parts.nearest import offered
 from fedavg.plan import catalogue
 from fedavg.plan.plan import Budget, Limits, Plan, usual_delta
 from fedavg.plan.resolution import resolve
@@ -187,7 +188,7 @@ def usual_rate(sampling: str) -> float:
 
 def _known(name: str, value: str, names: Sequence[str]) -> None:
     if value not in names:
-        raise PlanError(f"{name} {value!r} is none of {', '.join(names)}")
+        raise PlanError(f"there is no {name} {value!r}; {offered(value, names)}")
 
 
 @dataclass(frozen=True, slots=True)

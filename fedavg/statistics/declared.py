@@ -15,6 +15,7 @@ from fedavg.data.tables.schemas.file import schema_text
 from fedavg.data.tables.schemas.propose import propose
 from fedavg.errors import ConfigError, DataError
 from fedavg.files import replace_file
+from fedavg.parts.nearest import offered
 
 if TYPE_CHECKING:
     from fedavg.data.tables.reading import Table
@@ -78,9 +79,7 @@ def table_and_schema(
     wanted = [name for name in columns or table.columns if name not in roles]
     for name in columns:
         if name not in table.columns:
-            raise DataError(
-                f"{table.name} has no column {name!r}; there are {', '.join(table.columns)}"
-            )
+            raise DataError(f"{table.name} has no column {name!r}; {offered(name, table.columns)}")
     for name in (own for own in columns if own in roles):
         what = "silo" if name == client else "person"
         raise DataError(f"column {name!r} names the {what} of each row, and has no statistics")

@@ -18,6 +18,7 @@ from fedavg import checks
 from fedavg.data.tables.cells import LARGEST, cells_of
 from fedavg.data.tables.schemas.schema import check_headings
 from fedavg.errors import DataError
+from fedavg.parts.nearest import offered
 from fedavg.statistics.question import capped
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Silos:
         known = {variable.name: variable for variable in self.variables}
         for name in names:
             if name not in known:
-                raise DataError(f"there is no column {name!r}; there are {', '.join(known)}")
+                raise DataError(f"there is no column {name!r}; {offered(name, known)}")
         return replace(self, variables=tuple(known[name] for name in names))
 
 
@@ -227,8 +228,8 @@ def read_silos(
     for what, heading in roles:
         if heading not in table.columns:
             raise DataError(
-                f"{table.name} has no column {heading!r} to name the {what}; there are "
-                f"{', '.join(table.columns)}"
+                f"{table.name} has no column {heading!r} to name the {what}; "
+                f"{offered(heading, table.columns)}"
             )
     if client == unit.column:
         raise DataError(f"column {client!r} cannot name both the silo and the person of a row")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedavg.errors import DataError, PlanError
+from fedavg.parts.nearest import offered
 from fedavg.statistics.exact.release import exact_summary
 from fedavg.statistics.noise.release import noisy_summary
 from fedavg.statistics.question import Question
@@ -89,7 +90,7 @@ def _check(silos: Silos, question: Question) -> None:
     ]
     for name, measured, why in wanted:
         if name not in known:
-            raise DataError(f"no column {name!r} is asked for; there are {', '.join(known)}")
+            raise DataError(f"no column {name!r} is asked for; {offered(name, known)}")
         if measured is not None and known[name].measured is not measured:
             raise DataError(f"{why}, and {name!r} holds {'words' if measured else 'numbers'}")
     for first, second in question.tables:

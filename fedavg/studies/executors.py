@@ -8,6 +8,7 @@ import msgspec
 
 from fedavg.errors import ConfigError
 from fedavg.parts import load_plugins
+from fedavg.parts.nearest import offered
 from fedavg.studies.directory import environment
 from fedavg.studies.study import identity
 from fedavg.studies.workers import CellAnswer, Request, Workers, answer
@@ -132,5 +133,5 @@ def executor_for(engine: str, jobs: int | None) -> Executor:
     """
     made = ENGINES.get(engine)
     if made is None:
-        raise ConfigError(f"the engine {engine!r} is unknown; there are {', '.join(ENGINES)}")
+        raise ConfigError(f"there is no engine {engine!r}; {offered(engine, ENGINES)}")
     return made(jobs)

@@ -6,7 +6,6 @@ cell is recognised in every study.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import importlib.metadata
@@ -26,6 +25,7 @@ from fedavg.config.builders.parts import check_name
 from fedavg.config.settings import Config, section
 from fedavg.errors import ConfigError
 from fedavg.parts import load_plugins, registered
+from fedavg.parts.nearest import explained, key_offered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -125,9 +125,7 @@ def read_study(path: Path | None) -> Study:
     raw = _read(path)
     for key in raw:
         if key not in _PARTS:
-            near = difflib.get_close_matches(key, _PARTS, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(_PARTS)}"
-            raise ConfigError(f"{path}: unknown key {key!r}; {hint}")
+            raise ConfigError(f"{path}: unknown key {key!r}{key_offered(key, _PARTS)}")
     title = raw.get("title", path.stem.replace("_", " "))
     if not isinstance(title, str):
         raise ConfigError(f"{path}: title must be a text")
@@ -227,7 +225,7 @@ def _typed(key: str, value: object) -> object:
     try:
         typed = msgspec.convert(value, known[name].type)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{key}: {error}") from error
+        raise ConfigError(f"{key}: {explained(str(error), known[name].type)}") from error
     check_name(key, typed)
     return typed
 

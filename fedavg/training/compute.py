@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 
 from fedavg.errors import ConfigError
+from fedavg.parts.nearest import offered
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -51,12 +52,13 @@ class Compute:
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
             raise ConfigError(
-                f"precision must be one of {', '.join(get_args(Precision))}, not {self.precision!r}"
+                f"there is no precision {self.precision!r}; "
+                f"{offered(self.precision, get_args(Precision))}"
             )
         kind = str(self.device).partition(":")[0]
         if kind not in get_args(DeviceName):
             raise ConfigError(
-                f"device must be one of {', '.join(get_args(DeviceName))}, not {self.device!r}"
+                f"there is no device {self.device!r}; {offered(kind, get_args(DeviceName))}"
             )
         if kind == "auto":
             object.__setattr__(self, "device", _best())

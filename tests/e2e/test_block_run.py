@@ -56,7 +56,7 @@ def test_a_private_run_of_named_blocks(tmp_path):
         ("count = 9", "9 blocks of whole tensors"),
         ('kind = "rolling"\nmemory = "2MB"', "takes a count and a share"),
         ("count = 30", "30 blocks"),
-        ("conut = 2", "did you mean 'count'"),
+        ("conut = 2", "Do you mean 'count'"),
     ],
 )
 def test_what_cannot_be_cut_is_said_before_anything_is_written(tmp_path, table, words):

@@ -175,7 +175,7 @@ def test_unknown_keys_name_the_nearest(tmp_path, data_file):
     path = config_for(tmp_path, data_file, "[privacy]\nepsilom = 2.0\n")
     result = runner.invoke(app, ["run", str(path), "--out", str(tmp_path / "run")])
     assert result.exit_code == 2
-    assert "did you mean 'epsilon'" in " ".join(result.output.split())
+    assert "Do you mean 'epsilon'" in " ".join(result.output.split())
 
 
 def test_help_and_data_list():

@@ -243,7 +243,7 @@ def test_an_audit_wants_whole_updates():
         ('[privacy]\nnoise = "none"\n[encoding]\nrounding = "stochastic"\nbits = 33', "1 … 32"),
         ('[broadcast]\nformat = "int2"', "broadcast.format"),
         ('[server]\nweighting = "examples"', "no bounded sensitivity"),
-        ('[broadcast]\nformt = "int8"', "did you mean 'format'?"),
+        ('[broadcast]\nformt = "int8"', "Do you mean 'format'?"),
     ],
 )
 def test_mistakes_get_one_plain_line(tmp_path, tables, message):

@@ -176,7 +176,7 @@ def test_a_dry_run_lists_the_cells_and_refusals_and_writes_nothing(tmp_path, mon
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[grid]\n"privacy.epsilom" = [1]\n', "did you mean 'epsilon'"),
+        ('[grid]\n"privacy.epsilom" = [1]\n', "Do you mean 'epsilon'"),
         ('[base]\nprivacy.noise = "none"\n[grid]\n"privacy.epsilon" = [1]\n', "needs noise"),
     ],
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from fedavg.errors import ConfigError
 from fedavg.parts import named, names, registered
+from fedavg.parts.nearest import offered
 from fedavg.parts.tables import part_of_table
 from fedavg.plan import catalogue
 
@@ -60,8 +60,8 @@ def part_of(
     unknown = options.keys() - set(fields)
     if unknown:
         raise ConfigError(
-            f"{family} {name!r} has no option {', '.join(sorted(unknown))}; it has "
-            f"{', '.join(fields) or 'none'}"
+            f"{family} {name!r} has no option {', '.join(sorted(unknown))}; "
+            f"{offered(min(unknown), fields, lead='it has')}"
         )
     # Settings are shared by several kinds, so each kind takes those that it has; options must all fit.
     shared = {key: value for key, value in settings.items() if key in fields and value is not None}
@@ -120,12 +120,8 @@ def check_name(key: str, name: object) -> None:
     """
     known = known_names(key)
     if known and name not in known:
-        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-        meant = f" Do you mean {near[0]!r}?" if near else ""
-        raise ConfigError(
-            f"{key}: there is no {name!r}; there are {', '.join(known)}.{meant} The module of a part of your "
-            "own is named in [plugins] modules"
-        )
+        own = "The module of a part of your own is named in [plugins] modules"
+        raise ConfigError(f"{key}: there is no {name!r}; {offered(name, known, then=own)}")
 
 
 def check_names(config: Config) -> None:

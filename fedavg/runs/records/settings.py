@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import msgspec
 import numpy as np
@@ -26,6 +25,7 @@ from fedavg.data.tables.files import is_table
 from fedavg.errors import ConfigError
 from fedavg.losses.choice import loss_of
 from fedavg.parts import load_plugins
+from fedavg.parts.nearest import explained
 from fedavg.records.privacy import RecordPlan, RecordPrivacy
 from fedavg.records.table import Silo
 
@@ -206,33 +206,13 @@ def _explained(message: str) -> str:
             'records.unit must be given: "person", with a column that names the person of each row, or '
             '"record", which states that every row is another person'
         )
-    unknown = re.search(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?", message)
-    if unknown is None:
-        return _with_choices(message)
-    name, table = unknown[1], unknown[2] or ""
-    types = get_type_hints(RecordRun)
-    known = msgspec.structs.fields(types.get(table, RecordRun)) if "." not in table else ()
-    fields = [field.name for field in known]
-    near = difflib.get_close_matches(name, fields, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    if "options" in fields:
-        hint += (
-            f'; a setting of one kind alone goes among its options: options = {{ {name} = "…" }}'
-        )
-    return f"unknown key {f'{table}.{name}' if table else name!r}{hint}"
-
-
-def _with_choices(message: str) -> str:
-    """A message about a value that is none of a few, with the values."""
-    place = re.search(r"^(Invalid enum value .*) - at `\$\.(?:([^`.]*)\.)?([^`.]*)`$", message)
-    if place is None:
-        return message
-    types = get_type_hints(RecordRun)
-    kind = get_type_hints(types[place[2]] if place[2] else RecordRun).get(place[3])
-    literals = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
-    values = [str(value) for part in literals for value in get_args(part)]
-    key = f"{place[2]}.{place[3]}" if place[2] else place[3]
-    return f"{key}: {place[1]}; one of {', '.join(values)}"
+    said = explained(message, RecordRun)
+    unknown = re.search(r"unknown field `([^`]+)` - at `\$\.(\w+)`", message)
+    table = get_type_hints(RecordRun).get(unknown[2]) if unknown else None
+    if unknown and "options" in getattr(table, "__struct_fields__", ()):
+        end = " A" if said.endswith("?") else "; a"
+        said += f'{end} setting of one kind alone goes among its options: options = {{ {unknown[1]} = "…" }}'
+    return said
 
 
 def data_of(config: RecordRun) -> DataConfig:

@@ -95,10 +95,10 @@ tau = 0.01
     ("text", "message"),
     [
         ("[local]\nmilestones = 3\n", "local.milestones: Expected"),
-        ("[server]\nschedul = 'step'\n", "unknown key 'server.schedul'; did you mean 'schedule'?"),
-        ("round = 3\n", "unknown key 'round'; did you mean 'rounds'?"),
-        ("[privacy]\nepsilom = 3.0\n", "unknown key 'privacy.epsilom'; did you mean 'epsilon'?"),
-        ("[privat]\n", "unknown key 'privat'; did you mean 'privacy'?"),
+        ("[server]\nschedul = 'step'\n", "unknown key 'server.schedul'. Do you mean 'schedule'?"),
+        ("round = 3\n", "unknown key 'round'. Do you mean 'rounds'?"),
+        ("[privacy]\nepsilom = 3.0\n", "unknown key 'privacy.epsilom'. Do you mean 'epsilon'?"),
+        ("[privat]\n", "unknown key 'privat'. Do you mean 'privacy'?"),
         ("[model]\nzzz = 1\n", "known keys: name"),
         ("rounds = 'many'\n", "rounds: Expected `int`"),
         ("rounds = 0\n", "rounds must be at least 1"),
@@ -115,11 +115,11 @@ tau = 0.01
         ("[data]\nclients = 0\n", "data.clients must be at least 1"),
         (
             "[data]\npartition = 'none'\n",
-            "data.partition: Invalid .*; one of auto, noisy-sort, iid",
+            "data.partition: there is no 'none'; there are auto, noisy-sort, iid",
         ),
         (
             "[training]\nprecision = 'int8'\n",
-            "training.precision: .*; one of float32, bfloat16, float16",
+            "training.precision: there is no 'int8'; there are float32, bfloat16, float16",
         ),
         ("[privacy]\nnoise = 'loud'\n", "privacy.noise: there is no 'loud'"),
         ("[privacy]\nepsilon = 0.0\n", "epsilon must be positive"),

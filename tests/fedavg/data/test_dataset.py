@@ -108,7 +108,7 @@ def test_several_labels_are_indicators():
         ("multi-label", np.array([0, 1]), "array \\[n, k\\]"),
         ("multi-label", np.array([[0], [2]]), "0 or 1"),
         ("multi-label", np.array([["a"], ["b"]]), "array \\[n, k\\]"),
-        ("clases", np.array([0, 1]), "did you mean 'classes'"),
+        ("clases", np.array([0, 1]), "Do you mean 'classes'"),
         (3, np.array([0, 1]), "no kind of labels 3"),
     ],
 )

@@ -91,7 +91,7 @@ def test_a_missing_islp_is_named_with_its_extra(monkeypatch):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_the_list():
-    with pytest.raises(DataError, match=r"did you mean 'mnist-14x14'\?.*digits, breast-cancer"):
+    with pytest.raises(DataError, match=r"digits, breast-cancer.*Do you mean 'mnist-14x14'\?"):
         load_task("mnist14")
 
 

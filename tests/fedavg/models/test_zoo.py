@@ -67,10 +67,10 @@ def test_an_import_path():
 @pytest.mark.parametrize(
     ("name", "word"),
     [
-        ("sofmax", r"did you mean 'softmax'\?.*softmax, mlp, 2nn, cnn"),
-        ("linear", r"did you mean 'softmax', which is linear: logistic regression for classes"),
-        ("LogisticRegression", r"did you mean 'softmax', which is linear"),
-        ("neural_network", r"did you mean 'mlp'\?"),
+        ("sofmax", r"softmax, mlp, 2nn, cnn.*Do you mean 'softmax'\?"),
+        ("linear", r"Do you mean 'softmax', which is linear: logistic regression for classes"),
+        ("LogisticRegression", r"Do you mean 'softmax', which is linear"),
+        ("neural_network", r"Do you mean 'mlp'\?"),
         ("resnet900", "there is no model"),
         ("no_such_package:f", "put no_such_package.py beside"),
         (f"{__name__}:missing", "has no 'missing'"),

@@ -247,7 +247,7 @@ def test_configuration():
     assert built.clipping == AdaptiveClipping(quantile=0.8)
     assert built.clipping.clipper(built.encoding.clip).clip_norm == config.privacy.clip
     assert build_plan(load_config(None), 1970).clipping is None
-    with pytest.raises(ConfigError, match="did you mean 'quantile'"):
+    with pytest.raises(ConfigError, match="Do you mean 'quantile'"):
         load_config(None, {"clipping.quantil": 0.8})
     with pytest.raises(ConfigError, match="needs noise"):
         load_config(None, {"clipping.kind": "adaptive", "privacy.noise": "none"})

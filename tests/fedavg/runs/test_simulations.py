@@ -84,7 +84,7 @@ def test_a_missing_engine_is_named_before_the_data_is_read(tmp_path, monkeypatch
     ("simulation", "told"),
     [
         ('engine = "ray"\nworkers = 0', "a cluster has processes of its own"),
-        ('engine = "slurm"', "one of local, ray"),
+        ('engine = "slurm"', "there are local, ray"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(simulation, told, tmp_path):

@@ -71,7 +71,7 @@ def test_engines_are_chosen_by_name():
     executor = executor_for("local", 3)
     assert isinstance(executor, Workers)
     assert executor.width == 3
-    with pytest.raises(ConfigError, match="'slurm' is unknown; there are local, ray"):
+    with pytest.raises(ConfigError, match="there is no engine 'slurm'; there are local, ray"):
         executor_for("slurm", None)
     with pytest.raises(ConfigError, match="jobs must be at least 1"):
         executor_for("ray", 0)

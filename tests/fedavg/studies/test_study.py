@@ -95,13 +95,13 @@ def test_a_base_may_be_a_runs_configuration(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[grid]\n"privacy.epsilom" = [1]\n', "did you mean 'epsilon'"),
-        ('[grid]\n"privaci.epsilon" = [1]\n', "did you mean 'privacy'"),
-        ("[grid]\nroundz = [1]\n", "did you mean 'rounds'"),
+        ('[grid]\n"privacy.epsilom" = [1]\n', "Do you mean 'epsilon'"),
+        ('[grid]\n"privaci.epsilon" = [1]\n', "Do you mean 'privacy'"),
+        ("[grid]\nroundz = [1]\n", "Do you mean 'rounds'"),
         ('[base.records]\nunit = "record"\n[grid]\nseed = [1]\n', "to `fedavg records`"),
         ("[base]\nlocal.lrr = 0.1\n", "unknown key 'local.lrr'"),
         ('[[exclude]]\n"local.lrr" = 0.1\n', "unknown key 'local.lrr'"),
-        ("[gird]\nseed = [1]\n", "did you mean 'grid'"),
+        ("[gird]\nseed = [1]\n", "Do you mean 'grid'"),
         ('[grid]\n"privacy.noise" = ["gausian"]\n', "privacy.noise"),
         ('[grid]\n"privacy.epsilon" = ["4"]\n', "privacy.epsilon"),
         ('[grid]\n"privacy.epsilon" = 4.0\n', "needs a list"),

@@ -43,7 +43,10 @@ def test_a_device_that_is_not_there_is_refused(device, monkeypatch):
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"device": "gpu"}, "device must be one of cpu, cuda"), ({"precision": "half"}, "precision")],
+    [
+        ({"device": "gpu"}, "no device 'gpu'; there are cpu, cuda"),
+        ({"precision": "half"}, "precision"),
+    ],
 )
 def test_what_is_no_device_or_precision_is_refused(fields, said):
     with pytest.raises(ConfigError, match=said):

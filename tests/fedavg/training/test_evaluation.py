@@ -196,7 +196,7 @@ def test_metrics_of_ones_own_and_a_headline_of_ones_choice():
     ("scoring", "said"),
     [
         (lambda: Scoring("roc_auc"), r"write \['roc_auc'\]"),
-        (lambda: Scoring(("rocauc",)), "did you mean 'roc_auc'"),
+        (lambda: Scoring(("rocauc",)), "Do you mean 'roc_auc'"),
         (lambda: Scoring((3,)), "a metric is a name"),
         (lambda: Scoring(("rmse",)).on(_classes()), "'rmse' needs labels of kind numbers"),
         (lambda: Scoring(headline="rmse").on(_classes()), "'rmse'"),

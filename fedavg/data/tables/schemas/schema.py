@@ -5,8 +5,6 @@ This module reads a schema from TOML; `fedavg.data.tables.schemas.propose` propo
 
 from __future__ import annotations
 
-import difflib
-import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -15,6 +13,7 @@ import fedavg.data.tables.columns  # noqa: F401 # pyright: ignore[reportUnusedIm
 from fedavg.data.tables.files import FileFormat
 from fedavg.errors import ConfigError, DataError
 from fedavg.parts import registered, union
+from fedavg.parts.nearest import explained, offered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +27,6 @@ __all__ = [
     "TaskName",
     "check_headings",
     "column_from",
-    "explained",
     "read_schema",
     "schema_from",
 ]
@@ -64,7 +62,7 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         ({'sick': 'target', 'ward': 'client'}, ['age'])
         >>> schema_from({"traget": "sick"}, "patients.toml")
         Traceback (most recent call last):
-        fedavg.errors.ConfigError: patients.toml: unknown key 'traget'; did you mean 'target'?
+        fedavg.errors.ConfigError: patients.toml: unknown key 'traget'. Do you mean 'target'?
     """
 
     target: str | tuple[str, ...] = ""
@@ -124,7 +122,7 @@ def schema_from(raw: Mapping[str, object], where: str) -> Schema:
     try:
         schema = msgspec.convert(rest, Schema)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {explained(str(error), Schema.__struct_fields__)}") from error
+        raise ConfigError(f"{where}: {explained(str(error), Schema)}") from error
     return msgspec.structs.replace(schema, columns=found)
 
 
@@ -142,15 +140,12 @@ def column_from(raw: object, where: str) -> Column:
         raise ConfigError(f"{where}: a column is a table such as {{kind = 'number'}}, not {raw!r}")
     kind = raw.get("kind")
     if kind not in kinds:
-        near = difflib.get_close_matches(str(kind or ""), kinds, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(kinds)}"
         said = "kind is missing" if kind is None else f"there is no kind {kind!r}"
-        raise ConfigError(f"{where}: {said}; {hint}")
+        raise ConfigError(f"{where}: {said}; {offered(kind, kinds)}")
     try:
         column: Column = msgspec.convert(raw, union("column"))
     except msgspec.ValidationError as error:
-        fields = kinds[str(kind)].__struct_fields__
-        raise ConfigError(f"{where}: {explained(str(error), fields)}") from error
+        raise ConfigError(f"{where}: {explained(str(error), kinds[str(kind)])}") from error
     return column
 
 
@@ -174,17 +169,6 @@ def plain_column(column: Any) -> dict[str, Any]:  # noqa: ANN401 - any registere
         # The kind is always written, since a table without it cannot be read.
         if key == "kind" or (value is not None and value != defaults.get(key, msgspec.NODEFAULT))
     }
-
-
-def explained(message: str, known: tuple[str, ...]) -> str:
-    """The message of msgspec, with the most similar known key for an unknown one."""
-    unknown = re.search(r"unknown field `([^`]+)`", message)
-    if unknown is None:
-        place = re.search(r"^(.*) - at `\$\.?([^`]*)`$", message)
-        return f"{place[2]}: {place[1]}" if place and place[2] else (place[1] if place else message)
-    near = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-    return f"unknown key {unknown[1]!r}; {hint}"
 
 
 def read_schema(path: Path) -> Schema:
@@ -213,9 +197,7 @@ def check_headings(schema: Schema, headings: tuple[str, ...], name: str) -> None
     parts = [*schema.targets, schema.client, schema.group, schema.weight]
     for heading in (*parts, schema.time, *schema.columns):
         if heading and heading not in headings:
-            near = difflib.get_close_matches(heading, headings, n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]!r}? There" if near else "there"
-            raise DataError(f"{name} has no column {heading!r}; {hint} are {', '.join(headings)}")
+            raise DataError(f"{name} has no column {heading!r}; {offered(heading, headings)}")
     twice = sorted({heading for heading in parts if heading and parts.count(heading) > 1})
     if twice:
         raise DataError(

@@ -63,7 +63,7 @@ def test_groups_come_from_a_table_and_stand_in_the_report(settings, tmp_path):
     assert "2 of 3" in page  # the shares of noise against the server with one silo
     for key, value, said in (
         ("--robust", "none", "have no effect without a rule"),
-        ("--robust", "mean", "is unknown; there are group-median, trimmed-mean"),
+        ("--robust", "mean", "there is no robust 'mean'; there are group-median, trimmed-mean"),
         ("--groups", "4", "2 silos are too few in the smallest of 4 groups"),
     ):
         status, printed = invoked(settings, key, value, "--out", tmp_path / "refused")

@@ -30,13 +30,13 @@ UNIT = '[records]\nunit = "record"\n'
         ("[records]\nrate = 0.1\n", "records.unit must be given"),
         (
             '[records]\nunit = "patient"\n',
-            "records.unit: Invalid enum value 'patient'; one of person, record",
+            "records.unit: there is no 'patient'; there are person, record",
         ),
-        (UNIT + '[secure_sum]\nscheme = "rsa"\n', "secure_sum.scheme: .* one of bfv, ckks"),
+        (UNIT + '[secure_sum]\nscheme = "rsa"\n', "secure_sum.scheme: .* there are bfv, ckks"),
         (UNIT + '[secure_sum]\nkeys = "secagg"\n', r"options = \{ keys = "),
-        (UNIT + '[data]\npartition = "random"\n', "data.partition: .* one of auto, noisy-sort"),
-        (UNIT + "epsilom = 1.0\n", "unknown key 'records.epsilom'; did you mean 'epsilon'"),
-        ("stops = 3\n" + UNIT, "unknown key 'stops'; did you mean 'steps'"),
+        (UNIT + '[data]\npartition = "random"\n', "data.partition: .* there are auto, noisy-sort"),
+        (UNIT + "epsilom = 1.0\n", "unknown key 'records.epsilom'. Do you mean 'epsilon'"),
+        ("stops = 3\n" + UNIT, "unknown key 'stops'. Do you mean 'steps'"),
         ("steps = 'many'\n" + UNIT, "Expected `int`"),
         (UNIT + '[secure_sum]\nkind = "masks"\n', "there is no 'masks'"),
         (UNIT + '[server]\noptimizer = "lion"\n', "there is no 'lion'"),
@@ -183,7 +183,10 @@ def test_fixed_features_are_named_with_their_options(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('features = "scatering"', "features 'scatering' is unknown; there are .*scattering"),
+        (
+            'features = "scatering"',
+            "there is no features 'scatering'; there are .*Do you mean 'scattering'",
+        ),
         ('features = "scattering"\nfeature_options = { scale = 1 }', "has no option scale"),
         ("feature_options = { scales = 1 }", "needs model.features"),
     ],

@@ -53,14 +53,14 @@ def test_a_schema_is_read_from_toml(tmp_path):
 @pytest.mark.parametrize(
     ("raw", "word"),
     [
-        ({"targt": "y"}, "unknown key 'targt'; did you mean 'target'"),
-        ({"file": {"seperator": ";"}}, "unknown key 'seperator'"),
+        ({"targt": "y"}, "unknown key 'targt'. Do you mean 'target'"),
+        ({"file": {"seperator": ";"}}, "unknown key 'file.seperator'. Do you mean 'separator'"),
         ({"file": {"decimal": "x"}}, "file: decimal must be '.' or ','"),
         ({"columns": []}, "columns must be a table"),
         ({"columns": {"a": "number"}}, "t.toml: columns.a: a column is a table"),
         ({"columns": {"a": {}}}, "columns.a: kind is missing; there are"),
-        ({"columns": {"a": {"kind": "numbr"}}}, "no kind 'numbr'; did you mean 'number'"),
-        ({"columns": {"a": {"kind": "number", "bound": [0, 1]}}}, "did you mean 'bounds'"),
+        ({"columns": {"a": {"kind": "numbr"}}}, "no kind 'numbr'; .* Do you mean 'number'"),
+        ({"columns": {"a": {"kind": "number", "bound": [0, 1]}}}, "Do you mean 'bounds'"),
         (
             {"columns": {"a": {"kind": "number", "bounds": [1, 0]}}},
             "columns.a: .*the lower one first",
@@ -70,7 +70,7 @@ def test_a_schema_is_read_from_toml(tmp_path):
             {"columns": {"a": {"kind": "category"}}},
             "columns.a: .*needs a vocabulary .* neither is given",
         ),
-        ({"task": "class"}, "task: Invalid enum value 'class'"),
+        ({"task": "class"}, "task: there is no 'class'"),
     ],
 )
 def test_mistakes_are_named(raw, word):
@@ -97,7 +97,7 @@ def test_headings_are_compared_with_the_table():
     check_headings(schema, ("x", "y", "z"), "t.csv")
     with pytest.raises(DataError, match="t.csv has no column 'x'; there are ab, y"):
         check_headings(schema, ("ab", "y"), "t.csv")
-    with pytest.raises(DataError, match="no column 'target'; did you mean 'targets'"):
+    with pytest.raises(DataError, match="no column 'target'; .* Do you mean 'targets'"):
         check_headings(Schema(target="target"), ("targets", "y"), "t.csv")
     with pytest.raises(DataError, match="column 'y' is named for two of target, client"):
         check_headings(Schema(target="y", client="y"), ("y",), "t.csv")
