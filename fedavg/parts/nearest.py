@@ -133,12 +133,7 @@ def _parts(hint: object) -> tuple[object, ...]:
 
 
 def _keys(root: object, place: str) -> list[str]:
-    return [
-        field.encode_name
-        for kind in _at(root, place)
-        if _is_struct(kind)
-        for field in msgspec.structs.fields(kind)
-    ]
+    return [field.encode_name for kind in _at(root, place) for field in _fields(kind)]
 
 
 def _at(root: object, place: str) -> tuple[object, ...]:
@@ -155,10 +150,10 @@ def _inner(kind: object, name: str) -> list[object]:
     """The types of a field of a struct; of the elements of a container for ""."""
     if not name:
         return list(get_args(kind))
-    if not _is_struct(kind):
-        return []
-    return [field.type for field in msgspec.structs.fields(kind) if field.encode_name == name]
+    return [field.type for field in _fields(kind) if field.encode_name == name]
 
 
-def _is_struct(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+def _fields(kind: object) -> tuple[msgspec.structs.FieldInfo, ...]:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return msgspec.structs.fields(kind)
+    return ()
