@@ -11,7 +11,6 @@ from rich.text import Text
 
 from fedavg.cli.console import console, correctable, fail
 from fedavg.errors import ConfigError
-from fedavg.parts.nearest import offered
 
 __all__ = ["data_app"]
 
@@ -121,6 +120,7 @@ def data_schema(
 
 def _task(name: str) -> str:
     from fedavg.data.tables.schemas.schema import TaskName  # noqa: PLC0415 - help loads no tables
+    from fedavg.parts.nearest import offered  # noqa: PLC0415 - as above
 
     names: tuple[str, ...] = get_args(TaskName)
     if name not in names:
