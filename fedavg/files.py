@@ -24,6 +24,7 @@ __all__ = [
     "check_writable",
     "locked",
     "refuse_other_names",
+    "remove_file",
     "replace_file",
 ]
 
@@ -93,6 +94,21 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666, sole: bool = Fal
     temporary.replace(target)
     # The rename itself is lost in a crash until the folder is on the disk too.
     _sync_folder(target.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file; it is gone from the folder on the disk when this returns.
+
+    What a file system or a disk keeps of a file without a name is beyond this.
+
+    Args:
+        path: path of the file, which need not exist.
+
+    Raises:
+        OSError: the file cannot be removed.
+    """
+    path.unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 def check_writable(path: Path, *endings: str) -> None:
@@ -193,7 +209,9 @@ class FileJournal:
         ...     journal = FileJournal(Path(folder) / "opened")
         ...     again = FileJournal(Path(folder) / "opened")
         ...     journal.add(b"round 1"), again.add(b"round 1"), again.add(b"round 2")
+        ...     journal.known(b"round 2"), journal.known(b"round 3")
         (True, False, True)
+        (True, False)
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
@@ -239,9 +257,7 @@ class FileJournal:
             JournalError: the file is damaged, missing, replaced, or cannot be written. Do nothing that
                 relies on the fact.
         """
-        if not isinstance(fact, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-            raise JournalError(f"a fact is bytes, not {type(fact).__name__}")
-        digest = hashlib.sha256(fact).hexdigest().encode()
+        digest = _digest(fact)
         with self._locked() as handle:
             # Another process may have recorded this fact since.
             self._catch_up(handle)
@@ -252,6 +268,22 @@ class FileJournal:
             self._read_to += _LINE
             self._facts.add(digest)
         return True
+
+    def known(self, fact: bytes, /) -> bool:
+        """Whether a fact was recorded, in any process.
+
+        Use `add` for what may be done once: between this answer and the deed another process may do it.
+
+        Args:
+            fact: any bytes.
+
+        Raises:
+            JournalError: as from `add`.
+        """
+        digest = _digest(fact)
+        with self._locked() as handle:
+            self._catch_up(handle)
+            return digest in self._facts
 
     @contextmanager
     def _locked(self, flags: int = 0) -> Generator[int]:
@@ -327,6 +359,13 @@ class FileJournal:
             # The rest of a failed write would make the next line unreadable.
             os.ftruncate(handle, place)
             raise
+
+
+def _digest(fact: object) -> bytes:
+    """The hexadecimal SHA-256 of a fact."""
+    if not isinstance(fact, bytes):
+        raise JournalError(f"a fact is bytes, not {type(fact).__name__}")
+    return hashlib.sha256(fact).hexdigest().encode()
 
 
 def _line(digest: bytes) -> bytes:

@@ -44,10 +44,13 @@ def certify(host: str, key: Ed25519PrivateKey, authority: Ed25519PrivateKey) -> 
 
 
 @app.command()
-def main(root: Path, clients: int = 12, members: int = 0, length: int = 10_000) -> None:
-    """Enrol the parties of a demonstration on this machine."""
+def main(
+    root: Path, clients: int = 12, members: int = 0, length: int = 10_000, rounds: int = 100
+) -> None:
+    """Enrol the parties of a demonstration on this machine, the members with keys for so many rounds."""
     if root.exists():
         raise SystemExit(f"error: {root} exists, and keys are made once: name a new folder")
+    once = OneShot(0.2, 0.1, committee=members or 20, corrupt_members=1, absent_members=2)
     keys = {"server": make_tls_key(root / "server")}
     public: dict[str, dict[int, bytes]] = {"client": {}, "member": {}}
     cards: list[bytes] = []
@@ -56,15 +59,13 @@ def main(root: Path, clients: int = 12, members: int = 0, length: int = 10_000) 
             folder, identity = root / f"{role}-{number}", Identity.generate()
             keys[folder.name] = make_tls_key(folder)
             replace_file(folder / "identity", identity.private_bytes(), mode=0o600)
-            FileJournal(
-                folder / "journal"
-            )  # here only: a party whose journal is gone starts no more
+            # Here only: a party whose journal is gone starts no more.
+            FileJournal(folder / "journal")
             public[role][number] = identity.public
-            if role == "member":
-                sealing = SealingKey.generate(identity, number, epoch=1)
-                replace_file(folder / "sealing", sealing.private_bytes(), mode=0o600)
+            for epoch in range(1, rounds // once.epoch_rounds + 2) if role == "member" else ():
+                sealing = SealingKey.generate(identity, number, epoch=epoch)
+                replace_file(folder / f"sealing-{epoch}", sealing.private_bytes(), mode=0o600)
                 cards.append(sealing.card)
-    once = OneShot(0.2, 0.1, committee=members or 20, corrupt_members=1, absent_members=2)
     sizes, people = (length, 2**15), (public["client"], public["member"], tuple(cards))
     agreed = SumAgreement(once if members else SecAgg(0.2, 0.1), *sizes, *people)
     authority = make_tls_key(root / "operator")  # at the operator, who is not the server

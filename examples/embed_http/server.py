@@ -35,6 +35,7 @@ class Exchange:
         self.folder, self.timeout = folder, stage_timeout
         self.agreed = read_agreement(folder)
         self.addresses, self.side = self.agreed.addresses, self.agreed.server_side()
+        self.clients = sorted(self.agreed.clients)
         self.limit = 2**20 + 16 * self.agreed.vector_length  # bytes of an answer
         self.model = np.zeros(self.agreed.vector_length, "<i8")  # the last sum; yours is a model
         if (folder / "model.npy").exists():
@@ -69,8 +70,8 @@ class Exchange:
         """One sum; returns what became of it."""
         content = self.model.tobytes()  # the same for every client, or they are in no common sum
         spec, began, going = self.agreed.spec(number, content), time.monotonic(), True
-        self.board = Board(self.side.session(spec, sorted(self.agreed.clients)), number, content)
         try:
+            self.board = Board(self.side.session(spec, self.clients), number, content)
             while going:
                 self.complete.clear()
                 self.news.set()  # polls that are held open return

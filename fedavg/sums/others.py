@@ -17,8 +17,8 @@ class MemoryJournal:
 
     Example:
         >>> journal = MemoryJournal()
-        >>> journal.add(b"a fact"), journal.add(b"a fact")
-        (True, False)
+        >>> journal.add(b"a fact"), journal.add(b"a fact"), journal.known(b"another")
+        (True, False, False)
     """
 
     def __init__(self) -> None:
@@ -28,6 +28,10 @@ class MemoryJournal:
         """Record a fact; True if it is new. One atomic step, for threads."""
         mark = object()
         return self._facts.setdefault(fact, mark) is mark
+
+    def known(self, fact: bytes, /) -> bool:
+        """Whether a fact was recorded."""
+        return fact in self._facts
 
 
 def other_parties(

@@ -41,6 +41,21 @@ def test_a_fact_is_new_once(path):
     assert repr(journal) == f"FileJournal({str(path)!r})"
 
 
+def test_what_a_journal_holds_can_be_asked_for(path):
+    journal, other = FileJournal(path), FileJournal(path)
+    assert not journal.known(b"a")
+    other.add(b"a")
+    assert journal.known(b"a")
+    assert journal.add(b"b")  # to ask records nothing
+    assert other.known(b"b")
+    assert not FileJournal(path).known(b"c")
+    path.unlink()
+    with pytest.raises(JournalError, match="cannot be used: No such file"):
+        journal.known(b"a")
+    with pytest.raises(JournalError, match="a fact is bytes, not str"):
+        journal.known("a")
+
+
 def test_the_file_is_its_owners_and_shows_no_fact(path):
     FileJournal(path).add(b"round 1 of the hospital")
     assert path.stat().st_mode & 0o777 == 0o600

@@ -8,7 +8,7 @@ import pytest
 
 from fedavg import files
 from fedavg.errors import ConfigError
-from fedavg.files import locked, refuse_other_names, replace_file
+from fedavg.files import locked, refuse_other_names, remove_file, replace_file
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
@@ -83,3 +83,13 @@ def test_a_directory_has_one_lock_under_all_its_names(tmp_path):
         pytest.fail("both hold it")
     with locked(link / "run.lock", "busy"):
         assert (folder / "run.lock").exists()
+
+
+def test_a_file_is_removed_and_its_folder_written(tmp_path, monkeypatch):
+    path, synced = tmp_path / "key", []
+    monkeypatch.setattr(files, "_sync_folder", synced.append)
+    path.write_bytes(b"secret")
+    remove_file(path)
+    remove_file(path)  # a process that ended between the two begins again
+    assert not path.exists()
+    assert synced == [tmp_path, tmp_path]

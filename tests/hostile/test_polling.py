@@ -26,7 +26,9 @@ from fedavg.sums.interface import FIRST_OPENER
 from secagg import Identity
 from tests.fedavg.adapters.polling.agreed import (
     CLIENTS,
+    MEMBERS,
     MODEL,
+    SEALING,
     agreement,
     board,
     client_rounds,
@@ -221,7 +223,79 @@ def answers_in_another_name(folder):
     assert 3 in one.result().survivors
 
 
+def an_older_epoch_after_a_restart(folder):
+    """A thief has keys of epoch 1; the server opens a round of that epoch, when epoch 2 began long ago.
+
+    The parties were restarted, and their outboxes deleted: only their journals know of epoch 2.
+    """
+    agreed, member = agreement(), FIRST_OPENER - 4
+    journals = {at: FileJournal(folder / f"journal{at}") for at in (3, member)}
+    later = board(agreed, 12)
+    first = parties(agreed, folder, dict(journals))
+    stage(later, first)
+    later.advance()
+    assert answers(first[member], later.question(member))
+    older, people = board(agreed, 5), parties(agreed, folder, dict(journals))
+    for at in journals:
+        (folder / f"outbox{at}").unlink()
+        people[at] = parties(agreed, folder, dict(journals))[at]
+    assert not answers(people.pop(3), older.question(3))
+    for client in set(older.asked) & set(people):
+        older.answer(client, people[client].answer(older.question(client)))
+    older.advance()
+    assert not answers(people[member], older.question(member))
+
+
+def _member_folder(root):
+    """The folder of member 4, with its keys of three epochs."""
+    folder = root / "member-4"
+    folder.mkdir()
+    replace_file(folder / "agreement.json", agreement().to_bytes())
+    replace_file(folder / "identity", MEMBERS[4].private_bytes(), mode=0o600)
+    for key in SEALING[4]:
+        replace_file(folder / f"sealing-{key.epoch}", key.private_bytes(), mode=0o600)
+    return folder
+
+
+def _sealing_of(folder):
+    return sorted(path.name for path in folder.glob("sealing*"))
+
+
+def a_disk_stolen_in_a_later_epoch(folder):
+    """A thief takes a member's disk in epoch 2: no key of epoch 1 is on it."""
+    mine = _member_folder(folder)
+    FileJournal(mine / "journal")
+    one, people = board(agreement(), 12), parties(agreement(), folder)
+    stage(one, people)
+    one.advance()
+    at = FIRST_OPENER - 4
+    party = open_party(mine, lambda *_: None)
+    assert one.answer(at, party.answer(one.question(at))) is Verdict.ACCEPTED
+    assert _sealing_of(mine) == ["sealing-2", "sealing-3"]
+
+
+def a_key_that_a_crash_left(folder):
+    """The process ended after it had recorded that epoch 2 began, or a backup brought the key back."""
+    mine = _member_folder(folder)
+    agreement().enter(12, FileJournal(mine / "journal"))
+    open_party(mine, lambda *_: None)
+    assert _sealing_of(mine) == ["sealing-2", "sealing-3"]
+
+
 ATTACKS = {
+    an_older_epoch_after_a_restart: (SumAgreement, "enter", "epoch < newest"),
+    a_disk_stolen_in_a_later_epoch: (
+        folders,
+        "_member",
+        "files.delete_before(agreed.enter(number, journal))",
+        "agreed.enter(number, journal)",
+    ),
+    a_key_that_a_crash_left: (
+        folders,
+        "_member",
+        "files.delete_before(agreed.newest_epoch(journal))",
+        "pass",
+    ),
     asked_twice: (Party, "answer", "asked == self._asked"),
     a_round_opened_again: (
         ClientRounds,

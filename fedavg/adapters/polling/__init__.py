@@ -3,7 +3,8 @@
 The server keeps a `Board` with one question for each party. A party fetches its question as often as it likes
 and gives one answer, which it may send as often as it likes. `Party` is the other end: it gives the same
 bytes whenever a question comes again, also after a restart, and never a second answer. All parties start from
-one file, a `SumAgreement`. What the server gives to clients, such as a model, goes with the question as its
+one file, a `SumAgreement`, which has the members' sealing keys of every epoch; a member deletes those of
+epochs that are over. What the server gives to clients, such as a model, goes with the question as its
 content, and is part of the name of the sum: clients with different contents enter no common sum.
 """
 

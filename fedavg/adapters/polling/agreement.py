@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from fedavg.adapters.polling.letters import content_digest
-from fedavg.errors import PlanError, WireFormatError
+from fedavg.errors import LocalProtocolError, PlanError, WireFormatError
 from fedavg.sums.interface import FIRST_OPENER, SumSpec
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.one_shot import OneShot
 from fedavg.sums.one_shot.committee import member_material, public_material
+from fedavg.sums.one_shot.epochs import epoch_of
+from secagg.committee import card_epoch
 
 if TYPE_CHECKING:
+    from fedavg.adapters.polling.party import Facts
     from fedavg.sums.interface import ClientSide, OpenerSide, ServerSide
     from secagg import Identity
     from secagg.committee import SealingKey
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SumAgreement"]
 
 _DIGEST = 32  # bytes of a SHA-256
+_BEGUN = b"an epoch of the members' sealing keys has begun "
 
 
 class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,10 +41,11 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_abs: bound on each coordinate; vectors beyond it are refused.
         clients: identities of the clients, who are all asked in each round.
         members: identities of the members of a committee, by their ids 0, 1, …; none for `SecAgg`.
-        cards: the signed sealing key of each member, of epoch 1.
+        cards: the signed sealing keys of each member, one for each epoch, from epoch 1 on. Round n is of
+            epoch 1 + n // `OneShot.epoch_rounds`; there are no rounds after the last epoch.
 
     Raises:
-        PlanError: the sum has another number of members, or no bound.
+        PlanError: the sum has another number of members, or no bound, or an epoch has no cards.
         secagg.SecAggError, he.HeError: there are no parameters for such sums, or a key is not valid.
 
     Example:
@@ -71,6 +77,7 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"this sum has a committee of {committee}, and {len(self.members)} members are enrolled"
             )
         self.server_side()  # refuses keys that are not valid
+        self._check_epochs()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SumAgreement:
@@ -113,7 +120,82 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         file = hashlib.sha256(self.to_bytes()).digest()
         context = file + number.to_bytes(8, "little") + digest
-        return SumSpec(self.vector_length, self.max_abs, None, len(self.clients), context)
+        return SumSpec(self.vector_length, self.max_abs, None, len(self.clients), context, number)
+
+    def _check_epochs(self) -> None:
+        epochs = set(self._epochs)
+        if epochs and not self.members:
+            raise PlanError(
+                "the agreement has cards of sealing keys, and no members: this sum has none"
+            )
+        # Epochs without a gap are as many as the rounds that they serve for.
+        missing = set(range(1, len(epochs) + 1)) - epochs
+        if missing or (self.members and not epochs):
+            raise PlanError(
+                f"the agreement has no cards of epoch {min(missing, default=1)}: members have a sealing key "
+                "for each epoch, from epoch 1 on"
+            )
+
+    @property
+    def _epochs(self) -> dict[int, bytes]:
+        """Epoch to a name of the members' sealing keys in it; none where there are no members."""
+        cards: defaultdict[int, list[bytes]] = defaultdict(list)
+        for card in self.cards:
+            cards[card_epoch(card)].append(card)
+        return {
+            epoch: hashlib.sha256(b"".join(sorted(given))).digest()
+            for epoch, given in cards.items()
+        }
+
+    def newest_epoch(self, journal: Facts) -> int:
+        """The newest epoch in which the owner of a journal took part; 0 for none."""
+        names = self._epochs
+        return max((epoch for epoch in names if journal.known(_BEGUN + names[epoch])), default=0)
+
+    def enter(self, number: int, journal: Facts) -> int:
+        """Record that a party takes part in a round; from then on earlier epochs are over for it.
+
+        The record outlives the process: after a restart, too, a client seals nothing to a key of an earlier
+        epoch, which a thief may have, and a member signs and answers nothing there. It names the members'
+        keys, so it holds for every agreement that has the same cards.
+
+        Args:
+            number: number of the round.
+            journal: the party's durable record.
+
+        Returns:
+            The epoch of the round; 0 where there are no members.
+
+        Raises:
+            LocalProtocolError: the round's epoch is over, or the members have no keys for it; nothing is
+                recorded.
+
+        Example:
+            >>> from fedavg.sums.others import MemoryJournal
+            >>> from secagg import Identity
+            >>> known = {client: Identity.generate().public for client in range(3)}
+            >>> SumAgreement(SecAgg(), 1000, 2**15, known).enter(1, MemoryJournal())
+            0
+        """
+        names = self._epochs
+        if not names:
+            return 0
+        rounds: int = getattr(self.secure_sum, "epoch_rounds", 1)  # sums with members have it
+        epoch = epoch_of(number, rounds)
+        if epoch not in names:
+            raise LocalProtocolError(
+                f"round {number} is of epoch {epoch}, and the members have sealing keys for {len(names)} "
+                f"epochs of {rounds} rounds; enrol again, with new keys"
+            )
+        newest = self.newest_epoch(journal)
+        if epoch < newest:
+            raise LocalProtocolError(
+                f"round {number} is of epoch {epoch} of the members' sealing keys, which is over since this "
+                f"party took part in epoch {newest}: what is sealed to such keys, a thief may open"
+            )
+        if epoch > newest:
+            journal.add(_BEGUN + names[epoch])
+        return epoch
 
     @property
     def _largest(self) -> SumSpec:
@@ -134,9 +216,9 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The clients' side, without a secret."""
         return self.secure_sum.client_side(self._public())
 
-    def member_side(self, identity: Identity, sealing: SealingKey) -> OpenerSide:
-        """The side of the member with these keys."""
-        return self.secure_sum.opener_side(member_material(self._public(), identity, sealing))
+    def member_side(self, identity: Identity, *sealing: SealingKey) -> OpenerSide:
+        """The side of the member with this identity and these sealing keys, one for each epoch to come."""
+        return self.secure_sum.opener_side(member_material(self._public(), identity, *sealing))
 
     def _public(self) -> bytes:
         if not self.members:

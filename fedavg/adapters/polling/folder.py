@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedavg.adapters.polling.agreement import SumAgreement
 from fedavg.adapters.polling.party import ClientRounds, MemberRounds, Party
+from fedavg.adapters.polling.sealing import SealingFiles
 from fedavg.errors import ConfigError
 from fedavg.files import FileJournal, replace_file
 from fedavg.sums.interface import is_client
@@ -42,9 +43,10 @@ def open_party(folder: Path, update: Callable[[int, int, int, bytes], NDArray[np
     """A party from its folder, with all that earlier processes left there.
 
     The folder has the party's name, such as `client-3` or `member-0`, and holds `agreement.json` and
-    `identity` and `journal`, a member's also `sealing`. Only their owner may read `identity` and `sealing`
-    (mode 600). Enrolment makes the journal, with `FileJournal(folder / "journal")`, when it makes the
-    identity. The party keeps `outbox` there.
+    `identity` and `journal`, a member's also `sealing-1`, `sealing-2`, … with the private sealing key of each
+    epoch. Only their owner may read identity and sealing keys (mode 600). Enrolment makes the journal, with
+    `FileJournal(folder / "journal")`, when it makes the identity. The party keeps `outbox` there, and a
+    member deletes the keys of epochs that are over.
 
     Args:
         folder: the folder.
@@ -56,6 +58,7 @@ def open_party(folder: Path, update: Callable[[int, int, int, bytes], NDArray[np
     Raises:
         ConfigError: a file cannot be read, others can read a key, or the agreement knows no such party.
         JournalError: the journal is missing, empty or damaged.
+        OSError: the key of an epoch that is over cannot be deleted.
         secagg.SecAggError: a key is not the one that the agreement has.
 
     Example:
@@ -85,12 +88,36 @@ def open_party(folder: Path, update: Callable[[int, int, int, bytes], NDArray[np
         if agreed.clients[own] != identity.public:
             raise ConfigError(f"the agreement knows {folder.name} by another identity")
         vector = partial(_called, update, own, agreed.vector_length)
-        rounds = ClientRounds(agreed.client_side(), own, identity, agreed.spec_of, vector, journal)
+        rounds = ClientRounds(
+            agreed.client_side(),
+            own,
+            identity,
+            agreed.spec_of,
+            vector,
+            journal,
+            enter=partial(agreed.enter, journal=journal),
+        )
     else:
-        secret = _secret(folder / "sealing")
-        sealing = SealingKey.from_private_bytes(secret, identity, own, epoch=1)
-        rounds = MemberRounds(agreed.member_side(identity, sealing), agreed.spec_of, journal)
+        rounds = _member(folder, agreed, own, identity, journal)
     return Party(rounds, folder / "outbox")
+
+
+def _member(
+    folder: Path, agreed: SumAgreement, own: int, identity: Identity, journal: FileJournal
+) -> MemberRounds:
+    files = SealingFiles(folder)
+    # An earlier process may have ended before it deleted them.
+    files.delete_before(agreed.newest_epoch(journal))
+    keys = [
+        SealingKey.from_private_bytes(_secret(path), identity, own, epoch=epoch)
+        for epoch, path in files.paths.items()
+    ]
+
+    def enter(number: int) -> None:
+        # Before the member signs anything in the new epoch, and after the record that it began.
+        files.delete_before(agreed.enter(number, journal))
+
+    return MemberRounds(agreed.member_side(identity, *keys), agreed.spec_of, journal, enter)
 
 
 def begin_round(folder: Path) -> int:

@@ -24,9 +24,28 @@ if TYPE_CHECKING:
 
     GoOn = Callable[[Sequence[bytes]], Sequence[bytes]]
 
-__all__ = ["ClientRounds", "MemberRounds", "Party", "Rounds"]
+__all__ = ["ClientRounds", "Facts", "MemberRounds", "Party", "Rounds"]
 
 _NOTHING = content_digest(b"")
+
+
+class Facts(Protocol):
+    """A `Journal` that can be asked what it holds, such as a `fedavg.FileJournal`.
+
+    Example:
+        >>> from fedavg.sums.others import MemoryJournal
+        >>> facts: Facts = MemoryJournal()
+        >>> facts.known(b"round 1"), facts.add(b"round 1"), facts.known(b"round 1")
+        (False, True, True)
+    """
+
+    def add(self, fact: bytes, /) -> bool:
+        """Record a fact durably; True if it was not recorded before."""
+        ...
+
+    def known(self, fact: bytes, /) -> bool:
+        """Whether a fact was recorded."""
+        ...
 
 
 class Rounds(Protocol):
@@ -77,6 +96,8 @@ class ClientRounds:
         update: number and content of a round → int64[d], this client's vector. The content is the only thing
             from the server that it may use: what comes another way is not in the name of the sum.
         journal: durable record, such as a `fedavg.FileJournal`.
+        enter: number of a round → anything; called first, it records durably that the party takes part, and
+            raises an error where the epoch of the members' sealing keys is over (`SumAgreement.enter`).
 
     Example:
         >>> from fedavg import InsecurePlain
@@ -87,7 +108,9 @@ class ClientRounds:
         >>> facts = lambda number, digest: SumSpec(2, 9, None, 3, b"round %d" % number + digest)
         >>> side = InsecurePlain().client_side(b"")
         >>> me, journal = Identity.generate(), MemoryJournal()
-        >>> client = ClientRounds(side, 5, me, facts, lambda number, model: np.array([number, 0]), journal)
+        >>> client = ClientRounds(
+        ...     side, 5, me, facts, lambda number, model: np.array([number, 0]), journal, lambda number: 0
+        ... )
         >>> spec = facts(1, content_digest(b"model"))
         >>> opening = InsecurePlain().server_side(b"").session(spec, (5, 6, 7)).open()[5]
         >>> answers, go_on = client.begin(1, opening, b"model")
@@ -102,6 +125,7 @@ class ClientRounds:
     spec: Callable[[int, bytes], SumSpec]
     update: Callable[[int, bytes], NDArray[np.int64]] = field(repr=False)
     journal: Journal
+    enter: Callable[[int], object] = field(repr=False)
 
     def name(self, number: int) -> bytes:
         """See `Rounds.name`."""
@@ -113,8 +137,9 @@ class ClientRounds:
         """See `Rounds.begin`.
 
         Raises:
-            LocalProtocolError: this client has taken part in the round.
+            LocalProtocolError: this client has taken part in the round, or its epoch is over.
         """
+        self.enter(number)
         spec, vector = self.spec(number, content_digest(content)), self.update(number, content)
         # Claimed before a key is made: a client that lost its memory would mask its vector a second time, and
         # from two sums over different clients the server would learn the difference. The claim is of the
@@ -143,6 +168,8 @@ class MemberRounds:
         side: the member's side of the sum, which holds its keys.
         spec: as for `ClientRounds`.
         journal: durable record of what it has signed and answered.
+        enter: as for `ClientRounds`; it also deletes the member's sealing keys of earlier epochs, wherever
+            copies of them are. The side forgets its own.
 
     Example:
         >>> from fedavg import OneShot
@@ -153,7 +180,7 @@ class MemberRounds:
         >>> known = {client: Identity.generate().public for client in range(3)}
         >>> given = OneShot().provision(facts(1, b""), known)
         >>> side = OneShot().opener_side(given.openers[FIRST_OPENER])
-        >>> member = MemberRounds(side, facts, MemoryJournal())
+        >>> member = MemberRounds(side, facts, MemoryJournal(), lambda number: 0)
         >>> member.begin(1, (b"no delivery",), content_digest(b"model"))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         secagg.errors.RemoteProtocolError: sent a malformed message: ...
@@ -162,6 +189,7 @@ class MemberRounds:
     side: OpenerSide = field(repr=False)
     spec: Callable[[int, bytes], SumSpec]
     journal: Journal
+    enter: Callable[[int], object] = field(repr=False)
 
     def name(self, number: int) -> bytes:
         """See `Rounds.name`."""
@@ -170,7 +198,12 @@ class MemberRounds:
     def begin(
         self, number: int, question: Sequence[bytes], content: bytes
     ) -> tuple[Sequence[bytes], GoOn]:
-        """See `Rounds.begin`; the content is the digest of the clients' content."""
+        """See `Rounds.begin`; the content is the digest of the clients' content.
+
+        Raises:
+            LocalProtocolError: the round's epoch is over.
+        """
+        self.enter(number)
         session = self.side.session(self.spec(number, content), self.journal)
         return session.receive(question), session.receive
 

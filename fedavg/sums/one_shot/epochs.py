@@ -30,14 +30,34 @@ if TYPE_CHECKING:
     from he import Journal
     from secagg import Directory, Identity
 
-__all__ = ["FIRST_EPOCH", "ClientOfEpochs", "Epochs", "MemberOfEpochs", "ServerOfEpochs"]
+__all__ = [
+    "FIRST_EPOCH",
+    "ClientOfEpochs",
+    "Epochs",
+    "MemberOfEpochs",
+    "ServerOfEpochs",
+    "epoch_of",
+]
 
 FIRST_EPOCH = 1
 """The epoch of round 0, and of sums outside of rounds."""
 
 
+def epoch_of(number: int, rounds: int) -> int:
+    """The epoch of a round, where an epoch has so many rounds.
+
+    Example:
+        >>> [epoch_of(number, 10) for number in (0, 9, 10)]
+        [1, 1, 2]
+    """
+    return FIRST_EPOCH + number // rounds
+
+
 class Epochs:
     """The committee of each epoch, as one party sees it: epochs follow one another and none comes back.
+
+    An object forgets with its process which epochs are over. A party that goes on in a new process records
+    that itself, as `fedavg.adapters.polling` does.
 
     Args:
         members: identities of exactly the members.
@@ -82,7 +102,7 @@ class Epochs:
             LocalProtocolError: the round's epoch is over, or the members have no keys for it.
             secagg.SecAggError: the cards of this epoch are not those of the members.
         """
-        epoch = FIRST_EPOCH + number // self._rounds
+        epoch = epoch_of(number, self._rounds)
         with self._lock:
             current = self._committee
             if current is not None and epoch < current.epoch:

@@ -21,7 +21,7 @@ def enrol(root, clients, members, length=200, sites=None):
             public[role][number] = identity.public
             if role == "member":
                 sealing = SealingKey.generate(identity, number, epoch=1)
-                replace_file(folder / "sealing", sealing.private_bytes(), mode=0o600)
+                replace_file(folder / "sealing-1", sealing.private_bytes(), mode=0o600)
                 cards.append(sealing.card)
     once = OneShot(0.2, 0.1, committee=members or 20, corrupt_members=1, absent_members=1)
     agreed = SumAgreement(

@@ -16,7 +16,12 @@ from secagg.committee import SealingKey
 LENGTH = 40
 CLIENTS = {i: Identity.generate() for i in range(6)}
 MEMBERS = {j: Identity.generate() for j in range(9)}
-SEALING = {j: SealingKey.generate(who, j, epoch=1) for j, who in MEMBERS.items()}
+EPOCHS = (1, 2, 3)
+"""Rounds 1 … 9, 10 … 19 and 20 … 29."""
+SEALING = {
+    j: [SealingKey.generate(who, j, epoch=epoch) for epoch in EPOCHS] for j, who in MEMBERS.items()
+}
+CARDS = tuple(key.card for keys in SEALING.values() for key in keys)
 ONCE = OneShot(0.2, 0.1, committee=9, corrupt_members=1, absent_members=2)
 
 
@@ -27,9 +32,7 @@ def agreement(*, members=True, length=LENGTH):
     if not members:
         return SumAgreement(SecAgg(0.2, 0.1), length, 2**15, clients)
     people = {j: who.public for j, who in MEMBERS.items()}
-    return SumAgreement(
-        ONCE, length, 2**15, clients, people, tuple(key.card for key in SEALING.values())
-    )
+    return SumAgreement(ONCE, length, 2**15, clients, people, CARDS)
 
 
 MODEL = b"the model of this round"
@@ -46,19 +49,23 @@ def board(agreed, number=1):
 
 
 def client_rounds(agreed, client, journal=None):
+    journal = journal or MemoryJournal()
     return ClientRounds(
         agreed.client_side(),
         client,
         CLIENTS[client],
         agreed.spec_of,
         functools.partial(update, client, length=agreed.vector_length),
-        journal or MemoryJournal(),
+        journal,
+        enter=functools.partial(agreed.enter, journal=journal),
     )
 
 
 def member_rounds(agreed, member, journal=None):
-    side = agreed.member_side(MEMBERS[member], SEALING[member])
-    return MemberRounds(side, agreed.spec_of, journal or MemoryJournal())
+    journal = journal or MemoryJournal()
+    side = agreed.member_side(MEMBERS[member], *SEALING[member])
+    enter = functools.partial(agreed.enter, journal=journal)
+    return MemberRounds(side, agreed.spec_of, journal, enter)
 
 
 def parties(agreed, folder, journals=None):

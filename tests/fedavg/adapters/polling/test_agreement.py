@@ -9,13 +9,21 @@ from fedavg import OneShot, SecAgg, errors
 from fedavg.adapters.polling import SumAgreement, content_digest
 from fedavg.errors import PlanError, WireFormatError
 from fedavg.sums.interface import FIRST_OPENER
+from fedavg.sums.others import MemoryJournal
 from secagg import Identity, LocalProtocolError, UnsafeParametersError
 from secagg.committee import MemberError
-from tests.fedavg.adapters.polling.agreed import CLIENTS, LENGTH, MEMBERS, ONCE, SEALING, agreement
+from tests.fedavg.adapters.polling.agreed import (
+    CLIENTS,
+    LENGTH,
+    MEMBERS,
+    ONCE,
+    SEALING,
+    agreement,
+)
 
 KNOWN = {i: who.public for i, who in CLIENTS.items()}
 PEOPLE = {j: who.public for j, who in MEMBERS.items()}
-CARDS = tuple(key.card for key in SEALING.values())
+CARDS, _, LATER = (tuple(keys[epoch].card for keys in SEALING.values()) for epoch in range(3))
 FORGED = CARDS[8][:-20] + bytes([CARDS[8][-20] ^ 1]) + CARDS[8][-19:]  # one bit of the signature
 
 
@@ -82,6 +90,11 @@ def test_addresses_have_clients_and_members_by_name():
             MemberError,
             "did not sign",
         ),
+        ((ONCE, LENGTH, 9, KNOWN, PEOPLE), PlanError, "no cards of epoch 1"),
+        ((ONCE, LENGTH, 9, KNOWN, PEOPLE, LATER), PlanError, "no cards of epoch 1"),
+        ((ONCE, LENGTH, 9, KNOWN, PEOPLE, (*CARDS, *LATER)), PlanError, "no cards of epoch 2"),
+        ((ONCE, LENGTH, 9, KNOWN, PEOPLE, (*CARDS, LATER[0])), LocalProtocolError, "1 cards were"),
+        ((SecAgg(), LENGTH, 9, KNOWN, {}, CARDS), PlanError, "and no members"),
     ],
 )
 def test_a_file_that_gives_no_sums_is_refused(fields, error, says):
@@ -101,3 +114,39 @@ def test_an_unknown_field_is_refused():
     fields = {**msgspec.json.decode(agreement().to_bytes()), "extra": 1}
     with pytest.raises(WireFormatError, match="extra"):
         SumAgreement.from_bytes(msgspec.json.encode(fields))
+
+
+def test_rounds_are_of_epochs_and_none_of_them_comes_back():
+    agreed, journal = agreement(), MemoryJournal()
+    assert agreed.newest_epoch(journal) == 0
+    assert [agreed.enter(number, journal) for number in (1, 9, 1, 10, 19, 12)] == [1, 1, 1, 2, 2, 2]
+    with pytest.raises(
+        errors.LocalProtocolError, match="round 9 is of epoch 1 .* epoch 2: what is"
+    ):
+        agreed.enter(9, journal)
+    assert agreed.newest_epoch(journal) == 2
+    assert agreed.enter(29, journal) == 3
+
+
+def test_a_round_beyond_the_last_epoch_ends_none():
+    agreed, journal = agreement(), MemoryJournal()
+    with pytest.raises(errors.LocalProtocolError, match="epoch 4, .* for 3 epochs of 10 rounds"):
+        agreed.enter(30, journal)
+    assert agreed.enter(1, journal) == 1
+
+
+def test_a_new_file_with_the_same_keys_brings_no_epoch_back():
+    """The operator adds a client: the members' keys of epoch 1 are deleted, or stolen, as before."""
+    agreed, journal = agreement(), MemoryJournal()
+    agreed.enter(10, journal)
+    more = msgspec.structs.replace(agreed, clients={**KNOWN, 6: Identity.generate().public})
+    with pytest.raises(errors.LocalProtocolError, match="epoch 1"):
+        more.enter(1, journal)
+    anew = msgspec.structs.replace(agreed, cards=CARDS)
+    assert anew.newest_epoch(journal) == 0  # it has none of the later keys
+
+
+def test_sums_without_members_have_no_epochs():
+    agreed, journal = agreement(members=False), MemoryJournal()
+    assert [agreed.enter(number, journal) for number in (1000, 1)] == [0, 0]
+    assert agreed.newest_epoch(journal) == 0

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedavg.adapters.polling import Letter, Verdict, begin_round, content_digest, open_party
+from fedavg.adapters.polling import (
+    Letter,
+    Verdict,
+    begin_round,
+    content_digest,
+    open_party,
+    sealing,
+)
 from fedavg.errors import ConfigError
 from fedavg.files import FileJournal, replace_file
 from fedavg.sums.interface import FIRST_OPENER
@@ -18,6 +25,7 @@ from tests.fedavg.adapters.polling.agreed import (
     agreement,
     board,
     expected,
+    parties,
     stage,
     update,
 )
@@ -36,7 +44,8 @@ def folder_of(root, name):
     replace_file(folder / "identity", keys[number].private_bytes(), mode=0o600)
     FileJournal(folder / "journal")
     if name.startswith("member"):
-        replace_file(folder / "sealing", SEALING[number].private_bytes(), mode=0o600)
+        for key in SEALING[number]:
+            replace_file(folder / f"sealing-{key.epoch}", key.private_bytes(), mode=0o600)
     return folder
 
 
@@ -60,7 +69,6 @@ def test_a_round_from_folders_is_exact_and_restarts(tmp_path):
         ("client-1", "identity"),
         ("client-1", "agreement.json"),
         ("member-1", "identity"),
-        ("member-1", "sealing"),
     ],
 )
 def test_a_missing_file_is_named(tmp_path, name, file):
@@ -71,7 +79,8 @@ def test_a_missing_file_is_named(tmp_path, name, file):
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("client-1", "identity"), ("member-1", "identity"), ("member-1", "sealing")]
+    ("name", "file"),
+    [("client-1", "identity"), ("member-1", "identity"), ("member-1", "sealing-2")],
 )
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
 def test_a_key_that_others_can_read_is_refused(tmp_path, name, file, mode):
@@ -102,6 +111,42 @@ def test_another_partys_keys_are_refused_before_any_round(tmp_path):
     party = open_party(member, called)
     with pytest.raises(LocalProtocolError, match="another identity or sealing key"):
         party.answer(Letter(1, 1, (b"a delivery",), content_digest(MODEL)).to_bytes())
+
+
+def test_a_member_deletes_the_keys_of_epochs_that_are_over_before_it_answers(tmp_path):
+    agreed = agreement()
+    folders = {address: folder_of(tmp_path, name) for name, address in agreed.addresses.items()}
+    people = {address: open_party(folder, called) for address, folder in folders.items()}
+    for number, left in ((1, [1, 2, 3]), (12, [2, 3]), (20, [3])):
+        one = board(agreed, number)
+        stage(one, people)
+        while one.advance():
+            stage(one, people)
+        assert np.array_equal(one.result().total, expected(range(6), number))
+        kept = sorted(path.name for path in folders[FIRST_OPENER].glob("sealing*"))
+        assert kept == [f"sealing-{epoch}" for epoch in left]
+    assert open_party(folders[FIRST_OPENER], called).seen == ""  # with the one key that is left
+
+
+def test_a_member_whose_old_key_cannot_be_deleted_answers_nothing(tmp_path, monkeypatch):
+    member = folder_of(tmp_path, "member-1")
+    party, at = open_party(member, called), FIRST_OPENER - 1
+    one, clients = board(agreement(), 12), parties(agreement(), tmp_path)
+    stage(one, clients)
+    one.advance()
+    question = one.question(at)
+
+    def fails(path):
+        raise OSError(30, "Read-only file system", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sealing, "remove_file", fails)
+        with pytest.raises(OSError, match="Read-only"):
+            party.answer(question)
+    assert party.answer(question) is None
+    # The next process deletes it, and the member is back in this round.
+    assert one.answer(at, open_party(member, called).answer(question)) is Verdict.ACCEPTED
+    assert not (member / "sealing-1").exists()
 
 
 def test_a_number_is_used_once(tmp_path):

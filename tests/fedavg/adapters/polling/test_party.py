@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import numpy as np
 import pytest
@@ -123,9 +125,7 @@ def test_after_an_error_a_client_is_out_of_the_round_and_in_the_next(tmp_path):
 def test_an_update_that_fails_leaves_the_round_to_a_later_process(tmp_path):
     agreed, journal = agreement(), MemoryJournal()
     rounds = client_rounds(agreed, 1, journal)
-    failing = type(rounds)(
-        rounds.side, 1, rounds.identity, agreed.spec_of, lambda number, content: 1 // 0, journal
-    )
+    failing = dataclasses.replace(rounds, update=lambda number, content: 1 // 0)
     question = board(agreed).question(1)
     party = Party(failing, tmp_path / "outbox")
     with pytest.raises(ZeroDivisionError):
