@@ -20,8 +20,10 @@ from fedavg.privacy.noise import CentralGaussian
 from fedavg.privacy.sampling import FixedCohort
 from fedavg.protocol.messages import OpenRequest, encode
 from fedavg.server.key_holder import KeyHolder
+from fedavg.server.opener import Opener
 from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.masked import SecAgg
+from fedavg.sums.one_shot import OneShot
 from fedavg.sums.plain import InsecurePlain
 from he import HeError, WireFormatError
 from tests.e2e.small import LENGTH, federation
@@ -34,6 +36,7 @@ SUMS = {
     "bfv, the holder's key": Bfv(key_at="holder"),
     "secagg": SecAgg(corrupt_rate=0.0),
     "masks under encryption": EncryptedSecAgg(corrupt_rate=0.0),
+    "one-shot": OneShot(corrupt_rate=0.0, committee=6, corrupt_members=1, absent_members=1),
     "a part encrypted, the rest in the clear": Selective(Bfv(), InsecurePlain(), HALF),
 }
 # whole batches in one epoch: an update depends on the model alone, so a second sum of it is exact
@@ -71,6 +74,7 @@ def killed(monkeypatch, run, where, rounds=ROUNDS):
 
 CHECKPOINT = (RunJournal, "finished")
 KEY_HOLDER = (KeyHolder, "handle")
+MEMBER = (Opener, "handle")
 
 
 def restarted(folder, secure_sum, changes=CHANGES):
@@ -101,10 +105,18 @@ def test_c9_a_round_that_may_have_been_opened_is_void_and_its_clients_wait(
     assert second._spent == frozenset()
 
 
-@pytest.mark.parametrize("name", ["bfv", "ckks", "masks under encryption"])
-def test_c9_killed_while_the_key_holder_works_is_void_too(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("bfv", KEY_HOLDER),
+        ("ckks", KEY_HOLDER),
+        ("masks under encryption", KEY_HOLDER),
+        ("one-shot", MEMBER),
+    ],
+)
+def test_c9_killed_while_an_opener_works_is_void_too(name, where, tmp_path, monkeypatch):
     first = federation(SUMS[name], n=N, changes=CHANGES, journal=RunJournal(tmp_path))
-    killed(monkeypatch, first, KEY_HOLDER)
+    killed(monkeypatch, first, where)
     second, restart = restarted(tmp_path, SUMS[name])
     results = list(second.run(ROUNDS, restart))
     assert [result.skipped is None for result in results] == [False, True, True]

@@ -174,6 +174,25 @@ def test_the_figures_of_the_page():
     assert (plain, ground) == ([24, 34, 50], [38, 52, 71])
 
 
+def test_a_drawn_committee_of_the_page():
+    """docs/protocol.md: ten per cent corrupt at 2^−41, and ten per cent absent at 2^−30, drawn of 1,000."""
+    sizes = {
+        m: {
+            "corrupt": drawn_corrupt(1000, 100, m, security_bits=41),
+            "absent": drawn_corrupt(1000, 100, m, security_bits=30),
+        }
+        for m in (50, 100, 200)
+    }
+    assert [drawn["absent"] for drawn in sizes.values()] == [20, 30, 45]
+    sums = {"vector_length": 4096, "max_clients": 1000, "max_abs": 21, "min_clients": 900}
+    with pytest.raises(UnsafeParametersError, match="needs 38 signatures"):
+        CommitteeParams.for_committee(50, **sizes[50], **sums)
+    with pytest.raises(UnsafeParametersError, match="leave 36 to rebuild a sum, and threshold 50"):
+        CommitteeParams.for_committee(100, **sizes[100], **sums)
+    assert CommitteeParams.for_committee(100, **sizes[100], **sums, threshold=34).packing == 2
+    assert CommitteeParams.for_committee(200, **sizes[200], **sums).packing == 5
+
+
 @pytest.mark.parametrize("arguments", [(0, 0, 1), (10, 11, 5), (10, 1, 11), (10, -1, 5)])
 def test_impossible_draws_are_refused(arguments):
     with pytest.raises(UnsafeParametersError):

@@ -15,7 +15,8 @@ from fedavg.sums.once import sum_once
 from fedavg.sums.one_shot import OneShot
 from fedavg.sums.one_shot import committee_sessions as module
 from fedavg.sums.others import MemoryJournal
-from secagg.committee import CommitteePhase
+from he.onetime import Encryptor
+from secagg.committee import CommitteePhase, Contributor
 from secagg.committee.wire.codec import decode, encode
 from secagg.committee.wire.messages import Contribution, Head
 from tests.contract.sums import IDENTITIES, spec_for
@@ -195,6 +196,32 @@ def test_an_improper_ciphertext_leaves_the_round_without_a_sum():
     object.__setattr__(upload, "planes", (memoryview(spoiled),))
     with pytest.raises(he.RemoteProtocolError, match="more noise than 9 honest clients"):
         play.finished()
+
+
+@pytest.mark.parametrize(
+    ("shift", "says"),
+    [(1, "more noise than 9 honest clients"), (10_000, "no sum of the keys of 9")],
+)
+def test_v4_the_limit_a_false_key_prevents_the_sum_and_nobody_is_named(shift, says, monkeypatch):
+    """Shares on polynomials pass every check of the members, however large what they share is.
+
+    Nothing proves that a key is in its range, or is that of the ciphertexts; see docs/limits.md.
+    """
+    honest = Encryptor.take_key
+
+    def false(encryptor):
+        key = honest(encryptor)
+        key[0] += shift * (encryptor._client_id == 4)
+        return key
+
+    monkeypatch.setattr(Encryptor, "take_key", false)
+    bound = "bool(((values < -bound) | (values > bound)).any())"
+    without(monkeypatch, Contributor, "contribute", bound)
+    play = Play(vectors_of())
+    play.deliver()
+    with pytest.raises(he.RemoteProtocolError, match=says):
+        play.finished()
+    assert play.server.convictions == ()
 
 
 def test_only_the_set_is_added():
