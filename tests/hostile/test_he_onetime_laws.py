@@ -1,4 +1,4 @@
-"""V10: the keys and errors of an upload have the law that its estimate is for, and no part serves twice."""
+"""V10, V6: keys and errors of an upload have the law that its estimate is for, and no part serves twice."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from he.errors import RemoteProtocolError
 from he.onetime import Encryptor, Params
 from he.onetime import client as client_module
 from he.onetime.client import public_seed
@@ -149,3 +150,40 @@ def test_v10_mutant_whose_errors_are_its_key(monkeypatch):
     )
     with pytest.raises(FOUND):
         serve_once()
+
+
+def subtract_two_polynomials():
+    """All polynomials of an upload have one key: under one a their difference would show the vector's own."""
+    step = DEGREE * PARAMS.fields
+    vector = np.arange(PARAMS.vector_length) % 7
+    vector[:step] += (
+        100  # the first polynomial's integers are larger than those of the second by 100 or so
+    )
+    chunks, _ = encrypted(PARAMS, 1, vector)
+    (planes,) = (
+        open_chunk(chunk, PARAMS, hash_context(CONTEXT), 1, None).planes for chunk in chunks
+    )
+    one, other = (
+        np.array([limb.astype(np.int64) for limb in limbs_of(part, PARAMS.layout)])
+        for part in planes[:2]
+    )
+    try:
+        shown = opened(one - other, PARAMS.layout, contributors=2, limit=2000)
+    except RemoteProtocolError:
+        return  # noise: all coefficients lie within ±42 with probability far below 1e-9
+    assert not np.array_equal(shown, vector[:step] - vector[step : 2 * step]), (
+        "the server reads both"
+    )
+
+
+def test_v6_two_polynomials_of_an_upload_show_no_difference():
+    subtract_two_polynomials()
+
+
+def test_v6_mutant_with_one_a_for_all_polynomials(monkeypatch):
+    honest = client_module.uniform_limbs
+    monkeypatch.setattr(
+        client_module, "uniform_limbs", lambda seed, _, *size: honest(seed, 0, *size)
+    )
+    with pytest.raises(FOUND):
+        subtract_two_polynomials()

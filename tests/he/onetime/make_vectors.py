@@ -14,7 +14,14 @@ from he.onetime import Encryptor, Params
 
 PATH = Path(__file__).parents[1] / "vectors" / "he-onetime-v1.json"
 CONTEXT = b"he-onetime-v1 vector"
-CASES = [(3, 1000, 7), (100, 2**15, 40), (1000, 2**15, 6000), (1500, 2**31, 33), (2, 2**50, 5)]
+CASES = [
+    (3, 1000, 7),
+    (100, 2**15, 40),
+    (1000, 2**15, 6000),
+    (1500, 2**31, 33),
+    (2, 2**50, 5),
+    (2, 1, 213_100),  # nine polynomials in two chunks
+]
 
 
 def values_of(length, bound):
@@ -28,12 +35,12 @@ def values_of(length, bound):
 def case(n_clients, max_abs, length):
     params = Params(n_clients, max_abs, length)
     encryptor = Encryptor(params, 7, context=CONTEXT)
-    (chunk,) = encryptor.encrypt(np.array(values_of(length, max_abs), np.int64))
+    chunks = list(encryptor.encrypt(np.array(values_of(length, max_abs), np.int64)))
     layout = params.layout
     return {
         "params": params.to_bytes().hex(),
         "layout": [layout.degree, layout.word_bytes, layout.fields, layout.field_bits],
-        "upload": base64.b64encode(chunk).decode(),
+        "chunks": [base64.b64encode(chunk).decode() for chunk in chunks],
         "digest": encryptor.digest.hex(),
         "key": base64.b64encode(encryptor.take_key().astype("i1").tobytes()).decode(),
     }

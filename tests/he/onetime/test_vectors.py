@@ -21,11 +21,12 @@ def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def public_polynomial(params, limbs, degree):
-    """a of the first polynomial: signed limbs of 16 bits, from AES-128 in counter mode."""
+def public_polynomial(params, limbs, degree, number):
+    """a of one polynomial: signed limbs of 16 bits, each its own part of AES-128 in counter mode."""
     seed = sha256(b"he one-time seed", params, sha256(b"he context", CONTEXT))
     key = sha256(b"he one-time polynomials", seed)[:16]
-    stream = Cipher(AES(key), CTR(bytes(16))).encryptor().update(bytes(2 * limbs * degree))
+    start = (number * limbs * degree // 8).to_bytes(16, "big")
+    stream = Cipher(AES(key), CTR(start)).encryptor().update(bytes(2 * limbs * degree))
     planes = [struct.unpack_from(f"<{degree}h", stream, 2 * degree * limb) for limb in range(limbs)]
     return [sum(plane[j] << 16 * limb for limb, plane in enumerate(planes)) for j in range(degree)]
 
@@ -56,13 +57,33 @@ def test_a_stored_upload_is_read_by_a_second_implementation(case, arguments):
     degree, size, fields, field_bits = case["layout"]
     params = struct.pack("<4sIQQ", b"HE1P", n_clients, max_abs, length)
     assert case["params"] == params.hex()
-    upload, limbs = base64.b64decode(case["upload"]), -(-size // 2)
+    chunks = [base64.b64decode(chunk) for chunk in case["chunks"]]
+    assert case["digest"] == sha256(b"he one-time upload", *map(sha256, chunks)).hex()
     fingerprint = sha256(b"he one-time parameters", params)[:16]
     head = struct.pack("<4sB16s32s", b"HEC\x02", 5, fingerprint, sha256(b"he context", CONTEXT))
-    assert upload[:73] == head + struct.pack("<IQQ", 0, length, 7)
-    assert case["digest"] == sha256(b"he one-time upload", sha256(upload)).hex()
-    width = max(128, -(-length // fields))
-    body, modulus = upload[73:], 1 << 8 * size
+    key = [int(k) for k in np.frombuffer(base64.b64decode(case["key"]), "i1")]
+    values, number, of_each = [], 0, degree * fields
+    for index, chunk in enumerate(chunks):
+        assert chunk[:73] == head + struct.pack("<IQQ", index, length, 7)
+        body = chunk[73:]
+        for _ in range(16384 // degree):
+            left = length - number * of_each
+            if left <= 0:
+                break
+            width = min(degree, max(128, -(-left // fields)))
+            public = public_polynomial(params, -(-size // 2), degree, number)
+            product = negacyclic(public, key, width)
+            values += integers(body[: width * size], product, case["layout"])
+            body, number = body[width * size :], number + 1
+        assert not body
+    assert values[:length] == values_of(length, max_abs)
+    assert not any(values[length:])
+
+
+def integers(body, product, layout):
+    """The integers of one polynomial, field after field, from its bytes and the product of a and the key."""
+    _, size, fields, field_bits = layout
+    width, modulus, limbs = len(product), 1 << 8 * size, -(-size // 2)
     words = [0] * width
     for limb in range(limbs):
         octets = min(2, size - 2 * limb)
@@ -70,8 +91,6 @@ def test_a_stored_upload_is_read_by_a_second_implementation(case, arguments):
             place = 2 * width * limb + octets * j
             words[j] += int.from_bytes(body[place : place + octets], "little") << 16 * limb
     assert len(body) == width * size
-    key = [int(k) for k in np.frombuffer(base64.b64decode(case["key"]), "i1")]
-    product = negacyclic(public_polynomial(params, limbs, degree), key, width)
     noise_bits = 8 * size - fields * field_bits
     found = [[0] * width for _ in range(fields)]
     for j in range(width):
@@ -84,9 +103,7 @@ def test_a_stored_upload_is_read_by_a_second_implementation(case, arguments):
             half = 1 << field_bits - 1
             found[field][j] = (rest + half) % (2 * half) - half
             rest = rest - found[field][j] >> field_bits
-    values = [value for row in found for value in row]
-    assert values[:length] == values_of(length, max_abs)
-    assert not any(values[length:])
+    return [value for row in found for value in row]
 
 
 @pytest.mark.parametrize(("case", "arguments"), list(zip(DOCUMENT["cases"], CASES, strict=True)))
@@ -94,7 +111,8 @@ def test_the_package_opens_the_stored_uploads(case, arguments):
     params = Params(*arguments)
     assert Params.from_bytes(bytes.fromhex(case["params"])) == params
     server = Server(params, context=CONTEXT)
-    server.receive(7, base64.b64decode(case["upload"]))
+    for chunk in case["chunks"]:
+        server.receive(7, base64.b64decode(chunk))
     assert server.digest(7).hex() == case["digest"]
     server.add(7)
     key = np.frombuffer(base64.b64decode(case["key"]), "i1").astype(np.int64)
