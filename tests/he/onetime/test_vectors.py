@@ -54,7 +54,7 @@ def negacyclic(one, other, wanted):
 @pytest.mark.parametrize(("case", "arguments"), list(zip(DOCUMENT["cases"], CASES, strict=True)))
 def test_a_stored_upload_is_read_by_a_second_implementation(case, arguments):
     n_clients, max_abs, length = arguments
-    degree, size, fields, field_bits = case["layout"]
+    degree, size, fields, _ = case["layout"]
     params = struct.pack("<4sIQQ", b"HE1P", n_clients, max_abs, length)
     assert case["params"] == params.hex()
     chunks = [base64.b64decode(chunk) for chunk in case["chunks"]]
