@@ -15,6 +15,7 @@ from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Part, register
 from fedavg.sums.assumed import at_most
 from fedavg.sums.interface import Conviction, Provision
+from fedavg.sums.masked_client import SecAggClientSide
 from secagg.params.derivation import rounded_up
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ class SecAgg(Part, frozen=True, tag="secagg"):
     kind = "secagg"
     hides_updates = True
     upload_word_bits = None
+    committee = absent_members = 0  # its clients open the sum themselves
+    suspends = True
+    """Whether a client may be put away between two messages: `SecAggClientSession.suspend`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -239,65 +243,3 @@ class _SecAggServerSession:
 
     def result(self) -> secagg.SumResult:
         return self._server.result()
-
-
-@dataclass(frozen=True, slots=True)
-class SecAggClientSide:
-    """The clients' side: the plan's assumptions and the pinned directory."""
-
-    config: SecAgg
-    directory: secagg.Directory
-
-    def session(
-        self, spec: SumSpec, client_id: int, identity: secagg.Identity, opening: bytes
-    ) -> _SecAggClientSession:
-        """Join the session that the server offers, if its parameters are those that the plan derives.
-
-        Raises:
-            secagg.SecAggError: the parameters differ, or the offer is invalid.
-        """
-        # The plan assumes a share of each cohort, and the client checks the size of the cohort. The floors
-        # of secagg that are relative to the directory would require more than the plan promises.
-        policy = secagg.Policy(
-            directory_corrupt_rate=0.0,
-            min_directory_share=0.0,
-            allow_semi_honest=self.config.threat_model == "semi-honest",
-            allow_local=self.config.threat_model == "malicious-local",
-        )
-        client = secagg.Client.from_offer(
-            opening, client_id, identity, self.directory, context=spec.context, policy=policy
-        )
-        # The server chooses what it offers, so the client compares it with what its own plan derives.
-        if client.params != self.config.params(spec):
-            raise secagg.UnsafeParametersError(
-                "the server offered other parameters than the plan derives for this cohort size"
-            )
-        return _SecAggClientSession(client)
-
-
-class _SecAggClientSession:
-    def __init__(self, client: secagg.Client) -> None:
-        self._client = client
-        self._left = False
-
-    @property
-    def roster_size(self) -> int:
-        return self._client.params.n_clients
-
-    @property
-    def left(self) -> bool:
-        return self._left
-
-    def set_input(self, vector: NDArray[np.int64]) -> None:
-        self._client.set_input(vector)
-
-    def start(self) -> Sequence[bytes]:
-        return (self._client.start(),)
-
-    def receive(self, message: bytes) -> Sequence[bytes]:
-        reply = self._client.receive(message)
-        if reply is None:
-            return ()
-        # From the masked vector on, the client's update may be in a sum.
-        self._left = self._left or secagg.message_kind(reply) == "masked_input"
-        return (reply,)

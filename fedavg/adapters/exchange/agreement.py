@@ -1,4 +1,4 @@
-"""The agreement: terms, identities of all nodes, and the committee, in one public file of every party.
+"""The agreement: terms, identities of all nodes, and a committee if any, in one public file of every party.
 
 A node acts on the file in its own folder alone.  Its digest is part of every request and of the name of every
 sum, so that a server with another agreement gets a refusal and no sum.
@@ -22,9 +22,8 @@ from fedavg.adapters.exchange.terms import Record, Terms
 from fedavg.errors import ConfigError, FedAvgError, PlanError
 from fedavg.files import replace_file
 from fedavg.parts import check_registered, names, union
-from fedavg.sums import one_shot
-from fedavg.sums.one_shot import public_material
-from secagg import SecAggError
+from fedavg.sums.interface import SumSpec
+from secagg import Directory, SecAggError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,9 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["AGREEMENT_FILE", "Agreement", "read_noise"]
 
 AGREEMENT_FILE = "agreement.json"
-OURS = (encoding.FixedPoint, encoding.Quantised, one_shot.OneShot)
-"""Parts that an agreement may name; their import registers them. A process starts for every message, so that
-the catalogue of all parts would be loaded each time."""
+OURS = (encoding.FixedPoint, encoding.Quantised)
+"""Encodings that an agreement may name; their import registers them."""
+SUMS = {"one-shot": "fedavg.sums.one_shot", "secagg": "fedavg.sums.masked"}
+"""Sums that an agreement may name, with the module that registers each. A process starts for every message,
+so that the catalogue of all parts, or the sum that the agreement does not name, would be loaded each time."""
 
 _FORMAT: Literal["fedavg exchange agreement 1"] = "fedavg exchange agreement 1"
 _CANONICAL = msgspec.msgpack.Encoder(order="deterministic")
@@ -58,7 +59,8 @@ class Agreement:
     Args:
         terms: the records and the sum.
         nodes: id of every node to its 32-byte public identity.
-        members: id of every member of the committee, who is a node, to its signed public sealing key.
+        members: id of every member of the committee, who is a node, to its signed public sealing key; nobody
+            for a sum without a committee.
 
     Raises:
         PlanError: the committee has another size than the sum says, or there are fewer nodes than a round
@@ -105,7 +107,7 @@ class Agreement:
 
     def _check_noise(self, kind: str, record: Record) -> None:
         """Refuse noise that these nodes cannot add, or that nobody can account for."""
-        from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates  # noqa: PLC0415 - see `OURS`
+        from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates  # noqa: PLC0415 - see `SUMS`
 
         check_registered(record.noise)
         # Any model will do: what depends on its length is checked when it is known.
@@ -150,6 +152,13 @@ class Agreement:
         """The public material from which server and nodes load their sides of the sum."""
         if strangers := [member for member in self.members if member not in self.nodes]:
             raise PlanError(f"member {strangers[0]} of the committee is no node of the agreement")
+        if not self.members:
+            Directory(dict(self.nodes))  # refuses what no session would take
+            # No party of such a sum has material of its own, so that this is public; any sum will do.
+            spec = SumSpec(1, 1, None, len(self.nodes), self.terms.weight.encode())
+            return self.terms.sum.provision(spec, self.nodes).clients
+        from fedavg.sums.one_shot import public_material  # noqa: PLC0415 - see `SUMS`
+
         members = {member: self.nodes[member] for member in self.members}
         return public_material(self.nodes, members, self.members.values())
 
@@ -241,8 +250,16 @@ def _read_terms(plain: dict[str, Any]) -> Terms:
         }
         read[kind] = Record(**{**held, **parts})
     given: dict[str, Any] = {**plain, "records": read}
-    given["sum"] = msgspec.convert(plain["sum"], union("secure_sum"))
+    given["sum"] = msgspec.convert(_loaded(plain["sum"]), union("secure_sum"))
     return Terms(**given)
+
+
+def _loaded(plain: object) -> object:
+    """A sum as an agreement's file has it, whose class is registered from here on if it is one of `SUMS`."""
+    name = msgspec.convert(plain, dict[str, Any]).get("kind")
+    if name in SUMS:
+        importlib.import_module(SUMS[name])
+    return plain
 
 
 def read_noise(plain: object) -> Noise | None:
@@ -253,7 +270,7 @@ def read_noise(plain: object) -> Noise | None:
     """
     if plain is None:
         return None
-    importlib.import_module("fedavg.privacy.noise")  # registers them; see `OURS`
+    importlib.import_module("fedavg.privacy.noise")  # registers them; see `SUMS`
     try:
         return msgspec.convert(plain, union("noise"))
     except msgspec.ValidationError as error:

@@ -30,11 +30,12 @@ class Stage(StrEnum):
 
     Example:
         >>> [stage.value for stage in Stage]
-        ['contribute', 'open', 'name']
+        ['contribute', 'open', 'continue', 'name']
     """
 
-    CONTRIBUTE = "contribute"  # the node's own record, as its one message
+    CONTRIBUTE = "contribute"  # the node's own record, in its first message of the sum
     OPEN = "open"  # one of a committee member's three answers
+    CONTINUE = "continue"  # the next message of a client that was put away
     NAME = "name"  # which node of the agreement this is
 
 

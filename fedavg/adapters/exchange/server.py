@@ -12,7 +12,7 @@ from fedavg.adapters.exchange.messages import Request, Round, Stage, read_reply
 from fedavg.adapters.exchange.sides import server_side, sum_spec, vectors
 from fedavg.adapters.exchange.vectors.layout import content_digest
 from fedavg.errors import CohortSizeError, LocalProtocolError, RoundAbortedError
-from fedavg.sums.interface import FIRST_OPENER
+from fedavg.sums.interface import FIRST_OPENER, is_client
 from he import HeError
 from secagg import Aborted
 
@@ -29,7 +29,8 @@ class MeanServer:
     """One round at the server.
 
     Send `request` to every node that is asked, give the replies to `receive`, and call `advance` when the
-    stage is over.  It returns requests for members of the committee, by node, until the mean is there.
+    stage is over.  It returns requests by node until the mean is there: for the members of a committee, or
+    for the nodes that are left in a masked sum.
 
     Args:
         agreement: the server's copy.
@@ -109,6 +110,8 @@ class MeanServer:
         self._session = server_side(agreement).session(spec, sorted(agreement.nodes))
         opening = next(iter(self._session.open().values()))[0]
         self._request = self._about(Stage.CONTRIBUTE, opening)
+        # The address of each node whose reply is awaited; None while any node may contribute.
+        self._awaited: dict[int, int] | None = None
         self._received: set[int] = set()
         self._mean: Mean | None = None
         self._failure = ""
@@ -149,7 +152,7 @@ class MeanServer:
 
         Args:
             reply: the bytes.
-            sender: id of the node, where the engine knows it; required for a member's reply.
+            sender: id of the node, where the engine knows it; required after the first stage.
 
         Returns:
             The node's id. Contributions are signed, so it is true of them.
@@ -160,14 +163,16 @@ class MeanServer:
             he.HeError, secagg.SecAggError: the node's message is not acceptable.
         """
         found = read_reply(reply)
-        collecting = self._session.collecting
-        if found.node != sender and not (collecting and sender is None):
+        awaited = self._awaited
+        if found.node != sender and not (awaited is None and sender is None):
             raise LocalProtocolError(f"node {sender} replied as node {found.node}")
         if found.node in self._received:
             raise LocalProtocolError(f"node {found.node} replied twice in one stage")
         if not found.parts:
             raise LocalProtocolError(f"node {found.node} replied without a message")
-        address = found.node if collecting else FIRST_OPENER - found.node
+        address = found.node if awaited is None else awaited.get(found.node)
+        if address is None:
+            raise LocalProtocolError(f"no reply of node {found.node} is awaited in this stage")
         taken = self._taken.setdefault(found.node, set())
         # The session keeps what it accepted of a reply that was refused for a later part, and takes no
         # message twice. The honest reply has the same bytes there, so only the rest of it is new.
@@ -188,7 +193,7 @@ class MeanServer:
         return read_reply(reply).node
 
     def advance(self) -> dict[int, bytes]:
-        """Close the stage, and return the next request for each member that is asked; {} at the end.
+        """Close the stage, and return the next request for each node that is asked; {} at the end.
 
         Raises:
             RoundAbortedError: the round has no sum, and no noise that would stand in its place.
@@ -208,8 +213,11 @@ class MeanServer:
             self._mean = self._at.released(
                 found.total, found.survivors, self._facts.asked, self._reference
             )
+        self._awaited = {_node_at(address): address for address in messages}
         return {
-            FIRST_OPENER - address: self._about(Stage.OPEN, parts[0])
+            _node_at(address): self._about(
+                Stage.CONTINUE if is_client(address) else Stage.OPEN, parts[0]
+            )
             for address, parts in messages.items()
         }
 
@@ -225,3 +233,8 @@ class MeanServer:
 
     def _about(self, stage: Stage, body: bytes = b"") -> bytes:
         return Request.about(stage, self._facts, self._agreement.digest, body).to_bytes()
+
+
+def _node_at(address: int) -> int:
+    """The node with an address in the sum: a client's id is the node's, and members are openers."""
+    return address if is_client(address) else FIRST_OPENER - address

@@ -1,4 +1,4 @@
-"""The sides of `OneShot` for an agreement: who the members are comes from enrolled nodes, not from a dealer.
+"""The sides of a sum for an agreement: who clients and members are comes from enrolled nodes, not a dealer.
 
 In a simulation one process makes the keys of all members (`SecureSum.provision`).  Between machines each
 member makes its own, and this module puts the same sides together from public cards.
@@ -6,11 +6,10 @@ member makes its own, and this module puts the same sides together from public c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fedavg.adapters.exchange.vectors.coordinates import Coordinates
 from fedavg.sums.interface import SumSpec
-from fedavg.sums.one_shot import member_material
 
 if TYPE_CHECKING:
     from fedavg.adapters.exchange.agreement import Agreement
@@ -19,8 +18,16 @@ if TYPE_CHECKING:
     from fedavg.adapters.exchange.vectors.coordinates import Vectors
     from fedavg.adapters.exchange.vectors.layout import Arrays
     from fedavg.sums.interface import ClientSide, OpenerSide, ServerSide
+    from fedavg.sums.masked_client import SecAggClientSide
 
-__all__ = ["client_side", "member_side", "server_side", "sum_spec", "vectors"]
+__all__ = [
+    "client_side",
+    "member_side",
+    "server_side",
+    "sum_spec",
+    "suspending_side",
+    "vectors",
+]
 
 
 def vectors(agreement: Agreement, kind: str, arrays: Arrays) -> Vectors:
@@ -63,11 +70,18 @@ def server_side(agreement: Agreement) -> ServerSide:
 
 
 def client_side(agreement: Agreement) -> ClientSide:
-    """A node's side as a client of sums."""
+    """A node's side as a client of sums to which it speaks once."""
     return agreement.terms.sum.client_side(agreement.material)
+
+
+def suspending_side(agreement: Agreement) -> SecAggClientSide:
+    """A node's side as a client of sums that are without a committee: it is put away between two messages."""
+    return cast("SecAggClientSide", client_side(agreement))
 
 
 def member_side(agreement: Agreement, keys: NodeKeys) -> OpenerSide:
     """A node's side as a member of the committee, with its keys."""
+    from fedavg.sums.one_shot import member_material  # noqa: PLC0415 - see `agreement.SUMS`
+
     material = member_material(agreement.material, keys.identity, keys.sealing)
     return agreement.terms.sum.opener_side(material)

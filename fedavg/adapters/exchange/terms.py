@@ -21,6 +21,7 @@ from fedavg.parts.registry import family_of
 if TYPE_CHECKING:
     from fedavg.encoding.fixed_point import Encoding
     from fedavg.privacy.noise import Noise
+    from fedavg.sums.masked import SecAgg
     from fedavg.sums.one_shot import OneShot
 
 __all__ = ["Record", "Terms"]
@@ -115,8 +116,9 @@ class Terms:
     """Everything but people that nodes and server agree on.
 
     Args:
-        sum: the secure sum, a `OneShot` whose keys a committee of the nodes adds. Its `epoch_rounds` becomes
-            the number of all answers, because a node has one sealing key for the whole agreement.
+        sum: the secure sum: a `OneShot` whose keys a committee of the nodes adds, or a `SecAgg`, whose
+            clients are put away as files between two messages. The `epoch_rounds` of a `OneShot` becomes the
+            number of all answers, because a node has one sealing key for the whole agreement.
         records: kind of a record to what it carries. A node refuses requests of other kinds.
         max_weight: largest weight of a node, such as its number of examples; public.
         weight: name of the metric that is the weight.
@@ -146,7 +148,7 @@ class Terms:
         fedavg.errors.PlanError: the agreement has no record 'evaluate': it sums 'train' only
     """
 
-    sum: OneShot
+    sum: OneShot | SecAgg
     records: Mapping[str, Record]
     max_weight: int
     weight: str = "num-examples"
@@ -161,9 +163,10 @@ class Terms:
         floors = {"max_weight": 1, "min_cohort": 3, "attempts": 1, "max_rounds": 1}
         for name, floor in floors.items():
             object.__setattr__(self, name, checks.plan.whole(name, getattr(self, name), floor))
-        # A node's one sealing key serves for as long as the agreement: the sum's assumptions must say so.
-        serves = self.max_rounds * len(self.records)
-        object.__setattr__(self, "sum", msgspec.structs.replace(self.sum, epoch_rounds=serves))
+        if not self.suspends:
+            # A member's one sealing key serves for as long as the agreement: the assumptions must say so.
+            serves = self.max_rounds * len(self.records)
+            object.__setattr__(self, "sum", msgspec.structs.replace(self.sum, epoch_rounds=serves))
         _text("weight", self.weight)
         object.__setattr__(self, "delta", checks.plan.proper_fraction("delta", self.delta))
         needed = max(
@@ -184,6 +187,11 @@ class Terms:
                     f"{kind!r}; take bits={self.max_weight.bit_length() + 1} or a smaller unit of weight"
                 )
 
+    @property
+    def suspends(self) -> bool:
+        """Whether nodes are put away between two messages: they finish sums that have no committee."""
+        return not self.sum.committee
+
     def record(self, kind: str) -> Record:
         """What a kind of record carries.
 
@@ -198,13 +206,15 @@ class Terms:
 
 
 def _check_sum(given: object) -> None:
-    """Refuse sums of which a party keeps secrets between two messages."""
-    # An attribute of OneShot says who adds the keys; sums with several client stages have none.
-    if getattr(given, "keys", None) != "committee":
+    """Refuse sums of which a party keeps secrets in memory between two messages."""
+    # Attributes say it: who adds the keys of a OneShot, and whether clients can be put away as bytes.
+    one_message = getattr(given, "keys", None) == "committee"
+    if not one_message and getattr(given, "suspends", None) is not True:
         raise PlanError(
             f"{type(given).__name__} cannot be used here: engines such as Flower start a process for every "
-            "message, and its clients would have to keep masks and keys between messages, where a copy of "
-            "them could sign two sets; use OneShot with keys='committee', whose clients send one message"
+            "message, and a party of this sum would have to hold keys in memory between two messages; use "
+            "OneShot with keys='committee', whose clients send one message, or SecAgg, whose clients are "
+            "sealed in a file between messages"
         )
 
 
@@ -239,7 +249,7 @@ def _check_private(record: Record) -> None:
         )
 
 
-def _floor(chosen: OneShot, record: Record) -> int:
+def _floor(chosen: OneShot | SecAgg, record: Record) -> int:
     """The smallest round in which, under noise, an honest node's noise hides another honest node."""
     if record.noise is None or not record.noise.distributed:
         return 0

@@ -3,103 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
-
-import numpy as np
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.keys import NodeKeys
 from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_request
+from fedavg.adapters.exchange.nodes.contribution import Contribution
 from fedavg.adapters.exchange.nodes.ledger import LEDGER_FILE, charge, open_ledger
-from fedavg.adapters.exchange.sides import client_side, member_side, sum_spec, vectors
+from fedavg.adapters.exchange.nodes.states import StateFile
+from fedavg.adapters.exchange.sides import (
+    client_side,
+    member_side,
+    sum_spec,
+    suspending_side,
+    vectors,
+)
 from fedavg.adapters.exchange.vectors.layout import content_digest
 from fedavg.errors import ConfigError, LocalProtocolError, PlanError, WireFormatError
 from fedavg.files import FileJournal
 from secagg import RemoteProtocolError, SecAggError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from fedavg.adapters.exchange.nodes.contribution import FirstMessage
     from fedavg.adapters.exchange.nodes.ledger import Chargeable
+    from fedavg.adapters.exchange.nodes.states import Shelf
+    from fedavg.adapters.exchange.nodes.suspended import SuspendedClient
     from fedavg.adapters.exchange.vectors.coordinates import Vectors
     from fedavg.adapters.exchange.vectors.layout import Arrays
-    from fedavg.sums.interface import ClientSession
     from secagg import Journal
 
-__all__ = ["JOURNAL_FILE", "Contribution", "Node"]
+__all__ = ["JOURNAL_FILE", "Node"]
 
 JOURNAL_FILE = "journal"
-
-
-class Contribution:
-    """A node's one message of a round, from the time at which the round was claimed.
-
-    Get it from `Node.join`, train, and call `send` once. Where training fails or `send` refuses the record,
-    call `send_nothing`: a node that is silent tells the server that one of its values is beyond a range.
-    """
-
-    __slots__ = ("_asked", "_at", "_node", "_reference", "_session")
-
-    def __init__(
-        self, node: int, at: Vectors, asked: int, reference: Arrays, session: ClientSession
-    ) -> None:
-        self._node = node
-        self._at = at
-        self._asked = asked
-        self._reference = reference
-        self._session = session
-
-    def __repr__(self) -> str:
-        return "Contribution(<redacted>)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Contribution holds keys and cannot be pickled or copied")
-
-    def send(self, arrays: Arrays, metrics: Mapping[str, object]) -> bytes:
-        """The reply to the request, once.
-
-        Args:
-            arrays: the node's arrays by name.
-            metrics: its metrics by name, with the weight among them, which records with noise do not use.
-
-        Raises:
-            PlanError, DataError, CapacityError, NonFiniteError: see `Coordinates.encode`; nothing is sent,
-                and `send_nothing` is still possible.
-            LocalProtocolError: the reply was made already.
-        """
-        self._check_open()
-        return self._sent(self._at.encode(arrays, metrics, self._reference))
-
-    def send_nothing(self) -> bytes:
-        """The reply of a node without a record, once: weight 0, which the server cannot tell from another.
-
-        Under noise it holds the node's share of the noise and nothing else.
-
-        Raises:
-            LocalProtocolError: the reply was made already.
-        """
-        self._check_open()
-        return self._sent(np.zeros(self._at.length, np.int64))
-
-    def _check_open(self) -> None:
-        if self._session.left:
-            raise LocalProtocolError("this reply was made already; a round is answered once")
-
-    def _sent(self, integers: NDArray[np.int64]) -> bytes:
-        # Here and nowhere else, so that nothing leaves this node without its share of the noise.
-        self._session.set_input(self._at.sent(integers, self._asked))
-        return Reply(self._node, tuple(self._session.start())).to_bytes()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Node:
     """One node, with what it pins itself: agreement, keys and journal.
 
-    It keeps nothing between two messages but the facts in its journal, so that a new process may handle each.
+    It keeps nothing between two messages but the facts in its journal, and in a masked sum its client as a
+    sealed state, so that a new process may handle each.
 
     Args:
         agreement: the node's own copy.
@@ -107,9 +54,12 @@ class Node:
         journal: durable record of what was done once; a `fedavg.FileJournal` where processes end.
         ledger: the node's privacy budget, which outlives agreements; needed where a record has noise. Every
             answer to a request for such a record is charged before training.
+        shelf: where the client of a masked sum lies between two messages, a `StateFile`; needed for sums
+            without a committee. There is room for one sum: a later one ends the part in an earlier one.
 
     Raises:
-        ConfigError: the agreement knows the node by other keys, or not at all, or the ledger is missing.
+        ConfigError: the agreement knows the node by other keys, or not at all, or the ledger or the shelf is
+            missing.
 
     Example:
         >>> from fedavg import FixedPoint, OneShot
@@ -135,6 +85,7 @@ class Node:
     keys: NodeKeys = field(repr=False)
     journal: Journal = field(repr=False)
     ledger: Chargeable | None = field(default=None, repr=False)
+    shelf: Shelf | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"Node({self.keys.node}, <redacted>)"
@@ -156,6 +107,11 @@ class Node:
                 f"record {noisy[0]!r} has noise, and this node has no privacy budget: make one in its folder "
                 f"(python -m fedavg ledger create FOLDER/{LEDGER_FILE} --epsilon … --delta …)"
             )
+        if self.agreement.terms.suspends and self.shelf is None:
+            raise ConfigError(
+                "this sum has no committee, and this node no place for its client between two messages: give "
+                "it one (shelf=StateFile(folder)), or agree on OneShot"
+            )
 
     @classmethod
     def open(cls, folder: Path) -> Node:
@@ -169,7 +125,10 @@ class Node:
         agreement = Agreement.read(folder / AGREEMENT_FILE)
         journal = FileJournal(folder / JOURNAL_FILE, create=False)
         private = any(record.noise is not None for record in agreement.terms.records.values())
-        return cls(agreement, keys, journal, open_ledger(folder) if private else None)
+        shelf = StateFile(folder)
+        if not agreement.terms.suspends:
+            shelf.clear()  # what a sum under an earlier agreement left there
+        return cls(agreement, keys, journal, open_ledger(folder) if private else None, shelf)
 
     def read(self, data: bytes, *, run: str, kind: str) -> tuple[Request, Round]:
         """Check a request against the agreement.
@@ -218,7 +177,7 @@ class Node:
             RefusedRequestError: the request is about other contents, this node has answered for it, or its
                 privacy budget has no room for another answer.
             PlanError: an array of the server cannot be summed, or the noise does not fit vectors so long.
-            ConfigError: the ledger cannot be charged; the round is lost.
+            ConfigError: the ledger cannot be charged, or the folder not written; the round is lost.
             JournalError: the journal cannot be used; the round is lost.
         """
         at = vectors(self.agreement, facts.kind, arrays)
@@ -235,12 +194,7 @@ class Node:
                 "the request names other contents than it came with: nodes that were sent different models "
                 "enter no sum"
             )
-        try:
-            session = client_side(self.agreement).session(
-                sum_spec(facts, self.agreement), self.keys.node, self.keys.identity, request.body
-            )
-        except LocalProtocolError:
-            raise RefusedRequestError("the request was made for another run or sum") from None
+        session = self._begun(facts, request.body)
         # Claimed before training: a second process with the same request stops here.
         self._claim(facts, "contributes")
         if (
@@ -251,16 +205,40 @@ class Node:
         # After the claims, so that a request that is sent again spends nothing.
         if at.cost is not None:
             charge(self.ledger, at.cost, f"{facts.kind} {facts.number} of run {facts.run}")
+        if self.agreement.terms.suspends:
+            self._suspended().forget()  # before training: an earlier sum is over for this node
         return Contribution(self.keys.node, at, facts.asked, arrays, session)
+
+    def _begun(self, facts: Round, opening: bytes) -> FirstMessage:
+        """The node's client in a sum, before the round is claimed."""
+        spec = sum_spec(facts, self.agreement)
+        if self.agreement.terms.suspends:
+            return self._suspended().begin(spec, opening)
+        side = client_side(self.agreement)
+        try:
+            return side.session(spec, self.keys.node, self.keys.identity, opening)
+        except LocalProtocolError:
+            raise RefusedRequestError("the request was made for another run or sum") from None
+
+    def _suspended(self) -> SuspendedClient:
+        from fedavg.adapters.exchange.nodes.suspended import SuspendedClient  # noqa: PLC0415 - masked sums only
+
+        keys = self.keys.node, self.keys.identity
+        shelf = cast("Shelf", self.shelf)  # it is there, as `__post_init__` has checked
+        return SuspendedClient(suspending_side(self.agreement), *keys, self.journal, shelf)
 
     def answer(self, request: Request, facts: Round) -> bytes:
         """Answer every request but one to contribute.
 
         Raises:
             RefusedRequestError: this node has answered it, is no member, or may not answer it.
-            JournalError: the journal cannot be used; nothing is answered.
+            JournalError, ConfigError: the journal or the state cannot be used; nothing is answered.
         """
-        answers = {Stage.OPEN: self._opened, Stage.NAME: self._named}
+        answers = {
+            Stage.OPEN: self._opened,
+            Stage.CONTINUE: self._continued,
+            Stage.NAME: self._named,
+        }
         if request.stage not in answers:
             raise RefusedRequestError("the request asks for a record, and is answered by training")
         return answers[request.stage](request, facts)
@@ -287,6 +265,22 @@ class Node:
             raise RefusedRequestError(
                 f"the committee's message cannot be answered: {error}"
             ) from None
+
+    def _continued(self, request: Request, facts: Round) -> bytes:
+        """The next message of a client that was put away."""
+        terms, message = self.agreement.terms, request.body
+        if not terms.suspends:
+            raise RefusedRequestError(
+                "the agreement's sum has one message of each node, and no second one"
+            )
+        try:
+            stage = terms.sum.describe(message)
+        except SecAggError as error:
+            raise RefusedRequestError(f"the server sent no message of the sum: {error}") from None
+        context = facts.context(self.agreement.digest)
+        claim = partial(self._claim, facts, f"answers {stage}")
+        parts = self._suspended().go_on(context, message, claim)
+        return Reply(self.keys.node, parts).to_bytes()
 
     def _claim(self, facts: Round, what: str) -> None:
         if not self._recorded(facts.fact(what)):

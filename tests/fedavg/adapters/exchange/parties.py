@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dp import Ledger
-from fedavg import DistributedGaussian, FixedPoint, OneShot
+from fedavg import DistributedGaussian, FixedPoint, OneShot, SecAgg
 from fedavg.adapters.exchange import Agreement, MeanServer, Node, NodeKeys, Record, Terms
 
 NEAREST = FixedPoint(1.0, 20, rounding="nearest")
 SUM = OneShot(committee=6, corrupt_members=1, absent_members=1, dropout_rate=0.2)
+MASKED = SecAgg(dropout_rate=0.2)
 MODEL = {
     "w": np.arange(6, dtype=np.float32).reshape(2, 3) / 8,
     "b": np.array([0.25, -0.5]),
@@ -27,6 +29,26 @@ class Memory(set):
         new = fact not in self
         super().add(fact)
         return new
+
+
+class Drawer:
+    """A shelf that lasts as long as the process."""
+
+    def __init__(self) -> None:
+        self.state: bytes | None = None
+        self._lock = threading.Lock()
+
+    def locked(self):
+        return self._lock
+
+    def take_in(self) -> bytes | None:
+        return self.state
+
+    def put(self, state: bytes) -> None:
+        self.state = state
+
+    def clear(self) -> None:
+        self.state = None
 
 
 def terms(**changes) -> Terms:
@@ -66,11 +88,13 @@ class Parties:
         self.keys = [NodeKeys.generate(node) for node in range(self.count)]
         self.agreement = Agreement.among(self.agreed, [keys.card for keys in self.keys])
         self.journals = [Memory() for _ in self.keys]
+        self.shelves = [Drawer() for _ in self.keys]
         self.ledgers = [Ledger(self.epsilon, 1e-5) for _ in self.keys]
 
     def node(self, node: int) -> Node:
         """A process of a node."""
-        return Node(self.agreement, self.keys[node], self.journals[node], self.ledgers[node])
+        own = self.journals[node], self.ledgers[node], self.shelves[node]
+        return Node(self.agreement, self.keys[node], *own)
 
     def server(
         self, number: int = 1, *, kind: str = "train", asked: int | None = None, model=MODEL
@@ -97,7 +121,7 @@ class Parties:
             assert server.receive(reply) == node
 
     def opened(self, server: MeanServer, *, absent=frozenset(), kind: str = "train"):
-        """Carry the committee's stages out; (stage, member) pairs in `absent` send nothing."""
+        """Carry the later stages out; (stage, node) pairs in `absent` send nothing."""
         while requests := server.advance():
             for node, request in requests.items():
                 if (server.stage, node) not in absent and node not in absent:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedavg import Bfv, Ckks, FixedPoint, InsecurePlain, OneShot, Quantised, SecAgg
+from fedavg import (
+    Bfv,
+    Ckks,
+    EncryptedSecAgg,
+    FixedPoint,
+    InsecurePlain,
+    OneShot,
+    Quantised,
+    SecAgg,
+)
 from fedavg.adapters.exchange import Record
 from fedavg.errors import CapacityError, PlanError
 from tests.fedavg.adapters.exchange.parties import NEAREST, terms
 
 
 @pytest.mark.parametrize(
-    "given", [SecAgg(), OneShot(keys="secagg"), Ckks(), Bfv(), InsecurePlain(), None, "one-shot"]
+    "given",
+    [OneShot(keys="secagg"), Ckks(), Bfv(), EncryptedSecAgg(), InsecurePlain(), None, "one-shot"],
 )
 def test_sums_whose_parties_keep_secrets_are_refused_with_the_reason(given):
     with pytest.raises(PlanError, match="start a process for every message"):
@@ -98,3 +108,11 @@ def test_the_assumptions_say_how_long_a_sealing_key_serves():
     found = terms(max_rounds=50)
     assert found.sum.epoch_rounds == 50 * len(found.records)
     assert any("serves for 100 rounds" in one for one in found.sum.assumptions)
+
+
+def test_a_masked_sum_has_nodes_that_are_put_away_and_no_sealing_key():
+    found = terms(sum=SecAgg(dropout_rate=0.25))
+    assert found.suspends
+    assert not terms().suspends
+    assert found.sum == SecAgg(dropout_rate=0.25)
+    assert found.min_cohort == 3
