@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
 
+import msgspec
 import numpy as np
 import typer
 
@@ -17,13 +18,20 @@ from fedavg.adapters.exchange.nodes.enrolment import CARD_FILE, make_node, read_
 from fedavg.adapters.exchange.terms import Record, Terms
 from fedavg.encoding import FixedPoint
 from fedavg.errors import ConfigError, FedAvgError
-from fedavg.sums.one_shot import OneShot
+from fedavg.parts import named
+from fedavg.sums import masked, one_shot
 from secagg import SecAggError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["app"]
+    from fedavg.sums.masked import SecAgg
+    from fedavg.sums.one_shot import OneShot
+
+__all__ = ["OURS", "app"]
+
+OURS = (one_shot, masked)
+"""Their import registers the sums that an agreement may name."""
 
 app = typer.Typer(
     help="Enrol the nodes of another engine for secure means.",
@@ -51,7 +59,30 @@ def keys(
 def agree(  # one option for each term
     cards: Annotated[list[Path], typer.Argument(help="The cards of all nodes.")],
     max_weight: Annotated[int, typer.Option(help="Largest number of examples of a node.")],
-    members: Annotated[int, typer.Option(help="Size of the committee: the nodes of lowest ids.")],
+    chosen: Annotated[
+        Literal["one-shot", "secagg"],
+        typer.Option(
+            "--sum",
+            help="one-shot: a committee of the nodes opens the sum. secagg: all nodes do, in five answers.",
+        ),
+    ] = "one-shot",
+    members: Annotated[
+        int | None,
+        typer.Option(help="one-shot: size of the committee, the nodes of lowest ids."),
+    ] = None,
+    corrupt: Annotated[
+        int | None,
+        typer.Option(help="one-shot: members that may collude with the server; 0 if not given."),
+    ] = None,
+    absent: Annotated[
+        int | None, typer.Option(help="one-shot: members that may be absent; 1 if not given.")
+    ] = None,
+    dropout_rate: Annotated[
+        float, typer.Option(help="Share of the nodes of a round that may drop out.")
+    ] = 0.1,
+    corrupt_rate: Annotated[
+        float, typer.Option(help="Share of them that may collude with the server.")
+    ] = 0.1,
     value_range: Annotated[
         float | None,
         typer.Option(
@@ -66,8 +97,6 @@ def agree(  # one option for each term
     ] = 0.0,
     noise: Annotated[str, typer.Option(help="Kind of the noise.")] = "gaussian",
     delta: Annotated[float, typer.Option(help="Delta at which the server states epsilon.")] = 1e-5,
-    corrupt: Annotated[int, typer.Option(help="Members that may collude with the server.")] = 0,
-    absent: Annotated[int, typer.Option(help="Members that may be absent.")] = 1,
     bits: Annotated[int, typer.Option(help="Bits of a parameter.")] = 20,
     min_cohort: Annotated[
         int, typer.Option(help="Smallest number of nodes that a round may ask.")
@@ -89,9 +118,14 @@ def agree(  # one option for each term
         records = {"train": make(metrics=_ranges(train))}
         if evaluate:
             records["evaluate"] = make(arrays=(), metrics=_ranges(evaluate))
-        committee = OneShot(committee=members, corrupt_members=corrupt, absent_members=absent)
+        numbers = {
+            "committee": members,
+            "corrupt_members": corrupt,
+            "absent_members": absent,
+        }
+        rates = {"dropout_rate": dropout_rate, "corrupt_rate": corrupt_rate}
         terms = Terms(
-            committee,
+            _sum(chosen, numbers, rates),
             records,
             max_weight,
             min_cohort=min_cohort,
@@ -104,6 +138,32 @@ def agree(  # one option for each term
         return made
 
     typer.echo(f"{out}: {_told(agreed).digest.hex()[:32]}")
+
+
+def _sum(name: str, numbers: Mapping[str, int | None], rates: dict[str, float]) -> OneShot | SecAgg:
+    """The sum of a name, which may be one with a committee.
+
+    Args:
+        name: its name.
+        numbers: what is said of a committee, by field; None for what is not said.
+        rates: shares of the nodes of a round.
+    """
+    kind = named("secure_sum", name)
+    known = {field.name for field in msgspec.structs.fields(kind)}
+    said = {field: number for field, number in numbers.items() if number is not None}
+    if known.issuperset(numbers):
+        if "committee" not in said:
+            raise ConfigError(
+                "a sum with a committee needs --members, its size; --sum secagg needs no committee"
+            )
+        said = {"corrupt_members": 0, "absent_members": 1, **said}
+    elif said:
+        raise ConfigError(
+            f"--members, --corrupt and --absent are about a committee, and --sum {name} has none: take them "
+            "out, and say with --dropout-rate and --corrupt-rate which shares of the nodes may drop out or "
+            "collude"
+        )
+    return cast("OneShot | SecAgg", kind(**said, **rates))
 
 
 def _record(
@@ -149,7 +209,7 @@ def show(
         typer.echo(line)
     for line in _told(lambda: list(_costs(found, parameters))):
         typer.echo(line)
-    for assumption in found.terms.sum.assumptions:
+    for assumption in (*found.terms.sum.assumptions, *found.terms.assumptions_here):
         typer.echo(f"- {assumption}")
 
 

@@ -37,9 +37,9 @@ __all__ = ["AGREEMENT_FILE", "Agreement", "read_noise"]
 AGREEMENT_FILE = "agreement.json"
 OURS = (encoding.FixedPoint, encoding.Quantised)
 """Encodings that an agreement may name; their import registers them."""
-SUMS = {"one-shot": "fedavg.sums.one_shot", "secagg": "fedavg.sums.masked"}
-"""Sums that an agreement may name, with the module that registers each. A process starts for every message,
-so that the catalogue of all parts, or the sum that the agreement does not name, would be loaded each time."""
+WITH_COMMITTEE, WITHOUT = "fedavg.sums.one_shot", "fedavg.sums.masked"
+"""Modules that register the sums which an agreement may name. A process starts for every message: the
+catalogue of all parts, or the other sum, would be loaded each time."""
 
 _FORMAT: Literal["fedavg exchange agreement 1"] = "fedavg exchange agreement 1"
 _CANONICAL = msgspec.msgpack.Encoder(order="deterministic")
@@ -107,7 +107,7 @@ class Agreement:
 
     def _check_noise(self, kind: str, record: Record) -> None:
         """Refuse noise that these nodes cannot add, or that nobody can account for."""
-        from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates  # noqa: PLC0415 - see `SUMS`
+        from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates  # noqa: PLC0415 - see `WITHOUT`
 
         check_registered(record.noise)
         # Any model will do: what depends on its length is checked when it is known.
@@ -157,7 +157,7 @@ class Agreement:
             # No party of such a sum has material of its own, so that this is public; any sum will do.
             spec = SumSpec(1, 1, None, len(self.nodes), self.terms.weight.encode())
             return self.terms.sum.provision(spec, self.nodes).clients
-        from fedavg.sums.one_shot import public_material  # noqa: PLC0415 - see `SUMS`
+        from fedavg.sums.one_shot import public_material  # noqa: PLC0415 - see `WITHOUT`
 
         members = {member: self.nodes[member] for member in self.members}
         return public_material(self.nodes, members, self.members.values())
@@ -192,6 +192,7 @@ class Agreement:
         """
         try:
             held = msgspec.json.decode(data, type=_File)
+            importlib.import_module(WITH_COMMITTEE if held.committee else WITHOUT)
             return cls(
                 _read_terms(held.terms),
                 {node: bytes.fromhex(identity) for node, identity in held.nodes.items()},
@@ -250,16 +251,8 @@ def _read_terms(plain: dict[str, Any]) -> Terms:
         }
         read[kind] = Record(**{**held, **parts})
     given: dict[str, Any] = {**plain, "records": read}
-    given["sum"] = msgspec.convert(_loaded(plain["sum"]), union("secure_sum"))
+    given["sum"] = msgspec.convert(plain["sum"], union("secure_sum"))
     return Terms(**given)
-
-
-def _loaded(plain: object) -> object:
-    """A sum as an agreement's file has it, whose class is registered from here on if it is one of `SUMS`."""
-    name = msgspec.convert(plain, dict[str, Any]).get("kind")
-    if name in SUMS:
-        importlib.import_module(SUMS[name])
-    return plain
 
 
 def read_noise(plain: object) -> Noise | None:
@@ -270,7 +263,7 @@ def read_noise(plain: object) -> Noise | None:
     """
     if plain is None:
         return None
-    importlib.import_module("fedavg.privacy.noise")  # registers them; see `SUMS`
+    importlib.import_module("fedavg.privacy.noise")  # registers them; see `WITHOUT`
     try:
         return msgspec.convert(plain, union("noise"))
     except msgspec.ValidationError as error:

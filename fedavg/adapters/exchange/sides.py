@@ -81,7 +81,7 @@ def suspending_side(agreement: Agreement) -> SecAggClientSide:
 
 def member_side(agreement: Agreement, keys: NodeKeys) -> OpenerSide:
     """A node's side as a member of the committee, with its keys."""
-    from fedavg.sums.one_shot import member_material  # noqa: PLC0415 - see `agreement.SUMS`
+    from fedavg.sums.one_shot import member_material  # noqa: PLC0415 - see `agreement.WITHOUT`
 
     material = member_material(agreement.material, keys.identity, keys.sealing)
     return agreement.terms.sum.opener_side(material)

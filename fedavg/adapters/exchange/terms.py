@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["Record", "Terms"]
 
 Beyond = Literal["refuse", "clip"]
+_STATE = (
+    "Until a node has masked its record, its folder holds the record, sealed under the node's key: nobody "
+    "reads both files, and neither the folder's journal nor its state is restored from a copy."
+)
 _SIZES = 4096  # of rounds that are tried
 _SMALLEST, _LARGEST = 1e-30, 1e30
 """Ranges beyond these overflow: the factors of smaller ones float64, the means of larger ones float32."""
@@ -191,6 +195,11 @@ class Terms:
     def suspends(self) -> bool:
         """Whether nodes are put away between two messages: they finish sums that have no committee."""
         return not self.sum.committee
+
+    @property
+    def assumptions_here(self) -> tuple[str, ...]:
+        """Assumptions beside those of the sum: what a node's folder holds between two messages."""
+        return (_STATE,) if self.suspends else ()
 
     def record(self, kind: str) -> Record:
         """What a kind of record carries.

@@ -54,8 +54,9 @@ class SecureGrid(Base):
         agreement: the server's copy of the agreement, or its path.
         run_config: the config of the run, `context.run_config` of the ServerApp. Nodes compare it with the
             config that they were given, and refuse a run in which the two differ.
-        stage_timeout: seconds that a member of the committee has for each of its three answers. The time for
-            training is the one that the strategy gives (`timeout`).
+        stage_timeout: seconds that a node has for each answer after its record: three of a member of a
+            committee, or five of each node in a masked sum. The time for training is the one that the
+            strategy gives (`timeout`).
 
     Raises:
         MissingExtraError: Flower is missing, or of another version.

@@ -45,14 +45,14 @@ class NodeSilentError(FedAvgError):
 def secure_mod(folder: str | os.PathLike[str] | None = None) -> Mod:
     """A mod that lets records leave a node through secure sums only.
 
-    Give it as the first of `ClientApp(mods=[…])`, for all functions of the app. Requests of the committee's
-    stages are answered by the mod, and do not reach the app.
+    Give it as the first of `ClientApp(mods=[…])`, for all functions of the app. Requests of the later stages
+    of a sum are answered by the mod, and do not reach the app.
 
     Args:
-        folder: the node's own folder, with its keys, agreement and journal, for nodes whose operator names
-            none, as in a simulation. Variables of the environment and keys of the node's configuration are
-            filled in: "$KEYS/{partition-id}". The folder that an operator names comes first:
-            `--node-config 'fedavg-folder="/srv/node3"'`.
+        folder: the node's own folder, with its keys, agreement and journal, and in a masked sum its state
+            between two messages, for nodes whose operator names none, as in a simulation. Variables of the
+            environment and keys of the node's configuration are filled in: "$KEYS/{partition-id}". The folder
+            that an operator names comes first: `--node-config 'fedavg-folder="/srv/node3"'`.
 
     Raises:
         MissingExtraError: Flower is missing, or of another version.

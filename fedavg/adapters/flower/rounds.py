@@ -1,4 +1,4 @@
-"""One secure sum over a Flower grid: contributions, then the three answers of the committee."""
+"""One secure sum over a Flower grid: contributions, then the answers of a committee or of the nodes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
     from fedavg.adapters.exchange import Mean, MeanServer
+    from fedavg.sums.masked import SecAgg
     from fedavg.sums.one_shot import OneShot
 
 __all__ = ["SecureRound"]
@@ -37,7 +38,7 @@ class SecureRound:
         kind: type of the messages, of every stage; an app has functions for this type only.
         number: number of the sum in the run.
         places: id of a node in the agreement → its id in Flower, as far as known; it is filled.
-        sum: the secure sum, which says how many members may be absent.
+        sum: the secure sum, which says how many members of a committee may be absent.
         stages: name, accepted replies, requests and seconds of every stage so far.
     """
 
@@ -46,7 +47,7 @@ class SecureRound:
     kind: str
     number: int
     places: dict[int, int]
-    sum: OneShot
+    sum: OneShot | SecAgg
     stages: list[tuple[str, int, int, float]] = field(
         default_factory=list[tuple[str, int, int, float]]
     )
@@ -65,7 +66,7 @@ class SecureRound:
             asked: the strategy's messages.
             content: their common content.
             timeout: seconds for contributions; None waits for all.
-            stage_timeout: seconds for each answer of the committee.
+            stage_timeout: seconds for each later answer.
 
         Raises:
             RoundAbortedError: there is no sum.
@@ -84,18 +85,21 @@ class SecureRound:
         while requests := self.server.advance():
             self._find(requests, stage_timeout)
             reached = {
-                self.places[member]: RecordDict({records.KEY: records.carrying(data)})
-                for member, data in requests.items()
-                if member in self.places
+                self.places[node]: RecordDict({records.KEY: records.carrying(data)})
+                for node, data in requests.items()
+                if node in self.places
             }
-            members = {self.places[member]: member for member in requests if member in self.places}
+            nodes_at = {self.places[node]: node for node in requests if node in self.places}
             for place, reply in self._stage(reached, stage_timeout).items():
-                self._accepted(reply, place, members.get(place))
+                self._accepted(reply, place, nodes_at.get(place))
             self._close(len(requests))
         return self.server.result()
 
     def _find(self, requests: Mapping[int, bytes], timeout: float) -> None:
-        """Ask nodes for their ids when too few members are known, as in a round that asked only others."""
+        """Ask nodes for their ids when too few members are known, as in a round that asked only others.
+
+        In a sum without a committee all are known, by their contributions.
+        """
         from flwr.app import RecordDict  # noqa: PLC0415 - an optional engine
 
         known = sum(member in self.places for member in requests)

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from fedavg import FixedPoint, OneShot
+from fedavg import FixedPoint, OneShot, SecAgg
 from fedavg.adapters.exchange import Record, Terms, enrol_here
 
 if TYPE_CHECKING:
@@ -32,10 +32,23 @@ BIN = Path(sys.executable).parent
 _ENCODING = FixedPoint(2.0, 20, rounding="nearest")
 
 
-def terms(nodes: int) -> Terms:
-    """What the nodes of the example agree on; one of them may be lost."""
+def one_shot(nodes: int) -> OneShot:
+    """All nodes are members of the committee; one of them may be lost."""
+    return OneShot(committee=nodes, corrupt_members=0, absent_members=1, dropout_rate=1 / nodes)
+
+
+def masked(nodes: int) -> SecAgg:
+    """One node may be lost, and one may collude with the server."""
+    return SecAgg(dropout_rate=1 / nodes)
+
+
+SUMS = {"one-shot": one_shot, "secagg": masked}
+
+
+def terms(nodes: int, chosen: str = "one-shot") -> Terms:
+    """What the nodes of the example agree on."""
     return Terms(
-        OneShot(committee=nodes, corrupt_members=0, absent_members=1, dropout_rate=1 / nodes),
+        SUMS[chosen](nodes),
         {
             "train": Record(_ENCODING, metrics={"train_loss": 10.0}, ranges={"steps": 1000.0}),
             "evaluate": Record(_ENCODING, arrays=(), metrics={"eval_loss": 10.0, "eval_acc": 1.0}),
@@ -51,13 +64,21 @@ class Deployment:
         folder: for logs, Flower's own files, and the nodes' folders.
         nodes: number of SuperNodes.
         plain: whether the app runs without secure sums.
+        chosen: name of the sum, one of `SUMS`.
         guard: TLS, node authentication and trusted signers; None for `--insecure`.
     """
 
     def __init__(
-        self, folder: Path, nodes: int, *, plain: bool = False, guard: Guard | None = None
+        self,
+        folder: Path,
+        nodes: int,
+        *,
+        plain: bool = False,
+        chosen: str = "one-shot",
+        guard: Guard | None = None,
     ) -> None:
         self.folder, self.nodes, self.app = folder, nodes, folder / "app"
+        self._terms = terms(nodes, chosen)
         shutil.copytree(APP, self.app, ignore=shutil.ignore_patterns("__pycache__", "*.fab"))
         if plain:
             _without_us(self.app / "quick")
@@ -97,7 +118,7 @@ class Deployment:
         return self
 
     def _start_all(self) -> None:
-        enrol_here(self.folder / "keys", self.nodes, terms(self.nodes))
+        enrol_here(self.folder / "keys", self.nodes, self._terms)
         link = self._port[0]
         signing = (sys.executable, "-m", "tests.interop.flower.guard")
         command = signing if self._guard and self._guard.signed else (BIN / "flower-superlink",)
@@ -212,12 +233,26 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-WHEN = {
-    "contribute": "configure_train: Sampled",
-    "report": "secure sum 1, contribute",
-    "sign": "secure sum 1, report",
-    "answer": "secure sum 1, sign",
+STAGES = {
+    "one-shot": ("contribute", "report", "sign", "answer"),
+    "secagg": (
+        "advertise_keys",
+        "share_keys",
+        "check_shares",
+        "masked_input",
+        "consistency",
+        "unmask",
+    ),
 }
+"""The stages of each sum, in order."""
+
+
+def _begins(stages: tuple[str, ...]) -> dict[str, str]:
+    before = ("configure_train: Sampled", *(f"secure sum 1, {stage}:" for stage in stages))
+    return dict(zip(stages, before, strict=False))
+
+
+WHEN = {stage: line for stages in STAGES.values() for stage, line in _begins(stages).items()}
 """The line of the run's log after which a stage of the first sum begins."""
 
 
@@ -258,6 +293,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=600)
     parser.add_argument("--kill", choices=WHEN, default="")
     parser.add_argument("--settings", default="", help="further settings of the app")
+    parser.add_argument("--sum", choices=SUMS, default="one-shot")
     parser.add_argument("--plain", action="store_true", help="without secure sums")
     parser.add_argument(
         "--guarded", choices=("signed", "unsigned"), help="TLS, and trusted signers"
@@ -279,7 +315,8 @@ def main() -> None:
         from tests.interop.flower.guard import Guard
 
         guard = Guard.made(folder / "guard", given.nodes, signed=given.guarded == "signed")
-    with Deployment(folder, given.nodes, plain=given.plain, guard=guard) as deployment:
+    how = {"plain": given.plain, "chosen": given.sum, "guard": guard}
+    with Deployment(folder, given.nodes, **how) as deployment:
         deployment.run(
             f"num-server-rounds={given.rounds} {deployment.settings} {given.settings}".strip(),
             done="finished: |Traceback|Invalid",

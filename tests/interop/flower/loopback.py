@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def stage_of(message: Message) -> str:
-    """Which stage a message belongs to: contribute, delivery, proposal, request or name."""
+    """Which stage a message belongs to: contribute, name, or what the sum calls its message."""
     data = records.taken(message.content)
     if data is None:
         return "plain"
@@ -39,6 +39,10 @@ def stage_of(message: Message) -> str:
         from fedavg import OneShot
 
         return OneShot().describe(request.body).removeprefix("committee ")
+    if request.stage is Stage.CONTINUE:
+        from fedavg import SecAgg
+
+        return SecAgg().describe(request.body)
     return request.stage.value
 
 

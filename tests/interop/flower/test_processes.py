@@ -19,7 +19,7 @@ if importlib.util.find_spec("flwr") is None:
     pytest.skip("Flower is in the peers' environment only", allow_module_level=True)
 
 from fedavg.adapters.exchange.vectors.coordinates import Coordinates
-from tests.interop.flower.deployment import WHEN, Deployment, Killer
+from tests.interop.flower.deployment import STAGES, Deployment, Killer
 from tests.interop.flower.guard import Guard
 from tests.interop.flower.simulated import fit, model, terms
 
@@ -30,6 +30,9 @@ _ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "OMP_NUM_THREADS": "1",
 }
+
+_UNSENT = ("contribute", "advertise_keys", "share_keys", "check_shares", "masked_input")
+"""Stages in which a node that dies has not sent its record."""
 
 
 def test_the_simulation_gives_our_own_sum_to_the_bit():
@@ -54,9 +57,13 @@ def test_the_simulation_gives_our_own_sum_to_the_bit():
 
 
 @pytest.mark.skipif("RUN_DEPLOYMENTS" not in os.environ, reason="takes minutes for each case")
-@pytest.mark.parametrize("stage", [*WHEN, ""], ids=lambda stage: stage or "nobody")
-def test_a_killed_supernode_costs_one_round_its_record_at_most(stage, tmp_path):
-    with Deployment(tmp_path, 4) as deployment:
+@pytest.mark.parametrize(
+    ("chosen", "stage"),
+    [(chosen, stage) for chosen, stages in STAGES.items() for stage in (*stages, "")],
+    ids=lambda name: name or "nobody",
+)
+def test_a_killed_supernode_costs_one_round_its_record_at_most(chosen, stage, tmp_path):
+    with Deployment(tmp_path, 4, chosen=chosen) as deployment:
         times = "fraction-evaluate=0.0 train-timeout=120.0 stage-timeout=90.0"
         log = deployment.run(
             f"num-server-rounds=2 {deployment.settings} {times}",
@@ -65,10 +72,12 @@ def test_a_killed_supernode_costs_one_round_its_record_at_most(stage, tmp_path):
             seen=Killer(deployment, stage, lambda _: None),
         )
     # The round is complete without the killed node, and the next one has all four.
-    nodes = 3 if stage == "contribute" else 4
+    nodes = 3 if stage in _UNSENT else 4
     assert f"secure sum 1 (train): mean of {nodes} nodes" in log, log[-3000:]
     assert "secure sum 2 (train): mean of 4 nodes" in log, log[-3000:]
     assert "finished: weights" in log
+    # Nothing of a masked sum is left in a node's folder.
+    assert not list(tmp_path.glob("keys/*/secagg.state*"))
 
 
 @pytest.mark.skipif("RUN_DEPLOYMENTS" not in os.environ, reason="takes minutes for each case")

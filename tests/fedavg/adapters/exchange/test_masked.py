@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedavg import SecAgg
+from fedavg import CentralGaussian, DistributedGaussian, FixedPoint, SecAgg
 from fedavg.adapters.exchange import Agreement, MeanServer, Node, RefusedRequestError, enrol_here
 from fedavg.adapters.exchange.nodes.states import STATE_FILE
+from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates
 from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.sums.masked import STAGES
 from tests.fedavg.adapters.exchange.parties import (
@@ -15,6 +16,7 @@ from tests.fedavg.adapters.exchange.parties import (
     MODEL,
     RUN,
     Parties,
+    noisy,
     own_sum,
     terms,
     update,
@@ -203,3 +205,59 @@ def test_an_agreement_without_a_committee_names_nobody(parties):
     cards = [keys.card for keys in parties.keys]
     with pytest.raises(PlanError, match="committee=0, and 3 members are named"):
         Agreement.among(parties.agreed, cards, members=(0, 1, 2))
+
+
+SIZE = 4000  # coordinates: a sample's variance is within 13 % of its law's, six deviations, but for 2e-9
+ZEROS = {"w": np.zeros(SIZE)}
+
+
+@pytest.mark.parametrize(
+    "silent", [set(), {"contribute"}, set(UNMASKED), {"consistency"}, {"contribute", "consistency"}]
+)
+def test_every_mean_carries_the_whole_noise(silent):
+    """Shares of nodes in the sum, and the server's for all others, wherever they fell silent."""
+    train = noisy(DistributedGaussian(2.0), metrics={})
+    parties = Parties(10, terms(sum=SecAgg(0.3, 0.1), records={"train": train}))
+    server = parties.server(model=ZEROS)
+    places = dict(zip(sorted(silent), range(10), strict=False))
+    for node in range(10):
+        if node != places.get("contribute"):
+            server.receive(
+                parties.contributed(node, server.request, ZEROS, {}, model=ZEROS)
+                if node % 2
+                else _nothing(parties, node, server.request)
+            )
+    mean = parties.opened(server, absent=set(places.items()))
+    assert len(mean.contributors) == 10 - len(silent - {"consistency"})
+    units = mean.arrays["w"] * 10 * FixedPoint(1.0, 13).scale
+    of = NoisyCoordinates.of(parties.agreed, "train", 10, ZEROS).resolution
+    due = (2.0 * of.sensitivity.l2) ** 2 / of.honest_fraction
+    assert float(np.var(units)) / due == pytest.approx(1, rel=6 * (2 / SIZE) ** 0.5)
+
+
+def _nothing(parties, node: int, request: bytes) -> bytes:
+    here = parties.node(node)
+    return here.join(*here.read(request, run=RUN, kind="train"), ZEROS).send_nothing()
+
+
+def test_a_noisy_round_is_charged_once_and_priced_for_both():
+    parties = Parties(10, terms(sum=SecAgg(0.3, 0.1), records={"train": noisy(metrics={})}))
+    server = parties.server(model=ZEROS)
+    parties.contributed(0, server.request, ZEROS, {}, model=ZEROS)
+    with pytest.raises(RefusedRequestError, match="joined before"):
+        parties.contributed(0, server.request, ZEROS, {}, model=ZEROS)
+    assert (
+        len(parties.ledgers[0].history) == 2
+    )  # a release, and what the samplers' tables leave out
+    assert server.cost.server is not None
+
+
+def test_a_noisy_round_without_a_sum_is_noise_alone():
+    train = noisy(CentralGaussian(2.0), metrics={})
+    parties = Parties(10, terms(sum=SecAgg(0.3, 0.1), records={"train": train}))
+    server = parties.server(model=ZEROS)
+    for node in range(10):
+        server.receive(parties.contributed(node, server.request, ZEROS, {}, model=ZEROS))
+    mean = parties.opened(server, absent={("consistency", node) for node in range(6)})
+    assert mean.contributors == ()
+    assert "the round has no sum" in server.failure

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dp import SharedLedger
-from fedavg import CentralGaussian, DistributedGaussian, Quantised
+from fedavg import CentralGaussian, DistributedGaussian, Quantised, SecAgg
 from fedavg.adapters.exchange import Agreement, Node, NodeKeys, enrol_here, make_node, read_card
 from fedavg.adapters.exchange.__main__ import app
 from fedavg.errors import ConfigError
@@ -65,6 +65,22 @@ def test_the_command_line_enrols(tmp_path):
     assert "max_weight: 500" in shown
 
 
+def test_the_command_line_agrees_on_a_masked_sum(tmp_path):
+    cards = [make_node(tmp_path / str(node), node) for node in range(4)]
+    files = [tmp_path / str(card.node) / "node.card" for card in cards]
+    out = tmp_path / "agreement.json"
+    given = ("--sum", "secagg", "--dropout-rate", 0.25, "--corrupt-rate", 0.2)
+    found = _run("agree", *files, *given, "--range", 1, "--max-weight", 500, "--out", out)
+    assert found.exit_code == 0, found.output
+    agreement = Agreement.read(out)
+    assert agreement.terms.sum == SecAgg(0.25, 0.2)
+    assert not agreement.members
+    shown = _run("show", out).output
+    assert "sum: SecAgg(dropout_rate=0.25, corrupt_rate=0.2, threat_model='malicious')" in shown
+    for assumption in (*agreement.terms.sum.assumptions, "Until a node has masked its record"):
+        assert f"- {assumption}" in shown
+
+
 def test_everything_that_the_digest_covers_is_shown(tmp_path):
     """Operators compare what they read; a term that is not printed could differ unseen."""
     keys = [NodeKeys.generate(node) for node in range(7)]
@@ -82,6 +98,9 @@ def test_everything_that_the_digest_covers_is_shown(tmp_path):
             "sum": msgspec.structs.replace(plain.terms.sum, dropout_rate=0.1),
         }.items()
     ]
+    cards = [one.card for one in keys]
+    masked = (SecAgg(), SecAgg(0.2), SecAgg(0.1, 0.2), SecAgg(threat_model="semi-honest"))
+    others += [Agreement.among(terms(sum=chosen), cards) for chosen in masked]
     others += [
         changed(plain, records={"train": replace(train, **change)})
         for change in (
@@ -128,6 +147,11 @@ def test_everything_that_the_digest_covers_is_shown(tmp_path):
         (("--members", 4, "--noise-multiplier", 2), "noise needs --clip"),
         (("--members", 4, "--attempts", 0), "attempts must be at least 1"),
         (("--members", 4, "--delta", 1), "delta"),
+        ((), "needs --members"),
+        (("--sum", "secagg", "--members", 4), "are about a committee"),
+        (("--sum", "secagg", "--absent", 1), "are about a committee"),
+        (("--sum", "secagg", "--corrupt", 0), "are about a committee"),
+        (("--sum", "secagg", "--dropout-rate", 0.6), "lower a rate"),
     ],
 )
 def test_errors_are_one_line(tmp_path, given, what):
