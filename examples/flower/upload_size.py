@@ -3,37 +3,48 @@
 Run: python examples/flower/upload_size.py
 """
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 
-from fedavg import FixedPoint, OneShot
-from fedavg.adapters.exchange import Agreement, MeanServer, Node, NodeKeys, Record, Terms
-
-
-class Journal(set[bytes]):
-    """As long as this process lives."""
-
-    def add(self, fact: bytes, /) -> bool:  # type: ignore[override]
-        """Record a fact; False if it was there."""
-        new = fact not in self
-        super().add(fact)
-        return new
+from fedavg import FixedPoint, OneShot, SecAgg
+from fedavg.adapters.exchange import MeanServer, Node, Record, Terms, enrol_here
 
 
 def main(nodes: int = 10, parameters: int = 1_000_000, bits: int = 20) -> None:
-    """One node's contribution to one round."""
-    record = Record(FixedPoint(1.0, bits, rounding="nearest"))
-    chosen = OneShot(committee=nodes, corrupt_members=1, absent_members=1)
-    keys = [NodeKeys.generate(node) for node in range(nodes)]
-    terms = Terms(chosen, {"train": record}, max_weight=10_000)
-    agreement = Agreement.among(terms, [one.card for one in keys])
-    model = {"w": np.zeros(parameters, np.float32)}
-    server = MeanServer(agreement, "run", 1, "train", nodes, model)
-    node = Node(agreement, keys[0], Journal())
-    part = node.join(*node.read(server.request, run="run", kind="train"), model)
-    reply = part.send(model, {"num-examples": 5000})
+    """All messages of one node in one round, by each sum."""
+    committee = OneShot(committee=nodes, corrupt_members=1, absent_members=1)
     plain = 4 * parameters
-    print(f"{len(reply):,} bytes for {parameters:,} parameters of {nodes} nodes at {bits} bits")
-    print(f"{len(reply) / plain:.2f} of plain Flower's {plain:,}")
+    for chosen in (committee, SecAgg()):
+        sizes = uploads(chosen, nodes, parameters, bits)
+        total = sum(sizes)
+        print(
+            f"{chosen.kind}: {total:,} bytes in {len(sizes)} messages, {total / plain:.2f} of {plain:,}"
+        )
+
+
+def uploads(chosen: OneShot | SecAgg, nodes: int, parameters: int, bits: int) -> list[int]:
+    """Sizes of the messages of node 0, in order."""
+    record = Record(FixedPoint(1.0, bits, rounding="nearest"))
+    model = {"w": np.zeros(parameters, np.float32)}
+    with tempfile.TemporaryDirectory() as folder:
+        agreement = enrol_here(Path(folder), nodes, Terms(chosen, {"train": record}, 10_000))
+        server = MeanServer(agreement, "run", 1, "train", nodes, model)
+        sizes: list[int] = []
+        requests = dict.fromkeys(range(nodes), server.request)
+        while requests:
+            for number, request in requests.items():
+                node = Node.open(Path(folder) / str(number))
+                asked = node.read(request, run="run", kind="train")
+                if request == server.request:
+                    reply = node.join(*asked, model).send(model, {"num-examples": 5000})
+                else:
+                    reply = node.answer(*asked)
+                server.receive(reply, number)
+                sizes += [len(reply)] if number == 0 else []
+            requests = server.advance()
+    return sizes
 
 
 if __name__ == "__main__":

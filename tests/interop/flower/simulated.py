@@ -24,17 +24,25 @@ from flwr.serverapp import ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
 
-from fedavg import FixedPoint, OneShot
+from fedavg import FixedPoint, OneShot, SecAgg
 from fedavg.adapters.exchange import Record, Terms, enrol_here
 from fedavg.adapters.flower import SecureGrid
 from tests.interop.flower.loopback import client_app
 
+SUMS = {
+    "one-shot": lambda nodes: OneShot(
+        committee=nodes, corrupt_members=int(nodes > 5), absent_members=1
+    ),
+    "secagg": lambda _: SecAgg(),
+}
 
-def terms(nodes: int) -> Terms:
+
+def terms(nodes: int, chosen: str = "one-shot") -> Terms:
     """One metric, and every array; a node of the committee may be absent."""
     encoding = FixedPoint(4.0, 20, rounding="nearest")
-    chosen = OneShot(committee=nodes, corrupt_members=int(nodes > 5), absent_members=1)
-    return Terms(chosen, {"train": Record(encoding, metrics={"loss": 9.0})}, max_weight=100)
+    return Terms(
+        SUMS[chosen](nodes), {"train": Record(encoding, metrics={"loss": 9.0})}, max_weight=100
+    )
 
 
 def model(parameters: int) -> dict[str, np.ndarray]:
@@ -100,6 +108,7 @@ def main() -> None:
     """A run with plain means or with secure ones; the last line is JSON."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("how", choices=("plain", "secure"))
+    parser.add_argument("--sum", choices=SUMS, default="one-shot")
     parser.add_argument("--nodes", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--parameters", type=int, default=100_000)
@@ -109,7 +118,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         secure = given.how == "secure"
         if secure:
-            enrol_here(Path(folder), given.nodes, terms(given.nodes))
+            enrol_here(Path(folder), given.nodes, terms(given.nodes, given.sum))
         found = simulated(*size, Path(folder) if secure else None, given.training)
     print(json.dumps(found), flush=True)  # noqa: T201 - a program
 

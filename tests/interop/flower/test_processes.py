@@ -21,7 +21,7 @@ if importlib.util.find_spec("flwr") is None:
 from fedavg.adapters.exchange.vectors.coordinates import Coordinates
 from tests.interop.flower.deployment import STAGES, Deployment, Killer
 from tests.interop.flower.guard import Guard
-from tests.interop.flower.simulated import fit, model, terms
+from tests.interop.flower.simulated import SUMS, fit, model, terms
 
 _ROOT = Path(__file__).resolve().parents[3]
 _ENVIRONMENT = {
@@ -35,8 +35,9 @@ _UNSENT = ("contribute", "advertise_keys", "share_keys", "check_shares", "masked
 """Stages in which a node that dies has not sent its record."""
 
 
-def test_the_simulation_gives_our_own_sum_to_the_bit():
-    command = (sys.executable, "-m", "tests.interop.flower.simulated", "secure")
+@pytest.mark.parametrize("chosen", SUMS)
+def test_the_simulation_gives_our_own_sum_to_the_bit(chosen):
+    command = (sys.executable, "-m", "tests.interop.flower.simulated", "secure", "--sum", chosen)
     done = subprocess.run(
         [*command, "--nodes", "6", "--rounds", "1", "--parameters", "64"],
         env=_ENVIRONMENT,
@@ -50,7 +51,7 @@ def test_the_simulation_gives_our_own_sum_to_the_bit():
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["complete"] == [True]
     start = model(64)
-    at = Coordinates.of(terms(6), "train", start)
+    at = Coordinates.of(terms(6, chosen), "train", start)
     total = sum(at.encode(*fit(node, start), start) for node in range(6))
     expected = at.decode(total, tuple(range(6)), start)
     np.testing.assert_array_equal(np.array(found["weights"], np.float32), expected.arrays["w"])

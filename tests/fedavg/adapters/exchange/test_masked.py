@@ -11,6 +11,9 @@ from fedavg.adapters.exchange.nodes.states import STATE_FILE
 from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates
 from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.sums.masked import STAGES
+from secagg.client import suspended
+from secagg.state import CLIENT_AWAITS
+from tests.arch.tree import ROOT
 from tests.fedavg.adapters.exchange.parties import (
     MASKED,
     MODEL,
@@ -184,6 +187,18 @@ def test_folders_carry_a_round_and_keep_nothing_after_it(tmp_path):
             "node.key",
             "secagg.lock",
         ]
+
+
+def test_the_page_has_the_messages_of_the_code():
+    """Steps, messages, and where the record still is in a node's file: docs/embedding/flower.md."""
+    page = (ROOT / "docs" / "embedding" / "flower.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    found = [row for row in rows if row and row[0] in STAGES.values()]
+    assert [row[0] for row in found] == list(STAGES.values())
+    kinds = ["offer", *(kind.name.lower() for kind in CLIENT_AWAITS.values())]
+    assert [row[1].split(",")[0] for row in found] == kinds
+    holds = ["input" in suspended._CARRIED[phase] for phase in CLIENT_AWAITS]
+    assert ["record" in row[3] for row in found] == [*holds, False]
 
 
 def test_a_sum_of_another_kind_asks_nothing_of_this_one(parties):
