@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import secagg
 
@@ -14,18 +14,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.sums.interface import SumSpec
-    from fedavg.sums.masked import SecAgg
 
 __all__ = ["SecAggClientSession", "SecAggClientSide"]
 
 _MASKED = (secagg.Phase.CONSISTENCY, secagg.Phase.UNMASK, secagg.Phase.DONE)
 
 
+class _Assumptions(Protocol):
+    """What a client needs of a plan's `SecAgg`."""
+
+    @property
+    def threat_model(self) -> str: ...
+
+    def params(self, spec: SumSpec) -> secagg.Params: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SecAggClientSide:
     """The clients' side: the plan's assumptions and the pinned directory."""
 
-    config: SecAgg
+    config: _Assumptions
     directory: secagg.Directory
 
     @property
