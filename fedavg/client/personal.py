@@ -11,6 +11,7 @@ from fedavg.algorithms.personal.scores import Score, held_out
 from fedavg.client.update import Prepared, prepare
 from fedavg.encoding.broadcast import ModelCodec
 from fedavg.errors import ConfigError, DataError
+from fedavg.metrics.choice import metric_of
 from fedavg.models.files import matching
 from fedavg.models.layout import Layout
 from fedavg.training.evaluation import Scoring, evaluate
@@ -105,10 +106,10 @@ def client_figures(
     ctx: ClientContext, vector: NDArray[np.floating], held: Dataset
 ) -> tuple[Figure, Figure | None]:
     """Figures of a model on one client's own examples: one that is defined on any, and the headline."""
-    by_client = held.kind.suite.by_client
     loss = ctx.resolution.plan.local_training.loss
     centre, scale = ctx.unit
-    more = (ctx.headline,) if ctx.headline not in ("", by_client) else ()
+    by_client = metric_of(held.kind.suite.by_client(held.labels, scale))
+    more = (ctx.headline,) if ctx.headline not in ("", by_client.name) else ()
     scoring = Scoring(more, by_client, False, centre, scale, loss, ctx.compute)
     try:
         found = evaluate(ctx.model, ctx.layout, vector, held, scoring)

@@ -196,7 +196,7 @@ class Scorer:
         with one_thread():
             for client, data in self._clients.items() if self.scores else ():
                 # This figure is defined even for a client that holds out a single example.
-                headline = self._scoring.headline or data.kind.suite.by_client
+                headline = self._scoring.headline or self._scoring.by_client(data)
                 scoring = replace(self._scoring, headline=headline)
                 found[client] = evaluate(self._model, self._layout, vector, data, scoring)
         return found

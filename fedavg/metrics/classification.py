@@ -94,6 +94,11 @@ class Recall(_Named, frozen=True, tag="recall"):
     share: ClassVar[bool] = True
     by_class: ClassVar[bool] = True
 
+    def is_one_figure(self, labels: NDArray[np.generic]) -> bool:
+        """Whether these labels have one figure, so that the metric can be the headline: never."""
+        del labels
+        return False
+
     def of(self, predictions: Predictions) -> dict[str, float]:
         """See `Metric.of`."""
         return {str(label): float(value) for label, value in enumerate(recalls(predictions))}

@@ -72,6 +72,8 @@ class Metric(Protocol):
     def of(self, predictions: Predictions) -> float | Mapping[str, float]:
         """The value, or several by name; NaN where it is not defined, such as the AUC of one class.
 
+        Among several, "" names the value for the whole, such as the mean over all targets; it comes first.
+
         Raises:
             MissingExtraError: a package that the metric needs is not installed.
         """
@@ -140,6 +142,8 @@ class Figure:
             for a figure on public rows, which follows from the released model.  A figure on held-out rows of
             people depends on these rows, which no noise protects.
         share: whether the value is a share, which is printed as a percentage.
+        left_out: names of classes or targets for which the metric is not defined, and which its mean leaves
+            out.
 
     Example:
         >>> Figure("accuracy", 0.967, Baseline("majority class", 0.967), True, False).beats_baseline
@@ -152,6 +156,10 @@ class Figure:
     greater_is_better: bool
     covered_by_epsilon: bool
     share: bool = False
+    left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "left_out", tuple(self.left_out))  # JSON has lists
 
     def text(self, value: float | None) -> str:
         """A value of this figure as text.
@@ -171,10 +179,24 @@ class Figure:
             >>> Figure("accuracy", 0.967, Baseline("majority class", 0.967), True, False, True).words
             '96.7% (majority class 96.7%: no better)'
         """
+        less = f", without {', '.join(self.left_out)}" if self.left_out else ""
         if self.baseline.value is None:
-            return self.text(self.value)
+            return f"{self.text(self.value)}{less}"
         verdict = ": no better" if self.beats_baseline is False else ""
-        return f"{self.text(self.value)} ({self.baseline.rule} {self.text(self.baseline.value)}{verdict})"
+        bar = f"{self.baseline.rule} {self.text(self.baseline.value)}{verdict}"
+        return f"{self.text(self.value)}{less} ({bar})"
+
+    @property
+    def without(self) -> str:
+        """What the mean leaves out, as a sentence; "" for nothing.
+
+        Example:
+            >>> Figure("r2", 0.5, Baseline("mean", 0.0), True, False, left_out=("rain",)).without
+            'The mean leaves out rain, whose held-out values do not vary.'
+        """
+        if not self.left_out:
+            return ""
+        return f"The mean leaves out {', '.join(self.left_out)}, whose held-out values do not vary."
 
     @property
     def beats_baseline(self) -> bool | None:

@@ -11,6 +11,7 @@ import numpy as np
 from fedavg.metrics import pictures
 from fedavg.metrics.choice import metric_of
 from fedavg.metrics.interface import Baseline, Figure, Predictions, defined
+from fedavg.metrics.regression import ScaledRmse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +33,9 @@ class Suite:
         rule: the constant prediction, in words.
         constant: that prediction for every example: labels, number of outputs and weights to float64[n, k].
         headline: name of the most informative figure, given the labels.
-        every_round: names of the figures in every evaluation, beside the headline.
-        by_client: name of a figure that is defined on a single row, for comparing clients.
+        every_round: names of the figures in every evaluation, beside the headline, given the labels.
+        by_client: a figure that is defined on a single row, for comparing clients, given the labels and the
+            scale that they had before training; () for none.
         at_end: names of all figures that a finished run shows.
         pictures: data of the report's pictures, see `fedavg.metrics.pictures`.
     """
@@ -41,8 +43,8 @@ class Suite:
     rule: str
     constant: Callable[[NDArray[np.generic], int, NDArray[np.float32] | None], NDArray[np.float64]]
     headline: Callable[[NDArray[np.generic]], str]
-    every_round: tuple[str, ...]
-    by_client: str
+    every_round: Callable[[NDArray[np.generic]], tuple[str, ...]]
+    by_client: Callable[[NDArray[np.generic], Sequence[float]], object]
     at_end: tuple[str, ...]
     pictures: Callable[[Predictions, Sequence[str]], dict[str, Any]]
 
@@ -88,12 +90,36 @@ def _headline_of_classes(labels: NDArray[np.generic]) -> str:
     return "roc_auc" if _installed() else "balanced_accuracy"
 
 
+def _several(labels: NDArray[np.generic]) -> bool:
+    return labels[:1].size > 1
+
+
+def _headline_of_numbers(labels: NDArray[np.generic]) -> str:
+    """The error of one target; for several, which have several units, the share that is explained."""
+    return "r2" if _several(labels) else "rmse"
+
+
+def _always(*names: str) -> Callable[[NDArray[np.generic]], tuple[str, ...]]:
+    """The same figures for any labels."""
+
+    def figures_of(labels: NDArray[np.generic]) -> tuple[str, ...]:
+        del labels
+        return names
+
+    return figures_of
+
+
+def _accuracy(labels: NDArray[np.generic], scale: Sequence[float]) -> str:
+    del labels, scale  # it is defined on any row
+    return "accuracy"
+
+
 CLASS_FIGURES = Suite(
     "majority class",
     _class_shares,
     _headline_of_classes,
-    ("accuracy",),
-    "accuracy",
+    _always("accuracy"),
+    _accuracy,
     (
         "accuracy",
         "balanced_accuracy",
@@ -106,14 +132,20 @@ CLASS_FIGURES = Suite(
     pictures.of_classes,
 )
 NUMBER_FIGURES = Suite(
-    "mean", _means, lambda _: "rmse", (), "rmse", ("rmse", "mae", "r2"), pictures.of_numbers
+    "mean",
+    _means,
+    _headline_of_numbers,
+    lambda labels: ("rmse", "mae") if _several(labels) else (),
+    lambda labels, scale: ScaledRmse(tuple(map(float, scale))) if _several(labels) else "rmse",
+    ("rmse", "mae", "r2"),
+    pictures.of_numbers,
 )
 LABEL_FIGURES = Suite(
     "frequency of each label",
     _means,
     lambda _: "average_precision" if _installed() else "log_loss",
-    (),
-    "accuracy",
+    _always(),
+    _accuracy,
     ("average_precision", "roc_auc", "accuracy", "log_loss", "calibration_error"),
     pictures.of_labels,
 )
@@ -134,7 +166,7 @@ def figures(
         metrics: metrics to compute.
         predictions: predictions for the evaluation rows.
         public_rows: whether the rows are public, so that a figure on them costs no privacy.
-        names: names of the classes, for figures that are one for each class; () numbers them.
+        names: names of the classes or targets, for figures that are one for each; () numbers them.
 
     Raises:
         MissingExtraError: a metric needs a package that is not installed.
@@ -153,6 +185,7 @@ def figures(
                 metric.greater_is_better,
                 covered_by_epsilon=public_rows,
                 share=bool(getattr(metric, "share", False)),
+                left_out=_left_out(metric.name, values) if name == metric.name else (),
             )
             for name, value in values.items()
         ]
@@ -163,9 +196,19 @@ def _named(metric: Metric, predictions: Predictions, names: Sequence[str]) -> Ma
     found = metric.of(predictions)
     if isinstance(found, float | int):
         return {metric.name: found}
-    if getattr(metric, "by_class", False) and len(names) == len(found):
-        found = dict(zip(names, found.values(), strict=True))
-    return {f"{metric.name}/{key}": value for key, value in found.items()}
+    each = [key for key in found if key]
+    called = names if getattr(metric, "by_class", False) and len(names) == len(each) else each
+    named = {"": metric.name} | {
+        key: f"{metric.name}/{name}" for key, name in zip(each, called, strict=True)
+    }
+    return {named[key]: value for key, value in found.items()}
+
+
+def _left_out(name: str, values: Mapping[str, float]) -> tuple[str, ...]:
+    """The parts that are not defined, although the mean over all parts is."""
+    if defined(values[name]) is None:
+        return ()
+    return tuple(key.partition("/")[2] for key, value in values.items() if defined(value) is None)
 
 
 def metrics_at_end(suite: Suite) -> tuple[list[Metric], list[str]]:

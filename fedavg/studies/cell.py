@@ -62,6 +62,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         headline_greater, headline_share: whether a larger value is better, and whether it is a share.
         baseline_rule, baseline_accuracy, headline_baseline: the constant prediction on the same examples, its
             accuracy, and the headline's value for it.
+        figures: all figures of that model, by name; those of single classes or targets among them.
         accuracy_as_sent: accuracy of that model in the format of the broadcast, when that is not float32.
         epsilon_release, epsilon_server: values at the end; None for no bound.
         rounds, skipped_rounds: number of rounds, and of those without a new model.
@@ -91,6 +92,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     headline_share: bool | None = None
     baseline_rule: str | None = None
     baseline_accuracy: float | None = None
+    figures: dict[str, float | None] = {}
 
 
 def check(config: Config) -> Derived:
@@ -205,6 +207,7 @@ def _measured(
         headline_share=None if headline is None else headline.share,
         baseline_rule=None if headline is None else headline.baseline.rule,
         baseline_accuracy=None if accuracy is None else accuracy.baseline.value,
+        figures={} if last is None else {found.name: found.value for found in last.figures},
         seconds=seconds,
         cpu_seconds=cpu_seconds,
     )

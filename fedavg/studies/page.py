@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fedavg.errors import ReportError
+from fedavg.metrics.interface import figure_text
 from fedavg.reports.page import payload, render_page
 from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, front_of, label_of
 from fedavg.studies.study import with_central_noise, with_noise
@@ -217,6 +218,7 @@ def _cell_row(row: Row, by: Comparison) -> dict[str, Any]:
         "label": label_of({k: v for k, v in _short(row).items() if v is not None}),
         "seed": row.settings.get("seed"),
         "score": by.text(value.get(by.value)),
+        "figures": _others(value, by),
         "loss": f"{value['loss']:.3f}" if value.get("loss") is not None else _NO_VALUE,
         "epsilon": _number(value.get("epsilon_release"), 4) if value else _NO_VALUE,
         "server": _number(value.get("epsilon_server"), 4) if value else _NO_VALUE,
@@ -226,6 +228,15 @@ def _cell_row(row: Row, by: Comparison) -> dict[str, Any]:
         "bytes": f"{value['bytes_up'] / 1000:.2f}" if value.get("bytes_up") else _NO_VALUE,
         "cpu": f"{value['cpu_seconds']:.1f}" if value else _NO_VALUE,
     }
+
+
+def _others(value: dict[str, Any], by: Comparison) -> str:
+    """The figures beside the one by which cells are compared, such as those of single targets."""
+    found: dict[str, float | None] = value.get("figures") or {}
+    shown = ((name.replace("_", " "), number) for name, number in found.items())
+    return ", ".join(
+        f"{name} {figure_text(number, share=False)}" for name, number in shown if name != by.name
+    )
 
 
 def _rounds(value: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ _DERIVED = (
 _MEASURED = (
     *("accuracy", "loss", "accuracy_as_sent", "epsilon_release", "epsilon_server", "delta"),
     *("headline", "headline_value", "headline_baseline", "headline_greater", "headline_share"),
-    *("baseline_rule", "baseline_accuracy"),
+    *("baseline_rule", "baseline_accuracy", "figures"),
     *("rounds", "skipped_rounds", "stopped", "bytes_up", "bytes_down", "client_failures"),
     *("seconds", "cpu_seconds"),
 )

@@ -19,7 +19,7 @@ from fedavg.training.local.autograd import computing, outputs_of, taking
 from fedavg.training.local.batches import aligned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import nn
@@ -77,14 +77,15 @@ class Scoring:
         metrics: metrics computed after every round, beside the headline: names ("roc_auc"), import paths,
             functions of labels and predictions, or metrics (`fedavg.metrics.metric_of`).
         headline: the first figure. None takes accuracy for classes, the AUC where one class has more than
-            80 % of the evaluation rows, the RMSE for numbers, and the average precision for several labels.
+            80 % of the evaluation rows, the RMSE for numbers, R² for several columns of numbers, and the
+            average precision for several labels.
         public_rows: whether the evaluation rows are public.  If they are not, no figure on them is covered
             by the run's epsilon.
         label_centre, label_scale: for labels that were scaled for training, one number a column. Figures are
             then computed for prediction·scale + centre, in the labels' own unit.  () for unscaled labels.
         loss: the plan's loss; None takes the one that fits the labels.
         compute: device and precision.
-        label_names: names of the classes, for figures that are one for each class; () numbers them.
+        label_names: names of the classes or targets, for figures that are one for each; () numbers them.
 
     Raises:
         ConfigError: an entry is no metric.
@@ -114,12 +115,16 @@ class Scoring:
         """The metrics for these examples, the headline first; for classes they include accuracy.
 
         Raises:
-            ConfigError: a metric is not defined for labels of this kind.
+            ConfigError: a metric is not defined for labels of this kind, or the headline has several figures
+                for them.
         """
-        kind = dataset.kind
-        first = self.headline or kind.suite.headline(dataset.labels)
+        kind, labels = dataset.kind, dataset.labels
+        usual = kind.suite.headline(labels)
+        first = self.headline or usual
         # The headline comes first, and a metric that is named twice is computed once.
-        chosen = [metric_of(given) for given in (first, *kind.suite.every_round, *self.metrics)]
+        chosen = [
+            metric_of(given) for given in (first, *kind.suite.every_round(labels), *self.metrics)
+        ]
         found: dict[str, Metric] = {}
         for metric in chosen:
             if kind.name not in metric.targets:
@@ -128,7 +133,18 @@ class Scoring:
                     f"but the evaluation set has {kind.name}"
                 )
             found.setdefault(metric.name, metric)
+        # A headline of several figures would be the one that happens to come first.
+        one: Callable[[object], bool] | None = getattr(chosen[0], "is_one_figure", None)
+        if one is not None and not one(labels):
+            raise ConfigError(
+                f"the headline is one figure, and {chosen[0].name!r} has one for each class or target: take "
+                f"{usual!r} as the headline, and {chosen[0].name!r} among the metrics"
+            )
         return list(found.values())
+
+    def by_client(self, dataset: Dataset) -> object:
+        """A metric that is defined on a single one of these rows, for comparing clients."""
+        return dataset.kind.suite.by_client(dataset.labels, self.label_scale)
 
     @property
     def unit(self) -> Unit:

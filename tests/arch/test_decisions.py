@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NAMES = {
     "config/tables/protection.py": (1, "[clipping] has two kinds, of which one is no part"),
-    "metrics/suite.py": (3, "which metrics a kind of labels is scored by"),
+    "metrics/suite.py": (4, "which metrics a kind of labels is scored by"),
     "optimizers/local.py": (3, "the optimisers of a client are options of `LocalTraining` itself"),
     "plan/samplings.py": (1, "a question about a budget has three ways of sampling of its own"),
     "reports/runs/personal.py": (1, "how the names of three metrics are written in prose"),

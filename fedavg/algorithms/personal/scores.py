@@ -30,7 +30,8 @@ class Score:
         personal: figure of the client's own model.
         trained: whether that model is its own: a client that was never in a round of Ditto has the released
             one.
-        figure: meaning of `shared` and `personal`: "accuracy" for labels, "rmse" for numbers.
+        figure: meaning of `shared` and `personal`: "accuracy" for labels, "rmse" for numbers,
+            "scaled_rmse" for several columns of them.
         greater_is_better: whether a larger figure is better.
         share: whether the figure is a share, which is printed as a percentage.
         rule, baseline: the same prediction for each of these examples, such as "majority class", and its

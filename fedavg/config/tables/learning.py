@@ -111,11 +111,12 @@ class EvaluationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     `metrics` are computed after every round, beside the `headline`: names of ours or of scikit-learn's
     scorers ("roc_auc", "f1_macro"), tables of a name and its options, or import paths of a function of labels
     and predictions. Left out, the headline is accuracy for classes, the AUC where one class has over 80 % of
-    the rows, the RMSE for numbers, and the average precision for several labels. `public` says that the
-    held-out rows are public; otherwise no figure on them is covered by epsilon. Without noise only:
-    `patience` stops a run once the headline has not improved by more than `min_delta` for so many rounds, 0
-    never; `best` keeps the best round's model; `by_client` scores each client's rows before and after, by the
-    accuracy or the RMSE for any headline, since an AUC need not be defined on a client's rows.
+    the rows, the RMSE for numbers, R² averaged over several columns of numbers, and the average precision for
+    several labels. `public` says that the held-out rows are public; otherwise no figure on them is covered by
+    epsilon. Without noise only: `patience` stops a run once the headline has not improved by more than
+    `min_delta` for so many rounds, 0 never; `best` keeps the best round's model; `by_client` scores each
+    client's rows before and after, by the accuracy or the RMSE for any headline (of several columns, each in
+    units of its scale), since an AUC or R² need not be defined on a client's rows.
     """
 
     metrics: list[str | dict[str, Any]] = msgspec.field(default_factory=list[str | dict[str, Any]])

@@ -68,7 +68,8 @@ def why_unscored(rows: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | No
     if kept["baseline"]["value"] is None:
         return (
             f"{says}. For no prediction is it defined on the held-out rows, like the AUC of "
-            "rows of one class: choose another headline ([evaluation] headline), or hold out more rows"
+            "rows of one class, or R² of equal numbers: choose another headline ([evaluation] headline), or "
+            "hold out more rows"
         )
     if rows[-1].get("loss") is None:
         return (

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["by_another_figure", "personal_lines", "personal_part"]
 
 _SHARED, _OWN = "released model", "own model"
-_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²"}
+_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "scaled_rmse": "Scaled RMSE"}
 _MARKED = 60  # largest number of clients that get a marker each
 
 

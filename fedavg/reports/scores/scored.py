@@ -52,6 +52,8 @@ def _note(summary: Summary, *, public: bool) -> str:
     else:
         when = "On held-out examples, after the last round."
     parts = [_trivial(summary) or when]
+    if summary.figures and summary.figures[0].without:
+        parts.append(summary.figures[0].without)
     if not public and unprotected(summary) is not None:
         parts.append(_cost(summary))
     return " ".join(parts)

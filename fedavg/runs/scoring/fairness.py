@@ -34,7 +34,8 @@ class BeforeAfter:
         name: its value in the column of clients; "" where no column names the clients.
         examples: number of its rows.
         before, after: figure of the first and of the last model on these rows; None where it is not defined.
-        figure: its name, one that is defined on any rows: "accuracy" for classes, "rmse" for numbers.
+        figure: its name, one that is defined on any rows: "accuracy" for classes, "rmse" for numbers,
+            "scaled_rmse" for several columns of them.
         greater_is_better, share: how to read it.
     """
 
@@ -98,7 +99,7 @@ def _scored(
 ) -> BeforeAfter:
     loss = job.plan.local_training.loss
     # The headline of a run, such as an AUC, need not be defined on the rows of one client.
-    scoring = replace(job.scoring, metrics=(), headline=data.kind.suite.by_client, loss=loss)
+    scoring = replace(job.scoring, metrics=(), headline=job.scoring.by_client(data), loss=loss)
     before, after = (
         evaluate(federation.model(), federation.layout, model, data, scoring).headline
         for model in (first, last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -25,6 +26,7 @@ from fedavg.metrics import (
 from fedavg.metrics.foreign import FunctionMetric, StatefulMetric
 from fedavg.metrics.interface import Baseline
 from fedavg.metrics.tables import confusion, reliability, roc_curve
+from fedavg.protocol.result import figure_of_row, figure_row
 
 
 def _classes(seed, count=40, k=3, *, weighted=False):
@@ -49,6 +51,11 @@ def _labels(seed, count=40, k=3, *, weighted=False):
     labels[0], labels[1] = 0, 1
     weights = rng.uniform(0.1, 3, count).astype(np.float32) if weighted else None
     return Predictions(labels, rng.uniform(size=(count, k)), weights)
+
+
+def _values(found):
+    """The figures of a metric: one, or several."""
+    return [found] if isinstance(found, float) else list(found.values())
 
 
 _OF_CLASSES = {
@@ -123,13 +130,95 @@ def test_metrics_of_numbers_are_scikit_learns(seed, k, weighted):
     predictions = _numbers(seed, k=k, weighted=weighted)
     given_ = predictions.labels, predictions.predicted
     options = {"sample_weight": predictions.weights}
+    each = {"multioutput": "raw_values"} | options
     expected = {
-        "rmse": theirs.root_mean_squared_error(*given_, **options),
-        "mae": theirs.mean_absolute_error(*given_, **options),
-        "r2": theirs.r2_score(*given_, **options),
+        "rmse": theirs.root_mean_squared_error(*given_, **each),
+        "mae": theirs.mean_absolute_error(*given_, **each),
+        "r2": theirs.r2_score(*given_, **each),
     }
-    for name, value in expected.items():
-        assert metric_of(name).of(predictions) == pytest.approx(value), name
+    for name, values in expected.items():
+        found = metric_of(name).of(predictions)
+        if k == 1:
+            assert found == pytest.approx(values[0]), name
+            continue
+        whole = {"": theirs.r2_score(*given_, **options)} if name == "r2" else {}
+        assert found == pytest.approx(whole | {str(i): v for i, v in enumerate(values)}), name
+
+
+def test_several_targets_have_rows_by_name_and_r2_as_their_headline():
+    """The errors of a price and of an area are not averaged; their R² are, and both stay as they are."""
+    given_ = _numbers(3, k=2)
+    names = [NUMBER_FIGURES.headline(given_.labels), *NUMBER_FIGURES.every_round(given_.labels)]
+    assert names == ["r2", "rmse", "mae"]
+    metrics = [metric_of(name) for name in names]
+    found = figures(NUMBER_FIGURES, metrics, given_, public_rows=False, names=("price", "area"))
+    named = {figure.name: figure for figure in found}
+    ends = ("/price", "/area")
+    assert list(named) == ["r2", *(f"{name}{end}" for name in names for end in ends)]
+    assert named["r2"].value == pytest.approx(
+        (named["r2/price"].value + named["r2/area"].value) / 2
+    )
+    assert [figure.greater_is_better for figure in found] == [True] * 3 + [False] * 4
+    assert named["r2"].baseline.value == pytest.approx(0, abs=1e-12)
+    assert named["rmse/area"].baseline.value == pytest.approx(given_.labels[:, 1].std(), rel=1e-5)
+    # A price in cents changes its own errors, and no headline.
+    cents = Predictions(given_.labels * [100, 1], given_.predicted * [100, 1])
+    other = figures(NUMBER_FIGURES, metrics, cents, public_rows=False, names=("price", "area"))
+    assert other[0].value == pytest.approx(named["r2"].value)
+    assert other[3].value == pytest.approx(100 * named["rmse/price"].value)
+    one = _numbers(3, k=1).labels
+    assert (NUMBER_FIGURES.headline(one), NUMBER_FIGURES.every_round(one)) == ("rmse", ())
+
+
+def test_a_target_that_does_not_vary_is_left_out_of_the_mean_and_named():
+    """0.1 three times over has a mean other than 0.1 in floats, and so a variance above zero."""
+    labels = np.stack([np.arange(3.0), np.full(3, 0.1)], axis=1)
+    flat = Predictions(labels, labels + 0.5)
+    r2 = metric_of("r2")
+    mean, first, second = figures(NUMBER_FIGURES, [r2], flat, public_rows=True, names=("a", "rain"))
+    assert (first.value, second.value) == (pytest.approx(1 - 0.25 / (2 / 3)), None)
+    assert (mean.value, mean.left_out, first.left_out) == (first.value, ("rain",), ())
+    assert ", without rain (" in mean.words
+    assert "leaves out rain" in mean.without
+    assert figure_of_row(json.loads(json.dumps(figure_row(mean)))) == mean
+    weighted = Predictions(
+        np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 9.0]]),
+        labels,
+        np.array([1, 1, 0], np.float32),
+    )
+    assert figures(NUMBER_FIGURES, [r2], weighted, public_rows=True)[0].left_out == ()
+    none = Predictions(np.ones((3, 2)), labels)
+    whole, *_ = figures(NUMBER_FIGURES, [r2], none, public_rows=True)
+    assert (whole.value, whole.left_out, whole.without) == (None, (), "")
+
+
+def test_a_target_whose_outputs_are_nan_is_not_left_out():
+    """Mutant: a mean over what is defined would call a model good that has diverged on one target."""
+    labels = np.stack([np.arange(4.0), np.arange(4.0)], axis=1)
+    said = labels.copy()
+    said[0, 1] = np.nan
+    whole, first, second = figures(
+        NUMBER_FIGURES, [metric_of("r2")], Predictions(labels, said), public_rows=True
+    )
+    assert (whole.value, first.value, second.value, whole.left_out) == (None, 1.0, None, ())
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 999), unit=st.floats(1e-3, 1e3))
+def test_clients_are_compared_in_units_of_each_targets_scale(seed, unit):
+    given_ = _numbers(seed, k=2)
+    scale = (2.0, 0.5)
+    metric = metric_of(NUMBER_FIGURES.by_client(given_.labels, scale))
+    left = np.mean(np.square(given_.predicted - given_.labels), axis=0)
+    assert metric.of(given_) == pytest.approx(np.sqrt(np.mean(left / np.square(scale))))
+    both = [unit, 1.0]
+    other = metric_of(NUMBER_FIGURES.by_client(given_.labels, tuple(np.multiply(scale, both))))
+    changed = Predictions(given_.labels * both, given_.predicted * both)
+    assert other.of(changed) == pytest.approx(metric.of(given_), rel=1e-5)
+    assert not metric.greater_is_better
+    one_row = Predictions(given_.labels[:1], given_.predicted[:1])
+    assert math.isfinite(metric.of(one_row))
+    assert NUMBER_FIGURES.by_client(given_.labels[:, :1], scale[:1]) == "rmse"
 
 
 def test_several_labels_by_hand():
@@ -198,7 +287,8 @@ def test_the_baseline_is_the_best_constant_in_its_own_metric(seed):
                 tried = Predictions(predictions.labels, np.tile(other, (len(predictions), 1)))
                 worse = metric.of(tried)
                 sign = 1 if metric.greater_is_better else -1
-                assert sign * worse <= sign * best + 1e-9, name
+                pairs = zip(*(_values(found) for found in (worse, best)), strict=True)
+                assert all(sign * one <= sign * other + 1e-9 for one, other in pairs), name
 
 
 def test_a_majority_model_does_not_beat_the_baseline():

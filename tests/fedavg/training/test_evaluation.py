@@ -200,6 +200,11 @@ def test_metrics_of_ones_own_and_a_headline_of_ones_choice():
         (lambda: Scoring((3,)), "a metric is a name"),
         (lambda: Scoring(("rmse",)).on(_classes()), "'rmse' needs labels of kind numbers"),
         (lambda: Scoring(headline="rmse").on(_classes()), "'rmse'"),
+        (
+            lambda: Scoring(headline="rmse").on(_two_targets()),
+            "take 'r2' as the headline, and 'rmse'",
+        ),
+        (lambda: Scoring(headline="recall").on(_classes()), "take 'accuracy' as the headline"),
     ],
 )
 def test_what_is_no_metric_here_is_refused(scoring, said):
@@ -263,3 +268,16 @@ def test_predictions_are_those_of_the_mixed_precision_too():
     np.testing.assert_allclose(exact.predicted.sum(1), 1, atol=1e-12)
     difference = np.abs(mixed.predicted - exact.predicted).max()
     assert 0 < difference < 0.02
+
+
+def _two_targets():
+    return Dataset(np.zeros((3, 2)), np.arange(6.0).reshape(3, 2), "numbers")
+
+
+def test_several_columns_of_numbers_are_judged_by_r2():
+    data = _two_targets()
+    assert [metric.name for metric in Scoring().on(data)] == ["r2", "rmse", "mae"]
+    scaled = Scoring(label_centre=(0.0, 0.0), label_scale=(2.0, 4.0)).by_client(data)
+    assert (scaled.name, scaled.scale) == ("scaled_rmse", (2.0, 4.0))
+    with pytest.raises(ConfigError, match="'rmse' has one for each"):
+        Scoring(headline="rmse").on(data)

@@ -117,3 +117,33 @@ def test_a_client_of_a_column_has_its_value_for_a_name(tmp_path, monkeypatch):
     assert [json.loads(line)["name"] for line in lines] == ["a", "b"]
     page = (tmp_path / "run" / "report.html").read_text()
     assert "at client a and" in page or "at client b and" in page
+
+
+def test_clients_with_several_targets_are_compared_without_their_units(tmp_path, monkeypatch):
+    """A price in cents and a share of one: the cents alone would decide who is worst off."""
+    rng = np.random.default_rng(0)
+    size = rng.uniform(1, 2, 120)
+    told = (
+        np.stack([size, 1e7 * size, 1 - size / 3, np.arange(120) % 2], axis=1).astype(str).tolist()
+    )
+    table = tmp_path / "flats.csv"
+    table.write_text("\n".join(["size,cents,share,ward", *(",".join(row) for row in told)]))
+    (tmp_path / "run.toml").write_text(
+        'rounds = 3\nbaseline = false\n[data]\nname = "flats.csv"\ntarget = ["cents", "share"]\n'
+        'client = "ward"\n[privacy]\nnoise = "none"\n[secure_sum]\nkind = "insecure-plain"\n'
+        "dropout_rate = 0.0\n[cohort]\nrate = 1.0\n[simulation]\ndropout = 0.0\n"
+        "[evaluation]\nby_client = true\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    outcome = execute(tmp_path / "run.toml", {}, tmp_path / "run", QUIET)
+    figures = outcome.summary["figures"]
+    ends = [f"{name}/{target}" for name in ("r2", "rmse", "mae") for target in ("cents", "share")]
+    assert [figure["name"] for figure in figures] == ["r2", *ends]
+    assert figures[0]["value"] == pytest.approx(np.mean([row["value"] for row in figures[1:3]]))
+    fairness = outcome.summary["fairness"]
+    assert fairness["figure"] == "scaled_rmse"
+    # Labels are scaled to a deviation of one, which is what a model of nothing misses them by.
+    assert 0.5 < fairness["before"]["mean"] < 2
+    assert fairness["after"]["mean"] < fairness["before"]["mean"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "rmse/share" in page
