@@ -10,6 +10,8 @@ import pytest
 
 import he
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
+from fedavg.sums.interface import SumSpec
+from fedavg.sums.once import sum_once
 from fedavg.sums.one_shot import OneShot
 from fedavg.sums.one_shot import masked as module
 from he import onetime
@@ -201,6 +203,20 @@ def test_more_clients_than_a_sum_of_keys_holds_are_refused_beforehand():
 def test_keys_are_added_in_a_known_way(keys):
     with pytest.raises(PlanError):
         OneShot(keys=keys)
+
+
+@pytest.mark.parametrize(
+    ("length", "degree", "kilobytes"), [(20_000, 4096, 6.3), (1_000_000, 8192, 10.9)]
+)
+def test_the_bytes_of_the_page(length, degree, kilobytes):
+    """docs/he.md: all messages of one of ten clients but its ciphertexts."""
+    sums, received = OneShot(keys="secagg"), []
+    vectors = dict.fromkeys(range(10), np.ones(length, np.int64))
+    sum_once(sums, vectors, max_abs=2**15, context=b"the page", received=received)
+    spec = SumSpec(length, 2**15, None, 10, b"the page")
+    assert sums.params(spec).degree == degree
+    rest = sum(len(message) for _, message in received if not onetime.is_upload(message))
+    assert round(rest / 10_000, 1) == kilobytes
 
 
 def test_there_is_no_key_holder():
