@@ -21,6 +21,7 @@ __all__ = [
     "integer",
     "is_int64_array",
     "octets",
+    "read_only",
 ]
 
 _T = TypeVar("_T")
@@ -134,6 +135,19 @@ def check_array(
             return
     sizes = [f"{x.start}…{x.stop - 1}" if isinstance(x, range) else str(x) for x in shape]
     raise LocalProtocolError(f"{name} must be a numpy array {dtype.__name__}[{', '.join(sizes)}]")
+
+
+def read_only(array: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A view of an array, for a frozen value: nothing is copied, and nothing can be written through it.
+
+    Example:
+        >>> read_only(np.array([1, 2]))[0] = 5
+        Traceback (most recent call last):
+        ValueError: assignment destination is read-only
+    """
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def _power(value: int) -> str:

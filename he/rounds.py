@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from he._checks import flag
+from he._checks import flag, read_only
 from he.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class SumResult:
     """The opened sum.
 
     Args:
-        total: int64[d]; with ring_bits, centred modulo 2^ring_bits.
+        total: int64[d], read-only; with ring_bits, centred modulo 2^ring_bits.
         survivors: the clients whose vectors are in it, ascending.
 
     Example:
@@ -41,6 +41,9 @@ class SumResult:
 
     total: NDArray[np.int64]
     survivors: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total", read_only(self.total))
 
 
 def hash_context(context: bytes) -> bytes:

@@ -35,6 +35,7 @@ __all__ = [
     "octets",
     "plain_array",
     "plain_vector",
+    "read_only",
     "text",
     "whole",
 ]
@@ -173,6 +174,19 @@ def plain_array(
     if array.dtype != np.int64 or array.shape != (length,):
         raise error(f"{name} must be int64[{length}], not {array.dtype}{list(array.shape)}")
     return array
+
+
+def read_only(array: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A view of an array, for a frozen value: nothing is copied, and nothing can be written through it.
+
+    Example:
+        >>> read_only(np.array([1, 2]))[0] = 5
+        Traceback (most recent call last):
+        ValueError: assignment destination is read-only
+    """
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def _kind(value: object) -> str:

@@ -147,7 +147,7 @@ class SumResult(Protocol):
 
     @property
     def total(self) -> NDArray[np.int64]:
-        """int64[d'], the sum over the survivors."""
+        """int64[d'], the sum over the survivors; read-only in the results of this package."""
         ...
 
     @property

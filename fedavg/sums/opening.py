@@ -30,10 +30,16 @@ class _Opened(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedSum:
-    """The sum, and the clients whose vectors are in it."""
+    """The sum, which is read-only, and the clients whose vectors are in it."""
 
     total: NDArray[np.int64]
     survivors: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        # A view, so that a backend may go on with an array of its own.
+        view = self.total.view()
+        view.setflags(write=False)
+        object.__setattr__(self, "total", view)
 
 
 class HeKeyHolderSession:

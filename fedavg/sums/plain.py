@@ -21,20 +21,13 @@ if TYPE_CHECKING:
     from secagg import Identity
 
 from fedavg.sums.interface import Provision
+from fedavg.sums.opening import OpenedSum
 from fedavg.sums.upload import UploadSession, check_opening, openings
 
-__all__ = ["InsecurePlain", "PlainResult"]
+__all__ = ["InsecurePlain"]
 
 _OPENING = b"PLN1"
 _UPLOADS = {b"PLN2": 2, b"PLN4": 4, b"PLN8": 8}  # kinds of upload, by bytes per coordinate
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlainResult:
-    """The sum, and the clients whose vectors are in it."""
-
-    total: NDArray[np.int64]
-    survivors: tuple[int, ...]
 
 
 @register("secure_sum")
@@ -187,10 +180,10 @@ class _PlainServerSession:
             )
         return {}
 
-    def result(self) -> PlainResult:
+    def result(self) -> OpenedSum:
         if not self._done:
             raise LocalProtocolError("the sum is not finished")
-        return PlainResult(self._spec.reduce(self._total), tuple(sorted(self._survivors)))
+        return OpenedSum(self._spec.reduce(self._total), tuple(sorted(self._survivors)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from secagg._checks import read_only
 from secagg.crypto.keys import AgreementKey
 from secagg.crypto.masks import add_masks
 from secagg.crypto.shamir import rebuild
@@ -36,7 +37,7 @@ class SumResult:
     """The result of a session.
 
     Args:
-        total: int64[d], the survivors' sum modulo 2^b, centred.
+        total: int64[d], the survivors' sum modulo 2^b, centred; read-only.
         survivors: ids of the clients whose inputs are in it, ascending.
         convictions: clients that were shown to cheat, with the evidence.
         disputes: pairs (holder, dealer) where the holder says that the dealer's shares did not open. One of
@@ -56,6 +57,9 @@ class SumResult:
     survivors: tuple[int, ...]
     convictions: tuple[Conviction, ...] = ()
     disputes: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total", read_only(self.total))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

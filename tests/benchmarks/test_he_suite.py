@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,8 +128,9 @@ def test_a_sum_that_is_off_by_one_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
 
     def wrong(self, chunks):
         result = opened(self, chunks)
-        result.total[7] += 1
-        return result
+        total = result.total.copy()
+        total[7] += 1
+        return replace(result, total=total)
 
     monkeypatch.setattr(module.KeyHolder, "decrypt", wrong)
     played = play(_SMALL, {"ours": ours("bfv", 8)}, openings=1, warm_up=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from secagg._calls import Turn, leaving_nothing
-from secagg._checks import context_of, instance, octets
+from secagg._checks import context_of, instance, octets, read_only
 from secagg.committee.collector import closing
 from secagg.committee.collector.admission import Accepted, Admission
 from secagg.committee.collector.phases import AWAITS, CommitteePhase, next_phase
@@ -39,7 +39,7 @@ class CommitteeResult:
     """The sum, and whose inputs are in it.
 
     Args:
-        total: int64[vector_length].
+        total: int64[vector_length], read-only.
         survivors: ids of the clients, ascending.
         convictions: clients that were left out because more than c members reject their shares.
 
@@ -57,6 +57,9 @@ class CommitteeResult:
     total: NDArray[np.int64]
     survivors: tuple[int, ...]
     convictions: tuple[Conviction, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total", read_only(self.total))
 
 
 class Collector:
