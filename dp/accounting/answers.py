@@ -42,6 +42,8 @@ _NARROWEST = 1e-6
 _DEEPEST = 1e-200
 _NEAR = 0.9
 """A low side beyond this part of the high one is near enough to look no further."""
+_FAR = 100.0
+"""How far below the moment bound log δ may be guessed."""
 _ANCHORS = 12
 """Number of compositions from which a curve is computed."""
 
@@ -299,27 +301,31 @@ def _composed_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
     elif math.isfinite(terms.slack):
         above = _pairs_epsilon(terms, log_delta - terms.slack, both=False)
         high = above.high + 2 * terms.slack
-    low = _least_epsilon(terms, log_delta) if both and high > 0 else 0.0
+    # Both laws lie near each other, so the first one's answer says where to look for the second.
+    low = _least_epsilon(terms, log_delta, near=high) if both and high > 0 else 0.0
     return Bracket(min(low, high), high)
 
 
-def _least_epsilon(terms: Terms, log_delta: float) -> float:
+def _least_epsilon(terms: Terms, log_delta: float, *, near: float | None = None) -> float:
     """ε from below, of the pairs that some data attain."""
     asked = log_delta + terms.least_slack
     if not (terms.least and asked < 0):
         return 0.0
     attained = replace(terms, pairs=terms.least, curve=None)
-    return max(_pairs_epsilon(attained, asked, both=True).low - 2 * terms.least_slack, 0.0)
+    found = _pairs_epsilon(attained, asked, both=True, near=near)
+    return max(found.low - 2 * terms.least_slack, 0.0)
 
 
-def _pairs_epsilon(terms: Terms, log_delta: float, *, both: bool) -> Bracket:
+def _pairs_epsilon(
+    terms: Terms, log_delta: float, *, both: bool, near: float | None = None
+) -> Bracket:
     single = _exact(terms)
     if single is not None:
         return Bracket(*single.epsilon_bounds(log_delta))
     # δ falls with ε: no ε is needed from the sum of the releases' own δ at 0 on
     if log_delta >= math.log(most_delta(terms.pairs)):
         return Bracket(0.0, 0.0)
-    bracket = pld_epsilon(terms.pairs, log_delta, both=both)
+    bracket = pld_epsilon(terms.pairs, log_delta, both=both, near=near)
     high, low = bracket.high, bracket.low
     if math.isinf(high):
         high = _renyi_epsilon(terms, log_delta)
@@ -368,11 +374,11 @@ def _pairs_delta(terms: Terms, epsilon: float) -> Bracket:
     if terms.curve is None and terms.least == terms.pairs:
         return found
     attained = replace(terms, pairs=terms.least, curve=None)
-    low = _law_delta(attained, epsilon).low if terms.least else 0.0
+    low = _law_delta(attained, epsilon, near=found.high).low if terms.least else 0.0
     return Bracket(min(low, found.high), found.high)
 
 
-def _law_delta(terms: Terms, epsilon: float) -> Bracket:
+def _law_delta(terms: Terms, epsilon: float, *, near: float | None = None) -> Bracket:
     single = None if terms.curve is not None else _exact(terms)
     if single is not None:
         return Bracket(*exp_bounds(*single.log_delta_bounds(epsilon)))
@@ -381,9 +387,11 @@ def _law_delta(terms: Terms, epsilon: float) -> Bracket:
     bound = min(1.0, exp_bounds(log_renyi, log_renyi)[1] + missing)
     if terms.curve is not None or log_renyi < _LOG_SMALLEST:
         return Bracket(0.0, bound)
-    certified = pld_delta(terms.pairs, epsilon, log_renyi)
+    least = least_delta(terms.pairs, epsilon)  # of what these pairs are, which need not be attained
+    log_least = math.log(least) if least > 0 else -math.inf
+    # Where few releases decide, the moment bound is far from δ, and what one of them shows is near it.
+    guess = log_least if log_renyi - log_least < _FAR else log_renyi
+    certified = pld_delta(terms.pairs, epsilon, guess, near=near)
     high = min(bound, certified.high, most_delta(terms.pairs))
-    low = certified.low
-    if low <= _NEAR * high:  # a bound on what these pairs are, which need not be attained
-        low = max(low, least_delta(terms.pairs, epsilon))
+    low = max(certified.low, least) if certified.low <= _NEAR * high else certified.low
     return Bracket(min(low, high), high)

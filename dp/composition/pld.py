@@ -50,6 +50,9 @@ _ATTEMPTS = 8
 _LITTLE = 0.7
 """A part of its width that a bracket keeps on a finer mesh if the mesh is not why it is wide."""
 _DEEPER = 20.0
+"""How far below the answer the next guess of log δ is, if the tails were cut too early; then twice as far."""
+_NEGLIGIBLE = math.log(1e-30)
+"""Log of a δ so small that it is not attempted again for the sake of its width."""
 _FIRST_MESH = 0.05
 """Multiple of the losses' root mean square spread."""
 _FINEST_MESH = 0.01
@@ -76,44 +79,64 @@ class _Answer:
         return min(low, 0.0), self.upper.log_delta_high(epsilon)
 
 
-def pld_epsilon(pairs: Pairs, log_delta: float, *, both: bool = True) -> Bracket:
+def pld_epsilon(
+    pairs: Pairs, log_delta: float, *, both: bool = True, near: float | None = None
+) -> Bracket:
     """Bracket ε at this δ.
 
     Args:
         pairs: pairs of the releases, with their counts.
         log_delta: log δ, below 0.
         both: whether to compute both sides; else only the upper one, and `low` is 0.
+        near: about what ε is, if something is known; no value makes a side wrong.
     """
     low, high = 0.0, 0.0
     # Rounded, so that one composition in the cache answers all questions at nearby δ.
     nearby = math.floor(4 * log_delta) / 4
     # ε is the larger of the two orders (docs/privacy.md §2.1).
+    aim = None if near is None or not 0 < near < math.inf else Question(nearby, near)
     for removing in _orders(pairs):
-        answer = _answer(pairs, Question(nearby), removing, both, high)
+        answer = _answer(pairs, Question(nearby), removing, both, high, aim)
         if answer is None:
             return Bracket(0.0, math.inf)
+        # What this order has to exceed, or it does not matter, is what to look for in the other one.
         below, above = answer.epsilon(log_delta, floor=high)
         low, high = max(low, below), max(high, above)
         if math.isinf(high):
             break
+        aim = Question(nearby, high) if high > 0 else None
     return Bracket(min(low, high), high)
 
 
-def pld_delta(pairs: Pairs, epsilon: float, log_guess: float) -> Bracket:
-    """Bracket δ at this ε, given the log of any upper bound on δ."""
+def pld_delta(
+    pairs: Pairs, epsilon: float, log_guess: float, *, near: float | None = None
+) -> Bracket:
+    """Bracket δ at this ε.
+
+    Args:
+        pairs: pairs of the releases, with their counts.
+        epsilon: ε ≥ 0.
+        log_guess: about what log δ is.  If it is too large, the first attempt cuts too much; if it is too
+            small, meshes are long.
+        near: about what δ is, where more is known.  Neither makes a side wrong.
+    """
     low = high = -math.inf
+    aim = Question(math.log(near), epsilon) if near else None
+    deeper = _DEEPER
     for _ in range(_ATTEMPTS):
         low, high, beyond = -math.inf, -math.inf, 0.0
         for removing in _orders(pairs):
-            answer = _answer(pairs, Question(log_guess, epsilon), removing, True, high)
+            answer = _answer(pairs, Question(log_guess, epsilon), removing, True, high, aim)
             if answer is None:
                 return Bracket(0.0, 1.0)
             below, above = answer.log_delta(epsilon)
             low, high = max(low, below), max(high, above)
             beyond = max(beyond, answer.upper.beyond)
-        if beyond <= 0.1 * RELATIVE_WIDTH * math.exp(high):
+            aim = Question(high, epsilon)
+        if high < _NEGLIGIBLE or beyond <= 0.1 * RELATIVE_WIDTH * math.exp(high):
             break
-        log_guess = high - _DEEPER  # the cut tails dominate: cut less
+        log_guess = high - deeper  # the cut tails dominate: cut less
+        deeper *= 2
     return Bracket(math.exp(min(low, high)), math.exp(high))
 
 
@@ -156,6 +179,7 @@ def _answer(
     removing: bool,  # noqa: FBT001 - a cache key
     both: bool,  # noqa: FBT001 - a cache key
     enough: float,
+    near: Question | None = None,
 ) -> _Answer | None:
     """Both sides of one order; None where a mesh for the losses would have steps or places beyond floats.
 
@@ -163,15 +187,24 @@ def _answer(
     answer instead.
     """
     try:
-        return _refined(pairs, question, enough, removing=removing, both=both)
+        return _refined(pairs, question, enough, near, removing=removing, both=both)
     except ArithmeticError:
         return None
 
 
 def _refined(
-    pairs: Pairs, question: Question, enough: float, *, removing: bool, both: bool
+    pairs: Pairs,
+    question: Question,
+    enough: float,
+    near: Question | None,
+    *,
+    removing: bool,
+    both: bool,
 ) -> _Answer | None:
-    """Compose on ever smaller meshes until the sides meet, or until the upper one is below `enough`."""
+    """Compose on ever smaller meshes until the sides meet, or until the upper one is below `enough`.
+
+    The first composition looks about `near`, or where a first look finds the answer.
+    """
     releases = sum(count for _, count in pairs)
     # The tails that all releases leave out are together at most 1e-7 of δ, as far as floats reach.
     log_tail = max(min(question.log_delta - math.log(1e7 * releases), math.log(1e-14)), -660.0)
@@ -181,7 +214,7 @@ def _refined(
     finest = _finest(pairs, coarsest, spread, tail)
     step = max(_FIRST_MESH * spread * (1 if removing else 3), finest)
     best: _Answer | None = None
-    aim, composed = _scout(pairs, question, step, tail, removing=removing), math.inf
+    aim, composed = near or _scout(pairs, question, step, tail, removing=removing), math.inf
     attempts, before = 0, math.inf
     while attempts < _ATTEMPTS:
         upper = _upper(pairs, step, tail, removing)
@@ -199,9 +232,7 @@ def _refined(
             continue
         attempts += 1
         above = _composed(parts, upper, tilt.t, span)
-        if (
-            above is None
-        ):  # too many points for this mesh: the next one is as fine as the limit allows
+        if above is None:  # too many points: the next mesh is as fine as the limit allows
             finest = step = 1.05 * span.width / _MAX_POINTS
             if step > min(0.9 * composed, coarsest):
                 break

@@ -289,3 +289,23 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+@pytest.mark.parametrize(
+    ("relation", "sampling", "z", "count", "largest", "compositions"),
+    [
+        (NeighboringRelation.ADD_REMOVE, PoissonSampling(1e-6), 4.0, 100, 1e-170, 2),
+        (NeighboringRelation.ADD_REMOVE, PoissonSampling(1e-6), 1.0, 10_000, 1e-30, 2),
+        (REPLACE, FixedSizeSampling(1, 10**6), 4.0, 100, 1e-70, 4),
+        (REPLACE, FixedSizeSampling(1, 10**6), 1.0, 100, 3e-14, 4),
+    ],
+)
+def test_a_small_delta_takes_one_attempt_for_each_order_of_each_pair(
+    relation, sampling, z, count, largest, compositions
+):
+    """Mutant: the moment bound alone as the guess, and an attempt for each 20 of log δ: 16, 6, 24 and 8."""
+    pld._answer.cache_clear()
+    run = Accountant(relation).compose(GaussianEvent(z, sampling), count)
+    found = run.delta(1.0)
+    assert 0 <= found.low <= found.high < largest
+    assert pld._answer.cache_info().misses == compositions
