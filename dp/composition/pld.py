@@ -225,8 +225,8 @@ def _refined(
         # a mesh can be too coarse for any claim from below
         under = [tilted(law, tilt.t, n) for law, n in lower if law.mass.any()]
         gap = _moment(parts) - _moment(under) if len(under) == len(lower) else math.inf
-        near = tilt.answer if aim.epsilon is None else aim.epsilon
-        width = abs(question.relative(gap, tilt.t, near))
+        known = tilt.answer if aim.epsilon is None else aim.epsilon
+        width = abs(question.relative(gap, tilt.t, known))
         if removing and best is None and width > RELATIVE_WIDTH and step > finest:
             step = _finer(step, width, finest)  # nothing was composed: no attempt either
             continue
