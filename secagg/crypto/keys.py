@@ -105,7 +105,7 @@ class Secret:
 class Identity(Secret):
     """A client's long-lived signing key (Ed25519).
 
-    It remembers the sessions that it has joined, and refuses an offer that is announced again.
+    It remembers the sessions that it has joined or goes on in, and refuses an offer that is announced again.
 
     Example:
         >>> len(Identity.generate().public)

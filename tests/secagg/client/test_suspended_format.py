@@ -16,8 +16,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import secagg.client.suspended
 from secagg import Phase, StateError
 from secagg.testing import deterministic_entropy
+from secagg.wire.codec import decode, encode
+from secagg.wire.messages import Survivors
+from tests.hostile.mutants import without
 from tests.secagg.client.test_suspended import BETWEEN, WHO, Memory, fresh, resumed
 
 HEADER = 4 + 4 + 4 + 32 + 32
@@ -143,3 +147,24 @@ def test_a_plain_text_that_ends_early_is_refused(plain):
     lab, state, journal = SEALED[Phase.UNMASK]
     with pytest.raises(StateError, match="other data than its phase needs"):
         resumed(lab, sealed(state, lab.identities[WHO], plain), journal)
+
+
+def test_a_last_state_with_signatures_of_inputs_is_refused():
+    """One client has one form: these were checked before it signed, and are not kept."""
+    lab, state, journal = SEALED[Phase.UNMASK]
+    fields = split(opened(state, lab.identities[WHO])[1])
+    session, survivors = decode(fields[3])
+    fields[3] = encode(Survivors(survivors.members, [bytes(64)]), session)
+    with pytest.raises(StateError, match="other data than its phase needs"):
+        resumed(lab, sealed(state, lab.identities[WHO], joined(fields)), journal)
+
+
+def test_mutant_that_reads_signatures_of_inputs(monkeypatch):
+    read = secagg.client.suspended._read_survivors
+    mutant = without(
+        monkeypatch, secagg.client.suspended, read.__name__, "not found.signatures", "True"
+    )
+    write, _ = secagg.client.suspended._FIELDS["survivors"]
+    monkeypatch.setitem(secagg.client.suspended._FIELDS, "survivors", (write, mutant))
+    with pytest.raises(pytest.fail.Exception):
+        test_a_last_state_with_signatures_of_inputs_is_refused()
