@@ -87,7 +87,7 @@ def describe(message: bytes, secure_sum: SecureSum) -> tuple[str, bytes]:
     if isinstance(decoded, Ready):
         return "ready", b""
     if isinstance(decoded, OpenRequest):
-        return "encrypted sum", b""
+        return secure_sum.describe(decoded.chunks[0]), b""
     inner = decoded.opening if isinstance(decoded, SumOpen) else decoded.payload
     return secure_sum.describe(inner), inner
 

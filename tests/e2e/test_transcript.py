@@ -12,6 +12,7 @@ from scipy.stats import chi2
 from fedavg.models.layout import Layout
 from fedavg.protocol.messages import SumMessage, decode
 from fedavg.protocol.transcript import Transcript, describe, uploaded_vector
+from fedavg.sums.interface import is_client
 from fedavg.training.evaluation import evaluate
 from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update
@@ -88,6 +89,24 @@ def test_weights_do_not_show_in_lengths_or_counts(name):
     for shape in shapes.values():
         assert [kind for kind, _ in shape] == [kind for kind, _ in first]
         assert [size for _, size in shape] == [size for _, size in first]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("ckks", {"encrypted sum"}),
+        ("encrypted-secagg", {"encrypted sum of masked words"}),
+        ("one-shot", {"committee delivery", "committee proposal", "committee request"}),
+    ],
+)
+def test_what_openers_are_told_is_named_by_the_sum(name, told):
+    run, _ = run_recorded(name)
+    kinds = {
+        describe(entry.message, run.plan.secure_sum)[0]
+        for entry in run.transcript
+        if entry.direction == "down" and not is_client(entry.party)
+    }
+    assert kinds == told
 
 
 def test_masked_vectors_are_uniform():

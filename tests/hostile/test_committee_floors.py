@@ -149,3 +149,31 @@ def test_v4_mutant_that_packs_an_empty_list(monkeypatch):
     monkeypatch.setattr(membership, "pack_residues", mutant)
     with pytest.raises(InternalError):
         test_v4_a_member_for_which_nothing_opens_says_so({})
+
+
+@pytest.mark.parametrize("point", [bytes(32), b"\1" + bytes(31), b"\xff" * 32])
+def test_v4_a_key_of_low_order_opens_nothing_and_ends_no_report(point):
+    """A lying server delivers what its own admission should refuse; the client is its accomplice."""
+    lab = Lab()
+    delivered = lab.read(lab.until(Phase.REPORT)[3])
+    head = replace(delivered.heads[0], public=point)
+    signature = lab.people[head.client_id].sign(head.name(lab.session))
+    changed = replace(
+        delivered,
+        heads=(head, *delivered.heads[1:]),
+        signatures=(signature, *delivered.signatures[1:]),
+    )
+    report = lab.read(lab.members[3].receive(lab.write(changed)))
+    assert report.opened == bytes([0, 1, 1, 1, 1])
+
+
+def test_v4_mutant_that_takes_any_key(monkeypatch):
+    without(
+        monkeypatch,
+        membership.Member,
+        "_open_one",
+        "except ValueError:",
+        "except ZeroDivisionError:",
+    )
+    with pytest.raises(InternalError):
+        test_v4_a_key_of_low_order_opens_nothing_and_ends_no_report(bytes(32))
