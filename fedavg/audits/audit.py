@@ -25,6 +25,7 @@ from dp.audit import (
     plan_guesses,
     unit_canaries,
 )
+from fedavg import checks
 from fedavg.algorithms.chain import sent_length
 from fedavg.audits.claim import epsilon_added, family_bound, gaussian_like, profile
 from fedavg.audits.clients import AuditedSimulation, InTheClear
@@ -159,6 +160,7 @@ def audit_plan(
     faults: Faults | None = None,
     seed: int = 0,
     compute: Compute = CPU,
+    on_start: Callable[[], object] | None = None,
     on_round: Callable[[RoundResult], None] | None = None,
 ) -> PlanAudit:
     """Run a plan with canaries among its clients, and judge its claim by the result.
@@ -178,12 +180,14 @@ def audit_plan(
         faults: simulated drop-outs.
         seed: public seed of the order of examples.
         compute: device and precision of the clients' training, the same as when the plan is run.
+        on_start: called before the first round, once everything has been checked.
         on_round: called with the result of every round.
 
     Raises:
         PlanError: the plan has no noise, there are too many or too few canaries, or a canary's client refused
             it; or the plan does not fit these clients. The packages' own errors are raised too.
     """
+    confidence = checks.plan.proper_fraction("confidence", confidence)
     if plan.noise is None:
         raise PlanError("without noise there is no epsilon to audit: choose a noise")
     if plan.blocks is not None:
@@ -221,14 +225,16 @@ def audit_plan(
         precision=compute.precision,
         simulation=simulation,
     )
-    attack = _Attack(federation, simulation)
+    attack, resolution = _Attack(federation, simulation), federation.resolve(num_rounds)
+    if on_start is not None:
+        on_start()
     for result in federation.run(num_rounds):
         attack.take(result)
         if on_round is not None:
             on_round(result)
     if not attack.noise:
         raise PlanError("no round gave a release: there is nothing to audit")
-    return _judge(attack, federation.resolve(num_rounds), directions, coins, confidence)
+    return _judge(attack, resolution, directions, coins, confidence)
 
 
 def _check_length(plan: Plan, parameters: int) -> None:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from fedavg.records.privacy import RecordPlan
     from fedavg.records.table import Silo
 
-__all__ = ["RecordAudit", "audit_records"]
+__all__ = ["RecordAudit", "audit_records", "check_canaries"]
 
 _MOST_CANARIES = 1000
 
@@ -151,6 +151,7 @@ def audit_records(
     *,
     canaries: int | None = None,
     confidence: float = 0.95,
+    on_start: Callable[[], object] | None = None,
     on_step: Callable[[StepResult], None] | None = None,
 ) -> RecordAudit:
     """Run a plan in which the units of the last silo are canaries, and judge its claim by the result.
@@ -167,6 +168,7 @@ def audit_records(
             half of them are included. None takes up to 1,000, and at most a quarter of the number of
             parameters, since more of them hide one another.
         confidence: confidence of the lower bound.
+        on_start: called before the first step, once everything has been checked.
         on_step: called with the result of every step.
 
     Raises:
@@ -188,6 +190,8 @@ def audit_records(
             "canaries are gradients, and with local_steps > 1 a silo sends the update of several: audit the "
             "plan with local_steps=1, whose noise is the same"
         )
+    confidence = checks.plan.proper_fraction("confidence", confidence)
+    check_canaries(canaries, plan.privacy.max_units)
     # Fixed features are computed before, so that canaries have the shape of what the model is given.
     given = {key: prepared(silo, plan.features) for key, silo in silos_of(silos).items()}
     plan = replace(plan, features=None)
@@ -209,6 +213,8 @@ def audit_records(
     clear = replace(plan, secure_sum=InTheClear(plan.secure_sum))
     run = RecordFederation(model, given, clear, transcript=log, gradients=watching)
     attack = _Attack(run, audited, watched, directions)
+    if on_start is not None:
+        on_start()
     for result in run.run():
         attack.take(result.step - 1, log)
         log.entries.clear()
@@ -217,16 +223,37 @@ def audit_records(
     return _judge(attack, trial, coins, confidence, unit.longest(plan.privacy.clip))
 
 
+def check_canaries(canaries: int | None, units: int) -> None:
+    """Refuse a number of canaries that no model makes right, before any data is read.
+
+    Args:
+        canaries: the number; None for the usual one.
+        units: `max_units` of the plan.
+
+    Raises:
+        PlanError: there are fewer than 40 or more than `units`.
+
+    Example:
+        >>> check_canaries(200, 100)
+        Traceback (most recent call last):
+        fedavg.errors.PlanError: 200 canaries do not fit: between 40 and 100 do, one for each unit ...
+    """
+    _within(canaries, units, f"each unit of a silo (max_units={units:,})")
+
+
 def _count(canaries: int | None, parameters: int, units: int) -> int:
     """The number of canaries, within what the model and the silo hold."""
-    most = min(parameters, units)
+    what = f"each parameter of the model ({parameters:,}) and each unit of a silo (max_units={units:,})"
+    return _within(canaries, min(parameters, units), what)
+
+
+def _within(canaries: int | None, most: int, what: str) -> int:
     count = (
         min(_MOST_CANARIES, most) if canaries is None else checks.plan.whole("canaries", canaries)
     )
     if not FEWEST_CANARIES <= count <= most:
         raise PlanError(
-            f"{count} canaries do not fit: between {FEWEST_CANARIES} and {most} do, one for each parameter "
-            f"of the model ({parameters:,}) and each unit of a silo (max_units={units:,})"
+            f"{count} canaries do not fit: between {FEWEST_CANARIES} and {most} do, one for {what}"
         )
     return count
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fedavg import checks
 from fedavg.audits.audit import audit_plan
 from fedavg.audits.evidence import FEWEST_CANARIES
-from fedavg.audits.records import audit_records
+from fedavg.audits.records import audit_records, check_canaries
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError, ReportError
 from fedavg.files import check_writable, replace_file
@@ -85,7 +86,8 @@ def audit_configured(
         return found, path
     config = load_config(config_path, {} if rounds is None else {"rounds": rounds})
     job = build_job(config)
-    with _bar(console) as progress:
+    with contextlib.ExitStack() as shown:
+        progress = _bar(console)
         task = progress.add_task("rounds with canaries", total=config.rounds)
         audited = audit_plan(
             job.model,
@@ -98,6 +100,7 @@ def audit_configured(
             faults=Faults(job.config.simulation.dropout or 0.0, config.seed),
             seed=config.seed,
             compute=job.compute,
+            on_start=lambda: shown.enter_context(progress),
             on_round=lambda _: progress.advance(task),
         )
     _write(path, audited)
@@ -105,6 +108,7 @@ def audit_configured(
 
 
 def _bar(console: Console) -> Progress:
+    """A bar that is shown once it is entered, which an audit does after its refusals."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -137,8 +141,11 @@ def _audited_records(
             "the secure sums give the same integers: leave --protected out"
         )
     config = load_record_run(path, {} if steps is None else {"steps": steps})
+    if config.records.max_units is not None:
+        check_canaries(canaries, config.records.max_units)
     job = record_job(config)
-    with _bar(console) as progress:
+    with contextlib.ExitStack() as shown:
+        progress = _bar(console)
         task = progress.add_task("steps with canaries", total=config.steps)
         return audit_records(
             job.model,
@@ -146,6 +153,7 @@ def _audited_records(
             job.plan,
             canaries=canaries,
             confidence=confidence,
+            on_start=lambda: shown.enter_context(progress),
             on_step=lambda _: progress.advance(task),
         )
 

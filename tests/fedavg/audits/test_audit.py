@@ -199,6 +199,8 @@ def test_what_cannot_be_audited_is_refused():
         _audit(CentralGaussian(1.0), canaries=LENGTH + 1)
     with pytest.raises(PlanError, match="between 40"):
         _audit(CentralGaussian(1.0), canaries=39)
+    with pytest.raises(PlanError, match="confidence"):
+        _audit(CentralGaussian(1.0), confidence=95)
 
 
 # --- the command
@@ -271,6 +273,14 @@ def test_the_clients_of_an_audit_train_as_the_run_does(run_directory, monkeypatc
     audit_configured(run_directory, QUIET, canaries=40, rounds=1)
     assert len(seen) > 40  # each of 40 clients at least once, and the trial
     assert set(seen) == {("cpu", torch.bfloat16)}
+
+
+def test_a_refusal_stands_alone_without_a_bar(run_directory):
+    """Mutant: a bar that is entered around the whole audit stands above the refusal."""
+    result = CliRunner().invoke(app, ["audit", str(run_directory), "--canaries", "100000"])
+    assert result.exit_code == 2
+    assert "canaries do not fit" in result.output
+    assert "rounds with canaries" not in result.output
 
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path):

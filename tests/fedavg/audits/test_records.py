@@ -9,6 +9,7 @@ import pytest
 from torch import nn
 from typer.testing import CliRunner
 
+from fedavg.audits import records, run
 from fedavg.audits.canaries import CanaryGradients, Watched, canary_silo
 from fedavg.audits.records import audit_records
 from fedavg.cli import app
@@ -100,3 +101,31 @@ def test_the_command_audits_a_configuration_of_records(tmp_path):
     refused = CliRunner().invoke(app, [*arguments, "--protected"], env={"COLUMNS": "200"})
     assert refused.exit_code != 0
     assert "leave --protected out" in refused.output
+
+
+def test_refused_canaries_are_refused_before_any_data_is_read_and_any_bar_is_shown(
+    tmp_path, monkeypatch
+):
+    """Mutant: a bar that is entered around the whole audit stands above the refusal."""
+    path = tmp_path / "records.toml"
+    text = CONFIG.format(data=blobs_in(tmp_path)).replace("= 120", "= 100_000")
+    path.write_text(text)
+    arguments = ["audit", str(path), "--out", str(tmp_path / "audit.json"), "--canaries"]
+
+    def audited(canaries):
+        result = CliRunner().invoke(app, [*arguments, str(canaries)], env={"COLUMNS": "200"})
+        assert result.exit_code == 2
+        assert "steps with canaries" not in result.output
+        return result.output
+
+    assert "60000 canaries do not fit" in audited(60_000)  # more than the model has parameters
+    monkeypatch.setattr(run, "record_job", lambda _: pytest.fail("data were read"))
+    assert "do not fit: between 40 and" in audited(200_000)
+
+
+def test_numbers_are_checked_before_features_are_computed(monkeypatch):
+    monkeypatch.setattr(records, "prepared", lambda *_: pytest.fail("features were computed"))
+    with pytest.raises(PlanError, match="101 canaries do not fit"):
+        audit_records(nn.Linear(40, 5), silos(), plan(max_units=100), canaries=101)
+    with pytest.raises(PlanError, match="confidence"):
+        audit_records(nn.Linear(40, 5), silos(), plan(), confidence=95)
