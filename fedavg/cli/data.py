@@ -166,7 +166,9 @@ def data_show(
         typer.Option(help="Schema of the columns: a file that 'fedavg data schema' wrote."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Public seed of the partition.")] = None,
-    out: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("partition.html"),
+    out: Annotated[Path, typer.Option("--page", "--out", help="HTML page to write.")] = Path(
+        "partition.html"
+    ),
 ) -> None:
     """Draw the partition of the examples over the clients, as a run with the same settings makes it."""
     from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch

@@ -36,7 +36,7 @@ fedavg budget --epsilon 2 --clients 100000 --rate 0.01 --rounds 500
 
 fedavg budget --epsilon 8 --sampling none --rounds 10  every client in every round
 
-fedavg budget --epsilon 5 --picture budget.html        the curves as a page
+fedavg budget --epsilon 5 --page budget.html           the curves as a page
 
 fedavg budget --epsilon 1 --curve curve.csv --group 3  delta at every epsilon, for three clients
 """
@@ -106,7 +106,10 @@ def budget(
         ),
     ] = 1970,
     picture: Annotated[
-        Path | None, typer.Option(help="Write all curves as an HTML page that needs no network.")
+        Path | None,
+        typer.Option(
+            "--page", "--picture", help="Write all curves as an HTML page that needs no network."
+        ),
     ] = None,
     curve: Annotated[
         Path | None,

@@ -163,7 +163,9 @@ def stats(
     secure_sum: Annotated[
         str, typer.Option(help="secagg | one-shot | ckks | bfv | encrypted-secagg | insecure-plain")
     ] = "secagg",
-    page: Annotated[Path, typer.Option(help="HTML page to write.")] = Path("statistics.html"),
+    page: Annotated[Path, typer.Option("--page", "--out", help="HTML page to write.")] = Path(
+        "statistics.html"
+    ),
     json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
     csv: Annotated[Path | None, typer.Option(help="CSV file to write, one figure a line.")] = None,
     write_schema: Annotated[

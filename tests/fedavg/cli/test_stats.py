@@ -151,6 +151,7 @@ def test_under_noise_an_undeclared_table_gives_a_file_to_complete(there):
         ((*NOISY, "--noise", "central-gaussian"), "added by the server"),
         ((*NOISY, "--ledger", "nowhere.json"), "nowhere.json"),
         (("--every-row", "--page", "no/such/folder/p.html"), "no/such/folder"),
+        (("--every-row", "--out", "no/such/folder/p.html"), "no/such/folder"),
         (("--every-row", "--min-silos", "6"), "statistics need 6"),
         (("--every-row", "--bins", "33"), "power of two"),
         (("--every-row", "--column", "wieght"), "no column 'wieght'"),
