@@ -10,6 +10,7 @@ from __future__ import annotations
 from secagg.committee.collector.collector import Collector, CommitteeResult
 from secagg.committee.collector.phases import CommitteePhase
 from secagg.committee.contributor import Contributor
+from secagg.committee.drawing import drawn_members
 from secagg.committee.errors import MemberError
 from secagg.committee.member import Member
 from secagg.committee.params import CommitteeParams, drawn_corrupt
@@ -32,5 +33,6 @@ __all__ = [
     "card_epoch",
     "check_rejection",
     "drawn_corrupt",
+    "drawn_members",
     "simulate_committee",
 ]
