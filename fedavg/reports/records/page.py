@@ -105,6 +105,7 @@ def _tiles(summary: RecordsSummary) -> list[tuple[str, str, str]]:
         if bar.value is not None:
             note = f"Always predicting the {bar.rule} gives {first.text(bar.value)}"
             note += ": the model is no better." if first.beats_baseline is False else "."
+        note = f"{note} {first.without}".strip()
         mark = "" if summary.covered else " *"
         found.append((first.name.replace("_", " ") + mark, first.text(first.value), note))
     against = (

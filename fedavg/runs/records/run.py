@@ -228,8 +228,8 @@ def _run(
                     rows.append(_row(run, last))
                     lines = "".join(json.dumps(row) + "\n" for row in rows)
                     replace_file(directory.path / "metrics.jsonl", lines.encode())
-                    status = f"{rows[-1]['headline']} {rows[-1]['figures'][0]['value']:.4f}"
-                    progress.update(bar, status=status)
+                    first = last.evaluation.headline
+                    progress.update(bar, status=f"{first.name} {first.text(first.value)}")
                 progress.update(bar, advance=1)
         except KeyboardInterrupt:
             steps.close()

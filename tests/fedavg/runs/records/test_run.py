@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -63,7 +64,7 @@ def test_groups_come_from_a_table_and_stand_in_the_report(settings, tmp_path):
     assert "2 of 3" in page  # the shares of noise against the server with one silo
     for key, value, said in (
         ("--robust", "none", "have no effect without a rule"),
-        ("--robust", "mean", "there is no robust 'mean'; there are group-median, trimmed-mean"),
+        ("--robust", "mean", "robust: there is no 'mean'; there are group-median, trimmed-mean"),
         ("--groups", "4", "2 silos are too few in the smallest of 4 groups"),
     ):
         status, printed = invoked(settings, key, value, "--out", tmp_path / "refused")
@@ -217,3 +218,16 @@ def test_help_names_the_table_and_the_three_ways_to_begin():
     assert status == 0
     assert 'a table "records"' in printed
     assert "fedavg records CONFIG.toml" in printed
+
+
+def test_a_headline_without_a_value_ends_no_run(settings, tmp_path):
+    """The AUC of held-out rows of one class. Mutant: a number's format breaks off a run that was charged."""
+    with np.load(tmp_path / "blobs.npz") as held:
+        parts = dict(held)
+    np.savez(tmp_path / "blobs.npz", **parts | {"y_test": np.zeros_like(parts["y_test"])})
+    settings.write_text(f'{settings.read_text()}\n[evaluation]\nheadline = "roc_auc"\n')
+    status, printed = invoked(settings, "--out", tmp_path / "run")
+    assert status == 0, printed
+    assert "roc_auc" in printed
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["figures"][0]["name"], summary["figures"][0]["value"]) == ("roc_auc", None)
