@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dp import Charge
+    from fedavg.parts import Family
     from fedavg.statistics import PrivacyBudget, Question, Silos, Summary, Unit
     from fedavg.statistics.declared import Described
     from fedavg.sums.interface import SecureSum
@@ -269,19 +270,29 @@ def _unit(person: str, most: int | None, *, every_row: bool) -> Unit:
 def _parts(secure_sum: str, cost: _Cost) -> tuple[SecureSum, PrivacyBudget | None]:
     import importlib  # noqa: PLC0415 - only this command needs it
 
-    from fedavg.parts import named  # noqa: PLC0415 - loads numpy
-    from fedavg.statistics import PrivacyBudget  # noqa: PLC0415 - as above
+    from fedavg.statistics import PrivacyBudget  # noqa: PLC0415 - loads numpy
 
     for module in _WITH_PARTS:
         importlib.import_module(module)
-    kind: Any = named("secure_sum", secure_sum)
+    kind: Any = _named("secure_sum", secure_sum)
     sums: SecureSum = kind()
     cost.check()
     if cost.epsilon is None:
         return sums, None
-    noise: Any = named("noise", cost.noise or _NOISE)
+    noise: Any = _named("noise", cost.noise or _NOISE)
     delta = _DELTA if cost.delta is None else cost.delta
     return sums, PrivacyBudget(cost.epsilon, delta, cost.colluders, noise(1.0))
+
+
+def _named(family: Family, name: str) -> object:
+    from fedavg.parts import named, names  # noqa: PLC0415 - loads numpy
+    from fedavg.parts.nearest import offered  # noqa: PLC0415 - as above
+
+    # The registry's own refusal speaks of a configuration, and this command has none.
+    if name not in names(family):
+        option = f"--{family.replace('_', '-')}"
+        raise ConfigError(f"{option}: there is no {name!r}; {offered(name, names(family))}")
+    return named(family, name)
 
 
 def _check_unit(history: Sequence[Charge], unit: Unit, ledger: Path | None) -> None:

@@ -272,7 +272,7 @@ def named(family: Family, name: str) -> type[Part]:
     if kind is None:
         what = family.replace("_", " ")
         own = "The module of a part of your own is named in [plugins] modules"
-        raise ConfigError(f"there is no {what} {name!r}; {offered(name, names(family), then=own)}")
+        raise ConfigError(f"{what}: there is no {name!r}; {offered(name, names(family), then=own)}")
     return kind
 
 

@@ -140,9 +140,9 @@ def test_under_noise_an_undeclared_table_gives_a_file_to_complete(there):
         (("--person", "who", "--rows-per-person", "3"), "--rows-per-person is for noise"),
         (("--every-row", "--colluders", "0", "--delta", "0"), "--delta, --colluders are for noise"),
         (("--every-row", "--table", "sex;ward"), "no FIRST,SECOND"),
-        (("--every-row", "--secure-sum", "seccag"), "secagg"),
-        (("--every-row", "--secure-sum", "oneshot"), "one-shot"),
-        ((*NOISY, "--noise", "skelam"), "skellam"),
+        (("--every-row", "--secure-sum", "seccag"), "Do you mean 'secagg'?"),
+        (("--every-row", "--secure-sum", "oneshot"), "Do you mean 'one-shot'?"),
+        ((*NOISY, "--noise", "skelam"), "Do you mean 'skellam'?"),
         (
             ("--every-row", "--column", "age", "--table", "ward,sex"),
             "name both of a table with --column",

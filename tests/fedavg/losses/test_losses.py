@@ -218,7 +218,7 @@ def test_every_door_leads_to_the_same_value():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("hubr", "no loss 'hubr'.*Do you mean 'huber'"),
+        ("hubr", "no 'hubr'.*Do you mean 'huber'"),
         ({"kind": "huber", "dleta": 1}, "dleta"),
         ({"kind": "none of them"}, "none of them"),
         (lambda outputs, labels: outputs, "no import path"),

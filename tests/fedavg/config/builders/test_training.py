@@ -69,7 +69,7 @@ def test_the_loss_reaches_personal_training_too(tmp_path):
         (
             "training.loss",
             "focl",
-            r"^\[training\]: there is no loss 'focl'; there are cross-entropy",
+            r"^\[training\]: loss: there is no 'focl'; there are cross-entropy",
         ),
         ("training.loss", {"kind": "focal", "gama": 1}, r"\[training\]: loss: .*gama"),
         (
@@ -82,7 +82,7 @@ def test_the_loss_reaches_personal_training_too(tmp_path):
             "no_such_file:f",
             r"\[training\]: the loss .* put no_such_file.py beside",
         ),
-        ("training.step", "mixup", r"\[training\]: there is no training step 'mixup'"),
+        ("training.step", "mixup", r"\[training\]: training step: there is no 'mixup'"),
         ("training.loop", f"{OWN}:nothing", r"\[training\]: the client loop .* has no 'nothing'"),
         (
             "training.device",

@@ -185,7 +185,7 @@ def test_fixed_features_are_named_with_their_options(tmp_path):
     [
         (
             'features = "scatering"',
-            "there is no features 'scatering'; there are .*Do you mean 'scattering'",
+            "features: there is no 'scatering'; there are .*Do you mean 'scattering'",
         ),
         ('features = "scattering"\nfeature_options = { scale = 1 }', "has no option scale"),
         ("feature_options = { scales = 1 }", "needs model.features"),
