@@ -109,13 +109,21 @@ def client_figures(
     loss = ctx.resolution.plan.local_training.loss
     centre, scale = ctx.unit
     by_client = metric_of(held.kind.suite.by_client(held.labels, scale))
-    more = (ctx.headline,) if ctx.headline not in ("", by_client.name) else ()
+    more = (ctx.headline,) if _compares(ctx.headline, by_client.name) else ()
     scoring = Scoring(more, by_client, False, centre, scale, loss, ctx.compute)
     try:
         found = evaluate(ctx.model, ctx.layout, vector, held, scoring)
     except DataError:  # the headline does not accept these few examples
         found = evaluate(ctx.model, ctx.layout, vector, held, replace(scoring, metrics=()))
     return found.headline, found.figure(ctx.headline) if more else None
+
+
+def _compares(headline: str, by_client: str) -> bool:
+    """Whether clients may be compared by the headline, beside the figure that is defined on any rows."""
+    if headline in ("", by_client):
+        return False
+    steady: bool = getattr(metric_of(headline), "steady_on_few_rows", True)
+    return steady
 
 
 def _score(

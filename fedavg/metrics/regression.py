@@ -90,6 +90,9 @@ class R2(_OfNumbers, frozen=True, tag="r2"):
     it has no variance; the mean leaves it out, and `Figure.left_out` names it.
     """
 
+    # It divides by the variance of the very rows: two rows that happen to be alike give −150,000.
+    steady_on_few_rows: ClassVar[bool] = False
+
     @property
     def greater_is_better(self) -> bool:
         """See `Metric.greater_is_better`."""

@@ -47,8 +47,8 @@ def by_another_figure(figure: str, headline: str) -> str:
     if headline in ("", figure):
         return ""
     return (
-        f"Clients are compared by {figure}, since the headline {headline} is not defined on the few examples "
-        "that some of them hold out."
+        f"Clients are compared by {figure}, since the headline {headline} is not defined, or says little, "
+        "on the few examples that some of them hold out."
     )
 
 

@@ -131,8 +131,8 @@ def test_clients_with_several_targets_are_compared_without_their_units(tmp_path,
     (tmp_path / "run.toml").write_text(
         'rounds = 3\nbaseline = false\n[data]\nname = "flats.csv"\ntarget = ["cents", "share"]\n'
         'client = "ward"\n[privacy]\nnoise = "none"\n[secure_sum]\nkind = "insecure-plain"\n'
-        "dropout_rate = 0.0\n[cohort]\nrate = 1.0\n[simulation]\ndropout = 0.0\n"
-        "[evaluation]\nby_client = true\n"
+        "dropout_rate = 0.0\n[cohort]\nrate = 1.0\n[simulation]\ndropout = 0.0\nworkers = 0\n"
+        '[evaluation]\nby_client = true\n[personalization]\nkind = "finetune"\n'
     )
     monkeypatch.chdir(tmp_path)
     outcome = execute(tmp_path / "run.toml", {}, tmp_path / "run", QUIET)
@@ -145,5 +145,11 @@ def test_clients_with_several_targets_are_compared_without_their_units(tmp_path,
     # Labels are scaled to a deviation of one, which is what a model of nothing misses them by.
     assert 0.5 < fairness["before"]["mean"] < 2
     assert fairness["after"]["mean"] < fairness["before"]["mean"]
+    personal = outcome.summary["personalization"]
+    # Mutant: by R², which divides by the variance of a client's few rows.
+    assert (personal["figure"], personal["headline"]) == ("scaled_rmse", "r2")
+    assert not personal["greater_is_better"]
+    assert personal["shared"]["worst"] >= personal["shared"]["median"] > 0
     page = (tmp_path / "run" / "report.html").read_text()
     assert "rmse/share" in page
+    assert "Clients are compared by scaled_rmse, since the headline r2" in page
