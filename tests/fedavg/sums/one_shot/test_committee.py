@@ -175,6 +175,17 @@ def test_v7_a_copy_of_anothers_message_is_refused():
         play.server.receive(2, shares)
 
 
+@pytest.mark.parametrize("opening", [b"ONE1another context", b"", b"ONE2"])
+@pytest.mark.parametrize("length", [3, 3000])
+def test_an_opening_of_another_sum_is_refused_before_a_key_is_drawn(length, opening):
+    spec = spec_for(vectors_of(length=length), max_abs=1000)
+    given = SUMS.provision(spec, {client: IDENTITIES[client].public for client in vectors_of()})
+    side = SUMS.client_side(given.clients)
+    with pytest.raises(LocalProtocolError, match="for another round or model"):
+        side.session(spec, 4, IDENTITIES[4], opening)
+    assert side.session(spec, 4, IDENTITIES[4], b"ONE1" + spec.context)
+
+
 def test_a_stranger_and_a_late_client_are_refused():
     play = Play(vectors_of())
     with pytest.raises(LocalProtocolError, match="awaits no message from client 77"):
