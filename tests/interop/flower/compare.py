@@ -28,7 +28,7 @@ from flwr.app import Array, ArrayRecord
 from flwr.serverapp.strategy import FedAvg
 
 from benchmarks.secagg.flower import play
-from fedavg import FixedPoint, OneShot
+from fedavg import FixedPoint, OneShot, SecAgg
 from fedavg.adapters.exchange import MeanServer, Node, Record, Terms, enrol_here
 from fedavg.adapters.flower import SecureGrid
 from tests.interop.flower.loopback import LoopbackGrid, client_app
@@ -43,11 +43,20 @@ from quick.task import load, scores, start, train
 _SERVER = "server"
 
 
-def terms(nodes: int, members: int, **record: object) -> Terms:
-    """Twenty bits a parameter; one member of the committee may collude, and one may be absent."""
-    committee = OneShot(committee=members, corrupt_members=1, absent_members=1)
+def terms(nodes: int, members: int | None, **record: object) -> Terms:
+    """Twenty bits a parameter; of a committee one member may collude, and one may be absent.
+
+    Args:
+        nodes: number of nodes.
+        members: size of the committee; 0 for all nodes, and None for `SecAgg`.
+    """
+    chosen = (
+        SecAgg()
+        if members is None
+        else OneShot(committee=members or nodes, corrupt_members=1, absent_members=1)
+    )
     values = FixedPoint(2.0, 20, rounding="nearest")
-    return Terms(committee, {"train": Record(values, **record)}, max_weight=1000)
+    return Terms(chosen, {"train": Record(values, **record)}, max_weight=1000)
 
 
 def fit(node: int, arrays: dict[str, np.ndarray]):
@@ -69,10 +78,10 @@ def trained(nodes: int, rounds: int, folder: Path | None) -> dict[str, np.ndarra
     return {name: array.numpy() for name, array in result.arrays.items()}
 
 
-def accuracy(nodes: int, rounds: int, _: int) -> dict[str, object]:
+def accuracy(nodes: int, rounds: int, members: int | None) -> dict[str, object]:
     """Plain and secure runs on the same data: accuracies on data of others, and how far models are apart."""
     with tempfile.TemporaryDirectory() as folder:
-        enrol_here(Path(folder), nodes, terms(nodes, nodes, ranges={"steps": 1000.0}))
+        enrol_here(Path(folder), nodes, terms(nodes, members, ranges={"steps": 1000.0}))
         models = {
             "plain": trained(nodes, rounds, None),
             "secure": trained(nodes, rounds, Path(folder)),
@@ -88,7 +97,7 @@ def accuracy(nodes: int, rounds: int, _: int) -> dict[str, object]:
     return found
 
 
-def ours(nodes: int, parameters: int, members: int) -> dict[str, float]:
+def ours(nodes: int, parameters: int, members: int | None) -> dict[str, float]:
     """Processor seconds of one round: of a node, the mean, in all and by part, and of the server."""
     rng = np.random.default_rng(7)
     model = {"w": np.zeros(parameters, np.float32)}
@@ -148,7 +157,7 @@ def _timed(spent: dict[str, float], what: str) -> Iterator[None]:
     spent[what] += time.process_time() - at
 
 
-def theirs(nodes: int, parameters: int, _: int) -> dict[str, float]:
+def theirs(nodes: int, parameters: int, _: int | None) -> dict[str, float]:
     """The same of Flower's SecAgg+ on the complete graph, two of three shares."""
     found = play(nodes, parameters, shares=nodes, threshold=nodes * 2 // 3 + 1, silent=0)
     return _cost(float(np.mean(found.client_seconds)), found.server_seconds)
@@ -158,7 +167,7 @@ def _cost(node: float, server: float) -> dict[str, float]:
     return {"a node": node, "server": server, "a node and the server": node + server}
 
 
-def processor(nodes: int, parameters: int, members: int) -> dict[str, object]:
+def processor(nodes: int, parameters: int, members: int | None) -> dict[str, object]:
     """Processor seconds of one round of ours and of theirs; the first of each warms up."""
     found: dict[str, object] = {}
     for name, one in (("ours", ours), ("SecAgg+", theirs)):
@@ -169,7 +178,7 @@ def processor(nodes: int, parameters: int, members: int) -> dict[str, object]:
     return {**found, "ours ÷ SecAgg+": found["ours"][both] / found["SecAgg+"][both]}
 
 
-def loading(_: int, times: int, __: int) -> dict[str, object]:
+def loading(_: int, times: int, __: int | None) -> dict[str, object]:
     """Processor seconds that a process for one message spends on imports: of Flower, and of this package."""
     program = (
         "import time; t = [time.process_time()]; import flwr.supernode.cli.flwr_clientapp; "
@@ -204,10 +213,12 @@ def main() -> None:
     parser.add_argument(
         "--members", type=int, default=0, help="size of the committee; all nodes if 0"
     )
+    parser.add_argument("--sum", choices=("one-shot", "secagg"), default="one-shot")
     given = parser.parse_args()
     sizes = {"accuracy": given.rounds, "processor": given.parameters, "loading": 5}
     chosen = {"accuracy": accuracy, "processor": processor, "loading": loading}[given.what]
-    found = chosen(given.nodes, sizes[given.what], given.members or given.nodes)
+    members = None if given.sum == "secagg" else given.members
+    found = chosen(given.nodes, sizes[given.what], members)
     print(json.dumps(found), flush=True)  # noqa: T201 - a program
 
 
