@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedavg.cli.console import console, correctable, fail
+from fedavg.cli.console import console, correctable, fail, one_or_several
 from fedavg.cli.data import data_app
 from fedavg.cli.init import INIT_EPILOG, INIT_HELP, init
 from fedavg.cli.ledger import ledger_app
@@ -115,7 +115,9 @@ def run(
     clients: Annotated[
         int | None, typer.Option(help="Number of clients to spread the data over.")
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Column of a table to predict.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Column of a table to predict; may be repeated.")
+    ] = None,
     client: Annotated[
         str | None, typer.Option(help="Column of a table that names the client of each row.")
     ] = None,
@@ -206,7 +208,7 @@ def run(
         "privacy.ledger": None if ledger is None else str(ledger),
         "data.name": data,
         "data.clients": clients,
-        "data.target": target,
+        "data.target": one_or_several(target) or None,
         "data.client": client,
         "data.leave_out": tuple(leave_out) if leave_out else None,
         "data.task": task,

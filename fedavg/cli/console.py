@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from he import HeError
     from secagg import SecAggError
 
-__all__ = ["console", "correctable", "errors", "fail"]
+__all__ = ["console", "correctable", "errors", "fail", "one_or_several"]
 
 
 def correctable() -> tuple[type[FedAvgError], type[SecAggError], type[HeError], type[DpError]]:
@@ -46,6 +46,28 @@ def console() -> Console:
 def errors() -> Console:
     """The console for errors and warnings."""
     return Console(stderr=True)
+
+
+def one_or_several(names: list[str] | None) -> str | tuple[str, ...]:
+    """The value of `target` in a configuration, of an option that may be repeated.
+
+    Args:
+        names: the option's values, in the order of the command line; None without the option.
+
+    Returns:
+        "" without a name, the name itself of one, and all of several.
+
+    Example:
+        >>> one_or_several(["price"]), one_or_several(["price", "rent"]), one_or_several(None)
+        ('price', ('price', 'rent'), '')
+    """
+    match names or ():
+        case []:
+            return ""
+        case [name]:
+            return name
+        case several:
+            return tuple(several)
 
 
 def fail(error: Exception) -> NoReturn:

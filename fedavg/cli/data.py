@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fedavg.cli.console import console, correctable, fail
+from fedavg.cli.console import console, correctable, fail, one_or_several
 from fedavg.errors import ConfigError
 
 __all__ = ["data_app"]
@@ -88,10 +88,9 @@ def data_schema(
     name = f"{file.name.split('.')[0]}.schema.toml"
     path = out or Path(name)
     try:
-        names = tuple(target or ())
         data = DataConfig(
             name=str(file),
-            target=names[0] if len(names) == 1 else names or "",
+            target=one_or_several(target),
             client=client,
             group=group,
             weight=weight,
@@ -157,7 +156,9 @@ def data_show(
         float | None,
         typer.Option(help="Of dirichlet and quantity; a small value gives more skew."),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Column of a table to predict.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Column of a table to predict; may be repeated.")
+    ] = None,
     client: Annotated[
         str | None, typer.Option(help="Column that names the client of each row.")
     ] = None,
@@ -183,7 +184,11 @@ def data_show(
     )
 
     given = {"partition": partition, "clients": clients, "alpha": alpha}
-    given |= {"target": target, "client": client, "schema": None if schema is None else str(schema)}
+    given |= {
+        "target": one_or_several(target) or None,
+        "client": client,
+        "schema": None if schema is None else str(schema),
+    }
     chosen: dict[str, object] = {
         f"data.{key}": value for key, value in given.items() if value is not None
     }

@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.text import Text
 
-from fedavg.cli.console import console, correctable, fail
+from fedavg.cli.console import console, correctable, fail, one_or_several
 from fedavg.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ fedavg init loans.csv --target default --epsilon 5           for a run under noi
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    target: str
+    target: str | tuple[str, ...]
     client: str
     clients: int | None
     epsilon: float | None
@@ -49,7 +49,9 @@ def init(
     file: Annotated[
         str, typer.Argument(help="A .csv, .tsv, .parquet or .npz file, or a folder of images.")
     ],
-    target: Annotated[str, typer.Option(help="Column of a table to predict.")] = "",
+    target: Annotated[
+        list[str] | None, typer.Option(help="Column of a table to predict; may be repeated.")
+    ] = None,
     client: Annotated[
         str, typer.Option(help="Column of a table that names the client of each row.")
     ] = "",
@@ -75,7 +77,7 @@ def init(
     """Write a first configuration: see `INIT_HELP`."""
     from fedavg.files import check_writable  # noqa: PLC0415 - loads the package's other errors
 
-    answers = _Answers(target, client, clients, epsilon, tuple(leave_out or ()))
+    answers = _Answers(one_or_several(target), client, clients, epsilon, tuple(leave_out or ()))
     try:
         path = out or Path(f"{Path(file).name.split('.')[0]}.toml")
         schema = path.with_suffix(".schema.toml")

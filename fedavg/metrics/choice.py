@@ -16,6 +16,7 @@ from fedavg.metrics.foreign import (
     StatefulMetric,
     says_greater,
 )
+from fedavg.metrics.interface import scikit_learn
 from fedavg.parts import named, names
 from fedavg.parts.nearest import offered
 from fedavg.parts.tables import part_of_table
@@ -75,4 +76,14 @@ def _by_name(name: str) -> Metric:
     try:
         return ScikitLearnMetric(name)
     except (ConfigError, MissingExtraError) as error:
-        raise ConfigError(f"{error}; {offered(name, simple, lead='ours are')}") from error
+        raise ConfigError(
+            f"{error}; {offered(name, simple, lead='ours are', also=_scorers(name))}"
+        ) from error
+
+
+def _scorers(name: str) -> tuple[str, ...]:
+    """The names of scikit-learn's scorers; () if it is not installed."""
+    try:
+        return tuple(scikit_learn("metrics", name).get_scorer_names())
+    except MissingExtraError:
+        return ()

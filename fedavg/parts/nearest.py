@@ -41,7 +41,14 @@ def nearest(name: object, known: Iterable[str], most: int = 1) -> tuple[str, ...
     return tuple(plain[found] for found in near)
 
 
-def offered(name: object, known: Iterable[str], *, lead: str = "there are", then: str = "") -> str:
+def offered(
+    name: object,
+    known: Iterable[str],
+    *,
+    lead: str = "there are",
+    then: str = "",
+    also: Iterable[str] = (),
+) -> str:
     """The names that there are, and a question if one of them is similar to the given one.
 
     Args:
@@ -49,6 +56,7 @@ def offered(name: object, known: Iterable[str], *, lead: str = "there are", then
         known: the names that there are, in the order in which they are listed.
         lead: words before the names.
         then: a further sentence, without its full stop; "" for none.
+        also: further names that may be meant, too many to be listed.
 
     Example:
         >>> offered("sekagg", ["secagg", "ckks"], then="Or register a part of your own")
@@ -57,7 +65,7 @@ def offered(name: object, known: Iterable[str], *, lead: str = "there are", then
         'there are secagg, ckks'
     """
     known = tuple(known)
-    near = nearest(name, known)
+    near = nearest(name, (*known, *also))
     said = f"{lead} {', '.join(known) or 'none'}"
     if near:
         return f"{said}. Do you mean {near[0]!r}?{then and f' {then}'}"

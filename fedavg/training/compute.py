@@ -25,6 +25,10 @@ __all__ = ["CPU", "Compute", "DeviceName", "Precision", "in_mode"]
 
 DeviceName = Literal["cpu", "cuda", "mps", "auto"]
 Precision = Literal["float32", "bfloat16", "float16"]
+_MEANT = {
+    "gpu": "cuda",
+    "metal": "mps",
+}  # everyday names of devices, nearer to another name by their letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Compute:
         kind = str(self.device).partition(":")[0]
         if kind not in get_args(DeviceName):
             raise ConfigError(
-                f"there is no device {self.device!r}; {offered(kind, get_args(DeviceName))}"
+                f"there is no device {self.device!r}; {offered(_MEANT.get(kind, kind), get_args(DeviceName))}"
             )
         if kind == "auto":
             object.__setattr__(self, "device", _best())

@@ -422,3 +422,8 @@ def test_functions_of_ones_own():
 def test_what_is_no_metric_is_refused(given_):
     with pytest.raises(ConfigError):
         metric_of(given_)
+
+
+def test_a_slip_in_a_scorers_name_is_asked_about():
+    with pytest.raises(ConfigError, match="ours are accuracy.* Do you mean 'f1_macro'"):
+        metric_of("f1_marco")

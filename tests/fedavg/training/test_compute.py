@@ -44,7 +44,8 @@ def test_a_device_that_is_not_there_is_refused(device, monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"device": "gpu"}, "no device 'gpu'; there are cpu, cuda"),
+        ({"device": "gpu"}, "no device 'gpu'; there are cpu, cuda, mps, auto. Do you mean 'cuda'"),
+        ({"device": "cua"}, "Do you mean 'cuda'"),
         ({"precision": "half"}, "precision"),
     ],
 )
