@@ -1,4 +1,4 @@
-"""JSON files that are written as a whole or not at all, under one lock for all names of one file.
+"""Files that are written as a whole or not at all, under one lock for all names of one file.
 
 A file that is replaced by rename has one name that matters: its own, in its own directory. Symbolic links are
 followed to that name before anything is read or written. A second hard link, or a mount of the single file,
@@ -7,20 +7,19 @@ would keep the old contents when the first name gets the new ones, so such files
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dp.errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["exclusive", "only_name", "read_json", "write_json"]
+__all__ = ["exclusive", "only_name", "read_file", "write_file"]
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
@@ -73,7 +72,7 @@ def _is_mounted(name: Path) -> bool:
     return escaped in points
 
 
-def write_json(path: str | os.PathLike[str], value: object) -> None:
+def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Replace the file: write a temporary one beside it, flush it to the disk, and rename it.
 
     The new file has the permissions of the old one; without an old one, only its owner has access.
@@ -84,8 +83,8 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
     target = only_name(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(value, stream, allow_nan=False, indent=1)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
             stream.flush()
             # Access is set before the rename: nobody meets the new file with other rights than the old one's.
             _keep_access(target, stream.fileno())
@@ -113,18 +112,14 @@ def _keep_access(target: Path, handle: int) -> None:
         os.fchmod(handle, stat.S_IMODE(found.st_mode))
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - the caller checks the shape
-    """Read a file of JSON.
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Read a file under its own name.
 
     Raises:
-        InvalidParameterError: the file is not JSON; see also `only_name`.
+        InvalidParameterError: see `only_name`.
         FileNotFoundError: the file does not exist.
     """
-    data = only_name(path).read_bytes()
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as cause:  # the latter of brackets in thousands of brackets
-        raise InvalidParameterError(f"{path} is not JSON: {cause}") from cause
+    return only_name(path).read_bytes()
 
 
 @contextmanager

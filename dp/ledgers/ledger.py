@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from dp.accounting.accountant import Accountant
 from dp.checks import assign, is_a, positive_or_infinite, proper_fraction, whole
 from dp.composition.bracket import Bracket
-from dp.errors import BudgetExhaustedError, InvalidParameterError, NonFiniteError
+from dp.errors import BudgetExhaustedError, DpError, InvalidParameterError, NonFiniteError
 from dp.events import Event, NeighboringRelation
-from dp.ledgers.durable import read_json, write_json
+from dp.ledgers.digest import from_file, to_file
+from dp.ledgers.durable import read_file, write_file
 from dp.ledgers.records import decode_event, encode_event
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Charge", "Ledger"]
 
 _VERSION = 3
+_REMEDY = (
+    "Put back the newest intact copy and charge to it what was released since that copy was made; a new "
+    "ledger would forget all that was spent"
+)
 _KEYS = frozenset({"version", "epsilon", "delta", "relation", "events", "history"})
 
 
@@ -228,17 +233,23 @@ class Ledger:
 
         Two processes that charge one file need `SharedLedger`.
         """
-        write_json(path, self.state_dict())
+        write_file(path, to_file(self.state_dict()))
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Ledger:
-        """Read a file of `save`.
+        """Read a file of `save`; a file of an older version has no digest, so damage may pass unnoticed.
 
         Raises:
-            InvalidParameterError: the file holds no ledger.
+            InvalidParameterError: the file holds no ledger, or not all of it as it was written.
             FileNotFoundError: there is no file.
         """
-        return cls.from_state_dict(read_json(path))
+        data = read_file(path)
+        try:
+            return cls.from_state_dict(from_file(data))
+        except DpError as cause:
+            raise InvalidParameterError(
+                f"{path} is no intact ledger: {cause}. {_REMEDY}"
+            ) from cause
 
     def _spent(self, accountant: Accountant) -> Bracket:
         # An accountant without events refuses to answer; a ledger knows that nothing was charged.
