@@ -41,6 +41,7 @@ SAMPLER_TV_ERROR = 2.0**-100
 MIN_STDDEV = 0.25
 MAX_STDDEV = 2.0**24
 _ONE_TABLE = 2048
+_MOST_DRAWS = 2**40
 _CHUNK = 1 << 16
 _GUIDE_SHIFT = np.uint64(48)
 
@@ -61,7 +62,7 @@ def random_uniform(size: int) -> NDArray[np.float64]:
     """Independent uniform multiples of 2⁻⁵³ in [0, 1).
 
     Args:
-        size: number of draws, ≥ 0.
+        size: number of draws, 0 … 2⁴⁰.
 
     Returns:
         float64[size].
@@ -71,7 +72,7 @@ def random_uniform(size: int) -> NDArray[np.float64]:
         >>> bool((0 <= coins).all() and (coins < 1).all()), bool(0.22 < (coins < 0.25).mean() < 0.28)
         (True, True)
     """
-    size = whole("size", size, 0)
+    size = _draws(size)
     words, drawn = _words(), np.empty(size)
     for start in range(0, size, _CHUNK):  # in parts that stay in the cache
         part = drawn[start : start + _CHUNK]
@@ -84,7 +85,7 @@ def sample_rounded_gaussian(stddev: float, size: int) -> NDArray[np.int64]:
 
     Args:
         stddev: standard deviation before rounding, in [0.25, 2²⁴].
-        size: number of draws, ≥ 0.
+        size: number of draws, 0 … 2⁴⁰.
 
     Returns:
         int64[size].
@@ -116,7 +117,7 @@ def sample_skellam(variance: float, size: int) -> NDArray[np.int64]:
 
     Args:
         variance: variance, in [0.0625, 2²⁸]; above 2²², several draws of smaller variance are added.
-        size: number of draws, ≥ 0.
+        size: number of draws, 0 … 2⁴⁰.
 
     Returns:
         int64[size].
@@ -126,7 +127,7 @@ def sample_skellam(variance: float, size: int) -> NDArray[np.int64]:
         >>> noise.dtype, bool(19 < noise.std() < 21)
         (dtype('int64'), True)
     """
-    variance, size = positive("variance", variance), whole("size", size, 0)
+    variance, size = positive("variance", variance), _draws(size)
     exact = Fraction(variance)
     if not MIN_STDDEV**2 <= exact <= 2**28:
         raise InvalidParameterError(f"variance must lie in [1/16, 2^28], not {variance!r}")
@@ -140,8 +141,17 @@ def sample_skellam(variance: float, size: int) -> NDArray[np.int64]:
     return total
 
 
+def _draws(size: int) -> int:
+    known = whole("size", size, 0)
+    if known > _MOST_DRAWS:
+        raise InvalidParameterError(
+            f"size must be at most 2^40 = {_MOST_DRAWS:,}, not {known:,}; draw in parts"
+        )
+    return known
+
+
 def _gaussian(kind: str, stddev: float, size: int) -> NDArray[np.int64]:
-    stddev, size = positive("stddev", stddev), whole("size", size, 0)
+    stddev, size = positive("stddev", stddev), _draws(size)
     exact = Fraction(stddev)
     if not MIN_STDDEV <= exact <= MAX_STDDEV:
         raise InvalidParameterError(f"stddev must lie in [1/4, 2^24] grid units, not {stddev!r}")

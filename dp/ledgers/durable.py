@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["exclusive", "only_name", "read_file", "write_file"]
 
 _MOUNTS = Path("/proc/self/mountinfo")
+_LOOKS = 1000
+"""After so many, a file without links is one of a file system that does not count them."""
 
 
 def only_name(path: str | os.PathLike[str]) -> Path:
@@ -39,11 +41,11 @@ def only_name(path: str | os.PathLike[str]) -> Path:
     """
     try:
         name = Path(os.path.realpath(path, strict=False))
-        if not os.path.lexists(name):
-            return name
-        found = name.lstat()
+        found = _present(name)
     except (OSError, ValueError) as cause:
         raise InvalidParameterError(f"{path} cannot be resolved: {cause}") from cause
+    if found is None:
+        return name
     if not stat.S_ISREG(found.st_mode):
         raise InvalidParameterError(f"{path} is no regular file")
     if found.st_nlink != 1:
@@ -56,6 +58,20 @@ def only_name(path: str | os.PathLike[str]) -> Path:
             f"{path} is mounted as a single file, which cannot be replaced: mount its directory instead"
         )
     return name
+
+
+def _present(name: Path) -> os.stat_result | None:
+    """The state of the file that a name leads to; None if there is none."""
+    found = None
+    for _ in range(_LOOKS):
+        try:
+            found = name.lstat()
+        except OSError:  # such as no folder of this name; opening the file will say it
+            return None
+        # Without links it was replaced between look-up and answer: the name leads to another file by now.
+        if found.st_nlink > 0:
+            break
+    return found
 
 
 def _is_mounted(name: Path) -> bool:
@@ -127,7 +143,8 @@ def exclusive(path: str | os.PathLike[str]) -> Generator[Path]:
     """Hold the lock of a file against all other threads and processes (flock, so POSIX only).
 
     The lock is on a file beside the file's own name that is never replaced, so that all links lead to one
-    lock.  The system releases it when the process ends.
+    lock.  The file itself is locked as well: a process that makes the lock anew after somebody deleted it
+    still waits for those that hold the deleted one.  The system releases both when the process ends.
 
     Yields:
         The file's own name.
@@ -136,20 +153,42 @@ def exclusive(path: str | os.PathLike[str]) -> Generator[Path]:
         InvalidParameterError: see `only_name`.
         FileNotFoundError: the directory does not exist.
     """
-    import fcntl  # noqa: PLC0415 - not on every platform
-
     while True:
         name = only_name(path)
         lock = name.with_name(name.name + ".lock")
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if _still_at(lock, handle) and only_name(path) == name:
+        with _locked(lock, os.O_RDWR | os.O_CREAT) as first, _locked(name, os.O_RDONLY) as second:
+            if first and second and only_name(path) == name:
                 yield name
                 return
-            # While this process waited, a link was changed to another file, or the lock was deleted.
-        finally:
-            os.close(handle)
+            # While this process waited, a link was changed, the file was replaced, or the lock was deleted.
+
+
+@contextmanager
+def _locked(place: Path, flags: int) -> Generator[bool]:
+    """Hold the lock of one file, or none if there is no such file; tell if its name leads to it still."""
+    import fcntl  # noqa: PLC0415 - not on every platform
+
+    try:
+        handle = os.open(place, flags | os.O_NOFOLLOW, 0o666)
+    except FileNotFoundError:
+        if flags & os.O_CREAT:
+            raise
+        yield True
+        return
+    process = os.getpid()
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            # NFS locks only what is open for writing: there, the file beside the ledger must do.
+            if flags & os.O_CREAT:
+                raise
+        yield _still_at(place, handle)
+    finally:
+        # A process that another thread forked meanwhile has this handle too, and would keep the lock.
+        if os.getpid() == process:
+            fcntl.flock(handle, fcntl.LOCK_UN)
+        os.close(handle)
 
 
 def _still_at(lock: Path, handle: int) -> bool:

@@ -77,6 +77,9 @@ class SharedLedger:
         Raises:
             BudgetExhaustedError: see Ledger.charge; the file has not changed.
             UnsupportedEventError: see Ledger.charge; the file has not changed.
+            InvalidParameterError: the file is damaged, or has several names; it has not changed.
+            OSError: the folder cannot be written, or the disk is full.  The file is the old one, or the new
+                one if its name could not be flushed to the disk; release nothing in either case.
         """
         with exclusive(self._path) as own_name:
             ledger = Ledger.load(own_name)

@@ -165,6 +165,18 @@ def test_guide_and_search_agree():
     assert np.array_equal(guided[decided], searched[decided])
 
 
+@pytest.mark.parametrize("size", [2**40 + 1, 2**62, 2**63, 2**70])
+def test_more_draws_than_any_memory_holds_are_refused(size):
+    for draw in (
+        lambda: sample_rounded_gaussian(3.0, size),
+        lambda: sample_discrete_gaussian(3.0, size),
+        lambda: sample_skellam(9.0, size),
+        lambda: random_uniform(size),
+    ):
+        with pytest.raises(InvalidParameterError, match=r"size must be at most 2\^40"):
+            draw()
+
+
 def test_empty_draws():
     assert sample_rounded_gaussian(3.0, 0).shape == (0,)
     assert random_uniform(0).shape == (0,)
