@@ -156,7 +156,8 @@ def exclusive(path: str | os.PathLike[str]) -> Generator[Path]:
     while True:
         name = only_name(path)
         lock = name.with_name(name.name + ".lock")
-        with _locked(lock, os.O_RDWR | os.O_CREAT) as first, _locked(name, os.O_RDONLY) as second:
+        beside = _locked(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        with beside as first, _locked(name, os.O_RDONLY) as second:
             if first and second and only_name(path) == name:
                 yield name
                 return
@@ -169,7 +170,7 @@ def _locked(place: Path, flags: int) -> Generator[bool]:
     import fcntl  # noqa: PLC0415 - not on every platform
 
     try:
-        handle = os.open(place, flags | os.O_NOFOLLOW, 0o666)
+        handle = os.open(place, flags, 0o666)
     except FileNotFoundError:
         if flags & os.O_CREAT:
             raise
@@ -191,8 +192,8 @@ def _locked(place: Path, flags: int) -> Generator[bool]:
         os.close(handle)
 
 
-def _still_at(lock: Path, handle: int) -> bool:
+def _still_at(place: Path, handle: int) -> bool:
     try:
-        return os.path.samestat(os.fstat(handle), lock.lstat())
+        return os.path.samestat(os.fstat(handle), place.stat())
     except FileNotFoundError:
         return False
