@@ -27,6 +27,7 @@ from fedavg import (
     InsecurePlain,
     LocalTraining,
     ModelSpec,
+    OneShot,
     Plan,
     PlanError,
     PoissonCohort,
@@ -87,20 +88,22 @@ def test_weak_noise_shows_as_a_large_bound():
     assert found.epsilon_estimate > found.epsilon_low
 
 
-def test_canaries_join_sampled_cohorts_drop_outs_and_the_protected_sum():
+@pytest.mark.parametrize("secure_sum", [SecAgg(0.1, 0.1, "semi-honest"), OneShot(0.1, 0.1)])
+def test_canaries_join_sampled_cohorts_drop_outs_and_the_protected_sum(secure_sum):
     found = _audit(
         DistributedGaussian(4.0),
         canaries=60,
         rounds=2,
-        changes={"cohort": PoissonCohort(0.9), "secure_sum": SecAgg(0.1, 0.1, "semi-honest")},
+        changes={"cohort": PoissonCohort(0.9), "secure_sum": secure_sum},
         in_the_clear=False,
         faults=Faults(0.02, 3),
     )
     assert found.refutations == ()
 
 
-def test_the_stand_in_adds_the_shares_of_the_sum_that_it_stands_for():
-    plan = _plan(DistributedGaussian(2.0), secure_sum=SecAgg(0.1, 0.1))
+@pytest.mark.parametrize("secure_sum", [SecAgg(0.1, 0.1), OneShot(0.1, 0.1)])
+def test_the_stand_in_adds_the_shares_of_the_sum_that_it_stands_for(secure_sum):
+    plan = _plan(DistributedGaussian(2.0), secure_sum=secure_sum)
     stand_in = replace(plan, secure_sum=InTheClear(plan.secure_sum))
     sizes = {"num_clients": 60, "vector_length": 99, "num_rounds": 3, "largest_client": 4}
     original, other = resolve(plan, **sizes), resolve(stand_in, **sizes)

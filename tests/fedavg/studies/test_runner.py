@@ -53,6 +53,21 @@ def test_a_finished_cell_is_never_run_again(tmp_path, swept):
     assert all(row.values["accuracy"] > 0.5 for row in first.table.rows)
 
 
+SUMS = ("insecure-plain", "secagg", "one-shot")
+
+
+def test_secure_sums_are_compared_and_give_one_accuracy(tmp_path, swept):
+    extra = f'simulation = {{dropout = 0.0}}\n[grid]\n"secure_sum.kind" = {list(SUMS)}\n'
+    path = study_in(tmp_path, extra)
+    left, workers, _ = swept(path)
+    assert len(workers.ran) == left.table.count("done") == len(SUMS)
+    assert len({row.values["accuracy"] for row in left.table.rows}) == 1
+    sent = [row.values["bytes_up"] for row in left.table.rows]
+    assert len(set(sent)) == len(SUMS)
+    page = left.page.read_text()
+    assert all(kind in page for kind in SUMS)
+
+
 def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(tmp_path, swept):
     path = study_in(tmp_path)
     broken_off, workers, printed = swept(path, stop_after=2)
