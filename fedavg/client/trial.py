@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Trial", "try_out"]
 
 _LARGE = 20.0  # features and labels beyond this are not of unit scale
+_BARELY = 1e-20  # of the learning rate, for a step that moves no parameter
 _SUMS_TO_ONE = 1e-4  # rounding of a float32 softmax, even over many classes
 _MOST_EXAMPLES = 256  # of a full batch: a trial needs a real batch, but not a large one
 
@@ -152,11 +153,8 @@ def _one_step(trial: Trial, client: int, data: Dataset) -> None:
         if personal is not None and not personal.head:
             local_update(replace(job, training=_shortened(personal.training, part.model)))
         update = part.in_model(local_update(job))
-    if not bool(np.isfinite(update).all()):
-        raise PlanError(
-            f"one step with the learning rate {plan.local_training.lr:g} gives NaN or infinity: lower "
-            f"it{_magnitudes(data)}"
-        )
+        if not bool(np.isfinite(update).all()):
+            raise PlanError(f"{_not_finite(job)}{_magnitudes(data)}")
     # A loop that trains a copy of the module leaves nothing to send, and every round would be empty.
     if plan.local_training.loop is not None and not update.any():
         raise PlanError(
@@ -167,6 +165,19 @@ def _one_step(trial: Trial, client: int, data: Dataset) -> None:
     facts = replace(resolution.facts(0), examples=len(data))
     chain = ClientChain(plan.stages, facts, start.extras, {})
     contribution(resolution, encoding_for(resolution, start.clip), chain, update, len(data))
+
+
+def _not_finite(job: TrainingJob) -> str:
+    """Why a step is not finite: a rate that is too large, or a loss that no rate can help."""
+    rate = job.training.lr
+    # A step of almost no length is finite unless the gradient itself is not.
+    barely = msgspec.structs.replace(job.training, lr=rate * _BARELY)
+    if np.isfinite(local_update(replace(job, training=barely))).all():
+        return f"one step with the learning rate {rate:g} gives NaN or infinity: lower it"
+    return (
+        "the loss or its gradient is NaN or infinity on the first batch, with any learning rate: look for a "
+        "logarithm, a root or a division of zero in the loss and in the model"
+    )
 
 
 def _magnitudes(data: Dataset) -> str:

@@ -57,6 +57,11 @@ class Diverging(nn.Linear):
         return super().forward(inputs) * 1e39
 
 
+class Steep(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs) * 1e20
+
+
 class Broken(nn.Linear):
     def forward(self, inputs):
         return super().forward(inputs).no_such_method()
@@ -111,7 +116,11 @@ CASES = {
         r"buffer '0.parametrizations.weight.0._[uv]'.*no spectral norm",
     ),
     "detached": (lambda: Detached(12, 3), {}, "does not depend on any parameter"),
-    "diverging": (lambda: Diverging(12, 3), {}, "NaN or infinity: lower it"),
+    "infinite": (
+        lambda: Diverging(12, 3),
+        {},
+        "NaN or infinity on the first batch, with any learning rate",
+    ),
     "broken": (lambda: Broken(12, 3), {}, "AttributeError"),
     "too few outputs": (lambda: nn.Linear(12, 2), {}, "label 2.*2 outputs"),
     "inputs": (lambda: nn.Linear(5, 3), {}, "examples of shape 12: it raised RuntimeError"),
@@ -143,6 +152,14 @@ def test_what_cannot_train_is_refused_before_any_charge(name, private):
     assert not run.ledger.history
     assert run.stopped == "unstarted"
     assert all(torch.equal(part, before[key]) for key, part in model.state_dict().items())
+
+
+def test_a_rate_that_is_too_large_is_told_from_a_loss_without_a_value():
+    """The gradient is about 1e20: a step of 1e30 overflows, and one of 1e10 does not."""
+    chosen = plan(SUMS["insecure-plain"], local_training=LocalTraining(lr=1e30))
+    run = Federation(Steep(12, 3), clients(20), chosen)
+    with pytest.raises(PlanError, match=r"learning rate 1e\+30 gives NaN or infinity: lower it"):
+        next(run.run(2))
 
 
 def test_one_kind_of_client_that_cannot_train_is_found_among_the_others():
