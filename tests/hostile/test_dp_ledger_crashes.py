@@ -1,4 +1,4 @@
-"""D12: processes that share a ledger, killed at any call of the system, on full disks and in odd folders."""
+"""D8: processes that share a ledger, killed at any call of the system, on full disks and in odd folders."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def at_every_call(path, act):
 
 
 @pytest.mark.parametrize(("act", "ends"), [(killed, -signal.SIGKILL), (full, REFUSED)])
-def test_d12_a_process_that_ends_at_any_call_loses_no_charge(path, act, ends):
+def test_d8_a_process_that_ends_at_any_call_loses_no_charge(path, act, ends):
     found = at_every_call(path, act)
     assert len(found) > 60
     assert {answer for answer, _ in found} <= {RELEASED, ends}
@@ -120,13 +120,13 @@ def test_d12_a_process_that_ends_at_any_call_loses_no_charge(path, act, ends):
     assert in_a_process(lambda: charged(path)) == RELEASED  # no lock is left behind
 
 
-def test_d12_mutant_that_writes_in_place_loses_the_ledger(path, monkeypatch):
+def test_d8_mutant_that_writes_in_place_loses_the_ledger(path, monkeypatch):
     monkeypatch.setattr(ledger, "write_file", lambda place, data: Path(place).write_bytes(data))
     with pytest.raises(DpError, match="no intact ledger"):
         at_every_call(path, killed)
 
 
-def test_d12_a_disk_that_fills_at_any_byte_leaves_the_old_ledger(path):
+def test_d8_a_disk_that_fills_at_any_byte_leaves_the_old_ledger(path):
     """A limit to the size of files, in place of a full disk: writes beyond it fail."""
     before = path.read_bytes()
 
@@ -142,7 +142,7 @@ def test_d12_a_disk_that_fills_at_any_byte_leaves_the_old_ledger(path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives up the rights of root")
-def test_d12_without_a_right_to_the_folder_nothing_is_released(path):
+def test_d8_without_a_right_to_the_folder_nothing_is_released(path):
     before = path.read_bytes()
     for place in (path.parent, *list(path.parent.parents)[:-2]):
         place.chmod(0o755)
@@ -158,7 +158,7 @@ def test_d12_without_a_right_to_the_folder_nothing_is_released(path):
     assert path.read_bytes() == before
 
 
-def test_d12_a_clock_that_goes_back_changes_nothing(path, monkeypatch):
+def test_d8_a_clock_that_goes_back_changes_nothing(path, monkeypatch):
     for now in (2e9, 1e9, 0.0, -1.0):
         monkeypatch.setattr(time, "time", lambda now=now: now)
         os.utime(path, (max(now, 0.0), max(now, 0.0)))
@@ -182,7 +182,7 @@ def charged_until_it_dies(path, log, calls):
     raise AssertionError("no end")
 
 
-def test_d12_processes_that_die_while_they_share_a_budget(path, tmp_path):
+def test_d8_processes_that_die_while_they_share_a_budget(path, tmp_path):
     """Four at once, replaced when they die: no release is missing, and none is beyond the budget."""
     log = tmp_path / "releases"
     log.touch()
@@ -235,11 +235,11 @@ def charged_while_the_lock_is_deleted(path, monkeypatch):
     return len(SharedLedger(path).read().history) - 1
 
 
-def test_d12_a_lock_that_is_deleted_during_a_charge_loses_no_charge(path, monkeypatch):
+def test_d8_a_lock_that_is_deleted_during_a_charge_loses_no_charge(path, monkeypatch):
     assert charged_while_the_lock_is_deleted(path, monkeypatch) == 2
 
 
-def test_d12_mutant_with_one_lock_loses_a_charge(path, monkeypatch):
+def test_d8_mutant_with_one_lock_loses_a_charge(path, monkeypatch):
     locked = durable._locked
 
     @contextmanager
@@ -275,7 +275,7 @@ def locked_after_a_fork(path):
     return False
 
 
-def test_d12_a_fork_during_a_charge_leaves_the_lock_behind(path, monkeypatch):
+def test_d8_a_fork_during_a_charge_leaves_the_lock_behind(path, monkeypatch):
     assert not locked_after_a_fork(path)
     taken = fcntl.flock
     monkeypatch.setattr(
@@ -284,7 +284,7 @@ def test_d12_a_fork_during_a_charge_leaves_the_lock_behind(path, monkeypatch):
     assert locked_after_a_fork(path)  # mutant that only closes its handle
 
 
-def test_d12_a_reader_meets_a_file_that_is_just_replaced(path, monkeypatch):
+def test_d8_a_reader_meets_a_file_that_is_just_replaced(path, monkeypatch):
     """The system looks a name up, then asks the file: replaced between both, it has no name left."""
     asked, answers = Path.lstat, []
 
@@ -304,7 +304,7 @@ def test_d12_a_reader_meets_a_file_that_is_just_replaced(path, monkeypatch):
         SharedLedger(path)
 
 
-def test_d12_a_fork_inside_a_charge_does_not_free_the_lock_of_its_parent(path):
+def test_d8_a_fork_inside_a_charge_does_not_free_the_lock_of_its_parent(path):
     held = durable.exclusive(path)
     held.__enter__()
 

@@ -1,4 +1,4 @@
-"""D3: one multiset of events in other orders, groups and counts, through ledgers and files: one answer.
+"""One multiset of events in other orders, groups and counts, through ledgers and files: one answer.
 
 Two exact laws say what the answer must hold: sums of Gaussians have a closed form, and a few discrete Laplace
 releases can be enumerated outcome by outcome.  Both are computed here without a line of the package.
@@ -148,7 +148,7 @@ def check_alike(brackets):
 
 @SHORT
 @given(counted(ANY, 60, 4), st.randoms(use_true_random=False), st.sampled_from([1e-3, 1e-6, 1e-12]))
-def test_d3_any_events_have_one_answer(events, order, delta):
+def test_any_events_have_one_answer(events, order, delta):
     accountants = ways(events, order)
     check_alike([one.epsilon(delta) for one in accountants])
     quick = [one.quick_epsilon(delta) for one in accountants]
@@ -177,7 +177,7 @@ def check_gaussians(events, order, delta):
 
 @SHORT
 @given(counted(GAUSSIANS, 10**6, 5), st.randoms(use_true_random=False), st.floats(1e-14, 0.5))
-def test_d3_gaussians_hold_the_closed_form_in_any_order(events, order, delta):
+def test_gaussians_hold_the_closed_form_in_any_order(events, order, delta):
     check_gaussians(events, order, delta)
 
 
@@ -221,11 +221,11 @@ def check_laplaces(events, order, epsilon):
 
 @SHORT
 @given(counted(LAPLACES, 3, 2), st.randoms(use_true_random=False), st.floats(0.0, 3.0))
-def test_d3_discrete_laplaces_hold_the_enumeration_in_any_order(events, order, epsilon):
+def test_discrete_laplaces_hold_the_enumeration_in_any_order(events, order, epsilon):
     check_laplaces(events, order, epsilon)
 
 
-def test_d3_mutant_that_forgets_split_counts_states_too_little(monkeypatch):
+def test_mutant_that_forgets_split_counts_states_too_little(monkeypatch):
     """A composition that replaces an event's count, where it should add to it."""
 
     def forgetful(self, event, count=1):
