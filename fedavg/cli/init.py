@@ -105,19 +105,21 @@ def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, sch
     given: dict[str, object] = {f"data.{key}": value for key, value in keys.items() if value}
     given |= {"data.leave_out": answers.leave_out} if answers.leave_out else {}
     given |= {} if answers.clients is None else {"data.clients": answers.clients}
-    budget = {} if answers.epsilon is None else {"privacy.epsilon": answers.epsilon}
+    budget: dict[str, float] = (
+        {} if answers.epsilon is None else {"privacy.epsilon": answers.epsilon}
+    )
     data = load_config(None, given | budget | {"rounds": rounds}).data
     proposal = _proposed(data) if table else None
     chosen, refused = (), None
-    # Without noise the run is built once, so that a refusal comes now; under noise the schema is still open.
-    if answers.epsilon is None:
-        try:
-            chosen = _built({**given, "privacy.noise": "none", "rounds": rounds})
-        except DataError as error:
-            # Of a table both files are written all the same: they are the place of the correction.
-            if proposal is None:
-                raise
-            refused = error
+    try:
+        chosen = _chosen(given, budget, rounds)
+    except DataError as error:
+        # Of a table both files are written all the same: they are the place of the correction.
+        if proposal is None:
+            raise
+        refused = error
+    for choice in chosen if budget else ():  # it costs noise, so it is said aloud
+        console().print(Text(str(choice)), soft_wrap=True)
     if proposal is not None:
         from fedavg.data.tables.schemas.file import schema_text  # noqa: PLC0415 - as above
 
@@ -135,13 +137,19 @@ def _write(file: str, answers: _Answers, task: str, rounds: int, path: Path, sch
     _close(path, None if proposal is None else schema, noise=answers.epsilon is not None)
 
 
-def _built(given: dict[str, object]) -> tuple[Chosen, ...]:
-    """Build the run that the configuration describes; the settings that were left open, with reasons."""
+def _chosen(given: dict[str, object], budget: dict[str, float], rounds: int) -> tuple[Chosen, ...]:
+    """The settings that were left open, with reasons; a run that would be refused is refused now."""
     from fedavg.config.build import build_job, load_config  # noqa: PLC0415 - loads torch
+    from fedavg.config.sound import sound_rate  # noqa: PLC0415 - as above
     from fedavg.plan.resolution import resolve  # noqa: PLC0415 - as above
 
-    config = load_config(None, given)
+    config = load_config(None, {**given, "privacy.noise": "none", "rounds": rounds})
+    # Under noise a table's schema is still open; how many clients there are is known without noise as well.
     job = build_job(config)
+    if budget:
+        private = load_config(None, {**given, **budget, "rounds": rounds})
+        rate = sound_rate(private, len(job.clients), job.parameters)
+        return () if rate is None else (rate,)
     resolve(
         job.plan,
         num_clients=len(job.clients),

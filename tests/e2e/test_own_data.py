@@ -350,3 +350,29 @@ def test_init_for_a_run_under_noise_leaves_what_is_public_to_be_completed(tmp_pa
     invoke("run", "people.toml", "--no-baseline", "--workers", 0, "--out", "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert 0 < summary["epsilon_release"] <= 8
+
+
+def test_init_under_noise_takes_a_rate_at_which_the_run_is_sound(tmp_path, monkeypatch):
+    """Mutant: the usual rate of 0.2, with which `run` refuses what `init` had told to run."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(600, 4)).astype(np.float32)
+    np.savez("few.npz", x=features, y=(features[:, 0] > 0).astype(int))
+    words = ("--clients", 60, "--epsilon", 8, "--rounds", 2)
+    said = invoke("init", "few.npz", *words)
+    assert "cohort.rate = 0." in said
+    assert "60 clients are few" in said
+    invoke("run", "few.toml", "--no-baseline", "--workers", 0, "--out", "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert 0 < summary["epsilon_release"] <= 8
+    said = invoke("init", "few.npz", "--clients", 5, "--epsilon", 8, "--out", "no.toml", code=2)
+    assert "clients or more of which each round asks all" in said
+    people(tmp_path, count=300)
+    said = invoke("init", "people.csv", "--target", "sick", *words)
+    assert "60 clients are few" in said
+    assert "rate = 0." in (tmp_path / "people.toml").read_text()
+    assert sorted(path.name for path in tmp_path.glob("*.toml")) == [
+        "few.toml",
+        "people.schema.toml",
+        "people.toml",
+    ]
