@@ -62,7 +62,7 @@ def root(
 
 _RUN_EPILOG = """Examples:
 
-fedavg run                                             the built-in example, about three minutes
+fedavg run                                             the built-in example, about two minutes
 
 fedavg run --epsilon 2 --rounds 30                     more privacy, with noise calibrated to it
 
