@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
+from fedavg import FixedPoint, OneShot, SecAgg
+from fedavg.adapters.exchange import Record, Terms, enrol_here
 from tests.arch.tree import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _HEAVY = ("torch", "flwr", "nvflare", "plotly", "pandas")
 
@@ -84,11 +90,28 @@ def test_what_starts_for_every_message_loads_no_scipy(module: str) -> None:
     assert "scipy" not in _loaded(f"import {module}")
 
 
-def test_a_node_of_flower_loads_neither_seal_nor_the_pairwise_masks() -> None:
-    """A Flower node starts a process for every message, and each would load them again."""
-    loaded = _loaded("import fedavg.adapters.flower")
-    assert "he.onetime.client" in loaded
-    assert not loaded & {"tenseal", "multiprocessing.queues", "secagg.server", "fedavg.sums.masked"}
+@pytest.mark.parametrize(
+    ("sum_", "needed", "other"),
+    [
+        (OneShot(committee=6, corrupt_members=1, absent_members=1), "he.onetime.client", "masked"),
+        (SecAgg(dropout_rate=0.25), "fedavg.sums.masked", "one_shot"),
+    ],
+)
+def test_a_node_of_flower_loads_its_own_sum_alone(
+    tmp_path: Path, sum_: OneShot | SecAgg, needed: str, other: str
+) -> None:
+    """A Flower node starts a process for every message, and each would load the others again."""
+    terms = Terms(sum_, {"train": Record(FixedPoint(1.0, 20, rounding="nearest"))}, max_weight=9)
+    enrol_here(tmp_path, 6, terms)
+    loaded = _loaded(
+        "from pathlib import Path\n"
+        "import fedavg.adapters.flower\n"
+        "from fedavg.adapters.exchange import Node\n"
+        f"Node.open(Path({str(tmp_path / '5')!r}))"
+    )
+    assert needed in loaded
+    others = {"tenseal", "multiprocessing.queues", "secagg.server", f"fedavg.sums.{other}"}
+    assert not loaded & others
 
 
 def test_the_function_simulate_has_the_name_of_its_module_and_stays_a_function() -> None:
