@@ -63,9 +63,9 @@ class SecAgg(Part, frozen=True, tag="secagg"):
     kind = "secagg"
     hides_updates = True
     upload_word_bits = None
-    committee = absent_members = 0  # its clients open the sum themselves
-    suspends = True
-    """Whether a client may be put away between two messages: `SecAggClientSession.suspend`."""
+    committee = absent_members = epoch_rounds = 0  # its clients open the sum themselves
+    survives_processes = True
+    """Whether no party needs its memory between two messages: see `SecAggClientSession.suspend`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

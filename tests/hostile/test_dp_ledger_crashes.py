@@ -159,9 +159,9 @@ def test_d8_without_a_right_to_the_folder_nothing_is_released(path):
 
 
 def test_d8_a_clock_that_goes_back_changes_nothing(path, monkeypatch):
-    for now in (2e9, 1e9, 0.0, -1.0):
-        monkeypatch.setattr(time, "time", lambda now=now: now)
-        os.utime(path, (max(now, 0.0), max(now, 0.0)))
+    for clock in (2e9, 1e9, 0.0, -1.0):
+        monkeypatch.setattr(time, "time", lambda clock=clock: clock)
+        os.utime(path, (max(clock, 0.0), max(clock, 0.0)))
         SharedLedger(path).charge(EVENT)
     assert len(SharedLedger(path).read().history) == 5
 

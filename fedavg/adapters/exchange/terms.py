@@ -216,9 +216,8 @@ class Terms:
 
 def _check_sum(given: object) -> None:
     """Refuse sums of which a party keeps secrets in memory between two messages."""
-    # Attributes say it: who adds the keys of a OneShot, and whether clients can be put away as bytes.
-    one_message = getattr(given, "keys", None) == "committee"
-    if not one_message and getattr(given, "suspends", None) is not True:
+    # A sum that says nothing of it is refused.
+    if getattr(given, "survives_processes", False) is not True:
         raise PlanError(
             f"{type(given).__name__} cannot be used here: engines such as Flower start a process for every "
             "message, and a party of this sum would have to hold keys in memory between two messages; use "

@@ -180,7 +180,7 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         names = self._epochs
         if not names:
             return 0
-        rounds: int = getattr(self.secure_sum, "epoch_rounds", 1)  # sums with members have it
+        rounds = self.secure_sum.epoch_rounds
         epoch = epoch_of(number, rounds)
         if epoch not in names:
             raise LocalProtocolError(

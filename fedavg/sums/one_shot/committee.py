@@ -90,6 +90,11 @@ class CommitteeKeys:
     epoch_rounds: int = EPOCH_ROUNDS
 
     @property
+    def survives_processes(self) -> bool:
+        """True: a client sends one message, and a member keeps its facts in its journal."""
+        return True
+
+    @property
     def threat_model(self) -> str:
         """The server may lie actively; the members' number is in the assumptions."""
         return "malicious"

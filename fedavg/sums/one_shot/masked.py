@@ -45,6 +45,11 @@ class MaskedKeys:
     epoch_rounds: int = 1
 
     @property
+    def survives_processes(self) -> bool:
+        """False: between its messages a client keeps its secrets for the sum of keys in memory."""
+        return False
+
+    @property
     def masks(self) -> SecAgg:
         """The inner secure sum."""
         return SecAgg(self.dropout_rate, self.corrupt_rate)

@@ -102,6 +102,11 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         return self._way.threat_model
 
     @property
+    def survives_processes(self) -> bool:
+        """Whether no party needs its memory between two messages."""
+        return self._way.survives_processes
+
+    @property
     def received(self) -> str:
         """See `SecureSum.received`."""
         return (

@@ -36,6 +36,11 @@ class KeySum(Protocol):
         ...
 
     @property
+    def survives_processes(self) -> bool:
+        """Whether no party needs its memory between two messages."""
+        ...
+
+    @property
     def assumptions(self) -> tuple[str, ...]:
         """The assumptions that a user has to accept, one sentence each."""
         ...
