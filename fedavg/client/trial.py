@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+import torch
 
 from fedavg.algorithms.blocks.deal import assigned_block
 from fedavg.algorithms.chain import ClientChain
@@ -28,7 +29,6 @@ from fedavg.training.loop import local_update
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    import torch
     from numpy.typing import NDArray
     from torch import nn
 
@@ -45,6 +45,12 @@ __all__ = ["Trial", "try_out"]
 _LARGE = 20.0  # features and labels beyond this are not of unit scale
 _BARELY = 1e-20  # of the learning rate, for a step that moves no parameter
 _SUMS_TO_ONE = 1e-4  # rounding of a float32 softmax, even over many classes
+_ROUNDING = 1e-4  # of an update's largest coordinate
+_NO_MEMORY = (
+    ": the module remembers what it has seen, outside of the parameters that are trained, and that memory "
+    "would be neither clipped nor averaged, and would reach other clients' updates. Look for counters, "
+    "running means, queues and parameters that forward writes, and leave them out"
+)
 _MOST_EXAMPLES = 256  # of a full batch: a trial needs a real batch, but not a large one
 
 
@@ -91,10 +97,14 @@ def try_out(trial: Trial, clients: Mapping[int, Dataset]) -> None:
     alike: dict[Hashable, list[int]] = {}
     for client, data in clients.items():
         alike.setdefault(_kind(trial, client, data), []).append(client)
+    first = next(iter(clients))
     for same in alike.values():
         chosen = same[0]
         try:
-            _one_step(replace(trial, model=model), chosen, clients[chosen])
+            tried = replace(trial, model=model)
+            update = _one_step(tried, chosen, clients[chosen])
+            if chosen == first:
+                _check_memory(trial, tried, chosen, clients[chosen], update)
         except FedAvgError as error:
             others = f" (and {len(same) - 1:,} more like it)" if len(same) > 1 else ""
             large = ""
@@ -130,7 +140,8 @@ def _block(trial: Trial, client: int) -> int | None:
     return assigned_block(blocks, client, 0, trial.resolution.num_clients)
 
 
-def _one_step(trial: Trial, client: int, data: Dataset) -> None:
+def _one_step(trial: Trial, client: int, data: Dataset) -> NDArray[np.float64]:
+    """Try one step, in the trial's own module, and return the update."""
     block = _block(trial, client)
     resolution = trial.resolution if block is None else trial.resolution.of_block(block)
     plan, start = resolution.plan, trial.start
@@ -165,6 +176,53 @@ def _one_step(trial: Trial, client: int, data: Dataset) -> None:
     facts = replace(resolution.facts(0), examples=len(data))
     chain = ClientChain(plan.stages, facts, start.extras, {})
     contribution(resolution, encoding_for(resolution, start.clip), chain, update, len(data))
+    return update
+
+
+def _check_memory(
+    trial: Trial, tried: Trial, client: int, data: Dataset, update: NDArray[np.float64]
+) -> None:
+    """Refuse a module that remembers the examples that it was given, outside of its trained parameters.
+
+    Such a memory is neither clipped nor averaged.  In a simulation, where clients share a module, it would
+    carry one client's examples into the next client's update.
+
+    Args:
+        trial: the trial, with a module that no step has used.
+        tried: the same trial, with the module that has taken one step of this client.
+        client: the client's id.
+        data: its examples.
+        update: float64[d], its update in that step.
+    """
+    before, after = (dict(each.model.named_parameters()) for each in (trial, tried))
+    for name in {**before, **after}:
+        if not _kept(before.get(name), after.get(name)):
+            raise PlanError(
+                f"training changed, added or removed the parameter {name!r}{_NO_MEMORY}"
+            )
+    trial.layout.load_vector(tried.model, trial.layout.flatten(trial.model))
+    # A module without a memory gives the same update for the same step, whatever it has seen before.
+    if _close(update, _one_step(tried, client, data)):
+        return
+    # Where chance of the module's own decides, two modules without a memory differ as well.
+    unused = replace(trial, model=copy.deepcopy(trial.model))
+    if _close(update, _one_step(unused, client, data)):
+        raise PlanError(
+            f"the same step on the same examples gives another update the second time{_NO_MEMORY}"
+        )
+
+
+def _kept(before: nn.Parameter | None, after: nn.Parameter | None) -> bool:
+    """Whether a parameter is still there, and has its values if it is not trained."""
+    if before is None or after is None or before.requires_grad != after.requires_grad:
+        return False
+    return before.requires_grad or torch.equal(before.cpu(), after.cpu())
+
+
+def _close(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether two updates are equal but for the rounding of another order of additions."""
+    reach = _ROUNDING * max(float(np.abs(one).max()), float(np.abs(other).max()))
+    return bool(np.abs(one - other).max() <= reach)
 
 
 def _not_finite(job: TrainingJob) -> str:

@@ -48,6 +48,11 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def copy(self) -> Predictions:
+        """The same predictions in memory of their own."""
+        weights = None if self.weights is None else self.weights.copy()
+        return Predictions(self.labels.copy(), self.predicted.copy(), weights)
+
 
 class Metric(Protocol):
     """A metric of predictions.

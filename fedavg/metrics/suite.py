@@ -193,7 +193,8 @@ def figures(
 
 
 def _named(metric: Metric, predictions: Predictions, names: Sequence[str]) -> Mapping[str, float]:
-    found = metric.of(predictions)
+    # A metric may be the user's own and write to its arrays, which other metrics and rounds read.
+    found = metric.of(predictions.copy())
     if isinstance(found, float | int):
         return {metric.name: found}
     each = [key for key in found if key]

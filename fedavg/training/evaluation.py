@@ -16,7 +16,6 @@ from fedavg.optimizers.custom import Batch
 from fedavg.training.compute import CPU, in_mode
 from fedavg.training.job import chosen_loss
 from fedavg.training.local.autograd import computing, outputs_of, taking
-from fedavg.training.local.batches import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -221,8 +220,9 @@ def predict(
     with in_mode(model, training=False):
         for part in parts:
             rows = slice(int(part[0]), int(part[-1]) + 1)
-            features = aligned(torch.from_numpy(dataset.features[rows])).to(compute.torch_device)
-            labels = torch.from_numpy(dataset.labels[rows]).to(compute.torch_device)
+            # Copies: a module or loss may write to what it is given, as `ReLU(inplace=True)` does.
+            features = torch.tensor(dataset.features[rows], device=compute.torch_device)
+            labels = torch.tensor(dataset.labels[rows], device=compute.torch_device)
             batch = Batch(features, labels, None, loss)
             with taking(batch), compute.autocast():
                 outputs = outputs_of(model, batch)

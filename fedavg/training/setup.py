@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from fedavg.errors import ConfigError, DataError
 from fedavg.models.files import matching
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["set_apart", "set_up"]
+
+_HOOKS = "_backward_hooks", "_post_accumulate_grad_hooks"  # torch has no public name for them
 
 
 def set_apart(model: nn.Module, patterns: Sequence[str]) -> frozenset[str]:
@@ -59,7 +62,8 @@ def set_up(model: nn.Module, head: Sequence[str]) -> tuple[nn.Module, Layout, fr
 
     Raises:
         ConfigError, PlanError: see `set_apart` and `Layout.of`.
-        DataError: the module cannot be copied, or holds NaN or infinity.
+        DataError: the module cannot be copied, has a parameter without a shape or with a hook, or holds NaN
+            or infinity.
     """
     # Training writes into the module, and the caller's own must stay as it was.
     try:
@@ -69,6 +73,16 @@ def set_up(model: nn.Module, head: Sequence[str]) -> tuple[nn.Module, Layout, fr
             f"the model ({type(model).__name__}) cannot be copied, but training must not change the module "
             f"that you hold: {type(error).__name__}: {error}"
         ) from error
+    for name, part in model.named_parameters():
+        if is_lazy(part):
+            raise DataError(
+                f"the model's parameter {name!r} has no shape yet: pass one batch through the model first"
+            )
+        if any(getattr(part, hooks) for hooks in _HOOKS):
+            raise DataError(
+                f"the model's parameter {name!r} has a hook, which no copy of the module has and training "
+                "would leave out: write it into forward, or freeze the parameter"
+            )
     kept = set_apart(own, head)
     layout = Layout.of(own)
     # Buffers may hold infinity on purpose, for example in masks; parameters may not.

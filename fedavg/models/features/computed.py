@@ -41,7 +41,7 @@ def computed(features: FixedFeatures, examples: NDArray[np.float32]) -> NDArray[
         (5, 324)
     """
     module = features.module(examples.shape[1:]).eval()
-    rows = torch.from_numpy(examples)
+    rows = torch.tensor(examples)  # a copy, since the module may write to its input
     with torch.no_grad(), blamed(lambda: f"the features {features.kind!r}"):
         _check_alone(module, torch.zeros_like(rows[:1]))
         return torch.cat([module(part) for part in rows.split(_AT_ONCE)]).numpy()

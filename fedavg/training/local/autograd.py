@@ -38,6 +38,11 @@ _FIRST_SCALE, _LEAST_SCALE = (
     1.0,
 )  # of a float16 loss; torch.amp.GradScaler starts with the first
 _CHANNELS = (1, 3, 4)  # of grey images, colour, and colour with transparency
+_NOTHING_TRAINED = (
+    "the loss does not depend on any parameter that is trained, so nothing would be learnt: check for "
+    "torch.no_grad, .detach() and .item() in the model, for frozen parameters, and for functions that hold "
+    "another copy of the model (training works on a copy of the module that you give)"
+)
 _GROWS_AFTER = 2000  # steps without an overflow, after which the factor grows
 
 
@@ -90,9 +95,10 @@ def _own_loop(job: TrainingJob, seed: int) -> NDArray[np.float64]:
 
 def _on_device(job: TrainingJob) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     device, weights = job.compute.torch_device, job.weights
-    features = torch.from_numpy(job.dataset.features).to(device)
-    labels = torch.from_numpy(job.dataset.labels).to(device)
-    return features, labels, None if weights is None else torch.from_numpy(weights).to(device)
+    # Copies, since a loop and its module may write to what they are given.
+    features = torch.tensor(job.dataset.features, device=device)
+    labels = torch.tensor(job.dataset.labels, device=device)
+    return features, labels, None if weights is None else torch.tensor(weights, device=device)
 
 
 def _steps(job: TrainingJob) -> NDArray[np.float64]:
@@ -188,9 +194,9 @@ def _batches(job: TrainingJob) -> Iterator[Batch]:
     device, weights, loss = job.compute.torch_device, job.weights, job.loss
     labels = torch.from_numpy(job.dataset.labels)
     rows = torch.arange(len(labels)) if weights is not None else None
-    for features, chosen in served(
-        torch.from_numpy(job.dataset.features), labels if rows is None else rows, job.batches()
-    ):
+    inputs = torch.from_numpy(job.dataset.features)
+    wanted = labels if rows is None else rows
+    for features, chosen in served(inputs, wanted, job.batches(), own=True):
         own = None if weights is None else torch.from_numpy(weights)[chosen].to(device)
         truth = chosen if rows is None else labels[chosen]
         yield Batch(features.to(device), truth.to(device), own, loss)
@@ -222,17 +228,16 @@ def _gradients(
                 f"a training step must return one number to minimise, not shape {list(loss.shape)}"
             )
         if not loss.requires_grad:
-            raise PlanError(
-                "the loss does not depend on any parameter that is trained, so nothing would be "
-                "learnt: check for torch.no_grad, .detach() and .item() in the model, and for frozen "
-                "parameters"
-            )
+            raise PlanError(_NOTHING_TRAINED)
         scaled = loss * scale if scale != 1.0 else loss
         gradients = cast(
             "tuple[torch.Tensor | None, ...]",
             # A parameter that this batch does not use has no gradient and stays as it is.
             torch.autograd.grad(scaled, parameters, allow_unused=True),
         )
+    # A function that refers to another copy of the module computes its loss from that copy's parameters.
+    if all(part is None for part in gradients):
+        raise PlanError(_NOTHING_TRAINED)
     return [
         part.to_dense() if part is not None and part.layout != torch.strided else part
         for part in gradients

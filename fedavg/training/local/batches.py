@@ -29,7 +29,11 @@ def aligned(examples: torch.Tensor) -> torch.Tensor:
 
 
 def served(
-    features: torch.Tensor, targets: torch.Tensor, batches: Iterator[torch.Tensor | None]
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    batches: Iterator[torch.Tensor | None],
+    *,
+    own: bool = False,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield each step's examples; several steps' worth is copied at once.
 
@@ -37,11 +41,13 @@ def served(
         features: [n, ...].
         targets: [n, ...].
         batches: each step's indices, all of one size but for the last of an epoch; None for all.
+        own: whether each step's examples are in memory of their own.  A user's module or loss may write to
+            its input, as `ReLU(inplace=True)` does, and later steps and rounds must not see that.
     """
     for first in batches:
         if first is None:
             features = aligned(features)
-            yield features, targets
+            yield (features.clone(), targets.clone()) if own else (features, targets)
             continue
         chunk = [first, *islice(batches, max(_GATHERED // len(first) - 1, 0))]
         sizes = [len(batch) for batch in chunk if batch is not None]

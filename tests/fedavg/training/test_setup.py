@@ -65,3 +65,17 @@ def test_a_module_that_begins_with_nan_is_refused():
         model.bias[0] = float("nan")
     with pytest.raises(DataError, match=r"'bias' holds NaN"):
         set_up(model, ())
+
+
+def test_parameters_without_a_shape_or_with_a_hook_are_refused():
+    """A copy has no hooks of its parameters: a mask of gradients would be left out in silence."""
+    with pytest.raises(DataError, match="'0.weight' has no shape yet: pass one batch"):
+        set_up(nn.Sequential(nn.LazyLinear(3)), ())
+    masked = nn.Linear(4, 3)
+    masked.weight.register_hook(lambda slope: slope * 0)
+    with pytest.raises(DataError, match="'weight' has a hook.*write it into forward"):
+        set_up(masked, ())
+    masked = nn.Linear(4, 3)
+    masked.bias.register_post_accumulate_grad_hook(lambda part: None)
+    with pytest.raises(DataError, match="'bias' has a hook"):
+        set_up(masked, ())
