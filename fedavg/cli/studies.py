@@ -19,7 +19,8 @@ __all__ = ["SWEEP_EPILOG", "SWEEP_HELP", "sweep"]
 _MOST_REASONS = 10
 
 SWEEP_HELP = (
-    "Run a study: one training for each combination of settings, on several processes.\n\n"
+    "Run a study: one training for each combination of settings, on several processes. A study whose base "
+    "has a table [records] compares runs of `fedavg records`, any other one those of `fedavg run`.\n\n"
     "Writes cells.csv, cells.json and study.html, a page of accuracy against epsilon and bytes. A finished "
     "cell is never run again: the same command continues after Ctrl-C or a crash, and a changed study runs "
     "only what is new. Status 1 means that cells failed; they are tried again the next time.\n\n"
@@ -54,6 +55,18 @@ seed = \[0, 1, 2]
 "privacy.epsilon" = 8
 
 seed = \[1, 2]
+
+A study of people or records in silos:
+
+\[base.records]                           the file format of fedavg records
+
+unit = "record"
+
+\[grid]
+
+"records.epsilon" = \[1, 3, 8]
+
+"records.clip" = \[0.1, 0.5]
 """
 
 
@@ -109,18 +122,18 @@ def sweep(
 
 def _list(outlook: Outlook) -> None:
     from fedavg.studies.figures import label_of  # noqa: PLC0415 - as above
-    from fedavg.studies.study import flatten  # noqa: PLC0415 - loads torch
     from fedavg.studies.table import table_of  # noqa: PLC0415 - as above
+    from fedavg.studies.trials.settings import flatten  # noqa: PLC0415 - as above
 
     varied = table_of(outlook.study, outlook.records, outlook.refused).varied
     table = Table("cell", "setting", "seed", "noise multiplier", "", title_justify="left")
     for cell, derived, done in outlook.cells():
-        settings = flatten(cell.config)
+        settings = flatten(cell.trial.config)
         multiplier = derived.noise_multiplier
         table.add_row(
             cell.id[:8],
             label_of({key: settings[key] for key in varied}),
-            str(cell.config.seed),
+            str(cell.trial.seed),
             "–" if multiplier is None else f"{multiplier:.3f}",
             "done" if done else "to run",
         )
@@ -153,8 +166,7 @@ def _close(swept: Swept) -> None:
         by.name,
         by.rule,
         "lowest to highest",
-        "epsilon, models",
-        "epsilon, server",
+        *(observer.heading.lower() for observer in swept.table.form.words.observers),
     )
     for name in names:
         table.add_column(name, justify="right")
@@ -165,8 +177,7 @@ def _close(swept: Swept) -> None:
             group.by.text(group.score),
             group.by.text(group.baseline),
             group.spread,
-            number(group.epsilon),
-            number(group.epsilon_server),
+            *map(number, group.epsilons),
         )
     console().print(table)
     for trouble in troubles_of(swept.table)[:_MOST_REASONS]:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from fedavg.config.settings import Config
 from fedavg.errors import ConfigError
 from fedavg.files import locked, replace_file
-from fedavg.studies.cell import Derived, Measured
+from fedavg.studies.trials.catalogue import AnyDerived, AnyMeasured, AnyTrial
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,12 +39,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         environment: versions and machine of the run.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     id: str
     state: Literal["done", "failed"]
-    config: Config
-    derived: Derived
-    measured: Measured | None = None
+    trial: AnyTrial
+    derived: AnyDerived
+    measured: AnyMeasured | None = None
     reason: str = ""
     environment: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 

@@ -10,7 +10,7 @@ from fedavg.errors import ConfigError
 from fedavg.parts import load_plugins
 from fedavg.parts.nearest import offered
 from fedavg.studies.directory import environment
-from fedavg.studies.study import identity
+from fedavg.studies.identity import identity
 from fedavg.studies.workers import CellAnswer, Request, Workers, answer
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def answer_bytes(data: bytes) -> bytes:
 
     request = _REQUESTS.decode(data)
     try:
-        load_plugins(request.config.plugins.modules)
-        same = identity(request.config) == request.id
+        load_plugins(request.trial.plugins)
+        same = identity(request.trial) == request.id
     except ConfigError as error:
         return _ENCODER.encode(CellAnswer(id=request.id, outcome="failed", reason=str(error)))
     # The id covers the sources and the contents of data files, as this machine sees them.

@@ -20,9 +20,14 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 _DASHES = ("solid", "dot", "longdash")
 _GREY = "#8A8F98"
-_STRENGTH = ("privacy.epsilon", "privacy.noise_multiplier")
-_TRAFFIC = ("secure_sum.", "encoding.", "compression.")
 _PLAIN = ("secure_sum.kind", "data.name", "model.name", "data.partition", "server.optimizer")
+_SAID = {  # how the value of a setting is written, where its key would say less
+    "privacy.epsilon": "epsilon {}",
+    "records.epsilon": "epsilon {}",
+    "rounds": "{} rounds",
+    "steps": "{} steps",
+    "robust.groups": "{} groups",
+} | dict.fromkeys(_PLAIN, "{}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,8 @@ def _words(key: str, value: object) -> str:
         return "no noise" if value == "none" else f"{value} noise"
     if key == "encoding.bits":
         return f"{value} bits" if value else "bits chosen"
-    if key == "privacy.epsilon":
-        return f"epsilon {value:g}"
-    if key == "rounds":
-        return f"{value} rounds"
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if key in _PLAIN else f"{key} {text}"
+    return _SAID[key].format(text) if key in _SAID else f"{key} {text}"
 
 
 def front_of(groups: Sequence[Group]) -> set[int]:
@@ -82,16 +83,17 @@ def accuracy_by_epsilon(groups: Sequence[Group]) -> Picture | None:
     if not private:
         return None
     low, high = _ends(group.epsilon or 0.0 for group in private)
+    form = private[0].form
     data: list[dict[str, Any]] = []
     legend: list[Key] = []
     best = [private[index] for index in sorted(front_of(private))]
     front: list[tuple[float, Group]] = []
-    lines = _drawn(_by(private, _STRENGTH))
+    lines = _drawn(_by(private, form.strength))
     for index, line in enumerate(lines):
         line.sort(key=lambda group: group.epsilon or 0.0)
         shift = 1.025 ** (index - (len(lines) - 1) / 2)  # so that bars do not overlap
         x = [(group.epsilon or 0.0) * shift for group in line]
-        key = _key(index, label_of(_less(line[0].settings, _STRENGTH)))
+        key = _key(index, label_of(_less(line[0].settings, form.strength)))
         data.append(_line(line, x, key))
         legend.append(key)
         front += [(at, group) for at, group in zip(x, line, strict=True) if group in best]
@@ -104,7 +106,7 @@ def accuracy_by_epsilon(groups: Sequence[Group]) -> Picture | None:
     data.append(_front(front))
     ticks = sorted({float(f"{group.epsilon:.2g}") for group in private if group.epsilon})
     axis = {
-        "title": {"text": "Epsilon of the released models (logarithmic)"},
+        "title": {"text": f"Epsilon, for {form.words.axis.named} (logarithmic)"},
         "type": "log",
         "range": [math.log10(low), math.log10(high)],
         "tickvals": _apart(ticks),
@@ -123,7 +125,10 @@ def _drawn(lines: list[list[Group]]) -> list[list[Group]]:
 
 def accuracy_by_bytes(groups: Sequence[Group]) -> Picture | None:
     """The cost of secure sums and bits, with all other settings at their commonest; None without two."""
-    sets = _by(groups, _TRAFFIC)
+    if not groups:
+        return None
+    traffic, words = groups[0].form.traffic, groups[0].form.words
+    sets = _by(groups, traffic)
     best = max(sets, key=lambda part: (len(part), part[0].epsilon or 0.0), default=[])
     if len(best) < 2:
         return None
@@ -132,7 +137,7 @@ def accuracy_by_bytes(groups: Sequence[Group]) -> Picture | None:
     legend: list[Key] = []
     places = _separated([group.bytes_up for group in best])
     for index, (place, group) in enumerate(zip(places, best, strict=True)):
-        chosen = {k: value for k, value in group.settings.items() if k.startswith(_TRAFFIC)}
+        chosen = {k: value for k, value in group.settings.items() if k.startswith(traffic)}
         key = _key(index, label_of(chosen), line=False)
         data.append(_line([group], [place], key))
         legend.append(key)
@@ -141,14 +146,14 @@ def accuracy_by_bytes(groups: Sequence[Group]) -> Picture | None:
     low, high = _ends(places)
     ticks = _decade_ticks(low, high)
     axis = {
-        "title": {"text": "Sent by a client in a round (logarithmic)"},
+        "title": {"text": f"Sent by a {words.party} in a {words.exchange} (logarithmic)"},
         "type": "log",
         "range": [math.log10(low), math.log10(high)],
         "tickvals": ticks,
         "ticktext": [f"{tick / 1000:g} kB" for tick in ticks],
         "zeroline": False,
     }
-    fixed = label_of(_less(best[0].settings, _TRAFFIC))
+    fixed = label_of(_less(best[0].settings, traffic))
     return Picture(_figure(data, axis, best), (*legend, _front_key()), fixed)
 
 

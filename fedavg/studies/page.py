@@ -8,7 +8,6 @@ from fedavg.errors import ReportError
 from fedavg.metrics.interface import figure_text
 from fedavg.reports.page import payload, render_page
 from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, front_of, label_of
-from fedavg.studies.study import with_central_noise, with_noise
 from fedavg.studies.table import groups_of
 from fedavg.studies.troubles import notices_of, troubles_of
 
@@ -49,7 +48,7 @@ def write_study_page(directory: StudyDirectory, table: Table) -> Path:
 def _content(table: Table) -> dict[str, Any]:
     groups, by = groups_of(table), table.comparison
     by_epsilon, by_bytes = accuracy_by_epsilon(groups), accuracy_by_bytes(groups)
-    done = [row for row in table.rows if row.state == "done"]
+    done, form = [row for row in table.rows if row.state == "done"], table.form
     seeds = sorted({len(group.rows) for group in groups})
     return {
         "title": table.title,
@@ -60,18 +59,20 @@ def _content(table: Table) -> dict[str, Any]:
         "bytes_legend": _legend(by_bytes),
         "bytes_fixed": "" if by_bytes is None else by_bytes.fixed,
         "plain": any(not row.values["hides_updates"] for row in done),
-        "central": any(with_central_noise(row.settings) for row in done),
-        "ceiling": not all(with_noise(row.settings) for row in done),
+        "words": form.words,
+        "remarks": form.remarks([row.values for row in done]),
+        "central": any(form.central(row.settings) for row in done),
+        "ceiling": not all(form.noisy(row.settings) for row in done),
         "lone": by_epsilon is not None and by_epsilon.partial,
         "seeds": _seeds(seeds),
         "several_seeds": bool(seeds) and seeds[-1] > 1,
         "groups": _group_rows(groups),
         "varied": _varied(table),
         "held": _held(table),
-        "spent": _spent(done),
+        "spent": _spent(table, done),
         "figure": by.name,
         "rule": by.rule,
-        "cells": [_cell_row(row, by) for row in table.rows if row.state in ("done", "missing")],
+        "cells": [_cell_row(table, row) for row in table.rows if row.state in ("done", "missing")],
         "troubles": troubles_of(table),
         "excluded": table.excluded,
         "missing": table.count("missing"),
@@ -115,7 +116,7 @@ def _tiles(
     ):
         if group is not None and len(private) > 1:
             tiles.append((name, group.by.text(group.score), _note(group)))
-    exact = [group for group in groups if not with_noise(group.rows[0].settings)]
+    exact = [group for group in groups if not table.form.noisy(group.rows[0].settings)]
     if exact:
         best = max(exact, key=lambda group: group.worth)
         tiles.append((f"Best {figure} without noise", best.by.text(best.score), _note(best)))
@@ -133,7 +134,8 @@ def _best(groups: Sequence[Group], end: Callable[[Iterable[float]], float]) -> G
 
 
 def _note(group: Group) -> str:
-    settings = {key: value for key, value in group.settings.items() if key != "privacy.epsilon"}
+    budget, _ = group.form.strength
+    settings = {key: value for key, value in group.settings.items() if key != budget}
     size = f"mean of {len(group.rows)} seeds" if len(group.rows) > 1 else "one seed"
     epsilon = "no epsilon" if group.epsilon is None else f"epsilon {group.epsilon:.3g}"
     return f"{epsilon}: {label_of(settings)}, {size}."
@@ -157,8 +159,7 @@ def _group_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
             "baseline": group.by.text(group.baseline),
             "spread": group.spread,
             "stddev": group.by.text(group.stddev),
-            "epsilon": _number(group.epsilon),
-            "server": _number(group.epsilon_server),
+            "epsilons": [_number(epsilon) for epsilon in group.epsilons],
             "bytes": f"{group.bytes_up / 1000:.2f} kB",
             "cpu": f"{group.cpu_seconds:.1f}",
             "front": index in front,
@@ -190,7 +191,7 @@ def _held(table: Table) -> list[tuple[str, str]]:
     cells = _cells(table)
     if not cells:
         return []
-    rows = [row for row in cells if with_noise(row.settings)] or cells
+    rows = [row for row in cells if table.form.noisy(row.settings)] or cells
     settings = rows[0].settings
     return [
         (key, _text(value))
@@ -199,32 +200,34 @@ def _held(table: Table) -> list[tuple[str, str]]:
     ]
 
 
-def _spent(done: Sequence[Row]) -> dict[str, Any]:
+def _spent(table: Table, done: Sequence[Row]) -> dict[str, Any]:
     """The cost of all cells together by basic composition: epsilons and deltas add up."""
-    known = [row for row in done if row.values["epsilon_release"] is not None]
+    column = table.form.words.axis.column
+    known = [row for row in done if row.values[column] is not None]
     return {
         "cells": len(known),
-        "epsilon": f"{sum(row.values['epsilon_release'] for row in known):.4g}",
+        "epsilon": f"{sum(row.values[column] for row in known):.4g}",
         "delta": f"{sum(row.values['delta'] for row in known):.2g}",
         "unbounded": len(done) - len(known),
     }
 
 
-def _cell_row(row: Row, by: Comparison) -> dict[str, Any]:
-    value = row.values
+def _cell_row(table: Table, row: Row) -> dict[str, Any]:
+    value, by, observers = row.values, table.comparison, table.form.words.observers
     multiplier = value.get("noise_multiplier")
     return {
         "id": row.id[:8],
-        "label": label_of({k: v for k, v in _short(row).items() if v is not None}),
+        "label": label_of({k: v for k, v in _short(table, row).items() if v is not None}),
         "seed": row.settings.get("seed"),
         "score": by.text(value.get(by.value)),
         "figures": _others(value, by),
         "loss": f"{value['loss']:.3f}" if value.get("loss") is not None else _NO_VALUE,
-        "epsilon": _number(value.get("epsilon_release"), 4) if value else _NO_VALUE,
-        "server": _number(value.get("epsilon_server"), 4) if value else _NO_VALUE,
+        "epsilons": [
+            _number(value.get(observer.column), 4) if value else _NO_VALUE for observer in observers
+        ],
         "multiplier": _NO_VALUE if multiplier is None else f"{multiplier:.3f}",
         "ring": _text(value.get("ring_bits")),
-        "rounds": _rounds(value),
+        "exchanges": _exchanges(table, value),
         "bytes": f"{value['bytes_up'] / 1000:.2f}" if value.get("bytes_up") else _NO_VALUE,
         "cpu": f"{value['cpu_seconds']:.1f}" if value else _NO_VALUE,
     }
@@ -239,13 +242,14 @@ def _others(value: dict[str, Any], by: Comparison) -> str:
     )
 
 
-def _rounds(value: dict[str, Any]) -> str:
+def _exchanges(table: Table, value: dict[str, Any]) -> str:
     if not value:
         return _NO_VALUE
-    skipped = f" ({value['skipped_rounds']} skipped)" if value["skipped_rounds"] else ""
-    return f"{value['rounds']}{skipped}{_ENDS.get(value['stopped'], '')}"
+    words = table.form.words
+    lost = f" ({value[words.lost]} {words.lost_said})" if value[words.lost] else ""
+    return f"{value[words.count]}{lost}{_ENDS.get(value['stopped'], '')}"
 
 
-def _short(row: Row) -> dict[str, Any]:
-    names = ("privacy.noise", "privacy.epsilon", "secure_sum.kind", "encoding.bits")
-    return {key: row.settings.get(key) for key in names}
+def _short(table: Table, row: Row) -> dict[str, Any]:
+    settings = table.form.in_effect(row.settings)
+    return {key: settings.get(key) for key in table.varied}

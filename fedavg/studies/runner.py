@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from fedavg.errors import ConfigError
 from fedavg.studies.directory import Record, StudyDirectory, environment
 from fedavg.studies.page import write_study_page
-from fedavg.studies.study import DEFAULT_STUDY, Cell, Refusal, Study, flatten
+from fedavg.studies.study import DEFAULT_STUDY, Cell, Refusal, Study
 from fedavg.studies.table import table_of, write_tables
+from fedavg.studies.trials.settings import flatten
 from fedavg.studies.workers import Request
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fedavg.studies.cell import Derived, Measured
     from fedavg.studies.executors import Executor
     from fedavg.studies.table import Table
+    from fedavg.studies.trials.catalogue import AnyDerived
+    from fedavg.studies.trials.interface import Measured
     from fedavg.studies.workers import CellAnswer
 
 __all__ = ["Outlook", "Swept", "look_ahead", "sweep"]
@@ -43,7 +45,7 @@ class Outlook:
 
     study: Study
     records: Mapping[str, Record]
-    ready: Mapping[str, Derived]
+    ready: Mapping[str, AnyDerived]
     refused: tuple[Refusal, ...]
 
     @property
@@ -51,7 +53,7 @@ class Outlook:
         """Cells with a stored result."""
         return _finished(self.records)
 
-    def cells(self) -> Iterable[tuple[Cell, Derived, bool]]:
+    def cells(self) -> Iterable[tuple[Cell, AnyDerived, bool]]:
         """Every cell that has or will have a result, and whether it has one."""
         for cell in self.study.cells:
             if cell.id in self.done:
@@ -136,17 +138,17 @@ def _outlook(
     records = {} if directory is None else _records(study, directory)
     done = _finished(records)
     missing = {cell.id: cell for cell in study.cells if cell.id not in done}
-    ready: dict[str, Derived] = {}
+    ready: dict[str, AnyDerived] = {}
     refused = list(study.refused)
     with _progress(console) as progress:
         bar = progress.add_task("checked", total=len(missing), left="")
-        for answer in executor.work(Request(id=c.id, config=c.config) for c in missing.values()):
+        for answer in executor.work(Request(id=c.id, trial=c.trial) for c in missing.values()):
             progress.advance(bar)
             if answer.derived is not None:
                 ready[answer.id] = answer.derived
             else:
                 # A refused cell keeps its settings, which the page needs to name the reason.
-                settings = flatten(missing[answer.id].config)
+                settings = flatten(missing[answer.id].trial.config)
                 broken = answer.outcome == "failed"
                 refused.append(Refusal(settings, answer.reason, answer.id, broken=broken))
     # One refused cell is a result; a study without a single cell to run is a mistake.
@@ -177,10 +179,10 @@ class _Work:
         """Run all cells that are ready; return True when interrupted."""
         cells = {c.id: c for c in self.outlook.study.cells if c.id in self.outlook.ready}
         requests = [
-            Request(id=cell.id, config=cell.config, derived=self.outlook.ready[cell.id])
+            Request(id=cell.id, trial=cell.trial, derived=self.outlook.ready[cell.id])
             for cell in cells.values()
         ]
-        left = _TimeLeft(executor.width, {c.id: _kind(c) for c in self.outlook.study.cells})
+        left = _TimeLeft(executor.width, {c.id: c.trial.kind for c in self.outlook.study.cells})
         for key, record in self.outlook.done.items():
             left.note(key, record.measured)
         began = environment()
@@ -209,24 +211,17 @@ class _Work:
 
 
 def _record(
-    cell: Cell, ready: Mapping[str, Derived], answer: CellAnswer, began: dict[str, str]
+    cell: Cell, ready: Mapping[str, AnyDerived], answer: CellAnswer, began: dict[str, str]
 ) -> Record:
     return Record(
         id=cell.id,
         state="done" if answer.outcome == "done" else "failed",
-        config=cell.config,
+        trial=cell.trial,
         derived=ready[cell.id],
         measured=answer.measured,
         reason=answer.reason,
         environment=answer.environment or began,
     )
-
-
-def _kind(cell: Cell) -> tuple[object, ...]:
-    """A key for cells that take about the same time."""
-    config = cell.config
-    sums, data = config.secure_sum.kind, (config.data.name, config.data.clients)
-    return sums, config.rounds, config.model.name, data, repr(config.cohort)
 
 
 class _TimeLeft:

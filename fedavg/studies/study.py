@@ -1,67 +1,40 @@
 """A study: one base configuration, lists of values for some settings, and the resulting cells.
 
-Every cell is one run. Its identity is a hash of everything that its result depends on, so that a finished
+Every cell is one trial. Its identity is a hash of everything that its result depends on, so that a finished
 cell is recognised in every study.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib.metadata
-import importlib.util
 import itertools
-import json
 import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fedavg.config.build import load_config
-from fedavg.config.builders.parts import check_name
-from fedavg.config.settings import Config, section
 from fedavg.errors import ConfigError
-from fedavg.parts import load_plugins, registered
-from fedavg.parts.nearest import explained, key_offered
+from fedavg.parts import load_plugins
+from fedavg.parts.nearest import key_offered
+from fedavg.studies.identity import Inputs, identity
+from fedavg.studies.trials.catalogue import form_of
+from fedavg.studies.trials.clients import CLIENTS
+from fedavg.studies.trials.settings import dotted, typed, usual
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from fedavg.privacy.noise import Noise
+    from fedavg.studies.trials.catalogue import AnyForm, AnyTrial
+    from fedavg.studies.trials.interface import Form, Settings
 
-__all__ = [
-    "DEFAULT_STUDY",
-    "Cell",
-    "Refusal",
-    "Study",
-    "code_version",
-    "flatten",
-    "identity",
-    "read_study",
-    "with_central_noise",
-    "with_noise",
-]
+__all__ = ["DEFAULT_STUDY", "Cell", "Refusal", "Study", "read_study"]
 
 DEFAULT_STUDY = Path(__file__).parent / "study.toml"
 
 _MOST_CELLS = 10_000
 _PARTS = ("title", "base", "grid", "exclude")
-_ELSEWHERE = {
-    "records": "a study compares runs of clients, and [records] protects people or records of silos: give "
-    "such a configuration to `fedavg records`, once for each --epsilon to compare"
-}
-_FIXED = (
-    "baseline",
-    "simulation.workers",
-    "simulation.engine",
-)  # a cell has one process, and trains once
-_NOISE_ONLY = ("privacy.", "clipping.")  # without noise these have no effect
-_SHOWS_ONLY = {"audits", "cli", "reports", "runs", "studies"}  # packages that do not affect results
-
-Settings = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +42,11 @@ class Cell:
     """One run of a study.
 
     Args:
-        config: the requested configuration, in one process and without a baseline.
+        trial: what the cell runs.
         id: SHA-256, hexadecimal, of everything that the result depends on.
     """
 
-    config: Config
+    trial: AnyTrial
     id: str
 
 
@@ -101,12 +74,14 @@ class Study:
         cells: the cells, each once, in the file's order.
         refused: combinations that are no valid configuration.
         excluded: number of combinations that the file excludes.
+        form: the form of the cells' configurations.
     """
 
     title: str
     cells: tuple[Cell, ...]
     refused: tuple[Refusal, ...]
     excluded: int
+    form: AnyForm = CLIENTS
 
 
 def read_study(path: Path | None) -> Study:
@@ -114,12 +89,12 @@ def read_study(path: Path | None) -> Study:
 
     Args:
         path: TOML with `[base]` (or ``base = "config.toml"``, beside the study), `[grid]` or several
-            `[[grid]]` of dotted keys to lists, and any number of `[[exclude]]`.
+            `[[grid]]` of dotted keys to lists, and any number of `[[exclude]]`. With a table [records] the
+            cells are runs of `fedavg records`, otherwise of `fedavg run`.
 
     Raises:
         ConfigError: the file is unreadable, a key is unknown (the nearest valid one is named), or a value has
-            a
-            wrong type. A combination that does not fit together is no error: it is among `refused`.
+            a wrong type. A combination that does not fit together is no error: it is among `refused`.
     """
     path = path or DEFAULT_STUDY
     raw = _read(path)
@@ -131,37 +106,21 @@ def read_study(path: Path | None) -> Study:
         raise ConfigError(f"{path}: title must be a text")
     try:
         base = _base(raw.get("base", {}), path.parent)
-        grids = [_grid(part) for part in _tables(raw.get("grid", {}), "grid")]
-        excluded = [_exclusion(part) for part in _tables(raw.get("exclude", []), "exclude")]
-        return _expand(title, base, grids, excluded)
+        grids = [dotted(part) for part in _tables(raw.get("grid", {}), "grid")]
+        rules = [dotted(part) for part in _tables(raw.get("exclude", []), "exclude")]
+        form = form_of([key for part in (base, *grids) for key in part])
+        plugins = typed(form, "plugins.modules", base.get("plugins.modules", []))
+        # Other keys may have the names of these modules' parts as values.
+        load_plugins(msgspec.convert(plugins, list[str]))
+        return _expand(
+            title,
+            form,
+            {key: typed(form, key, value) for key, value in base.items()},
+            [_axes(form, part) for part in grids],
+            [_exclusion(form, part) for part in rules],
+        )
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-
-
-def flatten(config: Config) -> Settings:
-    """All settings by dotted key, in the configuration's order.
-
-    Example:
-        >>> flatten(Config())["privacy.noise"]
-        'gaussian'
-    """
-    return _dotted(msgspec.to_builtins(config))
-
-
-@functools.cache
-def code_version() -> str:
-    """SHA-256, hexadecimal, of the version and the sources that affect a cell's result."""
-    digest = hashlib.sha256(importlib.metadata.version("secure-fedavg").encode())
-    root = Path(__file__).parents[2]
-    for package in ("dp", "fedavg", "he", "secagg"):
-        for source in sorted((root / package).rglob("*.py")):
-            path = source.relative_to(root)
-            # Packages that only show results may change without making results out of date.
-            if package == "fedavg" and path.parts[1] in _SHOWS_ONLY:
-                continue
-            digest.update(f"\n{path.as_posix()}\n".encode())
-            digest.update(source.read_bytes())
-    return digest.hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -181,111 +140,67 @@ def _tables(value: object, name: str) -> list[dict[str, Any]]:
         raise ConfigError(hint) from error
 
 
-def _dotted(tables: Mapping[str, Any]) -> Settings:
-    """Dotted keys of a table of tables, or of a table with dotted keys."""
-    found: Settings = {}
-    for key, value in tables.items():
-        if isinstance(value, dict) and "." not in key:
-            found |= {f"{key}.{inner}": part for inner, part in value.items()}
-        else:
-            found[key] = value
-    return found
-
-
 def _base(value: object, folder: Path) -> Settings:
-    if isinstance(value, str):
-        file = folder / value
-        settings = _dotted(_read(file))
-    elif isinstance(value, dict):
-        settings = _dotted(value)
-    else:
-        raise ConfigError("base must be a table, or the name of a configuration file")
-    modules = _typed("plugins.modules", settings.get("plugins.modules", []))
     if str(folder.resolve()) not in sys.path:
         sys.path.append(str(folder.resolve()))  # the user's own modules are beside the study
-    load_plugins(
-        msgspec.convert(modules, list[str])
-    )  # other keys may have their parts' names as values
-    for table in {key.partition(".")[0] for key in settings} & set(_ELSEWHERE):
-        raise ConfigError(_ELSEWHERE[table])
-    return {key: _typed(key, part) for key, part in settings.items()}
+    if isinstance(value, str):
+        return dotted(_read(folder / value))
+    if isinstance(value, dict):
+        return dotted(value)
+    raise ConfigError("base must be a table, or the name of a configuration file")
 
 
-def _typed(key: str, value: object) -> object:
-    """Check a key and the type of one of its values.
-
-    Raises:
-        ConfigError: the key does not exist (the nearest valid one is named), or the value has another type.
-    """
-    table, _, name = key.rpartition(".")
-    known = {field.name: field for field in msgspec.structs.fields(section(table))}
-    if name not in known or (table and section(table) is Config):
-        load_config(None, {key: value})  # refuses the key with a message
-        raise ConfigError(f"unknown key {key!r}")
-    try:
-        typed = msgspec.convert(value, known[name].type)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{key}: {explained(str(error), known[name].type)}") from error
-    check_name(key, typed)
-    return typed
-
-
-def _grid(table: dict[str, Any]) -> dict[str, list[object]]:
+def _axes(form: Form, grid: Settings) -> dict[str, list[object]]:
     axes: dict[str, list[object]] = {}
-    for key, values in _dotted(table).items():
-        if key in _FIXED:
+    for key, values in grid.items():
+        if key in form.without_effect:
             raise ConfigError(f"grid: {key} changes no result of a cell: leave it out")
         if not isinstance(values, list):
-            _typed(key, values)
+            typed(form, key, values)
             raise ConfigError(f"grid: {key} needs a list of values: [{values!r}]")
         if not values:
             raise ConfigError(f"grid: {key} has no values")
-        axes[key] = [_typed(key, value) for value in values]
+        axes[key] = [typed(form, key, value) for value in values]
     return axes
 
 
-def _exclusion(table: dict[str, Any]) -> dict[str, list[object]]:
-    rule = {
-        key: [_typed(key, value) for value in (values if isinstance(values, list) else [values])]
-        for key, values in _dotted(table).items()
-    }
+def _exclusion(form: Form, rule: Settings) -> dict[str, list[object]]:
     if not rule:
         raise ConfigError("exclude: an empty table would take out everything")
-    return rule
+    return {
+        key: [typed(form, key, value) for value in (given if isinstance(given, list) else [given])]
+        for key, given in rule.items()
+    }
 
 
 def _expand(
     title: str,
+    form: AnyForm,
     base: Settings,
     grids: Sequence[dict[str, list[object]]],
     exclusions: Sequence[dict[str, list[object]]],
 ) -> Study:
     _check_size(grids)
-    inputs = _Inputs({})
+    inputs, unset = Inputs(), usual(form)
     cells: dict[str, Cell] = {}
     refused: dict[str, Refusal] = {}
     excluded = 0
     for axes in grids:
-        # Both would name the strength of the noise, and the multiplier would win silently.
-        if "privacy.epsilon" in axes and "privacy.noise_multiplier" in {*base, *axes}:
-            raise ConfigError(
-                "privacy.noise_multiplier is set, so that privacy.epsilon would only stop the runs early: "
-                "take it out of base, or vary it instead"
-            )
+        _check_strength(form, base, axes)
         for chosen in _combinations(axes):
-            wanted = _wanted(base, chosen)
-            if any(_matches(rule, wanted) for rule in exclusions):
+            wanted = form.asked(base, chosen)
+            if any(_matches(rule, unset | wanted) for rule in exclusions):
                 excluded += 1
                 continue
             try:
-                config = _single(load_config(None, wanted))
+                trial = form.trial(wanted)
             except ConfigError as error:
                 refused.setdefault(repr(sorted(chosen.items())), Refusal(chosen, str(error)))
                 continue
-            cell = Cell(config, identity(config, inputs))
+            cell = Cell(trial, identity(trial, inputs))
             # Two grids may contain the same cell, which is run once.
             cells.setdefault(cell.id, cell)
-    return Study(title, tuple(cells.values()), tuple(refused.values()), excluded)
+    return Study(title, tuple(cells.values()), tuple(refused.values()), excluded, form)
 
 
 def _check_size(grids: Sequence[dict[str, list[object]]]) -> None:
@@ -294,97 +209,20 @@ def _check_size(grids: Sequence[dict[str, list[object]]]) -> None:
         raise ConfigError(f"{size:,} combinations are more than {_MOST_CELLS:,}: split the study")
 
 
+def _check_strength(form: Form, base: Settings, axes: dict[str, list[object]]) -> None:
+    """Refuse an axis of budgets beside a multiplier, which would set the noise of every cell silently."""
+    budget, multiplier = form.strength
+    if budget in axes and multiplier in {*base, *axes}:
+        raise ConfigError(
+            f"{multiplier} is set, so that {budget} would only stop the runs early: take it out of base, or "
+            "vary it instead"
+        )
+
+
 def _combinations(axes: dict[str, list[object]]) -> Iterator[Settings]:
     for values in itertools.product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
 
 
-def _wanted(base: Settings, chosen: Settings) -> Settings:
-    """Apply one combination to the base; "none" among several noises drops settings that only noise uses."""
-    wanted = base | chosen
-    if with_noise(chosen):
-        return wanted
-    kept = {"privacy.noise"} | ({"privacy.delta"} - chosen.keys())
-    return {key: v for key, v in wanted.items() if key in kept or not key.startswith(_NOISE_ONLY)}
-
-
-def with_noise(settings: Mapping[str, object]) -> bool:
-    """Whether runs with these settings add noise.
-
-    Args:
-        settings: settings of a configuration, by dotted keys; if no noise is named, the default applies.
-
-    Example:
-        >>> with_noise({}), with_noise({"privacy.noise": "none"})
-        (True, False)
-    """
-    return settings.get("privacy.noise") != "none"
-
-
-def with_central_noise(settings: Mapping[str, object]) -> bool:
-    """Whether the server adds the noise of runs with these settings.
-
-    Args:
-        settings: as for `with_noise`.
-
-    Example:
-        >>> with_central_noise({"privacy.noise": "central-gaussian"}), with_central_noise({})
-        (True, False)
-    """
-    noise = registered("noise").get(str(settings.get("privacy.noise")))
-    return noise is not None and not cast("type[Noise]", noise).distributed
-
-
-def _matches(rule: dict[str, list[object]], wanted: Settings) -> bool:
-    everything = flatten(Config()) | wanted
-    return all(everything.get(key) in values for key, values in rule.items())
-
-
-def _single(config: Config) -> Config:
-    simulation = msgspec.structs.replace(config.simulation, workers=0, engine="local")
-    return msgspec.structs.replace(config, baseline=False, simulation=simulation)
-
-
-@dataclass(frozen=True, slots=True)
-class _Inputs:
-    """Digests of files that a configuration names; each file is read once."""
-
-    seen: dict[str, str]
-
-    def digest(self, path: Path) -> str:
-        name = str(path)
-        if name not in self.seen:
-            with path.open("rb") as file:
-                self.seen[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        return self.seen[name]
-
-
-def identity(config: Config, inputs: _Inputs | None = None) -> str:
-    """The id of a cell: a digest of its configuration, the sources, and the files that it names.
-
-    Args:
-        config: configuration of the cell.
-        inputs: digests of files that were read before; None reads them.
-    """
-    inputs = inputs or _Inputs({})
-    files = [path for path in (Path(config.data.name), _source(config.model.name)) if path]
-    # A cell's result depends on its data and on the user's model, so their contents are in its identity.
-    parts = {
-        "config": msgspec.to_builtins(config),
-        "code": code_version(),
-        "inputs": [inputs.digest(path) for path in files if path.is_file()],
-    }
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _source(model: str) -> Path | None:
-    """The file of a model named by its import path "package.module:factory"."""
-    module, colon, _ = model.partition(":")
-    if not colon:
-        return None
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None  # the check of the cell reports the error
-    return None if spec is None or spec.origin is None else Path(spec.origin)
+def _matches(rule: dict[str, list[object]], settings: Settings) -> bool:
+    return all(settings.get(key) in values for key, values in rule.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import math
@@ -12,33 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fedavg.config.settings import Config
 from fedavg.studies.comparison import ACCURACY, Comparison, comparison_of
 from fedavg.studies.directory import environment
-from fedavg.studies.study import Settings, code_version, flatten, with_noise
+from fedavg.studies.identity import code_version
+from fedavg.studies.trials.clients import CLIENTS
+from fedavg.studies.trials.settings import flatten, usual
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from fedavg.studies.directory import Record, StudyDirectory
     from fedavg.studies.study import Refusal, Study
+    from fedavg.studies.trials.interface import Form, Settings
 
 __all__ = ["Group", "Row", "Table", "groups_of", "pareto_front", "table_of", "write_tables"]
-
-_STRENGTH = ("privacy.epsilon", "privacy.noise_multiplier")
-_NOISE_ONLY = ("privacy.", "clipping.")
-_DERIVED = (
-    *("task", "clients", "parameters", "expected_cohort", "noise_multiplier"),
-    *("noise_multiplier_added", "epsilon_budget", "encoding_bits", "ring_bits", "hides_updates"),
-)
-_MEASURED = (
-    *("accuracy", "loss", "accuracy_as_sent", "epsilon_release", "epsilon_server", "delta"),
-    *("headline", "headline_value", "headline_baseline", "headline_greater", "headline_share"),
-    *("baseline_rule", "baseline_accuracy", "figures"),
-    *("rounds", "skipped_rounds", "stopped", "bytes_up", "bytes_down", "client_failures"),
-    *("seconds", "cpu_seconds"),
-)
-_FIXED = ("baseline", "simulation.workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +39,7 @@ class Row:
         reason: why there are no figures.
         settings: the requested settings; those that a cell cannot vary are left out.
         values: derived and measured values, by name; None where there is none.
+        form: the form of the study's configurations.
     """
 
     id: str
@@ -58,12 +47,13 @@ class Row:
     reason: str
     settings: Settings
     values: dict[str, Any]
+    form: Form = CLIENTS
 
     def flat(self) -> dict[str, Any]:
         """All values by column, in the order of the columns."""
         head = {"id": self.id, "state": self.state, "reason": self.reason}
-        settings = {key: self.settings.get(key) for key in _settings_keys()}
-        return head | settings | {key: self.values.get(key) for key in (*_DERIVED, *_MEASURED)}
+        settings = {key: self.settings.get(key) for key in _settings_keys(self.form)}
+        return head | settings | {key: self.values.get(key) for key in self.form.columns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +63,14 @@ class Table:
     Args:
         excluded: number of combinations that the study excludes.
         varied: settings with more than one value among the cells, without the seed.
+        form: the form of the study's configurations.
     """
 
     title: str
     rows: tuple[Row, ...]
     excluded: int
     varied: tuple[str, ...]
+    form: Form = CLIENTS
 
     @property
     def comparison(self) -> Comparison:
@@ -97,8 +89,8 @@ class Group:
     Args:
         settings: the study's varied settings, without the seed; None where a setting has no effect.
         scores: values of the figure by which cells are compared, one for each seed.
-        epsilon, epsilon_server: the largest value over the seeds; None for no bound.
-        bytes_up: mean bytes for each client and round.
+        epsilons: towards each observer of the form, the largest value over the seeds; None for no bound.
+        bytes_up: mean bytes for each party and secure sum.
         baseline: that figure of the constant prediction, mean over the seeds; None if it is not known.
         by: the figure by which the cells of the study are compared.
     """
@@ -106,12 +98,17 @@ class Group:
     settings: Settings
     rows: tuple[Row, ...]
     scores: tuple[float, ...]
-    epsilon: float | None
-    epsilon_server: float | None
+    epsilons: tuple[float | None, ...]
     bytes_up: float
     cpu_seconds: float
     baseline: float | None = None
     by: Comparison = ACCURACY
+    form: Form = CLIENTS
+
+    @property
+    def epsilon(self) -> float | None:
+        """The epsilon by which cells are compared; None for no bound."""
+        return self.epsilons[self.form.words.observers.index(self.form.words.axis)]
 
     @property
     def worth(self) -> float:
@@ -134,8 +131,9 @@ class Group:
         return stdev(self.scores) if len(self.scores) > 1 else None
 
 
-def _settings_keys() -> list[str]:
-    return [key for key in flatten(Config()) if key not in _FIXED]
+@functools.cache
+def _settings_keys(form: Form) -> tuple[str, ...]:
+    return tuple(key for key in usual(form) if key not in form.without_effect)
 
 
 def table_of(study: Study, records: Mapping[str, Record], refused: Iterable[Refusal]) -> Table:
@@ -144,26 +142,26 @@ def table_of(study: Study, records: Mapping[str, Record], refused: Iterable[Refu
     turned_down = {refusal.cell_id for refusal in refused}
     rows: list[Row] = []
     for cell in study.cells:
-        settings = _shown(flatten(cell.config))
+        settings = _shown(study.form, flatten(cell.trial.config))
         record = records.get(cell.id)
         if record is not None:
-            rows.append(_row(record, settings))
+            rows.append(_row(study.form, record, settings))
         # A cell that was refused is listed once, below.
         elif cell.id not in turned_down:
-            rows.append(Row(cell.id, "missing", "not run yet", settings, {}))
-    varied = _varied([row.settings for row in rows])
+            rows.append(Row(cell.id, "missing", "not run yet", settings, {}, study.form))
+    varied = _varied(study.form, [row.settings for row in rows])
     for refusal in refused:
         state = "failed" if refusal.broken else "refused"
-        shown = _shown(refusal.settings)
-        rows.append(Row(refusal.cell_id, state, refusal.reason, shown, {}))
-    return Table(study.title, tuple(rows), study.excluded, varied)
+        shown = _shown(study.form, refusal.settings)
+        rows.append(Row(refusal.cell_id, state, refusal.reason, shown, {}, study.form))
+    return Table(study.title, tuple(rows), study.excluded, varied, study.form)
 
 
-def _row(record: Record, settings: Settings) -> Row:
+def _row(form: Form, record: Record, settings: Settings) -> Row:
     values: dict[str, Any] = msgspec.to_builtins(record.derived)
     if record.measured is not None:
         values |= msgspec.to_builtins(record.measured)
-    return Row(record.id, record.state, record.reason, settings, _finite(values))
+    return Row(record.id, record.state, record.reason, settings, _finite(values), form)
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
@@ -174,27 +172,16 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _shown(settings: Settings) -> Settings:
-    return _finite({key: value for key, value in settings.items() if key not in _FIXED})
+def _shown(form: Form, settings: Settings) -> Settings:
+    return _finite({k: value for k, value in settings.items() if k not in form.without_effect})
 
 
-def _effective(settings: Settings) -> Settings:
-    """Settings without those that only noise uses, if there is no noise."""
-    if with_noise(settings):
-        return settings
-    return {
-        key: None if key.startswith(_NOISE_ONLY) and key != "privacy.noise" else value
-        for key, value in settings.items()
-    }
-
-
-def _varied(all_settings: Sequence[Settings]) -> tuple[str, ...]:
-    """Settings with several values; those of noise are compared among cells with noise."""
+def _varied(form: Form, all_settings: Sequence[Settings]) -> tuple[str, ...]:
+    """Settings with several values among the cells in which they have an effect."""
+    effective = [form.in_effect(settings) for settings in all_settings]
     found: list[str] = []
-    for key in _settings_keys():
-        values = [_effective(settings).get(key) for settings in all_settings]
-        if key.startswith(_NOISE_ONLY) and key != "privacy.noise":
-            values = [settings.get(key) for settings in all_settings if with_noise(settings)]
+    for key in _settings_keys(form):
+        values = [settings.get(key) for settings in effective if key in settings]
         if key != "seed" and len({json.dumps(value, sort_keys=True) for value in values}) > 1:
             found.append(key)
     return tuple(found)
@@ -212,7 +199,7 @@ def groups_of(table: Table) -> tuple[Group, ...]:
 
 
 def _chosen(table: Table, row: Row) -> Settings:
-    settings = _effective(row.settings)
+    settings = table.form.in_effect(row.settings)
     return {key: settings.get(key) for key in table.varied}
 
 
@@ -221,12 +208,15 @@ def _group(table: Table, rows: list[Row], by: Comparison) -> Group:
         settings=_chosen(table, rows[0]),
         rows=tuple(rows),
         scores=tuple(row.values[by.value] for row in rows),
-        epsilon=_largest(row.values["epsilon_release"] for row in rows),
-        epsilon_server=_largest(row.values["epsilon_server"] for row in rows),
+        epsilons=tuple(
+            _largest(row.values[observer.column] for row in rows)
+            for observer in table.form.words.observers
+        ),
         bytes_up=fmean(row.values["bytes_up"] or 0.0 for row in rows),
         cpu_seconds=fmean(row.values["cpu_seconds"] for row in rows),
         baseline=_mean(row.values.get(by.baseline) for row in rows),
         by=by,
+        form=table.form,
     )
 
 
@@ -268,7 +258,7 @@ def write_tables(directory: StudyDirectory, table: Table) -> None:
     """Write `cells.csv` and `cells.json`: every cell, every setting, every figure."""
     rows = [row.flat() for row in table.rows]
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(Row("", "", "", {}, {}).flat()))
+    writer = csv.DictWriter(text, fieldnames=list(Row("", "", "", {}, {}, table.form).flat()))
     writer.writeheader()
     writer.writerows({key: _csv_value(value) for key, value in row.items()} for row in rows)
     directory.write("cells.csv", text.getvalue().encode())

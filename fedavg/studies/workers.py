@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from fedavg import checks
-from fedavg.config.settings import Config
-from fedavg.studies.cell import REFUSALS, Derived, Measured, check, measure
+from fedavg.parts import load_plugins
+from fedavg.studies.trials.catalogue import REFUSALS, AnyDerived, AnyMeasured, AnyTrial
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -38,8 +38,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A cell to check, or, with the result of its check, to run."""
 
     id: str
-    config: Config
-    derived: Derived | None = None
+    trial: AnyTrial
+    derived: AnyDerived | None = None
 
 
 class CellAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +53,8 @@ class CellAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     outcome: Literal["done", "refused", "failed"]
-    derived: Derived | None = None
-    measured: Measured | None = None
+    derived: AnyDerived | None = None
+    measured: AnyMeasured | None = None
     reason: str = ""
     environment: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
@@ -66,10 +66,12 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 def answer(request: Request) -> CellAnswer:
     """Check a cell, or run it, in this process; its errors become the answer."""
+    trial = request.trial
     try:
+        load_plugins(trial.plugins)  # a new process knows no parts of the user's own
         if request.derived is None:
-            return CellAnswer(id=request.id, outcome="done", derived=check(request.config))
-        measured = measure(request.config, request.derived)
+            return CellAnswer(id=request.id, outcome="done", derived=trial.check())
+        measured = trial.measure(request.derived)
         return CellAnswer(id=request.id, outcome="done", derived=request.derived, measured=measured)
     except REFUSALS as error:
         return CellAnswer(id=request.id, outcome="refused", reason=str(error))

@@ -206,9 +206,9 @@ def test_example_studies_are_sound(path):
     assert not study.refused
     kinds = {}
     for cell in study.cells:
-        kinds.setdefault((cell.config.privacy.noise, cell.config.secure_sum.kind), cell)
+        kinds.setdefault((cell.trial.config.privacy.noise, cell.trial.config.secure_sum.kind), cell)
     for cell in kinds.values():
-        build_job(cell.config)
+        build_job(cell.trial.config)
 
 
 def test_there_are_example_studies():

@@ -38,7 +38,7 @@ from fedavg.runs.progress import bars
 from fedavg.runs.records.settings import RecordRun, data_of, load_record_run, plan_of, silos_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rich.console import Console
 
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fedavg.models.spec import ModelSpec
     from fedavg.records.federation import StepResult
     from fedavg.records.privacy import RecordPlan
+    from fedavg.training.evaluation import Scoring
 
 __all__ = ["RecordJob", "execute_records", "record_job"]
 
@@ -73,14 +74,10 @@ def execute_records(
     RunDirectory.check(out)
     config = load_record_run(config_path, overrides)
     found = _gathered(config)
-    silos, task = found.silos, found.task
-    for note in (*task.notes, *found.notes):
+    for note in (*found.task.notes, *found.notes):
         console.print(note, highlight=False)
-    plan = plan_of(config, silos, public_counts=not found.own)
-    given = tuple(int(n) for n in task.train.features.shape[1:])
-    shape = given if plan.features is None else plan.features.shape(given)
-    scoring = replace(scoring_of(config.evaluation, task), loss=plan.loss)
-    model = spec_of(config.model, shape, task.outputs, seed=config.seed)
+    job = _job(config, found)
+    plan = job.plan
 
     def begun() -> dict[int, SharedLedger]:
         """Make the directory and the ledgers, once nothing is left that could be refused."""
@@ -90,23 +87,44 @@ def execute_records(
         folder = Path(config.records.ledgers) if config.records.ledgers else out / "ledgers"
         return _ledgers(folder, found.names, plan.privacy.epsilon, plan.privacy.delta)
 
-    run = RecordFederation(model, silos, plan, evaluate=task.test, scoring=scoring, ledgers=begun)
-    return _run(run, config, task.description, RunDirectory.reopen(out), console)
+    run = job.federation(begun)
+    return _run(run, config, job.task.description, RunDirectory.reopen(out), console)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RecordJob:
-    """The model, the silos and the plan of a configuration, for a simulation that leaves no run directory.
+    """Everything that a configuration stands for, without a run directory.
 
     Args:
         model: the model's specification.
         silos: the silos by number.
         plan: the plan.
+        task: the held-out examples, and a description.
+        scoring: how released models are scored.
     """
 
     model: ModelSpec
     silos: Mapping[int, Silo]
     plan: RecordPlan
+    task: Task
+    scoring: Scoring
+
+    def federation(
+        self, ledgers: Callable[[], Mapping[int, SharedLedger]] | None = None
+    ) -> RecordFederation:
+        """The federation of these silos, once everything is checked.
+
+        Args:
+            ledgers: gives each silo's budget; None gives every silo a new one in memory.
+        """
+        return RecordFederation(
+            self.model,
+            self.silos,
+            self.plan,
+            evaluate=self.task.test,
+            scoring=self.scoring,
+            ledgers=ledgers,
+        )
 
 
 def record_job(config: RecordRun) -> RecordJob:
@@ -115,12 +133,16 @@ def record_job(config: RecordRun) -> RecordJob:
     Raises:
         DataError, ConfigError, PlanError: the configuration or the data is invalid.
     """
-    found = _gathered(config)
+    return _job(config, _gathered(config))
+
+
+def _job(config: RecordRun, found: _Gathered) -> RecordJob:
     plan = plan_of(config, found.silos, public_counts=not found.own)
     given = tuple(int(n) for n in found.task.train.features.shape[1:])
     shape = given if plan.features is None else plan.features.shape(given)
     model = spec_of(config.model, shape, found.task.outputs, seed=config.seed)
-    return RecordJob(model, found.silos, plan)
+    scoring = replace(scoring_of(config.evaluation, found.task), loss=plan.loss)
+    return RecordJob(model, found.silos, plan, found.task, scoring)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

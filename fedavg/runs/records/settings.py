@@ -43,6 +43,7 @@ __all__ = [
     "data_of",
     "load_record_run",
     "plan_of",
+    "record_run_of",
     "silos_from",
 ]
 
@@ -180,16 +181,35 @@ def load_record_run(path: Path | None, overrides: Mapping[str, object]) -> Recor
             raise ConfigError(f"cannot read {path}: {error.strerror}") from error
         except msgspec.DecodeError as error:
             raise ConfigError(f"{path} is no valid TOML: {error}") from error
+    return record_run_of(raw, overrides, where="" if path is None else f"{path}: ")
+
+
+def record_run_of(
+    tables: dict[str, object], overrides: Mapping[str, object], *, where: str = ""
+) -> RecordRun:
+    """The configuration of some tables; there is no default for the unit.
+
+    Args:
+        tables: tables by name, which take the overrides.
+        overrides: dotted keys to values.
+        where: what stands in front of a message about the tables.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is invalid.
+
+    Example:
+        >>> record_run_of({}, {"records.unit": "record", "steps": 40}).steps
+        40
+    """
     for key, value in overrides.items():
         table, _, last = key.rpartition(".")
-        held = raw.setdefault(table, {}) if table else raw
+        held = tables.setdefault(table, {}) if table else tables
         if not isinstance(held, dict):
             raise ConfigError(f"{table} must be a table")
         held[last] = value
     try:
-        found = msgspec.convert(raw, RecordRun)
+        found = msgspec.convert(tables, RecordRun)
     except msgspec.ValidationError as error:
-        where = "" if path is None else f"{path}: "
         raise ConfigError(f"{where}{_explained(str(error))}") from error
     check_by_client(found.evaluation, private=True)
     load_plugins(found.plugins.modules)

@@ -58,7 +58,7 @@ def test_a_node_with_other_data_gives_no_result(tmp_path):
     """Mutant: without the comparison, figures of the other data are stored under this cell's id."""
     path = study_in(tmp_path, "[grid]\nseed = [0]\n")
     (cell,) = read_study(path).cells
-    request = msgspec.msgpack.encode(Request(id=cell.id, config=cell.config))
+    request = msgspec.msgpack.encode(Request(id=cell.id, trial=cell.trial))
     assert msgspec.msgpack.decode(answer_bytes(request), type=CellAnswer).outcome == "done"
     data = tmp_path / "blobs.npz"
     data.write_bytes(data.read_bytes() + b"x")

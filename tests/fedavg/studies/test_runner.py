@@ -206,7 +206,7 @@ def test_nothing_torn_or_foreign_is_read_as_a_result(tmp_path, swept):
         whole.replace(cell_id.encode(), b"0" * 64),
         whole.replace(b'"done"', b'"failed"'),
         whole.replace(b'"accuracy"', b'"accurate"'),
-        whole.replace(b'"format": 1', b'"format": 2'),
+        whole.replace(b'"format": 2', b'"format": 3'),
     ):
         assert damaged != whole
         file.write_bytes(damaged)
@@ -226,9 +226,9 @@ def test_a_part_file_left_by_a_kill_is_no_result(tmp_path, swept):
 
 def test_the_time_left_counts_each_kind_by_its_own_mean(tmp_path):
     study = read_study(study_in(tmp_path, f"{GRID}rounds = [1, 100]\n"))
-    short = [cell for cell in study.cells if cell.config.rounds == 1]
-    long = [cell for cell in study.cells if cell.config.rounds == 100]
-    left = study_run._TimeLeft(2, {cell.id: study_run._kind(cell) for cell in study.cells})
+    short = [cell for cell in study.cells if cell.trial.config.rounds == 1]
+    long = [cell for cell in study.cells if cell.trial.config.rounds == 100]
+    left = study_run._TimeLeft(2, {cell.id: cell.trial.kind for cell in study.cells})
     assert left.text([short[0].id]) == ""
     left.note(short[0].id, measured(2.0))
     left.note(long[0].id, measured(5400.0))
@@ -236,7 +236,7 @@ def test_the_time_left_counts_each_kind_by_its_own_mean(tmp_path):
 
 
 def measured(seconds):
-    from fedavg.studies.cell import Measured
+    from fedavg.studies.trials.clients import ClientsMeasured as Measured
 
     fields = {field.name: 0 for field in msgspec.structs.fields(Measured)}
     return Measured(**(fields | {"seconds": seconds, "stopped": "finished"}))
@@ -249,4 +249,4 @@ def test_a_study_needs_a_process():
 
 def test_cells_are_values(tmp_path):
     first, second = (read_study(study_in(tmp_path)).cells[0] for _ in range(2))
-    assert first == second == Cell(first.config, first.id)
+    assert first == second == Cell(first.trial, first.id)

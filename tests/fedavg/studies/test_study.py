@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from fedavg.config.build import load_config
 from fedavg.errors import ConfigError
 from fedavg.runs.directory import config_to_toml
-from fedavg.studies import study as module
-from fedavg.studies.study import code_version, flatten, read_study
+from fedavg.studies import identity as module
+from fedavg.studies.identity import code_version
+from fedavg.studies.study import read_study
+from fedavg.studies.trials.settings import flatten
 
 
 def read(tmp_path, text):
@@ -28,11 +30,11 @@ def test_a_grid_is_every_combination_in_order(tmp_path):
         tmp_path,
         '[base]\nrounds = 3\n[grid]\n"privacy.epsilon" = [1, 2.5]\nseed = [0, 1]\n',
     )
-    pairs = [(cell.config.privacy.epsilon, cell.config.seed) for cell in found.cells]
+    pairs = [(cell.trial.config.privacy.epsilon, cell.trial.config.seed) for cell in found.cells]
     assert pairs == [(1.0, 0), (1.0, 1), (2.5, 0), (2.5, 1)]
-    assert {cell.config.rounds for cell in found.cells} == {3}
-    assert {cell.config.simulation.workers for cell in found.cells} == {0}
-    assert not any(cell.config.baseline for cell in found.cells)
+    assert {cell.trial.config.rounds for cell in found.cells} == {3}
+    assert {cell.trial.config.simulation.workers for cell in found.cells} == {0}
+    assert not any(cell.trial.config.baseline for cell in found.cells)
 
 
 def test_nested_tables_and_dotted_keys_are_the_same(tmp_path):
@@ -47,7 +49,7 @@ def test_no_noise_has_one_cell_whatever_the_epsilons(tmp_path):
         '[base]\nprivacy.epsilon = 3.0\nclipping.kind = "adaptive"\n'
         '[grid]\n"privacy.noise" = ["gaussian", "none"]\n"privacy.epsilon" = [1, 2]\nseed = [0, 1]\n',
     )
-    exact = [cell.config for cell in found.cells if cell.config.privacy.noise == "none"]
+    exact = [cell.trial.config for cell in found.cells if cell.trial.config.privacy.noise == "none"]
     assert [config.seed for config in exact] == [0, 1]
     assert {config.privacy.epsilon for config in exact} == {None}
     assert len(found.cells) == 2 * 2 + 2
@@ -60,7 +62,7 @@ def test_what_does_not_add_up_is_refused_with_its_reason_and_the_rest_stays(tmp_
         '[base]\nprivacy.noise = "none"\n'
         '[[grid]]\n"privacy.epsilon" = [4.0]\nseed = [0, 1]\n[[grid]]\nseed = [2]\n',
     )
-    assert [cell.config.seed for cell in found.cells] == [2]
+    assert [cell.trial.config.seed for cell in found.cells] == [2]
     assert [refusal.settings["seed"] for refusal in found.refused] == [0, 1]
     assert "needs noise" in found.refused[0].reason
 
@@ -70,7 +72,7 @@ def test_several_grids_are_joined_and_their_common_cells_stand_once(tmp_path):
         tmp_path,
         '[[grid]]\nseed = [0, 1]\n[[grid]]\nseed = [1, 2]\n"rounds" = [60]\n',
     )
-    assert [cell.config.seed for cell in found.cells] == [0, 1, 2]
+    assert [cell.trial.config.seed for cell in found.cells] == [0, 1, 2]
 
 
 def test_exclusions_take_out_what_matches_all_their_keys(tmp_path):
@@ -79,7 +81,7 @@ def test_exclusions_take_out_what_matches_all_their_keys(tmp_path):
         '[grid]\n"privacy.epsilon" = [1, 2]\nseed = [0, 1, 2]\n'
         '[[exclude]]\n"privacy.epsilon" = 2\nseed = [1, 2]\n[[exclude]]\nseed = 0\nrounds = 61\n',
     )
-    pairs = [(cell.config.privacy.epsilon, cell.config.seed) for cell in found.cells]
+    pairs = [(cell.trial.config.privacy.epsilon, cell.trial.config.seed) for cell in found.cells]
     assert pairs == [(1.0, 0), (1.0, 1), (1.0, 2), (2.0, 0)]
     assert found.excluded == 2
 
@@ -89,7 +91,11 @@ def test_a_base_may_be_a_runs_configuration(tmp_path):
     (tmp_path / "config.toml").write_bytes(config_to_toml(config))
     found = read(tmp_path, 'base = "config.toml"\n[grid]\nseed = [4]\n')
     (cell,) = found.cells
-    assert (cell.config.rounds, cell.config.local.lr, cell.config.seed) == (7, 0.25, 4)
+    assert (cell.trial.config.rounds, cell.trial.config.local.lr, cell.trial.config.seed) == (
+        7,
+        0.25,
+        4,
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,6 @@ def test_a_base_may_be_a_runs_configuration(tmp_path):
         ('[grid]\n"privacy.epsilom" = [1]\n', "Do you mean 'epsilon'"),
         ('[grid]\n"privaci.epsilon" = [1]\n', "Do you mean 'privacy'"),
         ("[grid]\nroundz = [1]\n", "Do you mean 'rounds'"),
-        ('[base.records]\nunit = "record"\n[grid]\nseed = [1]\n', "to `fedavg records`"),
         ("[base]\nlocal.lrr = 0.1\n", "unknown key 'local.lrr'"),
         ('[[exclude]]\n"local.lrr" = 0.1\n', "unknown key 'local.lrr'"),
         ("[gird]\nseed = [1]\n", "Do you mean 'grid'"),
@@ -196,7 +201,7 @@ def test_the_code_version_covers_results_and_not_their_presentation(monkeypatch)
 
 def test_the_built_in_study_has_a_ceiling_and_enough_to_see_a_curve():
     found = read_study(None)
-    configs = [cell.config for cell in found.cells]
+    configs = [cell.trial.config for cell in found.cells]
     assert not found.refused
     assert len({c.seed for c in configs}) >= 3
     assert len({c.privacy.epsilon for c in configs if c.privacy.epsilon}) >= 4

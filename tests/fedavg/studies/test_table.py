@@ -71,7 +71,7 @@ def test_groups_hold_the_seeds_of_one_setting():
     assert first.score == pytest.approx(0.6)
     assert first.stddev == pytest.approx(0.1 * math.sqrt(2))
     assert first.epsilon == 1.5
-    assert first.epsilon_server is None
+    assert first.epsilons == (1.5, None)
     assert second.stddev is None
 
 

@@ -25,6 +25,29 @@ privacy = {{noise = "none"}}
     return path
 
 
+def records_study_in(folder, extra, base=""):
+    """Write blobs and a study of records in four silos over them; returns the study's path."""
+    path = folder / "records_study.toml"
+    path.write_text(
+        f"""title = "Tiny silos"
+[base]
+steps = 2
+score_every = 2
+data = {{name = "{blobs_in(folder)}"}}
+server = {{lr = 0.5}}
+{base}
+[base.records]
+unit = "record"
+silos = 4
+rate = 0.2
+max_units = 120
+epsilon = 4.0
+{extra}
+"""
+    )
+    return path
+
+
 class OneProcess:
     """Stands in for `Workers` and counts; `stop_after` interrupts before that many runs."""
 
@@ -50,7 +73,7 @@ class OneProcess:
             yield self._run(request)
 
     def _run(self, request):
-        if request.config.seed in self._broken:
+        if request.trial.seed in self._broken:
             from fedavg.studies.workers import CellAnswer
 
             return CellAnswer(id=request.id, outcome="failed", reason="OSError: planted")

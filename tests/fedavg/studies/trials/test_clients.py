@@ -1,4 +1,4 @@
-"""One cell of a study: it is stopped and judged as a run of the same configuration is."""
+"""A run of clients as a trial: it is stopped and judged as a run of the same configuration is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fedavg.config.build import load_config
 from fedavg.runs.run import execute
-from fedavg.studies.cell import check, measure
+from fedavg.studies.trials.clients import ClientsTrial
 from tests.e2e.test_resume import config_in
 from tests.fedavg.runs.test_run import CONFIDENCE, DISTANCE, rows
 
@@ -21,8 +21,8 @@ def test_a_cell_stops_early_and_has_the_best_rounds_figures(tmp_path, monkeypatc
     path = config_in(
         tmp_path, CONFIDENCE.replace("best = true", "patience = 2\nbest = true"), rounds=20
     )
-    config = load_config(path)
-    found = measure(config, check(config))
+    trial = ClientsTrial(load_config(path))
+    found = trial.measure(trial.check())
     run = execute(path, {}, tmp_path / "run", Console(quiet=True)).summary
     assert (found.stopped, found.rounds) == ("early", run["rounds"])
     values = [row["figures"][0]["value"] for row in rows(tmp_path / "run" / "metrics.jsonl")]
