@@ -160,7 +160,7 @@ def _close(swept: Swept) -> None:
 
     by = swept.table.comparison
     table = Table(title=swept.table.title, title_justify="left")
-    table.add_column("setting")
+    table.add_column("setting", min_width=20)
     names = (
         "seeds",
         by.name,

@@ -20,14 +20,25 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 _DASHES = ("solid", "dot", "longdash")
 _GREY = "#8A8F98"
-_PLAIN = ("secure_sum.kind", "data.name", "model.name", "data.partition", "server.optimizer")
+_PLAIN = (
+    "secure_sum.kind",
+    "data.name",
+    "model.name",
+    "data.partition",
+    "server.optimizer",
+    "robust.kind",
+)
 _SAID = {  # how the value of a setting is written, where its key would say less
+    "privacy.noise": "{} noise",
     "privacy.epsilon": "epsilon {}",
     "records.epsilon": "epsilon {}",
     "rounds": "{} rounds",
     "steps": "{} steps",
+    "records.clip": "clip {}",
+    "records.rate": "rate {}",
     "robust.groups": "{} groups",
 } | dict.fromkeys(_PLAIN, "{}")
+_ABSENT = {"privacy.noise": "no noise", "robust.kind": ""}  # what the value "none" says
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +73,8 @@ def label_of(settings: dict[str, Any]) -> str:
 
 
 def _words(key: str, value: object) -> str:
-    if key == "privacy.noise":
-        return "no noise" if value == "none" else f"{value} noise"
+    if value == "none" and key in _ABSENT:
+        return _ABSENT[key]
     if key == "encoding.bits":
         return f"{value} bits" if value else "bits chosen"
     text = f"{value:g}" if isinstance(value, float) else str(value)
@@ -106,7 +117,7 @@ def accuracy_by_epsilon(groups: Sequence[Group]) -> Picture | None:
     data.append(_front(front))
     ticks = sorted({float(f"{group.epsilon:.2g}") for group in private if group.epsilon})
     axis = {
-        "title": {"text": f"Epsilon, for {form.words.axis.named} (logarithmic)"},
+        "title": {"text": f"{form.words.axis.heading} (logarithmic)"},
         "type": "log",
         "range": [math.log10(low), math.log10(high)],
         "tickvals": _apart(ticks),

@@ -63,6 +63,7 @@ def _content(table: Table) -> dict[str, Any]:
         "remarks": form.remarks([row.values for row in done]),
         "central": any(form.central(row.settings) for row in done),
         "ceiling": not all(form.noisy(row.settings) for row in done),
+        "open": any(g.epsilon is None and form.noisy(g.rows[0].settings) for g in groups),
         "lone": by_epsilon is not None and by_epsilon.partial,
         "seeds": _seeds(seeds),
         "several_seeds": bool(seeds) and seeds[-1] > 1,

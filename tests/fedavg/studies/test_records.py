@@ -158,9 +158,20 @@ def test_the_command_lists_and_closes_with_the_three_epsilons(tmp_path, monkeypa
     arguments = ["sweep", str(path), "--jobs", "1", "--out", str(tmp_path / "out")]
     listed = CliRunner().invoke(app, [*arguments, "--dry-run"], env={"COLUMNS": "200"})
     assert listed.exit_code == 0, listed.output
-    assert "records.clip 0.5" in listed.output
+    assert "clip 0.5" in listed.output
     assert not (tmp_path / "out").exists()
     closed = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert closed.exit_code == 0, closed.output
     assert "epsilon, server with silos" in closed.output
     assert "2 cells run now" in closed.output
+
+
+def test_a_level_is_explained_where_a_sum_hides_nothing(done):
+    _, out, _, _ = done
+    words = Page((out / "study.html").read_text()).words
+    assert (
+        "no bound for the server with its colluding silos, from whom its sum hides nothing" in words
+    )
+    assert "hides no silo's sum of gradients from the server" in words
+    assert "training without noise" not in words
+    assert "{{" not in words
