@@ -31,7 +31,7 @@ NAMES = {
     "optimizers/local.py": (3, "the optimisers of a client are options of `LocalTraining` itself"),
     "plan/samplings.py": (1, "a question about a budget has three ways of sampling of its own"),
     "reports/runs/personal.py": (1, "how the names of three metrics are written in prose"),
-    "studies/study.py": (1, "a package's name, which is also that of a server optimiser"),
+    "studies/identity.py": (1, "a package's name, which is also that of a server optimiser"),
     "contrib/masked_encrypted.py": (2, "the scheme is an option of the part itself"),
     "training/local/steps.py": (2, "the steps of a client's optimisers, on torch"),
 }

@@ -300,5 +300,5 @@ def _measured(
         client_failures=sum(len(result.failures) for result in results),
         seconds=seconds,
         cpu_seconds=cpu_seconds,
-        **scores_of(() if last is None else last.figures),
+        **scores_of(last),
     )

@@ -149,7 +149,7 @@ class RecordsTrial(msgspec.Struct, frozen=True, tag="records"):
             bytes_down=traffic[1] / asked if asked else None,
             seconds=round(time.perf_counter() - wall, 3),
             cpu_seconds=round(time.process_time() - cpu, 3),
-            **scores_of(() if scored is None else scored.figures),
+            **scores_of(scored),
         )
 
 

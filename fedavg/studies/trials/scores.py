@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fedavg.metrics.interface import Figure
 
-__all__ = ["Scores", "scores_of"]
+__all__ = ["Scored", "Scores", "scores_of"]
+
+
+class Scored(Protocol):
+    """The figures of a model, the headline first."""
+
+    @property
+    def figures(self) -> Sequence[Figure]:
+        """All figures."""
+        ...
+
+    def figure(self, name: str) -> Figure | None:
+        """The figure of a metric; None where it was not asked for."""
+        ...
 
 
 class Scores(TypedDict):
@@ -25,18 +38,19 @@ class Scores(TypedDict):
     figures: dict[str, float | None]
 
 
-def scores_of(figures: Sequence[Figure]) -> Scores:
-    """The fields that some figures give; nothing for a model that was not scored.
+def scores_of(scored: Scored | None) -> Scores:
+    """The fields that the figures of a model give.
 
     Args:
-        figures: the headline first.
+        scored: the figures; None for a model that was not scored.
 
     Example:
-        >>> scores_of(())["headline"] is None
+        >>> scores_of(None)["headline"] is None
         True
     """
+    figures = () if scored is None else scored.figures
     headline = figures[0] if figures else None
-    accuracy = next((figure for figure in figures if figure.name == "accuracy"), None)
+    accuracy = None if scored is None else scored.figure("accuracy")
     return {
         "headline": None if headline is None else headline.name,
         "headline_value": None if headline is None else headline.value,
