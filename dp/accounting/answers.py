@@ -71,6 +71,7 @@ def delta_of(relation: NeighboringRelation, counts: Counted, epsilon: float) -> 
     return Bracket(min(max(0.0, base.low - failed), high), high)
 
 
+@lru_cache(maxsize=1024)
 def quick_epsilon_of(relation: NeighboringRelation, counts: Counted, delta: float) -> float:
     """A looser upper bound on ε, from Rényi curves alone."""
     return _with_failure(resolve(counts, relation), delta, _quick_epsilon).high

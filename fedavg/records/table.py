@@ -109,7 +109,7 @@ class UnitTable:
         DataError: the silo holds more units than the plan declares.
     """
 
-    __slots__ = ("_count", "_features", "_labels", "_privacy", "_rows", "_weights")
+    __slots__ = ("_count", "_features", "_kept", "_labels", "_privacy", "_rows", "_weights")
 
     def __init__(self, silo: Silo, privacy: RecordPrivacy, loss: Loss) -> None:
         self._privacy = privacy
@@ -128,6 +128,7 @@ class UnitTable:
             if given is not None:
                 weights = weights * given
         self._weights = weights
+        self._kept = self._features[:0]
 
     def __repr__(self) -> str:
         return "UnitTable(<redacted>)"
@@ -139,7 +140,8 @@ class UnitTable:
         """Draw units by coin, and yield them in micro-batches of one shape.
 
         The number of micro-batches is that of `most` units for every draw, if the plan pads. Slots without a
-        drawn unit hold units that were not drawn, whose gradients are computed and not counted.
+        drawn unit hold units that were not drawn, whose gradients are computed and not counted. Each
+        micro-batch overwrites the features of the one before.
 
         Args:
             most: b_max; of a larger draw, as many units as fit are kept, chosen evenly.
@@ -168,11 +170,19 @@ class UnitTable:
             weights = weights / there.sum(1, keepdims=True).astype(np.float32)
         index = torch.from_numpy(np.maximum(rows, 0))
         return Units(
-            self._features[index],
+            self._features_of(index),
             self._labels[index],
             torch.from_numpy(weights.astype(np.float32)),
             torch.from_numpy(drawn),
         )
+
+    def _features_of(self, index: torch.Tensor) -> torch.Tensor:
+        """The features of some rows, in memory that is used again: pages touched first cost most of a copy."""
+        if len(self._kept) < index.numel():
+            self._kept = self._features.new_empty((index.numel(), *self._features.shape[1:]))
+        kept = self._kept[: index.numel()]
+        torch.index_select(self._features, 0, index.flatten(), out=kept)
+        return kept.view(*index.shape, *self._features.shape[1:])
 
 
 def _slots(units: int, batch: int, multiple: int = 1) -> tuple[int, int]:
