@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,11 +30,17 @@ settings.register_profile(
 settings.load_profile("any machine")
 settings.register_profile("long", max_examples=500, stateful_step_count=50)
 
+# Where PYTHONDONTWRITEBYTECODE is set, pytest would rewrite the assertions of all test modules in every
+# process and every run, which is most of the time of a collection.  What it keeps is in __pycache__.
+_KEEPS_NO_BYTECODE = sys.dont_write_bytecode
+sys.dont_write_bytecode = False
+
 
 def pytest_collection_finish() -> None:
     """Leave sixteen thousand collected tests out of every later collection of garbage.
 
     Without this each collection takes seconds, and benchmarks collect before each sample.
     """
+    sys.dont_write_bytecode = _KEEPS_NO_BYTECODE
     gc.collect()
     gc.freeze()
