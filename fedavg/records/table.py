@@ -177,7 +177,7 @@ class UnitTable:
         )
 
     def _features_of(self, index: torch.Tensor) -> torch.Tensor:
-        """The features of some rows, in memory that is used again: pages touched first cost most of a copy."""
+        """The features of some rows, in memory that is used again: first touches cost most of a copy."""
         if len(self._kept) < index.numel():
             self._kept = self._features.new_empty((index.numel(), *self._features.shape[1:]))
         kept = self._kept[: index.numel()]
