@@ -7,6 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 class Array:
+    dtype: str
+    shape: tuple[int, ...]
+    stype: str
+    data: bytes
     def __init__(self, ndarray: NDArray[np.generic]) -> None: ...
     def numpy(self) -> NDArray[np.generic]: ...
 

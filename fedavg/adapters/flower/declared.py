@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+
+from fedavg.parts.nearest import offered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -10,11 +13,20 @@ if TYPE_CHECKING:
     from fedavg.adapters.exchange import Terms
     from fedavg.privacy.noise import Noise
 
-__all__ = ["PREFIX", "mismatch"]
+__all__ = ["mismatch", "ours"]
 
-PREFIX = "fedavg-"
-"""Keys of a run's config that begin so are ours."""
+_OURS = re.compile(r"fedavg[-_. ]", re.IGNORECASE)
 _STATED = ("fedavg-noise", "fedavg-noise-multiplier", "fedavg-clip")
+
+
+def ours(key: str) -> bool:
+    """Whether a key of a run's or a node's config is meant for this adapter, also with a slip.
+
+    Example:
+        >>> ours("fedavg-clip"), ours("FEDAVG_clip"), ours("fedavgm-momentum")
+        (True, True, False)
+    """
+    return _OURS.match(key) is not None
 
 
 def mismatch(run_config: Mapping[str, object], terms: Terms) -> str:
@@ -38,9 +50,10 @@ def mismatch(run_config: Mapping[str, object], terms: Terms) -> str:
         >>> mismatch({"fedavg-clip": 1.0}, terms)[:70]
         "the run's config states fedavg-clip=1.0, and the agreement has no nois"
     """
-    stated = {key: value for key, value in run_config.items() if key.startswith(PREFIX)}
+    stated = {key: value for key, value in run_config.items() if ours(key)}
     if unknown := sorted(set(stated) - set(_STATED)):
-        return f"the run's config has an unknown key {unknown[0]!r}: known are {', '.join(_STATED)}"
+        known = offered(unknown[0], _STATED, lead="known are")
+        return f"the run's config has an unknown key {unknown[0]!r}: {known}"
     noisy = {
         kind: _stateable(record.noise, record.encoding.clip)
         for kind, record in terms.records.items()

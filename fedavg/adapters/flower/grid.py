@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+from weakref import WeakKeyDictionary
 
 from dp.checks import is_a
 from fedavg import checks
@@ -41,13 +43,33 @@ __all__ = ["SecureGrid"]
 _log = logging.getLogger("flwr")
 
 
+@dataclass(slots=True)
+class _Progress:
+    """What all secure grids over one grid of Flower share: a run has one sequence of sums.
+
+    Args:
+        number: number of the last sum in the run.
+        places: digest of an agreement → id of a node in it → its id in Flower.
+        answers: how many sums of each cost there were.
+    """
+
+    number: int = 0
+    places: dict[bytes, dict[int, int]] = field(default_factory=dict[bytes, dict[int, int]])
+    answers: Counter[Cost] = field(default_factory=Counter["Cost"])
+
+
+# A second grid that began at 1 again would be refused by every node, and would forget what was spent.
+_PROGRESS: WeakKeyDictionary[object, _Progress] = WeakKeyDictionary()
+
+
 class SecureGrid(Base):
     """A Flower grid whose round trips are secure sums.
 
     Give it to a strategy, or to a loop of your own, in place of the grid that Flower gives to a ServerApp.
     `send_and_receive` returns one reply: the weighted mean of arrays and listed metrics, with the total
     weight. A round without a sum returns no reply; strategies then keep their model, and `outcomes` has the
-    reason. Under noise the reply of such a round is noise alone, and each outcome has both epsilons.
+    reason. Under noise the reply of such a round is noise alone, and each outcome has both epsilons. Several
+    secure grids over one grid go on with the numbers and the costs of the run.
 
     Args:
         grid: the grid that Flower gave.
@@ -60,8 +82,8 @@ class SecureGrid(Base):
 
     Raises:
         MissingExtraError: Flower is missing, or of another version.
-        ConfigError: the file holds no agreement, `run_config` is no mapping, or it states another noise than
-            the agreement.
+        ConfigError: `grid` is none of Flower's, the file holds no agreement, `run_config` is no mapping, or
+            it states another noise than the agreement.
 
     Example:
         >>> strategy.start(SecureGrid(grid, "agreement.json", context.run_config), arrays)  # doctest: +SKIP
@@ -78,15 +100,18 @@ class SecureGrid(Base):
         FLOWER.version()
         from flwr.serverapp import Grid  # noqa: PLC0415 - an optional engine
 
+        if not is_a(grid, Grid) or is_a(grid, SecureGrid):
+            raise ConfigError(
+                "grid must be the one that Flower gives to the ServerApp: SecureGrid(grid, agreement, "
+                f"context.run_config), not a {type(grid).__name__}"
+            )
         Grid.register(SecureGrid)
         self._grid = grid
         self._agreement = _agreement(agreement)
         self._config = _config(run_config)
         self._timeout = checks.config.positive("stage_timeout", stage_timeout)
-        self._number = 0
-        self._places: dict[int, int] = {}  # id of a node in the agreement → its id in Flower
+        self._progress = _PROGRESS.setdefault(grid, _Progress())
         self._outcomes: list[Outcome] = []
-        self._answers: Counter[Cost] = Counter()
         if differs := mismatch(self._config, self._agreement.terms):
             raise ConfigError(differs)
 
@@ -161,21 +186,27 @@ class SecureGrid(Base):
             return []
         content, kind = _common(asked)
         name, arrays = records.arrays_of(content)
-        self._number += 1
+        done = self._progress
+        done.number += 1
         server = MeanServer(
             self._agreement,
             str(self._grid.run.run_id),
-            self._number,
+            done.number,
             kind,
             len(asked),
             arrays,
             records.settings_of(content, self._config),
         )
         work = SecureRound(
-            self._grid, server, kind, self._number, self._places, self._agreement.terms.sum
+            self._grid,
+            server,
+            kind,
+            done.number,
+            done.places.setdefault(self._agreement.digest, {}),
+            self._agreement.terms.sum,
         )
         if server.cost is not None:  # also for a round that will have no sum
-            self._answers[server.cost] += 1
+            done.answers[server.cost] += 1
         mean = None
         try:
             mean = work.mean(asked, content, timeout, self._timeout)
@@ -212,7 +243,7 @@ class SecureGrid(Base):
             return None
         from fedavg.adapters.exchange.vectors.costs import epsilons  # noqa: PLC0415 - loads the accountant
 
-        return epsilons(self._answers, self._agreement.terms.delta)
+        return epsilons(self._progress.answers, self._agreement.terms.delta)
 
 
 def _agreement(given: Agreement | str | os.PathLike[str]) -> Agreement:

@@ -11,8 +11,9 @@ from fedavg.adapters.engines import FLOWER
 from fedavg.adapters.exchange import Node, RefusedRequestError, Stage
 from fedavg.adapters.exchange.vectors.layout import content_digest
 from fedavg.adapters.flower import records
-from fedavg.adapters.flower.declared import mismatch
+from fedavg.adapters.flower.declared import mismatch, ours
 from fedavg.errors import ConfigError, FedAvgError
+from fedavg.parts.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FOLDER_KEY", "NodeSilentError", "secure_mod"]
 
 FOLDER_KEY = "fedavg-folder"
-"""Key of `--node-config` for a node's own folder."""
+"""Key of `--node-config` for a node's own folder; no other key that begins like it is ours."""
 
 _log = logging.getLogger("flwr")
 
@@ -126,7 +127,9 @@ def _contributed(
         ) from None
     try:
         return part.send(*_trained(message, app))
-    except Exception as error:  # noqa: BLE001 - also that of the user's own function
+    except KeyboardInterrupt:  # the operator's own
+        raise
+    except BaseException as error:  # noqa: BLE001 - also that of the user's own function, or its sys.exit
         # A node that is silent would say that one of its values is beyond a range.
         _log.exception("this node enters the sum without a record: %s", _reason(error))
         return part.send_nothing()
@@ -144,20 +147,28 @@ def _trained(
     return arrays, records.metrics_of(done.content)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """An error in one line, for the first line of a log; the traceback follows it."""
     return f"{type(error).__name__}: {error}"
 
 
 def _folder(given: str | os.PathLike[str] | None, config: Mapping[str, object]) -> Path:
     """The node's own folder: the app's code comes with the run, so that the operator's word counts first."""
+    # A slip in the key must not leave the choice of the folder to the app.
+    if unknown := [key for key in config if ours(key) and key != FOLDER_KEY]:
+        raise ConfigError(
+            f"the node's configuration has an unknown key {unknown[0]!r}: the key of its folder is "
+            f"{FOLDER_KEY!r} (--node-config '{FOLDER_KEY}=\"…\"')"
+        )
     named = config.get(FOLDER_KEY)
     if named is not None:
-        return Path(str(named))
+        return Path(str(named)).expanduser()
     if given is None:
+        near = nearest(FOLDER_KEY, config)
+        meant = f". Is {near[0]!r} meant to be {FOLDER_KEY!r}?" if near else ""
         raise ConfigError(
             f"this node has no folder with keys: start it with --node-config '{FOLDER_KEY}=\"…\"', or "
-            "give secure_mod a folder"
+            f"give secure_mod a folder{meant}"
         )
     named = os.path.expandvars(given)
     try:

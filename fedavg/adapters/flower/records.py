@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -86,10 +87,12 @@ def metrics_of(content: RecordDict) -> dict[str, object]:
 
 
 def settings_of(content: RecordDict, run_config: Mapping[str, object]) -> bytes:
-    """Everything that an app is told but its arrays, in one canonical form.
+    """Everything that an app is told but the values of its arrays, in one canonical form.
 
     Records of a message keep their order, because Flower sends it and an app may read by it. Flower passes
-    the run's config on in no order, so that it is sorted.
+    the run's config on in no order, so that it is sorted. Of an array, Flower states type and shape beside
+    the bytes, and reads them from the bytes again; bytes with the same values may have another order in
+    memory, or go on after their end. An app may read all of this, so that it is part of the form.
 
     Args:
         content: the message.
@@ -103,7 +106,17 @@ def settings_of(content: RecordDict, run_config: Mapping[str, object]) -> bytes:
         )
     }
     named = [name for name in content if name != KEY]
-    return _IN_ORDER.encode([named, plain, encoded(run_config)])
+    return _IN_ORDER.encode([named, plain, _stated(content), encoded(run_config)])
+
+
+def _stated(content: RecordDict) -> list[object]:
+    """What arrays say of themselves, each with a digest of its bytes as they were sent."""
+    return [
+        (name, key, array.dtype, array.shape, array.stype, hashlib.sha256(array.data).digest())
+        for name, record in content.array_records.items()
+        if name != KEY
+        for key, array in record.items()
+    ]
 
 
 def encoded(run_config: Mapping[str, object]) -> bytes:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SecureRound"]
 
 _log = logging.getLogger("flwr")
+_LONGEST = 1000  # characters of a node's text
 
 
 @dataclass(slots=True)
@@ -98,14 +99,18 @@ class SecureRound:
     def _find(self, requests: Mapping[int, bytes], timeout: float) -> None:
         """Ask nodes for their ids when too few members are known, as in a round that asked only others.
 
-        In a sum without a committee all are known, by their contributions.
+        A node that was started again has another id in Flower, so that ids of nodes that have gone are
+        forgotten first. In a sum without a committee the others are known, by their contributions.
         """
         from flwr.app import RecordDict  # noqa: PLC0415 - an optional engine
 
+        here = set(self.grid.get_node_ids())
+        for node in [node for node, place in self.places.items() if place not in here]:
+            del self.places[node]
         known = sum(member in self.places for member in requests)
         if known >= len(requests) - self.sum.absent_members and known:
             return
-        silent = set(self.grid.get_node_ids()) - set(self.places.values())
+        silent = here - set(self.places.values())
         if not silent:
             return
         call = RecordDict({records.KEY: records.carrying(self.server.roll_call)})
@@ -139,7 +144,7 @@ class SecureRound:
                 self.number,
                 self.server.stage,
                 place,
-                reply.error.reason,
+                _one_line(reply.error.reason),
             )
             return None
         try:
@@ -159,3 +164,8 @@ class SecureRound:
         self.stages.append((name, received, asked, took))
         # Each stage takes seconds in a deployment, so that somebody may wait for this line.
         _log.info("secure sum %d, %s: %d of %d in %.1f s", self.number, name, received, asked, took)
+
+
+def _one_line(text: str | None) -> str:
+    """A text of a node's for the log: a node could otherwise write lines there that look like ours."""
+    return "".join(part if part.isprintable() else " " for part in str(text)[:_LONGEST])

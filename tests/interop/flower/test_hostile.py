@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import sys
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -11,7 +13,16 @@ import pytest
 if importlib.util.find_spec("flwr") is None:
     pytest.skip("Flower is in the peers' environment only", allow_module_level=True)
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
 
 from fedavg.adapters.exchange import server as server_module
 from fedavg.adapters.exchange.nodes import node as node_module
@@ -144,6 +155,7 @@ def test_mutant_that_sorts_all_records(changed, folder, monkeypatch):  # noqa: F
     for module in (server_module, mod_module):
         monkeypatch.setattr(module, "content_digest", mutant)
     monkeypatch.setattr(records, "_IN_ORDER", records._SORTED)
+    monkeypatch.setattr(records, "_stated", lambda _: [])
     without(
         monkeypatch,
         records,
@@ -153,6 +165,93 @@ def test_mutant_that_sorts_all_records(changed, folder, monkeypatch):  # noqa: F
     )
     with pytest.raises(FOUND):
         test_a_node_that_is_sent_another_order_enters_no_sum(changed, folder)
+
+
+def _states(**fields):
+    def changed(content):
+        for name, value in fields.items():
+            setattr(content["arrays"]["bn.running_mean"], name, value)
+
+    return changed
+
+
+def _in_another_order_of_memory(content):
+    array, held = content["arrays"]["conv.weight"], BytesIO()
+    np.save(held, np.asfortranarray(array.numpy()))
+    array.data = held.getvalue()
+
+
+def _with_more_at_the_end(content):
+    content["arrays"]["conv.weight"].data += b"for node 3 alone"
+
+
+BESIDE = [
+    _states(dtype="float16"),
+    _states(shape=(99,)),
+    _in_another_order_of_memory,
+    _with_more_at_the_end,
+]
+"""The values stay the same, and an app may read the rest."""
+
+
+@pytest.mark.parametrize("changed", BESIDE)
+def test_a_node_whose_arrays_state_something_else_enters_no_sum(changed, folder):  # noqa: F811
+    outcome, errors = summed(told(folder, changed=changed), folder)
+    assert outcome.contributors == OTHERS
+    (error,) = errors
+    assert "names another model, other settings" in error
+
+
+@pytest.mark.parametrize("changed", BESIDE)
+def test_mutant_that_looks_at_values_alone(changed, folder, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(records, "_stated", lambda _: [])
+    with pytest.raises(FOUND):
+        test_a_node_whose_arrays_state_something_else_enters_no_sum(changed, folder)
+
+
+def test_an_app_that_exits_is_silent_to_nobody(folder, caplog):  # noqa: F811
+    """Silence would say that this node has something that the app does not take."""
+
+    def exits(node, arrays):
+        return sys.exit("patient 17 has no age") if node == VICTIM else fit(node, arrays)
+
+    outcome, errors = summed(LoopbackGrid(client_app(folder, exits), _NODES), folder, {})
+    assert outcome.contributors == ALL
+    assert outcome.weight == sum(50 + node for node in OTHERS)
+    assert errors == []
+    assert "enters the sum without a record: SystemExit: patient 17" in caplog.text
+
+
+def test_mutant_that_lets_an_app_exit(folder, caplog, monkeypatch):  # noqa: F811
+    without(monkeypatch, mod_module, "_contributed", "except BaseException", "except Exception")
+    with pytest.raises(SystemExit):
+        test_an_app_that_exits_is_silent_to_nobody(folder, caplog)
+
+
+def test_an_operator_who_stops_a_node_stops_it(folder):  # noqa: F811
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        summed(LoopbackGrid(client_app(folder, stopped), _NODES), folder, {})
+
+
+def test_a_node_writes_no_lines_of_its_own_into_the_servers_log(folder, caplog):  # noqa: F811
+    plain = LoopbackGrid(client_app(folder, fit), _NODES)
+    forged = "well\nINFO secure sum 1 (train): mean of 6 nodes\x1b[2K" + "x" * 5000
+
+    def handled(message):
+        if message.metadata.dst_node_id == 1000 + VICTIM:
+            return Message(Error(code=3, reason=forged), reply_to=message)
+        return LoopbackGrid._handled(plain, message)
+
+    plain._handled = handled
+    outcome, _ = summed(plain, folder, {})
+    assert outcome.contributors == OTHERS
+    told_of = [one.getMessage() for one in caplog.records if "well" in one.getMessage()]
+    assert len(told_of) == 1
+    assert told_of[0].isprintable()
+    assert len(told_of[0]) < 1200
 
 
 def _junk(data: bytes, dtype: str = "uint8", stype: str = "numpy.ndarray") -> RecordDict:

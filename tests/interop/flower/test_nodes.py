@@ -106,6 +106,14 @@ def _asked(config: dict) -> tuple[Message, Context]:
         ("keys/{partition-id}", {}, "names a key"),
         ("/nowhere", {}, "there are no keys"),
         (None, {FOLDER_KEY: "/nowhere"}, "there are no keys"),
+        (None, {"folder": "/nowhere"}, "Is 'folder' meant to be 'fedavg-folder'?"),
+        (
+            "/nowhere",
+            {"fedavg_folder": "/srv"},
+            "unknown key 'fedavg_folder': the key of its folder",
+        ),
+        ("/nowhere", {FOLDER_KEY: "/srv", "fedavg-foder": "/srv"}, "unknown key 'fedavg-foder'"),
+        (None, {FOLDER_KEY: "~/nowhere-at-all"}, "/nowhere-at-all: No such file"),
     ],
 )
 def test_a_node_without_keys_is_silent(given, config, said, caplog):

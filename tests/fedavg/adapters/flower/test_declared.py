@@ -15,6 +15,7 @@ NOISY = terms(records={"train": noisy()})
     [
         {},
         {"lr": 0.1},
+        {"fedavgm-momentum": 0.9},
         {"fedavg-clip": 1.0},
         {"fedavg-clip": 1, "fedavg-noise": "gaussian", "fedavg-noise-multiplier": 2.0},
     ],
@@ -31,6 +32,9 @@ def test_configs_that_fit(config):
         ({"fedavg-clip": "1.0"}, NOISY, "states fedavg-clip='1.0', and the agreement says 1.0"),
         ({"fedavg-noise": "skellam"}, NOISY, "agreement says 'gaussian'"),
         ({"fedavg-epsilon": 3.0}, NOISY, "unknown key 'fedavg-epsilon'"),
+        ({"fedavg-clipp": 1.0}, NOISY, "Do you mean 'fedavg-clip'?"),
+        ({"fedavg_noise_multiplier": 2.0}, NOISY, "Do you mean 'fedavg-noise-multiplier'?"),
+        ({"FedAvg-Noise": "gaussian"}, NOISY, "Do you mean 'fedavg-noise'?"),
     ],
 )
 def test_configs_that_do_not_fit_are_told_why(config, agreed, what):
