@@ -8,10 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
     from dp import DpError
     from fedavg.errors import FedAvgError
     from he import HeError
@@ -38,14 +43,41 @@ def correctable() -> tuple[type[FedAvgError], type[SecAggError], type[HeError], 
     return FedAvgError, SecAggError, HeError, DpError
 
 
+# Characters that a terminal may obey: C0 but for tabs and ends of lines, DEL, and C1.
+_COMMANDS = dict.fromkeys(
+    {*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A}, "\N{REPLACEMENT CHARACTER}"
+)
+
+
+class _Literal(Console):
+    """Prints text as it is: paths, headings and labels are data, and neither markup nor commands."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield the segments of what is printed, without characters that a terminal would obey."""
+        for part in super().render(renderable, options):
+            # Segments with `control` are rich's own, such as the moves of a progress bar.
+            clean = part.text if part.control else part.text.translate(_COMMANDS)
+            yield Segment(clean, part.style, part.control)
+
+
 def console() -> Console:
-    """The console for results."""
-    return Console()
+    """The console for results.
+
+    Example:
+        >>> console().print("budget[/b].json :smile:")
+        budget[/b].json :smile:
+    """
+    return _Literal()
 
 
 def errors() -> Console:
     """The console for errors and warnings."""
-    return Console(stderr=True)
+    return _Literal(stderr=True)
 
 
 def one_or_several(names: list[str] | None) -> str | tuple[str, ...]:
@@ -76,6 +108,5 @@ def fail(error: Exception) -> NoReturn:
     Args:
         error: an instance of one of `correctable()`.
     """
-    # Messages may contain brackets, which must not be read as markup.
     errors().print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
     raise typer.Exit(2) from error

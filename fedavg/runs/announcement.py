@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from fedavg.parts import Trait, traits_of
 from fedavg.reports.tables.schema import advice_lines, schema_table
 
@@ -28,9 +30,12 @@ def announce(
     plan = job.plan
     _announce_data(job, console)
     console.print(
-        f"[bold]{job.task.description}[/]: {len(job.clients):,} clients, "
-        f"{job.size}, cohorts of about {resolution.expected_cohort:.0f}, "
-        f"{plan.secure_sum.kind} ({plan.secure_sum.threat_model})",
+        Text.assemble(
+            (job.task.description, "bold"),
+            f": {len(job.clients):,} clients, "
+            f"{job.size}, cohorts of about {resolution.expected_cohort:.0f}, "
+            f"{plan.secure_sum.kind} ({plan.secure_sum.threat_model})",
+        ),
         highlight=False,
     )
     shortened = resolution.update_length < resolution.vector_length
@@ -63,7 +68,7 @@ def announce(
         room = "all rounds" if fits == planned else f"{fits} of {planned} rounds"
         console.print(f"{shared.status()} It has room for {room}.", highlight=False)
     for warning in resolution.warnings:
-        console.print(f"[yellow]Warning:[/] {warning}", highlight=False)
+        console.print(Text.assemble(("Warning:", "yellow"), f" {warning}"), highlight=False)
 
 
 def _announce_data(job: Job, console: Console) -> None:

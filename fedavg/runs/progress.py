@@ -27,10 +27,10 @@ _NAMED = 3  # largest number of failing clients in one round that are listed one
 def bars(console: Console) -> Progress:
     """A bar for rounds, with a status."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
+        TextColumn("{task.fields[status]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
