@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -95,8 +95,15 @@ def agree(  # one option for each term
     noise_multiplier: Annotated[
         float, typer.Option(help="Noise ÷ clip norm; 0 for exact sums.", min=0.0)
     ] = 0.0,
-    noise: Annotated[str, typer.Option(help="Kind of the noise.")] = "gaussian",
-    delta: Annotated[float, typer.Option(help="Delta at which the server states epsilon.")] = 1e-5,
+    noise: Annotated[
+        str | None, typer.Option(help="With noise: its kind; gaussian if not given.")
+    ] = None,
+    delta: Annotated[
+        float | None,
+        typer.Option(
+            help="With noise: delta at which the server states epsilon; 1e-5 if not given."
+        ),
+    ] = None,
     bits: Annotated[int, typer.Option(help="Bits of a parameter.")] = 20,
     min_cohort: Annotated[
         int, typer.Option(help="Smallest number of nodes that a round may ask.")
@@ -107,6 +114,17 @@ def agree(  # one option for each term
     max_rounds: Annotated[
         int, typer.Option(help="Answers of a node to one kind of request, in all runs together.")
     ] = 10_000,
+    arrays: Annotated[
+        list[str] | None,
+        typer.Option(help="PATTERN of arrays that are summed, such as 'head.*'; all if not given."),
+    ] = None,
+    array_range: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PATTERN=RANGE of arrays that need another range, such as counters: "
+            "'*.num_batches_tracked=1000'. Of patterns the first that fits counts."
+        ),
+    ] = None,
     train: _Metrics = None,
     evaluate: _Metrics = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path(AGREEMENT_FILE),
@@ -114,10 +132,20 @@ def agree(  # one option for each term
     """Anywhere but at the server: put the cards together; every node reads the result and keeps a copy."""
 
     def agreed() -> Agreement:
-        make = partial(_record, value_range, clip, bits, (noise, noise_multiplier))
-        records = {"train": make(metrics=_ranges(train))}
+        if not noise_multiplier and (noise is not None or delta is not None):
+            raise ConfigError(
+                "--noise and --delta are about noise, and there is none without --noise-multiplier: give it, "
+                "or take them out"
+            )
+        make = partial(_record, value_range, clip, bits, (noise or "gaussian", noise_multiplier))
+        places = {
+            "arrays": tuple(arrays or ("*",)),
+            "ranges": _ranges("an array's range", array_range),
+        }
+        records = {"train": make({**places, "metrics": _ranges("a metric", train)})}
         if evaluate:
-            records["evaluate"] = make(arrays=(), metrics=_ranges(evaluate))
+            scores = _ranges("a metric", evaluate)
+            records["evaluate"] = make({"arrays": (), "metrics": scores})
         numbers = {
             "committee": members,
             "corrupt_members": corrupt,
@@ -131,10 +159,10 @@ def agree(  # one option for each term
             min_cohort=min_cohort,
             attempts=attempts,
             max_rounds=max_rounds,
-            delta=delta,
+            delta=1e-5 if delta is None else delta,
         )
         made = Agreement.among(terms, [read_card(path) for path in cards])
-        made.write(out)
+        _write_new(made, out)
         return made
 
     typer.echo(f"{out}: {_told(agreed).digest.hex()[:32]}")
@@ -171,11 +199,17 @@ def _record(
     clip: float | None,
     bits: int,
     noise: tuple[str, float],
-    arrays: tuple[str, ...] = ("*",),
-    *,
-    metrics: dict[str, float],
+    carried: Mapping[str, Any],
 ) -> Record:
-    """A record with exact sums, or with noise."""
+    """A record with exact sums, or with noise.
+
+    Args:
+        value_range: range of a parameter, for exact sums.
+        clip: clip norm, for noise.
+        bits: bits of a value.
+        noise: kind of the noise, and its multiplier.
+        carried: fields of the record that say what it carries.
+    """
     kind, multiplier = noise
     if not multiplier:
         if value_range is None or clip is not None:
@@ -183,16 +217,23 @@ def _record(
                 "exact sums need --range, the largest change of a parameter; --clip belongs to "
                 "--noise-multiplier"
             )
-        return Record(
-            FixedPoint(value_range, bits, rounding="nearest"), arrays=arrays, metrics=metrics
-        )
+        return Record(FixedPoint(value_range, bits, rounding="nearest"), **carried)
     if clip is None or value_range is not None:
         raise ConfigError(
             "noise needs --clip, the largest norm of a whole update, and no --range: longer updates are "
             "shortened"
         )
     chosen = read_noise({"kind": kind, "noise_multiplier": multiplier})
-    return Record(FixedPoint(clip, bits), arrays, metrics=metrics, beyond="clip", noise=chosen)
+    return Record(FixedPoint(clip, bits), beyond="clip", noise=chosen, **carried)
+
+
+def _write_new(made: Agreement, out: Path) -> None:
+    """Write an agreement; one of other terms or nodes that is there may be in use, and stays."""
+    if out.exists() and Agreement.read(out).digest != made.digest:
+        raise ConfigError(
+            f"{out} holds another agreement: move it away, or name another file with --out"
+        )
+    made.write(out)
 
 
 @app.command()
@@ -241,14 +282,17 @@ def _costs(found: Agreement, parameters: int) -> Iterator[str]:
             yield f"{kind}, {answers} answers of a node: {spent}"
 
 
-def _ranges(given: list[str] | None) -> dict[str, float]:
+def _ranges(what: str, given: list[str] | None) -> dict[str, float]:
     found: dict[str, float] = {}
     for one in given or ():
         name, _, value = one.rpartition("=")
         try:
-            found[name] = float(value)
+            limit = float(value)
         except ValueError:
-            raise ConfigError(f"a metric is given as NAME=RANGE, not {one!r}") from None
+            raise ConfigError(f"{what} is given as NAME=RANGE, not {one!r}") from None
+        if name in found:
+            raise ConfigError(f"{what} is given once, and {name!r} has two ranges")
+        found[name] = limit
     return found
 
 

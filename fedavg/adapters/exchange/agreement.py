@@ -20,8 +20,9 @@ from dp.checks import is_a
 from fedavg import encoding
 from fedavg.adapters.exchange.terms import Record, Terms
 from fedavg.errors import ConfigError, FedAvgError, PlanError
-from fedavg.files import replace_file
-from fedavg.parts import check_registered, names, union
+from fedavg.files import check_writable, replace_file
+from fedavg.parts import check_registered, names, registered, union
+from fedavg.parts.nearest import explained, key_offered, offered
 from fedavg.sums.interface import SumSpec
 from secagg import Directory, SecAggError
 
@@ -138,6 +139,11 @@ class Agreement:
                     f"two cards are of node {card.node}; each node has an id of its own"
                 )
             held[card.node] = card
+        if len(held) < terms.sum.committee:
+            raise PlanError(
+                f"a committee of {terms.sum.committee} members needs as many nodes, and there are "
+                f"{len(held)} cards: add cards, or agree on a smaller committee"
+            )
         chosen = sorted(held)[: terms.sum.committee] if members is None else sorted(set(members))
         if unknown := [node for node in chosen if node not in held]:
             raise PlanError(f"member {unknown[0]} of the committee has no card")
@@ -211,6 +217,7 @@ class Agreement:
         Raises:
             ConfigError: the file cannot be written.
         """
+        check_writable(path)
         try:
             replace_file(path, self.to_bytes())
         except OSError as error:
@@ -243,16 +250,48 @@ def _written(terms: Terms) -> dict[str, Any]:
 
 def _read_terms(plain: dict[str, Any]) -> Terms:
     records = msgspec.convert(plain["records"], dict[str, dict[str, Any]])
+    _check_keys("its terms have", plain, Terms)
     read: dict[str, Record] = {}
     for kind, held in records.items():
+        _check_keys(f"record {kind!r} has", held, Record)
         parts: dict[str, Any] = {
-            "encoding": msgspec.convert(held["encoding"], union("encoding")),
+            "encoding": _part(held["encoding"], "encoding"),
             "noise": read_noise(held.get("noise")),
         }
         read[kind] = Record(**{**held, **parts})
     given: dict[str, Any] = {**plain, "records": read}
-    given["sum"] = msgspec.convert(plain["sum"], union("secure_sum"))
+    given["sum"] = _part(plain["sum"], "secure_sum")
     return Terms(**given)
+
+
+def _check_keys(whose: str, plain: dict[str, Any], kind: type[Terms | Record]) -> None:
+    """Refuse keys that there are not, in the words of the file."""
+    known = [field.name for field in fields(kind)]
+    if unknown := [key for key in plain if key not in known]:
+        raise ConfigError(f"{whose} an unknown key {unknown[0]!r}{key_offered(unknown[0], known)}")
+
+
+def _part(plain: object, family: Literal["encoding", "secure_sum", "noise"]) -> Any:  # noqa: ANN401 - of the family
+    """A part as an agreement's file has it.
+
+    Raises:
+        ConfigError: there is no part of this kind.
+    """
+    named = plain.get("kind") if isinstance(plain, dict) else plain
+    if named not in names(family):
+        for module in (WITH_COMMITTEE, WITHOUT):  # so that all sums are named
+            importlib.import_module(module)
+        what = family.replace("_", " ")
+        if named in names(family):
+            raise ConfigError(
+                f"the {what} {named!r} does not fit the committee that the file lists"
+            )
+        raise ConfigError(f"there is no {what} {named!r}; {offered(named, names(family))}")
+    try:
+        return msgspec.convert(plain, union(family))
+    except msgspec.ValidationError as error:
+        said = explained(str(error), registered(family)[str(named)])
+        raise ConfigError(f"{family.replace('_', ' ')} {named!r}: {said}") from None
 
 
 def read_noise(plain: object) -> Noise | None:
@@ -264,8 +303,4 @@ def read_noise(plain: object) -> Noise | None:
     if plain is None:
         return None
     importlib.import_module("fedavg.privacy.noise")  # registers them; see `WITHOUT`
-    try:
-        return msgspec.convert(plain, union("noise"))
-    except msgspec.ValidationError as error:
-        known = ", ".join(names("noise"))
-        raise ConfigError(f"this is no noise: {error}; known are {known}") from error
+    return _part(plain, "noise")

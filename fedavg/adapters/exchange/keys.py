@@ -10,8 +10,8 @@ import msgspec
 
 from fedavg.errors import ConfigError
 from fedavg.files import replace_file
-from secagg import Identity, SecAggError
-from secagg.committee import SealingKey
+from secagg import Directory, Identity, SecAggError
+from secagg.committee import Committee, SealingKey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,20 @@ class Card:
     node: int
     identity: bytes
     sealing: bytes
+
+    def check(self) -> None:
+        """Check that the identity has signed the sealing key, so that nothing of the card was altered.
+
+        Raises:
+            ConfigError: it has not.
+        """
+        try:
+            Committee(Directory({self.node: self.identity}), [self.sealing], epoch=EPOCH)
+        except SecAggError as error:
+            raise ConfigError(
+                f"the card of node {self.node} was damaged or altered on its way ({error}): ask the node for "
+                "its node.card again"
+            ) from None
 
     def to_text(self) -> str:
         """The card as one line of hexadecimal digits."""

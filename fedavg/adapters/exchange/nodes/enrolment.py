@@ -60,13 +60,20 @@ def read_card(path: Path) -> Card:
     """Read a card from a file.
 
     Raises:
-        ConfigError: there is no such file, or it holds no card.
+        ConfigError: there is no such file, or it holds no card, or one that was altered.
     """
     try:
         text = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the card {path}: {error}") from None
-    return Card.from_text(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read the card {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        text = ""
+    try:
+        card = Card.from_text(text)
+        card.check()
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return card
 
 
 def enrol_here(

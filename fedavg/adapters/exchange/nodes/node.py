@@ -285,7 +285,8 @@ class Node:
     def _claim(self, facts: Round, what: str) -> None:
         if not self._recorded(facts.fact(what)):
             raise RefusedRequestError(
-                f"sum {facts.number} of the run was answered before ({what}); this node answers once"
+                f"sum {facts.number} of the run was answered before ({what}); this node answers once. If it "
+                "was asked once, another process, such as a second SuperNode, uses the same folder"
             )
 
     def _claim_attempt(self, facts: Round, model: bytes) -> None:

@@ -215,7 +215,10 @@ class Coordinates:
         """
         weight = int(total[0])
         if weight <= 0:
-            raise RoundAbortedError("the nodes in the sum have no weight, so that it has no mean")
+            raise RoundAbortedError(
+                "the nodes in the sum have no weight, so that it has no mean: their apps failed, or their "
+                "values do not fit the agreement. Each node's own log says why"
+            )
         encoding, places = self.record.encoding, self.places
         reals = encoding.decode(total[1:], places.reals)
         for _, place, limit in places.parts:

@@ -110,6 +110,24 @@ def test_no_agreement_is_refused_with_one_kind_of_error(parties, damage):
         Agreement.from_bytes(data)
 
 
+@pytest.mark.parametrize(
+    ("written", "slip", "what"),
+    [
+        ('"max_weight"', '"max_wieght"', "its terms have an unknown key 'max_wieght'. Do you mean"),
+        ('"metrics"', '"metric"', "an unknown key 'metric'. Do you mean 'metrics'?"),
+        ('"fixed-point"', '"fixedpoint"', "no encoding 'fixedpoint'; there are"),
+        ('"one-shot"', '"oneshot"', "no secure sum 'oneshot'; there are"),
+        ('"one-shot"', '"secagg"', "secure sum 'secagg': unknown key"),
+        ('"bits"', '"bit"', "encoding 'fixed-point': .*Do you mean 'bits'"),
+    ],
+)
+def test_a_slip_in_the_file_is_named_with_what_is_meant(parties, written, slip, what):
+    text = parties.agreement.to_bytes().decode()
+    assert written in text
+    with pytest.raises(ConfigError, match=what):
+        Agreement.from_bytes(text.replace(written, slip).encode())
+
+
 def test_a_member_with_anothers_key_is_refused(parties):
     file = json.loads(parties.agreement.to_bytes())
     file["committee"]["0"] = file["committee"]["1"]
@@ -120,7 +138,7 @@ def test_a_member_with_anothers_key_is_refused(parties):
 @pytest.mark.parametrize(
     ("nodes", "members", "what"),
     [
-        (3, None, "committee=6, and 3 members"),
+        (3, None, "6 members needs as many nodes, and there are 3 cards"),
         (6, (0, 1), "committee=6, and 2 members"),
         (6, (0, 1, 2, 3, 4, 8), "member 8 of the committee has no card"),
     ],

@@ -144,9 +144,16 @@ def test_everything_that_the_digest_covers_is_shown(tmp_path):
         (("--members", 4, "--corrupt", 1), "lower one of them"),
         (("--members", 4, "--bits", 3), "bits"),
         (("--members", 4, "--clip", 1), "--clip belongs to --noise-multiplier"),
+        (("--members", 4, "--noise", "skellam"), "there is none without --noise-multiplier"),
+        (("--members", 4, "--delta", 1e-6), "there is none without --noise-multiplier"),
+        (("--members", 5), "a committee of 5 members needs as many nodes, and there are 4 cards"),
+        (("--members", 4, "--train", "a=1", "--train", "a=2"), "'a' has two ranges"),
+        (("--members", 4, "--array-range", "a=1", "--array-range", "a=2"), "'a' has two ranges"),
+        (("--members", 4, "--array-range", "a"), "an array's range is given as NAME=RANGE"),
+        (("--members", 4, "--array-range", "a=-1"), "ranges['a'] must be positive"),
+        (("--members", 4, "--out", "/nowhere/a.json"), "there is no folder /nowhere"),
         (("--members", 4, "--noise-multiplier", 2), "noise needs --clip"),
         (("--members", 4, "--attempts", 0), "attempts must be at least 1"),
-        (("--members", 4, "--delta", 1), "delta"),
         ((), "needs --members"),
         (("--sum", "secagg", "--members", 4), "are about a committee"),
         (("--sum", "secagg", "--absent", 1), "are about a committee"),
@@ -162,6 +169,64 @@ def test_errors_are_one_line(tmp_path, given, what):
     assert found.exit_code == 1
     assert found.output.startswith("error: ")
     assert what in found.output
+
+
+@pytest.fixture
+def cards(tmp_path):
+    for node in range(4):
+        make_node(tmp_path / str(node), node)
+    return [tmp_path / str(node) / "node.card" for node in range(4)]
+
+
+PLAIN = ("--range", 1, "--max-weight", 500, "--sum", "secagg")
+
+
+def test_counters_have_ranges_of_their_own(tmp_path, cards):
+    out = tmp_path / "agreement.json"
+    given = ("--array-range", "*.num_batches_tracked=1000", "--array-range", "bn.*=50")
+    chosen = ("--arrays", "bn.*", "--arrays", "head", "--evaluate", "acc=1", "--out", out)
+    assert _run("agree", *cards, *PLAIN, *given, *chosen).exit_code == 0
+    train, evaluate = (Agreement.read(out).terms.record(kind) for kind in ("train", "evaluate"))
+    assert train.range_of("bn.num_batches_tracked") == 1000.0
+    assert (train.range_of("bn.mean"), train.range_of("head")) == (50.0, 1.0)
+    assert (train.arrays, evaluate.arrays, evaluate.ranges) == (("bn.*", "head"), (), {})
+
+
+def test_an_agreement_that_is_there_is_not_overwritten_by_another(tmp_path, cards):
+    out = tmp_path / "agreement.json"
+    assert _run("agree", *cards, *PLAIN, "--out", out).exit_code == 0
+    held = out.read_bytes()
+    assert _run("agree", *cards, *PLAIN, "--out", out).exit_code == 0
+    found = _run("agree", *cards, *PLAIN, "--attempts", 9, "--out", out)
+    assert "holds another agreement" in found.output
+    assert out.read_bytes() == held
+    out.write_bytes(b"notes")
+    assert "this is no agreement" in _run("agree", *cards, *PLAIN, "--out", out).output
+    assert out.read_bytes() == b"notes"
+
+
+def _altered(text: str) -> str:
+    """Another identity in a card whose signature stays."""
+    return text[:20] + ("0" if text[20] != "0" else "1") + text[21:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (_altered, "was damaged or altered on its way"),
+        (lambda text: text[:-4], "was damaged or altered on its way"),
+        (lambda _: "hello", "this is no card"),
+        (lambda _: "\u00e9", "this is no card"),
+    ],
+)
+def test_a_damaged_card_is_named(damage, what, cards):
+    """Also where no committee needs its sealing key."""
+    cards[2].write_text(damage(cards[2].read_text().strip()) + "\n", encoding="utf-8")
+    found = _run("agree", *cards, *PLAIN)
+    assert found.output.startswith(f"error: {cards[2]}: ")
+    assert what in found.output
+    cards[2].unlink()
+    assert f"cannot read the card {cards[2]}: No such file" in _run("agree", *cards, *PLAIN).output
 
 
 def test_noise_is_agreed_on_and_priced(tmp_path):
@@ -182,7 +247,7 @@ def test_noise_is_agreed_on_and_priced(tmp_path):
     assert "towards the server, at delta 1e-06" in shown
     other = _run("agree", *cards, *given, *noise, "--noise", "laplace")
     assert other.exit_code == 1
-    assert "known are gaussian" in other.output
+    assert "there is no noise 'laplace'; there are gaussian" in other.output
 
 
 def test_budgets_of_a_simulation(tmp_path):
